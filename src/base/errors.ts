@@ -1,0 +1,96 @@
+/** A place in the SQL text: UTF-16 offset from 0, line and column from 1. */
+export type TextPlace = {
+  readonly offset: number;
+  readonly line: number;
+  readonly column: number;
+};
+
+export type DbErrorDetails = {
+  readonly detail?: string | undefined;
+  readonly hint?: string | undefined;
+  readonly at?: TextPlace | undefined;
+  /** The place in a query model or a settings object, such as `measures.s`. */
+  readonly field?: string | undefined;
+  readonly table?: string | undefined;
+  readonly column?: string | undefined;
+  readonly constraint?: string | undefined;
+  /** A journal position, never a place in a text. */
+  readonly position?: number | undefined;
+  /** What ran out: `memory`, `work`, `queue`, … */
+  readonly limit?: string | undefined;
+  readonly retryAfterMs?: number | undefined;
+  readonly cause?: unknown;
+};
+
+/** SQLSTATEs (or `ADB_…` codes) after which the same call may succeed. */
+const RETRYABLE = new Set(['40001', '40P01', '53000', '53200', '53300', '53400']);
+
+/**
+ * An error the caller can act upon. `code` is PostgreSQL's SQLSTATE, else `ADB_…` (docs/errors.md);
+ * the message is short and in lower case; the hint names the fix.
+ */
+export class DbError extends Error {
+  readonly code: string;
+  readonly detail?: string | undefined;
+  readonly hint?: string | undefined;
+  readonly at?: TextPlace | undefined;
+  readonly field?: string | undefined;
+  readonly table?: string | undefined;
+  readonly column?: string | undefined;
+  readonly constraint?: string | undefined;
+  readonly position?: number | undefined;
+  readonly limit?: string | undefined;
+  readonly retryAfterMs?: number | undefined;
+  readonly retryable: boolean;
+
+  constructor(code: string, message: string, details: DbErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = 'DbError';
+    this.code = code;
+    this.detail = details.detail;
+    this.hint = details.hint;
+    this.at = details.at;
+    this.field = details.field;
+    this.table = details.table;
+    this.column = details.column;
+    this.constraint = details.constraint;
+    this.position = details.position;
+    this.limit = details.limit;
+    this.retryAfterMs = details.retryAfterMs;
+    this.retryable = RETRYABLE.has(code);
+  }
+
+  /** The fields that are set, as they go over the wire. */
+  toJSON(): Record<string, unknown> {
+    const out: Record<string, unknown> = { code: this.code, message: this.message };
+    for (const name of [
+      'detail', 'hint', 'at', 'field', 'table', 'column', 'constraint', 'position', 'limit', 'retryAfterMs',
+    ] as const) {
+      if (this[name] !== undefined) out[name] = this[name];
+    }
+    out['retryable'] = this.retryable;
+    return out;
+  }
+}
+
+/** State that surprised us. Only we can act: the actor that threw it dies and is rebuilt. */
+export class InvariantError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'InvariantError';
+  }
+}
+
+/** `message` states the fact that holds, positively. Never for what a user typed: that is a DbError. */
+export function assert(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new InvariantError(message);
+}
+
+/** The last line of a switch over a union: a forgotten state becomes a type error. */
+export function unreachable(state: never): never {
+  throw new InvariantError(`a state that no code expects: ${JSON.stringify(state)}`);
+}
+
+export function notSupported(what: string, hint?: string, at?: TextPlace): DbError {
+  return new DbError('0A000', `${what} is not supported yet`, { hint, at });
+}

@@ -1,0 +1,62 @@
+import { assert, DbError } from './errors.ts';
+
+/**
+ * Counts bytes up a tree: what an account holds, its parents hold too. Byte-exact for typed arrays and
+ * arenas, by formula for JavaScript objects. A limit refuses with 53200 before anything was allocated.
+ */
+export class MemoryAccount {
+  readonly name: string;
+  readonly parent: MemoryAccount | undefined;
+  /** Bytes; Infinity where only the parents limit. */
+  limitBytes: number;
+  #usedBytes = 0;
+  #peakBytes = 0;
+
+  constructor(name: string, parent?: MemoryAccount, limitBytes = Infinity) {
+    this.name = name;
+    this.parent = parent;
+    this.limitBytes = limitBytes;
+  }
+
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  get peakBytes(): number {
+    return this.#peakBytes;
+  }
+
+  /** Takes `bytes`, or throws 53200 and takes nothing. */
+  reserve(bytes: number): void {
+    assert(bytes >= 0, 'an account reserves a non-negative number of bytes');
+    for (let account: MemoryAccount | undefined = this; account !== undefined; account = account.parent) {
+      if (account.#usedBytes + bytes > account.limitBytes) {
+        throw new DbError('53200', `out of memory: ${account.name} would hold ${account.#usedBytes + bytes} bytes`, {
+          limit: 'memory',
+          detail: `The limit of ${account.name} is ${account.limitBytes} bytes.`,
+          hint: 'Delete rows or drop views, or raise the memory limit.',
+        });
+      }
+    }
+    this.force(bytes);
+  }
+
+  /** Takes `bytes` beyond every limit: for replay, which must not fail where the first run did not. */
+  force(bytes: number): void {
+    for (let account: MemoryAccount | undefined = this; account !== undefined; account = account.parent) {
+      account.#usedBytes += bytes;
+      if (account.#usedBytes > account.#peakBytes) account.#peakBytes = account.#usedBytes;
+    }
+  }
+
+  release(bytes: number): void {
+    for (let account: MemoryAccount | undefined = this; account !== undefined; account = account.parent) {
+      account.#usedBytes -= bytes;
+      assert(account.#usedBytes >= 0, `${account.name} releases only what it holds`);
+    }
+  }
+
+  child(name: string, limitBytes = Infinity): MemoryAccount {
+    return new MemoryAccount(name, this, limitBytes);
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * The five ports (law 4): nothing else in the house touches time, chance, files, sockets or threads.
+ * `node-ports.ts` has the real ones, `src/sim` the simulated ones.
+ */
+
+import type { InstantMs } from './units.ts';
+
+export type TimerHandle = { cancel(): void };
+
+export interface Clock {
+  /** Milliseconds since 1970; may jump. */
+  now(): InstantMs;
+  /** Milliseconds since an arbitrary start; never goes back. Has fractions. */
+  monotonicMs(): number;
+  /** Runs `callback` once, not before `delayMs` from now. The real one does not keep the process alive. */
+  after(delayMs: number, callback: () => void): TimerHandle;
+  /** Runs `callback` once the present turn is over, before any I/O is looked at (a microtask). */
+  soon(callback: () => void): void;
+  /** Runs `callback` after I/O and timers had their chance. What the run loop yields with. */
+  afterIo(callback: () => void): void;
+}
+
+/** A tree of independent streams: a new caller in one place does not shift the numbers of another. */
+export interface Random {
+  /** A uniform integer in 0 … 2^32−1. */
+  uint32(): number;
+  /** A uniform number in [0, 1) with 53 random bits. */
+  unit(): number;
+  /** A uniform integer in 0 … n−1, without bias. */
+  below(n: number): number;
+  /** An independent stream that depends on this tree's seed and on `label` only. */
+  split(label: string): Random;
+}
+
+export interface DiskFile {
+  /** Bytes that are in the file now, synced or not. */
+  size(): Promise<number>;
+  read(offset: number, length: number): Promise<Uint8Array>;
+  write(offset: number, bytes: Uint8Array): Promise<void>;
+  /** Resolves when everything written before the call survives a power loss. */
+  sync(): Promise<void>;
+  truncate(size: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface Disk {
+  open(path: string, mode: 'read' | 'write' | 'create'): Promise<DiskFile>;
+  list(directory: string): Promise<readonly string[]>;
+  makeDirectory(path: string): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  remove(path: string): Promise<void>;
+  /** Makes the names in a directory survive a power loss. */
+  syncDirectory(path: string): Promise<void>;
+}
+
+export interface Network {
+  fetch(url: string, init: { method: string; headers?: Record<string, string>; body?: Uint8Array; signal?: AbortSignal }): Promise<{
+    readonly status: number;
+    readonly body: AsyncIterable<Uint8Array>;
+  }>;
+}
+
+/** Threads. `run` posts plain data to a worker's entry and resolves with plain data. */
+export interface Workers {
+  readonly count: number;
+  run(task: { readonly kind: string; readonly payload: unknown }): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+export type Ports = {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly disk: Disk;
+  readonly network: Network;
+  readonly workers: Workers;
+};

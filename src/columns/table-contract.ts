@@ -1,0 +1,115 @@
+/**
+ * What a stored relation promises to the rooms above: the commit turn writes, scans read. `table.ts` implements it.
+ * Tables and materialized views are stored alike.
+ */
+import type { Batch } from './batch.ts';
+import type { SqlType } from './types.ts';
+import type { Datum } from './values.ts';
+
+export type ColumnSchema = {
+  readonly name: string;
+  readonly type: SqlType;
+  readonly nullable: boolean;
+};
+
+/** An index over columns; `unique` refuses equal keys (NULLs are distinct, as in PostgreSQL). */
+export type IndexSchema = {
+  readonly name: string;
+  readonly columnIndexes: readonly number[];
+  readonly unique: boolean;
+  readonly primary: boolean;
+};
+
+export type TableSchema = {
+  readonly columns: readonly ColumnSchema[];
+  readonly indexes: readonly IndexSchema[];
+  /** Seeds the permutation of sealed segments; given in the CREATE TABLE record. */
+  readonly seed: number;
+};
+
+/**
+ * What one commit did to one table: undo, version log, changefeeds and delta operators all work on it. Rows appear in `deleted`
+ * and `inserted` in row-id order. A row changed in place is in both with the same row id.
+ */
+export type TableDelta = {
+  /** Old rows, with row ids; all columns of the table. */
+  readonly deleted: Batch | undefined;
+  /** New rows, with row ids. */
+  readonly inserted: Batch | undefined;
+};
+
+/** One write to a table inside a commit. Batches hold all columns of the table, already of its types. */
+export type TableWrite =
+  | { readonly kind: 'insert'; readonly rows: Batch }
+  | { readonly kind: 'delete'; readonly rowIds: Float64Array }
+  /** Row i replaces the row `rowIds[i]`: in place where that row is in the open segment, else it moves to the end. */
+  | { readonly kind: 'update'; readonly rowIds: Float64Array; readonly rows: Batch }
+  | { readonly kind: 'truncate' };
+
+export interface TableData {
+  readonly schema: TableSchema;
+  readonly rowCount: number;
+  /** Row ids given so far: the next row's id. */
+  readonly nextRowId: number;
+  readonly memoryBytes: number;
+
+  /**
+   * Stages writes in place, for the commit turn. Checks NOT NULL (23502) and unique keys (23505) and memory
+   * (53200); when it throws, nothing has changed. `limits: false` is replay: memory is never refused.
+   */
+  stage(writes: readonly TableWrite[], options: { readonly limits: boolean }): TableDelta;
+  /** Undoes the newest staged and unpublished commit. */
+  undo(): void;
+  /** The oldest staged commit is acknowledged: it becomes visible, its delta goes to the version log at `position`. */
+  publish(position: number): void;
+
+  /** Rows as of the newest published position; holds them until released, whatever is written meanwhile. */
+  snapshot(): TableSnapshot;
+  /** As of an earlier position still covered by the version log, else undefined. */
+  snapshotAt(position: number): TableSnapshot | undefined;
+  /** Rows with staged writes on top, for the commit turn's own reads (view deltas, validations). */
+  staged(): TableSnapshot;
+  /** Published changes in (from, to], oldest first; undefined when the log no longer reaches back to `from`. */
+  changes(from: number, to: number): readonly { readonly position: number; readonly delta: TableDelta }[] | undefined;
+
+  /** Work that waits (sealing, index building, compaction), done in bounded steps: true while there is more. */
+  maintain(units: number): boolean;
+  addIndex(index: IndexSchema): void;
+  dropIndex(name: string): void;
+  /** Gives back all memory. */
+  close(): void;
+}
+
+export interface TableSnapshot {
+  readonly schema: TableSchema;
+  /** Live rows. */
+  readonly rowCount: number;
+  /**
+   * Reads in arrival order (`ordered: true`), or in whatever order is fastest. `prune` lets the scan skip segments by
+   * their zone maps; rows it lets through may still fail the condition.
+   */
+  scan(options: {
+    readonly columnIndexes: readonly number[];
+    readonly ordered: boolean;
+    readonly withRowIds: boolean;
+    readonly prune?: readonly ZoneTest[];
+  }): TableScan;
+  /** Row ids whose key equals `key` in the named index, in row-id order. */
+  lookup(indexName: string, key: readonly Datum[]): Float64Array;
+  /** Rows by id, in the given order; ids that are not visible are left out (`rowIds` of the batch say which are there). */
+  fetch(rowIds: Float64Array, columnIndexes: readonly number[]): Batch;
+  release(): void;
+}
+
+/** A necessary condition on one column, told by zone maps. */
+export type ZoneTest =
+  | { readonly column: number; readonly op: '<' | '<=' | '=' | '>=' | '>'; readonly value: Datum }
+  | { readonly column: number; readonly op: 'in'; readonly values: readonly Datum[] }
+  | { readonly column: number; readonly op: 'isNull' | 'isNotNull' };
+
+export interface TableScan {
+  /** The next batch of at most BATCH_ROW_COUNT_MAX rows (columns in the order asked for), or undefined at the end. */
+  next(): Batch | undefined;
+  /** Rows looked at so far, deleted ones included: what the scan is charged by. Pruned segments count 1 each. */
+  readonly rowsRead: number;
+}

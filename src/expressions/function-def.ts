@@ -1,0 +1,55 @@
+import type { SqlType, TypeKind } from '../columns/types.ts';
+import type { Datum } from '../columns/values.ts';
+
+/** What an evaluation may know beside its arguments. One per statement: `now` never moves inside a statement. */
+export type EvaluationContext = {
+  /** Microseconds since 1970 of the statement's (transaction's) instant: now(), current_date, … */
+  readonly nowMicros: number;
+  /** The session's time zone, an IANA name known to `calendar`. */
+  readonly zone: string;
+  readonly parameters: readonly Datum[];
+  /** For random(), gen_random_uuid(): a stream of this statement. */
+  readonly random: { unit(): number; uint32(): number };
+  /** current_setting(); undefined where it is not set. */
+  setting(name: string): string | undefined;
+};
+
+export type Volatility = 'immutable' | 'stable' | 'volatile';
+
+/** How an argument or a result type is declared in the catalog. */
+export type TypePattern =
+  | TypeKind
+  /** All `any…` of one signature agree on one type, which the result may name too. */
+  | 'anyelement'
+  /** Any type at all, each for itself. */
+  | 'any';
+
+/**
+ * A scalar function, operator or cast. Overloads are separate definitions; `id` is unique, of the form
+ * `name(kind,kind)`, and is what plans hold.
+ */
+export type FunctionDef = {
+  readonly id: string;
+  /** As written in SQL: `lower`, or an operator's symbol: `+`, `||`, `~~`. */
+  readonly name: string;
+  readonly args: readonly TypePattern[];
+  /** The last argument may be given any number of times (once at least). */
+  readonly variadic?: boolean;
+  readonly returns: TypePattern | ((args: readonly SqlType[]) => SqlType);
+  /** NULL in, NULL out, without a call. Default true. */
+  readonly strict?: boolean;
+  readonly volatility?: Volatility;
+  /**
+   * The meaning, on data in their one form (see values.ts). Throws DbError (22003, 22012, …) on bad values.
+   * Must be a pure function of its arguments and the context.
+   */
+  readonly evaluate: (args: readonly Datum[], context: EvaluationContext, types: readonly SqlType[]) => Datum;
+  /**
+   * JavaScript for the fast lane, where every argument is a number lane (see compile.ts): a pure expression over
+   * the argument texts. Must agree with `evaluate` bit for bit wherever its guard holds; `guard` names what is
+   * checked on the result: 'int2' | 'int4' ranges throw 22003, 'safe' leaves the fast lane for `evaluate` when
+   * the result is not a safe integer, 'finite' throws 22003 for a new infinity.
+   */
+  readonly inline?: (...args: string[]) => string;
+  readonly guard?: 'int2' | 'int4' | 'safe' | 'finite';
+};

@@ -1,0 +1,211 @@
+import type { TextPlace } from '../base/errors.ts';
+import type { SqlType } from '../columns/types.ts';
+import type { Datum } from '../columns/values.ts';
+import type { Expression } from '../expressions/expression.ts';
+
+/** A column of a plan node's output. */
+export type OutputColumn = {
+  readonly name: string;
+  readonly type: SqlType;
+  readonly nullable: boolean;
+};
+
+/**
+ * A plan, as binding makes it and rewriting improves it: plain data. Every node says its output columns; the
+ * expressions of a node speak of its input's columns by index (a join's: left columns, then right ones).
+ * `id` is unique in a plan, given by `numberPlan` in depth-first order; EXPLAIN, estimates and running queries
+ * name operators by it.
+ */
+export type PlanNode =
+  | ScanNode
+  | ValuesNode
+  | FilterNode
+  | ProjectNode
+  | AggregateNode
+  | JoinNode
+  | SortNode
+  | LimitNode
+  | DistinctNode
+  | UnionAllNode
+  | SetOperationNode
+  | CteNode
+  | CteScanNode
+  | ApplyNode;
+
+type NodeBase = {
+  readonly id: number;
+  readonly columns: readonly OutputColumn[];
+};
+
+/** Rows of a table, a materialized view or a catalog relation. */
+export type ScanNode = NodeBase & {
+  readonly kind: 'scan';
+  /** RelationId. */
+  readonly relation: number;
+  readonly name: string;
+  readonly alias: string;
+  /** Which of the relation's columns, in output order (rewriting prunes). */
+  readonly columnIndexes: readonly number[];
+  /** A filter over the *output* columns, pushed down: zone maps, indexes and row tests. */
+  readonly filter?: Expression | undefined;
+  /** The batch carries row ids: for UPDATE, DELETE, FOR UPDATE, and for views. */
+  readonly withRowIds: boolean;
+};
+/** Constant rows; one row without columns is SELECT without FROM. */
+export type ValuesNode = NodeBase & {
+  readonly kind: 'values';
+  readonly rows: readonly (readonly Expression[])[];
+};
+export type FilterNode = NodeBase & {
+  readonly kind: 'filter';
+  readonly input: PlanNode;
+  readonly condition: Expression;
+};
+export type ProjectNode = NodeBase & {
+  readonly kind: 'project';
+  readonly input: PlanNode;
+  readonly expressions: readonly Expression[];
+};
+export type AggregateCall = {
+  /** `count(*)` has no args. */
+  readonly fn: AggregateFunction;
+  readonly args: readonly Expression[];
+  readonly distinct: boolean;
+  readonly filter?: Expression | undefined;
+  /** string_agg, array_agg: within the group; arrival order breaks ties. */
+  readonly orderBy: readonly SortKey[];
+  readonly type: SqlType;
+};
+export type AggregateFunction =
+  | 'count'
+  | 'sum'
+  | 'avg'
+  | 'min'
+  | 'max'
+  | 'var_pop'
+  | 'var_samp'
+  | 'stddev_pop'
+  | 'stddev_samp'
+  | 'covar_pop'
+  | 'covar_samp'
+  | 'corr'
+  | 'regr_count'
+  | 'regr_avgx'
+  | 'regr_avgy'
+  | 'regr_sxx'
+  | 'regr_syy'
+  | 'regr_sxy'
+  | 'regr_slope'
+  | 'regr_intercept'
+  | 'regr_r2'
+  | 'bool_and'
+  | 'bool_or'
+  | 'bit_and'
+  | 'bit_or'
+  | 'bit_xor'
+  | 'string_agg'
+  | 'percentile_cont'
+  | 'percentile_disc'
+  | 'mode';
+/** Output: the group keys, then the calls. Without keys: one row always. Groups leave in key order (law 2). */
+export type AggregateNode = NodeBase & {
+  readonly kind: 'aggregate';
+  readonly input: PlanNode;
+  readonly keys: readonly Expression[];
+  readonly calls: readonly AggregateCall[];
+};
+/**
+ * Output: left columns, then right ones (semi and anti: left only). Equi-keys are pairs compared by `equals`
+ * (NULL matches nothing); `residual` speaks of left then right columns. `nullAware` anti: NOT IN.
+ */
+export type JoinNode = NodeBase & {
+  readonly kind: 'join';
+  readonly type: 'inner' | 'left' | 'right' | 'full' | 'semi' | 'anti';
+  readonly left: PlanNode;
+  readonly right: PlanNode;
+  readonly keys: readonly { readonly left: Expression; readonly right: Expression }[];
+  readonly residual?: Expression | undefined;
+  readonly nullAware: boolean;
+  /** Which side a hash table is built of: the optimiser's choice, never visible in the answer. */
+  readonly build: 'left' | 'right';
+};
+export type SortKey = {
+  readonly expression: Expression;
+  readonly descending: boolean;
+  readonly nullsFirst: boolean;
+  /** An ICU collation, at a query's final sort only; undefined: UTF-8 bytes. */
+  readonly collation?: string | undefined;
+};
+/** With `limit`, a top-k. Stable: ties stay in arrival order. */
+export type SortNode = NodeBase & {
+  readonly kind: 'sort';
+  readonly input: PlanNode;
+  readonly keys: readonly SortKey[];
+  /** Rows to keep, offset included; a bound parameter's value is put in before execution. */
+  readonly keep?: Expression | undefined;
+};
+export type LimitNode = NodeBase & {
+  readonly kind: 'limit';
+  readonly input: PlanNode;
+  readonly limit?: Expression | undefined;
+  readonly offset?: Expression | undefined;
+};
+/** All columns, or DISTINCT ON the first `on` of them (the first row of each in input order). */
+export type DistinctNode = NodeBase & {
+  readonly kind: 'distinct';
+  readonly input: PlanNode;
+  readonly on?: readonly Expression[] | undefined;
+};
+export type UnionAllNode = NodeBase & {
+  readonly kind: 'unionAll';
+  readonly inputs: readonly PlanNode[];
+};
+/** INTERSECT and EXCEPT; UNION is a distinct over unionAll. */
+export type SetOperationNode = NodeBase & {
+  readonly kind: 'setOperation';
+  readonly operation: 'intersect' | 'except';
+  readonly all: boolean;
+  readonly left: PlanNode;
+  readonly right: PlanNode;
+};
+/** `body` may scan each of `ctes` any number of times; each is evaluated once. */
+export type CteNode = NodeBase & {
+  readonly kind: 'cte';
+  readonly ctes: readonly { readonly cte: number; readonly name: string; readonly plan: PlanNode }[];
+  readonly body: PlanNode;
+};
+export type CteScanNode = NodeBase & { readonly kind: 'cteScan'; readonly cte: number; readonly name: string };
+/**
+ * Adds the value of subqueries to the input's rows: output is the input's columns, then one column a subquery.
+ * A subquery whose plan holds `outerColumn` expressions (depth 1 = this node's input row; deeper ones = this
+ * node's own outer rows) is evaluated once per distinct tuple of them, and remembered; others once.
+ */
+export type ApplyNode = NodeBase & {
+  readonly kind: 'apply';
+  readonly input: PlanNode;
+  readonly subqueries: readonly {
+    readonly mode: 'scalar' | 'exists' | 'in' | 'any' | 'all';
+    readonly plan: PlanNode;
+    /** in/any/all: over the input's columns. */
+    readonly args: readonly Expression[];
+    readonly compare?: string | undefined;
+    readonly negated: boolean;
+    readonly type: SqlType;
+  }[];
+};
+
+/** A whole statement, bound. */
+export type BoundQuery = {
+  readonly kind: 'query';
+  readonly plan: PlanNode;
+  /** Types inferred or declared for $1, $2, … */
+  readonly parameterTypes: readonly SqlType[];
+  /** FOR UPDATE / FOR SHARE: the scans' relations whose rows are claimed. */
+  readonly locks: readonly { readonly relation: number; readonly at?: TextPlace | undefined }[];
+  /** Ids of all relations it reads, views included: for grants, plan cache and read sets. */
+  readonly relations: readonly number[];
+  readonly volatile: boolean;
+};
+
+/** A row of constants: what VALUES and DEFAULT evaluate to. */
+export type ConstantRow = readonly Datum[];
