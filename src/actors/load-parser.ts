@@ -1,0 +1,8 @@
+import { loadModule, parseSync } from 'libpg-query';
+import { createParser, type Parser } from '../sql/parse.ts';
+
+/** Compiles the parser's WebAssembly module once a process (some 20 ms); from then on parsing is synchronous. */
+export async function loadParser(): Promise<Parser> {
+  await loadModule();
+  return createParser(parseSync);
+}
