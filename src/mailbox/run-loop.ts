@@ -1,0 +1,150 @@
+import type { Clock, TimerHandle } from '../base/ports.ts';
+import { STEP_BUDGET_UNITS_FIRST } from './dispatcher.ts';
+import type { Dispatcher } from './dispatcher.ts';
+
+export type RunLoopOptions = {
+  readonly clock: Clock;
+  readonly dispatcher: Dispatcher;
+  /** How long it holds the thread before I/O gets its chance. */
+  readonly turnMs?: number;
+  /** Fixes the step budget instead of learning it: for worlds whose clock follows the work. */
+  readonly stepBudgetUnits?: number;
+};
+
+/** Law 5 aims at steps of half a millisecond. */
+const TURN_MS = 0.5;
+
+/** Between two readings of the clock there are at most so many steps, however small. */
+const STEPS_PER_READING = 32;
+
+/** Shorter spans say more about the clock than about the work. */
+const LEARN_SPAN_MS_MIN = 0.1;
+
+/** One span changes what was learned by at most an eighth of the way, and a halt of the machine by no more. */
+const LEARN_RATE = 1 / 8;
+
+const BUDGET_UNITS_MIN = 2_000;
+const BUDGET_UNITS_MAX = 5_000_000;
+
+/**
+ * Gives the dispatcher the thread in turns. Within a turn it goes from slice to slice by microtasks, so promises that
+ * a step settled continue before the next slice; after half a millisecond I/O and timers get their chance. It is the one
+ * place that reads the Clock for the length of steps: it learns how many work units fit, and sets the step budget.
+ */
+export class RunLoop {
+  readonly #clock: Clock;
+  readonly #dispatcher: Dispatcher;
+  readonly #turnMs: number;
+  readonly #learns: boolean;
+  #unitsPerMs: number;
+  #running = false;
+  /** A slice is scheduled, or the loop is in one: waking it again is not needed. */
+  #awake = false;
+  /** When I/O last had its chance, as far as the loop knows. */
+  #ioMs = -Infinity;
+  #readMs: number;
+  #waiting: TimerHandle | undefined;
+
+  constructor({ clock, dispatcher, turnMs = TURN_MS, stepBudgetUnits }: RunLoopOptions) {
+    this.#clock = clock;
+    this.#dispatcher = dispatcher;
+    this.#turnMs = turnMs;
+    this.#learns = stepBudgetUnits === undefined;
+    dispatcher.stepBudgetUnits = stepBudgetUnits ?? STEP_BUDGET_UNITS_FIRST;
+    this.#unitsPerMs = dispatcher.stepBudgetUnits / TURN_MS;
+    this.#readMs = clock.monotonicMs();
+  }
+
+  /** Work units that fit a millisecond, as learned; the estimate of time is made of it. */
+  get unitsPerMs(): number {
+    return this.#unitsPerMs;
+  }
+
+  start(): void {
+    this.#running = true;
+    this.#dispatcher.onReady = this.#wake;
+    if (this.#dispatcher.runQueue.readyCount > 0) this.#wake();
+  }
+
+  /** No step begins after this. */
+  stop(): void {
+    this.#running = false;
+    this.#dispatcher.onReady = undefined;
+    this.#waiting?.cancel();
+    this.#waiting = undefined;
+  }
+
+  readonly #wake = (): void => {
+    if (this.#awake) return;
+    this.#awake = true;
+    this.#waiting?.cancel();
+    this.#waiting = undefined;
+    // A program that awaits one small request after another never leaves its microtasks by itself.
+    if (this.#clock.monotonicMs() - this.#ioMs < this.#turnMs) this.#clock.soon(this.#slice);
+    else this.#clock.afterIo(this.#firstSlice);
+  };
+
+  readonly #firstSlice = (): void => {
+    this.#ioMs = this.#clock.monotonicMs();
+    this.#slice();
+  };
+
+  readonly #slice = (): void => {
+    if (!this.#running) {
+      this.#awake = false;
+      return;
+    }
+    const dispatcher = this.#dispatcher;
+    const startMs = this.#read();
+    const startUnits = dispatcher.spentUnits;
+    const endUnits = startUnits + dispatcher.stepBudgetUnits / 2;
+    let steps = 0;
+    let ran = true;
+    while (steps < STEPS_PER_READING && dispatcher.spentUnits < endUnits) {
+      ran = dispatcher.runOne();
+      if (!ran) break;
+      steps += 1;
+    }
+    const nowMs = this.#read();
+    if (this.#learns) this.#learn(dispatcher.spentUnits - startUnits, nowMs - startMs);
+    if (!ran) {
+      this.#awake = false;
+      this.#sleepUntilAllowed();
+    } else if (nowMs - this.#ioMs < this.#turnMs) {
+      this.#clock.soon(this.#slice);
+    } else {
+      this.#clock.afterIo(this.#firstSlice);
+    }
+  };
+
+  /** Reads the clock, and tells the queue how much could have been done since the last reading. */
+  #read(): number {
+    const nowMs = this.#clock.monotonicMs();
+    const runQueue = this.#dispatcher.runQueue;
+    runQueue.advance((nowMs - this.#readMs) * this.#unitsPerMs, nowMs);
+    this.#readMs = nowMs;
+    return nowMs;
+  }
+
+  /** Everybody who is ready has used up a limit: comes back when the first may run again. */
+  #sleepUntilAllowed(): void {
+    const units = this.#dispatcher.runQueue.waitUnits();
+    if (units <= 0) return;
+    this.#waiting = this.#clock.after(Math.max(1, units / this.#unitsPerMs), () => {
+      this.#waiting = undefined;
+      this.#wake();
+    });
+  }
+
+  #learn(units: number, spanMs: number): void {
+    if (spanMs < LEARN_SPAN_MS_MIN || units === 0) return;
+    const ratio = units / spanMs / this.#unitsPerMs;
+    const bounded = Math.min(2, Math.max(0.5, ratio));
+    this.#unitsPerMs *= bounded ** LEARN_RATE;
+    const budget = Math.round(this.#unitsPerMs * TURN_MS);
+    this.#dispatcher.stepBudgetUnits = Math.min(
+      BUDGET_UNITS_MAX,
+      Math.max(BUDGET_UNITS_MIN, budget),
+    );
+  }
+}
