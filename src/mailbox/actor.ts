@@ -111,7 +111,7 @@ export type ActorSpec<Message> = {
   readonly name: string;
   readonly tenant: TenantId;
   /** Makes the behaviour, in the actor's first step and after each restart: state is rebuilt, never reused. */
-  start(context: ActorContext<Message>): Behavior<Message>;
+  readonly start: (context: ActorContext<Message>) => Behavior<Message>;
   /** From `mailboxLimits`, one shared by all actors of a kind. */
   readonly mailbox?: MailboxLimits<Message>;
 };

@@ -68,7 +68,7 @@ export function mailboxLimits<Message>(
     bytesOf,
     lanes: LANES.map((lane) => {
       const defaults: LaneLimits<Message> = LANE_DEFAULTS[lane];
-      const limits = { ...defaults, ...lanes[lane] };
+      const limits = Object.assign({}, defaults, lanes[lane]);
       assert(
         limits.messages >= 1 && limits.messages <= LANE_MESSAGES_MAX,
         `a lane holds 1 to ${LANE_MESSAGES_MAX} messages`,
@@ -101,7 +101,7 @@ export type ParkedOffer = {
 export class LaneRing {
   count = 0;
   bytes = 0;
-  #items: unknown[] = new Array<unknown>(SLOTS_FIRST).fill(undefined);
+  #items: unknown[] = Array.from({ length: SLOTS_FIRST });
   /** The place of the oldest message; place p is in slot `p & (slots − 1)`. */
   #head = 0;
   #sizes: Float64Array | undefined;
@@ -209,7 +209,7 @@ export class LaneRing {
   #grow(): void {
     const old = this.#items;
     const oldSizes = this.#sizes;
-    const items = new Array<unknown>(old.length * 2).fill(undefined);
+    const items = Array.from<unknown>({ length: old.length * 2 });
     const sizes = oldSizes === undefined ? undefined : new Float64Array(items.length);
     for (let offset = 0; offset < this.count; offset += 1) {
       const place = this.#head + offset;

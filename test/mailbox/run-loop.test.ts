@@ -1,0 +1,92 @@
+import { expect, test } from 'vitest';
+import { NodeClock } from '../../src/base/node-ports.ts';
+import type { ActorRef, ReplyTo } from '../../src/mailbox/actor.ts';
+import { Dispatcher } from '../../src/mailbox/dispatcher.ts';
+import { FifoRunQueue } from '../../src/mailbox/run-queue.ts';
+import { RunLoop } from '../../src/mailbox/run-loop.ts';
+import { TimerQueue } from '../../src/mailbox/timer-queue.ts';
+import { acme, StillClock } from './world.ts';
+
+test('an actor that never rests leaves the thread to timers and I/O', async () => {
+  const clock = new NodeClock();
+  const dispatcher = new Dispatcher({ clock, runQueue: new FifoRunQueue() });
+  const loop = new RunLoop({ clock, dispatcher });
+  loop.start();
+  const ref = dispatcher.spawn<'work'>({ name: 'busy', tenant: acme, start: () => () => 'again' });
+  ref.tell('work');
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  await new Promise((resolve) => setImmediate(resolve));
+  ref.stop();
+  await new Promise((resolve) => setImmediate(resolve));
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(ref.alive).toBe(false);
+  loop.stop();
+});
+
+test('a program that only awaits small requests leaves the thread to timers, too', async () => {
+  const clock = new NodeClock();
+  const dispatcher = new Dispatcher({ clock, runQueue: new FifoRunQueue() });
+  const loop = new RunLoop({ clock, dispatcher });
+  loop.start();
+  const echo: ActorRef<ReplyTo<number>> = dispatcher.spawn({
+    name: 'echo',
+    tenant: acme,
+    start: () => (replyTo) => {
+      replyTo.reply(1);
+      return 'continue';
+    },
+  });
+  let fired = false;
+  setTimeout(() => {
+    fired = true;
+  }, 1);
+  while (!fired) await echo.ask<number>((replyTo) => replyTo, { timeoutMs: 1_000 });
+  expect(fired).toBe(true);
+  loop.stop();
+  dispatcher.close();
+});
+
+test('the loop learns how many work units half a millisecond holds', () => {
+  const clock = new StillClock();
+  const dispatcher = new Dispatcher({ clock, runQueue: new FifoRunQueue() });
+  const loop = new RunLoop({ clock, dispatcher });
+  loop.start();
+  // A machine that does 20,000 units a millisecond: the clock follows the work.
+  const ref = dispatcher.spawn<'work'>({
+    name: 'busy',
+    tenant: acme,
+    start: () => (_message, context) => {
+      const units = context.stepBudget;
+      context.charge(units);
+      clock.advance((units + 16) / 20_000);
+      return 'again';
+    },
+  });
+  ref.tell('work');
+  for (let turn = 0; turn < 200; turn += 1) clock.later.shift()?.();
+  expect(dispatcher.stepBudgetUnits).toBeGreaterThan(9_900);
+  expect(dispatcher.stepBudgetUnits).toBeLessThan(10_100);
+});
+
+test('timers fire in the order of time, then of making; cancelled ones never', () => {
+  const clock = new StillClock();
+  const timers = new TimerQueue(clock);
+  const fired: string[] = [];
+  timers.after(20, () => fired.push('late'));
+  timers.after(10, () => {
+    fired.push('first');
+    timers.after(0, () => fired.push('at once'));
+  });
+  timers.after(10, () => fired.push('second'));
+  const cancelled = timers.after(5, () => fired.push('never'));
+  cancelled.cancel();
+  const many = Array.from({ length: 1_000 }, () => timers.after(15, () => fired.push('never')));
+  for (const timer of many) timer.cancel();
+  expect(timers.size).toBe(3);
+  clock.advance(10);
+  expect(fired).toEqual(['first', 'second', 'at once']);
+  clock.advance(10);
+  expect(fired).toEqual(['first', 'second', 'at once', 'late']);
+  expect(timers.size).toBe(0);
+  expect(clock.timerCount).toBe(0);
+});
