@@ -320,9 +320,10 @@ function lowerBoolean(low: Lowering, expression: BoolExpr): SqlExpression {
   }
   const inner = expression.args?.[0];
   const subquery = as(inner, 'SubLink');
-  // `x NOT IN (SELECT …)` is to the parser NOT (x IN (SELECT …)).
-  if (subquery?.subLinkType === 'ANY_SUBLINK' && subquery.operName === undefined)
-    return lowerSubquery(low, subquery, true);
+  // `x NOT IN (SELECT …)` is to the parser NOT (x IN (SELECT …)), and IN is = ANY.
+  const isIn =
+    subquery?.subLinkType === 'ANY_SUBLINK' && (namesOf(subquery.operName).at(-1) ?? '=') === '=';
+  if (isIn) return lowerSubquery(low, subquery, true);
   return { at, kind: 'not', arg: lowerExpression(low, inner) };
 }
 

@@ -339,7 +339,13 @@ function lowerSetClauses(low: Lowering, targets: readonly Node[] | undefined): S
     const columns = list
       .slice(index, index + columnCount)
       .map((node) => as(node, 'ResTarget')?.name ?? '');
-    clauses.push({ kind: 'many', columns, value: lowerExpression(low, many.source), at });
+    const values = as(many.source, 'RowExpr')?.args;
+    if (values?.length === columnCount) {
+      // A row of values, where DEFAULT may stand, means the same as one assignment each.
+      columns.forEach((column, i) =>
+        clauses.push({ kind: 'one', column, value: lowerValue(low, values[i]), at }),
+      );
+    } else clauses.push({ kind: 'many', columns, value: lowerExpression(low, many.source), at });
     index += columnCount - 1;
   }
   return clauses;

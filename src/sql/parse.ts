@@ -13,6 +13,8 @@ import { readLongValues } from './values-fast-path.ts';
 export const TEXT_LENGTH_MAX = 1 << 20;
 /** A longer INSERT … VALUES is first tried by our own reader of rows, which has no such limit. */
 export const VALUES_TEXT_LENGTH_MIN = 1 << 16;
+/** Its rows are read in one go, at some 20 MB a second, and become some ten times as many bytes of tree. */
+export const VALUES_TEXT_LENGTH_MAX = 1 << 24;
 
 export type Parser = {
   /**
@@ -32,6 +34,7 @@ export function createParser(rawParse: (text: string) => unknown): Parser {
   const parseRaw = rawParse as RawParse;
   return {
     parse(text) {
+      if (text.length > VALUES_TEXT_LENGTH_MAX) throw tooLong();
       refuseWhatIsNoText(text);
       if (text.length >= VALUES_TEXT_LENGTH_MIN) {
         const long = parseLongInsert(parseRaw, text);
@@ -171,6 +174,6 @@ function refuseWhatIsNoText(text: string): void {
 
 function tooLong(): DbError {
   return new DbError('54000', 'statement text is longer than 1 MB', {
-    hint: 'Pass values as parameters, insert rows with insert() or load(), or split the text; only INSERT … VALUES of literals may be longer.',
+    hint: 'Pass values as parameters, insert rows with insert() or load(), or split the text; only INSERT … VALUES of literals may be longer, up to 16 MB.',
   });
 }

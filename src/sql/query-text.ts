@@ -8,19 +8,21 @@ export function textAfterAs(text: string, start: number): string {
   const as = findToken(text, start, (token) => isKeyword(text, token, 'as'));
   const begin = tokenAt(text, as.end).start;
   const outer: Token[] = [];
-  const end = findToken(text, as.end, (token) => {
+  let end = findToken(text, as.end, (token) => {
     outer.push(token);
     return isSymbol(text, token, ';');
   });
   if (outer.length > 0 && isSymbol(text, outer.at(-1)!, ';')) outer.pop();
-  const last = outer.at(-1);
-  let cut = last === undefined ? end.start : endOfLast(text, last, end);
-  if (last !== undefined && isKeyword(text, last, 'data')) {
-    const isNo = outer.length > 2 && isKeyword(text, outer.at(-2)!, 'no');
-    const start = outer.at(isNo ? -3 : -2);
-    if (start !== undefined && isKeyword(text, start, 'with')) cut = start.start;
+  if (outer.length > 2 && isKeyword(text, outer.at(-1)!, 'data')) {
+    const withAt = outer.length - (isKeyword(text, outer.at(-2)!, 'no') ? 3 : 2);
+    if (isKeyword(text, outer[withAt]!, 'with')) {
+      end = outer[withAt]!;
+      outer.length = withAt;
+    }
   }
-  return text.slice(begin, cut).trimEnd();
+  const last = outer.at(-1);
+  // Up to the last token, so that no comment at the end swallows what a reader puts behind the query.
+  return last === undefined ? '' : text.slice(begin, endOfLast(text, last, end));
 }
 
 /** The text between the parentheses that open at or after `start`, without its outer white space. */

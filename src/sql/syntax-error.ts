@@ -72,24 +72,59 @@ function hintFor(
   if (!message.startsWith('syntax error')) return undefined;
   const text = source.parsed;
   const errorAt = utf16Offset(text, position);
-  if (text[errorAt] === '`') return 'Names are quoted with double quotes, not with backticks.';
   const before = tokensUntil(text, errorAt);
   const at = tokenAt(text, errorAt);
-  const repaired = misspelt(parseRaw, text, at, before);
-  if (repaired !== undefined) return `Did you mean "${repaired.toUpperCase()}"?`;
-  const previous = before.at(-1);
-  const word = text.slice(at.start, at.end);
-  if (previous !== undefined && isSymbol(text, previous, ',') && at.kind !== 'string') {
-    return `Remove the comma before ${at.kind === 'end' ? 'the end' : `"${word}"`}, or write what should follow it.`;
+  if (
+    [...before, at].some(
+      (token) => token.kind === 'operator' && text.slice(token.start, token.end).includes('`'),
+    )
+  ) {
+    return 'Names are quoted with double quotes, not with backticks.';
   }
+  const keyword = misspelt(parseRaw, text, at, before);
+  if (keyword !== undefined) return `Did you mean "${keyword.toUpperCase()}"?`;
+  const where = at.kind === 'end' ? 'at the end' : `before ${quotedWord(text, at)}`;
+  const previous = before.at(-1);
+  if (previous !== undefined && isSymbol(text, previous, ','))
+    return `Remove the comma ${where}, or write what should follow it.`;
+  const reserved = reservedName(parseRaw, text, previous === undefined ? [at] : [at, previous]);
+  if (reserved !== undefined)
+    return `"${reserved}" is a reserved word; as a name it is written in double quotes.`;
   if (at.kind === 'end' && openParentheses(text, before) > 0)
     return 'A closing parenthesis is missing.';
-  if (
-    at.kind === 'word' &&
-    quoteName(word.toLowerCase()).startsWith('"') &&
-    failsAt(parseRaw, replaced(text, at, `"${word}"`)) === undefined
-  ) {
-    return `"${word}" is a reserved word; as a name it is written in double quotes.`;
+  for (const [missing, name] of MISSING) {
+    const repaired = `${text.slice(0, at.start)} ${missing} ${text.slice(at.start)}`;
+    if (failsAt(parseRaw, repaired) === undefined) return `${name} is missing ${where}.`;
+  }
+  return undefined;
+}
+
+/** What makes the text whole when it is put before the token at which parsing stopped. */
+const MISSING = [
+  [')', 'A closing parenthesis'],
+  [',', 'A comma'],
+  ['end', 'END of CASE'],
+] as const;
+
+function quotedWord(text: string, token: Token): string {
+  const word = text.slice(token.start, token.end);
+  return word.length <= MESSAGE_LENGTH_MAX ? `"${word}"` : 'this';
+}
+
+/** The first of these tokens that is a reserved word and with quotes makes a statement of the text. */
+function reservedName(
+  parseRaw: RawParse,
+  text: string,
+  tokens: readonly Token[],
+): string | undefined {
+  for (const token of tokens) {
+    const word = text.slice(token.start, token.end);
+    const isReserved =
+      token.kind === 'word' &&
+      quoteName(word.toLowerCase()).startsWith('"') &&
+      /^[a-z_]+$/i.test(word);
+    if (isReserved && failsAt(parseRaw, replaced(text, token, `"${word}"`)) === undefined)
+      return word;
   }
   return undefined;
 }
