@@ -78,6 +78,7 @@ function lowerNode(low: Lowering, node: AnyNode, kind: string): SqlExpression {
       const { arg, args, defresult, location } = node.CaseExpr;
       const branches = (args ?? []).map((branch) => {
         const when = as(branch, 'CaseWhen');
+        // oxlint-disable-next-line unicorn/no-thenable -- WHEN … THEN; nothing awaits a syntax tree.
         return { when: lowerExpression(low, when?.expr), then: lowerExpression(low, when?.result) };
       });
       return {

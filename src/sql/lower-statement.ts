@@ -379,18 +379,17 @@ function lowerTransaction(transaction: TransactionStmt): Statement {
   }
 }
 
-type TransactionModes = { readonly isolation?: IsolationLevel; readonly readOnly?: boolean };
+type TransactionModes = { isolation?: IsolationLevel; readOnly?: boolean };
 
 /** DEFERRABLE says when to wait, never what is answered; it is taken and ignored. */
-function transactionModes(nodes: readonly Node[] | undefined): TransactionModes {
-  let modes: TransactionModes = {};
+function transactionModes(nodes: readonly Node[] | undefined): Readonly<TransactionModes> {
+  const modes: TransactionModes = {};
   for (const node of nodes ?? []) {
     const { defname, arg } = as(node, 'DefElem') ?? {};
     const constant = as(arg, 'A_Const');
     if (defname === 'transaction_isolation')
-      modes = { ...modes, isolation: constant?.sval?.sval as IsolationLevel };
-    if (defname === 'transaction_read_only')
-      modes = { ...modes, readOnly: constant?.ival?.ival === 1 };
+      modes.isolation = constant?.sval?.sval as IsolationLevel;
+    if (defname === 'transaction_read_only') modes.readOnly = constant?.ival?.ival === 1;
   }
   return modes;
 }

@@ -5,40 +5,11 @@ import { VALUES_TEXT_LENGTH_MIN } from '../../src/sql/parse.ts';
 import { readLongValues } from '../../src/sql/values-fast-path.ts';
 import { parser, statementOf } from './parsed.ts';
 
+// prettier-ignore
 const LITERALS = [
-  ...[
-    '1',
-    '007',
-    '-5',
-    '- 5',
-    '-0',
-    '0',
-    '-0.0',
-    '1.50',
-    '.5',
-    '1.',
-    '-1e10',
-    '1E-3',
-    '2147483647',
-    '2147483648',
-    '-2147483648',
-    '00012345678901',
-  ],
-  ...[
-    "'x'",
-    "''",
-    "'it''s'",
-    "''''",
-    "'a,(b)'",
-    "'ä€😀'",
-    "'line\nbreak'",
-    "'-- no comment'",
-    'null',
-    'NULL',
-    'True',
-    'false',
-    'DEFAULT',
-  ],
+  '1', '007', '-5', '- 5', '-0', '0', '-0.0', '1.50', '.5', '1.', '-1e10', '1E-3', '2147483647', '2147483648',
+  '-2147483648', '00012345678901', "'x'", "''", "'it''s'", "''''", "'a,(b)'", "'ä€😀'", "'line\nbreak'",
+  "'-- no comment'", 'null', 'NULL', 'True', 'false', 'DEFAULT',
 ];
 /** The parser must read these; our reader must not guess. */
 const OTHERS = [
@@ -93,7 +64,11 @@ test('our reader and the parser give the same tree, places included', () => {
       const long = `${text}${padding}`;
       const short = parser.parse(text);
       expect(parser.parse(long)).toEqual(
-        short.map((statement) => ({ ...statement, text: expect.any(String) })),
+        short.map(({ statement, parameterCount }) => ({
+          statement,
+          parameterCount,
+          text: expect.any(String),
+        })),
       );
     }),
   );

@@ -127,6 +127,7 @@ function trees(): fc.Arbitrary<SqlExpression> {
         fc.record({ kind: fc.constant('atTimeZone' as const), arg: tree, zone: tree }),
         fc.record({
           kind: fc.constant('case' as const),
+          // oxlint-disable-next-line unicorn/no-thenable -- WHEN … THEN.
           branches: fc.array(fc.record({ when: tree, then: tree }), { minLength: 1, maxLength: 2 }),
           otherwise: tree,
         }),
