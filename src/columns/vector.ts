@@ -43,6 +43,19 @@ export type NumberVector = {
   readonly base: number;
   /** Digits after the point that all values share; 0 for anything but numeric. */
   readonly scale: number;
+  /** What the zone map of the segment proves of all present values; absent where nothing is known. */
+  readonly bounds?: NumberBounds | undefined;
+};
+
+/** Bounds of a column of numbers in units of its data (numeric: coefficients); they hold for any selection of the rows. */
+export type NumberBounds = {
+  readonly min: number;
+  readonly max: number;
+  /** float4, float8: every value is finite, and a multiple of 2^`bitMin` below 2^`bitEnd` in magnitude: exact binned sums need no more. */
+  readonly bitMin: number;
+  readonly bitEnd: number;
+  /** False where NaN or ±Infinity occur: then `bitMin` and `bitEnd` say nothing about those. */
+  readonly finite: boolean;
 };
 
 /** int8 and timestamp(tz) where some value leaves ±2^53; numeric of one scale likewise. */
