@@ -1,0 +1,81 @@
+/**
+ * The proleptic Gregorian calendar by arithmetic. Days count from 1970-01-01; years are astronomical (0 is 1 BC).
+ * All arguments and results are integers; days may be anything a double holds exactly.
+ *
+ * Method: Howard Hinnant, "chrono-compatible low-level date algorithms" (years begin in March, eras of 400 years).
+ */
+export type CivilDate = { readonly year: number; readonly month: number; readonly day: number };
+
+export function daysFromCivil(year: number, month: number, day: number): number {
+  const shifted = month <= 2 ? year - 1 : year;
+  const era = Math.floor(shifted / 400);
+  const yearOfEra = shifted - era * 400;
+  const dayOfYear = Math.floor((153 * (month > 2 ? month - 3 : month + 9) + 2) / 5) + day - 1;
+  const dayOfEra =
+    yearOfEra * 365 + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100) + dayOfYear;
+  return era * 146_097 + dayOfEra - 719_468;
+}
+
+export function civilFromDays(days: number): CivilDate {
+  const shifted = days + 719_468;
+  const era = Math.floor(shifted / 146_097);
+  const dayOfEra = shifted - era * 146_097;
+  const yearOfEra = Math.floor(
+    (dayOfEra -
+      Math.floor(dayOfEra / 1460) +
+      Math.floor(dayOfEra / 36_524) -
+      Math.floor(dayOfEra / 146_096)) /
+      365,
+  );
+  const dayOfYear =
+    dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
+  const marchMonth = Math.floor((5 * dayOfYear + 2) / 153);
+  const month = marchMonth < 10 ? marchMonth + 3 : marchMonth - 9;
+  return {
+    year: yearOfEra + era * 400 + (month <= 2 ? 1 : 0),
+    month,
+    day: dayOfYear - Math.floor((153 * marchMonth + 2) / 5) + 1,
+  };
+}
+
+export function isLeapYear(year: number): boolean {
+  return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
+}
+
+const MONTH_DAYS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] as const;
+
+/** `month` is 1 … 12. */
+export function daysInMonth(year: number, month: number): number {
+  return month === 2 && isLeapYear(year) ? 29 : MONTH_DAYS[month - 1]!;
+}
+
+/** 1 for Monday … 7 for Sunday. */
+export function isoWeekday(days: number): number {
+  return ((((days + 3) % 7) + 7) % 7) + 1;
+}
+
+/** 1 … 366. */
+export function dayOfYear(days: number): number {
+  return days - daysFromCivil(civilFromDays(days).year, 1, 1) + 1;
+}
+
+/** The Monday with which week 1 of an ISO year begins: the week of 4 January. */
+export function isoYearStart(isoYear: number): number {
+  const fourth = daysFromCivil(isoYear, 1, 4);
+  return fourth - (isoWeekday(fourth) - 1);
+}
+
+/** The year that the Thursday of this day's week lies in. */
+export function isoYear(days: number): number {
+  return civilFromDays(days - isoWeekday(days) + 4).year;
+}
+
+/** 1 … 53. */
+export function isoWeek(days: number): number {
+  return Math.floor((days - isoYearStart(isoYear(days))) / 7) + 1;
+}
+
+/** The Julian day number of a civil day. */
+export function julianDay(days: number): number {
+  return days + 2_440_588;
+}
