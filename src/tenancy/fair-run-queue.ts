@@ -233,8 +233,13 @@ export class FairRunQueue implements RunQueue {
       share.urgent.pushBack(entry);
       entry.place = URGENT;
     } else {
-      if (goesOn && entry.debtUnits < ACTOR_QUANTUM_UNITS) share.line.pushFront(entry);
-      else share.line.pushBack(entry);
+      if (goesOn && entry.debtUnits < ACTOR_QUANTUM_UNITS) {
+        share.line.pushFront(entry);
+      } else {
+        // Going to the back begins its next round, which brings a new quantum.
+        if (goesOn) entry.debtUnits -= ACTOR_QUANTUM_UNITS;
+        share.line.pushBack(entry);
+      }
       entry.place = QUEUED;
     }
     this.readyCount += 1;

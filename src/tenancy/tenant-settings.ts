@@ -21,6 +21,7 @@ export type TenantSettings = {
   readonly priority: TenantPriority;
   /** Work units that one query, one minute and one day may take. */
   readonly work: { readonly query: number; readonly minute: number; readonly day: number };
+  /** Of each user: queries at once, and work units a minute. */
   readonly perUser: { readonly concurrency: number; readonly work: number };
 };
 
