@@ -22,6 +22,8 @@ export type RelationInfo = {
   readonly checks: readonly { readonly name: string; readonly condition: SqlExpression; readonly text: string }[];
   /** A plain view's query: bound where it is used. */
   readonly query?: Query | undefined;
+  /** A view's: ids of the relations its query reads directly. */
+  readonly sources?: readonly number[];
   /** WITH (time = …). */
   readonly timeColumn?: string | undefined;
 };

@@ -1,7 +1,10 @@
 import type { TextPlace } from '../base/errors.ts';
 import type { SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
+import type { AggregateFunction } from '../expressions/aggregates.ts';
 import type { Expression } from '../expressions/expression.ts';
+
+export type { AggregateFunction };
 
 /** A column of a plan node's output. */
 export type OutputColumn = {
@@ -30,7 +33,8 @@ export type PlanNode =
   | SetOperationNode
   | CteNode
   | CteScanNode
-  | ApplyNode;
+  | ApplyNode
+  | SeriesNode;
 
 type NodeBase = {
   readonly id: number;
@@ -48,8 +52,10 @@ export type ScanNode = NodeBase & {
   readonly columnIndexes: readonly number[];
   /** A filter over the *output* columns, pushed down: zone maps, indexes and row tests. */
   readonly filter?: Expression | undefined;
-  /** The batch carries row ids: for UPDATE, DELETE, FOR UPDATE, and for views. */
+  /** The batch carries row ids: for views. */
   readonly withRowIds: boolean;
+  /** Row ids as one more column behind the others (float8): how UPDATE, DELETE and FOR UPDATE find their rows behind joins. */
+  readonly rowIdColumn: boolean;
 };
 /** Constant rows; one row without columns is SELECT without FROM. */
 export type ValuesNode = NodeBase & {
@@ -76,37 +82,6 @@ export type AggregateCall = {
   readonly orderBy: readonly SortKey[];
   readonly type: SqlType;
 };
-export type AggregateFunction =
-  | 'count'
-  | 'sum'
-  | 'avg'
-  | 'min'
-  | 'max'
-  | 'var_pop'
-  | 'var_samp'
-  | 'stddev_pop'
-  | 'stddev_samp'
-  | 'covar_pop'
-  | 'covar_samp'
-  | 'corr'
-  | 'regr_count'
-  | 'regr_avgx'
-  | 'regr_avgy'
-  | 'regr_sxx'
-  | 'regr_syy'
-  | 'regr_sxy'
-  | 'regr_slope'
-  | 'regr_intercept'
-  | 'regr_r2'
-  | 'bool_and'
-  | 'bool_or'
-  | 'bit_and'
-  | 'bit_or'
-  | 'bit_xor'
-  | 'string_agg'
-  | 'percentile_cont'
-  | 'percentile_disc'
-  | 'mode';
 /** Output: the group keys, then the calls. Without keys: one row always. Groups leave in key order (law 2). */
 export type AggregateNode = NodeBase & {
   readonly kind: 'aggregate';
@@ -193,6 +168,9 @@ export type ApplyNode = NodeBase & {
     readonly type: SqlType;
   }[];
 };
+
+/** generate_series(start, stop[, step]): one column; its arguments are constants and parameters. */
+export type SeriesNode = NodeBase & { readonly kind: 'series'; readonly start: Expression; readonly stop: Expression; readonly step: Expression | undefined };
 
 /** A whole statement, bound. */
 export type BoundQuery = {

@@ -1,0 +1,252 @@
+import { Decimal, Interval, type Datum } from '../columns/values.ts';
+import { sameType, typeName } from '../columns/types.ts';
+import { functionById } from './catalog.ts';
+import { castOf } from './coercion.ts';
+import type { Expression } from './expression.ts';
+import type { EvaluationContext } from './function-def.ts';
+import { interpret } from './interpret.ts';
+import { datumToText } from './text-io.ts';
+
+/** The value of an expression without columns. */
+export function evaluateConstant(expression: Expression, context: EvaluationContext): Datum {
+  return interpret(expression, () => null, context);
+}
+
+/** Direct parts of an expression. */
+export function partsOf(expression: Expression): readonly Expression[] {
+  switch (expression.kind) {
+    case 'column':
+    case 'constant':
+    case 'parameter':
+    case 'outerColumn':
+      return [];
+    case 'call':
+    case 'and':
+    case 'or':
+    case 'coalesce':
+    case 'subquery':
+      return expression.args;
+    case 'not':
+    case 'isNull':
+    case 'isNotNull':
+    case 'inList':
+    case 'cast':
+      return [expression.arg];
+    case 'case':
+      return [...expression.branches.flatMap(({ when, then }) => [when, then]), expression.otherwise];
+  }
+}
+
+/** The expression with each direct part replaced; itself where none changed. */
+export function mapParts(expression: Expression, change: (part: Expression) => Expression): Expression {
+  const many = (parts: readonly Expression[]): readonly Expression[] | undefined => {
+    const next = parts.map(change);
+    return next.every((part, index) => part === parts[index]) ? undefined : next;
+  };
+  switch (expression.kind) {
+    case 'column':
+    case 'constant':
+    case 'parameter':
+    case 'outerColumn':
+      return expression;
+    case 'call':
+    case 'and':
+    case 'or':
+    case 'coalesce':
+    case 'subquery': {
+      const args = many(expression.args);
+      return args === undefined ? expression : { ...expression, args };
+    }
+    case 'not':
+    case 'isNull':
+    case 'isNotNull':
+    case 'inList':
+    case 'cast': {
+      const arg = change(expression.arg);
+      return arg === expression.arg ? expression : { ...expression, arg };
+    }
+    case 'case': {
+      const branches = expression.branches.map(({ when, then }) => ({ when: change(when), then: change(then) }));
+      const otherwise = change(expression.otherwise);
+      const same = otherwise === expression.otherwise && branches.every(({ when, then }, index) => when === expression.branches[index]!.when && then === expression.branches[index]!.then);
+      return same ? expression : { ...expression, branches, otherwise };
+    }
+  }
+}
+
+/** Every node, parts after their whole. */
+export function someNode(expression: Expression, test: (node: Expression) => boolean): boolean {
+  return test(expression) || partsOf(expression).some((part) => someNode(part, test));
+}
+
+export function referencedColumns(expression: Expression, into: Set<number> = new Set()): Set<number> {
+  if (expression.kind === 'column') into.add(expression.index);
+  for (const part of partsOf(expression)) referencedColumns(part, into);
+  return into;
+}
+
+/** Columns renumbered, or replaced by expressions. */
+export function mapColumns(expression: Expression, change: (column: Extract<Expression, { kind: 'column' }>) => Expression): Expression {
+  return expression.kind === 'column' ? change(expression) : mapParts(expression, (part) => mapColumns(part, change));
+}
+
+/** Differs from call to call: random(), nextval(), clock_timestamp(). */
+export function isVolatile(expression: Expression): boolean {
+  return someNode(expression, (node) => node.kind === 'call' && functionById(node.fn).volatility === 'volatile');
+}
+
+/** The same for the same arguments, whoever asks and whenever. */
+export function isImmutable(expression: Expression): boolean {
+  return !someNode(expression, (node) => {
+    if (node.kind === 'call') return (functionById(node.fn).volatility ?? 'immutable') !== 'immutable';
+    if (node.kind === 'cast') return castOf(node.arg.type.kind === 'unknown' ? 'text' : node.arg.type.kind, node.type.kind)?.volatility === 'stable';
+    return node.kind === 'parameter' || node.kind === 'subquery' || node.kind === 'outerColumn';
+  });
+}
+
+const CONSTANT_CONTEXT: EvaluationContext = {
+  nowMicros: 0,
+  zone: 'UTC',
+  parameters: [],
+  random: { unit: () => 0, uint32: () => 0 },
+  setting: () => undefined,
+};
+
+/**
+ * Replaces what is constant by its value. What would throw is left for the run, where it may never be reached (1/0 in a
+ * branch not taken).
+ */
+export function foldConstants(expression: Expression): Expression {
+  const folded = simplify(mapParts(expression, foldConstants));
+  if (folded.kind === 'constant' || partsOf(folded).length === 0) {
+    if (folded.kind !== 'call') return folded;
+  }
+  if (!partsOf(folded).every((part) => part.kind === 'constant') || !isImmutable(folded)) return folded;
+  try {
+    return { kind: 'constant', type: folded.type, value: evaluateConstant(folded, CONSTANT_CONTEXT) };
+  } catch {
+    return folded;
+  }
+}
+
+/** AND and OR lose constant arguments, CASE branches that are decided, nested AND and OR are flattened. */
+function simplify(expression: Expression): Expression {
+  switch (expression.kind) {
+    case 'and':
+    case 'or': {
+      const neutral = expression.kind === 'and';
+      const flat = expression.args.flatMap((arg) => (arg.kind === expression.kind ? arg.args : [arg]));
+      const args: Expression[] = [];
+      for (const arg of flat) {
+        if (arg.kind === 'constant' && arg.value === neutral) continue;
+        args.push(arg);
+        // Whatever follows cannot matter: it is not evaluated either.
+        if (arg.kind === 'constant' && arg.value === !neutral) break;
+      }
+      if (args.length === 0) return { kind: 'constant', type: expression.type, value: neutral };
+      if (args.length === 1) return args[0]!;
+      return args.length === expression.args.length ? expression : { ...expression, args };
+    }
+    case 'case': {
+      const branches = expression.branches.filter(({ when }) => !(when.kind === 'constant' && when.value !== true));
+      const decided = branches.findIndex(({ when }) => when.kind === 'constant');
+      if (decided === 0) return branches[0]!.then;
+      if (branches.length === 0) return expression.otherwise;
+      if (decided > 0) return { ...expression, branches: branches.slice(0, decided), otherwise: branches[decided]!.then };
+      return branches.length === expression.branches.length ? expression : { ...expression, branches };
+    }
+    case 'isNull':
+    case 'isNotNull':
+      if (expression.arg.kind === 'column' && !expression.arg.nullable) return { kind: 'constant', type: expression.type, value: expression.kind === 'isNotNull' };
+      return expression;
+    default:
+      return expression;
+  }
+}
+
+export function expressionEquals(a: Expression, b: Expression): boolean {
+  if (a === b) return true;
+  if (a.kind !== b.kind || !sameType(a.type, b.type)) return false;
+  switch (a.kind) {
+    case 'column':
+      return b.kind === 'column' && a.index === b.index;
+    case 'constant':
+      return b.kind === 'constant' && identical(a.value, b.value);
+    case 'parameter':
+      return b.kind === 'parameter' && a.index === b.index;
+    case 'outerColumn':
+      return b.kind === 'outerColumn' && a.index === b.index && a.depth === b.depth;
+    case 'call':
+      if (b.kind !== 'call' || a.fn !== b.fn) return false;
+      break;
+    case 'inList':
+      if (b.kind !== 'inList' || a.negated !== b.negated || a.values.length !== b.values.length || !a.values.every((value, index) => identical(value, b.values[index]!))) return false;
+      break;
+    case 'cast':
+      if (b.kind !== 'cast' || a.explicit !== b.explicit) return false;
+      break;
+    case 'subquery':
+      return false;
+    default:
+      break;
+  }
+  const left = partsOf(a);
+  const right = partsOf(b);
+  return left.length === right.length && left.every((part, index) => expressionEquals(part, right[index]!));
+}
+
+/** The same to the letter, as no two data of different text are. */
+function identical(a: Datum, b: Datum): boolean {
+  if (Object.is(a, b)) return true;
+  if (a instanceof Decimal && b instanceof Decimal) return a.toString() === b.toString();
+  if (a instanceof Interval && b instanceof Interval) return a.months === b.months && a.days === b.days && a.micros === b.micros;
+  if (a instanceof Uint8Array && b instanceof Uint8Array) return a.length === b.length && a.every((byte, index) => byte === b[index]);
+  return false;
+}
+
+/** For people: EXPLAIN and messages. `names` gives a column's name. */
+export function printBound(expression: Expression, names: (index: number) => string): string {
+  const print = (part: Expression): string => printBound(part, names);
+  switch (expression.kind) {
+    case 'column':
+      return names(expression.index);
+    case 'outerColumn':
+      return `outer.${expression.name}`;
+    case 'constant':
+      return constantText(expression.value, expression.type);
+    case 'parameter':
+      return `$${expression.index + 1}`;
+    case 'call': {
+      const name = expression.fn.slice(0, expression.fn.indexOf('('));
+      if (/^[a-z_]/i.test(name)) return `${name}(${expression.args.map(print).join(', ')})`;
+      return expression.args.length === 1 ? `(${name} ${print(expression.args[0]!)})` : `(${print(expression.args[0]!)} ${name} ${print(expression.args[1]!)})`;
+    }
+    case 'and':
+    case 'or':
+      return `(${expression.args.map(print).join(expression.kind === 'and' ? ' AND ' : ' OR ')})`;
+    case 'not':
+      return `(NOT ${print(expression.arg)})`;
+    case 'isNull':
+      return `(${print(expression.arg)} IS NULL)`;
+    case 'isNotNull':
+      return `(${print(expression.arg)} IS NOT NULL)`;
+    case 'case':
+      return `CASE ${expression.branches.map(({ when, then }) => `WHEN ${print(when)} THEN ${print(then)}`).join(' ')} ELSE ${print(expression.otherwise)} END`;
+    case 'coalesce':
+      return `COALESCE(${expression.args.map(print).join(', ')})`;
+    case 'inList': {
+      const shown = expression.values.slice(0, 8).map((value) => constantText(value, expression.arg.type));
+      return `(${print(expression.arg)} ${expression.negated ? 'NOT ' : ''}IN (${shown.join(', ')}${expression.values.length > 8 ? ', …' : ''}))`;
+    }
+    case 'cast':
+      return `(${print(expression.arg)})::${typeName(expression.type)}`;
+    case 'subquery':
+      return `(subquery ${expression.subquery})`;
+  }
+}
+
+function constantText(value: Datum, type: Expression['type']): string {
+  if (value === null) return 'NULL';
+  const text = datumToText(value, type.kind === 'unknown' ? { kind: 'text' } : type, { zone: 'UTC' });
+  return typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean' ? text : `'${text.replaceAll("'", "''")}'`;
+}

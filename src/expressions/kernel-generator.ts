@@ -1,0 +1,620 @@
+import type { Batch } from '../columns/batch.ts';
+import { datumAt } from '../columns/build.ts';
+import type { Dictionary } from '../columns/dictionary.ts';
+import { isTextType, type SqlType } from '../columns/types.ts';
+import { Decimal, type Datum } from '../columns/values.ts';
+import type { Vector } from '../columns/vector.ts';
+import { functionById } from './catalog.ts';
+import { castOf } from './coercion.ts';
+import type { Expression } from './expression.ts';
+import { isImmutable, partsOf, referencedColumns } from './fold.ts';
+import type { EvaluationContext } from './function-def.ts';
+import { interpret } from './interpret.ts';
+import { fitToType } from './text-io.ts';
+
+/**
+ * One fused loop for an expression and a combination of input layouts. The loop's text holds its signature, so that V8
+ * specialises it alone. `run` gives undefined when a value has left the lanes (an integer beyond ±2^53, an overflow): then the whole
+ * batch is evaluated by `interpret`, which gives the exact value or throws the right error.
+ */
+export type Kernel = {
+  run(batch: Batch, context: EvaluationContext): Vector | Int32Array | undefined;
+};
+
+/**
+ * How a value travels inside the loop. `number`: a double that is the datum itself, or a numeric's coefficient at `scale`.
+ * `boolean`: 0 or 1. `datum`: a JavaScript value.
+ */
+type Lane = { readonly kind: 'number'; readonly scale: number } | { readonly kind: 'boolean' } | { readonly kind: 'datum' };
+
+type Value = {
+  readonly lane: Lane;
+  /** A variable or literal. */
+  readonly code: string;
+  /** A variable that is true for NULL; 'false' where it never is. */
+  readonly isNull: string;
+};
+
+const LOST = 'return undefined;';
+
+export function generateKernel(expression: Expression, columns: readonly number[], sample: Batch, output: 'vector' | 'selection', signature: string): Kernel {
+  return new Generator(columns, sample, output, signature).generate(expression);
+}
+
+class Generator {
+  readonly #columns: readonly number[];
+  readonly #sample: Batch;
+  readonly #output: 'vector' | 'selection';
+  readonly #signature: string;
+  readonly #before: string[] = [];
+  #lines: string[] = [];
+  /** What the text refers to: constants, definitions, memos. */
+  readonly #outside: unknown[] = [];
+  readonly #refs = new Map<number, Value>();
+  #names = 0;
+
+  constructor(columns: readonly number[], sample: Batch, output: 'vector' | 'selection', signature: string) {
+    this.#columns = columns;
+    this.#sample = sample;
+    this.#output = output;
+    this.#signature = signature;
+  }
+
+  generate(expression: Expression): Kernel {
+    for (const column of this.#columns) this.#openColumn(column);
+    const value = this.#emit(expression);
+    const body = this.#lines;
+    const loop: string[] = [];
+    const after: string[] = [];
+    if (this.#output === 'selection') {
+      const test = value.lane.kind === 'boolean' ? `${value.code} === 1` : `${value.code} === true`;
+      loop.push(...body, `if (${value.isNull === 'false' ? '' : `!${value.isNull} && `}${test}) { out[count] = r; count += 1; }`);
+      this.#before.push('const out = new Int32Array(n); let count = 0;');
+      after.push('return out.subarray(0, count);');
+    } else {
+      loop.push(...body);
+      const nullable = value.isNull !== 'false';
+      if (value.lane.kind === 'datum') {
+        this.#before.push('const out = new Array(n);');
+        loop.push(nullable ? `out[i] = ${value.isNull} ? null : ${value.code};` : `out[i] = ${value.code};`);
+        after.push(`return O.objects(out);`);
+      } else {
+        this.#before.push(value.lane.kind === 'boolean' ? 'const out = new Uint8Array(n);' : 'const out = new Float64Array(n);');
+        if (nullable) {
+          this.#before.push('const valid = new Uint8Array(n); let nulls = 0;');
+          loop.push(`if (${value.isNull}) nulls += 1; else { out[i] = ${value.code}; valid[i] = 1; }`);
+        } else loop.push(`out[i] = ${value.code};`);
+        const scale = value.lane.kind === 'number' ? value.lane.scale : 0;
+        after.push(`return O.${value.lane.kind === 'boolean' ? 'booleans' : 'numbers'}(out, ${nullable ? 'nulls === 0 ? undefined : valid' : 'undefined'}, ${scale});`);
+      }
+    }
+    const selected = this.#sample.selection !== undefined;
+    const text = [
+      `/* ${this.#signature} */`,
+      'const n = batch.rowCount;',
+      ...(selected ? ['const selection = batch.selection;'] : []),
+      ...this.#before,
+      'for (let i = 0; i < n; i += 1) {',
+      selected ? 'const r = selection[i];' : 'const r = i;',
+      ...loop,
+      '}',
+      ...after,
+    ].join('\n');
+    const run = functionOfText(text);
+    const outside = this.#outside;
+    const maker = vectorMaker(expression.type);
+    return { run: (batch, context) => run(batch, context, outside, maker) };
+  }
+
+  #name(prefix: string): string {
+    this.#names += 1;
+    return `${prefix}${this.#names}`;
+  }
+
+  #reference(value: unknown): string {
+    this.#outside.push(value);
+    return `X[${this.#outside.length - 1}]`;
+  }
+
+  /** Binds a reference once before the loop. */
+  #constant(value: unknown): string {
+    const name = this.#name('k');
+    this.#before.push(`const ${name} = ${this.#reference(value)};`);
+    return name;
+  }
+
+  #line(text: string): void {
+    this.#lines.push(text);
+  }
+
+  #openColumn(column: number): void {
+    const vector = this.#sample.columns[column]!;
+    const v = `v${column}`;
+    this.#before.push(`const w${column} = batch.columns[${column}];`);
+    if (vector.validity !== undefined) this.#before.push(`const valid${column} = w${column}.validity;`);
+    switch (vector.rep) {
+      case 'number':
+        this.#before.push(`const ${v} = w${column}.values;`);
+        if (vector.factor !== 1 || vector.base !== 0) this.#before.push(`const factor${column} = w${column}.factor, base${column} = w${column}.base;`);
+        break;
+      case 'boolean':
+      case 'bigint':
+      case 'object':
+        this.#before.push(`const ${v} = w${column}.values;`);
+        break;
+      case 'dictionary':
+        this.#before.push(`const ${v} = w${column}.codes; const dictionary${column} = w${column}.dictionary;`);
+        break;
+      case 'bytes':
+        break;
+    }
+  }
+
+  /** A column's value, read at most once a row on each path: reads are cheap, so each use reads anew. */
+  #column(expression: Extract<Expression, { kind: 'column' }>): Value {
+    const column = expression.index;
+    const known = this.#refs.get(column);
+    if (known !== undefined) return known;
+    const vector = this.#sample.columns[column]!;
+    const isNull = this.#isNullOf(column, vector);
+    switch (vector.rep) {
+      case 'number': {
+        const encoded = vector.factor !== 1 || vector.base !== 0;
+        const code = encoded ? `(v${column}[r] * factor${column} + base${column})` : `v${column}[r]`;
+        return { lane: { kind: 'number', scale: vector.scale }, code, isNull };
+      }
+      case 'boolean':
+        return { lane: { kind: 'boolean' }, code: `v${column}[r]`, isNull };
+      case 'dictionary': {
+        const read = isTextType(vector.type) ? `dictionary${column}.text(v${column}[r])` : `${this.#constant(datumAt)}(w${column}, r)`;
+        return { lane: { kind: 'datum' }, code: read, isNull };
+      }
+      case 'object':
+        return { lane: { kind: 'datum' }, code: `v${column}[r]`, isNull: `(${`v${column}[r] === null`}${isNull === 'false' ? '' : ` || ${isNull}`})` };
+      case 'bigint':
+      case 'bytes':
+        return { lane: { kind: 'datum' }, code: `${this.#constant(datumAt)}(w${column}, r)`, isNull };
+    }
+  }
+
+  #isNullOf(column: number, vector: Vector): string {
+    return vector.validity === undefined ? 'false' : `(valid${column}[r] === 0)`;
+  }
+
+  #emit(expression: Expression): Value {
+    const memo = this.#memo(expression);
+    if (memo !== undefined) return memo;
+    switch (expression.kind) {
+      case 'column':
+        return this.#column(expression);
+      case 'constant':
+        return this.#literal(expression.value, expression.type);
+      case 'parameter': {
+        const name = this.#name('p');
+        this.#before.push(`const ${name} = context.parameters[${expression.index}] ?? null;`);
+        return this.#asDatum(name, `(${name} === null)`, expression.type);
+      }
+      case 'call':
+        return this.#call(expression);
+      case 'and':
+      case 'or':
+        return this.#logic(expression);
+      case 'not': {
+        const arg = this.#toBoolean(this.#emit(expression.arg));
+        return { lane: { kind: 'boolean' }, code: `(1 - ${arg.code})`, isNull: arg.isNull };
+      }
+      case 'isNull':
+      case 'isNotNull': {
+        const arg = this.#emit(expression.arg);
+        const yes = expression.kind === 'isNull';
+        if (arg.isNull === 'false') return { lane: { kind: 'boolean' }, code: yes ? '0' : '1', isNull: 'false' };
+        return { lane: { kind: 'boolean' }, code: `(${arg.isNull} ? ${yes ? 1 : 0} : ${yes ? 0 : 1})`, isNull: 'false' };
+      }
+      case 'case':
+        return this.#case(expression);
+      case 'coalesce':
+        return this.#coalesce(expression);
+      case 'inList':
+        return this.#inList(expression);
+      case 'cast':
+        return this.#cast(expression);
+      case 'outerColumn':
+      case 'subquery':
+        // `interpret` says what is wrong.
+        this.#line(LOST);
+        return { lane: { kind: 'datum' }, code: 'null', isNull: 'true' };
+    }
+  }
+
+  #literal(value: Datum, type: SqlType): Value {
+    if (value === null) return { lane: laneOfType(type) ?? { kind: 'datum' }, code: laneOfType(type) === undefined ? 'null' : '0', isNull: 'true' };
+    if (typeof value === 'boolean') return { lane: { kind: 'boolean' }, code: value ? '1' : '0', isNull: 'false' };
+    if (typeof value === 'number') {
+      const code = Object.is(value, -0) ? '-0' : Number.isFinite(value) ? String(value) : Number.isNaN(value) ? 'NaN' : value > 0 ? 'Infinity' : '-Infinity';
+      return { lane: { kind: 'number', scale: 0 }, code: value < 0 || Object.is(value, -0) ? `(${code})` : code, isNull: 'false' };
+    }
+    if (value instanceof Decimal && value.special === undefined && isSafe(value.coefficient)) {
+      return { lane: { kind: 'number', scale: value.scale }, code: `(${value.coefficient})`, isNull: 'false' };
+    }
+    return { lane: { kind: 'datum' }, code: this.#constant(value), isNull: 'false' };
+  }
+
+  #call(expression: Extract<Expression, { kind: 'call' }>): Value {
+    const def = functionById(expression.fn);
+    const strict = def.strict !== false;
+    const args = expression.args.map((arg) => this.#emit(arg));
+    const numeric = this.#numericCall(def.name, expression, args);
+    if (numeric !== undefined) return numeric;
+    const isNull = strict ? anyNull(args) : 'false';
+    const inLane = def.inline !== undefined && args.every(({ lane }, index) => (lane.kind === 'number' && lane.scale === 0 && expression.args[index]!.type.kind !== 'numeric') || lane.kind === 'boolean');
+    if (inLane && expression.type.kind !== 'numeric') {
+      const lane: Lane = expression.type.kind === 'boolean' ? { kind: 'boolean' } : { kind: 'number', scale: 0 };
+      const code = def.inline!(...args.map((arg) => arg.code));
+      if (def.guard === undefined) return { lane, code: lane.kind === 'boolean' ? `((${code}) ? 1 : 0)` : `(${code})`, isNull };
+      const result = this.#name('a');
+      this.#line(`let ${result} = 0;`);
+      this.#line(`${guardOpen(isNull)} ${result} = ${code}; ${guardTest(def.guard, result)} }`);
+      return { lane, code: result, isNull };
+    }
+    const types = expression.args.map(({ type }) => type);
+    const evaluate = this.#constant(def.evaluate);
+    const kinds = this.#constant(types);
+    const data = args.map((arg, index) => this.#boxed(arg, types[index]!));
+    const result = this.#name('a');
+    this.#line(`let ${result} = null;`);
+    const call = `${result} = ${evaluate}([${data.join(', ')}], context, ${kinds});`;
+    this.#line(isNull === 'false' ? call : `if (!${isNull}) { ${call} }`);
+    return this.#asDatum(result, `(${result} === null)`, expression.type);
+  }
+
+  /** + − * and comparisons of numerics whose scale is known: scaled integers, exact while they are safe. */
+  #numericCall(name: string, expression: Extract<Expression, { kind: 'call' }>, args: readonly Value[]): Value | undefined {
+    if (args.length !== 2 || !expression.args.every(({ type }) => type.kind === 'numeric')) return undefined;
+    const [left, right] = args as [Value, Value];
+    if (left.lane.kind !== 'number' || right.lane.kind !== 'number') return undefined;
+    const isNull = anyNull(args);
+    const product = name === '*';
+    const compared = Object.hasOwn(COMPARISONS, name);
+    if (!product && !compared && name !== '+' && name !== '-') return undefined;
+    const scale = product ? left.lane.scale + right.lane.scale : Math.max(left.lane.scale, right.lane.scale);
+    if (scale > 15) return undefined;
+    const at = (value: Value): string => {
+      const shift = scale - (value.lane as { scale: number }).scale;
+      return product || shift === 0 ? value.code : `(${value.code} * ${10 ** shift})`;
+    };
+    const result = this.#name('a');
+    if (compared) {
+      const a = this.#name('a');
+      const b = this.#name('a');
+      this.#line(`let ${result} = 0;`);
+      this.#line(`${guardOpen(isNull)} const ${a} = ${at(left)}, ${b} = ${at(right)}; ${guardTest('safe', a)} ${guardTest('safe', b)} ${result} = ${a} ${COMPARISONS[name]} ${b} ? 1 : 0; }`);
+      return { lane: { kind: 'boolean' }, code: result, isNull };
+    }
+    this.#line(`let ${result} = 0;`);
+    this.#line(`${guardOpen(isNull)} ${result} = ${at(left)} ${name} ${at(right)}; ${guardTest('safe', result)} }`);
+    return { lane: { kind: 'number', scale }, code: result, isNull };
+  }
+
+  #logic(expression: Extract<Expression, { kind: 'and' | 'or' }>): Value {
+    const and = expression.kind === 'and';
+    const result = this.#name('l');
+    const isNull = this.#name('m');
+    this.#line(`let ${result} = ${and ? 1 : 0}, ${isNull} = false;`);
+    let depth = 0;
+    for (const [index, part] of expression.args.entries()) {
+      if (index > 0) {
+        // A decided AND or OR evaluates no more arguments.
+        this.#line(`if (${result} === ${and ? 1 : 0}) {`);
+        depth += 1;
+      }
+      const arg = this.#toBoolean(this.#emit(part));
+      if (arg.isNull === 'false') this.#line(`${and ? `if (${arg.code} === 0) ${result} = 0;` : `if (${arg.code} === 1) ${result} = 1;`}`);
+      else this.#line(`if (${arg.isNull}) ${isNull} = true; else if (${arg.code} === ${and ? 0 : 1}) ${result} = ${and ? 0 : 1};`);
+    }
+    this.#line('}'.repeat(depth));
+    this.#line(`if (${result} === ${and ? 0 : 1}) ${isNull} = false;`);
+    return { lane: { kind: 'boolean' }, code: result, isNull };
+  }
+
+  #case(expression: Extract<Expression, { kind: 'case' }>): Value {
+    const results = [...expression.branches.map(({ then }) => then), expression.otherwise];
+    return this.#branches(expression.type, results.length, (index, assign) => {
+      if (index < expression.branches.length) {
+        const when = this.#toBoolean(this.#emit(expression.branches[index]!.when));
+        this.#line(`if (${when.isNull === 'false' ? '' : `!${when.isNull} && `}${when.code} === 1) {`);
+        assign(this.#emit(results[index]!), results[index]!.type);
+        this.#line('} else {');
+        return 1;
+      }
+      assign(this.#emit(results[index]!), results[index]!.type);
+      return 0;
+    });
+  }
+
+  #coalesce(expression: Extract<Expression, { kind: 'coalesce' }>): Value {
+    return this.#branches(expression.type, expression.args.length, (index, assign) => {
+      const arg = this.#emit(expression.args[index]!);
+      if (index === expression.args.length - 1) {
+        assign(arg, expression.args[index]!.type);
+        return 0;
+      }
+      this.#line(`if (!${arg.isNull}) {`);
+      assign({ ...arg, isNull: 'false' }, expression.args[index]!.type);
+      this.#line('} else {');
+      return 1;
+    });
+  }
+
+  /** Nested ifs that leave one of several values in one variable. Numbers of one lane stay numbers; else data. */
+  #branches(type: SqlType, count: number, branch: (index: number, assign: (value: Value, type: SqlType) => void) => number): Value {
+    const result = this.#name('c');
+    const isNull = this.#name('m');
+    const lane: Lane = laneOfType(type) ?? { kind: 'datum' };
+    this.#line(`let ${result} = ${lane.kind === 'datum' ? 'null' : 0}, ${isNull} = false;`);
+    let depth = 0;
+    for (let index = 0; index < count; index += 1) {
+      depth += branch(index, (value, from) => {
+        const fits = value.lane.kind === lane.kind && (lane.kind !== 'number' || (value.lane as { scale: number }).scale === lane.scale);
+        if (value.isNull === 'true') {
+          this.#line(`${isNull} = true;`);
+          return;
+        }
+        const assign = fits ? `${result} = ${value.code};` : lane.kind === 'datum' ? `${result} = ${this.#boxed({ ...value, isNull: 'false' }, from)};` : this.#narrow(result, value, lane);
+        this.#line(value.isNull === 'false' ? assign : `if (${value.isNull}) ${isNull} = true; else { ${assign} }`);
+        if (lane.kind === 'datum') this.#line(`if (${result} === null) ${isNull} = true;`);
+      });
+    }
+    this.#line('}'.repeat(depth));
+    return { lane, code: result, isNull };
+  }
+
+  /** A datum into a typed lane; what does not fit leaves the kernel. */
+  #narrow(result: string, value: Value, lane: Lane): string {
+    if (lane.kind === 'boolean') return `${result} = ${value.code} === true ? 1 : 0;`;
+    return `{ const x = ${value.code}; if (typeof x !== 'number') ${LOST} ${result} = x; }`;
+  }
+
+  #inList(expression: Extract<Expression, { kind: 'inList' }>): Value {
+    const arg = this.#emit(expression.arg);
+    const { negated } = expression;
+    const hasNull = expression.values.includes(null);
+    const plain = expression.values.filter((value) => value !== null);
+    const numbers = arg.lane.kind === 'number' && arg.lane.scale === 0 && expression.arg.type.kind !== 'numeric' && plain.every((value) => typeof value === 'number' && !Number.isNaN(value));
+    const texts = arg.lane.kind === 'datum' && (expression.arg.type.kind === 'text' || expression.arg.type.kind === 'varchar' || expression.arg.type.kind === 'uuid') && plain.every((value) => typeof value === 'string');
+    if (!numbers && !texts) {
+      const evaluate = this.#constant((datum: Datum, context: EvaluationContext) => interpret({ ...expression, arg: { kind: 'constant', type: expression.arg.type, value: datum } }, () => null, context));
+      const result = this.#name('a');
+      this.#line(`const ${result} = ${evaluate}(${this.#boxed(arg, expression.arg.type)}, context);`);
+      return this.#asDatum(result, `(${result} === null)`, expression.type);
+    }
+    const found = this.#name('a');
+    // A Set of doubles takes 0 and −0 for one, as SQL does.
+    const test = numbers && plain.length <= 4 ? plain.map((value) => `x === ${String(value)}`).join(' || ') || 'false' : `${this.#constant(new Set(plain))}.has(x)`;
+    this.#line(`let ${found} = false;`);
+    this.#line(`${guardOpen(arg.isNull)} const x = ${arg.code}; ${found} = ${test}; }`);
+    const code = negated ? `(${found} ? 0 : 1)` : `(${found} ? 1 : 0)`;
+    const unknown = hasNull ? `!${found}` : 'false';
+    const isNull = arg.isNull === 'false' ? unknown : unknown === 'false' ? arg.isNull : `(${arg.isNull} || ${unknown})`;
+    return { lane: { kind: 'boolean' }, code, isNull };
+  }
+
+  #cast(expression: Extract<Expression, { kind: 'cast' }>): Value {
+    const from = expression.arg.type;
+    const { type } = expression;
+    const arg = this.#emit(expression.arg);
+    const cast = from.kind === type.kind ? undefined : castOf(from.kind === 'unknown' ? 'text' : from.kind, type.kind);
+    if (cast?.inline !== undefined && arg.lane.kind === 'number' && arg.lane.scale === 0 && from.kind !== 'numeric' && type.kind !== 'numeric') {
+      if (cast.guard === undefined) return { lane: { kind: 'number', scale: 0 }, code: `(${cast.inline(arg.code)})`, isNull: arg.isNull };
+      const result = this.#name('a');
+      this.#line(`let ${result} = 0;`);
+      this.#line(`${guardOpen(arg.isNull)} ${result} = ${cast.inline(arg.code)}; ${guardTest(cast.guard, result)} }`);
+      return { lane: { kind: 'number', scale: 0 }, code: result, isNull: arg.isNull };
+    }
+    if (arg.lane.kind === 'number' && from.kind === 'numeric' && (type.kind === 'float8') && arg.lane.scale <= 22) {
+      // Both are exact doubles, so the quotient is the double nearest to the numeric.
+      return { lane: { kind: 'number', scale: 0 }, code: arg.lane.scale === 0 ? arg.code : `(${arg.code} / ${10 ** arg.lane.scale})`, isNull: arg.isNull };
+    }
+    if (arg.lane.kind === 'number' && arg.lane.scale === 0 && type.kind === 'numeric' && type.precision === undefined && (from.kind === 'int2' || from.kind === 'int4' || from.kind === 'int8')) {
+      return arg;
+    }
+    const { explicit } = expression;
+    const convert = this.#constant(
+      cast === undefined ? (value: Datum): Datum => fitToType(value, type, explicit) : (value: Exclude<Datum, null>, context: EvaluationContext): Datum => cast.evaluate(value, type, explicit, context),
+    );
+    const result = this.#name('a');
+    this.#line(`let ${result} = null;`);
+    const call = `${result} = ${convert}(${this.#boxed({ ...arg, isNull: 'false' }, from)}, context);`;
+    this.#line(arg.isNull === 'false' ? call : `if (!${arg.isNull}) { ${call} }`);
+    return this.#asDatum(result, `(${result} === null)`, type);
+  }
+
+  /**
+   * An expression that depends on one dictionary column alone is evaluated once per code, when it is first met, and looked up from
+   * then on.
+   */
+  #memo(expression: Expression): Value | undefined {
+    if (expression.kind === 'column' || partsOf(expression).length === 0) return undefined;
+    const columns = [...referencedColumns(expression)];
+    if (columns.length !== 1 || !isImmutable(expression)) return undefined;
+    const column = columns[0]!;
+    const vector = this.#sample.columns[column]!;
+    if (vector.rep !== 'dictionary') return undefined;
+    const memo = new DictionaryMemo(expression, vector.type);
+    const table = this.#name('t');
+    this.#before.push(`const ${table} = ${this.#reference(memo)}.of(dictionary${column}, context);`);
+    const code = this.#name('d');
+    const isNull = this.#isNullOf(column, vector);
+    if (isNull === 'false') this.#line(`const ${code} = v${column}[r];`);
+    else this.#line(`const ${code} = ${isNull} ? ${table}.nullCode : v${column}[r];`);
+    const result = this.#name('a');
+    this.#line(`if (${table}.known[${code}] === 0) ${table}.fill(${code});`);
+    if (expression.type.kind === 'boolean') {
+      this.#line(`const ${result} = ${table}.known[${code}];`);
+      return { lane: { kind: 'boolean' }, code: `(${result} === 2 ? 1 : 0)`, isNull: `(${result} === 3)` };
+    }
+    this.#line(`const ${result} = ${table}.values[${code}];`);
+    return this.#asDatum(result, `(${result} === null)`, expression.type);
+  }
+
+  /** A datum in a variable: numbers and booleans move to their lanes. */
+  #asDatum(name: string, isNull: string, type: SqlType): Value {
+    const lane = laneOfType(type);
+    if (lane === undefined) return { lane: { kind: 'datum' }, code: name, isNull };
+    if (lane.kind === 'boolean') return { lane, code: `(${name} === true ? 1 : 0)`, isNull };
+    const number = this.#name('a');
+    const target = name.startsWith('p') ? this.#before : this.#lines;
+    target.push(`let ${number} = 0; if (!${isNull}) { if (typeof ${name} !== 'number') ${LOST} ${number} = ${name}; }`);
+    return { lane, code: number, isNull };
+  }
+
+  /** The value as a datum, null included. */
+  #boxed(value: Value, type: SqlType): string {
+    let code = value.code;
+    if (value.lane.kind === 'boolean') code = `(${value.code} === 1)`;
+    else if (value.lane.kind === 'number' && type.kind === 'numeric') code = `${this.#constant(decimalOf)}(${value.code}, ${value.lane.scale})`;
+    return value.isNull === 'false' ? code : `(${value.isNull} ? null : ${code})`;
+  }
+
+  #toBoolean(value: Value): Value {
+    if (value.lane.kind === 'boolean') return value;
+    return { lane: { kind: 'boolean' }, code: `(${value.code} === true ? 1 : 0)`, isNull: value.isNull };
+  }
+}
+
+const COMPARISONS: Readonly<Record<string, string>> = { '=': '===', '<>': '!==', '<': '<', '<=': '<=', '>': '>', '>=': '>=' };
+
+/** The lane of a type's computed values; undefined: data. (numeric: its scale differs from value to value.) */
+function laneOfType(type: SqlType): Lane | undefined {
+  switch (type.kind) {
+    case 'boolean':
+      return { kind: 'boolean' };
+    case 'int2':
+    case 'int4':
+    case 'int8':
+    case 'float4':
+    case 'float8':
+    case 'date':
+    case 'time':
+    case 'timestamp':
+    case 'timestamptz':
+      return { kind: 'number', scale: 0 };
+    default:
+      return undefined;
+  }
+}
+
+function anyNull(args: readonly Value[]): string {
+  const parts = args.map(({ isNull }) => isNull).filter((isNull) => isNull !== 'false');
+  if (parts.length === 0) return 'false';
+  return parts.length === 1 ? parts[0]! : `(${parts.join(' || ')})`;
+}
+
+function guardOpen(isNull: string): string {
+  return isNull === 'false' ? '{' : `if (!${isNull}) {`;
+}
+
+function guardTest(guard: 'int2' | 'int4' | 'safe' | 'finite', name: string): string {
+  switch (guard) {
+    case 'int2':
+      return `if (${name} !== (${name} << 16 >> 16)) ${LOST}`;
+    case 'int4':
+      return `if (${name} !== (${name} | 0)) ${LOST}`;
+    case 'safe':
+      return `if (!(${name} >= -9007199254740991 && ${name} <= 9007199254740991)) ${LOST}`;
+    case 'finite':
+      return `if (!Number.isFinite(${name})) ${LOST}`;
+  }
+}
+
+function isSafe(coefficient: bigint): boolean {
+  return coefficient >= -9007199254740991n && coefficient <= 9007199254740991n;
+}
+
+function decimalOf(coefficient: number, scale: number): Decimal {
+  return new Decimal(BigInt(coefficient), scale);
+}
+
+// ── Generated functions ────────────────────────────────────────────────────────────────────────────────────────
+
+type VectorMaker = {
+  objects(values: Datum[]): Vector;
+  numbers(values: Float64Array, validity: Uint8Array | undefined, scale: number): Vector;
+  booleans(values: Uint8Array, validity: Uint8Array | undefined): Vector;
+};
+
+type Generated = (batch: Batch, context: EvaluationContext, outside: readonly unknown[], maker: VectorMaker) => Vector | Int32Array | undefined;
+
+/** Compiled texts, shared by all plans: the same loop is compiled once. Oldest out. */
+const compiled = new Map<string, Generated>();
+const COMPILED_COUNT_MAX = 4096;
+
+function functionOfText(text: string): Generated {
+  const known = compiled.get(text);
+  if (known !== undefined) return known;
+  // eslint-disable-next-line no-new-func -- The text is made of names and literals of our own; values travel in X.
+  const made = new Function('batch', 'context', 'X', 'O', `'use strict';\n${text}`) as Generated;
+  compiled.set(text, made);
+  if (compiled.size > COMPILED_COUNT_MAX) compiled.delete(compiled.keys().next().value!);
+  return made;
+}
+
+function vectorMaker(type: SqlType): VectorMaker {
+  return {
+    objects: (values) => ({ rep: 'object', type, values }),
+    numbers: (values, validity, scale) => ({ rep: 'number', type, values, validity, factor: 1, base: 0, scale }),
+    booleans: (values, validity) => ({ rep: 'boolean', type, values, validity }),
+  };
+}
+
+/** What an expression gives for each code of a dictionary, filled as codes are met. */
+class DictionaryMemo {
+  readonly #expression: Expression;
+  readonly #type: SqlType;
+  #table: MemoTable | undefined;
+
+  constructor(expression: Expression, type: SqlType) {
+    this.#expression = expression;
+    this.#type = type;
+  }
+
+  of(dictionary: Dictionary, context: EvaluationContext): MemoTable {
+    if (this.#table?.dictionary !== dictionary || this.#table.known.length < dictionary.size + 1) {
+      this.#table = new MemoTable(this.#expression, this.#type, dictionary, this.#table?.dictionary === dictionary ? this.#table : undefined);
+    }
+    this.#table.context = context;
+    return this.#table;
+  }
+}
+
+class MemoTable {
+  readonly dictionary: Dictionary;
+  /** 0: not met; 1: false or a value; 2: true; 3: NULL. */
+  readonly known: Uint8Array;
+  readonly values: Datum[];
+  /** Stands for a NULL of the column. */
+  readonly nullCode: number;
+  context: EvaluationContext | undefined;
+  readonly #expression: Expression;
+  readonly #type: SqlType;
+
+  constructor(expression: Expression, type: SqlType, dictionary: Dictionary, before: MemoTable | undefined) {
+    const size = Math.max(64, Math.ceil(dictionary.size * 1.5));
+    this.#expression = expression;
+    this.#type = type;
+    this.dictionary = dictionary;
+    this.nullCode = size;
+    this.known = new Uint8Array(size + 1);
+    this.values = [];
+    if (before !== undefined) {
+      this.known.set(before.known.subarray(0, before.nullCode));
+      for (let code = 0; code < before.nullCode; code += 1) if (before.known[code] !== 0) this.values[code] = before.values[code]!;
+    }
+  }
+
+  fill(code: number): void {
+    const datum = code === this.nullCode ? null : datumAt({ rep: 'dictionary', type: this.#type, codes: Int32Array.of(code), dictionary: this.dictionary }, 0);
+    const value = interpret(this.#expression, () => datum, this.context!);
+    this.values[code] = value;
+    this.known[code] = value === null ? 3 : value === true ? 2 : 1;
+  }
+}

@@ -1,0 +1,101 @@
+import { printBound } from '../expressions/fold.ts';
+import type { PlanStatistics } from './catalog.ts';
+import { estimateRows } from './join-order.ts';
+import type { PlanNode } from './logical.ts';
+import { inputsOf } from './nodes.ts';
+
+export type ExplainOptions = { readonly format: 'text' | 'json'; readonly statistics: PlanStatistics };
+
+/** A plan for people: one line a node as PostgreSQL prints them, or the same as JSON. Rows are estimates. */
+export function explainPlan(plan: PlanNode, options: ExplainOptions): string {
+  if (options.format === 'json') return JSON.stringify([{ Plan: json(plan, options.statistics) }], undefined, 2);
+  const lines: string[] = [];
+  text(plan, options.statistics, 0, lines);
+  return lines.join('\n');
+}
+
+function text(plan: PlanNode, statistics: PlanStatistics, depth: number, lines: string[]): void {
+  const indent = depth === 0 ? '' : `${'  '.repeat(depth * 3 - 2)}->  `;
+  const detail = '  '.repeat(depth * 3 + 1);
+  lines.push(`${indent}${title(plan)}  (id=${plan.id} rows=${Math.round(estimateRows(plan, statistics))})`);
+  for (const [name, value] of details(plan)) lines.push(`${detail}${name}: ${value}`);
+  for (const input of inputsOf(plan)) text(input, statistics, depth + 1, lines);
+}
+
+function json(plan: PlanNode, statistics: PlanStatistics): Record<string, unknown> {
+  return {
+    'Node Type': title(plan),
+    Id: plan.id,
+    'Plan Rows': Math.round(estimateRows(plan, statistics)),
+    Output: plan.columns.map(({ name }) => name),
+    ...Object.fromEntries(details(plan)),
+    ...(inputsOf(plan).length === 0 ? {} : { Plans: inputsOf(plan).map((input) => json(input, statistics)) }),
+  };
+}
+
+function title(plan: PlanNode): string {
+  switch (plan.kind) {
+    case 'scan':
+      return `Scan on ${plan.name}${plan.alias === plan.name ? '' : ` ${plan.alias}`}`;
+    case 'values':
+      return plan.columns.length === 0 ? 'Result' : 'Values';
+    case 'filter':
+      return 'Filter';
+    case 'project':
+      return 'Project';
+    case 'aggregate':
+      return plan.keys.length === 0 ? 'Aggregate' : 'HashAggregate';
+    case 'join':
+      return plan.keys.length === 0 ? `Nested Loop ${joinName(plan.type)}` : `Hash ${joinName(plan.type)}`;
+    case 'sort':
+      return plan.keep === undefined ? 'Sort' : 'Top-k Sort';
+    case 'limit':
+      return 'Limit';
+    case 'distinct':
+      return plan.on === undefined ? 'Distinct' : 'Distinct On';
+    case 'unionAll':
+      return 'Append';
+    case 'setOperation':
+      return `${plan.operation === 'intersect' ? 'Intersect' : 'Except'}${plan.all ? ' All' : ''}`;
+    case 'cte':
+      return 'With';
+    case 'cteScan':
+      return `CTE Scan on ${plan.name}`;
+    case 'apply':
+      return 'Subquery Apply';
+    case 'series':
+      return 'Function Scan on generate_series';
+  }
+}
+
+function joinName(type: string): string {
+  return type === 'inner' ? 'Join' : `${type[0]!.toUpperCase()}${type.slice(1)} Join`;
+}
+
+function details(plan: PlanNode): [string, string][] {
+  const over = (columns: readonly { readonly name: string }[]) => (index: number): string => columns[index]?.name ?? `#${index}`;
+  switch (plan.kind) {
+    case 'scan':
+      return plan.filter === undefined ? [] : [['Filter', printBound(plan.filter, over(plan.columns))]];
+    case 'filter':
+      return [['Filter', printBound(plan.condition, over(plan.input.columns))]];
+    case 'aggregate': {
+      const keys: [string, string][] = plan.keys.length === 0 ? [] : [['Group Key', plan.keys.map((key) => printBound(key, over(plan.input.columns))).join(', ')]];
+      const calls = plan.calls.map((call) => `${call.fn}(${call.distinct ? 'DISTINCT ' : ''}${call.args.length === 0 ? '*' : call.args.map((arg) => printBound(arg, over(plan.input.columns))).join(', ')})`);
+      return calls.length === 0 ? keys : [...keys, ['Aggregates', calls.join(', ')]];
+    }
+    case 'join': {
+      const out: [string, string][] = plan.keys.length === 0 ? [] : [['Hash Cond', plan.keys.map((key) => `${printBound(key.left, over(plan.left.columns))} = ${printBound(key.right, over(plan.right.columns))}`).join(' AND ')]];
+      if (plan.residual !== undefined) out.push(['Join Filter', printBound(plan.residual, over([...plan.left.columns, ...plan.right.columns]))]);
+      return plan.keys.length === 0 ? out : [...out, ['Build', plan.build]];
+    }
+    case 'sort':
+      return [['Sort Key', plan.keys.map((key) => `${printBound(key.expression, over(plan.input.columns))}${key.descending ? ' DESC' : ''}${key.nullsFirst === key.descending ? '' : key.nullsFirst ? ' NULLS FIRST' : ' NULLS LAST'}`).join(', ')]];
+    case 'limit':
+      return [...(plan.limit === undefined ? [] : [['Limit', printBound(plan.limit, over([]))] as [string, string]]), ...(plan.offset === undefined ? [] : [['Offset', printBound(plan.offset, over([]))] as [string, string]])];
+    case 'project':
+      return [['Output', plan.expressions.map((expression) => printBound(expression, over(plan.input.columns))).join(', ')]];
+    default:
+      return [];
+  }
+}
