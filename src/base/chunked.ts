@@ -57,6 +57,74 @@ export class ChunkedInt32 {
     }
   }
 
+  /** Lengthens to `length`; what the new entries hold is noise. */
+  extend(length: number): void {
+    this.reserve(length);
+    this.#length = length;
+  }
+
+  /** Forgets the entries from `length` on; keeps their room. */
+  truncate(length: number): void {
+    assert(length <= this.#length, 'truncating shortens');
+    this.#length = length;
+  }
+
+  clear(): void {
+    for (const chunk of this.#chunks) this.#lease.give(chunk.byteLength);
+    this.#chunks.length = 0;
+    this.#length = 0;
+  }
+}
+
+/** The same for doubles; copies up to 64 KB. */
+export class ChunkedFloat64 {
+  readonly #lease: MemoryLease;
+  readonly #chunks: Float64Array[] = [];
+  #length = 0;
+
+  constructor(lease: MemoryLease) {
+    this.#lease = lease;
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  get(index: number): number {
+    return this.#chunks[index >>> CHUNK_BITS]![index & CHUNK_MASK]!;
+  }
+
+  set(index: number, value: number): void {
+    this.#chunks[index >>> CHUNK_BITS]![index & CHUNK_MASK] = value;
+  }
+
+  push(value: number): void {
+    const index = this.#length;
+    this.reserve(index + 1);
+    this.#chunks[index >>> CHUNK_BITS]![index & CHUNK_MASK] = value;
+    this.#length = index + 1;
+  }
+
+  /** Makes room for `length` entries; what follows up to there cannot fail. */
+  reserve(length: number): void {
+    const last = this.#chunks.length - 1;
+    const room = last < 0 ? 0 : last * CHUNK_SIZE + this.#chunks[last]!.length;
+    if (length <= room) return;
+    if (last <= 0 && (last < 0 || this.#chunks[0]!.length < CHUNK_SIZE)) {
+      const old = this.#chunks[0];
+      let size = Math.max(FIRST_SIZE, (old?.length ?? 0) * 2);
+      while (size < length && size < CHUNK_SIZE) size *= 2;
+      this.#lease.take((size - (old?.length ?? 0)) * 8);
+      const chunk = new Float64Array(size);
+      if (old !== undefined) chunk.set(old);
+      this.#chunks[0] = chunk;
+    }
+    while (this.#chunks.length * CHUNK_SIZE < length && this.#chunks[0]!.length === CHUNK_SIZE) {
+      this.#lease.take(CHUNK_SIZE * 8);
+      this.#chunks.push(new Float64Array(CHUNK_SIZE));
+    }
+  }
+
   /** Forgets the entries from `length` on; keeps their room. */
   truncate(length: number): void {
     assert(length <= this.#length, 'truncating shortens');
@@ -100,6 +168,11 @@ export class ChunkedUint53 {
   push(value: number): void {
     this.#setHigh(this.#low.length, value);
     this.#low.push(value | 0);
+  }
+
+  /** Lengthens to `length`; what the new entries hold is noise. */
+  extend(length: number): void {
+    this.#low.extend(length);
   }
 
   truncate(length: number): void {

@@ -5,6 +5,7 @@
 import type { Batch } from './batch.ts';
 import type { SqlType } from './types.ts';
 import type { Datum } from './values.ts';
+import type { Vector } from './vector.ts';
 
 export type ColumnSchema = {
   readonly name: string;
@@ -21,10 +22,14 @@ export type IndexSchema = {
 };
 
 export type TableSchema = {
+  /** Shown in errors. */
+  readonly name?: string;
   readonly columns: readonly ColumnSchema[];
   readonly indexes: readonly IndexSchema[];
   /** Seeds the permutation of sealed segments; given in the CREATE TABLE record. */
   readonly seed: number;
+  /** WITH (time = …): the column whose order sealed segments keep; undefined: the first date or timestamp column. */
+  readonly timeColumn?: number;
 };
 
 /**
@@ -74,6 +79,17 @@ export interface TableData {
 
   /** Work that waits (sealing, index building, compaction), done in bounded steps: true while there is more. */
   maintain(units: number): boolean;
+  /** For choosing plans: distinct values of a column, and the share of rows whose segments pass the tests. */
+  distinctEstimate?(column: number): number | undefined;
+  zoneShare?(tests: readonly ZoneTest[]): number;
+  /** Metadata only: segments may lack a column, `value` is what their rows show. The new column is the last one. */
+  addColumn(column: ColumnSchema, value: Datum): void;
+  /** Undoes `addColumn`: takes the column away. */
+  dropColumn(index: number): void;
+  /** Names and nullability of columns change, nothing else. */
+  alterSchema(schema: TableSchema): void;
+  /** Rewrites a segment without its dead rows; row ids stay. */
+  compact(segment: number): void;
   addIndex(index: IndexSchema): void;
   dropIndex(name: string): void;
   /** Gives back all memory. */
@@ -98,7 +114,18 @@ export interface TableSnapshot {
   lookup(indexName: string, key: readonly Datum[]): Float64Array;
   /** Rows by id, in the given order; ids that are not visible are left out (`rowIds` of the batch say which are there). */
   fetch(rowIds: Float64Array, columnIndexes: readonly number[]): Batch;
+  /**
+   * Joins entries [0, rowCount) of `keys` (logical rows of `selection`) with the rows under equal keys of the named index, in bounded
+   * pieces. Keys with a NULL match nothing.
+   */
+  probe?(indexName: string, keys: readonly Vector[], rowCount: number, selection?: Int32Array): IndexProbe;
   release(): void;
+}
+
+/** Pairs of a probing row (logical) and a visible row id, by probing row, then row id. */
+export interface IndexProbe {
+  /** At most 2,048 pairs, or undefined at the end. */
+  next(): { readonly rows: Int32Array; readonly rowIds: Float64Array } | undefined;
 }
 
 /** A necessary condition on one column, told by zone maps. */

@@ -37,6 +37,8 @@ export class VectorBuilder {
   /** What the data in `#objects` are accounted as. */
   #objectBytes = 0;
   #validity: Uint8Array | undefined;
+  /** The answer of `peek`, until arrays or scale change. */
+  #peeked: Vector | undefined;
   #scale: number;
   /** Whether a value has decided the scale. */
   #scaleDecided = false;
@@ -189,6 +191,11 @@ export class VectorBuilder {
    * of raw bytes have no such form.
    */
   peek(): Vector | undefined {
+    this.#peeked ??= this.#vectorOfAll();
+    return this.#peeked;
+  }
+
+  #vectorOfAll(): Vector | undefined {
     const { type } = this;
     const validity = this.#validity;
     switch (this.#rep) {
@@ -201,6 +208,7 @@ export class VectorBuilder {
           factor: 1,
           base: 0,
           scale: this.#scale,
+          bounds: undefined,
         };
       case 'bigint':
         return { rep: 'bigint', type, values: this.#bigints, validity, scale: this.#scale };
@@ -219,6 +227,13 @@ export class VectorBuilder {
       default:
         return undefined;
     }
+  }
+
+  isNullAt(row: number): boolean {
+    return (
+      (this.#validity !== undefined && this.#validity[row] === 0) ||
+      (this.#rep === 'object' && this.#objects[row] === null)
+    );
   }
 
   /** Where the bytes of entry `row` of a column of raw bytes stand. */
@@ -303,6 +318,7 @@ export class VectorBuilder {
     this.#validity = undefined;
     this.#capacity = 0;
     this.#length = 0;
+    this.#peeked = undefined;
     this.#translation = undefined;
   }
 
@@ -580,6 +596,7 @@ export class VectorBuilder {
     if (!this.#scaleDecided) {
       this.#scaleDecided = true;
       this.#scale = scale;
+      this.#peeked = undefined;
     }
     return scale === this.#scale;
   }
@@ -650,6 +667,7 @@ export class VectorBuilder {
       this.#dictionary = undefined;
     }
     this.#rep = rep;
+    this.#peeked = undefined;
     this.#lease.give(oldBytes);
   }
 
@@ -705,6 +723,7 @@ export class VectorBuilder {
   #makeValidity(): void {
     this.#lease.take(this.#capacity);
     this.#validity = new Uint8Array(this.#capacity).fill(1);
+    this.#peeked = undefined;
   }
 
   /** True: all of them are present. */
@@ -817,6 +836,7 @@ export class VectorBuilder {
       this.#validity = validity;
     }
     this.#capacity = capacity;
+    this.#peeked = undefined;
   }
 }
 

@@ -1,0 +1,771 @@
+import type { MemoryAccount } from '../base/memory.ts';
+import { kernelsOf, type NumberArrayConstructor } from './array-kernels.ts';
+import { datumAt } from './cells.ts';
+import { Dictionary } from './dictionary.ts';
+import { hashRows } from './build.ts';
+import type { StoredColumn } from './stored-column.ts';
+import { isTextType } from './types.ts';
+import { compareBytes, decodeText } from './utf8.ts';
+import { Decimal, normalInteger, type Datum } from './values.ts';
+import type { NumberBounds, Vector } from './vector.ts';
+import { objectBytes } from './vector-builder.ts';
+import type { ZoneMap } from './zone-map.ts';
+
+/** A column of a sealed segment, by slot. */
+export type SealedColumn = {
+  readonly vector: Vector;
+  readonly zone: ZoneMap;
+  /** Bytes of the arrays (the dictionaries aside, which account for themselves). */
+  readonly byteLength: number;
+  /** A dictionary of this segment alone: closed with it. */
+  readonly ownDictionary: Dictionary | undefined;
+};
+
+/** Rows in arrival order, as the column to be encoded gives them. */
+export type EncodeSource = {
+  readonly rowCount: number;
+  /** Rows [start, start + count), which lie in one chunk of 8,192, from entry 0 on. Valid until the next call. */
+  read(column: StoredColumn, start: number, count: number): Vector;
+};
+
+/** Rows looked at between two yields: some tens of microseconds of work. */
+const STEP_ROWS = 4096;
+
+/**
+ * Encodes one column: looks at all values, chooses the narrowest arrays that give every value back exactly, fills them by slot.
+ * Yields the number of values handled since the last yield, so that the caller can stop in between.
+ */
+export function* encodeColumn(
+  column: StoredColumn,
+  source: EncodeSource,
+  slotOf: Uint16Array,
+  memory: MemoryAccount | undefined,
+): Generator<number, SealedColumn> {
+  const { type } = column;
+  if (isTextType(type) || type.kind === 'uuid' || type.kind === 'bytea') {
+    return yield* encodeTexts(column, source, slotOf, memory);
+  }
+  if (type.kind === 'boolean') return yield* encodeBooleans(column, source, slotOf);
+  if (type.kind === 'interval') return yield* encodeObjects(column, source, slotOf);
+  return yield* encodeNumbers(column, source, slotOf);
+}
+
+// ── numbers ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function* encodeNumbers(
+  column: StoredColumn,
+  source: EncodeSource,
+  slotOf: Uint16Array,
+): Generator<number, SealedColumn> {
+  const isFloat = column.type.kind === 'float8' || column.type.kind === 'float4';
+  const stats = new NumberStats();
+  const sketch = column.sketchForSealing();
+  let bigMin: bigint | undefined;
+  let bigMax: bigint | undefined;
+  let scale: number | undefined;
+  let isObject = false;
+  for (let start = 0; start < source.rowCount; start += STEP_ROWS) {
+    const count = Math.min(STEP_ROWS, source.rowCount - start);
+    const vector = source.read(column, start, count);
+    stats.nullCount += nullCountOf(vector, count);
+    const allNull = nullCountOf(vector, count) === count;
+    if (vector.rep === 'object' && !allNull) isObject = true;
+    if ((vector.rep === 'number' || vector.rep === 'bigint') && !allNull) {
+      if (scale === undefined) scale = vector.scale;
+      else if (scale !== vector.scale) isObject = true;
+    }
+    if (vector.rep === 'number') {
+      const values = vector.values as Float64Array;
+      stats.addAll(values, vector.validity, count);
+      if (isFloat) stats.addBits(values, vector.validity, count);
+    } else if (vector.rep === 'bigint') {
+      for (let row = 0; row < count; row += 1) {
+        if (vector.validity !== undefined && vector.validity[row] === 0) continue;
+        const value = vector.values[row]!;
+        if (bigMin === undefined || value < bigMin) bigMin = value;
+        if (bigMax === undefined || value > bigMax) bigMax = value;
+      }
+    }
+    const hashes = hashRows([vector], count);
+    if (vector.validity === undefined) sketch.addAll(hashes, count);
+    else
+      for (let row = 0; row < count; row += 1)
+        if (vector.validity[row] === 1) sketch.add(hashes[row]!);
+    yield count;
+  }
+  if (isObject) return yield* encodeObjects(column, source, slotOf);
+  if (bigMin !== undefined && !(isSafe(bigMin) && isSafe(bigMax!))) {
+    return yield* encodeBigints(column, source, slotOf, stats, bigMin, bigMax!, scale ?? 0);
+  }
+  if (bigMin !== undefined) {
+    // The large value that made the chunk one of 64-bit integers was overwritten since.
+    stats.addValue(Number(bigMin));
+    stats.addValue(Number(bigMax));
+    stats.divisor = 1;
+  }
+  return yield* fillNumbers(column, source, slotOf, stats, scale ?? 0, isFloat);
+}
+
+function* fillNumbers(
+  column: StoredColumn,
+  source: EncodeSource,
+  slotOf: Uint16Array,
+  stats: NumberStats,
+  scale: number,
+  isFloat: boolean,
+): Generator<number, SealedColumn> {
+  const { rowCount } = source;
+  const encoding = stats.encoding(column.type.kind === 'float4');
+  const values = new encoding.array(rowCount);
+  const kernels = kernelsOf(values);
+  const validity = stats.nullCount > 0 ? new Uint8Array(rowCount) : undefined;
+  for (let start = 0; start < rowCount; start += STEP_ROWS) {
+    const count = Math.min(STEP_ROWS, rowCount - start);
+    const vector = source.read(column, start, count);
+    const slots = slotOf.subarray(start, start + count);
+    if (vector.rep === 'number') {
+      kernels.encode(
+        vector.values as Float64Array,
+        slots,
+        0,
+        count,
+        encoding.factor,
+        encoding.base,
+        values,
+      );
+    } else if (vector.rep === 'bigint') {
+      const numbers = Float64Array.from(vector.values.subarray(0, count), Number);
+      kernels.encode(numbers, slots, 0, count, encoding.factor, encoding.base, values);
+    }
+    fillValidity(validity, vector, slots, count);
+    yield count;
+  }
+  const { factor, base } = encoding;
+  const bounds = stats.bounds(isFloat);
+  const vector: Vector = {
+    rep: 'number',
+    type: column.type,
+    values,
+    validity,
+    factor,
+    base,
+    scale,
+    bounds,
+  };
+  const present = rowCount > stats.nullCount;
+  const datum = (value: number): Datum =>
+    column.type.kind === 'numeric' ? new Decimal(BigInt(value), scale) : value;
+  return {
+    vector,
+    zone: {
+      rowCount,
+      nullCount: stats.nullCount,
+      min: present ? datum(stats.sqlMin) : undefined,
+      max: present ? datum(stats.sqlMax) : undefined,
+    },
+    byteLength: values.byteLength + (validity?.byteLength ?? 0),
+    ownDictionary: undefined,
+  };
+}
+
+function* encodeBigints(
+  column: StoredColumn,
+  source: EncodeSource,
+  slotOf: Uint16Array,
+  stats: NumberStats,
+  bigMin: bigint,
+  bigMax: bigint,
+  scale: number,
+): Generator<number, SealedColumn> {
+  const { rowCount } = source;
+  const values = new BigInt64Array(rowCount);
+  const validity = stats.nullCount > 0 ? new Uint8Array(rowCount) : undefined;
+  let min = bigMin;
+  let max = bigMax;
+  for (let start = 0; start < rowCount; start += STEP_ROWS) {
+    const count = Math.min(STEP_ROWS, rowCount - start);
+    const vector = source.read(column, start, count);
+    const slots = slotOf.subarray(start, start + count);
+    if (vector.rep === 'number' && stats.nonFinite)
+      return yield* encodeObjects(column, source, slotOf);
+    for (let row = 0; row < count; row += 1) {
+      if (vector.validity !== undefined && vector.validity[row] === 0) continue;
+      const value =
+        vector.rep === 'bigint'
+          ? vector.values[row]!
+          : vector.rep === 'number'
+            ? BigInt(vector.values[row]!)
+            : 0n;
+      if (value < min) min = value;
+      if (value > max) max = value;
+      values[slots[row]!] = value;
+    }
+    fillValidity(validity, vector, slots, count);
+    yield count;
+  }
+  const datum = (value: bigint): Datum =>
+    column.type.kind === 'numeric' ? new Decimal(value, scale) : normalInteger(value);
+  return {
+    vector: { rep: 'bigint', type: column.type, values, validity, scale },
+    zone: { rowCount, nullCount: stats.nullCount, min: datum(min), max: datum(max) },
+    byteLength: values.byteLength + (validity?.byteLength ?? 0),
+    ownDictionary: undefined,
+  };
+}
+
+/** What decides how numbers are stored, gathered over the chunks of a column. */
+class NumberStats {
+  nullCount = 0;
+  /** Of finite values. */
+  min = Infinity;
+  max = -Infinity;
+  isWhole = true;
+  isFloat32 = true;
+  hasNaN = false;
+  hasPositiveInfinity = false;
+  hasNegativeInfinity = false;
+  /** A common divisor of all differences to the first value; 0: all are equal so far. */
+  divisor = 0;
+  first: number | undefined;
+  bitMin = 1100;
+  bitEnd = -1100;
+
+  get nonFinite(): boolean {
+    return this.hasNaN || this.hasPositiveInfinity || this.hasNegativeInfinity;
+  }
+
+  get sqlMin(): number {
+    if (this.hasNegativeInfinity) return -Infinity;
+    return this.min <= this.max ? this.min : this.hasPositiveInfinity ? Infinity : NaN;
+  }
+
+  get sqlMax(): number {
+    if (this.hasNaN) return NaN;
+    if (this.hasPositiveInfinity) return Infinity;
+    return this.min <= this.max ? this.max : -Infinity;
+  }
+
+  addAll(values: Float64Array, validity: Uint8Array | undefined, count: number): void {
+    let { min, max, isWhole, isFloat32 } = this;
+    for (let row = 0; row < count; row += 1) {
+      if (validity !== undefined && validity[row] === 0) continue;
+      const value = values[row]!;
+      if (!(value - value === 0)) {
+        this.#addNonFinite(value);
+        isWhole = false;
+        continue;
+      }
+      if (value < min) min = value;
+      if (value > max) max = value;
+      // −0 is whole, but no integer: 1 / −0 tells it from 0.
+      if (isWhole && (Math.floor(value) !== value || (value === 0 && 1 / value < 0)))
+        isWhole = false;
+      if (isFloat32 && Math.fround(value) !== value) isFloat32 = false;
+    }
+    this.min = min;
+    this.max = max;
+    this.isWhole = isWhole;
+    this.isFloat32 = isFloat32;
+    if (isWhole && this.divisor !== 1) this.#divide(values, validity, count);
+  }
+
+  addValue(value: number): void {
+    this.addAll(Float64Array.of(value), undefined, 1);
+  }
+
+  #addNonFinite(value: number): void {
+    if (value === Infinity) this.hasPositiveInfinity = true;
+    else if (value === -Infinity) this.hasNegativeInfinity = true;
+    else this.hasNaN = true;
+  }
+
+  #divide(values: Float64Array, validity: Uint8Array | undefined, count: number): void {
+    let { divisor, first } = this;
+    for (let row = 0; row < count && divisor !== 1; row += 1) {
+      if (validity !== undefined && validity[row] === 0) continue;
+      const value = values[row]!;
+      first ??= value;
+      const difference = Math.abs(value - first);
+      if (difference === 0) continue;
+      // Differences beyond 2^53 are not exact; such a column gets no frame of reference anyway.
+      if (difference > Number.MAX_SAFE_INTEGER) divisor = 1;
+      else if (divisor === 0) divisor = difference;
+      // Exact where it matters: the product of two whole numbers below 2^53 is compared with one of them.
+      else if (Math.round(difference / divisor) * divisor !== difference)
+        divisor = greatestCommonDivisor(divisor, difference);
+    }
+    this.divisor = divisor;
+    this.first = first;
+  }
+
+  /** The smallest set bit and the largest exponent of doubles: what exact binned sums need. */
+  addBits(values: Float64Array, validity: Uint8Array | undefined, count: number): void {
+    const words = new Int32Array(values.buffer, values.byteOffset, count * 2);
+    let { bitMin, bitEnd } = this;
+    for (let row = 0; row < count; row += 1) {
+      if (validity !== undefined && validity[row] === 0) continue;
+      const low = words[2 * row]!;
+      const high = words[2 * row + 1]!;
+      const exponent = (high >>> 20) & 0x7ff;
+      if (exponent === 0x7ff) continue;
+      const upper = (high & 0xf_ffff) | (exponent === 0 ? 0 : 0x10_0000);
+      if (upper === 0 && low === 0) continue;
+      const unit = (exponent === 0 ? 1 : exponent) - 1075;
+      const lowest =
+        low !== 0 ? unit + 31 - Math.clz32(low & -low) : unit + 63 - Math.clz32(upper & -upper);
+      if (lowest < bitMin) bitMin = lowest;
+      const end = unit + 53;
+      if (end > bitEnd) bitEnd = end;
+    }
+    this.bitMin = bitMin;
+    this.bitEnd = bitEnd;
+  }
+
+  bounds(isFloat: boolean): NumberBounds | undefined {
+    if (!(this.min <= this.max)) return undefined;
+    return {
+      min: this.min,
+      max: this.max,
+      bitMin: isFloat && this.bitEnd > -1100 ? this.bitMin : 0,
+      bitEnd: isFloat && this.bitEnd > -1100 ? this.bitEnd : 53,
+      finite: !this.nonFinite,
+    };
+  }
+
+  encoding(isFloat4: boolean): {
+    readonly array: NumberArrayConstructor;
+    readonly factor: number;
+    readonly base: number;
+  } {
+    const { min, max } = this;
+    // No value present: one byte a row of nothing.
+    if (min > max && !this.nonFinite) return { array: Uint8Array, factor: 1, base: 0 };
+    if (
+      !this.isWhole ||
+      max - min > Number.MAX_SAFE_INTEGER ||
+      Math.max(-min, max) > Number.MAX_SAFE_INTEGER
+    ) {
+      return {
+        array: isFloat4 || this.isFloat32 ? Float32Array : Float64Array,
+        factor: 1,
+        base: 0,
+      };
+    }
+    const plain = plainArray(min, max);
+    const factor = this.divisor === 0 ? 1 : this.divisor;
+    const framed = unsignedArray((max - min) / factor);
+    // At equal width no frame: kernels then read the values as they are.
+    if (
+      plain !== undefined &&
+      (framed === undefined || plain.BYTES_PER_ELEMENT <= framed.BYTES_PER_ELEMENT)
+    ) {
+      return { array: plain, factor: 1, base: 0 };
+    }
+    if (framed === undefined || framed.BYTES_PER_ELEMENT === 8) {
+      return { array: this.isFloat32 ? Float32Array : Float64Array, factor: 1, base: 0 };
+    }
+    return { array: framed, factor, base: min };
+  }
+}
+
+function plainArray(min: number, max: number): NumberArrayConstructor | undefined {
+  if (min >= 0)
+    return max < 2 ** 8
+      ? Uint8Array
+      : max < 2 ** 16
+        ? Uint16Array
+        : max < 2 ** 31
+          ? Int32Array
+          : max < 2 ** 32
+            ? Uint32Array
+            : undefined;
+  if (min >= -(2 ** 7) && max < 2 ** 7) return Int8Array;
+  if (min >= -(2 ** 15) && max < 2 ** 15) return Int16Array;
+  return min >= -(2 ** 31) && max < 2 ** 31 ? Int32Array : undefined;
+}
+
+function unsignedArray(range: number): NumberArrayConstructor | undefined {
+  return range < 2 ** 8
+    ? Uint8Array
+    : range < 2 ** 16
+      ? Uint16Array
+      : range < 2 ** 32
+        ? Uint32Array
+        : undefined;
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  while (b !== 0) [a, b] = [b, a % b];
+  return a;
+}
+
+function isSafe(value: bigint): boolean {
+  return value >= -9007199254740991n && value <= 9007199254740991n;
+}
+
+// ── booleans, data ─────────────────────────────────────────────────────────────────────────────────────────────
+
+function* encodeBooleans(
+  column: StoredColumn,
+  source: EncodeSource,
+  slotOf: Uint16Array,
+): Generator<number, SealedColumn> {
+  const { rowCount } = source;
+  const values = new Uint8Array(rowCount);
+  let nullCount = 0;
+  let trueCount = 0;
+  let validity: Uint8Array | undefined;
+  for (let start = 0; start < rowCount; start += STEP_ROWS) {
+    const count = Math.min(STEP_ROWS, rowCount - start);
+    const vector = source.read(column, start, count);
+    const slots = slotOf.subarray(start, start + count);
+    const nulls = nullCountOf(vector, count);
+    nullCount += nulls;
+    if (nulls > 0) validity ??= new Uint8Array(rowCount).fill(1);
+    if (vector.rep === 'boolean') {
+      for (let row = 0; row < count; row += 1) {
+        const isNull = vector.validity !== undefined && vector.validity[row] === 0;
+        const value = isNull ? 0 : vector.values[row]!;
+        values[slots[row]!] = value;
+        trueCount += value;
+      }
+    }
+    fillValidity(validity, vector, slots, count);
+    yield count;
+  }
+  const present = rowCount - nullCount;
+  return {
+    vector: { rep: 'boolean', type: column.type, values, validity },
+    zone: {
+      rowCount,
+      nullCount,
+      min: present === 0 ? undefined : trueCount === present,
+      max: present === 0 ? undefined : trueCount > 0,
+    },
+    byteLength: values.byteLength + (validity?.byteLength ?? 0),
+    ownDictionary: undefined,
+  };
+}
+
+function* encodeObjects(
+  column: StoredColumn,
+  source: EncodeSource,
+  slotOf: Uint16Array,
+): Generator<number, SealedColumn> {
+  const { rowCount } = source;
+  const values: Datum[] = [];
+  let nullCount = 0;
+  let byteLength = rowCount * 8;
+  for (let row = 0; row < rowCount; row += 1) values.push(null);
+  for (let start = 0; start < rowCount; start += STEP_ROWS) {
+    const count = Math.min(STEP_ROWS, rowCount - start);
+    const vector = source.read(column, start, count);
+    for (let row = 0; row < count; row += 1) {
+      const datum = datumAt(vector, row);
+      if (datum === null) nullCount += 1;
+      byteLength += objectBytes(datum);
+      values[slotOf[start + row]!] = datum;
+    }
+    yield count;
+  }
+  const validity =
+    nullCount === 0 ? undefined : Uint8Array.from(values, (datum) => (datum === null ? 0 : 1));
+  return {
+    vector: { rep: 'object', type: column.type, values, validity },
+    zone: { rowCount, nullCount, min: undefined, max: undefined },
+    byteLength: byteLength + (validity?.byteLength ?? 0),
+    ownDictionary: undefined,
+  };
+}
+
+// ── texts and bytes ────────────────────────────────────────────────────────────────────────────────────────────
+
+function* encodeTexts(
+  column: StoredColumn,
+  source: EncodeSource,
+  slotOf: Uint16Array,
+  memory: MemoryAccount | undefined,
+): Generator<number, SealedColumn> {
+  const { rowCount } = source;
+  let allCodes = true;
+  let codeMax = 0;
+  let nullCount = 0;
+  let byteCount = 0;
+  for (let start = 0; start < rowCount; start += STEP_ROWS) {
+    const count = Math.min(STEP_ROWS, rowCount - start);
+    const vector = source.read(column, start, count);
+    nullCount += nullCountOf(vector, count);
+    if (vector.rep === 'dictionary' && vector.dictionary === column.dictionary) {
+      for (let row = 0; row < count; row += 1)
+        if (vector.codes[row]! > codeMax) codeMax = vector.codes[row]!;
+    } else {
+      allCodes = false;
+    }
+    byteCount += byteCountOf(vector, count);
+    yield count;
+  }
+  if (allCodes && column.dictionary !== undefined) {
+    return yield* encodeCodes(
+      column,
+      source,
+      slotOf,
+      column.dictionary,
+      codeMax,
+      nullCount,
+      undefined,
+    );
+  }
+  if (isTextType(column.type)) {
+    const dictionary = yield* segmentDictionary(column, source, memory);
+    if (dictionary !== undefined) {
+      return yield* encodeCodes(
+        column,
+        source,
+        slotOf,
+        dictionary,
+        dictionary.size - 1,
+        nullCount,
+        dictionary,
+      );
+    }
+  }
+  return yield* encodeBytes(column, source, slotOf, nullCount, byteCount);
+}
+
+/** A dictionary of this segment's texts, or undefined where more than a quarter of the rows are distinct. */
+function* segmentDictionary(
+  column: StoredColumn,
+  source: EncodeSource,
+  memory: MemoryAccount | undefined,
+): Generator<number, Dictionary | undefined> {
+  const { rowCount } = source;
+  const dictionary = new Dictionary(memory);
+  dictionary.limits = false;
+  let isWorthIt = false;
+  try {
+    for (let start = 0; start < rowCount; start += STEP_ROWS / 4) {
+      const count = Math.min(STEP_ROWS / 4, rowCount - start);
+      const vector = source.read(column, start, count);
+      eachBytes(vector, count, (_row, bytes, from, to) => dictionary.addBytes(bytes, from, to));
+      if (dictionary.size > rowCount / 4) return undefined;
+      yield count * 4;
+    }
+    isWorthIt = true;
+    return dictionary;
+  } finally {
+    // Not worth it, or the job was abandoned at a yield.
+    if (!isWorthIt) dictionary.close();
+  }
+}
+
+function* encodeCodes(
+  column: StoredColumn,
+  source: EncodeSource,
+  slotOf: Uint16Array,
+  dictionary: Dictionary,
+  codeMax: number,
+  nullCount: number,
+  ownDictionary: Dictionary | undefined,
+): Generator<number, SealedColumn> {
+  const { rowCount } = source;
+  const codes =
+    codeMax < 2 ** 8
+      ? new Uint8Array(rowCount)
+      : codeMax < 2 ** 16
+        ? new Uint16Array(rowCount)
+        : new Int32Array(rowCount);
+  const validity = nullCount > 0 ? new Uint8Array(rowCount) : undefined;
+  const seen = new Uint8Array((codeMax >>> 3) + 1);
+  const range = new CodeRange(dictionary);
+  let isDone = false;
+  try {
+    for (let start = 0; start < rowCount; start += STEP_ROWS) {
+      const count = Math.min(STEP_ROWS, rowCount - start);
+      const vector = source.read(column, start, count);
+      const slots = slotOf.subarray(start, start + count);
+      if (vector.rep === 'dictionary' && vector.dictionary === dictionary) {
+        for (let row = 0; row < count; row += 1) {
+          const code = vector.codes[row]!;
+          codes[slots[row]!] = code;
+          if (vector.validity !== undefined && vector.validity[row] === 0) continue;
+          const bit = 1 << (code & 7);
+          if ((seen[code >>> 3]! & bit) === 0) {
+            seen[code >>> 3]! |= bit;
+            range.add(code);
+          }
+        }
+      } else {
+        eachBytes(vector, count, (row, bytes, from, to) => {
+          const code = dictionary.findBytes(bytes, from, to);
+          codes[slots[row]!] = code;
+          range.add(code);
+        });
+      }
+      fillValidity(validity, vector, slots, count);
+      yield count * 2;
+    }
+    isDone = true;
+  } finally {
+    if (!isDone) ownDictionary?.close();
+  }
+  return {
+    vector: { rep: 'dictionary', type: column.type, codes, validity, dictionary },
+    zone: {
+      rowCount,
+      nullCount,
+      min: range.text(range.min, column),
+      max: range.text(range.max, column),
+    },
+    byteLength: codes.byteLength + (validity?.byteLength ?? 0),
+    ownDictionary,
+  };
+}
+
+/** The least and the greatest text among codes. */
+class CodeRange {
+  readonly #dictionary: Dictionary;
+  min = -1;
+  max = -1;
+
+  constructor(dictionary: Dictionary) {
+    this.#dictionary = dictionary;
+  }
+
+  add(code: number): void {
+    if (this.min < 0) {
+      this.min = code;
+      this.max = code;
+    } else if (this.#dictionary.compare(code, this.min) < 0) this.min = code;
+    else if (this.#dictionary.compare(code, this.max) > 0) this.max = code;
+  }
+
+  text(code: number, column: StoredColumn): Datum | undefined {
+    if (code < 0) return undefined;
+    // Blanks at the end do not count in a bpchar, bytes do: their orders differ.
+    return column.type.kind === 'bpchar' ? undefined : zoneText(this.#dictionary.bytes(code));
+  }
+}
+
+function* encodeBytes(
+  column: StoredColumn,
+  source: EncodeSource,
+  slotOf: Uint16Array,
+  nullCount: number,
+  byteCount: number,
+): Generator<number, SealedColumn> {
+  const { rowCount } = source;
+  const isUuid = column.type.kind === 'uuid';
+  // Values of one width share their offsets with every other such column.
+  const offsets = isUuid ? UUID_OFFSETS.subarray(0, rowCount + 1) : new Uint32Array(rowCount + 1);
+  const bytes = new Uint8Array(isUuid ? rowCount * 16 : byteCount);
+  const validity = nullCount > 0 ? new Uint8Array(rowCount) : undefined;
+  if (!isUuid) {
+    for (let start = 0; start < rowCount; start += STEP_ROWS) {
+      const count = Math.min(STEP_ROWS, rowCount - start);
+      eachBytes(source.read(column, start, count), count, (row, _bytes, from, to) => {
+        offsets[slotOf[start + row]! + 1] = to - from;
+      });
+      yield count;
+    }
+    for (let slot = 0; slot < rowCount; slot += 1) offsets[slot + 1]! += offsets[slot]!;
+  }
+  const sketch = column.sketchForSealing();
+  let min: Uint8Array | undefined;
+  let max: Uint8Array | undefined;
+  for (let start = 0; start < rowCount; start += STEP_ROWS / 2) {
+    const count = Math.min(STEP_ROWS / 2, rowCount - start);
+    const vector = source.read(column, start, count);
+    const slots = slotOf.subarray(start, start + count);
+    eachBytes(vector, count, (row, from, begin, end) => {
+      const to = offsets[slots[row]!]!;
+      const length = end - begin;
+      if (length <= 32) for (let at = 0; at < length; at += 1) bytes[to + at] = from[begin + at]!;
+      else bytes.set(from.subarray(begin, end), to);
+      const value = bytes.subarray(to, to + length);
+      if (min === undefined || compareBytes(value, min) < 0) min = value;
+      if (max === undefined || compareBytes(value, max) > 0) max = value;
+    });
+    const hashes = hashRows([vector], count);
+    for (let row = 0; row < count; row += 1)
+      if (vector.validity === undefined || vector.validity[row] === 1) sketch.add(hashes[row]!);
+    fillValidity(validity, vector, slots, count);
+    yield count * 4;
+  }
+  const isText = column.type.kind === 'text' || column.type.kind === 'varchar';
+  return {
+    vector: { rep: 'bytes', type: column.type, offsets, bytes, validity },
+    zone: {
+      rowCount,
+      nullCount,
+      min: isText && min !== undefined ? zoneText(min) : undefined,
+      max: isText && max !== undefined ? zoneText(max) : undefined,
+    },
+    byteLength: (isUuid ? 0 : offsets.byteLength) + bytes.byteLength + (validity?.byteLength ?? 0),
+    ownDictionary: undefined,
+  };
+}
+
+/** Multiples of 16: the offsets of every column of uuids. */
+const UUID_OFFSETS = Uint32Array.from({ length: 65_537 }, (_, index) => index * 16);
+
+/** A bound for pruning; a long text is not worth keeping twice. */
+function zoneText(bytes: Uint8Array): Datum | undefined {
+  return bytes.length > 256 ? undefined : decodeText(bytes, 0, bytes.length);
+}
+
+/** The present values of the first `count` entries as bytes. */
+function eachBytes(
+  vector: Vector,
+  count: number,
+  visit: (row: number, bytes: Uint8Array, start: number, end: number) => void,
+): void {
+  for (let row = 0; row < count; row += 1) {
+    if (vector.validity !== undefined && vector.validity[row] === 0) continue;
+    if (vector.rep === 'bytes') {
+      visit(row, vector.bytes, vector.offsets[row]!, vector.offsets[row + 1]!);
+    } else if (vector.rep === 'dictionary') {
+      const code = vector.codes[row]!;
+      const start = vector.dictionary.byteStart(code);
+      visit(
+        row,
+        vector.dictionary.byteChunk(code),
+        start,
+        start + vector.dictionary.byteLength(code),
+      );
+    }
+  }
+}
+
+function byteCountOf(vector: Vector, count: number): number {
+  let total = 0;
+  eachBytes(vector, count, (_row, _bytes, start, end) => {
+    total += end - start;
+  });
+  return total;
+}
+
+function nullCountOf(vector: Vector, count: number): number {
+  const { validity } = vector;
+  let nulls = 0;
+  if (validity !== undefined) for (let row = 0; row < count; row += 1) nulls += 1 - validity[row]!;
+  else if (vector.rep === 'object')
+    for (let row = 0; row < count; row += 1) if (vector.values[row] === null) nulls += 1;
+  return nulls;
+}
+
+function fillValidity(
+  validity: Uint8Array | undefined,
+  vector: Vector,
+  slots: Uint16Array,
+  count: number,
+): void {
+  if (validity === undefined) return;
+  for (let row = 0; row < count; row += 1) {
+    validity[slots[row]!] =
+      vector.validity === undefined
+        ? vector.rep === 'object' && vector.values[row] === null
+          ? 0
+          : 1
+        : vector.validity[row]!;
+  }
+}

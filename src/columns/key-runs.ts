@@ -1,0 +1,142 @@
+import { ChunkedFloat64 } from '../base/chunked.ts';
+import type { MemoryLease } from '../base/memory-lease.ts';
+import { numberAt } from './cells.ts';
+import type { Vector } from './vector.ts';
+
+/** Consecutive single inserts after which keys count as growing with the row ids. */
+const RUN_LENGTH_MIN = 16;
+/** Sums of keys and lengths stay exact below this. */
+const KEY_END = 2 ** 52;
+
+/**
+ * Integer keys that grow with the row ids, as runs of (first key, first row id, length): the keys of a sequence cost nothing a
+ * row. Runs are ascending in key and in row id and never shrink but by undo; whether the row still lives, and still has the
+ * key, is for the reader to confirm.
+ */
+export class KeyRuns {
+  readonly #keys: ChunkedFloat64;
+  readonly #rowIds: ChunkedFloat64;
+  readonly #lengths: ChunkedFloat64;
+  /** The last key of the last run. */
+  #keyMax = -Infinity;
+  /** How the latest single inserts went on: the key and row id that would continue them, and how many there were. */
+  #streakKey = NaN;
+  #streakRowId = -1;
+  #streakLength = 0;
+
+  constructor(lease: MemoryLease) {
+    this.#keys = new ChunkedFloat64(lease);
+    this.#rowIds = new ChunkedFloat64(lease);
+    this.#lengths = new ChunkedFloat64(lease);
+  }
+
+  /** The row id that the run through `key` leads to, or −1. */
+  find(key: number): number {
+    if (!(key <= this.#keyMax)) return -1;
+    let low = 0;
+    let high = this.#keys.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#keys.get(middle) <= key) low = middle + 1;
+      else high = middle;
+    }
+    if (low === 0) return -1;
+    const step = key - this.#keys.get(low - 1);
+    return step < this.#lengths.get(low - 1) ? this.#rowIds.get(low - 1) + step : -1;
+  }
+
+  /** Whether entries [0, rowCount) are present, consecutive, and beyond every key there is. */
+  isNewRun(keys: Vector, rowCount: number, hashedKeyMax: number): boolean {
+    if (keys.rep !== 'number' || (rowCount < RUN_LENGTH_MIN && this.#keys.length === 0))
+      return false;
+    const { values, validity, factor, base } = keys;
+    const first = numberAt(values[0]!, factor, base);
+    if (
+      !(
+        first > this.#keyMax &&
+        first > hashedKeyMax &&
+        first > -KEY_END &&
+        first + rowCount < KEY_END
+      )
+    )
+      return false;
+    if (rowCount < RUN_LENGTH_MIN && first !== this.#keyMax + 1) return false;
+    for (let row = 0; row < rowCount; row += 1) {
+      if (validity !== undefined && validity[row] === 0) return false;
+      if (numberAt(values[row]!, factor, base) !== first + row) return false;
+    }
+    return true;
+  }
+
+  addRun(key: number, rowId: number, length: number): void {
+    const last = this.#keys.length - 1;
+    if (last >= 0) {
+      const lastLength = this.#lengths.get(last);
+      if (key === this.#keyMax + 1 && rowId === this.#rowIds.get(last) + lastLength) {
+        this.#lengths.set(last, lastLength + length);
+        this.#keyMax += length;
+        return;
+      }
+    }
+    const count = this.#keys.length + 1;
+    this.#keys.reserve(count);
+    this.#rowIds.reserve(count);
+    this.#lengths.reserve(count);
+    this.#keys.push(key);
+    this.#rowIds.push(rowId);
+    this.#lengths.push(length);
+    this.#keyMax = key + length - 1;
+  }
+
+  /** Takes the pair in where it continues the last run, or where enough singles before it have shown a run. */
+  extend(key: number, rowId: number, hashedKeyMax: number): boolean {
+    const last = this.#keys.length - 1;
+    if (key === this.#keyMax + 1 && key > hashedKeyMax && last >= 0) {
+      const length = this.#lengths.get(last);
+      if (rowId === this.#rowIds.get(last) + length && key + 1 < KEY_END) {
+        this.#lengths.set(last, length + 1);
+        this.#keyMax = key;
+        return true;
+      }
+    }
+    if (key === this.#streakKey && rowId === this.#streakRowId) {
+      this.#streakLength += 1;
+    } else {
+      this.#streakLength = 1;
+    }
+    this.#streakKey = key + 1;
+    this.#streakRowId = rowId + 1;
+    if (this.#streakLength < RUN_LENGTH_MIN || !(key > this.#keyMax && key > hashedKeyMax))
+      return false;
+    if (!(key > -KEY_END && key + 1 < KEY_END)) return false;
+    this.addRun(key, rowId, 1);
+    return true;
+  }
+
+  /** Cuts off row ids from `nextRowId` on. */
+  forgetFrom(nextRowId: number): void {
+    for (let last = this.#keys.length - 1; last >= 0; last -= 1) {
+      const rowId = this.#rowIds.get(last);
+      const length = this.#lengths.get(last);
+      if (rowId + length <= nextRowId) break;
+      if (rowId < nextRowId) {
+        this.#lengths.set(last, nextRowId - rowId);
+        break;
+      }
+      this.#keys.truncate(last);
+      this.#rowIds.truncate(last);
+      this.#lengths.truncate(last);
+    }
+    const last = this.#keys.length - 1;
+    this.#keyMax = last < 0 ? -Infinity : this.#keys.get(last) + this.#lengths.get(last) - 1;
+    this.#streakLength = 0;
+    this.#streakKey = NaN;
+  }
+
+  clear(): void {
+    this.#keys.clear();
+    this.#rowIds.clear();
+    this.#lengths.clear();
+    this.#keyMax = -Infinity;
+  }
+}

@@ -1,0 +1,194 @@
+import type { MemoryAccount } from '../base/memory.ts';
+import type { MemoryLease } from '../base/memory-lease.ts';
+import type { Deletes } from './deletes.ts';
+import { openSource, seal, sealedSource } from './seal.ts';
+import type { SegmentStore } from './segment-store.ts';
+import { SEGMENT_ROWS, type SealedSegment, type Segment, type SegmentList } from './segment.ts';
+import type { StoredColumn } from './stored-column.ts';
+
+/** What maintenance needs of its table. */
+export type MaintenanceHost = {
+  readonly store: SegmentStore;
+  readonly memory: MemoryAccount;
+  readonly lease: MemoryLease;
+  readonly seed: number;
+  columns(): readonly StoredColumn[];
+  timeColumn(): StoredColumn | undefined;
+  /** Rows with ids below are neither overwritten nor undone any more. */
+  stableTo(): number;
+  retire(close: () => void): void;
+  installed(): void;
+};
+
+/**
+ * Seals full segments and compacts those that were named, in steps. A segment serves readers in its old form until the new one is
+ * complete; then it is replaced for readers to come.
+ */
+export class Maintenance {
+  readonly #host: MaintenanceHost;
+  /** Segments before this one are sealed or gone. */
+  #sealedTo = 0;
+  #listFirst = 0;
+  #job: Job | undefined;
+  /** Segments to be compacted, with the deletes at the time they were named. */
+  readonly #compactions: Compaction[] = [];
+
+  constructor(host: MaintenanceHost) {
+    this.#host = host;
+  }
+
+  /** Works for `units` values and returns the units left: all of it done when some are. */
+  run(units: number): number {
+    let left = units;
+    while (left > 0) {
+      this.#job ??= this.#nextJob();
+      const job = this.#job;
+      if (job === undefined) return left;
+      const step = job.steps.next();
+      if (step.done !== true) {
+        left -= step.value;
+        continue;
+      }
+      this.#job = undefined;
+      this.#install(job, step.value);
+      left -= 1000;
+    }
+    return left;
+  }
+
+  compact(number: number, list: SegmentList): void {
+    const state = list.states[number - list.first];
+    if (state === undefined || state.deletes === undefined || state.deletes.count === 0) return;
+    this.#compactions.push({ number, segment: state.segment, deletes: state.deletes });
+  }
+
+  /** The columns change, or the table goes: what was begun is begun anew. */
+  abandon(): void {
+    if (this.#job === undefined) return;
+    if (this.#job.compaction !== undefined) this.#compactions.unshift(this.#job.compaction);
+    this.#job.steps.return(undefined as never);
+    this.#job = undefined;
+  }
+
+  #nextJob(): Job | undefined {
+    return this.#nextSealing() ?? this.#nextCompaction();
+  }
+
+  #nextSealing(): Job | undefined {
+    const { store } = this.#host;
+    const { first, states } = store.list;
+    // A truncation moves the start ahead; its undo moves it back.
+    if (this.#sealedTo < first || first < this.#listFirst) this.#sealedTo = first;
+    this.#listFirst = first;
+    const stableTo = this.#host.stableTo();
+    for (; (this.#sealedTo + 1) * SEGMENT_ROWS <= stableTo; this.#sealedTo += 1) {
+      const segment = states[this.#sealedTo - first]?.segment;
+      if (segment === undefined || segment.kind === 'sealed') continue;
+      const steps = seal({
+        source: openSource(segment),
+        number: segment.number,
+        firstOrdinal: segment.firstOrdinal,
+        ordinals: undefined,
+        generation: 0,
+        columns: this.#host.columns(),
+        timeColumn: this.#host.timeColumn(),
+        seed: this.#host.seed,
+        memory: this.#host.memory,
+      });
+      return { source: segment, steps, compaction: undefined };
+    }
+    return undefined;
+  }
+
+  #nextCompaction(): Job | undefined {
+    const { store } = this.#host;
+    for (let index = 0; index < this.#compactions.length; index += 1) {
+      const compaction = this.#compactions[index]!;
+      const segment = store.list.states[compaction.number - store.list.first]?.segment;
+      // An unsealed segment is sealed first; then its turn comes.
+      if (segment?.kind === 'open') continue;
+      this.#compactions.splice(index, 1);
+      index -= 1;
+      if (segment === undefined || segment.rowCount === 0) continue;
+      const { slots, ordinals } = livingOf(segment, compaction);
+      if (slots.length === segment.rowCount) continue;
+      const steps = seal({
+        source: sealedSource(segment, slots),
+        number: segment.number,
+        firstOrdinal: 0,
+        ordinals,
+        generation: segment.generation + 1,
+        columns: this.#host.columns(),
+        timeColumn: this.#host.timeColumn(),
+        seed: this.#host.seed,
+        memory: this.#host.memory,
+      });
+      return { source: segment, steps, compaction };
+    }
+    return undefined;
+  }
+
+  #install(job: Job, sealed: SealedSegment): void {
+    const { store, lease } = this.#host;
+    const state = store.list.states[job.source.number - store.list.first];
+    if (state?.segment !== job.source) {
+      // The table was truncated meanwhile.
+      sealed.closeDictionaries();
+      return;
+    }
+    const { limits } = lease;
+    lease.limits = false;
+    lease.take(sealed.byteLength);
+    lease.limits = limits;
+    store.beginOperation();
+    let deletes: Deletes | undefined;
+    if (state.deletes !== undefined) {
+      for (let index = 0; index < sealed.rowCount; index += 1) {
+        const ordinal = sealed.ordinalAt(index);
+        if (!state.deletes.has(job.source.placeOf(ordinal))) continue;
+        deletes ??= store.newDeletes();
+        deletes.add(sealed.slotOf[index]!);
+      }
+    }
+    store.replace(
+      job.source.number,
+      sealed.rowCount === 0 ? undefined : { segment: sealed, deletes },
+    );
+    if (sealed.rowCount === 0) sealed.close(lease);
+    const { source } = job;
+    this.#host.retire(() => (source.kind === 'open' ? source.close() : source.close(lease)));
+    this.#host.installed();
+  }
+}
+
+type Job = {
+  readonly source: Segment;
+  readonly steps: Generator<number, SealedSegment>;
+  readonly compaction: Compaction | undefined;
+};
+
+type Compaction = {
+  readonly number: number;
+  /** The form whose places the deletes count. */
+  readonly segment: Segment;
+  readonly deletes: Deletes;
+};
+
+/** Slots and ordinals, in arrival order, of the rows that lived when the compaction was named. */
+function livingOf(
+  segment: SealedSegment,
+  compaction: Compaction,
+): { readonly slots: Int32Array; readonly ordinals: Uint16Array } {
+  const slots = new Int32Array(segment.rowCount);
+  const ordinals = new Uint16Array(segment.rowCount);
+  let count = 0;
+  for (let index = 0; index < segment.rowCount; index += 1) {
+    const ordinal = segment.ordinalAt(index);
+    const place = compaction.segment.placeOf(ordinal);
+    if (place >= 0 && compaction.deletes.has(place)) continue;
+    slots[count] = segment.slotOf[index]!;
+    ordinals[count] = ordinal;
+    count += 1;
+  }
+  return { slots: slots.slice(0, count), ordinals: ordinals.slice(0, count) };
+}

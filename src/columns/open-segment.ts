@@ -1,0 +1,195 @@
+import { assert } from '../base/errors.ts';
+import type { MemoryLease } from '../base/memory-lease.ts';
+import type { Batch } from './batch.ts';
+import { equalBytes } from './utf8.ts';
+import { bytesAt, datumAt, equalCells, equalValues, isNullAt } from './cells.ts';
+import { SEGMENT_ROWS } from './segment.ts';
+import type { StoredColumn } from './stored-column.ts';
+import type { Datum } from './values.ts';
+import type { Vector } from './vector.ts';
+import { VectorBuilder } from './vector-builder.ts';
+
+/** Rows a chunk of a column holds: 64 KB of doubles. Only the first chunk of a segment grows, up to this size. */
+export const CHUNK_ROWS = 8192;
+const CHUNK_BITS = 13;
+const CHUNK_MASK = CHUNK_ROWS - 1;
+
+/**
+ * The newest rows of a table in arrival order: they are appended, overwritten in place, and taken back by undo. A full one goes on
+ * to serve readers until its sealed form is ready. What it hands out are copies, since it changes.
+ */
+export class OpenSegment {
+  readonly kind = 'open';
+  readonly number: number;
+  /** Not 0 where a truncation happened in the middle of the segment's row ids. */
+  readonly firstOrdinal: number;
+  readonly #lease: MemoryLease;
+  readonly #columns: (VectorBuilder[] | undefined)[] = [];
+  #rowCount = 0;
+  isClosed = false;
+
+  constructor(number: number, firstOrdinal: number, lease: MemoryLease) {
+    this.number = number;
+    this.firstOrdinal = firstOrdinal;
+    this.#lease = lease;
+  }
+
+  /** Rows appended, dead ones and unpublished ones included. */
+  get rowCount(): number {
+    return this.#rowCount;
+  }
+
+  get firstRowId(): number {
+    return this.number * SEGMENT_ROWS;
+  }
+
+  /** Rows that still fit. */
+  get room(): number {
+    return SEGMENT_ROWS - this.firstOrdinal - this.#rowCount;
+  }
+
+  placeOf(ordinal: number): number {
+    const row = ordinal - this.firstOrdinal;
+    return row < 0 || row >= this.#rowCount ? -1 : row;
+  }
+
+  /** Rows [start, start + count) of a batch without a selection; nothing has changed when it throws. */
+  append(columns: readonly StoredColumn[], batch: Batch, start: number, count: number): void {
+    assert(count <= this.room, 'rows fit into their segment');
+    const rowCount = this.#rowCount;
+    try {
+      for (let index = 0; index < columns.length; index += 1)
+        this.#appendColumn(columns[index]!, batch.columns[index]!, start, count);
+    } catch (cause) {
+      this.#rowCount = rowCount + count;
+      this.truncate(rowCount);
+      throw cause;
+    }
+    this.#rowCount = rowCount + count;
+  }
+
+  /** Row `row` takes the values of row `index` of the batch. */
+  set(row: number, columns: readonly StoredColumn[], batch: Batch, index: number): void {
+    for (let column = 0; column < columns.length; column += 1) {
+      this.#chunk(columns[column]!, row).set(row & CHUNK_MASK, batch.columns[column]!, index);
+    }
+  }
+
+  /** Forgets the rows from `rowCount` on. */
+  truncate(rowCount: number): void {
+    this.#rowCount = Math.min(this.#rowCount, rowCount);
+    for (const chunks of this.#columns) {
+      if (chunks === undefined) continue;
+      for (let index = chunks.length - 1; index >= 0; index -= 1) {
+        const chunk = chunks[index]!;
+        const keep = Math.max(0, rowCount - index * CHUNK_ROWS);
+        if (chunk.length > keep) chunk.truncate(keep);
+        if (keep === 0) {
+          chunk.close();
+          chunks.pop();
+        }
+      }
+    }
+  }
+
+  /** A copy of rows [start, end) of a column; they lie in one chunk. */
+  slice(column: StoredColumn, start: number, end: number): Vector {
+    const first = start & ~CHUNK_MASK;
+    return this.#chunk(column, start).slice(start - first, end - first);
+  }
+
+  /** Rows [start, end), which lie in one chunk, without a copy where the rep allows: to be read at once. */
+  view(column: StoredColumn, start: number): { readonly vector: Vector; readonly offset: number } {
+    const chunk = this.#chunk(column, start);
+    const vector = chunk.peek();
+    return vector === undefined
+      ? { vector: chunk.slice(0, chunk.length), offset: 0 }
+      : { vector, offset: 0 };
+  }
+
+  datumAt(column: StoredColumn, row: number): Datum {
+    return this.#chunk(column, row).datumAt(row & CHUNK_MASK);
+  }
+
+  /** Whether the present cell `index` of `vector` equals the cell of row `row`. */
+  equals(column: StoredColumn, row: number, vector: Vector, index: number): boolean {
+    const chunk = this.#chunk(column, row);
+    const at = row & CHUNK_MASK;
+    const mine = chunk.peek();
+    if (mine !== undefined) return !isNullAt(mine, at) && equalCells(mine, at, vector, index);
+    if (column.type.kind === 'bpchar') {
+      const datum = chunk.datumAt(at);
+      return datum !== null && equalValues(datum, datumAt(vector, index), column.type);
+    }
+    if (chunk.isNullAt(at)) return false;
+    const bytes = chunk.bytesAt(at);
+    const other = bytesAt(vector, index);
+    return bytes.length === other.length && equalBytes(bytes, 0, other, 0, bytes.length);
+  }
+
+  /** A column that the table has got since: existing rows take its default. */
+  addColumn(column: StoredColumn): void {
+    for (let row = 0; row < this.#rowCount; row += CHUNK_ROWS) {
+      this.#newChunk(column).appendConstant(
+        column.missing,
+        Math.min(CHUNK_ROWS, this.#rowCount - row),
+      );
+    }
+  }
+
+  dropColumn(column: StoredColumn): void {
+    for (const chunk of this.#columns[column.id] ?? []) chunk.close();
+    this.#columns[column.id] = undefined;
+  }
+
+  close(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    // The row count stays: whoever compares places with it, without reading, may still do so.
+    for (const chunks of this.#columns) for (const chunk of chunks ?? []) chunk.close();
+    this.#columns.length = 0;
+  }
+
+  #appendColumn(column: StoredColumn, vector: Vector, start: number, count: number): void {
+    let chunks = this.#columns[column.id];
+    let row = this.#rowCount;
+    let from = start;
+    const end = start + count;
+    while (from < end) {
+      const index = row >>> CHUNK_BITS;
+      let chunk = chunks === undefined ? undefined : chunks[index];
+      if (chunk === undefined) {
+        chunk = this.#newChunk(column);
+        chunks = this.#columns[column.id]!;
+      }
+      const part = Math.min(end - from, CHUNK_ROWS - (row & CHUNK_MASK));
+      chunk.append(vector, undefined, from, part);
+      from += part;
+      row += part;
+    }
+  }
+
+  #newChunk(column: StoredColumn): VectorBuilder {
+    let chunks = this.#columns[column.id];
+    if (chunks === undefined) {
+      chunks = [];
+      while (this.#columns.length <= column.id) this.#columns.push(undefined);
+      this.#columns[column.id] = chunks;
+    }
+    const raw = column.isRaw;
+    const chunk = new VectorBuilder(column.type, {
+      lease: this.#lease,
+      capacityMax: CHUNK_ROWS,
+      raw,
+      dictionary: raw ? undefined : column.dictionary,
+    });
+    // Chunks behind the first will be filled: what is small stays small, what is large does not grow by copying.
+    if (chunks.length > 0) chunk.reserveExactly(CHUNK_ROWS);
+    chunks.push(chunk);
+    return chunk;
+  }
+
+  #chunk(column: StoredColumn, row: number): VectorBuilder {
+    return this.#columns[column.id]![row >>> CHUNK_BITS]!;
+  }
+}

@@ -1,0 +1,87 @@
+import type { Batch } from './batch.ts';
+import { CHUNK_ROWS } from './open-segment.ts';
+import type { Segment } from './segment.ts';
+import type { StoredColumn } from './stored-column.ts';
+import type { Vector } from './vector.ts';
+import { VectorBuilder } from './vector-builder.ts';
+import type { LogEntry } from './version-log.ts';
+
+/** Where one version of a row is: in a segment at `place`, or in row `place` of what a log entry deleted. */
+export type RowPlace =
+  | { readonly entry: undefined; readonly segment: Segment; readonly place: number }
+  | { readonly entry: LogEntry; readonly segment: undefined; readonly place: number };
+
+/** Rows by id, in the given order; those that `locate` does not find are left out. The batch has row ids. */
+export function fetchRows(
+  rowIds: Float64Array,
+  columns: readonly StoredColumn[],
+  locate: (rowId: number) => RowPlace | undefined,
+): Batch {
+  const found = new Float64Array(rowIds.length);
+  const places = new Int32Array(rowIds.length);
+  const runs: Run[] = [];
+  let count = 0;
+  for (let index = 0; index < rowIds.length; index += 1) {
+    const rowId = rowIds[index]!;
+    const place = locate(rowId);
+    if (place === undefined) continue;
+    // Rows of an open segment lie in chunks: each is a source of its own.
+    const isOpen = place.segment?.kind === 'open';
+    const chunk = isOpen ? Math.floor(place.place / CHUNK_ROWS) : 0;
+    const last = runs[runs.length - 1];
+    if (
+      last === undefined ||
+      last.segment !== place.segment ||
+      last.entry !== place.entry ||
+      last.chunk !== chunk
+    ) {
+      runs.push({ segment: place.segment, entry: place.entry, chunk, start: count });
+    }
+    found[count] = rowId;
+    places[count] = isOpen ? place.place - chunk * CHUNK_ROWS : place.place;
+    count += 1;
+  }
+  return {
+    rowCount: count,
+    columns: columns.map((column) => fetchColumn(column, runs, places, count)),
+    rowIds: found.subarray(0, count),
+  };
+}
+
+type Run = {
+  readonly segment: Segment | undefined;
+  readonly entry: LogEntry | undefined;
+  readonly chunk: number;
+  readonly start: number;
+};
+
+function fetchColumn(
+  column: StoredColumn,
+  runs: readonly Run[],
+  places: Int32Array,
+  count: number,
+): Vector {
+  const builder = new VectorBuilder(column.type, { capacityMax: count });
+  for (let index = 0; index < runs.length; index += 1) {
+    const run = runs[index]!;
+    const end = runs[index + 1]?.start ?? count;
+    const vector = vectorOf(column, run);
+    if (vector === undefined) {
+      builder.appendConstant(column.missing, end - run.start);
+      continue;
+    }
+    if (builder.length === 0) builder.prepare(vector, places, run.start, end - run.start, count);
+    builder.append(vector, places, run.start, end - run.start);
+  }
+  return builder.finish();
+}
+
+/** Undefined: the source is older than the column, and all of it shows the default. */
+function vectorOf(column: StoredColumn, run: Run): Vector | undefined {
+  if (run.entry !== undefined)
+    return run.entry.delta.deleted!.columns[run.entry.columns.indexOf(column)];
+  const segment = run.segment!;
+  return segment.kind === 'open'
+    ? segment.view(column, run.chunk * CHUNK_ROWS).vector
+    : segment.columns[column.id]?.vector;
+}

@@ -1,0 +1,231 @@
+import { assert } from '../base/errors.ts';
+import type { MemoryLease } from '../base/memory-lease.ts';
+import type { Batch } from './batch.ts';
+import { Deletes } from './deletes.ts';
+import { OpenSegment } from './open-segment.ts';
+import {
+  NO_SEGMENTS,
+  placeOf,
+  SEGMENT_ROWS,
+  segmentOf,
+  stateOf,
+  type Segment,
+  type SegmentList,
+  type SegmentState,
+} from './segment.ts';
+import type { StoredColumn } from './stored-column.ts';
+
+/**
+ * The rows of a table in their newest (staged) state. Every operation begins with `beginOperation`; it then copies what it changes
+ * of the segment list and the delete bitmaps, so that lists taken before stay as they were. Appending and overwriting
+ * happen in the open segment itself: readers know which rows are theirs.
+ */
+export class SegmentStore {
+  readonly #lease: MemoryLease;
+  #list: SegmentList = NO_SEGMENTS;
+  #nextRowId = 0;
+  rowCount = 0;
+  /** Counts operations: what was made in this one may be written. */
+  #epoch = 0;
+  #listEpoch = -1;
+
+  constructor(lease: MemoryLease) {
+    this.#lease = lease;
+  }
+
+  get list(): SegmentList {
+    return this.#list;
+  }
+
+  get nextRowId(): number {
+    return this.#nextRowId;
+  }
+
+  /** Where rows are changed in place: row ids from here on. A segment just filled is not open any more. */
+  get openFrom(): number {
+    return segmentOf(this.#nextRowId) * SEGMENT_ROWS;
+  }
+
+  beginOperation(): void {
+    this.#epoch += 1;
+  }
+
+  /** Appends the rows of a batch without a selection and returns the first one's id. Nothing has changed when it throws. */
+  append(columns: readonly StoredColumn[], batch: Batch): number {
+    const first = this.#nextRowId;
+    let done = 0;
+    try {
+      while (done < batch.rowCount) {
+        const segment = this.#openSegment();
+        const count = Math.min(batch.rowCount - done, segment.room);
+        segment.append(columns, batch, done, count);
+        done += count;
+        this.#nextRowId += count;
+      }
+    } catch (cause) {
+      this.truncateTo(first);
+      throw cause;
+    }
+    this.rowCount += batch.rowCount;
+    return first;
+  }
+
+  /** Takes the newest rows back; their ids will be given again. Does not touch `rowCount`. */
+  truncateTo(nextRowId: number): void {
+    const number = segmentOf(nextRowId);
+    const { first } = this.#list;
+    for (
+      let index = this.#list.states.length - 1;
+      index >= 0 && first + index >= number;
+      index -= 1
+    ) {
+      const state = this.#list.states[index];
+      const segment = state?.segment;
+      const rowCount =
+        segment === undefined
+          ? 0
+          : Math.max(0, nextRowId - segment.firstRowId - segment.firstOrdinal);
+      // A segment that was begun by what is undone goes; one that was there, if only empty, stays.
+      if (rowCount > 0 || first + index === number) {
+        if (segment?.kind === 'open') {
+          if (state!.deletes !== undefined) this.#forgetDeletes(segment, rowCount);
+          segment.truncate(rowCount);
+        }
+        continue;
+      }
+      if (segment?.kind === 'open') segment.close();
+      if (state?.deletes !== undefined) this.#lease.give(state.deletes.byteLength);
+      this.#ownList().pop();
+    }
+    this.#nextRowId = nextRowId;
+  }
+
+  /** The segment and place of a living row, or undefined. */
+  find(rowId: number): { readonly segment: Segment; readonly place: number } | undefined {
+    if (!(rowId < this.#nextRowId)) return undefined;
+    const state = stateOf(this.#list, rowId);
+    if (state === undefined) return undefined;
+    const place = placeOf(state.segment, rowId);
+    return place < 0 || state.deletes?.has(place) === true
+      ? undefined
+      : { segment: state.segment, place };
+  }
+
+  isLive(rowId: number): boolean {
+    if (!(rowId < this.#nextRowId)) return false;
+    const state = stateOf(this.#list, rowId);
+    if (state === undefined) return false;
+    const place = placeOf(state.segment, rowId);
+    return place >= 0 && state.deletes?.has(place) !== true;
+  }
+
+  /** A living row dies. */
+  remove(rowId: number): void {
+    const deletes = this.#ownDeletes(rowId);
+    const before = deletes.byteLength;
+    const place = placeOf(stateOf(this.#list, rowId)!.segment, rowId);
+    assert(place >= 0 && !deletes.has(place), 'a row that is deleted lives');
+    deletes.add(place);
+    this.#account(deletes.byteLength - before);
+    this.rowCount -= 1;
+  }
+
+  /** A dead row lives again. */
+  restore(rowId: number): void {
+    const deletes = this.#ownDeletes(rowId);
+    const place = placeOf(stateOf(this.#list, rowId)!.segment, rowId);
+    assert(place >= 0 && deletes.has(place), 'a row that is restored is there and dead');
+    deletes.remove(place);
+    this.rowCount += 1;
+  }
+
+  /** Row `index` of `batch` overwrites a row of the open segment. */
+  overwrite(rowId: number, columns: readonly StoredColumn[], batch: Batch, index: number): void {
+    const state = stateOf(this.#list, rowId);
+    assert(
+      state !== undefined && state.segment.kind === 'open',
+      'rows are overwritten in the open segment only',
+    );
+    state.segment.set(placeOf(state.segment, rowId), columns, batch, index);
+  }
+
+  /** Puts another form of a segment in its place, with the deletes by its own places. */
+  replace(number: number, state: SegmentState | undefined): void {
+    const before = this.#list.states[number - this.#list.first];
+    this.#account((state?.deletes?.byteLength ?? 0) - (before?.deletes?.byteLength ?? 0));
+    this.#ownList()[number - this.#list.first] = state;
+  }
+
+  /** All rows go; the segments are the caller's from here on. */
+  clear(): SegmentList {
+    const before = this.#list;
+    this.#list = { first: segmentOf(this.#nextRowId), states: [] };
+    this.#listEpoch = this.#epoch;
+    this.rowCount = 0;
+    return before;
+  }
+
+  /** Undoes `clear`. */
+  unclear(list: SegmentList, nextRowId: number, rowCount: number): void {
+    for (const state of this.#list.states) {
+      if (state?.segment.kind === 'open') state.segment.close();
+      if (state?.deletes !== undefined) this.#lease.give(state.deletes.byteLength);
+    }
+    this.#list = list;
+    this.#listEpoch = -1;
+    this.#nextRowId = nextRowId;
+    this.rowCount = rowCount;
+  }
+
+  newDeletes(): Deletes {
+    return new Deletes(this.#epoch);
+  }
+
+  /** Rows from `rowCount` on are about to be given again: alive. */
+  #forgetDeletes(segment: OpenSegment, rowCount: number): void {
+    const firstRowId = segment.firstRowId + segment.firstOrdinal;
+    for (let row = rowCount; row < segment.rowCount; row += 1) {
+      const deletes = stateOf(this.#list, firstRowId + row)!.deletes!;
+      if (deletes.has(row)) this.#ownDeletes(firstRowId + row).remove(row);
+    }
+  }
+
+  #openSegment(): OpenSegment {
+    const { first, states } = this.#list;
+    const last = states[states.length - 1]?.segment;
+    const number = segmentOf(this.#nextRowId);
+    if (last !== undefined && last.kind === 'open' && last.number === number) return last;
+    assert(first + states.length <= number, 'segments follow one another');
+    const segment = new OpenSegment(number, this.#nextRowId - number * SEGMENT_ROWS, this.#lease);
+    const own = this.#ownList();
+    while (first + own.length < number) own.push(undefined);
+    own.push({ segment, deletes: undefined });
+    return segment;
+  }
+
+  #ownList(): (SegmentState | undefined)[] {
+    if (this.#listEpoch !== this.#epoch) {
+      this.#list = { first: this.#list.first, states: this.#list.states.slice() };
+      this.#listEpoch = this.#epoch;
+    }
+    return this.#list.states as (SegmentState | undefined)[];
+  }
+
+  #ownDeletes(rowId: number): Deletes {
+    const state = stateOf(this.#list, rowId);
+    assert(state !== undefined, 'a row that is deleted or restored has a segment');
+    if (state.deletes?.epoch === this.#epoch) return state.deletes;
+    const deletes = new Deletes(this.#epoch, state.deletes);
+    this.#ownList()[segmentOf(rowId) - this.#list.first] = { segment: state.segment, deletes };
+    return deletes;
+  }
+
+  /** Bitmaps are small and must not fail an undo: they are counted beyond the limits. */
+  #account(bytes: number): void {
+    if (bytes < 0) return this.#lease.give(-bytes);
+    const { limits } = this.#lease;
+    this.#lease.limits = false;
+    this.#lease.take(bytes);
+    this.#lease.limits = limits;
+  }
+}

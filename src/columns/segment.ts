@@ -1,0 +1,153 @@
+import type { MemoryLease } from '../base/memory-lease.ts';
+import type { SealedColumn } from './encode.ts';
+import type { Deletes } from './deletes.ts';
+import type { OpenSegment } from './open-segment.ts';
+import type { StoredColumn } from './stored-column.ts';
+import { constantVector } from './build.ts';
+import type { Vector } from './vector.ts';
+
+/** Row ids [k × 65,536, (k + 1) × 65,536) belong to segment k for ever, so a row id leads to its segment by a division. */
+export const SEGMENT_ROWS = 65_536;
+
+export const segmentOf = (rowId: number): number => Math.floor(rowId / SEGMENT_ROWS);
+
+/**
+ * Rows that do not change any more, in the order of a permutation that depends on the table's seed and the segment's number
+ * only: any prefix of the slots is a fair sample. `slotOf` leads from arrival order to slots.
+ */
+export class SealedSegment {
+  readonly kind = 'sealed';
+  readonly number: number;
+  readonly rowCount: number;
+  /** The ordinal (row id − number × 65,536) of the first row, where rows are consecutive. */
+  readonly firstOrdinal: number;
+  /** The i-th row in arrival order is in slot slotOf[i]. */
+  readonly slotOf: Uint16Array;
+  /** Ordinals of the rows in arrival order, ascending; undefined: firstOrdinal, firstOrdinal + 1, … */
+  readonly ordinals: Uint16Array | undefined;
+  /** By the id of the stored column; undefined where the segment is older than the column. */
+  readonly columns: readonly (SealedColumn | undefined)[];
+  /** Slots in the order of the time column (NULLs last, ties in arrival order); undefined without such a column. */
+  readonly timeOrder: Uint16Array | undefined;
+  byteLength: number;
+  /** How often it was compacted: part of the permutation's seed. */
+  readonly generation: number;
+
+  constructor(parts: SealedParts) {
+    this.number = parts.number;
+    this.rowCount = parts.rowCount;
+    this.firstOrdinal = parts.firstOrdinal;
+    this.slotOf = parts.slotOf;
+    this.ordinals = parts.ordinals;
+    this.columns = parts.columns;
+    this.timeOrder = parts.timeOrder;
+    this.byteLength = parts.byteLength;
+    this.generation = parts.generation;
+  }
+
+  get firstRowId(): number {
+    return this.number * SEGMENT_ROWS;
+  }
+
+  /** Where the row is, or −1 where it is not (any more). */
+  placeOf(ordinal: number): number {
+    const index = this.indexOf(ordinal);
+    return index < 0 ? -1 : this.slotOf[index]!;
+  }
+
+  /** The row's number in arrival order, or −1. */
+  indexOf(ordinal: number): number {
+    const { ordinals } = this;
+    if (ordinals === undefined) {
+      const index = ordinal - this.firstOrdinal;
+      return index < 0 || index >= this.rowCount ? -1 : index;
+    }
+    let low = 0;
+    let high = ordinals.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (ordinals[middle]! < ordinal) low = middle + 1;
+      else high = middle;
+    }
+    return low < ordinals.length && ordinals[low] === ordinal ? low : -1;
+  }
+
+  /** The ordinal of the i-th row in arrival order. */
+  ordinalAt(index: number): number {
+    return this.ordinals === undefined ? this.firstOrdinal + index : this.ordinals[index]!;
+  }
+
+  /** The inverse of the permutation: ordinals by slot, written to `out`. */
+  ordinalsBySlot(out: Uint16Array): void {
+    const { slotOf, rowCount, ordinals, firstOrdinal } = this;
+    if (ordinals === undefined)
+      for (let index = 0; index < rowCount; index += 1) out[slotOf[index]!] = firstOrdinal + index;
+    else for (let index = 0; index < rowCount; index += 1) out[slotOf[index]!] = ordinals[index]!;
+  }
+
+  /** The bytes that a dropped column gives back; nobody reads it any more. */
+  dropColumn(column: StoredColumn): number {
+    const dropped = this.columns[column.id];
+    if (dropped === undefined) return 0;
+    dropped.ownDictionary?.close();
+    (this.columns as (SealedColumn | undefined)[])[column.id] = undefined;
+    this.byteLength -= dropped.byteLength;
+    return dropped.byteLength;
+  }
+
+  close(lease: MemoryLease): void {
+    lease.give(this.byteLength);
+    this.closeDictionaries();
+  }
+
+  closeDictionaries(): void {
+    for (const column of this.columns) column?.ownDictionary?.close();
+  }
+
+  /** The column by slot; made up where the segment is older than the column. */
+  vectorOf(column: StoredColumn): Vector {
+    return (
+      this.columns[column.id]?.vector ?? constantVector(column.type, column.missing, this.rowCount)
+    );
+  }
+}
+
+export type SealedParts = Pick<
+  SealedSegment,
+  | 'number'
+  | 'rowCount'
+  | 'firstOrdinal'
+  | 'slotOf'
+  | 'ordinals'
+  | 'columns'
+  | 'timeOrder'
+  | 'byteLength'
+  | 'generation'
+>;
+
+export type Segment = OpenSegment | SealedSegment;
+
+/** A segment with the version of its deletes: never changed once a reader may hold it. */
+export type SegmentState = {
+  readonly segment: Segment;
+  readonly deletes: Deletes | undefined;
+};
+
+/** The segments of a table by number; versions of it are immutable and share the states. */
+export type SegmentList = {
+  /** Number of `states[0]`: what lies before was truncated away. */
+  readonly first: number;
+  /** Undefined: no row of the segment is left. */
+  readonly states: readonly (SegmentState | undefined)[];
+};
+
+export const NO_SEGMENTS: SegmentList = { first: 0, states: [] };
+
+export function stateOf(list: SegmentList, rowId: number): SegmentState | undefined {
+  return list.states[segmentOf(rowId) - list.first];
+}
+
+/** Where a row is in its segment, or −1; says nothing about whether it lives. */
+export function placeOf(segment: Segment, rowId: number): number {
+  return segment.placeOf(rowId - segment.number * SEGMENT_ROWS);
+}

@@ -1,0 +1,291 @@
+import { assert } from '../base/errors.ts';
+import type { Batch } from './batch.ts';
+import { hashRow } from './build.ts';
+import { equalCells, isNullAt } from './cells.ts';
+import type { PostingIndex } from './posting-index.ts';
+import { RowOverlay } from './row-overlay.ts';
+import { fetchRows, type RowPlace } from './row-fetch.ts';
+import { placeOf, stateOf, type SegmentList } from './segment.ts';
+import { SegmentScan } from './scan.ts';
+import type { StoredColumn } from './stored-column.ts';
+import type {
+  IndexProbe,
+  TableScan,
+  TableSchema,
+  TableSnapshot,
+  ZoneTest,
+} from './table-contract.ts';
+import type { UniqueIndex } from './unique-index.ts';
+import type { Datum } from './values.ts';
+import type { Vector } from './vector.ts';
+import type { VersionLog } from './version-log.ts';
+
+export type TableIndex = UniqueIndex | PostingIndex;
+
+/** What a reader sees: fixed when it was opened. */
+export type SnapshotView = {
+  readonly schema: TableSchema;
+  /** The stored columns in the order of the schema. */
+  readonly columns: readonly StoredColumn[];
+  readonly list: SegmentList;
+  /** Row ids from here on are not visible. */
+  readonly rowIdEnd: number;
+  readonly rowCount: number;
+  readonly indexes: readonly TableIndex[];
+  /** First log entry that is not part of the view. */
+  readonly logFrom: number;
+  /** The view lies before the segment list: rows that entries up to here deleted are put back. `logFrom` for readers of the present. */
+  readonly logPresent: number;
+};
+
+/**
+ * Rows at one position. What may be overwritten in place (rows of the open segment) comes from the version log where it was;
+ * deletes come from the segment list's own bitmaps; appended rows lie behind `rowIdEnd`. So a reader costs the writer
+ * nothing until a row it sees changes, and then a reference.
+ */
+export class Snapshot implements TableSnapshot {
+  readonly schema: TableSchema;
+  readonly rowCount: number;
+  readonly view: SnapshotView;
+  readonly #log: VersionLog;
+  readonly #release: (snapshot: Snapshot) => void;
+  readonly #overlay = new RowOverlay();
+  /** Log entries up to here are in the overlay. */
+  #caughtUpTo: number;
+  #isOpen = true;
+  /** Counts the retirements of segments and indexes before it was opened: see Table. */
+  readonly epoch: number;
+
+  constructor(
+    view: SnapshotView,
+    log: VersionLog,
+    epoch: number,
+    release: (snapshot: Snapshot) => void,
+  ) {
+    this.schema = view.schema;
+    this.rowCount = view.rowCount;
+    this.view = view;
+    this.#log = log;
+    this.epoch = epoch;
+    this.#release = release;
+    for (let sequence = view.logFrom; sequence < view.logPresent; sequence += 1) {
+      this.#overlay.add(log.entry(sequence), view.rowIdEnd, true);
+    }
+    this.#caughtUpTo = view.logPresent;
+  }
+
+  /** Old versions of rows, as of now. */
+  get overlay(): RowOverlay {
+    const end = this.#log.endSequence;
+    for (; this.#caughtUpTo < end; this.#caughtUpTo += 1) {
+      const entry = this.#log.entry(this.#caughtUpTo);
+      if (entry.overwritten.length > 0) this.#overlay.add(entry, this.view.rowIdEnd, false);
+    }
+    return this.#overlay;
+  }
+
+  /** Log entries from here on are needed: their old rows, and the index entries of what they deleted. */
+  get pinnedFrom(): number {
+    return this.view.logPresent;
+  }
+
+  /** The newest entry was undone: what comes in its place has not been looked at. */
+  rewind(endSequence: number): void {
+    if (this.#caughtUpTo > endSequence) this.#caughtUpTo = endSequence;
+  }
+
+  get isOfThePast(): boolean {
+    return this.view.logFrom < this.view.logPresent;
+  }
+
+  scan(options: {
+    readonly columnIndexes: readonly number[];
+    readonly ordered: boolean;
+    readonly withRowIds: boolean;
+    readonly prune?: readonly ZoneTest[];
+  }): TableScan {
+    this.#assertOpen();
+    return new SegmentScan(this, options);
+  }
+
+  lookup(indexName: string, key: readonly Datum[]): Float64Array {
+    const index = this.#index(indexName);
+    const keys = index.schema.columnIndexes.map((column, position): Vector => ({
+      rep: 'object',
+      type: this.schema.columns[column]!.type,
+      values: [key[position] ?? null],
+    }));
+    const found: number[] = [];
+    this.#find(index, keys, 0, found);
+    return Float64Array.from(found);
+  }
+
+  probe(
+    indexName: string,
+    keys: readonly Vector[],
+    rowCount: number,
+    selection?: Int32Array,
+  ): IndexProbe {
+    return new Probe(this, this.#index(indexName), keys, rowCount, selection);
+  }
+
+  fetch(rowIds: Float64Array, columnIndexes: readonly number[]): Batch {
+    this.#assertOpen();
+    const columns = columnIndexes.map((index) => this.view.columns[index]!);
+    return fetchRows(rowIds, columns, (rowId) => this.locate(rowId));
+  }
+
+  /** Where the row's version of this position is, or undefined where it is not visible. */
+  locate(rowId: number): RowPlace | undefined {
+    if (!(rowId < this.view.rowIdEnd)) return undefined;
+    const overlay = this.overlay;
+    if (overlay.size > 0) {
+      const place = overlay.placeOf(rowId);
+      if (place >= 0)
+        return { entry: overlay.entryAt(place), place: overlay.rowAt(place), segment: undefined };
+    }
+    const state = stateOf(this.view.list, rowId);
+    if (state === undefined) return undefined;
+    const place = placeOf(state.segment, rowId);
+    return place < 0 || state.deletes?.has(place) === true
+      ? undefined
+      : { entry: undefined, place, segment: state.segment };
+  }
+
+  /** Visible row ids under the key of entry `row`, ascending, appended to `out`. */
+  findKey(index: TableIndex, keys: readonly Vector[], row: number, out: number[]): void {
+    this.#find(index, keys, row, out);
+  }
+
+  release(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#release(this);
+  }
+
+  #find(index: TableIndex, keys: readonly Vector[], row: number, out: number[]): void {
+    this.#assertOpen();
+    const from = out.length;
+    const candidates: number[] = [];
+    index.candidates(keys, row, hashRow(keys, row), candidates);
+    // Rows that were deleted since are in no index any more, only in the overlay.
+    if (this.isOfThePast) candidates.push(...this.overlay.rowIds());
+    let isAscending = true;
+    for (const rowId of candidates) {
+      if (!this.#hasKey(rowId, index.schema.columnIndexes, keys, row)) continue;
+      if (out.length > from && out[out.length - 1]! >= rowId) isAscending = false;
+      out.push(rowId);
+    }
+    if (!isAscending) sortDistinct(out, from);
+  }
+
+  #hasKey(
+    rowId: number,
+    columnIndexes: readonly number[],
+    keys: readonly Vector[],
+    row: number,
+  ): boolean {
+    const place = this.locate(rowId);
+    if (place === undefined) return false;
+    for (let position = 0; position < columnIndexes.length; position += 1) {
+      const column = this.view.columns[columnIndexes[position]!]!;
+      const key = keys[position]!;
+      if (isNullAt(key, row)) return false;
+      if (place.entry !== undefined) {
+        const at = place.entry.columns.indexOf(column);
+        const vector = place.entry.delta.deleted!.columns[at]!;
+        if (isNullAt(vector, place.place) || !equalCells(vector, place.place, key, row))
+          return false;
+      } else if (!cellEquals(place.segment, column, place.place, key, row)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  #index(name: string): TableIndex {
+    const index = this.view.indexes.find(({ schema }) => schema.name === name);
+    assert(index !== undefined, 'a look-up names an index of the table');
+    return index;
+  }
+
+  #assertOpen(): void {
+    assert(this.#isOpen, 'a snapshot is read before it is released');
+  }
+}
+
+/** Whether the cell of a segment is present and equals the present cell `row` of `key`. */
+export function cellEquals(
+  segment: NonNullable<RowPlace['segment']>,
+  column: StoredColumn,
+  place: number,
+  key: Vector,
+  row: number,
+): boolean {
+  if (segment.kind === 'open') return segment.equals(column, place, key, row);
+  const vector = segment.columns[column.id]?.vector;
+  if (vector !== undefined) return !isNullAt(vector, place) && equalCells(vector, place, key, row);
+  if (column.missing === null) return false;
+  return equalCells({ rep: 'object', type: column.type, values: [column.missing] }, 0, key, row);
+}
+
+/** Row ids sorted and without repetitions from index `from` on. */
+function sortDistinct(rowIds: number[], from: number): void {
+  const sorted = rowIds.splice(from).sort((a, b) => a - b);
+  for (let index = 0; index < sorted.length; index += 1) {
+    if (index === 0 || sorted[index] !== sorted[index - 1]) rowIds.push(sorted[index]!);
+  }
+}
+
+/** Pairs a call of `next` returns at most, but for the last key's. */
+const PROBE_PAIRS_MAX = 2048;
+
+class Probe implements IndexProbe {
+  readonly #snapshot: Snapshot;
+  readonly #index: TableIndex;
+  readonly #keys: readonly Vector[];
+  readonly #rowCount: number;
+  readonly #selection: Int32Array | undefined;
+  #row = 0;
+  /** Matches of the key in hand that did not fit. */
+  #waiting: number[] = [];
+  #given = 0;
+
+  constructor(
+    snapshot: Snapshot,
+    index: TableIndex,
+    keys: readonly Vector[],
+    rowCount: number,
+    selection: Int32Array | undefined,
+  ) {
+    this.#snapshot = snapshot;
+    this.#index = index;
+    this.#keys = keys;
+    this.#rowCount = rowCount;
+    this.#selection = selection;
+  }
+
+  next(): { readonly rows: Int32Array; readonly rowIds: Float64Array } | undefined {
+    const rows = new Int32Array(PROBE_PAIRS_MAX);
+    const rowIds = new Float64Array(PROBE_PAIRS_MAX);
+    let count = 0;
+    while (count < PROBE_PAIRS_MAX) {
+      if (this.#given < this.#waiting.length) {
+        rows[count] = this.#row - 1;
+        rowIds[count] = this.#waiting[this.#given]!;
+        this.#given += 1;
+        count += 1;
+        continue;
+      }
+      if (this.#row >= this.#rowCount) break;
+      this.#waiting = [];
+      this.#given = 0;
+      const physical = this.#selection === undefined ? this.#row : this.#selection[this.#row]!;
+      this.#snapshot.findKey(this.#index, this.#keys, physical, this.#waiting);
+      this.#row += 1;
+    }
+    return count === 0
+      ? undefined
+      : { rows: rows.subarray(0, count), rowIds: rowIds.subarray(0, count) };
+  }
+}

@@ -1,0 +1,82 @@
+import type { MemoryAccount } from '../base/memory.ts';
+import type { MemoryLease } from '../base/memory-lease.ts';
+import { Dictionary } from './dictionary.ts';
+import { DistinctSketch } from './distinct-sketch.ts';
+import { isTextType, type SqlType } from './types.ts';
+import type { Datum } from './values.ts';
+
+/**
+ * Up to here a text column keeps one dictionary for the whole table, however seldom texts repeat: grouping and joining then
+ * index arrays by code, and a LIKE looks at each distinct text once. The first million rows of a large domain are nearly all new,
+ * so judging earlier would drop the dictionaries that pay most.
+ */
+const DICTIONARY_SIZE_FREE = 1 << 20;
+/** Arrays indexed by code stay below 64 MB. */
+const DICTIONARY_SIZE_MAX = 1 << 22;
+
+/**
+ * What a table knows of one column for its whole life, whatever position or name the schema gives it. Segments hold their
+ * columns by `id`.
+ */
+export class StoredColumn {
+  readonly id: number;
+  readonly type: SqlType;
+  /** What rows of segments older than the column show. */
+  readonly missing: Datum;
+  /** Texts of the table; undefined for other types. */
+  readonly dictionary: Dictionary | undefined;
+  #sketch: DistinctSketch | undefined;
+  readonly #lease: MemoryLease;
+  /** Rows that went through the dictionary. */
+  codedRowCount = 0;
+
+  constructor(
+    id: number,
+    type: SqlType,
+    missing: Datum,
+    memory: MemoryAccount | undefined,
+    lease: MemoryLease,
+  ) {
+    this.id = id;
+    this.type = type;
+    this.missing = missing;
+    this.dictionary = isTextType(type) ? new Dictionary(memory) : undefined;
+    this.#lease = lease;
+  }
+
+  get isRaw(): boolean {
+    return this.type.kind === 'uuid' || this.type.kind === 'bytea' || this.isDictionaryDropped;
+  }
+
+  /** Beyond `DICTIONARY_SIZE_FREE`, texts that hardly repeat (more than one new in four) do not pay: new chunks keep raw bytes. */
+  get isDictionaryDropped(): boolean {
+    const size = this.dictionary?.size ?? 0;
+    return (
+      size > DICTIONARY_SIZE_FREE && (size >= DICTIONARY_SIZE_MAX || size > this.codedRowCount / 4)
+    );
+  }
+
+  /** Distinct values of sealed segments, estimated; undefined before the first is sealed. */
+  get sketch(): DistinctSketch | undefined {
+    return this.#sketch;
+  }
+
+  sketchForSealing(): DistinctSketch {
+    if (this.#sketch === undefined) {
+      this.#sketch = new DistinctSketch();
+      this.#lease.take(this.#sketch.byteLength);
+    }
+    return this.#sketch;
+  }
+
+  /** The dictionary's memory; the rest is the lease's. */
+  get memoryBytes(): number {
+    return this.dictionary?.memoryBytes ?? 0;
+  }
+
+  close(): void {
+    this.dictionary?.close();
+    if (this.#sketch !== undefined) this.#lease.give(this.#sketch.byteLength);
+    this.#sketch = undefined;
+  }
+}

@@ -1,0 +1,878 @@
+import { assert, DbError } from '../base/errors.ts';
+import type { MemoryAccount } from '../base/memory.ts';
+import { MemoryLease } from '../base/memory-lease.ts';
+import type { Batch } from './batch.ts';
+import { concatBatches, denseBatch, gather } from './build.ts';
+import { isNullAt } from './cells.ts';
+import { IndexSet, rowNumberOf } from './index-set.ts';
+import { Maintenance } from './maintenance.ts';
+import { fetchRows } from './row-fetch.ts';
+import { nullRefused } from './constraint-errors.ts';
+import { SegmentStore } from './segment-store.ts';
+import { NO_SEGMENTS, SEGMENT_ROWS, type SegmentList, type SegmentState } from './segment.ts';
+import { segmentPasses } from './scan.ts';
+import { Snapshot, type TableIndex } from './snapshot.ts';
+import { distinctOfOpenRows } from './statistics.ts';
+import { StoredColumn } from './stored-column.ts';
+import type {
+  ColumnSchema,
+  IndexSchema,
+  TableData,
+  TableDelta,
+  TableSchema,
+  TableSnapshot,
+  TableWrite,
+  ZoneTest,
+} from './table-contract.ts';
+import { sameType } from './types.ts';
+import type { Datum } from './values.ts';
+import { batchBytes, VersionLog } from './version-log.ts';
+
+/** Changes kept for readers of the past, subscribers that resume, and `asOf`. */
+const HISTORY_BYTES_DEFAULT = 64 * 2 ** 20;
+/** What a log entry is beside its batches. */
+const ENTRY_BYTES = 320;
+/** Deleted rows whose index entries are taken away at once when a commit is published; more wait for `maintain`. */
+const RECLAIM_ROWS_AT_ONCE = 64;
+
+export function createTable(schema: TableSchema, options: TableOptions): Table {
+  return new Table(schema, options);
+}
+
+export type TableOptions = {
+  readonly memory: MemoryAccount;
+  /** Bound of the version log; 64 MiB unless said otherwise. */
+  readonly historyBytes?: number;
+};
+
+/**
+ * A stored relation: rows in segments, indexes over row ids, and the log of its latest changes. Invariants:
+ *
+ * 1. `stage` changes everything or nothing. Staged commits are undone newest first and published oldest first.
+ * 2. A row id is given once, in arrival order; what was undone was never given.
+ * 3. A snapshot shows its position whatever happens meanwhile, until it is released.
+ * 4. The order of rows, and their ids, depend on the writes alone: never on when segments were sealed.
+ */
+export class Table implements TableData {
+  readonly #lease: MemoryLease;
+  readonly #memory: MemoryAccount;
+  readonly #store: SegmentStore;
+  readonly #indexes: IndexSet;
+  readonly #log: VersionLog;
+  readonly #maintenance: Maintenance;
+  #schema: TableSchema;
+  #columns: readonly StoredColumn[];
+  #nextColumnId: number;
+  #published: PublishedView;
+  /** What becomes visible when the staged commits are published, oldest first. */
+  readonly #stagedViews: PublishedView[] = [];
+  /** Sequence of the oldest staged entry. */
+  #stagedFrom = 0;
+  #position = 0;
+  readonly #snapshots = new Set<Snapshot>();
+  #pinnedFrom = Infinity;
+  /** What readers may still hold after it was replaced. */
+  readonly #retired: Retired[] = [];
+  /** Counts retirements. */
+  #epoch = 0;
+  /** Log entries before this one have left no stale entries in the indexes; in it, rows before `#reclaimRow`. */
+  #reclaimedTo = 0;
+  #reclaimRow = 0;
+  #distinctCache = new Map<number, { readonly at: number; readonly estimate: number }>();
+
+  constructor(schema: TableSchema, options: TableOptions) {
+    this.#memory = options.memory;
+    this.#lease = new MemoryLease(options.memory);
+    this.#schema = schema;
+    this.#columns = schema.columns.map(
+      (column, id) => new StoredColumn(id, column.type, null, options.memory, this.#lease),
+    );
+    this.#nextColumnId = schema.columns.length;
+    this.#store = new SegmentStore(this.#lease);
+    this.#log = new VersionLog(this.#lease, options.historyBytes ?? HISTORY_BYTES_DEFAULT);
+    this.#indexes = new IndexSet(
+      this.#lease,
+      this.#store,
+      () => this.#columns,
+      () => this.#schema,
+    );
+    for (const index of schema.indexes) this.#indexes.add(index, 0);
+    this.#published = { list: NO_SEGMENTS, rowIdEnd: 0, rowCount: 0, epoch: 0 };
+    this.#maintenance = new Maintenance({
+      store: this.#store,
+      memory: options.memory,
+      lease: this.#lease,
+      seed: schema.seed,
+      columns: () => this.#columns,
+      timeColumn: () => this.#timeColumn(),
+      stableTo: () => this.#stableTo(),
+      retire: (close) => this.#retire(close),
+      installed: () => {
+        this.#refreshPublished();
+        this.#closeRetired();
+      },
+    });
+  }
+
+  get schema(): TableSchema {
+    return { ...this.#schema, indexes: this.#indexes.schemas };
+  }
+
+  get rowCount(): number {
+    return this.#store.rowCount;
+  }
+
+  get nextRowId(): number {
+    return this.#store.nextRowId;
+  }
+
+  get memoryBytes(): number {
+    let bytes = this.#lease.bytes;
+    for (const column of this.#columns) bytes += column.memoryBytes;
+    return bytes;
+  }
+
+  /** Position of the newest published commit. */
+  get position(): number {
+    return this.#position;
+  }
+
+  get stagedCount(): number {
+    return this.#stagedViews.length;
+  }
+
+  // ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  stage(writes: readonly TableWrite[], options: { readonly limits: boolean }): TableDelta {
+    this.#setLimits(options.limits);
+    try {
+      try {
+        return this.#stage(writes);
+      } catch (cause) {
+        // History is the first to go when memory is short.
+        if (!(cause instanceof DbError && cause.code === '53200') || !this.#shedHistory())
+          throw cause;
+        return this.#stage(writes);
+      }
+    } finally {
+      this.#setLimits(true);
+    }
+  }
+
+  undo(): void {
+    const view = this.#stagedViews.pop();
+    assert(view !== undefined, 'only a staged commit is undone');
+    this.#setLimits(false);
+    const entry = this.#log.pop();
+    for (const snapshot of this.#snapshots) snapshot.rewind(this.#log.endSequence);
+    this.#store.beginOperation();
+    const { cleared } = view;
+    if (cleared !== undefined) {
+      this.#indexes.unclear();
+      this.#store.unclear(cleared, entry.nextRowIdBefore, entry.rowCountBefore);
+    } else {
+      this.#indexes.undo(entry);
+      this.#putBack(
+        entry.delta.deleted,
+        entry.overwritten,
+        (rowId) => rowNumberOf(entry.delta.inserted, rowId) < 0,
+        entry.columns,
+      );
+      this.#store.truncateTo(entry.nextRowIdBefore);
+      this.#store.rowCount = entry.rowCountBefore;
+      this.#indexes.forgetFrom(entry.nextRowIdBefore);
+    }
+    this.#setLimits(true);
+  }
+
+  publish(position: number): void {
+    const view = this.#stagedViews.shift();
+    assert(view !== undefined, 'a staged commit is published');
+    assert(position >= this.#position, 'positions do not go back');
+    const entry = this.#log.entry(this.#stagedFrom);
+    entry.position = position;
+    this.#stagedFrom += 1;
+    this.#position = position;
+    const { cleared } = view;
+    if (cleared !== undefined) {
+      this.#indexes.cleared(this.#retire.bind(this));
+      this.#retire(() => closeSegments(cleared, this.#lease));
+    }
+    this.#published = { ...view, cleared: undefined };
+    this.#refreshPublished();
+    // Upkeep that lags behind far enough to hold up eviction is done here and now.
+    this.#reclaim(this.#log.byteLength > 2 * this.#log.byteLimit ? Infinity : RECLAIM_ROWS_AT_ONCE);
+    this.#evict();
+    if (this.#retired.length > 0) this.#closeRetired();
+  }
+
+  #stage(writes: readonly TableWrite[]): TableDelta {
+    const before = { nextRowId: this.#store.nextRowId, rowCount: this.#store.rowCount };
+    this.#store.beginOperation();
+    const only = writes.length === 1 ? writes[0]! : undefined;
+    if (only?.kind === 'insert') return this.#stageInsert(only.rows, before);
+    return this.#stageWrites(writes, before);
+  }
+
+  /** The common case: rows arrive, nothing else happens. */
+  #stageInsert(batch: Batch, before: Before): TableDelta {
+    const rows = this.#checked(batch);
+    const { rowCount } = rows;
+    if (rowCount === 0) {
+      this.#push({ deleted: undefined, inserted: undefined }, NO_ROWS, before, undefined, 0);
+      return { deleted: undefined, inserted: undefined };
+    }
+    const bytes = ENTRY_BYTES + batchBytes(rows) + 8 * rowCount;
+    this.#lease.take(bytes);
+    try {
+      const first = this.#store.append(this.#columns, rows);
+      for (const column of this.#columns) column.codedRowCount += rowCount;
+      try {
+        this.#indexes.insertRange(rows, first);
+      } catch (cause) {
+        this.#store.truncateTo(before.nextRowId);
+        this.#store.rowCount = before.rowCount;
+        this.#indexes.forgetFrom(before.nextRowId);
+        throw cause;
+      }
+      const rowIds = new Float64Array(rowCount);
+      for (let row = 0; row < rowCount; row += 1) rowIds[row] = first + row;
+      const delta: TableDelta = {
+        deleted: undefined,
+        inserted: { rowCount, columns: rows.columns, rowIds },
+      };
+      this.#push(delta, NO_ROWS, before, undefined, bytes);
+      return delta;
+    } catch (cause) {
+      this.#lease.give(bytes);
+      throw cause;
+    }
+  }
+
+  #stageWrites(writes: readonly TableWrite[], before: Before): TableDelta {
+    const run = new StageRun(before.nextRowId);
+    let bytes = 0;
+    let indexed = false;
+    try {
+      for (const write of writes) this.#apply(write, run);
+      const deleted = run.deletedRows();
+      const inserted = this.#insertedRows(writes, run);
+      const overwritten = rowNumbers(deleted, run.overwritten);
+      const entryBytes =
+        ENTRY_BYTES + batchBytes(deleted) + batchBytes(inserted) + 24 * (deleted?.rowCount ?? 0);
+      this.#lease.take(entryBytes);
+      bytes = entryBytes;
+      const delta: TableDelta = { deleted, inserted };
+      this.#indexes.apply(delta, before.nextRowId);
+      indexed = true;
+      this.#push(delta, overwritten, before, run.cleared, bytes);
+      return delta;
+    } catch (cause) {
+      assert(!indexed, 'nothing fails once the indexes are changed');
+      this.#lease.give(bytes);
+      this.#rollBack(run, before);
+      throw cause;
+    }
+  }
+
+  #apply(write: TableWrite, run: StageRun): void {
+    switch (write.kind) {
+      case 'insert':
+        this.#append(this.#checked(write.rows));
+        return;
+      case 'delete':
+        this.#remove(write.rowIds, run);
+        return;
+      case 'update':
+        this.#update(write.rowIds, this.#checked(write.rows), run);
+        return;
+      case 'truncate':
+        this.#truncate(run);
+    }
+  }
+
+  #append(rows: Batch): void {
+    if (rows.rowCount === 0) return;
+    this.#store.append(this.#columns, rows);
+    for (const column of this.#columns) column.codedRowCount += rows.rowCount;
+  }
+
+  #remove(rowIds: Float64Array, run: StageRun): void {
+    this.#keepOld(rowIds, run);
+    for (let index = 0; index < rowIds.length; index += 1) {
+      const rowId = rowIds[index]!;
+      this.#store.remove(rowId);
+      if (rowId < run.nextRowIdBefore) run.removed.push(rowId);
+    }
+  }
+
+  #update(rowIds: Float64Array, rows: Batch, run: StageRun): void {
+    assert(rowIds.length === rows.rowCount, 'each row of an update has a row id');
+    const { openFrom } = this.#store;
+    let moved = 0;
+    for (let index = 0; index < rowIds.length; index += 1)
+      if (rowIds[index]! < openFrom) moved += 1;
+    this.#keepOld(rowIds, run);
+    if (moved < rowIds.length) {
+      for (let index = 0; index < rowIds.length; index += 1) {
+        const rowId = rowIds[index]!;
+        if (rowId < openFrom) continue;
+        // Before the write: one that fails in the middle is rolled back too.
+        if (rowId < run.nextRowIdBefore) run.overwritten.add(rowId);
+        this.#store.overwrite(rowId, this.#columns, rows, index);
+      }
+    }
+    if (moved === 0) return;
+    const selection = new Int32Array(moved);
+    let count = 0;
+    for (let index = 0; index < rowIds.length; index += 1) {
+      const rowId = rowIds[index]!;
+      if (rowId >= openFrom) continue;
+      this.#store.remove(rowId);
+      if (rowId < run.nextRowIdBefore) run.removed.push(rowId);
+      selection[count] = index;
+      count += 1;
+    }
+    const whole = moved === rowIds.length;
+    this.#append(
+      whole
+        ? rows
+        : {
+            rowCount: moved,
+            columns: rows.columns.map((column) => gather(column, selection, moved)),
+          },
+    );
+  }
+
+  #truncate(run: StageRun): void {
+    const store = this.#store;
+    if (store.rowCount === 0) return;
+    const all = this.#livingRows();
+    if (!run.isEmpty || store.nextRowId !== run.nextRowIdBefore) {
+      this.#remove(all.rowIds!, run);
+      return;
+    }
+    run.pieces.push(all);
+    run.cleared = store.clear();
+    this.#indexes.clear(this.#log.endSequence);
+  }
+
+  /** Remembers the rows as they were before this commit. Asserts that they live. */
+  #keepOld(rowIds: Float64Array, run: StageRun): void {
+    let count = 0;
+    const wanted = new Float64Array(rowIds.length);
+    for (let index = 0; index < rowIds.length; index += 1) {
+      const rowId = rowIds[index]!;
+      assert(this.#store.isLive(rowId), 'a row that is changed lives');
+      if (rowId >= run.nextRowIdBefore || run.overwritten.has(rowId)) continue;
+      wanted[count] = rowId;
+      count += 1;
+    }
+    if (count === 0) return;
+    run.pieces.push(this.#fetchStaged(wanted.subarray(0, count)));
+  }
+
+  /** The rows of the delta's new side: those overwritten and those appended, as far as they live. */
+  #insertedRows(writes: readonly TableWrite[], run: StageRun): Batch | undefined {
+    const only = writes.length === 1 ? writes[0]! : undefined;
+    if (only?.kind === 'update' && run.removed.length === 0 && isAscending(only.rowIds)) {
+      const rows = denseBatch(only.rows);
+      return rows.rowCount === 0
+        ? undefined
+        : { rowCount: rows.rowCount, columns: rows.columns, rowIds: only.rowIds };
+    }
+    const rowIds: number[] = [];
+    for (const rowId of run.overwritten) if (this.#store.isLive(rowId)) rowIds.push(rowId);
+    rowIds.sort((a, b) => a - b);
+    for (let rowId = run.nextRowIdBefore; rowId < this.#store.nextRowId; rowId += 1) {
+      if (this.#store.isLive(rowId)) rowIds.push(rowId);
+    }
+    return rowIds.length === 0 ? undefined : this.#fetchStaged(Float64Array.from(rowIds));
+  }
+
+  #rollBack(run: StageRun, before: Before): void {
+    this.#setLimits(false);
+    if (run.cleared !== undefined) {
+      this.#indexes.unclear();
+      this.#store.unclear(run.cleared, before.nextRowId, before.rowCount);
+      return;
+    }
+    for (const piece of run.pieces) {
+      this.#putBack(piece, rowNumbers(piece, run.overwritten), () => false, this.#columns);
+    }
+    for (const rowId of run.removed) this.#store.restore(rowId);
+    this.#store.truncateTo(before.nextRowId);
+    this.#store.rowCount = before.rowCount;
+    this.#indexes.forgetFrom(before.nextRowId);
+  }
+
+  /** Old rows take their place again: `overwritten` ones by value, dead ones come back to life. */
+  #putBack(
+    old: Batch | undefined,
+    overwritten: Int32Array,
+    isDead: (rowId: number) => boolean,
+    columns: readonly StoredColumn[],
+  ): void {
+    if (old === undefined) return;
+    for (const row of overwritten) this.#store.overwrite(old.rowIds![row]!, columns, old, row);
+    for (let row = 0; row < old.rowCount; row += 1) {
+      if (isDead(old.rowIds![row]!)) this.#store.restore(old.rowIds![row]!);
+    }
+  }
+
+  #push(
+    delta: TableDelta,
+    overwritten: Int32Array,
+    before: Before,
+    cleared: SegmentList | undefined,
+    bytes: number,
+  ): void {
+    this.#log.push({
+      sequence: this.#log.endSequence,
+      delta,
+      overwritten,
+      columns: this.#columns,
+      nextRowIdBefore: before.nextRowId,
+      rowCountBefore: before.rowCount,
+      byteLength: bytes,
+      isClear: cleared !== undefined,
+      position: -1,
+    });
+    this.#stagedViews.push({ ...this.#stagedView(), cleared });
+  }
+
+  /** A batch without a selection whose values are allowed where they go. */
+  #checked(batch: Batch): Batch {
+    const rows = denseBatch(batch);
+    assert(
+      rows.columns.length === this.#columns.length,
+      'a written batch has all columns of the table',
+    );
+    if (rows.weights !== undefined)
+      assert(
+        rows.weights.every((weight) => weight === 1),
+        'rows are stored one by one',
+      );
+    for (let column = 0; column < rows.columns.length; column += 1) {
+      const schema = this.#schema.columns[column]!;
+      if (schema.nullable) continue;
+      const vector = rows.columns[column]!;
+      if (vector.validity === undefined && vector.rep !== 'object') continue;
+      for (let row = 0; row < rows.rowCount; row += 1) {
+        if (isNullAt(vector, row)) throw nullRefused(this.#schema, schema, rows, row);
+      }
+    }
+    return rows;
+  }
+
+  // ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  snapshot(): TableSnapshot {
+    return this.#open(this.#published, this.#indexes.published, this.#stagedFrom, this.#stagedFrom);
+  }
+
+  staged(): TableSnapshot {
+    return this.#openStaged();
+  }
+
+  snapshotAt(position: number): TableSnapshot | undefined {
+    if (!this.#log.covers(position)) return undefined;
+    const after = this.#log.firstAfter(position);
+    if (after >= this.#stagedFrom) return this.snapshot();
+    const { nextRowIdBefore, rowCountBefore } = this.#log.entry(after);
+    const view = { ...this.#published, rowIdEnd: nextRowIdBefore, rowCount: rowCountBefore };
+    return this.#open(view, this.#indexes.published, after, this.#stagedFrom);
+  }
+
+  changes(
+    from: number,
+    to: number,
+  ): { readonly position: number; readonly delta: TableDelta }[] | undefined {
+    if (!this.#log.covers(from)) return undefined;
+    const found: { readonly position: number; readonly delta: TableDelta }[] = [];
+    for (let sequence = this.#log.firstAfter(from); sequence < this.#stagedFrom; sequence += 1) {
+      const { position, delta } = this.#log.entry(sequence);
+      if (position > to) break;
+      if (delta.deleted !== undefined || delta.inserted !== undefined)
+        found.push({ position, delta });
+    }
+    return found;
+  }
+
+  #openStaged(): Snapshot {
+    const { endSequence } = this.#log;
+    return this.#open(this.#stagedView(), this.#indexes.all, endSequence, endSequence);
+  }
+
+  #open(
+    view: PublishedView,
+    indexes: readonly TableIndex[],
+    logFrom: number,
+    logPresent: number,
+  ): Snapshot {
+    const snapshot = new Snapshot(
+      {
+        schema: this.schema,
+        columns: this.#columns,
+        list: view.list,
+        rowIdEnd: view.rowIdEnd,
+        rowCount: view.rowCount,
+        indexes,
+        logFrom,
+        logPresent,
+      },
+      this.#log,
+      view.epoch,
+      (released) => this.#released(released),
+    );
+    this.#snapshots.add(snapshot);
+    if (logPresent < this.#pinnedFrom) this.#pinnedFrom = logPresent;
+    return snapshot;
+  }
+
+  #released(snapshot: Snapshot): void {
+    this.#snapshots.delete(snapshot);
+    if (snapshot.pinnedFrom === this.#pinnedFrom) {
+      this.#pinnedFrom = Infinity;
+      for (const { pinnedFrom } of this.#snapshots)
+        if (pinnedFrom < this.#pinnedFrom) this.#pinnedFrom = pinnedFrom;
+      this.#reclaim(RECLAIM_ROWS_AT_ONCE);
+      this.#evict();
+    }
+    if (this.#retired.length > 0) this.#closeRetired();
+  }
+
+  // ── definitions ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  addColumn(column: ColumnSchema, value: Datum): void {
+    this.#schema = { ...this.#schema, columns: [...this.#schema.columns, column] };
+    const stored = new StoredColumn(
+      this.#nextColumnId,
+      column.type,
+      value,
+      this.#memory,
+      this.#lease,
+    );
+    this.#nextColumnId += 1;
+    this.#maintenance.abandon();
+    this.#setLimits(false);
+    for (const state of this.#store.list.states)
+      if (state?.segment.kind === 'open') state.segment.addColumn(stored);
+    this.#setLimits(true);
+    this.#columns = [...this.#columns, stored];
+    this.#log.forget(this.#position);
+  }
+
+  dropColumn(index: number): void {
+    const column = this.#columns[index];
+    assert(column !== undefined, 'a column that is dropped is there');
+    assert(
+      !this.#indexes.schemas.some(({ columnIndexes }) => columnIndexes.includes(index)),
+      'no index is over a dropped column',
+    );
+    this.#maintenance.abandon();
+    this.#schema = {
+      ...this.#schema,
+      columns: this.#schema.columns.filter((_, position) => position !== index),
+    };
+    this.#columns = this.#columns.filter((_, position) => position !== index);
+    this.#indexes.columnDropped(index);
+    this.#log.forget(this.#position);
+    const { list } = this.#store;
+    this.#retire(() => {
+      for (const state of list.states) {
+        const segment = state?.segment;
+        if (segment?.kind === 'open') segment.dropColumn(column);
+        else if (segment !== undefined) this.#lease.give(segment.dropColumn(column));
+      }
+      column.close();
+    });
+    this.#refreshPublished();
+    this.#closeRetired();
+  }
+
+  renameColumn(index: number, name: string): void {
+    const columns = this.#schema.columns.map((column, position) =>
+      position === index ? { ...column, name } : column,
+    );
+    this.#schema = { ...this.#schema, columns };
+  }
+
+  alterSchema(schema: TableSchema): void {
+    assert(schema.columns.length === this.#columns.length, 'altering keeps the number of columns');
+    for (const [index, column] of schema.columns.entries()) {
+      assert(
+        sameType(column.type, this.#schema.columns[index]!.type),
+        'altering keeps the types of columns',
+      );
+    }
+    this.#schema = { ...schema, seed: this.#schema.seed };
+  }
+
+  addIndex(index: IndexSchema): void {
+    const snapshot = this.#openStaged();
+    try {
+      this.#indexes.build(index, snapshot, this.#log.endSequence);
+    } finally {
+      snapshot.release();
+    }
+  }
+
+  dropIndex(name: string): void {
+    this.#indexes.drop(name, this.#retire.bind(this));
+    this.#refreshPublished();
+    this.#closeRetired();
+  }
+
+  compact(segment: number): void {
+    this.#maintenance.compact(segment, this.#published.list);
+  }
+
+  close(): void {
+    for (const snapshot of this.#snapshots) snapshot.release();
+    this.#maintenance.abandon();
+    for (const retired of this.#retired.splice(0)) retired.close();
+    for (const column of this.#columns) column.close();
+    closeDictionaries(this.#store.list);
+    this.#lease.close();
+  }
+
+  // ── upkeep and statistics ────────────────────────────────────────────────────────────────────────────────────
+
+  maintain(units: number): boolean {
+    let left = this.#reclaim(units);
+    this.#evict();
+    if (left > 0) left = this.#maintenance.run(left);
+    return left <= 0;
+  }
+
+  distinctEstimate(column: number): number | undefined {
+    const stored = this.#columns[column];
+    if (stored === undefined) return undefined;
+    const rows = this.#store.rowCount;
+    if (this.#indexes.isUniqueAlone(column)) return rows;
+    if (stored.dictionary !== undefined && !stored.isRaw)
+      return Math.min(rows, stored.dictionary.size);
+    // Asked for at every planning, worth computing once in a few thousand rows.
+    const at = Math.floor(this.#store.nextRowId / 4096);
+    const cached = this.#distinctCache.get(stored.id);
+    if (cached?.at === at && at > 0) return Math.min(rows, cached.estimate);
+    const estimate = stored.sketch?.estimate() ?? distinctOfOpenRows(this.#store.list, stored);
+    this.#distinctCache.set(stored.id, { at, estimate });
+    return Math.min(rows, estimate);
+  }
+
+  zoneShare(tests: readonly ZoneTest[]): number {
+    let passing = 0;
+    let total = 0;
+    for (const state of this.#store.list.states) {
+      if (state === undefined) continue;
+      const { segment, deletes } = state;
+      const rows = segment.rowCount - (deletes?.count ?? 0);
+      total += rows;
+      const passes =
+        segment.kind === 'open' ||
+        tests.every((test) => segmentPasses(segment, this.#columns[test.column]!, test));
+      if (passes) passing += rows;
+    }
+    return total === 0 ? 1 : passing / total;
+  }
+
+  /** Segments of which less than half the rows live: what a compaction record may name. */
+  segmentsToCompact(): number[] {
+    const numbers: number[] = [];
+    for (const state of this.#published.list.states) {
+      if (state === undefined || state.segment.kind === 'open') continue;
+      if ((state.deletes?.count ?? 0) * 2 > state.segment.rowCount)
+        numbers.push(state.segment.number);
+    }
+    return numbers;
+  }
+
+  /** The segments of the newest state, for scans that plan their own reading (progressive, workers). */
+  segmentStates(): readonly (SegmentState | undefined)[] {
+    return this.#store.list.states;
+  }
+
+  #timeColumn(): StoredColumn | undefined {
+    const chosen = this.#schema.timeColumn;
+    if (chosen !== undefined) return this.#columns[chosen];
+    return this.#columns.find(
+      ({ type }) =>
+        type.kind === 'timestamp' || type.kind === 'timestamptz' || type.kind === 'date',
+    );
+  }
+
+  /** Rows with ids below neither change nor are undone: what may be sealed. */
+  #stableTo(): number {
+    const nextRowId =
+      this.#stagedViews.length === 0
+        ? this.#store.nextRowId
+        : this.#log.entry(this.#stagedFrom).nextRowIdBefore;
+    return Math.floor(nextRowId / SEGMENT_ROWS) * SEGMENT_ROWS;
+  }
+
+  #livingRows(): Batch {
+    const snapshot = this.staged();
+    const scan = snapshot.scan({
+      columnIndexes: this.#columns.map((_, index) => index),
+      ordered: true,
+      withRowIds: true,
+    });
+    const batches: Batch[] = [];
+    for (let batch = scan.next(); batch !== undefined; batch = scan.next()) batches.push(batch);
+    snapshot.release();
+    return concatBatches(batches);
+  }
+
+  #fetchStaged(rowIds: Float64Array): Batch {
+    return fetchRows(rowIds, this.#columns, (rowId) => {
+      const found = this.#store.find(rowId);
+      return found === undefined
+        ? undefined
+        : { entry: undefined, segment: found.segment, place: found.place };
+    });
+  }
+
+  #stagedView(): PublishedView {
+    const { list, nextRowId, rowCount } = this.#store;
+    return { list, rowIdEnd: nextRowId, rowCount, epoch: this.#epoch };
+  }
+
+  /** Without staged commits, readers may have what maintenance has made meanwhile. */
+  #refreshPublished(): void {
+    if (this.#stagedViews.length === 0) this.#published = this.#stagedView();
+  }
+
+  #retire(close: () => void): void {
+    this.#retired.push({ close, epoch: this.#epoch });
+    this.#epoch += 1;
+  }
+
+  /** Frees what no reader can hold any more: everything retired before the oldest list in use was taken. */
+  #closeRetired(): void {
+    let oldest = this.#published.epoch;
+    for (const { epoch } of this.#snapshots) if (epoch < oldest) oldest = epoch;
+    while (this.#retired.length > 0 && this.#retired[0]!.epoch < oldest)
+      this.#retired.shift()!.close();
+  }
+
+  /** Takes stale pairs out of the indexes that no reader can need; returns the units left of `rows`. */
+  #reclaim(rows: number): number {
+    const end = Math.min(this.#stagedFrom, this.#pinnedFrom);
+    let left = rows;
+    while (this.#reclaimedTo < end && left > 0) {
+      const entry = this.#log.entry(this.#reclaimedTo);
+      const count =
+        entry.isClear || this.#indexes.isEmpty ? 0 : (entry.delta.deleted?.rowCount ?? 0);
+      const stop = Math.min(count, this.#reclaimRow + left);
+      if (stop > this.#reclaimRow) this.#indexes.reclaim(entry, this.#reclaimRow, stop);
+      left -= Math.max(1, stop - this.#reclaimRow);
+      this.#reclaimRow = stop;
+      if (stop === count) {
+        this.#reclaimedTo += 1;
+        this.#reclaimRow = 0;
+      }
+    }
+    return left;
+  }
+
+  #evict(byteLimit?: number): void {
+    this.#log.evict(Math.min(this.#reclaimedTo, this.#pinnedFrom), byteLimit);
+  }
+
+  #shedHistory(): boolean {
+    const before = this.#log.byteLength;
+    this.#evict(0);
+    return this.#log.byteLength < before;
+  }
+
+  #setLimits(limits: boolean): void {
+    this.#lease.limits = limits;
+    for (const column of this.#columns)
+      if (column.dictionary !== undefined) column.dictionary.limits = limits;
+  }
+}
+
+type Before = { readonly nextRowId: number; readonly rowCount: number };
+
+type PublishedView = {
+  readonly list: SegmentList;
+  readonly rowIdEnd: number;
+  readonly rowCount: number;
+  /** Retirements before the list was taken. */
+  readonly epoch: number;
+  /** The list that a truncation replaced. */
+  readonly cleared?: SegmentList | undefined;
+};
+
+type Retired = { readonly close: () => void; readonly epoch: number };
+
+const NO_ROWS = new Int32Array(0);
+
+/** What one call of `stage` has done so far. */
+class StageRun {
+  readonly nextRowIdBefore: number;
+  /** Rows as they were before, each once, with row ids. */
+  readonly pieces: Batch[] = [];
+  /** Rows from before that were overwritten, whether or not they were deleted later. */
+  readonly overwritten = new Set<number>();
+  /** Rows from before that died. */
+  readonly removed: number[] = [];
+  cleared: SegmentList | undefined;
+
+  constructor(nextRowIdBefore: number) {
+    this.nextRowIdBefore = nextRowIdBefore;
+  }
+
+  get isEmpty(): boolean {
+    return this.pieces.length === 0;
+  }
+
+  /** All old rows in row-id order. */
+  deletedRows(): Batch | undefined {
+    if (this.pieces.length === 0) return undefined;
+    const all = concatBatches(this.pieces);
+    if (isAscending(all.rowIds!)) return all;
+    const order = Int32Array.from({ length: all.rowCount }, (_, row) => row).sort(
+      (a, b) => all.rowIds![a]! - all.rowIds![b]!,
+    );
+    return denseBatch({ ...all, selection: order });
+  }
+}
+
+function isAscending(rowIds: Float64Array): boolean {
+  for (let index = 1; index < rowIds.length; index += 1)
+    if (!(rowIds[index]! > rowIds[index - 1]!)) return false;
+  return true;
+}
+
+/** Numbers of the rows whose ids are in `rowIds`. */
+function rowNumbers(batch: Batch | undefined, rowIds: ReadonlySet<number>): Int32Array {
+  if (batch === undefined || rowIds.size === 0) return NO_ROWS;
+  const numbers = new Int32Array(batch.rowCount);
+  let count = 0;
+  for (let row = 0; row < batch.rowCount; row += 1) {
+    if (!rowIds.has(batch.rowIds![row]!)) continue;
+    numbers[count] = row;
+    count += 1;
+  }
+  return numbers.subarray(0, count);
+}
+
+function closeSegments(list: SegmentList, lease: MemoryLease): void {
+  for (const state of list.states) {
+    if (state === undefined) continue;
+    const { segment, deletes } = state;
+    if (deletes !== undefined) lease.give(deletes.byteLength);
+    if (segment.kind === 'open') segment.close();
+    else segment.close(lease);
+  }
+}
+
+/** Dictionaries of single segments account for themselves. */
+function closeDictionaries(list: SegmentList): void {
+  for (const state of list.states) {
+    if (state?.segment.kind === 'sealed') state.segment.closeDictionaries();
+  }
+}

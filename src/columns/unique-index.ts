@@ -1,0 +1,158 @@
+import { HashParts } from '../base/hash-parts.ts';
+import type { MemoryLease } from '../base/memory-lease.ts';
+import { hashRow, hashRows } from './build.ts';
+import { isNullAt, numberAt } from './cells.ts';
+import { KeyRuns } from './key-runs.ts';
+import type { IndexSchema } from './table-contract.ts';
+import type { Vector } from './vector.ts';
+
+/** What an index asks of the table it belongs to, in its newest (staged) state. */
+export interface KeyReader {
+  /** Whether the row lives and its key equals entry `index` of `keys`. */
+  hasKey(
+    rowId: number,
+    columnIndexes: readonly number[],
+    keys: readonly Vector[],
+    index: number,
+  ): boolean;
+}
+
+/**
+ * Keys → row ids. Holds pairs for every version of a row that some reader may still see: an entry proves nothing, readers
+ * compare the row's columns. Keys with a NULL are not indexed.
+ *
+ * Invariants: (1) every visible row with a full key can be found under it; (2) pairs are a multiset: a row whose key
+ * changes back and forth is added and removed as often; (3) of the newest state at most one living row has a key.
+ *
+ * One integer column whose keys grow with the row ids costs nothing a row (KeyRuns); other keys 10 to 16 bytes.
+ */
+export class UniqueIndex {
+  /** Column positions follow the table's columns when one is dropped. */
+  schema: IndexSchema;
+  readonly #hashes: HashParts;
+  readonly #runs: KeyRuns | undefined;
+  /** Largest integer key in `#hashes`: greater ones need no look there. */
+  #hashedKeyMax = -Infinity;
+
+  constructor(schema: IndexSchema, lease: MemoryLease, isInteger: boolean) {
+    this.schema = schema;
+    this.#hashes = new HashParts(lease);
+    this.#runs = isInteger ? new KeyRuns(lease) : undefined;
+  }
+
+  /**
+   * Adds rows [0, rowCount) with row ids from `firstRowId` on. Returns −1, or the first row whose key a living row has already:
+   * then nothing was added. Throws 53200 likewise.
+   */
+  insertRange(
+    keys: readonly Vector[],
+    rowCount: number,
+    firstRowId: number,
+    reader: KeyReader,
+  ): number {
+    const runs = this.#runs;
+    if (
+      runs !== undefined &&
+      rowCount > 1 &&
+      runs.isNewRun(keys[0]!, rowCount, this.#hashedKeyMax)
+    ) {
+      runs.addRun(numberOf(keys[0]!, 0), firstRowId, rowCount);
+      return -1;
+    }
+    const hashes = rowCount === 1 ? undefined : hashRows(keys, rowCount);
+    for (let row = 0; row < rowCount; row += 1) {
+      const hash = hashes === undefined ? hashRow(keys, row) : hashes[row]!;
+      let inserted = false;
+      try {
+        inserted = this.#insert(keys, row, hash, firstRowId + row, reader);
+      } finally {
+        if (!inserted)
+          for (let undo = row - 1; undo >= 0; undo -= 1) this.remove(keys, undo, firstRowId + undo);
+      }
+      if (!inserted) return row;
+    }
+    return -1;
+  }
+
+  /** The same for one row; false where a living row has the key. */
+  insert(keys: readonly Vector[], row: number, rowId: number, reader: KeyReader): boolean {
+    return this.#insert(keys, row, hashRow(keys, row), rowId, reader);
+  }
+
+  #insert(
+    keys: readonly Vector[],
+    row: number,
+    hash: number,
+    rowId: number,
+    reader: KeyReader,
+  ): boolean {
+    if (hasNull(keys, row)) return true;
+    const { columnIndexes } = this.schema;
+    const runs = this.#runs;
+    const key = runs === undefined ? NaN : numberOf(keys[0]!, row);
+    if (runs !== undefined && key === key) {
+      const other = runs.find(key);
+      if (other >= 0 && other !== rowId && reader.hasKey(other, columnIndexes, keys, row))
+        return false;
+      if (other === rowId) return true;
+    }
+    if (!(key > this.#hashedKeyMax)) {
+      for (let other = this.#hashes.first(hash); other >= 0; other = this.#hashes.next()) {
+        if (other !== rowId && reader.hasKey(other, columnIndexes, keys, row)) return false;
+      }
+    }
+    if (runs !== undefined && key === key && runs.extend(key, rowId, this.#hashedKeyMax))
+      return true;
+    this.#hashes.add(hash, rowId);
+    // A key that is no safe integer makes every later one look.
+    if (runs !== undefined && !(key <= this.#hashedKeyMax))
+      this.#hashedKeyMax = key === key ? key : Infinity;
+    return true;
+  }
+
+  remove(keys: readonly Vector[], row: number, rowId: number): void {
+    if (hasNull(keys, row)) return;
+    const key = this.#runs === undefined ? NaN : numberOf(keys[0]!, row);
+    if (this.#runs !== undefined && key === key && this.#runs.find(key) === rowId) return;
+    this.#hashes.remove(hashRow(keys, row), rowId);
+  }
+
+  /** Row ids from `nextRowId` on were undone: they will be given again, with other keys. */
+  forgetFrom(nextRowId: number): void {
+    this.#runs?.forgetFrom(nextRowId);
+  }
+
+  /** Row ids that may have the key of entry `row`, to be confirmed: appended to `out`, which may get one twice. */
+  candidates(keys: readonly Vector[], row: number, hash: number, out: number[]): void {
+    if (hasNull(keys, row)) return;
+    if (this.#runs !== undefined) {
+      const key = numberOf(keys[0]!, row);
+      const found = key === key ? this.#runs.find(key) : -1;
+      if (found >= 0) out.push(found);
+    }
+    for (let other = this.#hashes.first(hash); other >= 0; other = this.#hashes.next())
+      out.push(other);
+  }
+
+  close(): void {
+    this.#hashes.clear();
+    this.#runs?.clear();
+  }
+}
+
+export function hasNull(keys: readonly Vector[], row: number): boolean {
+  for (let index = 0; index < keys.length; index += 1) if (isNullAt(keys[index]!, row)) return true;
+  return false;
+}
+
+/** An integer key as a number, or NaN where it is none (beyond 2^53). */
+export function numberOf(vector: Vector, row: number): number {
+  if (vector.rep === 'number') return numberAt(vector.values[row]!, vector.factor, vector.base);
+  const value =
+    vector.rep === 'bigint'
+      ? Number(vector.values[row]!)
+      : vector.rep === 'object'
+        ? vector.values[row]
+        : NaN;
+  return typeof value === 'number' && Number.isSafeInteger(value) ? value : NaN;
+}
