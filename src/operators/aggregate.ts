@@ -1,0 +1,254 @@
+import type { MemoryAccount } from '../base/memory.ts';
+import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
+import { gather } from '../columns/build.ts';
+import type { Vector } from '../columns/vector.ts';
+import { compileExpression, compileFilter, type CompiledExpression, type CompiledFilter } from '../expressions/compile.ts';
+import type { EvaluationContext } from '../expressions/function-def.ts';
+import type { AggregateCall, AggregateNode, OutputColumn } from '../plan/logical.ts';
+import { createAggregateState, type AggregateState } from './aggregates/state.ts';
+import { GroupTable } from './group-table.ts';
+import { createInterner, PairInterner, type ColumnInterner } from './interner.ts';
+import type { Budget, Operator, Step } from './operator.ts';
+import { EMPTY_BATCH } from './row-operators.ts';
+
+/** GROUP BY and plain aggregates: reads all of its input, then gives the groups in the order of their keys. */
+export class AggregateOperator implements Operator {
+  readonly id: number;
+  readonly columns: readonly OutputColumn[];
+  batch: Batch = EMPTY_BATCH;
+  readonly #input: Operator;
+  readonly #keys: readonly CompiledExpression[];
+  readonly #calls: readonly CallState[];
+  readonly #groups: GroupTable;
+  readonly #context: EvaluationContext;
+  readonly #memory: MemoryAccount;
+  readonly #work: number;
+  /** Rows of each group: a group is there while it has rows. */
+  #rowCounts = new Float64Array(64);
+  #order: Int32Array | undefined;
+  #at = 0;
+  #accounted = 0;
+
+  constructor(node: AggregateNode, input: Operator, context: EvaluationContext, memory: MemoryAccount) {
+    this.id = node.id;
+    this.columns = node.columns;
+    this.#input = input;
+    this.#context = context;
+    this.#memory = memory;
+    this.#keys = node.keys.map(compileExpression);
+    this.#groups = new GroupTable(node.keys.map((key) => key.type), memory);
+    this.#calls = node.calls.map((call) => new CallState(call, memory));
+    this.#work = node.keys.length + node.calls.length;
+    if (node.keys.length === 0) this.#rowCounts[0] = 1;
+  }
+
+  next(budget: Budget): Step {
+    while (this.#order === undefined) {
+      const step = this.#input.next(budget);
+      if (step === 'more') return 'more';
+      if (step === 'batch') {
+        this.#take(this.#input.batch);
+        budget.charge(this.#input.batch.rowCount * this.#work);
+        if (budget.exhausted) return 'more';
+        continue;
+      }
+      this.#order = this.#groups.ordered((group) => this.#rowCounts[group]! > 0);
+      budget.charge(this.#order.length * 2);
+    }
+    if (this.#at >= this.#order.length) return 'done';
+    const count = Math.min(BATCH_ROW_COUNT_MAX, this.#order.length - this.#at);
+    const groups = this.#order.subarray(this.#at, this.#at + count);
+    this.#at += count;
+    budget.charge(count * this.#work);
+    this.batch = { rowCount: count, columns: [...this.#groups.keys(groups, count), ...this.#calls.map((call) => call.state.finish(groups, count))] };
+    return 'batch';
+  }
+
+  close(): void {
+    this.#input.close();
+    this.#groups.close();
+    for (const call of this.#calls) call.close();
+    this.#memory.release(this.#accounted);
+    this.#accounted = 0;
+  }
+
+  #take(batch: Batch): void {
+    const { rowCount } = batch;
+    const groups = this.#groups.intern(this.#keys.map((key) => key.evaluate(batch, this.#context)), rowCount);
+    const { groupCount } = this.#groups;
+    this.#ensure(groupCount);
+    const weights = denseWeights(batch);
+    if (this.#keys.length > 0) {
+      const counts = this.#rowCounts;
+      for (let row = 0; row < rowCount; row += 1) {
+        const group = groups[row]!;
+        counts[group] = counts[group]! + (weights === undefined ? 1 : weights[row]!);
+      }
+    }
+    for (const call of this.#calls) call.add(batch, groups, groupCount, weights, this.#context);
+  }
+
+  #ensure(groupCount: number): void {
+    if (groupCount > this.#rowCounts.length) {
+      let next = this.#rowCounts.length;
+      while (next < groupCount) next *= 2;
+      const grown = new Float64Array(next);
+      grown.set(this.#rowCounts);
+      this.#rowCounts = grown;
+      let bytes = grown.byteLength;
+      for (const call of this.#calls) bytes += call.state.memoryBytes;
+      if (bytes > this.#accounted) {
+        this.#memory.reserve(bytes - this.#accounted);
+        this.#accounted = bytes;
+      }
+    }
+    for (const call of this.#calls) call.state.ensure(groupCount);
+  }
+}
+
+/** One aggregate call: its arguments, its FILTER, its DISTINCT, and its state. */
+class CallState {
+  readonly state: AggregateState;
+  readonly #args: readonly CompiledExpression[];
+  readonly #filter: CompiledFilter | undefined;
+  readonly #distinct: DistinctRows | undefined;
+
+  constructor(call: AggregateCall, memory: MemoryAccount) {
+    this.state = createAggregateState(call);
+    // ORDER BY keys travel behind the arguments.
+    this.#args = [...call.args, ...(call.fn === 'string_agg' ? call.orderBy.map((key) => key.expression) : [])].map(compileExpression);
+    this.#filter = call.filter === undefined ? undefined : compileFilter(call.filter);
+    this.#distinct = call.distinct ? new DistinctRows(call.args.map((arg) => arg.type), memory) : undefined;
+  }
+
+  add(batch: Batch, groups: Int32Array, groupCount: number, weights: Int32Array | undefined, context: EvaluationContext): void {
+    let rows = batch;
+    let ids = groups;
+    let copies = weights;
+    if (this.#filter !== undefined) {
+      const kept = this.#filter.select(batch, context);
+      if (kept === undefined) return;
+      if (kept.rowCount < batch.rowCount) {
+        ({ ids, copies } = narrowed(batch, kept, groups, weights));
+        rows = kept;
+      }
+    }
+    let args = this.#args.map((arg) => arg.evaluate(rows, context));
+    let { rowCount } = rows;
+    if (this.#distinct !== undefined) {
+      const first = this.#distinct.firsts(ids, groupCount, args, rowCount);
+      args = args.map((vector) => gather(vector, first, first.length));
+      ids = first.map((row) => ids[row]!);
+      copies = undefined;
+      rowCount = first.length;
+    }
+    this.state.add(ids, rowCount, args, copies);
+  }
+
+  close(): void {
+    this.#distinct?.close();
+  }
+}
+
+/** Group ids and weights of the rows that a filter kept, both sides being ordered alike. */
+function narrowed(batch: Batch, kept: Batch, groups: Int32Array, weights: Int32Array | undefined): { ids: Int32Array; copies: Int32Array | undefined } {
+  const ids = new Int32Array(kept.rowCount);
+  const copies = weights === undefined ? undefined : new Int32Array(kept.rowCount);
+  let row = 0;
+  for (let at = 0; at < kept.rowCount; at += 1) {
+    const physical = kept.selection![at]!;
+    while ((batch.selection === undefined ? row : batch.selection[row]!) !== physical) row += 1;
+    ids[at] = groups[row]!;
+    if (copies !== undefined) copies[at] = weights![row]!;
+    row += 1;
+  }
+  return { ids, copies };
+}
+
+/** Which rows bring a value that their group has not had: (group, value) pairs, a bit each while they are few. */
+class DistinctRows {
+  readonly #columns: readonly ColumnInterner[];
+  readonly #tuples: PairInterner[];
+  readonly #pairs: PairInterner;
+  #codes = new Int32Array(0);
+  #other = new Int32Array(0);
+  /** Bytes by group and value code, while groups are few: a look instead of a search. */
+  #seen: (Uint8Array | undefined)[] | undefined = [];
+
+  constructor(types: readonly OutputColumn['type'][], memory: MemoryAccount) {
+    this.#columns = types.map((type) => createInterner(type, memory));
+    this.#tuples = types.slice(1).map(() => new PairInterner(memory));
+    this.#pairs = new PairInterner(memory);
+  }
+
+  firsts(groups: Int32Array, groupCount: number, args: readonly Vector[], rowCount: number): Int32Array {
+    if (this.#codes.length < rowCount) {
+      this.#codes = new Int32Array(Math.max(rowCount, BATCH_ROW_COUNT_MAX));
+      this.#other = new Int32Array(this.#codes.length);
+    }
+    const codes = this.#codes;
+    this.#columns[0]!.codes(args[0]!, rowCount, codes, true);
+    for (let column = 1; column < this.#columns.length; column += 1) {
+      this.#columns[column]!.codes(args[column]!, rowCount, this.#other, true);
+      this.#tuples[column - 1]!.codes(codes, this.#other, rowCount, codes, true);
+    }
+    const first = new Int32Array(rowCount);
+    let count = 0;
+    const size = this.#tuples.at(-1)?.size ?? this.#columns[0]!.size;
+    if (this.#seen !== undefined && groupCount * size > SEEN_BYTES_MAX) this.#leaveSeen();
+    const seen = this.#seen;
+    if (seen === undefined) {
+      for (let row = 0; row < rowCount; row += 1) {
+        const before = this.#pairs.size;
+        this.#pairs.codeOf(groups[row]!, codes[row]!, true);
+        if (this.#pairs.size > before) {
+          first[count] = row;
+          count += 1;
+        }
+      }
+      return first.subarray(0, count);
+    }
+    for (let row = 0; row < rowCount; row += 1) {
+      const group = groups[row]!;
+      const code = codes[row]!;
+      let bytes = seen[group];
+      if (bytes === undefined || bytes.length <= code) {
+        const grown = new Uint8Array(Math.max(1024, 2 ** Math.ceil(Math.log2(size + 1))));
+        if (bytes !== undefined) grown.set(bytes);
+        bytes = grown;
+        seen[group] = grown;
+      }
+      if (bytes[code] === 0) {
+        bytes[code] = 1;
+        first[count] = row;
+        count += 1;
+      }
+    }
+    return first.subarray(0, count);
+  }
+
+  close(): void {
+    for (const interner of this.#columns) interner.close();
+    for (const tuples of this.#tuples) tuples.close();
+    this.#pairs.close();
+  }
+
+  #leaveSeen(): void {
+    this.#seen!.forEach((bytes, group) => {
+      bytes?.forEach((known, code) => {
+        if (known === 1) this.#pairs.codeOf(group, code, true);
+      });
+    });
+    this.#seen = undefined;
+  }
+}
+
+const SEEN_BYTES_MAX = 64 * 1024 * 1024;
+
+/** Weights by logical row; undefined: all are 1. */
+export function denseWeights({ weights, selection, rowCount }: Batch): Int32Array | undefined {
+  if (weights === undefined || selection === undefined) return weights;
+  const dense = new Int32Array(rowCount);
+  for (let row = 0; row < rowCount; row += 1) dense[row] = weights[selection[row]!]!;
+  return dense;
+}

@@ -1,0 +1,337 @@
+/**
+ * Exact sums of doubles, by group: the sum shown is the correctly rounded exact sum, whatever the order, the batches, the
+ * merges or the retractions. Binned (error-free) summation: with |x| < 2^E each x is split into three parts on fixed
+ * grids, which are added in doubles without rounding; what lies outside the grids goes to a wide accumulator (a bigint in units
+ * of 2^−1074). Sources: Demmel & Nguyen, "Parallel reproducible summation" (IEEE TC 2015); Rump, Ogita & Oishi, "Accurate
+ * floating-point summation" (SISC 2008); final rounding after Boldo & Melquiond, "Emulation of FMA and correctly rounded
+ * sums" (IEEE TC 2008).
+ */
+export class ExactSum {
+  /** Three bins a group. */
+  #bins: Float64Array;
+  #groupCount: number;
+  /** Exponent of the grids; raised when a larger value comes. NaN before the first value. */
+  #exponent = Number.NaN;
+  #m1 = 0;
+  #m2 = 0;
+  #m3 = 0;
+  #limit = 0;
+  /** Terms in the bins: beyond 2^26 they are emptied, so that no bin ever rounds. */
+  #terms = 0;
+  readonly #wide = new Map<number, bigint>();
+  #special: Special | undefined;
+
+  constructor(groupCount = 16) {
+    this.#groupCount = groupCount;
+    this.#bins = new Float64Array(groupCount * 3);
+  }
+
+  get memoryBytes(): number {
+    return this.#bins.byteLength + this.#wide.size * 320 + (this.#special === undefined ? 0 : this.#groupCount * 12);
+  }
+
+  ensure(groupCount: number): void {
+    if (groupCount <= this.#groupCount) return;
+    let next = this.#groupCount;
+    while (next < groupCount) next *= 2;
+    const grown = new Float64Array(next * 3);
+    grown.set(this.#bins);
+    this.#bins = grown;
+    this.#groupCount = next;
+  }
+
+  /** Adds values[i] to groups[i], `weights[i]` times; rows whose validity is 0 are left out. */
+  addAll(groups: Int32Array, values: ArrayLike<number>, factor: number, base: number, validity: Uint8Array | undefined, weights: Int32Array | undefined, rowCount: number): void {
+    if (this.#terms + rowCount > TERMS_MAX) this.#empty();
+    this.#terms += rowCount;
+    if (this.#exponent !== this.#exponent) this.#choose(values, factor, base, validity, rowCount);
+    if (weights !== undefined || validity !== undefined || factor !== 1 || base !== 0) {
+      for (let row = 0; row < rowCount; row += 1) {
+        if (validity !== undefined && validity[row] === 0) continue;
+        this.add(groups[row]!, values[row]! * factor + base, weights === undefined ? 1 : weights[row]!);
+      }
+      return;
+    }
+    const bins = this.#bins;
+    const m1 = this.#m1;
+    const m2 = this.#m2;
+    const m3 = this.#m3;
+    const limit = this.#limit;
+    for (let row = 0; row < rowCount; row += 1) {
+      const x = values[row]!;
+      const q1 = x + m1 - m1;
+      const r1 = x - q1;
+      const q2 = r1 + m2 - m2;
+      const r2 = r1 - q2;
+      if (x < limit && x > -limit && r2 + m3 - m3 === r2) {
+        const at = groups[row]! * 3;
+        bins[at] = bins[at]! + q1;
+        bins[at + 1] = bins[at + 1]! + q2;
+        bins[at + 2] = bins[at + 2]! + r2;
+      } else {
+        this.#addOutside(groups[row]!, x, 1);
+        if (this.#m1 !== m1) {
+          // The grids have moved: go on with the new ones.
+          this.addAll(groups.subarray(row + 1, rowCount), sliceOf(values, row + 1, rowCount), 1, 0, undefined, undefined, rowCount - row - 1);
+          return;
+        }
+      }
+    }
+  }
+
+  add(group: number, x: number, weight: number): void {
+    if (this.#exponent !== this.#exponent) this.#raise(x);
+    const q1 = x + this.#m1 - this.#m1;
+    const r1 = x - q1;
+    const q2 = r1 + this.#m2 - this.#m2;
+    const r2 = r1 - q2;
+    if (x < this.#limit && x > -this.#limit && r2 + this.#m3 - this.#m3 === r2 && weight <= WEIGHT_MAX && weight >= -WEIGHT_MAX) {
+      const copies = weight < 0 ? -weight : weight;
+      if (this.#terms + copies > TERMS_MAX) this.#empty();
+      this.#terms += copies;
+      const at = group * 3;
+      const bins = this.#bins;
+      bins[at] = bins[at]! + q1 * weight;
+      bins[at + 1] = bins[at + 1]! + q2 * weight;
+      bins[at + 2] = bins[at + 2]! + r2 * weight;
+    } else this.#addOutside(group, x, weight);
+  }
+
+  mergeGroup(group: number, from: ExactSum, fromGroup: number): void {
+    const total = from.#exact(fromGroup);
+    if (total !== 0n) this.#wide.set(group, (this.#wide.get(group) ?? 0n) + total);
+    if (from.#special !== undefined) {
+      this.#special ??= new Special();
+      this.#special.merge(group, from.#special, fromGroup);
+    }
+  }
+
+  /** The correctly rounded sum; an empty one is 0. */
+  value(group: number): number {
+    const special = this.#special?.valueOf(group);
+    if (special !== undefined) return special;
+    const at = group * 3;
+    if (!this.#wide.has(group)) {
+      const sum = roundedSum3(this.#bins[at]!, this.#bins[at + 1]!, this.#bins[at + 2]!);
+      return sum === 0 ? 0 : sum;
+    }
+    return fromUnits(this.#exact(group));
+  }
+
+  /** NaN or an infinity is among the terms: the exact sum says nothing. */
+  isSpecial(group: number): boolean {
+    return this.#special?.valueOf(group) !== undefined;
+  }
+
+  /** The exact sum in units of 2^−1074. */
+  units(group: number): bigint {
+    return this.#exact(group);
+  }
+
+  #exact(group: number): bigint {
+    const at = group * 3;
+    return (this.#wide.get(group) ?? 0n) + toUnits(this.#bins[at]!) + toUnits(this.#bins[at + 1]!) + toUnits(this.#bins[at + 2]!);
+  }
+
+  #addOutside(group: number, x: number, weight: number): void {
+    if (!(x - x === 0)) {
+      this.#special ??= new Special();
+      this.#special.add(group, x, weight);
+      return;
+    }
+    if (x >= this.#limit || x <= -this.#limit) {
+      if (Math.abs(x) < RAISE_MAX) {
+        this.#raise(x);
+        this.add(group, x, weight);
+        return;
+      }
+    }
+    this.#wide.set(group, (this.#wide.get(group) ?? 0n) + toUnits(x) * BigInt(weight));
+  }
+
+  #choose(values: ArrayLike<number>, factor: number, base: number, validity: Uint8Array | undefined, rowCount: number): void {
+    let most = 0;
+    for (let row = 0; row < rowCount; row += 1) {
+      if (validity !== undefined && validity[row] === 0) continue;
+      const size = Math.abs(values[row]! * factor + base);
+      if (size > most && size < RAISE_MAX) most = size;
+    }
+    this.#raise(most);
+  }
+
+  /** Grids that reach beyond |x|; the bins are emptied into the wide accumulators first. */
+  #raise(x: number): void {
+    this.#empty();
+    const size = Math.abs(x);
+    const exponent = size > 0 && size < RAISE_MAX ? Math.max(EXPONENT_MIN, Math.ceil(Math.log2(size)) + 4) : EXPONENT_MIN;
+    this.#exponent = exponent;
+    this.#limit = 2 ** exponent;
+    this.#m1 = 1.5 * 2 ** (exponent - 25 + 52);
+    this.#m2 = 1.5 * 2 ** (exponent - 51 + 52);
+    this.#m3 = 1.5 * 2 ** (exponent - 77 + 52);
+  }
+
+  #empty(): void {
+    this.#terms = 0;
+    const bins = this.#bins;
+    for (let at = 0; at < bins.length; at += 3) {
+      if (bins[at] === 0 && bins[at + 1] === 0 && bins[at + 2] === 0) continue;
+      const group = at / 3;
+      this.#wide.set(group, this.#exact(group));
+      bins[at] = 0;
+      bins[at + 1] = 0;
+      bins[at + 2] = 0;
+    }
+  }
+}
+
+/** A term has at most 26 bits in each bin: with 2^26 of them a bin stays below 2^53. */
+const TERMS_MAX = 2 ** 26;
+const WEIGHT_MAX = 2 ** 20;
+/** Values from here on go to the wide accumulators: their grids would overflow. */
+const RAISE_MAX = 2 ** 900;
+/** Grids never lie so low that their own constants lose bits. */
+const EXPONENT_MIN = -800;
+
+/** NaN and infinities, counted so that they can be taken back. */
+class Special {
+  readonly #counts = new Map<number, { nan: number; plus: number; minus: number }>();
+
+  add(group: number, x: number, weight: number): void {
+    const counts = this.#counts.get(group) ?? { nan: 0, plus: 0, minus: 0 };
+    this.#counts.set(group, counts);
+    if (x !== x) counts.nan += weight;
+    else if (x > 0) counts.plus += weight;
+    else counts.minus += weight;
+    if (counts.nan === 0 && counts.plus === 0 && counts.minus === 0) this.#counts.delete(group);
+  }
+
+  merge(group: number, from: Special, fromGroup: number): void {
+    const counts = from.#counts.get(fromGroup);
+    if (counts === undefined) return;
+    if (counts.nan !== 0) this.add(group, Number.NaN, counts.nan);
+    if (counts.plus !== 0) this.add(group, Infinity, counts.plus);
+    if (counts.minus !== 0) this.add(group, -Infinity, counts.minus);
+  }
+
+  valueOf(group: number): number | undefined {
+    const counts = this.#counts.get(group);
+    if (counts === undefined) return undefined;
+    if (counts.nan > 0 || (counts.plus > 0 && counts.minus > 0)) return Number.NaN;
+    return counts.plus > 0 ? Infinity : -Infinity;
+  }
+}
+
+const bits = new Float64Array(1);
+const words = new Uint32Array(bits.buffer);
+const wideWord = new BigUint64Array(bits.buffer);
+
+/** A finite double as a multiple of 2^−1074. */
+export function toUnits(x: number): bigint {
+  if (x === 0) return 0n;
+  bits[0] = x;
+  const word = wideWord[0]!;
+  const exponent = Number((word >> 52n) & 0x7ffn);
+  let mantissa = word & 0xf_ffff_ffff_ffffn;
+  if (exponent > 0) mantissa |= 0x10_0000_0000_0000n;
+  const units = mantissa << BigInt(exponent > 0 ? exponent - 1 : 0);
+  return x < 0 ? -units : units;
+}
+
+/** The double nearest to units · 2^−1074, ties to even; ±Infinity beyond the largest. */
+export function fromUnits(units: bigint): number {
+  return ratio(units, 1n, -1074);
+}
+
+/** The double nearest to numerator / denominator · 2^exponent, ties to even. */
+export function ratio(numerator: bigint, denominator: bigint, exponent: number): number {
+  if (numerator === 0n) return 0;
+  const negative = numerator < 0n !== denominator < 0n;
+  let top = numerator < 0n ? -numerator : numerator;
+  let bottom = denominator < 0n ? -denominator : denominator;
+  // A quotient of 55 or 56 bits holds the mantissa and one bit for rounding; what is left only says whether it is exact.
+  let shift = 55 - (bitLength(top) - bitLength(bottom));
+  // Below the normal range fewer bits are shown.
+  const lowest = -1074 - exponent;
+  if (-shift < lowest - 2) shift = -(lowest - 2);
+  if (shift > 0) top <<= BigInt(shift);
+  else bottom <<= BigInt(-shift);
+  let quotient = top / bottom;
+  if (quotient * bottom !== top) quotient |= 1n;
+  // The quotient, its last bit sticky, is rounded once by the conversion below.
+  const value = scaled(quotient, exponent - shift);
+  return negative ? -value : value;
+}
+
+/** quotient · 2^exponent with one rounding; quotient has at most 57 bits, or is small enough to be subnormal. */
+function scaled(quotient: bigint, exponent: number): number {
+  const length = bitLength(quotient);
+  const drop = Math.max(length - 53, -1074 - exponent, 0);
+  let kept = quotient;
+  if (drop > 0) {
+    const cut = BigInt(drop);
+    kept = quotient >> cut;
+    const rest = quotient - (kept << cut);
+    const half = 1n << (cut - 1n);
+    if (rest > half || (rest === half && (kept & 1n) === 1n)) kept += 1n;
+  }
+  let power = exponent + drop;
+  let value = Number(kept);
+  while (power > 900) {
+    value *= 2 ** 900;
+    power -= 900;
+  }
+  while (power < -900) {
+    value *= 2 ** -900;
+    power += 900;
+  }
+  return value * 2 ** power;
+}
+
+function bitLength(value: bigint): number {
+  return value.toString(16).length * 4 - LEADING_ZEROS[Number.parseInt(value.toString(16)[0]!, 16)]!;
+}
+
+const LEADING_ZEROS = [4, 3, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/** The correctly rounded sum of three doubles, none of them overflowing. */
+export function roundedSum3(a: number, b: number, c: number): number {
+  const uh = b + c;
+  const ub = uh - b;
+  const ul = b - (uh - ub) + (c - ub);
+  const th = a + uh;
+  const tb = th - a;
+  const tl = a - (th - tb) + (uh - tb);
+  return th + oddSum(tl, ul);
+}
+
+/** x + y rounded to odd: an inexact result takes the neighbour whose last bit is set. */
+function oddSum(x: number, y: number): number {
+  const sum = x + y;
+  const back = sum - x;
+  const error = x - (sum - back) + (y - back);
+  if (error === 0) return sum;
+  bits[0] = sum;
+  if ((words[0]! & 1) === 1) return sum;
+  // Towards the error: one unit in the last place, up or down in magnitude.
+  const away = error > 0 === sum > 0;
+  wideWord[0] = away ? wideWord[0]! + 1n : wideWord[0]! - 1n;
+  return bits[0];
+}
+
+function sliceOf(values: ArrayLike<number>, start: number, end: number): ArrayLike<number> {
+  return ArrayBuffer.isView(values) ? (values as unknown as Float64Array).subarray(start, end) : Array.prototype.slice.call(values, start, end);
+}
+
+/** x² as two doubles whose sum is exact (Veltkamp & Dekker), unless it over- or underflows. */
+export function twoProduct(x: number, y: number): readonly [number, number] {
+  const product = x * y;
+  const cx = 134_217_729 * x;
+  const cy = 134_217_729 * y;
+  const xh = cx - (cx - x);
+  const xl = x - xh;
+  const yh = cy - (cy - y);
+  const yl = y - yh;
+  const error = xl * yl - (product - xh * yh - xl * yh - xh * yl);
+  return Number.isFinite(error) ? [product, error] : [product, 0];
+}

@@ -1,0 +1,175 @@
+import { datumAt } from '../../columns/build.ts';
+import { Decimal } from '../../columns/values.ts';
+import type { Vector } from '../../columns/vector.ts';
+
+/**
+ * Exact sums of integers, by group: in doubles while they are safe, beyond in bigints. The base of sums of integers,
+ * numerics (as coefficients of one scale) and times.
+ */
+export class IntegerSum {
+  #sums: Float64Array;
+  readonly #large = new Map<number, bigint>();
+
+  constructor(groupCount = 16) {
+    this.#sums = new Float64Array(groupCount);
+  }
+
+  get memoryBytes(): number {
+    return this.#sums.byteLength + this.#large.size * 96;
+  }
+
+  ensure(groupCount: number): void {
+    if (groupCount <= this.#sums.length) return;
+    let next = this.#sums.length;
+    while (next < groupCount) next *= 2;
+    const grown = new Float64Array(next);
+    grown.set(this.#sums);
+    this.#sums = grown;
+  }
+
+  addAll(groups: Int32Array, values: ArrayLike<number>, factor: number, base: number, validity: Uint8Array | undefined, weights: Int32Array | undefined, rowCount: number): void {
+    const sums = this.#sums;
+    if (validity === undefined && weights === undefined) {
+      for (let row = 0; row < rowCount; row += 1) {
+        const group = groups[row]!;
+        const sum = sums[group]! + (values[row]! * factor + base);
+        // Both terms are at most 2^53 − 1 in size: a sum below 2^53 is exact.
+        if (sum < SAFE && sum > -SAFE) sums[group] = sum;
+        else this.#spill(group, BigInt(values[row]! * factor + base));
+      }
+      return;
+    }
+    for (let row = 0; row < rowCount; row += 1) {
+      if (validity !== undefined && validity[row] === 0) continue;
+      this.add(groups[row]!, values[row]! * factor + base, weights === undefined ? 1 : weights[row]!);
+    }
+  }
+
+  add(group: number, value: number, weight: number): void {
+    const term = value * weight;
+    const sum = this.#sums[group]! + term;
+    if (sum < SAFE && sum > -SAFE && term < SAFE && term > -SAFE) this.#sums[group] = sum;
+    else this.#spill(group, BigInt(value) * BigInt(weight));
+  }
+
+  addBig(group: number, value: bigint): void {
+    this.#large.set(group, (this.#large.get(group) ?? 0n) + value);
+  }
+
+  value(group: number): bigint {
+    return BigInt(this.#sums[group]!) + (this.#large.get(group) ?? 0n);
+  }
+
+  /** As a number where it is one exactly; undefined: ask `value`. */
+  small(group: number): number | undefined {
+    return this.#large.size === 0 || !this.#large.has(group) ? this.#sums[group]! : undefined;
+  }
+
+  #spill(group: number, term: bigint): void {
+    this.addBig(group, BigInt(this.#sums[group]!) + term);
+    this.#sums[group] = 0;
+  }
+}
+
+const SAFE = 2 ** 53;
+
+/**
+ * Exact sums of numerics: a sum of coefficients for each scale that occurs, and how many terms have it, so that the longest
+ * scale present is shown and a retraction can shrink it.
+ */
+export class DecimalSum {
+  readonly #byScale = new Map<number, { readonly sums: IntegerSum; counts: Int32Array }>();
+  #groupCount = 16;
+  readonly #special = new Map<number, { nan: number; plus: number; minus: number }>();
+
+  get memoryBytes(): number {
+    let bytes = this.#special.size * 64;
+    for (const { sums, counts } of this.#byScale.values()) bytes += sums.memoryBytes + counts.byteLength;
+    return bytes;
+  }
+
+  ensure(groupCount: number): void {
+    while (this.#groupCount < groupCount) this.#groupCount *= 2;
+    for (const entry of this.#byScale.values()) this.#grow(entry);
+  }
+
+  addVector(groups: Int32Array, vector: Vector, weights: Int32Array | undefined, rowCount: number): void {
+    if (vector.rep === 'number') {
+      const { sums, counts } = this.#of(vector.scale);
+      sums.addAll(groups, vector.values, vector.factor, vector.base, vector.validity, weights, rowCount);
+      for (let row = 0; row < rowCount; row += 1) {
+        if (vector.validity !== undefined && vector.validity[row] === 0) continue;
+        const group = groups[row]!;
+        counts[group] = counts[group]! + (weights === undefined ? 1 : weights[row]!);
+      }
+      return;
+    }
+    for (let row = 0; row < rowCount; row += 1) {
+      const datum = datumAt(vector, row);
+      if (datum !== null) this.add(groups[row]!, datum as Decimal, weights === undefined ? 1 : weights[row]!);
+    }
+  }
+
+  add(group: number, value: Decimal, weight: number): void {
+    if (value.special !== undefined) {
+      const counts = this.#special.get(group) ?? { nan: 0, plus: 0, minus: 0 };
+      this.#special.set(group, counts);
+      if (value.special === 'NaN') counts.nan += weight;
+      else if (value.special === 'Infinity') counts.plus += weight;
+      else counts.minus += weight;
+      return;
+    }
+    const { sums, counts } = this.#of(value.scale);
+    sums.addBig(group, value.coefficient * BigInt(weight));
+    counts[group] = counts[group]! + weight;
+  }
+
+  mergeGroup(group: number, from: DecimalSum, fromGroup: number): void {
+    for (const [scale, { sums, counts }] of from.#byScale) {
+      if (counts[fromGroup] === 0) continue;
+      const own = this.#of(scale);
+      own.sums.addBig(group, sums.value(fromGroup));
+      own.counts[group] = own.counts[group]! + counts[fromGroup]!;
+    }
+    const special = from.#special.get(fromGroup);
+    if (special === undefined) return;
+    if (special.nan !== 0) this.add(group, Decimal.NaN, special.nan);
+    if (special.plus !== 0) this.add(group, Decimal.Infinity, special.plus);
+    if (special.minus !== 0) this.add(group, Decimal.NegativeInfinity, special.minus);
+  }
+
+  value(group: number): Decimal {
+    const special = this.#special.get(group);
+    if (special !== undefined) {
+      if (special.nan > 0 || (special.plus > 0 && special.minus > 0)) return Decimal.NaN;
+      if (special.plus > 0) return Decimal.Infinity;
+      if (special.minus > 0) return Decimal.NegativeInfinity;
+    }
+    let scale = 0;
+    for (const [each, { counts }] of this.#byScale) if (counts[group] !== 0 && each > scale) scale = each;
+    let coefficient = 0n;
+    for (const [each, { sums }] of this.#byScale) {
+      const sum = sums.value(group);
+      // Terms of a longer scale that are all gone have left nothing.
+      if (sum !== 0n) coefficient += each <= scale ? sum * 10n ** BigInt(scale - each) : sum / 10n ** BigInt(each - scale);
+    }
+    return new Decimal(coefficient, scale);
+  }
+
+  #of(scale: number): { readonly sums: IntegerSum; counts: Int32Array } {
+    let entry = this.#byScale.get(scale);
+    if (entry === undefined) {
+      entry = { sums: new IntegerSum(this.#groupCount), counts: new Int32Array(this.#groupCount) };
+      this.#byScale.set(scale, entry);
+    } else if (entry.counts.length < this.#groupCount) this.#grow(entry);
+    return entry;
+  }
+
+  #grow(entry: { readonly sums: IntegerSum; counts: Int32Array }): void {
+    entry.sums.ensure(this.#groupCount);
+    if (entry.counts.length >= this.#groupCount) return;
+    const grown = new Int32Array(this.#groupCount);
+    grown.set(entry.counts);
+    entry.counts = grown;
+  }
+}

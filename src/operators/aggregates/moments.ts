@@ -1,0 +1,248 @@
+import { assert, DbError } from '../../base/errors.ts';
+import { datumAt, vectorFromData } from '../../columns/build.ts';
+import type { SqlType } from '../../columns/types.ts';
+import { Decimal, type Datum } from '../../columns/values.ts';
+import type { Vector } from '../../columns/vector.ts';
+import { divide, DECIMAL_ZERO, multiply, subtract } from '../../expressions/decimal-arithmetic.ts';
+import type { AggregateCall, AggregateFunction } from '../../plan/logical.ts';
+import { ExactSum, ratio, twoProduct } from './exact-sum.ts';
+import { DecimalSum } from './integer-sum.ts';
+import { Counts, type AggregateState } from './state.ts';
+
+/** The variance and regression families: exact sums of x, y, x², y², xy, finished in wide arithmetic and rounded once. */
+export function createMomentState(call: AggregateCall): AggregateState {
+  return call.type.kind === 'numeric' ? new DecimalVarianceState(call.fn, call.type) : new MomentState(call.fn, call.type, call.args.length === 2);
+}
+
+/** Sums of squares are in units of 2^−1074, as everything an ExactSum holds. */
+const UNIT = -1074;
+
+class MomentState implements AggregateState {
+  readonly #fn: AggregateFunction;
+  readonly #type: SqlType;
+  readonly #pairs: boolean;
+  readonly #counts = new Counts();
+  readonly #x = new ExactSum();
+  readonly #xx = new ExactSum();
+  readonly #y = new ExactSum();
+  readonly #yy = new ExactSum();
+  readonly #xy = new ExactSum();
+
+  constructor(fn: AggregateFunction, type: SqlType, pairs: boolean) {
+    this.#fn = fn;
+    this.#type = type;
+    this.#pairs = pairs;
+  }
+
+  get memoryBytes(): number {
+    return this.#sums().reduce((bytes, sum) => bytes + sum.memoryBytes, this.#counts.values.byteLength);
+  }
+
+  ensure(groupCount: number): void {
+    this.#counts.ensure(groupCount);
+    for (const sum of this.#sums()) sum.ensure(groupCount);
+  }
+
+  add(groups: Int32Array, rowCount: number, args: readonly Vector[], weights: Int32Array | undefined): void {
+    // Of two arguments the first is Y, the second X.
+    const xs = args.at(-1)!;
+    const ys = this.#pairs ? args[0]! : undefined;
+    const plain = xs.rep === 'number' ? xs : undefined;
+    for (let row = 0; row < rowCount; row += 1) {
+      let x: number;
+      if (plain !== undefined) {
+        if (plain.validity !== undefined && plain.validity[row] === 0) continue;
+        x = plain.values[row]! * plain.factor + plain.base;
+      } else {
+        const datum = datumAt(xs, row);
+        if (datum === null) continue;
+        x = datum as number;
+      }
+      const y = ys === undefined ? null : datumAt(ys, row);
+      if (ys !== undefined && y === null) continue;
+      const group = groups[row]!;
+      const weight = weights === undefined ? 1 : weights[row]!;
+      this.#counts.values[group] = this.#counts.values[group]! + weight;
+      this.#x.add(group, x, weight);
+      addProduct(this.#xx, group, x, x, weight);
+      if (y === null) continue;
+      this.#y.add(group, y as number, weight);
+      addProduct(this.#yy, group, y as number, y as number, weight);
+      addProduct(this.#xy, group, x, y as number, weight);
+    }
+  }
+
+  mergeGroup(group: number, from: AggregateState, fromGroup: number): void {
+    assert(from instanceof MomentState, 'states of one call are merged');
+    this.#counts.values[group] = this.#counts.values[group]! + from.#counts.values[fromGroup]!;
+    const theirs = from.#sums();
+    this.#sums().forEach((sum, index) => sum.mergeGroup(group, theirs[index]!, fromGroup));
+  }
+
+  finish(groups: Int32Array, count: number): Vector {
+    return vectorFromData(this.#type, Array.from({ length: count }, (_, at) => this.#datum(groups[at]!)));
+  }
+
+  #sums(): ExactSum[] {
+    return this.#pairs ? [this.#x, this.#xx, this.#y, this.#yy, this.#xy] : [this.#x, this.#xx];
+  }
+
+  #datum(group: number): Datum {
+    const n = this.#counts.values[group]!;
+    const fn = this.#fn;
+    if (fn === 'regr_count') return n;
+    if (n === 0) return null;
+    if (fn === 'regr_avgx') return this.#x.value(group) / n;
+    if (fn === 'regr_avgy') return this.#y.value(group) / n;
+    const sample = fn === 'var_samp' || fn === 'stddev_samp' || fn === 'covar_samp';
+    if (sample && n < 2) return null;
+    if (this.#sums().some((sum) => sum.isSpecial(group))) return Number.NaN;
+    const xx = (): bigint => spread(n, this.#xx.units(group), this.#x.units(group), this.#x.units(group));
+    const yy = (): bigint => spread(n, this.#yy.units(group), this.#y.units(group), this.#y.units(group));
+    const xy = (): bigint => spread(n, this.#xy.units(group), this.#x.units(group), this.#y.units(group));
+    const divisor = BigInt(n) * BigInt(sample ? n - 1 : n);
+    // n·Σxy − Σx·Σy stands in units of 2^−2148.
+    const over = (top: bigint, bottom: bigint): number => checked(ratio(top, bottom, UNIT * 2));
+    switch (fn) {
+      case 'var_pop':
+      case 'var_samp':
+        return over(xx(), divisor);
+      case 'stddev_pop':
+      case 'stddev_samp':
+        return Math.sqrt(over(xx(), divisor));
+      case 'covar_pop':
+      case 'covar_samp':
+        return over(xy(), divisor);
+      case 'regr_sxx':
+        return over(xx(), BigInt(n));
+      case 'regr_syy':
+        return over(yy(), BigInt(n));
+      case 'regr_sxy':
+        return over(xy(), BigInt(n));
+      case 'regr_slope': {
+        const sxx = xx();
+        return sxx === 0n ? null : checked(ratio(xy(), sxx, 0));
+      }
+      case 'regr_intercept': {
+        const sxx = xx();
+        if (sxx === 0n) return null;
+        // (Σy·Sxx − Σx·Sxy) / (n·Sxx)
+        return checked(ratio(this.#y.units(group) * sxx - this.#x.units(group) * xy(), BigInt(n) * sxx, UNIT));
+      }
+      case 'corr': {
+        const sxx = xx();
+        const syy = yy();
+        if (sxx === 0n || syy === 0n) return null;
+        const sxy = xy();
+        const square = ratio(sxy * sxy, sxx * syy, 0);
+        return sxy < 0n ? -Math.sqrt(square) : Math.sqrt(square);
+      }
+      case 'regr_r2': {
+        const sxx = xx();
+        if (sxx === 0n) return null;
+        const syy = yy();
+        if (syy === 0n) return 1;
+        const sxy = xy();
+        return ratio(sxy * sxy, sxx * syy, 0);
+      }
+      default:
+        return null;
+    }
+  }
+}
+
+function addProduct(sum: ExactSum, group: number, x: number, y: number, weight: number): void {
+  const [high, low] = twoProduct(x, y);
+  sum.add(group, high, weight);
+  if (low !== 0) sum.add(group, low, weight);
+}
+
+/** n·Σab − Σa·Σb, in units of 2^−2148. */
+function spread(n: number, products: bigint, a: bigint, b: bigint): bigint {
+  return ((BigInt(n) * products) << 1074n) - a * b;
+}
+
+function checked(value: number): number {
+  if (!Number.isFinite(value)) throw new DbError('22003', 'value out of range: overflow', { hint: 'Cast the argument to numeric.' });
+  return value;
+}
+
+/** var and stddev of integers and numerics: exact decimals, with PostgreSQL's scale of the quotient. */
+class DecimalVarianceState implements AggregateState {
+  readonly #fn: AggregateFunction;
+  readonly #type: SqlType;
+  readonly #counts = new Counts();
+  readonly #x = new DecimalSum();
+  readonly #xx = new DecimalSum();
+
+  constructor(fn: AggregateFunction, type: SqlType) {
+    this.#fn = fn;
+    this.#type = type;
+  }
+
+  get memoryBytes(): number {
+    return this.#x.memoryBytes + this.#xx.memoryBytes + this.#counts.values.byteLength;
+  }
+
+  ensure(groupCount: number): void {
+    this.#counts.ensure(groupCount);
+    this.#x.ensure(groupCount);
+    this.#xx.ensure(groupCount);
+  }
+
+  add(groups: Int32Array, rowCount: number, args: readonly Vector[], weights: Int32Array | undefined): void {
+    for (let row = 0; row < rowCount; row += 1) {
+      const datum = datumAt(args[0]!, row);
+      if (datum === null) continue;
+      const x = datum instanceof Decimal ? datum : new Decimal(BigInt(datum as number | bigint), 0);
+      const group = groups[row]!;
+      const weight = weights === undefined ? 1 : weights[row]!;
+      this.#counts.values[group] = this.#counts.values[group]! + weight;
+      this.#x.add(group, x, weight);
+      this.#xx.add(group, x.special === undefined ? new Decimal(x.coefficient * x.coefficient, x.scale * 2) : x.special === '-Infinity' ? Decimal.Infinity : x, weight);
+    }
+  }
+
+  mergeGroup(group: number, from: AggregateState, fromGroup: number): void {
+    assert(from instanceof DecimalVarianceState, 'states of one call are merged');
+    this.#counts.values[group] = this.#counts.values[group]! + from.#counts.values[fromGroup]!;
+    this.#x.mergeGroup(group, from.#x, fromGroup);
+    this.#xx.mergeGroup(group, from.#xx, fromGroup);
+  }
+
+  finish(groups: Int32Array, count: number): Vector {
+    return vectorFromData(this.#type, Array.from({ length: count }, (_, at) => this.#datum(groups[at]!)));
+  }
+
+  #datum(group: number): Datum {
+    const n = this.#counts.values[group]!;
+    const sample = this.#fn === 'var_samp' || this.#fn === 'stddev_samp';
+    if (n === 0 || (sample && n < 2)) return null;
+    const rows = new Decimal(BigInt(n), 0);
+    const x = this.#x.value(group);
+    if (x.special !== undefined) return Decimal.NaN;
+    const top = subtract(multiply(rows, this.#xx.value(group)), multiply(x, x));
+    if (top.coefficient <= 0n) return DECIMAL_ZERO;
+    const variance = divide(top, new Decimal(BigInt(n) * BigInt(sample ? n - 1 : n), 0));
+    return this.#fn === 'var_pop' || this.#fn === 'var_samp' ? variance : squareRoot(variance);
+  }
+}
+
+/** At the scale of the variance, rounded. */
+function squareRoot({ coefficient, scale }: Decimal): Decimal {
+  const square = coefficient * 10n ** BigInt(scale);
+  let root = BigInt(Math.floor(Math.sqrt(Number(square))));
+  // Newton's steps from a double's estimate; the last one may be one off either way.
+  for (let step = 0; step < 128; step += 1) {
+    const next = root === 0n ? 1n : (root + square / root) / 2n;
+    if (next === root || next === root + 1n || next === root - 1n) {
+      root = next;
+      break;
+    }
+    root = next;
+  }
+  while (root * root > square) root -= 1n;
+  while ((root + 1n) * (root + 1n) <= square) root += 1n;
+  if (square - root * root > root) root += 1n;
+  return new Decimal(root, scale);
+}

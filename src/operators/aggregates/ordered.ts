@@ -1,0 +1,138 @@
+import { assert, DbError, notSupported } from '../../base/errors.ts';
+import { datumAt, vectorFromData } from '../../columns/build.ts';
+import { compareDatums, equalDatums } from '../../columns/compare.ts';
+import type { SqlType } from '../../columns/types.ts';
+import { Interval, type Datum } from '../../columns/values.ts';
+import type { Vector } from '../../columns/vector.ts';
+import type { AggregateCall } from '../../plan/logical.ts';
+import type { AggregateState } from './state.ts';
+
+/**
+ * Aggregates that need a group's values themselves: string_agg in arrival order or by ORDER BY, percentiles and mode
+ * by value. The values are kept, with their ORDER BY keys behind the arguments.
+ */
+export function createOrderedState(call: AggregateCall): AggregateState {
+  return new OrderedState(call);
+}
+
+type Entry = readonly Datum[];
+
+class OrderedState implements AggregateState {
+  readonly #call: AggregateCall;
+  readonly #type: SqlType;
+  readonly #groups: Entry[][] = [];
+  #count = 0;
+
+  constructor(call: AggregateCall) {
+    this.#call = call;
+    this.#type = call.type;
+  }
+
+  get memoryBytes(): number {
+    return this.#count * 64;
+  }
+
+  ensure(groupCount: number): void {
+    while (this.#groups.length < groupCount) this.#groups.push([]);
+  }
+
+  add(groups: Int32Array, rowCount: number, args: readonly Vector[], weights: Int32Array | undefined): void {
+    const value = this.#call.fn === 'percentile_cont' || this.#call.fn === 'percentile_disc' ? 1 : 0;
+    for (let row = 0; row < rowCount; row += 1) {
+      const copies = weights === undefined ? 1 : weights[row]!;
+      if (copies < 0) throw notSupported(`taking rows back from ${this.#call.fn}`);
+      const entry = args.map((vector) => datumAt(vector, row));
+      if (entry[value] === null) continue;
+      for (let copy = 0; copy < copies; copy += 1) this.#groups[groups[row]!]!.push(entry);
+      this.#count += copies;
+    }
+  }
+
+  mergeGroup(group: number, from: AggregateState, fromGroup: number): void {
+    assert(from instanceof OrderedState, 'states of one call are merged');
+    this.#groups[group]!.push(...from.#groups[fromGroup]!);
+  }
+
+  finish(groups: Int32Array, count: number): Vector {
+    return vectorFromData(this.#type, Array.from({ length: count }, (_, at) => this.#datum(this.#groups[groups[at]!]!)));
+  }
+
+  #datum(entries: readonly Entry[]): Datum {
+    if (entries.length === 0) return null;
+    switch (this.#call.fn) {
+      case 'string_agg':
+        return this.#joined(entries);
+      case 'mode':
+        return this.#mode(entries);
+      default:
+        return this.#percentile(entries);
+    }
+  }
+
+  #joined(entries: readonly Entry[]): Datum {
+    const { orderBy, args } = this.#call;
+    const ordered = orderBy.length === 0 ? entries : entries.toSorted((a, b) => compareKeys(a, b, args.length, orderBy));
+    if (this.#type.kind === 'bytea') {
+      const pieces = ordered.flatMap((entry, index) => (index === 0 || entry[1] === null ? [entry[0] as Uint8Array] : [entry[1] as Uint8Array, entry[0] as Uint8Array]));
+      return new Uint8Array(Buffer.concat(pieces));
+    }
+    let text = '';
+    ordered.forEach((entry, index) => {
+      text += index === 0 || entry[1] === null ? (entry[0] as string) : `${entry[1] as string}${entry[0] as string}`;
+    });
+    return text;
+  }
+
+  #mode(entries: readonly Entry[]): Datum {
+    const { kind } = this.#type;
+    const sorted = entries.map((entry) => entry[0]!).sort((a, b) => compareDatums(a, b, kind));
+    let best = sorted[0]!;
+    let bestCount = 0;
+    for (let start = 0; start < sorted.length; ) {
+      let end = start + 1;
+      while (end < sorted.length && equalDatums(sorted[end]!, sorted[start]!, kind)) end += 1;
+      if (end - start > bestCount) {
+        best = sorted[start]!;
+        bestCount = end - start;
+      }
+      start = end;
+    }
+    return best;
+  }
+
+  #percentile(entries: readonly Entry[]): Datum {
+    const fraction = entries[0]![0];
+    if (fraction === null || fraction === undefined) return null;
+    const share = fraction as number;
+    if (!(share >= 0 && share <= 1)) throw new DbError('22003', `percentile value ${share} is not between 0 and 1`);
+    const { kind } = this.#type;
+    const descending = this.#call.orderBy[0]?.descending === true;
+    const sorted = entries.map((entry) => entry[1]!).sort((a, b) => (descending ? compareDatums(b, a, kind) : compareDatums(a, b, kind)));
+    if (this.#call.fn === 'percentile_disc') return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]!;
+    const place = share * (sorted.length - 1);
+    const low = sorted[Math.floor(place)]!;
+    const high = sorted[Math.ceil(place)]!;
+    const part = place - Math.floor(place);
+    if (part === 0) return low;
+    if (low instanceof Interval && high instanceof Interval) {
+      const days = low.days + (high.days - low.days) * part + (low.months + (high.months - low.months) * part - Math.trunc(low.months + (high.months - low.months) * part)) * 30;
+      return new Interval(Math.trunc(low.months + (high.months - low.months) * part), Math.trunc(days), Math.round(low.micros + (high.micros - low.micros) * part + (days - Math.trunc(days)) * 86_400_000_000));
+    }
+    return (low as number) + ((high as number) - (low as number)) * part;
+  }
+}
+
+/** By the keys that stand behind the arguments; ties stay in arrival order. */
+function compareKeys(a: Entry, b: Entry, offset: number, orderBy: AggregateCall['orderBy']): number {
+  for (const [index, key] of orderBy.entries()) {
+    const x = a[offset + index]!;
+    const y = b[offset + index]!;
+    if (x === null || y === null) {
+      if (x === y) continue;
+      return (x === null) === key.nullsFirst ? -1 : 1;
+    }
+    const order = compareDatums(x, y, key.expression.type.kind);
+    if (order !== 0) return key.descending ? -order : order;
+  }
+  return 0;
+}

@@ -1,0 +1,225 @@
+import { DbError } from '../base/errors.ts';
+import type { Batch } from '../columns/batch.ts';
+import { datumAt, denseBatch, vectorFromData } from '../columns/build.ts';
+import type { Datum } from '../columns/values.ts';
+import { compileExpression, type CompiledExpression } from '../expressions/compile.ts';
+import { functionById } from '../expressions/catalog.ts';
+import type { Expression } from '../expressions/expression.ts';
+import { datumToText } from '../expressions/text-io.ts';
+import type { ApplyNode, OutputColumn, PlanNode } from '../plan/logical.ts';
+import { mapPlanExpressions, rewrite } from '../plan/nodes.ts';
+import type { ExecutionEnvironment } from './environment.ts';
+import type { Budget, Operator, Step } from './operator.ts';
+import { EMPTY_BATCH } from './row-operators.ts';
+
+export type BuildPlan = (plan: PlanNode, environment: ExecutionEnvironment) => Operator;
+
+/**
+ * Adds subqueries' values to each row. A subquery without outer columns runs once; others once for each distinct tuple of
+ * the outer values they name, whose answer is remembered.
+ */
+export class ApplyOperator implements Operator {
+  readonly id: number;
+  readonly columns: readonly OutputColumn[];
+  batch: Batch = EMPTY_BATCH;
+  readonly #input: Operator;
+  readonly #subqueries: readonly Subquery[];
+  #pending: Batch | undefined;
+  #row = 0;
+  #subquery = 0;
+  #values: Datum[][] = [];
+
+  constructor(node: ApplyNode, input: Operator, environment: ExecutionEnvironment, build: BuildPlan) {
+    this.id = node.id;
+    this.columns = node.columns;
+    this.#input = input;
+    this.#subqueries = node.subqueries.map((subquery) => new Subquery(subquery, environment, build));
+  }
+
+  next(budget: Budget): Step {
+    if (this.#pending === undefined) {
+      const step = this.#input.next(budget);
+      if (step !== 'batch') return step;
+      this.#pending = denseBatch(this.#input.batch);
+      this.#row = 0;
+      this.#subquery = 0;
+      this.#values = this.#subqueries.map(() => []);
+      for (const subquery of this.#subqueries) subquery.begin(this.#pending);
+    }
+    const batch = this.#pending;
+    for (; this.#row < batch.rowCount; this.#row += 1) {
+      for (; this.#subquery < this.#subqueries.length; this.#subquery += 1) {
+        const value = this.#subqueries[this.#subquery]!.valueFor(batch, this.#row, budget);
+        if (value === undefined) return 'more';
+        this.#values[this.#subquery]!.push(value);
+      }
+      this.#subquery = 0;
+    }
+    const width = batch.columns.length;
+    const added = this.#values.map((data, index) => vectorFromData(this.columns[width + index]!.type, data));
+    this.batch = { ...batch, columns: [...batch.columns, ...added] };
+    this.#pending = undefined;
+    return 'batch';
+  }
+
+  close(): void {
+    this.#input.close();
+    for (const subquery of this.#subqueries) subquery.close();
+  }
+}
+
+/** Answers remembered for one subquery; beyond, the oldest is forgotten. */
+const REMEMBERED_MAX = 100_000;
+
+class Subquery {
+  readonly #node: ApplyNode['subqueries'][number];
+  readonly #environment: ExecutionEnvironment;
+  readonly #build: BuildPlan;
+  readonly #outer: readonly { readonly index: number; readonly type: OutputColumn['type'] }[];
+  readonly #args: readonly CompiledExpression[];
+  #argVectors: ReturnType<CompiledExpression['evaluate']>[] = [];
+  readonly #answers = new Map<string, Answer>();
+  /** The subquery that is running, for the row that waits for it. */
+  #running: { readonly operator: Operator; readonly key: string; readonly rows: Datum[][] } | undefined;
+
+  constructor(node: ApplyNode['subqueries'][number], environment: ExecutionEnvironment, build: BuildPlan) {
+    this.#node = node;
+    this.#environment = environment;
+    this.#build = build;
+    this.#args = node.args.map(compileExpression);
+    const outer = new Map<number, OutputColumn['type']>();
+    mapPlanExpressions(node.plan, (expression, depth) => {
+      rewrite(expression, (each) => {
+        if (each.kind === 'outerColumn' && each.depth === depth + 1) outer.set(each.index, each.type);
+        return each;
+      });
+      return expression;
+    });
+    this.#outer = [...outer].sort(([a], [b]) => a - b).map(([index, type]) => ({ index, type }));
+  }
+
+  begin(batch: Batch): void {
+    this.#argVectors = this.#args.map((arg) => arg.evaluate(batch, this.#environment.context));
+  }
+
+  /** undefined: the budget is used up, ask again. */
+  valueFor(batch: Batch, row: number, budget: Budget): Datum | undefined {
+    const key = this.#outer.map(({ index, type }) => keyText(datumAt(batch.columns[index]!, row), type)).join('\u0001');
+    let answer = this.#answers.get(key);
+    if (answer === undefined) {
+      if (this.#running === undefined || this.#running.key !== key) {
+        this.#running = { operator: this.#build(this.#bound(batch, row), this.#environment), key, rows: [] };
+      }
+      const { operator, rows } = this.#running;
+      const enough = this.#node.mode === 'exists' ? 1 : this.#node.mode === 'scalar' ? 2 : Infinity;
+      for (;;) {
+        const step = operator.next(budget);
+        if (step === 'more') return undefined;
+        if (step === 'done') break;
+        const { batch: found } = operator;
+        for (let at = 0; at < found.rowCount && rows.length < enough; at += 1) {
+          const physical = found.selection === undefined ? at : found.selection[at]!;
+          rows.push(found.columns.map((vector) => datumAt(vector, physical)));
+        }
+        if (rows.length >= enough) break;
+      }
+      operator.close();
+      this.#running = undefined;
+      answer = this.#answerOf(rows);
+      this.#answers.set(key, answer);
+      if (this.#answers.size > REMEMBERED_MAX) this.#answers.delete(this.#answers.keys().next().value!);
+    }
+    budget.charge(1);
+    return this.#valueOf(answer, row, budget);
+  }
+
+  close(): void {
+    this.#running?.operator.close();
+    this.#answers.clear();
+  }
+
+  /** The plan with the outer row's values put in; rows further out were put in before. */
+  #bound(batch: Batch, row: number): PlanNode {
+    return mapPlanExpressions(this.#node.plan, (expression, depth) =>
+      rewrite(expression, (each): Expression => {
+        if (each.kind !== 'outerColumn' || each.depth !== depth + 1) return each;
+        return { kind: 'constant', type: each.type, value: datumAt(batch.columns[each.index]!, row) };
+      }),
+    );
+  }
+
+  #answerOf(rows: Datum[][]): Answer {
+    switch (this.#node.mode) {
+      case 'exists':
+        return { kind: 'value', value: rows.length > 0 !== this.#node.negated };
+      case 'scalar':
+        if (rows.length > 1) throw new DbError('21000', 'more than one row returned by a subquery used as an expression', { hint: 'Add LIMIT 1, or an aggregate.' });
+        return { kind: 'value', value: rows[0]?.[0] ?? null };
+      default: {
+        if (this.#node.mode !== 'in' || this.#args.length !== 1) return { kind: 'rows', rows };
+        const { type } = this.#node.plan.columns[0]!;
+        const values = new Set<string>();
+        let hasNull = false;
+        for (const [value] of rows) {
+          if (value === null || value === undefined) hasNull = true;
+          else values.add(keyText(value, type));
+        }
+        return { kind: 'set', values, hasNull, type };
+      }
+    }
+  }
+
+  #valueOf(answer: Answer, row: number, budget: Budget): Datum {
+    if (answer.kind === 'value') return answer.value;
+    const args = this.#argVectors.map((vector) => datumAt(vector, row));
+    if (answer.kind === 'set') {
+      const [arg] = args;
+      let found: boolean | null;
+      if (answer.values.size === 0 && !answer.hasNull) found = false;
+      else if (arg === null || arg === undefined) found = null;
+      else found = answer.values.has(keyText(arg, answer.type)) ? true : answer.hasNull ? null : false;
+      return found === null ? null : found !== this.#node.negated;
+    }
+    budget.charge(answer.rows.length);
+    const any = this.#node.mode !== 'all';
+    let result: boolean | null = !any;
+    for (const values of answer.rows) {
+      const outcome = this.#compareRow(args, values);
+      if (outcome === any) {
+        result = any;
+        break;
+      }
+      if (outcome === null) result = null;
+    }
+    return result === null ? null : result !== this.#node.negated;
+  }
+
+  #compareRow(args: readonly Datum[], values: readonly Datum[]): boolean | null {
+    const { columns } = this.#node.plan;
+    if (args.length === 1) {
+      if (args[0] === null || values[0] === null) return null;
+      const def = functionById(this.#node.compare!);
+      return def.evaluate([args[0]!, values[0]!], this.#environment.context, [columns[0]!.type, columns[0]!.type]) as boolean;
+    }
+    let result: boolean | null = true;
+    for (const [index, arg] of args.entries()) {
+      const value = values[index]!;
+      if (arg === null || value === null) result = result === false ? false : null;
+      else if (keyText(arg, columns[index]!.type) !== keyText(value, columns[index]!.type)) result = false;
+    }
+    return result;
+  }
+}
+
+type Answer =
+  | { readonly kind: 'value'; readonly value: Datum }
+  | { readonly kind: 'set'; readonly values: ReadonlySet<string>; readonly hasNull: boolean; readonly type: OutputColumn['type'] }
+  | { readonly kind: 'rows'; readonly rows: readonly Datum[][] };
+
+/** Equal data have equal texts: −0 is 0, numerics lose trailing zeros. */
+function keyText(datum: Datum, type: OutputColumn['type']): string {
+  if (datum === null) return '\u0000';
+  const text = datumToText(datum, type, { zone: 'UTC' });
+  if (type.kind === 'numeric') return text.includes('.') ? text.replace(/\.?0+$/, '').replace(/^-0$/, '0') : text;
+  return text === '-0' ? '0' : type.kind === 'bpchar' ? text.trimEnd() : text;
+}

@@ -1,0 +1,155 @@
+import { assert } from '../base/errors.ts';
+import type { Batch } from '../columns/batch.ts';
+import type { PlanNode } from '../plan/logical.ts';
+import { AggregateOperator } from './aggregate.ts';
+import { ApplyOperator } from './apply.ts';
+import { CollectedRows } from './collect.ts';
+import { DistinctOperator, SetOperationOperator } from './distinct.ts';
+import type { ExecutionEnvironment } from './environment.ts';
+import { JoinOperator } from './join.ts';
+import { Budget, type Operator, type Step } from './operator.ts';
+import { BatchesOperator, EMPTY_BATCH, FilterOperator, LimitOperator, ProjectOperator, UnionAllOperator } from './row-operators.ts';
+import { SortOperator } from './sort.ts';
+import { ScanOperator, SeriesOperator, ValuesOperator } from './sources.ts';
+
+/** The operators of a plan, ready to be pulled. */
+export function buildOperator(plan: PlanNode, environment: ExecutionEnvironment): Operator {
+  return build(plan, environment, new Map());
+}
+
+type Ctes = ReadonlyMap<number, SharedRows>;
+
+function build(plan: PlanNode, environment: ExecutionEnvironment, ctes: Ctes): Operator {
+  const input = (node: PlanNode): Operator => build(node, environment, ctes);
+  const { context, memory } = environment;
+  switch (plan.kind) {
+    case 'scan':
+      return new ScanOperator(plan, environment.snapshotOf(plan.relation), context);
+    case 'values':
+      return new ValuesOperator(plan, context);
+    case 'series':
+      return new SeriesOperator(plan, context);
+    case 'filter':
+      return new FilterOperator(plan.id, input(plan.input), plan.condition, context);
+    case 'project':
+      return new ProjectOperator(plan.id, plan.columns, input(plan.input), plan.expressions, context);
+    case 'aggregate':
+      return new AggregateOperator(plan, input(plan.input), context, memory);
+    case 'join':
+      return new JoinOperator(plan, input(plan.left), input(plan.right), context, memory);
+    case 'sort':
+      return new SortOperator(plan, input(plan.input), context, memory);
+    case 'limit':
+      return new LimitOperator(plan.id, input(plan.input), plan.limit, plan.offset, context);
+    case 'distinct':
+      return new DistinctOperator(plan, input(plan.input), context, memory);
+    case 'unionAll':
+      return new UnionAllOperator(plan.id, plan.columns, plan.inputs.map(input));
+    case 'setOperation':
+      return new SetOperationOperator(plan, input(plan.left), input(plan.right), memory);
+    case 'cte': {
+      const known = new Map(ctes);
+      for (const { cte, plan: inner } of plan.ctes) known.set(cte, new SharedRows(build(inner, environment, known), environment));
+      const body = build(plan.body, environment, known);
+      return new CteOperator(plan.id, body, plan.ctes.map(({ cte }) => known.get(cte)!));
+    }
+    case 'cteScan': {
+      const shared = ctes.get(plan.cte);
+      assert(shared !== undefined, 'a CTE is scanned inside the query that defines it');
+      return new CteScanOperator(plan, shared);
+    }
+    case 'apply':
+      return new ApplyOperator(plan, input(plan.input), environment, (inner) => build(inner, environment, ctes));
+  }
+}
+
+/** The rows of a CTE: computed when the first scan asks, once. */
+class SharedRows {
+  readonly #operator: Operator;
+  readonly rows: CollectedRows;
+  #done = false;
+
+  constructor(operator: Operator, environment: ExecutionEnvironment) {
+    this.#operator = operator;
+    this.rows = new CollectedRows(environment.memory);
+  }
+
+  /** True when all rows are there. */
+  fill(budget: Budget): boolean {
+    this.#done ||= this.rows.fill(this.#operator, budget);
+    return this.#done;
+  }
+
+  close(): void {
+    this.#operator.close();
+    this.rows.close();
+  }
+}
+
+class CteScanOperator implements Operator {
+  readonly id: number;
+  readonly columns: Operator['columns'];
+  batch: Batch = EMPTY_BATCH;
+  readonly #shared: SharedRows;
+  #reader: BatchesOperator | undefined;
+
+  constructor(node: Extract<PlanNode, { kind: 'cteScan' }>, shared: SharedRows) {
+    this.id = node.id;
+    this.columns = node.columns;
+    this.#shared = shared;
+  }
+
+  next(budget: Budget): Step {
+    if (this.#reader === undefined) {
+      if (!this.#shared.fill(budget)) return 'more';
+      this.#reader = new BatchesOperator(this.id, this.columns, this.#shared.rows.batches);
+    }
+    const step = this.#reader.next(budget);
+    this.batch = this.#reader.batch;
+    return step;
+  }
+
+  close(): void {
+    this.#reader?.close();
+  }
+}
+
+class CteOperator implements Operator {
+  readonly id: number;
+  readonly columns: Operator['columns'];
+  readonly #body: Operator;
+  readonly #shared: readonly SharedRows[];
+
+  constructor(id: number, body: Operator, shared: readonly SharedRows[]) {
+    this.id = id;
+    this.columns = body.columns;
+    this.#body = body;
+    this.#shared = shared;
+  }
+
+  get batch(): Batch {
+    return this.#body.batch;
+  }
+
+  next(budget: Budget): Step {
+    return this.#body.next(budget);
+  }
+
+  close(): void {
+    this.#body.close();
+    for (const shared of this.#shared) shared.close();
+  }
+}
+
+/** All batches of an operator at once: for tests and for plans that are known to be small. */
+export function runToEnd(operator: Operator, budget: Budget = new Budget(Infinity)): Batch[] {
+  const batches: Batch[] = [];
+  for (;;) {
+    const step = operator.next(budget);
+    if (step === 'done') break;
+    if (step === 'batch') batches.push(operator.batch);
+    else budget.refill(10_000);
+  }
+  operator.close();
+  return batches;
+}

@@ -1,0 +1,39 @@
+import { MemoryLease } from '../base/memory-lease.ts';
+import type { MemoryAccount } from '../base/memory.ts';
+import type { Batch } from '../columns/batch.ts';
+import { denseBatch } from '../columns/build.ts';
+import type { Budget, Operator } from './operator.ts';
+
+/** All rows of an input, kept as dense batches; read in steps. Addressed by batch and row. */
+export class CollectedRows {
+  readonly batches: Batch[] = [];
+  rowCount = 0;
+  readonly #lease: MemoryLease;
+
+  constructor(memory: MemoryAccount | undefined) {
+    this.#lease = new MemoryLease(memory);
+  }
+
+  /** Reads on; true when the input is drained. */
+  fill(input: Operator, budget: Budget, each?: (batch: Batch) => void): boolean {
+    for (;;) {
+      const step = input.next(budget);
+      if (step === 'done') return true;
+      if (step === 'more') return false;
+      // A scan's dictionary vectors and subarrays may be kept: vectors are never written once handed on.
+      const batch = denseBatch(input.batch);
+      this.#lease.take(batch.rowCount * batch.columns.length * 8 + 128);
+      this.batches.push(batch);
+      this.rowCount += batch.rowCount;
+      each?.(batch);
+      budget.charge(batch.rowCount);
+      if (budget.exhausted) return false;
+    }
+  }
+
+  close(): void {
+    this.batches.length = 0;
+    this.#lease.close();
+  }
+}
+

@@ -1,0 +1,11 @@
+import type { MemoryAccount } from '../base/memory.ts';
+import type { TableSnapshot } from '../columns/table-contract.ts';
+import type { EvaluationContext } from '../expressions/function-def.ts';
+
+/** What operators run in: the rows they read, what expressions may know, and the account their state is charged to. */
+export type ExecutionEnvironment = {
+  /** The snapshot of a relation; the caller releases it when the query has ended. */
+  snapshotOf(relation: number): TableSnapshot;
+  readonly context: EvaluationContext;
+  readonly memory: MemoryAccount;
+};

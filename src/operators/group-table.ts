@@ -1,0 +1,114 @@
+import type { MemoryAccount } from '../base/memory.ts';
+import { compareDatums } from '../columns/compare.ts';
+import type { SqlType } from '../columns/types.ts';
+import type { Vector } from '../columns/vector.ts';
+import { createInterner, PairInterner, type ColumnInterner } from './interner.ts';
+
+/**
+ * Tuples of key values numbered densely: group ids. Each column is interned by itself, tuples as pairs of codes, so a key
+ * of any width and any types costs integer look-ups. Two tuples are one group when SQL's IS NOT DISTINCT FROM says so.
+ */
+export class GroupTable {
+  readonly #types: readonly SqlType[];
+  readonly #columns: readonly ColumnInterner[];
+  readonly #pairs: readonly PairInterner[];
+  readonly #scratch: Int32Array[];
+  #groups = new Int32Array(0);
+
+  constructor(types: readonly SqlType[], memory: MemoryAccount | undefined) {
+    this.#types = types;
+    this.#columns = types.map((type) => createInterner(type, memory));
+    this.#pairs = types.slice(1).map(() => new PairInterner(memory));
+    this.#scratch = types.map(() => new Int32Array(0));
+  }
+
+  /** Group ids given so far; without keys there is one group. */
+  get groupCount(): number {
+    if (this.#types.length === 0) return 1;
+    return this.#pairs.at(-1)?.size ?? this.#columns[0]!.size;
+  }
+
+  /** Group ids of dense key vectors; the array is good until the next call. `add` false: unknown tuples give −1. */
+  intern(keys: readonly Vector[], rowCount: number, add = true): Int32Array {
+    if (this.#groups.length < rowCount) {
+      this.#groups = new Int32Array(Math.max(rowCount, 2048));
+      for (let column = 0; column < this.#scratch.length; column += 1) this.#scratch[column] = new Int32Array(this.#groups.length);
+    }
+    const groups = this.#groups;
+    if (this.#types.length === 0) {
+      groups.fill(0, 0, rowCount);
+      return groups;
+    }
+    if (this.#columns.length === 1) {
+      this.#columns[0]!.codes(keys[0]!, rowCount, groups, add);
+      return groups;
+    }
+    let left = this.#scratch[0]!;
+    this.#columns[0]!.codes(keys[0]!, rowCount, left, add);
+    for (let column = 1; column < this.#columns.length; column += 1) {
+      const right = this.#scratch[column]!;
+      this.#columns[column]!.codes(keys[column]!, rowCount, right, add);
+      this.#pairs[column - 1]!.codes(left, right, rowCount, groups, add);
+      left = groups;
+    }
+    return groups;
+  }
+
+  /** Key vectors of the given groups. */
+  keys(groups: Int32Array, count: number): Vector[] {
+    return this.#columns.map((interner, column) => interner.vector(this.#codesOf(groups, count, column), count));
+  }
+
+  /** All groups that `isLive`, in the order of their keys (NULL last). */
+  ordered(isLive: (group: number) => boolean): Int32Array {
+    const live: number[] = [];
+    for (let group = 0; group < this.groupCount; group += 1) if (isLive(group)) live.push(group);
+    const groups = Int32Array.from(live);
+    if (this.#types.length === 0) return groups;
+    // Codes of a column are ranked once; tuples then compare as integers.
+    const ranks = this.#columns.map((interner, column) => ranksOf(interner, this.#types[column]!));
+    if (ranks.length === 1) return groups.sort((a, b) => ranks[0]![a]! - ranks[0]![b]!);
+    const codes = this.#columns.map((_, column) => this.#codesOf(groups, groups.length, column));
+    const order = Int32Array.from({ length: groups.length }, (_, index) => index).sort((a, b) => {
+      for (let column = 0; column < ranks.length; column += 1) {
+        const rank = ranks[column]!;
+        const difference = rank[codes[column]![a]!]! - rank[codes[column]![b]!]!;
+        if (difference !== 0) return difference;
+      }
+      return 0;
+    });
+    return order.map((index) => groups[index]!);
+  }
+
+  close(): void {
+    for (const interner of this.#columns) interner.close();
+    for (const pairs of this.#pairs) pairs.close();
+  }
+
+  /** The codes that one column has in the given groups. */
+  #codesOf(groups: Int32Array, count: number, column: number): Int32Array {
+    const codes = new Int32Array(count);
+    const last = this.#pairs.length - 1;
+    // A tuple's code is a pair of the tuple before it and the last column's code, and so on down to the first two.
+    for (let at = 0; at < count; at += 1) {
+      let code = groups[at]!;
+      for (let pair = last; pair >= column; pair -= 1) code = this.#pairs[pair]!.first(code);
+      codes[at] = column === 0 ? code : this.#pairs[column - 1]!.second(code);
+    }
+    return codes;
+  }
+}
+
+function ranksOf(interner: ColumnInterner, type: SqlType): Int32Array {
+  const { size } = interner;
+  const data = Array.from({ length: size }, (_, code) => interner.datum(code));
+  const order = Int32Array.from({ length: size }, (_, code) => code).sort((a, b) => {
+    const x = data[a]!;
+    const y = data[b]!;
+    if (x === null || y === null) return x === y ? 0 : x === null ? 1 : -1;
+    return typeof x === 'number' && typeof y === 'number' && x !== y && x === x && y === y ? x - y : compareDatums(x, y, type.kind);
+  });
+  const ranks = new Int32Array(size);
+  for (let rank = 0; rank < size; rank += 1) ranks[order[rank]!] = rank;
+  return ranks;
+}

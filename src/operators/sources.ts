@@ -1,0 +1,293 @@
+import { DbError } from '../base/errors.ts';
+import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
+import { vectorFromData } from '../columns/build.ts';
+import { compareDatums } from '../columns/compare.ts';
+import type { TableScan, TableSnapshot, ZoneTest } from '../columns/table-contract.ts';
+import { FLOAT8 } from '../columns/types.ts';
+import type { Datum } from '../columns/values.ts';
+import { resolveOperator } from '../expressions/catalog.ts';
+import { compileFilter, type CompiledFilter } from '../expressions/compile.ts';
+import type { Expression } from '../expressions/expression.ts';
+import { evaluateConstant, isVolatile, referencedColumns, someNode } from '../expressions/fold.ts';
+import type { EvaluationContext } from '../expressions/function-def.ts';
+import type { OutputColumn, ScanNode, SeriesNode, ValuesNode } from '../plan/logical.ts';
+import type { Budget, Operator, Step } from './operator.ts';
+import { EMPTY_BATCH } from './row-operators.ts';
+
+/** What a segment that zone maps rule out still costs. */
+const LOOKUP_WORK = 16;
+
+/** Rows of a relation, filtered on the way: by an index where an equality names all of its key, by zone maps, row by row. */
+export class ScanOperator implements Operator {
+  readonly id: number;
+  readonly columns: readonly OutputColumn[];
+  batch: Batch = EMPTY_BATCH;
+  readonly #node: ScanNode;
+  readonly #snapshot: TableSnapshot;
+  readonly #context: EvaluationContext;
+  readonly #filter: CompiledFilter | undefined;
+  #scan: TableScan | undefined;
+  #found: Float64Array | undefined;
+  #foundAt = 0;
+  #opened = false;
+  #charged = 0;
+
+  constructor(node: ScanNode, snapshot: TableSnapshot, context: EvaluationContext) {
+    this.id = node.id;
+    this.columns = node.columns;
+    this.#node = node;
+    this.#snapshot = snapshot;
+    this.#context = context;
+    this.#filter = node.filter === undefined ? undefined : compileFilter(node.filter);
+  }
+
+  next(budget: Budget): Step {
+    if (!this.#opened) this.#open(budget);
+    for (;;) {
+      const batch = this.#found === undefined ? this.#scan!.next() : this.#fetched();
+      if (this.#scan !== undefined) {
+        budget.charge(this.#scan.rowsRead - this.#charged);
+        this.#charged = this.#scan.rowsRead;
+      }
+      if (batch === undefined) return 'done';
+      const kept = this.#filter === undefined ? batch : this.#filter.select(batch, this.#context);
+      if (kept !== undefined && kept.rowCount > 0) {
+        this.batch = this.#node.rowIdColumn ? withRowIdColumn(kept) : kept;
+        return 'batch';
+      }
+      if (budget.exhausted) return 'more';
+    }
+  }
+
+  close(): void {
+    this.#scan = undefined;
+    this.#found = new Float64Array(0);
+    this.#opened = true;
+  }
+
+  #open(budget: Budget): void {
+    this.#opened = true;
+    const tests = this.#node.filter === undefined ? [] : zoneTestsOf(this.#node.filter, this.#node.columnIndexes, this.#context);
+    const found = this.#lookup(tests);
+    if (found !== undefined) {
+      budget.charge(LOOKUP_WORK + found.length);
+      this.#found = found;
+      return;
+    }
+    this.#scan = this.#snapshot.scan({
+      columnIndexes: this.#node.columnIndexes,
+      ordered: true,
+      withRowIds: this.#node.withRowIds || this.#node.rowIdColumn,
+      prune: tests,
+    });
+  }
+
+  /** Row ids by the index whose key the filter fixes; undefined where there is none. */
+  #lookup(tests: readonly ZoneTest[]): Float64Array | undefined {
+    const equal = new Map<number, readonly Datum[]>();
+    for (const test of tests) {
+      if (test.op === '=' && !equal.has(test.column)) equal.set(test.column, [test.value]);
+      if (test.op === 'in' && !equal.has(test.column)) equal.set(test.column, test.values);
+    }
+    if (equal.size === 0) return undefined;
+    for (const index of this.#snapshot.schema.indexes) {
+      if (!index.columnIndexes.every((column) => equal.has(column))) continue;
+      const lists = index.columnIndexes.map((column) => equal.get(column)!);
+      const keyCount = lists.reduce((count, list) => count * list.length, 1);
+      if (keyCount > LOOKUP_KEYS_MAX) continue;
+      let keys: Datum[][] = [[]];
+      for (const list of lists) keys = keys.flatMap((key) => list.map((datum) => [...key, datum]));
+      const ids = new Set<number>();
+      for (const key of keys) for (const id of this.#snapshot.lookup(index.name, key)) ids.add(id);
+      // Many rows under one key are read faster in the table's own order.
+      if (!index.unique && ids.size > this.#snapshot.rowCount / 8 && ids.size > 1024) return undefined;
+      return Float64Array.from(ids).sort();
+    }
+    return undefined;
+  }
+
+  #fetched(): Batch | undefined {
+    const ids = this.#found!;
+    if (this.#foundAt >= ids.length) return undefined;
+    const piece = ids.subarray(this.#foundAt, this.#foundAt + BATCH_ROW_COUNT_MAX);
+    this.#foundAt += piece.length;
+    return this.#snapshot.fetch(piece, this.#node.columnIndexes);
+  }
+}
+
+const LOOKUP_KEYS_MAX = 1000;
+
+/** Row ids as a column behind the others. */
+function withRowIdColumn(batch: Batch): Batch {
+  return { ...batch, columns: [...batch.columns, { rep: 'number', type: FLOAT8, values: batch.rowIds!, factor: 1, base: 0, scale: 0 }] };
+}
+
+/** Necessary conditions on single columns, with their constants evaluated; columns are the table's. */
+export function zoneTestsOf(filter: Expression, columnIndexes: readonly number[], context: EvaluationContext): ZoneTest[] {
+  const tests: ZoneTest[] = [];
+  const visit = (condition: Expression): void => {
+    if (condition.kind === 'and') {
+      condition.args.forEach(visit);
+      return;
+    }
+    if ((condition.kind === 'isNull' || condition.kind === 'isNotNull') && condition.arg.kind === 'column') {
+      tests.push({ column: columnIndexes[condition.arg.index]!, op: condition.kind });
+      return;
+    }
+    if (condition.kind === 'inList' && !condition.negated && condition.arg.kind === 'column') {
+      const values = condition.values.filter((value) => value !== null);
+      tests.push({ column: columnIndexes[condition.arg.index]!, op: 'in', values });
+      return;
+    }
+    if (condition.kind !== 'call' || condition.args.length !== 2) return;
+    const name = condition.fn.slice(0, condition.fn.indexOf('('));
+    if (!Object.hasOwn(FLIPPED, name)) return;
+    const [left, right] = condition.args as [Expression, Expression];
+    const test = (columnSide: Expression, other: Expression, op: string): void => {
+      const target = columnSide.kind === 'column' ? columnSide : undefined;
+      if (target === undefined || !comparable(target.type.kind, other.type.kind) || !isSettled(other)) return;
+      let value: Datum;
+      try {
+        value = evaluateConstant(other, context);
+      } catch {
+        // The row test will tell, if there are rows.
+        return;
+      }
+      if (value !== null) tests.push({ column: columnIndexes[target.index]!, op: op as '=', value });
+    };
+    test(left, right, name);
+    test(right, left, FLIPPED[name]!);
+  };
+  visit(filter);
+  return tests;
+}
+
+const FLIPPED: Readonly<Record<string, string>> = { '=': '=', '<': '>', '<=': '>=', '>': '<', '>=': '<=' };
+
+/** Types whose data compare directly; a timestamp against a date, say, goes through the row test alone. */
+function comparable(a: string, b: string): boolean {
+  return a === b || (INTEGERS.has(a) && INTEGERS.has(b)) || (TEXTS.has(a) && TEXTS.has(b));
+}
+
+const INTEGERS = new Set(['int2', 'int4', 'int8']);
+const TEXTS = new Set(['text', 'varchar']);
+
+function isSettled(expression: Expression): boolean {
+  return referencedColumns(expression).size === 0 && !isVolatile(expression) && !someNode(expression, (each) => each.kind === 'outerColumn' || each.kind === 'subquery');
+}
+
+/** Rows of expressions; one row without columns is SELECT without FROM. */
+export class ValuesOperator implements Operator {
+  readonly id: number;
+  readonly columns: readonly OutputColumn[];
+  batch: Batch = EMPTY_BATCH;
+  readonly #node: ValuesNode;
+  readonly #context: EvaluationContext;
+  #at = 0;
+
+  constructor(node: ValuesNode, context: EvaluationContext) {
+    this.id = node.id;
+    this.columns = node.columns;
+    this.#node = node;
+    this.#context = context;
+  }
+
+  next(budget: Budget): Step {
+    const { rows } = this.#node;
+    if (this.#at >= rows.length) return 'done';
+    const piece = rows.slice(this.#at, this.#at + BATCH_ROW_COUNT_MAX);
+    this.#at += piece.length;
+    budget.charge(piece.length * Math.max(1, this.columns.length));
+    const columns = this.columns.map(({ type }, column) =>
+      vectorFromData(
+        type,
+        piece.map((row) => {
+          const expression = row[column]!;
+          return expression.kind === 'constant' ? expression.value : evaluateConstant(expression, this.#context);
+        }),
+      ),
+    );
+    this.batch = { rowCount: piece.length, columns };
+    return 'batch';
+  }
+
+  close(): void {
+    this.#at = this.#node.rows.length;
+  }
+}
+
+/** generate_series: numbers or times from start to stop. */
+export class SeriesOperator implements Operator {
+  readonly id: number;
+  readonly columns: readonly OutputColumn[];
+  batch: Batch = EMPTY_BATCH;
+  readonly #node: SeriesNode;
+  readonly #context: EvaluationContext;
+  #next: Datum | undefined;
+  #stop: Datum = null;
+  #step: Datum = null;
+  #ascending = true;
+  #count = 0;
+  #done = false;
+
+  constructor(node: SeriesNode, context: EvaluationContext) {
+    this.id = node.id;
+    this.columns = node.columns;
+    this.#node = node;
+    this.#context = context;
+  }
+
+  next(budget: Budget): Step {
+    if (this.#done) return 'done';
+    const { type } = this.columns[0]!;
+    if (this.#next === undefined) this.#begin();
+    const data: Datum[] = [];
+    const plus = resolveOperator('+', { kind: 'parameter', index: 0, type }, { kind: 'parameter', index: 1, type: this.#node.step?.type ?? type });
+    while (!this.#done && data.length < BATCH_ROW_COUNT_MAX) {
+      const value: Datum = this.#next!;
+      const order = value === null ? 1 : compareDatums(value, this.#stop!, type.kind);
+      if (value === null || (this.#ascending ? order > 0 : order < 0)) {
+        this.#done = true;
+        break;
+      }
+      data.push(value);
+      this.#next = evaluateConstant(plus, { ...this.#context, parameters: [value, this.#step] });
+    }
+    this.#count += data.length;
+    if (this.#count > SERIES_ROWS_MAX) throw new DbError('54000', `generate_series gives more than ${SERIES_ROWS_MAX} rows`, { hint: 'Use a larger step.' });
+    if (data.length === 0) return 'done';
+    budget.charge(data.length);
+    this.batch = { rowCount: data.length, columns: [vectorFromData(type, data)] };
+    return 'batch';
+  }
+
+  close(): void {
+    this.#done = true;
+  }
+
+  #begin(): void {
+    const { start, stop, step } = this.#node;
+    this.#next = evaluateConstant(start, this.#context);
+    this.#stop = evaluateConstant(stop, this.#context);
+    this.#step = step === undefined ? 1 : evaluateConstant(step, this.#context);
+    if (this.#next === null || this.#stop === null || this.#step === null) {
+      this.#done = true;
+      return;
+    }
+    const kind = step?.type.kind ?? 'int4';
+    const zero = kind === 'interval' ? undefined : evaluateConstant(resolveOperator('-', { kind: 'parameter', index: 0, type: { kind } as OutputColumn['type'] }, { kind: 'parameter', index: 0, type: { kind } as OutputColumn['type'] }), { ...this.#context, parameters: [this.#step] });
+    if (zero === undefined) {
+      const { months, days, micros } = this.#step as { months: number; days: number; micros: number };
+      const length = months * 30 + days + micros / 86_400_000_000;
+      if (length === 0) throw new DbError('22023', 'step size cannot equal zero');
+      this.#ascending = length > 0;
+      return;
+    }
+    const order = compareDatums(this.#step, zero, kind);
+    if (order === 0) throw new DbError('22023', 'step size cannot equal zero');
+    this.#ascending = order > 0;
+    if (step === undefined && this.columns[0]!.type.kind === 'numeric') this.#step = evaluateConstant({ kind: 'cast', arg: { kind: 'constant', type: { kind: 'int4' }, value: 1 }, type: { kind: 'numeric' }, explicit: true }, this.#context);
+  }
+}
+
+const SERIES_ROWS_MAX = 100_000_000;
