@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os';
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
@@ -299,4 +300,11 @@ function closedError(): DbError {
 
 function isCode(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code;
+}
+
+/** Three quarters of what this process may use: the container's limit where there is one, else the machine's memory. */
+export function defaultMemoryBytes(): number {
+  const constrained = process.constrainedMemory?.() ?? 0;
+  const limit = constrained > 0 && constrained < totalmem() ? constrained : totalmem();
+  return Math.floor(limit * 0.75);
 }

@@ -12,6 +12,16 @@ export type EvaluationContext = {
   readonly random: { unit(): number; uint32(): number };
   /** current_setting(); undefined where it is not set. */
   setting(name: string): string | undefined;
+  /** nextval() and its kin; absent where there are no sequences. */
+  readonly sequences?: SequenceAccess | undefined;
+};
+
+/** The sequences a session may use. Throws 42P01, 55000, 2200H. */
+export type SequenceAccess = {
+  next(name: string): number;
+  current(name: string): number;
+  last(): number;
+  set(name: string, value: number, called: boolean): number;
 };
 
 export type Volatility = 'immutable' | 'stable' | 'volatile';

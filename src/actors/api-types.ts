@@ -1,0 +1,170 @@
+import type { SqlText } from './sql-tag.ts';
+import type { InputColumns, InputRow } from './rows-in.ts';
+import type { ResultColumn, ResultRow, ValueOptions } from './rows-out.ts';
+
+/** The public shapes (docs/api.md). `index.ts` exports them. */
+
+export type Priority = 'interactive' | 'normal' | 'batch' | 'background';
+
+export type Cancelable = {
+  readonly signal?: AbortSignal | undefined;
+  /** Ends the call with 57014. */
+  readonly timeoutMs?: number | undefined;
+};
+
+export type Identity = {
+  readonly tenant?: string | undefined;
+  readonly user?: string | undefined;
+  readonly claims?: Readonly<Record<string, unknown>> | undefined;
+};
+
+export type QueryOptions = Cancelable &
+  Identity & {
+    readonly params?: readonly unknown[] | undefined;
+    readonly values?: ValueOptions | undefined;
+    /** Waits until this position is visible (read your writes of another connection). */
+    readonly atLeast?: number | undefined;
+    /** Reads as of an earlier position, as far as `history` reaches; else ADB_POSITION_GONE. */
+    readonly asOf?: number | undefined;
+    readonly priority?: Priority | undefined;
+    /** Work units after which the query ends with 53400. */
+    readonly maxWork?: number | undefined;
+    readonly label?: string | undefined;
+    /** IANA zone of this query: default the session's. */
+    readonly zone?: string | undefined;
+  };
+
+export type AnswerSource = 'view' | 'windows' | 'scan' | 'sample' | 'catalog';
+
+/** Every answer says what it is (law 6). */
+export type QueryMeta = {
+  readonly queryId: string;
+  /** Journal position the answer is true at. */
+  readonly position: number;
+  /** Instant of that position, ISO 8601. */
+  readonly asOf: string;
+  /** How far the answer lies behind the newest position, in milliseconds: 0 unless asOf or an interval view was read. */
+  readonly lagMs: number;
+  readonly source: AnswerSource;
+  readonly sources: readonly { readonly kind: 'table' | 'view' | 'catalog'; readonly name: string }[];
+  readonly guarantee: 'exact';
+  /** Work units. */
+  readonly work: number;
+  readonly elapsedMs: number;
+  readonly queuedMs: number;
+};
+
+export type QueryResult<Row = ResultRow> = {
+  readonly rows: Row[];
+  readonly columns: readonly ResultColumn[];
+  /** Rows returned, or changed by DML. */
+  readonly rowCount: number;
+  /** SELECT, INSERT, CREATE TABLE, … */
+  readonly command: string;
+  readonly meta: QueryMeta;
+  /** The same rows as an Arrow IPC stream. */
+  toArrow(): Uint8Array;
+};
+
+export type TextResult = {
+  readonly rows: (string | null)[][];
+  readonly columns: readonly ResultColumn[];
+  readonly rowCount: number;
+  readonly command: string;
+  readonly meta: QueryMeta;
+};
+
+export type ExecResult = {
+  readonly position: number;
+  /** Rows changed by the last statement. */
+  readonly rows: number;
+  readonly command: string;
+};
+
+export type WriteResult = { readonly position: number; readonly rows: number };
+
+export type WriteOptions = Cancelable & { readonly idempotencyKey?: string | undefined };
+
+export type RowsInput = readonly InputRow[] | InputRow | InputColumns | AsyncIterable<readonly InputRow[] | InputRow | InputColumns>;
+
+export type StreamBatch<Row = ResultRow> = {
+  readonly rows: Row[];
+  readonly rowCount: number;
+  /** One array a column, in the order of `columns`. */
+  columnar(): unknown[][];
+};
+
+export type Statement<Row = ResultRow> = string | SqlText<Row> | QueryModelInput;
+/** A query model (docs/query-model.md); `from` tells it from text. */
+export type QueryModelInput = { readonly from: string } & Readonly<Record<string, unknown>>;
+
+export type Change<Row = ResultRow> =
+  | { readonly kind: 'snapshot'; readonly position: number; readonly rows: Row[]; readonly more: boolean }
+  | { readonly kind: 'delta'; readonly position: number; readonly from: number; readonly inserted: Row[]; readonly deleted: Row[] }
+  | { readonly kind: 'progress'; readonly position: number; readonly asOf: string }
+  | { readonly kind: 'reset'; readonly position: number; readonly reason: string };
+
+export type SubscribeOptions = Cancelable &
+  Identity & {
+    readonly from?: 'snapshot' | 'now' | number | undefined;
+    /** Changes a second at most; those in between are merged. */
+    readonly maxRate?: number | undefined;
+    readonly heartbeatMs?: number | undefined;
+    readonly values?: ValueOptions | undefined;
+    readonly params?: readonly unknown[] | undefined;
+  };
+
+export interface Subscription<Row = ResultRow> extends AsyncIterable<Change<Row>>, AsyncDisposable {
+  readonly columns: Promise<readonly ResultColumn[]>;
+  /** Names of the columns that identify a row; empty where rows may repeat. */
+  readonly key: Promise<readonly string[]>;
+  close(): Promise<void>;
+}
+
+export type LoadOptions = Cancelable & {
+  readonly format?: 'csv' | 'ndjson' | 'json' | 'parquet' | 'arrow' | undefined;
+  /** Creates the table from the file's columns where it does not exist. */
+  readonly create?: boolean | undefined;
+  readonly onError?: 'abort' | 'skip' | undefined;
+  /** All or nothing: one commit instead of one a chunk. */
+  readonly atomic?: boolean | undefined;
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+};
+
+export type LoadProgress = {
+  readonly rows: number;
+  readonly skipped: number;
+  readonly bytes: number;
+  readonly bytesTotal: number | undefined;
+  readonly rowsTotal: number | undefined;
+};
+
+export type LoadResult = { readonly position: number; readonly rows: number; readonly skipped: number };
+export type ExportOptions = Cancelable & {
+  readonly format?: 'csv' | 'ndjson' | 'json' | 'parquet' | 'arrow' | undefined;
+  readonly onProgress?: ((progress: { readonly rows: number; readonly bytes: number }) => void) | undefined;
+};
+export type ExportResult = { readonly rows: number; readonly bytes: number };
+
+/** One set of verbs on the database, on `as(…)`, on a session and (down to `delete`) on a transaction. */
+export interface Verbs {
+  exec(statement: string | SqlText, options?: QueryOptions): Promise<ExecResult>;
+  query<Row = ResultRow>(statement: Statement<Row>, options: QueryOptions & { readonly format: 'text' }): Promise<TextResult>;
+  query<Row = ResultRow>(statement: Statement<Row>, options?: QueryOptions): Promise<QueryResult<Row>>;
+  insert(table: string, rows: RowsInput, options?: WriteOptions): Promise<WriteResult>;
+  upsert(table: string, rows: RowsInput, options?: WriteOptions): Promise<WriteResult>;
+  /** By primary key: `{ id: 1 }`, `{ id: [1, 2] }`. */
+  delete(table: string, key: Readonly<Record<string, unknown>>, options?: WriteOptions): Promise<WriteResult>;
+}
+
+export interface WideVerbs extends Verbs {
+  stream<Row = ResultRow>(statement: Statement<Row>, options: QueryOptions & { readonly batchRows?: number; readonly format: 'csv' }): AsyncIterable<Uint8Array>;
+  stream<Row = ResultRow>(statement: Statement<Row>, options?: QueryOptions & { readonly batchRows?: number }): AsyncIterable<StreamBatch<Row>>;
+  load(table: string, source: string | URL | Uint8Array | AsyncIterable<Uint8Array>, options?: LoadOptions): Promise<LoadResult>;
+  export(source: string | SqlText | QueryModelInput, target: string | NodeJS.WritableStream, options?: ExportOptions): Promise<ExportResult>;
+  subscribe<Row = ResultRow>(what: string | SqlText<Row> | QueryModelInput, options?: SubscribeOptions): Subscription<Row>;
+  transaction<Value>(
+    run: (tx: Verbs) => Promise<Value>,
+    options?: Cancelable & { readonly retries?: number; readonly readOnly?: boolean },
+  ): Promise<{ readonly value: Value; readonly position: number }>;
+}

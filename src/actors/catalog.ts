@@ -1,0 +1,462 @@
+import { assert, DbError } from '../base/errors.ts';
+import type { TableData, ZoneTest } from '../columns/table-contract.ts';
+import type { PlanCatalog, PlanStatistics, RelationInfo } from '../plan/catalog.ts';
+import type { Query, SqlExpression } from '../sql/ast.ts';
+import type { OutputColumn } from '../plan/logical.ts';
+import type {
+  IndexDefinition,
+  MaterializedViewDefinition,
+  RelationName,
+  SequenceDefinition,
+  TableDefinition,
+  ViewDefinition,
+} from './records.ts';
+import type { MaintainedView } from './maintained-view.ts';
+
+/**
+ * The catalog: what exists, under which name. Entries are immutable but for the state they own (a table's rows, a
+ * view's operators, a sequence's counter); a change puts a new entry in the place of the old one, which is also
+ * what undo puts back.
+ */
+export type CatalogEntry = TableEntry | ViewEntry | MaterializedViewEntry | SequenceEntry;
+
+export type TableEntry = {
+  readonly kind: 'table';
+  readonly definition: TableDefinition;
+  readonly data: TableData;
+  readonly info: RelationInfo;
+};
+export type ViewEntry = {
+  readonly kind: 'view';
+  readonly definition: ViewDefinition;
+  readonly query: Query;
+  readonly info: RelationInfo;
+};
+export type MaterializedViewEntry = {
+  readonly kind: 'materializedView';
+  readonly definition: MaterializedViewDefinition;
+  readonly query: Query;
+  readonly data: TableData;
+  readonly view: MaintainedView;
+  readonly info: RelationInfo;
+};
+export type SequenceEntry = {
+  readonly kind: 'sequence';
+  readonly definition: SequenceDefinition;
+  /** Changed by nextval at once, outside transactions, as in PostgreSQL. */
+  readonly state: { value: number; called: boolean };
+};
+
+/** Entries that rows can be read from. */
+export type StoredEntry = TableEntry | MaterializedViewEntry;
+
+/** What sessions read the catalog through: the catalog itself, or a transaction's changes laid over it. */
+export interface CatalogView {
+  readonly epoch: number;
+  byId(id: number): CatalogEntry | undefined;
+  byName(name: RelationName): CatalogEntry | undefined;
+  hasSchema(tenant: string, schema: string): boolean;
+  /** Everything a tenant owns, in order of id. */
+  ofTenant(tenant: string): readonly CatalogEntry[];
+  schemasOf(tenant: string): readonly string[];
+}
+
+/** Schemas every tenant has. */
+export const PUBLIC_SCHEMA = 'public';
+
+export class Catalog implements CatalogView {
+  readonly #byId = new Map<number, CatalogEntry>();
+  readonly #byName = new Map<string, CatalogEntry>();
+  readonly #byTenant = new Map<string, Map<number, CatalogEntry>>();
+  readonly #schemas = new Map<string, Set<string>>();
+  /** Direct dependants: views that read a relation. */
+  readonly #dependants = new Map<number, Set<number>>();
+  #nextId = 1;
+  #epoch = 0;
+
+  /** Grows with every change; plans are cached by it. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  takeId(): number {
+    const id = this.#nextId;
+    this.#nextId += 1;
+    return id;
+  }
+
+  byId(id: number): CatalogEntry | undefined {
+    return this.#byId.get(id);
+  }
+
+  byName(name: RelationName): CatalogEntry | undefined {
+    return this.#byName.get(nameKey(name));
+  }
+
+  hasSchema(tenant: string, schema: string): boolean {
+    return schema === PUBLIC_SCHEMA || this.#schemas.get(tenant)?.has(schema) === true;
+  }
+
+  schemasOf(tenant: string): readonly string[] {
+    return [PUBLIC_SCHEMA, ...(this.#schemas.get(tenant) ?? [])];
+  }
+
+  ofTenant(tenant: string): readonly CatalogEntry[] {
+    return [...(this.#byTenant.get(tenant)?.values() ?? [])].sort((a, b) => idOf(a) - idOf(b));
+  }
+
+  all(): readonly CatalogEntry[] {
+    return [...this.#byId.values()].sort((a, b) => idOf(a) - idOf(b));
+  }
+
+  tenants(): readonly string[] {
+    return [...this.#byTenant.keys()].sort();
+  }
+
+  /** Adds an entry, or puts it in the place of the one with its id; returns what undoes it. */
+  put(entry: CatalogEntry): () => void {
+    const id = idOf(entry);
+    const before = this.#byId.get(id);
+    if (before !== undefined) this.#unlink(before);
+    const taken = this.#byName.get(nameKey(entry.definition));
+    assert(taken === undefined, 'a relation is put under a name that is free');
+    this.#link(entry);
+    if (id >= this.#nextId) this.#nextId = id + 1;
+    this.#epoch += 1;
+    return () => {
+      this.#unlink(entry);
+      if (before !== undefined) this.#link(before);
+      this.#epoch += 1;
+    };
+  }
+
+  /** Takes an entry out; returns what undoes it. The entry's state is left alone. */
+  remove(id: number): () => void {
+    const before = this.#byId.get(id);
+    assert(before !== undefined, 'a relation that is removed exists');
+    this.#unlink(before);
+    this.#epoch += 1;
+    return () => {
+      this.#link(before);
+      this.#epoch += 1;
+    };
+  }
+
+  addSchema(tenant: string, name: string): () => void {
+    const schemas = this.#schemas.get(tenant) ?? new Set();
+    this.#schemas.set(tenant, schemas);
+    schemas.add(name);
+    this.#epoch += 1;
+    return () => void this.removeSchema(tenant, name);
+  }
+
+  removeSchema(tenant: string, name: string): () => void {
+    this.#schemas.get(tenant)?.delete(name);
+    this.#epoch += 1;
+    return () => void this.addSchema(tenant, name);
+  }
+
+  /** Views, plain and materialized, whose query reads `id` directly, in order of id. */
+  dependantsOf(id: number): readonly CatalogEntry[] {
+    return [...(this.#dependants.get(id) ?? [])].sort((a, b) => a - b).flatMap((each) => this.#byId.get(each) ?? []);
+  }
+
+  #link(entry: CatalogEntry): void {
+    const id = idOf(entry);
+    this.#byId.set(id, entry);
+    this.#byName.set(nameKey(entry.definition), entry);
+    const { tenant } = entry.definition;
+    const owned = this.#byTenant.get(tenant) ?? new Map<number, CatalogEntry>();
+    this.#byTenant.set(tenant, owned);
+    owned.set(id, entry);
+    for (const source of sourcesOf(entry)) {
+      const dependants = this.#dependants.get(source) ?? new Set();
+      this.#dependants.set(source, dependants);
+      dependants.add(id);
+    }
+  }
+
+  #unlink(entry: CatalogEntry): void {
+    const id = idOf(entry);
+    this.#byId.delete(id);
+    this.#byName.delete(nameKey(entry.definition));
+    const { tenant } = entry.definition;
+    const owned = this.#byTenant.get(tenant);
+    owned?.delete(id);
+    if (owned?.size === 0) this.#byTenant.delete(tenant);
+    for (const source of sourcesOf(entry)) {
+      const dependants = this.#dependants.get(source);
+      dependants?.delete(id);
+      if (dependants?.size === 0) this.#dependants.delete(source);
+    }
+  }
+}
+
+/**
+ * A transaction's own changes to the catalog, seen by its statements only. Cheap when there are none: then it hands
+ * every question on.
+ */
+export class CatalogOverlay implements CatalogView {
+  readonly #base: Catalog;
+  readonly #put = new Map<number, CatalogEntry>();
+  readonly #removed = new Set<number>();
+  readonly #schemas = new Map<string, boolean>();
+  #changes = 0;
+
+  constructor(base: Catalog) {
+    this.#base = base;
+  }
+
+  get changed(): boolean {
+    return this.#changes > 0;
+  }
+
+  /** Never equal to an epoch of the base once there are changes, so that no cached plan of others is taken. */
+  get epoch(): number {
+    return this.#changes === 0 ? this.#base.epoch : -this.#changes;
+  }
+
+  byId(id: number): CatalogEntry | undefined {
+    return this.#put.get(id) ?? (this.#removed.has(id) ? undefined : this.#base.byId(id));
+  }
+
+  byName(name: RelationName): CatalogEntry | undefined {
+    if (this.#changes > 0) {
+      const key = nameKey(name);
+      for (const entry of this.#put.values()) if (nameKey(entry.definition) === key) return entry;
+    }
+    const entry = this.#base.byName(name);
+    if (entry === undefined || this.#removed.has(idOf(entry)) || this.#put.has(idOf(entry))) return undefined;
+    return entry;
+  }
+
+  hasSchema(tenant: string, schema: string): boolean {
+    return this.#schemas.get(`${tenant}\0${schema}`) ?? this.#base.hasSchema(tenant, schema);
+  }
+
+  schemasOf(tenant: string): readonly string[] {
+    const names = new Set(this.#base.schemasOf(tenant));
+    for (const [key, present] of this.#schemas) {
+      const [owner, name] = key.split('\0');
+      if (owner !== tenant || name === undefined) continue;
+      if (present) names.add(name);
+      else names.delete(name);
+    }
+    return [...names];
+  }
+
+  ofTenant(tenant: string): readonly CatalogEntry[] {
+    const base = this.#base.ofTenant(tenant).filter((entry) => !this.#removed.has(idOf(entry)) && !this.#put.has(idOf(entry)));
+    const own = [...this.#put.values()].filter((entry) => entry.definition.tenant === tenant);
+    return [...base, ...own].sort((a, b) => idOf(a) - idOf(b));
+  }
+
+  put(entry: CatalogEntry): () => void {
+    const id = idOf(entry);
+    const before = this.#put.get(id);
+    const wasRemoved = this.#removed.delete(id);
+    this.#put.set(id, entry);
+    this.#changes += 1;
+    return () => {
+      if (before === undefined) this.#put.delete(id);
+      else this.#put.set(id, before);
+      if (wasRemoved) this.#removed.add(id);
+      this.#changes += 1;
+    };
+  }
+
+  remove(id: number): () => void {
+    const before = this.#put.get(id);
+    this.#put.delete(id);
+    this.#removed.add(id);
+    this.#changes += 1;
+    return () => {
+      if (before !== undefined) this.#put.set(id, before);
+      this.#removed.delete(id);
+      this.#changes += 1;
+    };
+  }
+
+  setSchema(tenant: string, name: string, present: boolean): () => void {
+    const key = `${tenant}\0${name}`;
+    const before = this.#schemas.get(key);
+    this.#schemas.set(key, present);
+    this.#changes += 1;
+    return () => {
+      if (before === undefined) this.#schemas.delete(key);
+      else this.#schemas.set(key, before);
+      this.#changes += 1;
+    };
+  }
+}
+
+export function idOf(entry: CatalogEntry): number {
+  return entry.definition.id;
+}
+
+export function isStored(entry: CatalogEntry | undefined): entry is StoredEntry {
+  return entry !== undefined && (entry.kind === 'table' || entry.kind === 'materializedView');
+}
+
+function nameKey(name: RelationName): string {
+  return `${name.tenant}\0${name.schema}\0${name.name}`;
+}
+
+/** Relations that an entry's query reads. */
+function sourcesOf(entry: CatalogEntry): readonly number[] {
+  return entry.kind === 'materializedView' ? entry.view.sources : entry.kind === 'view' ? entry.info.sources ?? [] : [];
+}
+
+/** How a session finds names: its tenant, its search path, and main's relations as far as they are granted. */
+export type NameScope = {
+  readonly tenant: string;
+  /** Schemas in order; the session's own temporary schema stands before them. */
+  readonly searchPath: readonly string[];
+  readonly temporarySchema: string;
+  /** Whether a relation of another tenant may be read. */
+  readonly granted: (entry: CatalogEntry) => boolean;
+};
+
+export type WrittenName = {
+  readonly catalog?: string | undefined;
+  readonly schema?: string | undefined;
+  readonly name: string;
+};
+
+export function findRelation(view: CatalogView, scope: NameScope, written: WrittenName): CatalogEntry | undefined {
+  if (written.catalog !== undefined && written.catalog !== scope.tenant) {
+    const entry = view.byName({ tenant: written.catalog, schema: written.schema ?? PUBLIC_SCHEMA, name: written.name });
+    return entry !== undefined && scope.granted(entry) ? entry : undefined;
+  }
+  const schemas =
+    written.schema === undefined
+      ? [scope.temporarySchema, ...scope.searchPath]
+      : [written.schema === 'pg_temp' ? scope.temporarySchema : written.schema];
+  for (const schema of schemas) {
+    const entry = view.byName({ tenant: scope.tenant, schema, name: written.name });
+    if (entry !== undefined) return entry;
+  }
+  if (scope.tenant === 'main' || written.catalog !== undefined) return undefined;
+  for (const schema of schemas) {
+    const entry = view.byName({ tenant: 'main', schema, name: written.name });
+    if (entry !== undefined && scope.granted(entry)) return entry;
+  }
+  return undefined;
+}
+
+/** The catalog as binding sees it. `asPlainView`: materialized views that must be read as their query (see Transaction). */
+export function planCatalog(
+  view: CatalogView,
+  scope: NameScope,
+  asPlainView: (entry: MaterializedViewEntry) => boolean = () => false,
+): PlanCatalog {
+  const infoOf = (entry: CatalogEntry | undefined): RelationInfo | undefined => {
+    if (entry === undefined || entry.kind === 'sequence') return undefined;
+    if (entry.kind === 'materializedView' && asPlainView(entry)) {
+      return { ...entry.info, kind: 'view', query: entry.query };
+    }
+    return entry.info;
+  };
+  return {
+    relation: (name) => infoOf(findRelation(view, scope, name)),
+    relationById: (id) => infoOf(view.byId(id)),
+    relationNames: () =>
+      view.ofTenant(scope.tenant).flatMap((entry) => (entry.kind === 'sequence' ? [] : [entry.definition.name])),
+    statistics: statisticsOf(view),
+  };
+}
+
+function statisticsOf(view: CatalogView): PlanStatistics {
+  const dataOf = (id: number): TableData | undefined => {
+    const entry = view.byId(id);
+    return isStored(entry) ? entry.data : undefined;
+  };
+  return {
+    rowCount: (relation) => dataOf(relation)?.rowCount ?? 0,
+    distinctCount: (relation, column) => dataOf(relation)?.distinctEstimate?.(column),
+    zoneShare: (relation, tests: readonly ZoneTest[]) => dataOf(relation)?.zoneShare?.(tests) ?? 1,
+  };
+}
+
+/** Makes the binder's description of a table; `parse` turns a default's text into its tree. */
+export function tableInfo(definition: TableDefinition, parse: (text: string) => SqlExpression): RelationInfo {
+  return {
+    id: definition.id,
+    name: definition.name,
+    kind: 'table',
+    columns: definition.columns.map((column) => ({
+      name: column.name,
+      type: column.type,
+      nullable: column.nullable,
+      ...(column.default === undefined ? {} : { default: parse(column.default) }),
+      ...(column.generated === undefined ? {} : { generated: parse(column.generated) }),
+    })),
+    indexes: definition.indexes.map(indexInfo),
+    checks: definition.checks.map(({ name, text }) => ({ name, text, condition: parse(text) })),
+    timeColumn: definition.timeColumn,
+  };
+}
+
+export function viewInfo(
+  definition: ViewDefinition,
+  kind: 'view' | 'materializedView',
+  columns: readonly OutputColumn[],
+  query: Query,
+  indexes: readonly IndexDefinition[],
+  sources: readonly number[],
+): RelationInfo {
+  return {
+    id: definition.id,
+    name: definition.name,
+    kind,
+    columns: columns.map(({ type, nullable }, index) => ({
+      name: definition.columnNames[index] ?? columns[index]?.name ?? '?column?',
+      type,
+      nullable,
+    })),
+    indexes: indexes.map(indexInfo),
+    checks: [],
+    query,
+    sources,
+  };
+}
+
+function indexInfo({ name, columnIndexes, unique, primary }: IndexDefinition): RelationInfo['indexes'][number] {
+  return { name, columnIndexes, unique, primary };
+}
+
+export function relationDoesNotExist(name: string, names: readonly string[]): DbError {
+  const nearest = nearestName(name, names);
+  return new DbError('42P01', `relation "${name}" does not exist`, {
+    table: name,
+    hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?`,
+  });
+}
+
+/** The name at the smallest edit distance, if it is near enough to be meant. */
+export function nearestName(name: string, names: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(1, Math.floor(name.length / 3)) + 1;
+  for (const candidate of names) {
+    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase(), bestDistance);
+    if (distance < bestDistance) {
+      best = candidate;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+/** Levenshtein, given up at `limit`. */
+function editDistance(a: string, b: string, limit: number): number {
+  if (Math.abs(a.length - b.length) >= limit) return limit;
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      next.push(Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}

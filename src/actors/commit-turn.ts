@@ -1,0 +1,435 @@
+import { assert, DbError, InvariantError } from '../base/errors.ts';
+import type { InstantMs } from '../base/units.ts';
+import type { TableDelta, TableWrite } from '../columns/table-contract.ts';
+import { Budget } from '../operators/operator.ts';
+import { sliceBatch } from '../columns/build.ts';
+import type { StoredEntry } from './catalog.ts';
+import type { MaintainedView } from './maintained-view.ts';
+import type { CommitRecord, Operation } from './records.ts';
+
+/**
+ * The commit turn: validate → stage (tables, then the views downstream in dependency order, in place, with undo) → one
+ * append → publish when the backend acknowledges. Invariants:
+ *
+ * 1. What throws while staging is undone whole, and nothing was appended.
+ * 2. Commits are published in the order of their positions; undo goes newest first.
+ * 3. A commit that does not fit a step claims its relations and the views downstream; commits that touch neither
+ *    pass it, others queue behind. Positions are given at the append.
+ * 4. Readers see published state only.
+ */
+export class CommitTurn {
+  readonly #state: CommitState;
+  readonly #log: CommitLog;
+  readonly #events: CommitEvents;
+  /** Commits that are being staged over several steps. */
+  readonly #stepped: StagingCommit[] = [];
+  /** Commits that wait for a claim, in order of arrival. */
+  readonly #waiting: CommitRequest[] = [];
+  /** Staged and appended, not yet acknowledged: oldest first. */
+  readonly #unacknowledged: StagedCommit[] = [];
+  #refusal: DbError | undefined;
+  /** Relations that an unfinished stepped commit or DDL claims. */
+  readonly #claimed = new Set<number>();
+
+  constructor(state: CommitState, log: CommitLog, events: CommitEvents) {
+    this.#state = state;
+    this.#log = log;
+    this.#events = events;
+  }
+
+  get queued(): number {
+    return this.#waiting.length;
+  }
+
+  get stagedUnacknowledged(): number {
+    return this.#unacknowledged.length;
+  }
+
+  /** Why the database refuses writes, once an append has failed. */
+  get refusal(): DbError | undefined {
+    return this.#refusal;
+  }
+
+  /** Takes a commit in. It runs at once as far as `budget` reaches; true: `step` must be called until it says no more. */
+  submit(request: CommitRequest, budget: Budget): boolean {
+    if (this.#refusal !== undefined) {
+      request.failed(this.#refusal);
+      return false;
+    }
+    if (this.#mustWait(request)) {
+      this.#waiting.push(request);
+      return false;
+    }
+    return this.#begin(request, budget);
+  }
+
+  /** Goes on with the stepped commits, oldest first; true while there is more to do. */
+  step(budget: Budget): boolean {
+    const staging = this.#stepped[0];
+    if (staging === undefined) return false;
+    this.#advance(staging, budget);
+    return this.#stepped.length > 0;
+  }
+
+  /** Takes a commit back that waits or is being staged; false where it is too late. */
+  cancel(request: CommitRequest, cause: DbError): boolean {
+    const waiting = this.#waiting.indexOf(request);
+    if (waiting >= 0) {
+      this.#waiting.splice(waiting, 1);
+      request.failed(cause);
+      return true;
+    }
+    const staging = this.#stepped.find((each) => each.request === request);
+    if (staging === undefined) return false;
+    this.#abandon(staging, cause);
+    return true;
+  }
+
+  /** Applies a record of the journal to the state: the same staging without limits, published at once. */
+  replay(record: CommitRecord, position: number): void {
+    const staged = new StagedCommit(undefined);
+    const budget = new Budget(Infinity);
+    for (const _ of stage(this.#state, staged, record.operations, { limits: false }, budget)) budget.refill(Infinity);
+    staged.publish(position);
+  }
+
+  #begin(request: CommitRequest, budget: Budget): boolean {
+    let operations: readonly Operation[];
+    try {
+      operations = request.prepare();
+    } catch (cause) {
+      request.failed(cause);
+      return false;
+    }
+    const staged = new StagedCommit(request);
+    const own = new Budget(0);
+    const steps = stage(this.#state, staged, operations, { limits: true }, own);
+    return this.#advance({ request, operations, staged, budget: own, steps, claims: [] }, budget);
+  }
+
+  /** One step of a commit, as far as `budget` reaches; true while there are commits to step. */
+  #advance(staging: StagingCommit, budget: Budget): boolean {
+    const spentBefore = staging.budget.spent;
+    staging.budget.refill(budget.remaining);
+    let done: boolean;
+    try {
+      done = staging.steps.next().done === true;
+    } catch (cause) {
+      this.#abandon(staging, cause);
+      return this.#stepped.length > 0;
+    } finally {
+      budget.charge(staging.budget.spent - spentBefore);
+    }
+    if (done) this.#finish(staging);
+    else if (!this.#stepped.includes(staging)) this.#claim(staging);
+    return this.#stepped.length > 0;
+  }
+
+  #claim(staging: StagingCommit): void {
+    this.#stepped.push(staging);
+    for (const relation of this.#reachOf(staging.operations.flatMap(relationsOf))) {
+      if (this.#claimed.has(relation)) continue;
+      this.#claimed.add(relation);
+      staging.claims.push(relation);
+    }
+  }
+
+  #finish(staging: StagingCommit): void {
+    this.#leave(staging);
+    const { staged } = staging;
+    staged.work = staging.budget.spent;
+    const instant = this.#state.nextInstant();
+    const record: CommitRecord = { kind: 'commit', operations: staging.operations };
+    if (staging.request.ephemeral) {
+      const position = this.#events.visiblePosition();
+      staged.publish(position);
+      staging.request.committed(position, this.#state.nextInstant(), staged.work);
+      this.#retry();
+      return;
+    }
+    this.#unacknowledged.push(staged);
+    this.#log.append(record, instant, {
+      acknowledged: (position) => this.#acknowledge(staged, position, instant),
+      failed: (cause) => this.#refuse(cause),
+    });
+    this.#retry();
+  }
+
+  #acknowledge(staged: StagedCommit, position: number, instant: InstantMs): void {
+    if (this.#refusal !== undefined) return;
+    assert(this.#unacknowledged[0] === staged, 'commits are acknowledged in the order of their positions');
+    this.#unacknowledged.shift();
+    staged.publish(position);
+    this.#events.published(position, instant, staged.deltas);
+    staged.request?.committed(position, instant, staged.work);
+  }
+
+  /** An append failed: everything not acknowledged is undone newest first, and writes are refused from now on. */
+  #refuse(cause: unknown): void {
+    if (this.#refusal !== undefined) return;
+    this.#refusal = new DbError('58030', 'the journal cannot be written: writes are refused', {
+      cause,
+      hint: 'Reads go on. Mend the journal (disk space, permissions) and open the database again.',
+    });
+    for (const staged of this.#unacknowledged.toReversed()) {
+      staged.undo();
+      staged.request?.failed(this.#refusal);
+    }
+    this.#unacknowledged.length = 0;
+    for (const staging of [...this.#stepped]) this.#abandon(staging, this.#refusal);
+    for (const request of this.#waiting.splice(0)) request.failed(this.#refusal);
+    this.#events.refused(this.#refusal);
+  }
+
+  #abandon(staging: StagingCommit, cause: unknown): void {
+    staging.staged.undo();
+    this.#leave(staging);
+    staging.request.failed(cause);
+    this.#retry();
+  }
+
+  #leave(staging: StagingCommit): void {
+    const index = this.#stepped.indexOf(staging);
+    if (index >= 0) this.#stepped.splice(index, 1);
+    for (const relation of staging.claims) this.#claimed.delete(relation);
+  }
+
+  /** Lets those in whose claims are free now. */
+  #retry(): void {
+    for (let index = 0; index < this.#waiting.length; ) {
+      const request = this.#waiting[index]!;
+      if (this.#mustWait(request, index)) {
+        index += 1;
+        continue;
+      }
+      this.#waiting.splice(index, 1);
+      this.#events.resubmit(request);
+    }
+  }
+
+  /** Whether the request touches what is claimed, or what an earlier one waits for (so that nobody starves). */
+  #mustWait(request: CommitRequest, before = this.#waiting.length): boolean {
+    if (this.#claimed.size === 0 && before === 0) return false;
+    const reach = this.#reachOf(request.relations);
+    for (const relation of reach) if (this.#claimed.has(relation)) return true;
+    for (const earlier of this.#waiting.slice(0, before)) {
+      for (const relation of this.#reachOf(earlier.relations)) if (reach.has(relation)) return true;
+    }
+    return false;
+  }
+
+  /** The relations and every view downstream of them. */
+  #reachOf(relations: readonly number[]): Set<number> {
+    const reach = new Set(relations);
+    for (const relation of reach) for (const view of this.#state.viewsOn(relation)) reach.add(view.relation);
+    return reach;
+  }
+}
+
+/** What the commit turn changes: implemented by the database state. */
+export interface CommitState {
+  stored(relation: number): StoredEntry;
+  /** Live commit views that read the relation directly. */
+  viewsOn(relation: number): readonly MaintainedView[];
+  /** Of the views downstream of `changed`, directly or not, those to be run, each after all it reads. */
+  viewsInOrder(changed: readonly number[]): readonly MaintainedView[];
+  /** Applies an operation that is no row change; returns what undoes it and, where the old state must be freed later, what does. */
+  applyDefinition(operation: Exclude<Operation, { op: 'rows' }>, options: { readonly limits: boolean }): Generator<void, AppliedDefinition>;
+  /** The instant of the next commit: max(the one before, the clock). */
+  nextInstant(): InstantMs;
+  /** A commit view broke: it leaves the commit path and is rebuilt. */
+  viewFailed(view: MaintainedView, cause: unknown): void;
+}
+
+export type AppliedDefinition = {
+  readonly undo: () => void;
+  /** Frees what the change left behind, once it cannot be undone any more. */
+  readonly published?: (position: number) => void;
+};
+
+export interface CommitLog {
+  /** Gives back what it holds; nothing is appended afterwards. */
+  close?(): void;
+  append(
+    record: CommitRecord,
+    instant: InstantMs,
+    outcome: { acknowledged(position: number): void; failed(cause: unknown): void },
+  ): void;
+}
+
+export interface CommitEvents {
+  visiblePosition(): number;
+  /** The visible position has moved. Deltas by relation, views included. */
+  published(position: number, instant: InstantMs, deltas: ReadonlyMap<number, readonly TableDelta[]>): void;
+  refused(cause: DbError): void;
+  /** A request that waited can begin: submit it again in a turn of its own. */
+  resubmit(request: CommitRequest): void;
+}
+
+export type CommitRequest = {
+  readonly tenant: string;
+  /** Nothing of it is journaled: it changes derived state only, at the position that is visible now. */
+  readonly ephemeral: boolean;
+  /** Relations it writes. */
+  readonly relations: readonly number[];
+  /** Validates against the newest staged state and gives the operations; throws to refuse. */
+  prepare(): readonly Operation[];
+  committed(position: number, instant: InstantMs, work: number): void;
+  failed(cause: unknown): void;
+};
+
+type StagingCommit = {
+  readonly request: CommitRequest;
+  readonly operations: readonly Operation[];
+  readonly staged: StagedCommit;
+  /** Its own ledger, refilled by each step with what the step may spend. */
+  readonly budget: Budget;
+  readonly steps: Generator<void>;
+  readonly claims: number[];
+};
+
+/** What a commit has done so far: enough to undo it, to publish it, and to tell what changed. */
+class StagedCommit {
+  readonly deltas = new Map<number, TableDelta[]>();
+  readonly request: CommitRequest | undefined;
+  work = 0;
+  readonly #undo: (() => void)[] = [];
+  /** In the order of staging; a table staged n times is published n times. */
+  readonly #publish: ((position: number) => void)[] = [];
+
+  /** Replay has no request. */
+  constructor(request: CommitRequest | undefined) {
+    this.request = request;
+  }
+
+  note(undo: () => void, publish: (position: number) => void): void {
+    this.#undo.push(undo);
+    this.#publish.push(publish);
+  }
+
+  addDelta(relation: number, delta: TableDelta): void {
+    if (delta.deleted === undefined && delta.inserted === undefined) return;
+    const deltas = this.deltas.get(relation);
+    if (deltas === undefined) this.deltas.set(relation, [delta]);
+    else deltas.push(delta);
+  }
+
+  undo(): void {
+    for (let undo = this.#undo.pop(); undo !== undefined; undo = this.#undo.pop()) undo();
+    this.#publish.length = 0;
+    this.deltas.clear();
+  }
+
+  publish(position: number): void {
+    for (const publish of this.#publish) publish(position);
+  }
+}
+
+/** Rows that a table takes in one slice of a stepped commit: a slice of eight columns stays well below half a millisecond. */
+const STAGE_ROW_COUNT_MAX = 4096;
+/** Work units of a staged row: what its indexes and columns cost, counted alike for every type. */
+const WORK_PER_STAGED_ROW = 4;
+
+/** Stages operations, then the views downstream; yields where the budget is used up. */
+function* stage(
+  state: CommitState,
+  staged: StagedCommit,
+  operations: readonly Operation[],
+  options: { readonly limits: boolean },
+  budget: Budget,
+): Generator<void> {
+  for (const operation of operations) {
+    if (operation.op !== 'rows') {
+      const applied = yield* state.applyDefinition(operation, options);
+      staged.note(applied.undo, (position) => applied.published?.(position));
+      budget.charge(100);
+      continue;
+    }
+    const { data } = state.stored(operation.relation);
+    for (const writes of slicesOf(operation.writes)) {
+      if (budget.exhausted) yield;
+      const delta = data.stage(writes, options);
+      staged.note(() => data.undo(), (position) => data.publish(position));
+      staged.addDelta(operation.relation, delta);
+      budget.charge(WORK_PER_STAGED_ROW * ((delta.inserted?.rowCount ?? 0) + (delta.deleted?.rowCount ?? 0)) + 1);
+    }
+  }
+  if (staged.deltas.size === 0) return;
+  for (const view of state.viewsInOrder([...staged.deltas.keys()])) {
+    try {
+      if (!view.push(staged.deltas)) continue;
+      while (!view.run(budget)) yield;
+    } catch (cause) {
+      view.undo();
+      if (!(cause instanceof InvariantError)) throw cause;
+      // Our fault, not the writer's: the commit goes on, the view serves what it had and is rebuilt aside.
+      state.viewFailed(view, cause);
+      continue;
+    }
+    staged.note(() => view.undo(), (position) => view.publish(position));
+    for (const delta of view.stagedDeltas) staged.addDelta(view.relation, delta);
+  }
+}
+
+/** A table's writes in slices that fit a step; small writes stay together, so that swaps of unique keys work. */
+function* slicesOf(writes: readonly TableWrite[]): Generator<readonly TableWrite[]> {
+  let total = 0;
+  for (const write of writes) total += rowCountOf(write);
+  if (total <= STAGE_ROW_COUNT_MAX) {
+    yield writes;
+    return;
+  }
+  for (const write of writes) {
+    const rowCount = rowCountOf(write);
+    for (let start = 0; start < rowCount || start === 0; start += STAGE_ROW_COUNT_MAX) {
+      const end = Math.min(rowCount, start + STAGE_ROW_COUNT_MAX);
+      switch (write.kind) {
+        case 'insert':
+          yield [{ kind: 'insert', rows: sliceBatch(write.rows, start, end) }];
+          break;
+        case 'delete':
+          yield [{ kind: 'delete', rowIds: write.rowIds.subarray(start, end) }];
+          break;
+        case 'update':
+          yield [{ kind: 'update', rowIds: write.rowIds.subarray(start, end), rows: sliceBatch(write.rows, start, end) }];
+          break;
+        case 'truncate':
+          yield [write];
+          break;
+      }
+    }
+  }
+}
+
+function rowCountOf(write: TableWrite): number {
+  switch (write.kind) {
+    case 'insert':
+    case 'update':
+      return write.rows.rowCount;
+    case 'delete':
+      return write.rowIds.length;
+    case 'truncate':
+      return 1;
+  }
+}
+
+export function relationsOf(operation: Operation): readonly number[] {
+  switch (operation.op) {
+    case 'rows':
+    case 'dropRelation':
+    case 'renameRelation':
+    case 'addIndex':
+    case 'dropIndex':
+    case 'alterMaterializedView':
+    case 'compact':
+      return [operation.relation];
+    case 'createTable':
+    case 'alterTable':
+      return [operation.table.id];
+    case 'createView':
+    case 'createMaterializedView':
+      return [operation.view.id];
+    default:
+      return [];
+  }
+}

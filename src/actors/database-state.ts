@@ -1,0 +1,365 @@
+import { assert, DbError } from '../base/errors.ts';
+import type { MemoryAccount } from '../base/memory.ts';
+import type { Clock } from '../base/ports.ts';
+import { instantMs, type InstantMs } from '../base/units.ts';
+import type { Batch } from '../columns/batch.ts';
+import { concatBatches } from '../columns/build.ts';
+import type { IndexSchema, TableData, TableSchema } from '../columns/table-contract.ts';
+import { createTable } from '../columns/table.ts';
+import { bindRowExpressions } from '../plan/bind.ts';
+import type { ParsedStatement, Query, SqlExpression } from '../sql/ast.ts';
+import { Catalog, isStored, tableInfo, viewInfo, type CatalogEntry, type CatalogView, type StoredEntry, type TableEntry } from './catalog.ts';
+import type { AppliedDefinition, CommitState } from './commit-turn.ts';
+import { MaintainedView } from './maintained-view.ts';
+import type { IndexDefinition, Operation, TableDefinition } from './records.ts';
+import type { ViewBuilder } from './view-builder.ts';
+
+/**
+ * Everything the journal's records make: the catalog with its tables, views and sequences. Only the commit turn and
+ * replay change it, through `applyDefinition` and the tables' own `stage`.
+ */
+export class DatabaseState implements CommitState {
+  readonly catalog = new Catalog();
+  readonly memory: MemoryAccount;
+  readonly #clock: Clock;
+  readonly #parse: (text: string) => readonly ParsedStatement[];
+  readonly #views: ViewBuilder;
+  readonly #onViewFailed: (view: MaintainedView, cause: unknown) => void;
+  /** Views that were built aside, waiting for their commit. */
+  readonly #prepared = new Map<number, MaintainedView>();
+  #lastInstant = 0;
+
+  constructor(options: {
+    readonly memory: MemoryAccount;
+    readonly clock: Clock;
+    readonly parse: (text: string) => readonly ParsedStatement[];
+    readonly views: ViewBuilder;
+    readonly viewFailed: (view: MaintainedView, cause: unknown) => void;
+  }) {
+    this.memory = options.memory;
+    this.#clock = options.clock;
+    this.#parse = options.parse;
+    this.#views = options.views;
+    this.#onViewFailed = options.viewFailed;
+  }
+
+  nextInstant(): InstantMs {
+    this.#lastInstant = Math.max(this.#lastInstant, this.#clock.now());
+    return instantMs(this.#lastInstant);
+  }
+
+  /** Replay: the instant of a record that was read. */
+  noteInstant(instant: number): void {
+    this.#lastInstant = Math.max(this.#lastInstant, instant);
+  }
+
+  stored(relation: number): StoredEntry {
+    const entry = this.catalog.byId(relation);
+    if (!isStored(entry)) throw droppedMeanwhile();
+    return entry;
+  }
+
+  viewsOn(relation: number): readonly MaintainedView[] {
+    return this.catalog.dependantsOf(relation).flatMap((entry) => (entry.kind === 'materializedView' && entry.view.inCommit ? [entry.view] : []));
+  }
+
+  viewsInOrder(changed: readonly number[]): readonly MaintainedView[] {
+    const found = new Set<MaintainedView>();
+    const relations = new Set(changed);
+    for (const relation of relations) {
+      for (const view of this.viewsOn(relation)) {
+        found.add(view);
+        relations.add(view.relation);
+      }
+    }
+    return found.size < 2 ? [...found] : [...found].sort((a, b) => a.height - b.height || a.relation - b.relation);
+  }
+
+  viewFailed(view: MaintainedView, cause: unknown): void {
+    view.fail(cause);
+    this.#onViewFailed(view, cause);
+  }
+
+  /** A view that was filled outside the commit turn and is caught up inside it. */
+  prepareView(view: MaintainedView): void {
+    this.#prepared.set(view.relation, view);
+  }
+
+  forgetPrepared(relation: number): void {
+    this.#prepared.get(relation)?.close();
+    this.#prepared.delete(relation);
+  }
+
+  *applyDefinition(operation: Exclude<Operation, { op: 'rows' }>, options: { readonly limits: boolean }): Generator<void, AppliedDefinition> {
+    const { catalog } = this;
+    switch (operation.op) {
+      case 'createTable': {
+        this.#refuseTaken(operation.table);
+        const entry = this.tableEntry(operation.table);
+        const undo = catalog.put(entry);
+        return {
+          undo: () => {
+            undo();
+            entry.data.close();
+          },
+        };
+      }
+      case 'createView': {
+        this.#refuseTaken(operation.view);
+        return { undo: catalog.put(this.viewEntry(operation.view)) };
+      }
+      case 'createMaterializedView': {
+        this.#refuseTaken(operation.view);
+        const view = this.#prepared.get(operation.view.id) ?? (yield* this.#views.build(operation.view, catalog));
+        this.#prepared.delete(operation.view.id);
+        const undo = catalog.put(this.materializedViewEntry(view));
+        return {
+          undo: () => {
+            undo();
+            view.close();
+          },
+          published: (position) => view.wentLive(position),
+        };
+      }
+      case 'createSequence': {
+        this.#refuseTaken(operation.sequence);
+        return { undo: catalog.put({ kind: 'sequence', definition: operation.sequence, state: { value: operation.sequence.start, called: false } }) };
+      }
+      case 'sequenceValue': {
+        const entry = catalog.byId(operation.sequence);
+        // Values are handed out at once and never taken back, as in PostgreSQL; live they are there already.
+        if (entry?.kind === 'sequence') Object.assign(entry.state, { value: operation.value, called: operation.called });
+        return { undo: () => undefined };
+      }
+      case 'createSchema':
+        if (catalog.hasSchema(operation.tenant, operation.name)) throw new DbError('42P06', `schema "${operation.name}" already exists`);
+        return { undo: catalog.addSchema(operation.tenant, operation.name) };
+      case 'dropSchema':
+        return { undo: catalog.removeSchema(operation.tenant, operation.name) };
+      case 'dropRelation': {
+        const entry = catalog.byId(operation.relation);
+        if (entry === undefined) throw droppedMeanwhile();
+        return { undo: catalog.remove(operation.relation), published: () => closeEntry(entry) };
+      }
+      case 'renameRelation': {
+        const entry = catalog.byId(operation.relation);
+        if (entry === undefined) throw droppedMeanwhile();
+        const definition = { ...entry.definition, name: operation.name };
+        this.#refuseTaken(definition);
+        return { undo: catalog.put(renamed(entry, operation.name)) };
+      }
+      case 'alterTable':
+        return this.#alterTable(operation, options);
+      case 'addIndex':
+        return this.#addIndex(operation.relation, operation.index);
+      case 'dropIndex':
+        return this.#dropIndex(operation.relation, operation.name);
+      case 'alterMaterializedView': {
+        const entry = catalog.byId(operation.relation);
+        if (entry?.kind !== 'materializedView') throw droppedMeanwhile();
+        const before = entry.view.options;
+        entry.view.setOptions(operation.options);
+        const undo = catalog.put({ ...entry, definition: { ...entry.definition, options: operation.options } });
+        return {
+          undo: () => {
+            undo();
+            entry.view.setOptions(before);
+          },
+        };
+      }
+      case 'compact': {
+        const { data } = this.stored(operation.relation);
+        return { undo: () => undefined, published: () => data.compact(operation.segment) };
+      }
+    }
+  }
+
+  tableEntry(definition: TableDefinition, data: TableData = createTable(schemaOf(definition), { memory: this.memory })): TableEntry {
+    return { kind: 'table', definition, data, info: tableInfo(definition, (text) => this.parseExpression(text)) };
+  }
+
+  viewEntry(definition: Extract<Operation, { op: 'createView' }>['view'], catalog: CatalogView = this.catalog): CatalogEntry {
+    const query = this.parseQuery(definition.text);
+    const { columns, sources } = this.#views.describe(definition, query, catalog);
+    return { kind: 'view', definition, query, info: viewInfo(definition, 'view', columns, query, [], sources) };
+  }
+
+  materializedViewEntry(view: MaintainedView): CatalogEntry {
+    const { definition, query, columns, data } = view;
+    return {
+      kind: 'materializedView',
+      definition,
+      query,
+      data,
+      view,
+      info: viewInfo(definition, 'materializedView', columns, query, view.indexes, view.sources),
+    };
+  }
+
+  parseQuery(text: string): Query {
+    const statement = this.#parse(text)[0]?.statement;
+    assert(statement?.kind === 'query', 'the text of a view is a query');
+    return statement.query;
+  }
+
+  parseExpression(text: string): SqlExpression {
+    const statement = this.#parse(`SELECT ${text}`)[0]?.statement;
+    assert(statement?.kind === 'query' && statement.query.body.kind === 'select', 'the text of an expression stands in a SELECT');
+    const item = statement.query.body.items[0];
+    assert(item?.kind === 'expression', 'the text of an expression is one item');
+    return item.expression;
+  }
+
+  /** Binds a table's defaults, generated columns and checks: throws what keeps them from being used. */
+  checkTable(definition: TableDefinition): void {
+    bindRowExpressions(tableInfo(definition, (text) => this.parseExpression(text)));
+  }
+
+  renamed(entry: CatalogEntry, name: string): CatalogEntry {
+    return renamed(entry, name);
+  }
+
+  /** A rebuilt view's operators and rows take the place of the broken ones. */
+  replaceView(view: MaintainedView, fresh: MaintainedView): void {
+    view.replace(fresh.takeParts());
+    view.wentLive(fresh.position);
+    this.catalog.put(this.materializedViewEntry(view));
+  }
+
+  close(): void {
+    for (const entry of this.catalog.all().toReversed()) closeEntry(entry);
+    for (const view of this.#prepared.values()) view.close();
+  }
+
+  #alterTable(operation: Extract<Operation, { op: 'alterTable' }>, options: { readonly limits: boolean }): AppliedDefinition {
+    const entry = this.catalog.byId(operation.table.id);
+    if (entry?.kind !== 'table') throw droppedMeanwhile();
+    const { data } = operation;
+    switch (data.kind) {
+      case 'keep': {
+        entry.data.alterSchema(schemaOf(operation.table));
+        const undo = this.catalog.put(this.tableEntry(operation.table, entry.data));
+        return {
+          undo: () => {
+            undo();
+            entry.data.alterSchema(schemaOf(entry.definition));
+          },
+        };
+      }
+      case 'addColumn': {
+        const index = operation.table.columns.length - 1;
+        entry.data.addColumn(schemaOf(operation.table).columns[index]!, data.value);
+        const undo = this.catalog.put(this.tableEntry(operation.table, entry.data));
+        return {
+          undo: () => {
+            undo();
+            entry.data.dropColumn(index);
+          },
+        };
+      }
+      case 'dropColumn':
+      case 'rewrite': {
+        // A table of its own takes the rows over: the old one is what undo puts back and open readers go on with.
+        const next = this.tableEntry(operation.table);
+        try {
+          next.data.stage([data.kind === 'rewrite' ? data.rows : withoutColumn(entry.data, data.index)], options);
+        } catch (cause) {
+          next.data.close();
+          throw cause;
+        }
+        const undo = this.catalog.put(next);
+        return {
+          undo: () => {
+            undo();
+            next.data.close();
+          },
+          published: (position) => {
+            next.data.publish(position);
+            entry.data.close();
+          },
+        };
+      }
+    }
+  }
+
+  #addIndex(relation: number, index: IndexDefinition): AppliedDefinition {
+    const entry = this.catalog.byId(relation);
+    if (entry?.kind !== 'table') throw droppedMeanwhile();
+    entry.data.addIndex(index);
+    const undo = this.catalog.put(this.tableEntry({ ...entry.definition, indexes: [...entry.definition.indexes, index] }, entry.data));
+    return {
+      undo: () => {
+        undo();
+        entry.data.dropIndex(index.name);
+      },
+    };
+  }
+
+  #dropIndex(relation: number, name: string): AppliedDefinition {
+    const entry = this.catalog.byId(relation);
+    if (entry?.kind !== 'table') throw droppedMeanwhile();
+    const index = entry.definition.indexes.find((each) => each.name === name);
+    if (index === undefined) throw droppedMeanwhile();
+    entry.data.dropIndex(name);
+    const undo = this.catalog.put(this.tableEntry({ ...entry.definition, indexes: entry.definition.indexes.filter((each) => each !== index) }, entry.data));
+    return {
+      undo: () => {
+        undo();
+        entry.data.addIndex(index);
+      },
+    };
+  }
+
+  #refuseTaken(name: { readonly tenant: string; readonly schema: string; readonly name: string }): void {
+    if (this.catalog.byName(name) !== undefined) {
+      throw new DbError('42P07', `relation "${name.name}" already exists`, { table: name.name });
+    }
+  }
+}
+
+export function schemaOf(definition: TableDefinition): TableSchema {
+  return {
+    columns: definition.columns.map(({ name, type, nullable }) => ({ name, type, nullable })),
+    indexes: definition.indexes.map(({ name, columnIndexes, unique, primary }): IndexSchema => ({ name, columnIndexes, unique, primary })),
+    seed: definition.seed,
+    ...(definition.timeColumn === undefined ? {} : { timeColumn: definition.columns.findIndex(({ name }) => name === definition.timeColumn) }),
+  };
+}
+
+function closeEntry(entry: CatalogEntry): void {
+  if (entry.kind === 'materializedView') entry.view.close();
+  else if (entry.kind === 'table') entry.data.close();
+}
+
+function renamed(entry: CatalogEntry, name: string): CatalogEntry {
+  if (entry.kind === 'sequence') return { ...entry, definition: { ...entry.definition, name } };
+  const info = { ...entry.info, name };
+  switch (entry.kind) {
+    case 'table':
+      return { ...entry, info, definition: { ...entry.definition, name } };
+    case 'view':
+      return { ...entry, info, definition: { ...entry.definition, name } };
+    case 'materializedView':
+      return { ...entry, info, definition: { ...entry.definition, name } };
+  }
+}
+
+/** All rows of a table but for one column, as one insert. */
+function withoutColumn(data: TableData, dropped: number): { kind: 'insert'; rows: Batch } {
+  return { kind: 'insert', rows: allRows(data, data.schema.columns.flatMap((_, index) => (index === dropped ? [] : [index]))) };
+}
+
+/** Every live row, in arrival order, as one batch. */
+export function allRows(data: TableData, columnIndexes: readonly number[]): Batch {
+  const snapshot = data.staged();
+  const scan = snapshot.scan({ columnIndexes, ordered: true, withRowIds: false });
+  const batches: Batch[] = [];
+  for (let batch = scan.next(); batch !== undefined; batch = scan.next()) batches.push(batch);
+  const all = concatBatches(batches);
+  snapshot.release();
+  return all;
+}
+
+function droppedMeanwhile(): DbError {
+  return new DbError('40001', 'the relation was changed or dropped by another session', { hint: 'Run the statement again.' });
+}

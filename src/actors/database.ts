@@ -1,0 +1,422 @@
+import { DbError, notSupported } from '../base/errors.ts';
+import type { Batch } from '../columns/batch.ts';
+import { typeName } from '../columns/types.ts';
+import type { OutputColumn } from '../plan/logical.ts';
+import type { ParsedStatement } from '../sql/ast.ts';
+import type {
+  ExecResult,
+  ExportOptions,
+  ExportResult,
+  Identity,
+  LoadOptions,
+  LoadResult,
+  QueryMeta,
+  QueryModelInput,
+  QueryOptions,
+  QueryResult,
+  RowsInput,
+  Statement,
+  StreamBatch,
+  SubscribeOptions,
+  Subscription,
+  TextResult,
+  Verbs,
+  WideVerbs,
+  WriteOptions,
+  WriteResult,
+} from './api-types.ts';
+import { deadline } from './deadline.ts';
+import { canceled, type Engine } from './engine.ts';
+import type { DatabaseEventName, DatabaseEvents } from './event-hub.ts';
+import { arrowOf, csvOf, exportRows, loadRows } from './load-export.ts';
+import { resultColumns, RowWriter, textRows, type ResultRow } from './rows-out.ts';
+import { Session, type ExecutionOptions, type RowSink, type StatementOutcome } from './session.ts';
+import { quoteIdentifier, SqlText } from './sql-tag.ts';
+import { openSubscription } from './subscribe.ts';
+import { deleteByKey, insertRows } from './write-verbs.ts';
+
+/** What is known of a relation from outside: `GET /v1/tables`. */
+export type RelationDescription = {
+  readonly name: string;
+  readonly schema: string;
+  readonly kind: 'table' | 'view' | 'materializedView';
+  readonly columns: readonly { readonly name: string; readonly type: string; readonly nullable: boolean }[];
+  readonly primaryKey: readonly string[];
+  readonly rowCount: number | undefined;
+  readonly bytes: number | undefined;
+  /** A materialized view's: live, building, failed. */
+  readonly state?: string;
+  readonly refresh?: string;
+  readonly definition?: string;
+};
+
+/**
+ * The verbs, as one identity: a light handle, safe to share. Each call is a session of its own; `session()` gives one
+ * that remembers.
+ */
+export class Handle implements WideVerbs {
+  protected readonly engine: Engine;
+  protected readonly identity: Identity;
+
+  constructor(engine: Engine, identity: Identity) {
+    this.engine = engine;
+    this.identity = identity;
+  }
+
+  async exec(statement: string | SqlText, options: QueryOptions = {}): Promise<ExecResult> {
+    const { text, params } = this.textOf(statement, options);
+    const outcomes = await this.execute(text, { ...options, params }, () => IGNORE_ROWS);
+    const last = outcomes.at(-1)!;
+    return { position: last.position, rows: last.rowCount, command: last.command };
+  }
+
+  query<Row = ResultRow>(statement: Statement<Row>, options: QueryOptions & { readonly format: 'text' }): Promise<TextResult>;
+  query<Row = ResultRow>(statement: Statement<Row>, options?: QueryOptions): Promise<QueryResult<Row>>;
+  async query(statement: Statement, options: QueryOptions & { readonly format?: 'text' } = {}): Promise<QueryResult | TextResult> {
+    const { text, params } = this.textOf(statement, options);
+    const asText = options.format === 'text';
+    const zone = this.zoneOf(options);
+    const values = { ...this.engine.options.values, ...options.values };
+    let columns: readonly OutputColumn[] = [];
+    let writer: RowWriter | undefined;
+    let rows: (ResultRow | (string | null)[])[] = [];
+    const outcomes = await this.execute(text, { ...options, params }, () => ({
+      begin: (given) => {
+        columns = given;
+        rows = [];
+        writer = asText ? undefined : new RowWriter(given, values);
+      },
+      take: (batch) => {
+        if (writer === undefined) rows.push(...textRows(columns, batch, zone));
+        else writer.append(batch, rows as ResultRow[]);
+        return true;
+      },
+    }));
+    const last = outcomes.at(-1)!;
+    const meta = metaOf(this.engine, last);
+    const shared = { columns: resultColumns(last.columns), rowCount: last.rowCount, command: last.command, meta };
+    if (asText) return { rows: rows as (string | null)[][], ...shared };
+    const typed = rows as ResultRow[];
+    return { rows: typed, ...shared, toArrow: arrowOf };
+  }
+
+  stream<Row = ResultRow>(statement: Statement<Row>, options: QueryOptions & { readonly batchRows?: number; readonly format: 'csv' }): AsyncIterable<Uint8Array>;
+  stream<Row = ResultRow>(statement: Statement<Row>, options?: QueryOptions & { readonly batchRows?: number }): AsyncIterable<StreamBatch<Row>>;
+  stream(statement: Statement, options: QueryOptions & { readonly batchRows?: number; readonly format?: 'csv' } = {}): AsyncIterable<Uint8Array> | AsyncIterable<StreamBatch> {
+    const { text, params } = this.textOf(statement, options);
+    if (options.format === 'csv') return csvOf(this.batches(text, { ...options, params }), this.zoneOf(options));
+    return this.#rowBatches(text, { ...options, params });
+  }
+
+  async *#rowBatches(text: string, options: ExecutionOptions & { readonly batchRows?: number }): AsyncGenerator<StreamBatch> {
+    const values = { ...this.engine.options.values, ...options.values };
+    let writer: RowWriter | undefined;
+    const wanted = options.batchRows ?? 0;
+    let rows: ResultRow[] = [];
+    for await (const { batch, columns } of this.batches(text, options)) {
+      writer ??= new RowWriter(columns, values);
+      writer.append(batch, rows);
+      if (rows.length < wanted) continue;
+      yield streamBatch(rows, columns);
+      rows = [];
+    }
+    if (rows.length > 0) yield streamBatch(rows, []);
+  }
+
+  /** The batches of a query, pulled: backpressure reaches the operators. */
+  async *batches(text: string, options: ExecutionOptions): AsyncGenerator<{ readonly batch: Batch; readonly columns: readonly OutputColumn[] }> {
+    const abort = new AbortController();
+    const { signal, done } = deadline(this.engine.ports.clock, options);
+    const stop = (): void => abort.abort(signal?.reason);
+    signal?.addEventListener('abort', stop, { once: true });
+    let columns: readonly OutputColumn[] = [];
+    const queue: Batch[] = [];
+    let demand = (): void => undefined;
+    let wake = (): void => undefined;
+    let ended = false;
+    let failure: unknown;
+    const finished = this.execute(text, { ...options, signal: abort.signal, timeoutMs: undefined }, () => ({
+      begin: (given, more) => {
+        columns = given;
+        demand = more;
+      },
+      take: (batch) => {
+        queue.push(batch);
+        wake();
+        return queue.length < STREAM_AHEAD_BATCHES;
+      },
+    })).then(
+      () => {
+        ended = true;
+        wake();
+      },
+      (cause: unknown) => {
+        failure = cause;
+        ended = true;
+        wake();
+      },
+    );
+    try {
+      for (;;) {
+        const batch = queue.shift();
+        if (batch !== undefined) {
+          yield { batch, columns };
+          if (queue.length < STREAM_AHEAD_BATCHES) demand();
+          continue;
+        }
+        if (ended) break;
+        await new Promise<void>((resolve) => (wake = resolve));
+      }
+      if (failure !== undefined) throw failure;
+    } finally {
+      signal?.removeEventListener('abort', stop);
+      done();
+      if (!ended) abort.abort(new DbError('57014', 'canceling statement: its rows are no longer read'));
+      await finished;
+    }
+  }
+
+  insert(table: string, rows: RowsInput, options: WriteOptions = {}): Promise<WriteResult> {
+    return insertRows(this.engine, this.writeSession(), table, rows, 'insert', options);
+  }
+
+  upsert(table: string, rows: RowsInput, options: WriteOptions = {}): Promise<WriteResult> {
+    return insertRows(this.engine, this.writeSession(), table, rows, 'upsert', options);
+  }
+
+  delete(table: string, key: Readonly<Record<string, unknown>>, options: WriteOptions = {}): Promise<WriteResult> {
+    return deleteByKey(this.engine, this.writeSession(), table, key, options);
+  }
+
+  load(table: string, source: string | URL | Uint8Array | AsyncIterable<Uint8Array>, options: LoadOptions = {}): Promise<LoadResult> {
+    return loadRows(this.engine, this.writeSession(), table, source, options);
+  }
+
+  export(source: string | SqlText | QueryModelInput, target: string | NodeJS.WritableStream, options: ExportOptions = {}): Promise<ExportResult> {
+    const statement = typeof source === 'string' && /^[\w.]+$/.test(source) ? `SELECT * FROM ${source.split('.').map(quoteIdentifier).join('.')}` : source;
+    const { text, params } = this.textOf(statement, {});
+    return exportRows(this.engine, this.batches(text, { params, signal: options.signal, timeoutMs: options.timeoutMs }), target, options);
+  }
+
+  subscribe<Row = ResultRow>(what: string | SqlText<Row> | QueryModelInput, options: SubscribeOptions = {}): Subscription<Row> {
+    this.engine.assertOpen();
+    const name = typeof what === 'string' && /^[\w.]+$/.test(what.trim()) ? what.trim() : undefined;
+    const query = name === undefined ? this.textOf(what as Statement, { params: options.params }) : undefined;
+    const identity = { ...this.identity, ...pickIdentity(options) };
+    return openSubscription(this.engine, new Session(this.engine, identity), name ?? query!, options) as Subscription<Row>;
+  }
+
+  async transaction<Value>(
+    run: (tx: Verbs) => Promise<Value>,
+    options: { readonly retries?: number; readonly readOnly?: boolean; readonly signal?: AbortSignal; readonly timeoutMs?: number } = {},
+  ): Promise<{ readonly value: Value; readonly position: number }> {
+    const { signal, done } = deadline(this.engine.ports.clock, options);
+    try {
+      for (let attempt = 0; ; attempt += 1) {
+        const session = new Session(this.engine, this.identity);
+        session.begin({ isolation: 'serializable', readOnly: options.readOnly ?? false });
+        try {
+          const value = await run(new SessionHandle(this.engine, session));
+          if (signal?.aborted === true) throw canceled(signal);
+          const position = await session.exclusively(() => session.commit(signal));
+          return { value, position };
+        } catch (cause) {
+          session.rollback();
+          const again = cause instanceof DbError && (cause.code === '40001' || cause.code === '40P01') && attempt < (options.retries ?? 0) && signal?.aborted !== true;
+          if (!again) throw cause;
+        } finally {
+          await session.close();
+        }
+      }
+    } finally {
+      done();
+    }
+  }
+
+  session(identity: Identity = {}): SessionHandle {
+    return new SessionHandle(this.engine, new Session(this.engine, { ...this.identity, ...identity }));
+  }
+
+  as(identity: Identity): Handle {
+    return new Handle(this.engine, { ...this.identity, ...identity });
+  }
+
+  /** Tables and views this identity owns. */
+  describe(): RelationDescription[] {
+    const tenant = this.identity.tenant ?? 'main';
+    return this.engine.state.catalog.ofTenant(tenant).flatMap((entry): RelationDescription[] => {
+      if (entry.kind === 'sequence') return [];
+      const { info, definition } = entry;
+      const stored = entry.kind === 'view' ? undefined : entry.data;
+      const primary = info.indexes.find((index) => index.primary);
+      return [
+        {
+          name: definition.name,
+          schema: definition.schema,
+          kind: entry.kind,
+          columns: info.columns.map(({ name, type, nullable }) => ({ name, type: typeName(type), nullable })),
+          primaryKey: primary?.columnIndexes.map((index) => info.columns[index]!.name) ?? [],
+          rowCount: stored?.rowCount,
+          bytes: stored?.memoryBytes,
+          ...(entry.kind === 'table' ? {} : { definition: entry.definition.text }),
+          ...(entry.kind === 'materializedView' ? { state: entry.view.status, refresh: String(entry.definition.options.refresh) } : {}),
+        },
+      ];
+    });
+  }
+
+  /** 42P01 where there is no such table or view. */
+  mustExist(name: string): void {
+    const parts = name.split('.');
+    new Session(this.engine, this.identity).requireRelation({ name: parts.at(-1)!, ...(parts.length > 1 ? { schema: parts.at(-2)! } : {}) });
+  }
+
+  queries(): { readonly id: string; readonly text: string; readonly label: string | undefined; readonly startedMs: number; readonly rows: number }[] {
+    const tenant = this.identity.tenant ?? 'main';
+    return [...this.engine.queries.values()].filter((query) => query.tenant === tenant).map(({ id, text, label, startedMs, rows }) => ({ id, text, label, startedMs, rows }));
+  }
+
+  /** The text and parameters of whatever a statement may be given as. */
+  protected textOf(statement: Statement, options: { readonly params?: readonly unknown[] | undefined }): { text: string; params: readonly unknown[] } {
+    if (typeof statement === 'string') return { text: statement, params: options.params ?? [] };
+    if (statement instanceof SqlText) return { text: statement.text, params: statement.values };
+    if (typeof statement === 'object' && statement !== null && 'from' in statement) {
+      throw notSupported('a query model', 'Write the query in SQL.');
+    }
+    throw new DbError('22023', 'a statement is a text or sql`…`', { hint: "Write db.query('SELECT 1') or db.query(sql`SELECT ${1}`)." });
+  }
+
+  protected zoneOf(options: QueryOptions): string {
+    return options.zone ?? this.engine.options.zone;
+  }
+
+  protected writeSession(): Session {
+    return new Session(this.engine, this.identity);
+  }
+
+  protected async execute(text: string, options: ExecutionOptions, sinkOf: (index: number) => RowSink): Promise<StatementOutcome[]> {
+    this.engine.assertOpen();
+    const session = new Session(this.engine, { ...this.identity, ...pickIdentity(options) });
+    try {
+      return await executeIn(this.engine, session, text, options, sinkOf);
+    } finally {
+      if (session.transaction !== undefined || session.hasTemporary) await session.close();
+    }
+  }
+}
+
+/** The verbs inside one session: transaction state, settings, prepared statements. */
+export class SessionHandle extends Handle implements AsyncDisposable {
+  readonly #session: Session;
+
+  constructor(engine: Engine, session: Session) {
+    super(engine, session.identity);
+    this.#session = session;
+  }
+
+  protected override execute(text: string, options: ExecutionOptions, sinkOf: (index: number) => RowSink): Promise<StatementOutcome[]> {
+    return executeIn(this.engine, this.#session, text, options, sinkOf);
+  }
+
+  protected override writeSession(): Session {
+    return this.#session;
+  }
+
+  protected override zoneOf(options: QueryOptions): string {
+    return options.zone ?? this.#session.zone;
+  }
+
+  /** `idle`, `active` (inside a transaction) or `failed` (only ROLLBACK is heard). */
+  get status(): 'idle' | 'active' | 'failed' {
+    const { transaction } = this.#session;
+    return transaction === undefined ? 'idle' : transaction.failed ? 'failed' : 'active';
+  }
+
+  close(): Promise<void> {
+    return this.#session.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** The database: the verbs as tenant `main`, and what belongs to the whole. */
+export class Database extends Handle implements AsyncDisposable {
+  readonly metrics: { text(): Promise<string>; snapshot(): Record<string, number> };
+
+  constructor(engine: Engine) {
+    super(engine, { tenant: 'main' });
+    this.metrics = { text: () => engine.metrics.text(), snapshot: () => engine.metrics.snapshot() };
+  }
+
+  /** Listens to the database's own events; returns what ends it. */
+  on<Name extends DatabaseEventName>(name: Name, listener: (event: DatabaseEvents[Name]) => void): () => void {
+    return this.engine.events.on(name, listener);
+  }
+
+  /** The newest visible position. */
+  get position(): number {
+    return this.engine.visiblePosition;
+  }
+
+  async close(): Promise<void> {
+    await this.engine.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** Batches a stream may be ahead of its reader. */
+const STREAM_AHEAD_BATCHES = 4;
+
+const IGNORE_ROWS: RowSink = { begin: () => undefined, take: () => true };
+
+async function executeIn(engine: Engine, session: Session, text: string, options: ExecutionOptions, sinkOf: (index: number) => RowSink): Promise<StatementOutcome[]> {
+  const { signal, done } = deadline(engine.ports.clock, options);
+  try {
+    if (options.atLeast !== undefined) await engine.untilVisible(options.atLeast, signal);
+    const parsed: readonly ParsedStatement[] = engine.statements.parse(text);
+    return await session.run(parsed, { ...options, signal, timeoutMs: undefined }, sinkOf);
+  } catch (cause) {
+    engine.metrics.failed();
+    throw cause;
+  } finally {
+    done();
+  }
+}
+
+function metaOf(engine: Engine, outcome: StatementOutcome): QueryMeta {
+  const asOf = engine.asOfText(outcome.position);
+  const lagMs = outcome.position >= engine.visiblePosition ? 0 : engine.visibleInstant - Date.parse(asOf);
+  return {
+    queryId: outcome.queryId,
+    position: outcome.position,
+    asOf,
+    lagMs,
+    source: outcome.source,
+    sources: outcome.sources,
+    guarantee: 'exact',
+    work: outcome.work,
+    elapsedMs: outcome.elapsedMs,
+    queuedMs: outcome.queuedMs,
+  };
+}
+
+function streamBatch(rows: ResultRow[], columns: readonly OutputColumn[]): StreamBatch {
+  return {
+    rows,
+    rowCount: rows.length,
+    columnar: () => {
+      const names = columns.length > 0 ? columns.map(({ name }) => name) : Object.keys(rows[0] ?? {});
+      return names.map((name) => rows.map((row) => row[name]));
+    },
+  };
+}
+
+function pickIdentity({ tenant, user, claims }: Identity): Identity {
+  return { ...(tenant === undefined ? {} : { tenant }), ...(user === undefined ? {} : { user }), ...(claims === undefined ? {} : { claims }) };
+}
+

@@ -1,0 +1,383 @@
+import { customRandom, urlAlphabet } from 'nanoid';
+import { DbError } from '../base/errors.ts';
+import { MemoryAccount } from '../base/memory.ts';
+import type { Ports } from '../base/ports.ts';
+import { tenantId, type InstantMs } from '../base/units.ts';
+import type { Batch } from '../columns/batch.ts';
+import type { TableDelta } from '../columns/table-contract.ts';
+import type { ActorRef } from '../mailbox/actor.ts';
+import { Dispatcher } from '../mailbox/dispatcher.ts';
+import { RunLoop } from '../mailbox/run-loop.ts';
+import type { Operator } from '../operators/operator.ts';
+import type { Parser } from '../sql/parse.ts';
+import { FairRunQueue } from '../tenancy/fair-run-queue.ts';
+import { Claims } from './claims.ts';
+import { CommitTurn, type CommitLog, type CommitRequest } from './commit-turn.ts';
+import type { TableData } from '../columns/table-contract.ts';
+import { createTable } from '../columns/table.ts';
+import { Grants } from './grants.ts';
+import { Idempotency } from './idempotency.ts';
+import { LiveQueries } from './live-queries.ts';
+import { SessionSequences } from './sequences.ts';
+import type { Session } from './session.ts';
+import { DatabaseState } from './database-state.ts';
+import { EventHub } from './event-hub.ts';
+import { Housekeeping } from './housekeeping.ts';
+import { journalActor, type JournalMessage } from './journal-actor.ts';
+import { createCommitLog } from './commit-log.ts';
+import { EngineMetrics } from './metrics.ts';
+import { PositionLog } from './position-log.ts';
+import { queryActor, type QueryMessage } from './query-actor.ts';
+import type { ValueOptions } from './rows-out.ts';
+import { StatementCache } from './statement-cache.ts';
+import { SubscriptionHub } from './subscriptions.ts';
+import type { Transaction } from './transaction.ts';
+import { ViewBuilder } from './view-builder.ts';
+
+export type EngineOptions = {
+  readonly ports: Ports;
+  readonly parser: Parser;
+  readonly memoryBytes: number;
+  readonly journal: { readonly kind: 'memory'; readonly keepBytes: number };
+  readonly historyMs: number;
+  readonly zone: string;
+  readonly values: ValueOptions;
+  /** Fixes what a step may spend: simulations, whose clock follows the work. */
+  readonly stepBudgetUnits: number | undefined;
+  /** A log to put in the journal's place: simulations. */
+  readonly log?: ((deliver: LogDelivery) => CommitLog) | undefined;
+};
+
+export type LogDelivery = { readonly clock: Ports['clock'] };
+
+/** What a query that runs shows of itself (`adb.queries`). */
+export type RunningQuery = {
+  readonly id: string;
+  readonly tenant: string;
+  readonly user: string | undefined;
+  readonly label: string | undefined;
+  readonly text: string;
+  readonly startedMs: number;
+  rows: number;
+  readonly ref: ActorRef<QueryMessage>;
+};
+
+/**
+ * The database without its doors: the run loop and its actors, the journal and the state it makes, open transactions,
+ * running queries, subscriptions. Sessions work through it.
+ */
+export class Engine {
+  readonly options: EngineOptions;
+  readonly ports: Ports;
+  readonly memory: MemoryAccount;
+  readonly state: DatabaseState;
+  readonly dispatcher: Dispatcher;
+  readonly runQueue: FairRunQueue;
+  readonly claims = new Claims();
+  readonly subscriptions = new SubscriptionHub();
+  readonly events = new EventHub();
+  readonly statements: StatementCache;
+  readonly metrics: EngineMetrics;
+  readonly positions = new PositionLog();
+  readonly grants = new Grants();
+  readonly idempotency = new Idempotency();
+  readonly liveQueries: LiveQueries;
+  readonly #sequences = new WeakMap<Session, SessionSequences>();
+  readonly transactions = new Set<Transaction>();
+  readonly queries = new Map<string, RunningQuery>();
+  readonly turn: CommitTurn;
+  readonly views: ViewBuilder;
+  readonly housekeeping: Housekeeping;
+  readonly log: CommitLog;
+  readonly #runLoop: RunLoop;
+  readonly #journal: ActorRef<JournalMessage>;
+  readonly #nextId: () => string;
+  readonly #positionWaiters: { readonly position: number; readonly wake: () => void }[] = [];
+  readonly #whenClosed: (() => void | Promise<void>)[] = [];
+  #visiblePosition = 0;
+  #visibleInstant: number;
+  #closed = false;
+  #sessionCount = 0;
+
+  constructor(options: EngineOptions) {
+    this.options = options;
+    this.ports = options.ports;
+    const { clock, random } = options.ports;
+    this.#visibleInstant = clock.now();
+    const idRandom = random.split('ids');
+    this.#nextId = customRandom(urlAlphabet, 12, (count) => Uint8Array.from({ length: count }, () => idRandom.below(256)));
+    this.memory = new MemoryAccount('the database', undefined, options.memoryBytes);
+    this.statements = new StatementCache(options.parser);
+    this.views = new ViewBuilder({ parse: (text) => this.statements.parse(text), memory: this.memory, zone: options.zone });
+    this.state = new DatabaseState({
+      memory: this.memory,
+      clock,
+      parse: (text) => this.statements.parse(text),
+      views: this.views,
+      viewFailed: (view, cause) => this.housekeeping.viewFailed(view, cause),
+    });
+    this.runQueue = new FairRunQueue();
+    this.dispatcher = new Dispatcher({ clock, runQueue: this.runQueue });
+    this.#runLoop = new RunLoop({
+      clock,
+      dispatcher: this.dispatcher,
+      ...(options.stepBudgetUnits === undefined ? {} : { stepBudgetUnits: options.stepBudgetUnits }),
+    });
+    this.log = options.log?.({ clock }) ?? createCommitLog({ keepBytes: options.journal.keepBytes, memory: this.memory });
+    this.turn = new CommitTurn(this.state, this.log, {
+      visiblePosition: () => this.#visiblePosition,
+      published: (position, instant, deltas) => this.#published(position, instant, deltas),
+      refused: (cause) => this.events.emit('journal.refused', { cause }),
+      resubmit: (request) => void this.#tellJournal({ kind: 'commit', request }),
+    });
+    this.#journal = this.dispatcher.spawn(journalActor(this.turn, tenantId('adb')));
+    this.housekeeping = new Housekeeping(this);
+    this.metrics = new EngineMetrics(this);
+    this.liveQueries = new LiveQueries(this);
+    this.#runLoop.start();
+  }
+
+  /** The newest position that readers see. */
+  get visiblePosition(): number {
+    return this.#visiblePosition;
+  }
+
+  /** Its instant, in milliseconds. */
+  get visibleInstant(): number {
+    return this.#visibleInstant;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  newId(): string {
+    return this.#nextId();
+  }
+
+  nextSessionNumber(): number {
+    this.#sessionCount += 1;
+    return this.#sessionCount;
+  }
+
+  /** Sends a commit to the journal; resolves when it is visible. */
+  commit(request: Pick<CommitRequest, 'tenant' | 'relations' | 'prepare'> & { readonly ephemeral?: boolean }, signal?: AbortSignal): Promise<CommitOutcome> {
+    this.assertOpen();
+    return new Promise((resolve, reject) => {
+      const abort = (): void => {
+        if (!this.#closed) this.#journal.tell({ kind: 'cancel', request: full, cause: canceled(signal!) }, 'control');
+      };
+      const full: CommitRequest = {
+        tenant: request.tenant,
+        relations: request.relations,
+        ephemeral: request.ephemeral ?? false,
+        prepare: () => request.prepare(),
+        committed: (position, instant, work) => {
+          signal?.removeEventListener('abort', abort);
+          resolve({ position, instant, work });
+        },
+        failed: (cause) => {
+          signal?.removeEventListener('abort', abort);
+          reject(cause);
+        },
+      };
+      if (signal !== undefined) {
+        if (signal.aborted) {
+          reject(canceled(signal));
+          return;
+        }
+        signal.addEventListener('abort', abort, { once: true });
+      }
+      this.#tellJournal({ kind: 'commit', request: full });
+    });
+  }
+
+  /** Runs operators as a query actor; batches go to `take` until it says false, then on `demand`. */
+  run(task: {
+    readonly text: string;
+    readonly tenant: string;
+    readonly user: string | undefined;
+    readonly label: string | undefined;
+    readonly workMax: number | undefined;
+    readonly signal: AbortSignal | undefined;
+    open(): Operator;
+    take(batch: Batch): boolean;
+  }): QueryRun {
+    this.assertOpen();
+    const id = this.newId();
+    const started = this.ports.clock.monotonicMs();
+    let queuedMs = 0;
+    let settle: { resolve(outcome: RunOutcome): void; reject(cause: unknown): void };
+    const finished = new Promise<RunOutcome>((resolve, reject) => (settle = { resolve, reject }));
+    const { signal } = task;
+    const cancel = (cause: DbError): void => void ref.tell({ kind: 'cancel', cause }, 'control');
+    const abort = (): void => cancel(canceled(signal!));
+    const end = (): void => {
+      signal?.removeEventListener('abort', abort);
+      this.queries.delete(id);
+    };
+    const ref = this.dispatcher.spawn(
+      queryActor({
+        name: `query ${id}`,
+        tenant: tenantId(task.tenant),
+        workMax: task.workMax,
+        open: () => {
+          queuedMs = this.ports.clock.monotonicMs() - started;
+          return task.open();
+        },
+        take: (batch) => {
+          query.rows += batch.rowCount;
+          return task.take(batch);
+        },
+        done: (spent) => {
+          end();
+          settle.resolve({ id, work: spent, queuedMs, elapsedMs: this.ports.clock.monotonicMs() - started });
+        },
+        failed: (cause) => {
+          end();
+          settle.reject(cause);
+        },
+      }),
+    );
+    const query: RunningQuery = {
+      id,
+      tenant: task.tenant,
+      user: task.user,
+      label: task.label,
+      text: task.text,
+      startedMs: this.ports.clock.now(),
+      rows: 0,
+      ref,
+    };
+    this.queries.set(id, query);
+    if (signal?.aborted === true) abort();
+    else signal?.addEventListener('abort', abort, { once: true });
+    if (ref.tell({ kind: 'step' }) === 'dead') settle!.reject(closedError());
+    return { id, finished, demand: () => void ref.tell({ kind: 'demand' }, 'control'), cancel };
+  }
+
+  /** Resolves once `position` is visible. */
+  async untilVisible(position: number, signal: AbortSignal | undefined): Promise<void> {
+    if (position <= this.#visiblePosition) return;
+    await new Promise<void>((resolve, reject) => {
+      const waiter = {
+        position,
+        wake: () => {
+          signal?.removeEventListener('abort', abort);
+          resolve();
+        },
+      };
+      const abort = (): void => {
+        this.#positionWaiters.splice(this.#positionWaiters.indexOf(waiter), 1);
+        reject(canceled(signal!));
+      };
+      if (signal?.aborted === true) {
+        reject(canceled(signal));
+        return;
+      }
+      signal?.addEventListener('abort', abort, { once: true });
+      this.#positionWaiters.push(waiter);
+    });
+  }
+
+  /** A turn of the run loop: long work outside of actors gives way by it. */
+  pause(): Promise<void> {
+    return new Promise((resolve) => this.ports.clock.afterIo(resolve));
+  }
+
+  /** An empty table like another, without its unique indexes: where a transaction keeps the rows it has inserted. */
+  privateTable(data: TableData): TableData {
+    const { columns, seed } = data.schema;
+    return createTable({ columns, indexes: [], seed }, { memory: this.memory });
+  }
+
+  sequencesFor(session: Session): SessionSequences {
+    const known = this.#sequences.get(session) ?? new SessionSequences(session);
+    this.#sequences.set(session, known);
+    return known;
+  }
+
+  asOfText(position: number): string {
+    const instant = position >= this.#visiblePosition ? this.#visibleInstant : (this.positions.instantOf(position) ?? this.#visibleInstant);
+    return new Date(instant).toISOString();
+  }
+
+  assertOpen(): void {
+    if (this.#closed) throw closedError();
+  }
+
+  onClose(action: () => void | Promise<void>): void {
+    this.#whenClosed.push(action);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const action of this.#whenClosed.toReversed()) await action();
+    this.housekeeping.close();
+    this.subscriptions.wakeAll();
+    for (const { ref } of [...this.queries.values()]) ref.stop();
+    this.dispatcher.runUntilIdle(100_000);
+    for (const transaction of this.transactions) {
+      transaction.close();
+      this.claims.release(transaction.owner);
+    }
+    this.transactions.clear();
+    this.#runLoop.stop();
+    this.dispatcher.close();
+    this.state.close();
+    this.log.close?.();
+    await this.ports.workers.close();
+  }
+
+  #tellJournal(message: JournalMessage): void {
+    if (this.#journal.tell(message) === 'ok') return;
+    // The lane is full: the commit waits for credit, which is the backpressure that writers feel.
+    void this.#journal.offer(message).then(
+      (told) => {
+        if (told === 'dead' && message.kind === 'commit') message.request.failed(closedError());
+      },
+      (cause: unknown) => {
+        if (message.kind === 'commit') message.request.failed(cause);
+      },
+    );
+  }
+
+  #published(position: number, instant: InstantMs, deltas: ReadonlyMap<number, readonly TableDelta[]>): void {
+    this.#visiblePosition = position;
+    this.#visibleInstant = instant;
+    this.positions.note(position, instant);
+    if (this.transactions.size > 0) for (const transaction of this.transactions) transaction.testAgainst(deltas, position);
+    this.subscriptions.published(deltas.keys());
+    if (this.#positionWaiters.length > 0) {
+      for (const waiter of this.#positionWaiters.filter((each) => each.position <= position)) {
+        this.#positionWaiters.splice(this.#positionWaiters.indexOf(waiter), 1);
+        waiter.wake();
+      }
+    }
+    this.metrics.committed(deltas);
+    this.housekeeping.published(position, deltas);
+  }
+}
+
+export type CommitOutcome = { readonly position: number; readonly instant: InstantMs; readonly work: number };
+export type RunOutcome = { readonly id: string; readonly work: number; readonly queuedMs: number; readonly elapsedMs: number };
+export type QueryRun = {
+  readonly id: string;
+  readonly finished: Promise<RunOutcome>;
+  demand(): void;
+  cancel(cause: DbError): void;
+};
+
+export function canceled(signal: AbortSignal): DbError {
+  const { reason } = signal;
+  if (reason instanceof DbError) return reason;
+  const error = new DbError('57014', 'canceling statement due to user request', { cause: reason });
+  error.name = 'AbortError';
+  return error;
+}
+
+export function closedError(): DbError {
+  return new DbError('57P01', 'the database is closed', { hint: 'Open it again with open().' });
+}
+

@@ -1,0 +1,101 @@
+import { DbError } from '../base/errors.ts';
+import { bindStatement } from '../plan/bind.ts';
+import { printQuery } from '../sql/print.ts';
+import { isStored, type StoredEntry } from './catalog.ts';
+import type { Engine } from './engine.ts';
+import type { MaterializedViewDefinition } from './records.ts';
+import type { Session } from './session.ts';
+
+/**
+ * Queries that somebody subscribes to: maintained as views without a name, shared by all who ask the same, gone with the
+ * last of them. They are never journaled.
+ */
+export class LiveQueries {
+  readonly #engine: Engine;
+  readonly #open = new Map<string, { readonly entry: Promise<StoredEntry>; readers: number }>();
+  readonly #owned = new Set<number>();
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /** Whether a relation is one of these: it does not keep what it reads from being dropped. */
+  owns(relation: number): boolean {
+    return this.#owned.has(relation);
+  }
+
+  async open(session: Session, text: string, params: readonly unknown[]): Promise<{ readonly entry: StoredEntry; readonly close: () => Promise<void> }> {
+    if (params.length > 0) throw new DbError('0A000', 'parameters in a subscription are not supported yet', { hint: 'Write the values into the text.' });
+    const key = `${session.scopeKey}\0${text}`;
+    let shared = this.#open.get(key);
+    if (shared === undefined) {
+      shared = { entry: this.#create(session, text), readers: 0 };
+      this.#open.set(key, shared);
+      shared.entry.catch(() => this.#open.delete(key));
+    }
+    shared.readers += 1;
+    const { entry } = shared;
+    const mine = shared;
+    const opened = await entry;
+    return {
+      entry: opened,
+      close: async () => {
+        mine.readers -= 1;
+        if (mine.readers > 0 || this.#engine.closed) return;
+        this.#open.delete(key);
+        const relation = opened.definition.id;
+        this.#owned.delete(relation);
+        if (this.#engine.state.catalog.byId(relation) === undefined) return;
+        await this.#engine.commit({ tenant: LIVE_TENANT, relations: [relation], ephemeral: true, prepare: () => [{ op: 'dropRelation', relation }] });
+      },
+    };
+  }
+
+  async #create(session: Session, text: string): Promise<StoredEntry> {
+    const engine = this.#engine;
+    const parsed = engine.statements.parse(text);
+    const statement = parsed[0]?.statement;
+    if (parsed.length !== 1 || statement?.kind !== 'query') throw new DbError('42601', 'a subscription is one query', { hint: 'Give the name of a table or view, or a SELECT.' });
+    const bound = bindStatement(statement, session.planCatalog());
+    if (bound.kind !== 'query') throw new DbError('42601', 'a subscription is one query');
+    const id = engine.state.catalog.takeId();
+    const definition: MaterializedViewDefinition = {
+      tenant: session.identity.tenant,
+      schema: `adb_live_${id}`,
+      name: `live_${id}`,
+      id,
+      columnNames: unique(bound.plan.columns.map(({ name }) => name)),
+      text: printQuery(statement.query),
+      options: { refresh: 'commit' },
+      seed: engine.ports.random.uint32(),
+    };
+    engine.views.check(definition, engine.state.catalog);
+    const view = await engine.views.buildAside(engine, definition, undefined);
+    this.#owned.add(id);
+    await engine.commit({
+      tenant: LIVE_TENANT,
+      relations: [id, ...view.sources],
+      ephemeral: true,
+      prepare: () => {
+        engine.views.catchUpNow(engine, view);
+        engine.state.prepareView(view);
+        return [{ op: 'createMaterializedView', view: definition }];
+      },
+    });
+    const entry = engine.state.catalog.byId(id);
+    if (!isStored(entry)) throw new DbError('XX000', 'the live query is not there');
+    return entry;
+  }
+}
+
+const LIVE_TENANT = 'adb';
+
+/** A stored row needs its columns told apart. */
+function unique(names: readonly string[]): string[] {
+  const seen = new Map<string, number>();
+  return names.map((name) => {
+    const count = seen.get(name) ?? 0;
+    seen.set(name, count + 1);
+    return count === 0 ? name : `${name}_${count + 1}`;
+  });
+}

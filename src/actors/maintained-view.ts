@@ -1,0 +1,168 @@
+import type { TableData, TableDelta, TableSnapshot } from '../columns/table-contract.ts';
+import type { Budget } from '../operators/operator.ts';
+import type { OutputColumn } from '../plan/logical.ts';
+import type { Query } from '../sql/ast.ts';
+import type { StandingPlan } from '../views/standing-plan.ts';
+import type { ViewWriter } from '../views/view-writer.ts';
+import type { IndexDefinition, MaterializedViewDefinition, ViewOptions } from './records.ts';
+
+export type ViewParts = {
+  readonly plan: StandingPlan;
+  readonly writer: ViewWriter;
+  readonly data: TableData;
+};
+
+/** A materialized view: a standing plan, the stored rows it keeps, and the lifecycle of both. */
+export class MaintainedView {
+  readonly definition: MaterializedViewDefinition;
+  readonly query: Query;
+  readonly columns: readonly OutputColumn[];
+  readonly sources: readonly number[];
+  readonly indexes: readonly IndexDefinition[];
+  /** One above the highest view it reads: a commit runs views from low to high. */
+  readonly height: number;
+  options: ViewOptions;
+  status: 'building' | 'live' | 'failed' = 'building';
+  failure: unknown;
+  /** Changes when the rows were replaced as a whole. */
+  generation = 0;
+  /** The position its rows are true at, for a view that is refreshed by time. */
+  position = 0;
+  /** Rows are still those of the last good position. */
+  serving = false;
+  #parts: ViewParts;
+  /** Deltas of the commit that is being staged. */
+  #staged: TableDelta[] = [];
+  #stagedBatches = 0;
+  /** Batches staged by each commit that is not published, oldest first. */
+  readonly #commits: number[] = [];
+
+  constructor(options: {
+    readonly definition: MaterializedViewDefinition;
+    readonly query: Query;
+    readonly columns: readonly OutputColumn[];
+    readonly sources: readonly number[];
+    readonly indexes: readonly IndexDefinition[];
+    readonly height: number;
+    readonly parts: ViewParts;
+  }) {
+    this.definition = options.definition;
+    this.query = options.query;
+    this.columns = options.columns;
+    this.sources = options.sources;
+    this.indexes = options.indexes;
+    this.height = options.height;
+    this.options = options.definition.options;
+    this.#parts = options.parts;
+  }
+
+  get relation(): number {
+    return this.definition.id;
+  }
+
+  get data(): TableData {
+    return this.#parts.data;
+  }
+
+  /** Kept by every commit: live, and not refreshed by time. */
+  get inCommit(): boolean {
+    return this.status === 'live' && this.options.refresh === 'commit';
+  }
+
+  get stagedDeltas(): readonly TableDelta[] {
+    return this.#staged;
+  }
+
+  /** Takes all rows of snapshots in, as one change; `run` goes on with it. */
+  fill(snapshotOf: (relation: number) => TableSnapshot): void {
+    this.#staged = [];
+    this.#stagedBatches = 0;
+    this.#parts.plan.checkpoint();
+    this.#commits.push(0);
+    this.#parts.plan.fill(snapshotOf);
+  }
+
+  takeParts(): ViewParts {
+    return this.#parts;
+  }
+
+  /** Begins a commit; false: nothing that it reads has changed. */
+  push(deltas: ReadonlyMap<number, readonly TableDelta[]>): boolean {
+    const changed = this.sources.filter((source) => (deltas.get(source)?.length ?? 0) > 0);
+    if (changed.length === 0) return false;
+    this.#staged = [];
+    this.#stagedBatches = 0;
+    this.#parts.plan.checkpoint();
+    this.#commits.push(0);
+    for (const source of changed) for (const delta of deltas.get(source)!) this.#parts.plan.push(source, delta);
+    return true;
+  }
+
+  /** Goes on with the commit that was begun; true when it is staged. */
+  run(budget: Budget, options: { readonly limits: boolean } = { limits: true }): boolean {
+    const { plan, writer } = this.#parts;
+    for (;;) {
+      const step = plan.next(budget);
+      if (step === 'done') return true;
+      if (step === 'more') return false;
+      const delta = writer.stage(plan.batch, options);
+      if (delta !== undefined) {
+        this.#staged.push(delta);
+        this.#stagedBatches += 1;
+        this.#commits[this.#commits.length - 1] = this.#stagedBatches;
+      }
+      if (budget.exhausted) return false;
+    }
+  }
+
+  /** Undoes the newest commit that is not published, be it half done. */
+  undo(): void {
+    const batches = this.#commits.pop();
+    if (batches === undefined) return;
+    for (let batch = 0; batch < batches; batch += 1) this.#parts.writer.undo();
+    this.#parts.plan.rollback();
+    this.#staged = [];
+  }
+
+  /** The oldest commit is acknowledged. */
+  publish(position: number): void {
+    const batches = this.#commits.shift();
+    if (batches === undefined) return;
+    for (let batch = 0; batch < batches; batch += 1) this.#parts.writer.publish(position);
+    this.#parts.plan.release();
+    this.position = position;
+  }
+
+  wentLive(position: number): void {
+    this.status = 'live';
+    this.serving = true;
+    this.failure = undefined;
+    this.position = position;
+  }
+
+  fail(cause: unknown): void {
+    this.status = 'failed';
+    this.failure = cause;
+  }
+
+  /** Other operators and rows take the place of the present ones: a rebuild that has caught up. */
+  replace(parts: ViewParts): void {
+    const before = this.#parts;
+    this.#parts = parts;
+    this.#commits.length = 0;
+    this.generation += 1;
+    before.plan.close();
+    before.writer.close();
+    before.data.close();
+  }
+
+  setOptions(options: ViewOptions): void {
+    this.options = options;
+  }
+
+  close(): void {
+    this.#parts.plan.close();
+    this.#parts.writer.close();
+    this.#parts.data.close();
+  }
+}

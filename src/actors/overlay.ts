@@ -1,0 +1,278 @@
+import { assert } from '../base/errors.ts';
+import type { Batch } from '../columns/batch.ts';
+import { datumAt, gatherBatch } from '../columns/build.ts';
+import { compareDatums, equalDatums } from '../columns/compare.ts';
+import type { TableData, TableScan, TableSchema, TableSnapshot, TableWrite } from '../columns/table-contract.ts';
+import type { Datum } from '../columns/values.ts';
+
+/** Row ids from here on name rows that a transaction inserted and has not committed; row ids of tables stay below. */
+export const OVERLAY_ROW_ID_BASE = 2 ** 52;
+
+/**
+ * A transaction's own uncommitted changes to one table: rows it inserted (in a private table) and row ids of the
+ * shared table that it deleted or replaced. Everything is a log, so a savepoint is a pair of lengths.
+ */
+export class Overlay {
+  readonly #inserted: TableData;
+  /** Private row ordinal → row id of the shared row it replaces, or −1. */
+  readonly #replaces: number[] = [];
+  readonly #hidden = new Set<number>();
+  readonly #hiddenLog: number[] = [];
+  #stages = 0;
+  #truncated = false;
+
+  /** `inserted`: an empty private table of the shared one's columns without unique indexes. */
+  constructor(inserted: TableData) {
+    this.#inserted = inserted;
+  }
+
+  get isEmpty(): boolean {
+    return this.#stages === 0 && this.#hiddenLog.length === 0 && !this.#truncated;
+  }
+
+  get truncated(): boolean {
+    return this.#truncated;
+  }
+
+  get memoryBytes(): number {
+    return this.#inserted.memoryBytes + this.#hiddenLog.length * 24;
+  }
+
+  insert(rows: Batch): void {
+    this.#stage([{ kind: 'insert', rows }]);
+    this.#noteReplaced(rows.rowCount, undefined);
+  }
+
+  /** Rows of the shared table and of the overlay, told apart by their ids. */
+  delete(rowIds: Float64Array): void {
+    const { shared, own } = splitRowIds(rowIds);
+    for (const id of shared) this.#hide(id);
+    if (own.length > 0) this.#stage([{ kind: 'delete', rowIds: own }]);
+  }
+
+  /** Row i of `rows` replaces `rowIds[i]`; a shared row's replacement remembers it, so that the commit is an update in place. */
+  update(rowIds: Float64Array, rows: Batch): void {
+    const replaced = new Float64Array(rowIds.length).fill(-1);
+    const own: number[] = [];
+    for (let row = 0; row < rowIds.length; row += 1) {
+      const id = rowIds[row]!;
+      if (id < OVERLAY_ROW_ID_BASE) {
+        this.#hide(id);
+        replaced[row] = id;
+      } else {
+        own.push(id - OVERLAY_ROW_ID_BASE);
+        replaced[row] = this.#replaces[id - OVERLAY_ROW_ID_BASE]!;
+      }
+    }
+    const writes: TableWrite[] = [];
+    if (own.length > 0) writes.push({ kind: 'delete', rowIds: Float64Array.from(own) });
+    writes.push({ kind: 'insert', rows });
+    this.#stage(writes);
+    this.#noteReplaced(rows.rowCount, replaced);
+  }
+
+  truncate(): void {
+    this.#truncated = true;
+    this.#stage([{ kind: 'truncate' }]);
+  }
+
+  mark(): OverlayMark {
+    return { stages: this.#stages, hidden: this.#hiddenLog.length, rows: this.#replaces.length, truncated: this.#truncated };
+  }
+
+  rollbackTo(mark: OverlayMark): void {
+    for (; this.#stages > mark.stages; this.#stages -= 1) this.#inserted.undo();
+    for (const id of this.#hiddenLog.splice(mark.hidden)) this.#hidden.delete(id);
+    this.#replaces.length = mark.rows;
+    this.#truncated = mark.truncated;
+  }
+
+  /** What committing it does to the shared table. */
+  writes(): TableWrite[] {
+    const writes: TableWrite[] = [];
+    if (this.#truncated) writes.push({ kind: 'truncate' });
+    const snapshot = this.#inserted.staged();
+    const columnIndexes = this.#inserted.schema.columns.map((_, index) => index);
+    const scan = snapshot.scan({ columnIndexes, ordered: true, withRowIds: true });
+    const replacedLive = new Set<number>();
+    const pieces: TableWrite[] = [];
+    for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
+      const updates: number[] = [];
+      const inserts: number[] = [];
+      for (let row = 0; row < batch.rowCount; row += 1) {
+        const physical = batch.selection === undefined ? row : batch.selection[row]!;
+        const replaced = this.#replaces[batch.rowIds![physical]!]!;
+        if (replaced >= 0 && !this.#truncated) {
+          updates.push(row);
+          replacedLive.add(replaced);
+        } else inserts.push(row);
+      }
+      if (updates.length > 0) {
+        const rowIds = Float64Array.from(updates, (row) => this.#replaces[batch.rowIds![batch.selection?.[row] ?? row]!]!);
+        pieces.push({ kind: 'update', rowIds, rows: rowsOf(batch, updates) });
+      }
+      if (inserts.length > 0) pieces.push({ kind: 'insert', rows: rowsOf(batch, inserts) });
+    }
+    snapshot.release();
+    if (!this.#truncated) {
+      const deleted = this.#hiddenLog.filter((id) => !replacedLive.has(id)).sort((a, b) => a - b);
+      if (deleted.length > 0) writes.push({ kind: 'delete', rowIds: Float64Array.from(deleted) });
+    }
+    // Updates before inserts: a key that an update frees may be inserted again.
+    writes.push(...pieces.filter(({ kind }) => kind === 'update'), ...pieces.filter(({ kind }) => kind === 'insert'));
+    return writes;
+  }
+
+  /** `base` with these changes on top. */
+  over(base: TableSnapshot): TableSnapshot {
+    return this.isEmpty ? base : new OverlaySnapshot(base, this.#inserted.staged(), this.#hidden, this.#truncated);
+  }
+
+  isHidden(rowId: number): boolean {
+    return this.#truncated || this.#hidden.has(rowId);
+  }
+
+  close(): void {
+    this.#inserted.close();
+  }
+
+  #stage(writes: readonly TableWrite[]): void {
+    this.#inserted.stage(writes, { limits: true });
+    this.#stages += 1;
+  }
+
+  #hide(id: number): void {
+    if (this.#hidden.has(id)) return;
+    this.#hidden.add(id);
+    this.#hiddenLog.push(id);
+  }
+
+  #noteReplaced(rowCount: number, replaced: Float64Array | undefined): void {
+    for (let row = 0; row < rowCount; row += 1) this.#replaces.push(replaced?.[row] ?? -1);
+    assert(this.#replaces.length === this.#inserted.nextRowId, 'every private row knows what it replaces');
+  }
+}
+
+export type OverlayMark = { readonly stages: number; readonly hidden: number; readonly rows: number; readonly truncated: boolean };
+
+class OverlaySnapshot implements TableSnapshot {
+  readonly schema: TableSchema;
+  readonly rowCount: number;
+  readonly #base: TableSnapshot;
+  readonly #own: TableSnapshot;
+  readonly #hidden: ReadonlySet<number>;
+  readonly #truncated: boolean;
+
+  constructor(base: TableSnapshot, own: TableSnapshot, hidden: ReadonlySet<number>, truncated: boolean) {
+    this.schema = base.schema;
+    this.#base = base;
+    this.#own = own;
+    this.#hidden = hidden;
+    this.#truncated = truncated;
+    this.rowCount = (truncated ? 0 : base.rowCount - hidden.size) + own.rowCount;
+  }
+
+  scan(options: Parameters<TableSnapshot['scan']>[0]): TableScan {
+    const base = this.#truncated ? undefined : this.#base.scan({ ...options, withRowIds: true });
+    const own = this.#own.scan({ ...options, withRowIds: true, prune: [] });
+    let inBase = base !== undefined;
+    return {
+      next: () => {
+        while (inBase) {
+          const batch = base!.next();
+          if (batch === undefined) {
+            inBase = false;
+            break;
+          }
+          const left = this.#visible(batch);
+          if (left !== undefined) return left;
+        }
+        const batch = own.next();
+        return batch === undefined ? undefined : withOverlayIds(batch);
+      },
+      get rowsRead() {
+        return (base?.rowsRead ?? 0) + own.rowsRead;
+      },
+    };
+  }
+
+  lookup(indexName: string, key: readonly Datum[]): Float64Array {
+    const found = this.#truncated ? [] : [...this.#base.lookup(indexName, key)].filter((id) => !this.#hidden.has(id));
+    const index = this.schema.indexes.find(({ name }) => name === indexName);
+    assert(index !== undefined, 'a lookup names an index of the table');
+    // The private table has no unique indexes (a transaction may hold a key twice between two statements' checks); it is small: scan it.
+    const scan = this.#own.scan({ columnIndexes: index.columnIndexes, ordered: true, withRowIds: true });
+    for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
+      for (let row = 0; row < batch.rowCount; row += 1) {
+        const physical = batch.selection === undefined ? row : batch.selection[row]!;
+        const equal = index.columnIndexes.every((column, position) => {
+          const datum = datumAt(batch.columns[position]!, physical);
+          const wanted = key[position]!;
+          return datum !== null && wanted !== null && equalDatums(datum, wanted, this.schema.columns[column]!.type.kind);
+        });
+        if (equal) found.push(batch.rowIds![physical]! + OVERLAY_ROW_ID_BASE);
+      }
+    }
+    return Float64Array.from(found).sort((a, b) => a - b);
+  }
+
+  fetch(rowIds: Float64Array, columnIndexes: readonly number[]): Batch {
+    const { shared, own } = splitRowIds(rowIds);
+    const visible = this.#truncated ? new Float64Array(0) : Float64Array.from(shared.filter((id) => !this.#hidden.has(id)));
+    if (own.length === 0) return this.#base.fetch(visible, columnIndexes);
+    const mine = withOverlayIds(this.#own.fetch(own, columnIndexes));
+    if (visible.length === 0) return mine;
+    return mergeByOrder(rowIds, this.#base.fetch(visible, columnIndexes), mine);
+  }
+
+  release(): void {
+    this.#base.release();
+    this.#own.release();
+  }
+
+  /** The batch without rows that the transaction deleted or replaced; undefined when none is left. */
+  #visible(batch: Batch): Batch | undefined {
+    if (this.#hidden.size === 0) return batch;
+    const kept = new Int32Array(batch.rowCount);
+    let count = 0;
+    for (let row = 0; row < batch.rowCount; row += 1) {
+      const physical = batch.selection === undefined ? row : batch.selection[row]!;
+      if (this.#hidden.has(batch.rowIds![physical]!)) continue;
+      kept[count] = physical;
+      count += 1;
+    }
+    if (count === 0) return undefined;
+    return count === batch.rowCount ? batch : { ...batch, rowCount: count, selection: kept.subarray(0, count) };
+  }
+}
+
+function withOverlayIds(batch: Batch): Batch {
+  const ids = batch.rowIds!;
+  const moved = new Float64Array(ids.length);
+  for (let row = 0; row < ids.length; row += 1) moved[row] = ids[row]! + OVERLAY_ROW_ID_BASE;
+  return { ...batch, rowIds: moved };
+}
+
+function splitRowIds(rowIds: Float64Array): { shared: Float64Array; own: Float64Array } {
+  const shared = rowIds.filter((id) => id < OVERLAY_ROW_ID_BASE);
+  if (shared.length === rowIds.length) return { shared, own: new Float64Array(0) };
+  return { shared, own: rowIds.filter((id) => id >= OVERLAY_ROW_ID_BASE).map((id) => id - OVERLAY_ROW_ID_BASE) };
+}
+
+/** Rows of two fetched batches, in the order the ids were asked for. */
+function mergeByOrder(asked: Float64Array, a: Batch, b: Batch): Batch {
+  const place = new Map<number, number>();
+  for (let row = 0; row < asked.length; row += 1) place.set(asked[row]!, row);
+  const both = gatherBatch([a, b]);
+  const order = Int32Array.from({ length: both.rowCount }, (_, row) => row).sort(
+    (x, y) => compareDatums(place.get(both.rowIds![x]!)!, place.get(both.rowIds![y]!)!, 'float8'),
+  );
+  return { ...both, selection: order };
+}
+
+/** Logical rows of a batch, dense. */
+function rowsOf(batch: Batch, rows: readonly number[]): Batch {
+  const selection = Int32Array.from(rows, (row) => batch.selection?.[row] ?? row);
+  return gatherBatch([{ rowCount: selection.length, columns: batch.columns, selection }]);
+}
+

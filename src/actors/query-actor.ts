@@ -1,0 +1,102 @@
+import { DbError } from '../base/errors.ts';
+import type { Batch } from '../columns/batch.ts';
+import type { ActorContext, ActorSpec, Next } from '../mailbox/actor.ts';
+import { Budget, type Operator } from '../operators/operator.ts';
+import type { TenantId } from '../base/units.ts';
+
+/**
+ * A query as an actor: each step advances the operators by what the step may spend, charges what was spent and asks for
+ * the next one. A cancel overtakes in the control lane and is taken before the next step; the ledger keeps what was
+ * spent.
+ */
+export type QueryMessage =
+  | { readonly kind: 'step' }
+  /** The consumer wants more rows. */
+  | { readonly kind: 'demand' }
+  | { readonly kind: 'cancel'; readonly cause: DbError };
+
+export type QueryTask = {
+  readonly name: string;
+  readonly tenant: TenantId;
+  /** Builds the operators; called inside the first step. */
+  open(): Operator;
+  /** Takes rows; false: no more until `demand`. The batch is valid during the call only. */
+  take(batch: Batch): boolean;
+  done(spent: number): void;
+  failed(cause: unknown, spent: number): void;
+  /** Work units after which it is ended with 53400. */
+  readonly workMax: number | undefined;
+};
+
+/** Batches handed over in one step at most: converting rows to JavaScript values costs more than reading them. */
+const BATCHES_PER_STEP_MAX = 4;
+
+export function queryActor(task: QueryTask): ActorSpec<QueryMessage> {
+  return {
+    name: task.name,
+    tenant: task.tenant,
+    start: () => {
+      const budget = new Budget(0);
+      let operator: Operator | undefined;
+      let ended = false;
+      let paused = false;
+      const end = (tell: () => void): Next<QueryMessage> => {
+        ended = true;
+        operator?.close();
+        tell();
+        return 'stop';
+      };
+      const step = (context: ActorContext<QueryMessage>): Next<QueryMessage> => {
+        const before = budget.spent;
+        budget.refill(context.stepBudget);
+        try {
+          operator ??= task.open();
+          for (let batches = 0; batches < BATCHES_PER_STEP_MAX; batches += 1) {
+            const outcome = operator.next(budget);
+            if (outcome === 'done') return end(() => task.done(budget.spent));
+            if (outcome === 'more') break;
+            if (!task.take(operator.batch)) {
+              paused = true;
+              return 'continue';
+            }
+            budget.charge(operator.batch.rowCount);
+            if (budget.exhausted) break;
+          }
+          if (task.workMax !== undefined && budget.spent > task.workMax) throw tooMuchWork(task.workMax);
+          return 'again';
+        } catch (cause) {
+          return end(() => task.failed(cause, budget.spent));
+        } finally {
+          context.charge(budget.spent - before);
+        }
+      };
+      return {
+        receive: (message, context) => {
+          switch (message.kind) {
+            case 'cancel':
+              return ended ? 'stop' : end(() => task.failed(message.cause, budget.spent));
+            case 'demand':
+              if (ended || !paused) return 'continue';
+              paused = false;
+              return step(context);
+            case 'step':
+              return step(context);
+          }
+        },
+        stopped: () => {
+          if (ended) return;
+          ended = true;
+          operator?.close();
+          task.failed(new DbError('57P01', 'the query was stopped: the database is closing'), budget.spent);
+        },
+      };
+    },
+  };
+}
+
+function tooMuchWork(limit: number): DbError {
+  return new DbError('53400', `the query needs more than ${limit} work units`, {
+    limit: 'work',
+    hint: 'Narrow the query, read a materialized view instead, or raise maxWork.',
+  });
+}

@@ -1,0 +1,111 @@
+import type { TableWrite } from '../columns/table-contract.ts';
+import type { SqlType } from '../columns/types.ts';
+import type { Datum } from '../columns/values.ts';
+
+/**
+ * What the journal holds: one record a commit, whose operations are applied in order, all or none. Everything an
+ * operation needs is in it: ids, seeds, evaluated defaults and instants; applying reads no clock and rolls no dice.
+ */
+export type CommitRecord = {
+  readonly kind: 'commit';
+  readonly operations: readonly Operation[];
+};
+
+export const RECORD_SCHEMA_VERSION = 1;
+
+export type Operation =
+  | { readonly op: 'rows'; readonly relation: number; readonly writes: readonly TableWrite[] }
+  | { readonly op: 'createTable'; readonly table: TableDefinition }
+  | { readonly op: 'createView'; readonly view: ViewDefinition }
+  | { readonly op: 'createMaterializedView'; readonly view: MaterializedViewDefinition }
+  | { readonly op: 'createSchema'; readonly tenant: string; readonly name: string }
+  | { readonly op: 'dropSchema'; readonly tenant: string; readonly name: string }
+  | { readonly op: 'createSequence'; readonly sequence: SequenceDefinition }
+  /** The last value handed out; written with the rows that used it. */
+  | { readonly op: 'sequenceValue'; readonly sequence: number; readonly value: number; readonly called: boolean }
+  | { readonly op: 'dropRelation'; readonly relation: number }
+  | { readonly op: 'renameRelation'; readonly relation: number; readonly name: string }
+  /** Replaces a table's definition; `data` says what happens to its rows. */
+  | {
+      readonly op: 'alterTable';
+      readonly table: TableDefinition;
+      readonly data:
+        | { readonly kind: 'keep' }
+        | { readonly kind: 'addColumn'; readonly value: Datum }
+        | { readonly kind: 'dropColumn'; readonly index: number }
+        /**
+         * All rows are written anew, in arrival order: new column i is old column `from`, or `values` converted row
+         * by row before the record was made (rows are then in the record).
+         */
+        | { readonly kind: 'rewrite'; readonly rows: TableWrite };
+    }
+  | { readonly op: 'addIndex'; readonly relation: number; readonly index: IndexDefinition }
+  | { readonly op: 'dropIndex'; readonly relation: number; readonly name: string }
+  | { readonly op: 'alterMaterializedView'; readonly relation: number; readonly options: ViewOptions }
+  /** A segment of a table is rewritten without its dead rows. */
+  | { readonly op: 'compact'; readonly relation: number; readonly segment: number };
+
+export type RelationName = {
+  readonly tenant: string;
+  readonly schema: string;
+  readonly name: string;
+};
+
+export type TableDefinition = RelationName & {
+  readonly id: number;
+  readonly columns: readonly ColumnDefinition[];
+  readonly indexes: readonly IndexDefinition[];
+  readonly checks: readonly CheckDefinition[];
+  /** Seeds the permutation of sealed segments. */
+  readonly seed: number;
+  /** WITH (time = …). */
+  readonly timeColumn: string | undefined;
+};
+
+export type ColumnDefinition = {
+  readonly name: string;
+  readonly type: SqlType;
+  readonly nullable: boolean;
+  /** SQL text of an expression. */
+  readonly default: string | undefined;
+  readonly generated: string | undefined;
+  /** Id of the sequence that belongs to a serial or identity column. */
+  readonly sequence: number | undefined;
+};
+
+export type IndexDefinition = {
+  readonly name: string;
+  readonly columnIndexes: readonly number[];
+  readonly unique: boolean;
+  readonly primary: boolean;
+  /** Made by a UNIQUE or PRIMARY KEY constraint: dropped as a constraint, not as an index. */
+  readonly constraint: boolean;
+};
+
+export type CheckDefinition = { readonly name: string; readonly text: string };
+
+export type ViewDefinition = RelationName & {
+  readonly id: number;
+  readonly columnNames: readonly string[];
+  /** The query's SQL. */
+  readonly text: string;
+};
+
+export type ViewOptions = {
+  /** 'commit': kept inside the commit; else milliseconds between refreshes. */
+  readonly refresh: 'commit' | number;
+};
+
+export type MaterializedViewDefinition = ViewDefinition & {
+  readonly options: ViewOptions;
+  readonly seed: number;
+};
+
+export type SequenceDefinition = RelationName & {
+  readonly id: number;
+  readonly start: number;
+  readonly increment: number;
+  readonly minimum: number;
+  readonly maximum: number;
+  readonly cycle: boolean;
+};

@@ -1,0 +1,148 @@
+import { DbError } from '../base/errors.ts';
+import type { Batch } from '../columns/batch.ts';
+import { datumAt } from '../columns/build.ts';
+import { typeName, type SqlType } from '../columns/types.ts';
+import { Decimal, type Datum } from '../columns/values.ts';
+import type { Vector } from '../columns/vector.ts';
+import { datumToIso, datumToText } from '../expressions/text-io.ts';
+import type { OutputColumn } from '../plan/logical.ts';
+
+/** How types come out (docs/api.md, "Values"): by column type, never by value. */
+export type ValueOptions = {
+  readonly int8?: 'number' | 'bigint' | 'string';
+  readonly numeric?: 'string' | 'number';
+  readonly timestamptz?: 'iso' | 'ms' | 'date';
+};
+
+export type ResultColumn = { readonly name: string; readonly type: string; readonly nullable: boolean };
+
+export function resultColumns(columns: readonly OutputColumn[]): ResultColumn[] {
+  return columns.map(({ name, type, nullable }) => ({ name, type: typeName(type), nullable }));
+}
+
+export type ResultRow = Record<string, unknown>;
+
+/**
+ * Turns batches into row objects. Of columns of one name the last one shows, as in node-postgres; `format: 'text'` and
+ * `columnar()` keep them all.
+ */
+export class RowWriter {
+  readonly #names: readonly string[];
+  readonly #writers: readonly ValueWriter[];
+
+  constructor(columns: readonly OutputColumn[], options: ValueOptions) {
+    this.#names = columns.map(({ name }) => name);
+    this.#writers = columns.map(({ type, name }) => valueWriter(type, name, options));
+  }
+
+  append(batch: Batch, rows: ResultRow[]): void {
+    const first = rows.length;
+    for (let row = 0; row < batch.rowCount; row += 1) rows.push({});
+    for (let column = 0; column < this.#names.length; column += 1) {
+      const name = this.#names[column]!;
+      const values = this.#writers[column]!(batch.columns[column]!, batch);
+      for (let row = 0; row < batch.rowCount; row += 1) rows[first + row]![name] = values[row];
+    }
+  }
+
+  /** One array a column. */
+  columnar(batch: Batch): unknown[][] {
+    return this.#writers.map((write, column) => write(batch.columns[column]!, batch));
+  }
+}
+
+/** Rows as PostgreSQL prints them. */
+export function textRows(columns: readonly OutputColumn[], batch: Batch, zone: string): (string | null)[][] {
+  const rows: (string | null)[][] = [];
+  for (let row = 0; row < batch.rowCount; row += 1) {
+    const physical = batch.selection === undefined ? row : batch.selection[row]!;
+    rows.push(
+      columns.map(({ type }, column) => {
+        const datum = datumAt(batch.columns[column]!, physical);
+        return datum === null ? null : datumToText(datum, type, { zone });
+      }),
+    );
+  }
+  return rows;
+}
+
+/** A datum as JSON has it: bytea in base64, the numbers JSON does not know as texts. */
+export function jsonValue(value: unknown): unknown {
+  if (typeof value === 'bigint') return value.toString();
+  if (typeof value === 'number' && !Number.isFinite(value)) return String(value);
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
+  if (value instanceof Date) return value.toISOString();
+  return value;
+}
+
+type ValueWriter = (vector: Vector, batch: Batch) => unknown[];
+
+function valueWriter(type: SqlType, name: string, options: ValueOptions): ValueWriter {
+  const convert = datumWriter(type, name, options);
+  const plainNumbers =
+    type.kind === 'int2' || type.kind === 'int4' || type.kind === 'float4' || type.kind === 'float8' ||
+    (type.kind === 'int8' && (options.int8 ?? 'number') === 'number');
+  return (vector, batch) => {
+    const { rowCount, selection } = batch;
+    const out: unknown[] = Array.from({ length: rowCount });
+    if (plainNumbers && vector.rep === 'number') {
+      const { values, validity, factor, base } = vector;
+      for (let row = 0; row < rowCount; row += 1) {
+        const at = selection === undefined ? row : selection[row]!;
+        out[row] = validity !== undefined && validity[at] === 0 ? null : values[at]! * factor + base;
+      }
+      return out;
+    }
+    for (let row = 0; row < rowCount; row += 1) {
+      const datum = datumAt(vector, selection === undefined ? row : selection[row]!);
+      out[row] = datum === null ? null : convert(datum);
+    }
+    return out;
+  };
+}
+
+/** The converter of a datum, never null, to what users get. */
+export function datumWriter(type: SqlType, name: string, options: ValueOptions): (datum: Datum) => unknown {
+  switch (type.kind) {
+    case 'int8':
+      switch (options.int8 ?? 'number') {
+        case 'number':
+          return (datum) => {
+            if (typeof datum !== 'bigint') return datum;
+            throw new DbError('22003', `value ${datum} of column "${name}" is beyond what a JavaScript number holds exactly`, {
+              column: name,
+              hint: "Ask for values: { int8: 'bigint' } or { int8: 'string' }.",
+            });
+          };
+        case 'bigint':
+          return (datum) => BigInt(datum as number | bigint);
+        case 'string':
+          return (datum) => String(datum);
+      }
+    // eslint-disable-next-line no-fallthrough -- Every option above returns.
+    case 'numeric':
+      return options.numeric === 'number' ? (datum) => Number((datum as Decimal).toString()) : (datum) => (datum as Decimal).toString();
+    case 'timestamptz':
+      switch (options.timestamptz ?? 'iso') {
+        case 'ms':
+          return (datum) => msOf(datum);
+        case 'date':
+          return (datum) => new Date(msOf(datum));
+        case 'iso':
+          return (datum) => datumToIso(datum!, type);
+      }
+    // eslint-disable-next-line no-fallthrough -- Every option above returns.
+    case 'timestamp':
+    case 'date':
+    case 'time':
+    case 'interval':
+      return (datum) => datumToIso(datum!, type);
+    default:
+      return (datum) => datum;
+  }
+}
+
+/** Microseconds to milliseconds, towards the past. */
+function msOf(datum: Datum): number {
+  return typeof datum === 'bigint' ? Number(datum / 1000n) : Math.floor((datum as number) / 1000);
+}

@@ -1,0 +1,407 @@
+import { DbError, notSupported } from '../base/errors.ts';
+import type { Batch } from '../columns/batch.ts';
+import type { TableSnapshot } from '../columns/table-contract.ts';
+import { TEXT, type SqlType } from '../columns/types.ts';
+import type { Datum } from '../columns/values.ts';
+import type { EvaluationContext } from '../expressions/function-def.ts';
+import { zoneOf } from '../calendar/zones.ts';
+import type { OutputColumn } from '../plan/logical.ts';
+import type { PlanCatalog } from '../plan/catalog.ts';
+import type { IsolationLevel, ParsedStatement, Statement } from '../sql/ast.ts';
+import type { AnswerSource, Identity, QueryOptions } from './api-types.ts';
+import {
+  findRelation,
+  isStored,
+  planCatalog,
+  PUBLIC_SCHEMA,
+  relationDoesNotExist,
+  type CatalogEntry,
+  type CatalogView,
+  type NameScope,
+  type StoredEntry,
+  type TableEntry,
+  type ViewEntry,
+  type WrittenName,
+} from './catalog.ts';
+import type { Engine } from './engine.ts';
+import { runStatement } from './statements.ts';
+import { snapshotTooOld, Transaction } from './transaction.ts';
+
+/** Where a statement's rows go. `take` false: no more until `demand` is called. */
+export type RowSink = {
+  begin(columns: readonly OutputColumn[], demand: () => void): void;
+  take(batch: Batch): boolean;
+};
+
+/** What a statement did. */
+export type StatementOutcome = {
+  readonly command: string;
+  readonly columns: readonly OutputColumn[];
+  /** Rows returned, or changed by DML. */
+  readonly rowCount: number;
+  readonly position: number;
+  readonly source: AnswerSource;
+  readonly sources: readonly { readonly kind: 'table' | 'view' | 'catalog'; readonly name: string }[];
+  readonly queryId: string;
+  readonly work: number;
+  readonly elapsedMs: number;
+  readonly queuedMs: number;
+};
+
+export type ExecutionOptions = QueryOptions & { readonly readOnly?: boolean | undefined };
+
+const DEFAULT_SETTINGS: Readonly<Record<string, string>> = {
+  application_name: '',
+  client_encoding: 'UTF8',
+  client_min_messages: 'notice',
+  datestyle: 'ISO, MDY',
+  default_transaction_isolation: 'read committed',
+  default_transaction_read_only: 'off',
+  extra_float_digits: '1',
+  intervalstyle: 'postgres',
+  lc_collate: 'C',
+  search_path: '"$user", public',
+  server_encoding: 'UTF8',
+  server_version: '15.0',
+  standard_conforming_strings: 'on',
+  statement_timeout: '0',
+};
+
+/**
+ * One conversation with the database: identity, settings, prepared statements, and the transaction that is open. Its
+ * statements run one after the other.
+ */
+export class Session {
+  readonly engine: Engine;
+  readonly identity: { readonly tenant: string; readonly user: string | undefined; readonly claims: Readonly<Record<string, unknown>> };
+  readonly settings = new Map<string, string>();
+  readonly prepared = new Map<string, { readonly statement: Statement; readonly text: string; readonly types: readonly (SqlType | undefined)[] }>();
+  transaction: Transaction | undefined;
+  /** The transaction was begun by BEGIN, not by the engine for a text of several statements. */
+  explicit = false;
+  readonly #number: number;
+  /** Settings that SET LOCAL, or a rollback, puts back. */
+  #settingsBefore: ReadonlyMap<string, string> | undefined;
+  #localNames = new Set<string>();
+  #running: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  constructor(engine: Engine, identity: Identity) {
+    this.engine = engine;
+    this.identity = { tenant: identity.tenant ?? 'main', user: identity.user, claims: identity.claims ?? {} };
+    this.#number = engine.nextSessionNumber();
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  get zone(): string {
+    return this.settings.get('timezone') ?? this.engine.options.zone;
+  }
+
+  get temporarySchema(): string {
+    return `pg_temp_${this.#number}`;
+  }
+
+  /** Names as this session finds them. */
+  get scope(): NameScope {
+    return {
+      tenant: this.identity.tenant,
+      searchPath: this.searchPath,
+      temporarySchema: this.temporarySchema,
+      granted: (entry) => this.engine.grants.allows(entry, this.identity.tenant),
+    };
+  }
+
+  get searchPath(): readonly string[] {
+    const path = this.settings.get('search_path');
+    if (path === undefined) return [PUBLIC_SCHEMA];
+    return path.split(',').map((name) => name.trim().replaceAll('"', '')).filter((name) => name !== '' && name !== '$user');
+  }
+
+  /** The catalog with the open transaction's changes. */
+  get catalog(): CatalogView {
+    return this.transaction?.catalog ?? this.engine.state.catalog;
+  }
+
+  planCatalog(): PlanCatalog {
+    const { transaction } = this;
+    return planCatalog(this.catalog, this.scope, transaction === undefined ? undefined : (entry) => transaction.readsAsQuery(entry));
+  }
+
+  /** Distinguishes what names mean in two sessions, for the cache of plans. */
+  get scopeKey(): string {
+    return `${this.identity.tenant}\0${this.searchPath.join(',')}\0${this.hasTemporary ? this.#number : ''}\0${this.zone}`;
+  }
+
+  get hasTemporary(): boolean {
+    return this.#hasTemporary;
+  }
+
+  noteTemporary(): void {
+    this.#hasTemporary = true;
+  }
+
+  #hasTemporary = false;
+
+  setting(name: string): string | undefined {
+    const key = name.toLowerCase();
+    if (key === 'timezone' || key === 'time zone') return this.zone;
+    if (key === 'adb.user') return this.identity.user;
+    if (key === 'adb.tenant' || key === 'tenant') return this.identity.tenant;
+    if (key.startsWith('adb.claims.')) {
+      const claim = this.identity.claims[name.slice('adb.claims.'.length)];
+      return claim === undefined || claim === null ? undefined : typeof claim === 'string' ? claim : JSON.stringify(claim);
+    }
+    if (key === 'transaction_isolation') return this.transaction?.isolation ?? this.setting('default_transaction_isolation');
+    if (key === 'transaction_read_only') return this.transaction?.readOnly === true ? 'on' : 'off';
+    return this.settings.get(key) ?? DEFAULT_SETTINGS[key];
+  }
+
+  set(name: string, value: string | undefined, local: boolean): void {
+    const key = name.toLowerCase() === 'time zone' ? 'timezone' : name.toLowerCase();
+    if (key === 'timezone' && value !== undefined && value.toLowerCase() !== 'local' && value.toLowerCase() !== 'default') {
+      if (zoneOf(value) === undefined) throw new DbError('22023', `invalid value for parameter "TimeZone": "${value}"`, { hint: "Use an IANA name such as 'Europe/Berlin'." });
+    }
+    if (key === 'tenant') throw new DbError('42501', 'permission denied to set parameter "tenant"', { hint: "Open the session with { tenant: '…' }." });
+    if (!key.includes('.') && DEFAULT_SETTINGS[key] === undefined && key !== 'timezone' && !HARMLESS_SETTINGS.has(key)) {
+      throw new DbError('42704', `unrecognized configuration parameter "${name}"`, { hint: 'SHOW ALL lists the parameters; your own have a dot in their name.' });
+    }
+    if (local && this.transaction === undefined) return;
+    if (local) this.#localNames.add(key);
+    if (value === undefined || (key === 'timezone' && /^(local|default)$/i.test(value))) this.settings.delete(key);
+    else this.settings.set(key, value);
+  }
+
+  resetSettings(): void {
+    this.settings.clear();
+  }
+
+  get settingNames(): readonly string[] {
+    return [...new Set([...Object.keys(DEFAULT_SETTINGS), 'timezone', ...this.settings.keys()])].sort();
+  }
+
+  requireRelation(written: WrittenName): StoredEntry | ViewEntry {
+    const entry = findRelation(this.catalog, this.scope, written);
+    if (entry === undefined || entry.kind === 'sequence') {
+      throw relationDoesNotExist(written.name, this.catalog.ofTenant(this.identity.tenant).map((each) => each.definition.name));
+    }
+    return entry;
+  }
+
+  requireTable(written: WrittenName): TableEntry {
+    const parts = written.name.split('.');
+    const entry = this.requireRelation(written.schema === undefined && parts.length === 2 ? { schema: parts[0]!, name: parts[1]! } : written);
+    if (entry.kind === 'table') return entry;
+    throw new DbError('42809', `"${written.name}" is a ${entry.kind === 'view' ? 'view' : 'materialized view'}: rows cannot be written to it`, { table: written.name, hint: 'Write to the tables it reads; it follows by itself.' });
+  }
+
+  /** Runs the statements of a text; several are one transaction unless they say otherwise. */
+  run(parsed: readonly ParsedStatement[], options: ExecutionOptions, sinkOf: (index: number) => RowSink): Promise<StatementOutcome[]> {
+    return this.exclusively(() => this.#run(parsed, options, sinkOf));
+  }
+
+  /** One thing at a time: a session is a conversation. */
+  exclusively<Value>(action: () => Promise<Value>): Promise<Value> {
+    if (this.#closed) return Promise.reject(new DbError('08003', 'the session is closed', { hint: 'Open another with db.session().' }));
+    const result = this.#running.then(action, action);
+    this.#running = result.catch(() => undefined);
+    return result;
+  }
+
+  async #run(parsed: readonly ParsedStatement[], options: ExecutionOptions, sinkOf: (index: number) => RowSink): Promise<StatementOutcome[]> {
+    const outcomes: StatementOutcome[] = [];
+    const implicit = parsed.length > 1 && this.transaction === undefined;
+    try {
+      for (const [index, statement] of parsed.entries()) {
+        if (implicit && this.transaction === undefined && !ENDS_TRANSACTION.has(statement.statement.kind)) {
+          this.begin({ readOnly: options.readOnly === true });
+          this.explicit = false;
+        }
+        outcomes.push(await this.#runOne(statement, options, sinkOf(index)));
+      }
+      if (implicit && this.transaction !== undefined && !this.explicit) await this.commit(options.signal);
+    } catch (cause) {
+      if (implicit && this.transaction !== undefined && !this.explicit) this.rollback();
+      throw cause;
+    }
+    if (parsed.length === 0) outcomes.push(emptyOutcome(this.engine));
+    return outcomes;
+  }
+
+  async #runOne(statement: ParsedStatement, options: ExecutionOptions, sink: RowSink): Promise<StatementOutcome> {
+    const { transaction } = this;
+    if (transaction?.failed === true && !ENDS_TRANSACTION.has(statement.statement.kind)) {
+      throw new DbError('25P02', 'current transaction is aborted, commands ignored until end of transaction block', { hint: 'Send ROLLBACK, or ROLLBACK TO a savepoint.' });
+    }
+    const mark = transaction?.mark();
+    try {
+      if (transaction?.doomed !== undefined && !ENDS_TRANSACTION.has(statement.statement.kind)) throw transaction.doomed;
+      this.#checkAge(transaction);
+      return await runStatement(this, statement, options, sink);
+    } catch (cause) {
+      if (transaction !== undefined && this.transaction === transaction) {
+        transaction.rollbackToMark(mark!);
+        transaction.failed = true;
+      }
+      throw cause;
+    }
+  }
+
+  #checkAge(transaction: Transaction | undefined): void {
+    if (transaction === undefined) return;
+    if (this.engine.ports.clock.monotonicMs() - transaction.startedMonotonicMs > TRANSACTION_AGE_MS_MAX) {
+      throw new DbError('25P03', `the transaction is older than ${TRANSACTION_AGE_MS_MAX / 1000} seconds`, { hint: 'Send ROLLBACK and begin again; keep transactions short.' });
+    }
+    if (transaction.memoryBytes > TRANSACTION_BYTES_MAX) {
+      throw new DbError('53200', 'the transaction has written too much', { limit: 'memory', hint: 'Commit in smaller pieces, or use load.' });
+    }
+  }
+
+  // ── Transactions ───────────────────────────────────────────────────────────────────────────────────────────
+
+  begin(options: { readonly isolation?: IsolationLevel | undefined; readonly readOnly?: boolean | undefined }): Transaction {
+    const { clock } = this.engine.ports;
+    const isolation = options.isolation ?? (this.setting('default_transaction_isolation') as IsolationLevel);
+    const transaction = new Transaction({
+      catalog: this.engine.state.catalog,
+      isolation,
+      readOnly: options.readOnly ?? this.setting('default_transaction_read_only') === 'on',
+      nowMicros: clock.now() * 1000,
+      startedMonotonicMs: clock.monotonicMs(),
+      visiblePosition: this.engine.visiblePosition,
+    });
+    this.transaction = transaction;
+    this.explicit = true;
+    this.#settingsBefore = new Map(this.settings);
+    this.engine.transactions.add(transaction);
+    return transaction;
+  }
+
+  /** Resolves with the position at which it is visible. */
+  async commit(signal?: AbortSignal): Promise<number> {
+    const { transaction, engine } = this;
+    if (transaction === undefined) return engine.visiblePosition;
+    try {
+      if (transaction.isEmpty) return engine.visiblePosition;
+      const { position } = await engine.commit(
+        {
+          tenant: this.identity.tenant,
+          relations: transaction.relationsWritten(),
+          prepare: () => {
+            if (transaction.doomed !== undefined) throw transaction.doomed;
+            return transaction.operations();
+          },
+        },
+        signal,
+      );
+      return position;
+    } finally {
+      this.#end(transaction, true);
+    }
+  }
+
+  rollback(): void {
+    const { transaction } = this;
+    if (transaction === undefined) return;
+    transaction.rollbackToMark(0);
+    this.#end(transaction, false);
+  }
+
+  #end(transaction: Transaction, committed: boolean): void {
+    this.transaction = undefined;
+    this.explicit = false;
+    this.engine.transactions.delete(transaction);
+    transaction.close();
+    this.engine.claims.release(transaction.owner);
+    if (this.#settingsBefore !== undefined) {
+      for (const name of committed ? this.#localNames : new Set([...this.settings.keys(), ...this.#settingsBefore.keys()])) {
+        const before = this.#settingsBefore.get(name);
+        if (before === undefined) this.settings.delete(name);
+        else this.settings.set(name, before);
+      }
+    }
+    this.#localNames = new Set();
+    this.#settingsBefore = undefined;
+  }
+
+  // ── What statements read ───────────────────────────────────────────────────────────────────────────────────
+
+  /** The rows of a relation as this statement sees them. */
+  snapshotOf(relation: number, asOf: number | undefined): TableSnapshot {
+    const entry = this.storedEntry(relation);
+    if (this.transaction !== undefined) {
+      if (asOf !== undefined) throw notSupported('asOf inside a transaction', 'Read as of a position outside of it.');
+      return this.transaction.snapshotOf(entry);
+    }
+    if (asOf === undefined || asOf >= this.engine.visiblePosition) return entry.data.snapshot();
+    const snapshot = entry.data.snapshotAt(asOf);
+    if (snapshot === undefined) throw positionGone(asOf, entry);
+    return snapshot;
+  }
+
+  storedEntry(relation: number): Extract<CatalogEntry, { kind: 'table' | 'materializedView' }> {
+    const entry = this.catalog.byId(relation);
+    if (!isStored(entry)) throw new DbError('42P01', 'the relation was dropped meanwhile', { hint: 'Run the statement again.' });
+    return entry;
+  }
+
+  evaluationContext(parameters: readonly Datum[], options: ExecutionOptions): EvaluationContext {
+    const { clock, random } = this.engine.ports;
+    return {
+      nowMicros: this.transaction?.nowMicros ?? clock.now() * 1000,
+      zone: options.zone ?? this.zone,
+      parameters,
+      random: random.split(`statement ${this.engine.newId()}`),
+      setting: (name) => this.setting(name),
+      sequences: this.engine.sequencesFor(this),
+    };
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    await this.#running;
+    this.rollback();
+    if (this.#hasTemporary) await this.#dropTemporary();
+    this.#closed = true;
+  }
+
+  async #dropTemporary(): Promise<void> {
+    const own = this.engine.state.catalog.ofTenant(this.identity.tenant).filter((entry) => entry.definition.schema === this.temporarySchema);
+    if (own.length === 0 || this.engine.closed) return;
+    const relations = own.map((entry) => entry.definition.id).reverse();
+    await this.engine.commit({ tenant: this.identity.tenant, relations, prepare: () => relations.map((relation) => ({ op: 'dropRelation', relation })) });
+  }
+}
+
+/** Accepted and remembered, without effect. */
+const HARMLESS_SETTINGS = new Set([
+  'bytea_output', 'enable_hashjoin', 'enable_mergejoin', 'enable_nestloop', 'enable_seqscan', 'enable_indexscan', 'enable_bitmapscan', 'enable_sort', 'enable_hashagg', 'enable_indexonlyscan',
+  'enable_material', 'work_mem', 'lock_timeout', 'idle_in_transaction_session_timeout', 'max_parallel_workers_per_gather', 'synchronous_commit', 'role', 'session_authorization', 'names', 'xmloption', 'row_security',
+  'default_tablespace', 'default_table_access_method', 'check_function_bodies', 'transform_null_equals', 'lc_messages', 'lc_monetary', 'lc_numeric', 'lc_time', 'jit', 'parallel_setup_cost', 'parallel_tuple_cost', 'min_parallel_table_scan_size', 'enable_partitionwise_join', 'enable_partitionwise_aggregate', 'enable_memoize', 'enable_incremental_sort', 'seed', 'escape_string_warning', 'quote_all_identifiers',
+]);
+
+/** Heard in a transaction that has failed. */
+const ENDS_TRANSACTION: ReadonlySet<Statement['kind']> = new Set(['commit', 'rollback', 'rollbackTo']);
+
+/** A transaction's snapshot pins old rows: it may not live longer. */
+const TRANSACTION_AGE_MS_MAX = 60_000;
+const TRANSACTION_BYTES_MAX = 1024 * 1024 * 1024;
+
+export function emptyOutcome(engine: Engine, command = ''): StatementOutcome {
+  return {
+    command, columns: [], rowCount: 0, position: engine.visiblePosition, source: 'catalog', sources: [], queryId: '', work: 0, elapsedMs: 0, queuedMs: 0,
+  };
+}
+
+/** A result whose rows the engine makes itself: SHOW, EXPLAIN. */
+export function textColumns(...names: readonly string[]): OutputColumn[] {
+  return names.map((name) => ({ name, type: TEXT, nullable: true }));
+}
+
+function positionGone(position: number, entry: CatalogEntry): DbError {
+  const { message, hint } = snapshotTooOld(entry.definition.name);
+  return new DbError('ADB_POSITION_GONE', message, { position, table: entry.definition.name, hint });
+}
+

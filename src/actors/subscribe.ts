@@ -1,0 +1,74 @@
+import { DbError } from '../base/errors.ts';
+import type { SubscribeOptions, Subscription } from './api-types.ts';
+import { idOf, isStored, type StoredEntry } from './catalog.ts';
+import { closedError, type Engine } from './engine.ts';
+import type { Session } from './session.ts';
+import type { OpenedSource } from './subscriptions.ts';
+
+const HEARTBEAT_MS = 15_000;
+
+/** Subscribes to a table or view by name, or to a query, which is then maintained as a view that nobody else sees. */
+export function openSubscription(
+  engine: Engine,
+  session: Session,
+  what: string | { readonly text: string; readonly params: readonly unknown[] },
+  options: SubscribeOptions,
+): Subscription {
+  const { maxRate } = options;
+  if (maxRate !== undefined && !(maxRate > 0)) throw new DbError('22023', '"maxRate" is not a positive number', { field: 'maxRate', hint: 'Changes a second, such as 4.' });
+  const from = options.from ?? 'snapshot';
+  if (typeof from === 'number' && !(Number.isSafeInteger(from) && from >= 0)) {
+    throw new DbError('22023', '"from" is not a position', { field: 'from', hint: "Give 'snapshot', 'now' or the position of a change." });
+  }
+  return engine.subscriptions.subscribe(
+    { open: async () => (typeof what === 'string' ? openNamed(engine, session, what) : openQuery(engine, session, what.text, what.params)) },
+    {
+      from,
+      maxRate,
+      heartbeatMs: options.heartbeatMs ?? HEARTBEAT_MS,
+      values: { ...engine.options.values, ...options.values },
+      signal: options.signal,
+      clock: engine.ports.clock,
+    },
+  );
+}
+
+async function openNamed(engine: Engine, session: Session, name: string): Promise<OpenedSource> {
+  const parts = name.split('.');
+  const entry = session.requireRelation({ name: parts.at(-1)!, ...(parts.length > 1 ? { schema: parts.at(-2)! } : {}) });
+  if (entry.kind === 'view') return openQuery(engine, session, `SELECT * FROM ${name}`, []);
+  return opened(engine, entry, async () => undefined);
+}
+
+async function openQuery(engine: Engine, session: Session, text: string, params: readonly unknown[]): Promise<OpenedSource> {
+  const live = await engine.liveQueries.open(session, text, params);
+  return opened(engine, live.entry, live.close);
+}
+
+function opened(engine: Engine, first: StoredEntry, close: () => Promise<void>): OpenedSource {
+  const relation = idOf(first);
+  const key = first.info.indexes.find((index) => index.primary || index.unique);
+  return {
+    relation,
+    columns: first.info.columns.map(({ name, type, nullable }) => ({ name, type, nullable })),
+    key: key?.columnIndexes.map((index) => first.info.columns[index]!.name) ?? [],
+    entry: () => {
+      if (engine.closed) throw closedError();
+      const entry = engine.state.catalog.byId(relation);
+      if (!isStored(entry)) {
+        throw new DbError('42P01', `"${first.definition.name}" was dropped`, { table: first.definition.name, hint: 'Subscribe again once it is there.' });
+      }
+      if (entry.kind === 'materializedView' && entry.view.status === 'failed' && !entry.view.serving) {
+        throw new DbError('55000', `materialized view "${entry.definition.name}" has failed`, { table: entry.definition.name, cause: entry.view.failure });
+      }
+      return entry;
+    },
+    epoch: () => {
+      const entry = engine.state.catalog.byId(relation);
+      return entry?.kind === 'materializedView' ? entry.view.generation : 0;
+    },
+    visiblePosition: () => engine.visiblePosition,
+    asOf: () => engine.asOfText(engine.visiblePosition),
+    close,
+  };
+}

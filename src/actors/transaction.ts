@@ -1,0 +1,326 @@
+import { assert, DbError } from '../base/errors.ts';
+import type { Batch } from '../columns/batch.ts';
+import type { TableData, TableDelta, TableSnapshot, TableWrite } from '../columns/table-contract.ts';
+import { compileFilter, type CompiledFilter } from '../expressions/compile.ts';
+import type { EvaluationContext } from '../expressions/function-def.ts';
+import type { PlanNode } from '../plan/logical.ts';
+import { CatalogOverlay, isStored, type Catalog, type CatalogEntry, type MaterializedViewEntry } from './catalog.ts';
+import { newClaimOwner, type ClaimOwner } from './claims.ts';
+import { Overlay } from './overlay.ts';
+import type { Operation } from './records.ts';
+import type { IsolationLevel } from '../sql/ast.ts';
+
+/**
+ * A transaction that is open: what it reads (snapshots), what it has written and not committed (overlays over shared
+ * tables, private tables that it created or rewrote, definitions), and what it claims. Its statements see all of
+ * that; nobody else does.
+ *
+ * Isolation: READ COMMITTED reads the newest position at each statement. REPEATABLE READ and SERIALIZABLE read the position of the first
+ * statement; their read set is tested by each later commit in that commit's turn, and a transaction that it hits is
+ * doomed at once (40001). A read-only transaction is a snapshot and never fails.
+ */
+export class Transaction {
+  readonly isolation: IsolationLevel;
+  readonly readOnly: boolean;
+  readonly owner: ClaimOwner = newClaimOwner();
+  readonly catalog: CatalogOverlay;
+  /** Instant of its start, microseconds: now(). */
+  readonly nowMicros: number;
+  readonly startedMonotonicMs: number;
+  /** The position it reads at; undefined: the newest at each statement. */
+  readonly position: number | undefined;
+  /** Set once a statement failed: only ROLLBACK is heard (25P02). */
+  failed = false;
+  doomed: DbError | undefined;
+  readonly #overlays = new Map<number, Overlay>();
+  readonly #private = new Map<number, TableData>();
+  readonly #definitions: Operation[] = [];
+  readonly #undo: (() => void)[] = [];
+  readonly #savepoints: { readonly name: string; readonly mark: number }[] = [];
+  readonly #reads = new Map<number, ReadSet>();
+
+  constructor(options: {
+    readonly catalog: Catalog;
+    readonly isolation: IsolationLevel;
+    readonly readOnly: boolean;
+    readonly nowMicros: number;
+    readonly startedMonotonicMs: number;
+    readonly visiblePosition: number;
+  }) {
+    this.isolation = options.isolation;
+    this.readOnly = options.readOnly;
+    this.nowMicros = options.nowMicros;
+    this.startedMonotonicMs = options.startedMonotonicMs;
+    this.catalog = new CatalogOverlay(options.catalog);
+    this.position = isSnapshot(options.isolation) ? options.visiblePosition : undefined;
+  }
+
+  /** True when a commit would write nothing. */
+  get isEmpty(): boolean {
+    return this.#definitions.length === 0 && [...this.#overlays.values()].every((overlay) => overlay.isEmpty);
+  }
+
+  get memoryBytes(): number {
+    let bytes = 0;
+    for (const overlay of this.#overlays.values()) bytes += overlay.memoryBytes;
+    for (const table of this.#private.values()) bytes += table.memoryBytes;
+    return bytes;
+  }
+
+  /** What a statement of this transaction reads of a relation. */
+  snapshotOf(entry: CatalogEntry): TableSnapshot {
+    assert(isStored(entry), 'rows are read from tables and materialized views');
+    const id = entry.definition.id;
+    const own = this.#private.get(id);
+    if (own !== undefined) return own.staged();
+    const base = this.position === undefined ? entry.data.snapshot() : entry.data.snapshotAt(this.position);
+    if (base === undefined) throw snapshotTooOld(entry.definition.name);
+    return this.#overlays.get(id)?.over(base) ?? base;
+  }
+
+  /** Whether a materialized view must be read as its query: something it reads has uncommitted changes here. */
+  readsAsQuery(entry: MaterializedViewEntry): boolean {
+    if (this.#overlays.size === 0 && this.#definitions.length === 0) return false;
+    for (const source of entry.view.sources) {
+      if (this.#overlays.get(source)?.isEmpty === false || this.#private.has(source)) return true;
+      const upstream = this.catalog.byId(source);
+      if (upstream?.kind === 'materializedView' && this.readsAsQuery(upstream)) return true;
+    }
+    return this.#definitions.some((operation) => operation.op === 'createMaterializedView' && operation.view.id === entry.definition.id);
+  }
+
+  /** Rows that a statement wrote. */
+  write(entry: CatalogEntry, writes: readonly TableWrite[], privateCopy: (data: TableData) => TableData): void {
+    assert(entry.kind === 'table', 'rows are written to tables');
+    const id = entry.definition.id;
+    const own = this.#private.get(id);
+    if (own !== undefined) {
+      own.stage(writes, { limits: true });
+      const length = this.#definitions.length;
+      this.#definitions.push({ op: 'rows', relation: id, writes });
+      this.#undo.push(() => {
+        own.undo();
+        this.#definitions.length = length;
+      });
+      return;
+    }
+    let overlay = this.#overlays.get(id);
+    if (overlay === undefined) {
+      overlay = new Overlay(privateCopy(entry.data));
+      this.#overlays.set(id, overlay);
+    }
+    const target = overlay;
+    const mark = target.mark();
+    this.#undo.push(() => target.rollbackTo(mark));
+    for (const write of writes) {
+      switch (write.kind) {
+        case 'insert':
+          target.insert(write.rows);
+          break;
+        case 'delete':
+          target.delete(write.rowIds);
+          break;
+        case 'update':
+          target.update(write.rowIds, write.rows);
+          break;
+        case 'truncate':
+          target.truncate();
+          break;
+      }
+    }
+  }
+
+  overlayOf(relation: number): Overlay | undefined {
+    return this.#overlays.get(relation);
+  }
+
+  isPrivate(relation: number): boolean {
+    return this.#private.has(relation);
+  }
+
+  /**
+   * A change of definitions. `entry` is what the catalog shows from now on (undefined: the relation is gone);
+   * `data` the private rows of a table that was created or rewritten.
+   */
+  define(operation: Operation, change: { readonly entry?: CatalogEntry | undefined; readonly removed?: number | undefined; readonly data?: TableData | undefined; readonly schema?: { readonly tenant: string; readonly name: string; readonly present: boolean } | undefined }): void {
+    const length = this.#definitions.length;
+    this.#definitions.push(operation);
+    const undo: (() => void)[] = [() => void (this.#definitions.length = length)];
+    if (change.entry !== undefined) undo.push(this.catalog.put(change.entry));
+    if (change.removed !== undefined) undo.push(this.catalog.remove(change.removed));
+    if (change.schema !== undefined) undo.push(this.catalog.setSchema(change.schema.tenant, change.schema.name, change.schema.present));
+    const relation = change.entry?.definition.id ?? change.removed;
+    if (relation !== undefined && (change.data !== undefined || change.removed !== undefined)) {
+      const before = this.#private.get(relation);
+      const overlay = this.#overlays.get(relation);
+      if (change.data === undefined) this.#private.delete(relation);
+      else this.#private.set(relation, change.data);
+      this.#overlays.delete(relation);
+      undo.push(() => {
+        if (change.data !== undefined) change.data.close();
+        if (before === undefined) this.#private.delete(relation);
+        else this.#private.set(relation, before);
+        if (overlay !== undefined) this.#overlays.set(relation, overlay);
+      });
+    }
+    this.#undo.push(() => {
+      for (const each of undo.toReversed()) each();
+    });
+  }
+
+  /** For a statement that fails half-way: everything since `mark()` is undone. */
+  mark(): number {
+    return this.#undo.length;
+  }
+
+  rollbackToMark(mark: number): void {
+    while (this.#undo.length > mark) this.#undo.pop()!();
+  }
+
+  savepoint(name: string): void {
+    this.#savepoints.push({ name, mark: this.#undo.length });
+  }
+
+  rollbackTo(name: string): void {
+    const index = this.#savepointIndex(name);
+    this.rollbackToMark(this.#savepoints[index]!.mark);
+    this.#savepoints.length = index + 1;
+    this.failed = false;
+  }
+
+  releaseSavepoint(name: string): void {
+    this.#savepoints.length = this.#savepointIndex(name);
+  }
+
+  /** What committing it appends: row changes of shared tables first, then definitions with the rows of private tables. */
+  operations(): Operation[] {
+    const rows: Operation[] = [];
+    for (const [relation, overlay] of [...this.#overlays].sort(([a], [b]) => a - b)) {
+      const writes = overlay.isEmpty ? [] : overlay.writes();
+      if (writes.length > 0) rows.push({ op: 'rows', relation, writes });
+    }
+    return [...rows, ...this.#definitions];
+  }
+
+  relationsWritten(): number[] {
+    const relations = [...this.#overlays.keys()];
+    for (const operation of this.#definitions) {
+      if ('relation' in operation) relations.push(operation.relation);
+      else if ('table' in operation) relations.push(operation.table.id);
+      else if ('view' in operation) relations.push(operation.view.id);
+    }
+    return relations;
+  }
+
+  /** Remembers what a statement read, for the test by later commits. */
+  noteReads(plan: PlanNode, context: EvaluationContext): void {
+    if (!isSnapshot(this.isolation) || this.readOnly) return;
+    visitScans(plan, (scan) => {
+      const reads = this.#reads.get(scan.relation) ?? { whole: false, tests: [] };
+      this.#reads.set(scan.relation, reads);
+      if (scan.filter === undefined || reads.tests.length >= PREDICATES_PER_TABLE_MAX || hasOuterColumns(scan)) {
+        reads.whole = true;
+        reads.tests.length = 0;
+      }
+      if (!reads.whole) reads.tests.push({ filter: compileFilter(scan.filter!), columnIndexes: scan.columnIndexes, context });
+    });
+  }
+
+  /** A commit of somebody else: if it changes what this transaction has read, it cannot commit any more. */
+  testAgainst(deltas: ReadonlyMap<number, readonly TableDelta[]>, position: number): void {
+    if (this.doomed !== undefined || this.#reads.size === 0) return;
+    for (const [relation, changes] of deltas) {
+      const reads = this.#reads.get(relation);
+      if (reads === undefined) continue;
+      if (reads.whole || changes.some((delta) => hits(reads, delta.deleted) || hits(reads, delta.inserted))) {
+        this.doomed = new DbError('40001', 'could not serialize access due to read/write dependencies among transactions', {
+          position,
+          detail: 'A transaction that committed meanwhile changed rows that this one has read.',
+          hint: 'Run the transaction again; db.transaction(fn, { retries: 3 }) does.',
+        });
+        return;
+      }
+    }
+  }
+
+  close(): void {
+    for (const overlay of this.#overlays.values()) overlay.close();
+    for (const table of this.#private.values()) table.close();
+    this.#overlays.clear();
+    this.#private.clear();
+    this.#definitions.length = 0;
+    this.#undo.length = 0;
+    this.#reads.clear();
+  }
+
+  #savepointIndex(name: string): number {
+    const index = this.#savepoints.findLastIndex((each) => each.name === name);
+    if (index < 0) throw new DbError('3B001', `savepoint "${name}" does not exist`);
+    return index;
+  }
+}
+
+/** Predicates remembered a table; beyond it the whole table counts as read. */
+const PREDICATES_PER_TABLE_MAX = 64;
+
+type ReadSet = {
+  whole: boolean;
+  readonly tests: { readonly filter: CompiledFilter; readonly columnIndexes: readonly number[]; readonly context: EvaluationContext }[];
+};
+
+export function isSnapshot(isolation: IsolationLevel): boolean {
+  return isolation === 'serializable' || isolation === 'repeatable read';
+}
+
+export function snapshotTooOld(name: string): DbError {
+  return new DbError('72000', `snapshot too old: "${name}" is no longer kept at the position of this reader`, {
+    table: name,
+    hint: 'Begin again, or open the database with a longer history.',
+  });
+}
+
+function hits(reads: ReadSet, rows: Batch | undefined): boolean {
+  if (rows === undefined) return false;
+  return reads.tests.some(({ filter, columnIndexes, context }) => {
+    const columns = columnIndexes.map((index) => rows.columns[index]!);
+    try {
+      return filter.select({ ...rows, columns }, context) !== undefined;
+    } catch {
+      // A row on which the predicate fails would have failed the statement: it depends on it.
+      return true;
+    }
+  });
+}
+
+type ScanOf = Extract<PlanNode, { kind: 'scan' }>;
+
+function visitScans(plan: PlanNode, visit: (scan: ScanOf) => void): void {
+  switch (plan.kind) {
+    case 'scan':
+      visit(plan);
+      return;
+    case 'join':
+    case 'setOperation':
+      visitScans(plan.left, visit);
+      visitScans(plan.right, visit);
+      return;
+    case 'unionAll':
+      for (const input of plan.inputs) visitScans(input, visit);
+      return;
+    case 'cte':
+      for (const { plan: cte } of plan.ctes) visitScans(cte, visit);
+      visitScans(plan.body, visit);
+      return;
+    case 'apply':
+      visitScans(plan.input, visit);
+      for (const subquery of plan.subqueries) visitScans(subquery.plan, visit);
+      return;
+    default:
+      if ('input' in plan) visitScans(plan.input, visit);
+  }
+}
+
+/** A filter that speaks of an outer query's row cannot be tested on its own. */
+function hasOuterColumns(scan: ScanOf): boolean {
+  return JSON.stringify(scan.filter, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value)).includes('"outerColumn"');
+}

@@ -1,0 +1,269 @@
+import type { MemoryAccount } from '../base/memory.ts';
+import { DbError, notSupported } from '../base/errors.ts';
+import type { TableDelta, TableSnapshot } from '../columns/table-contract.ts';
+import { createTable } from '../columns/table.ts';
+import { Budget } from '../operators/operator.ts';
+import { bindStatement } from '../plan/bind.ts';
+import type { PlanCatalog } from '../plan/catalog.ts';
+import type { BoundQuery, PlanNode } from '../plan/logical.ts';
+import type { ParsedStatement, Query } from '../sql/ast.ts';
+import { printQuery } from '../sql/print.ts';
+import { VIEW_CONTEXT } from '../views/evaluate.ts';
+import { createStandingPlan, whyNotMaintained } from '../views/standing-plan.ts';
+import { ViewWriter } from '../views/view-writer.ts';
+import { isStored, planCatalog, PUBLIC_SCHEMA, viewInfo, type Catalog, type CatalogEntry, type CatalogView, type NameScope } from './catalog.ts';
+import type { Engine } from './engine.ts';
+import { MaintainedView, type ViewParts } from './maintained-view.ts';
+import type { IndexDefinition, MaterializedViewDefinition, ViewDefinition } from './records.ts';
+
+/** Makes views of their texts: plans them, fills them, builds them anew. */
+export class ViewBuilder {
+  readonly #parse: (text: string) => readonly ParsedStatement[];
+  readonly #memory: MemoryAccount;
+
+  constructor(options: { readonly parse: (text: string) => readonly ParsedStatement[]; readonly memory: MemoryAccount; readonly zone: string }) {
+    this.#parse = options.parse;
+    this.#memory = options.memory;
+  }
+
+  /** The columns of a view's query, and what it reads directly. */
+  describe(definition: ViewDefinition, query: Query, catalog: CatalogView): { readonly columns: BoundQuery['plan']['columns']; readonly sources: readonly number[] } {
+    const names = namesOf(catalog, scopeOf(definition));
+    const bound = boundQuery(query, names.catalog);
+    return { columns: bound.plan.columns, sources: [...names.read] };
+  }
+
+  /** Throws 0A000 where the query cannot be kept up to date. */
+  check(definition: MaterializedViewDefinition, catalog: CatalogView): void {
+    const why = whyNotMaintained(this.#plan(definition, catalog).plan);
+    if (why !== undefined) throw why;
+  }
+
+  /** Replay: builds and fills a view in steps, inside the commit that creates it. */
+  *build(definition: MaterializedViewDefinition, catalog: Catalog): Generator<void, MaintainedView> {
+    const view = this.#prepare(definition, catalog);
+    yield* this.#fill(view, (relation) => storedData(catalog, relation).staged());
+    return view;
+  }
+
+  /** Fills a view from snapshots while writes go on; what was committed meanwhile is caught up afterwards. */
+  async buildAside(engine: Engine, definition: MaterializedViewDefinition, signal: AbortSignal | undefined): Promise<MaintainedView> {
+    const view = this.#prepare(definition, engine.state.catalog);
+    try {
+      await this.#fillAside(engine, view, signal);
+      return view;
+    } catch (cause) {
+      view.close();
+      throw cause;
+    }
+  }
+
+  /** Inside a commit turn: brings a view that was filled aside to the newest published position. */
+  catchUpNow(engine: Engine, view: MaintainedView): void {
+    if (!this.#catchUp(engine, view, new Budget(Infinity))) throw behind(view);
+  }
+
+  /** A view that is refreshed by time takes what has come since; true when its rows changed. */
+  async refresh(engine: Engine, view: MaintainedView): Promise<boolean> {
+    if (view.status !== 'live') return false;
+    const before = view.position;
+    if (!this.#catchUp(engine, view, new Budget(Infinity))) await this.rebuild(engine, view);
+    return view.position !== before;
+  }
+
+  /** Builds a view anew beside the present rows, then puts it in their place. */
+  async rebuild(engine: Engine, view: MaintainedView): Promise<void> {
+    const fresh = this.#prepare(view.definition, engine.state.catalog);
+    try {
+      await this.#fillAside(engine, fresh, undefined);
+    } catch (cause) {
+      fresh.close();
+      throw cause;
+    }
+    await engine.commit({
+      tenant: view.definition.tenant,
+      relations: [view.relation, ...view.sources],
+      ephemeral: true,
+      prepare: () => {
+        this.catchUpNow(engine, fresh);
+        engine.state.replaceView(view, fresh);
+        return [];
+      },
+    });
+  }
+
+  /** What a transaction's catalog shows of a view that it has created: read as its query until the commit. */
+  placeholder(definition: MaterializedViewDefinition, catalog: CatalogView): CatalogEntry {
+    const query = this.#query(definition);
+    const { columns, sources } = this.describe(definition, query, catalog);
+    return { kind: 'view', definition, query, info: { ...viewInfo(definition, 'view', columns, query, [], sources) } };
+  }
+
+  /** The query as it is kept: its names must mean the same for ever, whoever's search path is in force. */
+  qualifiedText(query: Query, catalog: PlanCatalog, view: CatalogView): string {
+    void catalog;
+    void view;
+    return printQuery(query);
+  }
+
+  #query(definition: ViewDefinition): Query {
+    const statement = this.#parse(definition.text)[0]?.statement;
+    if (statement?.kind !== 'query') throw new DbError('XX000', `the text of view "${definition.name}" is no query`);
+    return statement.query;
+  }
+
+  #plan(definition: ViewDefinition, catalog: CatalogView): { readonly plan: PlanNode; readonly sources: readonly number[]; readonly query: Query } {
+    const query = this.#query(definition);
+    const names = namesOf(catalog, scopeOf(definition));
+    const bound = boundQuery(query, names.catalog);
+    return { plan: bound.plan, sources: bound.relations, query };
+  }
+
+  #prepare(definition: MaterializedViewDefinition, catalog: CatalogView): MaintainedView {
+    const { plan, sources, query } = this.#plan(definition, catalog);
+    const why = whyNotMaintained(plan);
+    if (why !== undefined) throw why;
+    const indexes = indexesOf(plan, definition);
+    const height = 1 + Math.max(0, ...sources.map((source) => {
+      const entry = catalog.byId(source);
+      return entry?.kind === 'materializedView' ? entry.view.height : 0;
+    }));
+    return new MaintainedView({ definition, query, columns: plan.columns, sources, indexes, height, parts: this.#parts(plan, definition, indexes) });
+  }
+
+  #parts(plan: PlanNode, definition: MaterializedViewDefinition, indexes: readonly IndexDefinition[]): ViewParts {
+    const standing = createStandingPlan(plan, { context: VIEW_CONTEXT, memory: this.#memory });
+    const data = createTable(
+      {
+        columns: plan.columns.map(({ name, type, nullable }, index) => ({ name: definition.columnNames[index] ?? name, type, nullable })),
+        indexes: indexes.map(({ name, columnIndexes, unique, primary }) => ({ name, columnIndexes, unique, primary })),
+        seed: definition.seed,
+      },
+      { memory: this.#memory },
+    );
+    return { plan: standing, data, writer: new ViewWriter(data, standing.identity, this.#memory) };
+  }
+
+  *#fill(view: MaintainedView, snapshotOf: (relation: number) => TableSnapshot): Generator<void> {
+    const snapshots = new Map<number, TableSnapshot>();
+    const budget = new Budget(FILL_UNITS);
+    try {
+      view.fill((relation) => {
+        const snapshot = snapshots.get(relation) ?? snapshotOf(relation);
+        snapshots.set(relation, snapshot);
+        return snapshot;
+      });
+      while (!view.run(budget, { limits: true })) {
+        yield;
+        budget.refill(FILL_UNITS);
+      }
+    } finally {
+      for (const snapshot of snapshots.values()) snapshot.release();
+    }
+  }
+
+  async #fillAside(engine: Engine, view: MaintainedView, signal: AbortSignal | undefined): Promise<void> {
+    const position = engine.visiblePosition;
+    const steps = this.#fill(view, (relation) => storedData(engine.state.catalog, relation).snapshot());
+    while (steps.next().done !== true) {
+      if (signal?.aborted === true) throw signal.reason;
+      await engine.pause();
+    }
+    view.publish(position);
+    view.position = position;
+    // Most of what came meanwhile is caught up before the turn, so that the turn is short.
+    for (let round = 0; round < CATCH_UP_ROUNDS && view.position < engine.visiblePosition; round += 1) {
+      if (!this.#catchUp(engine, view, new Budget(Infinity))) throw behind(view);
+      await engine.pause();
+    }
+  }
+
+  /** Applies published changes after the view's position; false when they are no longer kept. */
+  #catchUp(engine: Engine, view: MaintainedView, budget: Budget): boolean {
+    const head = engine.visiblePosition;
+    if (view.position >= head) return true;
+    const byPosition = new Map<number, Map<number, TableDelta[]>>();
+    for (const source of view.sources) {
+      const changes = storedData(engine.state.catalog, source).changes(view.position, head);
+      if (changes === undefined) return false;
+      for (const { position, delta } of changes) {
+        const deltas = byPosition.get(position) ?? new Map<number, TableDelta[]>();
+        byPosition.set(position, deltas);
+        deltas.set(source, [...(deltas.get(source) ?? []), delta]);
+      }
+    }
+    for (const position of [...byPosition.keys()].sort((a, b) => a - b)) {
+      if (!view.push(byPosition.get(position)!)) continue;
+      while (!view.run(budget)) budget.refill(Infinity);
+      view.publish(position);
+    }
+    view.position = head;
+    return true;
+  }
+}
+
+const FILL_UNITS = 20_000;
+const CATCH_UP_ROUNDS = 8;
+
+function storedData(catalog: CatalogView, relation: number): Extract<CatalogEntry, { kind: 'table' | 'materializedView' }>['data'] {
+  const entry = catalog.byId(relation);
+  if (!isStored(entry)) throw new DbError('42P01', 'a relation that the view reads was dropped', { hint: 'Create the view again.' });
+  return entry.data;
+}
+
+function behind(view: MaintainedView): DbError {
+  return new DbError('72000', `materialized view "${view.definition.name}" could not catch up: the changes since it began are no longer kept`, { table: view.definition.name, hint: 'Write less while it is created, or create it in a quiet moment.' });
+}
+
+/** Group keys that the view shows identify its rows. */
+function indexesOf(plan: PlanNode, definition: MaterializedViewDefinition): IndexDefinition[] {
+  const key = keyOf(plan);
+  return key === undefined || key.length === 0 ? [] : [{ name: `${definition.name}_key`, columnIndexes: key, unique: true, primary: false, constraint: false }];
+}
+
+/** Output columns that hold all group keys, if the plan shows them. */
+function keyOf(plan: PlanNode): readonly number[] | undefined {
+  switch (plan.kind) {
+    case 'aggregate':
+      return plan.keys.map((_, index) => index);
+    case 'distinct':
+      return plan.columns.map((_, index) => index);
+    case 'filter':
+      return keyOf(plan.input);
+    case 'project': {
+      const inner = keyOf(plan.input);
+      const shown = inner?.map((index) => plan.expressions.findIndex((each) => each.kind === 'column' && each.index === index));
+      return shown?.every((index) => index >= 0) === true ? shown : undefined;
+    }
+    default:
+      return undefined;
+  }
+}
+
+function scopeOf(definition: ViewDefinition): NameScope {
+  return { tenant: definition.tenant, searchPath: [definition.schema, PUBLIC_SCHEMA], temporarySchema: definition.schema, granted: () => true };
+}
+
+/** A catalog that notes which relations were asked for. */
+function namesOf(catalog: CatalogView, scope: NameScope): { readonly catalog: PlanCatalog; readonly read: ReadonlySet<number> } {
+  const inner = planCatalog(catalog, scope);
+  const read = new Set<number>();
+  return {
+    read,
+    catalog: {
+      ...inner,
+      relation: (name) => {
+        const info = inner.relation(name);
+        if (info !== undefined) read.add(info.id);
+        return info;
+      },
+    },
+  };
+}
+
+function boundQuery(query: Query, catalog: PlanCatalog): BoundQuery {
+  const bound = bindStatement({ kind: 'query', query }, catalog);
+  if (bound.kind !== 'query') throw notSupported('a view of a statement that changes data');
+  return bound;
+}
+

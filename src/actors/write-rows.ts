@@ -1,0 +1,172 @@
+import { DbError } from '../base/errors.ts';
+import type { Batch } from '../columns/batch.ts';
+import { datumAt } from '../columns/build.ts';
+import type { TableSnapshot, TableWrite } from '../columns/table-contract.ts';
+import { datumToText } from '../expressions/text-io.ts';
+import type { TableEntry } from './catalog.ts';
+import type { ClaimOwner } from './claims.ts';
+import { canceled, type CommitOutcome, type Engine } from './engine.ts';
+import type { Session } from './session.ts';
+import { OVERLAY_ROW_ID_BASE } from './overlay.ts';
+
+/**
+ * Writes rows of a table, in the open transaction or as a commit of its own. `writesOf` decides what is written from what the
+ * table holds at that moment: inside the commit turn, so that nothing comes between looking and writing. Rows and keys
+ * that another transaction has claimed are waited for.
+ */
+export async function writeRows(
+  engine: Engine,
+  session: Session,
+  entry: TableEntry,
+  writesOf: (snapshot: TableSnapshot) => readonly TableWrite[],
+  signal: AbortSignal | undefined,
+): Promise<Pick<CommitOutcome, 'position' | 'work'>> {
+  const { transaction } = session;
+  if (transaction?.readOnly === true) {
+    throw new DbError('25006', 'cannot write in a read-only transaction', { hint: 'Begin without READ ONLY.' });
+  }
+  const relation = entry.definition.id;
+  if (transaction !== undefined) {
+    for (;;) {
+      const snapshot = transaction.snapshotOf(entry);
+      let writes: readonly TableWrite[];
+      try {
+        writes = writesOf(snapshot);
+        if (!transaction.isPrivate(relation)) assertUniqueInTransaction(engine, session, entry, writes);
+      } finally {
+        snapshot.release();
+      }
+      const holder = engine.claims.take(transaction.owner, relation, claimsOf(entry, writes));
+      if (holder === undefined) {
+        if (writes.length > 0) transaction.write(entry, writes, (data) => engine.privateTable(data));
+        return { position: engine.visiblePosition, work: 0 };
+      }
+      await engine.claims.wait(transaction.owner, holder, signal);
+      if (transaction.doomed !== undefined) throw transaction.doomed;
+    }
+  }
+  const waiter: ClaimOwner = { relations: new Set(), waiters: new Set(), waitsFor: undefined };
+  for (;;) {
+    let blockedBy: ClaimOwner | undefined;
+    try {
+      return await engine.commit(
+        {
+          tenant: session.identity.tenant,
+          relations: [relation],
+          prepare: () => {
+            const current = engine.state.catalog.byId(relation);
+            if (current !== entry) throw definitionChanged(entry);
+            const snapshot = entry.data.staged();
+            try {
+              const writes = writesOf(snapshot);
+              if (!engine.claims.isEmpty) {
+                blockedBy = engine.claims.holderOf(undefined, relation, claimsOf(entry, writes));
+                if (blockedBy !== undefined) throw BLOCKED;
+              }
+              return writes.length === 0 ? [] : [{ op: 'rows', relation, writes }];
+            } finally {
+              snapshot.release();
+            }
+          },
+        },
+        signal,
+      );
+    } catch (cause) {
+      if (cause !== BLOCKED || blockedBy === undefined) throw cause;
+      await engine.claims.wait(waiter, blockedBy, signal);
+      if (signal?.aborted === true) throw canceled(signal);
+    }
+  }
+}
+
+/** Says from inside the turn: wait for a claim and come again. Never leaves this file. */
+const BLOCKED = new DbError('55P03', 'the rows are claimed by another transaction');
+
+/** Row ids and unique keys that the writes touch; TRUNCATE claims all. */
+export function claimsOf(entry: TableEntry, writes: readonly TableWrite[]): (number | string)[] | 'whole' {
+  const claims: (number | string)[] = [];
+  for (const write of writes) {
+    switch (write.kind) {
+      case 'truncate':
+        return 'whole';
+      case 'delete':
+      case 'update':
+        for (const id of write.rowIds) if (id < OVERLAY_ROW_ID_BASE) claims.push(id);
+        break;
+      case 'insert':
+        break;
+    }
+    if (write.kind === 'insert' || write.kind === 'update') {
+      for (const index of entry.definition.indexes) {
+        if (!index.unique) continue;
+        if (write.rows.rowCount > KEYS_CLAIMED_MAX) return 'whole';
+        for (let row = 0; row < write.rows.rowCount; row += 1) {
+          const key = keyText(entry, index.columnIndexes, write.rows, row);
+          if (key !== undefined) claims.push(`${index.name}:${key}`);
+        }
+      }
+    }
+  }
+  return claims;
+}
+
+const KEYS_CLAIMED_MAX = 10_000;
+
+/** undefined: a NULL is part of it, so that it equals no other key. */
+function keyText(entry: TableEntry, columnIndexes: readonly number[], rows: Batch, row: number): string | undefined {
+  const at = rows.selection === undefined ? row : rows.selection[row]!;
+  const parts: string[] = [];
+  for (const index of columnIndexes) {
+    const datum = datumAt(rows.columns[index]!, at);
+    if (datum === null) return undefined;
+    parts.push(datumToText(datum, entry.definition.columns[index]!.type, { zone: 'UTC' }));
+  }
+  return parts.join('\u0001');
+}
+
+/** 23505 at the statement, as PostgreSQL has it; the commit turn tests again. */
+function assertUniqueInTransaction(engine: Engine, session: Session, entry: TableEntry, writes: readonly TableWrite[]): void {
+  const unique = entry.definition.indexes.filter((index) => index.unique);
+  if (unique.length === 0) return;
+  const gone = new Set<number>();
+  let truncated = false;
+  for (const write of writes) {
+    if (write.kind === 'delete' || write.kind === 'update') for (const id of write.rowIds) gone.add(id);
+    if (write.kind === 'truncate') truncated = true;
+  }
+  const newest = entry.data.snapshot();
+  const snapshot = session.transaction!.overlayOf(entry.definition.id)?.over(newest) ?? newest;
+  try {
+    for (const index of unique) {
+      const seen = new Set<string>();
+      for (const write of writes) {
+        if (write.kind !== 'insert' && write.kind !== 'update') continue;
+        for (let row = 0; row < write.rows.rowCount; row += 1) {
+          const key = keyText(entry, index.columnIndexes, write.rows, row);
+          if (key === undefined) continue;
+          const at = write.rows.selection === undefined ? row : write.rows.selection[row]!;
+          const data = index.columnIndexes.map((column) => datumAt(write.rows.columns[column]!, at));
+          const taken = !truncated && snapshot.lookup(index.name, data).some((id) => !gone.has(id));
+          if (taken || seen.has(key)) throw duplicateKey(entry, index, data, engine.options.zone);
+          seen.add(key);
+        }
+      }
+    }
+  } finally {
+    snapshot.release();
+  }
+}
+
+function duplicateKey(entry: TableEntry, index: TableEntry['definition']['indexes'][number], key: readonly ReturnType<typeof datumAt>[], zone: string): DbError {
+  const names = index.columnIndexes.map((column) => entry.definition.columns[column]!);
+  const values = key.map((datum, position) => (datum === null ? 'null' : datumToText(datum, names[position]!.type, { zone })));
+  return new DbError('23505', `duplicate key value violates unique constraint "${index.name}"`, {
+    table: entry.definition.name,
+    constraint: index.name,
+    detail: `Key (${names.map(({ name }) => name).join(', ')})=(${values.join(', ')}) already exists.`,
+  });
+}
+
+export function definitionChanged(entry: TableEntry): DbError {
+  return new DbError('40001', `the definition of "${entry.definition.name}" has changed`, { table: entry.definition.name, hint: 'Run the statement again.' });
+}

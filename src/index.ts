@@ -1,0 +1,32 @@
+/** The embedded API (docs/api.md): `import { open, sql } from 'analyticdb'`. */
+export { open, type OpenOptions } from './open.ts';
+export { sql, SqlText } from './actors/sql-tag.ts';
+export { DbError, InvariantError } from './base/errors.ts';
+export type { Database, Handle, RelationDescription, SessionHandle } from './actors/database.ts';
+export type {
+  Change,
+  ExecResult,
+  ExportOptions,
+  ExportResult,
+  Identity,
+  LoadOptions,
+  LoadProgress,
+  LoadResult,
+  QueryMeta,
+  QueryModelInput,
+  QueryOptions,
+  QueryResult,
+  RowsInput,
+  Statement,
+  StreamBatch,
+  SubscribeOptions,
+  Subscription,
+  TextResult,
+  Verbs,
+  WideVerbs,
+  WriteOptions,
+  WriteResult,
+} from './actors/api-types.ts';
+export type { ResultColumn, ResultRow, ValueOptions } from './actors/rows-out.ts';
+export type { DatabaseEventName, DatabaseEvents } from './actors/event-hub.ts';
+export type { Clock, Disk, DiskFile, Network, Random, TimerHandle, Workers } from './base/ports.ts';

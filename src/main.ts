@@ -1,0 +1,69 @@
+#!/usr/bin/env node
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Command } from 'commander';
+import { pino } from 'pino';
+import { DbError } from './base/errors.ts';
+import { nodePorts } from './base/node-ports.ts';
+import { open } from './open.ts';
+import { createApp, type DemoControls } from './server/app.ts';
+import { listenHttp, parseAddress } from './server/listen.ts';
+import { readPage } from './server/page.ts';
+
+/** The command line: `npx analyticdb serve [--http 127.0.0.1:4200] [--memory 4GB] [--demo]`. */
+const program = new Command('analyticdb').description('An in-memory real-time analytics database.').version('0.1.0');
+
+program
+  .command('serve')
+  .description('Runs a server. Ready when it prints its address; SIGTERM drains and ends it.')
+  .option('--http <address>', 'REST and the page', '127.0.0.1:4200')
+  .option('--memory <size>', 'limit of the whole database, such as 4GB')
+  .option('--demo', 'loads three million US flights and replays the newest live', false)
+  .option('--log <level>', 'pino level: fatal, error, warn, info, debug, silent', 'warn')
+  .action(async (options: { http: string; memory?: string; demo: boolean; log: string }) => {
+    const logger = pino({ level: options.log });
+    const { clock, disk } = nodePorts();
+    const database = await open(options.memory === undefined ? {} : { memory: options.memory });
+    let ready = !options.demo;
+    let demo: (DemoControls & { stop(): void }) | undefined;
+    const page = await readPage(disk, join(dirname(fileURLToPath(import.meta.url)), '..', 'console'));
+    // The demo's controls appear once it has loaded; the page is there from the start.
+    const controls: DemoControls = {
+      get speed() {
+        return demo?.speed ?? 0;
+      },
+      get held() {
+        return demo?.held ?? 0;
+      },
+      setSpeed: (speed) => demo?.setSpeed(speed),
+    };
+    const app = createApp({ database, clock, logger, page, demo: options.demo ? controls : undefined, ready: () => ready });
+    const address = parseAddress(process.env['PORT'] ?? options.http);
+    const url = await listenHttp(app, address, { authenticated: false, nextFree: options.demo });
+    if (options.demo) {
+      const { startFlightDemo } = await import('./flight-demo.ts');
+      demo = await startFlightDemo(database, clock, (line) => console.log(`· ${line}`));
+      ready = true;
+    }
+    console.log(`AnalyticDB is ready: ${url}`);
+
+    let stopping = false;
+    const stop = async (): Promise<void> => {
+      if (stopping) return;
+      stopping = true;
+      demo?.stop();
+      await app.close();
+      await database.close();
+      process.exit(0);
+    };
+    process.on('SIGTERM', () => void stop());
+    process.on('SIGINT', () => void stop());
+  });
+
+try {
+  await program.parseAsync();
+} catch (cause) {
+  if (!(cause instanceof DbError)) throw cause;
+  console.error(`analyticdb: ${cause.message}${cause.hint === undefined ? '' : `\n  ${cause.hint}`}`);
+  process.exit(1);
+}

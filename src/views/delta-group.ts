@@ -1,0 +1,360 @@
+import { assert } from '../base/errors.ts';
+import type { MemoryAccount } from '../base/memory.ts';
+import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
+import { datumAt, denseBatch, gather, vectorFromData } from '../columns/build.ts';
+import { compareDatums } from '../columns/compare.ts';
+import { Decimal, type Datum } from '../columns/values.ts';
+import type { Vector } from '../columns/vector.ts';
+import { compileExpression, compileFilter, type CompiledExpression, type CompiledFilter } from '../expressions/compile.ts';
+import type { EvaluationContext } from '../expressions/function-def.ts';
+import { createAggregateState, type AggregateState } from '../operators/aggregates/state.ts';
+import { GroupTable } from '../operators/group-table.ts';
+import type { Budget, Operator, Step } from '../operators/operator.ts';
+import { EMPTY_BATCH } from '../operators/row-operators.ts';
+import type { AggregateCall, AggregateNode, OutputColumn } from '../plan/logical.ts';
+import type { StatefulOperator } from './delta-operator.ts';
+import { identicalCells } from './identical.ts';
+import { OrderedCounts } from './ordered-counts.ts';
+
+const WORK_PER_GROUP = 4;
+
+/**
+ * GROUP BY of deltas. Each aggregate keeps its exact state by group; a change is added with its weight. When a commit's last change
+ * is in, the groups it touched are finished anew, and those whose row looks different leave as −old, +new, next to each
+ * other; a group without rows has none, and without keys there is always one. Row ids of the output number the groups.
+ *
+ * Everything a state takes can be taken back, so undoing a commit is adding it with negated weights.
+ */
+export class DeltaGroup implements StatefulOperator {
+  readonly id: number;
+  readonly columns: readonly OutputColumn[];
+  batch: Batch = EMPTY_BATCH;
+  readonly #input: Operator;
+  readonly #keys: readonly CompiledExpression[];
+  readonly #groups: GroupTable;
+  readonly #calls: readonly CallState[];
+  readonly #context: EvaluationContext;
+  #rowCounts = new Float64Array(64);
+  /** The commit that touched a group last. */
+  #touchedIn = new Int32Array(64);
+  #commit = 0;
+  #touched: number[] = [];
+  /** What the touched groups looked like, in pieces of consecutive touched groups. */
+  #before: { readonly start: number; readonly live: Uint8Array; readonly columns: readonly Vector[] }[] = [];
+  #emitting = -1;
+  #globalShown: boolean;
+  readonly #log: Applied[][] = [];
+  readonly #shownLog: boolean[] = [];
+
+  constructor(node: AggregateNode, input: Operator, context: EvaluationContext, memory: MemoryAccount | undefined) {
+    this.id = node.id;
+    this.columns = node.columns;
+    this.#input = input;
+    this.#context = context;
+    this.#keys = node.keys.map(compileExpression);
+    this.#groups = new GroupTable(node.keys.map((key) => key.type), memory);
+    this.#calls = node.calls.map((call) => new CallState(call));
+    this.#globalShown = node.keys.length > 0;
+    this.#commit = 1;
+  }
+
+  next(budget: Budget): Step {
+    while (this.#emitting < 0) {
+      const step = this.#input.next(budget);
+      if (step === 'more') return 'more';
+      if (step === 'batch') {
+        this.#take(denseBatch(this.#input.batch));
+        budget.charge(this.#input.batch.rowCount * (1 + this.#calls.length));
+        if (budget.exhausted) return 'more';
+        continue;
+      }
+      if (this.#touched.length === 0 && this.#globalShown) return 'done';
+      // The one row of an aggregate without keys is there from the start.
+      if (!this.#globalShown && this.#touched.length === 0) this.#touch(new Int32Array(1), 1);
+      this.#emitting = 0;
+    }
+    while (this.#emitting < this.#before.length) {
+      const made = this.#changes(this.#before[this.#emitting]!);
+      this.#emitting += 1;
+      budget.charge(this.#touched.length * WORK_PER_GROUP);
+      if (made === undefined) continue;
+      this.batch = made;
+      return 'batch';
+    }
+    this.#globalShown = true;
+    this.#settle();
+    return 'done';
+  }
+
+  checkpoint(): void {
+    this.#settle();
+    this.#log.push([]);
+    this.#shownLog.push(this.#globalShown);
+  }
+
+  rollback(): void {
+    const applied = this.#log.pop();
+    assert(applied !== undefined, 'only a commit with a checkpoint is undone');
+    for (const { groups, rowCount, batch, weights } of applied.toReversed()) {
+      const back = new Int32Array(rowCount);
+      for (let row = 0; row < rowCount; row += 1) back[row] = weights === undefined ? -1 : -weights[row]!;
+      this.#apply(groups, rowCount, batch, back);
+    }
+    this.#globalShown = this.#shownLog.pop()!;
+    this.#settle();
+  }
+
+  release(): void {
+    this.#log.shift();
+    this.#shownLog.shift();
+  }
+
+  close(): void {
+    this.#input.close();
+    this.#groups.close();
+  }
+
+  #settle(): void {
+    this.#touched = [];
+    this.#before = [];
+    this.#emitting = -1;
+    this.#commit += 1;
+  }
+
+  #take(batch: Batch): void {
+    const { rowCount } = batch;
+    const keys = this.#keys.map((key) => key.evaluate(batch, this.#context));
+    const groups = this.#groups.intern(keys, rowCount).slice(0, rowCount);
+    this.#ensure(this.#groups.groupCount);
+    this.#touch(groups, rowCount);
+    this.#apply(groups, rowCount, batch, batch.weights);
+    this.#log.at(-1)?.push({ groups, rowCount, batch, weights: batch.weights });
+  }
+
+  #apply(groups: Int32Array, rowCount: number, batch: Batch, weights: Int32Array | undefined): void {
+    const counts = this.#rowCounts;
+    for (let row = 0; row < rowCount; row += 1) counts[groups[row]!] = counts[groups[row]!]! + (weights === undefined ? 1 : weights[row]!);
+    for (const call of this.#calls) call.add(batch, groups, weights, this.#context);
+  }
+
+  /** Remembers how groups look that this commit touches for the first time. */
+  #touch(groups: Int32Array, rowCount: number): void {
+    const fresh: number[] = [];
+    for (let row = 0; row < rowCount; row += 1) {
+      const group = groups[row]!;
+      if (this.#touchedIn[group] === this.#commit) continue;
+      this.#touchedIn[group] = this.#commit;
+      fresh.push(group);
+    }
+    for (let start = 0; start < fresh.length; start += GROUPS_PER_BATCH) {
+      const piece = Int32Array.from(fresh.slice(start, start + GROUPS_PER_BATCH));
+      this.#before.push({ start: this.#touched.length, live: this.#live(piece), columns: this.#finish(piece) });
+      for (const group of piece) this.#touched.push(group);
+    }
+  }
+
+  #live(groups: Int32Array): Uint8Array {
+    const live = new Uint8Array(groups.length);
+    for (let at = 0; at < groups.length; at += 1) live[at] = this.#keys.length === 0 ? (this.#globalShown ? 1 : 0) : this.#rowCounts[groups[at]!]! > 0 ? 1 : 0;
+    return live;
+  }
+
+  #finish(groups: Int32Array): Vector[] {
+    return [...this.#groups.keys(groups, groups.length), ...this.#calls.map((call) => call.finish(groups, groups.length))];
+  }
+
+  /** −old, +new of one piece of touched groups. */
+  #changes({ start, live, columns }: { readonly start: number; readonly live: Uint8Array; readonly columns: readonly Vector[] }): Batch | undefined {
+    const count = live.length;
+    const groups = Int32Array.from(this.#touched.slice(start, start + count));
+    const after = this.#finish(groups);
+    // Rows of both versions in one batch: version 0 first, then version 1 behind it.
+    const rows: number[] = [];
+    const weights: number[] = [];
+    for (let at = 0; at < count; at += 1) {
+      const isLive = this.#keys.length === 0 || this.#rowCounts[groups[at]!]! > 0;
+      const wasLive = live[at] === 1;
+      if (wasLive && isLive && columns.every((vector, column) => identicalCells(vector, at, after[column]!, at))) continue;
+      if (wasLive) {
+        rows.push(at);
+        weights.push(-1);
+      }
+      if (isLive) {
+        rows.push(count + at);
+        weights.push(1);
+      }
+    }
+    if (rows.length === 0) return undefined;
+    const selection = Int32Array.from(rows);
+    const both = columns.map((vector, column) => pick(vector, after[column]!, count, selection, this.columns[column]!));
+    return { rowCount: rows.length, columns: both, weights: Int32Array.from(weights), rowIds: Float64Array.from(rows, (row) => groups[row % count]!) };
+  }
+
+  #ensure(groupCount: number): void {
+    if (groupCount > this.#rowCounts.length) {
+      let next = this.#rowCounts.length;
+      while (next < groupCount) next *= 2;
+      const counts = new Float64Array(next);
+      counts.set(this.#rowCounts);
+      this.#rowCounts = counts;
+      const touched = new Int32Array(next);
+      touched.set(this.#touchedIn);
+      this.#touchedIn = touched;
+    }
+    for (const call of this.#calls) call.ensure(groupCount);
+  }
+}
+
+const GROUPS_PER_BATCH = BATCH_ROW_COUNT_MAX / 2;
+
+type Applied = { readonly groups: Int32Array; readonly rowCount: number; readonly batch: Batch; readonly weights: Int32Array | undefined };
+
+/** Rows of two vectors that stand behind each other. */
+function pick(before: Vector, after: Vector, count: number, selection: Int32Array, { type }: OutputColumn): Vector {
+  if (before.rep === 'number' && after.rep === 'number' && before.scale === after.scale) {
+    const values = new Float64Array(selection.length);
+    let validity: Uint8Array | undefined;
+    for (let at = 0; at < selection.length; at += 1) {
+      const row = selection[at]!;
+      const vector = row < count ? before : after;
+      const inner = row < count ? row : row - count;
+      if (vector.validity !== undefined && vector.validity[inner] === 0) {
+        validity ??= new Uint8Array(selection.length).fill(1);
+        validity[at] = 0;
+      } else values[at] = vector.values[inner]! * vector.factor + vector.base;
+    }
+    return { rep: 'number', type, values, validity, factor: 1, base: 0, scale: before.scale };
+  }
+  return vectorFromData(type, Array.from(selection, (row) => (row < count ? datumAt(before, row) : datumAt(after, row - count))));
+}
+
+/** One aggregate of a view: its arguments, FILTER, DISTINCT, and a state that can give rows back. */
+class CallState {
+  readonly #state: AggregateState;
+  readonly #args: readonly CompiledExpression[];
+  readonly #filter: CompiledFilter | undefined;
+  readonly #distinct: DistinctCounts | undefined;
+
+  constructor(call: AggregateCall) {
+    this.#state = call.fn === 'min' || call.fn === 'max' ? new ExtremeCounts(call) : createAggregateState(call);
+    this.#args = call.args.map(compileExpression);
+    this.#filter = call.filter === undefined ? undefined : compileFilter(call.filter);
+    this.#distinct = call.distinct ? new DistinctCounts(call) : undefined;
+  }
+
+  ensure(groupCount: number): void {
+    this.#state.ensure(groupCount);
+  }
+
+  add(batch: Batch, groups: Int32Array, weights: Int32Array | undefined, context: EvaluationContext): void {
+    let rows = batch;
+    let ids = groups;
+    let copies = weights;
+    if (this.#filter !== undefined) {
+      const kept = this.#filter.select(batch, context);
+      if (kept === undefined) return;
+      if (kept.selection !== undefined) {
+        const { selection } = kept;
+        ids = selection.map((row) => groups[row]!);
+        copies = weights === undefined ? undefined : selection.map((row) => weights[row]!);
+        rows = kept;
+      }
+    }
+    let args = this.#args.map((arg) => arg.evaluate(rows, context));
+    let { rowCount } = rows;
+    if (this.#distinct !== undefined) {
+      const crossings = this.#distinct.crossings(ids, args[0]!, copies, rowCount);
+      args = args.map((vector) => gather(vector, crossings.rows, crossings.rows.length));
+      ids = crossings.rows.map((row) => ids[row]!);
+      copies = crossings.weights;
+      rowCount = crossings.rows.length;
+    }
+    if (rowCount > 0) this.#state.add(ids, rowCount, args, copies);
+  }
+
+  finish(groups: Int32Array, count: number): Vector {
+    return this.#state.finish(groups, count);
+  }
+}
+
+/** Extremes by a counted order of all values: any value may leave. */
+class ExtremeCounts implements AggregateState {
+  readonly #groups: OrderedCounts[] = [];
+  readonly #compare: (a: Datum, b: Datum) => number;
+  readonly #type: OutputColumn['type'];
+
+  constructor(call: AggregateCall) {
+    this.#type = call.type;
+    const { kind } = call.type;
+    const sign = call.fn === 'max' ? -1 : 1;
+    this.#compare = (a, b) => {
+      const order = typeof a === 'number' && typeof b === 'number' && a === a && b === b ? a - b : compareDatums(a, b, kind);
+      if (order !== 0) return order * sign;
+      // Equal numerics that are shown differently are different values; the longest scale is shown.
+      return a instanceof Decimal ? (b as Decimal).scale - a.scale : 0;
+    };
+  }
+
+  get memoryBytes(): number {
+    return this.#groups.reduce((bytes, group) => bytes + group.distinctCount * 16 + 64, 0);
+  }
+
+  ensure(groupCount: number): void {
+    while (this.#groups.length < groupCount) this.#groups.push(new OrderedCounts());
+  }
+
+  add(groups: Int32Array, rowCount: number, args: readonly Vector[], weights: Int32Array | undefined): void {
+    for (let row = 0; row < rowCount; row += 1) {
+      const datum = datumAt(args[0]!, row);
+      if (datum === null) continue;
+      const value = datum === 0 ? 0 : datum;
+      const done = this.#groups[groups[row]!]!.add(value, weights === undefined ? 1 : weights[row]!, this.#compare);
+      assert(done, 'a value leaves a group that it came to');
+    }
+  }
+
+  mergeGroup(): void {
+    assert(false, 'extremes of a view are not merged');
+  }
+
+  finish(groups: Int32Array, count: number): Vector {
+    return vectorFromData(this.#type, Array.from({ length: count }, (_, at) => this.#groups[groups[at]!]!.best ?? null));
+  }
+}
+
+/** How often each value is in each group: a value counts while it is there at all. */
+class DistinctCounts {
+  readonly #counts: Map<string, number>[] = [];
+  readonly #type: OutputColumn['type'];
+
+  constructor(call: AggregateCall) {
+    this.#type = call.args[0]!.type;
+  }
+
+  /** Rows at which a value came into its group (+1) or left it (−1). */
+  crossings(groups: Int32Array, values: Vector, weights: Int32Array | undefined, rowCount: number): { readonly rows: Int32Array; readonly weights: Int32Array } {
+    const rows: number[] = [];
+    const signs: number[] = [];
+    for (let row = 0; row < rowCount; row += 1) {
+      const datum = datumAt(values, row);
+      if (datum === null) continue;
+      const group = groups[row]!;
+      const counts = (this.#counts[group] ??= new Map());
+      const key = keyOf(datum, this.#type.kind);
+      const before = counts.get(key) ?? 0;
+      const after = before + (weights === undefined ? 1 : weights[row]!);
+      if (after === 0) counts.delete(key);
+      else counts.set(key, after);
+      if (before > 0 === after > 0) continue;
+      rows.push(row);
+      signs.push(after > 0 ? 1 : -1);
+    }
+    return { rows: Int32Array.from(rows), weights: Int32Array.from(signs) };
+  }
+}
+
+function keyOf(datum: Datum, kind: string): string {
+  const text = datum instanceof Uint8Array ? Buffer.from(datum).toString('hex') : datum !== null && typeof datum === 'object' && !(datum instanceof Decimal) ? JSON.stringify(datum) : String(datum);
+  if (kind === 'numeric') return text.includes('.') ? text.replace(/\.?0+$/, '') : text;
+  return text === '-0' ? '0' : text;
+}

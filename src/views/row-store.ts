@@ -1,0 +1,279 @@
+import { HashParts } from '../base/hash-parts.ts';
+import type { MemoryLease } from '../base/memory-lease.ts';
+import type { SqlType } from '../columns/types.ts';
+import { mixHash } from '../columns/utf8.ts';
+import type { Datum } from '../columns/values.ts';
+import { datumAt, equalValues, hashDatum } from '../columns/cells.ts';
+import type { Vector } from '../columns/vector.ts';
+import { identicalDatums } from './identical.ts';
+
+const CHUNK_BITS = 10;
+const CHUNK_SIZE = 1 << CHUNK_BITS;
+const CHUNK_MASK = CHUNK_SIZE - 1;
+
+/** What a datum in an object chunk is accounted as: its slot and a small object or string. */
+const OBJECT_DATUM_BYTES = 48;
+
+/**
+ * Rows by slot, in columns of small chunks: what an operator must remember of rows that no table holds for it. Numbers take eight
+ * bytes, everything else is a datum. Slots are given out by the caller.
+ */
+export class RowStore {
+  readonly types: readonly SqlType[];
+  readonly #lanes: readonly Lane[];
+
+  constructor(types: readonly SqlType[], lease: MemoryLease) {
+    this.types = types;
+    this.#lanes = types.map((type) => new Lane(isNumberLane(type), lease));
+  }
+
+  get columnCount(): number {
+    return this.#lanes.length;
+  }
+
+  get(slot: number, column: number): Datum {
+    return this.#lanes[column]!.get(slot, this.types[column]!.kind === 'boolean');
+  }
+
+  set(slot: number, column: number, value: Datum): void {
+    this.#lanes[column]!.set(slot, value);
+  }
+
+  /** Copies physical row `row` of the columns in. */
+  setRow(slot: number, columns: readonly Vector[], row: number): void {
+    for (let column = 0; column < columns.length; column += 1) this.#lanes[column]!.set(slot, datumAt(columns[column]!, row));
+  }
+
+  /** Lets go of what a dead slot holds on the heap. */
+  clear(slot: number): void {
+    for (const lane of this.#lanes) lane.clear(slot);
+  }
+
+  /** Whether the slot holds the very same row: same bits, same scale. */
+  isIdentical(slot: number, columns: readonly Vector[], row: number): boolean {
+    for (let column = 0; column < columns.length; column += 1) {
+      if (!identicalDatums(this.get(slot, column), datumAt(columns[column]!, row))) return false;
+    }
+    return true;
+  }
+
+  isEqual(slot: number, columns: readonly Vector[], row: number): boolean {
+    for (let column = 0; column < columns.length; column += 1) {
+      const a = this.get(slot, column);
+      const b = datumAt(columns[column]!, row);
+      if (a === null || b === null ? a !== b : !equalValues(a, b)) return false;
+    }
+    return true;
+  }
+
+  /** What `hashRow` says of the row. */
+  hash(slot: number): number {
+    let hash = 0;
+    for (let column = 0; column < this.types.length; column += 1) {
+      hash = (Math.imul(hash, 31) + hashDatum(this.get(slot, column), this.types[column]!)) | 0;
+    }
+    return mixHash(hash);
+  }
+
+  /** The rows of the slots as vectors, in the given order. */
+  gather(slots: Int32Array, count: number): Vector[] {
+    return this.types.map((type, column) => this.#lanes[column]!.gather(type, slots, count));
+  }
+}
+
+function isNumberLane(type: SqlType): boolean {
+  switch (type.kind) {
+    case 'boolean':
+    case 'int2':
+    case 'int4':
+    case 'int8':
+    case 'float4':
+    case 'float8':
+    case 'date':
+    case 'time':
+    case 'timestamp':
+    case 'timestamptz':
+      return true;
+    default:
+      return false;
+  }
+}
+
+type Chunk =
+  | { readonly kind: 'number'; readonly values: Float64Array; /** 1: present. */ readonly validity: Uint8Array }
+  | { readonly kind: 'object'; readonly values: Datum[] };
+
+/** One column. A chunk of numbers turns into one of data where a value leaves the safe integers. */
+class Lane {
+  readonly #chunks: Chunk[] = [];
+  readonly #isNumber: boolean;
+  readonly #lease: MemoryLease;
+
+  constructor(isNumber: boolean, lease: MemoryLease) {
+    this.#isNumber = isNumber;
+    this.#lease = lease;
+  }
+
+  get(slot: number, isBoolean: boolean): Datum {
+    const chunk = this.#chunks[slot >>> CHUNK_BITS]!;
+    const at = slot & CHUNK_MASK;
+    if (chunk.kind === 'object') return chunk.values[at]!;
+    if (chunk.validity[at] === 0) return null;
+    return isBoolean ? chunk.values[at] === 1 : chunk.values[at]!;
+  }
+
+  set(slot: number, value: Datum): void {
+    const index = slot >>> CHUNK_BITS;
+    const at = slot & CHUNK_MASK;
+    while (this.#chunks.length <= index) this.#chunks.push(this.#newChunk());
+    let chunk = this.#chunks[index]!;
+    if (chunk.kind === 'number') {
+      if (typeof value === 'number') {
+        chunk.values[at] = value;
+        chunk.validity[at] = 1;
+        return;
+      }
+      if (value === null) {
+        chunk.validity[at] = 0;
+        return;
+      }
+      if (typeof value === 'boolean') {
+        chunk.values[at] = value ? 1 : 0;
+        chunk.validity[at] = 1;
+        return;
+      }
+      chunk = this.#toObjects(index, chunk);
+    }
+    chunk.values[at] = value;
+  }
+
+  clear(slot: number): void {
+    const chunk = this.#chunks[slot >>> CHUNK_BITS]!;
+    if (chunk.kind === 'object') chunk.values[slot & CHUNK_MASK] = null;
+  }
+
+  gather(type: SqlType, slots: Int32Array, count: number): Vector {
+    if (this.#isNumber) {
+      const values = type.kind === 'boolean' ? new Uint8Array(count) : new Float64Array(count);
+      let validity: Uint8Array | undefined;
+      let row = 0;
+      for (; row < count; row += 1) {
+        const slot = slots[row]!;
+        const chunk = this.#chunks[slot >>> CHUNK_BITS]!;
+        if (chunk.kind === 'object') break;
+        const at = slot & CHUNK_MASK;
+        if (chunk.validity[at] === 1) values[row] = chunk.values[at]!;
+        else {
+          validity ??= new Uint8Array(count).fill(1);
+          validity[row] = 0;
+        }
+      }
+      if (row === count) {
+        if (type.kind === 'boolean') return { rep: 'boolean', type, values: values as Uint8Array, validity };
+        return { rep: 'number', type, values, validity, factor: 1, base: 0, scale: 0 };
+      }
+    }
+    const data: Datum[] = [];
+    for (let row = 0; row < count; row += 1) data.push(this.get(slots[row]!, type.kind === 'boolean'));
+    return { rep: 'object', type, values: data };
+  }
+
+  #newChunk(): Chunk {
+    if (!this.#isNumber) {
+      this.#lease.take(CHUNK_SIZE * OBJECT_DATUM_BYTES);
+      return { kind: 'object', values: Array.from<Datum>({ length: CHUNK_SIZE }).fill(null) };
+    }
+    this.#lease.take(CHUNK_SIZE * 9);
+    return { kind: 'number', values: new Float64Array(CHUNK_SIZE), validity: new Uint8Array(CHUNK_SIZE) };
+  }
+
+  #toObjects(index: number, chunk: Chunk & { kind: 'number' }): Chunk & { kind: 'object' } {
+    const values: Datum[] = [];
+    for (let at = 0; at < CHUNK_SIZE; at += 1) values.push(chunk.validity[at] === 1 ? chunk.values[at]! : null);
+    const next = { kind: 'object', values } as const;
+    this.#chunks[index] = next;
+    this.#lease.take(CHUNK_SIZE * (OBJECT_DATUM_BYTES - 9));
+    return next;
+  }
+}
+
+/**
+ * Rows that are found again by their content: each slot holds a row once. `sameness` says when two rows are one: 'equal' as GROUP BY
+ * and joins have it (0 and −0, 1.0 and 1.00 are equal, NULL equals NULL), 'identical' where they cannot be told apart.
+ */
+export class RowTable {
+  readonly store: RowStore;
+  readonly #sameness: 'equal' | 'identical';
+  readonly #hashes: HashParts;
+  readonly #pool = new SlotPool();
+
+  constructor(types: readonly SqlType[], sameness: 'equal' | 'identical', lease: MemoryLease) {
+    this.store = new RowStore(types, lease);
+    this.#sameness = sameness;
+    this.#hashes = new HashParts(lease);
+  }
+
+  get liveCount(): number {
+    return this.#pool.liveCount;
+  }
+
+  /** All slots are below. */
+  get slotEnd(): number {
+    return this.#pool.end;
+  }
+
+  /** The slot of the row, −1 if there is none. `hash` is the row's `hashRow`. */
+  find(columns: readonly Vector[], row: number, hash: number): number {
+    for (let slot = this.#hashes.first(hash); slot >= 0; slot = this.#hashes.next()) {
+      if (this.#sameness === 'identical' ? this.store.isIdentical(slot, columns, row) : this.store.isEqual(slot, columns, row)) return slot;
+    }
+    return -1;
+  }
+
+  add(columns: readonly Vector[], row: number, hash: number): number {
+    const slot = this.#pool.take();
+    this.store.setRow(slot, columns, row);
+    this.#hashes.add(hash, slot);
+    return slot;
+  }
+
+  /** Makes the row not to be found; its slot and content stay until `free`, or `relink` brings it back. */
+  unlink(slot: number): void {
+    this.#hashes.remove(this.store.hash(slot), slot);
+  }
+
+  relink(slot: number): void {
+    this.#hashes.add(this.store.hash(slot), slot);
+  }
+
+  free(slot: number): void {
+    this.store.clear(slot);
+    this.#pool.give(slot);
+  }
+}
+
+/** Gives out dense integers, the freed ones first. */
+export class SlotPool {
+  readonly #free: number[] = [];
+  #end = 0;
+
+  /** Slots ever given out: all live ones are below. */
+  get end(): number {
+    return this.#end;
+  }
+
+  get liveCount(): number {
+    return this.#end - this.#free.length;
+  }
+
+  take(): number {
+    const slot = this.#free.pop();
+    if (slot !== undefined) return slot;
+    this.#end += 1;
+    return this.#end - 1;
+  }
+
+  give(slot: number): void {
+    this.#free.push(slot);
+  }
+}

@@ -1,0 +1,231 @@
+import { notSupported, type DbError } from '../base/errors.ts';
+import type { MemoryAccount } from '../base/memory.ts';
+import type { Batch } from '../columns/batch.ts';
+import type { TableDelta, TableSnapshot } from '../columns/table-contract.ts';
+import { functionById } from '../expressions/catalog.ts';
+import { isImmutable, someNode } from '../expressions/fold.ts';
+import type { Expression } from '../expressions/expression.ts';
+import type { EvaluationContext } from '../expressions/function-def.ts';
+import type { Budget, Operator, Step } from '../operators/operator.ts';
+import { EMPTY_BATCH, FilterOperator, ProjectOperator } from '../operators/row-operators.ts';
+import type { OutputColumn, PlanNode } from '../plan/logical.ts';
+import { conjunction, inputsOf, node, visitExpressions } from '../plan/nodes.ts';
+import { Consolidator } from './consolidate.ts';
+import { DeltaGroup } from './delta-group.ts';
+import { DeltaJoin } from './delta-join.ts';
+import type { StatefulOperator } from './delta-operator.ts';
+import { DeltaScan } from './delta-scan.ts';
+import { DeltaUnion } from './delta-union.ts';
+import type { RowIdentity } from './view-writer.ts';
+
+export type StandingPlanOptions = { readonly context: EvaluationContext; readonly memory: MemoryAccount | undefined };
+
+/**
+ * A plan that stands: changes of the relations it reads go in, changes of its answer come out, in bounded batches and
+ * without pairs that cancel. Work goes with the change.
+ */
+export class StandingPlan {
+  readonly columns: readonly OutputColumn[];
+  /** How rows of the output are told apart: by the group they show, or by what stands in them. */
+  readonly identity: RowIdentity;
+  batch: Batch = EMPTY_BATCH;
+  readonly #root: Operator;
+  readonly #scans: readonly DeltaScan[];
+  readonly #stateful: readonly StatefulOperator[];
+  /** Folds the rows of plans whose output has no identity of its own. */
+  #consolidator: Consolidator | undefined;
+  #folded: { at: number; readonly rows: Consolidator; readonly total: number } | undefined;
+
+  constructor(parts: { readonly root: Operator; readonly scans: readonly DeltaScan[]; readonly stateful: readonly StatefulOperator[]; readonly identity: RowIdentity }) {
+    this.columns = parts.root.columns;
+    this.identity = parts.identity;
+    this.#root = parts.root;
+    this.#scans = parts.scans;
+    this.#stateful = parts.stateful;
+  }
+
+  /** Opens a commit; `rollback` undoes the newest, `release` makes the oldest final. */
+  checkpoint(): void {
+    for (const operator of this.#stateful) operator.checkpoint();
+  }
+
+  rollback(): void {
+    for (const scan of this.#scans) scan.reset();
+    this.#consolidator = undefined;
+    this.#folded = undefined;
+    for (const operator of this.#stateful.toReversed()) operator.rollback();
+  }
+
+  release(): void {
+    for (const operator of this.#stateful) operator.release();
+  }
+
+  push(relation: number, delta: TableDelta): void {
+    for (const scan of this.#scans) if (scan.relation === relation) scan.push(delta);
+  }
+
+  /** Reads the rows of snapshots, as if they had all just arrived. */
+  fill(snapshotOf: (relation: number) => TableSnapshot): void {
+    for (const scan of this.#scans) {
+      const reader = snapshotOf(scan.relation).scan({ columnIndexes: scan.columnIndexes, ordered: true, withRowIds: false });
+      scan.fillFrom(() => reader.next());
+    }
+  }
+
+  next(budget: Budget): Step {
+    if (this.identity.kind === 'ordinal') {
+      const step = this.#root.next(budget);
+      this.batch = this.#root.batch;
+      return step;
+    }
+    while (this.#folded === undefined) {
+      const step = this.#root.next(budget);
+      if (step === 'more') return 'more';
+      if (step === 'batch') {
+        this.#consolidator ??= new Consolidator();
+        this.#consolidator.add(this.#root.batch);
+        if (budget.exhausted) return 'more';
+        continue;
+      }
+      if (this.#consolidator === undefined) return 'done';
+      this.#folded = { at: 0, rows: this.#consolidator, total: this.#consolidator.count };
+      this.#consolidator = undefined;
+    }
+    const { rows } = this.#folded;
+    const taken = rows.take(this.#folded.at, ROWS_OUT);
+    if (taken.batch === undefined || taken.batch.rowCount === 0) {
+      this.#folded = undefined;
+      return 'done';
+    }
+    this.#folded.at = taken.next;
+    this.batch = taken.batch;
+    budget.charge(taken.batch.rowCount);
+    return 'batch';
+  }
+
+  close(): void {
+    this.#root.close();
+  }
+}
+
+const ROWS_OUT = 1024;
+
+export function createStandingPlan(plan: PlanNode, options: StandingPlanOptions): StandingPlan {
+  const unsupported = whyNotMaintained(plan);
+  if (unsupported !== undefined) throw unsupported;
+  const scans: DeltaScan[] = [];
+  const stateful: StatefulOperator[] = [];
+  const root = build(plan, options, scans, stateful);
+  return new StandingPlan({ root, scans, stateful, identity: identityOf(plan) });
+}
+
+function build(plan: PlanNode, options: StandingPlanOptions, scans: DeltaScan[], stateful: StatefulOperator[]): Operator {
+  const input = (each: PlanNode): Operator => build(each, options, scans, stateful);
+  const remember = <Each extends StatefulOperator>(operator: Each): Each => {
+    stateful.push(operator);
+    return operator;
+  };
+  switch (plan.kind) {
+    case 'scan': {
+      const scan = new DeltaScan(plan);
+      scans.push(scan);
+      return plan.filter === undefined ? scan : new FilterOperator(plan.id, scan, plan.filter, options.context);
+    }
+    case 'filter':
+      return new FilterOperator(plan.id, input(plan.input), plan.condition, options.context);
+    case 'project':
+      return new ProjectOperator(plan.id, plan.columns, input(plan.input), plan.expressions, options.context);
+    case 'aggregate':
+      return remember(new DeltaGroup(plan, input(plan.input), options.context, options.memory));
+    case 'distinct':
+      return remember(new DeltaGroup(asAggregate(plan), input(plan.input), options.context, options.memory));
+    case 'join': {
+      const left = input(plan.left);
+      const right = input(plan.right);
+      const join = remember(new DeltaJoin(plan, left, right, options.memory));
+      const residual = plan.residual === undefined ? undefined : conjunction([plan.residual]);
+      return residual === undefined ? join : new FilterOperator(plan.id, join, residual, options.context);
+    }
+    case 'unionAll':
+      return new DeltaUnion(plan, plan.inputs.map(input));
+    default:
+      throw notSupported(`${plan.kind} in a materialized view`);
+  }
+}
+
+/** DISTINCT is a GROUP BY of all columns without aggregates. */
+function asAggregate(plan: Extract<PlanNode, { kind: 'distinct' }>): Extract<PlanNode, { kind: 'aggregate' }> {
+  const keys = plan.columns.map((each, index): Expression => ({ kind: 'column', index, type: each.type, nullable: each.nullable, name: each.name }));
+  return { ...(node({ kind: 'aggregate', input: plan.input, keys, calls: [], columns: plan.columns }) as Extract<PlanNode, { kind: 'aggregate' }>), id: plan.id };
+}
+
+/** Groups keep their number through projections and filters above; anything else is told apart by its content. */
+function identityOf(plan: PlanNode): RowIdentity {
+  switch (plan.kind) {
+    case 'aggregate':
+    case 'distinct':
+      return { kind: 'ordinal' };
+    case 'project':
+      // A projection may show two versions of a group alike: such a pair must not leave.
+      return identityOf(plan.input).kind === 'ordinal' && plan.expressions.every((each) => each.kind === 'column') && coversAll(plan) ? { kind: 'ordinal' } : { kind: 'row' };
+    default:
+      return { kind: 'row' };
+  }
+}
+
+function coversAll(plan: Extract<PlanNode, { kind: 'project' }>): boolean {
+  const used = new Set(plan.expressions.map((each) => (each as { index: number }).index));
+  return plan.input.columns.every((_, index) => used.has(index));
+}
+
+/** 0A000 naming what keeps a plan from being maintained; undefined when nothing does. */
+export function whyNotMaintained(plan: PlanNode): DbError | undefined {
+  const hint = 'Materialized views take filters, projections, inner joins, GROUP BY, HAVING, DISTINCT and UNION ALL over tables and views; use CREATE VIEW for others.';
+  switch (plan.kind) {
+    case 'scan':
+    case 'filter':
+    case 'project':
+    case 'unionAll':
+      break;
+    case 'aggregate': {
+      const ordered = plan.calls.find(({ fn }) => fn === 'string_agg' || fn === 'percentile_cont' || fn === 'percentile_disc' || fn === 'mode');
+      if (ordered !== undefined) return notSupported(`${ordered.fn} in a materialized view`, hint);
+      const wide = plan.calls.find(({ distinct, args }) => distinct && args.length > 1);
+      if (wide !== undefined) return notSupported(`DISTINCT over several arguments in a materialized view`, hint);
+      break;
+    }
+    case 'distinct':
+      if (plan.on !== undefined) return notSupported('DISTINCT ON in a materialized view', hint);
+      break;
+    case 'join':
+      if (plan.type !== 'inner') return notSupported(`a ${plan.type} join in a materialized view`, hint);
+      break;
+    default:
+      return notSupported(`${NAMES[plan.kind] ?? plan.kind} in a materialized view`, hint);
+  }
+  let volatileCall: DbError | undefined;
+  visitExpressions(plan, (expression) => {
+    if (isImmutable(expression)) return;
+    const call = findCall(expression);
+    volatileCall ??= notSupported(call === undefined ? 'an expression that depends on the session in a materialized view' : `${call}() in a materialized view`, 'Its value changes while the rows do not; compute it where the view is read.');
+  });
+  if (volatileCall !== undefined) return volatileCall;
+  for (const input of inputsOf(plan)) {
+    const why = whyNotMaintained(input);
+    if (why !== undefined) return why;
+  }
+  return undefined;
+}
+
+function findCall(expression: Expression): string | undefined {
+  let name: string | undefined;
+  someNode(expression, (each) => {
+    if (each.kind === 'call' && (functionById(each.fn).volatility ?? 'immutable') !== 'immutable') name = functionById(each.fn).name;
+    return name !== undefined;
+  });
+  return name;
+}
+
+const NAMES: Readonly<Partial<Record<PlanNode['kind'], string>>> = {
+  sort: 'ORDER BY', limit: 'LIMIT', setOperation: 'INTERSECT or EXCEPT', cte: 'WITH', cteScan: 'WITH', apply: 'a subquery', values: 'VALUES', series: 'generate_series',
+};
