@@ -34,7 +34,8 @@ export function gather(vector: Vector, selection: Int32Array, count: number): Ve
   switch (vector.rep) {
     case 'number': {
       const values = sameKindOfArray(vector.values, count);
-      kernelsOf(vector.values).gather(vector.values, selection, 0, count, values, 0);
+      if (count === 1) values[0] = vector.values[selection[0]!]!;
+      else kernelsOf(vector.values).gather(vector.values, selection, 0, count, values, 0);
       const { factor, base, scale, bounds } = vector;
       return { rep: 'number', type, values, validity, factor, base, scale, bounds };
     }

@@ -8,7 +8,7 @@ import { PostingIndex } from './posting-index.ts';
 import type { SegmentStore } from './segment-store.ts';
 import { cellEquals, type Snapshot, type TableIndex } from './snapshot.ts';
 import type { StoredColumn } from './stored-column.ts';
-import type { IndexSchema, TableDelta, TableSchema } from './table-contract.ts';
+import type { IndexSchema, TableSchema } from './table-contract.ts';
 import { isIntegerType } from './types.ts';
 import { UniqueIndex, type KeyReader } from './unique-index.ts';
 import type { Vector } from './vector.ts';
@@ -138,49 +138,53 @@ export class IndexSet implements KeyReader {
     }
   }
 
-  /** Adds what a delta brings: new rows, and new keys of rows overwritten in place. Throws 23505 with nothing added. */
-  apply(delta: TableDelta, nextRowIdBefore: number): void {
-    const { inserted } = delta;
-    if (inserted === undefined) return;
-    const added: {
-      readonly index: TableIndex;
-      readonly keys: readonly Vector[];
-      readonly row: number;
-    }[] = [];
-    let refused:
-      | { readonly index: TableIndex; readonly keys: readonly Vector[]; readonly row: number }
-      | undefined;
-    let isDone = false;
-    try {
-      all: for (const index of this.#indexes) {
-        const keys = keysOf(index, inserted);
-        for (let row = 0; row < inserted.rowCount; row += 1) {
-          if (!bringsKey(index, delta, row, nextRowIdBefore)) continue;
-          if (!this.#insert(index, keys, row, inserted.rowIds![row]!)) {
-            refused = { index, keys, row };
-            break all;
-          }
-          added.push({ index, keys, row });
+  /** Takes back what `insertRange` added. */
+  removeRange(rows: Batch, firstRowId: number): void {
+    for (const index of this.#indexes) this.#removeAll(index, rows, firstRowId);
+  }
+
+  /**
+   * Adds what a staged entry brings: new rows, and new keys of rows overwritten in place. Throws 23505 with nothing added. True:
+   * some row has got another key, and the pair of the old one is left behind.
+   */
+  apply(entry: LogEntry): boolean {
+    let isKeyChanged = false;
+    if (entry.insertedCount === 0) return false;
+    for (let position = 0; position < this.#indexes.length; position += 1) {
+      const index = this.#indexes[position]!;
+      const keys = insertedKeys(index, entry);
+      for (let row = 0; row < entry.insertedCount; row += 1) {
+        const rowId = entry.insertedRowId(row);
+        if (!bringsKey(index, entry, row)) continue;
+        if (rowId < entry.nextRowIdBefore) isKeyChanged = true;
+        let isAdded = false;
+        try {
+          isAdded = this.#insert(index, keys, entry.insertedIndex(row), rowId);
+        } finally {
+          if (!isAdded) this.#takeBack(entry, position, row);
         }
+        if (!isAdded)
+          throw duplicateRefused(this.#schema(), index.schema, keys, entry.insertedIndex(row));
       }
-      isDone = refused === undefined;
-    } finally {
-      if (!isDone)
-        for (const { index, keys, row } of added) index.remove(keys, row, inserted.rowIds![row]!);
     }
-    if (refused !== undefined)
-      throw duplicateRefused(this.#schema(), refused.index.schema, refused.keys, refused.row);
+    return isKeyChanged;
   }
 
   /** Takes back what `insertRange` or `apply` added for this entry. */
   undo(entry: LogEntry): void {
-    const { inserted } = entry.delta;
-    if (inserted === undefined) return;
-    for (const index of this.#indexes) {
-      const keys = keysOf(index, inserted);
-      for (let row = 0; row < inserted.rowCount; row += 1) {
-        if (bringsKey(index, entry.delta, row, entry.nextRowIdBefore))
-          index.remove(keys, row, inserted.rowIds![row]!);
+    this.#takeBack(entry, this.#indexes.length, 0);
+  }
+
+  /** From all indexes before `end`, and from that one for the rows before `endRow`. */
+  #takeBack(entry: LogEntry, end: number, endRow: number): void {
+    if (entry.insertedCount === 0) return;
+    for (let position = 0; position <= end && position < this.#indexes.length; position += 1) {
+      const index = this.#indexes[position]!;
+      const keys = insertedKeys(index, entry);
+      const count = position === end ? endRow : entry.insertedCount;
+      for (let row = 0; row < count; row += 1) {
+        if (bringsKey(index, entry, row))
+          index.remove(keys, entry.insertedIndex(row), entry.insertedRowId(row));
       }
     }
   }
@@ -192,16 +196,16 @@ export class IndexSet implements KeyReader {
 
   /** The pairs of old rows [start, end) of an entry: of rows that are gone, and of keys that were overwritten. */
   reclaim(entry: LogEntry, start: number, end: number): void {
-    const { deleted, inserted } = entry.delta;
-    if (deleted === undefined) return;
     for (const { index, logFrom } of this.#current) {
       if (entry.sequence < logFrom) continue;
-      const keys = keysOf(index, deleted);
+      const keys = deletedKeys(index, entry);
       for (let row = start; row < end; row += 1) {
-        const rowId = deleted.rowIds![row]!;
-        const now = rowNumberOf(inserted, rowId);
-        if (now >= 0 && sameKey(keys, row, keysOf(index, inserted!), now)) continue;
-        index.remove(keys, row, rowId);
+        const rowId = entry.deletedRowId(row);
+        const now = entry.insertedRow(rowId);
+        const at = entry.deletedIndex(row);
+        if (now >= 0 && sameKey(keys, at, insertedKeys(index, entry), entry.insertedIndex(now)))
+          continue;
+        index.remove(keys, at, rowId);
       }
     }
   }
@@ -300,39 +304,42 @@ function keysOf(index: TableIndex, rows: Batch): readonly Vector[] {
   return index.schema.columnIndexes.map((column) => rows.columns[column]!);
 }
 
-/** Whether row `row` of the delta's new rows brings a key that the index does not have for it yet. */
-function bringsKey(
-  index: TableIndex,
-  delta: TableDelta,
-  row: number,
-  nextRowIdBefore: number,
-): boolean {
-  const rowId = delta.inserted!.rowIds![row]!;
-  if (rowId >= nextRowIdBefore) return true;
-  const old = rowNumberOf(delta.deleted, rowId);
+function insertedKeys(index: TableIndex, entry: LogEntry): readonly Vector[] {
+  return index.schema.columnIndexes.map((column) => entry.insertedVector(column));
+}
+
+function deletedKeys(index: TableIndex, entry: LogEntry): readonly Vector[] {
+  return index.schema.columnIndexes.map((column) => entry.deletedVector(column));
+}
+
+/** Whether the entry's inserted row `row` brings a key that the index does not have for it yet. */
+function bringsKey(index: TableIndex, entry: LogEntry, row: number): boolean {
+  const rowId = entry.insertedRowId(row);
+  if (rowId >= entry.nextRowIdBefore) return true;
+  const old = entry.deletedRow(rowId);
   assert(old >= 0, 'a row that was there before is in both halves of its delta');
-  return !sameKey(keysOf(index, delta.deleted!), old, keysOf(index, delta.inserted!), row);
+  for (const column of index.schema.columnIndexes) {
+    const isSame = sameCell(
+      entry.deletedVector(column),
+      entry.deletedIndex(old),
+      entry.insertedVector(column),
+      entry.insertedIndex(row),
+    );
+    if (!isSame) return true;
+  }
+  return false;
 }
 
 function sameKey(a: readonly Vector[], aRow: number, b: readonly Vector[], bRow: number): boolean {
   for (let position = 0; position < a.length; position += 1) {
-    const aNull = isNullAt(a[position]!, aRow);
-    if (aNull !== isNullAt(b[position]!, bRow)) return false;
-    if (!aNull && !equalCells(a[position]!, aRow, b[position]!, bRow)) return false;
+    if (!sameCell(a[position]!, aRow, b[position]!, bRow)) return false;
   }
   return true;
 }
 
-/** The number of the row with this id in a batch in row-id order, or −1. */
-export function rowNumberOf(batch: Batch | undefined, rowId: number): number {
-  if (batch === undefined) return -1;
-  const rowIds = batch.rowIds!;
-  let low = 0;
-  let high = batch.rowCount;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (rowIds[middle]! < rowId) low = middle + 1;
-    else high = middle;
-  }
-  return low < batch.rowCount && rowIds[low] === rowId ? low : -1;
+/** Equal, or both NULL. */
+function sameCell(a: Vector, aRow: number, b: Vector, bRow: number): boolean {
+  const aNull = isNullAt(a, aRow);
+  if (aNull !== isNullAt(b, bRow)) return false;
+  return aNull || equalCells(a, aRow, b, bRow);
 }

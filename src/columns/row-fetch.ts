@@ -1,4 +1,5 @@
 import type { Batch } from './batch.ts';
+import { constantVector, gather } from './build.ts';
 import { CHUNK_ROWS } from './open-segment.ts';
 import type { Segment } from './segment.ts';
 import type { StoredColumn } from './stored-column.ts';
@@ -6,7 +7,7 @@ import type { Vector } from './vector.ts';
 import { VectorBuilder } from './vector-builder.ts';
 import type { LogEntry } from './version-log.ts';
 
-/** Where one version of a row is: in a segment at `place`, or in row `place` of what a log entry deleted. */
+/** Where one version of a row is: in a segment at `place`, or at index `place` of what a log entry deleted. */
 export type RowPlace =
   | { readonly entry: undefined; readonly segment: Segment; readonly place: number }
   | { readonly entry: LogEntry; readonly segment: undefined; readonly place: number };
@@ -61,6 +62,12 @@ function fetchColumn(
   places: Int32Array,
   count: number,
 ): Vector {
+  if (runs.length === 1) {
+    const vector = vectorOf(column, runs[0]!);
+    return vector === undefined
+      ? constantVector(column.type, column.missing, count)
+      : gather(vector, places, count);
+  }
   const builder = new VectorBuilder(column.type, { capacityMax: count });
   for (let index = 0; index < runs.length; index += 1) {
     const run = runs[index]!;
@@ -78,8 +85,10 @@ function fetchColumn(
 
 /** Undefined: the source is older than the column, and all of it shows the default. */
 function vectorOf(column: StoredColumn, run: Run): Vector | undefined {
-  if (run.entry !== undefined)
-    return run.entry.delta.deleted!.columns[run.entry.columns.indexOf(column)];
+  if (run.entry !== undefined) {
+    const position = run.entry.columns.indexOf(column);
+    return position < 0 ? undefined : run.entry.deletedVector(position);
+  }
   const segment = run.segment!;
   return segment.kind === 'open'
     ? segment.view(column, run.chunk * CHUNK_ROWS).vector

@@ -10,6 +10,7 @@ export class RowOverlay {
   readonly #places = new Map<number, number>();
   readonly #entries: LogEntry[] = [];
   readonly #rows: number[] = [];
+  readonly #rowIds: number[] = [];
   readonly #segments = new Set<number>();
 
   get size(): number {
@@ -39,17 +40,26 @@ export class RowOverlay {
 
   /** Rows of `entry` that were overwritten in place (or all it deleted), of those that the reader sees. */
   add(entry: LogEntry, rowIdEnd: number, all: boolean): void {
-    const { deleted } = entry.delta;
-    if (deleted === undefined) return;
-    const count = all ? deleted.rowCount : entry.overwritten.length;
-    for (let index = 0; index < count; index += 1) {
-      const row = all ? index : entry.overwritten[index]!;
-      const rowId = deleted.rowIds![row]!;
+    for (let row = 0; row < entry.deletedCount; row += 1) {
+      if (!all && !entry.isOverwritten(row)) continue;
+      const rowId = entry.deletedRowId(row);
       if (rowId >= rowIdEnd || this.#places.has(rowId)) continue;
       this.#places.set(rowId, this.#rows.length);
       this.#entries.push(entry);
       this.#rows.push(row);
+      this.#rowIds.push(rowId);
       this.#segments.add(segmentOf(rowId));
+    }
+  }
+
+  /** Entries from `endSequence` on were undone: the rows are again what they were. */
+  rewind(endSequence: number): void {
+    for (let place = this.#entries.length - 1; place >= 0; place -= 1) {
+      if (this.#entries[place]!.sequence < endSequence) return;
+      this.#places.delete(this.#rowIds[place]!);
+      this.#entries.pop();
+      this.#rows.pop();
+      this.#rowIds.pop();
     }
   }
 

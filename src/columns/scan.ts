@@ -154,9 +154,9 @@ export class SegmentScan implements TableScan {
     const { overlay } = this.#snapshot;
     if (overlay.touches(segment.number)) {
       // From here on by row id: what was read before was handed out as copies.
-      this.#rowIds = this.#visibleRowIds({ segment, deletes }).filter(
-        (rowId) => rowId >= firstRowId + start,
-      );
+      const rowIds = this.#visibleRowIds({ segment, deletes });
+      // A reader of the past may see rows from before the segment's first.
+      this.#rowIds = start === 0 ? rowIds : rowIds.filter((rowId) => rowId >= firstRowId + start);
       this.#at = 0;
       return this.#readByRowId(this.#rowIds);
     }

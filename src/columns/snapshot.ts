@@ -79,19 +79,21 @@ export class Snapshot implements TableSnapshot {
     const end = this.#log.endSequence;
     for (; this.#caughtUpTo < end; this.#caughtUpTo += 1) {
       const entry = this.#log.entry(this.#caughtUpTo);
-      if (entry.overwritten.length > 0) this.#overlay.add(entry, this.view.rowIdEnd, false);
+      if (entry.deletedCount > 0) this.#overlay.add(entry, this.view.rowIdEnd, false);
     }
     return this.#overlay;
   }
 
   /** Log entries from here on are needed: their old rows, and the index entries of what they deleted. */
   get pinnedFrom(): number {
-    return this.view.logPresent;
+    return this.view.logFrom;
   }
 
   /** The newest entry was undone: what comes in its place has not been looked at. */
   rewind(endSequence: number): void {
-    if (this.#caughtUpTo > endSequence) this.#caughtUpTo = endSequence;
+    if (this.#caughtUpTo <= endSequence) return;
+    this.#caughtUpTo = endSequence;
+    this.#overlay.rewind(endSequence);
   }
 
   get isOfThePast(): boolean {
@@ -141,8 +143,10 @@ export class Snapshot implements TableSnapshot {
     const overlay = this.overlay;
     if (overlay.size > 0) {
       const place = overlay.placeOf(rowId);
-      if (place >= 0)
-        return { entry: overlay.entryAt(place), place: overlay.rowAt(place), segment: undefined };
+      if (place >= 0) {
+        const entry = overlay.entryAt(place);
+        return { entry, place: entry.deletedIndex(overlay.rowAt(place)), segment: undefined };
+      }
     }
     const state = stateOf(this.view.list, rowId);
     if (state === undefined) return undefined;
@@ -193,7 +197,7 @@ export class Snapshot implements TableSnapshot {
       if (isNullAt(key, row)) return false;
       if (place.entry !== undefined) {
         const at = place.entry.columns.indexOf(column);
-        const vector = place.entry.delta.deleted!.columns[at]!;
+        const vector = place.entry.deletedVector(at);
         if (isNullAt(vector, place.place) || !equalCells(vector, place.place, key, row))
           return false;
       } else if (!cellEquals(place.segment, column, place.place, key, row)) {

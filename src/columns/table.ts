@@ -4,7 +4,7 @@ import { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from './batch.ts';
 import { concatBatches, denseBatch, gather } from './build.ts';
 import { isNullAt } from './cells.ts';
-import { IndexSet, rowNumberOf } from './index-set.ts';
+import { IndexSet } from './index-set.ts';
 import { Maintenance } from './maintenance.ts';
 import { fetchRows } from './row-fetch.ts';
 import { nullRefused } from './constraint-errors.ts';
@@ -26,12 +26,11 @@ import type {
 } from './table-contract.ts';
 import { sameType } from './types.ts';
 import type { Datum } from './values.ts';
-import { batchBytes, VersionLog } from './version-log.ts';
+import { VersionLog, type LogEntry } from './version-log.ts';
 
 /** Changes kept for readers of the past, subscribers that resume, and `asOf`. */
 const HISTORY_BYTES_DEFAULT = 64 * 2 ** 20;
-/** What a log entry is beside its batches. */
-const ENTRY_BYTES = 320;
+
 /** Deleted rows whose index entries are taken away at once when a commit is published; more wait for `maintain`. */
 const RECLAIM_ROWS_AT_ONCE = 64;
 
@@ -89,7 +88,7 @@ export class Table implements TableData {
     );
     this.#nextColumnId = schema.columns.length;
     this.#store = new SegmentStore(this.#lease);
-    this.#log = new VersionLog(this.#lease, options.historyBytes ?? HISTORY_BYTES_DEFAULT);
+    this.#log = new VersionLog(options.memory, options.historyBytes ?? HISTORY_BYTES_DEFAULT);
     this.#indexes = new IndexSet(
       this.#lease,
       this.#store,
@@ -127,7 +126,7 @@ export class Table implements TableData {
   }
 
   get memoryBytes(): number {
-    let bytes = this.#lease.bytes;
+    let bytes = this.#lease.bytes + this.#log.byteLength;
     for (const column of this.#columns) bytes += column.memoryBytes;
     return bytes;
   }
@@ -172,16 +171,12 @@ export class Table implements TableData {
       this.#store.unclear(cleared, entry.nextRowIdBefore, entry.rowCountBefore);
     } else {
       this.#indexes.undo(entry);
-      this.#putBack(
-        entry.delta.deleted,
-        entry.overwritten,
-        (rowId) => rowNumberOf(entry.delta.inserted, rowId) < 0,
-        entry.columns,
-      );
+      this.#takeBack(entry);
       this.#store.truncateTo(entry.nextRowIdBefore);
       this.#store.rowCount = entry.rowCountBefore;
       this.#indexes.forgetFrom(entry.nextRowIdBefore);
     }
+    this.#log.popped(entry);
     this.#setLimits(true);
   }
 
@@ -211,65 +206,92 @@ export class Table implements TableData {
     this.#store.beginOperation();
     const only = writes.length === 1 ? writes[0]! : undefined;
     if (only?.kind === 'insert') return this.#stageInsert(only.rows, before);
+    if (only?.kind === 'update' && this.#isInPlace(only.rowIds))
+      return this.#stageOverwrite(only.rowIds, only.rows, before);
     return this.#stageWrites(writes, before);
   }
 
-  /** The common case: rows arrive, nothing else happens. */
+  /** Rows arrive, nothing else happens. */
   #stageInsert(batch: Batch, before: Before): TableDelta {
     const rows = this.#checked(batch);
     const { rowCount } = rows;
     if (rowCount === 0) {
-      this.#push({ deleted: undefined, inserted: undefined }, NO_ROWS, before, undefined, 0);
-      return { deleted: undefined, inserted: undefined };
+      this.#push(NO_CHANGE, undefined, before, undefined);
+      this.#staged();
+      return NO_CHANGE;
     }
-    const bytes = ENTRY_BYTES + batchBytes(rows) + 8 * rowCount;
-    this.#lease.take(bytes);
+    const first = this.#store.append(this.#columns, rows);
+    for (const column of this.#columns) column.codedRowCount += rowCount;
     try {
-      const first = this.#store.append(this.#columns, rows);
-      for (const column of this.#columns) column.codedRowCount += rowCount;
-      try {
-        this.#indexes.insertRange(rows, first);
-      } catch (cause) {
-        this.#store.truncateTo(before.nextRowId);
-        this.#store.rowCount = before.rowCount;
-        this.#indexes.forgetFrom(before.nextRowId);
-        throw cause;
-      }
+      this.#indexes.insertRange(rows, first);
       const rowIds = new Float64Array(rowCount);
       for (let row = 0; row < rowCount; row += 1) rowIds[row] = first + row;
       const delta: TableDelta = {
         deleted: undefined,
         inserted: { rowCount, columns: rows.columns, rowIds },
       };
-      this.#push(delta, NO_ROWS, before, undefined, bytes);
+      try {
+        this.#push(delta, undefined, before, undefined);
+      } catch (cause) {
+        this.#indexes.removeRange(rows, first);
+        throw cause;
+      }
+      this.#staged();
       return delta;
     } catch (cause) {
-      this.#lease.give(bytes);
+      this.#store.truncateTo(before.nextRowId);
+      this.#store.rowCount = before.rowCount;
+      this.#indexes.forgetFrom(before.nextRowId);
       throw cause;
     }
   }
 
+  #isInPlace(rowIds: Float64Array): boolean {
+    return rowIds.length > 0 && rowIds[0]! >= this.#store.openFrom && isAscending(rowIds);
+  }
+
+  /** Rows of the open segment get new values, nothing else happens. */
+  #stageOverwrite(rowIds: Float64Array, batch: Batch, before: Before): TableDelta {
+    const rows = this.#checked(batch);
+    assert(rowIds.length === rows.rowCount, 'each row of an update has a row id');
+    for (let row = 0; row < rowIds.length; row += 1)
+      assert(this.#store.isLive(rowIds[row]!), 'a row that is changed lives');
+    const deleted = this.#fetchStaged(rowIds);
+    const delta: TableDelta = {
+      deleted,
+      inserted: { rowCount: rows.rowCount, columns: rows.columns, rowIds },
+    };
+    const entry = this.#push(delta, onesOf(rowIds.length), before, undefined);
+    try {
+      for (let row = 0; row < rowIds.length; row += 1)
+        this.#store.overwrite(rowIds[row]!, this.#columns, rows, row);
+      entry.leavesGarbage = this.#indexes.apply(entry);
+    } catch (cause) {
+      this.#setLimits(false);
+      this.#takeBack(entry);
+      this.#log.popped(this.#log.pop());
+      throw cause;
+    }
+    this.#staged();
+    return delta;
+  }
+
   #stageWrites(writes: readonly TableWrite[], before: Before): TableDelta {
     const run = new StageRun(before.nextRowId);
-    let bytes = 0;
-    let indexed = false;
     try {
       for (const write of writes) this.#apply(write, run);
-      const deleted = run.deletedRows();
-      const inserted = this.#insertedRows(writes, run);
-      const overwritten = rowNumbers(deleted, run.overwritten);
-      const entryBytes =
-        ENTRY_BYTES + batchBytes(deleted) + batchBytes(inserted) + 24 * (deleted?.rowCount ?? 0);
-      this.#lease.take(entryBytes);
-      bytes = entryBytes;
-      const delta: TableDelta = { deleted, inserted };
-      this.#indexes.apply(delta, before.nextRowId);
-      indexed = true;
-      this.#push(delta, overwritten, before, run.cleared, bytes);
+      const delta: TableDelta = { deleted: run.deletedRows(), inserted: this.#insertedRows(run) };
+      const entry = this.#push(delta, run.overwrittenOf(delta.deleted), before, run.cleared);
+      try {
+        const isKeyChanged = this.#indexes.apply(entry);
+        entry.leavesGarbage = isKeyChanged || run.removed.length > 0;
+      } catch (cause) {
+        this.#log.popped(this.#log.pop());
+        throw cause;
+      }
+      this.#staged(run.cleared);
       return delta;
     } catch (cause) {
-      assert(!indexed, 'nothing fails once the indexes are changed');
-      this.#lease.give(bytes);
       this.#rollBack(run, before);
       throw cause;
     }
@@ -373,14 +395,7 @@ export class Table implements TableData {
   }
 
   /** The rows of the delta's new side: those overwritten and those appended, as far as they live. */
-  #insertedRows(writes: readonly TableWrite[], run: StageRun): Batch | undefined {
-    const only = writes.length === 1 ? writes[0]! : undefined;
-    if (only?.kind === 'update' && run.removed.length === 0 && isAscending(only.rowIds)) {
-      const rows = denseBatch(only.rows);
-      return rows.rowCount === 0
-        ? undefined
-        : { rowCount: rows.rowCount, columns: rows.columns, rowIds: only.rowIds };
-    }
+  #insertedRows(run: StageRun): Batch | undefined {
     const rowIds: number[] = [];
     for (const rowId of run.overwritten) if (this.#store.isLive(rowId)) rowIds.push(rowId);
     rowIds.sort((a, b) => a - b);
@@ -398,7 +413,10 @@ export class Table implements TableData {
       return;
     }
     for (const piece of run.pieces) {
-      this.#putBack(piece, rowNumbers(piece, run.overwritten), () => false, this.#columns);
+      for (let row = 0; row < piece.rowCount; row += 1) {
+        const rowId = piece.rowIds![row]!;
+        if (run.overwritten.has(rowId)) this.#store.overwrite(rowId, this.#columns, piece, row);
+      }
     }
     for (const rowId of run.removed) this.#store.restore(rowId);
     this.#store.truncateTo(before.nextRowId);
@@ -406,39 +424,37 @@ export class Table implements TableData {
     this.#indexes.forgetFrom(before.nextRowId);
   }
 
-  /** Old rows take their place again: `overwritten` ones by value, dead ones come back to life. */
-  #putBack(
-    old: Batch | undefined,
-    overwritten: Int32Array,
-    isDead: (rowId: number) => boolean,
-    columns: readonly StoredColumn[],
-  ): void {
-    if (old === undefined) return;
-    for (const row of overwritten) this.#store.overwrite(old.rowIds![row]!, columns, old, row);
-    for (let row = 0; row < old.rowCount; row += 1) {
-      if (isDead(old.rowIds![row]!)) this.#store.restore(old.rowIds![row]!);
+  /** Old rows take their place again: overwritten ones by value, dead ones come back to life. */
+  #takeBack(entry: LogEntry): void {
+    if (entry.deletedCount === 0) return;
+    const old: Batch = {
+      rowCount: entry.deletedCount,
+      columns: entry.columns.map((_, position) => entry.deletedVector(position)),
+    };
+    for (let row = 0; row < entry.deletedCount; row += 1) {
+      const rowId = entry.deletedRowId(row);
+      if (entry.isOverwritten(row))
+        this.#store.overwrite(rowId, entry.columns, old, entry.deletedIndex(row));
+      if (!this.#store.isLive(rowId)) this.#store.restore(rowId);
     }
   }
 
   #push(
     delta: TableDelta,
-    overwritten: Int32Array,
+    isOverwritten: Uint8Array | undefined,
     before: Before,
     cleared: SegmentList | undefined,
-    bytes: number,
-  ): void {
-    this.#log.push({
-      sequence: this.#log.endSequence,
-      delta,
-      overwritten,
+  ): LogEntry {
+    return this.#log.push(delta, isOverwritten, {
       columns: this.#columns,
       nextRowIdBefore: before.nextRowId,
       rowCountBefore: before.rowCount,
-      byteLength: bytes,
       isClear: cleared !== undefined,
-      position: -1,
     });
-    this.#stagedViews.push({ ...this.#stagedView(), cleared });
+  }
+
+  #staged(cleared?: SegmentList): void {
+    this.#stagedViews.push(this.#stagedView(cleared));
   }
 
   /** A batch without a selection whose values are allowed where they go. */
@@ -491,10 +507,9 @@ export class Table implements TableData {
     if (!this.#log.covers(from)) return undefined;
     const found: { readonly position: number; readonly delta: TableDelta }[] = [];
     for (let sequence = this.#log.firstAfter(from); sequence < this.#stagedFrom; sequence += 1) {
-      const { position, delta } = this.#log.entry(sequence);
-      if (position > to) break;
-      if (delta.deleted !== undefined || delta.inserted !== undefined)
-        found.push({ position, delta });
+      const entry = this.#log.entry(sequence);
+      if (entry.position > to) break;
+      if (!entry.isEmpty) found.push({ position: entry.position, delta: entry.delta });
     }
     return found;
   }
@@ -634,6 +649,7 @@ export class Table implements TableData {
     for (const retired of this.#retired.splice(0)) retired.close();
     for (const column of this.#columns) column.close();
     closeDictionaries(this.#store.list);
+    this.#log.close();
     this.#lease.close();
   }
 
@@ -734,9 +750,9 @@ export class Table implements TableData {
     });
   }
 
-  #stagedView(): PublishedView {
+  #stagedView(cleared?: SegmentList): PublishedView {
     const { list, nextRowId, rowCount } = this.#store;
-    return { list, rowIdEnd: nextRowId, rowCount, epoch: this.#epoch };
+    return { list, rowIdEnd: nextRowId, rowCount, epoch: this.#epoch, cleared };
   }
 
   /** Without staged commits, readers may have what maintenance has made meanwhile. */
@@ -764,7 +780,7 @@ export class Table implements TableData {
     while (this.#reclaimedTo < end && left > 0) {
       const entry = this.#log.entry(this.#reclaimedTo);
       const count =
-        entry.isClear || this.#indexes.isEmpty ? 0 : (entry.delta.deleted?.rowCount ?? 0);
+        entry.leavesGarbage && !entry.isClear && !this.#indexes.isEmpty ? entry.deletedCount : 0;
       const stop = Math.min(count, this.#reclaimRow + left);
       if (stop > this.#reclaimRow) this.#indexes.reclaim(entry, this.#reclaimRow, stop);
       left -= Math.max(1, stop - this.#reclaimRow);
@@ -789,6 +805,7 @@ export class Table implements TableData {
 
   #setLimits(limits: boolean): void {
     this.#lease.limits = limits;
+    this.#log.limits = limits;
     for (const column of this.#columns)
       if (column.dictionary !== undefined) column.dictionary.limits = limits;
   }
@@ -808,7 +825,7 @@ type PublishedView = {
 
 type Retired = { readonly close: () => void; readonly epoch: number };
 
-const NO_ROWS = new Int32Array(0);
+const NO_CHANGE: TableDelta = { deleted: undefined, inserted: undefined };
 
 /** What one call of `stage` has done so far. */
 class StageRun {
@@ -829,6 +846,14 @@ class StageRun {
     return this.pieces.length === 0;
   }
 
+  /** 1 where the row was overwritten. */
+  overwrittenOf(deleted: Batch | undefined): Uint8Array | undefined {
+    if (deleted === undefined || this.overwritten.size === 0) return undefined;
+    return Uint8Array.from(deleted.rowIds!.subarray(0, deleted.rowCount), (rowId) =>
+      this.overwritten.has(rowId) ? 1 : 0,
+    );
+  }
+
   /** All old rows in row-id order. */
   deletedRows(): Batch | undefined {
     if (this.pieces.length === 0) return undefined;
@@ -847,18 +872,12 @@ function isAscending(rowIds: Float64Array): boolean {
   return true;
 }
 
-/** Numbers of the rows whose ids are in `rowIds`. */
-function rowNumbers(batch: Batch | undefined, rowIds: ReadonlySet<number>): Int32Array {
-  if (batch === undefined || rowIds.size === 0) return NO_ROWS;
-  const numbers = new Int32Array(batch.rowCount);
-  let count = 0;
-  for (let row = 0; row < batch.rowCount; row += 1) {
-    if (!rowIds.has(batch.rowIds![row]!)) continue;
-    numbers[count] = row;
-    count += 1;
-  }
-  return numbers.subarray(0, count);
+/** As many ones: every row of the delta was overwritten. */
+function onesOf(count: number): Uint8Array {
+  return count === 1 ? ONE : new Uint8Array(count).fill(1);
 }
+
+const ONE = Uint8Array.of(1);
 
 function closeSegments(list: SegmentList, lease: MemoryLease): void {
   for (const state of list.states) {

@@ -94,7 +94,12 @@ export class VectorBuilder {
 
   /** Appends entries selection[start … start + count) of `source`, or [start, start + count) where there is no selection. */
   append(source: Vector, selection: Int32Array | undefined, start: number, count: number): void {
-    if (count === 0) return;
+    if (
+      count === 0 ||
+      (count === 1 &&
+        this.#appendNumber(source, selection === undefined ? start : selection[start]!))
+    )
+      return;
     const length = this.#length;
     assert(length + count <= this.#capacityMax, 'a column takes no more than its capacity');
     this.#adopt(source, selection, start, count);
@@ -106,6 +111,20 @@ export class VectorBuilder {
       throw cause;
     }
     this.#length = length + count;
+  }
+
+  /** The short way for one number where there is room: most commits are a row. */
+  #appendNumber(source: Vector, index: number): boolean {
+    const row = this.#length;
+    if (this.#rep !== 'number' || source.rep !== 'number' || row >= this.#capacity) return false;
+    if (source.scale !== this.#scale || (!this.#scaleDecided && this.type.kind === 'numeric'))
+      return false;
+    const present = source.validity === undefined || source.validity[index] === 1;
+    if (!present && this.#validity === undefined) return false;
+    this.#numbers[row] = present ? numberAt(source.values[index]!, source.factor, source.base) : 0;
+    if (this.#validity !== undefined) this.#validity[row] = present ? 1 : 0;
+    this.#length = row + 1;
+    return true;
   }
 
   appendDatum(datum: Datum): void {

@@ -1,47 +1,39 @@
 import { assert } from '../base/errors.ts';
-import type { MemoryLease } from '../base/memory-lease.ts';
+import type { MemoryAccount } from '../base/memory.ts';
+import { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from './batch.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { TableDelta } from './table-contract.ts';
 import type { Vector } from './vector.ts';
-import { objectBytes } from './vector-builder.ts';
+import { objectBytes, VectorBuilder } from './vector-builder.ts';
 
-/** One staged commit's effect on a table: what undoes it, and once published a version of the past. */
-export type LogEntry = {
-  /** Counts entries; the newest ones leave by undo, the oldest by eviction. */
-  readonly sequence: number;
-  readonly delta: TableDelta;
-  /** Rows of `delta.deleted` (by number there) that were overwritten in place; most of them are in `inserted` as well. */
-  readonly overwritten: Int32Array;
-  /** The stored columns that the columns of the delta are. */
-  readonly columns: readonly StoredColumn[];
-  /** Of the table before this entry. */
-  readonly nextRowIdBefore: number;
-  readonly rowCountBefore: number;
-  readonly byteLength: number;
-  /** The table was truncated: what it deleted is in indexes of its own. */
-  readonly isClear: boolean;
-  /** −1 until it is published. */
-  position: number;
-};
+/** Rows a chunk of old and new rows holds. */
+const CHUNK_ROWS = 2048;
+/** Deltas up to this size are copied into chunks; larger ones are kept as they are. */
+const COPIED_ROWS_MAX = 64;
+/** What an entry is beside its rows. */
+const ENTRY_BYTES = 160;
 
 /**
  * The latest deltas of a table in order: first those published, then those staged. It alone serves readers of the past,
  * changefeeds and undo. Published ones leave when they exceed the byte bound and nobody needs them.
+ *
+ * Small deltas are copied into shared columns: thousands of commits then keep a handful of arrays alive, not tens of
+ * thousands of small ones for the collector to move (measured: 15 µs an update with them, 3 without).
  */
 export class VersionLog {
   readonly #lease: MemoryLease;
   readonly byteLimit: number;
-  readonly #entries: LogEntry[] = [];
+  readonly #entries: (LogEntry | undefined)[] = [];
   /** Index of the oldest entry in `#entries`; the room before it is taken back now and then. */
   #head = 0;
   #firstSequence = 0;
-  #byteLength = 0;
   /** Positions before this one cannot be told any more. */
   #coveredFrom = 0;
+  #chunk: LogChunk | undefined;
 
-  constructor(lease: MemoryLease, byteLimit: number) {
-    this.#lease = lease;
+  constructor(memory: MemoryAccount | undefined, byteLimit: number) {
+    this.#lease = new MemoryLease(memory);
     this.byteLimit = byteLimit;
   }
 
@@ -55,7 +47,11 @@ export class VersionLog {
   }
 
   get byteLength(): number {
-    return this.#byteLength;
+    return this.#lease.bytes;
+  }
+
+  set limits(limits: boolean) {
+    this.#lease.limits = limits;
   }
 
   covers(position: number): boolean {
@@ -68,29 +64,59 @@ export class VersionLog {
     return entry;
   }
 
-  /** Its bytes were taken from the lease already. */
-  push(entry: LogEntry): void {
-    assert(entry.sequence === this.endSequence, 'entries are numbered without gaps');
+  /**
+   * Appends an entry. `isOverwritten[i]` is 1 where row i of `delta.deleted` was overwritten in place. Throws 53200 with nothing
+   * changed.
+   */
+  push(delta: TableDelta, isOverwritten: Uint8Array | undefined, about: LogEntryFacts): LogEntry {
+    const deletedCount = delta.deleted?.rowCount ?? 0;
+    const insertedCount = delta.inserted?.rowCount ?? 0;
+    const isCopied = deletedCount + insertedCount <= COPIED_ROWS_MAX;
+    const largeBytes = isCopied
+      ? 0
+      : batchBytes(delta.deleted) + batchBytes(delta.inserted) + deletedCount;
+    const byteLength = ENTRY_BYTES + largeBytes;
+    this.#lease.take(byteLength);
+    const entry = new LogEntry(this.endSequence, about, byteLength);
+    try {
+      if (isCopied) this.#copy(entry, delta, isOverwritten, deletedCount, insertedCount);
+      else entry.keep(delta, isOverwritten ?? new Uint8Array(deletedCount));
+    } catch (cause) {
+      this.#lease.give(byteLength);
+      throw cause;
+    }
     this.#entries.push(entry);
-    this.#byteLength += entry.byteLength;
+    return entry;
   }
 
   /** The newest entry, undone. */
   pop(): LogEntry {
     const entry = this.#entries.pop();
     assert(entry !== undefined && entry.position < 0, 'only a staged commit is undone');
-    this.#forget(entry);
+    this.#lease.give(entry.byteLength);
     return entry;
+  }
+
+  /** To be called when what was popped is not looked at any more. */
+  popped(entry: LogEntry): void {
+    const { chunk } = entry;
+    if (chunk === undefined) return;
+    chunk.release();
+    // The newest entry's rows are the chunk's last.
+    if (chunk === this.#chunk) chunk.truncate(entry.deletedIndex(0));
   }
 
   /** Drops the oldest entries while the log is too long, but none from `keepFrom` on. */
   evict(keepFrom: number, byteLimit = this.byteLimit): void {
-    while (this.#byteLength > byteLimit && this.#firstSequence < keepFrom) this.#evictFirst();
+    while (this.#lease.bytes > byteLimit && this.#firstSequence < keepFrom) this.#evictFirst();
   }
 
   /** What lies before `position` no longer fits the table's columns: it is not told any more. */
   forget(position: number): void {
     this.#coveredFrom = Math.max(this.#coveredFrom, position);
+    // The chunk in use has the old columns.
+    this.#chunk?.retire();
+    this.#chunk = undefined;
   }
 
   /** Sequence of the first published entry after `position`, or of the first staged one. */
@@ -107,18 +133,45 @@ export class VersionLog {
   }
 
   close(): void {
-    this.#lease.give(this.#byteLength);
-    this.#byteLength = 0;
+    this.#lease.close();
     this.#entries.length = 0;
     this.#head = 0;
+    this.#chunk = undefined;
+  }
+
+  #copy(
+    entry: LogEntry,
+    delta: TableDelta,
+    isOverwritten: Uint8Array | undefined,
+    deletedCount: number,
+    insertedCount: number,
+  ): void {
+    const count = deletedCount + insertedCount;
+    if (count === 0) return;
+    if (this.#chunk === undefined || this.#chunk.length + count > CHUNK_ROWS) {
+      this.#chunk?.retire();
+      this.#chunk = undefined;
+      this.#chunk = new LogChunk(this.#lease, entry.columns);
+    }
+    const chunk = this.#chunk;
+    const start = chunk.length;
+    chunk.append(delta.deleted, isOverwritten);
+    try {
+      chunk.append(delta.inserted, undefined);
+    } catch (cause) {
+      chunk.truncate(start);
+      throw cause;
+    }
+    entry.place(chunk, start, deletedCount, insertedCount);
   }
 
   #evictFirst(): void {
     const entry = this.#entries[this.#head]!;
     this.#coveredFrom = Math.max(this.#coveredFrom, entry.position);
-    this.#forget(entry);
-    // A hole would keep the entry alive until the array is compacted.
-    (this.#entries as (LogEntry | undefined)[])[this.#head] = undefined;
+    this.#lease.give(entry.byteLength);
+    entry.chunk?.release();
+    // A hole instead of the entry, until the array is compacted.
+    this.#entries[this.#head] = undefined;
     this.#head += 1;
     this.#firstSequence += 1;
     if (this.#head >= 4096 && this.#head * 2 >= this.#entries.length) {
@@ -126,10 +179,247 @@ export class VersionLog {
       this.#head = 0;
     }
   }
+}
 
-  #forget(entry: LogEntry): void {
-    this.#byteLength -= entry.byteLength;
-    this.#lease.give(entry.byteLength);
+export type LogEntryFacts = {
+  /** The stored columns that the columns of the delta are. */
+  readonly columns: readonly StoredColumn[];
+  /** Of the table before this entry. */
+  readonly nextRowIdBefore: number;
+  readonly rowCountBefore: number;
+  /** The table was truncated: what it deleted is in indexes of its own. */
+  readonly isClear: boolean;
+};
+
+/** One staged commit's effect on a table: what undoes it, and once published a version of the past. */
+export class LogEntry {
+  /** Counts entries; the newest ones leave by undo, the oldest by eviction. */
+  readonly sequence: number;
+  readonly columns: readonly StoredColumn[];
+  readonly nextRowIdBefore: number;
+  readonly rowCountBefore: number;
+  readonly isClear: boolean;
+  /** Whether the indexes hold pairs that nobody needs once this is published. */
+  leavesGarbage = false;
+  readonly byteLength: number;
+  /** −1 until it is published. */
+  position = -1;
+  deletedCount = 0;
+  insertedCount = 0;
+  /** Where a small delta's rows are: first the deleted, then the inserted ones, from `#start` on. */
+  chunk: LogChunk | undefined;
+  #start = 0;
+  #kept: TableDelta | undefined;
+  #isOverwritten: Uint8Array | undefined;
+
+  constructor(sequence: number, about: LogEntryFacts, byteLength: number) {
+    this.sequence = sequence;
+    this.columns = about.columns;
+    this.nextRowIdBefore = about.nextRowIdBefore;
+    this.rowCountBefore = about.rowCountBefore;
+    this.isClear = about.isClear;
+    this.byteLength = byteLength;
+  }
+
+  keep(delta: TableDelta, isOverwritten: Uint8Array): void {
+    this.#kept = delta;
+    this.#isOverwritten = isOverwritten;
+    this.deletedCount = delta.deleted?.rowCount ?? 0;
+    this.insertedCount = delta.inserted?.rowCount ?? 0;
+  }
+
+  place(chunk: LogChunk, start: number, deletedCount: number, insertedCount: number): void {
+    this.chunk = chunk;
+    this.#start = start;
+    this.deletedCount = deletedCount;
+    this.insertedCount = insertedCount;
+    chunk.entryCount += 1;
+  }
+
+  get isEmpty(): boolean {
+    return this.deletedCount + this.insertedCount === 0;
+  }
+
+  /** Row ids of the deleted rows, ascending. */
+  deletedRowId(row: number): number {
+    return this.chunk === undefined
+      ? this.#kept!.deleted!.rowIds![row]!
+      : this.chunk.rowIds[this.#start + row]!;
+  }
+
+  insertedRowId(row: number): number {
+    return this.chunk === undefined
+      ? this.#kept!.inserted!.rowIds![row]!
+      : this.chunk.rowIds[this.#start + this.deletedCount + row]!;
+  }
+
+  /** Whether deleted row `row` was overwritten in place (most of these are among the inserted rows too). */
+  isOverwritten(row: number): boolean {
+    return (
+      (this.chunk === undefined
+        ? this.#isOverwritten![row]
+        : this.chunk.isOverwritten[this.#start + row]) === 1
+    );
+  }
+
+  /** Index of deleted row `row` in `deletedVector`. */
+  deletedIndex(row: number): number {
+    return this.chunk === undefined ? row : this.#start + row;
+  }
+
+  insertedIndex(row: number): number {
+    return this.chunk === undefined ? row : this.#start + this.deletedCount + row;
+  }
+
+  /** Old values of a column, by `deletedIndex`; valid until the log changes. */
+  deletedVector(position: number): Vector {
+    return this.chunk === undefined
+      ? this.#kept!.deleted!.columns[position]!
+      : this.chunk.vector(position);
+  }
+
+  insertedVector(position: number): Vector {
+    return this.chunk === undefined
+      ? this.#kept!.inserted!.columns[position]!
+      : this.chunk.vector(position);
+  }
+
+  /** The number of the inserted row with this id, or −1. */
+  insertedRow(rowId: number): number {
+    let low = 0;
+    let high = this.insertedCount;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.insertedRowId(middle) < rowId) low = middle + 1;
+      else high = middle;
+    }
+    return low < this.insertedCount && this.insertedRowId(low) === rowId ? low : -1;
+  }
+
+  deletedRow(rowId: number): number {
+    let low = 0;
+    let high = this.deletedCount;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.deletedRowId(middle) < rowId) low = middle + 1;
+      else high = middle;
+    }
+    return low < this.deletedCount && this.deletedRowId(low) === rowId ? low : -1;
+  }
+
+  get delta(): TableDelta {
+    if (this.#kept !== undefined) return this.#kept;
+    if (this.chunk === undefined) return { deleted: undefined, inserted: undefined };
+    const middle = this.#start + this.deletedCount;
+    return {
+      deleted: this.chunk.slice(this.#start, middle),
+      inserted: this.chunk.slice(middle, middle + this.insertedCount),
+    };
+  }
+}
+
+/** Rows of many small deltas, column by column. */
+class LogChunk {
+  readonly #lease: MemoryLease;
+  readonly #columns: readonly VectorBuilder[];
+  rowIds = new Float64Array(0);
+  isOverwritten = new Uint8Array(0);
+  length = 0;
+  /** Entries in the log whose rows are here. */
+  entryCount = 0;
+  #isRetired = false;
+  /** Copies of columns of raw bytes, with the length they were made at. */
+  #copies: (Vector | undefined)[] = [];
+  #copiedLength = -1;
+
+  constructor(lease: MemoryLease, columns: readonly StoredColumn[]) {
+    this.#lease = lease;
+    this.#columns = columns.map((column) => {
+      const raw = column.isRaw;
+      return new VectorBuilder(column.type, {
+        lease,
+        capacityMax: CHUNK_ROWS,
+        raw,
+        dictionary: raw ? undefined : column.dictionary,
+      });
+    });
+  }
+
+  append(batch: Batch | undefined, isOverwritten: Uint8Array | undefined): void {
+    if (batch === undefined) return;
+    const { length } = this;
+    const { rowCount } = batch;
+    if (length + rowCount > this.rowIds.length) this.#grow(length + rowCount);
+    try {
+      for (let column = 0; column < this.#columns.length; column += 1) {
+        this.#columns[column]!.append(batch.columns[column]!, undefined, 0, rowCount);
+      }
+    } catch (cause) {
+      this.truncate(length);
+      throw cause;
+    }
+    for (let row = 0; row < rowCount; row += 1) {
+      this.rowIds[length + row] = batch.rowIds![row]!;
+      this.isOverwritten[length + row] = isOverwritten === undefined ? 0 : isOverwritten[row]!;
+    }
+    this.length = length + rowCount;
+  }
+
+  truncate(length: number): void {
+    for (const column of this.#columns) if (column.length > length) column.truncate(length);
+    this.length = length;
+  }
+
+  /** An entry left the log. */
+  release(): void {
+    this.entryCount -= 1;
+    if (this.#isRetired && this.entryCount === 0) this.#close();
+  }
+
+  /** No more rows will come. */
+  retire(): void {
+    this.#isRetired = true;
+    if (this.entryCount === 0) this.#close();
+  }
+
+  vector(position: number): Vector {
+    const column = this.#columns[position]!;
+    const vector = column.peek();
+    if (vector !== undefined) return vector;
+    if (this.#copiedLength !== this.length) {
+      this.#copies = [];
+      this.#copiedLength = this.length;
+    }
+    this.#copies[position] ??= column.slice(0, this.length);
+    return this.#copies[position];
+  }
+
+  slice(start: number, end: number): Batch | undefined {
+    if (start === end) return undefined;
+    return {
+      rowCount: end - start,
+      columns: this.#columns.map((column) => column.slice(start, end)),
+      rowIds: this.rowIds.slice(start, end),
+    };
+  }
+
+  #grow(length: number): void {
+    let size = Math.max(16, this.rowIds.length * 2);
+    while (size < length) size *= 2;
+    this.#lease.take((size - this.rowIds.length) * 9);
+    const rowIds = new Float64Array(size);
+    rowIds.set(this.rowIds);
+    this.rowIds = rowIds;
+    const isOverwritten = new Uint8Array(size);
+    isOverwritten.set(this.isOverwritten);
+    this.isOverwritten = isOverwritten;
+  }
+
+  #close(): void {
+    for (const column of this.#columns) column.close();
+    this.#lease.give(this.rowIds.length * 9);
+    this.rowIds = new Float64Array(0);
+    this.isOverwritten = new Uint8Array(0);
   }
 }
 

@@ -235,8 +235,13 @@ function run(table: Table, model: Model, each: Step): void {
       }
       table.publish(model.position);
       const from = Math.max(2, model.position - 3);
-      expect(table.changes(from, model.position)).toEqual(
-        model.deltas.filter(({ position }) => position > from),
+      const shown = ({ position, delta }: { position: number; delta: TableDelta }): unknown => ({
+        position,
+        deleted: rowsOf(delta.deleted),
+        inserted: rowsOf(delta.inserted),
+      });
+      expect(table.changes(from, model.position)!.map(shown)).toEqual(
+        model.deltas.filter(({ position }) => position > from).map(shown),
       );
       return;
     }
