@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { DbError } from './base/errors.ts';
 import { nodePorts } from './base/node-ports.ts';
 import type { Clock } from './base/ports.ts';
@@ -128,10 +129,11 @@ function columnsOf(flights: Flights, start: number, end: number, shiftMs: number
 }
 
 function datasetFolder(): string {
-  try {
-    return join(dirname(createRequire(import.meta.url).resolve('vega-datasets/package.json')), 'data');
-  } catch (cause) {
-    throw new DbError('58P01', 'the demo data is not installed', { cause, hint: 'Run npm install in a clone of the repository: the package vega-datasets brings it.' });
+  // The package's own map of exports hides its data: look where Node would.
+  for (const folder of createRequire(import.meta.url).resolve.paths('vega-datasets') ?? []) {
+    const data = join(folder, 'vega-datasets', 'data');
+    if (existsSync(join(data, 'flights-3m.parquet'))) return data;
   }
+  throw new DbError('58P01', 'the demo data is not installed', { hint: 'Run npm install in a clone of the repository: the package vega-datasets brings it.' });
 }
 

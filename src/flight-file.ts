@@ -17,7 +17,7 @@ export async function readFlights(disk: Disk, path: string): Promise<Flights> {
   const file = await disk.open(path, 'read');
   const byteLength = await file.size();
   const reader = await openParquet(
-    { bytes: { byteLength, slice: (start, end) => file.read(start, end - start) }, name: path },
+    { bytes: { byteLength, slice: (start: number, end: number) => file.read(start, end - start) }, name: path },
     { fromText: (text) => text, toText: (datum) => String(datum), batchRowCount: 65_536 },
   );
   const count = reader.rowCountTotal ?? 0;

@@ -23,9 +23,11 @@ type Source = string | URL | Uint8Array | AsyncIterable<Uint8Array>;
 export async function loadRows(engine: Engine, session: Session, table: string, source: Source, options: LoadOptions): Promise<LoadResult> {
   engine.assertOpen();
   const { signal, done } = deadline(engine.ports.clock, options);
+  let closeFile = async (): Promise<void> => undefined;
   try {
-    if (signal?.aborted === true) throw canceled(signal);
-    const file = await opened(engine, source, options.format);
+    signalCheck(signal);
+    const { file, close } = await opened(engine, source, options.format);
+    closeFile = close;
     const context = session.evaluationContext([], {});
     const fromText = (text: string, type: SqlType) => datumFromText(text, type, context);
     const toText = (datum: Parameters<typeof datumToText>[0] | null, type: SqlType) => (datum === null ? '' : datumToText(datum, type, context));
@@ -51,7 +53,7 @@ export async function loadRows(engine: Engine, session: Session, table: string, 
       ({ position } = await writeRows(engine, session, entry, () => [{ kind: 'insert', rows: complete }], signal));
     };
     for await (const batch of reader.batches) {
-      if (signal?.aborted === true) throw canceled(signal);
+      signalCheck(signal);
       if (options.atomic === true) kept.push(batch);
       else await write(batch);
       rows += batch.rowCount;
@@ -68,8 +70,13 @@ export async function loadRows(engine: Engine, session: Session, table: string, 
     }
     return { position, rows, skipped: reader.progress.rowsSkipped };
   } finally {
+    await closeFile();
     done();
   }
+}
+
+function signalCheck(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw canceled(signal);
 }
 
 /** Rows of one commit of a load: fits a step. */
@@ -101,21 +108,22 @@ async function create(engine: Engine, session: Session, table: string, reader: O
   return session.requireTable({ name: table });
 }
 
-async function opened(engine: Engine, source: Source, format: LoadOptions['format']): Promise<FormatSource> {
+async function opened(engine: Engine, source: Source, format: LoadOptions['format']): Promise<{ readonly file: FormatSource; readonly close: () => Promise<void> }> {
+  const nothing = async (): Promise<void> => undefined;
   const given = format === undefined ? {} : { format };
-  if (source instanceof Uint8Array) return { bytes: source, ...given };
-  if (typeof source === 'object' && Symbol.asyncIterator in source) return { bytes: source, ...given };
+  if (source instanceof Uint8Array) return { file: { bytes: source, ...given }, close: nothing };
+  if (typeof source === 'object' && Symbol.asyncIterator in source) return { file: { bytes: source, ...given }, close: nothing };
   const text = String(source);
   if (/^https?:/.test(text)) {
     const answer = await engine.ports.network.fetch(text, { method: 'GET' });
     if (answer.status !== 200) throw new DbError('58030', `${text} answered ${answer.status}`, { hint: 'Check the address.' });
-    return { bytes: answer.body, name: new URL(text).pathname, ...given };
+    return { file: { bytes: answer.body, name: new URL(text).pathname, ...given }, close: nothing };
   }
   const path = text.startsWith('file:') ? decodeURIComponent(new URL(text).pathname) : text;
   try {
     const file = await engine.ports.disk.open(path, 'read');
     const byteLength = await file.size();
-    return { bytes: { byteLength, slice: (start: number, end: number) => file.read(start, end - start) }, name: path, ...given };
+    return { file: { bytes: { byteLength, slice: (start: number, end: number) => file.read(start, end - start) }, name: path, ...given }, close: () => file.close() };
   } catch (cause) {
     throw new DbError('58P01', `could not open file "${path}"`, { cause, hint: 'Check the path and that the file may be read.' });
   }

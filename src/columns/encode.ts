@@ -490,7 +490,6 @@ function* encodeTexts(
   let allCodes = true;
   let codeMax = 0;
   let nullCount = 0;
-  let byteCount = 0;
   for (let start = 0; start < rowCount; start += STEP_ROWS) {
     const count = Math.min(STEP_ROWS, rowCount - start);
     const vector = source.read(column, start, count);
@@ -501,7 +500,6 @@ function* encodeTexts(
     } else {
       allCodes = false;
     }
-    byteCount += byteCountOf(vector, count);
     yield count;
   }
   if (allCodes && column.dictionary !== undefined) {
@@ -529,7 +527,7 @@ function* encodeTexts(
       );
     }
   }
-  return yield* encodeBytes(column, source, slotOf, nullCount, byteCount);
+  return yield* encodeBytes(column, source, slotOf, nullCount);
 }
 
 /** A dictionary of this segment's texts, or undefined where more than a quarter of the rows are distinct. */
@@ -588,6 +586,7 @@ function* encodeCodes(
           const code = vector.codes[row]!;
           codes[slots[row]!] = code;
           if (vector.validity !== undefined && vector.validity[row] === 0) continue;
+          if (range.isGivenUp) continue;
           const bit = 1 << (code & 7);
           if ((seen[code >>> 3]! & bit) === 0) {
             seen[code >>> 3]! |= bit;
@@ -621,17 +620,29 @@ function* encodeCodes(
   };
 }
 
+/** Comparing texts all over the arena costs a cache miss each, and a segment of that many texts is seldom skipped. */
+const CODE_RANGE_MAX = 1024;
+
 /** The least and the greatest text among codes. */
 class CodeRange {
   readonly #dictionary: Dictionary;
   min = -1;
   max = -1;
+  /** Distinct codes looked at. */
+  #count = 0;
 
   constructor(dictionary: Dictionary) {
     this.#dictionary = dictionary;
   }
 
+  /** Whether more codes than are worth comparing have come: then nothing is known. */
+  get isGivenUp(): boolean {
+    return this.#count > CODE_RANGE_MAX;
+  }
+
   add(code: number): void {
+    this.#count += 1;
+    if (this.#count > CODE_RANGE_MAX) return;
     if (this.min < 0) {
       this.min = code;
       this.max = code;
@@ -640,7 +651,7 @@ class CodeRange {
   }
 
   text(code: number, column: StoredColumn): Datum | undefined {
-    if (code < 0) return undefined;
+    if (code < 0 || this.isGivenUp) return undefined;
     // Blanks at the end do not count in a bpchar, bytes do: their orders differ.
     return column.type.kind === 'bpchar' ? undefined : zoneText(this.#dictionary.bytes(code));
   }
@@ -651,13 +662,12 @@ function* encodeBytes(
   source: EncodeSource,
   slotOf: Uint16Array,
   nullCount: number,
-  byteCount: number,
 ): Generator<number, SealedColumn> {
   const { rowCount } = source;
   const isUuid = column.type.kind === 'uuid';
   // Values of one width share their offsets with every other such column.
   const offsets = isUuid ? UUID_OFFSETS.subarray(0, rowCount + 1) : new Uint32Array(rowCount + 1);
-  const bytes = new Uint8Array(isUuid ? rowCount * 16 : byteCount);
+
   const validity = nullCount > 0 ? new Uint8Array(rowCount) : undefined;
   if (!isUuid) {
     for (let start = 0; start < rowCount; start += STEP_ROWS) {
@@ -669,9 +679,12 @@ function* encodeBytes(
     }
     for (let slot = 0; slot < rowCount; slot += 1) offsets[slot + 1]! += offsets[slot]!;
   }
+  const bytes = new Uint8Array(offsets[rowCount]!);
   const sketch = column.sketchForSealing();
   let min: Uint8Array | undefined;
   let max: Uint8Array | undefined;
+  let minPrefix = Infinity;
+  let maxPrefix = -1;
   for (let start = 0; start < rowCount; start += STEP_ROWS / 2) {
     const count = Math.min(STEP_ROWS / 2, rowCount - start);
     const vector = source.read(column, start, count);
@@ -681,9 +694,18 @@ function* encodeBytes(
       const length = end - begin;
       if (length <= 32) for (let at = 0; at < length; at += 1) bytes[to + at] = from[begin + at]!;
       else bytes.set(from.subarray(begin, end), to);
-      const value = bytes.subarray(to, to + length);
-      if (min === undefined || compareBytes(value, min) < 0) min = value;
-      if (max === undefined || compareBytes(value, max) > 0) max = value;
+      // Most values are told from the bounds by their first bytes.
+      const prefix = prefixOf(from, begin, end);
+      if (prefix <= minPrefix) {
+        const value = bytes.subarray(to, to + length);
+        if (min === undefined || compareBytes(value, min) < 0) min = value;
+        minPrefix = prefix;
+      }
+      if (prefix >= maxPrefix) {
+        const value = bytes.subarray(to, to + length);
+        if (max === undefined || compareBytes(value, max) > 0) max = value;
+        maxPrefix = prefix;
+      }
     });
     const hashes = hashRows([vector], count);
     for (let row = 0; row < count; row += 1)
@@ -713,6 +735,16 @@ function zoneText(bytes: Uint8Array): Datum | undefined {
   return bytes.length > 256 ? undefined : decodeText(bytes, 0, bytes.length);
 }
 
+/** The first four bytes as a number that orders as they do; shorter values are padded with 0. */
+function prefixOf(bytes: Uint8Array, start: number, end: number): number {
+  const length = end - start;
+  const first = length > 0 ? bytes[start]! : 0;
+  const second = length > 1 ? bytes[start + 1]! : 0;
+  const third = length > 2 ? bytes[start + 2]! : 0;
+  const fourth = length > 3 ? bytes[start + 3]! : 0;
+  return first * 0x100_0000 + ((second << 16) | (third << 8) | fourth);
+}
+
 /** The present values of the first `count` entries as bytes. */
 function eachBytes(
   vector: Vector,
@@ -734,14 +766,6 @@ function eachBytes(
       );
     }
   }
-}
-
-function byteCountOf(vector: Vector, count: number): number {
-  let total = 0;
-  eachBytes(vector, count, (_row, _bytes, start, end) => {
-    total += end - start;
-  });
-  return total;
 }
 
 function nullCountOf(vector: Vector, count: number): number {

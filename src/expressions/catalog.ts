@@ -2,15 +2,18 @@ import { DbError, type TextPlace } from '../base/errors.ts';
 import { TEXT, typeName, type SqlType, type TypeKind } from '../columns/types.ts';
 import { AGGREGATE_NAMES } from './aggregates.ts';
 import { canCoerce, categoryOf, coerce, isPreferred, type TypeCategory } from './coercion.ts';
+import { DATETIME_OPERATORS } from './datetime-operators.ts';
 import type { CallExpression, Expression } from './expression.ts';
 import type { FunctionDef, TypePattern } from './function-def.ts';
 import { ALL_FUNCTIONS } from './functions/all.ts';
+import { SESSION_FUNCTIONS } from './session-functions.ts';
 import { nearestOf } from './nearest.ts';
 
 /** The definition of every id that plans hold. */
 const byId = new Map<string, FunctionDef>();
 const byName = new Map<string, FunctionDef[]>();
-for (const def of ALL_FUNCTIONS) {
+for (const def of [...ALL_FUNCTIONS, ...DATETIME_OPERATORS, ...SESSION_FUNCTIONS]) {
+  if (byId.has(def.id)) continue;
   byId.set(def.id, def);
   const overloads = byName.get(def.name);
   if (overloads === undefined) byName.set(def.name, [def]);

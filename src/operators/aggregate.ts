@@ -39,7 +39,10 @@ export class AggregateOperator implements Operator {
     this.#groups = new GroupTable(node.keys.map((key) => key.type), memory);
     this.#calls = node.calls.map((call) => new CallState(call, memory));
     this.#work = node.keys.length + node.calls.length;
-    if (node.keys.length === 0) this.#rowCounts[0] = 1;
+    if (node.keys.length === 0) {
+      this.#rowCounts[0] = 1;
+      for (const call of this.#calls) call.state.ensure(1);
+    }
   }
 
   next(budget: Budget): Step {

@@ -191,10 +191,11 @@ export function unify(expressions: readonly Expression[], what: string, at: Text
 
 function numberLiteral(text: string, at: TextPlace | undefined): Expression {
   const plain = text.replaceAll('_', '');
-  if (/^(\d+|0[xob][\da-f]+)$/i.test(plain)) {
-    const value = BigInt(plain);
-    if (value <= 2_147_483_647n) return constant(Number(value), INT4);
-    if (value <= 9_223_372_036_854_775_807n) return constant(normalInteger(value), INT8);
+  // The grammar has folded a sign into the literal already.
+  if (/^-?(\d+|0[xob][\da-f]+)$/i.test(plain)) {
+    const value = plain.startsWith('-') ? -BigInt(plain.slice(1)) : BigInt(plain);
+    if (value >= -2_147_483_648n && value <= 2_147_483_647n) return constant(Number(value), INT4);
+    if (value >= -9_223_372_036_854_775_808n && value <= 9_223_372_036_854_775_807n) return constant(normalInteger(value), INT8);
     return constant(new Decimal(value, 0), NUMERIC);
   }
   try {

@@ -1,4 +1,4 @@
-import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import { DbError } from '../base/errors.ts';
 import type { Clock } from '../base/ports.ts';
@@ -48,9 +48,8 @@ type QueryBody = {
 /** The REST door (docs/wire.md). Opens no socket: `listen.ts` does, or the user's own server. */
 export function createApp(options: AppOptions): FastifyInstance {
   const { database, clock } = options;
-  const app = fastify({
-    ...(options.logger === undefined ? { logger: false } : { loggerInstance: options.logger }),
-    disableRequestLogging: true,
+  const app: FastifyInstance = fastify({
+    ...(options.logger === undefined ? { logger: false } : { loggerInstance: options.logger as FastifyBaseLogger }),
     bodyLimit: BODY_BYTES_MAX,
     forceCloseConnections: true,
   });

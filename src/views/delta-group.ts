@@ -56,6 +56,7 @@ export class DeltaGroup implements StatefulOperator {
     this.#calls = node.calls.map((call) => new CallState(call));
     this.#globalShown = node.keys.length > 0;
     this.#commit = 1;
+    if (node.keys.length === 0) this.#ensure(1);
   }
 
   next(budget: Budget): Step {

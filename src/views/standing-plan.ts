@@ -34,7 +34,7 @@ export class StandingPlan {
   readonly #stateful: readonly StatefulOperator[];
   /** Folds the rows of plans whose output has no identity of its own. */
   #consolidator: Consolidator | undefined;
-  #folded: { at: number; readonly rows: Consolidator; readonly total: number } | undefined;
+  #folded: { at: number; readonly rows: Consolidator } | undefined;
 
   constructor(parts: { readonly root: Operator; readonly scans: readonly DeltaScan[]; readonly stateful: readonly StatefulOperator[]; readonly identity: RowIdentity }) {
     this.columns = parts.root.columns;
@@ -88,12 +88,12 @@ export class StandingPlan {
         continue;
       }
       if (this.#consolidator === undefined) return 'done';
-      this.#folded = { at: 0, rows: this.#consolidator, total: this.#consolidator.count };
+      this.#folded = { at: 0, rows: this.#consolidator };
       this.#consolidator = undefined;
     }
-    const { rows } = this.#folded;
-    const taken = rows.take(this.#folded.at, ROWS_OUT);
-    if (taken.batch === undefined || taken.batch.rowCount === 0) {
+    const { rows, at } = this.#folded;
+    const taken = at < 0 ? undefined : rows.take(at, ROWS_OUT);
+    if (taken?.batch === undefined) {
       this.#folded = undefined;
       return 'done';
     }

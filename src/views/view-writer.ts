@@ -75,7 +75,6 @@ export class ViewWriter {
   }
 
   close(): void {
-    this.#byHash.clear();
     this.#lease.close();
   }
 
