@@ -1,0 +1,432 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { DbError } from '../../src/base/errors.ts';
+import { MemoryAccount } from '../../src/base/memory.ts';
+import type { Batch } from '../../src/columns/batch.ts';
+import { datumAt, vectorFromData } from '../../src/columns/build.ts';
+import { createTable, type Table } from '../../src/columns/table.ts';
+import type { ColumnSchema, TableSchema, TableSnapshot } from '../../src/columns/table-contract.ts';
+import type { Datum } from '../../src/columns/values.ts';
+
+const ID: ColumnSchema = { name: 'id', type: { kind: 'int8' }, nullable: false };
+const NAME: ColumnSchema = { name: 'name', type: { kind: 'text' }, nullable: true };
+const SCHEMA: TableSchema = {
+  name: 'people',
+  columns: [ID, NAME],
+  indexes: [{ name: 'people_pkey', columnIndexes: [0], unique: true, primary: true }],
+  seed: 1,
+};
+
+test('a duplicate key is refused as PostgreSQL words it, and nothing has changed', () => {
+  const table = createTable(SCHEMA, { memory: new MemoryAccount('test') });
+  insert(table, [[1, 'a']]);
+  table.publish(1);
+  const before = stateOf(table);
+  const error = refused(() =>
+    insert(table, [
+      [2, 'b'],
+      [1, 'c'],
+    ]),
+  );
+  expect(error.code).toBe('23505');
+  expect(error.message).toBe('duplicate key value violates unique constraint "people_pkey"');
+  expect(error.detail).toBe('Key (id)=(1) already exists.');
+  expect(error.constraint).toBe('people_pkey');
+  expect(
+    refused(() =>
+      insert(table, [
+        [7, 'x'],
+        [8, 'y'],
+        [7, 'z'],
+      ]),
+    ).detail,
+  ).toBe('Key (id)=(7) already exists.');
+  expect(stateOf(table)).toEqual(before);
+  table.close();
+});
+
+test('keys may be swapped within one commit', () => {
+  const table = createTable(SCHEMA, { memory: new MemoryAccount('test') });
+  insert(table, [
+    [1, 'a'],
+    [2, 'b'],
+  ]);
+  table.stage(
+    [
+      {
+        kind: 'update',
+        rowIds: Float64Array.of(0, 1),
+        rows: rows(table, [
+          [2, 'a'],
+          [1, 'b'],
+        ]),
+      },
+    ],
+    { limits: true },
+  );
+  table.publish(1);
+  expect(stateOf(table)).toEqual([
+    [0, [2, 'a']],
+    [1, [1, 'b']],
+  ]);
+  table.stage(
+    [
+      { kind: 'delete', rowIds: Float64Array.of(0) },
+      { kind: 'insert', rows: rows(table, [[2, 'again']]) },
+    ],
+    { limits: true },
+  );
+  expect(refused(() => insert(table, [[1, 'no']])).code).toBe('23505');
+  table.close();
+});
+
+test('NULL is refused where it may not be, and is never a duplicate', () => {
+  const unique = { name: 'people_name_key', columnIndexes: [1], unique: true, primary: false };
+  const table = createTable(
+    { ...SCHEMA, indexes: [...SCHEMA.indexes, unique] },
+    { memory: new MemoryAccount('test') },
+  );
+  insert(table, [
+    [1, null],
+    [2, null],
+  ]);
+  const error = refused(() =>
+    insert(table, [
+      [3, 'x'],
+      [null, 'y'],
+    ]),
+  );
+  expect(error.code).toBe('23502');
+  expect(error.message).toBe(
+    'null value in column "id" of relation "people" violates not-null constraint',
+  );
+  expect(error.detail).toBe('Failing row contains (null, y).');
+  expect(
+    refused(() =>
+      insert(table, [
+        [4, 'x'],
+        [5, 'x'],
+      ]),
+    ).detail,
+  ).toBe('Key (name)=(x) already exists.');
+  expect(table.rowCount).toBe(2);
+  table.close();
+});
+
+test('an index made later refuses what is there twice, and finds what is there', () => {
+  const table = createTable(SCHEMA, { memory: new MemoryAccount('test') });
+  insert(table, [
+    [1, 'a'],
+    [2, 'b'],
+    [3, 'a'],
+    [4, null],
+    [5, null],
+  ]);
+  table.publish(1);
+  expect(stateOf(table).length).toBe(5);
+  const used = table.memoryBytes;
+  const error = refused(() =>
+    table.addIndex({ name: 'u', columnIndexes: [1], unique: true, primary: false }),
+  );
+  expect(error.message).toBe('could not create unique index "u"');
+  expect(error.detail).toBe('Key (name)=(a) is duplicated.');
+  expect(table.memoryBytes).toBe(used);
+  table.addIndex({ name: 'by_name', columnIndexes: [1], unique: false, primary: false });
+  const snapshot = table.snapshot();
+  expect([...snapshot.lookup('by_name', ['a'])]).toEqual([0, 2]);
+  expect([...snapshot.lookup('by_name', [null])]).toEqual([]);
+  snapshot.release();
+  table.dropIndex('by_name');
+  expect(table.schema.indexes.map(({ name }) => name)).toEqual(['people_pkey']);
+  table.close();
+});
+
+test('a memory limit met at any place leaves the table as it was, and its account exact', () => {
+  const value = fc.tuple(
+    fc.nat(500),
+    fc.option(
+      fc.string({ maxLength: 60 }).map((text) => text.replaceAll('\0', '')),
+      { nil: null },
+    ),
+  );
+  const writes = fc.array(
+    fc.tuple(fc.array(value, { minLength: 1, maxLength: 40 }), fc.nat(4000), fc.nat(2)),
+    { maxLength: 12 },
+  );
+  fc.assert(
+    fc.property(writes, (steps) => {
+      const memory = new MemoryAccount('test');
+      const by = { name: 'by_name', columnIndexes: [1], unique: false, primary: false };
+      const table = createTable(
+        { ...SCHEMA, indexes: [...SCHEMA.indexes, by] },
+        { memory, historyBytes: 3000 },
+      );
+      let position = 0;
+      for (const [data, slack, how] of steps) {
+        memory.limitBytes = memory.usedBytes + slack;
+        const before = stateOf(table);
+        const live = before.map(([rowId]) => rowId).slice(0, data.length);
+        try {
+          if (how === 0 || live.length === 0) insert(table, data);
+          else if (how === 1)
+            table.stage(
+              [
+                {
+                  kind: 'update',
+                  rowIds: Float64Array.from(live),
+                  rows: rows(table, data.slice(0, live.length)),
+                },
+              ],
+              { limits: true },
+            );
+          else
+            table.stage(
+              [
+                { kind: 'delete', rowIds: Float64Array.from(live.slice(0, 2)) },
+                { kind: 'insert', rows: rows(table, data) },
+              ],
+              { limits: true },
+            );
+          position += 1;
+          memory.limitBytes = Infinity;
+          table.publish(position);
+        } catch (cause) {
+          if (!(cause instanceof DbError)) throw cause;
+          expect(['53200', '23505']).toContain(cause.code);
+          memory.limitBytes = Infinity;
+          expect(stateOf(table)).toEqual(before);
+          for (const [rowId, [id]] of before)
+            expect(lookup(table, 'people_pkey', id!)).toEqual([rowId]);
+        }
+        expect(memory.usedBytes).toBe(table.memoryBytes);
+      }
+      table.close();
+      expect(memory.usedBytes).toBe(0);
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test('replay is never refused for want of memory', () => {
+  const memory = new MemoryAccount('test', undefined, 100);
+  const table = createTable(SCHEMA, { memory });
+  expect(refused(() => insert(table, [[1, 'a']])).code).toBe('53200');
+  table.stage([{ kind: 'insert', rows: rows(table, [[1, 'a']]) }], { limits: false });
+  table.publish(1);
+  expect(table.rowCount).toBe(1);
+  table.close();
+  expect(memory.usedBytes).toBe(0);
+});
+
+test('a column added later shows its default in old rows, sealed ones too, and can be taken away', () => {
+  const memory = new MemoryAccount('test');
+  const table = createTable(SCHEMA, { memory });
+  const count = 65_540;
+  table.stage(
+    [
+      {
+        kind: 'insert',
+        rows: rows(
+          table,
+          Array.from({ length: count }, (_, index) => [index, null]),
+        ),
+      },
+    ],
+    { limits: true },
+  );
+  table.publish(1);
+  while (table.maintain(1_000_000));
+  const old = table.snapshot();
+  const used = memory.usedBytes;
+  table.addColumn({ name: 'team', type: { kind: 'text' }, nullable: false }, 'none');
+  expect(memory.usedBytes - used).toBeLessThan(3000);
+  table.stage(
+    [
+      {
+        kind: 'update',
+        rowIds: Float64Array.of(3, 65_537),
+        rows: rows(table, [
+          [3, 'x', 'red'],
+          [65_537, 'y', 'blue'],
+        ]),
+      },
+    ],
+    { limits: true },
+  );
+  table.publish(2);
+  const snapshot = table.snapshot();
+  const wanted = Float64Array.of(2, 65_536, 65_537, count);
+  expect(cells(snapshot, wanted, [0, 2])).toEqual([
+    [2, 'none'],
+    [65_536, 'none'],
+    [65_537, 'blue'],
+    [3, 'red'],
+  ]);
+  const scan = snapshot.scan({
+    columnIndexes: [2],
+    ordered: false,
+    withRowIds: false,
+    prune: [{ column: 2, op: '=', value: 'red' }],
+  });
+  let read = 0;
+  for (let batch = scan.next(); batch !== undefined; batch = scan.next()) read += batch.rowCount;
+  expect(read).toBe(5);
+  expect(old.schema.columns.length).toBe(2);
+  expect(cells(old, Float64Array.of(3, 65_537), [0, 1])).toEqual([
+    [3, null],
+    [65_537, null],
+  ]);
+  old.release();
+  snapshot.release();
+  table.renameColumn(2, 'club');
+  expect(table.schema.columns[2]!.name).toBe('club');
+  table.dropColumn(2);
+  insert(table, [[70_000, 'after']]);
+  table.publish(3);
+  expect(table.schema.columns.map(({ name }) => name)).toEqual(['id', 'name']);
+  expect(table.snapshotAt(1)).toBeUndefined();
+  table.close();
+  expect(memory.usedBytes).toBe(0);
+});
+
+test('history reaches back as far as its bytes, and says where it ends', () => {
+  const memory = new MemoryAccount('test');
+  const table = createTable(SCHEMA, { memory, historyBytes: 60_000 });
+  for (let position = 1; position <= 1000; position += 1) {
+    insert(table, [[position, `name ${position % 10}`]]);
+    table.publish(position);
+  }
+  expect(table.changes(0, 1000)).toBeUndefined();
+  expect(table.snapshotAt(1)).toBeUndefined();
+  const latest = table.changes(900, 1000)!;
+  expect(latest.map(({ position }) => position)).toEqual(
+    Array.from({ length: 100 }, (_, index) => 901 + index),
+  );
+  const past = table.snapshotAt(950)!;
+  expect(past.rowCount).toBe(950);
+  expect([...past.lookup('people_pkey', [951])]).toEqual([]);
+  expect([...past.lookup('people_pkey', [950])]).toEqual([949]);
+  past.release();
+  table.close();
+  expect(memory.usedBytes).toBe(0);
+});
+
+test('sequential keys cost the primary key nothing a row, others a few bytes', () => {
+  const keyed = (keys: (index: number) => number): number => {
+    const bytes = [true, false].map((withIndex) => {
+      const table = createTable(
+        { ...SCHEMA, indexes: withIndex ? SCHEMA.indexes : [] },
+        { memory: new MemoryAccount('test'), historyBytes: 0 },
+      );
+      for (let start = 0; start < 40_000; start += 4000) {
+        insert(
+          table,
+          Array.from({ length: 4000 }, (_, index) => [keys(start + index), null]),
+        );
+        table.publish(start + 1);
+      }
+      for (let index = 40_000; index < 40_100; index += 1) {
+        insert(table, [[keys(index), null]]);
+        table.publish(index);
+      }
+      return table.memoryBytes;
+    });
+    return (bytes[0]! - bytes[1]!) / 40_100;
+  };
+  expect(keyed((index) => index)).toBeLessThan(0.1);
+  expect(keyed((index) => index + (index >= 20_000 ? 1000 : 0))).toBeLessThan(0.1);
+  expect(keyed((index) => (index * 7919) % 1_000_003)).toBeLessThan(20);
+});
+
+test('a snapshot sees a row overwritten ten thousand times as it was', () => {
+  const memory = new MemoryAccount('test');
+  const table = createTable(SCHEMA, { memory, historyBytes: 20_000 });
+  insert(table, [
+    [1, 'first'],
+    [2, 'other'],
+  ]);
+  table.publish(1);
+  const snapshot = table.snapshot();
+  for (let position = 2; position < 10_000; position += 1) {
+    table.stage(
+      [
+        {
+          kind: 'update',
+          rowIds: Float64Array.of(0),
+          rows: rows(table, [[1, `name ${position % 7}`]]),
+        },
+      ],
+      { limits: true },
+    );
+    table.publish(position);
+  }
+  expect(cells(snapshot, Float64Array.of(0, 1), [1])).toEqual([['first'], ['other']]);
+  const held = memory.usedBytes;
+  snapshot.release();
+  while (table.maintain(1_000_000));
+  expect(memory.usedBytes).toBeLessThan(held / 4);
+  table.close();
+});
+
+function insert(table: Table, data: readonly (readonly Datum[])[]): void {
+  table.stage([{ kind: 'insert', rows: rows(table, data) }], { limits: true });
+}
+
+function rows(table: Table, data: readonly (readonly Datum[])[]): Batch {
+  return {
+    rowCount: data.length,
+    columns: table.schema.columns.map(({ type }, column) =>
+      vectorFromData(
+        type,
+        data.map((row) => row[column] ?? null),
+      ),
+    ),
+  };
+}
+
+function refused(write: () => void): DbError {
+  try {
+    write();
+  } catch (cause) {
+    if (cause instanceof DbError) return cause;
+    throw cause;
+  }
+  throw new Error('nothing was refused');
+}
+
+/** Staged rows by id. */
+function stateOf(table: Table): [number, Datum[]][] {
+  const snapshot = table.staged();
+  const scan = snapshot.scan({
+    columnIndexes: table.schema.columns.map((_, index) => index),
+    ordered: true,
+    withRowIds: true,
+  });
+  const found: [number, Datum[]][] = [];
+  for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
+    for (let row = 0; row < batch.rowCount; row += 1) {
+      const at = batch.selection?.[row] ?? row;
+      found.push([batch.rowIds![at]!, batch.columns.map((column) => datumAt(column, at))]);
+    }
+  }
+  snapshot.release();
+  return found;
+}
+
+function cells(
+  snapshot: TableSnapshot,
+  rowIds: Float64Array,
+  columnIndexes: readonly number[],
+): Datum[][] {
+  const batch = snapshot.fetch(rowIds, columnIndexes);
+  return Array.from({ length: batch.rowCount }, (_, row) =>
+    batch.columns.map((column) => datumAt(column, row)),
+  );
+}
+
+function lookup(table: Table, index: string, key: Datum): number[] {
+  const snapshot = table.staged();
+  const found = [...snapshot.lookup(index, [key])];
+  snapshot.release();
+  return found;
+}
