@@ -82,7 +82,7 @@ export class SegmentScan implements TableScan {
         state !== undefined &&
         state.segment.kind === 'sealed' &&
         view.rowIdEnd < (this.#segment + 1) * SEGMENT_ROWS;
-      if ((overlay.touches(this.#segment) && state?.segment.kind !== 'open') || isCut)
+      if ((overlay?.touches(this.#segment) === true && state?.segment.kind !== 'open') || isCut)
         this.#rowIds = this.#visibleRowIds(state);
       else if (state?.segment.kind === 'sealed' && this.#isPruned(state.segment)) {
         this.#rowsRead += 1;
@@ -152,7 +152,7 @@ export class SegmentScan implements TableScan {
     const firstRowId = segment.firstRowId + segment.firstOrdinal;
     const rowEnd = Math.min(segment.rowCount, this.#snapshot.view.rowIdEnd - firstRowId);
     const { overlay } = this.#snapshot;
-    if (overlay.touches(segment.number)) {
+    if (overlay?.touches(segment.number) === true) {
       // From here on by row id: what was read before was handed out as copies.
       const rowIds = this.#visibleRowIds({ segment, deletes });
       // A reader of the past may see rows from before the segment's first.
@@ -199,7 +199,7 @@ export class SegmentScan implements TableScan {
       const first = state.segment.firstRowId + state.segment.firstOrdinal;
       return Float64Array.from({ length: state.segment.rowCount }, (_, row) => first + row);
     }
-    const rowIds = new Set<number>(this.#snapshot.overlay.rowIdsIn(this.#segment));
+    const rowIds = new Set<number>(this.#snapshot.overlay?.rowIdsIn(this.#segment));
     if (state !== undefined) {
       const { segment } = state;
       const first = segment.firstRowId;

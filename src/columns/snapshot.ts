@@ -49,7 +49,7 @@ export class Snapshot implements TableSnapshot {
   readonly view: SnapshotView;
   readonly #log: VersionLog;
   readonly #release: (snapshot: Snapshot) => void;
-  readonly #overlay = new RowOverlay();
+  #overlay: RowOverlay | undefined;
   /** Log entries up to here are in the overlay. */
   #caughtUpTo: number;
   #isOpen = true;
@@ -69,17 +69,17 @@ export class Snapshot implements TableSnapshot {
     this.epoch = epoch;
     this.#release = release;
     for (let sequence = view.logFrom; sequence < view.logPresent; sequence += 1) {
-      this.#overlay.add(log.entry(sequence), view.rowIdEnd, true);
+      this.#ownOverlay().add(log.entry(sequence), view.rowIdEnd, true);
     }
     this.#caughtUpTo = view.logPresent;
   }
 
   /** Old versions of rows, as of now. */
-  get overlay(): RowOverlay {
+  get overlay(): RowOverlay | undefined {
     const end = this.#log.endSequence;
     for (; this.#caughtUpTo < end; this.#caughtUpTo += 1) {
       const entry = this.#log.entry(this.#caughtUpTo);
-      if (entry.deletedCount > 0) this.#overlay.add(entry, this.view.rowIdEnd, false);
+      if (entry.hasOverwritten) this.#ownOverlay().add(entry, this.view.rowIdEnd, false);
     }
     return this.#overlay;
   }
@@ -93,7 +93,7 @@ export class Snapshot implements TableSnapshot {
   rewind(endSequence: number): void {
     if (this.#caughtUpTo <= endSequence) return;
     this.#caughtUpTo = endSequence;
-    this.#overlay.rewind(endSequence);
+    this.#overlay?.rewind(endSequence);
   }
 
   get isOfThePast(): boolean {
@@ -141,7 +141,7 @@ export class Snapshot implements TableSnapshot {
   locate(rowId: number): RowPlace | undefined {
     if (!(rowId < this.view.rowIdEnd)) return undefined;
     const overlay = this.overlay;
-    if (overlay.size > 0) {
+    if (overlay !== undefined) {
       const place = overlay.placeOf(rowId);
       if (place >= 0) {
         const entry = overlay.entryAt(place);
@@ -167,13 +167,18 @@ export class Snapshot implements TableSnapshot {
     this.#release(this);
   }
 
+  #ownOverlay(): RowOverlay {
+    this.#overlay ??= new RowOverlay();
+    return this.#overlay;
+  }
+
   #find(index: TableIndex, keys: readonly Vector[], row: number, out: number[]): void {
     this.#assertOpen();
     const from = out.length;
     const candidates: number[] = [];
     index.candidates(keys, row, hashRow(keys, row), candidates);
     // Rows that were deleted since are in no index any more, only in the overlay.
-    if (this.isOfThePast) candidates.push(...this.overlay.rowIds());
+    if (this.isOfThePast) for (const rowId of this.overlay?.rowIds() ?? []) candidates.push(rowId);
     let isAscending = true;
     for (const rowId of candidates) {
       if (!this.#hasKey(rowId, index.schema.columnIndexes, keys, row)) continue;

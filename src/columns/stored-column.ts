@@ -23,8 +23,9 @@ export class StoredColumn {
   readonly type: SqlType;
   /** What rows of segments older than the column show. */
   readonly missing: Datum;
-  /** Texts of the table; undefined for other types. */
-  readonly dictionary: Dictionary | undefined;
+  readonly #memory: MemoryAccount | undefined;
+  #dictionary: Dictionary | undefined;
+  #limits = true;
   #sketch: DistinctSketch | undefined;
   readonly #lease: MemoryLease;
   /** Rows that went through the dictionary. */
@@ -40,8 +41,23 @@ export class StoredColumn {
     this.id = id;
     this.type = type;
     this.missing = missing;
-    this.dictionary = isTextType(type) ? new Dictionary(memory) : undefined;
+    this.#memory = memory;
     this.#lease = lease;
+  }
+
+  /** Texts of the table, made when the first is to be stored; undefined for other types. */
+  get dictionary(): Dictionary | undefined {
+    if (this.#dictionary === undefined && isTextType(this.type)) {
+      this.#dictionary = new Dictionary(this.#memory);
+      this.#dictionary.limits = this.#limits;
+    }
+    return this.#dictionary;
+  }
+
+  /** False while a replay writes: memory is then never refused. */
+  set limits(limits: boolean) {
+    this.#limits = limits;
+    if (this.#dictionary !== undefined) this.#dictionary.limits = limits;
   }
 
   get isRaw(): boolean {
@@ -50,7 +66,7 @@ export class StoredColumn {
 
   /** Beyond `DICTIONARY_SIZE_FREE`, texts that hardly repeat (more than one new in four) do not pay: new chunks keep raw bytes. */
   get isDictionaryDropped(): boolean {
-    const size = this.dictionary?.size ?? 0;
+    const size = this.#dictionary?.size ?? 0;
     return (
       size > DICTIONARY_SIZE_FREE && (size >= DICTIONARY_SIZE_MAX || size > this.codedRowCount / 4)
     );
@@ -71,11 +87,11 @@ export class StoredColumn {
 
   /** The dictionary's memory; the rest is the lease's. */
   get memoryBytes(): number {
-    return this.dictionary?.memoryBytes ?? 0;
+    return this.#dictionary?.memoryBytes ?? 0;
   }
 
   close(): void {
-    this.dictionary?.close();
+    this.#dictionary?.close();
     if (this.#sketch !== undefined) this.#lease.give(this.#sketch.byteLength);
     this.#sketch = undefined;
   }

@@ -58,8 +58,11 @@ export class Table implements TableData {
   readonly #store: SegmentStore;
   readonly #indexes: IndexSet;
   readonly #log: VersionLog;
-  readonly #maintenance: Maintenance;
+  /** Made when there is something to seal. */
+  #maintenance: Maintenance | undefined;
   #schema: TableSchema;
+  /** With the indexes there are now; undefined after a change. */
+  #wholeSchema: TableSchema | undefined;
   #columns: readonly StoredColumn[];
   #nextColumnId: number;
   #published: PublishedView;
@@ -82,6 +85,7 @@ export class Table implements TableData {
   constructor(schema: TableSchema, options: TableOptions) {
     this.#memory = options.memory;
     this.#lease = new MemoryLease(options.memory);
+    this.#wholeSchema = undefined;
     this.#schema = schema;
     this.#columns = schema.columns.map(
       (column, id) => new StoredColumn(id, column.type, null, options.memory, this.#lease),
@@ -97,24 +101,11 @@ export class Table implements TableData {
     );
     for (const index of schema.indexes) this.#indexes.add(index, 0);
     this.#published = { list: NO_SEGMENTS, rowIdEnd: 0, rowCount: 0, epoch: 0 };
-    this.#maintenance = new Maintenance({
-      store: this.#store,
-      memory: options.memory,
-      lease: this.#lease,
-      seed: schema.seed,
-      columns: () => this.#columns,
-      timeColumn: () => this.#timeColumn(),
-      stableTo: () => this.#stableTo(),
-      retire: (close) => this.#retire(close),
-      installed: () => {
-        this.#refreshPublished();
-        this.#closeRetired();
-      },
-    });
   }
 
   get schema(): TableSchema {
-    return { ...this.#schema, indexes: this.#indexes.schemas };
+    this.#wholeSchema ??= { ...this.#schema, indexes: this.#indexes.schemas };
+    return this.#wholeSchema;
   }
 
   get rowCount(): number {
@@ -560,6 +551,7 @@ export class Table implements TableData {
   // ── definitions ──────────────────────────────────────────────────────────────────────────────────────────────
 
   addColumn(column: ColumnSchema, value: Datum): void {
+    this.#wholeSchema = undefined;
     this.#schema = { ...this.#schema, columns: [...this.#schema.columns, column] };
     const stored = new StoredColumn(
       this.#nextColumnId,
@@ -569,7 +561,7 @@ export class Table implements TableData {
       this.#lease,
     );
     this.#nextColumnId += 1;
-    this.#maintenance.abandon();
+    this.#maintenance?.abandon();
     this.#setLimits(false);
     for (const state of this.#store.list.states)
       if (state?.segment.kind === 'open') state.segment.addColumn(stored);
@@ -585,7 +577,8 @@ export class Table implements TableData {
       !this.#indexes.schemas.some(({ columnIndexes }) => columnIndexes.includes(index)),
       'no index is over a dropped column',
     );
-    this.#maintenance.abandon();
+    this.#maintenance?.abandon();
+    this.#wholeSchema = undefined;
     this.#schema = {
       ...this.#schema,
       columns: this.#schema.columns.filter((_, position) => position !== index),
@@ -610,6 +603,7 @@ export class Table implements TableData {
     const columns = this.#schema.columns.map((column, position) =>
       position === index ? { ...column, name } : column,
     );
+    this.#wholeSchema = undefined;
     this.#schema = { ...this.#schema, columns };
   }
 
@@ -621,12 +615,14 @@ export class Table implements TableData {
         'altering keeps the types of columns',
       );
     }
+    this.#wholeSchema = undefined;
     this.#schema = { ...schema, seed: this.#schema.seed };
   }
 
   addIndex(index: IndexSchema): void {
     const snapshot = this.#openStaged();
     try {
+      this.#wholeSchema = undefined;
       this.#indexes.build(index, snapshot, this.#log.endSequence);
     } finally {
       snapshot.release();
@@ -634,18 +630,19 @@ export class Table implements TableData {
   }
 
   dropIndex(name: string): void {
+    this.#wholeSchema = undefined;
     this.#indexes.drop(name, this.#retire.bind(this));
     this.#refreshPublished();
     this.#closeRetired();
   }
 
   compact(segment: number): void {
-    this.#maintenance.compact(segment, this.#published.list);
+    this.#upkeep().compact(segment, this.#published.list);
   }
 
   close(): void {
     for (const snapshot of this.#snapshots) snapshot.release();
-    this.#maintenance.abandon();
+    this.#maintenance?.abandon();
     for (const retired of this.#retired.splice(0)) retired.close();
     for (const column of this.#columns) column.close();
     closeDictionaries(this.#store.list);
@@ -658,7 +655,9 @@ export class Table implements TableData {
   maintain(units: number): boolean {
     let left = this.#reclaim(units);
     this.#evict();
-    if (left > 0) left = this.#maintenance.run(left);
+    if (left > 0 && (this.#maintenance !== undefined || this.#store.nextRowId >= SEGMENT_ROWS)) {
+      left = this.#upkeep().run(left);
+    }
     return left <= 0;
   }
 
@@ -708,6 +707,24 @@ export class Table implements TableData {
   /** The segments of the newest state, for scans that plan their own reading (progressive, workers). */
   segmentStates(): readonly (SegmentState | undefined)[] {
     return this.#store.list.states;
+  }
+
+  #upkeep(): Maintenance {
+    this.#maintenance ??= new Maintenance({
+      store: this.#store,
+      memory: this.#memory,
+      lease: this.#lease,
+      seed: this.#schema.seed,
+      columns: () => this.#columns,
+      timeColumn: () => this.#timeColumn(),
+      stableTo: () => this.#stableTo(),
+      retire: (close) => this.#retire(close),
+      installed: () => {
+        this.#refreshPublished();
+        this.#closeRetired();
+      },
+    });
+    return this.#maintenance;
   }
 
   #timeColumn(): StoredColumn | undefined {
@@ -806,8 +823,7 @@ export class Table implements TableData {
   #setLimits(limits: boolean): void {
     this.#lease.limits = limits;
     this.#log.limits = limits;
-    for (const column of this.#columns)
-      if (column.dictionary !== undefined) column.dictionary.limits = limits;
+    for (const column of this.#columns) column.limits = limits;
   }
 }
 

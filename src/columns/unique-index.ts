@@ -30,14 +30,17 @@ export class UniqueIndex {
   /** Column positions follow the table's columns when one is dropped. */
   schema: IndexSchema;
   readonly #hashes: HashParts;
-  readonly #runs: KeyRuns | undefined;
+  readonly #lease: MemoryLease;
+  readonly #isInteger: boolean;
+  #madeRuns: KeyRuns | undefined;
   /** Largest integer key in `#hashes`: greater ones need no look there. */
   #hashedKeyMax = -Infinity;
 
   constructor(schema: IndexSchema, lease: MemoryLease, isInteger: boolean) {
     this.schema = schema;
     this.#hashes = new HashParts(lease);
-    this.#runs = isInteger ? new KeyRuns(lease) : undefined;
+    this.#lease = lease;
+    this.#isInteger = isInteger;
   }
 
   /**
@@ -77,6 +80,12 @@ export class UniqueIndex {
   /** The same for one row; false where a living row has the key. */
   insert(keys: readonly Vector[], row: number, rowId: number, reader: KeyReader): boolean {
     return this.#insert(keys, row, hashRow(keys, row), rowId, reader);
+  }
+
+  /** Undefined where keys are not single integers. */
+  get #runs(): KeyRuns | undefined {
+    if (this.#isInteger) this.#madeRuns ??= new KeyRuns(this.#lease);
+    return this.#madeRuns;
   }
 
   #insert(
@@ -119,7 +128,7 @@ export class UniqueIndex {
 
   /** Row ids from `nextRowId` on were undone: they will be given again, with other keys. */
   forgetFrom(nextRowId: number): void {
-    this.#runs?.forgetFrom(nextRowId);
+    this.#madeRuns?.forgetFrom(nextRowId);
   }
 
   /** Row ids that may have the key of entry `row`, to be confirmed: appended to `out`, which may get one twice. */
@@ -136,7 +145,7 @@ export class UniqueIndex {
 
   close(): void {
     this.#hashes.clear();
-    this.#runs?.clear();
+    this.#madeRuns?.clear();
   }
 }
 

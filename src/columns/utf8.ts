@@ -54,12 +54,12 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
 
 /** A reusable place for one encoded text. `encode` returns the byte count; `bytes` holds them until the next call. */
 export class TextScratch {
-  bytes: Uint8Array = new Uint8Array(256);
+  bytes: Uint8Array = NO_BYTES;
 
   encode(text: string): number {
     const units = text.length;
     if (units * 3 > this.bytes.length)
-      this.bytes = new Uint8Array(Math.max(units * 3, this.bytes.length * 2));
+      this.bytes = new Uint8Array(Math.max(256, units * 3, this.bytes.length * 2));
     const { bytes } = this;
     // Short ASCII, the common case, is faster by hand than through a call into the encoder.
     if (units <= 48) {
@@ -75,6 +75,7 @@ export class TextScratch {
   }
 }
 
+const NO_BYTES = new Uint8Array(0);
 const encoder = new TextEncoder();
 
 export function encodeText(text: string): Uint8Array {

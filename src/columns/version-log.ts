@@ -85,6 +85,7 @@ export class VersionLog {
       this.#lease.give(byteLength);
       throw cause;
     }
+    entry.hasOverwritten = isOverwritten !== undefined;
     this.#entries.push(entry);
     return entry;
   }
@@ -201,6 +202,8 @@ export class LogEntry {
   readonly isClear: boolean;
   /** Whether the indexes hold pairs that nobody needs once this is published. */
   leavesGarbage = false;
+  /** Whether some deleted row was overwritten in place. */
+  hasOverwritten = false;
   readonly byteLength: number;
   /** −1 until it is published. */
   position = -1;
