@@ -115,7 +115,7 @@ export class HashParts {
   #makeRoom(part: Part, hash: number): Part {
     const slots = part.mask + 1;
     if (slots < PART_SLOTS_MAX || part.depth >= DEPTH_MAX) {
-      this.#lease.take(part.byteLength);
+      this.#lease.take(part.byteLength * 2);
       const larger = new Part(slots * 2, part.depth, hash >>> 20);
       if (part.high !== undefined) larger.high = new Uint32Array(slots * 2);
       part.moveTo(larger, larger, 0);

@@ -1,7 +1,7 @@
 import { assert } from '../base/errors.ts';
 import { gatherSelection, kernelsOf, sameKindOfArray } from './array-kernels.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from './batch.ts';
-import { datumAt, hashCell, hashNumber, isNullAt } from './cells.ts';
+import { datumAt, hashCell, hashNumber, isNullAt, numberAt } from './cells.ts';
 import type { SqlType } from './types.ts';
 import { mixHash } from './utf8.ts';
 import type { Datum } from './values.ts';
@@ -78,6 +78,36 @@ export function gather(vector: Vector, selection: Int32Array, count: number): Ve
       for (let row = 0; row < count; row += 1) values.push(vector.values[selection[row]!]!);
       return { rep: 'object', type, values, validity };
     }
+  }
+}
+
+/** Entry `index` as a vector of its own; numbers come as doubles whatever their encoding. */
+export function gatherOne(vector: Vector, index: number): Vector {
+  const { type } = vector;
+  const isNull = vector.validity !== undefined && vector.validity[index] === 0;
+  const validity = isNull ? Uint8Array.of(0) : undefined;
+  switch (vector.rep) {
+    case 'number': {
+      const values = new Float64Array(1);
+      if (!isNull) values[0] = numberAt(vector.values[index]!, vector.factor, vector.base);
+      return {
+        rep: 'number',
+        type,
+        values,
+        validity,
+        factor: 1,
+        base: 0,
+        scale: vector.scale,
+        bounds: undefined,
+      };
+    }
+    case 'dictionary': {
+      const codes = new Int32Array(1);
+      codes[0] = vector.codes[index]!;
+      return { rep: 'dictionary', type, codes, validity, dictionary: vector.dictionary };
+    }
+    default:
+      return gather(vector, Int32Array.of(index), 1);
   }
 }
 

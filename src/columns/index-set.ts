@@ -75,8 +75,9 @@ export class IndexSet implements KeyReader {
   }
 
   /** Adds an index over the rows that a snapshot of the newest state shows, or throws 23505 and adds none. */
-  build(schema: IndexSchema, snapshot: Snapshot, logFrom: number): void {
+  *build(schema: IndexSchema, snapshot: Snapshot, logFrom: number): Generator<number, void> {
     const index = this.#make(schema);
+    let isDone = false;
     try {
       const scan = snapshot.scan({
         columnIndexes: schema.columnIndexes,
@@ -88,16 +89,19 @@ export class IndexSet implements KeyReader {
         if (rowIds![rowCount - 1]! - rowIds![0]! === rowCount - 1) {
           const refused = this.#insertAll(index, columns, rowCount, rowIds![0]!);
           if (refused >= 0) throw duplicateInTable(this.#schema(), schema, columns, refused);
+          yield rowCount;
           continue;
         }
         for (let row = 0; row < rowCount; row += 1) {
           if (!this.#insert(index, columns, row, rowIds![row]!))
             throw duplicateInTable(this.#schema(), schema, columns, row);
         }
+        yield rowCount;
       }
-    } catch (cause) {
-      index.close();
-      throw cause;
+      isDone = true;
+    } finally {
+      // Refused, or given up at a yield.
+      if (!isDone) index.close();
     }
     this.#set([...this.#current, { index, logFrom }]);
   }

@@ -1,5 +1,5 @@
 import type { Batch } from './batch.ts';
-import { constantVector, gather } from './build.ts';
+import { constantVector, gather, gatherOne } from './build.ts';
 import { CHUNK_ROWS } from './open-segment.ts';
 import type { Segment } from './segment.ts';
 import type { StoredColumn } from './stored-column.ts';
@@ -18,6 +18,10 @@ export function fetchRows(
   columns: readonly StoredColumn[],
   locate: (rowId: number) => RowPlace | undefined,
 ): Batch {
+  if (rowIds.length === 1) {
+    const place = locate(rowIds[0]!);
+    if (place !== undefined) return fetchRow(rowIds[0]!, columns, place);
+  }
   const found = new Float64Array(rowIds.length);
   const places = new Int32Array(rowIds.length);
   const runs: Run[] = [];
@@ -47,6 +51,23 @@ export function fetchRows(
     columns: columns.map((column) => fetchColumn(column, runs, places, count)),
     rowIds: found.subarray(0, count),
   };
+}
+
+/** One row, the size of most commits: without lists of places. */
+function fetchRow(rowId: number, columns: readonly StoredColumn[], place: RowPlace): Batch {
+  const chunk = place.segment?.kind === 'open' ? Math.floor(place.place / CHUNK_ROWS) : 0;
+  const run: Run = { segment: place.segment, entry: place.entry, chunk, start: 0 };
+  const index = place.place - chunk * CHUNK_ROWS;
+  const vectors: Vector[] = [];
+  for (const column of columns) {
+    const vector = vectorOf(column, run);
+    vectors.push(
+      vector === undefined
+        ? constantVector(column.type, column.missing, 1)
+        : gatherOne(vector, index),
+    );
+  }
+  return { rowCount: 1, columns: vectors, rowIds: Float64Array.of(rowId) };
 }
 
 type Run = {

@@ -5,11 +5,12 @@ import type { Batch } from './batch.ts';
 import { concatBatches, denseBatch, gather } from './build.ts';
 import { isNullAt } from './cells.ts';
 import { IndexSet } from './index-set.ts';
+import { allRows, LazyRows } from './lazy-rows.ts';
 import { Maintenance } from './maintenance.ts';
 import { fetchRows } from './row-fetch.ts';
 import { nullRefused } from './constraint-errors.ts';
 import { SegmentStore } from './segment-store.ts';
-import { NO_SEGMENTS, SEGMENT_ROWS, type SegmentList, type SegmentState } from './segment.ts';
+import { SEGMENT_ROWS, type SegmentList, type SegmentState } from './segment.ts';
 import { segmentPasses } from './scan.ts';
 import { Snapshot, type TableIndex } from './snapshot.ts';
 import { distinctOfOpenRows } from './statistics.ts';
@@ -31,6 +32,8 @@ import { VersionLog, type LogEntry } from './version-log.ts';
 /** Changes kept for readers of the past, subscribers that resume, and `asOf`. */
 const HISTORY_BYTES_DEFAULT = 64 * 2 ** 20;
 
+/** A truncation of more rows than this lists them only when asked to. */
+const LAZY_ROWS_MIN = 65_536;
 /** Deleted rows whose index entries are taken away at once when a commit is published; more wait for `maintain`. */
 const RECLAIM_ROWS_AT_ONCE = 64;
 
@@ -71,6 +74,8 @@ export class Table implements TableData {
   /** Sequence of the oldest staged entry. */
   #stagedFrom = 0;
   #position = 0;
+  /** Rows of published truncations, until the next upkeep. */
+  readonly #lazyRows: LazyRows[] = [];
   readonly #snapshots = new Set<Snapshot>();
   #pinnedFrom = Infinity;
   /** What readers may still hold after it was replaced. */
@@ -100,7 +105,7 @@ export class Table implements TableData {
       () => this.#schema,
     );
     for (const index of schema.indexes) this.#indexes.add(index, 0);
-    this.#published = { list: NO_SEGMENTS, rowIdEnd: 0, rowCount: 0, epoch: 0 };
+    this.#published = this.#stagedView();
   }
 
   get schema(): TableSchema {
@@ -158,6 +163,7 @@ export class Table implements TableData {
     this.#store.beginOperation();
     const { cleared } = view;
     if (cleared !== undefined) {
+      view.lazy?.close();
       this.#indexes.unclear();
       this.#store.unclear(cleared, entry.nextRowIdBefore, entry.rowCountBefore);
     } else {
@@ -183,8 +189,14 @@ export class Table implements TableData {
     if (cleared !== undefined) {
       this.#indexes.cleared(this.#retire.bind(this));
       this.#retire(() => closeSegments(cleared, this.#lease));
+      if (view.lazy !== undefined) {
+        // Who has not read the rows by the next upkeep does not get them any more, and history begins anew.
+        this.#lazyRows.push(view.lazy);
+        this.#log.forget(position);
+      }
     }
-    this.#published = { ...view, cleared: undefined };
+    this.#published =
+      cleared === undefined ? view : { ...view, cleared: undefined, lazy: undefined };
     this.#refreshPublished();
     // Upkeep that lags behind far enough to hold up eviction is done here and now.
     this.#reclaim(this.#log.byteLength > 2 * this.#log.byteLimit ? Infinity : RECLAIM_ROWS_AT_ONCE);
@@ -280,7 +292,7 @@ export class Table implements TableData {
         this.#log.popped(this.#log.pop());
         throw cause;
       }
-      this.#staged(run.cleared);
+      this.#staged(run.cleared, run.lazy);
       return delta;
     } catch (cause) {
       this.#rollBack(run, before);
@@ -360,12 +372,19 @@ export class Table implements TableData {
   #truncate(run: StageRun): void {
     const store = this.#store;
     if (store.rowCount === 0) return;
-    const all = this.#livingRows();
-    if (!run.isEmpty || store.nextRowId !== run.nextRowIdBefore) {
-      this.#remove(all.rowIds!, run);
-      return;
+    const snapshot = this.#openStaged();
+    const isFirst = run.isEmpty && store.nextRowId === run.nextRowIdBefore;
+    if (isFirst && store.rowCount > LAZY_ROWS_MIN) {
+      run.lazy = new LazyRows(snapshot);
+    } else {
+      const all = allRows(snapshot);
+      snapshot.release();
+      if (!isFirst) {
+        this.#remove(all.rowIds!, run);
+        return;
+      }
+      run.pieces.push(all);
     }
-    run.pieces.push(all);
     run.cleared = store.clear();
     this.#indexes.clear(this.#log.endSequence);
   }
@@ -399,6 +418,7 @@ export class Table implements TableData {
   #rollBack(run: StageRun, before: Before): void {
     this.#setLimits(false);
     if (run.cleared !== undefined) {
+      run.lazy?.close();
       this.#indexes.unclear();
       this.#store.unclear(run.cleared, before.nextRowId, before.rowCount);
       return;
@@ -444,8 +464,8 @@ export class Table implements TableData {
     });
   }
 
-  #staged(cleared?: SegmentList): void {
-    this.#stagedViews.push(this.#stagedView(cleared));
+  #staged(cleared?: SegmentList, lazy?: LazyRows): void {
+    this.#stagedViews.push({ ...this.#stagedView(), cleared, lazy });
   }
 
   /** A batch without a selection whose values are allowed where they go. */
@@ -620,10 +640,18 @@ export class Table implements TableData {
   }
 
   addIndex(index: IndexSchema): void {
+    for (const _ of this.addIndexInSteps(index));
+  }
+
+  /**
+   * The same, yielding the number of rows indexed since the last yield; nobody may write to the table until it is done. Throws 23505
+   * with nothing changed.
+   */
+  *addIndexInSteps(index: IndexSchema): Generator<number, void> {
     const snapshot = this.#openStaged();
     try {
+      yield* this.#indexes.build(index, snapshot, this.#log.endSequence);
       this.#wholeSchema = undefined;
-      this.#indexes.build(index, snapshot, this.#log.endSequence);
     } finally {
       snapshot.release();
     }
@@ -653,6 +681,7 @@ export class Table implements TableData {
   // ── upkeep and statistics ────────────────────────────────────────────────────────────────────────────────────
 
   maintain(units: number): boolean {
+    for (const lazy of this.#lazyRows.splice(0)) lazy.close();
     let left = this.#reclaim(units);
     this.#evict();
     if (left > 0 && (this.#maintenance !== undefined || this.#store.nextRowId >= SEGMENT_ROWS)) {
@@ -745,19 +774,6 @@ export class Table implements TableData {
     return Math.floor(nextRowId / SEGMENT_ROWS) * SEGMENT_ROWS;
   }
 
-  #livingRows(): Batch {
-    const snapshot = this.staged();
-    const scan = snapshot.scan({
-      columnIndexes: this.#columns.map((_, index) => index),
-      ordered: true,
-      withRowIds: true,
-    });
-    const batches: Batch[] = [];
-    for (let batch = scan.next(); batch !== undefined; batch = scan.next()) batches.push(batch);
-    snapshot.release();
-    return concatBatches(batches);
-  }
-
   #fetchStaged(rowIds: Float64Array): Batch {
     return fetchRows(rowIds, this.#columns, (rowId) => {
       const found = this.#store.find(rowId);
@@ -767,9 +783,16 @@ export class Table implements TableData {
     });
   }
 
-  #stagedView(cleared?: SegmentList): PublishedView {
+  #stagedView(): PublishedView {
     const { list, nextRowId, rowCount } = this.#store;
-    return { list, rowIdEnd: nextRowId, rowCount, epoch: this.#epoch, cleared };
+    return {
+      list,
+      rowIdEnd: nextRowId,
+      rowCount,
+      epoch: this.#epoch,
+      cleared: undefined,
+      lazy: undefined,
+    };
   }
 
   /** Without staged commits, readers may have what maintenance has made meanwhile. */
@@ -836,7 +859,8 @@ type PublishedView = {
   /** Retirements before the list was taken. */
   readonly epoch: number;
   /** The list that a truncation replaced. */
-  readonly cleared?: SegmentList | undefined;
+  readonly cleared: SegmentList | undefined;
+  readonly lazy: LazyRows | undefined;
 };
 
 type Retired = { readonly close: () => void; readonly epoch: number };
@@ -853,6 +877,8 @@ class StageRun {
   /** Rows from before that died. */
   readonly removed: number[] = [];
   cleared: SegmentList | undefined;
+  /** The rows of a large truncation. */
+  lazy: LazyRows | undefined;
 
   constructor(nextRowIdBefore: number) {
     this.nextRowIdBefore = nextRowIdBefore;
@@ -872,6 +898,7 @@ class StageRun {
 
   /** All old rows in row-id order. */
   deletedRows(): Batch | undefined {
+    if (this.lazy !== undefined) return this.lazy;
     if (this.pieces.length === 0) return undefined;
     const all = concatBatches(this.pieces);
     if (isAscending(all.rowIds!)) return all;

@@ -2,6 +2,7 @@ import { assert } from '../base/errors.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from './batch.ts';
+import { LazyRows } from './lazy-rows.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { TableDelta } from './table-contract.ts';
 import type { Vector } from './vector.ts';
@@ -72,15 +73,16 @@ export class VersionLog {
     const deletedCount = delta.deleted?.rowCount ?? 0;
     const insertedCount = delta.inserted?.rowCount ?? 0;
     const isCopied = deletedCount + insertedCount <= COPIED_ROWS_MAX;
-    const largeBytes = isCopied
-      ? 0
-      : batchBytes(delta.deleted) + batchBytes(delta.inserted) + deletedCount;
+    // A truncation's rows are still the segments': counted there, until the next upkeep.
+    const oldBytes =
+      delta.deleted instanceof LazyRows ? 0 : batchBytes(delta.deleted) + deletedCount;
+    const largeBytes = isCopied ? 0 : oldBytes + batchBytes(delta.inserted);
     const byteLength = ENTRY_BYTES + largeBytes;
     this.#lease.take(byteLength);
     const entry = new LogEntry(this.endSequence, about, byteLength);
     try {
       if (isCopied) this.#copy(entry, delta, isOverwritten, deletedCount, insertedCount);
-      else entry.keep(delta, isOverwritten ?? new Uint8Array(deletedCount));
+      else entry.keep(delta, isOverwritten);
     } catch (cause) {
       this.#lease.give(byteLength);
       throw cause;
@@ -109,7 +111,13 @@ export class VersionLog {
 
   /** Drops the oldest entries while the log is too long, but none from `keepFrom` on. */
   evict(keepFrom: number, byteLimit = this.byteLimit): void {
-    while (this.#lease.bytes > byteLimit && this.#firstSequence < keepFrom) this.#evictFirst();
+    while (this.#firstSequence < keepFrom) {
+      const { position } = this.entry(this.#firstSequence);
+      // Entries that no position reaches back over are of no use, however few they are.
+      if (this.#lease.bytes <= byteLimit && !(position >= 0 && position <= this.#coveredFrom))
+        return;
+      this.#evictFirst();
+    }
   }
 
   /** What lies before `position` no longer fits the table's columns: it is not told any more. */
@@ -150,9 +158,12 @@ export class VersionLog {
     const count = deletedCount + insertedCount;
     if (count === 0) return;
     if (this.#chunk === undefined || this.#chunk.length + count > CHUNK_ROWS) {
-      this.#chunk?.retire();
+      const before = this.#chunk;
+      before?.retire();
       this.#chunk = undefined;
       this.#chunk = new LogChunk(this.#lease, entry.columns);
+      // A table that filled a chunk fills another: it need not grow step by step.
+      if (before !== undefined) this.#chunk.reserve();
     }
     const chunk = this.#chunk;
     const start = chunk.length;
@@ -224,7 +235,7 @@ export class LogEntry {
     this.byteLength = byteLength;
   }
 
-  keep(delta: TableDelta, isOverwritten: Uint8Array): void {
+  keep(delta: TableDelta, isOverwritten: Uint8Array | undefined): void {
     this.#kept = delta;
     this.#isOverwritten = isOverwritten;
     this.deletedCount = delta.deleted?.rowCount ?? 0;
@@ -258,11 +269,12 @@ export class LogEntry {
 
   /** Whether deleted row `row` was overwritten in place (most of these are among the inserted rows too). */
   isOverwritten(row: number): boolean {
-    return (
-      (this.chunk === undefined
+    if (!this.hasOverwritten) return false;
+    const flag =
+      this.chunk === undefined
         ? this.#isOverwritten![row]
-        : this.chunk.isOverwritten[this.#start + row]) === 1
-    );
+        : this.chunk.isOverwritten[this.#start + row];
+    return flag === 1;
   }
 
   /** Index of deleted row `row` in `deletedVector`. */
@@ -366,6 +378,11 @@ class LogChunk {
       this.isOverwritten[length + row] = isOverwritten === undefined ? 0 : isOverwritten[row]!;
     }
     this.length = length + rowCount;
+  }
+
+  reserve(): void {
+    for (const column of this.#columns) column.reserveExactly(CHUNK_ROWS);
+    this.#grow(CHUNK_ROWS);
   }
 
   truncate(length: number): void {

@@ -368,6 +368,43 @@ test('a snapshot sees a row overwritten ten thousand times as it was', () => {
   table.close();
 });
 
+test('a truncation of many rows lists them for those who look within the commit, and frees them afterwards', () => {
+  const memory = new MemoryAccount('test');
+  const table = createTable(SCHEMA, { memory });
+  const count = 70_000;
+  insert(
+    table,
+    Array.from({ length: count }, (_, index) => [index, null]),
+  );
+  table.publish(1);
+  while (table.maintain(1_000_000));
+  const before = table.snapshot();
+  table.stage([{ kind: 'truncate' }, { kind: 'insert', rows: rows(table, [[5, 'new']]) }], {
+    limits: true,
+  });
+  expect(lookup(table, 'people_pkey', 5)).toEqual([count]);
+  table.undo();
+  expect(lookup(table, 'people_pkey', 5)).toEqual([5]);
+  const delta = table.stage([{ kind: 'truncate' }], { limits: true });
+  expect(delta.deleted!.rowCount).toBe(count);
+  table.publish(2);
+  expect(datumAt(delta.deleted!.columns[0]!, count - 1)).toBe(count - 1);
+  while (table.maintain(1_000_000));
+  expect(() => delta.deleted!.columns).toThrow('within its commit');
+  expect(table.snapshotAt(1)).toBeUndefined();
+  expect(table.changes(1, 2)).toBeUndefined();
+  expect([...before.lookup('people_pkey', [7])]).toEqual([7]);
+  expect(memory.usedBytes).toBeGreaterThan(65_536 * 6);
+  before.release();
+  while (table.maintain(1_000_000));
+  expect(memory.usedBytes).toBeLessThan(10_000);
+  insert(table, [[5, 'again']]);
+  table.publish(3);
+  expect(stateOf(table)).toEqual([[count, [5, 'again']]]);
+  table.close();
+  expect(memory.usedBytes).toBe(0);
+});
+
 function insert(table: Table, data: readonly (readonly Datum[])[]): void {
   table.stage([{ kind: 'insert', rows: rows(table, data) }], { limits: true });
 }

@@ -1,0 +1,52 @@
+import { assert } from '../base/errors.ts';
+import type { Batch } from './batch.ts';
+import { concatBatches } from './build.ts';
+import type { TableSnapshot } from './table-contract.ts';
+import type { Vector } from './vector.ts';
+
+/**
+ * All rows of a snapshot as one batch that is made when somebody looks: a truncation of millions of rows costs nothing where
+ * nobody asks which rows they were. To be read within the commit, or until the table's next upkeep.
+ */
+export class LazyRows implements Batch {
+  readonly rowCount: number;
+  #snapshot: TableSnapshot | undefined;
+  #rows: Batch | undefined;
+
+  constructor(snapshot: TableSnapshot) {
+    this.#snapshot = snapshot;
+    this.rowCount = snapshot.rowCount;
+  }
+
+  get columns(): readonly Vector[] {
+    return this.#read().columns;
+  }
+
+  get rowIds(): Float64Array {
+    return this.#read().rowIds!;
+  }
+
+  close(): void {
+    this.#snapshot?.release();
+    this.#snapshot = undefined;
+    this.#rows = undefined;
+  }
+
+  #read(): Batch {
+    assert(this.#snapshot !== undefined, 'the rows of a truncation are read within its commit');
+    this.#rows ??= allRows(this.#snapshot);
+    return this.#rows;
+  }
+}
+
+/** All rows of a snapshot, in arrival order, with row ids. */
+export function allRows(snapshot: TableSnapshot): Batch {
+  const scan = snapshot.scan({
+    columnIndexes: snapshot.schema.columns.map((_, index) => index),
+    ordered: true,
+    withRowIds: true,
+  });
+  const batches: Batch[] = [];
+  for (let batch = scan.next(); batch !== undefined; batch = scan.next()) batches.push(batch);
+  return concatBatches(batches);
+}
