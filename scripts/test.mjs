@@ -26,7 +26,13 @@ const folder = mkdtempSync(join(tmpdir(), 'analyticdb-test-'));
 const report = join(folder, 'report.json');
 const { status } = spawnSync(
   bin('vitest'),
-  ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...process.argv.slice(2)],
+  [
+    'run',
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${report}`,
+    ...process.argv.slice(2),
+  ],
   { cwd: root, stdio: 'inherit' },
 );
 try {

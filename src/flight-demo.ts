@@ -22,13 +22,34 @@ export type FlightDemo = {
 };
 
 const VIEWS = [
-  ['totals', `SELECT count(*) AS flights, avg(delay) AS avg_delay, count(*) FILTER (WHERE delay >= 15) AS late, sum(distance) AS miles, max(date) AS front FROM flights`],
-  ['flights_by_hour', `SELECT date_trunc('hour', date) AS hour, count(*) AS flights, avg(delay) AS avg_delay FROM flights GROUP BY 1`],
-  ['flights_by_origin', `SELECT origin, count(*) AS flights, avg(delay) AS avg_delay, max(delay) AS max_delay FROM flights GROUP BY origin`],
-  ['flights_by_state', `SELECT a.state, count(*) AS flights, avg(f.delay) AS avg_delay FROM flights f JOIN airports a ON a.iata = f.origin GROUP BY a.state`],
-  ['delay_histogram', `SELECT delay / 15 * 15 AS minutes, count(*) AS flights FROM flights GROUP BY 1`],
-  ['flights_by_day', `SELECT date_trunc('day', hour) AS day, sum(flights)::bigint AS flights FROM flights_by_hour GROUP BY 1`],
-  ['routes', `SELECT origin, destination, count(*) AS flights, avg(delay) AS avg_delay FROM flights GROUP BY origin, destination`],
+  [
+    'totals',
+    `SELECT count(*) AS flights, avg(delay) AS avg_delay, count(*) FILTER (WHERE delay >= 15) AS late, sum(distance) AS miles, max(date) AS front FROM flights`,
+  ],
+  [
+    'flights_by_hour',
+    `SELECT date_trunc('hour', date) AS hour, count(*) AS flights, avg(delay) AS avg_delay FROM flights GROUP BY 1`,
+  ],
+  [
+    'flights_by_origin',
+    `SELECT origin, count(*) AS flights, avg(delay) AS avg_delay, max(delay) AS max_delay FROM flights GROUP BY origin`,
+  ],
+  [
+    'flights_by_state',
+    `SELECT a.state, count(*) AS flights, avg(f.delay) AS avg_delay FROM flights f JOIN airports a ON a.iata = f.origin GROUP BY a.state`,
+  ],
+  [
+    'delay_histogram',
+    `SELECT delay / 15 * 15 AS minutes, count(*) AS flights FROM flights GROUP BY 1`,
+  ],
+  [
+    'flights_by_day',
+    `SELECT date_trunc('day', hour) AS day, sum(flights)::bigint AS flights FROM flights_by_hour GROUP BY 1`,
+  ],
+  [
+    'routes',
+    `SELECT origin, destination, count(*) AS flights, avg(delay) AS avg_delay FROM flights GROUP BY origin, destination`,
+  ],
 ] as const;
 
 const DAY_MS = 86_400_000;
@@ -39,7 +60,11 @@ const TICK_MS = 50;
 /** Rows of one tick at most, whatever the speed. */
 const TICK_ROWS_MAX = 20_000;
 
-export async function startFlightDemo(database: Database, clock: Clock, say: (line: string) => void): Promise<FlightDemo> {
+export async function startFlightDemo(
+  database: Database,
+  clock: Clock,
+  say: (line: string) => void,
+): Promise<FlightDemo> {
   const folder = datasetFolder();
   const started = clock.monotonicMs();
   await database.exec(`
@@ -60,7 +85,8 @@ export async function startFlightDemo(database: Database, clock: Clock, say: (li
     nextId += end - start;
   }
   say(`loaded ${first.toLocaleString('en-US')} flights in ${seconds(started)}`);
-  for (const [name, query] of VIEWS) await database.exec(`CREATE MATERIALIZED VIEW ${name} AS ${query}`);
+  for (const [name, query] of VIEWS)
+    await database.exec(`CREATE MATERIALIZED VIEW ${name} AS ${query}`);
   say(`keeping ${VIEWS.length} views, ready after ${seconds(started)}`);
 
   let speed = 3600;
@@ -97,7 +123,8 @@ export async function startFlightDemo(database: Database, clock: Clock, say: (li
         if (!stopped) clock.after(TICK_MS, run);
       },
       (cause: unknown) => {
-        if (!stopped) say(`the replay has ended: ${cause instanceof Error ? cause.message : String(cause)}`);
+        if (!stopped)
+          say(`the replay has ended: ${cause instanceof Error ? cause.message : String(cause)}`);
       },
     );
   };
@@ -122,7 +149,13 @@ export async function startFlightDemo(database: Database, clock: Clock, say: (li
   }
 }
 
-function columnsOf(flights: Flights, start: number, end: number, shiftMs: number, firstId: number): Record<string, Float64Array | Int32Array | readonly string[]> {
+function columnsOf(
+  flights: Flights,
+  start: number,
+  end: number,
+  shiftMs: number,
+  firstId: number,
+): Record<string, Float64Array | Int32Array | readonly string[]> {
   const ids = new Float64Array(end - start);
   for (let row = 0; row < ids.length; row += 1) ids[row] = firstId + row;
   return { id: ids, ...flights.columns(start, end, shiftMs) };
@@ -134,6 +167,7 @@ function datasetFolder(): string {
     const data = join(folder, 'vega-datasets', 'data');
     if (existsSync(join(data, 'flights-3m.parquet'))) return data;
   }
-  throw new DbError('58P01', 'the demo data is not installed', { hint: 'Run npm install in a clone of the repository: the package vega-datasets brings it.' });
+  throw new DbError('58P01', 'the demo data is not installed', {
+    hint: 'Run npm install in a clone of the repository: the package vega-datasets brings it.',
+  });
 }
-

@@ -10,14 +10,27 @@ export type Flights = {
   /** The first row whose date lies after `ms`. */
   firstAfter(ms: number): number;
   /** Columns of rows [start, end), dates moved by `shiftMs`. */
-  columns(start: number, end: number, shiftMs: number): { date: Float64Array; delay: Int32Array; distance: Int32Array; origin: readonly string[]; destination: readonly string[] };
+  columns(
+    start: number,
+    end: number,
+    shiftMs: number,
+  ): {
+    date: Float64Array;
+    delay: Int32Array;
+    distance: Int32Array;
+    origin: readonly string[];
+    destination: readonly string[];
+  };
 };
 
 export async function readFlights(disk: Disk, path: string): Promise<Flights> {
   const file = await disk.open(path, 'read');
   const byteLength = await file.size();
   const reader = await openParquet(
-    { bytes: { byteLength, slice: (start: number, end: number) => file.read(start, end - start) }, name: path },
+    {
+      bytes: { byteLength, slice: (start: number, end: number) => file.read(start, end - start) },
+      name: path,
+    },
     { fromText: (text) => text, toText: (datum) => String(datum), batchRowCount: 65_536 },
   );
   const count = reader.rowCountTotal ?? 0;

@@ -11,7 +11,9 @@ import { listenHttp, parseAddress } from './server/listen.ts';
 import { readPage } from './server/page.ts';
 
 /** The command line: `npx analyticdb serve [--http 127.0.0.1:4200] [--memory 4GB] [--demo]`. */
-const program = new Command('analyticdb').description('An in-memory real-time analytics database.').version('0.1.0');
+const program = new Command('analyticdb')
+  .description('An in-memory real-time analytics database.')
+  .version('0.1.0');
 
 program
   .command('serve')
@@ -26,7 +28,10 @@ program
     const database = await open(options.memory === undefined ? {} : { memory: options.memory });
     let ready = !options.demo;
     let demo: (DemoControls & { stop(): void }) | undefined;
-    const page = await readPage(disk, join(dirname(fileURLToPath(import.meta.url)), '..', 'console'));
+    const page = await readPage(
+      disk,
+      join(dirname(fileURLToPath(import.meta.url)), '..', 'console'),
+    );
     // The demo's controls appear once it has loaded; the page is there from the start.
     const controls: DemoControls = {
       get speed() {
@@ -37,7 +42,14 @@ program
       },
       setSpeed: (speed) => demo?.setSpeed(speed),
     };
-    const app = createApp({ database, clock, logger, page, demo: options.demo ? controls : undefined, ready: () => ready });
+    const app = createApp({
+      database,
+      clock,
+      logger,
+      page,
+      demo: options.demo ? controls : undefined,
+      ready: () => ready,
+    });
     const address = parseAddress(process.env['PORT'] ?? options.http);
     const url = await listenHttp(app, address, { authenticated: false, nextFree: options.demo });
     if (options.demo) {
@@ -64,6 +76,8 @@ try {
   await program.parseAsync();
 } catch (cause) {
   if (!(cause instanceof DbError)) throw cause;
-  console.error(`analyticdb: ${cause.message}${cause.hint === undefined ? '' : `\n  ${cause.hint}`}`);
+  console.error(
+    `analyticdb: ${cause.message}${cause.hint === undefined ? '' : `\n  ${cause.hint}`}`,
+  );
   process.exit(1);
 }

@@ -12,7 +12,10 @@ import { sizeBytes } from './tenancy/tenant-settings.ts';
 export type OpenOptions = {
   /** Limit of the whole database, the memory journal included: `'4 GB'` or bytes. Default: three quarters of what the process may use. */
   readonly memory?: string | number | undefined;
-  readonly journal?: { readonly kind: 'memory'; readonly keep?: string | number } | { readonly kind: 'file'; readonly dir: string; readonly fsync?: 'always' | 'interval' } | undefined;
+  readonly journal?:
+    | { readonly kind: 'memory'; readonly keep?: string | number }
+    | { readonly kind: 'file'; readonly dir: string; readonly fsync?: 'always' | 'interval' }
+    | undefined;
   /** How far back asOf, `from: position` and cursors reach, as far as the version log's bytes do. */
   readonly history?: string | number | undefined;
   /** 'auto' or a number; 0 keeps everything on this thread. */
@@ -33,10 +36,17 @@ export async function open(options: OpenOptions = {}): Promise<Database> {
   checkNames(options);
   const { journal } = options;
   if (journal !== undefined && journal.kind !== 'memory') {
-    throw new DbError('0A000', `a journal of kind "${journal.kind}" is not supported yet`, { field: 'journal.kind', hint: "Use { kind: 'memory' }, the default." });
+    throw new DbError('0A000', `a journal of kind "${journal.kind}" is not supported yet`, {
+      field: 'journal.kind',
+      hint: "Use { kind: 'memory' }, the default.",
+    });
   }
   const zone = options.zone ?? 'UTC';
-  if (findZone(zone) === undefined) throw new DbError('22023', `"${zone}" is not a time zone`, { field: 'zone', hint: "Use an IANA name such as 'Europe/Berlin'." });
+  if (findZone(zone) === undefined)
+    throw new DbError('22023', `"${zone}" is not a time zone`, {
+      field: 'zone',
+      hint: "Use an IANA name such as 'Europe/Berlin'.",
+    });
   const ports = nodePorts();
   const engine = new Engine({
     ports: {
@@ -47,7 +57,8 @@ export async function open(options: OpenOptions = {}): Promise<Database> {
       workers: options.workerPool ?? ports.workers,
     },
     parser: await loadParser(),
-    memoryBytes: options.memory === undefined ? defaultMemoryBytes() : sizeBytes('memory', options.memory),
+    memoryBytes:
+      options.memory === undefined ? defaultMemoryBytes() : sizeBytes('memory', options.memory),
     journal: { kind: 'memory', keepBytes: sizeBytes('journal.keep', journal?.keep ?? '64 MB') },
     historyMs: historyMs(options.history ?? '10 minutes'),
     zone,
@@ -57,20 +68,51 @@ export async function open(options: OpenOptions = {}): Promise<Database> {
   return new Database(engine);
 }
 
-const OPTION_NAMES = ['memory', 'journal', 'history', 'workers', 'zone', 'values', 'clock', 'random', 'disk', 'network', 'workerPool'];
+const OPTION_NAMES = [
+  'memory',
+  'journal',
+  'history',
+  'workers',
+  'zone',
+  'values',
+  'clock',
+  'random',
+  'disk',
+  'network',
+  'workerPool',
+];
 
 function checkNames(options: OpenOptions): void {
   for (const name of Object.keys(options)) {
-    if (!OPTION_NAMES.includes(name)) throw new DbError('22023', `unknown option "${name}"`, { field: name, hint: `The options are ${OPTION_NAMES.join(', ')}.` });
+    if (!OPTION_NAMES.includes(name))
+      throw new DbError('22023', `unknown option "${name}"`, {
+        field: name,
+        hint: `The options are ${OPTION_NAMES.join(', ')}.`,
+      });
   }
 }
 
-const HISTORY_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, second: 1000, seconds: 1000, min: 60_000, minute: 60_000, minutes: 60_000, h: 3_600_000, hour: 3_600_000, hours: 3_600_000 };
+const HISTORY_UNITS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  second: 1000,
+  seconds: 1000,
+  min: 60_000,
+  minute: 60_000,
+  minutes: 60_000,
+  h: 3_600_000,
+  hour: 3_600_000,
+  hours: 3_600_000,
+};
 
 function historyMs(history: string | number): number {
   if (typeof history === 'number' && history >= 0) return history;
   const match = /^(\d+(?:\.\d+)?)\s*([a-z]+)$/.exec(String(history).trim());
   const unit = match === null ? undefined : HISTORY_UNITS[match[2]!];
-  if (match === null || unit === undefined) throw new DbError('22023', `"${history}" is not a length of time`, { field: 'history', hint: "Give milliseconds, or a text such as '10 minutes'." });
+  if (match === null || unit === undefined)
+    throw new DbError('22023', `"${history}" is not a length of time`, {
+      field: 'history',
+      hint: "Give milliseconds, or a text such as '10 minutes'.",
+    });
   return Number(match[1]) * unit;
 }

@@ -4,7 +4,14 @@
  */
 import uPlot from './uplot.js';
 
-const VIEWS = ['totals', 'flights_by_hour', 'flights_by_origin', 'delay_histogram', 'flights_by_state', 'flights_by_day'];
+const VIEWS = [
+  'totals',
+  'flights_by_hour',
+  'flights_by_origin',
+  'delay_histogram',
+  'flights_by_state',
+  'flights_by_day',
+];
 const HOUR_MS = 3_600_000;
 const byId = (id) => document.getElementById(id);
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -18,7 +25,9 @@ class FoldedView {
   key = [];
 
   keyOf(row) {
-    return this.key.length === 0 ? JSON.stringify(row) : this.key.map((name) => row[name]).join('\u0000');
+    return this.key.length === 0
+      ? JSON.stringify(row)
+      : this.key.map((name) => row[name]).join('\u0000');
   }
 
   take(kind, event) {
@@ -102,29 +111,58 @@ const draw = {
     rate(row.flights);
   },
   flights_by_hour(view) {
-    const rows = [...view.rows.values()].map((row) => [Date.parse(`${row.hour}Z`), row.flights, Number(row.avg_delay)]);
+    const rows = [...view.rows.values()].map((row) => [
+      Date.parse(`${row.hour}Z`),
+      row.flights,
+      Number(row.avg_delay),
+    ]);
     rows.sort((a, b) => a[0] - b[0]);
     const front = rows.at(-1)?.[0] ?? 0;
     const shown = rows.filter(([at]) => at > front - 14 * 24 * HOUR_MS);
-    plots.hours.setData([shown.map(([at]) => at / 1000), shown.map(([, flights]) => flights), shown.map(([, , delay]) => delay)]);
+    plots.hours.setData([
+      shown.map(([at]) => at / 1000),
+      shown.map(([, flights]) => flights),
+      shown.map(([, , delay]) => delay),
+    ]);
   },
   flights_by_origin(view) {
-    const top = [...view.rows.values()].sort((a, b) => b.flights - a.flights || (a.origin < b.origin ? -1 : 1)).slice(0, 10);
-    bars('origins', top.map((row) => ({ label: row.origin, value: row.flights, text: compact.format(row.flights) })));
+    const top = [...view.rows.values()]
+      .sort((a, b) => b.flights - a.flights || (a.origin < b.origin ? -1 : 1))
+      .slice(0, 10);
+    bars(
+      'origins',
+      top.map((row) => ({
+        label: row.origin,
+        value: row.flights,
+        text: compact.format(row.flights),
+      })),
+    );
   },
   flights_by_state(view) {
     const top = [...view.rows.values()]
       .filter((row) => row.flights > 1000)
       .sort((a, b) => Number(b.avg_delay) - Number(a.avg_delay) || (a.state < b.state ? -1 : 1))
       .slice(0, 10);
-    bars('states', top.map((row) => ({ label: row.state, value: Number(row.avg_delay), text: minutes(row.avg_delay) })), 'warm');
+    bars(
+      'states',
+      top.map((row) => ({
+        label: row.state,
+        value: Number(row.avg_delay),
+        text: minutes(row.avg_delay),
+      })),
+      'warm',
+    );
   },
   delay_histogram(view) {
-    const rows = [...view.rows.values()].filter((row) => row.minutes >= -60 && row.minutes <= 180).sort((a, b) => a.minutes - b.minutes);
+    const rows = [...view.rows.values()]
+      .filter((row) => row.minutes >= -60 && row.minutes <= 180)
+      .sort((a, b) => a.minutes - b.minutes);
     plots.histogram.setData([rows.map((row) => row.minutes), rows.map((row) => row.flights)]);
   },
   flights_by_day(view) {
-    const rows = [...view.rows.values()].map((row) => [Date.parse(`${row.day}Z`), row.flights]).sort((a, b) => a[0] - b[0]);
+    const rows = [...view.rows.values()]
+      .map((row) => [Date.parse(`${row.day}Z`), row.flights])
+      .sort((a, b) => a[0] - b[0]);
     plots.days.setData([rows.map(([at]) => at / 1000), rows.map(([, flights]) => flights)]);
   },
 };
@@ -136,7 +174,11 @@ function bars(id, items, tone = '') {
   while (host.children.length < items.length) {
     const bar = document.createElement('div');
     bar.className = 'bar';
-    bar.append(document.createElement('span'), document.createElement('i'), document.createElement('span'));
+    bar.append(
+      document.createElement('span'),
+      document.createElement('i'),
+      document.createElement('span'),
+    );
     host.append(bar);
   }
   while (host.children.length > items.length) host.lastChild.remove();
@@ -170,12 +212,32 @@ function rate(rows) {
 
 // ── Charts ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const axis = () => ({ stroke: css('--soft'), grid: { stroke: css('--line'), width: 1 }, ticks: { stroke: css('--line') }, font: '11px system-ui' });
+/** Bars are compared by their lengths: they begin at zero. */
+const fromZero = { range: (_plot, _low, high) => [0, Math.max(1, high * 1.05)] };
+const figures = () => ({
+  ...axis(),
+  values: (_plot, ticks) => ticks.map((tick) => compact.format(tick)),
+});
+const axis = () => ({
+  stroke: css('--soft'),
+  grid: { stroke: css('--line'), width: 1 },
+  ticks: { stroke: css('--line') },
+  font: '11px system-ui',
+});
 
 function plot(id, options, data) {
   const host = byId(id);
   const size = () => ({ width: host.clientWidth, height: host.clientHeight });
-  const chart = new uPlot({ ...size(), cursor: { y: false }, tzDate: (s) => uPlot.tzDate(new Date(s * 1000), 'Etc/UTC'), ...options }, data, host);
+  const chart = new uPlot(
+    {
+      ...size(),
+      cursor: { y: false },
+      tzDate: (s) => uPlot.tzDate(new Date(s * 1000), 'Etc/UTC'),
+      ...options,
+    },
+    data,
+    host,
+  );
   new ResizeObserver(() => chart.setSize(size())).observe(host);
   return chart;
 }
@@ -189,20 +251,58 @@ const plots = {
       axes: [axis(), axis(), { ...axis(), scale: 'delay', side: 1, grid: { show: false } }],
       series: [
         {},
-        { label: 'flights', stroke: css('--accent'), width: 1.5, fill: `color-mix(in srgb, ${css('--accent')} 14%, transparent)`, points: { show: false } },
-        { label: 'delay', stroke: css('--warm'), width: 1.5, scale: 'delay', points: { show: false } },
+        {
+          label: 'flights',
+          stroke: css('--accent'),
+          width: 1.5,
+          fill: `color-mix(in srgb, ${css('--accent')} 14%, transparent)`,
+          points: { show: false },
+        },
+        {
+          label: 'delay',
+          stroke: css('--warm'),
+          width: 1.5,
+          scale: 'delay',
+          points: { show: false },
+        },
       ],
     },
     [[], [], []],
   ),
   histogram: plot(
     'histogram',
-    { scales: { x: { time: false } }, axes: [axis(), axis()], series: [{}, { label: 'flights', stroke: css('--accent'), fill: css('--accent'), paths: stepped, points: { show: false } }] },
+    {
+      scales: { x: { time: false }, y: fromZero },
+      axes: [axis(), figures()],
+      series: [
+        {},
+        {
+          label: 'flights',
+          stroke: css('--accent'),
+          fill: css('--accent'),
+          paths: stepped,
+          points: { show: false },
+        },
+      ],
+    },
     [[], []],
   ),
   days: plot(
     'days',
-    { axes: [axis(), axis()], series: [{}, { label: 'flights', stroke: css('--accent'), fill: css('--accent'), paths: stepped, points: { show: false } }] },
+    {
+      scales: { y: fromZero },
+      axes: [axis(), figures()],
+      series: [
+        {},
+        {
+          label: 'flights',
+          stroke: css('--accent'),
+          fill: css('--accent'),
+          paths: stepped,
+          points: { show: false },
+        },
+      ],
+    },
     [[], []],
   ),
 };
@@ -212,12 +312,17 @@ const plots = {
 const speed = byId('speed');
 
 function showSpeed(value) {
-  for (const button of speed.querySelectorAll('button')) button.setAttribute('aria-pressed', String(Number(button.dataset.speed) === value));
+  for (const button of speed.querySelectorAll('button'))
+    button.setAttribute('aria-pressed', String(Number(button.dataset.speed) === value));
 }
 
 speed.addEventListener('click', async ({ target }) => {
   if (!(target instanceof HTMLButtonElement)) return;
-  const answer = await fetch('/v1/demo', { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ speed: Number(target.dataset.speed) }) });
+  const answer = await fetch('/v1/demo', {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ speed: Number(target.dataset.speed) }),
+  });
   if (answer.ok) showSpeed((await answer.json()).speed);
   else problem((await answer.json()).detail ?? 'the speed could not be changed');
 });

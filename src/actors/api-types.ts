@@ -46,7 +46,10 @@ export type QueryMeta = {
   /** How far the answer lies behind the newest position, in milliseconds: 0 unless asOf or an interval view was read. */
   readonly lagMs: number;
   readonly source: AnswerSource;
-  readonly sources: readonly { readonly kind: 'table' | 'view' | 'catalog'; readonly name: string }[];
+  readonly sources: readonly {
+    readonly kind: 'table' | 'view' | 'catalog';
+    readonly name: string;
+  }[];
   readonly guarantee: 'exact';
   /** Work units. */
   readonly work: number;
@@ -85,7 +88,11 @@ export type WriteResult = { readonly position: number; readonly rows: number };
 
 export type WriteOptions = Cancelable & { readonly idempotencyKey?: string | undefined };
 
-export type RowsInput = readonly InputRow[] | InputRow | InputColumns | AsyncIterable<readonly InputRow[] | InputRow | InputColumns>;
+export type RowsInput =
+  | readonly InputRow[]
+  | InputRow
+  | InputColumns
+  | AsyncIterable<readonly InputRow[] | InputRow | InputColumns>;
 
 export type StreamBatch<Row = ResultRow> = {
   readonly rows: Row[];
@@ -99,8 +106,19 @@ export type Statement<Row = ResultRow> = string | SqlText<Row> | QueryModelInput
 export type QueryModelInput = { readonly from: string } & Readonly<Record<string, unknown>>;
 
 export type Change<Row = ResultRow> =
-  | { readonly kind: 'snapshot'; readonly position: number; readonly rows: Row[]; readonly more: boolean }
-  | { readonly kind: 'delta'; readonly position: number; readonly from: number; readonly inserted: Row[]; readonly deleted: Row[] }
+  | {
+      readonly kind: 'snapshot';
+      readonly position: number;
+      readonly rows: Row[];
+      readonly more: boolean;
+    }
+  | {
+      readonly kind: 'delta';
+      readonly position: number;
+      readonly from: number;
+      readonly inserted: Row[];
+      readonly deleted: Row[];
+    }
   | { readonly kind: 'progress'; readonly position: number; readonly asOf: string }
   | { readonly kind: 'reset'; readonly position: number; readonly reason: string };
 
@@ -139,30 +157,63 @@ export type LoadProgress = {
   readonly rowsTotal: number | undefined;
 };
 
-export type LoadResult = { readonly position: number; readonly rows: number; readonly skipped: number };
+export type LoadResult = {
+  readonly position: number;
+  readonly rows: number;
+  readonly skipped: number;
+};
 export type ExportOptions = Cancelable & {
   readonly format?: 'csv' | 'ndjson' | 'json' | 'parquet' | 'arrow' | undefined;
-  readonly onProgress?: ((progress: { readonly rows: number; readonly bytes: number }) => void) | undefined;
+  readonly onProgress?:
+    | ((progress: { readonly rows: number; readonly bytes: number }) => void)
+    | undefined;
 };
 export type ExportResult = { readonly rows: number; readonly bytes: number };
 
 /** One set of verbs on the database, on `as(…)`, on a session and (down to `delete`) on a transaction. */
 export interface Verbs {
   exec(statement: string | SqlText, options?: QueryOptions): Promise<ExecResult>;
-  query<Row = ResultRow>(statement: Statement<Row>, options: QueryOptions & { readonly format: 'text' }): Promise<TextResult>;
-  query<Row = ResultRow>(statement: Statement<Row>, options?: QueryOptions): Promise<QueryResult<Row>>;
+  query<Row = ResultRow>(
+    statement: Statement<Row>,
+    options: QueryOptions & { readonly format: 'text' },
+  ): Promise<TextResult>;
+  query<Row = ResultRow>(
+    statement: Statement<Row>,
+    options?: QueryOptions,
+  ): Promise<QueryResult<Row>>;
   insert(table: string, rows: RowsInput, options?: WriteOptions): Promise<WriteResult>;
   upsert(table: string, rows: RowsInput, options?: WriteOptions): Promise<WriteResult>;
   /** By primary key: `{ id: 1 }`, `{ id: [1, 2] }`. */
-  delete(table: string, key: Readonly<Record<string, unknown>>, options?: WriteOptions): Promise<WriteResult>;
+  delete(
+    table: string,
+    key: Readonly<Record<string, unknown>>,
+    options?: WriteOptions,
+  ): Promise<WriteResult>;
 }
 
 export interface WideVerbs extends Verbs {
-  stream<Row = ResultRow>(statement: Statement<Row>, options: QueryOptions & { readonly batchRows?: number; readonly format: 'csv' }): AsyncIterable<Uint8Array>;
-  stream<Row = ResultRow>(statement: Statement<Row>, options?: QueryOptions & { readonly batchRows?: number }): AsyncIterable<StreamBatch<Row>>;
-  load(table: string, source: string | URL | Uint8Array | AsyncIterable<Uint8Array>, options?: LoadOptions): Promise<LoadResult>;
-  export(source: string | SqlText | QueryModelInput, target: string | NodeJS.WritableStream, options?: ExportOptions): Promise<ExportResult>;
-  subscribe<Row = ResultRow>(what: string | SqlText<Row> | QueryModelInput, options?: SubscribeOptions): Subscription<Row>;
+  stream<Row = ResultRow>(
+    statement: Statement<Row>,
+    options: QueryOptions & { readonly batchRows?: number; readonly format: 'csv' },
+  ): AsyncIterable<Uint8Array>;
+  stream<Row = ResultRow>(
+    statement: Statement<Row>,
+    options?: QueryOptions & { readonly batchRows?: number },
+  ): AsyncIterable<StreamBatch<Row>>;
+  load(
+    table: string,
+    source: string | URL | Uint8Array | AsyncIterable<Uint8Array>,
+    options?: LoadOptions,
+  ): Promise<LoadResult>;
+  export(
+    source: string | SqlText | QueryModelInput,
+    target: string | NodeJS.WritableStream,
+    options?: ExportOptions,
+  ): Promise<ExportResult>;
+  subscribe<Row = ResultRow>(
+    what: string | SqlText<Row> | QueryModelInput,
+    options?: SubscribeOptions,
+  ): Subscription<Row>;
   transaction<Value>(
     run: (tx: Verbs) => Promise<Value>,
     options?: Cancelable & { readonly retries?: number; readonly readOnly?: boolean },

@@ -158,7 +158,9 @@ export class Catalog implements CatalogView {
 
   /** Views, plain and materialized, whose query reads `id` directly, in order of id. */
   dependantsOf(id: number): readonly CatalogEntry[] {
-    return [...(this.#dependants.get(id) ?? [])].sort((a, b) => a - b).flatMap((each) => this.#byId.get(each) ?? []);
+    return [...(this.#dependants.get(id) ?? [])]
+      .sort((a, b) => a - b)
+      .flatMap((each) => this.#byId.get(each) ?? []);
   }
 
   #link(entry: CatalogEntry): void {
@@ -226,7 +228,8 @@ export class CatalogOverlay implements CatalogView {
       for (const entry of this.#put.values()) if (nameKey(entry.definition) === key) return entry;
     }
     const entry = this.#base.byName(name);
-    if (entry === undefined || this.#removed.has(idOf(entry)) || this.#put.has(idOf(entry))) return undefined;
+    if (entry === undefined || this.#removed.has(idOf(entry)) || this.#put.has(idOf(entry)))
+      return undefined;
     return entry;
   }
 
@@ -246,7 +249,9 @@ export class CatalogOverlay implements CatalogView {
   }
 
   ofTenant(tenant: string): readonly CatalogEntry[] {
-    const base = this.#base.ofTenant(tenant).filter((entry) => !this.#removed.has(idOf(entry)) && !this.#put.has(idOf(entry)));
+    const base = this.#base
+      .ofTenant(tenant)
+      .filter((entry) => !this.#removed.has(idOf(entry)) && !this.#put.has(idOf(entry)));
     const own = [...this.#put.values()].filter((entry) => entry.definition.tenant === tenant);
     return [...base, ...own].sort((a, b) => idOf(a) - idOf(b));
   }
@@ -304,7 +309,11 @@ function nameKey(name: RelationName): string {
 
 /** Relations that an entry's query reads. */
 function sourcesOf(entry: CatalogEntry): readonly number[] {
-  return entry.kind === 'materializedView' ? entry.view.sources : entry.kind === 'view' ? entry.info.sources ?? [] : [];
+  return entry.kind === 'materializedView'
+    ? entry.view.sources
+    : entry.kind === 'view'
+      ? (entry.info.sources ?? [])
+      : [];
 }
 
 /** How a session finds names: its tenant, its search path, and main's relations as far as they are granted. */
@@ -323,9 +332,17 @@ export type WrittenName = {
   readonly name: string;
 };
 
-export function findRelation(view: CatalogView, scope: NameScope, written: WrittenName): CatalogEntry | undefined {
+export function findRelation(
+  view: CatalogView,
+  scope: NameScope,
+  written: WrittenName,
+): CatalogEntry | undefined {
   if (written.catalog !== undefined && written.catalog !== scope.tenant) {
-    const entry = view.byName({ tenant: written.catalog, schema: written.schema ?? PUBLIC_SCHEMA, name: written.name });
+    const entry = view.byName({
+      tenant: written.catalog,
+      schema: written.schema ?? PUBLIC_SCHEMA,
+      name: written.name,
+    });
     return entry !== undefined && scope.granted(entry) ? entry : undefined;
   }
   const schemas =
@@ -361,7 +378,9 @@ export function planCatalog(
     relation: (name) => infoOf(findRelation(view, scope, name)),
     relationById: (id) => infoOf(view.byId(id)),
     relationNames: () =>
-      view.ofTenant(scope.tenant).flatMap((entry) => (entry.kind === 'sequence' ? [] : [entry.definition.name])),
+      view
+        .ofTenant(scope.tenant)
+        .flatMap((entry) => (entry.kind === 'sequence' ? [] : [entry.definition.name])),
     statistics: statisticsOf(view),
   };
 }
@@ -379,7 +398,10 @@ function statisticsOf(view: CatalogView): PlanStatistics {
 }
 
 /** Makes the binder's description of a table; `parse` turns a default's text into its tree. */
-export function tableInfo(definition: TableDefinition, parse: (text: string) => SqlExpression): RelationInfo {
+export function tableInfo(
+  definition: TableDefinition,
+  parse: (text: string) => SqlExpression,
+): RelationInfo {
   return {
     id: definition.id,
     name: definition.name,
@@ -421,7 +443,12 @@ export function viewInfo(
   };
 }
 
-function indexInfo({ name, columnIndexes, unique, primary }: IndexDefinition): RelationInfo['indexes'][number] {
+function indexInfo({
+  name,
+  columnIndexes,
+  unique,
+  primary,
+}: IndexDefinition): RelationInfo['indexes'][number] {
   return { name, columnIndexes, unique, primary };
 }
 
@@ -454,7 +481,9 @@ function editDistance(a: string, b: string, limit: number): number {
   for (let i = 1; i <= a.length; i += 1) {
     const next = [i];
     for (let j = 1; j <= b.length; j += 1) {
-      next.push(Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+      next.push(
+        Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)),
+      );
     }
     row = next;
   }

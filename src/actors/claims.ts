@@ -17,7 +17,11 @@ export class Claims {
    * Claims all of `keys` (row ids as numbers, unique keys as `index:key` texts) for `owner`, or none: then the answer is who
    * holds one of them. 'whole' claims the relation.
    */
-  take(owner: ClaimOwner, relation: number, keys: Iterable<number | string> | 'whole'): ClaimOwner | undefined {
+  take(
+    owner: ClaimOwner,
+    relation: number,
+    keys: Iterable<number | string> | 'whole',
+  ): ClaimOwner | undefined {
     const claims = this.#relations.get(relation) ?? newRelationClaims();
     if (claims.whole !== undefined && claims.whole !== owner) return claims.whole;
     if (keys === 'whole') {
@@ -44,7 +48,11 @@ export class Claims {
   }
 
   /** Who, other than `owner`, would make `take` fail. */
-  holderOf(owner: ClaimOwner | undefined, relation: number, keys: Iterable<number | string> | 'whole'): ClaimOwner | undefined {
+  holderOf(
+    owner: ClaimOwner | undefined,
+    relation: number,
+    keys: Iterable<number | string> | 'whole',
+  ): ClaimOwner | undefined {
     const claims = this.#relations.get(relation);
     if (claims === undefined) return undefined;
     if (claims.whole !== undefined && claims.whole !== owner) return claims.whole;

@@ -44,10 +44,20 @@ export class JournalLog implements CommitLog {
     });
   }
 
-  append(record: CommitRecord, instantMs: Parameters<CommitLog['append']>[1], outcome: Parameters<CommitLog['append']>[2]): void {
+  append(
+    record: CommitRecord,
+    instantMs: Parameters<CommitLog['append']>[1],
+    outcome: Parameters<CommitLog['append']>[2],
+  ): void {
     this.#outcomes.push(outcome);
     try {
-      this.journal.append({ instantMs, kind: record.kind, schemaVersion: RECORD_SCHEMA_VERSION, payload: record, heapBytes: heapBytesOf(record) });
+      this.journal.append({
+        instantMs,
+        kind: record.kind,
+        schemaVersion: RECORD_SCHEMA_VERSION,
+        payload: record,
+        heapBytes: heapBytesOf(record),
+      });
     } catch (cause) {
       const index = this.#outcomes.indexOf(outcome);
       if (index < 0) throw cause;
@@ -57,8 +67,12 @@ export class JournalLog implements CommitLog {
   }
 
   /** All records that are kept, oldest first. */
-  async replay(apply: (record: CommitRecord, at: number, instantMs: number) => void): Promise<void> {
-    await this.journal.replay(position(this.journal.first), (record) => apply(record.payload as CommitRecord, record.position, record.instantMs));
+  async replay(
+    apply: (record: CommitRecord, at: number, instantMs: number) => void,
+  ): Promise<void> {
+    await this.journal.replay(position(this.journal.first), (record) =>
+      apply(record.payload as CommitRecord, record.position, record.instantMs),
+    );
   }
 
   close(): void {
@@ -70,7 +84,11 @@ export class JournalLog implements CommitLog {
  * The default: records in memory. Its room is set aside once, when the database opens, so that an append can never fail
  * for want of memory after the rows were staged.
  */
-export function createCommitLog(options: { readonly keepBytes: number; readonly memory: MemoryAccount; readonly keepAll?: boolean }): JournalLog {
+export function createCommitLog(options: {
+  readonly keepBytes: number;
+  readonly memory: MemoryAccount;
+  readonly keepAll?: boolean;
+}): JournalLog {
   const room = Math.min(options.keepBytes, Math.floor(options.memory.limitBytes / 8));
   options.memory.force(room);
   const log = new JournalLog({
@@ -78,10 +96,12 @@ export function createCommitLog(options: { readonly keepBytes: number; readonly 
     keepBytes: room,
     keepAll: options.keepAll ?? false,
   });
-  return Object.assign(log, { close: () => {
-    options.memory.release(room);
-    void log.journal.close();
-  } });
+  return Object.assign(log, {
+    close: () => {
+      options.memory.release(room);
+      void log.journal.close();
+    },
+  });
 }
 
 /** What a record holds beside what its tables hold anyway; a formula, since measuring costs more than committing a row. */
@@ -96,7 +116,8 @@ function heapBytesOf(record: CommitRecord): number {
     for (const write of operation.writes) {
       bytes += 64;
       if (write.kind === 'delete' || write.kind === 'update') bytes += write.rowIds.byteLength;
-      if (write.kind === 'insert' || write.kind === 'update') for (const column of write.rows.columns) bytes += vectorBytes(column, write.rows.rowCount);
+      if (write.kind === 'insert' || write.kind === 'update')
+        for (const column of write.rows.columns) bytes += vectorBytes(column, write.rows.rowCount);
     }
   }
   return bytes;

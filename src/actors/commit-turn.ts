@@ -89,7 +89,8 @@ export class CommitTurn {
   replay(record: CommitRecord, position: number): void {
     const staged = new StagedCommit(undefined);
     const budget = new Budget(Infinity);
-    for (const _ of stage(this.#state, staged, record.operations, { limits: false }, budget)) budget.refill(Infinity);
+    for (const _ of stage(this.#state, staged, record.operations, { limits: false }, budget))
+      budget.refill(Infinity);
     staged.publish(position);
   }
 
@@ -157,7 +158,10 @@ export class CommitTurn {
 
   #acknowledge(staged: StagedCommit, position: number, instant: InstantMs): void {
     if (this.#refusal !== undefined) return;
-    assert(this.#unacknowledged[0] === staged, 'commits are acknowledged in the order of their positions');
+    assert(
+      this.#unacknowledged[0] === staged,
+      'commits are acknowledged in the order of their positions',
+    );
     this.#unacknowledged.shift();
     staged.publish(position);
     this.#events.published(position, instant, staged.deltas);
@@ -196,7 +200,7 @@ export class CommitTurn {
 
   /** Lets those in whose claims are free now. */
   #retry(): void {
-    for (let index = 0; index < this.#waiting.length; ) {
+    for (let index = 0; index < this.#waiting.length;) {
       const request = this.#waiting[index]!;
       if (this.#mustWait(request, index)) {
         index += 1;
@@ -221,7 +225,8 @@ export class CommitTurn {
   /** The relations and every view downstream of them. */
   #reachOf(relations: readonly number[]): Set<number> {
     const reach = new Set(relations);
-    for (const relation of reach) for (const view of this.#state.viewsOn(relation)) reach.add(view.relation);
+    for (const relation of reach)
+      for (const view of this.#state.viewsOn(relation)) reach.add(view.relation);
     return reach;
   }
 }
@@ -234,7 +239,10 @@ export interface CommitState {
   /** Of the views downstream of `changed`, directly or not, those to be run, each after all it reads. */
   viewsInOrder(changed: readonly number[]): readonly MaintainedView[];
   /** Applies an operation that is no row change; returns what undoes it and, where the old state must be freed later, what does. */
-  applyDefinition(operation: Exclude<Operation, { op: 'rows' }>, options: { readonly limits: boolean }): Generator<void, AppliedDefinition>;
+  applyDefinition(
+    operation: Exclude<Operation, { op: 'rows' }>,
+    options: { readonly limits: boolean },
+  ): Generator<void, AppliedDefinition>;
   /** The instant of the next commit: max(the one before, the clock). */
   nextInstant(): InstantMs;
   /** A commit view broke: it leaves the commit path and is rebuilt. */
@@ -260,7 +268,11 @@ export interface CommitLog {
 export interface CommitEvents {
   visiblePosition(): number;
   /** The visible position has moved. Deltas by relation, views included. */
-  published(position: number, instant: InstantMs, deltas: ReadonlyMap<number, readonly TableDelta[]>): void;
+  published(
+    position: number,
+    instant: InstantMs,
+    deltas: ReadonlyMap<number, readonly TableDelta[]>,
+  ): void;
   refused(cause: DbError): void;
   /** A request that waited can begin: submit it again in a turn of its own. */
   resubmit(request: CommitRequest): void;
@@ -349,9 +361,15 @@ function* stage(
     for (const writes of slicesOf(operation.writes)) {
       if (budget.exhausted) yield;
       const delta = data.stage(writes, options);
-      staged.note(() => data.undo(), (position) => data.publish(position));
+      staged.note(
+        () => data.undo(),
+        (position) => data.publish(position),
+      );
       staged.addDelta(operation.relation, delta);
-      budget.charge(WORK_PER_STAGED_ROW * ((delta.inserted?.rowCount ?? 0) + (delta.deleted?.rowCount ?? 0)) + 1);
+      budget.charge(
+        WORK_PER_STAGED_ROW * ((delta.inserted?.rowCount ?? 0) + (delta.deleted?.rowCount ?? 0)) +
+          1,
+      );
     }
   }
   if (staged.deltas.size === 0) return;
@@ -366,7 +384,10 @@ function* stage(
       state.viewFailed(view, cause);
       continue;
     }
-    staged.note(() => view.undo(), (position) => view.publish(position));
+    staged.note(
+      () => view.undo(),
+      (position) => view.publish(position),
+    );
     for (const delta of view.stagedDeltas) staged.addDelta(view.relation, delta);
   }
 }
@@ -391,7 +412,13 @@ function* slicesOf(writes: readonly TableWrite[]): Generator<readonly TableWrite
           yield [{ kind: 'delete', rowIds: write.rowIds.subarray(start, end) }];
           break;
         case 'update':
-          yield [{ kind: 'update', rowIds: write.rowIds.subarray(start, end), rows: sliceBatch(write.rows, start, end) }];
+          yield [
+            {
+              kind: 'update',
+              rowIds: write.rowIds.subarray(start, end),
+              rows: sliceBatch(write.rows, start, end),
+            },
+          ];
           break;
         case 'truncate':
           yield [write];

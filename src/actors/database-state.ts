@@ -8,7 +8,16 @@ import type { IndexSchema, TableData, TableSchema } from '../columns/table-contr
 import { createTable } from '../columns/table.ts';
 import { bindRowExpressions } from '../plan/bind.ts';
 import type { ParsedStatement, Query, SqlExpression } from '../sql/ast.ts';
-import { Catalog, isStored, tableInfo, viewInfo, type CatalogEntry, type CatalogView, type StoredEntry, type TableEntry } from './catalog.ts';
+import {
+  Catalog,
+  isStored,
+  tableInfo,
+  viewInfo,
+  type CatalogEntry,
+  type CatalogView,
+  type StoredEntry,
+  type TableEntry,
+} from './catalog.ts';
 import type { AppliedDefinition, CommitState } from './commit-turn.ts';
 import { MaintainedView } from './maintained-view.ts';
 import type { IndexDefinition, Operation, TableDefinition } from './records.ts';
@@ -60,7 +69,11 @@ export class DatabaseState implements CommitState {
   }
 
   viewsOn(relation: number): readonly MaintainedView[] {
-    return this.catalog.dependantsOf(relation).flatMap((entry) => (entry.kind === 'materializedView' && entry.view.inCommit ? [entry.view] : []));
+    return this.catalog
+      .dependantsOf(relation)
+      .flatMap((entry) =>
+        entry.kind === 'materializedView' && entry.view.inCommit ? [entry.view] : [],
+      );
   }
 
   viewsInOrder(changed: readonly number[]): readonly MaintainedView[] {
@@ -72,7 +85,9 @@ export class DatabaseState implements CommitState {
         relations.add(view.relation);
       }
     }
-    return found.size < 2 ? [...found] : [...found].sort((a, b) => a.height - b.height || a.relation - b.relation);
+    return found.size < 2
+      ? [...found]
+      : [...found].sort((a, b) => a.height - b.height || a.relation - b.relation);
   }
 
   viewFailed(view: MaintainedView, cause: unknown): void {
@@ -90,7 +105,10 @@ export class DatabaseState implements CommitState {
     this.#prepared.delete(relation);
   }
 
-  *applyDefinition(operation: Exclude<Operation, { op: 'rows' }>, options: { readonly limits: boolean }): Generator<void, AppliedDefinition> {
+  *applyDefinition(
+    operation: Exclude<Operation, { op: 'rows' }>,
+    options: { readonly limits: boolean },
+  ): Generator<void, AppliedDefinition> {
     const { catalog } = this;
     switch (operation.op) {
       case 'createTable': {
@@ -110,7 +128,9 @@ export class DatabaseState implements CommitState {
       }
       case 'createMaterializedView': {
         this.#refuseTaken(operation.view);
-        const view = this.#prepared.get(operation.view.id) ?? (yield* this.#views.build(operation.view, catalog));
+        const view =
+          this.#prepared.get(operation.view.id) ??
+          (yield* this.#views.build(operation.view, catalog));
         this.#prepared.delete(operation.view.id);
         const undo = catalog.put(this.materializedViewEntry(view));
         return {
@@ -118,21 +138,32 @@ export class DatabaseState implements CommitState {
             undo();
             view.close();
           },
-          published: (position) => view.wentLive(position),
+          published: (position) => {
+            view.publish(position);
+            view.wentLive(position);
+          },
         };
       }
       case 'createSequence': {
         this.#refuseTaken(operation.sequence);
-        return { undo: catalog.put({ kind: 'sequence', definition: operation.sequence, state: { value: operation.sequence.start, called: false } }) };
+        return {
+          undo: catalog.put({
+            kind: 'sequence',
+            definition: operation.sequence,
+            state: { value: operation.sequence.start, called: false },
+          }),
+        };
       }
       case 'sequenceValue': {
         const entry = catalog.byId(operation.sequence);
         // Values are handed out at once and never taken back, as in PostgreSQL; live they are there already.
-        if (entry?.kind === 'sequence') Object.assign(entry.state, { value: operation.value, called: operation.called });
+        if (entry?.kind === 'sequence')
+          Object.assign(entry.state, { value: operation.value, called: operation.called });
         return { undo: () => undefined };
       }
       case 'createSchema':
-        if (catalog.hasSchema(operation.tenant, operation.name)) throw new DbError('42P06', `schema "${operation.name}" already exists`);
+        if (catalog.hasSchema(operation.tenant, operation.name))
+          throw new DbError('42P06', `schema "${operation.name}" already exists`);
         return { undo: catalog.addSchema(operation.tenant, operation.name) };
       case 'dropSchema':
         return { undo: catalog.removeSchema(operation.tenant, operation.name) };
@@ -159,7 +190,10 @@ export class DatabaseState implements CommitState {
         if (entry?.kind !== 'materializedView') throw droppedMeanwhile();
         const before = entry.view.options;
         entry.view.setOptions(operation.options);
-        const undo = catalog.put({ ...entry, definition: { ...entry.definition, options: operation.options } });
+        const undo = catalog.put({
+          ...entry,
+          definition: { ...entry.definition, options: operation.options },
+        });
         return {
           undo: () => {
             undo();
@@ -174,14 +208,30 @@ export class DatabaseState implements CommitState {
     }
   }
 
-  tableEntry(definition: TableDefinition, data: TableData = createTable(schemaOf(definition), { memory: this.memory })): TableEntry {
-    return { kind: 'table', definition, data, info: tableInfo(definition, (text) => this.parseExpression(text)) };
+  tableEntry(
+    definition: TableDefinition,
+    data: TableData = createTable(schemaOf(definition), { memory: this.memory }),
+  ): TableEntry {
+    return {
+      kind: 'table',
+      definition,
+      data,
+      info: tableInfo(definition, (text) => this.parseExpression(text)),
+    };
   }
 
-  viewEntry(definition: Extract<Operation, { op: 'createView' }>['view'], catalog: CatalogView = this.catalog): CatalogEntry {
+  viewEntry(
+    definition: Extract<Operation, { op: 'createView' }>['view'],
+    catalog: CatalogView = this.catalog,
+  ): CatalogEntry {
     const query = this.parseQuery(definition.text);
     const { columns, sources } = this.#views.describe(definition, query, catalog);
-    return { kind: 'view', definition, query, info: viewInfo(definition, 'view', columns, query, [], sources) };
+    return {
+      kind: 'view',
+      definition,
+      query,
+      info: viewInfo(definition, 'view', columns, query, [], sources),
+    };
   }
 
   materializedViewEntry(view: MaintainedView): CatalogEntry {
@@ -204,7 +254,10 @@ export class DatabaseState implements CommitState {
 
   parseExpression(text: string): SqlExpression {
     const statement = this.#parse(`SELECT ${text}`)[0]?.statement;
-    assert(statement?.kind === 'query' && statement.query.body.kind === 'select', 'the text of an expression stands in a SELECT');
+    assert(
+      statement?.kind === 'query' && statement.query.body.kind === 'select',
+      'the text of an expression stands in a SELECT',
+    );
     const item = statement.query.body.items[0];
     assert(item?.kind === 'expression', 'the text of an expression is one item');
     return item.expression;
@@ -231,7 +284,10 @@ export class DatabaseState implements CommitState {
     for (const view of this.#prepared.values()) view.close();
   }
 
-  #alterTable(operation: Extract<Operation, { op: 'alterTable' }>, options: { readonly limits: boolean }): AppliedDefinition {
+  #alterTable(
+    operation: Extract<Operation, { op: 'alterTable' }>,
+    options: { readonly limits: boolean },
+  ): AppliedDefinition {
     const entry = this.catalog.byId(operation.table.id);
     if (entry?.kind !== 'table') throw droppedMeanwhile();
     const { data } = operation;
@@ -262,7 +318,10 @@ export class DatabaseState implements CommitState {
         // A table of its own takes the rows over: the old one is what undo puts back and open readers go on with.
         const next = this.tableEntry(operation.table);
         try {
-          next.data.stage([data.kind === 'rewrite' ? data.rows : withoutColumn(entry.data, data.index)], options);
+          next.data.stage(
+            [data.kind === 'rewrite' ? data.rows : withoutColumn(entry.data, data.index)],
+            options,
+          );
         } catch (cause) {
           next.data.close();
           throw cause;
@@ -286,7 +345,12 @@ export class DatabaseState implements CommitState {
     const entry = this.catalog.byId(relation);
     if (entry?.kind !== 'table') throw droppedMeanwhile();
     entry.data.addIndex(index);
-    const undo = this.catalog.put(this.tableEntry({ ...entry.definition, indexes: [...entry.definition.indexes, index] }, entry.data));
+    const undo = this.catalog.put(
+      this.tableEntry(
+        { ...entry.definition, indexes: [...entry.definition.indexes, index] },
+        entry.data,
+      ),
+    );
     return {
       undo: () => {
         undo();
@@ -301,7 +365,12 @@ export class DatabaseState implements CommitState {
     const index = entry.definition.indexes.find((each) => each.name === name);
     if (index === undefined) throw droppedMeanwhile();
     entry.data.dropIndex(name);
-    const undo = this.catalog.put(this.tableEntry({ ...entry.definition, indexes: entry.definition.indexes.filter((each) => each !== index) }, entry.data));
+    const undo = this.catalog.put(
+      this.tableEntry(
+        { ...entry.definition, indexes: entry.definition.indexes.filter((each) => each !== index) },
+        entry.data,
+      ),
+    );
     return {
       undo: () => {
         undo();
@@ -310,7 +379,11 @@ export class DatabaseState implements CommitState {
     };
   }
 
-  #refuseTaken(name: { readonly tenant: string; readonly schema: string; readonly name: string }): void {
+  #refuseTaken(name: {
+    readonly tenant: string;
+    readonly schema: string;
+    readonly name: string;
+  }): void {
     if (this.catalog.byName(name) !== undefined) {
       throw new DbError('42P07', `relation "${name.name}" already exists`, { table: name.name });
     }
@@ -320,9 +393,16 @@ export class DatabaseState implements CommitState {
 export function schemaOf(definition: TableDefinition): TableSchema {
   return {
     columns: definition.columns.map(({ name, type, nullable }) => ({ name, type, nullable })),
-    indexes: definition.indexes.map(({ name, columnIndexes, unique, primary }): IndexSchema => ({ name, columnIndexes, unique, primary })),
+    indexes: definition.indexes.map(({ name, columnIndexes, unique, primary }): IndexSchema => ({
+      name,
+      columnIndexes,
+      unique,
+      primary,
+    })),
     seed: definition.seed,
-    ...(definition.timeColumn === undefined ? {} : { timeColumn: definition.columns.findIndex(({ name }) => name === definition.timeColumn) }),
+    ...(definition.timeColumn === undefined
+      ? {}
+      : { timeColumn: definition.columns.findIndex(({ name }) => name === definition.timeColumn) }),
   };
 }
 
@@ -346,7 +426,13 @@ function renamed(entry: CatalogEntry, name: string): CatalogEntry {
 
 /** All rows of a table but for one column, as one insert. */
 function withoutColumn(data: TableData, dropped: number): { kind: 'insert'; rows: Batch } {
-  return { kind: 'insert', rows: allRows(data, data.schema.columns.flatMap((_, index) => (index === dropped ? [] : [index]))) };
+  return {
+    kind: 'insert',
+    rows: allRows(
+      data,
+      data.schema.columns.flatMap((_, index) => (index === dropped ? [] : [index])),
+    ),
+  };
 }
 
 /** Every live row, in arrival order, as one batch. */
@@ -361,5 +447,7 @@ export function allRows(data: TableData, columnIndexes: readonly number[]): Batc
 }
 
 function droppedMeanwhile(): DbError {
-  return new DbError('40001', 'the relation was changed or dropped by another session', { hint: 'Run the statement again.' });
+  return new DbError('40001', 'the relation was changed or dropped by another session', {
+    hint: 'Run the statement again.',
+  });
 }

@@ -40,7 +40,11 @@ export type RelationDescription = {
   readonly name: string;
   readonly schema: string;
   readonly kind: 'table' | 'view' | 'materializedView';
-  readonly columns: readonly { readonly name: string; readonly type: string; readonly nullable: boolean }[];
+  readonly columns: readonly {
+    readonly name: string;
+    readonly type: string;
+    readonly nullable: boolean;
+  }[];
   readonly primaryKey: readonly string[];
   readonly rowCount: number | undefined;
   readonly bytes: number | undefined;
@@ -70,9 +74,18 @@ export class Handle implements WideVerbs {
     return { position: last.position, rows: last.rowCount, command: last.command };
   }
 
-  query<Row = ResultRow>(statement: Statement<Row>, options: QueryOptions & { readonly format: 'text' }): Promise<TextResult>;
-  query<Row = ResultRow>(statement: Statement<Row>, options?: QueryOptions): Promise<QueryResult<Row>>;
-  async query(statement: Statement, options: QueryOptions & { readonly format?: 'text' } = {}): Promise<QueryResult | TextResult> {
+  query<Row = ResultRow>(
+    statement: Statement<Row>,
+    options: QueryOptions & { readonly format: 'text' },
+  ): Promise<TextResult>;
+  query<Row = ResultRow>(
+    statement: Statement<Row>,
+    options?: QueryOptions,
+  ): Promise<QueryResult<Row>>;
+  async query(
+    statement: Statement,
+    options: QueryOptions & { readonly format?: 'text' } = {},
+  ): Promise<QueryResult | TextResult> {
     const { text, params } = this.textOf(statement, options);
     const asText = options.format === 'text';
     const zone = this.zoneOf(options);
@@ -94,21 +107,39 @@ export class Handle implements WideVerbs {
     }));
     const last = outcomes.at(-1)!;
     const meta = metaOf(this.engine, last);
-    const shared = { columns: resultColumns(last.columns), rowCount: last.rowCount, command: last.command, meta };
+    const shared = {
+      columns: resultColumns(last.columns),
+      rowCount: last.rowCount,
+      command: last.command,
+      meta,
+    };
     if (asText) return { rows: rows as (string | null)[][], ...shared };
     const typed = rows as ResultRow[];
     return { rows: typed, ...shared, toArrow: arrowOf };
   }
 
-  stream<Row = ResultRow>(statement: Statement<Row>, options: QueryOptions & { readonly batchRows?: number; readonly format: 'csv' }): AsyncIterable<Uint8Array>;
-  stream<Row = ResultRow>(statement: Statement<Row>, options?: QueryOptions & { readonly batchRows?: number }): AsyncIterable<StreamBatch<Row>>;
-  stream(statement: Statement, options: QueryOptions & { readonly batchRows?: number; readonly format?: 'csv' } = {}): AsyncIterable<Uint8Array> | AsyncIterable<StreamBatch> {
+  stream<Row = ResultRow>(
+    statement: Statement<Row>,
+    options: QueryOptions & { readonly batchRows?: number; readonly format: 'csv' },
+  ): AsyncIterable<Uint8Array>;
+  stream<Row = ResultRow>(
+    statement: Statement<Row>,
+    options?: QueryOptions & { readonly batchRows?: number },
+  ): AsyncIterable<StreamBatch<Row>>;
+  stream(
+    statement: Statement,
+    options: QueryOptions & { readonly batchRows?: number; readonly format?: 'csv' } = {},
+  ): AsyncIterable<Uint8Array> | AsyncIterable<StreamBatch> {
     const { text, params } = this.textOf(statement, options);
-    if (options.format === 'csv') return csvOf(this.batches(text, { ...options, params }), this.zoneOf(options));
+    if (options.format === 'csv')
+      return csvOf(this.batches(text, { ...options, params }), this.zoneOf(options));
     return this.#rowBatches(text, { ...options, params });
   }
 
-  async *#rowBatches(text: string, options: ExecutionOptions & { readonly batchRows?: number }): AsyncGenerator<StreamBatch> {
+  async *#rowBatches(
+    text: string,
+    options: ExecutionOptions & { readonly batchRows?: number },
+  ): AsyncGenerator<StreamBatch> {
     const values = { ...this.engine.options.values, ...options.values };
     let writer: RowWriter | undefined;
     const wanted = options.batchRows ?? 0;
@@ -124,7 +155,10 @@ export class Handle implements WideVerbs {
   }
 
   /** The batches of a query, pulled: backpressure reaches the operators. */
-  async *batches(text: string, options: ExecutionOptions): AsyncGenerator<{ readonly batch: Batch; readonly columns: readonly OutputColumn[] }> {
+  async *batches(
+    text: string,
+    options: ExecutionOptions,
+  ): AsyncGenerator<{ readonly batch: Batch; readonly columns: readonly OutputColumn[] }> {
     const abort = new AbortController();
     const { signal, done } = deadline(this.engine.ports.clock, options);
     const stop = (): void => abort.abort(signal?.reason);
@@ -135,17 +169,21 @@ export class Handle implements WideVerbs {
     let wake = (): void => undefined;
     let ended = false;
     let failure: unknown;
-    const finished = this.execute(text, { ...options, signal: abort.signal, timeoutMs: undefined }, () => ({
-      begin: (given, more) => {
-        columns = given;
-        demand = more;
-      },
-      take: (batch) => {
-        queue.push(batch);
-        wake();
-        return queue.length < STREAM_AHEAD_BATCHES;
-      },
-    })).then(
+    const finished = this.execute(
+      text,
+      { ...options, signal: abort.signal, timeoutMs: undefined },
+      () => ({
+        begin: (given, more) => {
+          columns = given;
+          demand = more;
+        },
+        take: (batch) => {
+          queue.push(batch);
+          wake();
+          return queue.length < STREAM_AHEAD_BATCHES;
+        },
+      }),
+    ).then(
       () => {
         ended = true;
         wake();
@@ -171,7 +209,8 @@ export class Handle implements WideVerbs {
     } finally {
       signal?.removeEventListener('abort', stop);
       done();
-      if (!ended) abort.abort(new DbError('57014', 'canceling statement: its rows are no longer read'));
+      if (!ended)
+        abort.abort(new DbError('57014', 'canceling statement: its rows are no longer read'));
       await finished;
     }
   }
@@ -184,31 +223,65 @@ export class Handle implements WideVerbs {
     return insertRows(this.engine, this.writeSession(), table, rows, 'upsert', options);
   }
 
-  delete(table: string, key: Readonly<Record<string, unknown>>, options: WriteOptions = {}): Promise<WriteResult> {
+  delete(
+    table: string,
+    key: Readonly<Record<string, unknown>>,
+    options: WriteOptions = {},
+  ): Promise<WriteResult> {
     return deleteByKey(this.engine, this.writeSession(), table, key, options);
   }
 
-  load(table: string, source: string | URL | Uint8Array | AsyncIterable<Uint8Array>, options: LoadOptions = {}): Promise<LoadResult> {
+  load(
+    table: string,
+    source: string | URL | Uint8Array | AsyncIterable<Uint8Array>,
+    options: LoadOptions = {},
+  ): Promise<LoadResult> {
     return loadRows(this.engine, this.writeSession(), table, source, options);
   }
 
-  export(source: string | SqlText | QueryModelInput, target: string | NodeJS.WritableStream, options: ExportOptions = {}): Promise<ExportResult> {
-    const statement = typeof source === 'string' && /^[\w.]+$/.test(source) ? `SELECT * FROM ${source.split('.').map(quoteIdentifier).join('.')}` : source;
+  export(
+    source: string | SqlText | QueryModelInput,
+    target: string | NodeJS.WritableStream,
+    options: ExportOptions = {},
+  ): Promise<ExportResult> {
+    const statement =
+      typeof source === 'string' && /^[\w.]+$/.test(source)
+        ? `SELECT * FROM ${source.split('.').map(quoteIdentifier).join('.')}`
+        : source;
     const { text, params } = this.textOf(statement, {});
-    return exportRows(this.engine, this.batches(text, { params, signal: options.signal, timeoutMs: options.timeoutMs }), target, options);
+    return exportRows(
+      this.engine,
+      this.batches(text, { params, signal: options.signal, timeoutMs: options.timeoutMs }),
+      target,
+      options,
+    );
   }
 
-  subscribe<Row = ResultRow>(what: string | SqlText<Row> | QueryModelInput, options: SubscribeOptions = {}): Subscription<Row> {
+  subscribe<Row = ResultRow>(
+    what: string | SqlText<Row> | QueryModelInput,
+    options: SubscribeOptions = {},
+  ): Subscription<Row> {
     this.engine.assertOpen();
     const name = typeof what === 'string' && /^[\w.]+$/.test(what.trim()) ? what.trim() : undefined;
-    const query = name === undefined ? this.textOf(what as Statement, { params: options.params }) : undefined;
+    const query =
+      name === undefined ? this.textOf(what as Statement, { params: options.params }) : undefined;
     const identity = { ...this.identity, ...pickIdentity(options) };
-    return openSubscription(this.engine, new Session(this.engine, identity), name ?? query!, options) as Subscription<Row>;
+    return openSubscription(
+      this.engine,
+      new Session(this.engine, identity),
+      name ?? query!,
+      options,
+    ) as Subscription<Row>;
   }
 
   async transaction<Value>(
     run: (tx: Verbs) => Promise<Value>,
-    options: { readonly retries?: number; readonly readOnly?: boolean; readonly signal?: AbortSignal; readonly timeoutMs?: number } = {},
+    options: {
+      readonly retries?: number;
+      readonly readOnly?: boolean;
+      readonly signal?: AbortSignal;
+      readonly timeoutMs?: number;
+    } = {},
   ): Promise<{ readonly value: Value; readonly position: number }> {
     const { signal, done } = deadline(this.engine.ports.clock, options);
     try {
@@ -222,7 +295,11 @@ export class Handle implements WideVerbs {
           return { value, position };
         } catch (cause) {
           session.rollback();
-          const again = cause instanceof DbError && (cause.code === '40001' || cause.code === '40P01') && attempt < (options.retries ?? 0) && signal?.aborted !== true;
+          const again =
+            cause instanceof DbError &&
+            (cause.code === '40001' || cause.code === '40P01') &&
+            attempt < (options.retries ?? 0) &&
+            signal?.aborted !== true;
           if (!again) throw cause;
         } finally {
           await session.close();
@@ -234,7 +311,10 @@ export class Handle implements WideVerbs {
   }
 
   session(identity: Identity = {}): SessionHandle {
-    return new SessionHandle(this.engine, new Session(this.engine, { ...this.identity, ...identity }));
+    return new SessionHandle(
+      this.engine,
+      new Session(this.engine, { ...this.identity, ...identity }),
+    );
   }
 
   as(identity: Identity): Handle {
@@ -254,12 +334,18 @@ export class Handle implements WideVerbs {
           name: definition.name,
           schema: definition.schema,
           kind: entry.kind,
-          columns: info.columns.map(({ name, type, nullable }) => ({ name, type: typeName(type), nullable })),
+          columns: info.columns.map(({ name, type, nullable }) => ({
+            name,
+            type: typeName(type),
+            nullable,
+          })),
           primaryKey: primary?.columnIndexes.map((index) => info.columns[index]!.name) ?? [],
           rowCount: stored?.rowCount,
           bytes: stored?.memoryBytes,
           ...(entry.kind === 'table' ? {} : { definition: entry.definition.text }),
-          ...(entry.kind === 'materializedView' ? { state: entry.view.status, refresh: String(entry.definition.options.refresh) } : {}),
+          ...(entry.kind === 'materializedView'
+            ? { state: entry.view.status, refresh: String(entry.definition.options.refresh) }
+            : {}),
         },
       ];
     });
@@ -268,22 +354,38 @@ export class Handle implements WideVerbs {
   /** 42P01 where there is no such table or view. */
   mustExist(name: string): void {
     const parts = name.split('.');
-    new Session(this.engine, this.identity).requireRelation({ name: parts.at(-1)!, ...(parts.length > 1 ? { schema: parts.at(-2)! } : {}) });
+    new Session(this.engine, this.identity).requireRelation({
+      name: parts.at(-1)!,
+      ...(parts.length > 1 ? { schema: parts.at(-2)! } : {}),
+    });
   }
 
-  queries(): { readonly id: string; readonly text: string; readonly label: string | undefined; readonly startedMs: number; readonly rows: number }[] {
+  queries(): {
+    readonly id: string;
+    readonly text: string;
+    readonly label: string | undefined;
+    readonly startedMs: number;
+    readonly rows: number;
+  }[] {
     const tenant = this.identity.tenant ?? 'main';
-    return [...this.engine.queries.values()].filter((query) => query.tenant === tenant).map(({ id, text, label, startedMs, rows }) => ({ id, text, label, startedMs, rows }));
+    return [...this.engine.queries.values()]
+      .filter((query) => query.tenant === tenant)
+      .map(({ id, text, label, startedMs, rows }) => ({ id, text, label, startedMs, rows }));
   }
 
   /** The text and parameters of whatever a statement may be given as. */
-  protected textOf(statement: Statement, options: { readonly params?: readonly unknown[] | undefined }): { text: string; params: readonly unknown[] } {
+  protected textOf(
+    statement: Statement,
+    options: { readonly params?: readonly unknown[] | undefined },
+  ): { text: string; params: readonly unknown[] } {
     if (typeof statement === 'string') return { text: statement, params: options.params ?? [] };
     if (statement instanceof SqlText) return { text: statement.text, params: statement.values };
     if (typeof statement === 'object' && statement !== null && 'from' in statement) {
       throw notSupported('a query model', 'Write the query in SQL.');
     }
-    throw new DbError('22023', 'a statement is a text or sql`…`', { hint: "Write db.query('SELECT 1') or db.query(sql`SELECT ${1}`)." });
+    throw new DbError('22023', 'a statement is a text or sql`…`', {
+      hint: "Write db.query('SELECT 1') or db.query(sql`SELECT ${1}`).",
+    });
   }
 
   protected zoneOf(options: QueryOptions): string {
@@ -294,7 +396,11 @@ export class Handle implements WideVerbs {
     return new Session(this.engine, this.identity);
   }
 
-  protected async execute(text: string, options: ExecutionOptions, sinkOf: (index: number) => RowSink): Promise<StatementOutcome[]> {
+  protected async execute(
+    text: string,
+    options: ExecutionOptions,
+    sinkOf: (index: number) => RowSink,
+  ): Promise<StatementOutcome[]> {
     this.engine.assertOpen();
     const session = new Session(this.engine, { ...this.identity, ...pickIdentity(options) });
     try {
@@ -314,7 +420,11 @@ export class SessionHandle extends Handle implements AsyncDisposable {
     this.#session = session;
   }
 
-  protected override execute(text: string, options: ExecutionOptions, sinkOf: (index: number) => RowSink): Promise<StatementOutcome[]> {
+  protected override execute(
+    text: string,
+    options: ExecutionOptions,
+    sinkOf: (index: number) => RowSink,
+  ): Promise<StatementOutcome[]> {
     return executeIn(this.engine, this.#session, text, options, sinkOf);
   }
 
@@ -351,7 +461,10 @@ export class Database extends Handle implements AsyncDisposable {
   }
 
   /** Listens to the database's own events; returns what ends it. */
-  on<Name extends DatabaseEventName>(name: Name, listener: (event: DatabaseEvents[Name]) => void): () => void {
+  on<Name extends DatabaseEventName>(
+    name: Name,
+    listener: (event: DatabaseEvents[Name]) => void,
+  ): () => void {
     return this.engine.events.on(name, listener);
   }
 
@@ -374,7 +487,13 @@ const STREAM_AHEAD_BATCHES = 4;
 
 const IGNORE_ROWS: RowSink = { begin: () => undefined, take: () => true };
 
-async function executeIn(engine: Engine, session: Session, text: string, options: ExecutionOptions, sinkOf: (index: number) => RowSink): Promise<StatementOutcome[]> {
+async function executeIn(
+  engine: Engine,
+  session: Session,
+  text: string,
+  options: ExecutionOptions,
+  sinkOf: (index: number) => RowSink,
+): Promise<StatementOutcome[]> {
   const { signal, done } = deadline(engine.ports.clock, options);
   try {
     if (options.atLeast !== undefined) await engine.untilVisible(options.atLeast, signal);
@@ -390,7 +509,8 @@ async function executeIn(engine: Engine, session: Session, text: string, options
 
 function metaOf(engine: Engine, outcome: StatementOutcome): QueryMeta {
   const asOf = engine.asOfText(outcome.position);
-  const lagMs = outcome.position >= engine.visiblePosition ? 0 : engine.visibleInstant - Date.parse(asOf);
+  const lagMs =
+    outcome.position >= engine.visiblePosition ? 0 : engine.visibleInstant - Date.parse(asOf);
   return {
     queryId: outcome.queryId,
     position: outcome.position,
@@ -410,13 +530,17 @@ function streamBatch(rows: ResultRow[], columns: readonly OutputColumn[]): Strea
     rows,
     rowCount: rows.length,
     columnar: () => {
-      const names = columns.length > 0 ? columns.map(({ name }) => name) : Object.keys(rows[0] ?? {});
+      const names =
+        columns.length > 0 ? columns.map(({ name }) => name) : Object.keys(rows[0] ?? {});
       return names.map((name) => rows.map((row) => row[name]));
     },
   };
 }
 
 function pickIdentity({ tenant, user, claims }: Identity): Identity {
-  return { ...(tenant === undefined ? {} : { tenant }), ...(user === undefined ? {} : { user }), ...(claims === undefined ? {} : { claims }) };
+  return {
+    ...(tenant === undefined ? {} : { tenant }),
+    ...(user === undefined ? {} : { user }),
+    ...(claims === undefined ? {} : { claims }),
+  };
 }
-

@@ -45,11 +45,15 @@ export function createTableOperations(
   for (const like of statement.like) copyLike(like, columns, checks, indexes, name.name, context);
   for (const column of statement.columns) {
     if (columns.some((each) => each.name === column.name)) {
-      throw new DbError('42701', `column "${column.name}" specified more than once`, { at: column.at, column: column.name });
+      throw new DbError('42701', `column "${column.name}" specified more than once`, {
+        at: column.at,
+        column: column.name,
+      });
     }
     columns.push(columnOf(column, name, columns.length, indexes, checks, sequences, context));
   }
-  for (const constraint of statement.constraints) addConstraint(constraint, name.name, columns, indexes, checks);
+  for (const constraint of statement.constraints)
+    addConstraint(constraint, name.name, columns, indexes, checks);
   return [
     ...sequences,
     {
@@ -102,19 +106,31 @@ export function refuseDuplicates(columns: readonly { readonly name: string }[]):
   const seen = new Set<string>();
   for (const { name } of columns) {
     if (seen.has(name)) {
-      throw new DbError('42701', `column "${name}" specified more than once`, { column: name, hint: 'Give the columns names of their own with AS.' });
+      throw new DbError('42701', `column "${name}" specified more than once`, {
+        column: name,
+        hint: 'Give the columns names of their own with AS.',
+      });
     }
     seen.add(name);
   }
 }
 
-export function createIndexOperation(statement: Ast.CreateIndexStatement, context: DefinitionContext): Operation | undefined {
+export function createIndexOperation(
+  statement: Ast.CreateIndexStatement,
+  context: DefinitionContext,
+): Operation | undefined {
   const table = tableNamed(statement.table, context);
   const columnIndexes = statement.columns.map((column) => {
-    if (column.kind === 'expression') throw notSupported('an index on an expression', 'Add a generated column and index that.', statement.at);
+    if (column.kind === 'expression')
+      throw notSupported(
+        'an index on an expression',
+        'Add a generated column and index that.',
+        statement.at,
+      );
     return columnIndex(table.definition.columns, column.name, table.definition.name, statement.at);
   });
-  if (statement.where !== undefined) throw notSupported('a partial index', 'Leave out WHERE.', statement.at);
+  if (statement.where !== undefined)
+    throw notSupported('a partial index', 'Leave out WHERE.', statement.at);
   const given = statement.name;
   if (given !== undefined && indexOwner(context.view, context.scope.tenant, given) !== undefined) {
     if (statement.ifNotExists) return undefined;
@@ -125,7 +141,12 @@ export function createIndexOperation(statement: Ast.CreateIndexStatement, contex
     op: 'addIndex',
     relation: table.definition.id,
     index: {
-      name: given ?? freeName(`${table.definition.name}_${suffix}`, (name) => indexOwner(context.view, context.scope.tenant, name) !== undefined),
+      name:
+        given ??
+        freeName(
+          `${table.definition.name}_${suffix}`,
+          (name) => indexOwner(context.view, context.scope.tenant, name) !== undefined,
+        ),
       columnIndexes,
       unique: statement.unique,
       primary: false,
@@ -135,9 +156,14 @@ export function createIndexOperation(statement: Ast.CreateIndexStatement, contex
 }
 
 /** The table that has an index of this name. */
-export function indexOwner(view: CatalogView, tenant: string, index: string): TableEntry | undefined {
+export function indexOwner(
+  view: CatalogView,
+  tenant: string,
+  index: string,
+): TableEntry | undefined {
   for (const entry of view.ofTenant(tenant)) {
-    if (entry.kind === 'table' && entry.definition.indexes.some(({ name }) => name === index)) return entry;
+    if (entry.kind === 'table' && entry.definition.indexes.some(({ name }) => name === index))
+      return entry;
   }
   return undefined;
 }
@@ -157,19 +183,34 @@ export function createSequenceOperation(
   const maximum = option('maxvalue') ?? (increment > 0 ? Number.MAX_SAFE_INTEGER : -1);
   const start = option('start') ?? (increment > 0 ? minimum : maximum);
   if (increment === 0) throw new DbError('22023', 'INCREMENT must not be zero');
-  if (minimum >= maximum) throw new DbError('22023', `MINVALUE (${minimum}) must be less than MAXVALUE (${maximum})`);
-  if (start < minimum) throw new DbError('22023', `START value (${start}) cannot be less than MINVALUE (${minimum})`);
-  if (start > maximum) throw new DbError('22023', `START value (${start}) cannot be greater than MAXVALUE (${maximum})`);
+  if (minimum >= maximum)
+    throw new DbError('22023', `MINVALUE (${minimum}) must be less than MAXVALUE (${maximum})`);
+  if (start < minimum)
+    throw new DbError('22023', `START value (${start}) cannot be less than MINVALUE (${minimum})`);
+  if (start > maximum)
+    throw new DbError(
+      '22023',
+      `START value (${start}) cannot be greater than MAXVALUE (${maximum})`,
+    );
   const cycle = statement.options.some((each) => each.name === 'cycle' && each.value !== 0);
-  return { op: 'createSequence', sequence: { ...name, id: context.takeId(), start, increment, minimum, maximum, cycle } };
+  return {
+    op: 'createSequence',
+    sequence: { ...name, id: context.takeId(), start, increment, minimum, maximum, cycle },
+  };
 }
 
 /** WITH (refresh = 'commit' | '250ms'). */
-export function viewOptions(options: Ast.Options, before: ViewOptions = { refresh: 'commit' }): ViewOptions {
+export function viewOptions(
+  options: Ast.Options,
+  before: ViewOptions = { refresh: 'commit' },
+): ViewOptions {
   let { refresh } = before;
   for (const { name, value, at } of options) {
     if (name !== 'refresh') {
-      throw new DbError('22023', `unrecognized parameter "${name}"`, { at, hint: "A materialized view takes refresh = 'commit' or refresh = '250ms'." });
+      throw new DbError('22023', `unrecognized parameter "${name}"`, {
+        at,
+        hint: "A materialized view takes refresh = 'commit' or refresh = '250ms'.",
+      });
     }
     refresh = refreshOf(value, at);
   }
@@ -179,9 +220,16 @@ export function viewOptions(options: Ast.Options, before: ViewOptions = { refres
 function refreshOf(value: string | number | true, at: TextPlace | undefined): 'commit' | number {
   if (value === 'commit') return 'commit';
   const match = /^(\d+(?:\.\d+)?)\s*(ms|s|min|m)$/.exec(String(value).trim());
-  const ms = match === null ? Number.NaN : Number(match[1]) * { ms: 1, s: 1000, min: 60_000, m: 60_000 }[match[2] as 'ms' | 's' | 'min' | 'm'];
+  const ms =
+    match === null
+      ? Number.NaN
+      : Number(match[1]) *
+        { ms: 1, s: 1000, min: 60_000, m: 60_000 }[match[2] as 'ms' | 's' | 'min' | 'm'];
   if (!(ms >= 1 && ms <= 86_400_000)) {
-    throw new DbError('22023', `invalid value for parameter "refresh": "${String(value)}"`, { at, hint: "Give 'commit', or a time from '1ms' to '1440min' such as '250ms'." });
+    throw new DbError('22023', `invalid value for parameter "refresh": "${String(value)}"`, {
+      at,
+      hint: "Give 'commit', or a time from '1ms' to '1440min' such as '250ms'.",
+    });
   }
   return ms;
 }
@@ -192,14 +240,33 @@ function refreshOf(value: string | number | true, at: TextPlace | undefined): 'c
 export type TableChange =
   | { readonly kind: 'definition'; readonly table: TableDefinition }
   | { readonly kind: 'rename'; readonly name: string }
-  | { readonly kind: 'addColumn'; readonly table: TableDefinition; readonly column: ColumnDefinition; readonly default: Ast.SqlExpression | undefined }
+  | {
+      readonly kind: 'addColumn';
+      readonly table: TableDefinition;
+      readonly column: ColumnDefinition;
+      readonly default: Ast.SqlExpression | undefined;
+    }
   | { readonly kind: 'dropColumn'; readonly table: TableDefinition; readonly index: number }
-  | { readonly kind: 'alterType'; readonly table: TableDefinition; readonly index: number; readonly using: Ast.SqlExpression }
-  | { readonly kind: 'addIndex'; readonly index: IndexDefinition; readonly notNull: readonly number[] }
+  | {
+      readonly kind: 'alterType';
+      readonly table: TableDefinition;
+      readonly index: number;
+      readonly using: Ast.SqlExpression;
+    }
+  | {
+      readonly kind: 'addIndex';
+      readonly index: IndexDefinition;
+      readonly notNull: readonly number[];
+    }
   | { readonly kind: 'dropIndex'; readonly name: string }
   /** Rows must be tested first: 23502 or 23514. */
   | { readonly kind: 'setNotNull'; readonly table: TableDefinition; readonly index: number }
-  | { readonly kind: 'addCheck'; readonly table: TableDefinition; readonly check: CheckDefinition; readonly condition: Ast.SqlExpression }
+  | {
+      readonly kind: 'addCheck';
+      readonly table: TableDefinition;
+      readonly check: CheckDefinition;
+      readonly condition: Ast.SqlExpression;
+    }
   | { readonly kind: 'nothing' };
 
 export function tableChange(
@@ -213,25 +280,52 @@ export function tableChange(
   const before: Operation[] = [];
   const withColumn = (index: number, change: Partial<ColumnDefinition>): TableDefinition => ({
     ...definition,
-    columns: columns.map((column, position) => (position === index ? { ...column, ...change } : column)),
+    columns: columns.map((column, position) =>
+      position === index ? { ...column, ...change } : column,
+    ),
   });
-  const result = (change: TableChange): { change: TableChange; before: readonly Operation[] } => ({ change, before });
+  const result = (change: TableChange): { change: TableChange; before: readonly Operation[] } => ({
+    change,
+    before,
+  });
   switch (action.kind) {
     case 'addColumn': {
       if (columns.some(({ name }) => name === action.column.name)) {
         if (action.ifNotExists) return result({ kind: 'nothing' });
-        throw new DbError('42701', `column "${action.column.name}" of relation "${definition.name}" already exists`, { at, table: definition.name, column: action.column.name });
+        throw new DbError(
+          '42701',
+          `column "${action.column.name}" of relation "${definition.name}" already exists`,
+          { at, table: definition.name, column: action.column.name },
+        );
       }
       const indexes: IndexDefinition[] = [];
       const checks: CheckDefinition[] = [];
-      const column = columnOf(action.column, definition, columns.length, indexes, checks, before, context);
+      const column = columnOf(
+        action.column,
+        definition,
+        columns.length,
+        indexes,
+        checks,
+        before,
+        context,
+      );
       if (indexes.length > 0) {
-        throw notSupported('ADD COLUMN with PRIMARY KEY or UNIQUE', 'Add the column first, then the constraint with ADD CONSTRAINT.', at);
+        throw notSupported(
+          'ADD COLUMN with PRIMARY KEY or UNIQUE',
+          'Add the column first, then the constraint with ADD CONSTRAINT.',
+          at,
+        );
       }
-      const value = action.column.constraints.find((each) => each.kind === 'default' || each.kind === 'generated');
+      const value = action.column.constraints.find(
+        (each) => each.kind === 'default' || each.kind === 'generated',
+      );
       return result({
         kind: 'addColumn',
-        table: { ...definition, columns: [...columns, column], checks: [...definition.checks, ...checks] },
+        table: {
+          ...definition,
+          columns: [...columns, column],
+          checks: [...definition.checks, ...checks],
+        },
         column,
         default: value !== undefined && 'value' in value ? value.value : undefined,
       });
@@ -252,7 +346,12 @@ export function tableChange(
     }
     case 'setDefault': {
       const index = columnIndex(columns, action.name, definition.name, at);
-      return result({ kind: 'definition', table: withColumn(index, { default: action.value === undefined ? undefined : printExpression(action.value) }) });
+      return result({
+        kind: 'definition',
+        table: withColumn(index, {
+          default: action.value === undefined ? undefined : printExpression(action.value),
+        }),
+      });
     }
     case 'setNotNull': {
       const index = columnIndex(columns, action.name, definition.name, at);
@@ -260,8 +359,15 @@ export function tableChange(
     }
     case 'dropNotNull': {
       const index = columnIndex(columns, action.name, definition.name, at);
-      if (definition.indexes.some(({ primary, columnIndexes }) => primary && columnIndexes.includes(index))) {
-        throw new DbError('42P16', `column "${action.name}" is in a primary key`, { at, column: action.name });
+      if (
+        definition.indexes.some(
+          ({ primary, columnIndexes }) => primary && columnIndexes.includes(index),
+        )
+      ) {
+        throw new DbError('42P16', `column "${action.name}" is in a primary key`, {
+          at,
+          column: action.name,
+        });
       }
       return result({ kind: 'definition', table: withColumn(index, { nullable: true }) });
     }
@@ -270,41 +376,86 @@ export function tableChange(
       const checks: CheckDefinition[] = [...definition.checks];
       addConstraint(action.constraint, definition.name, columns, indexes, checks);
       const index = indexes.at(definition.indexes.length);
-      if (index !== undefined) return result({ kind: 'addIndex', index, notNull: index.primary ? index.columnIndexes : [] });
+      if (index !== undefined)
+        return result({
+          kind: 'addIndex',
+          index,
+          notNull: index.primary ? index.columnIndexes : [],
+        });
       const check = checks.at(definition.checks.length);
       if (check !== undefined && action.constraint.kind === 'check') {
-        return result({ kind: 'addCheck', check, condition: action.constraint.condition, table: { ...definition, checks } });
+        return result({
+          kind: 'addCheck',
+          check,
+          condition: action.constraint.condition,
+          table: { ...definition, checks },
+        });
       }
       return result({ kind: 'nothing' });
     }
     case 'dropConstraint': {
-      if (definition.indexes.some(({ name, constraint }) => constraint && name === action.name)) return result({ kind: 'dropIndex', name: action.name });
+      if (definition.indexes.some(({ name, constraint }) => constraint && name === action.name))
+        return result({ kind: 'dropIndex', name: action.name });
       if (definition.checks.some(({ name }) => name === action.name)) {
-        return result({ kind: 'definition', table: { ...definition, checks: definition.checks.filter(({ name }) => name !== action.name) } });
+        return result({
+          kind: 'definition',
+          table: {
+            ...definition,
+            checks: definition.checks.filter(({ name }) => name !== action.name),
+          },
+        });
       }
       if (action.ifExists) return result({ kind: 'nothing' });
-      throw new DbError('42704', `constraint "${action.name}" of relation "${definition.name}" does not exist`, { at, table: definition.name, constraint: action.name });
+      throw new DbError(
+        '42704',
+        `constraint "${action.name}" of relation "${definition.name}" does not exist`,
+        { at, table: definition.name, constraint: action.name },
+      );
     }
     case 'renameColumn': {
       const index = columnIndex(columns, action.name, definition.name, at);
       if (columns.some(({ name }) => name === action.to)) {
-        throw new DbError('42701', `column "${action.to}" of relation "${definition.name}" already exists`, { at, table: definition.name, column: action.to });
+        throw new DbError(
+          '42701',
+          `column "${action.to}" of relation "${definition.name}" already exists`,
+          { at, table: definition.name, column: action.to },
+        );
       }
       const renamed = withColumn(index, { name: action.to });
-      return result({ kind: 'definition', table: { ...renamed, timeColumn: definition.timeColumn === action.name ? action.to : definition.timeColumn } });
+      return result({
+        kind: 'definition',
+        table: {
+          ...renamed,
+          timeColumn: definition.timeColumn === action.name ? action.to : definition.timeColumn,
+        },
+      });
     }
     case 'renameTable':
       return result({ kind: 'rename', name: action.to });
     case 'renameConstraint': {
-      const indexes = definition.indexes.map((index) => (index.name === action.name ? { ...index, name: action.to } : index));
-      const checks = definition.checks.map((check) => (check.name === action.name ? { ...check, name: action.to } : check));
+      const indexes = definition.indexes.map((index) =>
+        index.name === action.name ? { ...index, name: action.to } : index,
+      );
+      const checks = definition.checks.map((check) =>
+        check.name === action.name ? { ...check, name: action.to } : check,
+      );
       if (definition.indexes.some(({ name }) => name === action.name)) {
-        throw notSupported('renaming a constraint that has an index', 'Drop the constraint and add it under the new name.', at);
+        throw notSupported(
+          'renaming a constraint that has an index',
+          'Drop the constraint and add it under the new name.',
+          at,
+        );
       }
       return result({ kind: 'definition', table: { ...definition, indexes, checks } });
     }
     case 'setOptions':
-      return result({ kind: 'definition', table: { ...definition, timeColumn: timeColumnOf(action.options, columns) ?? definition.timeColumn } });
+      return result({
+        kind: 'definition',
+        table: {
+          ...definition,
+          timeColumn: timeColumnOf(action.options, columns) ?? definition.timeColumn,
+        },
+      });
     case 'unsupported':
       throw notSupported(action.what, undefined, at);
   }
@@ -320,7 +471,10 @@ function withoutColumn(definition: TableDefinition, dropped: number): TableDefin
       .filter(({ columnIndexes }) => !columnIndexes.includes(dropped))
       .map((index) => ({ ...index, columnIndexes: index.columnIndexes.map(shift) })),
     // A check that names the column goes with it, as in PostgreSQL.
-    checks: definition.checks.filter(({ text }) => !new RegExp(`(^|[^\\w"])"?${name.replace(/[^\w]/g, '\\$&')}"?($|[^\\w"])`).test(text)),
+    checks: definition.checks.filter(
+      ({ text }) =>
+        !new RegExp(`(^|[^\\w"])"?${name.replace(/[^\w]/g, '\\$&')}"?($|[^\\w"])`).test(text),
+    ),
     timeColumn: definition.timeColumn === name ? undefined : definition.timeColumn,
   };
 }
@@ -328,7 +482,12 @@ function withoutColumn(definition: TableDefinition, dropped: number): TableDefin
 // ── Columns and constraints ────────────────────────────────────────────────────────────────────────────────────
 
 const SERIAL: Readonly<Record<string, 'int2' | 'int4' | 'int8'>> = {
-  serial: 'int4', serial4: 'int4', bigserial: 'int8', serial8: 'int8', smallserial: 'int2', serial2: 'int2',
+  serial: 'int4',
+  serial4: 'int4',
+  bigserial: 'int8',
+  serial8: 'int8',
+  smallserial: 'int2',
+  serial2: 'int2',
 };
 
 function columnOf(
@@ -341,7 +500,8 @@ function columnOf(
   context: DefinitionContext,
 ): ColumnDefinition {
   const serial = SERIAL[column.type.name];
-  const type = serial === undefined ? typeOfName(column.type, column.type.at) : ({ kind: serial } as const);
+  const type =
+    serial === undefined ? typeOfName(column.type, column.type.at) : ({ kind: serial } as const);
   let nullable = true;
   let explicitNull = false;
   let defaultText: string | undefined;
@@ -349,8 +509,20 @@ function columnOf(
   let sequence: number | undefined;
   const own = (name: string): void => {
     const definition: SequenceDefinition = {
-      tenant: table.tenant, schema: table.schema, name, id: context.takeId(),
-      start: 1, increment: 1, minimum: 1, maximum: type.kind === 'int2' ? 32_767 : type.kind === 'int4' ? 2_147_483_647 : Number.MAX_SAFE_INTEGER, cycle: false,
+      tenant: table.tenant,
+      schema: table.schema,
+      name,
+      id: context.takeId(),
+      start: 1,
+      increment: 1,
+      minimum: 1,
+      maximum:
+        type.kind === 'int2'
+          ? 32_767
+          : type.kind === 'int4'
+            ? 2_147_483_647
+            : Number.MAX_SAFE_INTEGER,
+      cycle: false,
     };
     sequences.push({ op: 'createSequence', sequence: definition });
     sequence = definition.id;
@@ -367,7 +539,12 @@ function columnOf(
         explicitNull = true;
         break;
       case 'default':
-        if (defaultText !== undefined) throw new DbError('42601', `multiple default values specified for column "${column.name}" of table "${table.name}"`, { at: constraint.at, column: column.name });
+        if (defaultText !== undefined)
+          throw new DbError(
+            '42601',
+            `multiple default values specified for column "${column.name}" of table "${table.name}"`,
+            { at: constraint.at, column: column.name },
+          );
         defaultText = printExpression(constraint.value);
         break;
       case 'generated':
@@ -379,17 +556,36 @@ function columnOf(
       case 'primaryKey':
       case 'unique':
         if (constraint.kind === 'primaryKey') nullable = false;
-        addIndex(constraint.kind, constraint.name, table.name, [column.name], [index], indexes, constraint.at);
+        addIndex(
+          constraint.kind,
+          constraint.name,
+          table.name,
+          [column.name],
+          [index],
+          indexes,
+          constraint.at,
+        );
         break;
       case 'check':
-        checks.push({ name: constraint.name ?? freeName(`${table.name}_${column.name}_check`, (name) => checks.some((each) => each.name === name)), text: printExpression(constraint.condition) });
+        checks.push({
+          name:
+            constraint.name ??
+            freeName(`${table.name}_${column.name}_check`, (name) =>
+              checks.some((each) => each.name === name),
+            ),
+          text: printExpression(constraint.condition),
+        });
         break;
       case 'references':
         throw foreignKey(constraint.at);
     }
   }
   if (explicitNull && !nullable) {
-    throw new DbError('42601', `conflicting NULL/NOT NULL declarations for column "${column.name}" of table "${table.name}"`, { at: column.at, column: column.name });
+    throw new DbError(
+      '42601',
+      `conflicting NULL/NOT NULL declarations for column "${column.name}" of table "${table.name}"`,
+      { at: column.at, column: column.name },
+    );
   }
   return { name: column.name, type, nullable, default: defaultText, generated, sequence };
 }
@@ -404,16 +600,33 @@ function addConstraint(
   switch (constraint.kind) {
     case 'primaryKey':
     case 'unique': {
-      const columnIndexes = constraint.columns.map((name) => columnIndex(columns, name, undefined, constraint.at));
-      addIndex(constraint.kind, constraint.name, table, constraint.columns, columnIndexes, indexes, constraint.at);
+      const columnIndexes = constraint.columns.map((name) =>
+        columnIndex(columns, name, undefined, constraint.at),
+      );
+      addIndex(
+        constraint.kind,
+        constraint.name,
+        table,
+        constraint.columns,
+        columnIndexes,
+        indexes,
+        constraint.at,
+      );
       return;
     }
     case 'check': {
       const taken = (name: string): boolean => checks.some((check) => check.name === name);
       if (constraint.name !== undefined && taken(constraint.name)) {
-        throw new DbError('42710', `constraint "${constraint.name}" for relation "${table}" already exists`, { at: constraint.at, table, constraint: constraint.name });
+        throw new DbError(
+          '42710',
+          `constraint "${constraint.name}" for relation "${table}" already exists`,
+          { at: constraint.at, table, constraint: constraint.name },
+        );
       }
-      checks.push({ name: constraint.name ?? freeName(`${table}_check`, taken), text: printExpression(constraint.condition) });
+      checks.push({
+        name: constraint.name ?? freeName(`${table}_check`, taken),
+        text: printExpression(constraint.condition),
+      });
       return;
     }
     case 'foreignKey':
@@ -432,15 +645,27 @@ function addIndex(
 ): void {
   const primary = kind === 'primaryKey';
   if (primary && indexes.some((index) => index.primary)) {
-    throw new DbError('42P16', `multiple primary keys for table "${table}" are not allowed`, { at, table });
+    throw new DbError('42P16', `multiple primary keys for table "${table}" are not allowed`, {
+      at,
+      table,
+    });
   }
-  const name = given ?? freeName(primary ? `${table}_pkey` : `${table}_${names.join('_')}_key`, (each) => indexes.some((index) => index.name === each));
+  const name =
+    given ??
+    freeName(primary ? `${table}_pkey` : `${table}_${names.join('_')}_key`, (each) =>
+      indexes.some((index) => index.name === each),
+    );
   indexes.push({ name, columnIndexes, unique: true, primary, constraint: true });
 }
 
-function withPrimaryKeysNotNull(columns: readonly ColumnDefinition[], indexes: readonly IndexDefinition[]): ColumnDefinition[] {
+function withPrimaryKeysNotNull(
+  columns: readonly ColumnDefinition[],
+  indexes: readonly IndexDefinition[],
+): ColumnDefinition[] {
   const primary = indexes.find((index) => index.primary);
-  return columns.map((column, index) => (primary?.columnIndexes.includes(index) === true ? { ...column, nullable: false } : column));
+  return columns.map((column, index) =>
+    primary?.columnIndexes.includes(index) === true ? { ...column, nullable: false } : column,
+  );
 }
 
 function copyLike(
@@ -452,50 +677,101 @@ function copyLike(
   context: DefinitionContext,
 ): void {
   const source = findRelation(context.view, context.scope, like.table);
-  if (source === undefined || source.kind === 'sequence') throw relationDoesNotExist(like.table.name, []);
-  const including = (what: string): boolean => like.including.includes(what) || like.including.includes('all');
+  if (source === undefined || source.kind === 'sequence')
+    throw relationDoesNotExist(like.table.name, []);
+  const including = (what: string): boolean =>
+    like.including.includes(what) || like.including.includes('all');
   const offset = columns.length;
   if (source.kind !== 'table') {
-    for (const { name, type } of source.info.columns) columns.push({ name, type, nullable: true, default: undefined, generated: undefined, sequence: undefined });
+    for (const { name, type } of source.info.columns)
+      columns.push({
+        name,
+        type,
+        nullable: true,
+        default: undefined,
+        generated: undefined,
+        sequence: undefined,
+      });
     return;
   }
   for (const column of source.definition.columns) {
-    columns.push({ ...column, sequence: undefined, default: including('defaults') ? column.default : undefined, generated: including('generated') ? column.generated : undefined });
+    columns.push({
+      ...column,
+      sequence: undefined,
+      default: including('defaults') ? column.default : undefined,
+      generated: including('generated') ? column.generated : undefined,
+    });
   }
   if (including('constraints')) checks.push(...source.definition.checks);
   if (including('indexes')) {
     for (const index of source.definition.indexes) {
-      indexes.push({ ...index, name: index.name.replace(source.definition.name, table), columnIndexes: index.columnIndexes.map((each) => each + offset) });
+      indexes.push({
+        ...index,
+        name: index.name.replace(source.definition.name, table),
+        columnIndexes: index.columnIndexes.map((each) => each + offset),
+      });
     }
   }
 }
 
 /** The name of something that is created: schema chosen, reserved ones refused. */
-export function targetName(written: Ast.RelationName, temporary: boolean, context: DefinitionContext): RelationName {
+export function targetName(
+  written: Ast.RelationName,
+  temporary: boolean,
+  context: DefinitionContext,
+): RelationName {
   const tenant = written.catalog ?? context.scope.tenant;
   if (tenant !== context.scope.tenant) {
-    throw notSupported('creating relations in another tenant', `Open a session with { tenant: '${tenant}' }.`, written.at);
+    throw notSupported(
+      'creating relations in another tenant',
+      `Open a session with { tenant: '${tenant}' }.`,
+      written.at,
+    );
   }
-  const schema = temporary || written.schema === 'pg_temp' ? context.scope.temporarySchema : (written.schema ?? context.scope.searchPath[0] ?? 'public');
+  const schema =
+    temporary || written.schema === 'pg_temp'
+      ? context.scope.temporarySchema
+      : (written.schema ?? context.scope.searchPath[0] ?? 'public');
   if (schema === 'pg_catalog' || schema === 'information_schema' || schema === 'adb') {
-    throw new DbError('42501', `permission denied to create "${schema}.${written.name}"`, { at: written.at, hint: 'System schemas are read-only; use another schema.' });
+    throw new DbError('42501', `permission denied to create "${schema}.${written.name}"`, {
+      at: written.at,
+      hint: 'System schemas are read-only; use another schema.',
+    });
   }
   if (schema !== context.scope.temporarySchema && !context.view.hasSchema(tenant, schema)) {
-    throw new DbError('3F000', `schema "${schema}" does not exist`, { at: written.at, hint: `CREATE SCHEMA ${schema} makes it.` });
+    throw new DbError('3F000', `schema "${schema}" does not exist`, {
+      at: written.at,
+      hint: `CREATE SCHEMA ${schema} makes it.`,
+    });
   }
   return { tenant, schema, name: written.name };
 }
 
-export function isTaken(name: RelationName, ifNotExists: boolean, context: DefinitionContext): boolean {
+export function isTaken(
+  name: RelationName,
+  ifNotExists: boolean,
+  context: DefinitionContext,
+): boolean {
   if (context.view.byName(name) === undefined) return false;
   if (ifNotExists) return true;
-  throw new DbError('42P07', `relation "${name.name}" already exists`, { table: name.name, hint: 'Use IF NOT EXISTS, another name, or drop it first.' });
+  throw new DbError('42P07', `relation "${name.name}" already exists`, {
+    table: name.name,
+    hint: 'Use IF NOT EXISTS, another name, or drop it first.',
+  });
 }
 
-export function tableNamed(written: Ast.RelationName, context: Pick<DefinitionContext, 'view' | 'scope'>): TableEntry {
+export function tableNamed(
+  written: Ast.RelationName,
+  context: Pick<DefinitionContext, 'view' | 'scope'>,
+): TableEntry {
   const entry = findRelation(context.view, context.scope, written);
-  if (entry === undefined) throw relationDoesNotExist(written.name, namesOf(context.view, context.scope.tenant));
-  if (entry.kind !== 'table') throw new DbError('42809', `"${written.name}" is not a table`, { at: written.at, table: written.name });
+  if (entry === undefined)
+    throw relationDoesNotExist(written.name, namesOf(context.view, context.scope.tenant));
+  if (entry.kind !== 'table')
+    throw new DbError('42809', `"${written.name}" is not a table`, {
+      at: written.at,
+      table: written.name,
+    });
   return entry;
 }
 
@@ -503,28 +779,60 @@ export function namesOf(view: CatalogView, tenant: string): string[] {
   return view.ofTenant(tenant).map((entry: CatalogEntry) => entry.definition.name);
 }
 
-function columnIndex(columns: readonly ColumnDefinition[], name: string, table: string | undefined, at: TextPlace | undefined): number {
+function columnIndex(
+  columns: readonly ColumnDefinition[],
+  name: string,
+  table: string | undefined,
+  at: TextPlace | undefined,
+): number {
   const index = columns.findIndex((column) => column.name === name);
   if (index < 0) throw noColumn(columns, name, table, at);
   return index;
 }
 
-function noColumn(columns: readonly ColumnDefinition[], name: string, table: string | undefined, at: TextPlace | undefined): DbError {
-  const nearest = nearestName(name, columns.map((column) => column.name));
-  return new DbError('42703', table === undefined ? `column "${name}" named in key does not exist` : `column "${name}" of relation "${table}" does not exist`, {
-    at, table, column: name, hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?`,
-  });
+function noColumn(
+  columns: readonly ColumnDefinition[],
+  name: string,
+  table: string | undefined,
+  at: TextPlace | undefined,
+): DbError {
+  const nearest = nearestName(
+    name,
+    columns.map((column) => column.name),
+  );
+  return new DbError(
+    '42703',
+    table === undefined
+      ? `column "${name}" named in key does not exist`
+      : `column "${name}" of relation "${table}" does not exist`,
+    {
+      at,
+      table,
+      column: name,
+      hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?`,
+    },
+  );
 }
 
-function timeColumnOf(options: Ast.Options, columns: readonly { readonly name: string }[]): string | undefined {
+function timeColumnOf(
+  options: Ast.Options,
+  columns: readonly { readonly name: string }[],
+): string | undefined {
   let time: string | undefined;
   for (const { name, value, at } of options) {
     if (name === 'fillfactor' || name === 'autovacuum_enabled') continue;
     if (name !== 'time') {
-      throw new DbError('22023', `unrecognized parameter "${name}"`, { at, hint: "A table takes time = '<column>'." });
+      throw new DbError('22023', `unrecognized parameter "${name}"`, {
+        at,
+        hint: "A table takes time = '<column>'.",
+      });
     }
     if (!columns.some((column) => column.name === value)) {
-      throw new DbError('42703', `column "${String(value)}" named in "time" does not exist`, { at, column: String(value), hint: 'Name a date or timestamp column of the table.' });
+      throw new DbError('42703', `column "${String(value)}" named in "time" does not exist`, {
+        at,
+        column: String(value),
+        hint: 'Name a date or timestamp column of the table.',
+      });
     }
     time = String(value);
   }

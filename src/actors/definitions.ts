@@ -35,21 +35,36 @@ import {
   type TableChange,
 } from './definition-statements.ts';
 import { schemaOf } from './database-state.ts';
-import type { MaterializedViewDefinition, Operation, TableDefinition, ViewDefinition } from './records.ts';
-import { emptyOutcome, type ExecutionOptions, type Session, type StatementOutcome } from './session.ts';
+import type {
+  MaterializedViewDefinition,
+  Operation,
+  TableDefinition,
+  ViewDefinition,
+} from './records.ts';
+import {
+  emptyOutcome,
+  type ExecutionOptions,
+  type Session,
+  type StatementOutcome,
+} from './session.ts';
 import { executePlan } from './statements.ts';
 import { createTable } from '../columns/table.ts';
 import { writeRows } from './write-rows.ts';
 
 /** CREATE, ALTER, DROP, TRUNCATE and their like: as a commit of their own, or as part of the open transaction. */
-export async function runDefinition(session: Session, statement: Statement, options: ExecutionOptions): Promise<StatementOutcome> {
+export async function runDefinition(
+  session: Session,
+  statement: Statement,
+  options: ExecutionOptions,
+): Promise<StatementOutcome> {
   const { engine } = session;
   const context = definitionContext(session);
   switch (statement.kind) {
     case 'createTable': {
       const operations = createTableOperations(statement, context);
       if (operations !== undefined) {
-        for (const operation of operations) if (operation.op === 'createTable') checkExpressions(session, operation.table);
+        for (const operation of operations)
+          if (operation.op === 'createTable') checkExpressions(session, operation.table);
         await define(session, operations, options.signal);
       }
       if (statement.temporary) session.noteTemporary();
@@ -70,17 +85,35 @@ export async function runDefinition(session: Session, statement: Statement, opti
     case 'createSchema':
       if (context.view.hasSchema(session.identity.tenant, statement.name)) {
         if (statement.ifNotExists) return done(session, 'CREATE SCHEMA');
-        throw new DbError('42P06', `schema "${statement.name}" already exists`, { hint: 'Use IF NOT EXISTS.' });
+        throw new DbError('42P06', `schema "${statement.name}" already exists`, {
+          hint: 'Use IF NOT EXISTS.',
+        });
       }
-      await define(session, [{ op: 'createSchema', tenant: session.identity.tenant, name: statement.name }], options.signal);
+      await define(
+        session,
+        [{ op: 'createSchema', tenant: session.identity.tenant, name: statement.name }],
+        options.signal,
+      );
       return done(session, 'CREATE SCHEMA');
     case 'createView': {
       const name = targetName(statement.name, statement.temporary, context);
-      const definition = viewDefinition(session, name, statement.columns, statement.query, context.takeId());
+      const definition = viewDefinition(
+        session,
+        name,
+        statement.columns,
+        statement.query,
+        context.takeId(),
+      );
       const before = context.view.byName(name);
-      if (before !== undefined && (!statement.orReplace || before.kind !== 'view')) isTaken(name, false, context);
-      const operations: Operation[] = before === undefined ? [] : [{ op: 'dropRelation', relation: idOf(before) }];
-      await define(session, [...operations, { op: 'createView', view: definition }], options.signal);
+      if (before !== undefined && (!statement.orReplace || before.kind !== 'view'))
+        isTaken(name, false, context);
+      const operations: Operation[] =
+        before === undefined ? [] : [{ op: 'dropRelation', relation: idOf(before) }];
+      await define(
+        session,
+        [...operations, { op: 'createView', view: definition }],
+        options.signal,
+      );
       if (statement.temporary) session.noteTemporary();
       return done(session, 'CREATE VIEW');
     }
@@ -88,7 +121,8 @@ export async function runDefinition(session: Session, statement: Statement, opti
       const name = targetName(statement.name, false, context);
       const before = context.view.byName(name);
       if (before !== undefined && !(statement.orReplace && before.kind === 'materializedView')) {
-        if (isTaken(name, statement.ifNotExists, context)) return done(session, 'CREATE MATERIALIZED VIEW');
+        if (isTaken(name, statement.ifNotExists, context))
+          return done(session, 'CREATE MATERIALIZED VIEW');
       }
       const definition: MaterializedViewDefinition = {
         ...viewDefinition(session, name, statement.columns, statement.query, context.takeId()),
@@ -102,10 +136,25 @@ export async function runDefinition(session: Session, statement: Statement, opti
       const entry = find(session, statement.name, statement.ifExists);
       if (entry === undefined) return done(session, 'ALTER VIEW');
       if (statement.action.kind === 'rename') {
-        await define(session, [{ op: 'renameRelation', relation: idOf(entry), name: statement.action.to }], options.signal);
+        await define(
+          session,
+          [{ op: 'renameRelation', relation: idOf(entry), name: statement.action.to }],
+          options.signal,
+        );
       } else {
-        if (entry.kind !== 'materializedView') throw new DbError('42809', `"${statement.name.name}" is not a materialized view`);
-        await define(session, [{ op: 'alterMaterializedView', relation: idOf(entry), options: viewOptions(statement.action.options, entry.definition.options) }], options.signal);
+        if (entry.kind !== 'materializedView')
+          throw new DbError('42809', `"${statement.name.name}" is not a materialized view`);
+        await define(
+          session,
+          [
+            {
+              op: 'alterMaterializedView',
+              relation: idOf(entry),
+              options: viewOptions(statement.action.options, entry.definition.options),
+            },
+          ],
+          options.signal,
+        );
       }
       return done(session, statement.materialized ? 'ALTER MATERIALIZED VIEW' : 'ALTER VIEW');
     }
@@ -122,7 +171,8 @@ export async function runDefinition(session: Session, statement: Statement, opti
     }
     case 'refreshMaterializedView': {
       const entry = find(session, statement.name, false)!;
-      if (entry.kind !== 'materializedView') throw new DbError('42809', `"${statement.name.name}" is not a materialized view`);
+      if (entry.kind !== 'materializedView')
+        throw new DbError('42809', `"${statement.name.name}" is not a materialized view`);
       if (!entry.view.inCommit) await engine.views.refresh(engine, entry.view);
       return done(session, 'REFRESH MATERIALIZED VIEW');
     }
@@ -138,20 +188,34 @@ export async function runDefinition(session: Session, statement: Statement, opti
       return done(session, statement.revoke ? 'REVOKE' : 'GRANT');
     }
     case 'database':
-      throw notSupported('CREATE DATABASE', `A tenant begins with its first table: db.as({ tenant: '${statement.name}' }).`);
+      throw notSupported(
+        'CREATE DATABASE',
+        `A tenant begins with its first table: db.as({ tenant: '${statement.name}' }).`,
+      );
     default:
       throw notSupported(statement.kind);
   }
 }
 
 /** Operations become a commit, or part of the open transaction. */
-async function define(session: Session, operations: readonly Operation[], signal: AbortSignal | undefined): Promise<void> {
+async function define(
+  session: Session,
+  operations: readonly Operation[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const { engine, transaction } = session;
   if (transaction !== undefined) {
     for (const operation of operations) await defineInTransaction(session, operation, signal);
     return;
   }
-  await engine.commit({ tenant: session.identity.tenant, relations: operations.flatMap(relationOf), prepare: () => operations }, signal);
+  await engine.commit(
+    {
+      tenant: session.identity.tenant,
+      relations: operations.flatMap(relationOf),
+      prepare: () => operations,
+    },
+    signal,
+  );
 }
 
 function relationOf(operation: Operation): number[] {
@@ -161,7 +225,11 @@ function relationOf(operation: Operation): number[] {
 }
 
 /** The transaction sees its own definitions: they live in its catalog overlay and its private tables. */
-async function defineInTransaction(session: Session, operation: Operation, signal: AbortSignal | undefined): Promise<void> {
+async function defineInTransaction(
+  session: Session,
+  operation: Operation,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const { engine } = session;
   const transaction = session.transaction!;
   const { state } = engine;
@@ -179,19 +247,35 @@ async function defineInTransaction(session: Session, operation: Operation, signa
       return;
     }
     case 'createView':
-      transaction.define(operation, { entry: state.viewEntry(operation.view, transaction.catalog) });
+      transaction.define(operation, {
+        entry: state.viewEntry(operation.view, transaction.catalog),
+      });
       return;
     case 'createMaterializedView': {
       // Until the commit it is read as its query.
-      transaction.define(operation, { entry: engine.views.placeholder(operation.view, transaction.catalog) });
+      transaction.define(operation, {
+        entry: engine.views.placeholder(operation.view, transaction.catalog),
+      });
       return;
     }
     case 'createSequence':
-      transaction.define(operation, { entry: { kind: 'sequence', definition: operation.sequence, state: { value: operation.sequence.start, called: false } } });
+      transaction.define(operation, {
+        entry: {
+          kind: 'sequence',
+          definition: operation.sequence,
+          state: { value: operation.sequence.start, called: false },
+        },
+      });
       return;
     case 'createSchema':
     case 'dropSchema':
-      transaction.define(operation, { schema: { tenant: operation.tenant, name: operation.name, present: operation.op === 'createSchema' } });
+      transaction.define(operation, {
+        schema: {
+          tenant: operation.tenant,
+          name: operation.name,
+          present: operation.op === 'createSchema',
+        },
+      });
       return;
     case 'dropRelation':
       await claim(operation.relation);
@@ -208,7 +292,10 @@ async function defineInTransaction(session: Session, operation: Operation, signa
       await claim(operation.relation);
       const entry = transaction.catalog.byId(operation.relation);
       if (entry?.kind !== 'table') throw relationDoesNotExist('', []);
-      const indexes = operation.op === 'addIndex' ? [...entry.definition.indexes, operation.index] : entry.definition.indexes.filter(({ name }) => name !== operation.name);
+      const indexes =
+        operation.op === 'addIndex'
+          ? [...entry.definition.indexes, operation.index]
+          : entry.definition.indexes.filter(({ name }) => name !== operation.name);
       rewriteInTransaction(session, entry, { ...entry.definition, indexes }, undefined);
       return;
     }
@@ -217,7 +304,12 @@ async function defineInTransaction(session: Session, operation: Operation, signa
       const entry = transaction.catalog.byId(operation.table.id);
       if (entry?.kind !== 'table') throw relationDoesNotExist('', []);
       const rewritten = operation.data.kind === 'rewrite' ? operation.data.rows : undefined;
-      rewriteInTransaction(session, entry, operation.table, rewritten ?? rowsAfter(session, entry, operation));
+      rewriteInTransaction(
+        session,
+        entry,
+        operation.table,
+        rewritten ?? rowsAfter(session, entry, operation),
+      );
       return;
     }
     case 'alterMaterializedView':
@@ -229,7 +321,12 @@ async function defineInTransaction(session: Session, operation: Operation, signa
 }
 
 /** Inside a transaction every change of a table writes it anew: the rows are its own from then on. */
-function rewriteInTransaction(session: Session, entry: TableEntry, table: TableDefinition, rows: TableWrite | undefined): void {
+function rewriteInTransaction(
+  session: Session,
+  entry: TableEntry,
+  table: TableDefinition,
+  rows: TableWrite | undefined,
+): void {
   const transaction = session.transaction!;
   const data = createTable(schemaOf(table), { memory: session.engine.memory });
   const write: TableWrite = rows ?? { kind: 'insert', rows: visibleRows(session, entry) };
@@ -239,22 +336,35 @@ function rewriteInTransaction(session: Session, entry: TableEntry, table: TableD
     data.close();
     throw cause;
   }
-  transaction.define({ op: 'alterTable', table, data: { kind: 'rewrite', rows: write } }, { entry: session.engine.state.tableEntry(table, data), data });
+  transaction.define(
+    { op: 'alterTable', table, data: { kind: 'rewrite', rows: write } },
+    { entry: session.engine.state.tableEntry(table, data), data },
+  );
 }
 
 /** Rows of a table after ADD or DROP COLUMN, or unchanged. */
-function rowsAfter(session: Session, entry: TableEntry, operation: Extract<Operation, { op: 'alterTable' }>): TableWrite {
+function rowsAfter(
+  session: Session,
+  entry: TableEntry,
+  operation: Extract<Operation, { op: 'alterTable' }>,
+): TableWrite {
   const rows = visibleRows(session, entry);
   switch (operation.data.kind) {
     case 'addColumn': {
       const { value } = operation.data;
       const type = operation.table.columns.at(-1)!.type;
-      const added = compileExpression({ kind: 'constant', type, value }).evaluate({ rowCount: rows.rowCount, columns: [] }, session.evaluationContext([], {}));
+      const added = compileExpression({ kind: 'constant', type, value }).evaluate(
+        { rowCount: rows.rowCount, columns: [] },
+        session.evaluationContext([], {}),
+      );
       return { kind: 'insert', rows: { ...rows, columns: [...rows.columns, added] } };
     }
     case 'dropColumn': {
       const dropped = operation.data.index;
-      return { kind: 'insert', rows: { ...rows, columns: rows.columns.filter((_, index) => index !== dropped) } };
+      return {
+        kind: 'insert',
+        rows: { ...rows, columns: rows.columns.filter((_, index) => index !== dropped) },
+      };
     }
     default:
       return { kind: 'insert', rows };
@@ -270,7 +380,10 @@ function visibleRows(session: Session, entry: TableEntry): Batch {
     const batches: Batch[] = [];
     for (let batch = scan.next(); batch !== undefined; batch = scan.next()) batches.push(batch);
     if (batches.length > 0) return concatBatches(batches);
-    return { rowCount: 0, columns: entry.definition.columns.map(({ type }) => ({ rep: 'object', type, values: [] })) };
+    return {
+      rowCount: 0,
+      columns: entry.definition.columns.map(({ type }) => ({ rep: 'object', type, values: [] })),
+    };
   } finally {
     snapshot.release();
   }
@@ -278,9 +391,15 @@ function visibleRows(session: Session, entry: TableEntry): Batch {
 
 // ── Tables ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-async function createTableAs(session: Session, statement: Extract<Statement, { kind: 'createTableAs' }>, context: DefinitionContext, options: ExecutionOptions): Promise<StatementOutcome> {
+async function createTableAs(
+  session: Session,
+  statement: Extract<Statement, { kind: 'createTableAs' }>,
+  context: DefinitionContext,
+  options: ExecutionOptions,
+): Promise<StatementOutcome> {
   const bound = bindStatement({ kind: 'query', query: statement.query }, session.planCatalog(), {});
-  if (bound.kind !== 'query') throw notSupported('CREATE TABLE AS of a statement that changes data');
+  if (bound.kind !== 'query')
+    throw notSupported('CREATE TABLE AS of a statement that changes data');
   const columns = bound.plan.columns.map(({ name, type }) => ({ name, type }));
   const table = tableOfQuery(statement, columns, context);
   if (table === undefined) return done(session, 'CREATE TABLE AS');
@@ -291,20 +410,41 @@ async function createTableAs(session: Session, statement: Extract<Statement, { k
   if (statement.temporary) session.noteTemporary();
   if (session.transaction !== undefined) {
     await define(session, [create], options.signal);
-    if (rows !== undefined) session.transaction.write(session.catalog.byId(table.id)!, [{ kind: 'insert', rows }], (data) => session.engine.privateTable(data));
+    if (rows !== undefined)
+      session.transaction.write(
+        session.catalog.byId(table.id)!,
+        [{ kind: 'insert', rows }],
+        (data) => session.engine.privateTable(data),
+      );
   } else {
-    const fill: Operation[] = rows === undefined ? [] : [{ op: 'rows', relation: table.id, writes: [{ kind: 'insert', rows }] }];
+    const fill: Operation[] =
+      rows === undefined
+        ? []
+        : [{ op: 'rows', relation: table.id, writes: [{ kind: 'insert', rows }] }];
     await define(session, [create, ...fill], options.signal);
   }
   return { ...done(session, `SELECT ${rows?.rowCount ?? 0}`), rowCount: rows?.rowCount ?? 0 };
 }
 
-async function alterTable(session: Session, statement: Extract<Statement, { kind: 'alterTable' }>, options: ExecutionOptions): Promise<StatementOutcome> {
+async function alterTable(
+  session: Session,
+  statement: Extract<Statement, { kind: 'alterTable' }>,
+  options: ExecutionOptions,
+): Promise<StatementOutcome> {
   const found = findRelation(session.catalog, session.scope, statement.table);
   if (found === undefined && statement.ifExists) return done(session, 'ALTER TABLE');
-  if (found !== undefined && found.kind !== 'table' && statement.actions.every(({ kind }) => kind === 'renameTable')) {
+  if (
+    found !== undefined &&
+    found.kind !== 'table' &&
+    statement.actions.every(({ kind }) => kind === 'renameTable')
+  ) {
     const action = statement.actions[0]!;
-    if (action.kind === 'renameTable') await define(session, [{ op: 'renameRelation', relation: idOf(found), name: action.to }], options.signal);
+    if (action.kind === 'renameTable')
+      await define(
+        session,
+        [{ op: 'renameRelation', relation: idOf(found), name: action.to }],
+        options.signal,
+      );
     return done(session, 'ALTER TABLE');
   }
   // Several actions are one change: all or none.
@@ -341,17 +481,37 @@ function operationsOf(session: Session, entry: TableEntry, change: TableChange):
     case 'addColumn': {
       checkExpressions(session, change.table);
       const { column } = change;
-      if (column.generated !== undefined || (change.default !== undefined && isVolatile(bindExpression(change.default, session.planCatalog()))) || column.sequence !== undefined) {
-        return [rewritten(session, entry, change.table, (rows) => withComputed(session, entry, change.table, rows))];
+      if (
+        column.generated !== undefined ||
+        (change.default !== undefined &&
+          isVolatile(bindExpression(change.default, session.planCatalog()))) ||
+        column.sequence !== undefined
+      ) {
+        return [
+          rewritten(session, entry, change.table, (rows) =>
+            withComputed(session, entry, change.table, rows),
+          ),
+        ];
       }
-      const value = change.default === undefined ? null : constantOf(session, change.default, column.type);
+      const value =
+        change.default === undefined ? null : constantOf(session, change.default, column.type);
       if (value === null && !column.nullable && entry.data.rowCount > 0) {
-        throw new DbError('23502', `column "${column.name}" of relation "${entry.definition.name}" contains null values`, { table: entry.definition.name, column: column.name, hint: 'Give it a DEFAULT.' });
+        throw new DbError(
+          '23502',
+          `column "${column.name}" of relation "${entry.definition.name}" contains null values`,
+          { table: entry.definition.name, column: column.name, hint: 'Give it a DEFAULT.' },
+        );
       }
       return [{ op: 'alterTable', table: change.table, data: { kind: 'addColumn', value } }];
     }
     case 'dropColumn':
-      return [{ op: 'alterTable', table: change.table, data: { kind: 'dropColumn', index: change.index } }];
+      return [
+        {
+          op: 'alterTable',
+          table: change.table,
+          data: { kind: 'dropColumn', index: change.index },
+        },
+      ];
     case 'alterType': {
       const type = change.table.columns[change.index]!.type;
       const expression = coerce(bindRowExpression(change.using, entry.info), type, 'assignment');
@@ -359,7 +519,11 @@ function operationsOf(session: Session, entry: TableEntry, change: TableChange):
       return [
         rewritten(session, entry, change.table, (rows) => ({
           ...rows,
-          columns: rows.columns.map((column, index) => (index === change.index ? compiled.evaluate(rows, session.evaluationContext([], {})) : column)),
+          columns: rows.columns.map((column, index) =>
+            index === change.index
+              ? compiled.evaluate(rows, session.evaluationContext([], {}))
+              : column,
+          ),
         })),
       ];
     }
@@ -367,8 +531,14 @@ function operationsOf(session: Session, entry: TableEntry, change: TableChange):
       const operations: Operation[] = [];
       if (change.notNull.length > 0) {
         for (const index of change.notNull) assertNoNulls(session, entry, index);
-        const columns = entry.definition.columns.map((column, index) => (change.notNull.includes(index) ? { ...column, nullable: false } : column));
-        operations.push({ op: 'alterTable', table: { ...entry.definition, columns }, data: { kind: 'keep' } });
+        const columns = entry.definition.columns.map((column, index) =>
+          change.notNull.includes(index) ? { ...column, nullable: false } : column,
+        );
+        operations.push({
+          op: 'alterTable',
+          table: { ...entry.definition, columns },
+          data: { kind: 'keep' },
+        });
       }
       return [...operations, { op: 'addIndex', relation, index: change.index }];
     }
@@ -378,12 +548,22 @@ function operationsOf(session: Session, entry: TableEntry, change: TableChange):
       assertNoNulls(session, entry, change.index);
       return [{ op: 'alterTable', table: change.table, data: { kind: 'keep' } }];
     case 'addCheck': {
-      const compiled = compileExpression(coerce(bindRowExpression(change.condition, entry.info), { kind: 'boolean' }, 'implicit'));
+      const compiled = compileExpression(
+        coerce(bindRowExpression(change.condition, entry.info), { kind: 'boolean' }, 'implicit'),
+      );
       const rows = visibleRows(session, entry);
       const result = compiled.evaluate(rows, session.evaluationContext([], {}));
       for (let row = 0; row < rows.rowCount; row += 1) {
         if (datumAt(result, row) === false) {
-          throw new DbError('23514', `check constraint "${change.check.name}" of relation "${entry.definition.name}" is violated by some row`, { table: entry.definition.name, constraint: change.check.name, hint: 'Mend the rows first.' });
+          throw new DbError(
+            '23514',
+            `check constraint "${change.check.name}" of relation "${entry.definition.name}" is violated by some row`,
+            {
+              table: entry.definition.name,
+              constraint: change.check.name,
+              hint: 'Mend the rows first.',
+            },
+          );
         }
       }
       return [{ op: 'alterTable', table: change.table, data: { kind: 'keep' } }];
@@ -391,17 +571,46 @@ function operationsOf(session: Session, entry: TableEntry, change: TableChange):
   }
 }
 
-function rewritten(session: Session, entry: TableEntry, table: TableDefinition, convert: (rows: Batch) => Batch): Operation {
-  return { op: 'alterTable', table, data: { kind: 'rewrite', rows: { kind: 'insert', rows: convert(denseBatch(visibleRows(session, entry))) } } };
+function rewritten(
+  session: Session,
+  entry: TableEntry,
+  table: TableDefinition,
+  convert: (rows: Batch) => Batch,
+): Operation {
+  return {
+    op: 'alterTable',
+    table,
+    data: {
+      kind: 'rewrite',
+      rows: { kind: 'insert', rows: convert(denseBatch(visibleRows(session, entry))) },
+    },
+  };
 }
 
 /** A new column whose value differs by row: generated, volatile or serial. */
-function withComputed(session: Session, entry: TableEntry, table: TableDefinition, rows: Batch): Batch {
+function withComputed(
+  session: Session,
+  entry: TableEntry,
+  table: TableDefinition,
+  rows: Batch,
+): Batch {
   const column = table.columns.at(-1)!;
   const text = column.generated ?? column.default ?? 'NULL';
   const parsed = session.engine.state.parseExpression(text);
-  const bound = coerce(column.generated === undefined ? bindExpression(parsed, session.planCatalog()) : bindRowExpression(parsed, entry.info), column.type, 'assignment');
-  return { ...rows, columns: [...rows.columns, compileExpression(bound).evaluate(rows, session.evaluationContext([], {}))] };
+  const bound = coerce(
+    column.generated === undefined
+      ? bindExpression(parsed, session.planCatalog())
+      : bindRowExpression(parsed, entry.info),
+    column.type,
+    'assignment',
+  );
+  return {
+    ...rows,
+    columns: [
+      ...rows.columns,
+      compileExpression(bound).evaluate(rows, session.evaluationContext([], {})),
+    ],
+  };
 }
 
 function assertNoNulls(session: Session, entry: TableEntry, index: number): void {
@@ -409,7 +618,15 @@ function assertNoNulls(session: Session, entry: TableEntry, index: number): void
   for (let row = 0; row < rows.rowCount; row += 1) {
     if (datumAt(rows.columns[index]!, row) !== null) continue;
     const { name } = entry.definition.columns[index]!;
-    throw new DbError('23502', `column "${name}" of relation "${entry.definition.name}" contains null values`, { table: entry.definition.name, column: name, hint: `Fill them first: UPDATE … SET ${name} = … WHERE ${name} IS NULL.` });
+    throw new DbError(
+      '23502',
+      `column "${name}" of relation "${entry.definition.name}" contains null values`,
+      {
+        table: entry.definition.name,
+        column: name,
+        hint: `Fill them first: UPDATE … SET ${name} = … WHERE ${name} IS NULL.`,
+      },
+    );
   }
 }
 
@@ -418,29 +635,59 @@ function checkExpressions(session: Session, table: TableDefinition): void {
   session.engine.state.checkTable(table);
 }
 
-function constantOf(session: Session, expression: Parameters<typeof bindExpression>[0], type: OutputColumn['type']): Datum {
-  return evaluateConstant(coerce(bindExpression(expression, session.planCatalog()), type, 'assignment', expression.at), session.evaluationContext([], {}));
+function constantOf(
+  session: Session,
+  expression: Parameters<typeof bindExpression>[0],
+  type: OutputColumn['type'],
+): Datum {
+  return evaluateConstant(
+    coerce(bindExpression(expression, session.planCatalog()), type, 'assignment', expression.at),
+    session.evaluationContext([], {}),
+  );
 }
 
 // ── Views ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-function viewDefinition(session: Session, name: { tenant: string; schema: string; name: string }, columnNames: readonly string[], query: Parameters<typeof printQuery>[0], id: number): ViewDefinition {
+function viewDefinition(
+  session: Session,
+  name: { tenant: string; schema: string; name: string },
+  columnNames: readonly string[],
+  query: Parameters<typeof printQuery>[0],
+  id: number,
+): ViewDefinition {
   const bound = bindStatement({ kind: 'query', query }, session.planCatalog(), {});
   if (bound.kind !== 'query') throw notSupported('a view of a statement that changes data');
-  if (bound.parameterTypes.length > 0) throw new DbError('42P02', 'a view cannot have parameters', { hint: 'Write the values into the query.' });
+  if (bound.parameterTypes.length > 0)
+    throw new DbError('42P02', 'a view cannot have parameters', {
+      hint: 'Write the values into the query.',
+    });
   const { columns } = bound.plan;
-  if (columnNames.length > columns.length) throw new DbError('42601', 'CREATE VIEW specifies more column names than columns', { table: name.name });
+  if (columnNames.length > columns.length)
+    throw new DbError('42601', 'CREATE VIEW specifies more column names than columns', {
+      table: name.name,
+    });
   const names = columns.map((column, index) => columnNames[index] ?? column.name);
   refuseDuplicates(names.map((each) => ({ name: each })));
-  return { ...name, id, columnNames: names, text: session.engine.views.qualifiedText(query, session.planCatalog(), session.catalog) };
+  return {
+    ...name,
+    id,
+    columnNames: names,
+    text: session.engine.views.qualifiedText(query, session.planCatalog(), session.catalog),
+  };
 }
 
 /** Builds the view aside while writes go on, then commits it; inside a transaction it is built at the commit. */
-async function createMaterializedView(session: Session, definition: MaterializedViewDefinition, before: CatalogEntry | undefined, options: ExecutionOptions): Promise<void> {
+async function createMaterializedView(
+  session: Session,
+  definition: MaterializedViewDefinition,
+  before: CatalogEntry | undefined,
+  options: ExecutionOptions,
+): Promise<void> {
   const { engine } = session;
   const create: Operation = { op: 'createMaterializedView', view: definition };
   engine.views.check(definition, session.catalog);
-  const operations: Operation[] = before === undefined ? [create] : [{ op: 'dropRelation', relation: idOf(before) }, create];
+  const operations: Operation[] =
+    before === undefined ? [create] : [{ op: 'dropRelation', relation: idOf(before) }, create];
   if (before !== undefined) refuseDependants(session, before);
   if (session.transaction !== undefined) {
     await define(session, operations, options.signal);
@@ -451,7 +698,11 @@ async function createMaterializedView(session: Session, definition: Materialized
     await engine.commit(
       {
         tenant: session.identity.tenant,
-        relations: [definition.id, ...view.sources, ...(before === undefined ? [] : [idOf(before)])],
+        relations: [
+          definition.id,
+          ...view.sources,
+          ...(before === undefined ? [] : [idOf(before)]),
+        ],
         prepare: () => {
           engine.views.catchUpNow(engine, view);
           engine.state.prepareView(view);
@@ -468,7 +719,11 @@ async function createMaterializedView(session: Session, definition: Materialized
 
 // ── DROP ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-async function drop(session: Session, statement: Extract<Statement, { kind: 'drop' }>, options: ExecutionOptions): Promise<StatementOutcome> {
+async function drop(
+  session: Session,
+  statement: Extract<Statement, { kind: 'drop' }>,
+  options: ExecutionOptions,
+): Promise<StatementOutcome> {
   const command = `DROP ${({ table: 'TABLE', view: 'VIEW', materializedView: 'MATERIALIZED VIEW', index: 'INDEX', schema: 'SCHEMA', sequence: 'SEQUENCE', database: 'DATABASE' } as const)[statement.what]}`;
   const operations: Operation[] = [];
   const dropped = new Set<number>();
@@ -476,13 +731,16 @@ async function drop(session: Session, statement: Extract<Statement, { kind: 'dro
     if (dropped.has(idOf(entry))) return;
     for (const dependant of dependantsOf(session, entry)) {
       if (dropped.has(idOf(dependant))) continue;
-      if (!statement.cascade && !session.engine.liveQueries.owns(idOf(dependant))) throw dependency(entry, dependant);
+      if (!statement.cascade && !session.engine.liveQueries.owns(idOf(dependant)))
+        throw dependency(entry, dependant);
       take(dependant);
     }
     dropped.add(idOf(entry));
     operations.push({ op: 'dropRelation', relation: idOf(entry) });
     if (entry.kind === 'table') {
-      for (const { sequence } of entry.definition.columns) if (sequence !== undefined && session.catalog.byId(sequence) !== undefined) operations.push({ op: 'dropRelation', relation: sequence });
+      for (const { sequence } of entry.definition.columns)
+        if (sequence !== undefined && session.catalog.byId(sequence) !== undefined)
+          operations.push({ op: 'dropRelation', relation: sequence });
     }
   };
   for (const written of statement.names) {
@@ -493,11 +751,18 @@ async function drop(session: Session, statement: Extract<Statement, { kind: 'dro
           if (statement.ifExists) continue;
           throw new DbError('3F000', `schema "${written.name}" does not exist`);
         }
-        const inside = session.catalog.ofTenant(tenant).filter((entry) => entry.definition.schema === written.name);
+        const inside = session.catalog
+          .ofTenant(tenant)
+          .filter((entry) => entry.definition.schema === written.name);
         if (inside.length > 0 && !statement.cascade) {
-          throw new DbError('2BP01', `cannot drop schema ${written.name} because other objects depend on it`, { hint: 'Use DROP … CASCADE to drop the dependent objects too.' });
+          throw new DbError(
+            '2BP01',
+            `cannot drop schema ${written.name} because other objects depend on it`,
+            { hint: 'Use DROP … CASCADE to drop the dependent objects too.' },
+          );
         }
-        for (const entry of inside) if (session.catalog.byId(idOf(entry)) !== undefined) take(entry);
+        for (const entry of inside)
+          if (session.catalog.byId(idOf(entry)) !== undefined) take(entry);
         operations.push({ op: 'dropSchema', tenant, name: written.name });
         break;
       }
@@ -509,7 +774,13 @@ async function drop(session: Session, statement: Extract<Statement, { kind: 'dro
         }
         const index = owner.definition.indexes.find(({ name }) => name === written.name)!;
         if (index.constraint) {
-          throw new DbError('2BP01', `cannot drop index ${written.name} because constraint ${written.name} on table ${owner.definition.name} requires it`, { hint: `You can drop constraint ${written.name} on table ${owner.definition.name} instead.` });
+          throw new DbError(
+            '2BP01',
+            `cannot drop index ${written.name} because constraint ${written.name} on table ${owner.definition.name} requires it`,
+            {
+              hint: `You can drop constraint ${written.name} on table ${owner.definition.name} instead.`,
+            },
+          );
         }
         operations.push({ op: 'dropIndex', relation: idOf(owner), name: written.name });
         break;
@@ -520,8 +791,17 @@ async function drop(session: Session, statement: Extract<Statement, { kind: 'dro
         const entry = find(session, written, statement.ifExists);
         if (entry === undefined) continue;
         if (entry.kind !== statement.what) {
-          const is = { table: 'a table', view: 'a view', materializedView: 'a materialized view', sequence: 'a sequence' };
-          throw new DbError('42809', `"${written.name}" is not ${is[statement.what]}`, { at: written.at, table: written.name, hint: `Use DROP ${entry.kind === 'materializedView' ? 'MATERIALIZED VIEW' : entry.kind.toUpperCase()}.` });
+          const is = {
+            table: 'a table',
+            view: 'a view',
+            materializedView: 'a materialized view',
+            sequence: 'a sequence',
+          };
+          throw new DbError('42809', `"${written.name}" is not ${is[statement.what]}`, {
+            at: written.at,
+            table: written.name,
+            hint: `Use DROP ${entry.kind === 'materializedView' ? 'MATERIALIZED VIEW' : entry.kind.toUpperCase()}.`,
+          });
         }
         take(entry);
       }
@@ -533,7 +813,9 @@ async function drop(session: Session, statement: Extract<Statement, { kind: 'dro
 
 /** Views that read the entry, in the session's catalog. */
 function dependantsOf(session: Session, entry: CatalogEntry): readonly CatalogEntry[] {
-  return session.engine.state.catalog.dependantsOf(idOf(entry)).filter((dependant) => session.catalog.byId(idOf(dependant)) !== undefined);
+  return session.engine.state.catalog
+    .dependantsOf(idOf(entry))
+    .filter((dependant) => session.catalog.byId(idOf(dependant)) !== undefined);
 }
 
 function refuseDependants(session: Session, entry: CatalogEntry): void {
@@ -542,33 +824,59 @@ function refuseDependants(session: Session, entry: CatalogEntry): void {
 }
 
 function refuseWhenViewsDepend(session: Session, entry: TableEntry, change: TableChange): void {
-  if (change.kind !== 'dropColumn' && change.kind !== 'alterType' && change.kind !== 'addColumn') return;
+  if (change.kind !== 'dropColumn' && change.kind !== 'alterType' && change.kind !== 'addColumn')
+    return;
   const dependant = dependantsOf(session, entry)[0];
   if (dependant === undefined || (change.kind === 'addColumn' && dependant.kind === 'view')) return;
-  throw new DbError('0A000', `cannot change the columns of "${entry.definition.name}": ${dependant.kind === 'view' ? 'view' : 'materialized view'} "${dependant.definition.name}" reads it`, { table: entry.definition.name, hint: 'Drop the view, change the table, and create the view again.' });
+  throw new DbError(
+    '0A000',
+    `cannot change the columns of "${entry.definition.name}": ${dependant.kind === 'view' ? 'view' : 'materialized view'} "${dependant.definition.name}" reads it`,
+    {
+      table: entry.definition.name,
+      hint: 'Drop the view, change the table, and create the view again.',
+    },
+  );
 }
 
 function dependency(entry: CatalogEntry, dependant: CatalogEntry): DbError {
-  const kind = (each: CatalogEntry): string => (each.kind === 'materializedView' ? 'materialized view' : each.kind);
-  return new DbError('2BP01', `cannot drop ${kind(entry)} ${entry.definition.name} because other objects depend on it`, {
-    table: entry.definition.name,
-    detail: `${kind(dependant)} ${dependant.definition.name} depends on ${kind(entry)} ${entry.definition.name}`,
-    hint: 'Use DROP … CASCADE to drop the dependent objects too.',
-  });
+  const kind = (each: CatalogEntry): string =>
+    each.kind === 'materializedView' ? 'materialized view' : each.kind;
+  return new DbError(
+    '2BP01',
+    `cannot drop ${kind(entry)} ${entry.definition.name} because other objects depend on it`,
+    {
+      table: entry.definition.name,
+      detail: `${kind(dependant)} ${dependant.definition.name} depends on ${kind(entry)} ${entry.definition.name}`,
+      hint: 'Use DROP … CASCADE to drop the dependent objects too.',
+    },
+  );
 }
 
-function find(session: Session, written: { readonly name: string; readonly schema?: string | undefined; readonly catalog?: string | undefined }, ifExists: boolean): CatalogEntry | undefined {
+function find(
+  session: Session,
+  written: {
+    readonly name: string;
+    readonly schema?: string | undefined;
+    readonly catalog?: string | undefined;
+  },
+  ifExists: boolean,
+): CatalogEntry | undefined {
   const entry = findRelation(session.catalog, session.scope, written);
-  if (entry === undefined && !ifExists) throw relationDoesNotExist(written.name, namesOf(session.catalog, session.identity.tenant));
+  if (entry === undefined && !ifExists)
+    throw relationDoesNotExist(written.name, namesOf(session.catalog, session.identity.tenant));
   return entry;
 }
 
 function definitionContext(session: Session): DefinitionContext {
   const { state, ports } = session.engine;
-  return { view: session.catalog, scope: session.scope, takeId: () => state.catalog.takeId(), random: ports.random };
+  return {
+    view: session.catalog,
+    scope: session.scope,
+    takeId: () => state.catalog.takeId(),
+    random: ports.random,
+  };
 }
 
 function done(session: Session, command: string): StatementOutcome {
   return emptyOutcome(session.engine, command);
 }
-

@@ -12,7 +12,13 @@ import type { ParsedStatement } from '../sql/ast.ts';
 import { isStored, type TableEntry } from './catalog.ts';
 import { assertChecks, rowShapeOf, withGenerated } from './row-shape.ts';
 import { BatchCollector } from './batch-collector.ts';
-import { emptyOutcome, type ExecutionOptions, type RowSink, type Session, type StatementOutcome } from './session.ts';
+import {
+  emptyOutcome,
+  type ExecutionOptions,
+  type RowSink,
+  type Session,
+  type StatementOutcome,
+} from './session.ts';
 import { boundOf, executePlan, parametersOf } from './statements.ts';
 import { writeRows } from './write-rows.ts';
 
@@ -23,12 +29,21 @@ type BoundDml = BoundInsert | BoundUpdate | BoundDelete;
  * committed meanwhile: if something it read has changed, it runs again (a statement never reports 40001), and after a few times it
  * runs inside the turn, where nothing can come between.
  */
-export async function runDml(session: Session, parsed: ParsedStatement, options: ExecutionOptions, sink: RowSink): Promise<StatementOutcome> {
+export async function runDml(
+  session: Session,
+  parsed: ParsedStatement,
+  options: ExecutionOptions,
+  sink: RowSink,
+): Promise<StatementOutcome> {
   const bound = boundOf(session, parsed, undefined);
   if (bound.kind === 'query') throw new DbError('XX000', 'a query is no change of rows');
   const { engine } = session;
   const entry = session.storedEntry(bound.relation);
-  if (entry.kind !== 'table') throw new DbError('42809', `cannot change materialized view "${entry.definition.name}"`, { table: entry.definition.name, hint: 'Change the tables it reads; it follows by itself.' });
+  if (entry.kind !== 'table')
+    throw new DbError('42809', `cannot change materialized view "${entry.definition.name}"`, {
+      table: entry.definition.name,
+      hint: 'Change the tables it reads; it follows by itself.',
+    });
   const parameters = parametersOf(session, bound, options);
   const context = session.evaluationContext(parameters, options);
   const started = engine.ports.clock.monotonicMs();
@@ -38,31 +53,67 @@ export async function runDml(session: Session, parsed: ParsedStatement, options:
   if (!readsRows(bound)) {
     // VALUES: nothing that is read can change.
     const rows = rowsOf(session, bound, context);
-    const result = await writeRows(engine, session, entry, (snapshot) => {
-      effect = effectOf(bound, entry, rows, snapshot, context);
-      return effect.writes;
-    }, options.signal);
+    const result = await writeRows(
+      engine,
+      session,
+      entry,
+      (snapshot) => {
+        effect = effectOf(bound, entry, rows, snapshot, context);
+        return effect.writes;
+      },
+      options.signal,
+    );
     return finish(session, bound, entry, effect, result.position, result.work, started, sink);
   }
 
   for (let attempt = 0; ; attempt += 1) {
     const inTurn = attempt >= ATTEMPTS_OUTSIDE;
-    const versions = session.transaction === undefined ? versionsOf(session, bound) : undefined;
+    // A transaction that reads one position is tested by its read set; all others by what has changed meanwhile.
+    const versions =
+      session.transaction?.position === undefined ? versionsOf(session, bound) : undefined;
     let rows: Batch | undefined;
     if (!inTurn) {
       const collector = new BatchCollector();
-      const query = { kind: 'query', plan: bound.plan, parameterTypes: bound.parameterTypes, locks: [], relations: bound.relations, volatile: bound.volatile } as const;
+      const query = {
+        kind: 'query',
+        plan: bound.plan,
+        parameterTypes: bound.parameterTypes,
+        locks: [],
+        relations: bound.relations,
+        volatile: bound.volatile,
+      } as const;
       const ran = await executePlan(session, query, parameters, parsed.text, options, collector);
       work += ran.work;
       rows = collector.rows();
     }
     try {
-      const result = await writeRows(engine, session, entry, (snapshot) => {
-        if (!inTurn && versions !== undefined && changed(session, versions)) throw CHANGED;
-        effect = effectOf(bound, entry, inTurn ? rowsOf(session, bound, context) : rows, snapshot, context);
-        return effect.writes;
-      }, options.signal);
-      return finish(session, bound, entry, effect, result.position, work + result.work, started, sink);
+      const result = await writeRows(
+        engine,
+        session,
+        entry,
+        (snapshot) => {
+          if (!inTurn && versions !== undefined && changed(session, versions)) throw CHANGED;
+          effect = effectOf(
+            bound,
+            entry,
+            inTurn ? rowsOf(session, bound, context) : rows,
+            snapshot,
+            context,
+          );
+          return effect.writes;
+        },
+        options.signal,
+      );
+      return finish(
+        session,
+        bound,
+        entry,
+        effect,
+        result.position,
+        work + result.work,
+        started,
+        sink,
+      );
     } catch (cause) {
       if (cause !== CHANGED) throw cause;
     }
@@ -89,25 +140,49 @@ function readsRows(bound: BoundDml): boolean {
 }
 
 /** Rows changed since: a relation's next row id and row count move with every change; its data may have been replaced. */
-function versionsOf(session: Session, bound: BoundDml): Map<number, { readonly data: unknown; readonly version: number }> {
-  return new Map(bound.relations.map((relation) => {
-    const { data } = session.storedEntry(relation);
-    return [relation, { data, version: session.engine.housekeeping.versionOf(relation) }];
-  }));
+function versionsOf(
+  session: Session,
+  bound: BoundDml,
+): Map<number, { readonly data: unknown; readonly version: number }> {
+  return new Map(
+    bound.relations.map((relation) => {
+      const { data } = session.storedEntry(relation);
+      return [relation, { data, version: session.engine.housekeeping.versionOf(relation) }];
+    }),
+  );
 }
 
-function changed(session: Session, versions: ReadonlyMap<number, { readonly data: unknown; readonly version: number }>): boolean {
+function changed(
+  session: Session,
+  versions: ReadonlyMap<number, { readonly data: unknown; readonly version: number }>,
+): boolean {
   for (const [relation, { data, version }] of versions) {
     const entry = session.engine.state.catalog.byId(relation);
-    if (!isStored(entry) || entry.data !== data || session.engine.housekeeping.versionOf(relation) !== version) return true;
+    if (
+      !isStored(entry) ||
+      entry.data !== data ||
+      session.engine.housekeeping.versionOf(relation) !== version
+    )
+      return true;
   }
   return false;
 }
 
 /** The source plan, run at once: for VALUES, and inside the commit turn. */
 function rowsOf(session: Session, bound: BoundDml, context: EvaluationContext): Batch | undefined {
-  const snapshots = new Map(bound.relations.map((relation) => [relation, session.transaction === undefined ? session.storedEntry(relation).data.staged() : session.snapshotOf(relation, undefined)]));
-  const operator = buildOperator(bound.plan, { context, memory: session.engine.memory, snapshotOf: (relation) => snapshots.get(relation)! });
+  const snapshots = new Map(
+    bound.relations.map((relation) => [
+      relation,
+      session.transaction === undefined
+        ? session.storedEntry(relation).data.staged()
+        : session.snapshotOf(relation, undefined),
+    ]),
+  );
+  const operator = buildOperator(bound.plan, {
+    context,
+    memory: session.engine.memory,
+    snapshotOf: (relation) => snapshots.get(relation)!,
+  });
   const budget = new Budget(Infinity);
   const batches: Batch[] = [];
   try {
@@ -119,34 +194,68 @@ function rowsOf(session: Session, bound: BoundDml, context: EvaluationContext): 
   return batches.length === 0 ? undefined : concatBatches(batches);
 }
 
-function effectOf(bound: BoundDml, entry: TableEntry, rows: Batch | undefined, snapshot: TableSnapshot, context: EvaluationContext): Effect {
+function effectOf(
+  bound: BoundDml,
+  entry: TableEntry,
+  rows: Batch | undefined,
+  snapshot: TableSnapshot,
+  context: EvaluationContext,
+): Effect {
   if (rows === undefined || rows.rowCount === 0) return NO_EFFECT;
   const shape = rowShapeOf(entry);
   const width = entry.definition.columns.length;
   switch (bound.kind) {
     case 'insert': {
-      const complete = withGenerated(shape, { rowCount: rows.rowCount, columns: rows.columns }, context);
-      if (bound.onConflict !== undefined) return conflictEffect(bound, entry, complete, snapshot, context);
+      const complete = withGenerated(
+        shape,
+        { rowCount: rows.rowCount, columns: rows.columns },
+        context,
+      );
+      if (bound.onConflict !== undefined)
+        return conflictEffect(bound, entry, complete, snapshot, context);
       assertNotNull(entry, complete);
       assertChecks(entry, shape, complete, context);
-      return { writes: [{ kind: 'insert', rows: complete }], count: complete.rowCount, rows: complete };
+      return {
+        writes: [{ kind: 'insert', rows: complete }],
+        count: complete.rowCount,
+        rows: complete,
+      };
     }
     case 'update': {
       const first = firstOfEach(rows, width);
-      const next = withGenerated(shape, { rowCount: first.rowCount, columns: first.columns.slice(0, width) }, context);
+      const next = withGenerated(
+        shape,
+        { rowCount: first.rowCount, columns: first.columns.slice(0, width) },
+        context,
+      );
       assertNotNull(entry, next);
       assertChecks(entry, shape, next, context);
-      return { writes: [{ kind: 'update', rowIds: first.rowIds, rows: next }], count: next.rowCount, rows: next };
+      return {
+        writes: [{ kind: 'update', rowIds: first.rowIds, rows: next }],
+        count: next.rowCount,
+        rows: next,
+      };
     }
     case 'delete': {
       const first = firstOfEach(rows, width);
-      return { writes: [{ kind: 'delete', rowIds: first.rowIds.slice().sort() }], count: first.rowCount, rows: { rowCount: first.rowCount, columns: first.columns.slice(0, width) } };
+      return {
+        writes: [{ kind: 'delete', rowIds: first.rowIds.slice().sort() }],
+        count: first.rowCount,
+        rows: { rowCount: first.rowCount, columns: first.columns.slice(0, width) },
+      };
     }
   }
 }
 
 /** A row that a join brings up several times is changed once, by the first. */
-function firstOfEach(rows: Batch, width: number): { readonly rowCount: number; readonly columns: Batch['columns']; readonly rowIds: Float64Array } {
+function firstOfEach(
+  rows: Batch,
+  width: number,
+): {
+  readonly rowCount: number;
+  readonly columns: Batch['columns'];
+  readonly rowIds: Float64Array;
+} {
   const seen = new Set<number>();
   const kept: number[] = [];
   const ids: number[] = [];
@@ -158,8 +267,11 @@ function firstOfEach(rows: Batch, width: number): { readonly rowCount: number; r
     ids.push(id);
   }
   const rowIds = Float64Array.from(ids);
-  if (kept.length === rows.rowCount) return { rowCount: rows.rowCount, columns: rows.columns, rowIds };
-  const dense = gatherBatch([{ rowCount: kept.length, columns: rows.columns, selection: Int32Array.from(kept) }]);
+  if (kept.length === rows.rowCount)
+    return { rowCount: rows.rowCount, columns: rows.columns, rowIds };
+  const dense = gatherBatch([
+    { rowCount: kept.length, columns: rows.columns, selection: Int32Array.from(kept) },
+  ]);
   return { rowCount: dense.rowCount, columns: dense.columns, rowIds };
 }
 
@@ -171,18 +283,35 @@ function assertNotNull(entry: TableEntry, rows: Batch): void {
     if (vector.validity === undefined && vector.rep !== 'object') continue;
     for (let row = 0; row < rows.rowCount; row += 1) {
       if (datumAt(vector, row) !== null) continue;
-      throw new DbError('23502', `null value in column "${column.name}" of relation "${entry.definition.name}" violates not-null constraint`, { table: entry.definition.name, column: column.name, hint: 'Give a value, or a DEFAULT for the column.' });
+      throw new DbError(
+        '23502',
+        `null value in column "${column.name}" of relation "${entry.definition.name}" violates not-null constraint`,
+        {
+          table: entry.definition.name,
+          column: column.name,
+          hint: 'Give a value, or a DEFAULT for the column.',
+        },
+      );
     }
   }
 }
 
 // ── ON CONFLICT ────────────────────────────────────────────────────────────────────────────────────────────────
 
-function conflictEffect(bound: BoundInsert, entry: TableEntry, proposed: Batch, snapshot: TableSnapshot, context: EvaluationContext): Effect {
+function conflictEffect(
+  bound: BoundInsert,
+  entry: TableEntry,
+  proposed: Batch,
+  snapshot: TableSnapshot,
+  context: EvaluationContext,
+): Effect {
   const { onConflict } = bound;
   const shape = rowShapeOf(entry);
   assertNotNull(entry, proposed);
-  const unique = entry.definition.indexes.filter((index) => index.unique && (onConflict!.index === undefined || index.name === onConflict!.index));
+  const unique = entry.definition.indexes.filter(
+    (index) =>
+      index.unique && (onConflict!.index === undefined || index.name === onConflict!.index),
+  );
   const taken = unique.map(() => new Set<string>());
   const inserts: number[] = [];
   const conflicts: { readonly row: number; readonly id: number }[] = [];
@@ -190,7 +319,9 @@ function conflictEffect(bound: BoundInsert, entry: TableEntry, proposed: Batch, 
   for (let row = 0; row < proposed.rowCount; row += 1) {
     let conflict: number | undefined;
     let again = false;
-    const keys = unique.map((index) => index.columnIndexes.map((column) => datumAt(proposed.columns[column]!, row)));
+    const keys = unique.map((index) =>
+      index.columnIndexes.map((column) => datumAt(proposed.columns[column]!, row)),
+    );
     for (const [position, index] of unique.entries()) {
       const key = keys[position]!;
       if (key.includes(null)) continue;
@@ -199,9 +330,13 @@ function conflictEffect(bound: BoundInsert, entry: TableEntry, proposed: Batch, 
     }
     if (again || (conflict !== undefined && updated.has(conflict))) {
       if (onConflict!.update === undefined) continue;
-      throw new DbError('21000', 'ON CONFLICT DO UPDATE command cannot affect row a second time', { table: entry.definition.name, hint: 'Ensure that no rows proposed for insertion within the same command have duplicate constrained values.' });
+      throw new DbError('21000', 'ON CONFLICT DO UPDATE command cannot affect row a second time', {
+        table: entry.definition.name,
+        hint: 'Ensure that no rows proposed for insertion within the same command have duplicate constrained values.',
+      });
     }
-    for (const [position, key] of keys.entries()) if (!key.includes(null)) taken[position]!.add(keyOf(key));
+    for (const [position, key] of keys.entries())
+      if (!key.includes(null)) taken[position]!.add(keyOf(key));
     if (conflict === undefined) inserts.push(row);
     else if (onConflict!.update !== undefined) {
       conflicts.push({ row, id: conflict });
@@ -213,17 +348,46 @@ function conflictEffect(bound: BoundInsert, entry: TableEntry, proposed: Batch, 
   if (conflicts.length > 0) {
     const change = onConflict!.update!;
     const columnIndexes = entry.definition.columns.map((_, index) => index);
-    const old = denseBatch(snapshot.fetch(Float64Array.from(conflicts, ({ id }) => id), columnIndexes));
-    const excluded = pick(proposed, conflicts.map(({ row }) => row));
-    const both: Batch = { rowCount: conflicts.length, columns: [...old.columns, ...excluded.columns] };
-    const where = change.where === undefined ? undefined : compileExpression(change.where).evaluate(both, context);
-    const passing = conflicts.map((_, index) => index).filter((index) => where === undefined || datumAt(where, index) === true);
+    const old = denseBatch(
+      snapshot.fetch(
+        Float64Array.from(conflicts, ({ id }) => id),
+        columnIndexes,
+      ),
+    );
+    const excluded = pick(
+      proposed,
+      conflicts.map(({ row }) => row),
+    );
+    const both: Batch = {
+      rowCount: conflicts.length,
+      columns: [...old.columns, ...excluded.columns],
+    };
+    const where =
+      change.where === undefined
+        ? undefined
+        : compileExpression(change.where).evaluate(both, context);
+    const passing = conflicts
+      .map((_, index) => index)
+      .filter((index) => where === undefined || datumAt(where, index) === true);
     if (passing.length > 0) {
       const chosen = pick(both, passing);
-      const next = withGenerated(shape, { rowCount: chosen.rowCount, columns: change.expressions.map((expression) => compileExpression(expression).evaluate(chosen, context)) }, context);
+      const next = withGenerated(
+        shape,
+        {
+          rowCount: chosen.rowCount,
+          columns: change.expressions.map((expression) =>
+            compileExpression(expression).evaluate(chosen, context),
+          ),
+        },
+        context,
+      );
       assertNotNull(entry, next);
       assertChecks(entry, shape, next, context);
-      writes.push({ kind: 'update', rowIds: Float64Array.from(passing, (index) => conflicts[index]!.id), rows: next });
+      writes.push({
+        kind: 'update',
+        rowIds: Float64Array.from(passing, (index) => conflicts[index]!.id),
+        rows: next,
+      });
       shown.push(next);
     }
   }
@@ -239,7 +403,9 @@ function conflictEffect(bound: BoundInsert, entry: TableEntry, proposed: Batch, 
 
 function pick(batch: Batch, rows: readonly number[]): Batch {
   if (rows.length === batch.rowCount) return batch;
-  return gatherBatch([{ rowCount: rows.length, columns: batch.columns, selection: Int32Array.from(rows) }]);
+  return gatherBatch([
+    { rowCount: rows.length, columns: batch.columns, selection: Int32Array.from(rows) },
+  ]);
 }
 
 function keyOf(key: readonly Datum[]): string {
@@ -248,7 +414,16 @@ function keyOf(key: readonly Datum[]): string {
 
 // ── What is told ───────────────────────────────────────────────────────────────────────────────────────────────
 
-function finish(session: Session, bound: BoundDml, entry: TableEntry, effect: Effect, position: number, work: number, started: number, sink: RowSink): StatementOutcome {
+function finish(
+  session: Session,
+  bound: BoundDml,
+  entry: TableEntry,
+  effect: Effect,
+  position: number,
+  work: number,
+  started: number,
+  sink: RowSink,
+): StatementOutcome {
   const { engine } = session;
   const { returning } = bound;
   const columns = returning?.columns ?? [];
@@ -257,10 +432,12 @@ function finish(session: Session, bound: BoundDml, entry: TableEntry, effect: Ef
     if (effect.rows !== undefined && effect.rows.rowCount > 0) {
       const { rows } = effect;
       const context = session.evaluationContext([], {});
-      const vectors = returning.expressions.map((expression) => compileExpression(expression).evaluate(rows, context));
+      const vectors = returning.expressions.map((expression) =>
+        compileExpression(expression).evaluate(rows, context),
+      );
       const all: Batch = { rowCount: rows.rowCount, columns: vectors };
       const builder = new BatchBuilder(columns.map(({ type }) => type));
-      for (let start = 0; start < all.rowCount; ) {
+      for (let start = 0; start < all.rowCount;) {
         start += builder.append(all, start);
         const batch = builder.take();
         if (batch !== undefined) sink.take(batch);

@@ -105,10 +105,16 @@ export class Engine {
     const { clock, random } = options.ports;
     this.#visibleInstant = clock.now();
     const idRandom = random.split('ids');
-    this.#nextId = customRandom(urlAlphabet, 12, (count) => Uint8Array.from({ length: count }, () => idRandom.below(256)));
+    this.#nextId = customRandom(urlAlphabet, 12, (count) =>
+      Uint8Array.from({ length: count }, () => idRandom.below(256)),
+    );
     this.memory = new MemoryAccount('the database', undefined, options.memoryBytes);
     this.statements = new StatementCache(options.parser);
-    this.views = new ViewBuilder({ parse: (text) => this.statements.parse(text), memory: this.memory, zone: options.zone });
+    this.views = new ViewBuilder({
+      parse: (text) => this.statements.parse(text),
+      memory: this.memory,
+      zone: options.zone,
+    });
     this.state = new DatabaseState({
       memory: this.memory,
       clock,
@@ -121,9 +127,13 @@ export class Engine {
     this.#runLoop = new RunLoop({
       clock,
       dispatcher: this.dispatcher,
-      ...(options.stepBudgetUnits === undefined ? {} : { stepBudgetUnits: options.stepBudgetUnits }),
+      ...(options.stepBudgetUnits === undefined
+        ? {}
+        : { stepBudgetUnits: options.stepBudgetUnits }),
     });
-    this.log = options.log?.({ clock }) ?? createCommitLog({ keepBytes: options.journal.keepBytes, memory: this.memory });
+    this.log =
+      options.log?.({ clock }) ??
+      createCommitLog({ keepBytes: options.journal.keepBytes, memory: this.memory });
     this.turn = new CommitTurn(this.state, this.log, {
       visiblePosition: () => this.#visiblePosition,
       published: (position, instant, deltas) => this.#published(position, instant, deltas),
@@ -161,11 +171,20 @@ export class Engine {
   }
 
   /** Sends a commit to the journal; resolves when it is visible. */
-  commit(request: Pick<CommitRequest, 'tenant' | 'relations' | 'prepare'> & { readonly ephemeral?: boolean }, signal?: AbortSignal): Promise<CommitOutcome> {
+  commit(
+    request: Pick<CommitRequest, 'tenant' | 'relations' | 'prepare'> & {
+      readonly ephemeral?: boolean;
+    },
+    signal?: AbortSignal,
+  ): Promise<CommitOutcome> {
     this.assertOpen();
     return new Promise((resolve, reject) => {
       const abort = (): void => {
-        if (!this.#closed) this.#journal.tell({ kind: 'cancel', request: full, cause: canceled(signal!) }, 'control');
+        if (!this.#closed)
+          this.#journal.tell(
+            { kind: 'cancel', request: full, cause: canceled(signal!) },
+            'control',
+          );
       };
       const full: CommitRequest = {
         tenant: request.tenant,
@@ -231,7 +250,12 @@ export class Engine {
         },
         done: (spent) => {
           end();
-          settle.resolve({ id, work: spent, queuedMs, elapsedMs: this.ports.clock.monotonicMs() - started });
+          settle.resolve({
+            id,
+            work: spent,
+            queuedMs,
+            elapsedMs: this.ports.clock.monotonicMs() - started,
+          });
         },
         failed: (cause) => {
           end();
@@ -298,7 +322,10 @@ export class Engine {
   }
 
   asOfText(position: number): string {
-    const instant = position >= this.#visiblePosition ? this.#visibleInstant : (this.positions.instantOf(position) ?? this.#visibleInstant);
+    const instant =
+      position >= this.#visiblePosition
+        ? this.#visibleInstant
+        : (this.positions.instantOf(position) ?? this.#visibleInstant);
     return new Date(instant).toISOString();
   }
 
@@ -343,11 +370,16 @@ export class Engine {
     );
   }
 
-  #published(position: number, instant: InstantMs, deltas: ReadonlyMap<number, readonly TableDelta[]>): void {
+  #published(
+    position: number,
+    instant: InstantMs,
+    deltas: ReadonlyMap<number, readonly TableDelta[]>,
+  ): void {
     this.#visiblePosition = position;
     this.#visibleInstant = instant;
     this.positions.note(position, instant);
-    if (this.transactions.size > 0) for (const transaction of this.transactions) transaction.testAgainst(deltas, position);
+    if (this.transactions.size > 0)
+      for (const transaction of this.transactions) transaction.testAgainst(deltas, position);
     this.subscriptions.published(deltas.keys());
     if (this.#positionWaiters.length > 0) {
       for (const waiter of this.#positionWaiters.filter((each) => each.position <= position)) {
@@ -360,8 +392,17 @@ export class Engine {
   }
 }
 
-export type CommitOutcome = { readonly position: number; readonly instant: InstantMs; readonly work: number };
-export type RunOutcome = { readonly id: string; readonly work: number; readonly queuedMs: number; readonly elapsedMs: number };
+export type CommitOutcome = {
+  readonly position: number;
+  readonly instant: InstantMs;
+  readonly work: number;
+};
+export type RunOutcome = {
+  readonly id: string;
+  readonly work: number;
+  readonly queuedMs: number;
+  readonly elapsedMs: number;
+};
 export type QueryRun = {
   readonly id: string;
   readonly finished: Promise<RunOutcome>;
@@ -380,4 +421,3 @@ export function canceled(signal: AbortSignal): DbError {
 export function closedError(): DbError {
   return new DbError('57P01', 'the database is closed', { hint: 'Open it again with open().' });
 }
-

@@ -2,7 +2,12 @@
 export type DatabaseEvents = {
   'view.failed': { readonly view: string; readonly position: number; readonly cause: unknown };
   'view.rebuilt': { readonly view: string; readonly position: number; readonly elapsedMs: number };
-  'query.slow': { readonly queryId: string; readonly text: string; readonly elapsedMs: number; readonly work: number };
+  'query.slow': {
+    readonly queryId: string;
+    readonly text: string;
+    readonly elapsedMs: number;
+    readonly work: number;
+  };
   'tenant.throttled': { readonly tenant: string; readonly limit: string };
   'memory.pressure': { readonly usedBytes: number; readonly limitBytes: number };
   'actor.restarted': { readonly actor: string; readonly cause: unknown };
@@ -14,7 +19,10 @@ export type DatabaseEventName = keyof DatabaseEvents;
 export class EventHub {
   readonly #listeners = new Map<string, Set<(event: never) => void>>();
 
-  on<Name extends DatabaseEventName>(name: Name, listener: (event: DatabaseEvents[Name]) => void): () => void {
+  on<Name extends DatabaseEventName>(
+    name: Name,
+    listener: (event: DatabaseEvents[Name]) => void,
+  ): () => void {
     const listeners = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, listeners);
     listeners.add(listener);
@@ -26,6 +34,7 @@ export class EventHub {
   }
 
   emit<Name extends DatabaseEventName>(name: Name, event: DatabaseEvents[Name]): void {
-    for (const listener of this.#listeners.get(name) ?? []) (listener as (event: DatabaseEvents[Name]) => void)(event);
+    for (const listener of this.#listeners.get(name) ?? [])
+      (listener as (event: DatabaseEvents[Name]) => void)(event);
   }
 }

@@ -54,7 +54,8 @@ export class Housekeeping {
       // A segment fills up rarely; asking after every commit costs a look.
       if (crossesSegment(entry.data.nextRowId, changes)) this.maintain(relation);
       for (const dependant of catalog.dependantsOf(relation)) {
-        if (dependant.kind === 'materializedView' && !dependant.view.inCommit) this.#scheduleRefresh(dependant.view);
+        if (dependant.kind === 'materializedView' && !dependant.view.inCommit)
+          this.#scheduleRefresh(dependant.view);
       }
     }
     if (this.#plannedRows > PLANNED_ROWS_MAX * (this.statisticsEpoch + 1)) {
@@ -63,7 +64,11 @@ export class Housekeeping {
     }
     const { memory, events } = this.#engine;
     const pressed = memory.usedBytes > memory.limitBytes * 0.9;
-    if (pressed && !this.#pressureTold) events.emit('memory.pressure', { usedBytes: memory.usedBytes, limitBytes: memory.limitBytes });
+    if (pressed && !this.#pressureTold)
+      events.emit('memory.pressure', {
+        usedBytes: memory.usedBytes,
+        limitBytes: memory.limitBytes,
+      });
     this.#pressureTold = pressed;
   }
 
@@ -81,13 +86,21 @@ export class Housekeeping {
   /** A commit view broke: it serves what it had, and is built anew aside. */
   viewFailed(view: MaintainedView, cause: unknown): void {
     const engine = this.#engine;
-    engine.events.emit('view.failed', { view: view.definition.name, position: engine.visiblePosition, cause });
+    engine.events.emit('view.failed', {
+      view: view.definition.name,
+      position: engine.visiblePosition,
+      cause,
+    });
     engine.metrics.viewFailed();
     const started = engine.ports.clock.monotonicMs();
     engine.views.rebuild(engine, view).then(
       () => {
         engine.subscriptions.wake(view.relation);
-        engine.events.emit('view.rebuilt', { view: view.definition.name, position: engine.visiblePosition, elapsedMs: engine.ports.clock.monotonicMs() - started });
+        engine.events.emit('view.rebuilt', {
+          view: view.definition.name,
+          position: engine.visiblePosition,
+          elapsedMs: engine.ports.clock.monotonicMs() - started,
+        });
       },
       (failure: unknown) => view.fail(failure),
     );
@@ -114,7 +127,11 @@ export class Housekeeping {
         },
         (cause: unknown) => {
           view.fail(cause);
-          this.#engine.events.emit('view.failed', { view: view.definition.name, position: this.#engine.visiblePosition, cause });
+          this.#engine.events.emit('view.failed', {
+            view: view.definition.name,
+            position: this.#engine.visiblePosition,
+            cause,
+          });
         },
       );
     });
@@ -135,5 +152,9 @@ function crossesSegment(nextRowId: number, changes: readonly TableDelta[]): bool
     inserted += rows?.rowCount ?? 0;
     deleted += gone?.rowCount ?? 0;
   }
-  return deleted > 0 || Math.floor(nextRowId / SEGMENT_ROW_COUNT) !== Math.floor((nextRowId - inserted) / SEGMENT_ROW_COUNT);
+  return (
+    deleted > 0 ||
+    Math.floor(nextRowId / SEGMENT_ROW_COUNT) !==
+      Math.floor((nextRowId - inserted) / SEGMENT_ROW_COUNT)
+  );
 }

@@ -12,7 +12,8 @@ export class Idempotency {
     if (known !== undefined) return known;
     const result = write();
     this.#results.set(key, result);
-    if (this.#results.size > KEY_COUNT_MAX) this.#results.delete(this.#results.keys().next().value!);
+    if (this.#results.size > KEY_COUNT_MAX)
+      this.#results.delete(this.#results.keys().next().value!);
     // What failed may be tried again under the same key.
     result.catch(() => this.#results.delete(key));
     return result;

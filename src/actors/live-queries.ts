@@ -24,8 +24,15 @@ export class LiveQueries {
     return this.#owned.has(relation);
   }
 
-  async open(session: Session, text: string, params: readonly unknown[]): Promise<{ readonly entry: StoredEntry; readonly close: () => Promise<void> }> {
-    if (params.length > 0) throw new DbError('0A000', 'parameters in a subscription are not supported yet', { hint: 'Write the values into the text.' });
+  async open(
+    session: Session,
+    text: string,
+    params: readonly unknown[],
+  ): Promise<{ readonly entry: StoredEntry; readonly close: () => Promise<void> }> {
+    if (params.length > 0)
+      throw new DbError('0A000', 'parameters in a subscription are not supported yet', {
+        hint: 'Write the values into the text.',
+      });
     const key = `${session.scopeKey}\0${text}`;
     let shared = this.#open.get(key);
     if (shared === undefined) {
@@ -46,7 +53,12 @@ export class LiveQueries {
         const relation = opened.definition.id;
         this.#owned.delete(relation);
         if (this.#engine.state.catalog.byId(relation) === undefined) return;
-        await this.#engine.commit({ tenant: LIVE_TENANT, relations: [relation], ephemeral: true, prepare: () => [{ op: 'dropRelation', relation }] });
+        await this.#engine.commit({
+          tenant: LIVE_TENANT,
+          relations: [relation],
+          ephemeral: true,
+          prepare: () => [{ op: 'dropRelation', relation }],
+        });
       },
     };
   }
@@ -55,7 +67,10 @@ export class LiveQueries {
     const engine = this.#engine;
     const parsed = engine.statements.parse(text);
     const statement = parsed[0]?.statement;
-    if (parsed.length !== 1 || statement?.kind !== 'query') throw new DbError('42601', 'a subscription is one query', { hint: 'Give the name of a table or view, or a SELECT.' });
+    if (parsed.length !== 1 || statement?.kind !== 'query')
+      throw new DbError('42601', 'a subscription is one query', {
+        hint: 'Give the name of a table or view, or a SELECT.',
+      });
     const bound = bindStatement(statement, session.planCatalog());
     if (bound.kind !== 'query') throw new DbError('42601', 'a subscription is one query');
     const id = engine.state.catalog.takeId();

@@ -94,7 +94,8 @@ export class MaintainedView {
     this.#stagedBatches = 0;
     this.#parts.plan.checkpoint();
     this.#commits.push(0);
-    for (const source of changed) for (const delta of deltas.get(source)!) this.#parts.plan.push(source, delta);
+    for (const source of changed)
+      for (const delta of deltas.get(source)!) this.#parts.plan.push(source, delta);
     return true;
   }
 

@@ -11,7 +11,15 @@ export class EngineMetrics {
   readonly #engine: Engine;
   readonly #registry = new Registry();
   readonly #durations: Histogram<'source' | 'outcome'>;
-  readonly #counts = { commits: 0, rowsWritten: 0, queries: 0, rowsReturned: 0, work: 0, errors: 0, viewFailures: 0 };
+  readonly #counts = {
+    commits: 0,
+    rowsWritten: 0,
+    queries: 0,
+    rowsReturned: 0,
+    work: 0,
+    errors: 0,
+    viewFailures: 0,
+  };
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -26,14 +34,30 @@ export class EngineMetrics {
     const counts = this.#counts;
     for (const [name, help, value] of [
       ['analyticdb_commits_total', 'Commits published.', () => counts.commits],
-      ['analyticdb_rows_written_total', 'Rows inserted, changed or deleted in tables and views.', () => counts.rowsWritten],
+      [
+        'analyticdb_rows_written_total',
+        'Rows inserted, changed or deleted in tables and views.',
+        () => counts.rowsWritten,
+      ],
       ['analyticdb_queries_total', 'Statements that returned rows.', () => counts.queries],
       ['analyticdb_rows_returned_total', 'Rows returned.', () => counts.rowsReturned],
       ['analyticdb_work_units_total', 'Work of all statements, in work units.', () => counts.work],
       ['analyticdb_errors_total', 'Statements that failed.', () => counts.errors],
-      ['analyticdb_view_failures_total', 'Materialized views that broke and were built anew.', () => counts.viewFailures],
-      ['analyticdb_plan_cache_hits_total', 'Statements whose plan was remembered.', () => engine.statements.hits],
-      ['analyticdb_plan_cache_misses_total', 'Statements that were planned.', () => engine.statements.misses],
+      [
+        'analyticdb_view_failures_total',
+        'Materialized views that broke and were built anew.',
+        () => counts.viewFailures,
+      ],
+      [
+        'analyticdb_plan_cache_hits_total',
+        'Statements whose plan was remembered.',
+        () => engine.statements.hits,
+      ],
+      [
+        'analyticdb_plan_cache_misses_total',
+        'Statements that were planned.',
+        () => engine.statements.misses,
+      ],
     ] as const) {
       new Counter({
         name,
@@ -47,8 +71,16 @@ export class EngineMetrics {
     }
     for (const [name, help, value] of [
       ['analyticdb_position', 'The newest visible journal position.', () => engine.visiblePosition],
-      ['analyticdb_memory_bytes', 'Bytes the database holds by its own account.', () => engine.memory.usedBytes],
-      ['analyticdb_memory_limit_bytes', 'Bytes the database may hold.', () => (Number.isFinite(engine.memory.limitBytes) ? engine.memory.limitBytes : 0)],
+      [
+        'analyticdb_memory_bytes',
+        'Bytes the database holds by its own account.',
+        () => engine.memory.usedBytes,
+      ],
+      [
+        'analyticdb_memory_limit_bytes',
+        'Bytes the database may hold.',
+        () => (Number.isFinite(engine.memory.limitBytes) ? engine.memory.limitBytes : 0),
+      ],
       ['analyticdb_live_subscribers', 'Open subscriptions.', () => engine.subscriptions.count],
       ['analyticdb_running_queries', 'Queries under way.', () => engine.queries.size],
       ['analyticdb_open_transactions', 'Transactions under way.', () => engine.transactions.size],
@@ -69,7 +101,8 @@ export class EngineMetrics {
   committed(deltas: ReadonlyMap<number, readonly TableDelta[]>): void {
     this.#counts.commits += 1;
     for (const changes of deltas.values()) {
-      for (const { inserted, deleted } of changes) this.#counts.rowsWritten += (inserted?.rowCount ?? 0) + (deleted?.rowCount ?? 0);
+      for (const { inserted, deleted } of changes)
+        this.#counts.rowsWritten += (inserted?.rowCount ?? 0) + (deleted?.rowCount ?? 0);
     }
   }
 
@@ -80,7 +113,12 @@ export class EngineMetrics {
     this.#durations.observe({ source: outcome.source, outcome: 'ok' }, outcome.elapsedMs / 1000);
     const { events } = this.#engine;
     if (outcome.elapsedMs >= SLOW_QUERY_MS && events.has('query.slow')) {
-      events.emit('query.slow', { queryId: outcome.queryId, text: '', elapsedMs: outcome.elapsedMs, work: outcome.work });
+      events.emit('query.slow', {
+        queryId: outcome.queryId,
+        text: '',
+        elapsedMs: outcome.elapsedMs,
+        work: outcome.work,
+      });
     }
   }
 

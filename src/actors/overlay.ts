@@ -2,7 +2,13 @@ import { assert } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import { datumAt, gatherBatch } from '../columns/build.ts';
 import { compareDatums, equalDatums } from '../columns/compare.ts';
-import type { TableData, TableScan, TableSchema, TableSnapshot, TableWrite } from '../columns/table-contract.ts';
+import type {
+  TableData,
+  TableScan,
+  TableSchema,
+  TableSnapshot,
+  TableWrite,
+} from '../columns/table-contract.ts';
 import type { Datum } from '../columns/values.ts';
 
 /** Row ids from here on name rows that a transaction inserted and has not committed; row ids of tables stay below. */
@@ -77,7 +83,12 @@ export class Overlay {
   }
 
   mark(): OverlayMark {
-    return { stages: this.#stages, hidden: this.#hiddenLog.length, rows: this.#replaces.length, truncated: this.#truncated };
+    return {
+      stages: this.#stages,
+      hidden: this.#hiddenLog.length,
+      rows: this.#replaces.length,
+      truncated: this.#truncated,
+    };
   }
 
   rollbackTo(mark: OverlayMark): void {
@@ -108,7 +119,10 @@ export class Overlay {
         } else inserts.push(row);
       }
       if (updates.length > 0) {
-        const rowIds = Float64Array.from(updates, (row) => this.#replaces[batch.rowIds![batch.selection?.[row] ?? row]!]!);
+        const rowIds = Float64Array.from(
+          updates,
+          (row) => this.#replaces[batch.rowIds![batch.selection?.[row] ?? row]!]!,
+        );
         pieces.push({ kind: 'update', rowIds, rows: rowsOf(batch, updates) });
       }
       if (inserts.length > 0) pieces.push({ kind: 'insert', rows: rowsOf(batch, inserts) });
@@ -119,13 +133,18 @@ export class Overlay {
       if (deleted.length > 0) writes.push({ kind: 'delete', rowIds: Float64Array.from(deleted) });
     }
     // Updates before inserts: a key that an update frees may be inserted again.
-    writes.push(...pieces.filter(({ kind }) => kind === 'update'), ...pieces.filter(({ kind }) => kind === 'insert'));
+    writes.push(
+      ...pieces.filter(({ kind }) => kind === 'update'),
+      ...pieces.filter(({ kind }) => kind === 'insert'),
+    );
     return writes;
   }
 
   /** `base` with these changes on top. */
   over(base: TableSnapshot): TableSnapshot {
-    return this.isEmpty ? base : new OverlaySnapshot(base, this.#inserted.staged(), this.#hidden, this.#truncated);
+    return this.isEmpty
+      ? base
+      : new OverlaySnapshot(base, this.#inserted.staged(), this.#hidden, this.#truncated);
   }
 
   isHidden(rowId: number): boolean {
@@ -149,11 +168,19 @@ export class Overlay {
 
   #noteReplaced(rowCount: number, replaced: Float64Array | undefined): void {
     for (let row = 0; row < rowCount; row += 1) this.#replaces.push(replaced?.[row] ?? -1);
-    assert(this.#replaces.length === this.#inserted.nextRowId, 'every private row knows what it replaces');
+    assert(
+      this.#replaces.length === this.#inserted.nextRowId,
+      'every private row knows what it replaces',
+    );
   }
 }
 
-export type OverlayMark = { readonly stages: number; readonly hidden: number; readonly rows: number; readonly truncated: boolean };
+export type OverlayMark = {
+  readonly stages: number;
+  readonly hidden: number;
+  readonly rows: number;
+  readonly truncated: boolean;
+};
 
 class OverlaySnapshot implements TableSnapshot {
   readonly schema: TableSchema;
@@ -163,7 +190,12 @@ class OverlaySnapshot implements TableSnapshot {
   readonly #hidden: ReadonlySet<number>;
   readonly #truncated: boolean;
 
-  constructor(base: TableSnapshot, own: TableSnapshot, hidden: ReadonlySet<number>, truncated: boolean) {
+  constructor(
+    base: TableSnapshot,
+    own: TableSnapshot,
+    hidden: ReadonlySet<number>,
+    truncated: boolean,
+  ) {
     this.schema = base.schema;
     this.#base = base;
     this.#own = own;
@@ -197,18 +229,28 @@ class OverlaySnapshot implements TableSnapshot {
   }
 
   lookup(indexName: string, key: readonly Datum[]): Float64Array {
-    const found = this.#truncated ? [] : [...this.#base.lookup(indexName, key)].filter((id) => !this.#hidden.has(id));
+    const found = this.#truncated
+      ? []
+      : [...this.#base.lookup(indexName, key)].filter((id) => !this.#hidden.has(id));
     const index = this.schema.indexes.find(({ name }) => name === indexName);
     assert(index !== undefined, 'a lookup names an index of the table');
     // The private table has no unique indexes (a transaction may hold a key twice between two statements' checks); it is small: scan it.
-    const scan = this.#own.scan({ columnIndexes: index.columnIndexes, ordered: true, withRowIds: true });
+    const scan = this.#own.scan({
+      columnIndexes: index.columnIndexes,
+      ordered: true,
+      withRowIds: true,
+    });
     for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
       for (let row = 0; row < batch.rowCount; row += 1) {
         const physical = batch.selection === undefined ? row : batch.selection[row]!;
         const equal = index.columnIndexes.every((column, position) => {
           const datum = datumAt(batch.columns[position]!, physical);
           const wanted = key[position]!;
-          return datum !== null && wanted !== null && equalDatums(datum, wanted, this.schema.columns[column]!.type.kind);
+          return (
+            datum !== null &&
+            wanted !== null &&
+            equalDatums(datum, wanted, this.schema.columns[column]!.type.kind)
+          );
         });
         if (equal) found.push(batch.rowIds![physical]! + OVERLAY_ROW_ID_BASE);
       }
@@ -218,7 +260,9 @@ class OverlaySnapshot implements TableSnapshot {
 
   fetch(rowIds: Float64Array, columnIndexes: readonly number[]): Batch {
     const { shared, own } = splitRowIds(rowIds);
-    const visible = this.#truncated ? new Float64Array(0) : Float64Array.from(shared.filter((id) => !this.#hidden.has(id)));
+    const visible = this.#truncated
+      ? new Float64Array(0)
+      : Float64Array.from(shared.filter((id) => !this.#hidden.has(id)));
     if (own.length === 0) return this.#base.fetch(visible, columnIndexes);
     const mine = withOverlayIds(this.#own.fetch(own, columnIndexes));
     if (visible.length === 0) return mine;
@@ -242,7 +286,9 @@ class OverlaySnapshot implements TableSnapshot {
       count += 1;
     }
     if (count === 0) return undefined;
-    return count === batch.rowCount ? batch : { ...batch, rowCount: count, selection: kept.subarray(0, count) };
+    return count === batch.rowCount
+      ? batch
+      : { ...batch, rowCount: count, selection: kept.subarray(0, count) };
   }
 }
 
@@ -256,7 +302,10 @@ function withOverlayIds(batch: Batch): Batch {
 function splitRowIds(rowIds: Float64Array): { shared: Float64Array; own: Float64Array } {
   const shared = rowIds.filter((id) => id < OVERLAY_ROW_ID_BASE);
   if (shared.length === rowIds.length) return { shared, own: new Float64Array(0) };
-  return { shared, own: rowIds.filter((id) => id >= OVERLAY_ROW_ID_BASE).map((id) => id - OVERLAY_ROW_ID_BASE) };
+  return {
+    shared,
+    own: rowIds.filter((id) => id >= OVERLAY_ROW_ID_BASE).map((id) => id - OVERLAY_ROW_ID_BASE),
+  };
 }
 
 /** Rows of two fetched batches, in the order the ids were asked for. */
@@ -264,8 +313,8 @@ function mergeByOrder(asked: Float64Array, a: Batch, b: Batch): Batch {
   const place = new Map<number, number>();
   for (let row = 0; row < asked.length; row += 1) place.set(asked[row]!, row);
   const both = gatherBatch([a, b]);
-  const order = Int32Array.from({ length: both.rowCount }, (_, row) => row).sort(
-    (x, y) => compareDatums(place.get(both.rowIds![x]!)!, place.get(both.rowIds![y]!)!, 'float8'),
+  const order = Int32Array.from({ length: both.rowCount }, (_, row) => row).sort((x, y) =>
+    compareDatums(place.get(both.rowIds![x]!)!, place.get(both.rowIds![y]!)!, 'float8'),
   );
   return { ...both, selection: order };
 }
@@ -275,4 +324,3 @@ function rowsOf(batch: Batch, rows: readonly number[]): Batch {
   const selection = Int32Array.from(rows, (row) => batch.selection?.[row] ?? row);
   return gatherBatch([{ rowCount: selection.length, columns: batch.columns, selection }]);
 }
-

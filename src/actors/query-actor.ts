@@ -62,7 +62,8 @@ export function queryActor(task: QueryTask): ActorSpec<QueryMessage> {
             budget.charge(operator.batch.rowCount);
             if (budget.exhausted) break;
           }
-          if (task.workMax !== undefined && budget.spent > task.workMax) throw tooMuchWork(task.workMax);
+          if (task.workMax !== undefined && budget.spent > task.workMax)
+            throw tooMuchWork(task.workMax);
           return 'again';
         } catch (cause) {
           return end(() => task.failed(cause, budget.spent));
@@ -87,7 +88,10 @@ export function queryActor(task: QueryTask): ActorSpec<QueryMessage> {
           if (ended) return;
           ended = true;
           operator?.close();
-          task.failed(new DbError('57P01', 'the query was stopped: the database is closing'), budget.spent);
+          task.failed(
+            new DbError('57P01', 'the query was stopped: the database is closing'),
+            budget.spent,
+          );
         },
       };
     },

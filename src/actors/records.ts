@@ -22,7 +22,12 @@ export type Operation =
   | { readonly op: 'dropSchema'; readonly tenant: string; readonly name: string }
   | { readonly op: 'createSequence'; readonly sequence: SequenceDefinition }
   /** The last value handed out; written with the rows that used it. */
-  | { readonly op: 'sequenceValue'; readonly sequence: number; readonly value: number; readonly called: boolean }
+  | {
+      readonly op: 'sequenceValue';
+      readonly sequence: number;
+      readonly value: number;
+      readonly called: boolean;
+    }
   | { readonly op: 'dropRelation'; readonly relation: number }
   | { readonly op: 'renameRelation'; readonly relation: number; readonly name: string }
   /** Replaces a table's definition; `data` says what happens to its rows. */
@@ -41,7 +46,11 @@ export type Operation =
     }
   | { readonly op: 'addIndex'; readonly relation: number; readonly index: IndexDefinition }
   | { readonly op: 'dropIndex'; readonly relation: number; readonly name: string }
-  | { readonly op: 'alterMaterializedView'; readonly relation: number; readonly options: ViewOptions }
+  | {
+      readonly op: 'alterMaterializedView';
+      readonly relation: number;
+      readonly options: ViewOptions;
+    }
   /** A segment of a table is rewritten without its dead rows. */
   | { readonly op: 'compact'; readonly relation: number; readonly segment: number };
 

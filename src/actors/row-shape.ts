@@ -28,9 +28,16 @@ export function rowShapeOf(entry: TableEntry): RowShape {
   const { defaults, generated, checks } = bindRowExpressions(entry.info);
   const shape: RowShape = {
     columns: entry.definition.columns.map(({ name, type }) => ({ name, type })),
-    defaults: defaults.map((expression) => (expression === undefined ? undefined : compileExpression(expression))),
-    generated: generated.map((expression) => (expression === undefined ? undefined : compileExpression(expression))),
-    checks: checks.map(({ name, expression }) => ({ name, condition: compileExpression(expression) })),
+    defaults: defaults.map((expression) =>
+      expression === undefined ? undefined : compileExpression(expression),
+    ),
+    generated: generated.map((expression) =>
+      expression === undefined ? undefined : compileExpression(expression),
+    ),
+    checks: checks.map(({ name, expression }) => ({
+      name,
+      condition: compileExpression(expression),
+    })),
     hasGenerated: generated.some((expression) => expression !== undefined),
   };
   shapes.set(entry, shape);
@@ -38,7 +45,12 @@ export function rowShapeOf(entry: TableEntry): RowShape {
 }
 
 /** All columns of the rows: what was given, defaults for the rest, generated columns last. */
-export function completeRows(entry: TableEntry, shape: RowShape, input: InputBatch, context: EvaluationContext): Batch {
+export function completeRows(
+  entry: TableEntry,
+  shape: RowShape,
+  input: InputBatch,
+  context: EvaluationContext,
+): Batch {
   const { rowCount } = input;
   const none: Batch = { rowCount, columns: [] };
   const columns = input.columns.map((given, index): Vector => {
@@ -46,44 +58,71 @@ export function completeRows(entry: TableEntry, shape: RowShape, input: InputBat
       if (given !== undefined) throw generatedColumn(entry, shape.columns[index]!.name);
       return nulls(shape.columns[index]!, rowCount);
     }
-    if (given !== undefined) return given;
-    return shape.defaults[index]?.evaluate(none, context) ?? nulls(shape.columns[index]!, rowCount);
+    const missing = input.missing[index];
+    if (given !== undefined && missing === undefined) return given;
+    const byDefault =
+      shape.defaults[index]?.evaluate(none, context) ?? nulls(shape.columns[index]!, rowCount);
+    return given === undefined ? byDefault : chosen(given, byDefault, missing!);
   });
   return withGenerated(shape, { rowCount, columns }, context);
 }
 
 export function withGenerated(shape: RowShape, rows: Batch, context: EvaluationContext): Batch {
   if (!shape.hasGenerated) return rows;
-  const columns = rows.columns.map((column, index) => shape.generated[index]?.evaluate(rows, context) ?? column);
+  const columns = rows.columns.map(
+    (column, index) => shape.generated[index]?.evaluate(rows, context) ?? column,
+  );
   return { ...rows, columns };
 }
 
 /** 23514 for the first row that fails a check; a check that is NULL holds. */
-export function assertChecks(entry: TableEntry, shape: RowShape, rows: Batch, context: EvaluationContext): void {
+export function assertChecks(
+  entry: TableEntry,
+  shape: RowShape,
+  rows: Batch,
+  context: EvaluationContext,
+): void {
   for (const { name, condition } of shape.checks) {
     const result = condition.evaluate(rows, context);
     for (let row = 0; row < rows.rowCount; row += 1) {
       if (datumAt(result, row) !== false) continue;
-      throw new DbError('23514', `new row for relation "${entry.definition.name}" violates check constraint "${name}"`, {
-        table: entry.definition.name,
-        constraint: name,
-        detail: `Failing row contains (${rowText(entry, rows, row, context.zone)}).`,
-      });
+      throw new DbError(
+        '23514',
+        `new row for relation "${entry.definition.name}" violates check constraint "${name}"`,
+        {
+          table: entry.definition.name,
+          constraint: name,
+          detail: `Failing row contains (${rowText(entry, rows, row, context.zone)}).`,
+        },
+      );
     }
   }
+}
+
+/** Rows of `first`, or of `second` where `takeSecond` is 1. */
+export function chosen(first: Vector, second: Vector, takeSecond: Uint8Array): Vector {
+  return vectorFromData(
+    first.type,
+    Array.from(takeSecond, (other, row) => datumAt(other === 1 ? second : first, row)),
+  );
 }
 
 function rowText(entry: TableEntry, rows: Batch, row: number, zone: string): string {
   return rows.columns
     .map((column, index) => {
       const datum = datumAt(column, row);
-      return datum === null ? 'null' : datumToText(datum, entry.definition.columns[index]!.type, { zone });
+      return datum === null
+        ? 'null'
+        : datumToText(datum, entry.definition.columns[index]!.type, { zone });
     })
     .join(', ');
 }
 
 function nulls(column: TargetColumn, rowCount: number): Vector {
-  return vectorFromData(column.type, Array.from({ length: rowCount }, () => null));
+  return vectorFromData(
+    column.type,
+    Array.from({ length: rowCount }, () => null),
+  );
 }
 
 function generatedColumn(entry: TableEntry, column: string): DbError {

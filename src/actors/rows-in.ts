@@ -1,5 +1,4 @@
 import { DbError } from '../base/errors.ts';
-import type { Batch } from '../columns/batch.ts';
 import { typeName, type SqlType } from '../columns/types.ts';
 import { Decimal, Interval, normalInteger, type Datum } from '../columns/values.ts';
 import type { NumberArray, Vector } from '../columns/vector.ts';
@@ -13,7 +12,10 @@ export type InputColumn =
   | NumberArray
   | Uint8ClampedArray
   | BigInt64Array
-  | { readonly values: readonly unknown[] | NumberArray | BigInt64Array; readonly valid: Uint8Array };
+  | {
+      readonly values: readonly unknown[] | NumberArray | BigInt64Array;
+      readonly valid: Uint8Array;
+    };
 export type InputColumns = Readonly<Record<string, InputColumn>>;
 
 /** A column that rows are read for. */
@@ -23,7 +25,12 @@ export type TargetColumn = { readonly name: string; readonly type: SqlType };
 export type InputContext = { readonly zone: string; readonly nowMicros: number };
 
 /** Columns that the input names, as vectors; `undefined` for those that it leaves to their defaults. */
-export type InputBatch = { readonly rowCount: number; readonly columns: readonly (Vector | undefined)[] };
+export type InputBatch = {
+  readonly rowCount: number;
+  readonly columns: readonly (Vector | undefined)[];
+  /** By column: 1 for rows that leave it out while others give it. */
+  readonly missing: readonly (Uint8Array | undefined)[];
+};
 
 /**
  * Rows given as objects. A key that is missing leaves the column to its default; a key of no column is 42703, a value
@@ -53,9 +60,21 @@ export function batchOfObjects(
   }
   return {
     rowCount: rows.length,
+    missing: columns.map(({ name }, index) =>
+      present[index] === 0 || rows.every((row) => name in row)
+        ? undefined
+        : Uint8Array.from(rows, (row) => (name in row ? 0 : 1)),
+    ),
     columns: columns.map((column, index) => {
       if (present[index] === 0) return undefined;
-      return buildVector(table, column, rows.length, (row) => rows[row]![column.name], context, (row) => !(column.name in rows[row]!));
+      return buildVector(
+        table,
+        column,
+        rows.length,
+        (row) => rows[row]![column.name],
+        context,
+        (row) => !(column.name in rows[row]!),
+      );
     }),
   };
 }
@@ -73,27 +92,37 @@ export function batchOfColumns(
     if (!names.has(key)) throw unknownColumn(table, key, columns);
     const length = valuesOf(table, key, given[key]!).values.length;
     if (rowCount >= 0 && length !== rowCount) {
-      throw new DbError('22023', `column "${key}" has ${length} values, the columns before it ${rowCount}`, {
-        table,
-        column: key,
-        hint: 'Give every column the same number of values.',
-      });
+      throw new DbError(
+        '22023',
+        `column "${key}" has ${length} values, the columns before it ${rowCount}`,
+        {
+          table,
+          column: key,
+          hint: 'Give every column the same number of values.',
+        },
+      );
     }
     rowCount = length;
   }
   if (rowCount < 0) rowCount = 0;
   return {
     rowCount,
+    missing: columns.map(() => undefined),
     columns: columns.map((column) => {
       const input = given[column.name];
       if (input === undefined) return undefined;
       const { values, valid } = valuesOf(table, column.name, input);
       if (valid !== undefined && valid.length < rowCount) {
-        throw new DbError('22023', `"valid" of column "${column.name}" is shorter than its values`, { table, column: column.name });
+        throw new DbError(
+          '22023',
+          `"valid" of column "${column.name}" is shorter than its values`,
+          { table, column: column.name },
+        );
       }
       const direct = directVector(column.type, values, valid);
       if (direct !== undefined) return direct;
-      const get = (row: number): unknown => (valid !== undefined && valid[row] === 0 ? null : values[row]);
+      const get = (row: number): unknown =>
+        valid !== undefined && valid[row] === 0 ? null : values[row];
       return buildVector(table, column, rowCount, get, context, () => false);
     }),
   };
@@ -107,7 +136,12 @@ function valuesOf(
   if (Array.isArray(input)) return { values: input as readonly unknown[], valid: undefined };
   if (ArrayBuffer.isView(input)) return { values: input as NumberArray, valid: undefined };
   const pair = input as { readonly values?: unknown; readonly valid?: unknown };
-  if (typeof input === 'object' && input !== null && pair.valid instanceof Uint8Array && (Array.isArray(pair.values) || ArrayBuffer.isView(pair.values))) {
+  if (
+    typeof input === 'object' &&
+    input !== null &&
+    pair.valid instanceof Uint8Array &&
+    (Array.isArray(pair.values) || ArrayBuffer.isView(pair.values))
+  ) {
     return { values: pair.values as readonly unknown[] | NumberArray, valid: pair.valid };
   }
   throw new DbError('22023', `column "${name}" is not an array`, {
@@ -128,30 +162,66 @@ function directVector(
   if (!ArrayBuffer.isView(values)) return undefined;
   const validity = valid === undefined ? {} : { validity: valid.slice() };
   if (type.kind === 'float8' && values instanceof Float64Array) {
-    return { rep: 'number', type, values: values.slice(), factor: 1, base: 0, scale: 0, ...validity };
+    return {
+      rep: 'number',
+      type,
+      values: values.slice(),
+      factor: 1,
+      base: 0,
+      scale: 0,
+      ...validity,
+    };
   }
   if (type.kind === 'float4' && values instanceof Float32Array) {
-    return { rep: 'number', type, values: values.slice(), factor: 1, base: 0, scale: 0, ...validity };
+    return {
+      rep: 'number',
+      type,
+      values: values.slice(),
+      factor: 1,
+      base: 0,
+      scale: 0,
+      ...validity,
+    };
   }
   if (type.kind === 'int2' || type.kind === 'int4' || type.kind === 'int8') {
     if (values instanceof BigInt64Array || values instanceof Float32Array) return undefined;
     const limit = INT_LIMITS[type.kind];
-    if (values instanceof Float64Array || values instanceof Uint32Array || (values instanceof Int32Array && type.kind === 'int2')) {
+    if (
+      values instanceof Float64Array ||
+      values instanceof Uint32Array ||
+      (values instanceof Int32Array && type.kind === 'int2')
+    ) {
       for (let row = 0; row < values.length; row += 1) {
         const value = values[row]!;
-        if ((valid === undefined || valid[row] === 1) && !(Math.floor(value) === value && value >= -limit && value < limit)) return undefined;
+        if (
+          (valid === undefined || valid[row] === 1) &&
+          !(Math.floor(value) === value && value >= -limit && value < limit)
+        )
+          return undefined;
       }
     } else if (type.kind === 'int2' && values instanceof Uint16Array) {
       return undefined;
     }
-    return { rep: 'number', type, values: values.slice() as NumberArray, factor: 1, base: 0, scale: 0, ...validity };
+    return {
+      rep: 'number',
+      type,
+      values: values.slice() as NumberArray,
+      factor: 1,
+      base: 0,
+      scale: 0,
+      ...validity,
+    };
   }
-  if ((type.kind === 'timestamptz' || type.kind === 'timestamp') && values instanceof Float64Array) {
+  if (
+    (type.kind === 'timestamptz' || type.kind === 'timestamp') &&
+    values instanceof Float64Array
+  ) {
     // Epoch milliseconds, fractions included.
     const micros = new Float64Array(values.length);
     for (let row = 0; row < values.length; row += 1) {
       const value = Math.round(values[row]! * 1000);
-      if ((valid === undefined || valid[row] === 1) && !Number.isSafeInteger(value)) return undefined;
+      if ((valid === undefined || valid[row] === 1) && !Number.isSafeInteger(value))
+        return undefined;
       micros[row] = value;
     }
     return { rep: 'number', type, values: micros, factor: 1, base: 0, scale: 0, ...validity };
@@ -201,7 +271,12 @@ function buildVector(
   return vectorOf(type, data, validity, allNumbers);
 }
 
-function vectorOf(type: SqlType, data: Datum[], validity: Uint8Array | undefined, allNumbers: boolean): Vector {
+function vectorOf(
+  type: SqlType,
+  data: Datum[],
+  validity: Uint8Array | undefined,
+  allNumbers: boolean,
+): Vector {
   const present = validity === undefined ? {} : { validity };
   switch (type.kind) {
     case 'boolean': {
@@ -220,15 +295,26 @@ function vectorOf(type: SqlType, data: Datum[], validity: Uint8Array | undefined
     case 'timestamptz':
       if (allNumbers) {
         const values = new Float64Array(data.length);
-        for (let row = 0; row < data.length; row += 1) values[row] = (data[row] as number | null) ?? 0;
+        for (let row = 0; row < data.length; row += 1)
+          values[row] = (data[row] as number | null) ?? 0;
         return { rep: 'number', type, values, factor: 1, base: 0, scale: 0, ...present };
       }
       return { rep: 'object', type, values: data, ...present };
     case 'numeric': {
       const scale = type.scale;
-      if (scale !== undefined && data.every((datum) => datum === null || ((datum as Decimal).special === undefined && (datum as Decimal).scale === scale && isSafe((datum as Decimal).coefficient)))) {
+      if (
+        scale !== undefined &&
+        data.every(
+          (datum) =>
+            datum === null ||
+            ((datum as Decimal).special === undefined &&
+              (datum as Decimal).scale === scale &&
+              isSafe((datum as Decimal).coefficient)),
+        )
+      ) {
         const values = new Float64Array(data.length);
-        for (let row = 0; row < data.length; row += 1) values[row] = data[row] === null ? 0 : Number((data[row] as Decimal).coefficient);
+        for (let row = 0; row < data.length; row += 1)
+          values[row] = data[row] === null ? 0 : Number((data[row] as Decimal).coefficient);
         return { rep: 'number', type, values, factor: 1, base: 0, scale, ...present };
       }
       return { rep: 'object', type, values: data, ...present };
@@ -284,7 +370,8 @@ export function converterOf(type: SqlType, context: InputContext): (value: unkno
     case 'float8':
       return (value) => {
         if (typeof value === 'number') return type.kind === 'float4' ? float4(value) : value;
-        if (typeof value === 'bigint') return type.kind === 'float4' ? float4(Number(value)) : Number(value);
+        if (typeof value === 'bigint')
+          return type.kind === 'float4' ? float4(Number(value)) : Number(value);
         if (typeof value === 'string') return fromText(value);
         throw mismatch(value, type, 'a number');
       };
@@ -303,7 +390,8 @@ export function converterOf(type: SqlType, context: InputContext): (value: unkno
           const text = checkedText(value);
           return type.kind === 'text' ? text : fromText(text);
         }
-        if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean') return fromText(String(value));
+        if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean')
+          return fromText(String(value));
         throw mismatch(value, type, 'a text');
       };
     case 'timestamp':
@@ -313,7 +401,11 @@ export function converterOf(type: SqlType, context: InputContext): (value: unkno
         if (value instanceof Date) return microsOfMs(value.getTime(), type);
         if (typeof value === 'bigint') return normalInteger(value);
         if (typeof value === 'string') return fromText(value);
-        throw mismatch(value, type, 'a text, a Date, milliseconds as a number or microseconds as a bigint');
+        throw mismatch(
+          value,
+          type,
+          'a text, a Date, milliseconds as a number or microseconds as a bigint',
+        );
       };
     case 'date':
       return (value) => {
@@ -355,7 +447,9 @@ export function converterOf(type: SqlType, context: InputContext): (value: unkno
 /** Text that can be stored: no NUL, no lone surrogate (22021). */
 export function checkedText(text: string): string {
   if (text.includes('\0')) {
-    throw new DbError('22021', 'invalid byte sequence for encoding "UTF8": 0x00', { hint: 'Remove NUL characters from the text.' });
+    throw new DbError('22021', 'invalid byte sequence for encoding "UTF8": 0x00', {
+      hint: 'Remove NUL characters from the text.',
+    });
   }
   if (!text.isWellFormed()) {
     throw new DbError('22021', 'invalid byte sequence for encoding "UTF8": a lone surrogate', {
@@ -372,24 +466,31 @@ function int8(value: bigint): number | bigint {
 
 function float4(value: number): number {
   const rounded = Math.fround(value);
-  if (!Number.isFinite(rounded) && Number.isFinite(value)) throw outOfRange({ kind: 'float4' }, value);
+  if (!Number.isFinite(rounded) && Number.isFinite(value))
+    throw outOfRange({ kind: 'float4' }, value);
   return rounded;
 }
 
 function microsOfMs(ms: number, type: SqlType): number {
   const micros = Math.round(ms * 1000);
-  if (!Number.isSafeInteger(micros)) throw mismatch(ms, type, 'a valid Date, or milliseconds since 1970');
+  if (!Number.isSafeInteger(micros))
+    throw mismatch(ms, type, 'a valid Date, or milliseconds since 1970');
   return micros;
 }
 
 function outOfRange(type: SqlType, value: number | bigint): DbError {
   return new DbError('22003', `value "${value}" is out of range for type ${typeName(type)}`, {
-    hint: type.kind === 'int8' ? 'Use numeric for larger numbers.' : 'Use a wider type: bigint, double precision or numeric.',
+    hint:
+      type.kind === 'int8'
+        ? 'Use numeric for larger numbers.'
+        : 'Use a wider type: bigint, double precision or numeric.',
   });
 }
 
 function mismatch(value: unknown, type: SqlType, wanted: string): DbError {
-  return new DbError('22023', `${describe(value)} is not a value of type ${typeName(type)}`, { hint: `Give ${wanted}, or null.` });
+  return new DbError('22023', `${describe(value)} is not a value of type ${typeName(type)}`, {
+    hint: `Give ${wanted}, or null.`,
+  });
 }
 
 function describe(value: unknown): string {
@@ -402,15 +503,16 @@ function describe(value: unknown): string {
 }
 
 function unknownColumn(table: string, key: string, columns: readonly TargetColumn[]): DbError {
-  const nearest = nearestName(key, columns.map(({ name }) => name));
+  const nearest = nearestName(
+    key,
+    columns.map(({ name }) => name),
+  );
   return new DbError('42703', `column "${key}" of relation "${table}" does not exist`, {
     table,
     column: key,
-    hint: nearest === undefined ? `The columns are ${columns.map(({ name }) => name).join(', ')}.` : `Did you mean "${nearest}"?`,
+    hint:
+      nearest === undefined
+        ? `The columns are ${columns.map(({ name }) => name).join(', ')}.`
+        : `Did you mean "${nearest}"?`,
   });
-}
-
-/** A batch of all columns, once defaults have filled what the input left out. */
-export function completeBatch(input: InputBatch, fill: (column: number) => Vector): Batch {
-  return { rowCount: input.rowCount, columns: input.columns.map((vector, index) => vector ?? fill(index)) };
 }

@@ -14,7 +14,11 @@ export type ValueOptions = {
   readonly timestamptz?: 'iso' | 'ms' | 'date';
 };
 
-export type ResultColumn = { readonly name: string; readonly type: string; readonly nullable: boolean };
+export type ResultColumn = {
+  readonly name: string;
+  readonly type: string;
+  readonly nullable: boolean;
+};
 
 export function resultColumns(columns: readonly OutputColumn[]): ResultColumn[] {
   return columns.map(({ name, type, nullable }) => ({ name, type: typeName(type), nullable }));
@@ -52,7 +56,11 @@ export class RowWriter {
 }
 
 /** Rows as PostgreSQL prints them. */
-export function textRows(columns: readonly OutputColumn[], batch: Batch, zone: string): (string | null)[][] {
+export function textRows(
+  columns: readonly OutputColumn[],
+  batch: Batch,
+  zone: string,
+): (string | null)[][] {
   const rows: (string | null)[][] = [];
   for (let row = 0; row < batch.rowCount; row += 1) {
     const physical = batch.selection === undefined ? row : batch.selection[row]!;
@@ -80,7 +88,10 @@ type ValueWriter = (vector: Vector, batch: Batch) => unknown[];
 function valueWriter(type: SqlType, name: string, options: ValueOptions): ValueWriter {
   const convert = datumWriter(type, name, options);
   const plainNumbers =
-    type.kind === 'int2' || type.kind === 'int4' || type.kind === 'float4' || type.kind === 'float8' ||
+    type.kind === 'int2' ||
+    type.kind === 'int4' ||
+    type.kind === 'float4' ||
+    type.kind === 'float8' ||
     (type.kind === 'int8' && (options.int8 ?? 'number') === 'number');
   return (vector, batch) => {
     const { rowCount, selection } = batch;
@@ -89,7 +100,8 @@ function valueWriter(type: SqlType, name: string, options: ValueOptions): ValueW
       const { values, validity, factor, base } = vector;
       for (let row = 0; row < rowCount; row += 1) {
         const at = selection === undefined ? row : selection[row]!;
-        out[row] = validity !== undefined && validity[at] === 0 ? null : values[at]! * factor + base;
+        out[row] =
+          validity !== undefined && validity[at] === 0 ? null : values[at]! * factor + base;
       }
       return out;
     }
@@ -102,17 +114,25 @@ function valueWriter(type: SqlType, name: string, options: ValueOptions): ValueW
 }
 
 /** The converter of a datum, never null, to what users get. */
-export function datumWriter(type: SqlType, name: string, options: ValueOptions): (datum: Datum) => unknown {
+export function datumWriter(
+  type: SqlType,
+  name: string,
+  options: ValueOptions,
+): (datum: Datum) => unknown {
   switch (type.kind) {
     case 'int8':
       switch (options.int8 ?? 'number') {
         case 'number':
           return (datum) => {
             if (typeof datum !== 'bigint') return datum;
-            throw new DbError('22003', `value ${datum} of column "${name}" is beyond what a JavaScript number holds exactly`, {
-              column: name,
-              hint: "Ask for values: { int8: 'bigint' } or { int8: 'string' }.",
-            });
+            throw new DbError(
+              '22003',
+              `value ${datum} of column "${name}" is beyond what a JavaScript number holds exactly`,
+              {
+                column: name,
+                hint: "Ask for values: { int8: 'bigint' } or { int8: 'string' }.",
+              },
+            );
           };
         case 'bigint':
           return (datum) => BigInt(datum as number | bigint);
@@ -121,7 +141,9 @@ export function datumWriter(type: SqlType, name: string, options: ValueOptions):
       }
     // eslint-disable-next-line no-fallthrough -- Every option above returns.
     case 'numeric':
-      return options.numeric === 'number' ? (datum) => Number((datum as Decimal).toString()) : (datum) => (datum as Decimal).toString();
+      return options.numeric === 'number'
+        ? (datum) => Number((datum as Decimal).toString())
+        : (datum) => (datum as Decimal).toString();
     case 'timestamptz':
       switch (options.timestamptz ?? 'iso') {
         case 'ms':

@@ -25,7 +25,10 @@ export class SessionSequences implements SequenceAccess {
     if (value > definition.maximum || value < definition.minimum) {
       if (!definition.cycle) {
         const up = definition.increment > 0;
-        throw new DbError('2200H', `nextval: reached ${up ? 'maximum' : 'minimum'} value of sequence "${definition.name}" (${up ? definition.maximum : definition.minimum})`);
+        throw new DbError(
+          '2200H',
+          `nextval: reached ${up ? 'maximum' : 'minimum'} value of sequence "${definition.name}" (${up ? definition.maximum : definition.minimum})`,
+        );
       }
       value = definition.increment > 0 ? definition.minimum : definition.maximum;
     }
@@ -38,12 +41,20 @@ export class SessionSequences implements SequenceAccess {
   current(name: string): number {
     const { definition } = this.#find(name);
     const value = this.#current.get(definition.id);
-    if (value === undefined) throw new DbError('55000', `currval of sequence "${definition.name}" is not yet defined in this session`, { hint: 'Call nextval first.' });
+    if (value === undefined)
+      throw new DbError(
+        '55000',
+        `currval of sequence "${definition.name}" is not yet defined in this session`,
+        { hint: 'Call nextval first.' },
+      );
     return value;
   }
 
   last(): number {
-    if (this.#last === undefined) throw new DbError('55000', 'lastval is not yet defined in this session', { hint: 'Call nextval first.' });
+    if (this.#last === undefined)
+      throw new DbError('55000', 'lastval is not yet defined in this session', {
+        hint: 'Call nextval first.',
+      });
     return this.#last;
   }
 
@@ -51,7 +62,10 @@ export class SessionSequences implements SequenceAccess {
     const entry = this.#find(name);
     const { definition } = entry;
     if (value < definition.minimum || value > definition.maximum) {
-      throw new DbError('22003', `setval: value ${value} is out of bounds for sequence "${definition.name}" (${definition.minimum}..${definition.maximum})`);
+      throw new DbError(
+        '22003',
+        `setval: value ${value} is out of bounds for sequence "${definition.name}" (${definition.minimum}..${definition.maximum})`,
+      );
     }
     this.#put(entry, value, called);
     if (called) this.#current.set(definition.id, value);
@@ -61,7 +75,12 @@ export class SessionSequences implements SequenceAccess {
   /** What has been handed out since the last call, as records have it. */
   takeOperations(): Operation[] {
     if (this.#used.size === 0) return [];
-    const operations = [...this.#used].map(({ definition, state }): Operation => ({ op: 'sequenceValue', sequence: definition.id, value: state.value, called: state.called }));
+    const operations = [...this.#used].map(({ definition, state }): Operation => ({
+      op: 'sequenceValue',
+      sequence: definition.id,
+      value: state.value,
+      called: state.called,
+    }));
     this.#used.clear();
     return operations;
   }
@@ -73,11 +92,18 @@ export class SessionSequences implements SequenceAccess {
   }
 
   #find(name: string): SequenceEntry {
-    const parts = name.split('.').map((part) => (part.startsWith('"') ? part.slice(1, -1) : part.toLowerCase()));
+    const parts = name
+      .split('.')
+      .map((part) => (part.startsWith('"') ? part.slice(1, -1) : part.toLowerCase()));
     const written = { name: parts.at(-1)!, ...(parts.length > 1 ? { schema: parts.at(-2)! } : {}) };
     const entry = findRelation(this.#session.catalog, this.#session.scope, written);
-    if (entry === undefined) throw new DbError('42P01', `relation "${name}" does not exist`, { table: name, hint: `CREATE SEQUENCE ${name} makes it.` });
-    if (entry.kind !== 'sequence') throw new DbError('42809', `"${name}" is not a sequence`, { table: name });
+    if (entry === undefined)
+      throw new DbError('42P01', `relation "${name}" does not exist`, {
+        table: name,
+        hint: `CREATE SEQUENCE ${name} makes it.`,
+      });
+    if (entry.kind !== 'sequence')
+      throw new DbError('42809', `"${name}" is not a sequence`, { table: name });
     return entry;
   }
 }

@@ -41,7 +41,10 @@ export type StatementOutcome = {
   readonly rowCount: number;
   readonly position: number;
   readonly source: AnswerSource;
-  readonly sources: readonly { readonly kind: 'table' | 'view' | 'catalog'; readonly name: string }[];
+  readonly sources: readonly {
+    readonly kind: 'table' | 'view' | 'catalog';
+    readonly name: string;
+  }[];
   readonly queryId: string;
   readonly work: number;
   readonly elapsedMs: number;
@@ -73,9 +76,20 @@ const DEFAULT_SETTINGS: Readonly<Record<string, string>> = {
  */
 export class Session {
   readonly engine: Engine;
-  readonly identity: { readonly tenant: string; readonly user: string | undefined; readonly claims: Readonly<Record<string, unknown>> };
+  readonly identity: {
+    readonly tenant: string;
+    readonly user: string | undefined;
+    readonly claims: Readonly<Record<string, unknown>>;
+  };
   readonly settings = new Map<string, string>();
-  readonly prepared = new Map<string, { readonly statement: Statement; readonly text: string; readonly types: readonly (SqlType | undefined)[] }>();
+  readonly prepared = new Map<
+    string,
+    {
+      readonly statement: Statement;
+      readonly text: string;
+      readonly types: readonly (SqlType | undefined)[];
+    }
+  >();
   transaction: Transaction | undefined;
   /** The transaction was begun by BEGIN, not by the engine for a text of several statements. */
   explicit = false;
@@ -88,7 +102,11 @@ export class Session {
 
   constructor(engine: Engine, identity: Identity) {
     this.engine = engine;
-    this.identity = { tenant: identity.tenant ?? 'main', user: identity.user, claims: identity.claims ?? {} };
+    this.identity = {
+      tenant: identity.tenant ?? 'main',
+      user: identity.user,
+      claims: identity.claims ?? {},
+    };
     this.#number = engine.nextSessionNumber();
   }
 
@@ -117,7 +135,10 @@ export class Session {
   get searchPath(): readonly string[] {
     const path = this.settings.get('search_path');
     if (path === undefined) return [PUBLIC_SCHEMA];
-    return path.split(',').map((name) => name.trim().replaceAll('"', '')).filter((name) => name !== '' && name !== '$user');
+    return path
+      .split(',')
+      .map((name) => name.trim().replaceAll('"', ''))
+      .filter((name) => name !== '' && name !== '$user');
   }
 
   /** The catalog with the open transaction's changes. */
@@ -127,7 +148,11 @@ export class Session {
 
   planCatalog(): PlanCatalog {
     const { transaction } = this;
-    return planCatalog(this.catalog, this.scope, transaction === undefined ? undefined : (entry) => transaction.readsAsQuery(entry));
+    return planCatalog(
+      this.catalog,
+      this.scope,
+      transaction === undefined ? undefined : (entry) => transaction.readsAsQuery(entry),
+    );
   }
 
   /** Distinguishes what names mean in two sessions, for the cache of plans. */
@@ -152,25 +177,49 @@ export class Session {
     if (key === 'adb.tenant' || key === 'tenant') return this.identity.tenant;
     if (key.startsWith('adb.claims.')) {
       const claim = this.identity.claims[name.slice('adb.claims.'.length)];
-      return claim === undefined || claim === null ? undefined : typeof claim === 'string' ? claim : JSON.stringify(claim);
+      return claim === undefined || claim === null
+        ? undefined
+        : typeof claim === 'string'
+          ? claim
+          : JSON.stringify(claim);
     }
-    if (key === 'transaction_isolation') return this.transaction?.isolation ?? this.setting('default_transaction_isolation');
+    if (key === 'transaction_isolation')
+      return this.transaction?.isolation ?? this.setting('default_transaction_isolation');
     if (key === 'transaction_read_only') return this.transaction?.readOnly === true ? 'on' : 'off';
     return this.settings.get(key) ?? DEFAULT_SETTINGS[key];
   }
 
   set(name: string, value: string | undefined, local: boolean): void {
     const key = name.toLowerCase() === 'time zone' ? 'timezone' : name.toLowerCase();
-    if (key === 'timezone' && value !== undefined && value.toLowerCase() !== 'local' && value.toLowerCase() !== 'default') {
-      if (zoneOf(value) === undefined) throw new DbError('22023', `invalid value for parameter "TimeZone": "${value}"`, { hint: "Use an IANA name such as 'Europe/Berlin'." });
+    if (
+      key === 'timezone' &&
+      value !== undefined &&
+      value.toLowerCase() !== 'local' &&
+      value.toLowerCase() !== 'default'
+    ) {
+      if (zoneOf(value) === undefined)
+        throw new DbError('22023', `invalid value for parameter "TimeZone": "${value}"`, {
+          hint: "Use an IANA name such as 'Europe/Berlin'.",
+        });
     }
-    if (key === 'tenant') throw new DbError('42501', 'permission denied to set parameter "tenant"', { hint: "Open the session with { tenant: '…' }." });
-    if (!key.includes('.') && DEFAULT_SETTINGS[key] === undefined && key !== 'timezone' && !HARMLESS_SETTINGS.has(key)) {
-      throw new DbError('42704', `unrecognized configuration parameter "${name}"`, { hint: 'SHOW ALL lists the parameters; your own have a dot in their name.' });
+    if (key === 'tenant')
+      throw new DbError('42501', 'permission denied to set parameter "tenant"', {
+        hint: "Open the session with { tenant: '…' }.",
+      });
+    if (
+      !key.includes('.') &&
+      DEFAULT_SETTINGS[key] === undefined &&
+      key !== 'timezone' &&
+      !HARMLESS_SETTINGS.has(key)
+    ) {
+      throw new DbError('42704', `unrecognized configuration parameter "${name}"`, {
+        hint: 'SHOW ALL lists the parameters; your own have a dot in their name.',
+      });
     }
     if (local && this.transaction === undefined) return;
     if (local) this.#localNames.add(key);
-    if (value === undefined || (key === 'timezone' && /^(local|default)$/i.test(value))) this.settings.delete(key);
+    if (value === undefined || (key === 'timezone' && /^(local|default)$/i.test(value)))
+      this.settings.delete(key);
     else this.settings.set(key, value);
   }
 
@@ -179,49 +228,78 @@ export class Session {
   }
 
   get settingNames(): readonly string[] {
-    return [...new Set([...Object.keys(DEFAULT_SETTINGS), 'timezone', ...this.settings.keys()])].sort();
+    return [
+      ...new Set([...Object.keys(DEFAULT_SETTINGS), 'timezone', ...this.settings.keys()]),
+    ].sort();
   }
 
   requireRelation(written: WrittenName): StoredEntry | ViewEntry {
     const entry = findRelation(this.catalog, this.scope, written);
     if (entry === undefined || entry.kind === 'sequence') {
-      throw relationDoesNotExist(written.name, this.catalog.ofTenant(this.identity.tenant).map((each) => each.definition.name));
+      throw relationDoesNotExist(
+        written.name,
+        this.catalog.ofTenant(this.identity.tenant).map((each) => each.definition.name),
+      );
     }
     return entry;
   }
 
   requireTable(written: WrittenName): TableEntry {
     const parts = written.name.split('.');
-    const entry = this.requireRelation(written.schema === undefined && parts.length === 2 ? { schema: parts[0]!, name: parts[1]! } : written);
+    const entry = this.requireRelation(
+      written.schema === undefined && parts.length === 2
+        ? { schema: parts[0]!, name: parts[1]! }
+        : written,
+    );
     if (entry.kind === 'table') return entry;
-    throw new DbError('42809', `"${written.name}" is a ${entry.kind === 'view' ? 'view' : 'materialized view'}: rows cannot be written to it`, { table: written.name, hint: 'Write to the tables it reads; it follows by itself.' });
+    throw new DbError(
+      '42809',
+      `"${written.name}" is a ${entry.kind === 'view' ? 'view' : 'materialized view'}: rows cannot be written to it`,
+      { table: written.name, hint: 'Write to the tables it reads; it follows by itself.' },
+    );
   }
 
   /** Runs the statements of a text; several are one transaction unless they say otherwise. */
-  run(parsed: readonly ParsedStatement[], options: ExecutionOptions, sinkOf: (index: number) => RowSink): Promise<StatementOutcome[]> {
+  run(
+    parsed: readonly ParsedStatement[],
+    options: ExecutionOptions,
+    sinkOf: (index: number) => RowSink,
+  ): Promise<StatementOutcome[]> {
     return this.exclusively(() => this.#run(parsed, options, sinkOf));
   }
 
   /** One thing at a time: a session is a conversation. */
   exclusively<Value>(action: () => Promise<Value>): Promise<Value> {
-    if (this.#closed) return Promise.reject(new DbError('08003', 'the session is closed', { hint: 'Open another with db.session().' }));
+    if (this.#closed)
+      return Promise.reject(
+        new DbError('08003', 'the session is closed', { hint: 'Open another with db.session().' }),
+      );
     const result = this.#running.then(action, action);
     this.#running = result.catch(() => undefined);
     return result;
   }
 
-  async #run(parsed: readonly ParsedStatement[], options: ExecutionOptions, sinkOf: (index: number) => RowSink): Promise<StatementOutcome[]> {
+  async #run(
+    parsed: readonly ParsedStatement[],
+    options: ExecutionOptions,
+    sinkOf: (index: number) => RowSink,
+  ): Promise<StatementOutcome[]> {
     const outcomes: StatementOutcome[] = [];
     const implicit = parsed.length > 1 && this.transaction === undefined;
     try {
       for (const [index, statement] of parsed.entries()) {
-        if (implicit && this.transaction === undefined && !ENDS_TRANSACTION.has(statement.statement.kind)) {
+        if (
+          implicit &&
+          this.transaction === undefined &&
+          !ENDS_TRANSACTION.has(statement.statement.kind)
+        ) {
           this.begin({ readOnly: options.readOnly === true });
           this.explicit = false;
         }
         outcomes.push(await this.#runOne(statement, options, sinkOf(index)));
       }
-      if (implicit && this.transaction !== undefined && !this.explicit) await this.commit(options.signal);
+      if (implicit && this.transaction !== undefined && !this.explicit)
+        await this.commit(options.signal);
     } catch (cause) {
       if (implicit && this.transaction !== undefined && !this.explicit) this.rollback();
       throw cause;
@@ -230,14 +308,23 @@ export class Session {
     return outcomes;
   }
 
-  async #runOne(statement: ParsedStatement, options: ExecutionOptions, sink: RowSink): Promise<StatementOutcome> {
+  async #runOne(
+    statement: ParsedStatement,
+    options: ExecutionOptions,
+    sink: RowSink,
+  ): Promise<StatementOutcome> {
     const { transaction } = this;
     if (transaction?.failed === true && !ENDS_TRANSACTION.has(statement.statement.kind)) {
-      throw new DbError('25P02', 'current transaction is aborted, commands ignored until end of transaction block', { hint: 'Send ROLLBACK, or ROLLBACK TO a savepoint.' });
+      throw new DbError(
+        '25P02',
+        'current transaction is aborted, commands ignored until end of transaction block',
+        { hint: 'Send ROLLBACK, or ROLLBACK TO a savepoint.' },
+      );
     }
     const mark = transaction?.mark();
     try {
-      if (transaction?.doomed !== undefined && !ENDS_TRANSACTION.has(statement.statement.kind)) throw transaction.doomed;
+      if (transaction?.doomed !== undefined && !ENDS_TRANSACTION.has(statement.statement.kind))
+        throw transaction.doomed;
       this.#checkAge(transaction);
       return await runStatement(this, statement, options, sink);
     } catch (cause) {
@@ -251,19 +338,33 @@ export class Session {
 
   #checkAge(transaction: Transaction | undefined): void {
     if (transaction === undefined) return;
-    if (this.engine.ports.clock.monotonicMs() - transaction.startedMonotonicMs > TRANSACTION_AGE_MS_MAX) {
-      throw new DbError('25P03', `the transaction is older than ${TRANSACTION_AGE_MS_MAX / 1000} seconds`, { hint: 'Send ROLLBACK and begin again; keep transactions short.' });
+    if (
+      this.engine.ports.clock.monotonicMs() - transaction.startedMonotonicMs >
+      TRANSACTION_AGE_MS_MAX
+    ) {
+      throw new DbError(
+        '25P03',
+        `the transaction is older than ${TRANSACTION_AGE_MS_MAX / 1000} seconds`,
+        { hint: 'Send ROLLBACK and begin again; keep transactions short.' },
+      );
     }
     if (transaction.memoryBytes > TRANSACTION_BYTES_MAX) {
-      throw new DbError('53200', 'the transaction has written too much', { limit: 'memory', hint: 'Commit in smaller pieces, or use load.' });
+      throw new DbError('53200', 'the transaction has written too much', {
+        limit: 'memory',
+        hint: 'Commit in smaller pieces, or use load.',
+      });
     }
   }
 
   // ── Transactions ───────────────────────────────────────────────────────────────────────────────────────────
 
-  begin(options: { readonly isolation?: IsolationLevel | undefined; readonly readOnly?: boolean | undefined }): Transaction {
+  begin(options: {
+    readonly isolation?: IsolationLevel | undefined;
+    readonly readOnly?: boolean | undefined;
+  }): Transaction {
     const { clock } = this.engine.ports;
-    const isolation = options.isolation ?? (this.setting('default_transaction_isolation') as IsolationLevel);
+    const isolation =
+      options.isolation ?? (this.setting('default_transaction_isolation') as IsolationLevel);
     const transaction = new Transaction({
       catalog: this.engine.state.catalog,
       isolation,
@@ -316,7 +417,9 @@ export class Session {
     transaction.close();
     this.engine.claims.release(transaction.owner);
     if (this.#settingsBefore !== undefined) {
-      for (const name of committed ? this.#localNames : new Set([...this.settings.keys(), ...this.#settingsBefore.keys()])) {
+      for (const name of committed
+        ? this.#localNames
+        : new Set([...this.settings.keys(), ...this.#settingsBefore.keys()])) {
         const before = this.#settingsBefore.get(name);
         if (before === undefined) this.settings.delete(name);
         else this.settings.set(name, before);
@@ -332,7 +435,8 @@ export class Session {
   snapshotOf(relation: number, asOf: number | undefined): TableSnapshot {
     const entry = this.storedEntry(relation);
     if (this.transaction !== undefined) {
-      if (asOf !== undefined) throw notSupported('asOf inside a transaction', 'Read as of a position outside of it.');
+      if (asOf !== undefined)
+        throw notSupported('asOf inside a transaction', 'Read as of a position outside of it.');
       return this.transaction.snapshotOf(entry);
     }
     if (asOf === undefined || asOf >= this.engine.visiblePosition) return entry.data.snapshot();
@@ -343,7 +447,10 @@ export class Session {
 
   storedEntry(relation: number): Extract<CatalogEntry, { kind: 'table' | 'materializedView' }> {
     const entry = this.catalog.byId(relation);
-    if (!isStored(entry)) throw new DbError('42P01', 'the relation was dropped meanwhile', { hint: 'Run the statement again.' });
+    if (!isStored(entry))
+      throw new DbError('42P01', 'the relation was dropped meanwhile', {
+        hint: 'Run the statement again.',
+      });
     return entry;
   }
 
@@ -368,22 +475,69 @@ export class Session {
   }
 
   async #dropTemporary(): Promise<void> {
-    const own = this.engine.state.catalog.ofTenant(this.identity.tenant).filter((entry) => entry.definition.schema === this.temporarySchema);
+    const own = this.engine.state.catalog
+      .ofTenant(this.identity.tenant)
+      .filter((entry) => entry.definition.schema === this.temporarySchema);
     if (own.length === 0 || this.engine.closed) return;
     const relations = own.map((entry) => entry.definition.id).reverse();
-    await this.engine.commit({ tenant: this.identity.tenant, relations, prepare: () => relations.map((relation) => ({ op: 'dropRelation', relation })) });
+    await this.engine.commit({
+      tenant: this.identity.tenant,
+      relations,
+      prepare: () => relations.map((relation) => ({ op: 'dropRelation', relation })),
+    });
   }
 }
 
 /** Accepted and remembered, without effect. */
 const HARMLESS_SETTINGS = new Set([
-  'bytea_output', 'enable_hashjoin', 'enable_mergejoin', 'enable_nestloop', 'enable_seqscan', 'enable_indexscan', 'enable_bitmapscan', 'enable_sort', 'enable_hashagg', 'enable_indexonlyscan',
-  'enable_material', 'work_mem', 'lock_timeout', 'idle_in_transaction_session_timeout', 'max_parallel_workers_per_gather', 'synchronous_commit', 'role', 'session_authorization', 'names', 'xmloption', 'row_security',
-  'default_tablespace', 'default_table_access_method', 'check_function_bodies', 'transform_null_equals', 'lc_messages', 'lc_monetary', 'lc_numeric', 'lc_time', 'jit', 'parallel_setup_cost', 'parallel_tuple_cost', 'min_parallel_table_scan_size', 'enable_partitionwise_join', 'enable_partitionwise_aggregate', 'enable_memoize', 'enable_incremental_sort', 'seed', 'escape_string_warning', 'quote_all_identifiers',
+  'bytea_output',
+  'enable_hashjoin',
+  'enable_mergejoin',
+  'enable_nestloop',
+  'enable_seqscan',
+  'enable_indexscan',
+  'enable_bitmapscan',
+  'enable_sort',
+  'enable_hashagg',
+  'enable_indexonlyscan',
+  'enable_material',
+  'work_mem',
+  'lock_timeout',
+  'idle_in_transaction_session_timeout',
+  'max_parallel_workers_per_gather',
+  'synchronous_commit',
+  'role',
+  'session_authorization',
+  'names',
+  'xmloption',
+  'row_security',
+  'default_tablespace',
+  'default_table_access_method',
+  'check_function_bodies',
+  'transform_null_equals',
+  'lc_messages',
+  'lc_monetary',
+  'lc_numeric',
+  'lc_time',
+  'jit',
+  'parallel_setup_cost',
+  'parallel_tuple_cost',
+  'min_parallel_table_scan_size',
+  'enable_partitionwise_join',
+  'enable_partitionwise_aggregate',
+  'enable_memoize',
+  'enable_incremental_sort',
+  'seed',
+  'escape_string_warning',
+  'quote_all_identifiers',
 ]);
 
 /** Heard in a transaction that has failed. */
-const ENDS_TRANSACTION: ReadonlySet<Statement['kind']> = new Set(['commit', 'rollback', 'rollbackTo']);
+const ENDS_TRANSACTION: ReadonlySet<Statement['kind']> = new Set([
+  'commit',
+  'rollback',
+  'rollbackTo',
+]);
 
 /** A transaction's snapshot pins old rows: it may not live longer. */
 const TRANSACTION_AGE_MS_MAX = 60_000;
@@ -391,7 +545,16 @@ const TRANSACTION_BYTES_MAX = 1024 * 1024 * 1024;
 
 export function emptyOutcome(engine: Engine, command = ''): StatementOutcome {
   return {
-    command, columns: [], rowCount: 0, position: engine.visiblePosition, source: 'catalog', sources: [], queryId: '', work: 0, elapsedMs: 0, queuedMs: 0,
+    command,
+    columns: [],
+    rowCount: 0,
+    position: engine.visiblePosition,
+    source: 'catalog',
+    sources: [],
+    queryId: '',
+    work: 0,
+    elapsedMs: 0,
+    queuedMs: 0,
   };
 }
 
@@ -402,6 +565,9 @@ export function textColumns(...names: readonly string[]): OutputColumn[] {
 
 function positionGone(position: number, entry: CatalogEntry): DbError {
   const { message, hint } = snapshotTooOld(entry.definition.name);
-  return new DbError('ADB_POSITION_GONE', message, { position, table: entry.definition.name, hint });
+  return new DbError('ADB_POSITION_GONE', message, {
+    position,
+    table: entry.definition.name,
+    hint,
+  });
 }
-

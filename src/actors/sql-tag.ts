@@ -18,13 +18,17 @@ export class SqlText<Row = Record<string, unknown>> {
   /** The text with $1, $2, … for the values, in order. */
   get text(): string {
     let text = this.parts[0] ?? '';
-    for (let index = 1; index < this.parts.length; index += 1) text += `$${index}${this.parts[index]}`;
+    for (let index = 1; index < this.parts.length; index += 1)
+      text += `$${index}${this.parts[index]}`;
     return text;
   }
 }
 
 type SqlTag = {
-  <Row = Record<string, unknown>>(strings: TemplateStringsArray, ...values: readonly unknown[]): SqlText<Row>;
+  <Row = Record<string, unknown>>(
+    strings: TemplateStringsArray,
+    ...values: readonly unknown[]
+  ): SqlText<Row>;
   /** A quoted identifier: `sql.id('orders')`, `sql.id('public', 'orders')`. */
   id(...names: readonly string[]): SqlText;
   /** Pieces side by side; anything that is not SQL is a parameter. */
@@ -35,12 +39,15 @@ type SqlTag = {
 
 /** The tag: every `${value}` is a parameter, a nested `sql` is text. */
 export const sql: SqlTag = Object.assign(
-  <Row>(strings: TemplateStringsArray, ...values: readonly unknown[]): SqlText<Row> => compose<Row>(strings, values),
+  <Row>(strings: TemplateStringsArray, ...values: readonly unknown[]): SqlText<Row> =>
+    compose<Row>(strings, values),
   {
     id: (...names: readonly string[]): SqlText => {
       for (const name of names) {
         if (typeof name !== 'string' || name === '' || name.includes('\0')) {
-          throw new DbError('42602', 'sql.id takes names: texts that are not empty', { hint: "Write sql.id('orders')." });
+          throw new DbError('42602', 'sql.id takes names: texts that are not empty', {
+            hint: "Write sql.id('orders').",
+          });
         }
       }
       return new SqlText([names.map(quoteIdentifier).join('.')], []);

@@ -16,10 +16,22 @@ import type { AnswerSource } from './api-types.ts';
 import { runDefinition } from './definitions.ts';
 import { runDml } from './dml.ts';
 import { converterOf } from './rows-in.ts';
-import { emptyOutcome, textColumns, type ExecutionOptions, type RowSink, type Session, type StatementOutcome } from './session.ts';
+import {
+  emptyOutcome,
+  textColumns,
+  type ExecutionOptions,
+  type RowSink,
+  type Session,
+  type StatementOutcome,
+} from './session.ts';
 
 /** Runs one statement in its session; rows go to the sink, what it did is the result. */
-export async function runStatement(session: Session, parsed: ParsedStatement, options: ExecutionOptions, sink: RowSink): Promise<StatementOutcome> {
+export async function runStatement(
+  session: Session,
+  parsed: ParsedStatement,
+  options: ExecutionOptions,
+  sink: RowSink,
+): Promise<StatementOutcome> {
   const { statement } = parsed;
   const { engine } = session;
   switch (statement.kind) {
@@ -27,7 +39,20 @@ export async function runStatement(session: Session, parsed: ParsedStatement, op
       if (statement.query.body.kind === 'select' && statement.query.body.into !== undefined) {
         const { into, ...body } = statement.query.body;
         const query = { ...statement.query, body };
-        return runDefinition(session, { kind: 'createTableAs', name: into, ifNotExists: false, temporary: false, columns: [], query, withData: true, options: [] }, options);
+        return runDefinition(
+          session,
+          {
+            kind: 'createTableAs',
+            name: into,
+            ifNotExists: false,
+            temporary: false,
+            columns: [],
+            query,
+            withData: true,
+            options: [],
+          },
+          options,
+        );
       }
       return runQuery(session, parsed, options, sink);
     }
@@ -39,13 +64,16 @@ export async function runStatement(session: Session, parsed: ParsedStatement, op
     case 'begin': {
       if (session.transaction !== undefined && session.explicit) return outcome(session, 'BEGIN');
       // Inside a text of several statements BEGIN turns the implicit transaction into an explicit one.
-      if (session.transaction === undefined) session.begin({ isolation: statement.isolation, readOnly: statement.readOnly });
+      if (session.transaction === undefined)
+        session.begin({ isolation: statement.isolation, readOnly: statement.readOnly });
       session.explicit = true;
       return outcome(session, 'BEGIN');
     }
     case 'commit': {
       const failed = session.transaction?.failed === true;
-      const position = failed ? (session.rollback(), engine.visiblePosition) : await session.commit(options.signal);
+      const position = failed
+        ? (session.rollback(), engine.visiblePosition)
+        : await session.commit(options.signal);
       if (statement.chain) session.begin({});
       return { ...outcome(session, failed ? 'ROLLBACK' : 'COMMIT'), position };
     }
@@ -57,16 +85,30 @@ export async function runStatement(session: Session, parsed: ParsedStatement, op
     case 'release':
     case 'rollbackTo': {
       const { transaction } = session;
-      if (transaction === undefined) throw new DbError('25P01', `${statement.kind === 'savepoint' ? 'SAVEPOINT' : statement.kind === 'release' ? 'RELEASE SAVEPOINT' : 'ROLLBACK TO SAVEPOINT'} can only be used in transaction blocks`, { hint: 'Send BEGIN first.' });
+      if (transaction === undefined)
+        throw new DbError(
+          '25P01',
+          `${statement.kind === 'savepoint' ? 'SAVEPOINT' : statement.kind === 'release' ? 'RELEASE SAVEPOINT' : 'ROLLBACK TO SAVEPOINT'} can only be used in transaction blocks`,
+          { hint: 'Send BEGIN first.' },
+        );
       if (statement.kind === 'savepoint') transaction.savepoint(statement.name);
       else if (statement.kind === 'release') transaction.releaseSavepoint(statement.name);
       else transaction.rollbackTo(statement.name);
-      return outcome(session, statement.kind === 'savepoint' ? 'SAVEPOINT' : statement.kind === 'release' ? 'RELEASE' : 'ROLLBACK');
+      return outcome(
+        session,
+        statement.kind === 'savepoint'
+          ? 'SAVEPOINT'
+          : statement.kind === 'release'
+            ? 'RELEASE'
+            : 'ROLLBACK',
+      );
     }
     case 'setTransaction': {
       if (statement.session) {
-        if (statement.isolation !== undefined) session.set('default_transaction_isolation', statement.isolation, false);
-        if (statement.readOnly !== undefined) session.set('default_transaction_read_only', statement.readOnly ? 'on' : 'off', false);
+        if (statement.isolation !== undefined)
+          session.set('default_transaction_isolation', statement.isolation, false);
+        if (statement.readOnly !== undefined)
+          session.set('default_transaction_read_only', statement.readOnly ? 'on' : 'off', false);
         return outcome(session, 'SET');
       }
       const { transaction } = session;
@@ -79,7 +121,9 @@ export async function runStatement(session: Session, parsed: ParsedStatement, op
         session.begin({ isolation, readOnly });
         session.explicit = explicit;
       } else if (transaction !== undefined) {
-        throw new DbError('25001', 'SET TRANSACTION must be called before any query', { hint: 'Say it in BEGIN: BEGIN ISOLATION LEVEL SERIALIZABLE.' });
+        throw new DbError('25001', 'SET TRANSACTION must be called before any query', {
+          hint: 'Say it in BEGIN: BEGIN ISOLATION LEVEL SERIALIZABLE.',
+        });
       }
       return outcome(session, 'SET');
     }
@@ -91,29 +135,65 @@ export async function runStatement(session: Session, parsed: ParsedStatement, op
     case 'explain':
       return explain(session, parsed, statement, options, sink);
     case 'prepare': {
-      if (session.prepared.has(statement.name)) throw new DbError('42P05', `prepared statement "${statement.name}" already exists`, { hint: `DEALLOCATE ${statement.name} removes it.` });
-      const types = statement.types.map((type) => (type.name === 'unknown' ? undefined : typeOfName(type, type.at)));
-      session.prepared.set(statement.name, { statement: statement.statement, text: statement.text, types });
+      if (session.prepared.has(statement.name))
+        throw new DbError('42P05', `prepared statement "${statement.name}" already exists`, {
+          hint: `DEALLOCATE ${statement.name} removes it.`,
+        });
+      const types = statement.types.map((type) =>
+        type.name === 'unknown' ? undefined : typeOfName(type, type.at),
+      );
+      session.prepared.set(statement.name, {
+        statement: statement.statement,
+        text: statement.text,
+        types,
+      });
       return outcome(session, 'PREPARE');
     }
     case 'execute': {
       const prepared = session.prepared.get(statement.name);
-      if (prepared === undefined) throw new DbError('26000', `prepared statement "${statement.name}" does not exist`, { hint: 'PREPARE it first.' });
-      const bound = boundOf(session, { statement: prepared.statement, text: prepared.text, parameterCount: statement.args.length }, prepared.types);
+      if (prepared === undefined)
+        throw new DbError('26000', `prepared statement "${statement.name}" does not exist`, {
+          hint: 'PREPARE it first.',
+        });
+      const bound = boundOf(
+        session,
+        {
+          statement: prepared.statement,
+          text: prepared.text,
+          parameterCount: statement.args.length,
+        },
+        prepared.types,
+      );
       const types = parameterTypesOf(bound);
       if (types.length !== statement.args.length) {
-        throw new DbError('42601', `wrong number of parameters for prepared statement "${statement.name}"`, { detail: `Expected ${types.length} parameters but got ${statement.args.length}.` });
+        throw new DbError(
+          '42601',
+          `wrong number of parameters for prepared statement "${statement.name}"`,
+          { detail: `Expected ${types.length} parameters but got ${statement.args.length}.` },
+        );
       }
       const context = session.evaluationContext([], options);
-      const data = statement.args.map((arg, index) => evaluateConstant(coerce(bindExpression(arg, session.planCatalog()), types[index]!, 'assignment', arg.at), context));
-      return runStatement(session, { statement: prepared.statement, text: prepared.text, parameterCount: types.length }, { ...options, params: data.map((datum) => new BoundDatum(datum)) }, sink);
+      const data = statement.args.map((arg, index) =>
+        evaluateConstant(
+          coerce(bindExpression(arg, session.planCatalog()), types[index]!, 'assignment', arg.at),
+          context,
+        ),
+      );
+      return runStatement(
+        session,
+        { statement: prepared.statement, text: prepared.text, parameterCount: types.length },
+        { ...options, params: data.map((datum) => new BoundDatum(datum)) },
+        sink,
+      );
     }
     case 'deallocate':
       if (statement.name === undefined) session.prepared.clear();
-      else if (!session.prepared.delete(statement.name)) throw new DbError('26000', `prepared statement "${statement.name}" does not exist`);
+      else if (!session.prepared.delete(statement.name))
+        throw new DbError('26000', `prepared statement "${statement.name}" does not exist`);
       return outcome(session, 'DEALLOCATE');
     case 'discard':
-      if (session.transaction !== undefined && statement.what === 'all') throw new DbError('25001', 'DISCARD ALL cannot run inside a transaction block');
+      if (session.transaction !== undefined && statement.what === 'all')
+        throw new DbError('25001', 'DISCARD ALL cannot run inside a transaction block');
       if (statement.what === 'all' || statement.what === 'plans') session.prepared.clear();
       if (statement.what === 'all') session.resetSettings();
       return outcome(session, statement.what === 'all' ? 'DISCARD ALL' : 'DISCARD');
@@ -138,7 +218,12 @@ export class BoundDatum {
 
 // ── Queries ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-async function runQuery(session: Session, parsed: ParsedStatement, options: ExecutionOptions, sink: RowSink): Promise<StatementOutcome> {
+async function runQuery(
+  session: Session,
+  parsed: ParsedStatement,
+  options: ExecutionOptions,
+  sink: RowSink,
+): Promise<StatementOutcome> {
   const bound = boundOf(session, parsed, undefined);
   if (bound.kind !== 'query') throw notSupported('a query that changes data');
   const parameters = parametersOf(session, bound, options);
@@ -146,13 +231,23 @@ async function runQuery(session: Session, parsed: ParsedStatement, options: Exec
 }
 
 /** Runs a bound query; snapshots are taken now, all at one position. */
-export async function executePlan(session: Session, bound: BoundQuery, parameters: readonly Datum[], text: string, options: ExecutionOptions, sink: RowSink): Promise<StatementOutcome> {
+export async function executePlan(
+  session: Session,
+  bound: BoundQuery,
+  parameters: readonly Datum[],
+  text: string,
+  options: ExecutionOptions,
+  sink: RowSink,
+): Promise<StatementOutcome> {
   const { engine } = session;
   const context = session.evaluationContext(parameters, options);
   session.transaction?.noteReads(bound.plan, context);
   const position = options.asOf ?? session.transaction?.position ?? engine.visiblePosition;
   if (options.asOf !== undefined && options.asOf > engine.visiblePosition) {
-    throw new DbError('ADB_POSITION_GONE', `position ${options.asOf} is not there yet`, { position: options.asOf, hint: 'Use atLeast to wait for a position.' });
+    throw new DbError('ADB_POSITION_GONE', `position ${options.asOf} is not there yet`, {
+      position: options.asOf,
+      hint: 'Use atLeast to wait for a position.',
+    });
   }
   const opened = openPlan(session, bound.plan, bound.relations, context, options.asOf);
   let rowCount = 0;
@@ -173,7 +268,18 @@ export async function executePlan(session: Session, bound: BoundQuery, parameter
   try {
     const { id, work, elapsedMs, queuedMs } = await run.finished;
     const { source, sources } = provenance(session, bound.relations);
-    const done: StatementOutcome = { command: 'SELECT', columns: bound.plan.columns, rowCount, position, source, sources, queryId: id, work, elapsedMs, queuedMs };
+    const done: StatementOutcome = {
+      command: 'SELECT',
+      columns: bound.plan.columns,
+      rowCount,
+      position,
+      source,
+      sources,
+      queryId: id,
+      work,
+      elapsedMs,
+      queuedMs,
+    };
     engine.metrics.finished(done);
     return done;
   } finally {
@@ -189,11 +295,14 @@ export function openPlan(
   context: ReturnType<Session['evaluationContext']>,
   asOf: number | undefined,
 ): { open(): Operator; release(): void } {
-  const snapshots = new Map(relations.map((relation) => [relation, session.snapshotOf(relation, asOf)]));
+  const snapshots = new Map(
+    relations.map((relation) => [relation, session.snapshotOf(relation, asOf)]),
+  );
   const memory = session.engine.memory.child(`a query of tenant ${session.identity.tenant}`);
   let released = false;
   return {
-    open: () => buildOperator(plan, { snapshotOf: (relation) => snapshots.get(relation)!, context, memory }),
+    open: () =>
+      buildOperator(plan, { snapshotOf: (relation) => snapshots.get(relation)!, context, memory }),
     release: () => {
       if (released) return;
       released = true;
@@ -204,14 +313,25 @@ export function openPlan(
 }
 
 /** The bound statement, from the cache where its text, names and types are the same. */
-export function boundOf(session: Session, parsed: ParsedStatement, types: readonly (SqlType | undefined)[] | undefined): BoundStatement {
+export function boundOf(
+  session: Session,
+  parsed: ParsedStatement,
+  types: readonly (SqlType | undefined)[] | undefined,
+): BoundStatement {
   const { engine } = session;
-  const bind = (): BoundStatement => bindStatement(parsed.statement, session.planCatalog(), { ...(types === undefined ? {} : { parameterTypes: types }) });
+  const bind = (): BoundStatement =>
+    bindStatement(parsed.statement, session.planCatalog(), {
+      ...(types === undefined ? {} : { parameterTypes: types }),
+    });
   const { epoch } = session.catalog;
   // A transaction's own definitions, or materialized views it must read as queries, are nobody else's.
-  if (epoch < 0 || (session.transaction !== undefined && !session.transaction.isEmpty)) return bind();
+  if (epoch < 0 || (session.transaction !== undefined && !session.transaction.isEmpty))
+    return bind();
   const typeKey = types === undefined ? '' : types.map((type) => type?.kind ?? '').join(',');
-  return engine.statements.bound(`${epoch}.${engine.housekeeping.statisticsEpoch}\0${session.scopeKey}\0${typeKey}\0${parsed.text}`, bind);
+  return engine.statements.bound(
+    `${epoch}.${engine.housekeeping.statisticsEpoch}\0${session.scopeKey}\0${typeKey}\0${parsed.text}`,
+    bind,
+  );
 }
 
 export function parameterTypesOf(bound: BoundStatement): readonly SqlType[] {
@@ -219,43 +339,85 @@ export function parameterTypesOf(bound: BoundStatement): readonly SqlType[] {
 }
 
 /** Parameters as data of the types the statement gave them. */
-export function parametersOf(session: Session, bound: BoundStatement, options: ExecutionOptions): Datum[] {
+export function parametersOf(
+  session: Session,
+  bound: BoundStatement,
+  options: ExecutionOptions,
+): Datum[] {
   const given = options.params ?? [];
   const types = parameterTypesOf(bound);
   if (given.length < types.length) {
-    throw new DbError('08P01', `the statement needs ${types.length} parameters, but ${given.length} were given`, { hint: 'Give one value for each $n in { params: […] }.' });
+    throw new DbError(
+      '08P01',
+      `the statement needs ${types.length} parameters, but ${given.length} were given`,
+      { hint: 'Give one value for each $n in { params: […] }.' },
+    );
   }
-  const context = { zone: options.zone ?? session.zone, nowMicros: session.engine.ports.clock.now() * 1000 };
+  const context = {
+    zone: options.zone ?? session.zone,
+    nowMicros: session.engine.ports.clock.now() * 1000,
+  };
   return types.map((type, index) => {
     const value = given[index];
     if (value instanceof BoundDatum) return value.datum;
     if (value === null) return null;
-    if (value === undefined) throw new DbError('22023', `parameter $${index + 1} is undefined`, { field: `params.${index}`, hint: 'Give null for NULL.' });
+    if (value === undefined)
+      throw new DbError('22023', `parameter $${index + 1} is undefined`, {
+        field: `params.${index}`,
+        hint: 'Give null for NULL.',
+      });
     try {
       return converterOf(type, context)(value);
     } catch (cause) {
       if (!(cause instanceof DbError)) throw cause;
-      throw new DbError(cause.code, `parameter $${index + 1}: ${cause.message}`, { field: `params.${index}`, hint: cause.hint });
+      throw new DbError(cause.code, `parameter $${index + 1}: ${cause.message}`, {
+        field: `params.${index}`,
+        hint: cause.hint,
+      });
     }
   });
 }
 
-function provenance(session: Session, relations: readonly number[]): Pick<StatementOutcome, 'source' | 'sources'> {
+function provenance(
+  session: Session,
+  relations: readonly number[],
+): Pick<StatementOutcome, 'source' | 'sources'> {
   const sources = relations.flatMap((relation): StatementOutcome['sources'][number][] => {
     const entry = session.catalog.byId(relation);
     if (entry === undefined) return [];
-    return [{ kind: entry.kind === 'materializedView' ? 'view' : 'table', name: entry.definition.name }];
+    return [
+      { kind: entry.kind === 'materializedView' ? 'view' : 'table', name: entry.definition.name },
+    ];
   });
-  const source: AnswerSource = sources.length === 0 ? 'catalog' : sources.every(({ kind }) => kind === 'view') ? 'view' : 'scan';
+  const source: AnswerSource =
+    sources.length === 0
+      ? 'catalog'
+      : sources.every(({ kind }) => kind === 'view')
+        ? 'view'
+        : 'scan';
   return { source, sources };
 }
 
 // ── Rows the engine makes itself ───────────────────────────────────────────────────────────────────────────────
 
-export function sendTexts(session: Session, columns: readonly OutputColumn[], rows: readonly (readonly (string | null)[])[], command: string, sink: RowSink): StatementOutcome {
+export function sendTexts(
+  session: Session,
+  columns: readonly OutputColumn[],
+  rows: readonly (readonly (string | null)[])[],
+  command: string,
+  sink: RowSink,
+): StatementOutcome {
   sink.begin(columns, () => undefined);
   if (rows.length > 0) {
-    const batch: Batch = { rowCount: rows.length, columns: columns.map((_, index) => vectorFromData(TEXT, rows.map((row) => row[index] ?? null))) };
+    const batch: Batch = {
+      rowCount: rows.length,
+      columns: columns.map((_, index) =>
+        vectorFromData(
+          TEXT,
+          rows.map((row) => row[index] ?? null),
+        ),
+      ),
+    };
     sink.take(batch);
   }
   return { ...emptyOutcome(session.engine, command), columns, rowCount: rows.length };
@@ -265,45 +427,145 @@ function show(session: Session, name: string, sink: RowSink): StatementOutcome {
   const { engine } = session;
   switch (name.toLowerCase()) {
     case 'all':
-      return sendTexts(session, textColumns('name', 'setting', 'description'), session.settingNames.map((each) => [each, session.setting(each) ?? '', '']), 'SHOW', sink);
+      return sendTexts(
+        session,
+        textColumns('name', 'setting', 'description'),
+        session.settingNames.map((each) => [each, session.setting(each) ?? '', '']),
+        'SHOW',
+        sink,
+      );
     case 'tables':
     case 'views': {
-      const entries = session.catalog.ofTenant(session.identity.tenant).filter((entry) => (name.toLowerCase() === 'tables' ? entry.kind === 'table' : entry.kind === 'view' || entry.kind === 'materializedView'));
-      return sendTexts(session, textColumns('schema', 'name', 'kind', 'rows'), entries.map((entry) => [entry.definition.schema, entry.definition.name, entry.kind === 'materializedView' ? 'materialized view' : entry.kind, entry.kind === 'table' || entry.kind === 'materializedView' ? String(entry.data.rowCount) : null]), 'SHOW', sink);
+      const entries = session.catalog
+        .ofTenant(session.identity.tenant)
+        .filter((entry) =>
+          name.toLowerCase() === 'tables'
+            ? entry.kind === 'table'
+            : entry.kind === 'view' || entry.kind === 'materializedView',
+        );
+      return sendTexts(
+        session,
+        textColumns('schema', 'name', 'kind', 'rows'),
+        entries.map((entry) => [
+          entry.definition.schema,
+          entry.definition.name,
+          entry.kind === 'materializedView' ? 'materialized view' : entry.kind,
+          entry.kind === 'table' || entry.kind === 'materializedView'
+            ? String(entry.data.rowCount)
+            : null,
+        ]),
+        'SHOW',
+        sink,
+      );
     }
     case 'tenants':
-      return sendTexts(session, textColumns('name'), [...new Set(['main', ...engine.state.catalog.tenants()])].map((tenant) => [tenant]), 'SHOW', sink);
+      return sendTexts(
+        session,
+        textColumns('name'),
+        [...new Set(['main', ...engine.state.catalog.tenants()])].map((tenant) => [tenant]),
+        'SHOW',
+        sink,
+      );
     case 'queries':
-      return sendTexts(session, textColumns('id', 'tenant', 'query'), [...engine.queries.values()].map(({ id, tenant, text }) => [id, tenant, text]), 'SHOW', sink);
+      return sendTexts(
+        session,
+        textColumns('id', 'tenant', 'query'),
+        [...engine.queries.values()].map(({ id, tenant, text }) => [id, tenant, text]),
+        'SHOW',
+        sink,
+      );
     default: {
       const value = session.setting(name);
-      if (value === undefined) throw new DbError('42704', `unrecognized configuration parameter "${name}"`, { hint: 'SHOW ALL lists the parameters.' });
-      return sendTexts(session, textColumns(name.toLowerCase() === 'timezone' ? 'TimeZone' : name.toLowerCase()), [[value]], 'SHOW', sink);
+      if (value === undefined)
+        throw new DbError('42704', `unrecognized configuration parameter "${name}"`, {
+          hint: 'SHOW ALL lists the parameters.',
+        });
+      return sendTexts(
+        session,
+        textColumns(name.toLowerCase() === 'timezone' ? 'TimeZone' : name.toLowerCase()),
+        [[value]],
+        'SHOW',
+        sink,
+      );
     }
   }
 }
 
-async function explain(session: Session, parsed: ParsedStatement, statement: Extract<Statement, { kind: 'explain' }>, options: ExecutionOptions, sink: RowSink): Promise<StatementOutcome> {
-  const option = (name: string): boolean => statement.options.some((each) => each.name === name && each.value !== 'off' && each.value !== 'false' && each.value !== 0);
-  const format = String(statement.options.find(({ name }) => name === 'format')?.value ?? 'text').toLowerCase();
-  if (format !== 'text' && format !== 'json') throw notSupported(`EXPLAIN (FORMAT ${format.toUpperCase()})`, 'Use FORMAT TEXT or FORMAT JSON.');
-  const inner: ParsedStatement = { ...parsed, statement: statement.statement, text: `explain\0${parsed.text}` };
+async function explain(
+  session: Session,
+  parsed: ParsedStatement,
+  statement: Extract<Statement, { kind: 'explain' }>,
+  options: ExecutionOptions,
+  sink: RowSink,
+): Promise<StatementOutcome> {
+  const option = (name: string): boolean =>
+    statement.options.some(
+      (each) =>
+        each.name === name && each.value !== 'off' && each.value !== 'false' && each.value !== 0,
+    );
+  const format = String(
+    statement.options.find(({ name }) => name === 'format')?.value ?? 'text',
+  ).toLowerCase();
+  if (format !== 'text' && format !== 'json')
+    throw notSupported(
+      `EXPLAIN (FORMAT ${format.toUpperCase()})`,
+      'Use FORMAT TEXT or FORMAT JSON.',
+    );
+  const inner: ParsedStatement = {
+    ...parsed,
+    statement: statement.statement,
+    text: `explain\0${parsed.text}`,
+  };
   const bound = boundOf(session, inner, undefined);
   const lines: string[] = [];
   if (option('analyze')) {
     const silent: RowSink = { begin: () => undefined, take: () => true };
-    const done = bound.kind === 'query' ? await executePlan(session, bound, parametersOf(session, bound, options), parsed.text, options, silent) : await runDml(session, inner, options, silent);
-    lines.push(...explainPlan(bound.plan, { format, statistics: session.planCatalog().statistics }).split('\n'));
-    lines.push(`Work: ${done.work} units`, `Rows: ${done.rowCount}`, `Execution Time: ${done.elapsedMs.toFixed(3)} ms`);
+    const done =
+      bound.kind === 'query'
+        ? await executePlan(
+            session,
+            bound,
+            parametersOf(session, bound, options),
+            parsed.text,
+            options,
+            silent,
+          )
+        : await runDml(session, inner, options, silent);
+    lines.push(
+      ...explainPlan(bound.plan, { format, statistics: session.planCatalog().statistics }).split(
+        '\n',
+      ),
+    );
+    lines.push(
+      `Work: ${done.work} units`,
+      `Rows: ${done.rowCount}`,
+      `Execution Time: ${done.elapsedMs.toFixed(3)} ms`,
+    );
   } else {
-    lines.push(...explainPlan(bound.plan, { format, statistics: session.planCatalog().statistics }).split('\n'));
+    lines.push(
+      ...explainPlan(bound.plan, { format, statistics: session.planCatalog().statistics }).split(
+        '\n',
+      ),
+    );
   }
-  return sendTexts(session, textColumns('QUERY PLAN'), format === 'json' ? [[lines.join('\n')]] : lines.map((line) => [line]), 'EXPLAIN', sink);
+  return sendTexts(
+    session,
+    textColumns('QUERY PLAN'),
+    format === 'json' ? [[lines.join('\n')]] : lines.map((line) => [line]),
+    'EXPLAIN',
+    sink,
+  );
 }
 
 function refuseWrite(session: Session, options: ExecutionOptions, kind: string): void {
-  if (session.transaction?.readOnly === true || options.readOnly === true || (session.transaction === undefined && session.setting('default_transaction_read_only') === 'on')) {
-    throw new DbError('25006', `cannot execute ${kind.toUpperCase()} in a read-only transaction`, { hint: 'Begin without READ ONLY; over HTTP use POST.' });
+  if (
+    session.transaction?.readOnly === true ||
+    options.readOnly === true ||
+    (session.transaction === undefined && session.setting('default_transaction_read_only') === 'on')
+  ) {
+    throw new DbError('25006', `cannot execute ${kind.toUpperCase()} in a read-only transaction`, {
+      hint: 'Begin without READ ONLY; over HTTP use POST.',
+    });
   }
 }
 

@@ -15,13 +15,25 @@ export function openSubscription(
   options: SubscribeOptions,
 ): Subscription {
   const { maxRate } = options;
-  if (maxRate !== undefined && !(maxRate > 0)) throw new DbError('22023', '"maxRate" is not a positive number', { field: 'maxRate', hint: 'Changes a second, such as 4.' });
+  if (maxRate !== undefined && !(maxRate > 0))
+    throw new DbError('22023', '"maxRate" is not a positive number', {
+      field: 'maxRate',
+      hint: 'Changes a second, such as 4.',
+    });
   const from = options.from ?? 'snapshot';
   if (typeof from === 'number' && !(Number.isSafeInteger(from) && from >= 0)) {
-    throw new DbError('22023', '"from" is not a position', { field: 'from', hint: "Give 'snapshot', 'now' or the position of a change." });
+    throw new DbError('22023', '"from" is not a position', {
+      field: 'from',
+      hint: "Give 'snapshot', 'now' or the position of a change.",
+    });
   }
   return engine.subscriptions.subscribe(
-    { open: async () => (typeof what === 'string' ? openNamed(engine, session, what) : openQuery(engine, session, what.text, what.params)) },
+    {
+      open: async () =>
+        typeof what === 'string'
+          ? openNamed(engine, session, what)
+          : openQuery(engine, session, what.text, what.params),
+    },
     {
       from,
       maxRate,
@@ -35,12 +47,20 @@ export function openSubscription(
 
 async function openNamed(engine: Engine, session: Session, name: string): Promise<OpenedSource> {
   const parts = name.split('.');
-  const entry = session.requireRelation({ name: parts.at(-1)!, ...(parts.length > 1 ? { schema: parts.at(-2)! } : {}) });
+  const entry = session.requireRelation({
+    name: parts.at(-1)!,
+    ...(parts.length > 1 ? { schema: parts.at(-2)! } : {}),
+  });
   if (entry.kind === 'view') return openQuery(engine, session, `SELECT * FROM ${name}`, []);
   return opened(engine, entry, async () => undefined);
 }
 
-async function openQuery(engine: Engine, session: Session, text: string, params: readonly unknown[]): Promise<OpenedSource> {
+async function openQuery(
+  engine: Engine,
+  session: Session,
+  text: string,
+  params: readonly unknown[],
+): Promise<OpenedSource> {
   const live = await engine.liveQueries.open(session, text, params);
   return opened(engine, live.entry, live.close);
 }
@@ -56,10 +76,20 @@ function opened(engine: Engine, first: StoredEntry, close: () => Promise<void>):
       if (engine.closed) throw closedError();
       const entry = engine.state.catalog.byId(relation);
       if (!isStored(entry)) {
-        throw new DbError('42P01', `"${first.definition.name}" was dropped`, { table: first.definition.name, hint: 'Subscribe again once it is there.' });
+        throw new DbError('42P01', `"${first.definition.name}" was dropped`, {
+          table: first.definition.name,
+          hint: 'Subscribe again once it is there.',
+        });
       }
-      if (entry.kind === 'materializedView' && entry.view.status === 'failed' && !entry.view.serving) {
-        throw new DbError('55000', `materialized view "${entry.definition.name}" has failed`, { table: entry.definition.name, cause: entry.view.failure });
+      if (
+        entry.kind === 'materializedView' &&
+        entry.view.status === 'failed' &&
+        !entry.view.serving
+      ) {
+        throw new DbError('55000', `materialized view "${entry.definition.name}" has failed`, {
+          table: entry.definition.name,
+          cause: entry.view.failure,
+        });
       }
       return entry;
     },

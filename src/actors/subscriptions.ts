@@ -6,7 +6,13 @@ import type { OutputColumn } from '../plan/logical.ts';
 import { mergeDeltas } from '../views/merge-deltas.ts';
 import type { Change, Subscription } from './api-types.ts';
 import type { StoredEntry } from './catalog.ts';
-import { resultColumns, RowWriter, type ResultColumn, type ResultRow, type ValueOptions } from './rows-out.ts';
+import {
+  resultColumns,
+  RowWriter,
+  type ResultColumn,
+  type ResultRow,
+  type ValueOptions,
+} from './rows-out.ts';
 
 /**
  * Subscriptions hold no queue: each remembers the position it has told, and reads what came after from the table's
@@ -107,7 +113,14 @@ class LiveSubscription implements Subscription {
   readonly #opened: Promise<OpenedSource>;
   #source: OpenedSource | undefined;
   #writer: RowWriter | undefined;
-  #snapshot: { readonly snapshot: TableSnapshot; readonly scan: TableScan; readonly position: number; next: Batch | undefined } | undefined;
+  #snapshot:
+    | {
+        readonly snapshot: TableSnapshot;
+        readonly scan: TableScan;
+        readonly position: number;
+        next: Batch | undefined;
+      }
+    | undefined;
   #position = -1;
   #epoch = 0;
   #started = false;
@@ -115,7 +128,12 @@ class LiveSubscription implements Subscription {
   #wake: (() => void) | undefined;
   #lastDeliveryMs = -Infinity;
 
-  constructor(source: SubscriptionSource, options: FeedOptions, hub: SubscriptionHub, onClose: () => void) {
+  constructor(
+    source: SubscriptionSource,
+    options: FeedOptions,
+    hub: SubscriptionHub,
+    onClose: () => void,
+  ) {
     this.#options = options;
     this.#hub = hub;
     this.#onClose = onClose;
@@ -199,7 +217,8 @@ class LiveSubscription implements Subscription {
       const { from } = this.#options;
       if (from === 'snapshot') return this.#beginSnapshot(source);
       this.#position = from === 'now' ? head : from;
-      if (this.#position > head) return this.#reset(source, 'the position lies ahead of this database: it was started anew');
+      if (this.#position > head)
+        return this.#reset(source, 'the position lies ahead of this database: it was started anew');
     } else if (source.epoch() !== this.#epoch) {
       this.#epoch = source.epoch();
       return this.#reset(source, 'the view was rebuilt');
@@ -208,22 +227,35 @@ class LiveSubscription implements Subscription {
     const rateDelayMs = this.#rateDelayMs();
     if (rateDelayMs > 0) return undefined;
     const changes = data.changes(this.#position, head);
-    if (changes === undefined) return this.#reset(source, 'the changes since that position are no longer kept');
+    if (changes === undefined)
+      return this.#reset(source, 'the changes since that position are no longer kept');
     if (changes.length === 0) {
       this.#position = head;
       return undefined;
     }
     const from = this.#position;
     const merge = this.#options.maxRate !== undefined || changes.length > KEEPING_UP_COMMITS_MAX;
-    const taken = merge ? changes : changes.filter(({ position }) => position === changes[0]!.position);
+    const taken = merge
+      ? changes
+      : changes.filter(({ position }) => position === changes[0]!.position);
     const position = merge ? head : taken[0]!.position;
     this.#position = position;
-    const { inserted, deleted } = this.#encode(source, from, position, taken.map(({ delta }) => delta));
+    const { inserted, deleted } = this.#encode(
+      source,
+      from,
+      position,
+      taken.map(({ delta }) => delta),
+    );
     if (inserted.length === 0 && deleted.length === 0) return this.#ready(source);
     return { kind: 'delta', from, position, inserted, deleted };
   }
 
-  #encode(source: OpenedSource, from: number, position: number, deltas: readonly TableDelta[]): { inserted: ResultRow[]; deleted: ResultRow[] } {
+  #encode(
+    source: OpenedSource,
+    from: number,
+    position: number,
+    deltas: readonly TableDelta[],
+  ): { inserted: ResultRow[]; deleted: ResultRow[] } {
     const { encoded } = this.#hub.feedOf(source.relation);
     const { int8, numeric, timestamptz } = this.#options.values;
     const key = `${from}:${position}:${int8 ?? ''}:${numeric ?? ''}:${timestamptz ?? ''}`;
@@ -294,7 +326,8 @@ class LiveSubscription implements Subscription {
       const rateDelayMs = this.#rateDelayMs();
       const behind = this.#position < source.visiblePosition();
       // While the rate limit holds back known changes, only time wakes; else a change or the heartbeat does.
-      if (behind && rateDelayMs > 0) timer = clock.after(rateDelayMs, wake);
+      if (behind && this.#options.maxRate !== undefined)
+        timer = clock.after(Math.max(0, rateDelayMs), wake);
       else {
         waiting.add(wake);
         timer = clock.after(heartbeatMs, () => finish(true));
@@ -305,7 +338,9 @@ class LiveSubscription implements Subscription {
 }
 
 function aborted(signal: AbortSignal): DbError {
-  const error = new DbError('57014', 'canceling subscription due to user request', { cause: signal.reason });
+  const error = new DbError('57014', 'canceling subscription due to user request', {
+    cause: signal.reason,
+  });
   error.name = 'AbortError';
   return error;
 }

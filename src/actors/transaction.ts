@@ -1,10 +1,21 @@
 import { assert, DbError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
-import type { TableData, TableDelta, TableSnapshot, TableWrite } from '../columns/table-contract.ts';
+import type {
+  TableData,
+  TableDelta,
+  TableSnapshot,
+  TableWrite,
+} from '../columns/table-contract.ts';
 import { compileFilter, type CompiledFilter } from '../expressions/compile.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { PlanNode } from '../plan/logical.ts';
-import { CatalogOverlay, isStored, type Catalog, type CatalogEntry, type MaterializedViewEntry } from './catalog.ts';
+import {
+  CatalogOverlay,
+  isStored,
+  type Catalog,
+  type CatalogEntry,
+  type MaterializedViewEntry,
+} from './catalog.ts';
 import { newClaimOwner, type ClaimOwner } from './claims.ts';
 import { Overlay } from './overlay.ts';
 import type { Operation } from './records.ts';
@@ -57,7 +68,10 @@ export class Transaction {
 
   /** True when a commit would write nothing. */
   get isEmpty(): boolean {
-    return this.#definitions.length === 0 && [...this.#overlays.values()].every((overlay) => overlay.isEmpty);
+    return (
+      this.#definitions.length === 0 &&
+      [...this.#overlays.values()].every((overlay) => overlay.isEmpty)
+    );
   }
 
   get memoryBytes(): number {
@@ -73,7 +87,8 @@ export class Transaction {
     const id = entry.definition.id;
     const own = this.#private.get(id);
     if (own !== undefined) return own.staged();
-    const base = this.position === undefined ? entry.data.snapshot() : entry.data.snapshotAt(this.position);
+    const base =
+      this.position === undefined ? entry.data.snapshot() : entry.data.snapshotAt(this.position);
     if (base === undefined) throw snapshotTooOld(entry.definition.name);
     return this.#overlays.get(id)?.over(base) ?? base;
   }
@@ -86,11 +101,18 @@ export class Transaction {
       const upstream = this.catalog.byId(source);
       if (upstream?.kind === 'materializedView' && this.readsAsQuery(upstream)) return true;
     }
-    return this.#definitions.some((operation) => operation.op === 'createMaterializedView' && operation.view.id === entry.definition.id);
+    return this.#definitions.some(
+      (operation) =>
+        operation.op === 'createMaterializedView' && operation.view.id === entry.definition.id,
+    );
   }
 
   /** Rows that a statement wrote. */
-  write(entry: CatalogEntry, writes: readonly TableWrite[], privateCopy: (data: TableData) => TableData): void {
+  write(
+    entry: CatalogEntry,
+    writes: readonly TableWrite[],
+    privateCopy: (data: TableData) => TableData,
+  ): void {
     assert(entry.kind === 'table', 'rows are written to tables');
     const id = entry.definition.id;
     const own = this.#private.get(id);
@@ -142,13 +164,26 @@ export class Transaction {
    * A change of definitions. `entry` is what the catalog shows from now on (undefined: the relation is gone);
    * `data` the private rows of a table that was created or rewritten.
    */
-  define(operation: Operation, change: { readonly entry?: CatalogEntry | undefined; readonly removed?: number | undefined; readonly data?: TableData | undefined; readonly schema?: { readonly tenant: string; readonly name: string; readonly present: boolean } | undefined }): void {
+  define(
+    operation: Operation,
+    change: {
+      readonly entry?: CatalogEntry | undefined;
+      readonly removed?: number | undefined;
+      readonly data?: TableData | undefined;
+      readonly schema?:
+        | { readonly tenant: string; readonly name: string; readonly present: boolean }
+        | undefined;
+    },
+  ): void {
     const length = this.#definitions.length;
     this.#definitions.push(operation);
     const undo: (() => void)[] = [() => void (this.#definitions.length = length)];
     if (change.entry !== undefined) undo.push(this.catalog.put(change.entry));
     if (change.removed !== undefined) undo.push(this.catalog.remove(change.removed));
-    if (change.schema !== undefined) undo.push(this.catalog.setSchema(change.schema.tenant, change.schema.name, change.schema.present));
+    if (change.schema !== undefined)
+      undo.push(
+        this.catalog.setSchema(change.schema.tenant, change.schema.name, change.schema.present),
+      );
     const relation = change.entry?.definition.id ?? change.removed;
     if (relation !== undefined && (change.data !== undefined || change.removed !== undefined)) {
       const before = this.#private.get(relation);
@@ -199,7 +234,13 @@ export class Transaction {
       const writes = overlay.isEmpty ? [] : overlay.writes();
       if (writes.length > 0) rows.push({ op: 'rows', relation, writes });
     }
-    return [...rows, ...this.#definitions];
+    // A view is filled from what the whole transaction has written: it comes last.
+    const isView = (operation: Operation): boolean => operation.op === 'createMaterializedView';
+    return [
+      ...rows,
+      ...this.#definitions.filter((each) => !isView(each)),
+      ...this.#definitions.filter(isView),
+    ];
   }
 
   relationsWritten(): number[] {
@@ -218,11 +259,20 @@ export class Transaction {
     visitScans(plan, (scan) => {
       const reads = this.#reads.get(scan.relation) ?? { whole: false, tests: [] };
       this.#reads.set(scan.relation, reads);
-      if (scan.filter === undefined || reads.tests.length >= PREDICATES_PER_TABLE_MAX || hasOuterColumns(scan)) {
+      if (
+        scan.filter === undefined ||
+        reads.tests.length >= PREDICATES_PER_TABLE_MAX ||
+        hasOuterColumns(scan)
+      ) {
         reads.whole = true;
         reads.tests.length = 0;
       }
-      if (!reads.whole) reads.tests.push({ filter: compileFilter(scan.filter!), columnIndexes: scan.columnIndexes, context });
+      if (!reads.whole)
+        reads.tests.push({
+          filter: compileFilter(scan.filter!),
+          columnIndexes: scan.columnIndexes,
+          context,
+        });
     });
   }
 
@@ -232,12 +282,19 @@ export class Transaction {
     for (const [relation, changes] of deltas) {
       const reads = this.#reads.get(relation);
       if (reads === undefined) continue;
-      if (reads.whole || changes.some((delta) => hits(reads, delta.deleted) || hits(reads, delta.inserted))) {
-        this.doomed = new DbError('40001', 'could not serialize access due to read/write dependencies among transactions', {
-          position,
-          detail: 'A transaction that committed meanwhile changed rows that this one has read.',
-          hint: 'Run the transaction again; db.transaction(fn, { retries: 3 }) does.',
-        });
+      if (
+        reads.whole ||
+        changes.some((delta) => hits(reads, delta.deleted) || hits(reads, delta.inserted))
+      ) {
+        this.doomed = new DbError(
+          '40001',
+          'could not serialize access due to read/write dependencies among transactions',
+          {
+            position,
+            detail: 'A transaction that committed meanwhile changed rows that this one has read.',
+            hint: 'Run the transaction again; db.transaction(fn, { retries: 3 }) does.',
+          },
+        );
         return;
       }
     }
@@ -265,7 +322,11 @@ const PREDICATES_PER_TABLE_MAX = 64;
 
 type ReadSet = {
   whole: boolean;
-  readonly tests: { readonly filter: CompiledFilter; readonly columnIndexes: readonly number[]; readonly context: EvaluationContext }[];
+  readonly tests: {
+    readonly filter: CompiledFilter;
+    readonly columnIndexes: readonly number[];
+    readonly context: EvaluationContext;
+  }[];
 };
 
 export function isSnapshot(isolation: IsolationLevel): boolean {
@@ -273,10 +334,14 @@ export function isSnapshot(isolation: IsolationLevel): boolean {
 }
 
 export function snapshotTooOld(name: string): DbError {
-  return new DbError('72000', `snapshot too old: "${name}" is no longer kept at the position of this reader`, {
-    table: name,
-    hint: 'Begin again, or open the database with a longer history.',
-  });
+  return new DbError(
+    '72000',
+    `snapshot too old: "${name}" is no longer kept at the position of this reader`,
+    {
+      table: name,
+      hint: 'Begin again, or open the database with a longer history.',
+    },
+  );
 }
 
 function hits(reads: ReadSet, rows: Batch | undefined): boolean {
@@ -322,5 +387,7 @@ function visitScans(plan: PlanNode, visit: (scan: ScanOf) => void): void {
 
 /** A filter that speaks of an outer query's row cannot be tested on its own. */
 function hasOuterColumns(scan: ScanOf): boolean {
-  return JSON.stringify(scan.filter, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value)).includes('"outerColumn"');
+  return JSON.stringify(scan.filter, (_, value: unknown) =>
+    typeof value === 'bigint' ? String(value) : value,
+  ).includes('"outerColumn"');
 }

@@ -11,7 +11,16 @@ import { printQuery } from '../sql/print.ts';
 import { VIEW_CONTEXT } from '../views/evaluate.ts';
 import { createStandingPlan, whyNotMaintained } from '../views/standing-plan.ts';
 import { ViewWriter } from '../views/view-writer.ts';
-import { isStored, planCatalog, PUBLIC_SCHEMA, viewInfo, type Catalog, type CatalogEntry, type CatalogView, type NameScope } from './catalog.ts';
+import {
+  isStored,
+  planCatalog,
+  PUBLIC_SCHEMA,
+  viewInfo,
+  type Catalog,
+  type CatalogEntry,
+  type CatalogView,
+  type NameScope,
+} from './catalog.ts';
 import type { Engine } from './engine.ts';
 import { MaintainedView, type ViewParts } from './maintained-view.ts';
 import type { IndexDefinition, MaterializedViewDefinition, ViewDefinition } from './records.ts';
@@ -21,13 +30,21 @@ export class ViewBuilder {
   readonly #parse: (text: string) => readonly ParsedStatement[];
   readonly #memory: MemoryAccount;
 
-  constructor(options: { readonly parse: (text: string) => readonly ParsedStatement[]; readonly memory: MemoryAccount; readonly zone: string }) {
+  constructor(options: {
+    readonly parse: (text: string) => readonly ParsedStatement[];
+    readonly memory: MemoryAccount;
+    readonly zone: string;
+  }) {
     this.#parse = options.parse;
     this.#memory = options.memory;
   }
 
   /** The columns of a view's query, and what it reads directly. */
-  describe(definition: ViewDefinition, query: Query, catalog: CatalogView): { readonly columns: BoundQuery['plan']['columns']; readonly sources: readonly number[] } {
+  describe(
+    definition: ViewDefinition,
+    query: Query,
+    catalog: CatalogView,
+  ): { readonly columns: BoundQuery['plan']['columns']; readonly sources: readonly number[] } {
     const names = namesOf(catalog, scopeOf(definition));
     const bound = boundQuery(query, names.catalog);
     return { columns: bound.plan.columns, sources: [...names.read] };
@@ -40,14 +57,21 @@ export class ViewBuilder {
   }
 
   /** Replay: builds and fills a view in steps, inside the commit that creates it. */
-  *build(definition: MaterializedViewDefinition, catalog: Catalog): Generator<void, MaintainedView> {
+  *build(
+    definition: MaterializedViewDefinition,
+    catalog: Catalog,
+  ): Generator<void, MaintainedView> {
     const view = this.#prepare(definition, catalog);
     yield* this.#fill(view, (relation) => storedData(catalog, relation).staged());
     return view;
   }
 
   /** Fills a view from snapshots while writes go on; what was committed meanwhile is caught up afterwards. */
-  async buildAside(engine: Engine, definition: MaterializedViewDefinition, signal: AbortSignal | undefined): Promise<MaintainedView> {
+  async buildAside(
+    engine: Engine,
+    definition: MaterializedViewDefinition,
+    signal: AbortSignal | undefined,
+  ): Promise<MaintainedView> {
     const view = this.#prepare(definition, engine.state.catalog);
     try {
       await this.#fillAside(engine, view, signal);
@@ -96,7 +120,12 @@ export class ViewBuilder {
   placeholder(definition: MaterializedViewDefinition, catalog: CatalogView): CatalogEntry {
     const query = this.#query(definition);
     const { columns, sources } = this.describe(definition, query, catalog);
-    return { kind: 'view', definition, query, info: { ...viewInfo(definition, 'view', columns, query, [], sources) } };
+    return {
+      kind: 'view',
+      definition,
+      query,
+      info: { ...viewInfo(definition, 'view', columns, query, [], sources) },
+    };
   }
 
   /** The query as it is kept: its names must mean the same for ever, whoever's search path is in force. */
@@ -108,11 +137,15 @@ export class ViewBuilder {
 
   #query(definition: ViewDefinition): Query {
     const statement = this.#parse(definition.text)[0]?.statement;
-    if (statement?.kind !== 'query') throw new DbError('XX000', `the text of view "${definition.name}" is no query`);
+    if (statement?.kind !== 'query')
+      throw new DbError('XX000', `the text of view "${definition.name}" is no query`);
     return statement.query;
   }
 
-  #plan(definition: ViewDefinition, catalog: CatalogView): { readonly plan: PlanNode; readonly sources: readonly number[]; readonly query: Query } {
+  #plan(
+    definition: ViewDefinition,
+    catalog: CatalogView,
+  ): { readonly plan: PlanNode; readonly sources: readonly number[]; readonly query: Query } {
     const query = this.#query(definition);
     const names = namesOf(catalog, scopeOf(definition));
     const bound = boundQuery(query, names.catalog);
@@ -124,19 +157,45 @@ export class ViewBuilder {
     const why = whyNotMaintained(plan);
     if (why !== undefined) throw why;
     const indexes = indexesOf(plan, definition);
-    const height = 1 + Math.max(0, ...sources.map((source) => {
-      const entry = catalog.byId(source);
-      return entry?.kind === 'materializedView' ? entry.view.height : 0;
-    }));
-    return new MaintainedView({ definition, query, columns: plan.columns, sources, indexes, height, parts: this.#parts(plan, definition, indexes) });
+    const height =
+      1 +
+      Math.max(
+        0,
+        ...sources.map((source) => {
+          const entry = catalog.byId(source);
+          return entry?.kind === 'materializedView' ? entry.view.height : 0;
+        }),
+      );
+    return new MaintainedView({
+      definition,
+      query,
+      columns: plan.columns,
+      sources,
+      indexes,
+      height,
+      parts: this.#parts(plan, definition, indexes),
+    });
   }
 
-  #parts(plan: PlanNode, definition: MaterializedViewDefinition, indexes: readonly IndexDefinition[]): ViewParts {
+  #parts(
+    plan: PlanNode,
+    definition: MaterializedViewDefinition,
+    indexes: readonly IndexDefinition[],
+  ): ViewParts {
     const standing = createStandingPlan(plan, { context: VIEW_CONTEXT, memory: this.#memory });
     const data = createTable(
       {
-        columns: plan.columns.map(({ name, type, nullable }, index) => ({ name: definition.columnNames[index] ?? name, type, nullable })),
-        indexes: indexes.map(({ name, columnIndexes, unique, primary }) => ({ name, columnIndexes, unique, primary })),
+        columns: plan.columns.map(({ name, type, nullable }, index) => ({
+          name: definition.columnNames[index] ?? name,
+          type,
+          nullable,
+        })),
+        indexes: indexes.map(({ name, columnIndexes, unique, primary }) => ({
+          name,
+          columnIndexes,
+          unique,
+          primary,
+        })),
         seed: definition.seed,
       },
       { memory: this.#memory },
@@ -162,9 +221,15 @@ export class ViewBuilder {
     }
   }
 
-  async #fillAside(engine: Engine, view: MaintainedView, signal: AbortSignal | undefined): Promise<void> {
+  async #fillAside(
+    engine: Engine,
+    view: MaintainedView,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     const position = engine.visiblePosition;
-    const steps = this.#fill(view, (relation) => storedData(engine.state.catalog, relation).snapshot());
+    const steps = this.#fill(view, (relation) =>
+      storedData(engine.state.catalog, relation).snapshot(),
+    );
     while (steps.next().done !== true) {
       if (signal?.aborted === true) throw signal.reason;
       await engine.pause();
@@ -172,7 +237,11 @@ export class ViewBuilder {
     view.publish(position);
     view.position = position;
     // Most of what came meanwhile is caught up before the turn, so that the turn is short.
-    for (let round = 0; round < CATCH_UP_ROUNDS && view.position < engine.visiblePosition; round += 1) {
+    for (
+      let round = 0;
+      round < CATCH_UP_ROUNDS && view.position < engine.visiblePosition;
+      round += 1
+    ) {
       if (!this.#catchUp(engine, view, new Budget(Infinity))) throw behind(view);
       await engine.pause();
     }
@@ -205,20 +274,43 @@ export class ViewBuilder {
 const FILL_UNITS = 20_000;
 const CATCH_UP_ROUNDS = 8;
 
-function storedData(catalog: CatalogView, relation: number): Extract<CatalogEntry, { kind: 'table' | 'materializedView' }>['data'] {
+function storedData(
+  catalog: CatalogView,
+  relation: number,
+): Extract<CatalogEntry, { kind: 'table' | 'materializedView' }>['data'] {
   const entry = catalog.byId(relation);
-  if (!isStored(entry)) throw new DbError('42P01', 'a relation that the view reads was dropped', { hint: 'Create the view again.' });
+  if (!isStored(entry))
+    throw new DbError('42P01', 'a relation that the view reads was dropped', {
+      hint: 'Create the view again.',
+    });
   return entry.data;
 }
 
 function behind(view: MaintainedView): DbError {
-  return new DbError('72000', `materialized view "${view.definition.name}" could not catch up: the changes since it began are no longer kept`, { table: view.definition.name, hint: 'Write less while it is created, or create it in a quiet moment.' });
+  return new DbError(
+    '72000',
+    `materialized view "${view.definition.name}" could not catch up: the changes since it began are no longer kept`,
+    {
+      table: view.definition.name,
+      hint: 'Write less while it is created, or create it in a quiet moment.',
+    },
+  );
 }
 
 /** Group keys that the view shows identify its rows. */
 function indexesOf(plan: PlanNode, definition: MaterializedViewDefinition): IndexDefinition[] {
   const key = keyOf(plan);
-  return key === undefined || key.length === 0 ? [] : [{ name: `${definition.name}_key`, columnIndexes: key, unique: true, primary: false, constraint: false }];
+  return key === undefined || key.length === 0
+    ? []
+    : [
+        {
+          name: `${definition.name}_key`,
+          columnIndexes: key,
+          unique: true,
+          primary: false,
+          constraint: false,
+        },
+      ];
 }
 
 /** Output columns that hold all group keys, if the plan shows them. */
@@ -232,7 +324,9 @@ function keyOf(plan: PlanNode): readonly number[] | undefined {
       return keyOf(plan.input);
     case 'project': {
       const inner = keyOf(plan.input);
-      const shown = inner?.map((index) => plan.expressions.findIndex((each) => each.kind === 'column' && each.index === index));
+      const shown = inner?.map((index) =>
+        plan.expressions.findIndex((each) => each.kind === 'column' && each.index === index),
+      );
       return shown?.every((index) => index >= 0) === true ? shown : undefined;
     }
     default:
@@ -241,11 +335,19 @@ function keyOf(plan: PlanNode): readonly number[] | undefined {
 }
 
 function scopeOf(definition: ViewDefinition): NameScope {
-  return { tenant: definition.tenant, searchPath: [definition.schema, PUBLIC_SCHEMA], temporarySchema: definition.schema, granted: () => true };
+  return {
+    tenant: definition.tenant,
+    searchPath: [definition.schema, PUBLIC_SCHEMA],
+    temporarySchema: definition.schema,
+    granted: () => true,
+  };
 }
 
 /** A catalog that notes which relations were asked for. */
-function namesOf(catalog: CatalogView, scope: NameScope): { readonly catalog: PlanCatalog; readonly read: ReadonlySet<number> } {
+function namesOf(
+  catalog: CatalogView,
+  scope: NameScope,
+): { readonly catalog: PlanCatalog; readonly read: ReadonlySet<number> } {
   const inner = planCatalog(catalog, scope);
   const read = new Set<number>();
   return {
@@ -266,4 +368,3 @@ function boundQuery(query: Query, catalog: PlanCatalog): BoundQuery {
   if (bound.kind !== 'query') throw notSupported('a view of a statement that changes data');
   return bound;
 }
-

@@ -23,7 +23,9 @@ export async function writeRows(
 ): Promise<Pick<CommitOutcome, 'position' | 'work'>> {
   const { transaction } = session;
   if (transaction?.readOnly === true) {
-    throw new DbError('25006', 'cannot write in a read-only transaction', { hint: 'Begin without READ ONLY.' });
+    throw new DbError('25006', 'cannot write in a read-only transaction', {
+      hint: 'Begin without READ ONLY.',
+    });
   }
   const relation = entry.definition.id;
   if (transaction !== undefined) {
@@ -32,13 +34,15 @@ export async function writeRows(
       let writes: readonly TableWrite[];
       try {
         writes = writesOf(snapshot);
-        if (!transaction.isPrivate(relation)) assertUniqueInTransaction(engine, session, entry, writes);
+        if (!transaction.isPrivate(relation))
+          assertUniqueInTransaction(engine, session, entry, writes);
       } finally {
         snapshot.release();
       }
       const holder = engine.claims.take(transaction.owner, relation, claimsOf(entry, writes));
       if (holder === undefined) {
-        if (writes.length > 0) transaction.write(entry, writes, (data) => engine.privateTable(data));
+        if (writes.length > 0)
+          transaction.write(entry, writes, (data) => engine.privateTable(data));
         return { position: engine.visiblePosition, work: 0 };
       }
       await engine.claims.wait(transaction.owner, holder, signal);
@@ -83,7 +87,10 @@ export async function writeRows(
 const BLOCKED = new DbError('55P03', 'the rows are claimed by another transaction');
 
 /** Row ids and unique keys that the writes touch; TRUNCATE claims all. */
-export function claimsOf(entry: TableEntry, writes: readonly TableWrite[]): (number | string)[] | 'whole' {
+export function claimsOf(
+  entry: TableEntry,
+  writes: readonly TableWrite[],
+): (number | string)[] | 'whole' {
   const claims: (number | string)[] = [];
   for (const write of writes) {
     switch (write.kind) {
@@ -113,7 +120,12 @@ export function claimsOf(entry: TableEntry, writes: readonly TableWrite[]): (num
 const KEYS_CLAIMED_MAX = 10_000;
 
 /** undefined: a NULL is part of it, so that it equals no other key. */
-function keyText(entry: TableEntry, columnIndexes: readonly number[], rows: Batch, row: number): string | undefined {
+function keyText(
+  entry: TableEntry,
+  columnIndexes: readonly number[],
+  rows: Batch,
+  row: number,
+): string | undefined {
   const at = rows.selection === undefined ? row : rows.selection[row]!;
   const parts: string[] = [];
   for (const index of columnIndexes) {
@@ -125,13 +137,19 @@ function keyText(entry: TableEntry, columnIndexes: readonly number[], rows: Batc
 }
 
 /** 23505 at the statement, as PostgreSQL has it; the commit turn tests again. */
-function assertUniqueInTransaction(engine: Engine, session: Session, entry: TableEntry, writes: readonly TableWrite[]): void {
+function assertUniqueInTransaction(
+  engine: Engine,
+  session: Session,
+  entry: TableEntry,
+  writes: readonly TableWrite[],
+): void {
   const unique = entry.definition.indexes.filter((index) => index.unique);
   if (unique.length === 0) return;
   const gone = new Set<number>();
   let truncated = false;
   for (const write of writes) {
-    if (write.kind === 'delete' || write.kind === 'update') for (const id of write.rowIds) gone.add(id);
+    if (write.kind === 'delete' || write.kind === 'update')
+      for (const id of write.rowIds) gone.add(id);
     if (write.kind === 'truncate') truncated = true;
   }
   const newest = entry.data.snapshot();
@@ -145,7 +163,9 @@ function assertUniqueInTransaction(engine: Engine, session: Session, entry: Tabl
           const key = keyText(entry, index.columnIndexes, write.rows, row);
           if (key === undefined) continue;
           const at = write.rows.selection === undefined ? row : write.rows.selection[row]!;
-          const data = index.columnIndexes.map((column) => datumAt(write.rows.columns[column]!, at));
+          const data = index.columnIndexes.map((column) =>
+            datumAt(write.rows.columns[column]!, at),
+          );
           const taken = !truncated && snapshot.lookup(index.name, data).some((id) => !gone.has(id));
           if (taken || seen.has(key)) throw duplicateKey(entry, index, data, engine.options.zone);
           seen.add(key);
@@ -157,9 +177,16 @@ function assertUniqueInTransaction(engine: Engine, session: Session, entry: Tabl
   }
 }
 
-function duplicateKey(entry: TableEntry, index: TableEntry['definition']['indexes'][number], key: readonly ReturnType<typeof datumAt>[], zone: string): DbError {
+function duplicateKey(
+  entry: TableEntry,
+  index: TableEntry['definition']['indexes'][number],
+  key: readonly ReturnType<typeof datumAt>[],
+  zone: string,
+): DbError {
   const names = index.columnIndexes.map((column) => entry.definition.columns[column]!);
-  const values = key.map((datum, position) => (datum === null ? 'null' : datumToText(datum, names[position]!.type, { zone })));
+  const values = key.map((datum, position) =>
+    datum === null ? 'null' : datumToText(datum, names[position]!.type, { zone }),
+  );
   return new DbError('23505', `duplicate key value violates unique constraint "${index.name}"`, {
     table: entry.definition.name,
     constraint: index.name,
@@ -168,5 +195,8 @@ function duplicateKey(entry: TableEntry, index: TableEntry['definition']['indexe
 }
 
 export function definitionChanged(entry: TableEntry): DbError {
-  return new DbError('40001', `the definition of "${entry.definition.name}" has changed`, { table: entry.definition.name, hint: 'Run the statement again.' });
+  return new DbError('40001', `the definition of "${entry.definition.name}" has changed`, {
+    table: entry.definition.name,
+    hint: 'Run the statement again.',
+  });
 }

@@ -64,7 +64,16 @@ export class DbError extends Error {
   toJSON(): Record<string, unknown> {
     const out: Record<string, unknown> = { code: this.code, message: this.message };
     for (const name of [
-      'detail', 'hint', 'at', 'field', 'table', 'column', 'constraint', 'position', 'limit', 'retryAfterMs',
+      'detail',
+      'hint',
+      'at',
+      'field',
+      'table',
+      'column',
+      'constraint',
+      'position',
+      'limit',
+      'retryAfterMs',
     ] as const) {
       if (this[name] !== undefined) out[name] = this[name];
     }

@@ -29,13 +29,21 @@ export class MemoryAccount {
   /** Takes `bytes`, or throws 53200 and takes nothing. */
   reserve(bytes: number): void {
     assert(bytes >= 0, 'an account reserves a non-negative number of bytes');
-    for (let account: MemoryAccount | undefined = this; account !== undefined; account = account.parent) {
+    for (
+      let account: MemoryAccount | undefined = this;
+      account !== undefined;
+      account = account.parent
+    ) {
       if (account.#usedBytes + bytes > account.limitBytes) {
-        throw new DbError('53200', `out of memory: ${account.name} would hold ${account.#usedBytes + bytes} bytes`, {
-          limit: 'memory',
-          detail: `The limit of ${account.name} is ${account.limitBytes} bytes.`,
-          hint: 'Delete rows or drop views, or raise the memory limit.',
-        });
+        throw new DbError(
+          '53200',
+          `out of memory: ${account.name} would hold ${account.#usedBytes + bytes} bytes`,
+          {
+            limit: 'memory',
+            detail: `The limit of ${account.name} is ${account.limitBytes} bytes.`,
+            hint: 'Delete rows or drop views, or raise the memory limit.',
+          },
+        );
       }
     }
     this.force(bytes);
@@ -43,14 +51,22 @@ export class MemoryAccount {
 
   /** Takes `bytes` beyond every limit: for replay, which must not fail where the first run did not. */
   force(bytes: number): void {
-    for (let account: MemoryAccount | undefined = this; account !== undefined; account = account.parent) {
+    for (
+      let account: MemoryAccount | undefined = this;
+      account !== undefined;
+      account = account.parent
+    ) {
       account.#usedBytes += bytes;
       if (account.#usedBytes > account.#peakBytes) account.#peakBytes = account.#usedBytes;
     }
   }
 
   release(bytes: number): void {
-    for (let account: MemoryAccount | undefined = this; account !== undefined; account = account.parent) {
+    for (
+      let account: MemoryAccount | undefined = this;
+      account !== undefined;
+      account = account.parent
+    ) {
       account.#usedBytes -= bytes;
       assert(account.#usedBytes >= 0, `${account.name} releases only what it holds`);
     }

@@ -54,7 +54,15 @@ export interface Disk {
 }
 
 export interface Network {
-  fetch(url: string, init: { method: string; headers?: Record<string, string>; body?: Uint8Array; signal?: AbortSignal }): Promise<{
+  fetch(
+    url: string,
+    init: {
+      method: string;
+      headers?: Record<string, string>;
+      body?: Uint8Array;
+      signal?: AbortSignal;
+    },
+  ): Promise<{
     readonly status: number;
     readonly body: AsyncIterable<Uint8Array>;
   }>;

@@ -75,7 +75,10 @@ export interface TableData {
   /** Rows with staged writes on top, for the commit turn's own reads (view deltas, validations). */
   staged(): TableSnapshot;
   /** Published changes in (from, to], oldest first; undefined when the log no longer reaches back to `from`. */
-  changes(from: number, to: number): readonly { readonly position: number; readonly delta: TableDelta }[] | undefined;
+  changes(
+    from: number,
+    to: number,
+  ): readonly { readonly position: number; readonly delta: TableDelta }[] | undefined;
 
   /** Work that waits (sealing, index building, compaction), done in bounded steps: true while there is more. */
   maintain(units: number): boolean;
@@ -118,7 +121,12 @@ export interface TableSnapshot {
    * Joins entries [0, rowCount) of `keys` (logical rows of `selection`) with the rows under equal keys of the named index, in bounded
    * pieces. Keys with a NULL match nothing.
    */
-  probe?(indexName: string, keys: readonly Vector[], rowCount: number, selection?: Int32Array): IndexProbe;
+  probe?(
+    indexName: string,
+    keys: readonly Vector[],
+    rowCount: number,
+    selection?: Int32Array,
+  ): IndexProbe;
   release(): void;
 }
 

@@ -71,7 +71,9 @@ export function typeName(type: SqlType): string {
     case 'float8':
       return 'double precision';
     case 'numeric':
-      return type.precision === undefined ? 'numeric' : `numeric(${type.precision},${type.scale ?? 0})`;
+      return type.precision === undefined
+        ? 'numeric'
+        : `numeric(${type.precision},${type.scale ?? 0})`;
     case 'varchar':
       return type.length === undefined ? 'character varying' : `character varying(${type.length})`;
     case 'bpchar':
@@ -100,5 +102,10 @@ export function isTextType(type: SqlType): boolean {
 }
 
 export function isNumberType(type: SqlType): boolean {
-  return isIntegerType(type) || type.kind === 'float4' || type.kind === 'float8' || type.kind === 'numeric';
+  return (
+    isIntegerType(type) ||
+    type.kind === 'float4' ||
+    type.kind === 'float8' ||
+    type.kind === 'numeric'
+  );
 }

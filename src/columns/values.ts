@@ -48,7 +48,9 @@ export class Decimal {
     if (this.special !== undefined) return this.special;
     if (this.scale === 0) return this.coefficient.toString();
     const negative = this.coefficient < 0n;
-    const digits = (negative ? -this.coefficient : this.coefficient).toString().padStart(this.scale + 1, '0');
+    const digits = (negative ? -this.coefficient : this.coefficient)
+      .toString()
+      .padStart(this.scale + 1, '0');
     const point = digits.length - this.scale;
     return `${negative ? '-' : ''}${digits.slice(0, point)}.${digits.slice(point)}`;
   }

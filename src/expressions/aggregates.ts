@@ -1,23 +1,82 @@
 import { DbError, type TextPlace } from '../base/errors.ts';
-import { BOOLEAN, FLOAT8, INT8, NUMERIC, TEXT, type SqlType, type TypeKind } from '../columns/types.ts';
+import {
+  BOOLEAN,
+  FLOAT8,
+  INT8,
+  NUMERIC,
+  TEXT,
+  type SqlType,
+  type TypeKind,
+} from '../columns/types.ts';
 import { coerce } from './coercion.ts';
 import type { Expression } from './expression.ts';
 
 export type AggregateFunction =
-  | 'count' | 'sum' | 'avg' | 'min' | 'max'
-  | 'var_pop' | 'var_samp' | 'stddev_pop' | 'stddev_samp'
-  | 'covar_pop' | 'covar_samp' | 'corr'
-  | 'regr_count' | 'regr_avgx' | 'regr_avgy' | 'regr_sxx' | 'regr_syy' | 'regr_sxy' | 'regr_slope' | 'regr_intercept' | 'regr_r2'
-  | 'bool_and' | 'bool_or' | 'bit_and' | 'bit_or' | 'bit_xor'
-  | 'string_agg' | 'percentile_cont' | 'percentile_disc' | 'mode';
+  | 'count'
+  | 'sum'
+  | 'avg'
+  | 'min'
+  | 'max'
+  | 'var_pop'
+  | 'var_samp'
+  | 'stddev_pop'
+  | 'stddev_samp'
+  | 'covar_pop'
+  | 'covar_samp'
+  | 'corr'
+  | 'regr_count'
+  | 'regr_avgx'
+  | 'regr_avgy'
+  | 'regr_sxx'
+  | 'regr_syy'
+  | 'regr_sxy'
+  | 'regr_slope'
+  | 'regr_intercept'
+  | 'regr_r2'
+  | 'bool_and'
+  | 'bool_or'
+  | 'bit_and'
+  | 'bit_or'
+  | 'bit_xor'
+  | 'string_agg'
+  | 'percentile_cont'
+  | 'percentile_disc'
+  | 'mode';
 
 const NAMES: Readonly<Record<string, AggregateFunction>> = {
-  count: 'count', sum: 'sum', avg: 'avg', min: 'min', max: 'max',
-  var_pop: 'var_pop', var_samp: 'var_samp', variance: 'var_samp', stddev_pop: 'stddev_pop', stddev_samp: 'stddev_samp', stddev: 'stddev_samp',
-  covar_pop: 'covar_pop', covar_samp: 'covar_samp', corr: 'corr',
-  regr_count: 'regr_count', regr_avgx: 'regr_avgx', regr_avgy: 'regr_avgy', regr_sxx: 'regr_sxx', regr_syy: 'regr_syy', regr_sxy: 'regr_sxy', regr_slope: 'regr_slope', regr_intercept: 'regr_intercept', regr_r2: 'regr_r2',
-  bool_and: 'bool_and', every: 'bool_and', bool_or: 'bool_or', bit_and: 'bit_and', bit_or: 'bit_or', bit_xor: 'bit_xor',
-  string_agg: 'string_agg', percentile_cont: 'percentile_cont', percentile_disc: 'percentile_disc', mode: 'mode',
+  count: 'count',
+  sum: 'sum',
+  avg: 'avg',
+  min: 'min',
+  max: 'max',
+  var_pop: 'var_pop',
+  var_samp: 'var_samp',
+  variance: 'var_samp',
+  stddev_pop: 'stddev_pop',
+  stddev_samp: 'stddev_samp',
+  stddev: 'stddev_samp',
+  covar_pop: 'covar_pop',
+  covar_samp: 'covar_samp',
+  corr: 'corr',
+  regr_count: 'regr_count',
+  regr_avgx: 'regr_avgx',
+  regr_avgy: 'regr_avgy',
+  regr_sxx: 'regr_sxx',
+  regr_syy: 'regr_syy',
+  regr_sxy: 'regr_sxy',
+  regr_slope: 'regr_slope',
+  regr_intercept: 'regr_intercept',
+  regr_r2: 'regr_r2',
+  bool_and: 'bool_and',
+  every: 'bool_and',
+  bool_or: 'bool_or',
+  bit_and: 'bit_and',
+  bit_or: 'bit_or',
+  bit_xor: 'bit_xor',
+  string_agg: 'string_agg',
+  percentile_cont: 'percentile_cont',
+  percentile_disc: 'percentile_disc',
+  mode: 'mode',
 };
 
 export const AGGREGATE_NAMES: readonly string[] = Object.keys(NAMES);
@@ -26,17 +85,29 @@ export function isAggregateName(name: string): boolean {
   return Object.hasOwn(NAMES, name);
 }
 
-export type ResolvedAggregate = { readonly fn: AggregateFunction; readonly args: readonly Expression[]; readonly type: SqlType };
+export type ResolvedAggregate = {
+  readonly fn: AggregateFunction;
+  readonly args: readonly Expression[];
+  readonly type: SqlType;
+};
 
 /** undefined: no aggregate of that name. 42883 where it does not take such arguments. */
-export function resolveAggregate(name: string, args: readonly Expression[], at?: TextPlace): ResolvedAggregate | undefined {
+export function resolveAggregate(
+  name: string,
+  args: readonly Expression[],
+  at?: TextPlace,
+): ResolvedAggregate | undefined {
   const fn = Object.hasOwn(NAMES, name) ? NAMES[name] : undefined;
   if (fn === undefined) return undefined;
   const wrong = (): DbError =>
-    new DbError('42883', `function ${name}(${args.map(({ type }) => (type.kind === 'null' ? 'unknown' : type.kind)).join(', ')}) does not exist`, {
-      at,
-      hint: 'No aggregate of that name takes arguments of these types. You might need to add explicit casts.',
-    });
+    new DbError(
+      '42883',
+      `function ${name}(${args.map(({ type }) => (type.kind === 'null' ? 'unknown' : type.kind)).join(', ')}) does not exist`,
+      {
+        at,
+        hint: 'No aggregate of that name takes arguments of these types. You might need to add explicit casts.',
+      },
+    );
   const to = (types: readonly SqlType[], type: SqlType): ResolvedAggregate => {
     if (types.length !== args.length) throw wrong();
     return { fn, args: args.map((arg, index) => coerce(arg, types[index]!, 'implicit', at)), type };
@@ -45,7 +116,13 @@ export function resolveAggregate(name: string, args: readonly Expression[], at?:
   switch (fn) {
     case 'count':
       if (args.length > 1) throw wrong();
-      return { fn, args: args.map((arg) => (arg.type.kind === 'unknown' ? coerce(arg, TEXT, 'implicit') : arg)), type: INT8 };
+      return {
+        fn,
+        args: args.map((arg) =>
+          arg.type.kind === 'unknown' ? coerce(arg, TEXT, 'implicit') : arg,
+        ),
+        type: INT8,
+      };
     case 'sum':
       switch (first) {
         case 'int2':
@@ -84,7 +161,8 @@ export function resolveAggregate(name: string, args: readonly Expression[], at?:
       }
     case 'min':
     case 'max':
-      if (args.length !== 1 || first === 'boolean' || first === 'uuid' || first === 'bytea') throw wrong();
+      if (args.length !== 1 || first === 'boolean' || first === 'uuid' || first === 'bytea')
+        throw wrong();
       if (first === 'unknown' || first === 'null' || first === 'varchar') return to([TEXT], TEXT);
       return { fn, args, type: args[0]!.type.kind === 'numeric' ? NUMERIC : args[0]!.type };
     case 'var_pop':
@@ -115,7 +193,8 @@ export function resolveAggregate(name: string, args: readonly Expression[], at?:
     case 'bit_and':
     case 'bit_or':
     case 'bit_xor':
-      if (args.length !== 1 || (first !== 'int2' && first !== 'int4' && first !== 'int8')) throw wrong();
+      if (args.length !== 1 || (first !== 'int2' && first !== 'int4' && first !== 'int8'))
+        throw wrong();
       return { fn, args, type: args[0]!.type };
     case 'string_agg':
       if (args.length === 2 && first === 'bytea') return { fn, args, type: args[0]!.type };

@@ -22,7 +22,10 @@ for (const def of [...ALL_FUNCTIONS, ...DATETIME_OPERATORS, ...SESSION_FUNCTIONS
 
 export function functionById(id: string): FunctionDef {
   const def = byId.get(id);
-  if (def === undefined) throw new DbError('XX000', `no function has the id ${id}`, { hint: 'The plan was made by another version: plan it again.' });
+  if (def === undefined)
+    throw new DbError('XX000', `no function has the id ${id}`, {
+      hint: 'The plan was made by another version: plan it again.',
+    });
   return def;
 }
 
@@ -31,24 +34,58 @@ export function hasFunction(name: string): boolean {
 }
 
 /** A call of the overload that fits, its arguments coerced. 42883 where none does, 42725 where several do. */
-export function resolveFunction(name: string, args: readonly Expression[], at?: TextPlace): CallExpression {
+export function resolveFunction(
+  name: string,
+  args: readonly Expression[],
+  at?: TextPlace,
+): CallExpression {
   const overloads = byName.get(name);
   if (overloads === undefined || !/^[a-z_]/i.test(name)) throw noFunction(name, args, at);
-  return resolve(overloads, args, at, () => noFunction(name, args, at), () => {
-    return new DbError('42725', `function ${name}(${argumentTypes(args)}) is not unique`, { at, hint: 'Could not choose a best candidate function. You might need to add explicit type casts.' });
-  });
+  return resolve(
+    overloads,
+    args,
+    at,
+    () => noFunction(name, args, at),
+    () => {
+      return new DbError('42725', `function ${name}(${argumentTypes(args)}) is not unique`, {
+        at,
+        hint: 'Could not choose a best candidate function. You might need to add explicit type casts.',
+      });
+    },
+  );
 }
 
 /** The same for an operator; `left` undefined for a prefix operator. */
-export function resolveOperator(symbol: string, left: Expression | undefined, right: Expression, at?: TextPlace): CallExpression {
+export function resolveOperator(
+  symbol: string,
+  left: Expression | undefined,
+  right: Expression,
+  at?: TextPlace,
+): CallExpression {
   const name = symbol === '!=' ? '<>' : symbol;
   const args = left === undefined ? [right] : [left, right];
   const overloads = byName.get(name);
-  const shown = left === undefined ? `${name} ${typeName(right.type)}` : `${typeName(left.type)} ${name} ${typeName(right.type)}`;
+  const shown =
+    left === undefined
+      ? `${name} ${typeName(right.type)}`
+      : `${typeName(left.type)} ${name} ${typeName(right.type)}`;
   const none = (): DbError =>
-    new DbError('42883', `operator does not exist: ${shown}`, { at, hint: 'No operator matches the given name and argument types. You might need to add explicit type casts.' });
+    new DbError('42883', `operator does not exist: ${shown}`, {
+      at,
+      hint: 'No operator matches the given name and argument types. You might need to add explicit type casts.',
+    });
   if (overloads === undefined || /^[a-z_]/i.test(name)) throw none();
-  return resolve(overloads, args, at, none, () => new DbError('42725', `operator is not unique: ${shown}`, { at, hint: 'Could not choose a best candidate operator. You might need to add explicit type casts.' }));
+  return resolve(
+    overloads,
+    args,
+    at,
+    none,
+    () =>
+      new DbError('42725', `operator is not unique: ${shown}`, {
+        at,
+        hint: 'Could not choose a best candidate operator. You might need to add explicit type casts.',
+      }),
+  );
 }
 
 /** The id of a comparison of two values of one type, such as `=`. */
@@ -57,7 +94,13 @@ export function comparisonOf(symbol: string, type: SqlType): string {
   return resolveOperator(symbol, probe, probe).fn;
 }
 
-function resolve(overloads: readonly FunctionDef[], args: readonly Expression[], at: TextPlace | undefined, none: () => DbError, ambiguous: () => DbError): CallExpression {
+function resolve(
+  overloads: readonly FunctionDef[],
+  args: readonly Expression[],
+  at: TextPlace | undefined,
+  none: () => DbError,
+  ambiguous: () => DbError,
+): CallExpression {
   const kinds = args.map(({ type }): TypeKind => (type.kind === 'null' ? 'unknown' : type.kind));
   const chosen = choose(overloads, kinds);
   if (chosen === 'none') throw none();
@@ -66,7 +109,9 @@ function resolve(overloads: readonly FunctionDef[], args: readonly Expression[],
   const coerced = args.map((arg, index) => {
     const target = targets[index]!;
     // A length or precision of the argument's own type stays as it is.
-    return target === arg.type.kind ? arg : coerce(arg, { kind: target } as SqlType, 'implicit', at);
+    return target === arg.type.kind
+      ? arg
+      : coerce(arg, { kind: target } as SqlType, 'implicit', at);
   });
   const types = coerced.map(({ type }) => type);
   return { kind: 'call', fn: def.id, args: coerced, type: resultType(def, types), at };
@@ -84,7 +129,10 @@ function resultType(def: FunctionDef, types: readonly SqlType[]): SqlType {
 type Candidate = { readonly def: FunctionDef; readonly targets: readonly TypeKind[] };
 
 /** PostgreSQL's rules for overloads (documentation, chapter 10.2 and 10.3). */
-function choose(overloads: readonly FunctionDef[], kinds: readonly TypeKind[]): Candidate | 'none' | 'ambiguous' {
+function choose(
+  overloads: readonly FunctionDef[],
+  kinds: readonly TypeKind[],
+): Candidate | 'none' | 'ambiguous' {
   let candidates = overloads.flatMap((def): Candidate[] => {
     const targets = targetsOf(def, kinds);
     return targets === undefined ? [] : [{ def, targets }];
@@ -98,14 +146,27 @@ function choose(overloads: readonly FunctionDef[], kinds: readonly TypeKind[]): 
     const exact = candidates.find(({ targets }) => targets[0] === known && targets[1] === known);
     if (exact !== undefined) return exact;
   }
-  const exact = candidates.find(({ targets }) => targets.every((target, index) => target === kinds[index]));
+  const exact = candidates.find(({ targets }) =>
+    targets.every((target, index) => target === kinds[index]),
+  );
   if (exact !== undefined) return exact;
-  candidates = candidates.filter(({ targets }) => targets.every((target, index) => canCoerce(kinds[index]!, target, 'implicit')));
+  candidates = candidates.filter(({ targets }) =>
+    targets.every((target, index) => canCoerce(kinds[index]!, target, 'implicit')),
+  );
   if (candidates.length === 0) return 'none';
-  candidates = best(candidates, ({ targets }) => count(targets, (target, index) => target === kinds[index]));
+  candidates = best(candidates, ({ targets }) =>
+    count(targets, (target, index) => target === kinds[index]),
+  );
   if (candidates.length === 1) return candidates[0]!;
   candidates = best(candidates, ({ targets }) =>
-    count(targets, (target, index) => target === kinds[index] || (kinds[index] !== 'unknown' && isPreferred(target) && categoryOf(target) === categoryOf(kinds[index]!))),
+    count(
+      targets,
+      (target, index) =>
+        target === kinds[index] ||
+        (kinds[index] !== 'unknown' &&
+          isPreferred(target) &&
+          categoryOf(target) === categoryOf(kinds[index]!)),
+    ),
   );
   if (candidates.length === 1) return candidates[0]!;
   if (unknownCount > 0) {
@@ -114,7 +175,9 @@ function choose(overloads: readonly FunctionDef[], kinds: readonly TypeKind[]): 
     const known = new Set(kinds.filter((kind) => kind !== 'unknown'));
     if (known.size === 1) {
       const [kind] = known;
-      const same = candidates.filter(({ targets }) => targets.every((target) => canCoerce(kind!, target, 'implicit')));
+      const same = candidates.filter(({ targets }) =>
+        targets.every((target) => canCoerce(kind!, target, 'implicit')),
+      );
       if (same.length === 1) return same[0]!;
       const identical = same.filter(({ targets }) => targets.every((target) => target === kind));
       if (identical.length === 1) return identical[0]!;
@@ -128,7 +191,11 @@ function byUnknownCategories(candidates: Candidate[], kinds: readonly TypeKind[]
   kinds.forEach((kind, index) => {
     if (kind !== 'unknown') return;
     const categories = new Set(left.map(({ targets }) => categoryOf(targets[index]!)));
-    const category: TypeCategory | undefined = categories.has('string') ? 'string' : categories.size === 1 ? [...categories][0] : undefined;
+    const category: TypeCategory | undefined = categories.has('string')
+      ? 'string'
+      : categories.size === 1
+        ? [...categories][0]
+        : undefined;
     if (category === undefined) return;
     const accepting = left.filter(({ targets }) => categoryOf(targets[index]!) === category);
     if (accepting.length === 0) return;
@@ -147,7 +214,11 @@ function targetsOf(def: FunctionDef, kinds: readonly TypeKind[]): TypeKind[] | u
   const patterns = kinds.map((_, index): TypePattern => def.args[Math.min(index, fixed - 1)]!);
   for (const [index, pattern] of patterns.entries()) {
     if (pattern !== 'anyelement' || kinds[index] === 'unknown') continue;
-    if (element === undefined || (element !== kinds[index] && canCoerce(element, kinds[index]!, 'implicit'))) element = kinds[index];
+    if (
+      element === undefined ||
+      (element !== kinds[index] && canCoerce(element, kinds[index]!, 'implicit'))
+    )
+      element = kinds[index];
   }
   return patterns.map((pattern, index): TypeKind => {
     if (pattern === 'anyelement') return element ?? 'text';
@@ -169,10 +240,19 @@ function count<Item>(items: readonly Item[], test: (item: Item, index: number) =
 function noFunction(name: string, args: readonly Expression[], at: TextPlace | undefined): DbError {
   const shown = `${name}(${argumentTypes(args)})`;
   if (byName.has(name)) {
-    return new DbError('42883', `function ${shown} does not exist`, { at, hint: 'No function matches the given name and argument types. You might need to add explicit type casts.' });
+    return new DbError('42883', `function ${shown} does not exist`, {
+      at,
+      hint: 'No function matches the given name and argument types. You might need to add explicit type casts.',
+    });
   }
-  const nearest = nearestOf(name, [...[...byName.keys()].filter((each) => /^[a-z_]/.test(each)), ...AGGREGATE_NAMES]);
-  return new DbError('42883', `function ${shown} does not exist`, { at, hint: nearest === undefined ? 'No function has that name.' : `Did you mean "${nearest}"?` });
+  const nearest = nearestOf(name, [
+    ...[...byName.keys()].filter((each) => /^[a-z_]/.test(each)),
+    ...AGGREGATE_NAMES,
+  ]);
+  return new DbError('42883', `function ${shown} does not exist`, {
+    at,
+    hint: nearest === undefined ? 'No function has that name.' : `Did you mean "${nearest}"?`,
+  });
 }
 
 function argumentTypes(args: readonly Expression[]): string {

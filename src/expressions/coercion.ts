@@ -1,11 +1,25 @@
 import { DbError, type TextPlace } from '../base/errors.ts';
-import { isTextType, sameType, TEXT, typeName, type SqlType, type TypeKind } from '../columns/types.ts';
+import {
+  isTextType,
+  sameType,
+  TEXT,
+  typeName,
+  type SqlType,
+  type TypeKind,
+} from '../columns/types.ts';
 import type { Expression } from './expression.ts';
 import { ALL_CASTS, type CastContext, type CastDef } from './functions/casts.ts';
 import { datumFromText, fitToType } from './text-io.ts';
 
 /** PostgreSQL's categories: a preferred type wins where several would do. */
-export type TypeCategory = 'boolean' | 'number' | 'string' | 'datetime' | 'timespan' | 'other' | 'unknown';
+export type TypeCategory =
+  | 'boolean'
+  | 'number'
+  | 'string'
+  | 'datetime'
+  | 'timespan'
+  | 'other'
+  | 'unknown';
 
 export function categoryOf(kind: TypeKind): TypeCategory {
   switch (kind) {
@@ -63,43 +77,81 @@ export function canCoerce(from: TypeKind, to: TypeKind, context: CastContext): b
  * cannot be stored as the other, 42846 where no cast is known. Bare text constants and parameters without a type take
  * `to`.
  */
-export function coerce(expression: Expression, to: SqlType, context: CastContext, at?: TextPlace): Expression {
+export function coerce(
+  expression: Expression,
+  to: SqlType,
+  context: CastContext,
+  at?: TextPlace,
+): Expression {
   const from = expression.type;
   if (from.kind === 'null') return { kind: 'constant', type: to, value: null };
   if (from.kind === 'unknown') {
     if (to.kind === 'unknown') return expression;
     if (expression.kind === 'parameter') return { ...expression, type: withoutModifiers(to) };
-    if (expression.kind === 'constant') return constantOf(expression.value as string | null, to, context, at);
+    if (expression.kind === 'constant')
+      return constantOf(expression.value as string | null, to, context, at);
     return retyped(expression, TEXT, to, context, at);
   }
   return retyped(expression, from, to, context, at);
 }
 
-function retyped(expression: Expression, from: SqlType, to: SqlType, context: CastContext, at: TextPlace | undefined): Expression {
+function retyped(
+  expression: Expression,
+  from: SqlType,
+  to: SqlType,
+  context: CastContext,
+  at: TextPlace | undefined,
+): Expression {
   if (from.kind === to.kind) {
     if (!hasModifier(to) || sameType(from, to)) return expression;
     if (expression.kind === 'constant') {
-      return { kind: 'constant', type: to, value: expression.value === null ? null : fitToType(expression.value, to, context === 'explicit') };
+      return {
+        kind: 'constant',
+        type: to,
+        value:
+          expression.value === null
+            ? null
+            : fitToType(expression.value, to, context === 'explicit'),
+      };
     }
     return { kind: 'cast', arg: expression, type: to, explicit: context === 'explicit', at };
   }
   if (!canCoerce(from.kind, to.kind, context)) throw cannotCast(from, to, context, at);
-  if (expression.kind === 'parameter' && expression.type.kind === 'unknown') return { ...expression, type: withoutModifiers(to) };
+  if (expression.kind === 'parameter' && expression.type.kind === 'unknown')
+    return { ...expression, type: withoutModifiers(to) };
   return { kind: 'cast', arg: expression, type: to, explicit: context === 'explicit', at };
 }
 
 /** Texts of date and time types may depend on the zone or on now: those are converted when the statement runs. */
 const CONVERTED_WHEN_RUN = new Set<TypeKind>(['date', 'time', 'timestamp', 'timestamptz']);
 
-function constantOf(text: string | null, to: SqlType, context: CastContext, at: TextPlace | undefined): Expression {
+function constantOf(
+  text: string | null,
+  to: SqlType,
+  context: CastContext,
+  at: TextPlace | undefined,
+): Expression {
   if (text === null) return { kind: 'constant', type: to, value: null };
   const settled = to.kind === 'timestamptz' ? false : /^\s*\d{4}-/.test(text);
   if (CONVERTED_WHEN_RUN.has(to.kind) && !settled) {
-    return { kind: 'cast', arg: { kind: 'constant', type: TEXT, value: text }, type: to, explicit: true, at };
+    return {
+      kind: 'cast',
+      arg: { kind: 'constant', type: TEXT, value: text },
+      type: to,
+      explicit: true,
+      at,
+    };
   }
   try {
-    const value = datumFromText(text, isTextType(to) ? TEXT : withoutModifiers(to), { zone: 'UTC', nowMicros: 0 });
-    return { kind: 'constant', type: to, value: hasModifier(to) ? fitToType(value, to, context === 'explicit') : value };
+    const value = datumFromText(text, isTextType(to) ? TEXT : withoutModifiers(to), {
+      zone: 'UTC',
+      nowMicros: 0,
+    });
+    return {
+      kind: 'constant',
+      type: to,
+      value: hasModifier(to) ? fitToType(value, to, context === 'explicit') : value,
+    };
   } catch (cause) {
     if (!(cause instanceof DbError) || at === undefined || cause.at !== undefined) throw cause;
     throw new DbError(cause.code, cause.message, { at, detail: cause.detail, hint: cause.hint });
@@ -107,16 +159,29 @@ function constantOf(text: string | null, to: SqlType, context: CastContext, at: 
 }
 
 export function hasModifier(type: SqlType): boolean {
-  return (type.kind === 'numeric' && type.precision !== undefined) || ((type.kind === 'varchar' || type.kind === 'bpchar') && type.length !== undefined);
+  return (
+    (type.kind === 'numeric' && type.precision !== undefined) ||
+    ((type.kind === 'varchar' || type.kind === 'bpchar') && type.length !== undefined)
+  );
 }
 
 export function withoutModifiers(type: SqlType): SqlType {
   return hasModifier(type) ? ({ kind: type.kind } as SqlType) : type;
 }
 
-function cannotCast(from: SqlType, to: SqlType, context: CastContext, at: TextPlace | undefined): DbError {
-  if (context === 'explicit') return new DbError('42846', `cannot cast type ${typeName(from)} to ${typeName(to)}`, { at });
-  return new DbError('42804', `expression is of type ${typeName(from)}, but ${typeName(to)} is needed`, { at, hint: `You will need to rewrite or cast the expression, such as (…)::${typeName(to)}.` });
+function cannotCast(
+  from: SqlType,
+  to: SqlType,
+  context: CastContext,
+  at: TextPlace | undefined,
+): DbError {
+  if (context === 'explicit')
+    return new DbError('42846', `cannot cast type ${typeName(from)} to ${typeName(to)}`, { at });
+  return new DbError(
+    '42804',
+    `expression is of type ${typeName(from)}, but ${typeName(to)} is needed`,
+    { at, hint: `You will need to rewrite or cast the expression, such as (…)::${typeName(to)}.` },
+  );
 }
 
 /**
@@ -132,13 +197,26 @@ export function commonType(types: readonly SqlType[], what: string, at?: TextPla
   for (const type of known.slice(1)) {
     if (type.kind === best.kind) continue;
     if (categoryOf(type.kind) !== categoryOf(best.kind)) {
-      throw new DbError('42804', `${what} types ${typeName(best)} and ${typeName(type)} cannot be matched`, { at, hint: 'Cast one side to the type of the other.' });
+      throw new DbError(
+        '42804',
+        `${what} types ${typeName(best)} and ${typeName(type)} cannot be matched`,
+        { at, hint: 'Cast one side to the type of the other.' },
+      );
     }
-    if (!isPreferred(best.kind) && canCoerce(best.kind, type.kind, 'implicit') && !canCoerce(type.kind, best.kind, 'implicit')) best = type;
+    if (
+      !isPreferred(best.kind) &&
+      canCoerce(best.kind, type.kind, 'implicit') &&
+      !canCoerce(type.kind, best.kind, 'implicit')
+    )
+      best = type;
   }
   for (const type of known) {
     if (!canCoerce(type.kind, best.kind, 'implicit')) {
-      throw new DbError('42846', `${what} could not convert type ${typeName(type)} to ${typeName(best)}`, { at });
+      throw new DbError(
+        '42846',
+        `${what} could not convert type ${typeName(type)} to ${typeName(best)}`,
+        { at },
+      );
     }
   }
   return known.every((type) => sameType(type, best)) ? best : withoutModifiers(best);

@@ -30,7 +30,9 @@ export function compileExpression(expression: Expression): CompiledExpression {
         expression,
         evaluate: (batch) => {
           const vector = batch.columns[index]!;
-          return batch.selection === undefined ? vector : gather(vector, batch.selection, batch.rowCount);
+          return batch.selection === undefined
+            ? vector
+            : gather(vector, batch.selection, batch.rowCount);
         },
       };
     }
@@ -45,13 +47,16 @@ export function compileExpression(expression: Expression): CompiledExpression {
   }
 }
 
-export function compileProjection(expressions: readonly Expression[]): { evaluate(batch: Batch, context: EvaluationContext): Vector[] } {
+export function compileProjection(expressions: readonly Expression[]): {
+  evaluate(batch: Batch, context: EvaluationContext): Vector[];
+} {
   const compiled = expressions.map(compileExpression);
   return { evaluate: (batch, context) => compiled.map((each) => each.evaluate(batch, context)) };
 }
 
 export function compileFilter(condition: Expression): CompiledFilter {
-  if (condition.kind === 'constant') return { select: (batch) => (condition.value === true ? batch : undefined) };
+  if (condition.kind === 'constant')
+    return { select: (batch) => (condition.value === true ? batch : undefined) };
   const variants = new Variants(condition, 'selection');
   return { select: (batch, context) => variants.select(batch, context) };
 }
@@ -84,7 +89,9 @@ class Variants {
   select(batch: Batch, context: EvaluationContext): Batch | undefined {
     const selection = this.#selection(batch, context);
     if (selection.length === 0) return undefined;
-    return selection.length === batch.rowCount ? batch : { ...batch, rowCount: selection.length, selection };
+    return selection.length === batch.rowCount
+      ? batch
+      : { ...batch, rowCount: selection.length, selection };
   }
 
   #selection(batch: Batch, context: EvaluationContext): Int32Array {

@@ -28,31 +28,88 @@ const instant = (value: Datum | undefined): Instant => value as Instant;
 
 /** + and − among dates, times and intervals, and what PostgreSQL has beside them. */
 export const DATETIME_OPERATORS: readonly FunctionDef[] = [
-  define('+', ['date', 'int4'], 'date', ([date, days]) => checkedDate((date as number) + (days as number))),
-  define('+', ['int4', 'date'], 'date', ([days, date]) => checkedDate((date as number) + (days as number))),
-  define('-', ['date', 'int4'], 'date', ([date, days]) => checkedDate((date as number) - (days as number))),
+  define('+', ['date', 'int4'], 'date', ([date, days]) =>
+    checkedDate((date as number) + (days as number)),
+  ),
+  define('+', ['int4', 'date'], 'date', ([days, date]) =>
+    checkedDate((date as number) + (days as number)),
+  ),
+  define('-', ['date', 'int4'], 'date', ([date, days]) =>
+    checkedDate((date as number) - (days as number)),
+  ),
   define('-', ['date', 'date'], 'int4', ([a, b]) => (a as number) - (b as number)),
-  define('+', ['date', 'interval'], 'timestamp', ([date, by]) => timestampPlusInterval(dateToTimestamp(date as number), span(by))),
-  define('+', ['interval', 'date'], 'timestamp', ([by, date]) => timestampPlusInterval(dateToTimestamp(date as number), span(by))),
-  define('-', ['date', 'interval'], 'timestamp', ([date, by]) => timestampPlusInterval(dateToTimestamp(date as number), negateInterval(span(by)))),
-  define('+', ['date', 'time'], 'timestamp', ([date, time]) => instantOf(date as number, time as number)),
-  define('+', ['timestamp', 'interval'], 'timestamp', ([at, by]) => timestampPlusInterval(instant(at), span(by))),
-  define('+', ['interval', 'timestamp'], 'timestamp', ([by, at]) => timestampPlusInterval(instant(at), span(by))),
-  define('-', ['timestamp', 'interval'], 'timestamp', ([at, by]) => timestampPlusInterval(instant(at), negateInterval(span(by)))),
-  define('-', ['timestamp', 'timestamp'], 'interval', ([a, b]) => timestampDifference(instant(a), instant(b))),
-  define('+', ['timestamptz', 'interval'], 'timestamptz', ([at, by], { zone }) => timestamptzPlusInterval(instant(at), span(by), zoneOf(zone)), { volatility: 'stable' }),
-  define('+', ['interval', 'timestamptz'], 'timestamptz', ([by, at], { zone }) => timestamptzPlusInterval(instant(at), span(by), zoneOf(zone)), { volatility: 'stable' }),
-  define('-', ['timestamptz', 'interval'], 'timestamptz', ([at, by], { zone }) => timestamptzPlusInterval(instant(at), negateInterval(span(by)), zoneOf(zone)), { volatility: 'stable' }),
-  define('-', ['timestamptz', 'timestamptz'], 'interval', ([a, b]) => timestampDifference(instant(a), instant(b))),
-  define('+', ['time', 'interval'], 'time', ([time, by]) => timePlusMicros(time as number, span(by).micros)),
-  define('-', ['time', 'interval'], 'time', ([time, by]) => timePlusMicros(time as number, -span(by).micros)),
-  define('-', ['time', 'time'], 'interval', ([a, b]) => intervalOf(0, 0, (a as number) - (b as number))),
+  define('+', ['date', 'interval'], 'timestamp', ([date, by]) =>
+    timestampPlusInterval(dateToTimestamp(date as number), span(by)),
+  ),
+  define('+', ['interval', 'date'], 'timestamp', ([by, date]) =>
+    timestampPlusInterval(dateToTimestamp(date as number), span(by)),
+  ),
+  define('-', ['date', 'interval'], 'timestamp', ([date, by]) =>
+    timestampPlusInterval(dateToTimestamp(date as number), negateInterval(span(by))),
+  ),
+  define('+', ['date', 'time'], 'timestamp', ([date, time]) =>
+    instantOf(date as number, time as number),
+  ),
+  define('+', ['timestamp', 'interval'], 'timestamp', ([at, by]) =>
+    timestampPlusInterval(instant(at), span(by)),
+  ),
+  define('+', ['interval', 'timestamp'], 'timestamp', ([by, at]) =>
+    timestampPlusInterval(instant(at), span(by)),
+  ),
+  define('-', ['timestamp', 'interval'], 'timestamp', ([at, by]) =>
+    timestampPlusInterval(instant(at), negateInterval(span(by))),
+  ),
+  define('-', ['timestamp', 'timestamp'], 'interval', ([a, b]) =>
+    timestampDifference(instant(a), instant(b)),
+  ),
+  define(
+    '+',
+    ['timestamptz', 'interval'],
+    'timestamptz',
+    ([at, by], { zone }) => timestamptzPlusInterval(instant(at), span(by), zoneOf(zone)),
+    { volatility: 'stable' },
+  ),
+  define(
+    '+',
+    ['interval', 'timestamptz'],
+    'timestamptz',
+    ([by, at], { zone }) => timestamptzPlusInterval(instant(at), span(by), zoneOf(zone)),
+    { volatility: 'stable' },
+  ),
+  define(
+    '-',
+    ['timestamptz', 'interval'],
+    'timestamptz',
+    ([at, by], { zone }) =>
+      timestamptzPlusInterval(instant(at), negateInterval(span(by)), zoneOf(zone)),
+    { volatility: 'stable' },
+  ),
+  define('-', ['timestamptz', 'timestamptz'], 'interval', ([a, b]) =>
+    timestampDifference(instant(a), instant(b)),
+  ),
+  define('+', ['time', 'interval'], 'time', ([time, by]) =>
+    timePlusMicros(time as number, span(by).micros),
+  ),
+  define('-', ['time', 'interval'], 'time', ([time, by]) =>
+    timePlusMicros(time as number, -span(by).micros),
+  ),
+  define('-', ['time', 'time'], 'interval', ([a, b]) =>
+    intervalOf(0, 0, (a as number) - (b as number)),
+  ),
   define('+', ['interval', 'interval'], 'interval', ([a, b]) => addIntervals(span(a), span(b))),
-  define('-', ['interval', 'interval'], 'interval', ([a, b]) => subtractIntervals(span(a), span(b))),
+  define('-', ['interval', 'interval'], 'interval', ([a, b]) =>
+    subtractIntervals(span(a), span(b)),
+  ),
   define('-', ['interval'], 'interval', ([a]) => negateInterval(span(a))),
-  define('*', ['interval', 'float8'], 'interval', ([a, factor]) => multiplyInterval(span(a), factor as number)),
-  define('*', ['float8', 'interval'], 'interval', ([factor, a]) => multiplyInterval(span(a), factor as number)),
-  define('/', ['interval', 'float8'], 'interval', ([a, divisor]) => divideInterval(span(a), divisor as number)),
+  define('*', ['interval', 'float8'], 'interval', ([a, factor]) =>
+    multiplyInterval(span(a), factor as number),
+  ),
+  define('*', ['float8', 'interval'], 'interval', ([factor, a]) =>
+    multiplyInterval(span(a), factor as number),
+  ),
+  define('/', ['interval', 'float8'], 'interval', ([a, divisor]) =>
+    divideInterval(span(a), divisor as number),
+  ),
   define('age', ['timestamp', 'timestamp'], 'interval', ([a, b]) => age(instant(a), instant(b))),
   define('justify_hours', ['interval'], 'interval', ([a]) => justifyHours(span(a))),
   define('justify_days', ['interval'], 'interval', ([a]) => justifyDays(span(a))),

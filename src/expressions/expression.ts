@@ -29,9 +29,17 @@ export type ColumnExpression = {
   readonly nullable: boolean;
   readonly name: string;
 };
-export type ConstantExpression = { readonly kind: 'constant'; readonly type: SqlType; readonly value: Datum };
+export type ConstantExpression = {
+  readonly kind: 'constant';
+  readonly type: SqlType;
+  readonly value: Datum;
+};
 /** $1 is index 0. Its datum comes with the execution and is already of `type`. */
-export type ParameterExpression = { readonly kind: 'parameter'; readonly type: SqlType; readonly index: number };
+export type ParameterExpression = {
+  readonly kind: 'parameter';
+  readonly type: SqlType;
+  readonly index: number;
+};
 /** A function or an operator. `fn` is the id of its definition, such as `add(int4,int4)`. */
 export type CallExpression = {
   readonly kind: 'call';
@@ -46,7 +54,11 @@ export type LogicExpression = {
   readonly args: readonly Expression[];
   readonly type: SqlType;
 };
-export type NotExpression = { readonly kind: 'not'; readonly arg: Expression; readonly type: SqlType };
+export type NotExpression = {
+  readonly kind: 'not';
+  readonly arg: Expression;
+  readonly type: SqlType;
+};
 /** IS [NOT] NULL; never NULL itself. */
 export type NullTestExpression = {
   readonly kind: 'isNull' | 'isNotNull';
@@ -60,7 +72,11 @@ export type CaseExpression = {
   readonly otherwise: Expression;
   readonly type: SqlType;
 };
-export type CoalesceExpression = { readonly kind: 'coalesce'; readonly args: readonly Expression[]; readonly type: SqlType };
+export type CoalesceExpression = {
+  readonly kind: 'coalesce';
+  readonly args: readonly Expression[];
+  readonly type: SqlType;
+};
 /** arg [NOT] IN (constants), all of arg's type; NULL among them as SQL has it. `equals` is the id of the operator. */
 export type InListExpression = {
   readonly kind: 'inList';

@@ -33,12 +33,18 @@ export function partsOf(expression: Expression): readonly Expression[] {
     case 'cast':
       return [expression.arg];
     case 'case':
-      return [...expression.branches.flatMap(({ when, then }) => [when, then]), expression.otherwise];
+      return [
+        ...expression.branches.flatMap(({ when, then }) => [when, then]),
+        expression.otherwise,
+      ];
   }
 }
 
 /** The expression with each direct part replaced; itself where none changed. */
-export function mapParts(expression: Expression, change: (part: Expression) => Expression): Expression {
+export function mapParts(
+  expression: Expression,
+  change: (part: Expression) => Expression,
+): Expression {
   const many = (parts: readonly Expression[]): readonly Expression[] | undefined => {
     const next = parts.map(change);
     return next.every((part, index) => part === parts[index]) ? undefined : next;
@@ -66,9 +72,17 @@ export function mapParts(expression: Expression, change: (part: Expression) => E
       return arg === expression.arg ? expression : { ...expression, arg };
     }
     case 'case': {
-      const branches = expression.branches.map(({ when, then }) => ({ when: change(when), then: change(then) }));
+      const branches = expression.branches.map(({ when, then }) => ({
+        when: change(when),
+        then: change(then),
+      }));
       const otherwise = change(expression.otherwise);
-      const same = otherwise === expression.otherwise && branches.every(({ when, then }, index) => when === expression.branches[index]!.when && then === expression.branches[index]!.then);
+      const same =
+        otherwise === expression.otherwise &&
+        branches.every(
+          ({ when, then }, index) =>
+            when === expression.branches[index]!.when && then === expression.branches[index]!.then,
+        );
       return same ? expression : { ...expression, branches, otherwise };
     }
   }
@@ -79,27 +93,43 @@ export function someNode(expression: Expression, test: (node: Expression) => boo
   return test(expression) || partsOf(expression).some((part) => someNode(part, test));
 }
 
-export function referencedColumns(expression: Expression, into: Set<number> = new Set()): Set<number> {
+export function referencedColumns(
+  expression: Expression,
+  into: Set<number> = new Set(),
+): Set<number> {
   if (expression.kind === 'column') into.add(expression.index);
   for (const part of partsOf(expression)) referencedColumns(part, into);
   return into;
 }
 
 /** Columns renumbered, or replaced by expressions. */
-export function mapColumns(expression: Expression, change: (column: Extract<Expression, { kind: 'column' }>) => Expression): Expression {
-  return expression.kind === 'column' ? change(expression) : mapParts(expression, (part) => mapColumns(part, change));
+export function mapColumns(
+  expression: Expression,
+  change: (column: Extract<Expression, { kind: 'column' }>) => Expression,
+): Expression {
+  return expression.kind === 'column'
+    ? change(expression)
+    : mapParts(expression, (part) => mapColumns(part, change));
 }
 
 /** Differs from call to call: random(), nextval(), clock_timestamp(). */
 export function isVolatile(expression: Expression): boolean {
-  return someNode(expression, (node) => node.kind === 'call' && functionById(node.fn).volatility === 'volatile');
+  return someNode(
+    expression,
+    (node) => node.kind === 'call' && functionById(node.fn).volatility === 'volatile',
+  );
 }
 
 /** The same for the same arguments, whoever asks and whenever. */
 export function isImmutable(expression: Expression): boolean {
   return !someNode(expression, (node) => {
-    if (node.kind === 'call') return (functionById(node.fn).volatility ?? 'immutable') !== 'immutable';
-    if (node.kind === 'cast') return castOf(node.arg.type.kind === 'unknown' ? 'text' : node.arg.type.kind, node.type.kind)?.volatility === 'stable';
+    if (node.kind === 'call')
+      return (functionById(node.fn).volatility ?? 'immutable') !== 'immutable';
+    if (node.kind === 'cast')
+      return (
+        castOf(node.arg.type.kind === 'unknown' ? 'text' : node.arg.type.kind, node.type.kind)
+          ?.volatility === 'stable'
+      );
     return node.kind === 'parameter' || node.kind === 'subquery' || node.kind === 'outerColumn';
   });
 }
@@ -121,9 +151,14 @@ export function foldConstants(expression: Expression): Expression {
   if (folded.kind === 'constant' || partsOf(folded).length === 0) {
     if (folded.kind !== 'call') return folded;
   }
-  if (!partsOf(folded).every((part) => part.kind === 'constant') || !isImmutable(folded)) return folded;
+  if (!partsOf(folded).every((part) => part.kind === 'constant') || !isImmutable(folded))
+    return folded;
   try {
-    return { kind: 'constant', type: folded.type, value: evaluateConstant(folded, CONSTANT_CONTEXT) };
+    return {
+      kind: 'constant',
+      type: folded.type,
+      value: evaluateConstant(folded, CONSTANT_CONTEXT),
+    };
   } catch {
     return folded;
   }
@@ -135,7 +170,9 @@ function simplify(expression: Expression): Expression {
     case 'and':
     case 'or': {
       const neutral = expression.kind === 'and';
-      const flat = expression.args.flatMap((arg) => (arg.kind === expression.kind ? arg.args : [arg]));
+      const flat = expression.args.flatMap((arg) =>
+        arg.kind === expression.kind ? arg.args : [arg],
+      );
       const args: Expression[] = [];
       for (const arg of flat) {
         if (arg.kind === 'constant' && arg.value === neutral) continue;
@@ -148,16 +185,26 @@ function simplify(expression: Expression): Expression {
       return args.length === expression.args.length ? expression : { ...expression, args };
     }
     case 'case': {
-      const branches = expression.branches.filter(({ when }) => !(when.kind === 'constant' && when.value !== true));
+      const branches = expression.branches.filter(
+        ({ when }) => !(when.kind === 'constant' && when.value !== true),
+      );
       const decided = branches.findIndex(({ when }) => when.kind === 'constant');
       if (decided === 0) return branches[0]!.then;
       if (branches.length === 0) return expression.otherwise;
-      if (decided > 0) return { ...expression, branches: branches.slice(0, decided), otherwise: branches[decided]!.then };
-      return branches.length === expression.branches.length ? expression : { ...expression, branches };
+      if (decided > 0)
+        return {
+          ...expression,
+          branches: branches.slice(0, decided),
+          otherwise: branches[decided]!.then,
+        };
+      return branches.length === expression.branches.length
+        ? expression
+        : { ...expression, branches };
     }
     case 'isNull':
     case 'isNotNull':
-      if (expression.arg.kind === 'column' && !expression.arg.nullable) return { kind: 'constant', type: expression.type, value: expression.kind === 'isNotNull' };
+      if (expression.arg.kind === 'column' && !expression.arg.nullable)
+        return { kind: 'constant', type: expression.type, value: expression.kind === 'isNotNull' };
       return expression;
     default:
       return expression;
@@ -180,7 +227,13 @@ export function expressionEquals(a: Expression, b: Expression): boolean {
       if (b.kind !== 'call' || a.fn !== b.fn) return false;
       break;
     case 'inList':
-      if (b.kind !== 'inList' || a.negated !== b.negated || a.values.length !== b.values.length || !a.values.every((value, index) => identical(value, b.values[index]!))) return false;
+      if (
+        b.kind !== 'inList' ||
+        a.negated !== b.negated ||
+        a.values.length !== b.values.length ||
+        !a.values.every((value, index) => identical(value, b.values[index]!))
+      )
+        return false;
       break;
     case 'cast':
       if (b.kind !== 'cast' || a.explicit !== b.explicit) return false;
@@ -192,15 +245,20 @@ export function expressionEquals(a: Expression, b: Expression): boolean {
   }
   const left = partsOf(a);
   const right = partsOf(b);
-  return left.length === right.length && left.every((part, index) => expressionEquals(part, right[index]!));
+  return (
+    left.length === right.length &&
+    left.every((part, index) => expressionEquals(part, right[index]!))
+  );
 }
 
 /** The same to the letter, as no two data of different text are. */
 function identical(a: Datum, b: Datum): boolean {
   if (Object.is(a, b)) return true;
   if (a instanceof Decimal && b instanceof Decimal) return a.toString() === b.toString();
-  if (a instanceof Interval && b instanceof Interval) return a.months === b.months && a.days === b.days && a.micros === b.micros;
-  if (a instanceof Uint8Array && b instanceof Uint8Array) return a.length === b.length && a.every((byte, index) => byte === b[index]);
+  if (a instanceof Interval && b instanceof Interval)
+    return a.months === b.months && a.days === b.days && a.micros === b.micros;
+  if (a instanceof Uint8Array && b instanceof Uint8Array)
+    return a.length === b.length && a.every((byte, index) => byte === b[index]);
   return false;
 }
 
@@ -219,7 +277,9 @@ export function printBound(expression: Expression, names: (index: number) => str
     case 'call': {
       const name = expression.fn.slice(0, expression.fn.indexOf('('));
       if (/^[a-z_]/i.test(name)) return `${name}(${expression.args.map(print).join(', ')})`;
-      return expression.args.length === 1 ? `(${name} ${print(expression.args[0]!)})` : `(${print(expression.args[0]!)} ${name} ${print(expression.args[1]!)})`;
+      return expression.args.length === 1
+        ? `(${name} ${print(expression.args[0]!)})`
+        : `(${print(expression.args[0]!)} ${name} ${print(expression.args[1]!)})`;
     }
     case 'and':
     case 'or':
@@ -235,7 +295,9 @@ export function printBound(expression: Expression, names: (index: number) => str
     case 'coalesce':
       return `COALESCE(${expression.args.map(print).join(', ')})`;
     case 'inList': {
-      const shown = expression.values.slice(0, 8).map((value) => constantText(value, expression.arg.type));
+      const shown = expression.values
+        .slice(0, 8)
+        .map((value) => constantText(value, expression.arg.type));
       return `(${print(expression.arg)} ${expression.negated ? 'NOT ' : ''}IN (${shown.join(', ')}${expression.values.length > 8 ? ', …' : ''}))`;
     }
     case 'cast':
@@ -247,6 +309,10 @@ export function printBound(expression: Expression, names: (index: number) => str
 
 function constantText(value: Datum, type: Expression['type']): string {
   if (value === null) return 'NULL';
-  const text = datumToText(value, type.kind === 'unknown' ? { kind: 'text' } : type, { zone: 'UTC' });
-  return typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean' ? text : `'${text.replaceAll("'", "''")}'`;
+  const text = datumToText(value, type.kind === 'unknown' ? { kind: 'text' } : type, {
+    zone: 'UTC',
+  });
+  return typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean'
+    ? text
+    : `'${text.replaceAll("'", "''")}'`;
 }

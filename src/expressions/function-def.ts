@@ -53,7 +53,11 @@ export type FunctionDef = {
    * The meaning, on data in their one form (see values.ts). Throws DbError (22003, 22012, …) on bad values.
    * Must be a pure function of its arguments and the context.
    */
-  readonly evaluate: (args: readonly Datum[], context: EvaluationContext, types: readonly SqlType[]) => Datum;
+  readonly evaluate: (
+    args: readonly Datum[],
+    context: EvaluationContext,
+    types: readonly SqlType[],
+  ) => Datum;
   /**
    * JavaScript for the fast lane, where every argument is a number lane (see compile.ts): a pure expression over
    * the argument texts. Must agree with `evaluate` bit for bit wherever its guard holds; `guard` names what is

@@ -14,7 +14,11 @@ export type RowAccess = (column: number) => Datum;
  * The meaning of expressions, one row at a time, on data in their one form. Generated kernels must agree with it bit for
  * bit; they fall back to it for whatever leaves their lanes.
  */
-export function interpret(expression: Expression, row: RowAccess, context: EvaluationContext): Datum {
+export function interpret(
+  expression: Expression,
+  row: RowAccess,
+  context: EvaluationContext,
+): Datum {
   switch (expression.kind) {
     case 'column':
       return row(expression.index);
@@ -30,7 +34,11 @@ export function interpret(expression: Expression, row: RowAccess, context: Evalu
         if (datum === null && def.strict !== false) return null;
         args.push(datum);
       }
-      return def.evaluate(args, context, expression.args.map(({ type }) => type));
+      return def.evaluate(
+        args,
+        context,
+        expression.args.map(({ type }) => type),
+      );
     }
     case 'and': {
       let result: boolean | null = true;
@@ -87,11 +95,16 @@ export function interpret(expression: Expression, row: RowAccess, context: Evalu
       const { type } = expression;
       if (from === type.kind) return fitToType(datum, type, expression.explicit);
       const cast = castOf(from === 'unknown' ? 'text' : from, type.kind);
-      if (cast === undefined) throw new DbError('42846', `cannot cast type ${from} to ${type.kind}`, { at: expression.at });
+      if (cast === undefined)
+        throw new DbError('42846', `cannot cast type ${from} to ${type.kind}`, {
+          at: expression.at,
+        });
       return cast.evaluate(datum, type, expression.explicit, context);
     }
     case 'outerColumn':
     case 'subquery':
-      throw new DbError('0A000', 'a correlated subquery is not supported here', { hint: 'Write it as a join.' });
+      throw new DbError('0A000', 'a correlated subquery is not supported here', {
+        hint: 'Write it as a join.',
+      });
   }
 }

@@ -25,7 +25,10 @@ export type Kernel = {
  * How a value travels inside the loop. `number`: a double that is the datum itself, or a numeric's coefficient at `scale`.
  * `boolean`: 0 or 1. `datum`: a JavaScript value.
  */
-type Lane = { readonly kind: 'number'; readonly scale: number } | { readonly kind: 'boolean' } | { readonly kind: 'datum' };
+type Lane =
+  | { readonly kind: 'number'; readonly scale: number }
+  | { readonly kind: 'boolean' }
+  | { readonly kind: 'datum' };
 
 type Value = {
   readonly lane: Lane;
@@ -37,7 +40,13 @@ type Value = {
 
 const LOST = 'return undefined;';
 
-export function generateKernel(expression: Expression, columns: readonly number[], sample: Batch, output: 'vector' | 'selection', signature: string): Kernel {
+export function generateKernel(
+  expression: Expression,
+  columns: readonly number[],
+  sample: Batch,
+  output: 'vector' | 'selection',
+  signature: string,
+): Kernel {
   return new Generator(columns, sample, output, signature).generate(expression);
 }
 
@@ -53,7 +62,12 @@ class Generator {
   readonly #refs = new Map<number, Value>();
   #names = 0;
 
-  constructor(columns: readonly number[], sample: Batch, output: 'vector' | 'selection', signature: string) {
+  constructor(
+    columns: readonly number[],
+    sample: Batch,
+    output: 'vector' | 'selection',
+    signature: string,
+  ) {
     this.#columns = columns;
     this.#sample = sample;
     this.#output = output;
@@ -68,7 +82,10 @@ class Generator {
     const after: string[] = [];
     if (this.#output === 'selection') {
       const test = value.lane.kind === 'boolean' ? `${value.code} === 1` : `${value.code} === true`;
-      loop.push(...body, `if (${value.isNull === 'false' ? '' : `!${value.isNull} && `}${test}) { out[count] = r; count += 1; }`);
+      loop.push(
+        ...body,
+        `if (${value.isNull === 'false' ? '' : `!${value.isNull} && `}${test}) { out[count] = r; count += 1; }`,
+      );
       this.#before.push('const out = new Int32Array(n); let count = 0;');
       after.push('return out.subarray(0, count);');
     } else {
@@ -76,16 +93,26 @@ class Generator {
       const nullable = value.isNull !== 'false';
       if (value.lane.kind === 'datum') {
         this.#before.push('const out = new Array(n);');
-        loop.push(nullable ? `out[i] = ${value.isNull} ? null : ${value.code};` : `out[i] = ${value.code};`);
+        loop.push(
+          nullable ? `out[i] = ${value.isNull} ? null : ${value.code};` : `out[i] = ${value.code};`,
+        );
         after.push(`return O.objects(out);`);
       } else {
-        this.#before.push(value.lane.kind === 'boolean' ? 'const out = new Uint8Array(n);' : 'const out = new Float64Array(n);');
+        this.#before.push(
+          value.lane.kind === 'boolean'
+            ? 'const out = new Uint8Array(n);'
+            : 'const out = new Float64Array(n);',
+        );
         if (nullable) {
           this.#before.push('const valid = new Uint8Array(n); let nulls = 0;');
-          loop.push(`if (${value.isNull}) nulls += 1; else { out[i] = ${value.code}; valid[i] = 1; }`);
+          loop.push(
+            `if (${value.isNull}) nulls += 1; else { out[i] = ${value.code}; valid[i] = 1; }`,
+          );
         } else loop.push(`out[i] = ${value.code};`);
         const scale = value.lane.kind === 'number' ? value.lane.scale : 0;
-        after.push(`return O.${value.lane.kind === 'boolean' ? 'booleans' : 'numbers'}(out, ${nullable ? 'nulls === 0 ? undefined : valid' : 'undefined'}, ${scale});`);
+        after.push(
+          `return O.${value.lane.kind === 'boolean' ? 'booleans' : 'numbers'}(out, ${nullable ? 'nulls === 0 ? undefined : valid' : 'undefined'}, ${scale});`,
+        );
       }
     }
     const selected = this.#sample.selection !== undefined;
@@ -131,11 +158,15 @@ class Generator {
     const vector = this.#sample.columns[column]!;
     const v = `v${column}`;
     this.#before.push(`const w${column} = batch.columns[${column}];`);
-    if (vector.validity !== undefined) this.#before.push(`const valid${column} = w${column}.validity;`);
+    if (vector.validity !== undefined)
+      this.#before.push(`const valid${column} = w${column}.validity;`);
     switch (vector.rep) {
       case 'number':
         this.#before.push(`const ${v} = w${column}.values;`);
-        if (vector.factor !== 1 || vector.base !== 0) this.#before.push(`const factor${column} = w${column}.factor, base${column} = w${column}.base;`);
+        if (vector.factor !== 1 || vector.base !== 0)
+          this.#before.push(
+            `const factor${column} = w${column}.factor, base${column} = w${column}.base;`,
+          );
         break;
       case 'boolean':
       case 'bigint':
@@ -143,7 +174,9 @@ class Generator {
         this.#before.push(`const ${v} = w${column}.values;`);
         break;
       case 'dictionary':
-        this.#before.push(`const ${v} = w${column}.codes; const dictionary${column} = w${column}.dictionary;`);
+        this.#before.push(
+          `const ${v} = w${column}.codes; const dictionary${column} = w${column}.dictionary;`,
+        );
         break;
       case 'bytes':
         break;
@@ -160,20 +193,32 @@ class Generator {
     switch (vector.rep) {
       case 'number': {
         const encoded = vector.factor !== 1 || vector.base !== 0;
-        const code = encoded ? `(v${column}[r] * factor${column} + base${column})` : `v${column}[r]`;
+        const code = encoded
+          ? `(v${column}[r] * factor${column} + base${column})`
+          : `v${column}[r]`;
         return { lane: { kind: 'number', scale: vector.scale }, code, isNull };
       }
       case 'boolean':
         return { lane: { kind: 'boolean' }, code: `v${column}[r]`, isNull };
       case 'dictionary': {
-        const read = isTextType(vector.type) ? `dictionary${column}.text(v${column}[r])` : `${this.#constant(datumAt)}(w${column}, r)`;
+        const read = isTextType(vector.type)
+          ? `dictionary${column}.text(v${column}[r])`
+          : `${this.#constant(datumAt)}(w${column}, r)`;
         return { lane: { kind: 'datum' }, code: read, isNull };
       }
       case 'object':
-        return { lane: { kind: 'datum' }, code: `v${column}[r]`, isNull: `(${`v${column}[r] === null`}${isNull === 'false' ? '' : ` || ${isNull}`})` };
+        return {
+          lane: { kind: 'datum' },
+          code: `v${column}[r]`,
+          isNull: `(${`v${column}[r] === null`}${isNull === 'false' ? '' : ` || ${isNull}`})`,
+        };
       case 'bigint':
       case 'bytes':
-        return { lane: { kind: 'datum' }, code: `${this.#constant(datumAt)}(w${column}, r)`, isNull };
+        return {
+          lane: { kind: 'datum' },
+          code: `${this.#constant(datumAt)}(w${column}, r)`,
+          isNull,
+        };
     }
   }
 
@@ -207,8 +252,13 @@ class Generator {
       case 'isNotNull': {
         const arg = this.#emit(expression.arg);
         const yes = expression.kind === 'isNull';
-        if (arg.isNull === 'false') return { lane: { kind: 'boolean' }, code: yes ? '0' : '1', isNull: 'false' };
-        return { lane: { kind: 'boolean' }, code: `(${arg.isNull} ? ${yes ? 1 : 0} : ${yes ? 0 : 1})`, isNull: 'false' };
+        if (arg.isNull === 'false')
+          return { lane: { kind: 'boolean' }, code: yes ? '0' : '1', isNull: 'false' };
+        return {
+          lane: { kind: 'boolean' },
+          code: `(${arg.isNull} ? ${yes ? 1 : 0} : ${yes ? 0 : 1})`,
+          isNull: 'false',
+        };
       }
       case 'case':
         return this.#case(expression);
@@ -227,14 +277,36 @@ class Generator {
   }
 
   #literal(value: Datum, type: SqlType): Value {
-    if (value === null) return { lane: laneOfType(type) ?? { kind: 'datum' }, code: laneOfType(type) === undefined ? 'null' : '0', isNull: 'true' };
-    if (typeof value === 'boolean') return { lane: { kind: 'boolean' }, code: value ? '1' : '0', isNull: 'false' };
+    if (value === null)
+      return {
+        lane: laneOfType(type) ?? { kind: 'datum' },
+        code: laneOfType(type) === undefined ? 'null' : '0',
+        isNull: 'true',
+      };
+    if (typeof value === 'boolean')
+      return { lane: { kind: 'boolean' }, code: value ? '1' : '0', isNull: 'false' };
     if (typeof value === 'number') {
-      const code = Object.is(value, -0) ? '-0' : Number.isFinite(value) ? String(value) : Number.isNaN(value) ? 'NaN' : value > 0 ? 'Infinity' : '-Infinity';
-      return { lane: { kind: 'number', scale: 0 }, code: value < 0 || Object.is(value, -0) ? `(${code})` : code, isNull: 'false' };
+      const code = Object.is(value, -0)
+        ? '-0'
+        : Number.isFinite(value)
+          ? String(value)
+          : Number.isNaN(value)
+            ? 'NaN'
+            : value > 0
+              ? 'Infinity'
+              : '-Infinity';
+      return {
+        lane: { kind: 'number', scale: 0 },
+        code: value < 0 || Object.is(value, -0) ? `(${code})` : code,
+        isNull: 'false',
+      };
     }
     if (value instanceof Decimal && value.special === undefined && isSafe(value.coefficient)) {
-      return { lane: { kind: 'number', scale: value.scale }, code: `(${value.coefficient})`, isNull: 'false' };
+      return {
+        lane: { kind: 'number', scale: value.scale },
+        code: `(${value.coefficient})`,
+        isNull: 'false',
+      };
     }
     return { lane: { kind: 'datum' }, code: this.#constant(value), isNull: 'false' };
   }
@@ -246,11 +318,25 @@ class Generator {
     const numeric = this.#numericCall(def.name, expression, args);
     if (numeric !== undefined) return numeric;
     const isNull = strict ? anyNull(args) : 'false';
-    const inLane = def.inline !== undefined && args.every(({ lane }, index) => (lane.kind === 'number' && lane.scale === 0 && expression.args[index]!.type.kind !== 'numeric') || lane.kind === 'boolean');
+    const inLane =
+      def.inline !== undefined &&
+      args.every(
+        ({ lane }, index) =>
+          (lane.kind === 'number' &&
+            lane.scale === 0 &&
+            expression.args[index]!.type.kind !== 'numeric') ||
+          lane.kind === 'boolean',
+      );
     if (inLane && expression.type.kind !== 'numeric') {
-      const lane: Lane = expression.type.kind === 'boolean' ? { kind: 'boolean' } : { kind: 'number', scale: 0 };
+      const lane: Lane =
+        expression.type.kind === 'boolean' ? { kind: 'boolean' } : { kind: 'number', scale: 0 };
       const code = def.inline!(...args.map((arg) => arg.code));
-      if (def.guard === undefined) return { lane, code: lane.kind === 'boolean' ? `((${code}) ? 1 : 0)` : `(${code})`, isNull };
+      if (def.guard === undefined)
+        return {
+          lane,
+          code: lane.kind === 'boolean' ? `((${code}) ? 1 : 0)` : `(${code})`,
+          isNull,
+        };
       const result = this.#name('a');
       this.#line(`let ${result} = 0;`);
       this.#line(`${guardOpen(isNull)} ${result} = ${code}; ${guardTest(def.guard, result)} }`);
@@ -268,15 +354,22 @@ class Generator {
   }
 
   /** + − * and comparisons of numerics whose scale is known: scaled integers, exact while they are safe. */
-  #numericCall(name: string, expression: Extract<Expression, { kind: 'call' }>, args: readonly Value[]): Value | undefined {
-    if (args.length !== 2 || !expression.args.every(({ type }) => type.kind === 'numeric')) return undefined;
+  #numericCall(
+    name: string,
+    expression: Extract<Expression, { kind: 'call' }>,
+    args: readonly Value[],
+  ): Value | undefined {
+    if (args.length !== 2 || !expression.args.every(({ type }) => type.kind === 'numeric'))
+      return undefined;
     const [left, right] = args as [Value, Value];
     if (left.lane.kind !== 'number' || right.lane.kind !== 'number') return undefined;
     const isNull = anyNull(args);
     const product = name === '*';
     const compared = Object.hasOwn(COMPARISONS, name);
     if (!product && !compared && name !== '+' && name !== '-') return undefined;
-    const scale = product ? left.lane.scale + right.lane.scale : Math.max(left.lane.scale, right.lane.scale);
+    const scale = product
+      ? left.lane.scale + right.lane.scale
+      : Math.max(left.lane.scale, right.lane.scale);
     if (scale > 15) return undefined;
     const at = (value: Value): string => {
       const shift = scale - (value.lane as { scale: number }).scale;
@@ -287,11 +380,15 @@ class Generator {
       const a = this.#name('a');
       const b = this.#name('a');
       this.#line(`let ${result} = 0;`);
-      this.#line(`${guardOpen(isNull)} const ${a} = ${at(left)}, ${b} = ${at(right)}; ${guardTest('safe', a)} ${guardTest('safe', b)} ${result} = ${a} ${COMPARISONS[name]} ${b} ? 1 : 0; }`);
+      this.#line(
+        `${guardOpen(isNull)} const ${a} = ${at(left)}, ${b} = ${at(right)}; ${guardTest('safe', a)} ${guardTest('safe', b)} ${result} = ${a} ${COMPARISONS[name]} ${b} ? 1 : 0; }`,
+      );
       return { lane: { kind: 'boolean' }, code: result, isNull };
     }
     this.#line(`let ${result} = 0;`);
-    this.#line(`${guardOpen(isNull)} ${result} = ${at(left)} ${name} ${at(right)}; ${guardTest('safe', result)} }`);
+    this.#line(
+      `${guardOpen(isNull)} ${result} = ${at(left)} ${name} ${at(right)}; ${guardTest('safe', result)} }`,
+    );
     return { lane: { kind: 'number', scale }, code: result, isNull };
   }
 
@@ -308,8 +405,14 @@ class Generator {
         depth += 1;
       }
       const arg = this.#toBoolean(this.#emit(part));
-      if (arg.isNull === 'false') this.#line(`${and ? `if (${arg.code} === 0) ${result} = 0;` : `if (${arg.code} === 1) ${result} = 1;`}`);
-      else this.#line(`if (${arg.isNull}) ${isNull} = true; else if (${arg.code} === ${and ? 0 : 1}) ${result} = ${and ? 0 : 1};`);
+      if (arg.isNull === 'false')
+        this.#line(
+          `${and ? `if (${arg.code} === 0) ${result} = 0;` : `if (${arg.code} === 1) ${result} = 1;`}`,
+        );
+      else
+        this.#line(
+          `if (${arg.isNull}) ${isNull} = true; else if (${arg.code} === ${and ? 0 : 1}) ${result} = ${and ? 0 : 1};`,
+        );
     }
     this.#line('}'.repeat(depth));
     this.#line(`if (${result} === ${and ? 0 : 1}) ${isNull} = false;`);
@@ -321,7 +424,9 @@ class Generator {
     return this.#branches(expression.type, results.length, (index, assign) => {
       if (index < expression.branches.length) {
         const when = this.#toBoolean(this.#emit(expression.branches[index]!.when));
-        this.#line(`if (${when.isNull === 'false' ? '' : `!${when.isNull} && `}${when.code} === 1) {`);
+        this.#line(
+          `if (${when.isNull === 'false' ? '' : `!${when.isNull} && `}${when.code} === 1) {`,
+        );
         assign(this.#emit(results[index]!), results[index]!.type);
         this.#line('} else {');
         return 1;
@@ -346,7 +451,11 @@ class Generator {
   }
 
   /** Nested ifs that leave one of several values in one variable. Numbers of one lane stay numbers; else data. */
-  #branches(type: SqlType, count: number, branch: (index: number, assign: (value: Value, type: SqlType) => void) => number): Value {
+  #branches(
+    type: SqlType,
+    count: number,
+    branch: (index: number, assign: (value: Value, type: SqlType) => void) => number,
+  ): Value {
     const result = this.#name('c');
     const isNull = this.#name('m');
     const lane: Lane = laneOfType(type) ?? { kind: 'datum' };
@@ -354,13 +463,23 @@ class Generator {
     let depth = 0;
     for (let index = 0; index < count; index += 1) {
       depth += branch(index, (value, from) => {
-        const fits = value.lane.kind === lane.kind && (lane.kind !== 'number' || (value.lane as { scale: number }).scale === lane.scale);
+        const fits =
+          value.lane.kind === lane.kind &&
+          (lane.kind !== 'number' || (value.lane as { scale: number }).scale === lane.scale);
         if (value.isNull === 'true') {
           this.#line(`${isNull} = true;`);
           return;
         }
-        const assign = fits ? `${result} = ${value.code};` : lane.kind === 'datum' ? `${result} = ${this.#boxed({ ...value, isNull: 'false' }, from)};` : this.#narrow(result, value, lane);
-        this.#line(value.isNull === 'false' ? assign : `if (${value.isNull}) ${isNull} = true; else { ${assign} }`);
+        const assign = fits
+          ? `${result} = ${value.code};`
+          : lane.kind === 'datum'
+            ? `${result} = ${this.#boxed({ ...value, isNull: 'false' }, from)};`
+            : this.#narrow(result, value, lane);
+        this.#line(
+          value.isNull === 'false'
+            ? assign
+            : `if (${value.isNull}) ${isNull} = true; else { ${assign} }`,
+        );
         if (lane.kind === 'datum') this.#line(`if (${result} === null) ${isNull} = true;`);
       });
     }
@@ -379,22 +498,47 @@ class Generator {
     const { negated } = expression;
     const hasNull = expression.values.includes(null);
     const plain = expression.values.filter((value) => value !== null);
-    const numbers = arg.lane.kind === 'number' && arg.lane.scale === 0 && expression.arg.type.kind !== 'numeric' && plain.every((value) => typeof value === 'number' && !Number.isNaN(value));
-    const texts = arg.lane.kind === 'datum' && (expression.arg.type.kind === 'text' || expression.arg.type.kind === 'varchar' || expression.arg.type.kind === 'uuid') && plain.every((value) => typeof value === 'string');
+    const numbers =
+      arg.lane.kind === 'number' &&
+      arg.lane.scale === 0 &&
+      expression.arg.type.kind !== 'numeric' &&
+      plain.every((value) => typeof value === 'number' && !Number.isNaN(value));
+    const texts =
+      arg.lane.kind === 'datum' &&
+      (expression.arg.type.kind === 'text' ||
+        expression.arg.type.kind === 'varchar' ||
+        expression.arg.type.kind === 'uuid') &&
+      plain.every((value) => typeof value === 'string');
     if (!numbers && !texts) {
-      const evaluate = this.#constant((datum: Datum, context: EvaluationContext) => interpret({ ...expression, arg: { kind: 'constant', type: expression.arg.type, value: datum } }, () => null, context));
+      const evaluate = this.#constant((datum: Datum, context: EvaluationContext) =>
+        interpret(
+          { ...expression, arg: { kind: 'constant', type: expression.arg.type, value: datum } },
+          () => null,
+          context,
+        ),
+      );
       const result = this.#name('a');
-      this.#line(`const ${result} = ${evaluate}(${this.#boxed(arg, expression.arg.type)}, context);`);
+      this.#line(
+        `const ${result} = ${evaluate}(${this.#boxed(arg, expression.arg.type)}, context);`,
+      );
       return this.#asDatum(result, `(${result} === null)`, expression.type);
     }
     const found = this.#name('a');
     // A Set of doubles takes 0 and −0 for one, as SQL does.
-    const test = numbers && plain.length <= 4 ? plain.map((value) => `x === ${String(value)}`).join(' || ') || 'false' : `${this.#constant(new Set(plain))}.has(x)`;
+    const test =
+      numbers && plain.length <= 4
+        ? plain.map((value) => `x === ${String(value)}`).join(' || ') || 'false'
+        : `${this.#constant(new Set(plain))}.has(x)`;
     this.#line(`let ${found} = false;`);
     this.#line(`${guardOpen(arg.isNull)} const x = ${arg.code}; ${found} = ${test}; }`);
     const code = negated ? `(${found} ? 0 : 1)` : `(${found} ? 1 : 0)`;
     const unknown = hasNull ? `!${found}` : 'false';
-    const isNull = arg.isNull === 'false' ? unknown : unknown === 'false' ? arg.isNull : `(${arg.isNull} || ${unknown})`;
+    const isNull =
+      arg.isNull === 'false'
+        ? unknown
+        : unknown === 'false'
+          ? arg.isNull
+          : `(${arg.isNull} || ${unknown})`;
     return { lane: { kind: 'boolean' }, code, isNull };
   }
 
@@ -402,24 +546,58 @@ class Generator {
     const from = expression.arg.type;
     const { type } = expression;
     const arg = this.#emit(expression.arg);
-    const cast = from.kind === type.kind ? undefined : castOf(from.kind === 'unknown' ? 'text' : from.kind, type.kind);
-    if (cast?.inline !== undefined && arg.lane.kind === 'number' && arg.lane.scale === 0 && from.kind !== 'numeric' && type.kind !== 'numeric') {
-      if (cast.guard === undefined) return { lane: { kind: 'number', scale: 0 }, code: `(${cast.inline(arg.code)})`, isNull: arg.isNull };
+    const cast =
+      from.kind === type.kind
+        ? undefined
+        : castOf(from.kind === 'unknown' ? 'text' : from.kind, type.kind);
+    if (
+      cast?.inline !== undefined &&
+      arg.lane.kind === 'number' &&
+      arg.lane.scale === 0 &&
+      from.kind !== 'numeric' &&
+      type.kind !== 'numeric'
+    ) {
+      if (cast.guard === undefined)
+        return {
+          lane: { kind: 'number', scale: 0 },
+          code: `(${cast.inline(arg.code)})`,
+          isNull: arg.isNull,
+        };
       const result = this.#name('a');
       this.#line(`let ${result} = 0;`);
-      this.#line(`${guardOpen(arg.isNull)} ${result} = ${cast.inline(arg.code)}; ${guardTest(cast.guard, result)} }`);
+      this.#line(
+        `${guardOpen(arg.isNull)} ${result} = ${cast.inline(arg.code)}; ${guardTest(cast.guard, result)} }`,
+      );
       return { lane: { kind: 'number', scale: 0 }, code: result, isNull: arg.isNull };
     }
-    if (arg.lane.kind === 'number' && from.kind === 'numeric' && (type.kind === 'float8') && arg.lane.scale <= 22) {
+    if (
+      arg.lane.kind === 'number' &&
+      from.kind === 'numeric' &&
+      type.kind === 'float8' &&
+      arg.lane.scale <= 22
+    ) {
       // Both are exact doubles, so the quotient is the double nearest to the numeric.
-      return { lane: { kind: 'number', scale: 0 }, code: arg.lane.scale === 0 ? arg.code : `(${arg.code} / ${10 ** arg.lane.scale})`, isNull: arg.isNull };
+      return {
+        lane: { kind: 'number', scale: 0 },
+        code: arg.lane.scale === 0 ? arg.code : `(${arg.code} / ${10 ** arg.lane.scale})`,
+        isNull: arg.isNull,
+      };
     }
-    if (arg.lane.kind === 'number' && arg.lane.scale === 0 && type.kind === 'numeric' && type.precision === undefined && (from.kind === 'int2' || from.kind === 'int4' || from.kind === 'int8')) {
+    if (
+      arg.lane.kind === 'number' &&
+      arg.lane.scale === 0 &&
+      type.kind === 'numeric' &&
+      type.precision === undefined &&
+      (from.kind === 'int2' || from.kind === 'int4' || from.kind === 'int8')
+    ) {
       return arg;
     }
     const { explicit } = expression;
     const convert = this.#constant(
-      cast === undefined ? (value: Datum): Datum => fitToType(value, type, explicit) : (value: Exclude<Datum, null>, context: EvaluationContext): Datum => cast.evaluate(value, type, explicit, context),
+      cast === undefined
+        ? (value: Datum): Datum => fitToType(value, type, explicit)
+        : (value: Exclude<Datum, null>, context: EvaluationContext): Datum =>
+            cast.evaluate(value, type, explicit, context),
     );
     const result = this.#name('a');
     this.#line(`let ${result} = null;`);
@@ -441,7 +619,9 @@ class Generator {
     if (vector.rep !== 'dictionary') return undefined;
     const memo = new DictionaryMemo(expression, vector.type);
     const table = this.#name('t');
-    this.#before.push(`const ${table} = ${this.#reference(memo)}.of(dictionary${column}, context);`);
+    this.#before.push(
+      `const ${table} = ${this.#reference(memo)}.of(dictionary${column}, context);`,
+    );
     const code = this.#name('d');
     const isNull = this.#isNullOf(column, vector);
     if (isNull === 'false') this.#line(`const ${code} = v${column}[r];`);
@@ -450,7 +630,11 @@ class Generator {
     this.#line(`if (${table}.known[${code}] === 0) ${table}.fill(${code});`);
     if (expression.type.kind === 'boolean') {
       this.#line(`const ${result} = ${table}.known[${code}];`);
-      return { lane: { kind: 'boolean' }, code: `(${result} === 2 ? 1 : 0)`, isNull: `(${result} === 3)` };
+      return {
+        lane: { kind: 'boolean' },
+        code: `(${result} === 2 ? 1 : 0)`,
+        isNull: `(${result} === 3)`,
+      };
     }
     this.#line(`const ${result} = ${table}.values[${code}];`);
     return this.#asDatum(result, `(${result} === null)`, expression.type);
@@ -463,7 +647,9 @@ class Generator {
     if (lane.kind === 'boolean') return { lane, code: `(${name} === true ? 1 : 0)`, isNull };
     const number = this.#name('a');
     const target = name.startsWith('p') ? this.#before : this.#lines;
-    target.push(`let ${number} = 0; if (!${isNull}) { if (typeof ${name} !== 'number') ${LOST} ${number} = ${name}; }`);
+    target.push(
+      `let ${number} = 0; if (!${isNull}) { if (typeof ${name} !== 'number') ${LOST} ${number} = ${name}; }`,
+    );
     return { lane, code: number, isNull };
   }
 
@@ -471,17 +657,29 @@ class Generator {
   #boxed(value: Value, type: SqlType): string {
     let code = value.code;
     if (value.lane.kind === 'boolean') code = `(${value.code} === 1)`;
-    else if (value.lane.kind === 'number' && type.kind === 'numeric') code = `${this.#constant(decimalOf)}(${value.code}, ${value.lane.scale})`;
+    else if (value.lane.kind === 'number' && type.kind === 'numeric')
+      code = `${this.#constant(decimalOf)}(${value.code}, ${value.lane.scale})`;
     return value.isNull === 'false' ? code : `(${value.isNull} ? null : ${code})`;
   }
 
   #toBoolean(value: Value): Value {
     if (value.lane.kind === 'boolean') return value;
-    return { lane: { kind: 'boolean' }, code: `(${value.code} === true ? 1 : 0)`, isNull: value.isNull };
+    return {
+      lane: { kind: 'boolean' },
+      code: `(${value.code} === true ? 1 : 0)`,
+      isNull: value.isNull,
+    };
   }
 }
 
-const COMPARISONS: Readonly<Record<string, string>> = { '=': '===', '<>': '!==', '<': '<', '<=': '<=', '>': '>', '>=': '>=' };
+const COMPARISONS: Readonly<Record<string, string>> = {
+  '=': '===',
+  '<>': '!==',
+  '<': '<',
+  '<=': '<=',
+  '>': '>',
+  '>=': '>=',
+};
 
 /** The lane of a type's computed values; undefined: data. (numeric: its scale differs from value to value.) */
 function laneOfType(type: SqlType): Lane | undefined {
@@ -542,7 +740,12 @@ type VectorMaker = {
   booleans(values: Uint8Array, validity: Uint8Array | undefined): Vector;
 };
 
-type Generated = (batch: Batch, context: EvaluationContext, outside: readonly unknown[], maker: VectorMaker) => Vector | Int32Array | undefined;
+type Generated = (
+  batch: Batch,
+  context: EvaluationContext,
+  outside: readonly unknown[],
+  maker: VectorMaker,
+) => Vector | Int32Array | undefined;
 
 /** Compiled texts, shared by all plans: the same loop is compiled once. Oldest out. */
 const compiled = new Map<string, Generated>();
@@ -561,7 +764,15 @@ function functionOfText(text: string): Generated {
 function vectorMaker(type: SqlType): VectorMaker {
   return {
     objects: (values) => ({ rep: 'object', type, values }),
-    numbers: (values, validity, scale) => ({ rep: 'number', type, values, validity, factor: 1, base: 0, scale }),
+    numbers: (values, validity, scale) => ({
+      rep: 'number',
+      type,
+      values,
+      validity,
+      factor: 1,
+      base: 0,
+      scale,
+    }),
     booleans: (values, validity) => ({ rep: 'boolean', type, values, validity }),
   };
 }
@@ -579,7 +790,12 @@ class DictionaryMemo {
 
   of(dictionary: Dictionary, context: EvaluationContext): MemoTable {
     if (this.#table?.dictionary !== dictionary || this.#table.known.length < dictionary.size + 1) {
-      this.#table = new MemoTable(this.#expression, this.#type, dictionary, this.#table?.dictionary === dictionary ? this.#table : undefined);
+      this.#table = new MemoTable(
+        this.#expression,
+        this.#type,
+        dictionary,
+        this.#table?.dictionary === dictionary ? this.#table : undefined,
+      );
     }
     this.#table.context = context;
     return this.#table;
@@ -597,7 +813,12 @@ class MemoTable {
   readonly #expression: Expression;
   readonly #type: SqlType;
 
-  constructor(expression: Expression, type: SqlType, dictionary: Dictionary, before: MemoTable | undefined) {
+  constructor(
+    expression: Expression,
+    type: SqlType,
+    dictionary: Dictionary,
+    before: MemoTable | undefined,
+  ) {
     const size = Math.max(64, Math.ceil(dictionary.size * 1.5));
     this.#expression = expression;
     this.#type = type;
@@ -607,12 +828,24 @@ class MemoTable {
     this.values = [];
     if (before !== undefined) {
       this.known.set(before.known.subarray(0, before.nullCode));
-      for (let code = 0; code < before.nullCode; code += 1) if (before.known[code] !== 0) this.values[code] = before.values[code]!;
+      for (let code = 0; code < before.nullCode; code += 1)
+        if (before.known[code] !== 0) this.values[code] = before.values[code]!;
     }
   }
 
   fill(code: number): void {
-    const datum = code === this.nullCode ? null : datumAt({ rep: 'dictionary', type: this.#type, codes: Int32Array.of(code), dictionary: this.dictionary }, 0);
+    const datum =
+      code === this.nullCode
+        ? null
+        : datumAt(
+            {
+              rep: 'dictionary',
+              type: this.#type,
+              codes: Int32Array.of(code),
+              dictionary: this.dictionary,
+            },
+            0,
+          );
     const value = interpret(this.#expression, () => datum, this.context!);
     this.values[code] = value;
     this.known[code] = value === null ? 3 : value === true ? 2 : 1;

@@ -1,17 +1,44 @@
 import { DbError } from '../base/errors.ts';
-import { civilFromDays, dayOfYear, daysFromCivil, isoWeek, isoWeekday, isoYear, julianDay } from '../calendar/civil.ts';
+import {
+  civilFromDays,
+  dayOfYear,
+  daysFromCivil,
+  isoWeek,
+  isoWeekday,
+  isoYear,
+  julianDay,
+} from '../calendar/civil.ts';
 import { localToUtc, offsetSecondsAt, utcToLocal, zoneOf } from '../calendar/zones.ts';
 import { TEXT, typeName, type SqlType } from '../columns/types.ts';
 import { Decimal, type Datum, type Interval } from '../columns/values.ts';
-import { dayOf, instantOf, isFinite as isFiniteInstant, MICROS_A_MINUTE, MICROS_A_SECOND, MICROS_AN_HOUR, microsOfDay, type Instant } from './datetime.ts';
+import {
+  dayOf,
+  instantOf,
+  isFinite as isFiniteInstant,
+  MICROS_A_MINUTE,
+  MICROS_A_SECOND,
+  MICROS_AN_HOUR,
+  microsOfDay,
+  type Instant,
+} from './datetime.ts';
 import * as decimals from './decimal-arithmetic.ts';
 import type { EvaluationContext, FunctionDef } from './function-def.ts';
 import { define } from './functions/define.ts';
 import { datumToText } from './text-io.ts';
 
-type Call = (args: readonly Datum[], context: EvaluationContext, types: readonly SqlType[]) => Datum;
+type Call = (
+  args: readonly Datum[],
+  context: EvaluationContext,
+  types: readonly SqlType[],
+) => Datum;
 
-const text = (name: string, args: readonly FunctionDef['args'][number][], returns: FunctionDef['returns'], evaluate: Call, extra: Parameters<typeof define>[4] = {}): FunctionDef => define(name, args, returns, evaluate, extra);
+const text = (
+  name: string,
+  args: readonly FunctionDef['args'][number][],
+  returns: FunctionDef['returns'],
+  evaluate: Call,
+  extra: Parameters<typeof define>[4] = {},
+): FunctionDef => define(name, args, returns, evaluate, extra);
 
 /** Functions of texts, numbers, sequences and the session that PostgreSQL users reach for first. */
 export const SESSION_FUNCTIONS: readonly FunctionDef[] = [
@@ -41,7 +68,9 @@ function textFunctions(): FunctionDef[] {
     const side = name === 'btrim' ? 'both' : name === 'ltrim' ? 'left' : 'right';
     return [
       text(name, ['text'], 'text', ([value]) => trimmed(side, value as string, ' ')),
-      text(name, ['text', 'text'], 'text', ([value, set]) => trimmed(side, value as string, set as string)),
+      text(name, ['text', 'text'], 'text', ([value, set]) =>
+        trimmed(side, value as string, set as string),
+      ),
     ];
   });
   const pad = (value: string, length: number, fill: string, left: boolean): string => {
@@ -55,9 +84,14 @@ function textFunctions(): FunctionDef[] {
     for (let at = 0; at < length - all.length; at += 1) added.push(filler[at % filler.length]!);
     return left ? added.join('') + value : value + added.join('');
   };
-  const substring = (value: Datum | undefined, start: number, count: number | undefined): string => {
+  const substring = (
+    value: Datum | undefined,
+    start: number,
+    count: number | undefined,
+  ): string => {
     const all = characters(value);
-    if (count !== undefined && count < 0) throw new DbError('22011', 'negative substring length not allowed');
+    if (count !== undefined && count < 0)
+      throw new DbError('22011', 'negative substring length not allowed');
     const from = start - 1;
     const to = count === undefined ? all.length : from + count;
     return all.slice(Math.max(0, from), Math.max(0, to)).join('');
@@ -72,43 +106,88 @@ function textFunctions(): FunctionDef[] {
     text('bit_length', ['text'], 'int4', ([value]) => Buffer.byteLength(value as string) * 8),
     text('lower', ['text'], 'text', ([value]) => (value as string).toLowerCase()),
     text('upper', ['text'], 'text', ([value]) => (value as string).toUpperCase()),
-    text('initcap', ['text'], 'text', ([value]) => (value as string).toLowerCase().replace(/[\p{L}\p{N}]+/gu, (word) => word.charAt(0).toUpperCase() + word.slice(1))),
+    text('initcap', ['text'], 'text', ([value]) =>
+      (value as string)
+        .toLowerCase()
+        .replace(/[\p{L}\p{N}]+/gu, (word) => word.charAt(0).toUpperCase() + word.slice(1)),
+    ),
     text('reverse', ['text'], 'text', ([value]) => characters(value).reverse().join('')),
     text('ascii', ['text'], 'int4', ([value]) => (value as string).codePointAt(0) ?? 0),
     text('chr', ['int4'], 'text', ([code]) => {
-      if ((code as number) <= 0 || (code as number) > 0x10_ffff || ((code as number) >= 0xd800 && (code as number) <= 0xdfff)) throw new DbError('54000', code === 0 ? 'null character not permitted' : 'requested character not valid for encoding');
+      if (
+        (code as number) <= 0 ||
+        (code as number) > 0x10_ffff ||
+        ((code as number) >= 0xd800 && (code as number) <= 0xdfff)
+      )
+        throw new DbError(
+          '54000',
+          code === 0
+            ? 'null character not permitted'
+            : 'requested character not valid for encoding',
+        );
       return String.fromCodePoint(code as number);
     }),
     ...trims,
-    text('lpad', ['text', 'int4'], 'text', ([value, length]) => pad(value as string, length as number, ' ', true)),
-    text('lpad', ['text', 'int4', 'text'], 'text', ([value, length, fill]) => pad(value as string, length as number, fill as string, true)),
-    text('rpad', ['text', 'int4'], 'text', ([value, length]) => pad(value as string, length as number, ' ', false)),
-    text('rpad', ['text', 'int4', 'text'], 'text', ([value, length, fill]) => pad(value as string, length as number, fill as string, false)),
+    text('lpad', ['text', 'int4'], 'text', ([value, length]) =>
+      pad(value as string, length as number, ' ', true),
+    ),
+    text('lpad', ['text', 'int4', 'text'], 'text', ([value, length, fill]) =>
+      pad(value as string, length as number, fill as string, true),
+    ),
+    text('rpad', ['text', 'int4'], 'text', ([value, length]) =>
+      pad(value as string, length as number, ' ', false),
+    ),
+    text('rpad', ['text', 'int4', 'text'], 'text', ([value, length, fill]) =>
+      pad(value as string, length as number, fill as string, false),
+    ),
     text('repeat', ['text', 'int4'], 'text', ([value, count]) => {
       const times = Math.max(0, count as number);
       if (times * (value as string).length > TEXT_LENGTH_MAX) throw tooLong();
       return (value as string).repeat(times);
     }),
-    text('replace', ['text', 'text', 'text'], 'text', ([value, from, to]) => (from === '' ? value! : (value as string).replaceAll(from as string, () => to as string))),
-    text('left', ['text', 'int4'], 'text', ([value, count]) => characters(value).slice(0, count as number).join('')),
+    text('replace', ['text', 'text', 'text'], 'text', ([value, from, to]) =>
+      from === '' ? value! : (value as string).replaceAll(from as string, () => to as string),
+    ),
+    text('left', ['text', 'int4'], 'text', ([value, count]) =>
+      characters(value)
+        .slice(0, count as number)
+        .join(''),
+    ),
     text('right', ['text', 'int4'], 'text', ([value, count]) => {
       const all = characters(value);
       const wanted = count as number;
-      return wanted >= 0 ? all.slice(Math.max(0, all.length - wanted)).join('') : all.slice(-wanted).join('');
+      return wanted >= 0
+        ? all.slice(Math.max(0, all.length - wanted)).join('')
+        : all.slice(-wanted).join('');
     }),
-    text('strpos', ['text', 'text'], 'int4', ([value, part]) => placeOf(value as string, part as string)),
-    text('position', ['text', 'text'], 'int4', ([value, part]) => placeOf(value as string, part as string)),
-    text('starts_with', ['text', 'text'], 'boolean', ([value, part]) => (value as string).startsWith(part as string)),
+    text('strpos', ['text', 'text'], 'int4', ([value, part]) =>
+      placeOf(value as string, part as string),
+    ),
+    text('position', ['text', 'text'], 'int4', ([value, part]) =>
+      placeOf(value as string, part as string),
+    ),
+    text('starts_with', ['text', 'text'], 'boolean', ([value, part]) =>
+      (value as string).startsWith(part as string),
+    ),
     ...['substring', 'substr'].flatMap((name) => [
-      text(name, ['text', 'int4'], 'text', ([value, start]) => substring(value!, start as number, undefined)),
-      text(name, ['text', 'int4', 'int4'], 'text', ([value, start, count]) => substring(value!, start as number, count as number)),
+      text(name, ['text', 'int4'], 'text', ([value, start]) =>
+        substring(value!, start as number, undefined),
+      ),
+      text(name, ['text', 'int4', 'int4'], 'text', ([value, start, count]) =>
+        substring(value!, start as number, count as number),
+      ),
     ]),
-    text('overlay', ['text', 'text', 'int4'], 'text', ([value, part, from]) => overlay(value as string, part as string, from as number, characters(part!).length)),
-    text('overlay', ['text', 'text', 'int4', 'int4'], 'text', ([value, part, from, count]) => overlay(value as string, part as string, from as number, count as number)),
+    text('overlay', ['text', 'text', 'int4'], 'text', ([value, part, from]) =>
+      overlay(value as string, part as string, from as number, characters(part!).length),
+    ),
+    text('overlay', ['text', 'text', 'int4', 'int4'], 'text', ([value, part, from, count]) =>
+      overlay(value as string, part as string, from as number, count as number),
+    ),
     text('split_part', ['text', 'text', 'int4'], 'text', ([value, delimiter, field]) => {
       const wanted = field as number;
       if (wanted === 0) throw new DbError('22023', 'field position must not be zero');
-      const parts = delimiter === '' ? [value as string] : (value as string).split(delimiter as string);
+      const parts =
+        delimiter === '' ? [value as string] : (value as string).split(delimiter as string);
       return parts.at(wanted > 0 ? wanted - 1 : wanted) ?? '';
     }),
     text('translate', ['text', 'text', 'text'], 'text', ([value, from, to]) => {
@@ -117,19 +196,72 @@ function textFunctions(): FunctionDef[] {
       Array.from(from as string).forEach((each, index) => {
         if (!map.has(each)) map.set(each, target[index] ?? '');
       });
-      return characters(value!).map((each) => map.get(each) ?? each).join('');
+      return characters(value!)
+        .map((each) => map.get(each) ?? each)
+        .join('');
     }),
-    text('concat', ['any'], 'text', (args, context, types) => args.map((value, index) => (value === null ? '' : shown(value, types[index]!, context))).join(''), { variadic: true, strict: false }),
-    text('concat_ws', ['text', 'any'], 'text', ([separator, ...values], context, types) => (separator === null || separator === undefined ? null : values.flatMap((value, index) => (value === null ? [] : [shown(value, types[index + 1]!, context)])).join(separator as string)), { variadic: true, strict: false }),
+    text(
+      'concat',
+      ['any'],
+      'text',
+      (args, context, types) =>
+        args
+          .map((value, index) => (value === null ? '' : shown(value, types[index]!, context)))
+          .join(''),
+      { variadic: true, strict: false },
+    ),
+    text(
+      'concat_ws',
+      ['text', 'any'],
+      'text',
+      ([separator, ...values], context, types) =>
+        separator === null || separator === undefined
+          ? null
+          : values
+              .flatMap((value, index) =>
+                value === null ? [] : [shown(value, types[index + 1]!, context)],
+              )
+              .join(separator as string),
+      { variadic: true, strict: false },
+    ),
     text('||', ['text', 'text'], 'text', ([a, b]) => (a as string) + (b as string)),
-    text('||', ['text', 'any'], 'text', ([a, b], context, types) => (a as string) + shown(b!, types[1]!, context)),
-    text('||', ['any', 'text'], 'text', ([a, b], context, types) => shown(a!, types[0]!, context) + (b as string)),
-    text('quote_ident', ['text'], 'text', ([value]) => (/^[a-z_][a-z0-9_$]*$/.test(value as string) ? value! : `"${(value as string).replaceAll('"', '""')}"`)),
-    text('quote_literal', ['text'], 'text', ([value]) => `'${(value as string).replaceAll("'", "''")}'`),
+    text(
+      '||',
+      ['text', 'any'],
+      'text',
+      ([a, b], context, types) => (a as string) + shown(b!, types[1]!, context),
+    ),
+    text(
+      '||',
+      ['any', 'text'],
+      'text',
+      ([a, b], context, types) => shown(a!, types[0]!, context) + (b as string),
+    ),
+    text('quote_ident', ['text'], 'text', ([value]) =>
+      /^[a-z_][a-z0-9_$]*$/.test(value as string)
+        ? value!
+        : `"${(value as string).replaceAll('"', '""')}"`,
+    ),
+    text(
+      'quote_literal',
+      ['text'],
+      'text',
+      ([value]) => `'${(value as string).replaceAll("'", "''")}'`,
+    ),
     text('to_hex', ['int4'], 'text', ([value]) => ((value as number) >>> 0).toString(16)),
-    text('to_hex', ['int8'], 'text', ([value]) => BigInt.asUintN(64, BigInt(value as number | bigint)).toString(16)),
-    text('encode', ['bytea', 'text'], 'text', ([value, format]) => Buffer.from(value as Uint8Array).toString(encodingOf(format as string))),
-    text('decode', ['text', 'text'], 'bytea', ([value, format]) => new Uint8Array(Buffer.from(value as string, encodingOf(format as string)))),
+    text('to_hex', ['int8'], 'text', ([value]) =>
+      BigInt.asUintN(64, BigInt(value as number | bigint)).toString(16),
+    ),
+    text('encode', ['bytea', 'text'], 'text', ([value, format]) =>
+      Buffer.from(value as Uint8Array).toString(encodingOf(format as string)),
+    ),
+    text(
+      'decode',
+      ['text', 'text'],
+      'bytea',
+      ([value, format]) =>
+        new Uint8Array(Buffer.from(value as string, encodingOf(format as string))),
+    ),
   ];
 }
 
@@ -151,7 +283,9 @@ function placeOf(value: string, part: string): number {
 }
 
 function tooLong(): DbError {
-  return new DbError('54000', 'requested length too large', { hint: `A text function makes at most ${TEXT_LENGTH_MAX} characters.` });
+  return new DbError('54000', 'requested length too large', {
+    hint: `A text function makes at most ${TEXT_LENGTH_MAX} characters.`,
+  });
 }
 
 /** As casting to text prints it; booleans in full, as concat does not: t and f. */
@@ -183,7 +317,8 @@ export function matchesLike(value: string, pattern: string): boolean {
         continue;
       }
       const literalAt = code === '\\' ? p + 1 : p;
-      if (literalAt >= pattern.length) throw new DbError('22025', 'LIKE pattern must not end with escape character');
+      if (literalAt >= pattern.length)
+        throw new DbError('22025', 'LIKE pattern must not end with escape character');
       if (pattern[literalAt] === value[v]) {
         v += 1;
         p = literalAt + 1;
@@ -201,35 +336,63 @@ export function matchesLike(value: string, pattern: string): boolean {
 
 function likeOperators(): FunctionDef[] {
   const kinds = ['text', 'bpchar'] as const;
-  return kinds.flatMap((kind) => [
-    text('~~', [kind, 'text'], 'boolean', ([value, pattern]) => matchesLike(value as string, pattern as string)),
-    text('!~~', [kind, 'text'], 'boolean', ([value, pattern]) => !matchesLike(value as string, pattern as string)),
-    text('~~*', [kind, 'text'], 'boolean', ([value, pattern]) => matchesLike((value as string).toLowerCase(), (pattern as string).toLowerCase())),
-    text('!~~*', [kind, 'text'], 'boolean', ([value, pattern]) => !matchesLike((value as string).toLowerCase(), (pattern as string).toLowerCase())),
-  ]).concat([
-    text('like_escape', ['text', 'text'], 'text', ([pattern, escape]) => {
-      const character = escape as string;
-      if (Array.from(character).length > 1) throw new DbError('22025', 'invalid escape string', { hint: 'Escape string must be empty or one character.' });
-      if (character === '\\') return pattern!;
-      let out = '';
-      const all = Array.from(pattern as string);
-      for (let at = 0; at < all.length; at += 1) {
-        if (character !== '' && all[at] === character) {
-          at += 1;
-          out += `\\${all[at] ?? ''}`;
-        } else out += all[at] === '\\' ? '\\\\' : all[at]!;
-      }
-      return out;
-    }),
-  ]);
+  return kinds
+    .flatMap((kind) => [
+      text('~~', [kind, 'text'], 'boolean', ([value, pattern]) =>
+        matchesLike(value as string, pattern as string),
+      ),
+      text(
+        '!~~',
+        [kind, 'text'],
+        'boolean',
+        ([value, pattern]) => !matchesLike(value as string, pattern as string),
+      ),
+      text('~~*', [kind, 'text'], 'boolean', ([value, pattern]) =>
+        matchesLike((value as string).toLowerCase(), (pattern as string).toLowerCase()),
+      ),
+      text(
+        '!~~*',
+        [kind, 'text'],
+        'boolean',
+        ([value, pattern]) =>
+          !matchesLike((value as string).toLowerCase(), (pattern as string).toLowerCase()),
+      ),
+    ])
+    .concat([
+      text('like_escape', ['text', 'text'], 'text', ([pattern, escape]) => {
+        const character = escape as string;
+        if (Array.from(character).length > 1)
+          throw new DbError('22025', 'invalid escape string', {
+            hint: 'Escape string must be empty or one character.',
+          });
+        if (character === '\\') return pattern!;
+        let out = '';
+        const all = Array.from(pattern as string);
+        for (let at = 0; at < all.length; at += 1) {
+          if (character !== '' && all[at] === character) {
+            at += 1;
+            out += `\\${all[at] ?? ''}`;
+          } else out += all[at] === '\\' ? '\\\\' : all[at]!;
+        }
+        return out;
+      }),
+    ]);
 }
 
 // ── Numbers ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function mathFunctions(): FunctionDef[] {
   const float = (name: string, compute: (x: number) => number): FunctionDef =>
-    text(name, ['float8'], 'float8', ([value]) => checkedFloat(compute(value as number), value as number));
-  const domain = (name: string, compute: (x: number) => number, test: (x: number) => boolean, message: string, code = '2201F'): FunctionDef =>
+    text(name, ['float8'], 'float8', ([value]) =>
+      checkedFloat(compute(value as number), value as number),
+    );
+  const domain = (
+    name: string,
+    compute: (x: number) => number,
+    test: (x: number) => boolean,
+    message: string,
+    code = '2201F',
+  ): FunctionDef =>
     text(name, ['float8'], 'float8', ([value]) => {
       if (!test(value as number)) throw new DbError(code, message);
       return checkedFloat(compute(value as number), value as number);
@@ -241,59 +404,153 @@ function mathFunctions(): FunctionDef[] {
     if (part > 0.5) return floor + 1;
     return floor % 2 === 0 ? floor : floor + 1;
   };
-  const degrees = (radians: (x: number) => number) => (x: number): number => radians((x * Math.PI) / 180);
+  const degrees =
+    (radians: (x: number) => number) =>
+    (x: number): number =>
+      radians((x * Math.PI) / 180);
   const isNan = (x: number): boolean => x !== x;
   return [
-    float('floor', Math.floor), float('ceil', Math.ceil), float('ceiling', Math.ceil), float('trunc', Math.trunc), float('round', halfEven),
-    float('exp', Math.exp), float('cbrt', Math.cbrt), float('sin', Math.sin), float('cos', Math.cos), float('tan', Math.tan), float('atan', Math.atan), float('sinh', Math.sinh), float('cosh', Math.cosh), float('tanh', Math.tanh), float('asinh', Math.asinh),
-    float('cot', (x) => 1 / Math.tan(x)), float('degrees', (x) => (x * 180) / Math.PI), float('radians', (x) => (x * Math.PI) / 180), float('sign', Math.sign),
-    float('sind', degrees(Math.sin)), float('cosd', degrees(Math.cos)), float('tand', degrees(Math.tan)),
-    domain('sqrt', Math.sqrt, (x) => x >= 0 || isNan(x), 'cannot take square root of a negative number'),
-    domain('ln', Math.log, (x) => x > 0 || isNan(x), 'cannot take logarithm of a negative number or zero', '2201E'),
-    domain('log', Math.log10, (x) => x > 0 || isNan(x), 'cannot take logarithm of a negative number or zero', '2201E'),
-    domain('log10', Math.log10, (x) => x > 0 || isNan(x), 'cannot take logarithm of a negative number or zero', '2201E'),
-    domain('asin', Math.asin, (x) => Math.abs(x) <= 1 || isNan(x), 'input is out of range', '22003'),
-    domain('acos', Math.acos, (x) => Math.abs(x) <= 1 || isNan(x), 'input is out of range', '22003'),
+    float('floor', Math.floor),
+    float('ceil', Math.ceil),
+    float('ceiling', Math.ceil),
+    float('trunc', Math.trunc),
+    float('round', halfEven),
+    float('exp', Math.exp),
+    float('cbrt', Math.cbrt),
+    float('sin', Math.sin),
+    float('cos', Math.cos),
+    float('tan', Math.tan),
+    float('atan', Math.atan),
+    float('sinh', Math.sinh),
+    float('cosh', Math.cosh),
+    float('tanh', Math.tanh),
+    float('asinh', Math.asinh),
+    float('cot', (x) => 1 / Math.tan(x)),
+    float('degrees', (x) => (x * 180) / Math.PI),
+    float('radians', (x) => (x * Math.PI) / 180),
+    float('sign', Math.sign),
+    float('sind', degrees(Math.sin)),
+    float('cosd', degrees(Math.cos)),
+    float('tand', degrees(Math.tan)),
+    domain(
+      'sqrt',
+      Math.sqrt,
+      (x) => x >= 0 || isNan(x),
+      'cannot take square root of a negative number',
+    ),
+    domain(
+      'ln',
+      Math.log,
+      (x) => x > 0 || isNan(x),
+      'cannot take logarithm of a negative number or zero',
+      '2201E',
+    ),
+    domain(
+      'log',
+      Math.log10,
+      (x) => x > 0 || isNan(x),
+      'cannot take logarithm of a negative number or zero',
+      '2201E',
+    ),
+    domain(
+      'log10',
+      Math.log10,
+      (x) => x > 0 || isNan(x),
+      'cannot take logarithm of a negative number or zero',
+      '2201E',
+    ),
+    domain(
+      'asin',
+      Math.asin,
+      (x) => Math.abs(x) <= 1 || isNan(x),
+      'input is out of range',
+      '22003',
+    ),
+    domain(
+      'acos',
+      Math.acos,
+      (x) => Math.abs(x) <= 1 || isNan(x),
+      'input is out of range',
+      '22003',
+    ),
     domain('acosh', Math.acosh, (x) => x >= 1 || isNan(x), 'input is out of range', '22003'),
-    domain('atanh', Math.atanh, (x) => Math.abs(x) <= 1 || isNan(x), 'input is out of range', '22003'),
+    domain(
+      'atanh',
+      Math.atanh,
+      (x) => Math.abs(x) <= 1 || isNan(x),
+      'input is out of range',
+      '22003',
+    ),
     text('atan2', ['float8', 'float8'], 'float8', ([y, x]) => Math.atan2(y as number, x as number)),
     text('pi', [], 'float8', () => Math.PI),
     ...['power', 'pow', '^'].map((name) =>
       text(name, ['float8', 'float8'], 'float8', ([base, exponent]) => {
         const [x, y] = [base as number, exponent as number];
-        if (x === 0 && y < 0) throw new DbError('2201F', 'zero raised to a negative power is undefined');
-        if (x < 0 && Number.isFinite(x) && !Number.isInteger(y) && Number.isFinite(y)) throw new DbError('2201F', 'a negative number raised to a non-integer power yields a complex result');
+        if (x === 0 && y < 0)
+          throw new DbError('2201F', 'zero raised to a negative power is undefined');
+        if (x < 0 && Number.isFinite(x) && !Number.isInteger(y) && Number.isFinite(y))
+          throw new DbError(
+            '2201F',
+            'a negative number raised to a non-integer power yields a complex result',
+          );
         const result = x === 1 || y === 0 ? 1 : x ** y;
-        if (!Number.isFinite(result) && Number.isFinite(x) && Number.isFinite(y)) throw new DbError('22003', 'value out of range: overflow');
+        if (!Number.isFinite(result) && Number.isFinite(x) && Number.isFinite(y))
+          throw new DbError('22003', 'value out of range: overflow');
         return result;
       }),
     ),
     text('random', [], 'float8', (_args, { random }) => random.unit(), { volatility: 'volatile' }),
-    text('gen_random_uuid', [], 'uuid', (_args, { random }) => uuidOf(random), { volatility: 'volatile' }),
+    text('gen_random_uuid', [], 'uuid', (_args, { random }) => uuidOf(random), {
+      volatility: 'volatile',
+    }),
     text('floor', ['numeric'], 'numeric', ([value]) => decimals.floor(value as Decimal)),
     text('ceil', ['numeric'], 'numeric', ([value]) => decimals.ceiling(value as Decimal)),
     text('ceiling', ['numeric'], 'numeric', ([value]) => decimals.ceiling(value as Decimal)),
     text('round', ['numeric'], 'numeric', ([value]) => decimals.round(value as Decimal, 0)),
-    text('round', ['numeric', 'int4'], 'numeric', ([value, places]) => decimals.round(value as Decimal, places as number)),
+    text('round', ['numeric', 'int4'], 'numeric', ([value, places]) =>
+      decimals.round(value as Decimal, places as number),
+    ),
     text('trunc', ['numeric'], 'numeric', ([value]) => decimals.truncate(value as Decimal, 0)),
-    text('trunc', ['numeric', 'int4'], 'numeric', ([value, places]) => decimals.truncate(value as Decimal, places as number)),
-    text('sign', ['numeric'], 'numeric', ([value]) => new Decimal(BigInt(decimals.signOf(value as Decimal)), 0)),
-    text('scale', ['numeric'], 'int4', ([value]) => ((value as Decimal).special === undefined ? (value as Decimal).scale : null)),
-    text('div', ['numeric', 'numeric'], 'numeric', ([a, b]) => decimals.divideTruncated(a as Decimal, b as Decimal)),
-    text('gcd', ['int4', 'int4'], 'int4', ([a, b]) => Number(decimals.gcdOf(BigInt(a as number), BigInt(b as number)))),
-    text('gcd', ['int8', 'int8'], 'int8', ([a, b]) => Number(decimals.gcdOf(BigInt(a as number | bigint), BigInt(b as number | bigint)))),
-    text('width_bucket', ['float8', 'float8', 'float8', 'int4'], 'int4', ([value, low, high, count]) => {
-      const [x, a, b, n] = [value, low, high, count] as number[];
-      if (n! <= 0) throw new DbError('2201G', 'count must be greater than zero');
-      if (a === b) throw new DbError('2201G', 'lower bound cannot equal upper bound');
-      if (a! < b!) return x! < a! ? 0 : x! >= b! ? n! + 1 : Math.floor(((x! - a!) / (b! - a!)) * n!) + 1;
-      return x! > a! ? 0 : x! <= b! ? n! + 1 : Math.floor(((a! - x!) / (a! - b!)) * n!) + 1;
-    }),
+    text('trunc', ['numeric', 'int4'], 'numeric', ([value, places]) =>
+      decimals.truncate(value as Decimal, places as number),
+    ),
+    text(
+      'sign',
+      ['numeric'],
+      'numeric',
+      ([value]) => new Decimal(BigInt(decimals.signOf(value as Decimal)), 0),
+    ),
+    text('scale', ['numeric'], 'int4', ([value]) =>
+      (value as Decimal).special === undefined ? (value as Decimal).scale : null,
+    ),
+    text('div', ['numeric', 'numeric'], 'numeric', ([a, b]) =>
+      decimals.divideTruncated(a as Decimal, b as Decimal),
+    ),
+    text('gcd', ['int4', 'int4'], 'int4', ([a, b]) =>
+      Number(decimals.gcdOf(BigInt(a as number), BigInt(b as number))),
+    ),
+    text('gcd', ['int8', 'int8'], 'int8', ([a, b]) =>
+      Number(decimals.gcdOf(BigInt(a as number | bigint), BigInt(b as number | bigint))),
+    ),
+    text(
+      'width_bucket',
+      ['float8', 'float8', 'float8', 'int4'],
+      'int4',
+      ([value, low, high, count]) => {
+        const [x, a, b, n] = [value, low, high, count] as number[];
+        if (n! <= 0) throw new DbError('2201G', 'count must be greater than zero');
+        if (a === b) throw new DbError('2201G', 'lower bound cannot equal upper bound');
+        if (a! < b!)
+          return x! < a! ? 0 : x! >= b! ? n! + 1 : Math.floor(((x! - a!) / (b! - a!)) * n!) + 1;
+        return x! > a! ? 0 : x! <= b! ? n! + 1 : Math.floor(((a! - x!) / (a! - b!)) * n!) + 1;
+      },
+    ),
   ];
 }
 
 function checkedFloat(result: number, argument: number): number {
-  if (!Number.isFinite(result) && Number.isFinite(argument)) throw new DbError('22003', 'value out of range: overflow');
+  if (!Number.isFinite(result) && Number.isFinite(argument))
+    throw new DbError('22003', 'value out of range: overflow');
   return result;
 }
 
@@ -313,50 +570,152 @@ function sessionFunctions(): FunctionDef[] {
   const stable = { volatility: 'stable' } as const;
   const volatile = { volatility: 'volatile' } as const;
   const now: Call = (_args, context) => context.nowMicros;
-  const local = (context: EvaluationContext): Instant => utcToLocal(zoneOf(context.zone), context.nowMicros);
+  const local = (context: EvaluationContext): Instant =>
+    utcToLocal(zoneOf(context.zone), context.nowMicros);
   const sequences = (context: EvaluationContext) => {
-    if (context.sequences === undefined) throw new DbError('55000', 'sequences cannot be used here');
+    if (context.sequences === undefined)
+      throw new DbError('55000', 'sequences cannot be used here');
     return context.sequences;
   };
   return [
-    ...['now', 'current_timestamp', 'statement_timestamp', 'transaction_timestamp', 'clock_timestamp'].map((name) => text(name, [], 'timestamptz', now, stable)),
+    ...[
+      'now',
+      'current_timestamp',
+      'statement_timestamp',
+      'transaction_timestamp',
+      'clock_timestamp',
+    ].map((name) => text(name, [], 'timestamptz', now, stable)),
     text('localtimestamp', [], 'timestamp', (_args, context) => local(context), stable),
     text('current_date', [], 'date', (_args, context) => dayOf(local(context)), stable),
-    text('localtime', [], 'time', (_args, context) => microsOfDay(local(context), dayOf(local(context))), stable),
+    text(
+      'localtime',
+      [],
+      'time',
+      (_args, context) => microsOfDay(local(context), dayOf(local(context))),
+      stable,
+    ),
     ...(['timestamp', 'timestamptz', 'date', 'interval', 'time'] as const).flatMap((kind) => [
-      text('date_part', ['text', kind], 'float8', ([field, value], context) => decimals.toDouble(extractField(field as string, value!, kind, context) ?? decimals.DECIMAL_ZERO), kind === 'timestamptz' ? stable : {}),
-      text('extract', ['text', kind], 'numeric', ([field, value], context) => extractField(field as string, value!, kind, context), kind === 'timestamptz' ? stable : {}),
+      text(
+        'date_part',
+        ['text', kind],
+        'float8',
+        ([field, value], context) =>
+          decimals.toDouble(
+            extractField(field as string, value!, kind, context) ?? decimals.DECIMAL_ZERO,
+          ),
+        kind === 'timestamptz' ? stable : {},
+      ),
+      text(
+        'extract',
+        ['text', kind],
+        'numeric',
+        ([field, value], context) => extractField(field as string, value!, kind, context),
+        kind === 'timestamptz' ? stable : {},
+      ),
     ]),
-    text('date_trunc', ['text', 'timestamp'], 'timestamp', ([field, value]) => truncated(field as string, value as Instant)),
-    text('date_trunc', ['text', 'timestamptz'], 'timestamptz', ([field, value], context) => truncatedIn(field as string, value as Instant, context.zone), stable),
-    text('date_trunc', ['text', 'timestamptz', 'text'], 'timestamptz', ([field, value, zone]) => truncatedIn(field as string, value as Instant, zone as string)),
-    text('timezone', ['text', 'timestamptz'], 'timestamp', ([zone, value]) => utcToLocal(zoneOf(zone as string), value as Instant)),
-    text('timezone', ['text', 'timestamp'], 'timestamptz', ([zone, value]) => localToUtc(zoneOf(zone as string), value as Instant)),
+    text('date_trunc', ['text', 'timestamp'], 'timestamp', ([field, value]) =>
+      truncated(field as string, value as Instant),
+    ),
+    text(
+      'date_trunc',
+      ['text', 'timestamptz'],
+      'timestamptz',
+      ([field, value], context) => truncatedIn(field as string, value as Instant, context.zone),
+      stable,
+    ),
+    text('date_trunc', ['text', 'timestamptz', 'text'], 'timestamptz', ([field, value, zone]) =>
+      truncatedIn(field as string, value as Instant, zone as string),
+    ),
+    text('timezone', ['text', 'timestamptz'], 'timestamp', ([zone, value]) =>
+      utcToLocal(zoneOf(zone as string), value as Instant),
+    ),
+    text('timezone', ['text', 'timestamp'], 'timestamptz', ([zone, value]) =>
+      localToUtc(zoneOf(zone as string), value as Instant),
+    ),
     text('make_date', ['int4', 'int4', 'int4'], 'date', ([year, month, day]) => {
       const days = daysFromCivil(year as number, month as number, day as number);
       const back = civilFromDays(days);
-      if (back.month !== month || back.day !== day) throw new DbError('22008', `date field value out of range: ${year}-${month}-${day}`);
+      if (back.month !== month || back.day !== day)
+        throw new DbError('22008', `date field value out of range: ${year}-${month}-${day}`);
       return days;
     }),
-    text('to_timestamp', ['float8'], 'timestamptz', ([seconds]) => Math.round((seconds as number) * 1e6)),
-    text('isfinite', ['timestamp'], 'boolean', ([value]) => typeof value === 'bigint' || Number.isFinite(value as number)),
-    text('isfinite', ['timestamptz'], 'boolean', ([value]) => typeof value === 'bigint' || Number.isFinite(value as number)),
+    text('to_timestamp', ['float8'], 'timestamptz', ([seconds]) =>
+      Math.round((seconds as number) * 1e6),
+    ),
+    text(
+      'isfinite',
+      ['timestamp'],
+      'boolean',
+      ([value]) => typeof value === 'bigint' || Number.isFinite(value as number),
+    ),
+    text(
+      'isfinite',
+      ['timestamptz'],
+      'boolean',
+      ([value]) => typeof value === 'bigint' || Number.isFinite(value as number),
+    ),
     text('isfinite', ['date'], 'boolean', ([value]) => Number.isFinite(value as number)),
-    text('pg_typeof', ['any'], 'text', (_args, _context, types) => typeName(types[0]!), { strict: false }),
+    text('pg_typeof', ['any'], 'text', (_args, _context, types) => typeName(types[0]!), {
+      strict: false,
+    }),
     text('version', [], 'text', () => 'PostgreSQL 15.0 (AnalyticDB 0.1.0)', stable),
-    text('current_setting', ['text'], 'text', ([name], context) => {
-      const value = context.setting(name as string);
-      if (value === undefined) throw new DbError('42704', `unrecognized configuration parameter "${String(name)}"`);
-      return value;
-    }, stable),
-    text('current_setting', ['text', 'boolean'], 'text', ([name], context) => context.setting(name as string) ?? null, stable),
-    text('num_nulls', ['any'], 'int4', (args) => args.filter((value) => value === null).length, { variadic: true, strict: false }),
-    text('num_nonnulls', ['any'], 'int4', (args) => args.filter((value) => value !== null).length, { variadic: true, strict: false }),
-    text('nextval', ['text'], 'int8', ([name], context) => sequences(context).next(name as string), volatile),
-    text('currval', ['text'], 'int8', ([name], context) => sequences(context).current(name as string), volatile),
+    text(
+      'current_setting',
+      ['text'],
+      'text',
+      ([name], context) => {
+        const value = context.setting(name as string);
+        if (value === undefined)
+          throw new DbError('42704', `unrecognized configuration parameter "${String(name)}"`);
+        return value;
+      },
+      stable,
+    ),
+    text(
+      'current_setting',
+      ['text', 'boolean'],
+      'text',
+      ([name], context) => context.setting(name as string) ?? null,
+      stable,
+    ),
+    text('num_nulls', ['any'], 'int4', (args) => args.filter((value) => value === null).length, {
+      variadic: true,
+      strict: false,
+    }),
+    text('num_nonnulls', ['any'], 'int4', (args) => args.filter((value) => value !== null).length, {
+      variadic: true,
+      strict: false,
+    }),
+    text(
+      'nextval',
+      ['text'],
+      'int8',
+      ([name], context) => sequences(context).next(name as string),
+      volatile,
+    ),
+    text(
+      'currval',
+      ['text'],
+      'int8',
+      ([name], context) => sequences(context).current(name as string),
+      volatile,
+    ),
     text('lastval', [], 'int8', (_args, context) => sequences(context).last(), volatile),
-    text('setval', ['text', 'int8'], 'int8', ([name, value], context) => sequences(context).set(name as string, Number(value), true), volatile),
-    text('setval', ['text', 'int8', 'boolean'], 'int8', ([name, value, called], context) => sequences(context).set(name as string, Number(value), called === true), volatile),
+    text(
+      'setval',
+      ['text', 'int8'],
+      'int8',
+      ([name, value], context) => sequences(context).set(name as string, Number(value), true),
+      volatile,
+    ),
+    text(
+      'setval',
+      ['text', 'int8', 'boolean'],
+      'int8',
+      ([name, value, called], context) =>
+        sequences(context).set(name as string, Number(value), called === true),
+      volatile,
+    ),
   ];
 }
 
@@ -407,11 +766,18 @@ function truncated(field: string, value: Instant): Instant {
     case 'millenniu':
       return instantOf(daysFromCivil(Math.floor((year - 1) / 1000) * 1000 + 1, 1, 1), 0);
     default:
-      throw new DbError('22023', `unit "${field}" not recognized for type timestamp`, { hint: 'Use second, minute, hour, day, week, month, quarter or year.' });
+      throw new DbError('22023', `unit "${field}" not recognized for type timestamp`, {
+        hint: 'Use second, minute, hour, day, week, month, quarter or year.',
+      });
   }
 }
 
-function extractField(field: string, value: Exclude<Datum, null>, kind: string, context: EvaluationContext): Decimal | null {
+function extractField(
+  field: string,
+  value: Exclude<Datum, null>,
+  kind: string,
+  context: EvaluationContext,
+): Decimal | null {
   const unit = field.toLowerCase();
   const whole = (number: number): Decimal => new Decimal(BigInt(number), 0);
   const scaled = (micros: number, places: number): Decimal => new Decimal(BigInt(micros), places);
@@ -419,71 +785,185 @@ function extractField(field: string, value: Exclude<Datum, null>, kind: string, 
     const { months, days, micros } = value as Interval;
     const years = Math.trunc(months / 12);
     switch (unit) {
-      case 'year': return whole(years);
-      case 'month': return whole(months % 12);
-      case 'quarter': return whole(Math.trunc((months % 12) / 3) + 1);
-      case 'day': return whole(days);
-      case 'hour': return whole(Math.trunc(micros / MICROS_AN_HOUR));
-      case 'minute': return whole(Math.trunc((micros % MICROS_AN_HOUR) / MICROS_A_MINUTE));
-      case 'second': case 'seconds': return scaled(micros % MICROS_A_MINUTE, 6);
-      case 'milliseconds': return scaled(micros % MICROS_A_MINUTE, 3);
-      case 'microseconds': return whole(micros % MICROS_A_MINUTE);
-      case 'decade': return whole(Math.trunc(years / 10));
-      case 'century': return whole(Math.trunc(years / 100));
-      case 'epoch': return new Decimal(BigInt(micros) + (BigInt(days) * 86_400n + BigInt(years) * 31_557_600n + BigInt(months % 12) * 2_592_000n) * 1_000_000n, 6);
-      default: throw badField(field, kind);
+      case 'year':
+        return whole(years);
+      case 'month':
+        return whole(months % 12);
+      case 'quarter':
+        return whole(Math.trunc((months % 12) / 3) + 1);
+      case 'day':
+        return whole(days);
+      case 'hour':
+        return whole(Math.trunc(micros / MICROS_AN_HOUR));
+      case 'minute':
+        return whole(Math.trunc((micros % MICROS_AN_HOUR) / MICROS_A_MINUTE));
+      case 'second':
+      case 'seconds':
+        return scaled(micros % MICROS_A_MINUTE, 6);
+      case 'milliseconds':
+        return scaled(micros % MICROS_A_MINUTE, 3);
+      case 'microseconds':
+        return whole(micros % MICROS_A_MINUTE);
+      case 'decade':
+        return whole(Math.trunc(years / 10));
+      case 'century':
+        return whole(Math.trunc(years / 100));
+      case 'epoch':
+        return new Decimal(
+          BigInt(micros) +
+            (BigInt(days) * 86_400n +
+              BigInt(years) * 31_557_600n +
+              BigInt(months % 12) * 2_592_000n) *
+              1_000_000n,
+          6,
+        );
+      default:
+        throw badField(field, kind);
     }
   }
   if (kind === 'time') {
     const micros = value as number;
     switch (unit) {
-      case 'hour': return whole(Math.floor(micros / MICROS_AN_HOUR));
-      case 'minute': return whole(Math.floor((micros % MICROS_AN_HOUR) / MICROS_A_MINUTE));
-      case 'second': return scaled(micros % MICROS_A_MINUTE, 6);
-      case 'milliseconds': return scaled(micros % MICROS_A_MINUTE, 3);
-      case 'microseconds': return whole(micros % MICROS_A_MINUTE);
-      case 'epoch': return scaled(micros, 6);
-      default: throw badField(field, kind);
+      case 'hour':
+        return whole(Math.floor(micros / MICROS_AN_HOUR));
+      case 'minute':
+        return whole(Math.floor((micros % MICROS_AN_HOUR) / MICROS_A_MINUTE));
+      case 'second':
+        return scaled(micros % MICROS_A_MINUTE, 6);
+      case 'milliseconds':
+        return scaled(micros % MICROS_A_MINUTE, 3);
+      case 'microseconds':
+        return whole(micros % MICROS_A_MINUTE);
+      case 'epoch':
+        return scaled(micros, 6);
+      default:
+        throw badField(field, kind);
     }
   }
-  const instant = kind === 'date' ? ((value as number) === Infinity || (value as number) === -Infinity ? (value as number) : instantOf(value as number, 0)) : (value as Instant);
+  const instant =
+    kind === 'date'
+      ? (value as number) === Infinity || (value as number) === -Infinity
+        ? (value as number)
+        : instantOf(value as number, 0)
+      : (value as Instant);
   if (!isFiniteInstant(instant)) {
-    const monotonic = ['epoch', 'year', 'isoyear', 'decade', 'century', 'millennium', 'julian'].includes(unit);
-    return monotonic ? ((instant as number) > 0 ? Decimal.Infinity : Decimal.NegativeInfinity) : null;
+    const monotonic = [
+      'epoch',
+      'year',
+      'isoyear',
+      'decade',
+      'century',
+      'millennium',
+      'julian',
+    ].includes(unit);
+    return monotonic
+      ? (instant as number) > 0
+        ? Decimal.Infinity
+        : Decimal.NegativeInfinity
+      : null;
   }
   const localInstant = kind === 'timestamptz' ? utcToLocal(zoneOf(context.zone), instant) : instant;
   const day = dayOf(localInstant);
   const micros = microsOfDay(localInstant, day);
   const civil = civilFromDays(day);
   const shownYear = civil.year > 0 ? civil.year : civil.year - 1;
-  if (kind === 'date' && ['hour', 'minute', 'second', 'seconds', 'milliseconds', 'microseconds', 'timezone', 'timezone_hour', 'timezone_minute'].includes(unit)) throw new DbError('0A000', `unit "${field}" not supported for type date`);
+  if (
+    kind === 'date' &&
+    [
+      'hour',
+      'minute',
+      'second',
+      'seconds',
+      'milliseconds',
+      'microseconds',
+      'timezone',
+      'timezone_hour',
+      'timezone_minute',
+    ].includes(unit)
+  )
+    throw new DbError('0A000', `unit "${field}" not supported for type date`);
   switch (unit) {
-    case 'year': case 'years': return whole(shownYear);
-    case 'month': case 'months': return whole(civil.month);
-    case 'day': case 'days': return whole(civil.day);
-    case 'hour': case 'hours': return whole(Math.floor(micros / MICROS_AN_HOUR));
-    case 'minute': case 'minutes': return whole(Math.floor((micros % MICROS_AN_HOUR) / MICROS_A_MINUTE));
-    case 'second': case 'seconds': return scaled(micros % MICROS_A_MINUTE, 6);
-    case 'milliseconds': case 'millisecond': return scaled(micros % MICROS_A_MINUTE, 3);
-    case 'microseconds': case 'microsecond': return whole(micros % MICROS_A_MINUTE);
-    case 'quarter': return whole(Math.floor((civil.month - 1) / 3) + 1);
-    case 'dow': return whole(isoWeekday(day) % 7);
-    case 'isodow': return whole(isoWeekday(day));
-    case 'doy': return whole(dayOfYear(day));
-    case 'week': return whole(isoWeek(day));
-    case 'isoyear': return whole(isoYear(day) > 0 ? isoYear(day) : isoYear(day) - 1);
-    case 'decade': return whole(Math.floor(civil.year / 10));
-    case 'century': return whole(civil.year > 0 ? Math.floor((civil.year + 99) / 100) : -Math.floor((99 - (civil.year - 1)) / 100));
-    case 'millennium': return whole(civil.year > 0 ? Math.floor((civil.year + 999) / 1000) : -Math.floor((999 - (civil.year - 1)) / 1000));
-    case 'julian': return kind === 'date' ? whole(julianDay(day)) : decimals.add(whole(julianDay(day)), decimals.divide(whole(micros), new Decimal(86_400_000_000n, 0)));
-    case 'epoch': return kind === 'date' ? new Decimal(BigInt(value as number) * 86_400n, 0) : new Decimal(BigInt(instant), 6);
-    case 'timezone': if (kind === 'timestamptz') return whole(offsetSecondsAt(zoneOf(context.zone), instant)); throw badField(field, kind);
-    case 'timezone_hour': if (kind === 'timestamptz') return whole(Math.trunc(offsetSecondsAt(zoneOf(context.zone), instant) / 3600)); throw badField(field, kind);
-    case 'timezone_minute': if (kind === 'timestamptz') return whole(Math.trunc((offsetSecondsAt(zoneOf(context.zone), instant) % 3600) / 60)); throw badField(field, kind);
-    default: throw badField(field, kind);
+    case 'year':
+    case 'years':
+      return whole(shownYear);
+    case 'month':
+    case 'months':
+      return whole(civil.month);
+    case 'day':
+    case 'days':
+      return whole(civil.day);
+    case 'hour':
+    case 'hours':
+      return whole(Math.floor(micros / MICROS_AN_HOUR));
+    case 'minute':
+    case 'minutes':
+      return whole(Math.floor((micros % MICROS_AN_HOUR) / MICROS_A_MINUTE));
+    case 'second':
+    case 'seconds':
+      return scaled(micros % MICROS_A_MINUTE, 6);
+    case 'milliseconds':
+    case 'millisecond':
+      return scaled(micros % MICROS_A_MINUTE, 3);
+    case 'microseconds':
+    case 'microsecond':
+      return whole(micros % MICROS_A_MINUTE);
+    case 'quarter':
+      return whole(Math.floor((civil.month - 1) / 3) + 1);
+    case 'dow':
+      return whole(isoWeekday(day) % 7);
+    case 'isodow':
+      return whole(isoWeekday(day));
+    case 'doy':
+      return whole(dayOfYear(day));
+    case 'week':
+      return whole(isoWeek(day));
+    case 'isoyear':
+      return whole(isoYear(day) > 0 ? isoYear(day) : isoYear(day) - 1);
+    case 'decade':
+      return whole(Math.floor(civil.year / 10));
+    case 'century':
+      return whole(
+        civil.year > 0
+          ? Math.floor((civil.year + 99) / 100)
+          : -Math.floor((99 - (civil.year - 1)) / 100),
+      );
+    case 'millennium':
+      return whole(
+        civil.year > 0
+          ? Math.floor((civil.year + 999) / 1000)
+          : -Math.floor((999 - (civil.year - 1)) / 1000),
+      );
+    case 'julian':
+      return kind === 'date'
+        ? whole(julianDay(day))
+        : decimals.add(
+            whole(julianDay(day)),
+            decimals.divide(whole(micros), new Decimal(86_400_000_000n, 0)),
+          );
+    case 'epoch':
+      return kind === 'date'
+        ? new Decimal(BigInt(value as number) * 86_400n, 0)
+        : new Decimal(BigInt(instant), 6);
+    case 'timezone':
+      if (kind === 'timestamptz') return whole(offsetSecondsAt(zoneOf(context.zone), instant));
+      throw badField(field, kind);
+    case 'timezone_hour':
+      if (kind === 'timestamptz')
+        return whole(Math.trunc(offsetSecondsAt(zoneOf(context.zone), instant) / 3600));
+      throw badField(field, kind);
+    case 'timezone_minute':
+      if (kind === 'timestamptz')
+        return whole(Math.trunc((offsetSecondsAt(zoneOf(context.zone), instant) % 3600) / 60));
+      throw badField(field, kind);
+    default:
+      throw badField(field, kind);
   }
 }
 
 function badField(field: string, kind: string): DbError {
-  return new DbError('22023', `unit "${field}" not recognized for type ${typeName({ kind } as SqlType)}`, { hint: 'Use year, quarter, month, week, day, hour, minute, second or epoch.' });
+  return new DbError(
+    '22023',
+    `unit "${field}" not recognized for type ${typeName({ kind } as SqlType)}`,
+    { hint: 'Use year, quarter, month, week, day, hour, minute, second or epoch.' },
+  );
 }

@@ -10,20 +10,37 @@ export type WrittenType = {
 };
 
 const BY_NAME: Readonly<Record<string, SqlType['kind']>> = {
-  bool: 'boolean', boolean: 'boolean',
-  int2: 'int2', smallint: 'int2',
-  int4: 'int4', int: 'int4', integer: 'int4',
-  int8: 'int8', bigint: 'int8',
-  float4: 'float4', real: 'float4',
-  float8: 'float8', float: 'float8', 'double precision': 'float8',
-  numeric: 'numeric', decimal: 'numeric', dec: 'numeric',
-  text: 'text', name: 'text',
-  varchar: 'varchar', 'character varying': 'varchar',
-  bpchar: 'bpchar', char: 'bpchar', character: 'bpchar',
+  bool: 'boolean',
+  boolean: 'boolean',
+  int2: 'int2',
+  smallint: 'int2',
+  int4: 'int4',
+  int: 'int4',
+  integer: 'int4',
+  int8: 'int8',
+  bigint: 'int8',
+  float4: 'float4',
+  real: 'float4',
+  float8: 'float8',
+  float: 'float8',
+  'double precision': 'float8',
+  numeric: 'numeric',
+  decimal: 'numeric',
+  dec: 'numeric',
+  text: 'text',
+  name: 'text',
+  varchar: 'varchar',
+  'character varying': 'varchar',
+  bpchar: 'bpchar',
+  char: 'bpchar',
+  character: 'bpchar',
   date: 'date',
-  time: 'time', 'time without time zone': 'time',
-  timestamp: 'timestamp', 'timestamp without time zone': 'timestamp',
-  timestamptz: 'timestamptz', 'timestamp with time zone': 'timestamptz',
+  time: 'time',
+  'time without time zone': 'time',
+  timestamp: 'timestamp',
+  'timestamp without time zone': 'timestamp',
+  timestamptz: 'timestamptz',
+  'timestamp with time zone': 'timestamptz',
   interval: 'interval',
   uuid: 'uuid',
   bytea: 'bytea',
@@ -32,7 +49,44 @@ const BY_NAME: Readonly<Record<string, SqlType['kind']>> = {
 
 /** PostgreSQL's own types that are not here yet: told apart from misspelt ones. */
 const KNOWN_ELSEWHERE = new Set([
-  'json', 'jsonb', 'xml', 'money', 'timetz', 'time with time zone', 'bit', 'varbit', 'bit varying', 'inet', 'cidr', 'macaddr', 'point', 'line', 'lseg', 'box', 'path', 'polygon', 'circle', 'tsvector', 'tsquery', 'oid', 'regclass', 'regtype', 'regproc', 'xid', 'cid', 'tid', 'pg_lsn', 'int4range', 'int8range', 'numrange', 'tsrange', 'tstzrange', 'daterange', 'record', 'hstore', 'void',
+  'json',
+  'jsonb',
+  'xml',
+  'money',
+  'timetz',
+  'time with time zone',
+  'bit',
+  'varbit',
+  'bit varying',
+  'inet',
+  'cidr',
+  'macaddr',
+  'point',
+  'line',
+  'lseg',
+  'box',
+  'path',
+  'polygon',
+  'circle',
+  'tsvector',
+  'tsquery',
+  'oid',
+  'regclass',
+  'regtype',
+  'regproc',
+  'xid',
+  'cid',
+  'tid',
+  'pg_lsn',
+  'int4range',
+  'int8range',
+  'numrange',
+  'tsrange',
+  'tstzrange',
+  'daterange',
+  'record',
+  'hstore',
+  'void',
 ]);
 
 const NUMERIC_PRECISION_MAX = 1000;
@@ -41,20 +95,34 @@ const TEXT_LENGTH_MAX = 10_485_760;
 /** The type of any spelling PostgreSQL takes. 42704 with "did you mean" for unknown names, 22023 for bad modifiers. */
 export function typeOfName(written: WrittenType, at?: TextPlace): SqlType {
   const name = written.name.toLowerCase();
-  if (written.arrayDimensions > 0) throw notSupported(`type ${name}[]`, 'Arrays come later; use a table of its own, or text.', at);
+  if (written.arrayDimensions > 0)
+    throw notSupported(`type ${name}[]`, 'Arrays come later; use a table of its own, or text.', at);
   const kind = BY_NAME[name];
   if (kind === undefined) {
     if (KNOWN_ELSEWHERE.has(name)) throw notSupported(`type ${name}`, undefined, at);
     const nearest = nearestOf(name, Object.keys(BY_NAME));
-    throw new DbError('42704', `type "${written.name}" does not exist`, { at, hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?` });
+    throw new DbError('42704', `type "${written.name}" does not exist`, {
+      at,
+      hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?`,
+    });
   }
   const [first, second] = written.modifiers;
   switch (kind) {
     case 'numeric': {
       if (first === undefined) return { kind };
-      if (first < 1 || first > NUMERIC_PRECISION_MAX) throw new DbError('22023', `NUMERIC precision ${first} must be between 1 and ${NUMERIC_PRECISION_MAX}`, { at });
+      if (first < 1 || first > NUMERIC_PRECISION_MAX)
+        throw new DbError(
+          '22023',
+          `NUMERIC precision ${first} must be between 1 and ${NUMERIC_PRECISION_MAX}`,
+          { at },
+        );
       const scale = second ?? 0;
-      if (scale < 0 || scale > first) throw new DbError('22023', `NUMERIC scale ${scale} must be between 0 and precision ${first}`, { at });
+      if (scale < 0 || scale > first)
+        throw new DbError(
+          '22023',
+          `NUMERIC scale ${scale} must be between 0 and precision ${first}`,
+          { at },
+        );
       return { kind, precision: first, scale };
     }
     case 'varchar':
@@ -62,8 +130,18 @@ export function typeOfName(written: WrittenType, at?: TextPlace): SqlType {
       // `character` without a length is one character; `bpchar` is as long as it is.
       const length = first ?? (name === 'char' || name === 'character' ? 1 : undefined);
       if (length === undefined) return { kind };
-      if (length < 1) throw new DbError('22023', `length for type ${kind === 'varchar' ? 'varchar' : 'char'} must be at least 1`, { at });
-      if (length > TEXT_LENGTH_MAX) throw new DbError('22023', `length for type ${kind === 'varchar' ? 'varchar' : 'char'} cannot exceed ${TEXT_LENGTH_MAX}`, { at });
+      if (length < 1)
+        throw new DbError(
+          '22023',
+          `length for type ${kind === 'varchar' ? 'varchar' : 'char'} must be at least 1`,
+          { at },
+        );
+      if (length > TEXT_LENGTH_MAX)
+        throw new DbError(
+          '22023',
+          `length for type ${kind === 'varchar' ? 'varchar' : 'char'} cannot exceed ${TEXT_LENGTH_MAX}`,
+          { at },
+        );
       return { kind, length };
     }
     default:

@@ -9,15 +9,21 @@ export function isRandomAccess(bytes: FormatSource['bytes']): bytes is RandomAcc
 const PIECE_BYTES = 1 << 18;
 
 /** The bytes in order, in pieces of at most `PIECE_BYTES` where we cut them. */
-export async function* bytesInOrder(bytes: FormatSource['bytes']): AsyncGenerator<Uint8Array, void, undefined> {
+export async function* bytesInOrder(
+  bytes: FormatSource['bytes'],
+): AsyncGenerator<Uint8Array, void, undefined> {
   if (bytes instanceof Uint8Array) {
-    for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES);
+    for (let at = 0; at < bytes.length; at += PIECE_BYTES)
+      yield bytes.subarray(at, at + PIECE_BYTES);
   } else if (isRandomAccess(bytes)) {
-    for (let at = 0; at < bytes.byteLength; at += PIECE_BYTES) yield await bytes.slice(at, Math.min(at + PIECE_BYTES, bytes.byteLength));
+    for (let at = 0; at < bytes.byteLength; at += PIECE_BYTES)
+      yield await bytes.slice(at, Math.min(at + PIECE_BYTES, bytes.byteLength));
   } else {
     for await (const piece of bytes) {
-      if (!(piece instanceof Uint8Array)) throw new DbError('22023', 'a file is read from bytes: the source yielded something else');
-      for (let at = 0; at < piece.length; at += PIECE_BYTES) yield piece.subarray(at, at + PIECE_BYTES);
+      if (!(piece instanceof Uint8Array))
+        throw new DbError('22023', 'a file is read from bytes: the source yielded something else');
+      for (let at = 0; at < piece.length; at += PIECE_BYTES)
+        yield piece.subarray(at, at + PIECE_BYTES);
     }
   }
 }
@@ -44,7 +50,10 @@ export async function allBytes(bytes: FormatSource['bytes']): Promise<Uint8Array
 export async function randomAccess(bytes: FormatSource['bytes']): Promise<RandomAccess> {
   if (isRandomAccess(bytes)) return bytes;
   const whole = await allBytes(bytes);
-  return { byteLength: whole.length, slice: (start, end) => Promise.resolve(whole.subarray(start, end)) };
+  return {
+    byteLength: whole.length,
+    slice: (start, end) => Promise.resolve(whole.subarray(start, end)),
+  };
 }
 
 export function byteLengthOf(bytes: FormatSource['bytes']): number | undefined {

@@ -54,7 +54,11 @@ export type ReaderOptions = {
   readonly pause?: (() => Promise<void>) | undefined;
 };
 
-export type FormatColumn = { readonly name: string; readonly type: SqlType; readonly nullable: boolean };
+export type FormatColumn = {
+  readonly name: string;
+  readonly type: SqlType;
+  readonly nullable: boolean;
+};
 
 /** Rows read from a file, before defaults and constraints; arrays are the receiver's to keep. */
 export type RawBatch = { readonly rowCount: number; readonly columns: readonly Vector[] };

@@ -40,7 +40,11 @@ export class RecordCutter {
   /** An unfinished record is looked at again only when the buffer has grown to this. */
   #lengthNeeded = 0;
 
-  constructor(options: { readonly delimiter: number; readonly quote: number; readonly line?: number }) {
+  constructor(options: {
+    readonly delimiter: number;
+    readonly quote: number;
+    readonly line?: number;
+  }) {
     this.#delimiter = options.delimiter;
     this.#quote = options.quote;
     this.#line = options.line ?? 1;
@@ -80,7 +84,9 @@ export class RecordCutter {
     if (cells.rowCount === 0) {
       const rest = this.#length - this.#at;
       if (rest > RECORD_BYTES_MAX) {
-        throw new DbError('54000', `line ${this.#line}: a record is longer than 64 MB`, { hint: 'Is a closing quote missing?' });
+        throw new DbError('54000', `line ${this.#line}: a record is longer than 64 MB`, {
+          hint: 'Is a closing quote missing?',
+        });
       }
       this.#lengthNeeded = this.#at + rest * 2;
       return undefined;
@@ -123,10 +129,16 @@ export class RecordCutter {
           flag = ESCAPED;
           at += 1;
         }
-        for (let found = buffer.indexOf(LF, start); found !== -1 && found < end; found = buffer.indexOf(LF, found + 1)) lines += 1;
+        for (
+          let found = buffer.indexOf(LF, start);
+          found !== -1 && found < end;
+          found = buffer.indexOf(LF, found + 1)
+        )
+          lines += 1;
         if (at < length && buffer[at] !== delimiter && buffer[at] !== LF && buffer[at] !== CR) {
           isMalformed = true;
-          while (at < length && buffer[at] !== delimiter && buffer[at] !== LF && buffer[at] !== CR) at += 1;
+          while (at < length && buffer[at] !== delimiter && buffer[at] !== LF && buffer[at] !== CR)
+            at += 1;
         }
       } else {
         while (at < length) {

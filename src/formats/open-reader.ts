@@ -3,11 +3,24 @@ import { TEXT, type SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import { vectorFromData } from '../columns/build.ts';
 import { allBytes } from './byte-sources.ts';
-import { BATCH_ROW_COUNT_DEFAULT, SAMPLE_ROW_COUNT_DEFAULT, SKIPPED_ROWS_KEPT_MAX, type Format, type FormatSource, type OpenedReader, type RawBatch, type ReaderOptions, type SkippedRow } from './contract.ts';
+import {
+  BATCH_ROW_COUNT_DEFAULT,
+  SAMPLE_ROW_COUNT_DEFAULT,
+  SKIPPED_ROWS_KEPT_MAX,
+  type Format,
+  type FormatSource,
+  type OpenedReader,
+  type RawBatch,
+  type ReaderOptions,
+  type SkippedRow,
+} from './contract.ts';
 import { openParquet } from './parquet-reader.ts';
 
 /** Opens a file of any format that is read; told by `format`, by the name's ending, else by the first bytes. */
-export async function openReader(source: FormatSource, options: ReaderOptions): Promise<OpenedReader> {
+export async function openReader(
+  source: FormatSource,
+  options: ReaderOptions,
+): Promise<OpenedReader> {
   const format = source.format ?? formatOfName(source.name) ?? 'csv';
   switch (format) {
     case 'parquet':
@@ -19,12 +32,15 @@ export async function openReader(source: FormatSource, options: ReaderOptions): 
     case 'json':
       return openTexts('json', jsonRows(decode(await allBytes(source.bytes))), options);
     case 'arrow':
-      throw new DbError('0A000', 'reading Arrow files is not supported yet', { hint: 'Use Parquet, CSV or NDJSON.' });
+      throw new DbError('0A000', 'reading Arrow files is not supported yet', {
+        hint: 'Use Parquet, CSV or NDJSON.',
+      });
   }
 }
 
 export function formatOfName(name: string | undefined): Format | undefined {
-  const ending = name === undefined ? undefined : /\.([a-z]+)(?:\?.*)?$/i.exec(name)?.[1]?.toLowerCase();
+  const ending =
+    name === undefined ? undefined : /\.([a-z]+)(?:\?.*)?$/i.exec(name)?.[1]?.toLowerCase();
   switch (ending) {
     case 'csv':
     case 'tsv':
@@ -52,7 +68,11 @@ function decode(bytes: Uint8Array): string {
 
 /** A row as texts or JSON values, with the line it began on. */
 type LooseRow = { readonly line: number; readonly values: readonly unknown[] };
-type LooseRows = { readonly names: readonly string[]; readonly rows: Iterable<LooseRow>; readonly byteLength: number };
+type LooseRows = {
+  readonly names: readonly string[];
+  readonly rows: Iterable<LooseRow>;
+  readonly byteLength: number;
+};
 
 // ── CSV ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -66,7 +86,11 @@ function csvRows(text: string, options: ReaderOptions): LooseRows {
   const first = iterator.next();
   if (first.done === true) return { names: [], rows: [], byteLength: text.length };
   const hasHeader = options.csv?.header ?? true;
-  const names = hasHeader ? first.value.values.map((name, index) => (name === null || name === '' ? `column${index + 1}` : String(name).trim())) : first.value.values.map((_, index) => `column${index + 1}`);
+  const names = hasHeader
+    ? first.value.values.map((name, index) =>
+        name === null || name === '' ? `column${index + 1}` : String(name).trim(),
+      )
+    : first.value.values.map((_, index) => `column${index + 1}`);
   return {
     names,
     byteLength: text.length,
@@ -80,11 +104,17 @@ function csvRows(text: string, options: ReaderOptions): LooseRows {
 function likelyDelimiter(text: string): string {
   const line = text.slice(0, text.indexOf('\n') < 0 ? text.length : text.indexOf('\n'));
   let best = ',';
-  for (const candidate of [',', '\t', ';', '|']) if (line.split(candidate).length > line.split(best).length) best = candidate;
+  for (const candidate of [',', '\t', ';', '|'])
+    if (line.split(candidate).length > line.split(best).length) best = candidate;
   return best;
 }
 
-function* cutCsv(text: string, delimiter: string, quote: string, nullText: string): Generator<LooseRow> {
+function* cutCsv(
+  text: string,
+  delimiter: string,
+  quote: string,
+  nullText: string,
+): Generator<LooseRow> {
   let at = 0;
   let line = 1;
   while (at < text.length) {
@@ -96,7 +126,10 @@ function* cutCsv(text: string, delimiter: string, quote: string, nullText: strin
         let from = at + 1;
         for (;;) {
           const end = text.indexOf(quote, from);
-          if (end < 0) throw new DbError('22P04', `line ${startLine}: a quoted field does not end`, { hint: 'Close the quote, or double it inside the field.' });
+          if (end < 0)
+            throw new DbError('22P04', `line ${startLine}: a quoted field does not end`, {
+              hint: 'Close the quote, or double it inside the field.',
+            });
           value += text.slice(from, end);
           if (text[end + 1] === quote) {
             value += quote;
@@ -110,7 +143,13 @@ function* cutCsv(text: string, delimiter: string, quote: string, nullText: strin
         values.push(value);
       } else {
         let end = at;
-        while (end < text.length && text[end] !== delimiter && text[end] !== '\n' && text[end] !== '\r') end += 1;
+        while (
+          end < text.length &&
+          text[end] !== delimiter &&
+          text[end] !== '\n' &&
+          text[end] !== '\r'
+        )
+          end += 1;
         const value = text.slice(at, end);
         values.push(value === nullText ? null : value);
         at = end;
@@ -132,7 +171,8 @@ function* cutCsv(text: string, delimiter: string, quote: string, nullText: strin
 // ── JSON ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function ndjsonRows(text: string): LooseRows {
-  const objects: { readonly line: number; readonly value: Record<string, unknown> | undefined }[] = [];
+  const objects: { readonly line: number; readonly value: Record<string, unknown> | undefined }[] =
+    [];
   let line = 0;
   for (const piece of text.split('\n')) {
     line += 1;
@@ -145,7 +185,9 @@ function ndjsonRows(text: string): LooseRows {
 function parsedObject(text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : undefined;
   } catch {
     return undefined;
   }
@@ -156,15 +198,43 @@ function jsonRows(text: string): LooseRows {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new DbError('22P02', 'the file is not valid JSON', { cause, hint: 'Give an array of objects.' });
+    throw new DbError('22P02', 'the file is not valid JSON', {
+      cause,
+      hint: 'Give an array of objects.',
+    });
   }
-  if (!Array.isArray(value)) throw new DbError('22023', 'the file is not an array of objects', { hint: 'Give [{ … }, { … }], or NDJSON with one object a line.' });
-  return rowsOfObjects(value.map((each, index) => ({ line: index + 1, value: typeof each === 'object' && each !== null ? (each as Record<string, unknown>) : undefined })), text.length);
+  if (!Array.isArray(value))
+    throw new DbError('22023', 'the file is not an array of objects', {
+      hint: 'Give [{ … }, { … }], or NDJSON with one object a line.',
+    });
+  return rowsOfObjects(
+    value.map((each, index) => ({
+      line: index + 1,
+      value:
+        typeof each === 'object' && each !== null ? (each as Record<string, unknown>) : undefined,
+    })),
+    text.length,
+  );
 }
 
-function rowsOfObjects(objects: readonly { readonly line: number; readonly value: Record<string, unknown> | undefined }[], byteLength: number): LooseRows {
-  const names = [...new Set(objects.flatMap(({ value }) => (value === undefined ? [] : Object.keys(value))))];
-  return { names, byteLength, rows: objects.map(({ line, value }) => ({ line, values: value === undefined ? [BAD_LINE] : names.map((name) => value[name] ?? null) })) };
+function rowsOfObjects(
+  objects: readonly {
+    readonly line: number;
+    readonly value: Record<string, unknown> | undefined;
+  }[],
+  byteLength: number,
+): LooseRows {
+  const names = [
+    ...new Set(objects.flatMap(({ value }) => (value === undefined ? [] : Object.keys(value)))),
+  ];
+  return {
+    names,
+    byteLength,
+    rows: objects.map(({ line, value }) => ({
+      line,
+      values: value === undefined ? [BAD_LINE] : names.map((name) => value[name] ?? null),
+    })),
+  };
 }
 
 /** Stands for a line that is no object. */
@@ -185,14 +255,30 @@ function openTexts(format: Format, loose: LooseRows, options: ReaderOptions): Op
   }
   const columns =
     targets === undefined
-      ? names.map((name, index) => ({ name, type: options.types?.[name] ?? inferredType(sample.map(({ values }) => values[index]), options), nullable: true, from: index }))
+      ? names.map((name, index) => ({
+          name,
+          type:
+            options.types?.[name] ??
+            inferredType(
+              sample.map(({ values }) => values[index]),
+              options,
+            ),
+          nullable: true,
+          from: index,
+        }))
       : targets.flatMap(({ name, type }) => {
           const from = names.indexOf(name);
           return from < 0 ? [] : [{ name, type, nullable: true, from }];
         });
-  const unknown = targets === undefined ? undefined : names.find((name) => !targets.some((target) => target.name === name));
+  const unknown =
+    targets === undefined
+      ? undefined
+      : names.find((name) => !targets.some((target) => target.name === name));
   if (unknown !== undefined) {
-    throw new DbError('42703', `the file has a column "${unknown}" that the table has not`, { column: unknown, hint: 'Take it out of the file, or add it to the table.' });
+    throw new DbError('42703', `the file has a column "${unknown}" that the table has not`, {
+      column: unknown,
+      hint: 'Take it out of the file, or add it to the table.',
+    });
   }
   const skipped: SkippedRow[] = [];
   const progress = { rowsRead: 0, bytesRead: 0, rowsSkipped: 0, skipped };
@@ -200,7 +286,9 @@ function openTexts(format: Format, loose: LooseRows, options: ReaderOptions): Op
     const message = cause instanceof Error ? cause.message : String(cause);
     if (options.onError !== 'skip') {
       const code = cause instanceof DbError ? cause.code : '22P02';
-      throw new DbError(code, `line ${line}: ${message}`, { hint: "Mend the line, or load with onError: 'skip'." });
+      throw new DbError(code, `line ${line}: ${message}`, {
+        hint: "Mend the line, or load with onError: 'skip'.",
+      });
     }
     progress.rowsSkipped += 1;
     if (skipped.length < SKIPPED_ROWS_KEPT_MAX) skipped.push({ line, message });
@@ -215,7 +303,11 @@ function openTexts(format: Format, loose: LooseRows, options: ReaderOptions): Op
     for (const { line, values } of rows) {
       try {
         if (values[0] === BAD_LINE) throw new DbError('22P02', 'not a JSON object');
-        if (format === 'csv' && values.length !== names.length) throw new DbError('22P04', `${values.length} fields where the header has ${names.length}`);
+        if (format === 'csv' && values.length !== names.length)
+          throw new DbError(
+            '22P04',
+            `${values.length} fields where the header has ${names.length}`,
+          );
         const row = columns.map(({ type, from }) => datumOf(values[from], type, options));
         row.forEach((datum, index) => data[index]!.push(datum));
         progress.rowsRead += 1;
@@ -223,20 +315,38 @@ function openTexts(format: Format, loose: LooseRows, options: ReaderOptions): Op
         skip(line, cause);
       }
       if ((data[0]?.length ?? 0) >= batchRowCount) {
-        yield { rowCount: data[0]!.length, columns: columns.map(({ type }, index) => vectorFromData(type, data[index]!)) };
+        yield {
+          rowCount: data[0]!.length,
+          columns: columns.map(({ type }, index) => vectorFromData(type, data[index]!)),
+        };
         data = columns.map(() => []);
         await options.pause?.();
       }
     }
     progress.bytesRead = loose.byteLength;
-    if ((data[0]?.length ?? 0) > 0) yield { rowCount: data[0]!.length, columns: columns.map(({ type }, index) => vectorFromData(type, data[index]!)) };
+    if ((data[0]?.length ?? 0) > 0)
+      yield {
+        rowCount: data[0]!.length,
+        columns: columns.map(({ type }, index) => vectorFromData(type, data[index]!)),
+      };
   }
-  return { format, columns: columns.map(({ name, type, nullable }) => ({ name, type, nullable })), batches: batches(), bytesTotal: loose.byteLength, progress };
+  return {
+    format,
+    columns: columns.map(({ name, type, nullable }) => ({ name, type, nullable })),
+    batches: batches(),
+    bytesTotal: loose.byteLength,
+    progress,
+  };
 }
 
 function datumOf(value: unknown, type: SqlType, options: ReaderOptions): Datum {
   if (value === null || value === undefined) return null;
-  const text = typeof value === 'string' ? value : typeof value === 'object' ? JSON.stringify(value) : String(value);
+  const text =
+    typeof value === 'string'
+      ? value
+      : typeof value === 'object'
+        ? JSON.stringify(value)
+        : String(value);
   return options.fromText(text, type);
 }
 
@@ -245,21 +355,28 @@ function inferredType(values: readonly unknown[], options: ReaderOptions): SqlTy
   const present = values.filter((value) => value !== null && value !== undefined).map(String);
   if (present.length === 0) return TEXT;
   const all = (test: (text: string) => boolean): boolean => present.every(test);
-  const reads = (type: SqlType) => (text: string): boolean => {
-    try {
-      options.fromText(text, type);
-      return true;
-    } catch {
-      return false;
-    }
-  };
+  const reads =
+    (type: SqlType) =>
+    (text: string): boolean => {
+      try {
+        options.fromText(text, type);
+        return true;
+      } catch {
+        return false;
+      }
+    };
   // A leading zero is a code, not a number.
-  if (all((text) => /^-?(0|[1-9]\d*)$/.test(text)) && all(reads({ kind: 'int8' }))) return { kind: 'int8' };
-  if (all((text) => /^-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) && !/^-?0\d/.test(text))) return { kind: 'float8' };
+  if (all((text) => /^-?(0|[1-9]\d*)$/.test(text)) && all(reads({ kind: 'int8' })))
+    return { kind: 'int8' };
+  if (all((text) => /^-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) && !/^-?0\d/.test(text)))
+    return { kind: 'float8' };
   if (all((text) => /^(true|false|t|f)$/i.test(text))) return { kind: 'boolean' };
-  if (all((text) => /^\d{4}-\d{2}-\d{2}$/.test(text)) && all(reads({ kind: 'date' }))) return { kind: 'date' };
+  if (all((text) => /^\d{4}-\d{2}-\d{2}$/.test(text)) && all(reads({ kind: 'date' })))
+    return { kind: 'date' };
   if (all((text) => /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}/.test(text))) {
-    const type: SqlType = all((text) => /(Z|[+-]\d{2}(:?\d{2})?)$/.test(text)) ? { kind: 'timestamptz' } : { kind: 'timestamp' };
+    const type: SqlType = all((text) => /(Z|[+-]\d{2}(:?\d{2})?)$/.test(text))
+      ? { kind: 'timestamptz' }
+      : { kind: 'timestamp' };
     if (all(reads(type))) return type;
   }
   return TEXT;

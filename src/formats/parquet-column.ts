@@ -31,7 +31,8 @@ export class ParquetColumn {
 
   /** Append-only, and shared by the vectors of many row groups. */
   dictionary(): Dictionary {
-    if (this.#dictionary === undefined || this.#dictionary.size >= DICTIONARY_SIZE_MAX) this.#dictionary = new Dictionary();
+    if (this.#dictionary === undefined || this.#dictionary.size >= DICTIONARY_SIZE_MAX)
+      this.#dictionary = new Dictionary();
     return this.#dictionary;
   }
 }
@@ -52,7 +53,10 @@ export class ChunkReader {
     this.#column = column;
     this.#meta = meta;
     this.#bytes = bytes;
-    this.#reader = { view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), offset: 0 };
+    this.#reader = {
+      view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+      offset: 0,
+    };
   }
 
   /** The next `rowCount` rows. */
@@ -83,17 +87,31 @@ export class ChunkReader {
   #nextPage(): void {
     for (;;) {
       const { view } = this.#reader;
-      if (this.#reader.offset >= view.byteLength) throw new DbError('22P04', `column "${this.#column.name}" has fewer rows than its row group`);
+      if (this.#reader.offset >= view.byteLength)
+        throw new DbError(
+          '22P04',
+          `column "${this.#column.name}" has fewer rows than its row group`,
+        );
       const header = parquetHeader(this.#reader);
       const start = this.#reader.offset;
       const end = start + Number(header.compressed_page_size);
-      if (!(end >= start && end <= view.byteLength)) throw new DbError('22P04', 'a Parquet page reaches beyond its column');
+      if (!(end >= start && end <= view.byteLength))
+        throw new DbError('22P04', 'a Parquet page reaches beyond its column');
       const body = this.#bytes.subarray(start, end);
       this.#reader.offset = end;
       const { type, codec } = this.#meta;
-      const layout = { type, codec, typeLength: this.#column.element.type_length, optional: this.#column.optional };
+      const layout = {
+        type,
+        codec,
+        typeLength: this.#column.element.type_length,
+        optional: this.#column.optional,
+      };
       if (header.type === 'DICTIONARY_PAGE') {
-        this.#dictionary = { values: openDictionary(header, body, layout), codes: undefined, numbers: undefined };
+        this.#dictionary = {
+          values: openDictionary(header, body, layout),
+          codes: undefined,
+          numbers: undefined,
+        };
       } else if (header.type === 'DATA_PAGE' || header.type === 'DATA_PAGE_V2') {
         this.#page = openPage(header, body, layout);
         this.#pageRowsLeft = this.#page.rowCount;
@@ -116,7 +134,13 @@ type ChunkDictionary = {
 /** Collects a vector from pieces of pages. */
 interface Sink {
   /** `count` values from the page's value `valueAt` on, put densely at row `row`. */
-  take(values: PageValues, dictionary: ChunkDictionary | undefined, valueAt: number, count: number, row: number): void;
+  take(
+    values: PageValues,
+    dictionary: ChunkDictionary | undefined,
+    valueAt: number,
+    count: number,
+    row: number,
+  ): void;
   /** Moves the `present` values at `row` apart, to the rows of `validity` that are 1. */
   spread(validity: Uint8Array, row: number, rowCount: number, present: number): void;
   finish(validity: Uint8Array | undefined): Vector;
@@ -139,26 +163,42 @@ function openSink(column: ParquetColumn, rowCount: number): Sink {
 }
 
 /** Codes of dictionary entries, which a damaged file may have wrong. */
-function readCodes(values: Extract<PageValues, { kind: 'codes' }>, count: number, entryCount: number): Int32Array {
+function readCodes(
+  values: Extract<PageValues, { kind: 'codes' }>,
+  count: number,
+  entryCount: number,
+): Int32Array {
   const codes = new Int32Array(count);
   values.runs.read(codes, 0, count);
   for (let index = 0; index < count; index += 1) {
-    if (codes[index]! >>> 0 >= entryCount) throw new DbError('22P04', 'a Parquet page names an entry that its dictionary lacks');
+    if (codes[index]! >>> 0 >= entryCount)
+      throw new DbError('22P04', 'a Parquet page names an entry that its dictionary lacks');
   }
   return codes;
 }
 
 function requireDictionary(dictionary: ChunkDictionary | undefined): ChunkDictionary {
-  if (dictionary === undefined) throw new DbError('22P04', 'a Parquet page refers to a dictionary that is not there');
+  if (dictionary === undefined)
+    throw new DbError('22P04', 'a Parquet page refers to a dictionary that is not there');
   return dictionary;
 }
 
 function unexpected(values: PageValues): DbError {
-  return new DbError('22P04', `a Parquet page holds values of another kind than its column (${values.kind})`);
+  return new DbError(
+    '22P04',
+    `a Parquet page holds values of another kind than its column (${values.kind})`,
+  );
 }
 
 /** Backwards, so that nothing is overwritten before it has moved. */
-function spreadArray<Value>(values: { [index: number]: Value }, blank: Value, validity: Uint8Array, row: number, rowCount: number, present: number): void {
+function spreadArray<Value>(
+  values: { [index: number]: Value },
+  blank: Value,
+  validity: Uint8Array,
+  row: number,
+  rowCount: number,
+  present: number,
+): void {
   let from = row + present - 1;
   for (let to = row + rowCount - 1; to >= row; to -= 1) {
     if (validity[to] === 1) {
@@ -177,7 +217,13 @@ class BooleanSink implements Sink {
     this.#values = new Uint8Array(rowCount);
   }
 
-  take(values: PageValues, _dictionary: ChunkDictionary | undefined, valueAt: number, count: number, row: number): void {
+  take(
+    values: PageValues,
+    _dictionary: ChunkDictionary | undefined,
+    valueAt: number,
+    count: number,
+    row: number,
+  ): void {
     if (values.kind === 'booleans') {
       values.runs.read(this.#values, row, count);
       return;
@@ -204,10 +250,17 @@ class FloatSink implements Sink {
 
   constructor(leaf: LeafType, rowCount: number) {
     this.#leaf = leaf;
-    this.#values = leaf.type.kind === 'float4' ? new Float32Array(rowCount) : new Float64Array(rowCount);
+    this.#values =
+      leaf.type.kind === 'float4' ? new Float32Array(rowCount) : new Float64Array(rowCount);
   }
 
-  take(values: PageValues, dictionary: ChunkDictionary | undefined, valueAt: number, count: number, row: number): void {
+  take(
+    values: PageValues,
+    dictionary: ChunkDictionary | undefined,
+    valueAt: number,
+    count: number,
+    row: number,
+  ): void {
     if (values.kind === 'float32' || values.kind === 'float64') {
       this.#values.set(values.values.subarray(valueAt, valueAt + count), row);
       return;
@@ -216,7 +269,8 @@ class FloatSink implements Sink {
     const entries = requireDictionary(dictionary).values;
     if (entries.kind !== 'float32' && entries.kind !== 'float64') throw unexpected(entries);
     const codes = readCodes(values, count, entries.count);
-    if (entries.kind === 'float32') gatherFloats(entries.values, codes, this.#values as Float32Array, row);
+    if (entries.kind === 'float32')
+      gatherFloats(entries.values, codes, this.#values as Float32Array, row);
     else gatherDoubles(entries.values, codes, this.#values as Float64Array, row);
   }
 
@@ -225,15 +279,33 @@ class FloatSink implements Sink {
   }
 
   finish(validity: Uint8Array | undefined): Vector {
-    return { rep: 'number', type: this.#leaf.type, values: this.#values, validity, factor: 1, base: 0, scale: 0 };
+    return {
+      rep: 'number',
+      type: this.#leaf.type,
+      values: this.#values,
+      validity,
+      factor: 1,
+      base: 0,
+      scale: 0,
+    };
   }
 }
 
-function gatherDoubles(entries: Float64Array, codes: Int32Array, out: Float64Array, row: number): void {
+function gatherDoubles(
+  entries: Float64Array,
+  codes: Int32Array,
+  out: Float64Array,
+  row: number,
+): void {
   for (let index = 0; index < codes.length; index += 1) out[row + index] = entries[codes[index]!]!;
 }
 
-function gatherFloats(entries: Float32Array, codes: Int32Array, out: Float32Array, row: number): void {
+function gatherFloats(
+  entries: Float32Array,
+  codes: Int32Array,
+  out: Float32Array,
+  row: number,
+): void {
   for (let index = 0; index < codes.length; index += 1) out[row + index] = entries[codes[index]!]!;
 }
 
@@ -251,10 +323,17 @@ class IntegerSink implements Sink {
     this.#values = new Float64Array(rowCount);
   }
 
-  take(values: PageValues, dictionary: ChunkDictionary | undefined, valueAt: number, count: number, row: number): void {
+  take(
+    values: PageValues,
+    dictionary: ChunkDictionary | undefined,
+    valueAt: number,
+    count: number,
+    row: number,
+  ): void {
     const { unit } = this.#leaf;
     if (values.kind === 'int32') this.#put32(values.values.subarray(valueAt, valueAt + count), row);
-    else if (values.kind === 'int64') this.#put64(values.words.subarray(valueAt * 2, (valueAt + count) * 2), row);
+    else if (values.kind === 'int64')
+      this.#put64(values.words.subarray(valueAt * 2, (valueAt + count) * 2), row);
     else if (values.kind === 'codes') {
       const chunk = requireDictionary(dictionary);
       const codes = readCodes(values, count, chunk.values.count);
@@ -266,18 +345,24 @@ class IntegerSink implements Sink {
   #put32(words: Int32Array, row: number): void {
     const numbers = numbersOf32(words, this.#leaf.unit);
     if (this.#values instanceof Float64Array) this.#values.set(numbers, row);
-    else for (let index = 0; index < numbers.length; index += 1) this.#putBig(row + index, BigInt(numbers[index]!));
+    else
+      for (let index = 0; index < numbers.length; index += 1)
+        this.#putBig(row + index, BigInt(numbers[index]!));
   }
 
   #put64(words: Int32Array, row: number): void {
     const { unit } = this.#leaf;
     if (this.#values instanceof Float64Array) {
-      const isSafe = unit.kind === 'thousandth' ? thousandths(words, this.#values, row) : doublesOf64(words, unit, this.#values, row);
+      const isSafe =
+        unit.kind === 'thousandth'
+          ? thousandths(words, this.#values, row)
+          : doublesOf64(words, unit, this.#values, row);
       if (isSafe) return;
     }
     this.#widen();
     const values = new BigInt64Array(words.slice().buffer);
-    for (let index = 0; index < values.length; index += 1) this.#putBig(row + index, exactly(values[index]!, unit));
+    for (let index = 0; index < values.length; index += 1)
+      this.#putBig(row + index, exactly(values[index]!, unit));
   }
 
   #gather(numbers: NumberArray | BigInt64Array, codes: Int32Array, row: number): void {
@@ -307,9 +392,11 @@ class IntegerSink implements Sink {
   }
 
   spread(validity: Uint8Array, row: number, rowCount: number, present: number): void {
-    if (this.#values instanceof Float64Array) spreadArray(this.#values, 0, validity, row, rowCount, present);
+    if (this.#values instanceof Float64Array)
+      spreadArray(this.#values, 0, validity, row, rowCount, present);
     else spreadArray(this.#values, 0n, validity, row, rowCount, present);
-    if (this.#objects !== undefined) spreadArray(this.#objects, null, validity, row, rowCount, present);
+    if (this.#objects !== undefined)
+      spreadArray(this.#objects, null, validity, row, rowCount, present);
   }
 
   finish(validity: Uint8Array | undefined): Vector {
@@ -323,7 +410,10 @@ class IntegerSink implements Sink {
       return { rep: 'object', type, values: objects };
     }
     if (values instanceof BigInt64Array) return { rep: 'bigint', type, values, validity, scale };
-    const narrow = type.kind === 'int2' || type.kind === 'int4' || type.kind === 'date' ? Int32Array.from(values) : values;
+    const narrow =
+      type.kind === 'int2' || type.kind === 'int4' || type.kind === 'date'
+        ? Int32Array.from(values)
+        : values;
     return { rep: 'number', type, values: narrow, validity, factor: 1, base: 0, scale };
   }
 }
@@ -333,15 +423,22 @@ function integersOf(entries: PageValues, unit: NumberUnit): Float64Array | BigIn
   if (entries.kind === 'int32') return numbersOf32(entries.values, unit);
   if (entries.kind !== 'int64') throw unexpected(entries);
   const numbers = new Float64Array(entries.words.length / 2);
-  const isSafe = unit.kind === 'thousandth' ? thousandths(entries.words, numbers, 0) : doublesOf64(entries.words, unit, numbers, 0);
+  const isSafe =
+    unit.kind === 'thousandth'
+      ? thousandths(entries.words, numbers, 0)
+      : doublesOf64(entries.words, unit, numbers, 0);
   if (isSafe) return numbers;
-  return BigInt64Array.from(new BigInt64Array(entries.words.slice().buffer), (value) => exactly(value, unit));
+  return BigInt64Array.from(new BigInt64Array(entries.words.slice().buffer), (value) =>
+    exactly(value, unit),
+  );
 }
 
 function numbersOf32(words: Int32Array, unit: NumberUnit): Float64Array {
   const numbers = Float64Array.from(words);
-  if (unit.kind === 'thousandfold') for (let index = 0; index < numbers.length; index += 1) numbers[index] = numbers[index]! * 1000;
-  if (unit.kind === 'unsigned') for (let index = 0; index < numbers.length; index += 1) numbers[index] = words[index]! >>> 0;
+  if (unit.kind === 'thousandfold')
+    for (let index = 0; index < numbers.length; index += 1) numbers[index] = numbers[index]! * 1000;
+  if (unit.kind === 'unsigned')
+    for (let index = 0; index < numbers.length; index += 1) numbers[index] = words[index]! >>> 0;
   return numbers;
 }
 
@@ -370,7 +467,8 @@ function thousandths(words: Int32Array, out: Float64Array, row: number): boolean
     out[row + index] = quotient * 4_294_967_296 + Math.floor(rest / 1000);
   }
   // 2^63 nanoseconds are 2^53.03 microseconds.
-  for (let index = row; index < row + count; index += 1) if (!Number.isSafeInteger(out[index]!)) return false;
+  for (let index = row; index < row + count; index += 1)
+    if (!Number.isSafeInteger(out[index]!)) return false;
   return true;
 }
 
@@ -403,7 +501,13 @@ class BytesSink implements Sink {
     this.#rowCount = rowCount;
   }
 
-  take(values: PageValues, dictionary: ChunkDictionary | undefined, valueAt: number, count: number, row: number): void {
+  take(
+    values: PageValues,
+    dictionary: ChunkDictionary | undefined,
+    valueAt: number,
+    count: number,
+    row: number,
+  ): void {
     if (values.kind === 'codes') {
       const chunk = requireDictionary(dictionary);
       const entries = chunk.values;
@@ -422,12 +526,22 @@ class BytesSink implements Sink {
     this.#toBytes(row);
     const source = this.#source(values.bytes);
     for (let index = 0; index < count; index += 1) {
-      this.#place(row + index, source, values.starts[valueAt + index]!, values.lengths[valueAt + index]!);
+      this.#place(
+        row + index,
+        source,
+        values.starts[valueAt + index]!,
+        values.lengths[valueAt + index]!,
+      );
     }
   }
 
   /** False where the chunk's dictionary is too large, or not the one that the rows so far refer to. */
-  #takeCodes(chunk: ChunkDictionary, entries: Extract<PageValues, { kind: 'bytes' }>, codes: Int32Array, row: number): boolean {
+  #takeCodes(
+    chunk: ChunkDictionary,
+    entries: Extract<PageValues, { kind: 'bytes' }>,
+    codes: Int32Array,
+    row: number,
+  ): boolean {
     const entryCount = entries.starts.length;
     if (entryCount > CHUNK_DICTIONARY_SIZE_MAX) return false;
     if (chunk.codes === undefined) {
@@ -443,7 +557,8 @@ class BytesSink implements Sink {
     this.#dictionary = chunk.codes.dictionary;
     this.#codes ??= new Int32Array(this.#rowCount);
     const { of } = chunk.codes;
-    for (let index = 0; index < codes.length; index += 1) this.#codes[row + index] = of[codes[index]!]!;
+    for (let index = 0; index < codes.length; index += 1)
+      this.#codes[row + index] = of[codes[index]!]!;
     return true;
   }
 
@@ -458,7 +573,12 @@ class BytesSink implements Sink {
     const dictionary = this.#dictionary!;
     for (let index = 0; index < row; index += 1) {
       // NULLs have code 0, which is some entry, and are noise either way.
-      this.#place(index, this.#source(dictionary.byteChunk(codes[index]!)), dictionary.byteStart(codes[index]!), dictionary.byteLength(codes[index]!));
+      this.#place(
+        index,
+        this.#source(dictionary.byteChunk(codes[index]!)),
+        dictionary.byteStart(codes[index]!),
+        dictionary.byteLength(codes[index]!),
+      );
     }
     this.#codes = undefined;
   }
@@ -486,7 +606,13 @@ class BytesSink implements Sink {
     const { type } = this.#column.leaf;
     const rowCount = this.#rowCount;
     if (this.#codes !== undefined) {
-      return { rep: 'dictionary', type, codes: this.#codes, validity, dictionary: this.#dictionary! };
+      return {
+        rep: 'dictionary',
+        type,
+        codes: this.#codes,
+        validity,
+        dictionary: this.#dictionary!,
+      };
     }
     const offsets = new Uint32Array(rowCount + 1);
     const starts = this.#starts ?? new Uint32Array(rowCount);
@@ -521,14 +647,22 @@ class ObjectSink implements Sink {
     this.#values = Array.from({ length: rowCount }, () => null);
   }
 
-  take(values: PageValues, dictionary: ChunkDictionary | undefined, valueAt: number, count: number, row: number): void {
+  take(
+    values: PageValues,
+    dictionary: ChunkDictionary | undefined,
+    valueAt: number,
+    count: number,
+    row: number,
+  ): void {
     if (values.kind === 'codes') {
       const entries = requireDictionary(dictionary).values;
       const codes = readCodes(values, count, entries.count);
-      for (let index = 0; index < count; index += 1) this.#values[row + index] = datumOf(entries, codes[index]!, this.#leaf);
+      for (let index = 0; index < count; index += 1)
+        this.#values[row + index] = datumOf(entries, codes[index]!, this.#leaf);
       return;
     }
-    for (let index = 0; index < count; index += 1) this.#values[row + index] = datumOf(values, valueAt + index, this.#leaf);
+    for (let index = 0; index < count; index += 1)
+      this.#values[row + index] = datumOf(values, valueAt + index, this.#leaf);
   }
 
   spread(validity: Uint8Array, row: number, rowCount: number, present: number): void {
@@ -539,7 +673,9 @@ class ObjectSink implements Sink {
     const { type } = this.#leaf;
     if (this.#leaf.kind === 'float16' || this.#leaf.kind === 'int96') {
       const values = Float64Array.from(this.#values, (value) => Number(value ?? 0));
-      const validity = this.#values.includes(null) ? Uint8Array.from(this.#values, (value) => (value === null ? 0 : 1)) : undefined;
+      const validity = this.#values.includes(null)
+        ? Uint8Array.from(this.#values, (value) => (value === null ? 0 : 1))
+        : undefined;
       return { rep: 'number', type, values, validity, factor: 1, base: 0, scale: 0 };
     }
     return { rep: 'object', type, values: this.#values };
@@ -553,7 +689,10 @@ function datumOf(values: PageValues, index: number, leaf: LeafType): Datum {
   if (values.kind === 'int96') {
     const low = values.words[index * 3]! >>> 0;
     const nanos = values.words[index * 3 + 1]! * 4_294_967_296 + low;
-    return (values.words[index * 3 + 2]! - JULIAN_DAY_OF_EPOCH) * 86_400_000_000 + Math.floor(nanos / 1000);
+    return (
+      (values.words[index * 3 + 2]! - JULIAN_DAY_OF_EPOCH) * 86_400_000_000 +
+      Math.floor(nanos / 1000)
+    );
   }
   if (values.kind !== 'bytes') throw unexpected(values);
   const start = values.starts[index]!;
@@ -561,7 +700,11 @@ function datumOf(values: PageValues, index: number, leaf: LeafType): Datum {
   if (leaf.kind === 'decimalBytes') return new Decimal(bigEndian(bytes), leaf.scale);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (leaf.kind === 'float16') return halfFloat(view.getUint16(0, true));
-  return new Interval(view.getUint32(0, true), view.getUint32(4, true), view.getUint32(8, true) * 1000);
+  return new Interval(
+    view.getUint32(0, true),
+    view.getUint32(4, true),
+    view.getUint32(8, true) * 1000,
+  );
 }
 
 /** Two's complement, most significant byte first. */
@@ -569,7 +712,12 @@ function bigEndian(bytes: Uint8Array): bigint {
   let value = 0n;
   let at = 0;
   for (; at + 4 <= bytes.length; at += 4) {
-    value = (value << 32n) | BigInt(((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0);
+    value =
+      (value << 32n) |
+      BigInt(
+        ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>>
+          0,
+      );
   }
   for (; at < bytes.length; at += 1) value = (value << 8n) | BigInt(bytes[at]!);
   return bytes.length === 0 ? 0n : BigInt.asIntN(bytes.length * 8, value);

@@ -21,7 +21,12 @@ export type PageValues =
   /** One bit a value, lowest first. */
   | { readonly kind: 'bits'; readonly bytes: Uint8Array }
   | { readonly kind: 'booleans'; readonly runs: RunDecoder }
-  | { readonly kind: 'bytes'; readonly bytes: Uint8Array; readonly starts: Uint32Array; readonly lengths: Uint32Array }
+  | {
+      readonly kind: 'bytes';
+      readonly bytes: Uint8Array;
+      readonly starts: Uint32Array;
+      readonly lengths: Uint32Array;
+    }
   | { readonly kind: 'codes'; readonly runs: RunDecoder };
 
 export type Page = {
@@ -35,7 +40,12 @@ export type Page = {
 export function openPage(
   header: PageHeader,
   body: Uint8Array,
-  column: { readonly type: ParquetType; readonly typeLength: number | undefined; readonly codec: CompressionCodec; readonly optional: boolean },
+  column: {
+    readonly type: ParquetType;
+    readonly typeLength: number | undefined;
+    readonly codec: CompressionCodec;
+    readonly optional: boolean;
+  },
 ): Page {
   const v1 = header.data_page_header;
   const v2 = header.data_page_header_v2;
@@ -49,21 +59,38 @@ export function openPage(
       at = 4 + length;
     }
     const valueCountMax = v1.num_values;
-    return { rowCount: v1.num_values, levels, values: readValues(v1.encoding, bytes.subarray(at), valueCountMax, column, levels) };
+    return {
+      rowCount: v1.num_values,
+      levels,
+      values: readValues(v1.encoding, bytes.subarray(at), valueCountMax, column, levels),
+    };
   }
   if (v2 === undefined) throw new DbError('22P04', 'a Parquet page of an unknown kind');
   const levelBytes = v2.repetition_levels_byte_length + v2.definition_levels_byte_length;
-  const levels = column.optional ? new RunDecoder(body, v2.repetition_levels_byte_length, levelBytes, 1) : undefined;
+  const levels = column.optional
+    ? new RunDecoder(body, v2.repetition_levels_byte_length, levelBytes, 1)
+    : undefined;
   const rest = body.subarray(levelBytes);
-  const bytes = v2.is_compressed === false ? rest : decompress(rest, Number(header.uncompressed_page_size) - levelBytes, column.codec);
-  return { rowCount: v2.num_values, levels, values: readValues(v2.encoding, bytes, v2.num_values, column, levels) };
+  const bytes =
+    v2.is_compressed === false
+      ? rest
+      : decompress(rest, Number(header.uncompressed_page_size) - levelBytes, column.codec);
+  return {
+    rowCount: v2.num_values,
+    levels,
+    values: readValues(v2.encoding, bytes, v2.num_values, column, levels),
+  };
 }
 
 /** A dictionary page's values. */
 export function openDictionary(
   header: PageHeader,
   body: Uint8Array,
-  column: { readonly type: ParquetType; readonly typeLength: number | undefined; readonly codec: CompressionCodec },
+  column: {
+    readonly type: ParquetType;
+    readonly typeLength: number | undefined;
+    readonly codec: CompressionCodec;
+  },
 ): PageValues & { readonly count: number } {
   const bytes = decompress(body, Number(header.uncompressed_page_size), column.codec);
   const count = header.dictionary_page_header?.num_values ?? 0;
@@ -80,24 +107,37 @@ function readValues(
   // NULLs have no value in the page, so a page holds as many as there are levels of 1.
   const count = levels === undefined ? rowCount : levels.countOnes(rowCount);
   const { type, typeLength } = column;
-  const reader = { view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), offset: 0 };
+  const reader = {
+    view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+    offset: 0,
+  };
   switch (encoding) {
     case 'PLAIN':
       return readPlain(bytes, count, type, typeLength);
     case 'PLAIN_DICTIONARY':
     case 'RLE_DICTIONARY':
-      return { kind: 'codes', runs: new RunDecoder(bytes, 1, bytes.length, count === 0 ? 0 : bytes[0]!) };
+      return {
+        kind: 'codes',
+        runs: new RunDecoder(bytes, 1, bytes.length, count === 0 ? 0 : bytes[0]!),
+      };
     case 'RLE':
       return { kind: 'booleans', runs: new RunDecoder(bytes, 4, bytes.length, 1) };
     case 'DELTA_BINARY_PACKED': {
       const values = type === 'INT32' ? new Int32Array(count) : new BigInt64Array(count);
       if (count > 0) deltaBinaryUnpack(reader, count, values);
-      return values instanceof Int32Array ? { kind: 'int32', values } : { kind: 'int64', words: new Int32Array(values.buffer) };
+      return values instanceof Int32Array
+        ? { kind: 'int32', values }
+        : { kind: 'int64', words: new Int32Array(values.buffer) };
     }
     case 'DELTA_LENGTH_BYTE_ARRAY':
     case 'DELTA_BYTE_ARRAY': {
       const values = Array.from({ length: count }, () => bytes);
-      if (count > 0) (encoding === 'DELTA_BYTE_ARRAY' ? deltaByteArray : deltaLengthByteArray)(reader, count, values);
+      if (count > 0)
+        (encoding === 'DELTA_BYTE_ARRAY' ? deltaByteArray : deltaLengthByteArray)(
+          reader,
+          count,
+          values,
+        );
       return joinBytes(values);
     }
     case 'BYTE_STREAM_SPLIT': {
@@ -105,7 +145,8 @@ function readValues(
       if (values instanceof Float32Array) return { kind: 'float32', values };
       if (values instanceof Float64Array) return { kind: 'float64', values };
       if (values instanceof Int32Array) return { kind: 'int32', values };
-      if (values instanceof BigInt64Array) return { kind: 'int64', words: new Int32Array(values.buffer) };
+      if (values instanceof BigInt64Array)
+        return { kind: 'int64', words: new Int32Array(values.buffer) };
       return joinBytes(values as Uint8Array[]);
     }
     default:
@@ -113,7 +154,12 @@ function readValues(
   }
 }
 
-function readPlain(bytes: Uint8Array, count: number, type: ParquetType, typeLength: number | undefined): PageValues {
+function readPlain(
+  bytes: Uint8Array,
+  count: number,
+  type: ParquetType,
+  typeLength: number | undefined,
+): PageValues {
   switch (type) {
     case 'BOOLEAN':
       requireBytes(bytes, (count + 7) >> 3);
@@ -140,7 +186,9 @@ function readPlain(bytes: Uint8Array, count: number, type: ParquetType, typeLeng
       const lengths = new Uint32Array(count);
       let at = 0;
       for (let index = 0; index < count; index += 1) {
-        const length = (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
+        const length =
+          (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>>
+          0;
         starts[index] = at + 4;
         lengths[index] = length;
         at += 4 + length;
@@ -185,17 +233,21 @@ function joinBytes(values: readonly Uint8Array[]): PageValues {
 const PAGE_BYTES_MAX = 1 << 30;
 
 function decompress(bytes: Uint8Array, length: number, codec: CompressionCodec): Uint8Array {
-  if (!(length >= 0 && length <= PAGE_BYTES_MAX)) throw new DbError('22P04', 'a Parquet page of an impossible size');
+  if (!(length >= 0 && length <= PAGE_BYTES_MAX))
+    throw new DbError('22P04', 'a Parquet page of an impossible size');
   if (codec === 'UNCOMPRESSED' || length === 0) return bytes;
   let page: Uint8Array | undefined;
   if (codec === 'SNAPPY') {
     page = compressors.SNAPPY?.(bytes, length);
     if (page === undefined) snappyUncompress(bytes, (page = new Uint8Array(length)));
   } else if (codec === 'GZIP') page = gunzipSync(bytes, { maxOutputLength: PAGE_BYTES_MAX });
-  else if (codec === 'BROTLI') page = brotliDecompressSync(bytes, { maxOutputLength: PAGE_BYTES_MAX });
+  else if (codec === 'BROTLI')
+    page = brotliDecompressSync(bytes, { maxOutputLength: PAGE_BYTES_MAX });
   else page = compressors[codec]?.(bytes, length);
-  if (page === undefined) throw new DbError('0A000', `Parquet compression ${codec} is not supported yet`);
-  if (page.length !== length) throw new DbError('22P04', 'a Parquet page does not have the size its header says');
+  if (page === undefined)
+    throw new DbError('0A000', `Parquet compression ${codec} is not supported yet`);
+  if (page.length !== length)
+    throw new DbError('22P04', 'a Parquet page does not have the size its header says');
   return page;
 }
 
@@ -338,7 +390,14 @@ function unpackNarrow(
   }
 }
 
-function unpackWide(bytes: Uint8Array, bitStart: number, width: number, out: Int32Array | Uint8Array, from: number, count: number): void {
+function unpackWide(
+  bytes: Uint8Array,
+  bitStart: number,
+  width: number,
+  out: Int32Array | Uint8Array,
+  from: number,
+  count: number,
+): void {
   let bit = bitStart;
   for (let index = from; index < from + count; index += 1) {
     let value = 0;

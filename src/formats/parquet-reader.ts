@@ -16,14 +16,21 @@ import { leafTypeOf, unreadable } from './parquet-types.ts';
  * Parquet, a row group at a time and within it a batch at a time: only the compressed bytes of one row group and one
  * page a column are held. Text columns that the file keeps as dictionaries stay dictionaries.
  */
-export async function openParquet(source: FormatSource, options: ReaderOptions): Promise<OpenedReader> {
+export async function openParquet(
+  source: FormatSource,
+  options: ReaderOptions,
+): Promise<OpenedReader> {
   const file = await randomAccess(source.bytes);
   const metadata = await readMetadata(file, source.name);
   const columns = columnsOf(metadata);
   const progress = { rowsRead: 0, bytesRead: 0, rowsSkipped: 0, skipped: [] };
   return {
     format: 'parquet',
-    columns: columns.map((column) => ({ name: column.name, type: column.leaf.type, nullable: column.optional })),
+    columns: columns.map((column) => ({
+      name: column.name,
+      type: column.leaf.type,
+      nullable: column.optional,
+    })),
     batches: readBatches(file, metadata, columns, options, progress, source.name),
     rowCountTotal: Number(metadata.num_rows),
     bytesTotal: file.byteLength,
@@ -37,7 +44,10 @@ async function readMetadata(file: RandomAccess, name: string | undefined): Promi
     return await parquetMetadataAsync({
       byteLength,
       async slice(start, end = byteLength) {
-        const bytes = await file.slice(start < 0 ? Math.max(0, byteLength + start) : start, Math.min(end, byteLength));
+        const bytes = await file.slice(
+          start < 0 ? Math.max(0, byteLength + start) : start,
+          Math.min(end, byteLength),
+        );
         return bytes.slice().buffer;
       },
     });
@@ -48,7 +58,8 @@ async function readMetadata(file: RandomAccess, name: string | undefined): Promi
 
 function columnsOf(metadata: FileMetaData): ParquetColumn[] {
   return parquetSchema(metadata).children.map(({ element, children }) => {
-    if (children.length > 0 || element.repetition_type === 'REPEATED') throw unreadable(element.name, 'a list, a map or a struct');
+    if (children.length > 0 || element.repetition_type === 'REPEATED')
+      throw unreadable(element.name, 'a list, a map or a struct');
     return new ParquetColumn(element.name, element, leafTypeOf(element, element.name));
   });
 }
@@ -64,7 +75,8 @@ async function* readBatches(
   const batchRowCount = options.batchRowCount ?? BATCH_ROW_COUNT_DEFAULT;
   for (const group of metadata.row_groups) {
     const readers: ChunkReader[] = [];
-    for (const column of columns) readers.push(await openChunk(file, group, column, progress, name));
+    for (const column of columns)
+      readers.push(await openChunk(file, group, column, progress, name));
     const rowCountTotal = Number(group.num_rows);
     for (let row = 0; row < rowCountTotal; row += batchRowCount) {
       const rowCount = Math.min(batchRowCount, rowCountTotal - row);
@@ -86,13 +98,20 @@ async function openChunk(
   progress: { bytesRead: number },
   name: string | undefined,
 ): Promise<ChunkReader> {
-  const meta = group.columns.find((chunk) => chunk.meta_data?.path_in_schema[0] === column.name)?.meta_data;
-  if (meta === undefined) throw damaged(name, new Error(`column "${column.name}" is missing in a row group`));
+  const meta = group.columns.find(
+    (chunk) => chunk.meta_data?.path_in_schema[0] === column.name,
+  )?.meta_data;
+  if (meta === undefined)
+    throw damaged(name, new Error(`column "${column.name}" is missing in a row group`));
   // Some writers give a dictionary offset of 0 where there is none.
   const dictionaryAt = Number(meta.dictionary_page_offset ?? 0n);
-  const start = dictionaryAt > 0 ? Math.min(dictionaryAt, Number(meta.data_page_offset)) : Number(meta.data_page_offset);
+  const start =
+    dictionaryAt > 0
+      ? Math.min(dictionaryAt, Number(meta.data_page_offset))
+      : Number(meta.data_page_offset);
   const end = start + Number(meta.total_compressed_size);
-  if (!(start >= 0 && end >= start && end <= file.byteLength)) throw damaged(name, new Error(`column "${column.name}" lies outside the file`));
+  if (!(start >= 0 && end >= start && end <= file.byteLength))
+    throw damaged(name, new Error(`column "${column.name}" lies outside the file`));
   progress.bytesRead += end - start;
   return new ChunkReader(column, meta, await file.slice(start, end));
 }
@@ -107,8 +126,12 @@ function guarded<Value>(name: string | undefined, read: () => Value): Value {
 }
 
 function damaged(name: string | undefined, cause: unknown): DbError {
-  return new DbError('22P04', `${name === undefined ? 'the source' : `"${name}"`} is not a Parquet file that can be read`, {
-    detail: cause instanceof Error ? cause.message : String(cause),
-    cause,
-  });
+  return new DbError(
+    '22P04',
+    `${name === undefined ? 'the source' : `"${name}"`} is not a Parquet file that can be read`,
+    {
+      detail: cause instanceof Error ? cause.message : String(cause),
+      cause,
+    },
+  );
 }

@@ -31,7 +31,12 @@ export type NumberUnit =
 /** What a leaf of a Parquet schema is to us. */
 export type LeafType =
   | { readonly kind: 'boolean'; readonly type: SqlType }
-  | { readonly kind: 'number'; readonly type: SqlType; readonly unit: NumberUnit; readonly scale: number }
+  | {
+      readonly kind: 'number';
+      readonly type: SqlType;
+      readonly unit: NumberUnit;
+      readonly scale: number;
+    }
   | { readonly kind: 'int96'; readonly type: SqlType }
   | { readonly kind: 'float'; readonly type: SqlType }
   | { readonly kind: 'float16'; readonly type: SqlType }
@@ -57,14 +62,21 @@ export function leafTypeOf(element: SchemaElement, path: string): LeafType {
     case 'INT64':
       return integerType(element, path);
     case 'BYTE_ARRAY':
-      if (isDecimal(element)) return { kind: 'decimalBytes', type: decimalType(element), scale: decimalScale(element) };
-      if (converted === 'BSON' || ['GEOMETRY', 'GEOGRAPHY', 'VARIANT'].includes(logical?.type ?? '')) throw unreadable(path, logical?.type ?? 'BSON');
+      if (isDecimal(element))
+        return { kind: 'decimalBytes', type: decimalType(element), scale: decimalScale(element) };
+      if (
+        converted === 'BSON' ||
+        ['GEOMETRY', 'GEOGRAPHY', 'VARIANT'].includes(logical?.type ?? '')
+      )
+        throw unreadable(path, logical?.type ?? 'BSON');
       return { kind: 'bytes', type: isText(element) ? TEXT : BYTEA };
     case 'FIXED_LEN_BYTE_ARRAY':
-      if (isDecimal(element)) return { kind: 'decimalBytes', type: decimalType(element), scale: decimalScale(element) };
+      if (isDecimal(element))
+        return { kind: 'decimalBytes', type: decimalType(element), scale: decimalScale(element) };
       if (logical?.type === 'UUID') return { kind: 'bytes', type: UUID };
       if (logical?.type === 'FLOAT16') return { kind: 'float16', type: FLOAT4 };
-      if (converted === 'INTERVAL' || logical?.type === 'INTERVAL') return { kind: 'interval', type: INTERVAL };
+      if (converted === 'INTERVAL' || logical?.type === 'INTERVAL')
+        return { kind: 'interval', type: INTERVAL };
       return { kind: 'bytes', type: BYTEA };
     default:
       throw unreadable(path, 'a group of columns');
@@ -72,30 +84,53 @@ export function leafTypeOf(element: SchemaElement, path: string): LeafType {
 }
 
 export function unreadable(path: string, what: string): Error {
-  return notSupported(`column "${path}" of a Parquet file (${what})`, 'Flatten the column, or turn it into text, before loading the file.');
+  return notSupported(
+    `column "${path}" of a Parquet file (${what})`,
+    'Flatten the column, or turn it into text, before loading the file.',
+  );
 }
 
 function integerType(element: SchemaElement, path: string): LeafType {
   const { type, converted_type: converted, logical_type: logical } = element;
-  const number = (sql: SqlType, unit = AS_IS, scale = 0): LeafType => ({ kind: 'number', type: sql, unit, scale });
+  const number = (sql: SqlType, unit = AS_IS, scale = 0): LeafType => ({
+    kind: 'number',
+    type: sql,
+    unit,
+    scale,
+  });
   if (isDecimal(element)) return number(decimalType(element), AS_IS, decimalScale(element));
   if (converted === 'DATE' || logical?.type === 'DATE') return number(DATE);
   if (logical?.type === 'TIME' || converted?.startsWith('TIME_') === true) {
-    return number(TIME, unitOf(logical?.type === 'TIME' ? logical.unit : converted!.slice('TIME_'.length)));
+    return number(
+      TIME,
+      unitOf(logical?.type === 'TIME' ? logical.unit : converted!.slice('TIME_'.length)),
+    );
   }
-  if (logical?.type === 'TIMESTAMP') return number(logical.isAdjustedToUTC ? TIMESTAMPTZ : TIMESTAMP, unitOf(logical.unit));
+  if (logical?.type === 'TIMESTAMP')
+    return number(logical.isAdjustedToUTC ? TIMESTAMPTZ : TIMESTAMP, unitOf(logical.unit));
   // The older annotation always means UTC.
-  if (converted?.startsWith('TIMESTAMP_') === true) return number(TIMESTAMPTZ, unitOf(converted.slice('TIMESTAMP_'.length)));
-  const width = logical?.type === 'INTEGER' ? logical.bitWidth : Number(converted?.match(/^U?INT_(\d+)$/)?.[1] ?? 0);
-  const isUnsigned = logical?.type === 'INTEGER' ? !logical.isSigned : converted?.startsWith('UINT_') === true;
+  if (converted?.startsWith('TIMESTAMP_') === true)
+    return number(TIMESTAMPTZ, unitOf(converted.slice('TIMESTAMP_'.length)));
+  const width =
+    logical?.type === 'INTEGER'
+      ? logical.bitWidth
+      : Number(converted?.match(/^U?INT_(\d+)$/)?.[1] ?? 0);
+  const isUnsigned =
+    logical?.type === 'INTEGER' ? !logical.isSigned : converted?.startsWith('UINT_') === true;
   if (type === 'INT64') return isUnsigned ? number(NUMERIC, { kind: 'unsigned' }) : number(INT8);
-  if (isUnsigned) return width === 32 ? number(INT8, { kind: 'unsigned' }) : number(width === 8 ? INT2 : INT4);
-  if (width !== 0 && width !== 8 && width !== 16 && width !== 32) throw unreadable(path, `integers of ${width} bits`);
+  if (isUnsigned)
+    return width === 32 ? number(INT8, { kind: 'unsigned' }) : number(width === 8 ? INT2 : INT4);
+  if (width !== 0 && width !== 8 && width !== 16 && width !== 32)
+    throw unreadable(path, `integers of ${width} bits`);
   return number(width === 8 || width === 16 ? INT2 : INT4);
 }
 
 function unitOf(unit: string): NumberUnit {
-  return unit === 'MILLIS' ? { kind: 'thousandfold' } : unit === 'NANOS' ? { kind: 'thousandth' } : AS_IS;
+  return unit === 'MILLIS'
+    ? { kind: 'thousandfold' }
+    : unit === 'NANOS'
+      ? { kind: 'thousandth' }
+      : AS_IS;
 }
 
 function isDecimal(element: SchemaElement): boolean {
@@ -103,15 +138,23 @@ function isDecimal(element: SchemaElement): boolean {
 }
 
 function decimalScale(element: SchemaElement): number {
-  return element.logical_type?.type === 'DECIMAL' ? element.logical_type.scale : (element.scale ?? 0);
+  return element.logical_type?.type === 'DECIMAL'
+    ? element.logical_type.scale
+    : (element.scale ?? 0);
 }
 
 function decimalType(element: SchemaElement): SqlType {
-  const precision = element.logical_type?.type === 'DECIMAL' ? element.logical_type.precision : element.precision;
-  return precision === undefined ? NUMERIC : { kind: 'numeric', precision, scale: decimalScale(element) };
+  const precision =
+    element.logical_type?.type === 'DECIMAL' ? element.logical_type.precision : element.precision;
+  return precision === undefined
+    ? NUMERIC
+    : { kind: 'numeric', precision, scale: decimalScale(element) };
 }
 
 function isText(element: SchemaElement): boolean {
   const { converted_type: converted, logical_type: logical } = element;
-  return ['UTF8', 'ENUM', 'JSON'].includes(converted ?? '') || ['STRING', 'ENUM', 'JSON'].includes(logical?.type ?? '');
+  return (
+    ['UTF8', 'ENUM', 'JSON'].includes(converted ?? '') ||
+    ['STRING', 'ENUM', 'JSON'].includes(logical?.type ?? '')
+  );
 }

@@ -14,7 +14,11 @@ export function matchTargets(
   options: { readonly byPlace: boolean },
 ): Target[] {
   if (options.byPlace) {
-    if (names.length > targets.length) throw new DbError('22P04', `the file has ${names.length} columns, and there is room for ${targets.length}`);
+    if (names.length > targets.length)
+      throw new DbError(
+        '22P04',
+        `the file has ${names.length} columns, and there is room for ${targets.length}`,
+      );
     return targets.slice(0, names.length);
   }
   const seen = new Set<string>();
@@ -26,7 +30,10 @@ export function matchTargets(
         hint: `The table has ${targets.map((candidate) => `"${candidate.name}"`).join(', ')}.`,
       });
     }
-    if (seen.has(target.name)) throw new DbError('42701', `column "${target.name}" appears twice in the file`, { column: target.name });
+    if (seen.has(target.name))
+      throw new DbError('42701', `column "${target.name}" appears twice in the file`, {
+        column: target.name,
+      });
     seen.add(target.name);
     return target;
   });

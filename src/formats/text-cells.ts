@@ -27,7 +27,14 @@ export type CellOptions = {
 export type OnBadCell = (row: number, column: CellColumn, cause: DbError) => void;
 
 /** The cells of one column of the records `rows` (numbers of records). */
-export function readCells(records: Records, rows: Int32Array, rowCount: number, column: CellColumn, options: CellOptions, onBad: OnBadCell): Vector {
+export function readCells(
+  records: Records,
+  rows: Int32Array,
+  rowCount: number,
+  column: CellColumn,
+  options: CellOptions,
+  onBad: OnBadCell,
+): Vector {
   const validity = presentCells(records, rows, rowCount, column.index, options.nullText);
   const { type } = column;
   switch (type.kind) {
@@ -35,7 +42,8 @@ export function readCells(records: Records, rows: Int32Array, rowCount: number, 
       return readTexts(records, rows, rowCount, column, validity, options);
     case 'varchar':
     case 'bpchar':
-      if (type.length === undefined) return readTexts(records, rows, rowCount, column, validity, options);
+      if (type.length === undefined)
+        return readTexts(records, rows, rowCount, column, validity, options);
       return readData(records, rows, rowCount, column, validity, options, onBad);
     case 'boolean':
       return readBooleans(records, rows, rowCount, column, validity, options, onBad);
@@ -50,10 +58,29 @@ export function readCells(records: Records, rows: Int32Array, rowCount: number, 
     case 'timestamp':
       return readNumbers(localInstantAt, records, rows, rowCount, column, validity, options, onBad);
     case 'timestamptz':
-      return readNumbers(options.isUtc ? instantAt : zonedInstantAt, records, rows, rowCount, column, validity, options, onBad);
+      return readNumbers(
+        options.isUtc ? instantAt : zonedInstantAt,
+        records,
+        rows,
+        rowCount,
+        column,
+        validity,
+        options,
+        onBad,
+      );
     case 'numeric':
       if (type.precision !== undefined && type.precision <= 15) {
-        return readDecimals(records, rows, rowCount, column, type.precision, type.scale ?? 0, validity, options, onBad);
+        return readDecimals(
+          records,
+          rows,
+          rowCount,
+          column,
+          type.precision,
+          type.scale ?? 0,
+          validity,
+          options,
+          onBad,
+        );
       }
       return readData(records, rows, rowCount, column, validity, options, onBad);
     default:
@@ -62,7 +89,13 @@ export function readCells(records: Records, rows: Int32Array, rowCount: number, 
 }
 
 /** undefined: all cells are present. */
-function presentCells(records: Records, rows: Int32Array, rowCount: number, index: number, nullText: Uint8Array): Uint8Array | undefined {
+function presentCells(
+  records: Records,
+  rows: Int32Array,
+  rowCount: number,
+  index: number,
+  nullText: Uint8Array,
+): Uint8Array | undefined {
   const { starts, ends, flags, firstCell, bytes } = records;
   let validity: Uint8Array | undefined;
   for (let row = 0; row < rowCount; row += 1) {
@@ -84,7 +117,14 @@ export function cellText(records: Records, cell: number, quote: number): string 
   return text.replaceAll(mark + mark, mark);
 }
 
-function readTexts(records: Records, rows: Int32Array, rowCount: number, column: CellColumn, validity: Uint8Array | undefined, options: CellOptions): Vector {
+function readTexts(
+  records: Records,
+  rows: Int32Array,
+  rowCount: number,
+  column: CellColumn,
+  validity: Uint8Array | undefined,
+  options: CellOptions,
+): Vector {
   const { starts, ends, flags, firstCell, bytes: source } = records;
   const offsets = new Uint32Array(rowCount + 1);
   let total = 0;
@@ -139,7 +179,14 @@ function readData(
 }
 
 /** NULL for a cell that was reported as bad: its row is on its way out. */
-function slowly(records: Records, rows: Int32Array, row: number, column: CellColumn, options: CellOptions, onBad: OnBadCell): Datum {
+function slowly(
+  records: Records,
+  rows: Int32Array,
+  row: number,
+  column: CellColumn,
+  options: CellOptions,
+  onBad: OnBadCell,
+): Datum {
   const text = cellText(records, records.firstCell[rows[row]!]! + column.index, options.quote);
   try {
     return options.fromText(text, column.type);
@@ -165,7 +212,8 @@ function readBooleans(
     const cell = records.firstCell[rows[row]!]! + column.index;
     const length = records.ends[cell]! - records.starts[cell]!;
     const first = records.bytes[records.starts[cell]!]! | 0x20;
-    if (length === 1 && (first === LOWER_T || first === LOWER_F)) values[row] = first === LOWER_T ? 1 : 0;
+    if (length === 1 && (first === LOWER_T || first === LOWER_F))
+      values[row] = first === LOWER_T ? 1 : 0;
     else values[row] = slowly(records, rows, row, column, options, onBad) === true ? 1 : 0;
   }
   return { rep: 'boolean', type: column.type, values, validity };
@@ -189,7 +237,10 @@ function readNumbers(
   const { starts, ends, firstCell, bytes } = records;
   const { type } = column;
   const limit = INTEGER_LIMITS[type.kind] ?? Infinity;
-  const values = type.kind === 'int2' || type.kind === 'int4' || type.kind === 'date' ? new Int32Array(rowCount) : new Float64Array(rowCount);
+  const values =
+    type.kind === 'int2' || type.kind === 'int4' || type.kind === 'date'
+      ? new Int32Array(rowCount)
+      : new Float64Array(rowCount);
   let wide: Map<number, Datum> | undefined;
   for (let row = 0; row < rowCount; row += 1) {
     if (validity !== undefined && validity[row] === 0) continue;
@@ -202,12 +253,16 @@ function readNumbers(
     const datum = slowly(records, rows, row, column, options, onBad);
     if (typeof datum === 'number') values[row] = datum;
     // 64-bit values, and infinite dates in an array of integers.
-    if (datum !== null && datum !== values[row] && !Number.isNaN(datum)) (wide ??= new Map()).set(row, datum);
+    if (datum !== null && datum !== values[row] && !Number.isNaN(datum))
+      (wide ??= new Map()).set(row, datum);
   }
-  if (wide === undefined) return { rep: 'number', type, values, validity, factor: 1, base: 0, scale: 0 };
+  if (wide === undefined)
+    return { rep: 'number', type, values, validity, factor: 1, base: 0, scale: 0 };
   const data: Datum[] = [];
   for (let row = 0; row < rowCount; row += 1) {
-    data.push(validity !== undefined && validity[row] === 0 ? null : (wide.get(row) ?? values[row]!));
+    data.push(
+      validity !== undefined && validity[row] === 0 ? null : (wide.get(row) ?? values[row]!),
+    );
   }
   return vectorFromData(type, data);
 }
@@ -234,10 +289,19 @@ function readDecimals(
     if (value !== undefined && value < limit && value > -limit) values[row] = value;
     else (wide ??= new Map()).set(row, slowly(records, rows, row, column, options, onBad));
   }
-  const vector: Vector = { rep: 'number', type: column.type, values, validity, factor: 1, base: 0, scale };
+  const vector: Vector = {
+    rep: 'number',
+    type: column.type,
+    values,
+    validity,
+    factor: 1,
+    base: 0,
+    scale,
+  };
   if (wide === undefined) return vector;
   const data: Datum[] = [];
-  const decimal = (coefficient: number): Datum => options.fromText(`${coefficient}e-${scale}`, column.type);
+  const decimal = (coefficient: number): Datum =>
+    options.fromText(`${coefficient}e-${scale}`, column.type);
   for (let row = 0; row < rowCount; row += 1) {
     if (validity !== undefined && validity[row] === 0) data.push(null);
     else data.push(wide.has(row) ? wide.get(row)! : decimal(values[row]!));
@@ -292,7 +356,12 @@ function floatAt(bytes: Uint8Array, start: number, end: number): number | undefi
 }
 
 /** value × 10^scale, rounded half away from zero, for numbers of up to fifteen digits. */
-function coefficientAt(bytes: Uint8Array, start: number, end: number, scale: number): number | undefined {
+function coefficientAt(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  scale: number,
+): number | undefined {
   let at = start;
   const negative = bytes[at] === MINUS;
   if (negative) at += 1;
@@ -343,9 +412,11 @@ function daysAt(bytes: Uint8Array, start: number): number | undefined {
   const ofCentury = twoDigits(bytes, start + 2);
   const month = twoDigits(bytes, start + 5);
   const day = twoDigits(bytes, start + 8);
-  if (century < 0 || ofCentury < 0 || bytes[start + 4] !== MINUS || bytes[start + 7] !== MINUS) return undefined;
+  if (century < 0 || ofCentury < 0 || bytes[start + 4] !== MINUS || bytes[start + 7] !== MINUS)
+    return undefined;
   const year = century * 100 + ofCentury;
-  if (year < 1 || month < 1 || month > 12 || day < 1 || day > daysOfMonth(year, month)) return undefined;
+  if (year < 1 || month < 1 || month > 12 || day < 1 || day > daysOfMonth(year, month))
+    return undefined;
   return daysFromCivil(year, month, day);
 }
 
@@ -360,7 +431,14 @@ function daysFromCivil(year: number, month: number, day: number): number {
   const era = Math.floor(shifted / 400);
   const yearOfEra = shifted - era * 400;
   const dayOfYear = Math.floor((153 * (month + (month > 2 ? -3 : 9)) + 2) / 5) + day - 1;
-  return era * 146_097 + yearOfEra * 365 + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100) + dayOfYear - 719_468;
+  return (
+    era * 146_097 +
+    yearOfEra * 365 +
+    Math.floor(yearOfEra / 4) -
+    Math.floor(yearOfEra / 100) +
+    dayOfYear -
+    719_468
+  );
 }
 
 /** A local time; a zone behind it is read over, as PostgreSQL does for `timestamp`. */
@@ -379,7 +457,12 @@ function zonedInstantAt(bytes: Uint8Array, start: number, end: number): number |
 }
 
 /** YYYY-MM-DD[ T]HH:MM[:SS[.ffffff]][Z | ±HH[[:]MM]] as microseconds since 1970; a date alone is its midnight. */
-function readInstant(bytes: Uint8Array, start: number, end: number, zone: 'ignored' | 'UTC' | 'required'): number | undefined {
+function readInstant(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  zone: 'ignored' | 'UTC' | 'required',
+): number | undefined {
   if (end - start < 10) return undefined;
   const days = daysAt(bytes, start);
   if (days === undefined) return undefined;
@@ -389,7 +472,8 @@ function readInstant(bytes: Uint8Array, start: number, end: number, zone: 'ignor
   if (bytes[at] !== SPACE && bytes[at] !== UPPER_T) return undefined;
   const hour = twoDigits(bytes, at + 1);
   const minute = twoDigits(bytes, at + 4);
-  if (end - at < 6 || bytes[at + 3] !== COLON || hour < 0 || hour > 23 || minute < 0 || minute > 59) return undefined;
+  if (end - at < 6 || bytes[at + 3] !== COLON || hour < 0 || hour > 23 || minute < 0 || minute > 59)
+    return undefined;
   micros += hour * 3_600_000_000 + minute * 60_000_000;
   at += 6;
   if (at < end && bytes[at] === COLON) {
@@ -426,7 +510,9 @@ function zoneOffsetAt(bytes: Uint8Array, start: number, end: number): number | u
   if (at < end && bytes[at] === COLON) at += 1;
   if (at === end) return end === start + 3 ? sign * hours * 3_600_000_000 : undefined;
   const minutes = end - at === 2 ? twoDigits(bytes, at) : -1;
-  return minutes < 0 || minutes > 59 ? undefined : sign * (hours * 3_600_000_000 + minutes * 60_000_000);
+  return minutes < 0 || minutes > 59
+    ? undefined
+    : sign * (hours * 3_600_000_000 + minutes * 60_000_000);
 }
 
 const ZERO = 48;

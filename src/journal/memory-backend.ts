@@ -16,7 +16,7 @@ const BLOCK_RECORDS = 256;
  */
 export class MemoryBackend implements JournalBackend {
   readonly name = 'memory';
-  readonly groupsInFlightMax = 1;
+  readonly groupsInFlightMax: number = 1;
   readonly #account: MemoryAccount | undefined;
   /** Each has room for BLOCK_RECORDS; forgotten places are undefined. */
   #blocks: (JournalRecord | undefined)[][] = [];

@@ -2,7 +2,12 @@ import type { MemoryAccount } from '../base/memory.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { gather } from '../columns/build.ts';
 import type { Vector } from '../columns/vector.ts';
-import { compileExpression, compileFilter, type CompiledExpression, type CompiledFilter } from '../expressions/compile.ts';
+import {
+  compileExpression,
+  compileFilter,
+  type CompiledExpression,
+  type CompiledFilter,
+} from '../expressions/compile.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { AggregateCall, AggregateNode, OutputColumn } from '../plan/logical.ts';
 import { createAggregateState, type AggregateState } from './aggregates/state.ts';
@@ -29,14 +34,22 @@ export class AggregateOperator implements Operator {
   #at = 0;
   #accounted = 0;
 
-  constructor(node: AggregateNode, input: Operator, context: EvaluationContext, memory: MemoryAccount) {
+  constructor(
+    node: AggregateNode,
+    input: Operator,
+    context: EvaluationContext,
+    memory: MemoryAccount,
+  ) {
     this.id = node.id;
     this.columns = node.columns;
     this.#input = input;
     this.#context = context;
     this.#memory = memory;
     this.#keys = node.keys.map(compileExpression);
-    this.#groups = new GroupTable(node.keys.map((key) => key.type), memory);
+    this.#groups = new GroupTable(
+      node.keys.map((key) => key.type),
+      memory,
+    );
     this.#calls = node.calls.map((call) => new CallState(call, memory));
     this.#work = node.keys.length + node.calls.length;
     if (node.keys.length === 0) {
@@ -63,7 +76,13 @@ export class AggregateOperator implements Operator {
     const groups = this.#order.subarray(this.#at, this.#at + count);
     this.#at += count;
     budget.charge(count * this.#work);
-    this.batch = { rowCount: count, columns: [...this.#groups.keys(groups, count), ...this.#calls.map((call) => call.state.finish(groups, count))] };
+    this.batch = {
+      rowCount: count,
+      columns: [
+        ...this.#groups.keys(groups, count),
+        ...this.#calls.map((call) => call.state.finish(groups, count)),
+      ],
+    };
     return 'batch';
   }
 
@@ -77,7 +96,10 @@ export class AggregateOperator implements Operator {
 
   #take(batch: Batch): void {
     const { rowCount } = batch;
-    const groups = this.#groups.intern(this.#keys.map((key) => key.evaluate(batch, this.#context)), rowCount);
+    const groups = this.#groups.intern(
+      this.#keys.map((key) => key.evaluate(batch, this.#context)),
+      rowCount,
+    );
     const { groupCount } = this.#groups;
     this.#ensure(groupCount);
     const weights = denseWeights(batch);
@@ -119,12 +141,26 @@ class CallState {
   constructor(call: AggregateCall, memory: MemoryAccount) {
     this.state = createAggregateState(call);
     // ORDER BY keys travel behind the arguments.
-    this.#args = [...call.args, ...(call.fn === 'string_agg' ? call.orderBy.map((key) => key.expression) : [])].map(compileExpression);
+    this.#args = [
+      ...call.args,
+      ...(call.fn === 'string_agg' ? call.orderBy.map((key) => key.expression) : []),
+    ].map(compileExpression);
     this.#filter = call.filter === undefined ? undefined : compileFilter(call.filter);
-    this.#distinct = call.distinct ? new DistinctRows(call.args.map((arg) => arg.type), memory) : undefined;
+    this.#distinct = call.distinct
+      ? new DistinctRows(
+          call.args.map((arg) => arg.type),
+          memory,
+        )
+      : undefined;
   }
 
-  add(batch: Batch, groups: Int32Array, groupCount: number, weights: Int32Array | undefined, context: EvaluationContext): void {
+  add(
+    batch: Batch,
+    groups: Int32Array,
+    groupCount: number,
+    weights: Int32Array | undefined,
+    context: EvaluationContext,
+  ): void {
     let rows = batch;
     let ids = groups;
     let copies = weights;
@@ -154,7 +190,12 @@ class CallState {
 }
 
 /** Group ids and weights of the rows that a filter kept, both sides being ordered alike. */
-function narrowed(batch: Batch, kept: Batch, groups: Int32Array, weights: Int32Array | undefined): { ids: Int32Array; copies: Int32Array | undefined } {
+function narrowed(
+  batch: Batch,
+  kept: Batch,
+  groups: Int32Array,
+  weights: Int32Array | undefined,
+): { ids: Int32Array; copies: Int32Array | undefined } {
   const ids = new Int32Array(kept.rowCount);
   const copies = weights === undefined ? undefined : new Int32Array(kept.rowCount);
   let row = 0;
@@ -184,7 +225,12 @@ class DistinctRows {
     this.#pairs = new PairInterner(memory);
   }
 
-  firsts(groups: Int32Array, groupCount: number, args: readonly Vector[], rowCount: number): Int32Array {
+  firsts(
+    groups: Int32Array,
+    groupCount: number,
+    args: readonly Vector[],
+    rowCount: number,
+  ): Int32Array {
     if (this.#codes.length < rowCount) {
       this.#codes = new Int32Array(Math.max(rowCount, BATCH_ROW_COUNT_MAX));
       this.#other = new Int32Array(this.#codes.length);

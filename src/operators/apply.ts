@@ -29,11 +29,18 @@ export class ApplyOperator implements Operator {
   #subquery = 0;
   #values: Datum[][] = [];
 
-  constructor(node: ApplyNode, input: Operator, environment: ExecutionEnvironment, build: BuildPlan) {
+  constructor(
+    node: ApplyNode,
+    input: Operator,
+    environment: ExecutionEnvironment,
+    build: BuildPlan,
+  ) {
     this.id = node.id;
     this.columns = node.columns;
     this.#input = input;
-    this.#subqueries = node.subqueries.map((subquery) => new Subquery(subquery, environment, build));
+    this.#subqueries = node.subqueries.map(
+      (subquery) => new Subquery(subquery, environment, build),
+    );
   }
 
   next(budget: Budget): Step {
@@ -56,7 +63,9 @@ export class ApplyOperator implements Operator {
       this.#subquery = 0;
     }
     const width = batch.columns.length;
-    const added = this.#values.map((data, index) => vectorFromData(this.columns[width + index]!.type, data));
+    const added = this.#values.map((data, index) =>
+      vectorFromData(this.columns[width + index]!.type, data),
+    );
     this.batch = { ...batch, columns: [...batch.columns, ...added] };
     this.#pending = undefined;
     return 'batch';
@@ -80,9 +89,15 @@ class Subquery {
   #argVectors: ReturnType<CompiledExpression['evaluate']>[] = [];
   readonly #answers = new Map<string, Answer>();
   /** The subquery that is running, for the row that waits for it. */
-  #running: { readonly operator: Operator; readonly key: string; readonly rows: Datum[][] } | undefined;
+  #running:
+    | { readonly operator: Operator; readonly key: string; readonly rows: Datum[][] }
+    | undefined;
 
-  constructor(node: ApplyNode['subqueries'][number], environment: ExecutionEnvironment, build: BuildPlan) {
+  constructor(
+    node: ApplyNode['subqueries'][number],
+    environment: ExecutionEnvironment,
+    build: BuildPlan,
+  ) {
     this.#node = node;
     this.#environment = environment;
     this.#build = build;
@@ -90,7 +105,8 @@ class Subquery {
     const outer = new Map<number, OutputColumn['type']>();
     mapPlanExpressions(node.plan, (expression, depth) => {
       rewrite(expression, (each) => {
-        if (each.kind === 'outerColumn' && each.depth === depth + 1) outer.set(each.index, each.type);
+        if (each.kind === 'outerColumn' && each.depth === depth + 1)
+          outer.set(each.index, each.type);
         return each;
       });
       return expression;
@@ -104,11 +120,17 @@ class Subquery {
 
   /** undefined: the budget is used up, ask again. */
   valueFor(batch: Batch, row: number, budget: Budget): Datum | undefined {
-    const key = this.#outer.map(({ index, type }) => keyText(datumAt(batch.columns[index]!, row), type)).join('\u0001');
+    const key = this.#outer
+      .map(({ index, type }) => keyText(datumAt(batch.columns[index]!, row), type))
+      .join('\u0001');
     let answer = this.#answers.get(key);
     if (answer === undefined) {
       if (this.#running === undefined || this.#running.key !== key) {
-        this.#running = { operator: this.#build(this.#bound(batch, row), this.#environment), key, rows: [] };
+        this.#running = {
+          operator: this.#build(this.#bound(batch, row), this.#environment),
+          key,
+          rows: [],
+        };
       }
       const { operator, rows } = this.#running;
       const enough = this.#node.mode === 'exists' ? 1 : this.#node.mode === 'scalar' ? 2 : Infinity;
@@ -127,7 +149,8 @@ class Subquery {
       this.#running = undefined;
       answer = this.#answerOf(rows);
       this.#answers.set(key, answer);
-      if (this.#answers.size > REMEMBERED_MAX) this.#answers.delete(this.#answers.keys().next().value!);
+      if (this.#answers.size > REMEMBERED_MAX)
+        this.#answers.delete(this.#answers.keys().next().value!);
     }
     budget.charge(1);
     return this.#valueOf(answer, row, budget);
@@ -143,7 +166,11 @@ class Subquery {
     return mapPlanExpressions(this.#node.plan, (expression, depth) =>
       rewrite(expression, (each): Expression => {
         if (each.kind !== 'outerColumn' || each.depth !== depth + 1) return each;
-        return { kind: 'constant', type: each.type, value: datumAt(batch.columns[each.index]!, row) };
+        return {
+          kind: 'constant',
+          type: each.type,
+          value: datumAt(batch.columns[each.index]!, row),
+        };
       }),
     );
   }
@@ -153,7 +180,12 @@ class Subquery {
       case 'exists':
         return { kind: 'value', value: rows.length > 0 !== this.#node.negated };
       case 'scalar':
-        if (rows.length > 1) throw new DbError('21000', 'more than one row returned by a subquery used as an expression', { hint: 'Add LIMIT 1, or an aggregate.' });
+        if (rows.length > 1)
+          throw new DbError(
+            '21000',
+            'more than one row returned by a subquery used as an expression',
+            { hint: 'Add LIMIT 1, or an aggregate.' },
+          );
         return { kind: 'value', value: rows[0]?.[0] ?? null };
       default: {
         if (this.#node.mode !== 'in' || this.#args.length !== 1) return { kind: 'rows', rows };
@@ -177,7 +209,8 @@ class Subquery {
       let found: boolean | null;
       if (answer.values.size === 0 && !answer.hasNull) found = false;
       else if (arg === null || arg === undefined) found = null;
-      else found = answer.values.has(keyText(arg, answer.type)) ? true : answer.hasNull ? null : false;
+      else
+        found = answer.values.has(keyText(arg, answer.type)) ? true : answer.hasNull ? null : false;
       return found === null ? null : found !== this.#node.negated;
     }
     budget.charge(answer.rows.length);
@@ -199,13 +232,17 @@ class Subquery {
     if (args.length === 1) {
       if (args[0] === null || values[0] === null) return null;
       const def = functionById(this.#node.compare!);
-      return def.evaluate([args[0]!, values[0]!], this.#environment.context, [columns[0]!.type, columns[0]!.type]) as boolean;
+      return def.evaluate([args[0]!, values[0]!], this.#environment.context, [
+        columns[0]!.type,
+        columns[0]!.type,
+      ]) as boolean;
     }
     let result: boolean | null = true;
     for (const [index, arg] of args.entries()) {
       const value = values[index]!;
       if (arg === null || value === null) result = result === false ? false : null;
-      else if (keyText(arg, columns[index]!.type) !== keyText(value, columns[index]!.type)) result = false;
+      else if (keyText(arg, columns[index]!.type) !== keyText(value, columns[index]!.type))
+        result = false;
     }
     return result;
   }
@@ -213,13 +250,19 @@ class Subquery {
 
 type Answer =
   | { readonly kind: 'value'; readonly value: Datum }
-  | { readonly kind: 'set'; readonly values: ReadonlySet<string>; readonly hasNull: boolean; readonly type: OutputColumn['type'] }
+  | {
+      readonly kind: 'set';
+      readonly values: ReadonlySet<string>;
+      readonly hasNull: boolean;
+      readonly type: OutputColumn['type'];
+    }
   | { readonly kind: 'rows'; readonly rows: readonly Datum[][] };
 
 /** Equal data have equal texts: −0 is 0, numerics lose trailing zeros. */
 function keyText(datum: Datum, type: OutputColumn['type']): string {
   if (datum === null) return '\u0000';
   const text = datumToText(datum, type, { zone: 'UTC' });
-  if (type.kind === 'numeric') return text.includes('.') ? text.replace(/\.?0+$/, '').replace(/^-0$/, '0') : text;
+  if (type.kind === 'numeric')
+    return text.includes('.') ? text.replace(/\.?0+$/, '').replace(/^-0$/, '0') : text;
   return text === '-0' ? '0' : type.kind === 'bpchar' ? text.trimEnd() : text;
 }

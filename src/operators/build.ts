@@ -8,7 +8,14 @@ import { DistinctOperator, SetOperationOperator } from './distinct.ts';
 import type { ExecutionEnvironment } from './environment.ts';
 import { JoinOperator } from './join.ts';
 import { Budget, type Operator, type Step } from './operator.ts';
-import { BatchesOperator, EMPTY_BATCH, FilterOperator, LimitOperator, ProjectOperator, UnionAllOperator } from './row-operators.ts';
+import {
+  BatchesOperator,
+  EMPTY_BATCH,
+  FilterOperator,
+  LimitOperator,
+  ProjectOperator,
+  UnionAllOperator,
+} from './row-operators.ts';
 import { SortOperator } from './sort.ts';
 import { ScanOperator, SeriesOperator, ValuesOperator } from './sources.ts';
 
@@ -32,7 +39,13 @@ function build(plan: PlanNode, environment: ExecutionEnvironment, ctes: Ctes): O
     case 'filter':
       return new FilterOperator(plan.id, input(plan.input), plan.condition, context);
     case 'project':
-      return new ProjectOperator(plan.id, plan.columns, input(plan.input), plan.expressions, context);
+      return new ProjectOperator(
+        plan.id,
+        plan.columns,
+        input(plan.input),
+        plan.expressions,
+        context,
+      );
     case 'aggregate':
       return new AggregateOperator(plan, input(plan.input), context, memory);
     case 'join':
@@ -49,9 +62,14 @@ function build(plan: PlanNode, environment: ExecutionEnvironment, ctes: Ctes): O
       return new SetOperationOperator(plan, input(plan.left), input(plan.right), memory);
     case 'cte': {
       const known = new Map(ctes);
-      for (const { cte, plan: inner } of plan.ctes) known.set(cte, new SharedRows(build(inner, environment, known), environment));
+      for (const { cte, plan: inner } of plan.ctes)
+        known.set(cte, new SharedRows(build(inner, environment, known), environment));
       const body = build(plan.body, environment, known);
-      return new CteOperator(plan.id, body, plan.ctes.map(({ cte }) => known.get(cte)!));
+      return new CteOperator(
+        plan.id,
+        body,
+        plan.ctes.map(({ cte }) => known.get(cte)!),
+      );
     }
     case 'cteScan': {
       const shared = ctes.get(plan.cte);
@@ -59,7 +77,9 @@ function build(plan: PlanNode, environment: ExecutionEnvironment, ctes: Ctes): O
       return new CteScanOperator(plan, shared);
     }
     case 'apply':
-      return new ApplyOperator(plan, input(plan.input), environment, (inner) => build(inner, environment, ctes));
+      return new ApplyOperator(plan, input(plan.input), environment, (inner) =>
+        build(inner, environment, ctes),
+      );
   }
 }
 

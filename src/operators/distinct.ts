@@ -19,14 +19,30 @@ export class DistinctOperator implements Operator {
   readonly #context: EvaluationContext;
   #seen = new Uint8Array(1024);
 
-  constructor(node: DistinctNode, input: Operator, context: EvaluationContext, memory: MemoryAccount) {
+  constructor(
+    node: DistinctNode,
+    input: Operator,
+    context: EvaluationContext,
+    memory: MemoryAccount,
+  ) {
     this.id = node.id;
     this.columns = node.columns;
     this.#input = input;
     this.#context = context;
-    const keys = node.on ?? node.columns.map((each, index) => ({ kind: 'column' as const, index, type: each.type, nullable: each.nullable, name: each.name }));
+    const keys =
+      node.on ??
+      node.columns.map((each, index) => ({
+        kind: 'column' as const,
+        index,
+        type: each.type,
+        nullable: each.nullable,
+        name: each.name,
+      }));
     this.#keys = keys.map(compileExpression);
-    this.#groups = new GroupTable(keys.map((key) => key.type), memory);
+    this.#groups = new GroupTable(
+      keys.map((key) => key.type),
+      memory,
+    );
   }
 
   next(budget: Budget): Step {
@@ -35,7 +51,10 @@ export class DistinctOperator implements Operator {
       if (step !== 'batch') return step;
       const { batch } = this.#input;
       budget.charge(batch.rowCount * this.#keys.length);
-      const groups = this.#groups.intern(this.#keys.map((key) => key.evaluate(batch, this.#context)), batch.rowCount);
+      const groups = this.#groups.intern(
+        this.#keys.map((key) => key.evaluate(batch, this.#context)),
+        batch.rowCount,
+      );
       this.#seen = grownBytes(this.#seen, this.#groups.groupCount);
       const kept = new Int32Array(batch.rowCount);
       let count = 0;
@@ -47,7 +66,11 @@ export class DistinctOperator implements Operator {
         count += 1;
       }
       if (count > 0) {
-        this.batch = { rowCount: count, columns: batch.columns, selection: kept.subarray(0, count) };
+        this.batch = {
+          rowCount: count,
+          columns: batch.columns,
+          selection: kept.subarray(0, count),
+        };
         return 'batch';
       }
       if (budget.exhausted) return 'more';
@@ -80,7 +103,10 @@ export class SetOperationOperator implements Operator {
     this.#node = node;
     this.#left = left;
     this.#right = right;
-    this.#groups = new GroupTable(node.columns.map(({ type }) => type), memory);
+    this.#groups = new GroupTable(
+      node.columns.map(({ type }) => type),
+      memory,
+    );
   }
 
   next(budget: Budget): Step {
@@ -93,7 +119,8 @@ export class SetOperationOperator implements Operator {
       }
       const groups = this.#intern(this.#right.batch);
       budget.charge(this.#right.batch.rowCount * this.columns.length);
-      for (let row = 0; row < this.#right.batch.rowCount; row += 1) this.#copies[groups[row]!] = this.#copies[groups[row]!]! + 1;
+      for (let row = 0; row < this.#right.batch.rowCount; row += 1)
+        this.#copies[groups[row]!] = this.#copies[groups[row]!]! + 1;
       if (budget.exhausted) return 'more';
     }
     const { all, operation } = this.#node;
@@ -121,7 +148,11 @@ export class SetOperationOperator implements Operator {
         count += 1;
       }
       if (count > 0) {
-        this.batch = { rowCount: count, columns: batch.columns, selection: kept.subarray(0, count) };
+        this.batch = {
+          rowCount: count,
+          columns: batch.columns,
+          selection: kept.subarray(0, count),
+        };
         return 'batch';
       }
       if (budget.exhausted) return 'more';
@@ -135,7 +166,10 @@ export class SetOperationOperator implements Operator {
   }
 
   #intern(batch: Batch): Int32Array {
-    const columns = batch.selection === undefined ? batch.columns : batch.columns.map((vector) => gather(vector, batch.selection!, batch.rowCount));
+    const columns =
+      batch.selection === undefined
+        ? batch.columns
+        : batch.columns.map((vector) => gather(vector, batch.selection!, batch.rowCount));
     const groups = this.#groups.intern(columns, batch.rowCount);
     const { groupCount } = this.#groups;
     this.#given = grownBytes(this.#given, groupCount);

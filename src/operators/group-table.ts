@@ -32,7 +32,8 @@ export class GroupTable {
   intern(keys: readonly Vector[], rowCount: number, add = true): Int32Array {
     if (this.#groups.length < rowCount) {
       this.#groups = new Int32Array(Math.max(rowCount, 2048));
-      for (let column = 0; column < this.#scratch.length; column += 1) this.#scratch[column] = new Int32Array(this.#groups.length);
+      for (let column = 0; column < this.#scratch.length; column += 1)
+        this.#scratch[column] = new Int32Array(this.#groups.length);
     }
     const groups = this.#groups;
     if (this.#types.length === 0) {
@@ -56,7 +57,9 @@ export class GroupTable {
 
   /** Key vectors of the given groups. */
   keys(groups: Int32Array, count: number): Vector[] {
-    return this.#columns.map((interner, column) => interner.vector(this.#codesOf(groups, count, column), count));
+    return this.#columns.map((interner, column) =>
+      interner.vector(this.#codesOf(groups, count, column), count),
+    );
   }
 
   /** All groups that `isLive`, in the order of their keys (NULL last). */
@@ -106,7 +109,9 @@ function ranksOf(interner: ColumnInterner, type: SqlType): Int32Array {
     const x = data[a]!;
     const y = data[b]!;
     if (x === null || y === null) return x === y ? 0 : x === null ? 1 : -1;
-    return typeof x === 'number' && typeof y === 'number' && x !== y && x === x && y === y ? x - y : compareDatums(x, y, type.kind);
+    return typeof x === 'number' && typeof y === 'number' && x !== y && x === x && y === y
+      ? x - y
+      : compareDatums(x, y, type.kind);
   });
   const ranks = new Int32Array(size);
   for (let rank = 0; rank < size; rank += 1) ranks[order[rank]!] = rank;

@@ -75,13 +75,19 @@ class NumberInterner implements ColumnInterner {
 
   codes(vector: Vector, rowCount: number, out: Int32Array, add: boolean): void {
     if (vector.rep === 'number') {
-      if (this.#useDirect && this.#coverSpan(vector, rowCount)) this.#directCodes(vector, rowCount, out, add);
+      if (this.#useDirect && this.#coverSpan(vector, rowCount))
+        this.#directCodes(vector, rowCount, out, add);
       else this.#hashedCodes(vector, rowCount, out, add);
       return;
     }
     for (let row = 0; row < rowCount; row += 1) {
       const datum = datumAt(vector, row);
-      out[row] = datum === null ? this.#nullOf(add) : typeof datum === 'number' ? this.#codeOf(datum, add) : this.#largeOf(datum, add);
+      out[row] =
+        datum === null
+          ? this.#nullOf(add)
+          : typeof datum === 'number'
+            ? this.#codeOf(datum, add)
+            : this.#largeOf(datum, add);
     }
   }
 
@@ -94,7 +100,10 @@ class NumberInterner implements ColumnInterner {
         validity ??= new Uint8Array(count).fill(1);
         validity[at] = 0;
       } else if (this.#largeCodes[code] !== undefined) {
-        return vectorFromData(this.#type, Array.from({ length: count }, (_, index) => this.datum(codes[index]!)));
+        return vectorFromData(
+          this.#type,
+          Array.from({ length: count }, (_, index) => this.datum(codes[index]!)),
+        );
       } else values[at] = this.#values[code]!;
     }
     return { rep: 'number', type: this.#type, values, validity, factor: 1, base: 0, scale: 0 };
@@ -145,12 +154,19 @@ class NumberInterner implements ColumnInterner {
 
   #leaveDirect(): void {
     this.#useDirect = false;
-    for (let code = 0; code < this.#size; code += 1) if (code !== this.#nullCode && this.#largeCodes[code] === undefined) this.#hashes.add(hashNumber(this.#values[code]!), code);
+    for (let code = 0; code < this.#size; code += 1)
+      if (code !== this.#nullCode && this.#largeCodes[code] === undefined)
+        this.#hashes.add(hashNumber(this.#values[code]!), code);
     this.#lease.give(this.#direct.byteLength);
     this.#direct = new Int32Array(0);
   }
 
-  #directCodes({ values, validity, factor, base }: NumberVector, rowCount: number, out: Int32Array, add: boolean): void {
+  #directCodes(
+    { values, validity, factor, base }: NumberVector,
+    rowCount: number,
+    out: Int32Array,
+    add: boolean,
+  ): void {
     const direct = this.#direct;
     const shift = base - this.#directBase;
     for (let row = 0; row < rowCount; row += 1) {
@@ -172,9 +188,17 @@ class NumberInterner implements ColumnInterner {
     }
   }
 
-  #hashedCodes({ values, validity, factor, base }: NumberVector, rowCount: number, out: Int32Array, add: boolean): void {
+  #hashedCodes(
+    { values, validity, factor, base }: NumberVector,
+    rowCount: number,
+    out: Int32Array,
+    add: boolean,
+  ): void {
     for (let row = 0; row < rowCount; row += 1) {
-      out[row] = validity !== undefined && validity[row] === 0 ? this.#nullOf(add) : this.#codeOf(values[row]! * factor + base, add);
+      out[row] =
+        validity !== undefined && validity[row] === 0
+          ? this.#nullOf(add)
+          : this.#codeOf(values[row]! * factor + base, add);
     }
   }
 
@@ -263,12 +287,16 @@ class TextInterner implements ColumnInterner {
       }
       if (vector.rep === 'bytes') {
         const bytes = vector.bytes.subarray(vector.offsets[row]!, vector.offsets[row + 1]!);
-        out[row] = (add ? this.#dictionary.addBytes(bytes) : this.#dictionary.findBytes(bytes)) + 1 || -1;
+        out[row] =
+          (add ? this.#dictionary.addBytes(bytes) : this.#dictionary.findBytes(bytes)) + 1 || -1;
         continue;
       }
       const datum = datumAt(vector, row);
       if (datum === null) out[row] = this.#nullOf(add);
-      else out[row] = (add ? this.#dictionary.add(datum as string) : this.#dictionary.find(datum as string)) + 1 || -1;
+      else
+        out[row] =
+          (add ? this.#dictionary.add(datum as string) : this.#dictionary.find(datum as string)) +
+            1 || -1;
     }
   }
 
@@ -286,7 +314,12 @@ class TextInterner implements ColumnInterner {
     this.#dictionary.close();
   }
 
-  #dictionaryCodes({ codes, validity, dictionary }: DictionaryVector, rowCount: number, out: Int32Array, add: boolean): void {
+  #dictionaryCodes(
+    { codes, validity, dictionary }: DictionaryVector,
+    rowCount: number,
+    out: Int32Array,
+    add: boolean,
+  ): void {
     const memo = this.#memoFor(dictionary);
     for (let row = 0; row < rowCount; row += 1) {
       if (validity !== undefined && validity[row] === 0) {
@@ -363,7 +396,8 @@ class DatumInterner implements ColumnInterner {
       const known = this.#data[code]!;
       if (known === null || !equalDatums(known, datum, kind)) continue;
       // Of equal numerics the one with the longest scale is shown.
-      if (known instanceof Decimal && (datum as Decimal).scale > known.scale) this.#data[code] = datum;
+      if (known instanceof Decimal && (datum as Decimal).scale > known.scale)
+        this.#data[code] = datum;
       return code;
     }
     if (!add) return -1;
@@ -373,7 +407,10 @@ class DatumInterner implements ColumnInterner {
   }
 
   vector(codes: Int32Array, count: number): Vector {
-    return vectorFromData(this.#type, Array.from({ length: count }, (_, at) => this.#data[codes[at]!]!));
+    return vectorFromData(
+      this.#type,
+      Array.from({ length: count }, (_, at) => this.#data[codes[at]!]!),
+    );
   }
 
   datum(code: number): Datum {
@@ -476,7 +513,10 @@ function hashPair(a: number, b: number): number {
   return hash ^ (hash >>> 13);
 }
 
-export function grownInt32(array: Int32Array<ArrayBuffer>, lease: MemoryLease): Int32Array<ArrayBuffer> {
+export function grownInt32(
+  array: Int32Array<ArrayBuffer>,
+  lease: MemoryLease,
+): Int32Array<ArrayBuffer> {
   const grown = new Int32Array(array.length * 2);
   lease.take(array.byteLength);
   grown.set(array);

@@ -2,7 +2,12 @@ import type { MemoryAccount } from '../base/memory.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { BatchBuilder, constantVector, gather } from '../columns/build.ts';
 import type { Vector } from '../columns/vector.ts';
-import { compileExpression, compileFilter, type CompiledExpression, type CompiledFilter } from '../expressions/compile.ts';
+import {
+  compileExpression,
+  compileFilter,
+  type CompiledExpression,
+  type CompiledFilter,
+} from '../expressions/compile.ts';
 import { commonType } from '../expressions/coercion.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { JoinNode, OutputColumn } from '../plan/logical.ts';
@@ -54,7 +59,13 @@ export class JoinOperator implements Operator {
   #pairCount = 0;
   readonly #out: Batch[] = [];
 
-  constructor(node: JoinNode, left: Operator, right: Operator, context: EvaluationContext, memory: MemoryAccount) {
+  constructor(
+    node: JoinNode,
+    left: Operator,
+    right: Operator,
+    context: EvaluationContext,
+    memory: MemoryAccount,
+  ) {
     this.id = node.id;
     this.columns = node.columns;
     this.#node = node;
@@ -70,7 +81,11 @@ export class JoinOperator implements Operator {
         const expression = key[side];
         const type = types[index]!;
         // Keys of two integer or text types intern alike; others meet in their common type.
-        return compileExpression(interned(expression.type.kind) === interned(type.kind) ? expression : { kind: 'cast', arg: expression, type, explicit: false });
+        return compileExpression(
+          interned(expression.type.kind) === interned(type.kind)
+            ? expression
+            : { kind: 'cast', arg: expression, type, explicit: false },
+        );
       });
     this.#leftKeys = keyOf('left');
     this.#rightKeys = keyOf('right');
@@ -187,7 +202,8 @@ export class JoinOperator implements Operator {
     while (this.#row < driving.rowCount) {
       if (single) {
         const found = this.#candidate >= 0;
-        if (type === 'semi' ? found : !found && this.#antiPasses(this.#row)) this.#pair(this.#row, -1);
+        if (type === 'semi' ? found : !found && this.#antiPasses(this.#row))
+          this.#pair(this.#row, -1);
         this.#nextRow();
       } else if (this.#candidate < 0) {
         // Every candidate of the row has been tried; with a residual that is known only once the pairs are tested.
@@ -242,7 +258,13 @@ export class JoinOperator implements Operator {
 
   #flush(): void {
     if (this.#pairCount === 0) return;
-    this.#out.push(this.#rows(this.#driving!, this.#pairLeft.slice(0, this.#pairCount), this.#pairRight.slice(0, this.#pairCount)));
+    this.#out.push(
+      this.#rows(
+        this.#driving!,
+        this.#pairLeft.slice(0, this.#pairCount),
+        this.#pairRight.slice(0, this.#pairCount),
+      ),
+    );
     this.#pairCount = 0;
   }
 
@@ -281,7 +303,8 @@ export class JoinOperator implements Operator {
     if (lefts.length > 0) {
       const pairs = this.#bothSides(this.#driving!, lefts, rights);
       const kept = this.#residual.select(pairs, this.#context);
-      if (kept !== undefined) passed = kept.selection ?? Int32Array.from({ length: kept.rowCount }, (_, row) => row);
+      if (kept !== undefined)
+        passed = kept.selection ?? Int32Array.from({ length: kept.rowCount }, (_, row) => row);
     }
     const semi = type === 'semi' || type === 'anti';
     const outLeft: number[] = [];
@@ -300,7 +323,11 @@ export class JoinOperator implements Operator {
         }
         matched = true;
       }
-      if (type === 'semi' ? matched : !matched && (type === 'left' || type === 'full' || type === 'anti')) {
+      if (
+        type === 'semi'
+          ? matched
+          : !matched && (type === 'left' || type === 'full' || type === 'anti')
+      ) {
         outLeft.push(row);
         outRight.push(-1);
       }
@@ -321,7 +348,13 @@ export class JoinOperator implements Operator {
     this.#passedEarlier = this.#row < this.#driving!.rowCount && open === this.#row ? open : -1;
     for (let start = 0; start < outLeft.length; start += BATCH_ROW_COUNT_MAX) {
       const end = start + BATCH_ROW_COUNT_MAX;
-      this.#out.push(this.#rows(this.#driving!, Int32Array.from(outLeft.slice(start, end)), Int32Array.from(outRight.slice(start, end))));
+      this.#out.push(
+        this.#rows(
+          this.#driving!,
+          Int32Array.from(outLeft.slice(start, end)),
+          Int32Array.from(outRight.slice(start, end)),
+        ),
+      );
     }
   }
 
@@ -331,15 +364,20 @@ export class JoinOperator implements Operator {
   #rows(driving: Batch, lefts: Int32Array, rights: Int32Array): Batch {
     const semi = this.#node.type === 'semi' || this.#node.type === 'anti';
     if (!semi) return this.#bothSides(driving, lefts, rights);
-    const selection = driving.selection === undefined ? lefts : lefts.map((row) => driving.selection![row]!);
+    const selection =
+      driving.selection === undefined ? lefts : lefts.map((row) => driving.selection![row]!);
     return { ...driving, rowCount: lefts.length, selection };
   }
 
   #bothSides(driving: Batch, lefts: Int32Array, rights: Int32Array): Batch {
     const count = lefts.length;
-    const physical = driving.selection === undefined ? lefts : lefts.map((row) => driving.selection![row]!);
+    const physical =
+      driving.selection === undefined ? lefts : lefts.map((row) => driving.selection![row]!);
     const left = driving.columns.map((vector) => gather(vector, physical, count));
-    return { rowCount: count, columns: [...left, ...gatherOrNull(this.#flat!, rights, count, this.#right.columns)] };
+    return {
+      rowCount: count,
+      columns: [...left, ...gatherOrNull(this.#flat!, rights, count, this.#right.columns)],
+    };
   }
 
   /** Right rows that nothing matched, for right and full joins. */
@@ -386,12 +424,25 @@ function grown(array: Int32Array<ArrayBuffer>, length: number, fill = 0): Int32A
 function flatten(batches: readonly Batch[], columns: readonly OutputColumn[]): Batch {
   let rowCount = 0;
   for (const batch of batches) rowCount += batch.rowCount;
-  const builder = new BatchBuilder(columns.map(({ type }) => type), { rowCountMax: Math.max(1, rowCount) });
+  const builder = new BatchBuilder(
+    columns.map(({ type }) => type),
+    { rowCountMax: Math.max(1, rowCount) },
+  );
   for (const batch of batches) builder.append(batch);
-  return builder.take() ?? { rowCount: 0, columns: columns.map(({ type }) => constantVector(type, null, 0)) };
+  return (
+    builder.take() ?? {
+      rowCount: 0,
+      columns: columns.map(({ type }) => constantVector(type, null, 0)),
+    }
+  );
 }
 
-function gatherOrNull(rows: Batch, at: Int32Array, count: number, columns: readonly OutputColumn[]): Vector[] {
+function gatherOrNull(
+  rows: Batch,
+  at: Int32Array,
+  count: number,
+  columns: readonly OutputColumn[],
+): Vector[] {
   let missing = 0;
   for (let row = 0; row < count; row += 1) if (at[row]! < 0) missing += 1;
   if (missing === 0) return rows.columns.map((vector) => gather(vector, at, count));
@@ -401,7 +452,12 @@ function gatherOrNull(rows: Batch, at: Int32Array, count: number, columns: reado
     const gathered = gather(vector, safe, count);
     const validity = gathered.validity?.slice() ?? new Uint8Array(count).fill(1);
     for (let row = 0; row < count; row += 1) if (at[row]! < 0) validity[row] = 0;
-    if (gathered.rep === 'object') return { ...gathered, values: gathered.values.map((value, row) => (validity[row] === 0 ? null : value)), validity };
+    if (gathered.rep === 'object')
+      return {
+        ...gathered,
+        values: gathered.values.map((value, row) => (validity[row] === 0 ? null : value)),
+        validity,
+      };
     return { ...gathered, validity };
   });
 }

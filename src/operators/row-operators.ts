@@ -1,7 +1,12 @@
 import { DbError } from '../base/errors.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { denseBatch } from '../columns/build.ts';
-import { compileExpression, compileFilter, type CompiledExpression, type CompiledFilter } from '../expressions/compile.ts';
+import {
+  compileExpression,
+  compileFilter,
+  type CompiledExpression,
+  type CompiledFilter,
+} from '../expressions/compile.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { evaluateConstant } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
@@ -57,13 +62,21 @@ export class ProjectOperator implements Operator {
   readonly #context: EvaluationContext;
   readonly #onlyColumns: readonly number[] | undefined;
 
-  constructor(id: number, columns: readonly OutputColumn[], input: Operator, expressions: readonly Expression[], context: EvaluationContext) {
+  constructor(
+    id: number,
+    columns: readonly OutputColumn[],
+    input: Operator,
+    expressions: readonly Expression[],
+    context: EvaluationContext,
+  ) {
     this.id = id;
     this.columns = columns;
     this.#input = input;
     this.#expressions = expressions.map(compileExpression);
     this.#context = context;
-    this.#onlyColumns = expressions.every((each) => each.kind === 'column') ? expressions.map((each) => (each as { index: number }).index) : undefined;
+    this.#onlyColumns = expressions.every((each) => each.kind === 'column')
+      ? expressions.map((each) => (each as { index: number }).index)
+      : undefined;
   }
 
   next(budget: Budget): Step {
@@ -76,7 +89,9 @@ export class ProjectOperator implements Operator {
       return 'batch';
     }
     budget.charge(batch.rowCount * this.#expressions.length);
-    const columns = this.#expressions.map((expression) => expression.evaluate(batch, this.#context));
+    const columns = this.#expressions.map((expression) =>
+      expression.evaluate(batch, this.#context),
+    );
     this.batch = { rowCount: batch.rowCount, columns, ...denseMarks(batch) };
     return 'batch';
   }
@@ -89,8 +104,12 @@ export class ProjectOperator implements Operator {
 /** Weights and row ids by logical row. */
 export function denseMarks(batch: Batch): { weights?: Int32Array; rowIds?: Float64Array } {
   if (batch.weights === undefined && batch.rowIds === undefined) return {};
-  const { weights, rowIds } = batch.selection === undefined ? batch : denseBatch({ ...batch, columns: [] });
-  return { ...(weights === undefined ? {} : { weights }), ...(rowIds === undefined ? {} : { rowIds }) };
+  const { weights, rowIds } =
+    batch.selection === undefined ? batch : denseBatch({ ...batch, columns: [] });
+  return {
+    ...(weights === undefined ? {} : { weights }),
+    ...(rowIds === undefined ? {} : { rowIds }),
+  };
 }
 
 export class LimitOperator implements Operator {
@@ -101,7 +120,13 @@ export class LimitOperator implements Operator {
   #skip: number;
   #left: number;
 
-  constructor(id: number, input: Operator, limit: Expression | undefined, offset: Expression | undefined, context: EvaluationContext) {
+  constructor(
+    id: number,
+    input: Operator,
+    limit: Expression | undefined,
+    offset: Expression | undefined,
+    context: EvaluationContext,
+  ) {
     this.id = id;
     this.columns = input.columns;
     this.#input = input;
@@ -136,17 +161,25 @@ export class LimitOperator implements Operator {
 
 /** Logical rows [start, end), by a selection. */
 export function range(batch: Batch, start: number, end: number): Batch {
-  const selection = batch.selection === undefined ? Int32Array.from({ length: end - start }, (_, row) => start + row) : batch.selection.slice(start, end);
+  const selection =
+    batch.selection === undefined
+      ? Int32Array.from({ length: end - start }, (_, row) => start + row)
+      : batch.selection.slice(start, end);
   return { ...batch, rowCount: end - start, selection };
 }
 
 /** LIMIT and OFFSET: a number of rows; NULL is none given. */
-export function countOf(expression: Expression | undefined, clause: 'LIMIT' | 'OFFSET', context: EvaluationContext): number | undefined {
+export function countOf(
+  expression: Expression | undefined,
+  clause: 'LIMIT' | 'OFFSET',
+  context: EvaluationContext,
+): number | undefined {
   if (expression === undefined) return undefined;
   const value = evaluateConstant(expression, context);
   if (value === null) return undefined;
   const count = Number(value);
-  if (count < 0) throw new DbError(clause === 'LIMIT' ? '2201W' : '2201X', `${clause} must not be negative`);
+  if (count < 0)
+    throw new DbError(clause === 'LIMIT' ? '2201W' : '2201X', `${clause} must not be negative`);
   return count;
 }
 

@@ -56,7 +56,12 @@ export class SortOperator implements Operator {
       this.#drained = this.#rows.fill(this.#input, budget, (batch) => this.#number(batch));
       if (this.#open.length >= RUN_ROWS || this.#drained) this.#sortRuns(budget);
       if (!this.#drained && budget.exhausted) return 'more';
-      if (!this.#drained && Number.isFinite(this.#keep) && this.#place.length > Math.max(8 * RUN_ROWS, this.#keep * 4)) this.#compact();
+      if (
+        !this.#drained &&
+        Number.isFinite(this.#keep) &&
+        this.#place.length > Math.max(8 * RUN_ROWS, this.#keep * 4)
+      )
+        this.#compact();
     }
     while (this.#merged === undefined) {
       if (this.#runs.length <= 1) {
@@ -67,7 +72,9 @@ export class SortOperator implements Operator {
       const next: Int32Array[] = [];
       for (let index = 0; index < this.#runs.length; index += 2) {
         const right = this.#runs[index + 1];
-        next.push(right === undefined ? this.#runs[index]! : this.#merge(this.#runs[index]!, right));
+        next.push(
+          right === undefined ? this.#runs[index]! : this.#merge(this.#runs[index]!, right),
+        );
       }
       budget.charge(this.#place.length);
       this.#runs = next;
@@ -94,7 +101,9 @@ export class SortOperator implements Operator {
 
   #number(batch: Batch): void {
     const index = this.#rows.batches.length - 1;
-    this.#keys.forEach(({ compiled }, key) => this.#columnsOfKeys[key]!.append(compiled.evaluate(batch, this.#context), batch.rowCount));
+    this.#keys.forEach(({ compiled }, key) =>
+      this.#columnsOfKeys[key]!.append(compiled.evaluate(batch, this.#context), batch.rowCount),
+    );
     for (let row = 0; row < batch.rowCount; row += 1) {
       const copies = batch.weights === undefined ? 1 : batch.weights[row]!;
       for (let copy = 0; copy < copies; copy += 1) {
@@ -133,9 +142,13 @@ export class SortOperator implements Operator {
 
   /** A top-k forgets the rows that can no longer be among the best. */
   #compact(): void {
-    while (this.#runs.length > 1) this.#runs.splice(0, 2, this.#merge(this.#runs[0]!, this.#runs[1]!));
+    while (this.#runs.length > 1)
+      this.#runs.splice(0, 2, this.#merge(this.#runs[0]!, this.#runs[1]!));
     const kept = this.#runs[0] ?? new Int32Array(0);
-    const all = new BatchBuilder(this.columns.map(({ type }) => type), { rowCountMax: Math.max(1, kept.length) });
+    const all = new BatchBuilder(
+      this.columns.map(({ type }) => type),
+      { rowCountMax: Math.max(1, kept.length) },
+    );
     for (const number of kept) {
       const place = this.#place[number]!;
       const row = place % PLACE_ROWS;
@@ -194,7 +207,8 @@ class KeyColumn {
   compare(a: number, b: number): number {
     const nullA = this.#nulls[a]!;
     const nullB = this.#nulls[b]!;
-    if (nullA !== 0 || nullB !== 0) return nullA === nullB ? 0 : nullA === 1 ? this.#nullSign : -this.#nullSign;
+    if (nullA !== 0 || nullB !== 0)
+      return nullA === nullB ? 0 : nullA === 1 ? this.#nullSign : -this.#nullSign;
     if (this.#numbers !== undefined) {
       const x = this.#numbers[a]!;
       const y = this.#numbers[b]!;

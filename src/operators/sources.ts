@@ -67,7 +67,10 @@ export class ScanOperator implements Operator {
 
   #open(budget: Budget): void {
     this.#opened = true;
-    const tests = this.#node.filter === undefined ? [] : zoneTestsOf(this.#node.filter, this.#node.columnIndexes, this.#context);
+    const tests =
+      this.#node.filter === undefined
+        ? []
+        : zoneTestsOf(this.#node.filter, this.#node.columnIndexes, this.#context);
     const found = this.#lookup(tests);
     if (found !== undefined) {
       budget.charge(LOOKUP_WORK + found.length);
@@ -100,7 +103,8 @@ export class ScanOperator implements Operator {
       const ids = new Set<number>();
       for (const key of keys) for (const id of this.#snapshot.lookup(index.name, key)) ids.add(id);
       // Many rows under one key are read faster in the table's own order.
-      if (!index.unique && ids.size > this.#snapshot.rowCount / 8 && ids.size > 1024) return undefined;
+      if (!index.unique && ids.size > this.#snapshot.rowCount / 8 && ids.size > 1024)
+        return undefined;
       return Float64Array.from(ids).sort();
     }
     return undefined;
@@ -119,18 +123,31 @@ const LOOKUP_KEYS_MAX = 1000;
 
 /** Row ids as a column behind the others. */
 function withRowIdColumn(batch: Batch): Batch {
-  return { ...batch, columns: [...batch.columns, { rep: 'number', type: FLOAT8, values: batch.rowIds!, factor: 1, base: 0, scale: 0 }] };
+  return {
+    ...batch,
+    columns: [
+      ...batch.columns,
+      { rep: 'number', type: FLOAT8, values: batch.rowIds!, factor: 1, base: 0, scale: 0 },
+    ],
+  };
 }
 
 /** Necessary conditions on single columns, with their constants evaluated; columns are the table's. */
-export function zoneTestsOf(filter: Expression, columnIndexes: readonly number[], context: EvaluationContext): ZoneTest[] {
+export function zoneTestsOf(
+  filter: Expression,
+  columnIndexes: readonly number[],
+  context: EvaluationContext,
+): ZoneTest[] {
   const tests: ZoneTest[] = [];
   const visit = (condition: Expression): void => {
     if (condition.kind === 'and') {
       condition.args.forEach(visit);
       return;
     }
-    if ((condition.kind === 'isNull' || condition.kind === 'isNotNull') && condition.arg.kind === 'column') {
+    if (
+      (condition.kind === 'isNull' || condition.kind === 'isNotNull') &&
+      condition.arg.kind === 'column'
+    ) {
       tests.push({ column: columnIndexes[condition.arg.index]!, op: condition.kind });
       return;
     }
@@ -145,7 +162,12 @@ export function zoneTestsOf(filter: Expression, columnIndexes: readonly number[]
     const [left, right] = condition.args as [Expression, Expression];
     const test = (columnSide: Expression, other: Expression, op: string): void => {
       const target = columnSide.kind === 'column' ? columnSide : undefined;
-      if (target === undefined || !comparable(target.type.kind, other.type.kind) || !isSettled(other)) return;
+      if (
+        target === undefined ||
+        !comparable(target.type.kind, other.type.kind) ||
+        !isSettled(other)
+      )
+        return;
       let value: Datum;
       try {
         value = evaluateConstant(other, context);
@@ -153,7 +175,8 @@ export function zoneTestsOf(filter: Expression, columnIndexes: readonly number[]
         // The row test will tell, if there are rows.
         return;
       }
-      if (value !== null) tests.push({ column: columnIndexes[target.index]!, op: op as '=', value });
+      if (value !== null)
+        tests.push({ column: columnIndexes[target.index]!, op: op as '=', value });
     };
     test(left, right, name);
     test(right, left, FLIPPED[name]!);
@@ -162,7 +185,13 @@ export function zoneTestsOf(filter: Expression, columnIndexes: readonly number[]
   return tests;
 }
 
-const FLIPPED: Readonly<Record<string, string>> = { '=': '=', '<': '>', '<=': '>=', '>': '<', '>=': '<=' };
+const FLIPPED: Readonly<Record<string, string>> = {
+  '=': '=',
+  '<': '>',
+  '<=': '>=',
+  '>': '<',
+  '>=': '<=',
+};
 
 /** Types whose data compare directly; a timestamp against a date, say, goes through the row test alone. */
 function comparable(a: string, b: string): boolean {
@@ -173,7 +202,11 @@ const INTEGERS = new Set(['int2', 'int4', 'int8']);
 const TEXTS = new Set(['text', 'varchar']);
 
 function isSettled(expression: Expression): boolean {
-  return referencedColumns(expression).size === 0 && !isVolatile(expression) && !someNode(expression, (each) => each.kind === 'outerColumn' || each.kind === 'subquery');
+  return (
+    referencedColumns(expression).size === 0 &&
+    !isVolatile(expression) &&
+    !someNode(expression, (each) => each.kind === 'outerColumn' || each.kind === 'subquery')
+  );
 }
 
 /** Rows of expressions; one row without columns is SELECT without FROM. */
@@ -203,7 +236,9 @@ export class ValuesOperator implements Operator {
         type,
         piece.map((row) => {
           const expression = row[column]!;
-          return expression.kind === 'constant' ? expression.value : evaluateConstant(expression, this.#context);
+          return expression.kind === 'constant'
+            ? expression.value
+            : evaluateConstant(expression, this.#context);
         }),
       ),
     );
@@ -242,7 +277,11 @@ export class SeriesOperator implements Operator {
     const { type } = this.columns[0]!;
     if (this.#next === undefined) this.#begin();
     const data: Datum[] = [];
-    const plus = resolveOperator('+', { kind: 'parameter', index: 0, type }, { kind: 'parameter', index: 1, type: this.#node.step?.type ?? type });
+    const plus = resolveOperator(
+      '+',
+      { kind: 'parameter', index: 0, type },
+      { kind: 'parameter', index: 1, type: this.#node.step?.type ?? type },
+    );
     while (!this.#done && data.length < BATCH_ROW_COUNT_MAX) {
       const value: Datum = this.#next!;
       const order = value === null ? 1 : compareDatums(value, this.#stop!, type.kind);
@@ -254,7 +293,10 @@ export class SeriesOperator implements Operator {
       this.#next = evaluateConstant(plus, { ...this.#context, parameters: [value, this.#step] });
     }
     this.#count += data.length;
-    if (this.#count > SERIES_ROWS_MAX) throw new DbError('54000', `generate_series gives more than ${SERIES_ROWS_MAX} rows`, { hint: 'Use a larger step.' });
+    if (this.#count > SERIES_ROWS_MAX)
+      throw new DbError('54000', `generate_series gives more than ${SERIES_ROWS_MAX} rows`, {
+        hint: 'Use a larger step.',
+      });
     if (data.length === 0) return 'done';
     budget.charge(data.length);
     this.batch = { rowCount: data.length, columns: [vectorFromData(type, data)] };
@@ -275,9 +317,23 @@ export class SeriesOperator implements Operator {
       return;
     }
     const kind = step?.type.kind ?? 'int4';
-    const zero = kind === 'interval' ? undefined : evaluateConstant(resolveOperator('-', { kind: 'parameter', index: 0, type: { kind } as OutputColumn['type'] }, { kind: 'parameter', index: 0, type: { kind } as OutputColumn['type'] }), { ...this.#context, parameters: [this.#step] });
+    const zero =
+      kind === 'interval'
+        ? undefined
+        : evaluateConstant(
+            resolveOperator(
+              '-',
+              { kind: 'parameter', index: 0, type: { kind } as OutputColumn['type'] },
+              { kind: 'parameter', index: 0, type: { kind } as OutputColumn['type'] },
+            ),
+            { ...this.#context, parameters: [this.#step] },
+          );
     if (zero === undefined) {
-      const { months, days, micros } = this.#step as { months: number; days: number; micros: number };
+      const { months, days, micros } = this.#step as {
+        months: number;
+        days: number;
+        micros: number;
+      };
       const length = months * 30 + days + micros / 86_400_000_000;
       if (length === 0) throw new DbError('22023', 'step size cannot equal zero');
       this.#ascending = length > 0;
@@ -286,7 +342,16 @@ export class SeriesOperator implements Operator {
     const order = compareDatums(this.#step, zero, kind);
     if (order === 0) throw new DbError('22023', 'step size cannot equal zero');
     this.#ascending = order > 0;
-    if (step === undefined && this.columns[0]!.type.kind === 'numeric') this.#step = evaluateConstant({ kind: 'cast', arg: { kind: 'constant', type: { kind: 'int4' }, value: 1 }, type: { kind: 'numeric' }, explicit: true }, this.#context);
+    if (step === undefined && this.columns[0]!.type.kind === 'numeric')
+      this.#step = evaluateConstant(
+        {
+          kind: 'cast',
+          arg: { kind: 'constant', type: { kind: 'int4' }, value: 1 },
+          type: { kind: 'numeric' },
+          explicit: true,
+        },
+        this.#context,
+      );
   }
 }
 

@@ -1,8 +1,25 @@
 import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
-import { BOOLEAN, BYTEA, INT4, INT8, isTextType, NULL_TYPE, NUMERIC, TEXT, typeName, UNKNOWN, type SqlType } from '../columns/types.ts';
+import {
+  BOOLEAN,
+  BYTEA,
+  INT4,
+  INT8,
+  isTextType,
+  NULL_TYPE,
+  NUMERIC,
+  TEXT,
+  typeName,
+  UNKNOWN,
+  type SqlType,
+} from '../columns/types.ts';
 import { Decimal, normalInteger } from '../columns/values.ts';
 import { isAggregateName, resolveAggregate } from '../expressions/aggregates.ts';
-import { comparisonOf, hasFunction, resolveFunction, resolveOperator } from '../expressions/catalog.ts';
+import {
+  comparisonOf,
+  hasFunction,
+  resolveFunction,
+  resolveOperator,
+} from '../expressions/catalog.ts';
 import { coerce, commonType } from '../expressions/coercion.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { foldConstants, someNode } from '../expressions/fold.ts';
@@ -73,13 +90,23 @@ export function bindExpression(expression: SqlExpression, place: Place): Express
       return binary(expression.operator, expression.left, expression.right, place, at);
     case 'and':
     case 'or':
-      return { kind: expression.kind, args: expression.args.map((arg) => condition(bind(arg), expression.kind.toUpperCase(), arg.at)), type: BOOLEAN };
+      return {
+        kind: expression.kind,
+        args: expression.args.map((arg) =>
+          condition(bind(arg), expression.kind.toUpperCase(), arg.at),
+        ),
+        type: BOOLEAN,
+      };
     case 'not':
       return { kind: 'not', arg: condition(bind(expression.arg), 'NOT', at), type: BOOLEAN };
     case 'isNull':
     case 'isNotNull': {
       if (expression.arg.kind === 'row') {
-        const tests = expression.arg.items.map((item): Expression => ({ kind: expression.kind, arg: settled(bind(item)), type: BOOLEAN }));
+        const tests = expression.arg.items.map((item): Expression => ({
+          kind: expression.kind,
+          arg: settled(bind(item)),
+          type: BOOLEAN,
+        }));
         return { kind: 'and', args: tests, type: BOOLEAN };
       }
       return { kind: expression.kind, arg: settled(bind(expression.arg)), type: BOOLEAN };
@@ -96,9 +123,17 @@ export function bindExpression(expression: SqlExpression, place: Place): Express
         case 'notFalse':
           return { kind: 'coalesce', args: [arg, constant(true, BOOLEAN)], type: BOOLEAN };
         case 'false':
-          return { kind: 'not', arg: { kind: 'coalesce', args: [arg, constant(true, BOOLEAN)], type: BOOLEAN }, type: BOOLEAN };
+          return {
+            kind: 'not',
+            arg: { kind: 'coalesce', args: [arg, constant(true, BOOLEAN)], type: BOOLEAN },
+            type: BOOLEAN,
+          };
         case 'notTrue':
-          return { kind: 'not', arg: { kind: 'coalesce', args: [arg, constant(false, BOOLEAN)], type: BOOLEAN }, type: BOOLEAN };
+          return {
+            kind: 'not',
+            arg: { kind: 'coalesce', args: [arg, constant(false, BOOLEAN)], type: BOOLEAN },
+            type: BOOLEAN,
+          };
       }
     }
     // eslint-disable-next-line no-fallthrough -- Every test above returns.
@@ -120,12 +155,21 @@ export function bindExpression(expression: SqlExpression, place: Place): Express
     }
     case 'greatest':
     case 'least':
-      return extreme(expression.kind, unify(expression.args.map(bind), expression.kind.toUpperCase(), at), at);
+      return extreme(
+        expression.kind,
+        unify(expression.args.map(bind), expression.kind.toUpperCase(), at),
+        at,
+      );
     case 'nullIf': {
       const left = bind(expression.left);
       const equal = resolveOperator('=', left, bind(expression.right), at);
       const kept = settled(left);
-      return { kind: 'case', branches: [{ when: equal, then: constant(null, kept.type) }], otherwise: kept, type: kept.type };
+      return {
+        kind: 'case',
+        branches: [{ when: equal, then: constant(null, kept.type) }],
+        otherwise: kept,
+        type: kept.type,
+      };
     }
     case 'cast': {
       const type = typeOfName(expression.type, expression.type.at ?? at);
@@ -138,7 +182,8 @@ export function bindExpression(expression: SqlExpression, place: Place): Express
     case 'subquery': {
       if (expression.mode === 'array') throw notSupported('ARRAY(subquery)', undefined, at);
       return subquery(place, expression.query, at, (plan) => {
-        if (expression.mode === 'exists') return { mode: 'exists', plan, args: [], negated: false, type: BOOLEAN };
+        if (expression.mode === 'exists')
+          return { mode: 'exists', plan, args: [], negated: false, type: BOOLEAN };
         assertColumns(plan, 1, at);
         return { mode: 'scalar', plan, args: [], negated: false, type: plan.columns[0]!.type };
       });
@@ -146,7 +191,11 @@ export function bindExpression(expression: SqlExpression, place: Place): Express
     case 'quantified':
       return quantified(expression, place);
     case 'row':
-      throw notSupported('a row value here', 'Compare rows with = or IN, or name the columns one by one.', at);
+      throw notSupported(
+        'a row value here',
+        'Compare rows with = or IN, or name the columns one by one.',
+        at,
+      );
     case 'array':
     case 'subscript':
       throw notSupported('arrays', undefined, at);
@@ -154,11 +203,23 @@ export function bindExpression(expression: SqlExpression, place: Place): Express
       throw notSupported('a field of a composite value', undefined, at);
     case 'collate': {
       const collation = expression.collation.toLowerCase();
-      if (collation !== 'c' && collation !== 'posix' && collation !== 'default' && collation !== 'ucs_basic') {
-        throw notSupported(`collation "${expression.collation}"`, 'Text compares by UTF-8 bytes: COLLATE "C".', at);
+      if (
+        collation !== 'c' &&
+        collation !== 'posix' &&
+        collation !== 'default' &&
+        collation !== 'ucs_basic'
+      ) {
+        throw notSupported(
+          `collation "${expression.collation}"`,
+          'Text compares by UTF-8 bytes: COLLATE "C".',
+          at,
+        );
       }
       const arg = settled(bind(expression.arg));
-      if (!isTextType(arg.type)) throw new DbError('42804', `collations are not supported by type ${typeName(arg.type)}`, { at });
+      if (!isTextType(arg.type))
+        throw new DbError('42804', `collations are not supported by type ${typeName(arg.type)}`, {
+          at,
+        });
       return arg;
     }
     case 'atTimeZone':
@@ -171,19 +232,38 @@ export function bindExpression(expression: SqlExpression, place: Place): Express
 }
 
 /** A boolean, or 42804 naming where it stands. */
-export function condition(expression: Expression, clause: string, at: TextPlace | undefined): Expression {
+export function condition(
+  expression: Expression,
+  clause: string,
+  at: TextPlace | undefined,
+): Expression {
   if (expression.type.kind === 'boolean') return expression;
-  if (expression.type.kind === 'unknown' || expression.type.kind === 'null') return coerce(expression, BOOLEAN, 'implicit', at);
-  throw new DbError('42804', `argument of ${clause} must be type boolean, not type ${typeName(expression.type)}`, { at });
+  if (expression.type.kind === 'unknown' || expression.type.kind === 'null')
+    return coerce(expression, BOOLEAN, 'implicit', at);
+  throw new DbError(
+    '42804',
+    `argument of ${clause} must be type boolean, not type ${typeName(expression.type)}`,
+    { at },
+  );
 }
 
 /** Bare text and NULL become text where nothing else has decided. */
 export function settled(expression: Expression): Expression {
-  return expression.type.kind === 'unknown' || expression.type.kind === 'null' ? coerce(expression, TEXT, 'implicit') : expression;
+  return expression.type.kind === 'unknown' || expression.type.kind === 'null'
+    ? coerce(expression, TEXT, 'implicit')
+    : expression;
 }
 
-export function unify(expressions: readonly Expression[], what: string, at: TextPlace | undefined): Expression[] {
-  const type = commonType(expressions.map((each) => each.type), what, at);
+export function unify(
+  expressions: readonly Expression[],
+  what: string,
+  at: TextPlace | undefined,
+): Expression[] {
+  const type = commonType(
+    expressions.map((each) => each.type),
+    what,
+    at,
+  );
   return expressions.map((each) => coerce(each, type, 'implicit', at));
 }
 
@@ -195,42 +275,65 @@ function numberLiteral(text: string, at: TextPlace | undefined): Expression {
   if (/^-?(\d+|0[xob][\da-f]+)$/i.test(plain)) {
     const value = plain.startsWith('-') ? -BigInt(plain.slice(1)) : BigInt(plain);
     if (value >= -2_147_483_648n && value <= 2_147_483_647n) return constant(Number(value), INT4);
-    if (value >= -9_223_372_036_854_775_808n && value <= 9_223_372_036_854_775_807n) return constant(normalInteger(value), INT8);
+    if (value >= -9_223_372_036_854_775_808n && value <= 9_223_372_036_854_775_807n)
+      return constant(normalInteger(value), INT8);
     return constant(new Decimal(value, 0), NUMERIC);
   }
   try {
     return constant(decimalFromText(plain), NUMERIC);
   } catch (cause) {
-    throw cause instanceof DbError ? new DbError(cause.code, cause.message, { at, hint: cause.hint }) : cause;
+    throw cause instanceof DbError
+      ? new DbError(cause.code, cause.message, { at, hint: cause.hint })
+      : cause;
   }
 }
 
 /** −9223372036854775808 is an int8 although its digits alone are not. */
-function negated(arg: Extract<Expression, { kind: 'constant' }>, at: TextPlace | undefined): Expression {
+function negated(
+  arg: Extract<Expression, { kind: 'constant' }>,
+  at: TextPlace | undefined,
+): Expression {
   const { value, type } = arg;
   if (value instanceof Decimal && value.special === undefined) {
-    if (value.scale === 0 && value.coefficient === 9_223_372_036_854_775_808n) return constant(-9_223_372_036_854_775_808n, INT8);
+    if (value.scale === 0 && value.coefficient === 9_223_372_036_854_775_808n)
+      return constant(-9_223_372_036_854_775_808n, INT8);
     return constant(new Decimal(-value.coefficient, value.scale), NUMERIC);
   }
-  if (type.kind === 'int4' && typeof value === 'number') return constant(value === 0 ? 0 : -value, INT4);
-  if (type.kind === 'int8' && typeof value === 'number') return value === 2_147_483_648 ? constant(-2_147_483_648, INT4) : constant(-value, INT8);
-  if (type.kind === 'int8' && typeof value === 'bigint') return constant(normalInteger(-value), INT8);
+  if (type.kind === 'int4' && typeof value === 'number')
+    return constant(value === 0 ? 0 : -value, INT4);
+  if (type.kind === 'int8' && typeof value === 'number')
+    return value === 2_147_483_648 ? constant(-2_147_483_648, INT4) : constant(-value, INT8);
+  if (type.kind === 'int8' && typeof value === 'bigint')
+    return constant(normalInteger(-value), INT8);
   return resolveOperator('-', undefined, arg, at);
 }
 
 /** X'1F' of an even number of digits is taken as bytea here, since there are no bit strings. */
 function bitString(value: string, at: TextPlace | undefined): Expression {
-  throw notSupported(`bit string ${value.startsWith('x') ? 'X' : 'B'}'…'`, `Write bytea as '\\x…'::${typeName(BYTEA)}.`, at);
+  throw notSupported(
+    `bit string ${value.startsWith('x') ? 'X' : 'B'}'…'`,
+    `Write bytea as '\\x…'::${typeName(BYTEA)}.`,
+    at,
+  );
 }
 
-function sqlValue(name: string, precision: number | undefined, at: TextPlace | undefined): Expression {
-  if (precision !== undefined && precision !== 6) throw notSupported(`${name}(${precision})`, `Write date_trunc('second', ${name}).`, at);
+function sqlValue(
+  name: string,
+  precision: number | undefined,
+  at: TextPlace | undefined,
+): Expression {
+  if (precision !== undefined && precision !== 6)
+    throw notSupported(`${name}(${precision})`, `Write date_trunc('second', ${name}).`, at);
   switch (name) {
     case 'current_user':
     case 'session_user':
     case 'user':
     case 'current_role':
-      return resolveFunction('current_setting', [constant('adb.user', TEXT), constant(true, BOOLEAN)], at);
+      return resolveFunction(
+        'current_setting',
+        [constant('adb.user', TEXT), constant(true, BOOLEAN)],
+        at,
+      );
     case 'current_catalog':
       return resolveFunction('current_setting', [constant('adb.tenant', TEXT)], at);
     case 'current_schema':
@@ -242,21 +345,43 @@ function sqlValue(name: string, precision: number | undefined, at: TextPlace | u
 
 // ── Operators ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-function binary(operator: string, left: SqlExpression, right: SqlExpression, place: Place, at: TextPlace | undefined): Expression {
+function binary(
+  operator: string,
+  left: SqlExpression,
+  right: SqlExpression,
+  place: Place,
+  at: TextPlace | undefined,
+): Expression {
   if (left.kind === 'row' || right.kind === 'row') return rows(operator, left, right, place, at);
   return resolveOperator(operator, bindExpression(left, place), bindExpression(right, place), at);
 }
 
 /** (a, b) = (c, d) and its kin; < and > compare from the left. */
-function rows(operator: string, left: SqlExpression, right: SqlExpression, place: Place, at: TextPlace | undefined): Expression {
-  if (left.kind !== 'row' || right.kind !== 'row') throw notSupported('comparing a row with a single value', undefined, at);
-  if (left.items.length !== right.items.length) throw new DbError('42601', 'unequal number of entries in row expressions', { at });
-  const pairs = left.items.map((item, index) => ({ left: bindExpression(item, place), right: bindExpression(right.items[index]!, place) }));
+function rows(
+  operator: string,
+  left: SqlExpression,
+  right: SqlExpression,
+  place: Place,
+  at: TextPlace | undefined,
+): Expression {
+  if (left.kind !== 'row' || right.kind !== 'row')
+    throw notSupported('comparing a row with a single value', undefined, at);
+  if (left.items.length !== right.items.length)
+    throw new DbError('42601', 'unequal number of entries in row expressions', { at });
+  const pairs = left.items.map((item, index) => ({
+    left: bindExpression(item, place),
+    right: bindExpression(right.items[index]!, place),
+  }));
   return compareRows(operator, pairs, at);
 }
 
-function compareRows(operator: string, pairs: readonly { readonly left: Expression; readonly right: Expression }[], at: TextPlace | undefined): Expression {
-  const each = (symbol: string): Expression[] => pairs.map(({ left, right }) => resolveOperator(symbol, left, right, at));
+function compareRows(
+  operator: string,
+  pairs: readonly { readonly left: Expression; readonly right: Expression }[],
+  at: TextPlace | undefined,
+): Expression {
+  const each = (symbol: string): Expression[] =>
+    pairs.map(({ left, right }) => resolveOperator(symbol, left, right, at));
   switch (operator) {
     case '=':
       return { kind: 'and', args: each('='), type: BOOLEAN };
@@ -270,7 +395,14 @@ function compareRows(operator: string, pairs: readonly { readonly left: Expressi
       const strict = operator[0]!;
       return pairs.reduceRight<Expression | undefined>((rest, { left, right }) => {
         if (rest === undefined) return resolveOperator(operator, left, right, at);
-        return { kind: 'or', args: [resolveOperator(strict, left, right, at), { kind: 'and', args: [resolveOperator('=', left, right, at), rest], type: BOOLEAN }], type: BOOLEAN };
+        return {
+          kind: 'or',
+          args: [
+            resolveOperator(strict, left, right, at),
+            { kind: 'and', args: [resolveOperator('=', left, right, at), rest], type: BOOLEAN },
+          ],
+          type: BOOLEAN,
+        };
       }, undefined)!;
     }
     default:
@@ -278,25 +410,49 @@ function compareRows(operator: string, pairs: readonly { readonly left: Expressi
   }
 }
 
-function distinctFrom(left: SqlExpression, right: SqlExpression, isNot: boolean, place: Place, at: TextPlace | undefined): Expression {
+function distinctFrom(
+  left: SqlExpression,
+  right: SqlExpression,
+  isNot: boolean,
+  place: Place,
+  at: TextPlace | undefined,
+): Expression {
   if (left.kind === 'row' && right.kind === 'row' && left.items.length === right.items.length) {
-    const args = left.items.map((item, index) => distinctFrom(item, right.items[index]!, isNot, place, at));
+    const args = left.items.map((item, index) =>
+      distinctFrom(item, right.items[index]!, isNot, place, at),
+    );
     return { kind: isNot ? 'and' : 'or', args, type: BOOLEAN };
   }
   const equal = resolveOperator('=', bindExpression(left, place), bindExpression(right, place), at);
   const [a, b] = equal.args as [Expression, Expression];
-  const bothNull: Expression = { kind: 'and', args: [{ kind: 'isNull', arg: a, type: BOOLEAN }, { kind: 'isNull', arg: b, type: BOOLEAN }], type: BOOLEAN };
+  const bothNull: Expression = {
+    kind: 'and',
+    args: [
+      { kind: 'isNull', arg: a, type: BOOLEAN },
+      { kind: 'isNull', arg: b, type: BOOLEAN },
+    ],
+    type: BOOLEAN,
+  };
   const same: Expression = { kind: 'coalesce', args: [equal, bothNull], type: BOOLEAN };
   return isNot ? same : { kind: 'not', arg: same, type: BOOLEAN };
 }
 
-function between(expression: Extract<SqlExpression, { kind: 'between' }>, place: Place): Expression {
+function between(
+  expression: Extract<SqlExpression, { kind: 'between' }>,
+  place: Place,
+): Expression {
   const { at } = expression;
   const arg = bindExpression(expression.arg, place);
   const low = bindExpression(expression.low, place);
   const high = bindExpression(expression.high, place);
-  const within = (from: Expression, to: Expression): Expression => ({ kind: 'and', args: [resolveOperator('>=', arg, from, at), resolveOperator('<=', arg, to, at)], type: BOOLEAN });
-  const inside: Expression = expression.symmetric ? { kind: 'or', args: [within(low, high), within(high, low)], type: BOOLEAN } : within(low, high);
+  const within = (from: Expression, to: Expression): Expression => ({
+    kind: 'and',
+    args: [resolveOperator('>=', arg, from, at), resolveOperator('<=', arg, to, at)],
+    type: BOOLEAN,
+  });
+  const inside: Expression = expression.symmetric
+    ? { kind: 'or', args: [within(low, high), within(high, low)], type: BOOLEAN }
+    : within(low, high);
   return expression.negated ? { kind: 'not', arg: inside, type: BOOLEAN } : inside;
 }
 
@@ -304,13 +460,23 @@ function like(expression: Extract<SqlExpression, { kind: 'like' }>, place: Place
   const { at } = expression;
   const arg = bindExpression(expression.arg, place);
   let pattern = bindExpression(expression.pattern, place);
-  const escape = expression.escape === undefined ? undefined : bindExpression(expression.escape, place);
+  const escape =
+    expression.escape === undefined ? undefined : bindExpression(expression.escape, place);
   if (expression.similar) {
-    const regex = resolveFunction('similar_to_escape', escape === undefined ? [pattern] : [pattern, escape], at);
+    const regex = resolveFunction(
+      'similar_to_escape',
+      escape === undefined ? [pattern] : [pattern, escape],
+      at,
+    );
     return resolveOperator(expression.negated ? '!~' : '~', arg, regex, at);
   }
   if (escape !== undefined) pattern = resolveFunction('like_escape', [pattern, escape], at);
-  return resolveOperator(`${expression.negated ? '!' : ''}~~${expression.caseInsensitive ? '*' : ''}`, arg, pattern, at);
+  return resolveOperator(
+    `${expression.negated ? '!' : ''}~~${expression.caseInsensitive ? '*' : ''}`,
+    arg,
+    pattern,
+    at,
+  );
 }
 
 function inList(expression: Extract<SqlExpression, { kind: 'inList' }>, place: Place): Expression {
@@ -321,35 +487,66 @@ function inList(expression: Extract<SqlExpression, { kind: 'inList' }>, place: P
     return negated ? { kind: 'not', arg: found, type: BOOLEAN } : found;
   }
   const arg = bindExpression(expression.arg, place);
-  return inValues(arg, expression.values.map((value) => bindExpression(value, place)), negated, at);
+  return inValues(
+    arg,
+    expression.values.map((value) => bindExpression(value, place)),
+    negated,
+    at,
+  );
 }
 
 /** Constants of one type become one test; anything else is a row of comparisons. */
-function inValues(arg: Expression, values: readonly Expression[], isNegated: boolean, at: TextPlace | undefined): Expression {
+function inValues(
+  arg: Expression,
+  values: readonly Expression[],
+  isNegated: boolean,
+  at: TextPlace | undefined,
+): Expression {
   const all = unify([arg, ...values], 'IN', at);
   const [first, ...rest] = all as [Expression, ...Expression[]];
   const folded = rest.map(foldConstants);
   const compare = comparisonOf('=', first.type);
   const constants = folded.filter((each) => each.kind === 'constant');
   const others = folded.filter((each) => each.kind !== 'constant');
-  const tests: Expression[] = others.map((value) => resolveOperator(isNegated ? '<>' : '=', first, value, at));
+  const tests: Expression[] = others.map((value) =>
+    resolveOperator(isNegated ? '<>' : '=', first, value, at),
+  );
   if (constants.length > 0 || tests.length === 0) {
-    tests.unshift({ kind: 'inList', arg: first, values: constants.map((each) => each.value), equals: compare, negated: isNegated, type: BOOLEAN });
+    tests.unshift({
+      kind: 'inList',
+      arg: first,
+      values: constants.map((each) => each.value),
+      equals: compare,
+      negated: isNegated,
+      type: BOOLEAN,
+    });
   }
-  return tests.length === 1 ? tests[0]! : { kind: isNegated ? 'and' : 'or', args: tests, type: BOOLEAN };
+  return tests.length === 1
+    ? tests[0]!
+    : { kind: isNegated ? 'and' : 'or', args: tests, type: BOOLEAN };
 }
 
 /** x = ANY (ARRAY[…]) of listed values; arrays as values come later. */
-function anyArray(expression: Extract<SqlExpression, { kind: 'anyArray' }>, place: Place): Expression {
+function anyArray(
+  expression: Extract<SqlExpression, { kind: 'anyArray' }>,
+  place: Place,
+): Expression {
   const { at, array } = expression;
-  if (array.kind !== 'array') throw notSupported(`${expression.all ? 'ALL' : 'ANY'} of an array value`, 'List the values: x IN ($1, $2, …).', at);
+  if (array.kind !== 'array')
+    throw notSupported(
+      `${expression.all ? 'ALL' : 'ANY'} of an array value`,
+      'List the values: x IN ($1, $2, …).',
+      at,
+    );
   const arg = bindExpression(expression.arg, place);
   const values = array.items.map((item) => bindExpression(item, place));
   if (expression.operator === '=' && !expression.all) return inValues(arg, values, false, at);
   if (expression.operator === '<>' && expression.all) return inValues(arg, values, true, at);
   const tests = values.map((value) => resolveOperator(expression.operator, arg, value, at));
   if (tests.length === 0) return constant(expression.all, BOOLEAN);
-  return tests.length === 1 ? tests[0]! : { kind: expression.all ? 'and' : 'or', args: tests, type: BOOLEAN };
+  return tests.length === 1
+    ? tests[0]!
+    : { kind: expression.all ? 'and' : 'or', args: tests, type: BOOLEAN };
 }
 
 function caseOf(expression: Extract<SqlExpression, { kind: 'case' }>, place: Place): Expression {
@@ -357,9 +554,16 @@ function caseOf(expression: Extract<SqlExpression, { kind: 'case' }>, place: Pla
   const arg = expression.arg === undefined ? undefined : bindExpression(expression.arg, place);
   const whens = expression.branches.map(({ when }) => {
     const bound = bindExpression(when, place);
-    return arg === undefined ? condition(bound, 'CASE/WHEN', when.at) : resolveOperator('=', arg, bound, when.at);
+    return arg === undefined
+      ? condition(bound, 'CASE/WHEN', when.at)
+      : resolveOperator('=', arg, bound, when.at);
   });
-  const results = [...expression.branches.map(({ then }) => bindExpression(then, place)), expression.otherwise === undefined ? constant(null, NULL_TYPE) : bindExpression(expression.otherwise, place)];
+  const results = [
+    ...expression.branches.map(({ then }) => bindExpression(then, place)),
+    expression.otherwise === undefined
+      ? constant(null, NULL_TYPE)
+      : bindExpression(expression.otherwise, place),
+  ];
   const unified = unify(results, 'CASE', at);
   return {
     kind: 'case',
@@ -369,10 +573,23 @@ function caseOf(expression: Extract<SqlExpression, { kind: 'case' }>, place: Pla
   };
 }
 
-function extreme(which: 'greatest' | 'least', args: readonly Expression[], at: TextPlace | undefined): Expression {
+function extreme(
+  which: 'greatest' | 'least',
+  args: readonly Expression[],
+  at: TextPlace | undefined,
+): Expression {
   return args.reduce((best, arg) => {
     const better = resolveOperator(which === 'greatest' ? '>=' : '<=', best, arg, at);
-    const pick: Expression = { kind: 'case', branches: [{ when: { kind: 'isNull', arg, type: BOOLEAN }, then: best }, { when: { kind: 'isNull', arg: best, type: BOOLEAN }, then: arg }, { when: better, then: best }], otherwise: arg, type: best.type };
+    const pick: Expression = {
+      kind: 'case',
+      branches: [
+        { when: { kind: 'isNull', arg, type: BOOLEAN }, then: best },
+        { when: { kind: 'isNull', arg: best, type: BOOLEAN }, then: arg },
+        { when: better, then: best },
+      ],
+      otherwise: arg,
+      type: best.type,
+    };
     return pick;
   });
 }
@@ -383,18 +600,40 @@ type CallNode = Extract<SqlExpression, { kind: 'call' }>;
 
 function call(expression: CallNode, place: Place): Expression {
   const { at, name } = expression;
-  if (expression.over !== undefined) throw notSupported('window functions', 'Group in a subquery and join it, or compute it in the client.', at);
+  if (expression.over !== undefined)
+    throw notSupported(
+      'window functions',
+      'Group in a subquery and join it, or compute it in the client.',
+      at,
+    );
   const named = expression.args.find((arg) => arg.name !== undefined);
-  if (named !== undefined) throw notSupported('named arguments', 'Give the arguments by position.', at);
+  if (named !== undefined)
+    throw notSupported('named arguments', 'Give the arguments by position.', at);
   if (expression.variadic) throw notSupported('VARIADIC', undefined, at);
   const aggregate = isAggregateName(name) || expression.withinGroup;
   if (aggregate) return aggregateCall(expression, place);
-  if (expression.star || expression.distinct || expression.orderBy.length > 0 || expression.filter !== undefined) {
-    if (!hasFunction(name)) return resolveFunction(name, expression.args.map(({ value }) => bindExpression(value, place)), at);
-    throw new DbError('42809', `${expression.filter === undefined ? (expression.distinct ? 'DISTINCT' : expression.star ? name : 'ORDER BY') : 'FILTER'} specified, but ${name} is not an aggregate function`, { at });
+  if (
+    expression.star ||
+    expression.distinct ||
+    expression.orderBy.length > 0 ||
+    expression.filter !== undefined
+  ) {
+    if (!hasFunction(name))
+      return resolveFunction(
+        name,
+        expression.args.map(({ value }) => bindExpression(value, place)),
+        at,
+      );
+    throw new DbError(
+      '42809',
+      `${expression.filter === undefined ? (expression.distinct ? 'DISTINCT' : expression.star ? name : 'ORDER BY') : 'FILTER'} specified, but ${name} is not an aggregate function`,
+      { at },
+    );
   }
-  if (name === 'array_agg' || name === 'json_agg' || name === 'jsonb_agg') throw notSupported(`${name}()`, 'Use string_agg.', at);
-  if (name === 'generate_series' || name === 'unnest') throw notSupported(`${name}() here`, 'Use it in FROM.', at);
+  if (name === 'array_agg' || name === 'json_agg' || name === 'jsonb_agg')
+    throw notSupported(`${name}()`, 'Use string_agg.', at);
+  if (name === 'generate_series' || name === 'unnest')
+    throw notSupported(`${name}() here`, 'Use it in FROM.', at);
   const args = expression.args.map(({ value }) => bindExpression(value, place));
   return resolveFunction(name, args, at);
 }
@@ -402,35 +641,59 @@ function call(expression: CallNode, place: Place): Expression {
 function aggregateCall(expression: CallNode, place: Place): Expression {
   const { at, name } = expression;
   if (place.aggregates === undefined) {
-    throw new DbError('42803', `aggregate functions are not allowed in ${place.clause}`, { at, hint: place.clause === 'WHERE' ? 'Use HAVING.' : undefined });
+    throw new DbError('42803', `aggregate functions are not allowed in ${place.clause}`, {
+      at,
+      hint: place.clause === 'WHERE' ? 'Use HAVING.' : undefined,
+    });
   }
   const inside: Place = { ...place, aggregates: undefined, clause: 'an aggregate function call' };
   const nested = (part: SqlExpression): Expression => {
     try {
       return bindExpression(part, inside);
     } catch (cause) {
-      if (cause instanceof DbError && cause.code === '42803') throw new DbError('42803', 'aggregate function calls cannot be nested', { at });
+      if (cause instanceof DbError && cause.code === '42803')
+        throw new DbError('42803', 'aggregate function calls cannot be nested', { at });
       throw cause;
     }
   };
-  const ordered = expression.orderBy.map((item): SortKey => ({ expression: settled(nested(item.expression)), descending: item.descending, nullsFirst: item.nullsFirst ?? item.descending }));
+  const ordered = expression.orderBy.map((item): SortKey => ({
+    expression: settled(nested(item.expression)),
+    descending: item.descending,
+    nullsFirst: item.nullsFirst ?? item.descending,
+  }));
   let args = expression.star ? [] : expression.args.map(({ value }) => nested(value));
   if (expression.withinGroup) args = [...args, ...ordered.map((key) => key.expression)];
-  if (expression.star && name !== 'count') throw new DbError('42809', `${name}(*) specified, but ${name} takes arguments`, { at });
-  if (!expression.star && args.length === 0) throw new DbError('42809', `${name}(*) must be used to call a parameterless aggregate function`, { at });
+  if (expression.star && name !== 'count')
+    throw new DbError('42809', `${name}(*) specified, but ${name} takes arguments`, { at });
+  if (!expression.star && args.length === 0)
+    throw new DbError(
+      '42809',
+      `${name}(*) must be used to call a parameterless aggregate function`,
+      { at },
+    );
   const resolved = resolveAggregate(name, args, at);
   if (resolved === undefined) throw new DbError('42883', `function ${name} does not exist`, { at });
   const call: AggregateCall = {
     fn: resolved.fn,
     args: resolved.args.map(foldConstants),
     distinct: expression.distinct && resolved.fn !== 'min' && resolved.fn !== 'max',
-    ...(expression.filter === undefined ? {} : { filter: condition(nested(expression.filter), 'FILTER', at) }),
+    ...(expression.filter === undefined
+      ? {}
+      : { filter: condition(nested(expression.filter), 'FILTER', at) }),
     orderBy: ordered,
     type: resolved.type,
   };
-  const same = place.aggregates.findIndex((each) => JSON.stringify(each, bigints) === JSON.stringify(call, bigints));
+  const same = place.aggregates.findIndex(
+    (each) => JSON.stringify(each, bigints) === JSON.stringify(call, bigints),
+  );
   const index = same >= 0 ? same : place.aggregates.push(call) - 1;
-  return { kind: 'column', index: AGGREGATE_INDEX_BASE + index, type: call.type, nullable: call.fn !== 'count' && call.fn !== 'regr_count', name };
+  return {
+    kind: 'column',
+    index: AGGREGATE_INDEX_BASE + index,
+    type: call.type,
+    nullable: call.fn !== 'count' && call.fn !== 'regr_count',
+    name,
+  };
 }
 
 function bigints(key: string, value: unknown): unknown {
@@ -440,23 +703,43 @@ function bigints(key: string, value: unknown): unknown {
 
 // ── Subqueries ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-function subquery(place: Place, query: Query, at: TextPlace | undefined, make: (plan: PlanNode) => BoundSubquery): Expression {
-  if (place.subqueries === undefined) throw notSupported(`a subquery in ${place.clause}`, undefined, at);
+function subquery(
+  place: Place,
+  query: Query,
+  at: TextPlace | undefined,
+  make: (plan: PlanNode) => BoundSubquery,
+): Expression {
+  if (place.subqueries === undefined)
+    throw notSupported(`a subquery in ${place.clause}`, undefined, at);
   const bound = make(place.context.bindSubquery(query, place.scope));
   const index = place.subqueries.push(bound) - 1;
-  return { kind: 'subquery', mode: bound.mode, subquery: index, args: bound.args, compare: bound.compare, negated: bound.negated, type: bound.type };
+  return {
+    kind: 'subquery',
+    mode: bound.mode,
+    subquery: index,
+    args: bound.args,
+    compare: bound.compare,
+    negated: bound.negated,
+    type: bound.type,
+  };
 }
 
 /** x op ANY (SELECT …); [NOT] IN is = ANY. Both sides are brought to one type. */
-function quantified(expression: Extract<SqlExpression, { kind: 'quantified' }>, place: Place): Expression {
+function quantified(
+  expression: Extract<SqlExpression, { kind: 'quantified' }>,
+  place: Place,
+): Expression {
   const { at, operator } = expression;
   const left = expression.left.kind === 'row' ? expression.left.items : [expression.left];
   const args = left.map((item) => bindExpression(item, place));
   const isIn = operator === '=' && expression.mode === 'any';
-  if (args.length > 1 && !isIn && !(operator === '<>' && expression.mode === 'all')) throw notSupported(`${operator} ${expression.mode.toUpperCase()} with rows`, undefined, at);
+  if (args.length > 1 && !isIn && !(operator === '<>' && expression.mode === 'all'))
+    throw notSupported(`${operator} ${expression.mode.toUpperCase()} with rows`, undefined, at);
   return subquery(place, expression.query, at, (plan) => {
     assertColumns(plan, args.length, at);
-    const types = args.map((arg, index) => commonType([arg.type, plan.columns[index]!.type], 'IN', at));
+    const types = args.map((arg, index) =>
+      commonType([arg.type, plan.columns[index]!.type], 'IN', at),
+    );
     const converted = castColumns(plan, types);
     return {
       mode: isIn ? 'in' : expression.mode,
@@ -472,13 +755,33 @@ function quantified(expression: Extract<SqlExpression, { kind: 'quantified' }>, 
 function assertColumns(plan: PlanNode, count: number, at: TextPlace | undefined): void {
   if (plan.columns.length === count) return;
   if (count === 1) throw new DbError('42601', 'subquery must return only one column', { at });
-  throw new DbError('42601', plan.columns.length < count ? 'subquery has too few columns' : 'subquery has too many columns', { at });
+  throw new DbError(
+    '42601',
+    plan.columns.length < count ? 'subquery has too few columns' : 'subquery has too many columns',
+    { at },
+  );
 }
 
 /** The plan with its columns cast where their types differ. */
-export function castColumns(plan: PlanNode, types: readonly SqlType[], context: 'implicit' | 'assignment' = 'implicit'): PlanNode {
-  if (plan.columns.every((each, index) => each.type.kind === types[index]!.kind && typeName(each.type) === typeName(types[index]!))) return plan;
-  const expressions = plan.columns.map((each, index) => coerce({ kind: 'column', index, type: each.type, nullable: each.nullable, name: each.name }, types[index]!, context));
+export function castColumns(
+  plan: PlanNode,
+  types: readonly SqlType[],
+  context: 'implicit' | 'assignment' = 'implicit',
+): PlanNode {
+  if (
+    plan.columns.every(
+      (each, index) =>
+        each.type.kind === types[index]!.kind && typeName(each.type) === typeName(types[index]!),
+    )
+  )
+    return plan;
+  const expressions = plan.columns.map((each, index) =>
+    coerce(
+      { kind: 'column', index, type: each.type, nullable: each.nullable, name: each.name },
+      types[index]!,
+      context,
+    ),
+  );
   const columns = plan.columns.map((each, index) => ({ ...each, type: expressions[index]!.type }));
   return { kind: 'project', id: 0, input: plan, expressions, columns };
 }

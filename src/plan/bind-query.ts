@@ -3,16 +3,65 @@ import { BOOLEAN, INT8, type SqlType } from '../columns/types.ts';
 import { resolveOperator } from '../expressions/catalog.ts';
 import { coerce, commonType } from '../expressions/coercion.ts';
 import type { Expression } from '../expressions/expression.ts';
-import { expressionEquals, foldConstants, mapColumns, mapParts, someNode } from '../expressions/fold.ts';
+import {
+  expressionEquals,
+  foldConstants,
+  mapColumns,
+  mapParts,
+  someNode,
+} from '../expressions/fold.ts';
 import { nearestOf } from '../expressions/nearest.ts';
-import type { FromItem, GroupItem, OrderItem, Query, SelectBody, SelectItem, SqlExpression, WithClause } from '../sql/ast.ts';
-import { AGGREGATE_INDEX_BASE, bindExpression, castColumns, condition, hasSubquery, settled, type BindContext, type BoundSubquery, type Place } from './bind-expression.ts';
+import type {
+  FromItem,
+  GroupItem,
+  OrderItem,
+  Query,
+  SelectBody,
+  SelectItem,
+  SqlExpression,
+  WithClause,
+} from '../sql/ast.ts';
+import {
+  AGGREGATE_INDEX_BASE,
+  bindExpression,
+  castColumns,
+  condition,
+  hasSubquery,
+  settled,
+  type BindContext,
+  type BoundSubquery,
+  type Place,
+} from './bind-expression.ts';
 import type { AggregateCall, OutputColumn, PlanNode, SortKey } from './logical.ts';
-import { column, columnsAsExpressions, conjunctsOf, filtered, isNullable, mapPlanExpressions, node, projected, rewrite } from './nodes.ts';
-import { emptyScope, expressionOf, joined, scopeOf, type CteBinding, type Scope, type ScopeColumn } from './scope.ts';
+import {
+  column,
+  columnsAsExpressions,
+  conjunctsOf,
+  filtered,
+  isNullable,
+  mapPlanExpressions,
+  node,
+  projected,
+  rewrite,
+} from './nodes.ts';
+import {
+  emptyScope,
+  expressionOf,
+  joined,
+  scopeOf,
+  type CteBinding,
+  type Scope,
+  type ScopeColumn,
+} from './scope.ts';
 
 /** A query in its scope; `targets`: types that bare texts and parameters in its select list take (INSERT). */
-export function bindQuery(query: Query, context: BindContext, outer: Scope | undefined, ctes: ReadonlyMap<string, CteBinding>, targets?: readonly (SqlType | undefined)[]): PlanNode {
+export function bindQuery(
+  query: Query,
+  context: BindContext,
+  outer: Scope | undefined,
+  ctes: ReadonlyMap<string, CteBinding>,
+  targets?: readonly (SqlType | undefined)[],
+): PlanNode {
   const bound = query.with === undefined ? undefined : bindWith(query.with, context, outer, ctes);
   const names = bound?.names ?? ctes;
   const body = bindBody(query, context, outer, names, targets);
@@ -20,14 +69,33 @@ export function bindQuery(query: Query, context: BindContext, outer: Scope | und
   return node({ kind: 'cte', ctes: bound.ctes, body, columns: body.columns });
 }
 
-function bindWith(clause: WithClause, context: BindContext, outer: Scope | undefined, around: ReadonlyMap<string, CteBinding>): { names: Map<string, CteBinding>; ctes: { cte: number; name: string; plan: PlanNode }[] } {
+function bindWith(
+  clause: WithClause,
+  context: BindContext,
+  outer: Scope | undefined,
+  around: ReadonlyMap<string, CteBinding>,
+): { names: Map<string, CteBinding>; ctes: { cte: number; name: string; plan: PlanNode }[] } {
   const names = new Map(around);
   const ctes: { cte: number; name: string; plan: PlanNode }[] = [];
   for (const cte of clause.ctes) {
-    if (cte.statement.kind !== 'query') throw notSupported('a WITH query that changes data', 'Run it as a statement of its own.', cte.at);
-    if (clause.recursive && mentions(cte.statement.query, cte.name)) throw notSupported('WITH RECURSIVE', undefined, cte.at);
-    if (ctes.some(({ name }) => name === cte.name)) throw new DbError('42712', `WITH query name "${cte.name}" specified more than once`, { at: cte.at });
-    const plan = renamed(bindQuery(cte.statement.query, context, outer, names), cte.columns, cte.name, cte.at);
+    if (cte.statement.kind !== 'query')
+      throw notSupported(
+        'a WITH query that changes data',
+        'Run it as a statement of its own.',
+        cte.at,
+      );
+    if (clause.recursive && mentions(cte.statement.query, cte.name))
+      throw notSupported('WITH RECURSIVE', undefined, cte.at);
+    if (ctes.some(({ name }) => name === cte.name))
+      throw new DbError('42712', `WITH query name "${cte.name}" specified more than once`, {
+        at: cte.at,
+      });
+    const plan = renamed(
+      bindQuery(cte.statement.query, context, outer, names),
+      cte.columns,
+      cte.name,
+      cte.at,
+    );
     context.nextCte += 1;
     const id = context.nextCte;
     ctes.push({ cte: id, name: cte.name, plan });
@@ -37,19 +105,36 @@ function bindWith(clause: WithClause, context: BindContext, outer: Scope | undef
 }
 
 function mentions(query: Query, name: string): boolean {
-  return JSON.stringify(query, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value)).includes(`"kind":"relation","name":{"name":${JSON.stringify(name)}`);
+  return JSON.stringify(query, (_, value: unknown) =>
+    typeof value === 'bigint' ? String(value) : value,
+  ).includes(`"kind":"relation","name":{"name":${JSON.stringify(name)}`);
 }
 
-function renamed(plan: PlanNode, names: readonly string[], what: string, at: TextPlace | undefined): PlanNode {
+function renamed(
+  plan: PlanNode,
+  names: readonly string[],
+  what: string,
+  at: TextPlace | undefined,
+): PlanNode {
   if (names.length === 0) return plan;
   if (names.length > plan.columns.length) {
-    throw new DbError('42P10', `table "${what}" has ${plan.columns.length} columns available but ${names.length} columns specified`, { at });
+    throw new DbError(
+      '42P10',
+      `table "${what}" has ${plan.columns.length} columns available but ${names.length} columns specified`,
+      { at },
+    );
   }
   const columns = plan.columns.map((each, index) => ({ ...each, name: names[index] ?? each.name }));
   return projected(plan, columnsAsExpressions(plan.columns), columns);
 }
 
-function bindBody(query: Query, context: BindContext, outer: Scope | undefined, ctes: ReadonlyMap<string, CteBinding>, targets: readonly (SqlType | undefined)[] | undefined): PlanNode {
+function bindBody(
+  query: Query,
+  context: BindContext,
+  outer: Scope | undefined,
+  ctes: ReadonlyMap<string, CteBinding>,
+  targets: readonly (SqlType | undefined)[] | undefined,
+): PlanNode {
   const { body } = query;
   if (query.withTies) throw notSupported('FETCH … WITH TIES', 'Use LIMIT.', query.at);
   switch (body.kind) {
@@ -57,48 +142,113 @@ function bindBody(query: Query, context: BindContext, outer: Scope | undefined, 
       return bindSelect(body, query, context, outer, ctes, targets);
     case 'values': {
       const plan = bindValues(body.rows, context, outer, ctes, targets, body.at);
-      return limited(sortedByOutput(plan, query.orderBy, context, outer, ctes), query, context, outer, ctes);
+      return limited(
+        sortedByOutput(plan, query.orderBy, context, outer, ctes),
+        query,
+        context,
+        outer,
+        ctes,
+      );
     }
     case 'setOperation': {
       const left = bindQuery(body.left, context, outer, ctes, targets);
       const right = bindQuery(body.right, context, outer, ctes, targets);
       const what = body.operation.toUpperCase();
       if (left.columns.length !== right.columns.length) {
-        throw new DbError('42601', `each ${what} query must have the same number of columns`, { at: body.right.at ?? query.at });
+        throw new DbError('42601', `each ${what} query must have the same number of columns`, {
+          at: body.right.at ?? query.at,
+        });
       }
-      const types = left.columns.map((each, index) => commonType([each.type, right.columns[index]!.type], what, body.right.at));
+      const types = left.columns.map((each, index) =>
+        commonType([each.type, right.columns[index]!.type], what, body.right.at),
+      );
       const inputs = [castColumns(left, types), castColumns(right, types)] as const;
-      const columns = left.columns.map((each, index) => ({ name: each.name, type: types[index]!, nullable: each.nullable || right.columns[index]!.nullable }));
+      const columns = left.columns.map((each, index) => ({
+        name: each.name,
+        type: types[index]!,
+        nullable: each.nullable || right.columns[index]!.nullable,
+      }));
       let plan: PlanNode;
       if (body.operation === 'union') {
         plan = node({ kind: 'unionAll', inputs, columns });
         if (!body.all) plan = node({ kind: 'distinct', input: plan, columns });
-      } else plan = node({ kind: 'setOperation', operation: body.operation, all: body.all, left: inputs[0], right: inputs[1], columns });
-      return limited(sortedByOutput(plan, query.orderBy, context, outer, ctes), query, context, outer, ctes);
+      } else
+        plan = node({
+          kind: 'setOperation',
+          operation: body.operation,
+          all: body.all,
+          left: inputs[0],
+          right: inputs[1],
+          columns,
+        });
+      return limited(
+        sortedByOutput(plan, query.orderBy, context, outer, ctes),
+        query,
+        context,
+        outer,
+        ctes,
+      );
     }
   }
 }
 
 // ── VALUES ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-function bindValues(rows: readonly (readonly (SqlExpression | { readonly kind: 'default'; readonly at?: TextPlace | undefined })[])[], context: BindContext, outer: Scope | undefined, ctes: ReadonlyMap<string, CteBinding>, targets: readonly (SqlType | undefined)[] | undefined, at: TextPlace | undefined): PlanNode {
+function bindValues(
+  rows: readonly (readonly (
+    | SqlExpression
+    | { readonly kind: 'default'; readonly at?: TextPlace | undefined }
+  )[])[],
+  context: BindContext,
+  outer: Scope | undefined,
+  ctes: ReadonlyMap<string, CteBinding>,
+  targets: readonly (SqlType | undefined)[] | undefined,
+  at: TextPlace | undefined,
+): PlanNode {
   const width = rows[0]?.length ?? 0;
   const subqueries: BoundSubquery[] = [];
-  const place: Place = { context, scope: emptyScope(outer, ctes), clause: 'VALUES', aggregates: undefined, subqueries };
+  const place: Place = {
+    context,
+    scope: emptyScope(outer, ctes),
+    clause: 'VALUES',
+    aggregates: undefined,
+    subqueries,
+  };
   const bound = rows.map((row) => {
-    if (row.length !== width) throw new DbError('42601', 'VALUES lists must all be the same length', { at });
+    if (row.length !== width)
+      throw new DbError('42601', 'VALUES lists must all be the same length', { at });
     return row.map((item) => {
-      if (item.kind === 'default') throw new DbError('42601', 'DEFAULT is not allowed in this context', { at: item.at });
+      if (item.kind === 'default')
+        throw new DbError('42601', 'DEFAULT is not allowed in this context', { at: item.at });
       return bindExpression(item, place);
     });
   });
   const types = Array.from({ length: width }, (_, index) => {
     const target = targets?.[index];
     // With one target type each row is converted for itself, as PostgreSQL does for INSERT … VALUES.
-    return target ?? commonType(bound.map((row) => row[index]!.type), 'VALUES', at);
+    return (
+      target ??
+      commonType(
+        bound.map((row) => row[index]!.type),
+        'VALUES',
+        at,
+      )
+    );
   });
-  const converted = bound.map((row) => row.map((each, index) => foldConstants(targets?.[index] === undefined ? coerce(each, types[index]!, 'implicit', at) : assigned(each, types[index]!, at))));
-  const columns = types.map((type, index) => ({ name: `column${index + 1}`, type, nullable: true }));
+  const converted = bound.map((row) =>
+    row.map((each, index) =>
+      foldConstants(
+        targets?.[index] === undefined
+          ? coerce(each, types[index]!, 'implicit', at)
+          : assigned(each, types[index]!, at),
+      ),
+    ),
+  );
+  const columns = types.map((type, index) => ({
+    name: `column${index + 1}`,
+    type,
+    nullable: true,
+  }));
   if (subqueries.length === 0) return node({ kind: 'values', rows: converted, columns });
   // A row with subqueries is a SELECT without FROM.
   const inputs = converted.map((row) => {
@@ -125,15 +275,37 @@ export function oneRow(): PlanNode {
 
 // ── SELECT ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-type Item = { readonly expression: Expression; readonly name: string; readonly source: SqlExpression | undefined };
+type Item = {
+  readonly expression: Expression;
+  readonly name: string;
+  readonly source: SqlExpression | undefined;
+};
 
-function bindSelect(body: SelectBody, query: Query, context: BindContext, outer: Scope | undefined, ctes: ReadonlyMap<string, CteBinding>, targets: readonly (SqlType | undefined)[] | undefined): PlanNode {
-  if (body.into !== undefined) throw notSupported('SELECT … INTO here', 'Use CREATE TABLE … AS.', body.into.at);
+function bindSelect(
+  body: SelectBody,
+  query: Query,
+  context: BindContext,
+  outer: Scope | undefined,
+  ctes: ReadonlyMap<string, CteBinding>,
+  targets: readonly (SqlType | undefined)[] | undefined,
+): PlanNode {
+  if (body.into !== undefined)
+    throw notSupported('SELECT … INTO here', 'Use CREATE TABLE … AS.', body.into.at);
   if (body.windows.length > 0) throw notSupported('window functions');
   let { plan, scope } = bindFrom(body.from, context, outer, ctes);
   if (body.where !== undefined) {
     const subqueries: BoundSubquery[] = [];
-    const where = condition(bindExpression(body.where, { context, scope, clause: 'WHERE', aggregates: undefined, subqueries }), 'WHERE', body.where.at);
+    const where = condition(
+      bindExpression(body.where, {
+        context,
+        scope,
+        clause: 'WHERE',
+        aggregates: undefined,
+        subqueries,
+      }),
+      'WHERE',
+      body.where.at,
+    );
     plan = filteredWithSubqueries(plan, where, subqueries);
   }
 
@@ -141,15 +313,35 @@ function bindSelect(body: SelectBody, query: Query, context: BindContext, outer:
   const aggregates: AggregateCall[] = [];
   const place: Place = { context, scope, clause: 'SELECT', aggregates, subqueries };
   const items = bindItems(body.items, place);
-  const keys = bindGroupBy(body.groupBy, items, { ...place, aggregates: undefined, clause: 'GROUP BY' });
-  const having = body.having === undefined ? undefined : condition(bindExpression(body.having, { ...place, clause: 'HAVING' }), 'HAVING', body.having.at);
+  const keys = bindGroupBy(body.groupBy, items, {
+    ...place,
+    aggregates: undefined,
+    clause: 'GROUP BY',
+  });
+  const having =
+    body.having === undefined
+      ? undefined
+      : condition(
+          bindExpression(body.having, { ...place, clause: 'HAVING' }),
+          'HAVING',
+          body.having.at,
+        );
   const orderBy = bindOrderBy(query.orderBy, items, { ...place, clause: 'ORDER BY' });
-  const on = typeof body.distinct === 'string' ? [] : body.distinct.map((each) => outputReference(each, items, { ...place, clause: 'DISTINCT ON' }) ?? settled(bindExpression(each, { ...place, clause: 'DISTINCT ON' })));
+  const on =
+    typeof body.distinct === 'string'
+      ? []
+      : body.distinct.map(
+          (each) =>
+            outputReference(each, items, { ...place, clause: 'DISTINCT ON' }) ??
+            settled(bindExpression(each, { ...place, clause: 'DISTINCT ON' })),
+        );
 
   const grouped = body.groupBy.length > 0 || aggregates.length > 0 || having !== undefined;
   let expressions = items.map(({ expression }, index) => {
     const target = targets?.[index];
-    return target === undefined ? settled(expression) : assigned(expression, target, items[index]!.source?.at);
+    return target === undefined
+      ? settled(expression)
+      : assigned(expression, target, items[index]!.source?.at);
   });
   let sortKeys = orderBy;
   let onKeys = on;
@@ -178,17 +370,29 @@ function bindSelect(body: SelectBody, query: Query, context: BindContext, outer:
 
   // Sort keys that are not selected travel along as hidden columns.
   const output = [...expressions];
-  const columns: OutputColumn[] = items.map(({ name }, index) => ({ name, type: expressions[index]!.type, nullable: isNullable(expressions[index]!) }));
+  const columns: OutputColumn[] = items.map(({ name }, index) => ({
+    name,
+    type: expressions[index]!.type,
+    nullable: isNullable(expressions[index]!),
+  }));
   const placed = (expression: Expression): Expression => {
     let index = output.findIndex((each) => expressionEquals(each, expression));
     if (index < 0) {
-      if (body.distinct === 'all') throw new DbError('42P10', 'for SELECT DISTINCT, ORDER BY expressions must appear in select list', { hint: 'Select the expression too.' });
+      if (body.distinct === 'all')
+        throw new DbError(
+          '42P10',
+          'for SELECT DISTINCT, ORDER BY expressions must appear in select list',
+          { hint: 'Select the expression too.' },
+        );
       index = output.push(expression) - 1;
       columns.push({ name: '?hidden?', type: expression.type, nullable: true });
     }
     return column(index, columns[index]!);
   };
-  const keysInOutput = sortKeys.map((key, index): SortKey => ({ ...key, expression: placed(sortExpressions[index]!) }));
+  const keysInOutput = sortKeys.map((key, index): SortKey => ({
+    ...key,
+    expression: placed(sortExpressions[index]!),
+  }));
   const onInOutput = onKeys.map((_, index) => placed(sortExpressions[sortKeys.length + index]!));
   plan = projected(plan, output, columns);
   if (body.distinct === 'all') plan = node({ kind: 'distinct', input: plan, columns });
@@ -198,38 +402,77 @@ function bindSelect(body: SelectBody, query: Query, context: BindContext, outer:
     plan = node({ kind: 'distinct', input: plan, on: onInOutput, columns });
   }
   plan = limited(plan, query, context, outer, ctes);
-  return columns.length === items.length ? plan : projected(plan, columnsAsExpressions(columns.slice(0, items.length)), columns.slice(0, items.length));
+  return columns.length === items.length
+    ? plan
+    : projected(
+        plan,
+        columnsAsExpressions(columns.slice(0, items.length)),
+        columns.slice(0, items.length),
+      );
 }
 
 function sorted(input: PlanNode, keys: readonly SortKey[]): PlanNode {
-  return node({ kind: 'sort', input, keys: keys.filter(({ expression }) => expression.kind !== 'constant'), columns: input.columns });
+  return node({
+    kind: 'sort',
+    input,
+    keys: keys.filter(({ expression }) => expression.kind !== 'constant'),
+    columns: input.columns,
+  });
 }
 
 function assertDistinctOn(keys: readonly SortKey[], on: readonly Expression[]): void {
   const leading = keys.slice(0, on.length);
-  if (keys.length === 0 || leading.every(({ expression }) => on.some((each) => expressionEquals(each, expression)))) return;
-  throw new DbError('42P10', 'SELECT DISTINCT ON expressions must match initial ORDER BY expressions');
+  if (
+    keys.length === 0 ||
+    leading.every(({ expression }) => on.some((each) => expressionEquals(each, expression)))
+  )
+    return;
+  throw new DbError(
+    '42P10',
+    'SELECT DISTINCT ON expressions must match initial ORDER BY expressions',
+  );
 }
 
 function bindItems(items: readonly SelectItem[], place: Place): Item[] {
   return items.flatMap((item): Item[] => {
     if (item.kind === 'expression') {
-      return [{ expression: bindExpression(item.expression, place), name: item.alias ?? nameOf(item.expression), source: item.expression }];
+      return [
+        {
+          expression: bindExpression(item.expression, place),
+          name: item.alias ?? nameOf(item.expression),
+          source: item.expression,
+        },
+      ];
     }
-    return starColumns(item, place.scope).map((each) => ({ expression: expressionOf(place.scope, each), name: each.name, source: undefined }));
+    return starColumns(item, place.scope).map((each) => ({
+      expression: expressionOf(place.scope, each),
+      name: each.name,
+      source: undefined,
+    }));
   });
 }
 
-export function starColumns(item: Extract<SelectItem, { kind: 'star' }>, scope: Scope): readonly ScopeColumn[] {
+export function starColumns(
+  item: Extract<SelectItem, { kind: 'star' }>,
+  scope: Scope,
+): readonly ScopeColumn[] {
   if (item.qualifier.length === 0) {
-    if (scope.tables.length === 0 && scope.visible.length === 0) throw new DbError('42601', 'SELECT * with no tables specified is not valid', { at: item.at });
+    if (scope.tables.length === 0 && scope.visible.length === 0)
+      throw new DbError('42601', 'SELECT * with no tables specified is not valid', { at: item.at });
     return scope.visible;
   }
   const name = item.qualifier.at(-1)!;
   const table = scope.tables.find((each) => each.name === name);
   if (table === undefined) {
-    const nearest = nearestOf(name, scope.tables.map((each) => each.name));
-    throw new DbError('42P01', `missing FROM-clause entry for table "${name}"`, { at: item.at, table: name, hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?` });
+    const nearest = nearestOf(
+      name,
+      scope.tables.map((each) => each.name),
+    );
+    throw new DbError('42P01', `missing FROM-clause entry for table "${name}"`, {
+      at: item.at,
+      table: name,
+      hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?`,
+    });
   }
   return table.columns;
 }
@@ -246,7 +489,8 @@ export function nameOf(expression: SqlExpression): string {
       return inner === '?column?' ? expression.type.name : inner;
     }
     case 'case': {
-      const otherwise = expression.otherwise === undefined ? '?column?' : nameOf(expression.otherwise);
+      const otherwise =
+        expression.otherwise === undefined ? '?column?' : nameOf(expression.otherwise);
       return otherwise === '?column?' || otherwise === 'case' ? 'case' : otherwise;
     }
     case 'boolean':
@@ -281,9 +525,18 @@ export function nameOf(expression: SqlExpression): string {
 
 // ── GROUP BY ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-function bindGroupBy(groupBy: readonly GroupItem[], items: readonly Item[], place: Place): Expression[] {
+function bindGroupBy(
+  groupBy: readonly GroupItem[],
+  items: readonly Item[],
+  place: Place,
+): Expression[] {
   return groupBy.map((item) => {
-    if (item.kind === 'sets') throw notSupported('GROUPING SETS, ROLLUP and CUBE', 'Write one query for each grouping and join them with UNION ALL.', item.at);
+    if (item.kind === 'sets')
+      throw notSupported(
+        'GROUPING SETS, ROLLUP and CUBE',
+        'Write one query for each grouping and join them with UNION ALL.',
+        item.at,
+      );
     const { expression } = item;
     const byOrdinal = ordinal(expression, items, 'GROUP BY');
     if (byOrdinal !== undefined) return checkedKey(byOrdinal.expression, expression);
@@ -301,27 +554,56 @@ function bindGroupBy(groupBy: readonly GroupItem[], items: readonly Item[], plac
 
 function checkedKey(key: Expression, source: SqlExpression): Expression {
   if (someNode(key, (each) => each.kind === 'column' && each.index >= AGGREGATE_INDEX_BASE)) {
-    throw new DbError('42803', 'aggregate functions are not allowed in GROUP BY', { at: source.at });
+    throw new DbError('42803', 'aggregate functions are not allowed in GROUP BY', {
+      at: source.at,
+    });
   }
   return settled(key);
 }
 
-function ordinal(expression: SqlExpression, items: readonly Item[], clause: string): Item | undefined {
+function ordinal(
+  expression: SqlExpression,
+  items: readonly Item[],
+  clause: string,
+): Item | undefined {
   if (expression.kind !== 'number' || !/^\d+$/.test(expression.text)) return undefined;
   const item = items[Number(expression.text) - 1];
-  if (item === undefined) throw new DbError('42P10', `${clause} position ${expression.text} is not in select list`, { at: expression.at });
+  if (item === undefined)
+    throw new DbError('42P10', `${clause} position ${expression.text} is not in select list`, {
+      at: expression.at,
+    });
   return item;
 }
 
 /** The aggregate node, and how expressions over its input become expressions over its output. */
-function groupOf(input: PlanNode, scope: Scope, keys: readonly Expression[], calls: AggregateCall[], context: BindContext): { readonly plan: PlanNode; rewrite(expression: Expression): Expression; rewriteSubquery(subquery: BoundSubquery): BoundSubquery } {
-  if (keys.some(hasSubquery)) throw notSupported('a subquery in GROUP BY', 'Compute it in a subquery in FROM.');
+function groupOf(
+  input: PlanNode,
+  scope: Scope,
+  keys: readonly Expression[],
+  calls: AggregateCall[],
+  context: BindContext,
+): {
+  readonly plan: PlanNode;
+  rewrite(expression: Expression): Expression;
+  rewriteSubquery(subquery: BoundSubquery): BoundSubquery;
+} {
+  if (keys.some(hasSubquery))
+    throw notSupported('a subquery in GROUP BY', 'Compute it in a subquery in FROM.');
   const unique: Expression[] = [];
-  for (const key of keys) if (!unique.some((each) => expressionEquals(each, key))) unique.push(foldConstants(key));
+  for (const key of keys)
+    if (!unique.some((each) => expressionEquals(each, key))) unique.push(foldConstants(key));
   addDependent(unique, scope, context);
   const columns: OutputColumn[] = [
-    ...unique.map((key): OutputColumn => ({ name: key.kind === 'column' ? key.name : '?column?', type: key.type, nullable: isNullable(key) })),
-    ...calls.map((call): OutputColumn => ({ name: call.fn, type: call.type, nullable: call.fn !== 'count' && call.fn !== 'regr_count' })),
+    ...unique.map((key): OutputColumn => ({
+      name: key.kind === 'column' ? key.name : '?column?',
+      type: key.type,
+      nullable: isNullable(key),
+    })),
+    ...calls.map((call): OutputColumn => ({
+      name: call.fn,
+      type: call.type,
+      nullable: call.fn !== 'count' && call.fn !== 'regr_count',
+    })),
   ];
   const plan = node({ kind: 'aggregate', input, keys: unique, calls, columns });
   const regroup = (expression: Expression): Expression => {
@@ -329,7 +611,11 @@ function groupOf(input: PlanNode, scope: Scope, keys: readonly Expression[], cal
     const key = unique.findIndex((each) => expressionEquals(each, folded));
     if (key >= 0 && folded.kind !== 'constant') return column(key, columns[key]!);
     if (expression.kind === 'column') {
-      if (expression.index >= AGGREGATE_INDEX_BASE) return column(unique.length + expression.index - AGGREGATE_INDEX_BASE, columns[unique.length + expression.index - AGGREGATE_INDEX_BASE]!);
+      if (expression.index >= AGGREGATE_INDEX_BASE)
+        return column(
+          unique.length + expression.index - AGGREGATE_INDEX_BASE,
+          columns[unique.length + expression.index - AGGREGATE_INDEX_BASE]!,
+        );
       throw ungrouped(expression, scope);
     }
     return mapParts(expression, regroup);
@@ -344,7 +630,13 @@ function groupOf(input: PlanNode, scope: Scope, keys: readonly Expression[], cal
       plan: mapPlanExpressions(subquery.plan, (expression, depth) =>
         rewrite(expression, (each) => {
           if (each.kind !== 'outerColumn' || each.depth !== depth + 1) return each;
-          const own = regroup({ kind: 'column', index: each.index, type: each.type, nullable: each.nullable, name: each.name });
+          const own = regroup({
+            kind: 'column',
+            index: each.index,
+            type: each.type,
+            nullable: each.nullable,
+            name: each.name,
+          });
           if (own.kind === 'column') return { ...each, index: own.index };
           throw notSupported('this expression of the outer query in a subquery');
         }),
@@ -357,10 +649,12 @@ function groupOf(input: PlanNode, scope: Scope, keys: readonly Expression[], cal
 function addDependent(keys: Expression[], scope: Scope, context: BindContext): void {
   const grouped = new Set(keys.flatMap((key) => (key.kind === 'column' ? [key.index] : [])));
   for (const table of scope.tables) {
-    const info = table.relation === undefined ? undefined : context.catalog.relationById(table.relation);
+    const info =
+      table.relation === undefined ? undefined : context.catalog.relationById(table.relation);
     const primary = info?.indexes.find((index) => index.primary);
     if (info === undefined || primary === undefined) continue;
-    const indexOf = (columnIndex: number): number | undefined => table.columns.find((_, position) => position === columnIndex)?.index;
+    const indexOf = (columnIndex: number): number | undefined =>
+      table.columns.find((_, position) => position === columnIndex)?.index;
     if (!primary.columnIndexes.every((each) => grouped.has(indexOf(each) ?? -1))) continue;
     for (const { index } of table.columns) {
       if (!grouped.has(index)) keys.push(column(index, scope.columns[index]!));
@@ -369,24 +663,41 @@ function addDependent(keys: Expression[], scope: Scope, context: BindContext): v
 }
 
 function ungrouped(expression: Extract<Expression, { kind: 'column' }>, scope: Scope): DbError {
-  const table = scope.tables.find(({ columns }) => columns.some((each) => each.index === expression.index));
+  const table = scope.tables.find(({ columns }) =>
+    columns.some((each) => each.index === expression.index),
+  );
   const shown = table === undefined ? expression.name : `${table.name}.${expression.name}`;
-  return new DbError('42803', `column "${shown}" must appear in the GROUP BY clause or be used in an aggregate function`, { column: expression.name, hint: `Add it: GROUP BY …, ${shown}.` });
+  return new DbError(
+    '42803',
+    `column "${shown}" must appear in the GROUP BY clause or be used in an aggregate function`,
+    { column: expression.name, hint: `Add it: GROUP BY …, ${shown}.` },
+  );
 }
 
 // ── ORDER BY, LIMIT ────────────────────────────────────────────────────────────────────────────────────────────
 
-function bindOrderBy(orderBy: readonly OrderItem[], items: readonly Item[], place: Place): SortKey[] {
+function bindOrderBy(
+  orderBy: readonly OrderItem[],
+  items: readonly Item[],
+  place: Place,
+): SortKey[] {
   return orderBy.map((item) => {
-    if (item.using !== undefined && item.using !== '<' && item.using !== '>') throw notSupported(`ORDER BY … USING ${item.using}`, undefined, item.expression.at);
+    if (item.using !== undefined && item.using !== '<' && item.using !== '>')
+      throw notSupported(`ORDER BY … USING ${item.using}`, undefined, item.expression.at);
     const descending = item.descending || item.using === '>';
-    const expression = outputReference(item.expression, items, place) ?? settled(bindExpression(item.expression, place));
+    const expression =
+      outputReference(item.expression, items, place) ??
+      settled(bindExpression(item.expression, place));
     return { expression, descending, nullsFirst: item.nullsFirst ?? descending };
   });
 }
 
 /** An ordinal or an output name; the latter wins over a column of the input. */
-function outputReference(expression: SqlExpression, items: readonly Item[], place: Place): Expression | undefined {
+function outputReference(
+  expression: SqlExpression,
+  items: readonly Item[],
+  place: Place,
+): Expression | undefined {
   const byOrdinal = ordinal(expression, items, place.clause);
   if (byOrdinal !== undefined) return settled(byOrdinal.expression);
   if (expression.kind === 'collate') return outputReference(expression.arg, items, place);
@@ -394,44 +705,92 @@ function outputReference(expression: SqlExpression, items: readonly Item[], plac
   const named = items.filter((item) => item.name === expression.parts[0]);
   if (named.length === 0) return undefined;
   if (named.some((item) => !expressionEquals(item.expression, named[0]!.expression))) {
-    throw new DbError('42702', `${place.clause} "${expression.parts[0]}" is ambiguous`, { at: expression.at });
+    throw new DbError('42702', `${place.clause} "${expression.parts[0]}" is ambiguous`, {
+      at: expression.at,
+    });
   }
   return settled(named[0]!.expression);
 }
 
 /** ORDER BY of a set operation or VALUES: output names and ordinals only. */
-function sortedByOutput(plan: PlanNode, orderBy: readonly OrderItem[], context: BindContext, outer: Scope | undefined, ctes: ReadonlyMap<string, CteBinding>): PlanNode {
+function sortedByOutput(
+  plan: PlanNode,
+  orderBy: readonly OrderItem[],
+  context: BindContext,
+  outer: Scope | undefined,
+  ctes: ReadonlyMap<string, CteBinding>,
+): PlanNode {
   if (orderBy.length === 0) return plan;
-  const items = plan.columns.map((each, index): Item => ({ expression: column(index, each), name: each.name, source: undefined }));
+  const items = plan.columns.map((each, index): Item => ({
+    expression: column(index, each),
+    name: each.name,
+    source: undefined,
+  }));
   const scope = scopeOf('', plan, [], undefined, undefined, outer, ctes);
-  const keys = bindOrderBy(orderBy, items, { context, scope, clause: 'ORDER BY', aggregates: undefined, subqueries: undefined });
+  const keys = bindOrderBy(orderBy, items, {
+    context,
+    scope,
+    clause: 'ORDER BY',
+    aggregates: undefined,
+    subqueries: undefined,
+  });
   return sorted(plan, keys);
 }
 
-function limited(plan: PlanNode, query: Query, context: BindContext, outer: Scope | undefined, ctes: ReadonlyMap<string, CteBinding>): PlanNode {
+function limited(
+  plan: PlanNode,
+  query: Query,
+  context: BindContext,
+  outer: Scope | undefined,
+  ctes: ReadonlyMap<string, CteBinding>,
+): PlanNode {
   if (query.limit === undefined && query.offset === undefined) return plan;
   const subqueries: BoundSubquery[] = [];
   const count = (expression: SqlExpression | undefined, clause: string): Expression | undefined => {
     if (expression === undefined || expression.kind === 'null') return undefined;
-    const bound = bindExpression(expression, { context, scope: emptyScope(outer, ctes), clause, aggregates: undefined, subqueries });
-    if (subqueries.length > 0) throw notSupported(`a subquery in ${clause}`, 'Give the number as a parameter.', expression.at);
+    const bound = bindExpression(expression, {
+      context,
+      scope: emptyScope(outer, ctes),
+      clause,
+      aggregates: undefined,
+      subqueries,
+    });
+    if (subqueries.length > 0)
+      throw notSupported(
+        `a subquery in ${clause}`,
+        'Give the number as a parameter.',
+        expression.at,
+      );
     const value = foldConstants(coerce(bound, INT8, 'assignment', expression.at));
     if (value.kind === 'constant' && typeof value.value === 'number' && value.value < 0) {
-      throw new DbError(clause === 'LIMIT' ? '2201W' : '2201X', `${clause} must not be negative`, { at: expression.at });
+      throw new DbError(clause === 'LIMIT' ? '2201W' : '2201X', `${clause} must not be negative`, {
+        at: expression.at,
+      });
     }
     return value;
   };
   const limit = count(query.limit, 'LIMIT');
   const offset = count(query.offset, 'OFFSET');
   if (limit === undefined && offset === undefined) return plan;
-  return node({ kind: 'limit', input: plan, ...(limit === undefined ? {} : { limit }), ...(offset === undefined ? {} : { offset }), columns: plan.columns });
+  return node({
+    kind: 'limit',
+    input: plan,
+    ...(limit === undefined ? {} : { limit }),
+    ...(offset === undefined ? {} : { offset }),
+    columns: plan.columns,
+  });
 }
 
 // ── FROM ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 export type BoundFrom = { readonly plan: PlanNode; readonly scope: Scope };
 
-export function bindFrom(from: readonly FromItem[], context: BindContext, outer: Scope | undefined, ctes: ReadonlyMap<string, CteBinding>): BoundFrom {
+export function bindFrom(
+  from: readonly FromItem[],
+  context: BindContext,
+  outer: Scope | undefined,
+  ctes: ReadonlyMap<string, CteBinding>,
+): BoundFrom {
   let bound: BoundFrom | undefined;
   for (const item of from) {
     const next = bindFromItem(item, context, outer, ctes);
@@ -442,11 +801,25 @@ export function bindFrom(from: readonly FromItem[], context: BindContext, outer:
 
 function cross(left: BoundFrom, right: BoundFrom, at: TextPlace | undefined): BoundFrom {
   const columns = [...left.plan.columns, ...right.plan.columns];
-  const plan = node({ kind: 'join', type: 'inner', left: left.plan, right: right.plan, keys: [], nullAware: false, build: 'right', columns });
+  const plan = node({
+    kind: 'join',
+    type: 'inner',
+    left: left.plan,
+    right: right.plan,
+    keys: [],
+    nullAware: false,
+    build: 'right',
+    columns,
+  });
   return { plan, scope: joined(left.scope, right.scope, columns, at) };
 }
 
-function bindFromItem(item: FromItem, context: BindContext, outer: Scope | undefined, ctes: ReadonlyMap<string, CteBinding>): BoundFrom {
+function bindFromItem(
+  item: FromItem,
+  context: BindContext,
+  outer: Scope | undefined,
+  ctes: ReadonlyMap<string, CteBinding>,
+): BoundFrom {
   switch (item.kind) {
     case 'relation':
       return bindRelation(item, context, outer, ctes);
@@ -455,7 +828,10 @@ function bindFromItem(item: FromItem, context: BindContext, outer: Scope | undef
       const plan = bindQuery(item.query, context, outer, ctes);
       const name = item.alias?.name ?? '?subquery?';
       const aliased = renamed(plan, item.alias?.columns ?? [], name, item.at);
-      return { plan: aliased, scope: scopeOf(name, aliased, [], undefined, undefined, outer, ctes) };
+      return {
+        plan: aliased,
+        scope: scopeOf(name, aliased, [], undefined, undefined, outer, ctes),
+      };
     }
     case 'function':
       return bindFunction(item, context, outer, ctes);
@@ -464,60 +840,166 @@ function bindFromItem(item: FromItem, context: BindContext, outer: Scope | undef
   }
 }
 
-function bindRelation(item: Extract<FromItem, { kind: 'relation' }>, context: BindContext, outer: Scope | undefined, ctes: ReadonlyMap<string, CteBinding>): BoundFrom {
+function bindRelation(
+  item: Extract<FromItem, { kind: 'relation' }>,
+  context: BindContext,
+  outer: Scope | undefined,
+  ctes: ReadonlyMap<string, CteBinding>,
+): BoundFrom {
   const { name, at } = item.name;
-  if (item.sample !== undefined) throw notSupported('TABLESAMPLE', 'Use db.progressive for estimates.', at);
+  if (item.sample !== undefined)
+    throw notSupported('TABLESAMPLE', 'Use db.progressive for estimates.', at);
   const cte = item.name.schema === undefined ? ctes.get(name) : undefined;
   const alias = item.alias?.name ?? name;
   if (cte !== undefined) {
-    const plan = renamed(node({ kind: 'cteScan', cte: cte.cte, name: cte.name, columns: cte.columns }), item.alias?.columns ?? [], alias, at);
+    const plan = renamed(
+      node({ kind: 'cteScan', cte: cte.cte, name: cte.name, columns: cte.columns }),
+      item.alias?.columns ?? [],
+      alias,
+      at,
+    );
     return { plan, scope: scopeOf(alias, plan, [], undefined, undefined, outer, ctes) };
   }
   const info = context.catalog.relation(item.name);
   if (info === undefined) {
     const nearest = nearestOf(name, context.catalog.relationNames());
     const shown = item.name.schema === undefined ? name : `${item.name.schema}.${name}`;
-    throw new DbError('42P01', `relation "${shown}" does not exist`, { at, table: name, hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?` });
+    throw new DbError('42P01', `relation "${shown}" does not exist`, {
+      at,
+      table: name,
+      hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?`,
+    });
   }
   if (info.kind === 'view') {
-    if (context.expanding.includes(info.id)) throw new DbError('42P17', `infinite recursion detected in rules for relation "${name}"`, { at });
+    if (context.expanding.includes(info.id))
+      throw new DbError('42P17', `infinite recursion detected in rules for relation "${name}"`, {
+        at,
+      });
     const inside: BindContext = { ...context, expanding: [...context.expanding, info.id] };
     const bound = bindQuery(info.query!, inside, undefined, new Map());
     context.nextCte = Math.max(context.nextCte, inside.nextCte);
-    const named = renamed(castColumns(bound, info.columns.map(({ type }) => type)), info.columns.map((each) => each.name), name, at);
+    const named = renamed(
+      castColumns(
+        bound,
+        info.columns.map(({ type }) => type),
+      ),
+      info.columns.map((each) => each.name),
+      name,
+      at,
+    );
     const plan = renamed(named, item.alias?.columns ?? [], alias, at);
     return { plan, scope: scopeOf(alias, plan, [], undefined, item.name.schema, outer, ctes) };
   }
-  const columns = info.columns.map((each) => ({ name: each.name, type: each.type, nullable: each.nullable }));
-  const scan = node({ kind: 'scan', relation: info.id, name: info.name, alias, columnIndexes: columns.map((_, index) => index), withRowIds: false, rowIdColumn: false, columns });
+  const columns = info.columns.map((each) => ({
+    name: each.name,
+    type: each.type,
+    nullable: each.nullable,
+  }));
+  const scan = node({
+    kind: 'scan',
+    relation: info.id,
+    name: info.name,
+    alias,
+    columnIndexes: columns.map((_, index) => index),
+    withRowIds: false,
+    rowIdColumn: false,
+    columns,
+  });
   const names = item.alias?.columns ?? [];
-  if (names.length > columns.length) throw new DbError('42P10', `table "${alias}" has ${columns.length} columns available but ${names.length} columns specified`, { at });
-  return { plan: scan, scope: scopeOf(alias, scan, names, info.id, item.alias === undefined ? item.name.schema : undefined, outer, ctes) };
+  if (names.length > columns.length)
+    throw new DbError(
+      '42P10',
+      `table "${alias}" has ${columns.length} columns available but ${names.length} columns specified`,
+      { at },
+    );
+  return {
+    plan: scan,
+    scope: scopeOf(
+      alias,
+      scan,
+      names,
+      info.id,
+      item.alias === undefined ? item.name.schema : undefined,
+      outer,
+      ctes,
+    ),
+  };
 }
 
-function bindFunction(item: Extract<FromItem, { kind: 'function' }>, context: BindContext, outer: Scope | undefined, ctes: ReadonlyMap<string, CteBinding>): BoundFrom {
+function bindFunction(
+  item: Extract<FromItem, { kind: 'function' }>,
+  context: BindContext,
+  outer: Scope | undefined,
+  ctes: ReadonlyMap<string, CteBinding>,
+): BoundFrom {
   const { call, at } = item;
   if (call.kind !== 'call' || call.name !== 'generate_series' || item.ordinality) {
-    throw notSupported(call.kind === 'call' ? `function ${call.name}() in FROM` : 'this in FROM', 'Only generate_series(start, stop, step) stands in FROM.', at);
+    throw notSupported(
+      call.kind === 'call' ? `function ${call.name}() in FROM` : 'this in FROM',
+      'Only generate_series(start, stop, step) stands in FROM.',
+      at,
+    );
   }
-  const place: Place = { context, scope: emptyScope(outer, ctes), clause: 'FROM', aggregates: undefined, subqueries: undefined };
+  const place: Place = {
+    context,
+    scope: emptyScope(outer, ctes),
+    clause: 'FROM',
+    aggregates: undefined,
+    subqueries: undefined,
+  };
   const args = call.args.map(({ value }) => bindExpression(value, place));
-  if (args.length < 2 || args.length > 3) throw new DbError('42883', `function generate_series with ${args.length} arguments does not exist`, { at });
+  if (args.length < 2 || args.length > 3)
+    throw new DbError(
+      '42883',
+      `function generate_series with ${args.length} arguments does not exist`,
+      { at },
+    );
   const kinds = args.slice(0, 2).map(({ type }) => type);
-  const time = kinds.some(({ kind }) => kind === 'timestamp' || kind === 'timestamptz' || kind === 'date');
+  const time = kinds.some(
+    ({ kind }) => kind === 'timestamp' || kind === 'timestamptz' || kind === 'date',
+  );
   let type: SqlType;
   if (time) {
-    type = kinds.some(({ kind }) => kind === 'timestamptz') ? { kind: 'timestamptz' } : { kind: 'timestamp' };
-    if (args.length < 3) throw new DbError('42883', 'generate_series of timestamps needs a step', { at, hint: "Give an interval such as '1 hour'." });
-  } else type = commonType(args.map((arg) => arg.type).map((each) => (each.kind === 'unknown' ? { kind: 'int4' } : each)), 'generate_series', at);
-  const [start, stop] = args.slice(0, 2).map((arg) => foldConstants(coerce(arg, type, 'implicit', at)));
-  const step = args[2] === undefined ? undefined : foldConstants(coerce(args[2], time ? { kind: 'interval' } : type, 'implicit', at));
+    type = kinds.some(({ kind }) => kind === 'timestamptz')
+      ? { kind: 'timestamptz' }
+      : { kind: 'timestamp' };
+    if (args.length < 3)
+      throw new DbError('42883', 'generate_series of timestamps needs a step', {
+        at,
+        hint: "Give an interval such as '1 hour'.",
+      });
+  } else
+    type = commonType(
+      args
+        .map((arg) => arg.type)
+        .map((each) => (each.kind === 'unknown' ? { kind: 'int4' } : each)),
+      'generate_series',
+      at,
+    );
+  const [start, stop] = args
+    .slice(0, 2)
+    .map((arg) => foldConstants(coerce(arg, type, 'implicit', at)));
+  const step =
+    args[2] === undefined
+      ? undefined
+      : foldConstants(coerce(args[2], time ? { kind: 'interval' } : type, 'implicit', at));
   const name = item.alias?.name ?? 'generate_series';
-  const plan = node({ kind: 'series', start: start!, stop: stop!, step, columns: [{ name: item.alias?.columns[0] ?? name, type, nullable: false }] });
+  const plan = node({
+    kind: 'series',
+    start: start!,
+    stop: stop!,
+    step,
+    columns: [{ name: item.alias?.columns[0] ?? name, type, nullable: false }],
+  });
   return { plan, scope: scopeOf(name, plan, [], undefined, undefined, outer, ctes) };
 }
 
-function bindJoin(item: Extract<FromItem, { kind: 'join' }>, context: BindContext, outer: Scope | undefined, ctes: ReadonlyMap<string, CteBinding>): BoundFrom {
+function bindJoin(
+  item: Extract<FromItem, { kind: 'join' }>,
+  context: BindContext,
+  outer: Scope | undefined,
+  ctes: ReadonlyMap<string, CteBinding>,
+): BoundFrom {
   const left = bindFromItem(item.left, context, outer, ctes);
   const right = bindFromItem(item.right, context, outer, ctes);
   const type = item.type === 'cross' ? 'inner' : item.type;
@@ -531,7 +1013,11 @@ function bindJoin(item: Extract<FromItem, { kind: 'join' }>, context: BindContex
   const offset = left.plan.columns.length;
   const conditions: Expression[] = [];
   let plan: PlanNode;
-  const using = item.natural ? left.scope.visible.map(({ name }) => name).filter((name) => right.scope.visible.some((each) => each.name === name)) : item.using;
+  const using = item.natural
+    ? left.scope.visible
+        .map(({ name }) => name)
+        .filter((name) => right.scope.visible.some((each) => each.name === name))
+    : item.using;
   if (using !== undefined) {
     const merged: ScopeColumn[] = [];
     for (const name of using) {
@@ -541,64 +1027,181 @@ function bindJoin(item: Extract<FromItem, { kind: 'join' }>, context: BindContex
       const b = shiftedExpression(scope, other, offset);
       conditions.push(resolveOperator('=', a, b, item.at));
       const common = commonType([a.type, b.type], 'JOIN/USING', item.at);
-      const value = type === 'full' ? ({ kind: 'coalesce', args: [coerce(a, common, 'implicit'), coerce(b, common, 'implicit')], type: common } as Expression) : type === 'right' ? b : a;
-      merged.push({ name, index: value.kind === 'column' ? value.index : one.index, ...(value.kind === 'column' ? {} : { expression: value }) });
+      const value =
+        type === 'full'
+          ? ({
+              kind: 'coalesce',
+              args: [coerce(a, common, 'implicit'), coerce(b, common, 'implicit')],
+              type: common,
+            } as Expression)
+          : type === 'right'
+            ? b
+            : a;
+      merged.push({
+        name,
+        index: value.kind === 'column' ? value.index : one.index,
+        ...(value.kind === 'column' ? {} : { expression: value }),
+      });
     }
-    const rest = (visible: readonly ScopeColumn[]): ScopeColumn[] => visible.filter(({ name }) => !using.includes(name));
+    const rest = (visible: readonly ScopeColumn[]): ScopeColumn[] =>
+      visible.filter(({ name }) => !using.includes(name));
     scope = { ...scope, visible: [...merged, ...rest(scope.visible)] };
-    plan = node({ kind: 'join', type, left: left.plan, right: right.plan, keys: [], residual: conditions.length === 0 ? undefined : conditions.length === 1 ? conditions[0] : { kind: 'and', args: conditions, type: BOOLEAN }, nullAware: false, build: 'right', columns });
+    plan = node({
+      kind: 'join',
+      type,
+      left: left.plan,
+      right: right.plan,
+      keys: [],
+      residual:
+        conditions.length === 0
+          ? undefined
+          : conditions.length === 1
+            ? conditions[0]
+            : { kind: 'and', args: conditions, type: BOOLEAN },
+      nullAware: false,
+      build: 'right',
+      columns,
+    });
   } else {
     let residual: Expression | undefined;
     const subqueries: BoundSubquery[] = [];
     if (item.on !== undefined) {
-      residual = condition(bindExpression(item.on, { context, scope, clause: 'JOIN/ON', aggregates: undefined, subqueries }), 'JOIN/ON', item.on.at);
+      residual = condition(
+        bindExpression(item.on, {
+          context,
+          scope,
+          clause: 'JOIN/ON',
+          aggregates: undefined,
+          subqueries,
+        }),
+        'JOIN/ON',
+        item.on.at,
+      );
     }
     if (subqueries.length > 0) {
-      if (type !== 'inner') throw notSupported('a subquery in the ON of an outer join', 'Compute it in a subquery in FROM.', item.on?.at);
-      const product = node({ kind: 'join', type: 'inner', left: left.plan, right: right.plan, keys: [], nullAware: false, build: 'right', columns });
+      if (type !== 'inner')
+        throw notSupported(
+          'a subquery in the ON of an outer join',
+          'Compute it in a subquery in FROM.',
+          item.on?.at,
+        );
+      const product = node({
+        kind: 'join',
+        type: 'inner',
+        left: left.plan,
+        right: right.plan,
+        keys: [],
+        nullAware: false,
+        build: 'right',
+        columns,
+      });
       plan = filteredWithSubqueries(product, residual!, subqueries);
-    } else plan = node({ kind: 'join', type, left: left.plan, right: right.plan, keys: [], residual: residual === undefined ? undefined : foldConstants(residual), nullAware: false, build: 'right', columns });
+    } else
+      plan = node({
+        kind: 'join',
+        type,
+        left: left.plan,
+        right: right.plan,
+        keys: [],
+        residual: residual === undefined ? undefined : foldConstants(residual),
+        nullAware: false,
+        build: 'right',
+        columns,
+      });
   }
   if (item.alias !== undefined) {
     const { alias } = item;
-    const visible = scope.visible.map((each, index) => ({ ...each, name: alias.columns[index] ?? each.name }));
-    scope = { ...scope, visible, tables: [{ name: alias.name, schema: undefined, columns: visible, relation: undefined }] };
+    const visible = scope.visible.map((each, index) => ({
+      ...each,
+      name: alias.columns[index] ?? each.name,
+    }));
+    scope = {
+      ...scope,
+      visible,
+      tables: [{ name: alias.name, schema: undefined, columns: visible, relation: undefined }],
+    };
   }
   return { plan, scope };
 }
 
-function onlyColumn(scope: Scope, name: string, side: string, at: TextPlace | undefined): ScopeColumn {
+function onlyColumn(
+  scope: Scope,
+  name: string,
+  side: string,
+  at: TextPlace | undefined,
+): ScopeColumn {
   const found = scope.visible.filter((each) => each.name === name);
   if (found.length === 1) return found[0]!;
-  if (found.length > 1) throw new DbError('42702', `common column name "${name}" appears more than once in ${side} table`, { at, column: name });
-  throw new DbError('42703', `column "${name}" specified in USING clause does not exist in ${side} table`, { at, column: name });
+  if (found.length > 1)
+    throw new DbError(
+      '42702',
+      `common column name "${name}" appears more than once in ${side} table`,
+      { at, column: name },
+    );
+  throw new DbError(
+    '42703',
+    `column "${name}" specified in USING clause does not exist in ${side} table`,
+    { at, column: name },
+  );
 }
 
 function shiftedExpression(scope: Scope, each: ScopeColumn, offset: number): Expression {
-  if (each.expression !== undefined) return mapColumns(each.expression, (inner) => column(inner.index + offset, scope.columns[inner.index + offset]!));
+  if (each.expression !== undefined)
+    return mapColumns(each.expression, (inner) =>
+      column(inner.index + offset, scope.columns[inner.index + offset]!),
+    );
   return column(each.index + offset, scope.columns[each.index + offset]!);
 }
 
 // ── Subqueries in expressions ──────────────────────────────────────────────────────────────────────────────────
 
 /** Puts an Apply under expressions that hold subqueries; those become columns behind the input's. */
-export function withSubqueries(input: PlanNode, subqueries: readonly BoundSubquery[], expressions: readonly Expression[]): { plan: PlanNode; expressions: Expression[] } {
+export function withSubqueries(
+  input: PlanNode,
+  subqueries: readonly BoundSubquery[],
+  expressions: readonly Expression[],
+): { plan: PlanNode; expressions: Expression[] } {
   const used = new Set<number>();
-  for (const expression of expressions) someNode(expression, (each) => each.kind === 'subquery' && used.add(each.subquery) && false);
+  for (const expression of expressions)
+    someNode(expression, (each) => each.kind === 'subquery' && used.add(each.subquery) && false);
   if (used.size === 0) return { plan: input, expressions: [...expressions] };
   const order = [...used].sort((a, b) => a - b);
-  const columns = [...input.columns, ...order.map((index): OutputColumn => ({ name: '?subquery?', type: subqueries[index]!.type, nullable: subqueries[index]!.mode !== 'exists' }))];
-  const plan = node({ kind: 'apply', input, subqueries: order.map((index) => subqueries[index]!), columns });
+  const columns = [
+    ...input.columns,
+    ...order.map((index): OutputColumn => ({
+      name: '?subquery?',
+      type: subqueries[index]!.type,
+      nullable: subqueries[index]!.mode !== 'exists',
+    })),
+  ];
+  const plan = node({
+    kind: 'apply',
+    input,
+    subqueries: order.map((index) => subqueries[index]!),
+    columns,
+  });
   const replaced = expressions.map((expression) =>
-    rewrite(expression, (each) => (each.kind === 'subquery' ? column(input.columns.length + order.indexOf(each.subquery), columns[input.columns.length + order.indexOf(each.subquery)]!) : each)),
+    rewrite(expression, (each) =>
+      each.kind === 'subquery'
+        ? column(
+            input.columns.length + order.indexOf(each.subquery),
+            columns[input.columns.length + order.indexOf(each.subquery)]!,
+          )
+        : each,
+    ),
   );
   return { plan, expressions: replaced };
 }
 
 /** A filter whose subqueries are applied first; the columns they add are taken away again. */
-export function filteredWithSubqueries(input: PlanNode, where: Expression, subqueries: readonly BoundSubquery[]): PlanNode {
+export function filteredWithSubqueries(
+  input: PlanNode,
+  where: Expression,
+  subqueries: readonly BoundSubquery[],
+): PlanNode {
   const applied = withSubqueries(input, subqueries, [where]);
   const plan = filtered(applied.plan, conjunctsOf(applied.expressions[0]!));
-  return plan.columns.length === input.columns.length ? plan : projected(plan, columnsAsExpressions(input.columns), input.columns);
+  return plan.columns.length === input.columns.length
+    ? plan
+    : projected(plan, columnsAsExpressions(input.columns), input.columns);
 }
-

@@ -4,12 +4,46 @@ import { coerce, withoutModifiers } from '../expressions/coercion.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { foldConstants, isVolatile, someNode } from '../expressions/fold.ts';
 import { nearestOf } from '../expressions/nearest.ts';
-import type { DeleteStatement, InsertStatement, Query, SelectItem, SetClause, SqlExpression, Statement, UpdateStatement } from '../sql/ast.ts';
-import { bindExpression as bindIn, condition, settled, type BindContext, type BoundSubquery, type Place } from './bind-expression.ts';
-import { bindFrom, bindQuery, filteredWithSubqueries, nameOf, starColumns, withSubqueries } from './bind-query.ts';
+import type {
+  DeleteStatement,
+  InsertStatement,
+  Query,
+  SelectItem,
+  SetClause,
+  SqlExpression,
+  Statement,
+  UpdateStatement,
+} from '../sql/ast.ts';
+import {
+  bindExpression as bindIn,
+  condition,
+  settled,
+  type BindContext,
+  type BoundSubquery,
+  type Place,
+} from './bind-expression.ts';
+import {
+  bindFrom,
+  bindQuery,
+  filteredWithSubqueries,
+  nameOf,
+  starColumns,
+  withSubqueries,
+} from './bind-query.ts';
 import type { PlanCatalog, RelationInfo } from './catalog.ts';
 import type { BoundQuery, OutputColumn, PlanNode } from './logical.ts';
-import { column, columnsAsExpressions, constant, isNullable, mapPlanExpressions, node, numberPlan, projected, relationsOf, rewrite } from './nodes.ts';
+import {
+  column,
+  columnsAsExpressions,
+  constant,
+  isNullable,
+  mapPlanExpressions,
+  node,
+  numberPlan,
+  projected,
+  relationsOf,
+  rewrite,
+} from './nodes.ts';
 import { optimise } from './optimise.ts';
 import { emptyScope, scopeOf, type Scope } from './scope.ts';
 
@@ -22,7 +56,9 @@ type BoundWrite = {
   readonly relations: readonly number[];
   readonly volatile: boolean;
   /** Over the columns of the table: the new row, or the deleted one. */
-  readonly returning: { readonly expressions: readonly Expression[]; readonly columns: readonly OutputColumn[] } | undefined;
+  readonly returning:
+    | { readonly expressions: readonly Expression[]; readonly columns: readonly OutputColumn[] }
+    | undefined;
 };
 
 /** `plan` gives all columns of the table, defaults and conversions done; generated columns are NULL. */
@@ -36,7 +72,9 @@ export type BoundConflict = {
   /** The unique index a conflict is looked for in; undefined: all of them (DO NOTHING without target). */
   readonly index: string | undefined;
   /** undefined: DO NOTHING. Expressions over the old row's columns, then those of the row proposed (EXCLUDED). */
-  readonly update: { readonly expressions: readonly Expression[]; readonly where: Expression | undefined } | undefined;
+  readonly update:
+    | { readonly expressions: readonly Expression[]; readonly where: Expression | undefined }
+    | undefined;
 };
 
 /** `plan` gives all columns as they become, then the row id (float8). A row may come up several times: the first counts. */
@@ -51,7 +89,11 @@ export type BindOptions = {
 };
 
 /** Binds and optimises a statement. Throws DbError with a place; 0A000 for what is not supported. */
-export function bindStatement(statement: Statement, catalog: PlanCatalog, options: BindOptions = {}): BoundStatement {
+export function bindStatement(
+  statement: Statement,
+  catalog: PlanCatalog,
+  options: BindOptions = {},
+): BoundStatement {
   const context = contextOf(catalog, options);
   switch (statement.kind) {
     case 'query': {
@@ -71,7 +113,15 @@ export function bindStatement(statement: Statement, catalog: PlanCatalog, option
 
 /** An expression that names no columns: EXECUTE's arguments, a column's default. */
 export function bindExpression(expression: SqlExpression, catalog: PlanCatalog): Expression {
-  return foldConstants(bindIn(expression, { context: contextOf(catalog, {}), scope: emptyScope(undefined, new Map()), clause: 'DEFAULT', aggregates: undefined, subqueries: undefined }));
+  return foldConstants(
+    bindIn(expression, {
+      context: contextOf(catalog, {}),
+      scope: emptyScope(undefined, new Map()),
+      clause: 'DEFAULT',
+      aggregates: undefined,
+      subqueries: undefined,
+    }),
+  );
 }
 
 /** An expression over one row of a table: CHECK, generated columns, USING. */
@@ -86,18 +136,43 @@ export function bindRowExpressions(info: RelationInfo): {
   readonly checks: readonly { readonly name: string; readonly expression: Expression }[];
 } {
   const place = rowPlace(info);
-  const none: Place = { ...place, scope: emptyScope(undefined, new Map()), clause: 'DEFAULT expressions' };
+  const none: Place = {
+    ...place,
+    scope: emptyScope(undefined, new Map()),
+    clause: 'DEFAULT expressions',
+  };
   return {
-    defaults: info.columns.map((each) => (each.default === undefined ? undefined : foldConstants(coerceTo(bindIn(each.default, none), each.type, each.name, each.default.at)))),
-    generated: info.columns.map((each) => (each.generated === undefined ? undefined : foldConstants(coerceTo(bindIn(each.generated, place), each.type, each.name, each.generated.at)))),
-    checks: info.checks.map(({ name, condition: written }) => ({ name, expression: foldConstants(condition(bindIn(written, place), 'CHECK', written.at)) })),
+    defaults: info.columns.map((each) =>
+      each.default === undefined
+        ? undefined
+        : foldConstants(
+            coerceTo(bindIn(each.default, none), each.type, each.name, each.default.at),
+          ),
+    ),
+    generated: info.columns.map((each) =>
+      each.generated === undefined
+        ? undefined
+        : foldConstants(
+            coerceTo(bindIn(each.generated, place), each.type, each.name, each.generated.at),
+          ),
+    ),
+    checks: info.checks.map(({ name, condition: written }) => ({
+      name,
+      expression: foldConstants(condition(bindIn(written, place), 'CHECK', written.at)),
+    })),
   };
 }
 
 function rowPlace(info: RelationInfo): Place {
   const scan = scanOf(info, false);
   const context = contextOf(NO_CATALOG, {});
-  return { context, scope: scopeOf(info.name, scan, [], info.id, undefined, undefined, new Map()), clause: 'this expression', aggregates: undefined, subqueries: undefined };
+  return {
+    context,
+    scope: scopeOf(info.name, scan, [], info.id, undefined, undefined, new Map()),
+    clause: 'this expression',
+    aggregates: undefined,
+    subqueries: undefined,
+  };
 }
 
 const NO_CATALOG: PlanCatalog = {
@@ -142,7 +217,12 @@ function settleParameters(plan: PlanNode, context: BindContext): PlanNode {
   const types = context.parameterTypes;
   const note = (expression: Expression): void => {
     someNode(expression, (each) => {
-      if (each.kind === 'parameter' && each.type.kind !== 'unknown' && types[each.index] === undefined) types[each.index] = withoutModifiers(each.type);
+      if (
+        each.kind === 'parameter' &&
+        each.type.kind !== 'unknown' &&
+        types[each.index] === undefined
+      )
+        types[each.index] = withoutModifiers(each.type);
       return false;
     });
   };
@@ -179,7 +259,8 @@ function planIsVolatile(plan: PlanNode): boolean {
 // ── INSERT ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function bindInsert(statement: InsertStatement, context: BindContext): BoundInsert {
-  if (statement.with !== undefined && statement.source === undefined) throw notSupported('WITH before INSERT … DEFAULT VALUES');
+  if (statement.with !== undefined && statement.source === undefined)
+    throw notSupported('WITH before INSERT … DEFAULT VALUES');
   const info = targetTable(statement.table, context, 'insert into');
   const targets = targetColumns(info, statement.columns);
   const { columns } = info;
@@ -191,23 +272,51 @@ function bindInsert(statement: InsertStatement, context: BindContext): BoundInse
     order = [];
   } else {
     if (body!.kind === 'values') refuseWrongCount(body!.rows, targets.length, statement);
-    const query = statement.with === undefined ? statement.source : { ...statement.source, with: statement.with };
+    const query =
+      statement.with === undefined
+        ? statement.source
+        : { ...statement.source, with: statement.with };
     const plain = withDefaults(query, info, targets);
-    source = bindQuery(plain, context, undefined, new Map(), targets.map((index) => columns[index]!.type));
-    if (source.columns.length > targets.length) throw new DbError('42601', 'INSERT has more expressions than target columns', { at: statement.source.at, table: info.name });
-    if (statement.columns.length > 0 && source.columns.length < targets.length) throw new DbError('42601', 'INSERT has more target columns than expressions', { at: statement.table.at, table: info.name });
+    source = bindQuery(
+      plain,
+      context,
+      undefined,
+      new Map(),
+      targets.map((index) => columns[index]!.type),
+    );
+    if (source.columns.length > targets.length)
+      throw new DbError('42601', 'INSERT has more expressions than target columns', {
+        at: statement.source.at,
+        table: info.name,
+      });
+    if (statement.columns.length > 0 && source.columns.length < targets.length)
+      throw new DbError('42601', 'INSERT has more target columns than expressions', {
+        at: statement.table.at,
+        table: info.name,
+      });
     order = targets.slice(0, source.columns.length);
   }
   const defaults = bindRowExpressions(info).defaults;
   const expressions = columns.map((target, index): Expression => {
     const at = order.indexOf(index);
-    if (at < 0) return target.generated !== undefined ? constant(null, target.type) : (defaults[index] ?? constant(null, target.type));
-    if (target.generated !== undefined && !isDefault(source, at)) throw new DbError('428C9', `cannot insert a non-DEFAULT value into column "${target.name}"`, { table: info.name, column: target.name, detail: `Column "${target.name}" is a generated column.` });
+    if (at < 0)
+      return target.generated !== undefined
+        ? constant(null, target.type)
+        : (defaults[index] ?? constant(null, target.type));
+    if (target.generated !== undefined && !isDefault(source, at))
+      throw new DbError('428C9', `cannot insert a non-DEFAULT value into column "${target.name}"`, {
+        table: info.name,
+        column: target.name,
+        detail: `Column "${target.name}" is a generated column.`,
+      });
     return coerceTo(column(at, source.columns[at]!), target.type, target.name, undefined);
   });
   let plan = projected(source, expressions.map(foldConstants), tableColumns(info));
   plan = settleParameters(plan, context);
-  const onConflict = statement.onConflict === undefined ? undefined : bindConflict(statement.onConflict, info, statement.alias, context);
+  const onConflict =
+    statement.onConflict === undefined
+      ? undefined
+      : bindConflict(statement.onConflict, info, statement.alias, context);
   const returning = bindReturning(statement.returning, info, statement.alias, context);
   const optimised = numberPlan(optimise(plan, context.catalog.statistics));
   return {
@@ -225,19 +334,44 @@ function bindInsert(statement: InsertStatement, context: BindContext): BoundInse
 /** DEFAULT inside VALUES becomes the column's default. */
 function withDefaults(query: Query, info: RelationInfo, targets: readonly number[]): Query {
   const { body } = query;
-  if (body.kind !== 'values' || !body.rows.some((row) => row.some(({ kind }) => kind === 'default'))) return query;
-  const rows = body.rows.map((row) => row.map((item, index): SqlExpression => (item.kind === 'default' ? (info.columns[targets[index]!]?.default ?? { kind: 'null' }) : item)));
+  if (
+    body.kind !== 'values' ||
+    !body.rows.some((row) => row.some(({ kind }) => kind === 'default'))
+  )
+    return query;
+  const rows = body.rows.map((row) =>
+    row.map((item, index): SqlExpression =>
+      item.kind === 'default' ? (info.columns[targets[index]!]?.default ?? { kind: 'null' }) : item,
+    ),
+  );
   return { ...query, body: { ...body, rows } };
 }
 
 function isDefault(source: PlanNode, index: number): boolean {
-  return source.kind === 'values' && source.rows.every((row) => row[index]?.kind === 'constant' && (row[index] as { value: unknown }).value === null);
+  return (
+    source.kind === 'values' &&
+    source.rows.every(
+      (row) => row[index]?.kind === 'constant' && (row[index] as { value: unknown }).value === null,
+    )
+  );
 }
 
-function refuseWrongCount(rows: readonly (readonly unknown[])[], count: number, statement: InsertStatement): void {
+function refuseWrongCount(
+  rows: readonly (readonly unknown[])[],
+  count: number,
+  statement: InsertStatement,
+): void {
   for (const row of rows) {
-    if (row.length > count) throw new DbError('42601', 'INSERT has more expressions than target columns', { at: statement.source?.at, table: statement.table.name });
-    if (statement.columns.length > 0 && row.length < count) throw new DbError('42601', 'INSERT has more target columns than expressions', { at: statement.table.at, table: statement.table.name });
+    if (row.length > count)
+      throw new DbError('42601', 'INSERT has more expressions than target columns', {
+        at: statement.source?.at,
+        table: statement.table.name,
+      });
+    if (statement.columns.length > 0 && row.length < count)
+      throw new DbError('42601', 'INSERT has more target columns than expressions', {
+        at: statement.table.at,
+        table: statement.table.name,
+      });
   }
 }
 
@@ -246,28 +380,62 @@ function targetColumns(info: RelationInfo, written: InsertStatement['columns']):
   const seen = new Set<number>();
   return written.map(({ name, at }) => {
     const index = columnIndexOf(info, name, at);
-    if (seen.has(index)) throw new DbError('42701', `column "${name}" specified more than once`, { at, table: info.name, column: name });
+    if (seen.has(index))
+      throw new DbError('42701', `column "${name}" specified more than once`, {
+        at,
+        table: info.name,
+        column: name,
+      });
     seen.add(index);
     return index;
   });
 }
 
-function bindConflict(clause: NonNullable<InsertStatement['onConflict']>, info: RelationInfo, alias: string | undefined, context: BindContext): BoundConflict {
+function bindConflict(
+  clause: NonNullable<InsertStatement['onConflict']>,
+  info: RelationInfo,
+  alias: string | undefined,
+  context: BindContext,
+): BoundConflict {
   let index: string | undefined;
   const { target } = clause;
   if (target.kind === 'constraint') {
     index = info.indexes.find((each) => each.unique && each.name === target.name)?.name;
-    if (index === undefined) throw new DbError('42704', `constraint "${target.name}" for table "${info.name}" does not exist`, { at: clause.at, table: info.name, constraint: target.name });
+    if (index === undefined)
+      throw new DbError(
+        '42704',
+        `constraint "${target.name}" for table "${info.name}" does not exist`,
+        { at: clause.at, table: info.name, constraint: target.name },
+      );
   } else if (target.kind === 'columns') {
-    if (target.where !== undefined) throw notSupported('ON CONFLICT … WHERE on the target', undefined, clause.at);
+    if (target.where !== undefined)
+      throw notSupported('ON CONFLICT … WHERE on the target', undefined, clause.at);
     const wanted = target.columns.map((name) => columnIndexOf(info, name, clause.at));
-    index = info.indexes.find((each) => each.unique && each.columnIndexes.length === new Set(wanted).size && each.columnIndexes.every((column) => wanted.includes(column)))?.name;
+    index = info.indexes.find(
+      (each) =>
+        each.unique &&
+        each.columnIndexes.length === new Set(wanted).size &&
+        each.columnIndexes.every((column) => wanted.includes(column)),
+    )?.name;
     if (index === undefined) {
-      throw new DbError('42P10', 'there is no unique or exclusion constraint matching the ON CONFLICT specification', { at: clause.at, table: info.name, hint: `Add one: CREATE UNIQUE INDEX ON ${info.name} (${target.columns.join(', ')}).` });
+      throw new DbError(
+        '42P10',
+        'there is no unique or exclusion constraint matching the ON CONFLICT specification',
+        {
+          at: clause.at,
+          table: info.name,
+          hint: `Add one: CREATE UNIQUE INDEX ON ${info.name} (${target.columns.join(', ')}).`,
+        },
+      );
     }
   }
   if (clause.update === undefined) return { index, update: undefined };
-  if (index === undefined) throw new DbError('42601', 'ON CONFLICT DO UPDATE requires inference specification or constraint name', { at: clause.at, hint: 'For example, ON CONFLICT (column_name).' });
+  if (index === undefined)
+    throw new DbError(
+      '42601',
+      'ON CONFLICT DO UPDATE requires inference specification or constraint name',
+      { at: clause.at, hint: 'For example, ON CONFLICT (column_name).' },
+    );
   const name = alias ?? info.name;
   const scan = scanOf(info, false);
   const width = info.columns.length;
@@ -276,23 +444,61 @@ function bindConflict(clause: NonNullable<InsertStatement['onConflict']>, info: 
     columns: [...scan.columns, ...scan.columns],
     visible: info.columns.map((each, position) => ({ name: each.name, index: position })),
     tables: [
-      { name, schema: undefined, relation: info.id, columns: info.columns.map((each, position) => ({ name: each.name, index: position })) },
-      { name: 'excluded', schema: undefined, relation: undefined, columns: info.columns.map((each, position) => ({ name: each.name, index: position + width })) },
+      {
+        name,
+        schema: undefined,
+        relation: info.id,
+        columns: info.columns.map((each, position) => ({ name: each.name, index: position })),
+      },
+      {
+        name: 'excluded',
+        schema: undefined,
+        relation: undefined,
+        columns: info.columns.map((each, position) => ({
+          name: each.name,
+          index: position + width,
+        })),
+      },
     ],
   };
-  const place: Place = { context, scope: both, clause: 'ON CONFLICT', aggregates: undefined, subqueries: undefined };
+  const place: Place = {
+    context,
+    scope: both,
+    clause: 'ON CONFLICT',
+    aggregates: undefined,
+    subqueries: undefined,
+  };
   const expressions = assignments(clause.update.set, info, place);
-  const where = clause.update.where === undefined ? undefined : condition(bindIn(clause.update.where, place), 'WHERE', clause.update.where.at);
-  const settle = (expression: Expression): Expression => foldConstants(settleExpression(expression, context.parameterTypes));
-  return { index, update: { expressions: expressions.map((each, position) => settle(each ?? column(position, scan.columns[position]!))), where: where === undefined ? undefined : settle(where) } };
+  const where =
+    clause.update.where === undefined
+      ? undefined
+      : condition(bindIn(clause.update.where, place), 'WHERE', clause.update.where.at);
+  const settle = (expression: Expression): Expression =>
+    foldConstants(settleExpression(expression, context.parameterTypes));
+  return {
+    index,
+    update: {
+      expressions: expressions.map((each, position) =>
+        settle(each ?? column(position, scan.columns[position]!)),
+      ),
+      where: where === undefined ? undefined : settle(where),
+    },
+  };
 }
 
 // ── UPDATE, DELETE ─────────────────────────────────────────────────────────────────────────────────────────────
 
 function bindUpdate(statement: UpdateStatement, context: BindContext): BoundUpdate {
-  if (statement.with !== undefined) throw notSupported('WITH before UPDATE', 'Write the query as a subquery.');
+  if (statement.with !== undefined)
+    throw notSupported('WITH before UPDATE', 'Write the query as a subquery.');
   const info = targetTable(statement.table, context, 'update');
-  const { plan: from, scope } = targetWithFrom(info, statement.table.at, statement.alias, statement.from, context);
+  const { plan: from, scope } = targetWithFrom(
+    info,
+    statement.table.at,
+    statement.alias,
+    statement.from,
+    context,
+  );
   const subqueries: BoundSubquery[] = [];
   const place: Place = { context, scope, clause: 'WHERE', aggregates: undefined, subqueries };
   let plan = from;
@@ -301,31 +507,69 @@ function bindUpdate(statement: UpdateStatement, context: BindContext): BoundUpda
     plan = filteredWithSubqueries(plan, where, subqueries);
   }
   const setSubqueries: BoundSubquery[] = [];
-  const set = assignments(statement.set, info, { ...place, clause: 'UPDATE', subqueries: setSubqueries });
+  const set = assignments(statement.set, info, {
+    ...place,
+    clause: 'UPDATE',
+    subqueries: setSubqueries,
+  });
   const width = info.columns.length;
-  const kept = info.columns.map((each, index): Expression => (each.generated !== undefined ? constant(null, each.type) : (set[index] ?? column(index, scope.columns[index]!))));
+  const kept = info.columns.map((each, index): Expression =>
+    each.generated !== undefined
+      ? constant(null, each.type)
+      : (set[index] ?? column(index, scope.columns[index]!)),
+  );
   const rowId = column(width, scope.columns[width]!);
   const applied = withSubqueries(plan, setSubqueries, [...kept, rowId]);
-  plan = projected(applied.plan, applied.expressions.map(foldConstants), [...tableColumns(info), ROW_ID_COLUMN]);
+  plan = projected(applied.plan, applied.expressions.map(foldConstants), [
+    ...tableColumns(info),
+    ROW_ID_COLUMN,
+  ]);
   return finishWrite('update', plan, info, statement.returning, statement.alias, context);
 }
 
 function bindDelete(statement: DeleteStatement, context: BindContext): BoundDelete {
-  if (statement.with !== undefined) throw notSupported('WITH before DELETE', 'Write the query as a subquery.');
+  if (statement.with !== undefined)
+    throw notSupported('WITH before DELETE', 'Write the query as a subquery.');
   const info = targetTable(statement.table, context, 'delete from');
-  const { plan: from, scope } = targetWithFrom(info, statement.table.at, statement.alias, statement.using, context);
+  const { plan: from, scope } = targetWithFrom(
+    info,
+    statement.table.at,
+    statement.alias,
+    statement.using,
+    context,
+  );
   let plan = from;
   if (statement.where !== undefined) {
     const subqueries: BoundSubquery[] = [];
-    const where = condition(bindIn(statement.where, { context, scope, clause: 'WHERE', aggregates: undefined, subqueries }), 'WHERE', statement.where.at);
+    const where = condition(
+      bindIn(statement.where, {
+        context,
+        scope,
+        clause: 'WHERE',
+        aggregates: undefined,
+        subqueries,
+      }),
+      'WHERE',
+      statement.where.at,
+    );
     plan = filteredWithSubqueries(plan, where, subqueries);
   }
   const width = info.columns.length + 1;
-  plan = projected(plan, columnsAsExpressions(plan.columns.slice(0, width)), [...tableColumns(info), ROW_ID_COLUMN]);
+  plan = projected(plan, columnsAsExpressions(plan.columns.slice(0, width)), [
+    ...tableColumns(info),
+    ROW_ID_COLUMN,
+  ]);
   return finishWrite('delete', plan, info, statement.returning, statement.alias, context);
 }
 
-function finishWrite<Kind extends 'update' | 'delete'>(kind: Kind, plan: PlanNode, info: RelationInfo, returning: readonly SelectItem[], alias: string | undefined, context: BindContext): BoundWrite & { readonly kind: Kind; readonly plan: PlanNode } {
+function finishWrite<Kind extends 'update' | 'delete'>(
+  kind: Kind,
+  plan: PlanNode,
+  info: RelationInfo,
+  returning: readonly SelectItem[],
+  alias: string | undefined,
+  context: BindContext,
+): BoundWrite & { readonly kind: Kind; readonly plan: PlanNode } {
   const settledPlan = settleParameters(plan, context);
   const bound = bindReturning(returning, info, alias, context);
   const optimised = numberPlan(optimise(settledPlan, context.catalog.statistics));
@@ -343,54 +587,126 @@ function finishWrite<Kind extends 'update' | 'delete'>(kind: Kind, plan: PlanNod
 const ROW_ID_COLUMN: OutputColumn = { name: '?row id?', type: FLOAT8, nullable: false };
 
 /** The target's scan with its row id, crossed with FROM or USING. */
-function targetWithFrom(info: RelationInfo, at: TextPlace | undefined, alias: string | undefined, from: UpdateStatement['from'], context: BindContext): { plan: PlanNode; scope: Scope } {
+function targetWithFrom(
+  info: RelationInfo,
+  at: TextPlace | undefined,
+  alias: string | undefined,
+  from: UpdateStatement['from'],
+  context: BindContext,
+): { plan: PlanNode; scope: Scope } {
   const scan = scanOf(info, true);
-  const scope = scopeOf(alias ?? info.name, scan, [], info.id, undefined, undefined, new Map(), info.columns.length);
+  const scope = scopeOf(
+    alias ?? info.name,
+    scan,
+    [],
+    info.id,
+    undefined,
+    undefined,
+    new Map(),
+    info.columns.length,
+  );
   if (from.length === 0) return { plan: scan, scope };
   const other = bindFrom(from, context, undefined, new Map());
   const columns = [...scan.columns, ...other.plan.columns];
   const offset = scan.columns.length;
-  const plan = node({ kind: 'join', type: 'inner', left: scan, right: other.plan, keys: [], nullAware: false, build: 'right', columns });
-  const move = <Each extends { readonly index: number }>(each: Each): Each => ({ ...each, index: each.index + offset });
-  if (other.scope.tables.some(({ name }) => name === (alias ?? info.name))) throw new DbError('42712', `table name "${alias ?? info.name}" specified more than once`, { at });
+  const plan = node({
+    kind: 'join',
+    type: 'inner',
+    left: scan,
+    right: other.plan,
+    keys: [],
+    nullAware: false,
+    build: 'right',
+    columns,
+  });
+  const move = <Each extends { readonly index: number }>(each: Each): Each => ({
+    ...each,
+    index: each.index + offset,
+  });
+  if (other.scope.tables.some(({ name }) => name === (alias ?? info.name)))
+    throw new DbError('42712', `table name "${alias ?? info.name}" specified more than once`, {
+      at,
+    });
   return {
     plan,
     scope: {
       ...scope,
       columns,
-      tables: [...scope.tables, ...other.scope.tables.map((table) => ({ ...table, columns: table.columns.map(move) }))],
+      tables: [
+        ...scope.tables,
+        ...other.scope.tables.map((table) => ({ ...table, columns: table.columns.map(move) })),
+      ],
       visible: [...scope.visible, ...other.scope.visible.map(move)],
     },
   };
 }
 
-function assignments(set: readonly SetClause[], info: RelationInfo, place: Place): (Expression | undefined)[] {
+function assignments(
+  set: readonly SetClause[],
+  info: RelationInfo,
+  place: Place,
+): (Expression | undefined)[] {
   const values: (Expression | undefined)[] = info.columns.map(() => undefined);
   const defaults = bindRowExpressions(info).defaults;
-  const assign = (name: string, value: SqlExpression | { readonly kind: 'default' }, at: TextPlace | undefined): void => {
+  const assign = (
+    name: string,
+    value: SqlExpression | { readonly kind: 'default' },
+    at: TextPlace | undefined,
+  ): void => {
     const index = columnIndexOf(info, name, at);
     const target = info.columns[index]!;
-    if (values[index] !== undefined) throw new DbError('42601', `multiple assignments to same column "${name}"`, { at, column: name });
-    if (target.generated !== undefined && value.kind !== 'default') throw new DbError('428C9', `column "${name}" can only be updated to DEFAULT`, { at, column: name, detail: `Column "${name}" is a generated column.` });
-    values[index] = value.kind === 'default' ? (defaults[index] ?? constant(null, target.type)) : coerceTo(bindIn(value, place), target.type, name, value.at);
+    if (values[index] !== undefined)
+      throw new DbError('42601', `multiple assignments to same column "${name}"`, {
+        at,
+        column: name,
+      });
+    if (target.generated !== undefined && value.kind !== 'default')
+      throw new DbError('428C9', `column "${name}" can only be updated to DEFAULT`, {
+        at,
+        column: name,
+        detail: `Column "${name}" is a generated column.`,
+      });
+    values[index] =
+      value.kind === 'default'
+        ? (defaults[index] ?? constant(null, target.type))
+        : coerceTo(bindIn(value, place), target.type, name, value.at);
   };
   for (const clause of set) {
     if (clause.kind === 'one') assign(clause.column, clause.value, clause.at);
     else {
-      if (clause.value.kind !== 'row') throw notSupported('SET (…) = (SELECT …)', 'Assign each column from a subquery of its own.', clause.at);
+      if (clause.value.kind !== 'row')
+        throw notSupported(
+          'SET (…) = (SELECT …)',
+          'Assign each column from a subquery of its own.',
+          clause.at,
+        );
       const { items } = clause.value;
-      if (items.length !== clause.columns.length) throw new DbError('42601', 'number of columns does not match number of values', { at: clause.at });
+      if (items.length !== clause.columns.length)
+        throw new DbError('42601', 'number of columns does not match number of values', {
+          at: clause.at,
+        });
       clause.columns.forEach((name, index) => assign(name, items[index]!, clause.at));
     }
   }
   return values;
 }
 
-function bindReturning(items: readonly SelectItem[], info: RelationInfo, alias: string | undefined, context: BindContext): BoundWrite['returning'] {
+function bindReturning(
+  items: readonly SelectItem[],
+  info: RelationInfo,
+  alias: string | undefined,
+  context: BindContext,
+): BoundWrite['returning'] {
   if (items.length === 0) return undefined;
   const scan = scanOf(info, false);
   const scope = scopeOf(alias ?? info.name, scan, [], info.id, undefined, undefined, new Map());
-  const place: Place = { context, scope, clause: 'RETURNING', aggregates: undefined, subqueries: undefined };
+  const place: Place = {
+    context,
+    scope,
+    clause: 'RETURNING',
+    aggregates: undefined,
+    subqueries: undefined,
+  };
   const expressions: Expression[] = [];
   const columns: OutputColumn[] = [];
   const add = (expression: Expression, name: string): void => {
@@ -399,22 +715,43 @@ function bindReturning(items: readonly SelectItem[], info: RelationInfo, alias: 
     columns.push({ name, type: value.type, nullable: isNullable(value) });
   };
   for (const item of items) {
-    if (item.kind === 'expression') add(bindIn(item.expression, place), item.alias ?? nameOf(item.expression));
-    else for (const each of starColumns(item, scope)) add(column(each.index, scan.columns[each.index]!), each.name);
+    if (item.kind === 'expression')
+      add(bindIn(item.expression, place), item.alias ?? nameOf(item.expression));
+    else
+      for (const each of starColumns(item, scope))
+        add(column(each.index, scan.columns[each.index]!), each.name);
   }
   return { expressions, columns };
 }
 
 // ── Tables ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-function targetTable(written: InsertStatement['table'], context: BindContext, doing: string): RelationInfo {
+function targetTable(
+  written: InsertStatement['table'],
+  context: BindContext,
+  doing: string,
+): RelationInfo {
   const info = context.catalog.relation(written);
   if (info === undefined) {
     const nearest = nearestOf(written.name, context.catalog.relationNames());
-    throw new DbError('42P01', `relation "${written.name}" does not exist`, { at: written.at, table: written.name, hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?` });
+    throw new DbError('42P01', `relation "${written.name}" does not exist`, {
+      at: written.at,
+      table: written.name,
+      hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?`,
+    });
   }
-  if (info.kind === 'materializedView') throw new DbError('42809', `cannot change materialized view "${info.name}"`, { at: written.at, table: info.name, hint: 'Change the tables it reads; it follows by itself.' });
-  if (info.kind !== 'table') throw new DbError('55000', `cannot ${doing} view "${info.name}"`, { at: written.at, table: info.name, hint: 'Change the tables it reads.' });
+  if (info.kind === 'materializedView')
+    throw new DbError('42809', `cannot change materialized view "${info.name}"`, {
+      at: written.at,
+      table: info.name,
+      hint: 'Change the tables it reads; it follows by itself.',
+    });
+  if (info.kind !== 'table')
+    throw new DbError('55000', `cannot ${doing} view "${info.name}"`, {
+      at: written.at,
+      table: info.name,
+      hint: 'Change the tables it reads.',
+    });
   return info;
 }
 
@@ -439,16 +776,33 @@ function tableColumns(info: RelationInfo): OutputColumn[] {
 function columnIndexOf(info: RelationInfo, name: string, at: TextPlace | undefined): number {
   const index = info.columns.findIndex((each) => each.name === name);
   if (index >= 0) return index;
-  const nearest = nearestOf(name, info.columns.map((each) => each.name));
-  throw new DbError('42703', `column "${name}" of relation "${info.name}" does not exist`, { at, table: info.name, column: name, hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?` });
+  const nearest = nearestOf(
+    name,
+    info.columns.map((each) => each.name),
+  );
+  throw new DbError('42703', `column "${name}" of relation "${info.name}" does not exist`, {
+    at,
+    table: info.name,
+    column: name,
+    hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?`,
+  });
 }
 
-function coerceTo(expression: Expression, type: SqlType, name: string, at: TextPlace | undefined): Expression {
+function coerceTo(
+  expression: Expression,
+  type: SqlType,
+  name: string,
+  at: TextPlace | undefined,
+): Expression {
   try {
     return coerce(expression, type, 'assignment', at);
   } catch (cause) {
-    if (!(cause instanceof DbError) || (cause.code !== '42804' && cause.code !== '42846')) throw cause;
-    throw new DbError('42804', `column "${name}" is of type ${typeName(type)} but expression is of type ${typeName(expression.type)}`, { at, column: name, hint: 'You will need to rewrite or cast the expression.' });
+    if (!(cause instanceof DbError) || (cause.code !== '42804' && cause.code !== '42846'))
+      throw cause;
+    throw new DbError(
+      '42804',
+      `column "${name}" is of type ${typeName(type)} but expression is of type ${typeName(expression.type)}`,
+      { at, column: name, hint: 'You will need to rewrite or cast the expression.' },
+    );
   }
 }
-

@@ -6,7 +6,11 @@ import type { Query } from '../sql/ast.ts';
 /** What binding and optimising may know of the catalog: implemented in `actors`, faked in tests. */
 export interface PlanCatalog {
   /** By the rules of API.md (tenant, then main as far as granted); undefined where there is none. */
-  relation(name: { readonly catalog?: string | undefined; readonly schema?: string | undefined; readonly name: string }): RelationInfo | undefined;
+  relation(name: {
+    readonly catalog?: string | undefined;
+    readonly schema?: string | undefined;
+    readonly name: string;
+  }): RelationInfo | undefined;
   relationById(id: number): RelationInfo | undefined;
   /** All names that `relation` would find: for "did you mean". */
   relationNames(): readonly string[];
@@ -18,8 +22,17 @@ export type RelationInfo = {
   readonly name: string;
   readonly kind: 'table' | 'materializedView' | 'view' | 'catalog';
   readonly columns: readonly RelationColumn[];
-  readonly indexes: readonly { readonly name: string; readonly columnIndexes: readonly number[]; readonly unique: boolean; readonly primary: boolean }[];
-  readonly checks: readonly { readonly name: string; readonly condition: SqlExpression; readonly text: string }[];
+  readonly indexes: readonly {
+    readonly name: string;
+    readonly columnIndexes: readonly number[];
+    readonly unique: boolean;
+    readonly primary: boolean;
+  }[];
+  readonly checks: readonly {
+    readonly name: string;
+    readonly condition: SqlExpression;
+    readonly text: string;
+  }[];
   /** A plain view's query: bound where it is used. */
   readonly query?: Query | undefined;
   /** A view's: ids of the relations its query reads directly. */

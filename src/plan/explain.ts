@@ -4,11 +4,15 @@ import { estimateRows } from './join-order.ts';
 import type { PlanNode } from './logical.ts';
 import { inputsOf } from './nodes.ts';
 
-export type ExplainOptions = { readonly format: 'text' | 'json'; readonly statistics: PlanStatistics };
+export type ExplainOptions = {
+  readonly format: 'text' | 'json';
+  readonly statistics: PlanStatistics;
+};
 
 /** A plan for people: one line a node as PostgreSQL prints them, or the same as JSON. Rows are estimates. */
 export function explainPlan(plan: PlanNode, options: ExplainOptions): string {
-  if (options.format === 'json') return JSON.stringify([{ Plan: json(plan, options.statistics) }], undefined, 2);
+  if (options.format === 'json')
+    return JSON.stringify([{ Plan: json(plan, options.statistics) }], undefined, 2);
   const lines: string[] = [];
   text(plan, options.statistics, 0, lines);
   return lines.join('\n');
@@ -17,7 +21,9 @@ export function explainPlan(plan: PlanNode, options: ExplainOptions): string {
 function text(plan: PlanNode, statistics: PlanStatistics, depth: number, lines: string[]): void {
   const indent = depth === 0 ? '' : `${'  '.repeat(depth * 3 - 2)}->  `;
   const detail = '  '.repeat(depth * 3 + 1);
-  lines.push(`${indent}${title(plan)}  (id=${plan.id} rows=${Math.round(estimateRows(plan, statistics))})`);
+  lines.push(
+    `${indent}${title(plan)}  (id=${plan.id} rows=${Math.round(estimateRows(plan, statistics))})`,
+  );
   for (const [name, value] of details(plan)) lines.push(`${detail}${name}: ${value}`);
   for (const input of inputsOf(plan)) text(input, statistics, depth + 1, lines);
 }
@@ -29,7 +35,9 @@ function json(plan: PlanNode, statistics: PlanStatistics): Record<string, unknow
     'Plan Rows': Math.round(estimateRows(plan, statistics)),
     Output: plan.columns.map(({ name }) => name),
     ...Object.fromEntries(details(plan)),
-    ...(inputsOf(plan).length === 0 ? {} : { Plans: inputsOf(plan).map((input) => json(input, statistics)) }),
+    ...(inputsOf(plan).length === 0
+      ? {}
+      : { Plans: inputsOf(plan).map((input) => json(input, statistics)) }),
   };
 }
 
@@ -46,7 +54,9 @@ function title(plan: PlanNode): string {
     case 'aggregate':
       return plan.keys.length === 0 ? 'Aggregate' : 'HashAggregate';
     case 'join':
-      return plan.keys.length === 0 ? `Nested Loop ${joinName(plan.type)}` : `Hash ${joinName(plan.type)}`;
+      return plan.keys.length === 0
+        ? `Nested Loop ${joinName(plan.type)}`
+        : `Hash ${joinName(plan.type)}`;
     case 'sort':
       return plan.keep === undefined ? 'Sort' : 'Top-k Sort';
     case 'limit':
@@ -73,28 +83,85 @@ function joinName(type: string): string {
 }
 
 function details(plan: PlanNode): [string, string][] {
-  const over = (columns: readonly { readonly name: string }[]) => (index: number): string => columns[index]?.name ?? `#${index}`;
+  const over =
+    (columns: readonly { readonly name: string }[]) =>
+    (index: number): string =>
+      columns[index]?.name ?? `#${index}`;
   switch (plan.kind) {
     case 'scan':
-      return plan.filter === undefined ? [] : [['Filter', printBound(plan.filter, over(plan.columns))]];
+      return plan.filter === undefined
+        ? []
+        : [['Filter', printBound(plan.filter, over(plan.columns))]];
     case 'filter':
       return [['Filter', printBound(plan.condition, over(plan.input.columns))]];
     case 'aggregate': {
-      const keys: [string, string][] = plan.keys.length === 0 ? [] : [['Group Key', plan.keys.map((key) => printBound(key, over(plan.input.columns))).join(', ')]];
-      const calls = plan.calls.map((call) => `${call.fn}(${call.distinct ? 'DISTINCT ' : ''}${call.args.length === 0 ? '*' : call.args.map((arg) => printBound(arg, over(plan.input.columns))).join(', ')})`);
+      const keys: [string, string][] =
+        plan.keys.length === 0
+          ? []
+          : [
+              [
+                'Group Key',
+                plan.keys.map((key) => printBound(key, over(plan.input.columns))).join(', '),
+              ],
+            ];
+      const calls = plan.calls.map(
+        (call) =>
+          `${call.fn}(${call.distinct ? 'DISTINCT ' : ''}${call.args.length === 0 ? '*' : call.args.map((arg) => printBound(arg, over(plan.input.columns))).join(', ')})`,
+      );
       return calls.length === 0 ? keys : [...keys, ['Aggregates', calls.join(', ')]];
     }
     case 'join': {
-      const out: [string, string][] = plan.keys.length === 0 ? [] : [['Hash Cond', plan.keys.map((key) => `${printBound(key.left, over(plan.left.columns))} = ${printBound(key.right, over(plan.right.columns))}`).join(' AND ')]];
-      if (plan.residual !== undefined) out.push(['Join Filter', printBound(plan.residual, over([...plan.left.columns, ...plan.right.columns]))]);
+      const out: [string, string][] =
+        plan.keys.length === 0
+          ? []
+          : [
+              [
+                'Hash Cond',
+                plan.keys
+                  .map(
+                    (key) =>
+                      `${printBound(key.left, over(plan.left.columns))} = ${printBound(key.right, over(plan.right.columns))}`,
+                  )
+                  .join(' AND '),
+              ],
+            ];
+      if (plan.residual !== undefined)
+        out.push([
+          'Join Filter',
+          printBound(plan.residual, over([...plan.left.columns, ...plan.right.columns])),
+        ]);
       return plan.keys.length === 0 ? out : [...out, ['Build', plan.build]];
     }
     case 'sort':
-      return [['Sort Key', plan.keys.map((key) => `${printBound(key.expression, over(plan.input.columns))}${key.descending ? ' DESC' : ''}${key.nullsFirst === key.descending ? '' : key.nullsFirst ? ' NULLS FIRST' : ' NULLS LAST'}`).join(', ')]];
+      return [
+        [
+          'Sort Key',
+          plan.keys
+            .map(
+              (key) =>
+                `${printBound(key.expression, over(plan.input.columns))}${key.descending ? ' DESC' : ''}${key.nullsFirst === key.descending ? '' : key.nullsFirst ? ' NULLS FIRST' : ' NULLS LAST'}`,
+            )
+            .join(', '),
+        ],
+      ];
     case 'limit':
-      return [...(plan.limit === undefined ? [] : [['Limit', printBound(plan.limit, over([]))] as [string, string]]), ...(plan.offset === undefined ? [] : [['Offset', printBound(plan.offset, over([]))] as [string, string]])];
+      return [
+        ...(plan.limit === undefined
+          ? []
+          : [['Limit', printBound(plan.limit, over([]))] as [string, string]]),
+        ...(plan.offset === undefined
+          ? []
+          : [['Offset', printBound(plan.offset, over([]))] as [string, string]]),
+      ];
     case 'project':
-      return [['Output', plan.expressions.map((expression) => printBound(expression, over(plan.input.columns))).join(', ')]];
+      return [
+        [
+          'Output',
+          plan.expressions
+            .map((expression) => printBound(expression, over(plan.input.columns)))
+            .join(', '),
+        ],
+      ];
     default:
       return [];
   }

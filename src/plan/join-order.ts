@@ -2,7 +2,15 @@ import type { Expression } from '../expressions/expression.ts';
 import { mapColumns, referencedColumns } from '../expressions/fold.ts';
 import type { PlanStatistics } from './catalog.ts';
 import type { JoinNode, OutputColumn, PlanNode } from './logical.ts';
-import { columnsAsExpressions, conjunction, conjunctsOf, filtered, mapInputs, node, projected } from './nodes.ts';
+import {
+  columnsAsExpressions,
+  conjunction,
+  conjunctsOf,
+  filtered,
+  mapInputs,
+  node,
+  projected,
+} from './nodes.ts';
 
 /**
  * The order of inner joins: begins with the smallest input and goes on with the connected one that keeps the result
@@ -12,14 +20,20 @@ export function orderJoins(plan: PlanNode, statistics: PlanStatistics): PlanNode
   if (plan.kind === 'join' && plan.type === 'inner') {
     const graph = flatten(plan, 0);
     if (graph.leaves.length > 2) {
-      const leaves = graph.leaves.map((leaf) => ({ ...leaf, plan: orderJoins(leaf.plan, statistics) }));
+      const leaves = graph.leaves.map((leaf) => ({
+        ...leaf,
+        plan: orderJoins(leaf.plan, statistics),
+      }));
       return arrange(leaves, graph.conditions, plan.columns, statistics);
     }
   }
   const inner = mapInputs(plan, (input) => orderJoins(input, statistics));
   if (inner.kind !== 'join' || inner.type !== 'inner') return inner;
   // The right side is built unless the left one is clearly smaller.
-  const build = estimateRows(inner.left, statistics) * 2 < estimateRows(inner.right, statistics) ? 'left' : 'right';
+  const build =
+    estimateRows(inner.left, statistics) * 2 < estimateRows(inner.right, statistics)
+      ? 'left'
+      : 'right';
   return build === inner.build ? inner : { ...inner, build };
 }
 
@@ -27,35 +41,59 @@ type Leaf = { readonly plan: PlanNode; readonly offset: number };
 
 /** Leaves of a tree of inner joins, and its conditions over the columns of the whole tree. */
 function flatten(plan: PlanNode, offset: number): { leaves: Leaf[]; conditions: Expression[] } {
-  if (plan.kind !== 'join' || plan.type !== 'inner') return { leaves: [{ plan, offset }], conditions: [] };
+  if (plan.kind !== 'join' || plan.type !== 'inner')
+    return { leaves: [{ plan, offset }], conditions: [] };
   const width = plan.left.columns.length;
   const left = flatten(plan.left, offset);
   const right = flatten(plan.right, offset + width);
-  const shift = (expression: Expression, by: number): Expression => (by === 0 ? expression : mapColumns(expression, (each) => ({ ...each, index: each.index + by })));
-  const own = plan.keys.map((key): Expression => ({ kind: 'call', fn: KEY, args: [shift(key.left, offset), shift(key.right, offset + width)], type: { kind: 'boolean' } }));
-  if (plan.residual !== undefined) own.push(...conjunctsOf(plan.residual).map((conjunct) => shift(conjunct, offset)));
-  return { leaves: [...left.leaves, ...right.leaves], conditions: [...left.conditions, ...right.conditions, ...own] };
+  const shift = (expression: Expression, by: number): Expression =>
+    by === 0 ? expression : mapColumns(expression, (each) => ({ ...each, index: each.index + by }));
+  const own = plan.keys.map((key): Expression => ({
+    kind: 'call',
+    fn: KEY,
+    args: [shift(key.left, offset), shift(key.right, offset + width)],
+    type: { kind: 'boolean' },
+  }));
+  if (plan.residual !== undefined)
+    own.push(...conjunctsOf(plan.residual).map((conjunct) => shift(conjunct, offset)));
+  return {
+    leaves: [...left.leaves, ...right.leaves],
+    conditions: [...left.conditions, ...right.conditions, ...own],
+  };
 }
 
 /** Marks an equality that was a key of a join, while the tree is taken apart. */
 const KEY = 'join key';
 
-function arrange(leaves: readonly Leaf[], conditions: readonly Expression[], columns: readonly OutputColumn[], statistics: PlanStatistics): PlanNode {
+function arrange(
+  leaves: readonly Leaf[],
+  conditions: readonly Expression[],
+  columns: readonly OutputColumn[],
+  statistics: PlanStatistics,
+): PlanNode {
   const sizes = leaves.map((leaf) => Math.max(1, estimateRows(leaf.plan, statistics)));
-  const leafOf = (index: number): number => leaves.findIndex(({ plan, offset }) => index >= offset && index < offset + plan.columns.length);
-  const uses = conditions.map((condition) => new Set([...referencedColumns(condition)].map(leafOf)));
+  const leafOf = (index: number): number =>
+    leaves.findIndex(({ plan, offset }) => index >= offset && index < offset + plan.columns.length);
+  const uses = conditions.map(
+    (condition) => new Set([...referencedColumns(condition)].map(leafOf)),
+  );
   const left = new Set(leaves.map((_, index) => index));
   const applied = new Set<number>();
 
   let first = 0;
   for (const index of left) if (sizes[index]! < sizes[first]!) first = index;
   // A connected start is worth more than a small one.
-  const connected = (index: number): boolean => uses.some((each) => each.size > 1 && each.has(index));
-  if (!connected(first)) for (const index of left) if (connected(index) && (!connected(first) || sizes[index]! < sizes[first]!)) first = index;
+  const connected = (index: number): boolean =>
+    uses.some((each) => each.size > 1 && each.has(index));
+  if (!connected(first))
+    for (const index of left)
+      if (connected(index) && (!connected(first) || sizes[index]! < sizes[first]!)) first = index;
   left.delete(first);
   const placed = new Map<number, number>();
   const place = (leaf: number, at: number): void => {
-    leaves[leaf]!.plan.columns.forEach((_, index) => placed.set(leaves[leaf]!.offset + index, at + index));
+    leaves[leaf]!.plan.columns.forEach((_, index) =>
+      placed.set(leaves[leaf]!.offset + index, at + index),
+    );
   };
   place(first, 0);
   let plan = leaves[first]!.plan;
@@ -66,10 +104,23 @@ function arrange(leaves: readonly Leaf[], conditions: readonly Expression[], col
     let best = -1;
     let bestRows = Infinity;
     for (const candidate of left) {
-      const links = uses.filter((each, index) => !applied.has(index) && each.has(candidate) && [...each].every((leaf) => leaf === candidate || inPlace.has(leaf)));
-      const keyed = conditions.some((condition, index) => !applied.has(index) && isKey(condition) && uses[index]!.has(candidate) && [...uses[index]!].every((leaf) => leaf === candidate || inPlace.has(leaf)));
+      const links = uses.filter(
+        (each, index) =>
+          !applied.has(index) &&
+          each.has(candidate) &&
+          [...each].every((leaf) => leaf === candidate || inPlace.has(leaf)),
+      );
+      const keyed = conditions.some(
+        (condition, index) =>
+          !applied.has(index) &&
+          isKey(condition) &&
+          uses[index]!.has(candidate) &&
+          [...uses[index]!].every((leaf) => leaf === candidate || inPlace.has(leaf)),
+      );
       // An equality is taken to leave the larger side's rows; each further condition a third.
-      const result = keyed ? Math.max(rows, sizes[candidate]!) * 0.33 ** Math.max(0, links.length - 1) : rows * sizes[candidate]! * (links.length > 0 ? 0.33 : 1);
+      const result = keyed
+        ? Math.max(rows, sizes[candidate]!) * 0.33 ** Math.max(0, links.length - 1)
+        : rows * sizes[candidate]! * (links.length > 0 ? 0.33 : 1);
       if (result < bestRows || (result === bestRows && sizes[candidate]! < sizes[best]!)) {
         best = candidate;
         bestRows = result;
@@ -86,10 +137,14 @@ function arrange(leaves: readonly Leaf[], conditions: readonly Expression[], col
       applied.add(index);
       if (isKey(condition)) {
         const [a, b] = condition.args as [Expression, Expression];
-        const onRight = (expression: Expression): boolean => [...referencedColumns(expression)].every((each) => leafOf(each) === best);
-        const onLeft = (expression: Expression): boolean => [...referencedColumns(expression)].every((each) => leafOf(each) !== best);
-        const toRight = (expression: Expression): Expression => mapColumns(expression, (each) => ({ ...each, index: placed.get(each.index)! - width }));
-        const toLeft = (expression: Expression): Expression => mapColumns(expression, (each) => ({ ...each, index: placed.get(each.index)! }));
+        const onRight = (expression: Expression): boolean =>
+          [...referencedColumns(expression)].every((each) => leafOf(each) === best);
+        const onLeft = (expression: Expression): boolean =>
+          [...referencedColumns(expression)].every((each) => leafOf(each) !== best);
+        const toRight = (expression: Expression): Expression =>
+          mapColumns(expression, (each) => ({ ...each, index: placed.get(each.index)! - width }));
+        const toLeft = (expression: Expression): Expression =>
+          mapColumns(expression, (each) => ({ ...each, index: placed.get(each.index)! }));
         if (onLeft(a) && onRight(b)) {
           keys.push({ left: toLeft(a), right: toRight(b) });
           return;
@@ -98,20 +153,37 @@ function arrange(leaves: readonly Leaf[], conditions: readonly Expression[], col
           keys.push({ left: toLeft(b), right: toRight(a) });
           return;
         }
-        residual.push(mapColumns(equalityOf(condition), (each) => ({ ...each, index: placed.get(each.index)! })));
+        residual.push(
+          mapColumns(equalityOf(condition), (each) => ({
+            ...each,
+            index: placed.get(each.index)!,
+          })),
+        );
         return;
       }
       residual.push(mapColumns(condition, (each) => ({ ...each, index: placed.get(each.index)! })));
     });
     const right = leaves[best]!.plan;
     const joinedColumns = [...plan.columns, ...right.columns];
-    plan = node({ kind: 'join', type: 'inner', left: plan, right, keys, residual: conjunction(residual), nullAware: false, build: rows * 2 < sizes[best]! ? 'left' : 'right', columns: joinedColumns });
+    plan = node({
+      kind: 'join',
+      type: 'inner',
+      left: plan,
+      right,
+      keys,
+      residual: conjunction(residual),
+      nullAware: false,
+      build: rows * 2 < sizes[best]! ? 'left' : 'right',
+      columns: joinedColumns,
+    });
     rows = Math.max(1, bestRows);
   }
   const rest = conditions.filter((_, index) => !applied.has(index));
   plan = filtered(plan, rest);
   // Columns go back to the order they were written in.
-  const expressions = columns.map((each, index) => columnsAsExpressions([each], placed.get(index)!)[0]!);
+  const expressions = columns.map(
+    (each, index) => columnsAsExpressions([each], placed.get(index)!)[0]!,
+  );
   return projected(plan, expressions, columns);
 }
 
@@ -121,7 +193,10 @@ function isKey(condition: Expression): condition is Extract<Expression, { kind: 
 
 function equalityOf(condition: Extract<Expression, { kind: 'call' }>): Expression {
   const { kind } = condition.args[0]!.type;
-  return { ...condition, fn: `=(${kind === 'varchar' ? 'text' : kind},${kind === 'varchar' ? 'text' : kind})` };
+  return {
+    ...condition,
+    fn: `=(${kind === 'varchar' ? 'text' : kind},${kind === 'varchar' ? 'text' : kind})`,
+  };
 }
 
 /** Rows a plan gives, roughly. */
@@ -149,7 +224,9 @@ export function estimateRows(plan: PlanNode, statistics: PlanStatistics): number
     }
     case 'limit': {
       const rows = estimateRows(plan.input, statistics);
-      return plan.limit?.kind === 'constant' && typeof plan.limit.value === 'number' ? Math.min(rows, plan.limit.value) : rows;
+      return plan.limit?.kind === 'constant' && typeof plan.limit.value === 'number'
+        ? Math.min(rows, plan.limit.value)
+        : rows;
     }
     case 'unionAll':
       return plan.inputs.reduce((sum, input) => sum + estimateRows(input, statistics), 0);

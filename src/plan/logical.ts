@@ -146,10 +146,18 @@ export type SetOperationNode = NodeBase & {
 /** `body` may scan each of `ctes` any number of times; each is evaluated once. */
 export type CteNode = NodeBase & {
   readonly kind: 'cte';
-  readonly ctes: readonly { readonly cte: number; readonly name: string; readonly plan: PlanNode }[];
+  readonly ctes: readonly {
+    readonly cte: number;
+    readonly name: string;
+    readonly plan: PlanNode;
+  }[];
   readonly body: PlanNode;
 };
-export type CteScanNode = NodeBase & { readonly kind: 'cteScan'; readonly cte: number; readonly name: string };
+export type CteScanNode = NodeBase & {
+  readonly kind: 'cteScan';
+  readonly cte: number;
+  readonly name: string;
+};
 /**
  * Adds the value of subqueries to the input's rows: output is the input's columns, then one column a subquery.
  * A subquery whose plan holds `outerColumn` expressions (depth 1 = this node's input row; deeper ones = this
@@ -170,7 +178,12 @@ export type ApplyNode = NodeBase & {
 };
 
 /** generate_series(start, stop[, step]): one column; its arguments are constants and parameters. */
-export type SeriesNode = NodeBase & { readonly kind: 'series'; readonly start: Expression; readonly stop: Expression; readonly step: Expression | undefined };
+export type SeriesNode = NodeBase & {
+  readonly kind: 'series';
+  readonly start: Expression;
+  readonly stop: Expression;
+  readonly step: Expression | undefined;
+};
 
 /** A whole statement, bound. */
 export type BoundQuery = {

@@ -55,16 +55,30 @@ export function mapInputs(plan: PlanNode, change: (input: PlanNode) => PlanNode)
     case 'unionAll':
       return { ...plan, inputs: plan.inputs.map(change) };
     case 'cte':
-      return { ...plan, ctes: plan.ctes.map((cte) => ({ ...cte, plan: change(cte.plan) })), body: change(plan.body) };
+      return {
+        ...plan,
+        ctes: plan.ctes.map((cte) => ({ ...cte, plan: change(cte.plan) })),
+        body: change(plan.body),
+      };
     case 'apply':
-      return { ...plan, input: change(plan.input), subqueries: plan.subqueries.map((subquery) => ({ ...subquery, plan: change(subquery.plan) })) };
+      return {
+        ...plan,
+        input: change(plan.input),
+        subqueries: plan.subqueries.map((subquery) => ({
+          ...subquery,
+          plan: change(subquery.plan),
+        })),
+      };
     default:
       return { ...plan, input: change(plan.input) };
   }
 }
 
 /** Every expression of a node (not of its inputs), changed. */
-export function mapExpressions(plan: PlanNode, change: (expression: Expression) => Expression): PlanNode {
+export function mapExpressions(
+  plan: PlanNode,
+  change: (expression: Expression) => Expression,
+): PlanNode {
   switch (plan.kind) {
     case 'scan':
       return plan.filter === undefined ? plan : { ...plan, filter: change(plan.filter) };
@@ -92,15 +106,34 @@ export function mapExpressions(plan: PlanNode, change: (expression: Expression) 
         ...(plan.residual === undefined ? {} : { residual: change(plan.residual) }),
       };
     case 'sort':
-      return { ...plan, keys: plan.keys.map((key) => ({ ...key, expression: change(key.expression) })), ...(plan.keep === undefined ? {} : { keep: change(plan.keep) }) };
+      return {
+        ...plan,
+        keys: plan.keys.map((key) => ({ ...key, expression: change(key.expression) })),
+        ...(plan.keep === undefined ? {} : { keep: change(plan.keep) }),
+      };
     case 'limit':
-      return { ...plan, ...(plan.limit === undefined ? {} : { limit: change(plan.limit) }), ...(plan.offset === undefined ? {} : { offset: change(plan.offset) }) };
+      return {
+        ...plan,
+        ...(plan.limit === undefined ? {} : { limit: change(plan.limit) }),
+        ...(plan.offset === undefined ? {} : { offset: change(plan.offset) }),
+      };
     case 'distinct':
       return plan.on === undefined ? plan : { ...plan, on: plan.on.map(change) };
     case 'apply':
-      return { ...plan, subqueries: plan.subqueries.map((subquery) => ({ ...subquery, args: subquery.args.map(change) })) };
+      return {
+        ...plan,
+        subqueries: plan.subqueries.map((subquery) => ({
+          ...subquery,
+          args: subquery.args.map(change),
+        })),
+      };
     case 'series':
-      return { ...plan, start: change(plan.start), stop: change(plan.stop), ...(plan.step === undefined ? {} : { step: change(plan.step) }) };
+      return {
+        ...plan,
+        start: change(plan.start),
+        stop: change(plan.stop),
+        ...(plan.step === undefined ? {} : { step: change(plan.step) }),
+      };
     case 'unionAll':
     case 'setOperation':
     case 'cte':
@@ -118,18 +151,29 @@ export function visitExpressions(plan: PlanNode, visit: (expression: Expression)
 }
 
 /** The whole plan, each node's expressions changed; `depth` counts the subqueries around the node. */
-export function mapPlanExpressions(plan: PlanNode, change: (expression: Expression, depth: number) => Expression, depth = 0): PlanNode {
+export function mapPlanExpressions(
+  plan: PlanNode,
+  change: (expression: Expression, depth: number) => Expression,
+  depth = 0,
+): PlanNode {
   const own = mapExpressions(plan, (expression) => change(expression, depth));
-  if (own.kind !== 'apply') return mapInputs(own, (input) => mapPlanExpressions(input, change, depth));
+  if (own.kind !== 'apply')
+    return mapInputs(own, (input) => mapPlanExpressions(input, change, depth));
   return {
     ...own,
     input: mapPlanExpressions(own.input, change, depth),
-    subqueries: own.subqueries.map((subquery) => ({ ...subquery, plan: mapPlanExpressions(subquery.plan, change, depth + 1) })),
+    subqueries: own.subqueries.map((subquery) => ({
+      ...subquery,
+      plan: mapPlanExpressions(subquery.plan, change, depth + 1),
+    })),
   };
 }
 
 /** Each node of an expression, changed from the leaves up. */
-export function rewrite(expression: Expression, change: (node: Expression) => Expression): Expression {
+export function rewrite(
+  expression: Expression,
+  change: (node: Expression) => Expression,
+): Expression {
   return change(mapParts(expression, (part) => rewrite(part, change)));
 }
 
@@ -141,7 +185,10 @@ export function columnsAsExpressions(columns: readonly OutputColumn[], offset = 
   return columns.map((each, index) => column(index + offset, each));
 }
 
-export function constant(value: Extract<Expression, { kind: 'constant' }>['value'], type: SqlType): Expression {
+export function constant(
+  value: Extract<Expression, { kind: 'constant' }>['value'],
+  type: SqlType,
+): Expression {
   return { kind: 'constant', type, value };
 }
 
@@ -158,11 +205,20 @@ export function conjunction(conjuncts: readonly Expression[]): Expression | unde
 
 export function filtered(input: PlanNode, conjuncts: readonly Expression[]): PlanNode {
   const condition = conjunction(conjuncts.map(foldConstants));
-  return condition === undefined ? input : node({ kind: 'filter', input, condition, columns: input.columns });
+  return condition === undefined
+    ? input
+    : node({ kind: 'filter', input, condition, columns: input.columns });
 }
 
-export function projected(input: PlanNode, expressions: readonly Expression[], columns: readonly OutputColumn[]): PlanNode {
-  const identity = expressions.length === input.columns.length && expressions.every((each, index) => each.kind === 'column' && each.index === index) && columns.every((each, index) => each.name === input.columns[index]!.name);
+export function projected(
+  input: PlanNode,
+  expressions: readonly Expression[],
+  columns: readonly OutputColumn[],
+): PlanNode {
+  const identity =
+    expressions.length === input.columns.length &&
+    expressions.every((each, index) => each.kind === 'column' && each.index === index) &&
+    columns.every((each, index) => each.name === input.columns[index]!.name);
   return identity ? input : node({ kind: 'project', input, expressions, columns });
 }
 
@@ -180,7 +236,9 @@ export function isNullable(expression: Expression): boolean {
     case 'coalesce':
       return expression.args.every(isNullable);
     case 'case':
-      return [...expression.branches.map(({ then }) => then), expression.otherwise].some(isNullable);
+      return [...expression.branches.map(({ then }) => then), expression.otherwise].some(
+        isNullable,
+      );
     case 'and':
     case 'or':
     case 'not':

@@ -1,11 +1,30 @@
 import type { Expression } from '../expressions/expression.ts';
-import { foldConstants, isImmutable, isVolatile, mapColumns, referencedColumns, someNode } from '../expressions/fold.ts';
+import {
+  foldConstants,
+  isImmutable,
+  isVolatile,
+  mapColumns,
+  referencedColumns,
+  someNode,
+} from '../expressions/fold.ts';
 import { BOOLEAN } from '../columns/types.ts';
 import { functionById, resolveOperator } from '../expressions/catalog.ts';
 import type { PlanStatistics } from './catalog.ts';
 import { orderJoins } from './join-order.ts';
 import type { JoinNode, OutputColumn, PlanNode } from './logical.ts';
-import { column, columnsAsExpressions, conjunction, conjunctsOf, filtered, hasOuterColumns, mapExpressions, mapInputs, node, projected, rewrite } from './nodes.ts';
+import {
+  column,
+  columnsAsExpressions,
+  conjunction,
+  conjunctsOf,
+  filtered,
+  hasOuterColumns,
+  mapExpressions,
+  mapInputs,
+  node,
+  projected,
+  rewrite,
+} from './nodes.ts';
 import { prune } from './prune.ts';
 
 /** Rewrites a bound plan into one that does less; the answer stays the same. Each rule is a function of its own. */
@@ -50,23 +69,54 @@ export function subqueriesToJoins(plan: PlanNode): PlanNode {
   if (replaced.size === 0) return inner;
   const left = apply.subqueries.flatMap((_, index) => (replaced.has(index) ? [] : [index]));
   const columns = [...apply.input.columns, ...left.map((index) => apply.columns[width + index]!)];
-  const next = left.length === 0 ? input : node({ kind: 'apply', input, subqueries: left.map((index) => apply.subqueries[index]!), columns });
-  const moved = conjuncts.map((conjunct) => mapColumns(conjunct, (each) => (each.index < width ? each : { ...each, index: width + left.indexOf(each.index - width) })));
+  const next =
+    left.length === 0
+      ? input
+      : node({
+          kind: 'apply',
+          input,
+          subqueries: left.map((index) => apply.subqueries[index]!),
+          columns,
+        });
+  const moved = conjuncts.map((conjunct) =>
+    mapColumns(conjunct, (each) =>
+      each.index < width ? each : { ...each, index: width + left.indexOf(each.index - width) },
+    ),
+  );
   const result = filtered(next, moved);
   return result.columns.length === inner.columns.length
     ? result
-    : projected(result, inner.columns.map((each, index) => (index < width ? column(index, each) : replaced.has(index - width) ? { kind: 'constant', type: BOOLEAN, value: true } : column(width + left.indexOf(index - width), each))), inner.columns);
+    : projected(
+        result,
+        inner.columns.map((each, index) =>
+          index < width
+            ? column(index, each)
+            : replaced.has(index - width)
+              ? { kind: 'constant', type: BOOLEAN, value: true }
+              : column(width + left.indexOf(index - width), each),
+        ),
+        inner.columns,
+      );
 }
 
 /** undefined: it must stay an Apply. */
-function semiJoin(input: PlanNode, subquery: Extract<PlanNode, { kind: 'apply' }>['subqueries'][number], negated: boolean): PlanNode | undefined {
+function semiJoin(
+  input: PlanNode,
+  subquery: Extract<PlanNode, { kind: 'apply' }>['subqueries'][number],
+  negated: boolean,
+): PlanNode | undefined {
   const isIn = subquery.mode === 'in';
   const correlated = hasOuterColumns(subquery.plan);
   if (isIn && negated && (correlated || subquery.args.length > 1)) return undefined;
-  const opened = correlated ? decorrelate(subquery.plan, input.columns, isIn) : { plan: subquery.plan, keys: [], residual: [] };
+  const opened = correlated
+    ? decorrelate(subquery.plan, input.columns, isIn)
+    : { plan: subquery.plan, keys: [], residual: [] };
   if (opened === undefined) return undefined;
   const keys: JoinNode['keys'][number][] = [...opened.keys];
-  if (isIn) subquery.args.forEach((arg, index) => keys.push({ left: arg, right: column(index, opened.plan.columns[index]!) }));
+  if (isIn)
+    subquery.args.forEach((arg, index) =>
+      keys.push({ left: arg, right: column(index, opened.plan.columns[index]!) }),
+    );
   const residual = conjunction(opened.residual);
   return node({
     kind: 'join',
@@ -85,11 +135,22 @@ function semiJoin(input: PlanNode, subquery: Extract<PlanNode, { kind: 'apply' }
  * Takes the conditions that speak of the outer row out of a subquery of the form [project] filter …; they become keys and residual
  * of the join. The plan that is left gives the columns they need behind its own.
  */
-function decorrelate(plan: PlanNode, outer: readonly OutputColumn[], keepOutput: boolean): { plan: PlanNode; keys: JoinNode['keys'][number][]; residual: Expression[] } | undefined {
+function decorrelate(
+  plan: PlanNode,
+  outer: readonly OutputColumn[],
+  keepOutput: boolean,
+): { plan: PlanNode; keys: JoinNode['keys'][number][]; residual: Expression[] } | undefined {
   let output: readonly Expression[] | undefined;
   let inner = plan;
   let outputColumns: readonly OutputColumn[] = plan.columns;
-  if (inner.kind === 'limit' && !keepOutput && inner.offset === undefined && inner.limit?.kind === 'constant' && Number(inner.limit.value) > 0) inner = inner.input;
+  if (
+    inner.kind === 'limit' &&
+    !keepOutput &&
+    inner.offset === undefined &&
+    inner.limit?.kind === 'constant' &&
+    Number(inner.limit.value) > 0
+  )
+    inner = inner.input;
   if (inner.kind === 'project') {
     if (keepOutput && inner.expressions.some(speaksOfOuter)) return undefined;
     output = keepOutput ? inner.expressions : [];
@@ -115,9 +176,17 @@ function decorrelate(plan: PlanNode, outer: readonly OutputColumn[], keepOutput:
     if (deeper(conjunct)) return undefined;
     if (conjunct.kind === 'call' && conjunct.fn.startsWith('=(') && conjunct.args.length === 2) {
       const [a, b] = conjunct.args as [Expression, Expression];
-      const sides = onlyOuter(a) && !speaksOfOuter(b) ? [a, b] : onlyOuter(b) && !speaksOfOuter(a) ? [b, a] : undefined;
+      const sides =
+        onlyOuter(a) && !speaksOfOuter(b)
+          ? [a, b]
+          : onlyOuter(b) && !speaksOfOuter(a)
+            ? [b, a]
+            : undefined;
       if (sides !== undefined && sides[0]!.type.kind === sides[1]!.type.kind) {
-        keys.push({ left: toOuter(sides[0]!, outer), right: mapColumns(sides[1]!, (each) => ({ ...each, index: each.index + base })) });
+        keys.push({
+          left: toOuter(sides[0]!, outer),
+          right: mapColumns(sides[1]!, (each) => ({ ...each, index: each.index + base })),
+        });
         continue;
       }
     }
@@ -130,7 +199,11 @@ function decorrelate(plan: PlanNode, outer: readonly OutputColumn[], keepOutput:
     );
   }
   const columns = [...outputColumns, ...input.columns];
-  const next = projected(filtered(input, own), [...shown, ...columnsAsExpressions(input.columns)], columns);
+  const next = projected(
+    filtered(input, own),
+    [...shown, ...columnsAsExpressions(input.columns)],
+    columns,
+  );
   return { plan: next, keys, residual };
 }
 
@@ -143,11 +216,15 @@ function deeper(expression: Expression): boolean {
 }
 
 function onlyOuter(expression: Expression): boolean {
-  return speaksOfOuter(expression) && !deeper(expression) && referencedColumns(expression).size === 0;
+  return (
+    speaksOfOuter(expression) && !deeper(expression) && referencedColumns(expression).size === 0
+  );
 }
 
 function toOuter(expression: Expression, outer: readonly OutputColumn[]): Expression {
-  return rewrite(expression, (each) => (each.kind === 'outerColumn' ? column(each.index, outer[each.index]!) : each));
+  return rewrite(expression, (each) =>
+    each.kind === 'outerColumn' ? column(each.index, outer[each.index]!) : each,
+  );
 }
 
 // ── Filters ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -163,49 +240,98 @@ export function pushFilters(plan: PlanNode, conjuncts: readonly Expression[]): P
       for (const conjunct of conjuncts) {
         const columns = [...referencedColumns(conjunct)];
         // A volatile value must stay one value: it is computed once, below.
-        (columns.some((index) => isVolatile(plan.expressions[index]!)) ? above : through).push(conjunct);
+        (columns.some((index) => isVolatile(plan.expressions[index]!)) ? above : through).push(
+          conjunct,
+        );
       }
-      const input = pushFilters(plan.input, through.map((conjunct) => mapColumns(conjunct, (each) => plan.expressions[each.index]!)));
+      const input = pushFilters(
+        plan.input,
+        through.map((conjunct) => mapColumns(conjunct, (each) => plan.expressions[each.index]!)),
+      );
       return filtered({ ...plan, input }, above);
     }
     case 'scan': {
       const own = conjuncts.map(foldConstants);
-      const usable = own.filter((each) => !plan.rowIdColumn || !referencedColumns(each).has(plan.columns.length - 1));
+      const usable = own.filter(
+        (each) => !plan.rowIdColumn || !referencedColumns(each).has(plan.columns.length - 1),
+      );
       const filter = conjunction([...(plan.filter === undefined ? [] : [plan.filter]), ...usable]);
       const next = filter === undefined ? plan : { ...plan, filter };
-      return filtered(next, own.filter((each) => !usable.includes(each)));
+      return filtered(
+        next,
+        own.filter((each) => !usable.includes(each)),
+      );
     }
     case 'join':
       return pushThroughJoin(plan, conjuncts);
     case 'aggregate': {
       const keyCount = plan.keys.length;
-      const through = keyCount === 0 ? [] : conjuncts.filter((each) => [...referencedColumns(each)].every((index) => index < keyCount) && isPushable(each));
+      const through =
+        keyCount === 0
+          ? []
+          : conjuncts.filter(
+              (each) =>
+                [...referencedColumns(each)].every((index) => index < keyCount) && isPushable(each),
+            );
       const above = conjuncts.filter((each) => !through.includes(each));
-      const input = pushFilters(plan.input, through.map((conjunct) => mapColumns(conjunct, (each) => plan.keys[each.index]!)));
+      const input = pushFilters(
+        plan.input,
+        through.map((conjunct) => mapColumns(conjunct, (each) => plan.keys[each.index]!)),
+      );
       return filtered({ ...plan, input }, above);
     }
     case 'distinct': {
-      if (plan.on !== undefined) return filtered({ ...plan, input: pushFilters(plan.input, []) }, conjuncts);
+      if (plan.on !== undefined)
+        return filtered({ ...plan, input: pushFilters(plan.input, []) }, conjuncts);
       const through = conjuncts.filter(isPushable);
-      return filtered({ ...plan, input: pushFilters(plan.input, through) }, conjuncts.filter((each) => !through.includes(each)));
+      return filtered(
+        { ...plan, input: pushFilters(plan.input, through) },
+        conjuncts.filter((each) => !through.includes(each)),
+      );
     }
     case 'unionAll': {
       const through = conjuncts.filter(isPushable);
-      return filtered({ ...plan, inputs: plan.inputs.map((input) => pushFilters(input, through)) }, conjuncts.filter((each) => !through.includes(each)));
+      return filtered(
+        { ...plan, inputs: plan.inputs.map((input) => pushFilters(input, through)) },
+        conjuncts.filter((each) => !through.includes(each)),
+      );
     }
     case 'sort':
-      if (plan.keep !== undefined) return filtered(mapInputs(plan, (input) => pushFilters(input, [])), conjuncts);
+      if (plan.keep !== undefined)
+        return filtered(
+          mapInputs(plan, (input) => pushFilters(input, [])),
+          conjuncts,
+        );
       return { ...plan, input: pushFilters(plan.input, conjuncts) };
     case 'apply': {
       const width = plan.input.columns.length;
-      const through = conjuncts.filter((each) => [...referencedColumns(each)].every((index) => index < width));
+      const through = conjuncts.filter((each) =>
+        [...referencedColumns(each)].every((index) => index < width),
+      );
       const above = conjuncts.filter((each) => !through.includes(each));
-      return filtered({ ...plan, input: pushFilters(plan.input, through), subqueries: plan.subqueries.map((subquery) => ({ ...subquery, plan: pushFilters(subquery.plan, []) })) }, above);
+      return filtered(
+        {
+          ...plan,
+          input: pushFilters(plan.input, through),
+          subqueries: plan.subqueries.map((subquery) => ({
+            ...subquery,
+            plan: pushFilters(subquery.plan, []),
+          })),
+        },
+        above,
+      );
     }
     case 'cte':
-      return { ...plan, ctes: plan.ctes.map((cte) => ({ ...cte, plan: pushFilters(cte.plan, []) })), body: pushFilters(plan.body, conjuncts) };
+      return {
+        ...plan,
+        ctes: plan.ctes.map((cte) => ({ ...cte, plan: pushFilters(cte.plan, []) })),
+        body: pushFilters(plan.body, conjuncts),
+      };
     default:
-      return filtered(mapInputs(plan, (input) => pushFilters(input, [])), conjuncts);
+      return filtered(
+        mapInputs(plan, (input) => pushFilters(input, [])),
+        conjuncts,
+      );
   }
 }
 
@@ -219,9 +345,12 @@ function pushThroughJoin(plan: JoinNode, given: readonly Expression[]): PlanNode
   let conjuncts = given;
   // A filter that no NULL-extended row passes makes the outer join an inner one.
   if (type === 'left' || type === 'right' || type === 'full') {
-    const rejects = (left: boolean): boolean => conjuncts.some((each) => rejectsNulls(each, (index) => (index < width) === left));
-    if ((type === 'left' || type === 'full') && rejects(false)) type = type === 'full' ? 'right' : 'inner';
-    if ((type === 'right' || type === 'full') && rejects(true)) type = type === 'full' ? 'left' : 'inner';
+    const rejects = (left: boolean): boolean =>
+      conjuncts.some((each) => rejectsNulls(each, (index) => index < width === left));
+    if ((type === 'left' || type === 'full') && rejects(false))
+      type = type === 'full' ? 'right' : 'inner';
+    if ((type === 'right' || type === 'full') && rejects(true))
+      type = type === 'full' ? 'left' : 'inner';
   }
   const residual = plan.residual === undefined ? [] : [...conjunctsOf(plan.residual)];
   if (type === 'inner') {
@@ -240,13 +369,16 @@ function pushThroughJoin(plan: JoinNode, given: readonly Expression[]): PlanNode
     const right = columns.some((index) => index >= width);
     return left && right ? 'both' : left ? 'left' : 'right';
   };
-  const shift = (expression: Expression): Expression => mapColumns(expression, (each) => ({ ...each, index: each.index - width }));
+  const shift = (expression: Expression): Expression =>
+    mapColumns(expression, (each) => ({ ...each, index: each.index - width }));
   const semi = type === 'semi' || type === 'anti';
   for (const conjunct of conjuncts) {
     const side = semi ? 'left' : sideOf(conjunct);
     if (isVolatile(conjunct)) above.push(conjunct);
-    else if (side === 'left' && (type === 'inner' || type === 'left' || semi)) toLeft.push(conjunct);
-    else if (side === 'right' && (type === 'inner' || type === 'right')) toRight.push(shift(conjunct));
+    else if (side === 'left' && (type === 'inner' || type === 'left' || semi))
+      toLeft.push(conjunct);
+    else if (side === 'right' && (type === 'inner' || type === 'right'))
+      toRight.push(shift(conjunct));
     else if (type === 'inner' && side === 'none') toLeft.push(conjunct);
     else if (type === 'inner') stays.push(conjunct);
     else above.push(conjunct);
@@ -254,7 +386,12 @@ function pushThroughJoin(plan: JoinNode, given: readonly Expression[]): PlanNode
   for (const conjunct of residual) {
     const side = sideOf(conjunct);
     // The ON of an outer join filters only the side that is extended with NULLs.
-    if (side === 'right' && (type === 'left' || type === 'semi' || type === 'anti') && !(type === 'anti' && plan.nullAware)) toRight.push(shift(conjunct));
+    if (
+      side === 'right' &&
+      (type === 'left' || type === 'semi' || type === 'anti') &&
+      !(type === 'anti' && plan.nullAware)
+    )
+      toRight.push(shift(conjunct));
     else if (side === 'left' && (type === 'right' || type === 'semi')) toLeft.push(conjunct);
     else stays.push(conjunct);
   }
@@ -279,20 +416,32 @@ function pushThroughJoin(plan: JoinNode, given: readonly Expression[]): PlanNode
 function nullability(plan: JoinNode, type: JoinNode['type']): readonly OutputColumn[] {
   const left = plan.left.columns;
   const right = plan.right.columns;
-  return [...left.map((each) => ({ ...each, nullable: each.nullable || type === 'right' || type === 'full' })), ...right.map((each) => ({ ...each, nullable: each.nullable || type === 'left' || type === 'full' }))];
+  return [
+    ...left.map((each) => ({
+      ...each,
+      nullable: each.nullable || type === 'right' || type === 'full',
+    })),
+    ...right.map((each) => ({
+      ...each,
+      nullable: each.nullable || type === 'left' || type === 'full',
+    })),
+  ];
 }
 
 /** `left = right` of one type, each side over one input. */
 function equality(conjunct: Expression, width: number): JoinNode['keys'][number] | undefined {
-  if (conjunct.kind !== 'call' || !conjunct.fn.startsWith('=(') || conjunct.args.length !== 2) return undefined;
+  if (conjunct.kind !== 'call' || !conjunct.fn.startsWith('=(') || conjunct.args.length !== 2)
+    return undefined;
   const [a, b] = conjunct.args as [Expression, Expression];
   const side = (expression: Expression): 'left' | 'right' | undefined => {
     const columns = [...referencedColumns(expression)];
-    if (columns.length === 0 || someNode(expression, (each) => each.kind === 'outerColumn')) return undefined;
+    if (columns.length === 0 || someNode(expression, (each) => each.kind === 'outerColumn'))
+      return undefined;
     if (columns.every((index) => index < width)) return 'left';
     return columns.every((index) => index >= width) ? 'right' : undefined;
   };
-  const shift = (expression: Expression): Expression => mapColumns(expression, (each) => ({ ...each, index: each.index - width }));
+  const shift = (expression: Expression): Expression =>
+    mapColumns(expression, (each) => ({ ...each, index: each.index - width }));
   const [sideA, sideB] = [side(a), side(b)];
   if (sideA === 'left' && sideB === 'right') return { left: a, right: shift(b) };
   return sideA === 'right' && sideB === 'left' ? { left: b, right: shift(a) } : undefined;
@@ -326,7 +475,10 @@ function strictIn(expression: Expression, isChosen: (index: number) => boolean):
     case 'column':
       return isChosen(expression.index);
     case 'call':
-      return functionById(expression.fn).strict !== false && expression.args.some((arg) => strictIn(arg, isChosen));
+      return (
+        functionById(expression.fn).strict !== false &&
+        expression.args.some((arg) => strictIn(arg, isChosen))
+      );
     case 'cast':
     case 'inList':
     case 'not':
@@ -342,11 +494,14 @@ function strictIn(expression: Expression, isChosen: (index: number) => boolean):
 export function topK(plan: PlanNode): PlanNode {
   const inner = mapInputs(plan, topK);
   if (inner.kind !== 'limit' || inner.limit === undefined) return inner;
-  const keep = inner.offset === undefined ? inner.limit : foldConstants(resolveOperator('+', inner.limit, inner.offset));
+  const keep =
+    inner.offset === undefined
+      ? inner.limit
+      : foldConstants(resolveOperator('+', inner.limit, inner.offset));
   if (!isImmutable(keep) && keep.kind !== 'parameter') return inner;
   const below = inner.input;
   if (below.kind === 'sort') return { ...inner, input: { ...below, keep } };
-  if (below.kind === 'project' && below.input.kind === 'sort') return { ...inner, input: { ...below, input: { ...below.input, keep } } };
+  if (below.kind === 'project' && below.input.kind === 'sort')
+    return { ...inner, input: { ...below, input: { ...below.input, keep } } };
   return inner;
 }
-

@@ -1,7 +1,13 @@
 import type { Expression } from '../expressions/expression.ts';
 import { mapColumns, referencedColumns } from '../expressions/fold.ts';
 import type { OutputColumn, PlanNode } from './logical.ts';
-import { columnsAsExpressions, mapInputs, mapPlanExpressions, projected, rewrite } from './nodes.ts';
+import {
+  columnsAsExpressions,
+  mapInputs,
+  mapPlanExpressions,
+  projected,
+  rewrite,
+} from './nodes.ts';
 
 /** Columns that nobody reads are not read: scans give only what is used above them. */
 export function prune(plan: PlanNode): PlanNode {
@@ -17,20 +23,40 @@ function pruneTo(plan: PlanNode, needed: ReadonlySet<number>): Pruned {
   switch (plan.kind) {
     case 'scan': {
       const used = new Set(needed);
-      if (plan.filter !== undefined) for (const index of referencedColumns(plan.filter)) used.add(index);
+      if (plan.filter !== undefined)
+        for (const index of referencedColumns(plan.filter)) used.add(index);
       const width = plan.columnIndexes.length;
       // A scan of no column still counts rows: keep one.
       const kept = plan.columnIndexes.map((_, index) => index).filter((index) => used.has(index));
       if (kept.length === 0 && width > 0) kept.push(0);
       const at = new Map(kept.map((index, position) => [index, position]));
       if (plan.rowIdColumn) at.set(width, kept.length);
-      const columns = [...kept.map((index) => plan.columns[index]!), ...(plan.rowIdColumn ? [plan.columns[width]!] : [])];
+      const columns = [
+        ...kept.map((index) => plan.columns[index]!),
+        ...(plan.rowIdColumn ? [plan.columns[width]!] : []),
+      ];
       const filter = plan.filter === undefined ? {} : { filter: moved(plan.filter, at) };
-      return { plan: { ...plan, ...filter, columnIndexes: kept.map((index) => plan.columnIndexes[index]!), columns }, at };
+      return {
+        plan: {
+          ...plan,
+          ...filter,
+          columnIndexes: kept.map((index) => plan.columnIndexes[index]!),
+          columns,
+        },
+        at,
+      };
     }
     case 'filter': {
       const below = pruneTo(plan.input, union(needed, referencedColumns(plan.condition)));
-      return { plan: { ...plan, input: below.plan, condition: moved(plan.condition, below.at), columns: below.plan.columns }, at: below.at };
+      return {
+        plan: {
+          ...plan,
+          input: below.plan,
+          condition: moved(plan.condition, below.at),
+          columns: below.plan.columns,
+        },
+        at: below.at,
+      };
     }
     case 'project': {
       const kept = plan.expressions.map((_, index) => index).filter((index) => needed.has(index));
@@ -39,12 +65,21 @@ function pruneTo(plan: PlanNode, needed: ReadonlySet<number>): Pruned {
       for (const index of kept) referencedColumns(plan.expressions[index]!, used);
       const below = pruneTo(plan.input, used);
       const expressions = kept.map((index) => moved(plan.expressions[index]!, below.at));
-      return { plan: projected(below.plan, expressions, kept.map((index) => plan.columns[index]!)), at: positions(kept) };
+      return {
+        plan: projected(
+          below.plan,
+          expressions,
+          kept.map((index) => plan.columns[index]!),
+        ),
+        at: positions(kept),
+      };
     }
     case 'aggregate': {
       const used = new Set<number>();
       for (const key of plan.keys) referencedColumns(key, used);
-      const keptCalls = plan.calls.map((_, index) => index).filter((index) => needed.has(plan.keys.length + index));
+      const keptCalls = plan.calls
+        .map((_, index) => index)
+        .filter((index) => needed.has(plan.keys.length + index));
       for (const index of keptCalls) {
         const call = plan.calls[index]!;
         for (const arg of call.args) referencedColumns(arg, used);
@@ -62,17 +97,31 @@ function pruneTo(plan: PlanNode, needed: ReadonlySet<number>): Pruned {
           orderBy: call.orderBy.map((key) => ({ ...key, expression: move(key.expression) })),
         };
       });
-      const kept = [...plan.keys.map((_, index) => index), ...keptCalls.map((index) => plan.keys.length + index)];
-      return { plan: { ...plan, input: below.plan, keys: plan.keys.map(move), calls, columns: kept.map((index) => plan.columns[index]!) }, at: positions(kept) };
+      const kept = [
+        ...plan.keys.map((_, index) => index),
+        ...keptCalls.map((index) => plan.keys.length + index),
+      ];
+      return {
+        plan: {
+          ...plan,
+          input: below.plan,
+          keys: plan.keys.map(move),
+          calls,
+          columns: kept.map((index) => plan.columns[index]!),
+        },
+        at: positions(kept),
+      };
     }
     case 'join': {
       const width = plan.left.columns.length;
       const semi = plan.type === 'semi' || plan.type === 'anti';
       const left = new Set<number>();
       const right = new Set<number>();
-      const use = (index: number): unknown => (index < width ? left.add(index) : right.add(index - width));
+      const use = (index: number): unknown =>
+        index < width ? left.add(index) : right.add(index - width);
       for (const index of needed) use(index);
-      if (plan.residual !== undefined) for (const index of referencedColumns(plan.residual)) use(index);
+      if (plan.residual !== undefined)
+        for (const index of referencedColumns(plan.residual)) use(index);
       for (const key of plan.keys) {
         referencedColumns(key.left, left);
         referencedColumns(key.right, right);
@@ -84,13 +133,18 @@ function pruneTo(plan: PlanNode, needed: ReadonlySet<number>): Pruned {
       for (const [from, to] of a.at) at.set(from, to);
       for (const [from, to] of b.at) at.set(from + width, to + leftWidth);
       const columns: OutputColumn[] = [];
-      for (const [from, to] of at) if (from < plan.columns.length && (!semi || from < width)) columns[to] = plan.columns[from]!;
+      for (const [from, to] of at)
+        if (from < plan.columns.length && (!semi || from < width))
+          columns[to] = plan.columns[from]!;
       return {
         plan: {
           ...plan,
           left: a.plan,
           right: b.plan,
-          keys: plan.keys.map((key) => ({ left: moved(key.left, a.at), right: moved(key.right, b.at) })),
+          keys: plan.keys.map((key) => ({
+            left: moved(key.left, a.at),
+            right: moved(key.right, b.at),
+          })),
           residual: plan.residual === undefined ? undefined : moved(plan.residual, at),
           columns: semi ? a.plan.columns : columns,
         },
@@ -101,7 +155,15 @@ function pruneTo(plan: PlanNode, needed: ReadonlySet<number>): Pruned {
       const used = new Set(needed);
       for (const key of plan.keys) referencedColumns(key.expression, used);
       const below = pruneTo(plan.input, used);
-      return { plan: { ...plan, input: below.plan, keys: plan.keys.map((key) => ({ ...key, expression: moved(key.expression, below.at) })), columns: below.plan.columns }, at: below.at };
+      return {
+        plan: {
+          ...plan,
+          input: below.plan,
+          keys: plan.keys.map((key) => ({ ...key, expression: moved(key.expression, below.at) })),
+          columns: below.plan.columns,
+        },
+        at: below.at,
+      };
     }
     case 'limit': {
       const below = pruneTo(plan.input, needed);
@@ -111,7 +173,9 @@ function pruneTo(plan: PlanNode, needed: ReadonlySet<number>): Pruned {
       const kept = plan.columns.map((_, index) => index).filter((index) => needed.has(index));
       if (kept.length === 0) kept.push(0);
       const columns = kept.map((index) => plan.columns[index]!);
-      const inputs = plan.inputs.map((input) => restore(pruneTo(input, new Set(kept)), columns, kept));
+      const inputs = plan.inputs.map((input) =>
+        restore(pruneTo(input, new Set(kept)), columns, kept),
+      );
       return { plan: { ...plan, inputs, columns }, at: positions(kept) };
     }
     case 'apply': {
@@ -123,13 +187,35 @@ function pruneTo(plan: PlanNode, needed: ReadonlySet<number>): Pruned {
       }
       const below = pruneTo(plan.input, used);
       const at = new Map(below.at);
-      plan.subqueries.forEach((_, index) => at.set(width + index, below.plan.columns.length + index));
-      const subqueries = plan.subqueries.map((subquery) => ({ ...subquery, args: subquery.args.map((arg) => moved(arg, below.at)), plan: movedOuter(prune(subquery.plan), below.at) }));
-      return { plan: { ...plan, input: below.plan, subqueries, columns: [...below.plan.columns, ...plan.columns.slice(width)] }, at };
+      plan.subqueries.forEach((_, index) =>
+        at.set(width + index, below.plan.columns.length + index),
+      );
+      const subqueries = plan.subqueries.map((subquery) => ({
+        ...subquery,
+        args: subquery.args.map((arg) => moved(arg, below.at)),
+        plan: movedOuter(prune(subquery.plan), below.at),
+      }));
+      return {
+        plan: {
+          ...plan,
+          input: below.plan,
+          subqueries,
+          columns: [...below.plan.columns, ...plan.columns.slice(width)],
+        },
+        at,
+      };
     }
     case 'cte': {
       const body = pruneTo(plan.body, needed);
-      return { plan: { ...plan, ctes: plan.ctes.map((cte) => ({ ...cte, plan: prune(cte.plan) })), body: body.plan, columns: body.plan.columns }, at: body.at };
+      return {
+        plan: {
+          ...plan,
+          ctes: plan.ctes.map((cte) => ({ ...cte, plan: prune(cte.plan) })),
+          body: body.plan,
+          columns: body.plan.columns,
+        },
+        at: body.at,
+      };
     }
     default:
       // Every column of distinct and set operations matters.
@@ -137,13 +223,21 @@ function pruneTo(plan: PlanNode, needed: ReadonlySet<number>): Pruned {
   }
 }
 
-function restore({ plan, at }: Pruned, columns: readonly OutputColumn[], wanted: readonly number[]): PlanNode {
-  const expressions = wanted.map((index) => columnsAsExpressions([plan.columns[at.get(index)!]!], at.get(index)!)[0]!);
+function restore(
+  { plan, at }: Pruned,
+  columns: readonly OutputColumn[],
+  wanted: readonly number[],
+): PlanNode {
+  const expressions = wanted.map(
+    (index) => columnsAsExpressions([plan.columns[at.get(index)!]!], at.get(index)!)[0]!,
+  );
   return projected(plan, expressions, columns);
 }
 
 function moved(expression: Expression, at: ReadonlyMap<number, number>): Expression {
-  return mapColumns(expression, (each) => (at.get(each.index) === each.index ? each : { ...each, index: at.get(each.index)! }));
+  return mapColumns(expression, (each) =>
+    at.get(each.index) === each.index ? each : { ...each, index: at.get(each.index)! },
+  );
 }
 
 function positions(kept: readonly number[]): Map<number, number> {
@@ -166,5 +260,11 @@ function outerColumns(plan: PlanNode, into: Set<number>): void {
 }
 
 function movedOuter(plan: PlanNode, at: ReadonlyMap<number, number>): PlanNode {
-  return mapPlanExpressions(plan, (expression, depth) => rewrite(expression, (each) => (each.kind === 'outerColumn' && each.depth === depth + 1 ? { ...each, index: at.get(each.index)! } : each)));
+  return mapPlanExpressions(plan, (expression, depth) =>
+    rewrite(expression, (each) =>
+      each.kind === 'outerColumn' && each.depth === depth + 1
+        ? { ...each, index: at.get(each.index)! }
+        : each,
+    ),
+  );
 }

@@ -30,13 +30,21 @@ export type Scope = {
   readonly ctes: ReadonlyMap<string, CteBinding>;
 };
 
-export type CteBinding = { readonly cte: number; readonly name: string; readonly columns: readonly OutputColumn[] };
+export type CteBinding = {
+  readonly cte: number;
+  readonly name: string;
+  readonly columns: readonly OutputColumn[];
+};
 
 export function emptyScope(outer: Scope | undefined, ctes: ReadonlyMap<string, CteBinding>): Scope {
   return { tables: [], visible: [], columns: [], outer, ctes };
 }
 
-export function resolveColumn(scope: Scope, parts: readonly string[], at: TextPlace | undefined): Expression {
+export function resolveColumn(
+  scope: Scope,
+  parts: readonly string[],
+  at: TextPlace | undefined,
+): Expression {
   let depth = 0;
   for (let each: Scope | undefined = scope; each !== undefined; each = each.outer) {
     const found = findColumn(each, parts, at);
@@ -47,26 +55,61 @@ export function resolveColumn(scope: Scope, parts: readonly string[], at: TextPl
 }
 
 function outer(expression: Expression, depth: number): Expression {
-  if (expression.kind === 'column') return { kind: 'outerColumn', depth, index: expression.index, type: expression.type, nullable: expression.nullable, name: expression.name };
-  throw new DbError('0A000', 'a merged column of an outer query is not supported here', { hint: 'Name the column with its table.' });
+  if (expression.kind === 'column')
+    return {
+      kind: 'outerColumn',
+      depth,
+      index: expression.index,
+      type: expression.type,
+      nullable: expression.nullable,
+      name: expression.name,
+    };
+  throw new DbError('0A000', 'a merged column of an outer query is not supported here', {
+    hint: 'Name the column with its table.',
+  });
 }
 
-function findColumn(scope: Scope, parts: readonly string[], at: TextPlace | undefined): Expression | undefined {
+function findColumn(
+  scope: Scope,
+  parts: readonly string[],
+  at: TextPlace | undefined,
+): Expression | undefined {
   const name = parts.at(-1)!;
   if (parts.length === 1) {
     const found = scope.visible.filter((each) => each.name === name);
-    if (found.length > 1) throw new DbError('42702', `column reference "${name}" is ambiguous`, { at, column: name, hint: `Write ${hintOfTables(scope, name)}.` });
+    if (found.length > 1)
+      throw new DbError('42702', `column reference "${name}" is ambiguous`, {
+        at,
+        column: name,
+        hint: `Write ${hintOfTables(scope, name)}.`,
+      });
     return found.length === 0 ? undefined : expressionOf(scope, found[0]!);
   }
   const table = parts.at(-2)!;
-  const tables = scope.tables.filter((each) => each.name === table && (parts.length < 3 || each.schema === undefined || each.schema === parts.at(-3)));
-  if (tables.length > 1) throw new DbError('42P09', `table reference "${table}" is ambiguous`, { at });
+  const tables = scope.tables.filter(
+    (each) =>
+      each.name === table &&
+      (parts.length < 3 || each.schema === undefined || each.schema === parts.at(-3)),
+  );
+  if (tables.length > 1)
+    throw new DbError('42P09', `table reference "${table}" is ambiguous`, { at });
   if (tables.length === 0) return undefined;
   const columns = tables[0]!.columns.filter((each) => each.name === name);
-  if (columns.length > 1) throw new DbError('42702', `column reference "${name}" is ambiguous`, { at, column: name });
+  if (columns.length > 1)
+    throw new DbError('42702', `column reference "${name}" is ambiguous`, { at, column: name });
   if (columns.length === 0) {
-    const nearest = nearestOf(name, tables[0]!.columns.map((each) => each.name));
-    throw new DbError('42703', `column ${parts.join('.')} does not exist`, { at, column: name, hint: nearest === undefined ? undefined : `Perhaps you meant to reference the column "${table}.${nearest}".` });
+    const nearest = nearestOf(
+      name,
+      tables[0]!.columns.map((each) => each.name),
+    );
+    throw new DbError('42703', `column ${parts.join('.')} does not exist`, {
+      at,
+      column: name,
+      hint:
+        nearest === undefined
+          ? undefined
+          : `Perhaps you meant to reference the column "${table}.${nearest}".`,
+    });
   }
   return expressionOf(scope, columns[0]!);
 }
@@ -78,41 +121,90 @@ export function expressionOf(scope: Scope, { index, expression }: ScopeColumn): 
 }
 
 function hintOfTables(scope: Scope, name: string): string {
-  return scope.tables.filter(({ columns }) => columns.some((each) => each.name === name)).map((table) => `${table.name}.${name}`).join(' or ');
+  return scope.tables
+    .filter(({ columns }) => columns.some((each) => each.name === name))
+    .map((table) => `${table.name}.${name}`)
+    .join(' or ');
 }
 
 function unknownColumn(scope: Scope, parts: readonly string[], at: TextPlace | undefined): DbError {
   const name = parts.at(-1)!;
   if (parts.length > 1) {
     const table = parts.at(-2)!;
-    const nearest = nearestOf(table, scope.tables.map((each) => each.name));
-    return new DbError('42P01', `missing FROM-clause entry for table "${table}"`, { at, table, hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?` });
+    const nearest = nearestOf(
+      table,
+      scope.tables.map((each) => each.name),
+    );
+    return new DbError('42P01', `missing FROM-clause entry for table "${table}"`, {
+      at,
+      table,
+      hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?`,
+    });
   }
   const candidates = new Map<string, string>();
   for (let each: Scope | undefined = scope; each !== undefined; each = each.outer) {
-    for (const table of each.tables) for (const column of table.columns) if (!candidates.has(column.name)) candidates.set(column.name, `${table.name}.${column.name}`);
+    for (const table of each.tables)
+      for (const column of table.columns)
+        if (!candidates.has(column.name))
+          candidates.set(column.name, `${table.name}.${column.name}`);
   }
   const nearest = nearestOf(name, candidates.keys());
-  return new DbError('42703', `column "${name}" does not exist`, { at, column: name, hint: nearest === undefined ? undefined : `Perhaps you meant to reference the column "${candidates.get(nearest)}".` });
+  return new DbError('42703', `column "${name}" does not exist`, {
+    at,
+    column: name,
+    hint:
+      nearest === undefined
+        ? undefined
+        : `Perhaps you meant to reference the column "${candidates.get(nearest)}".`,
+  });
 }
 
 /** A scope over one relation-like input. */
-export function scopeOf(name: string, plan: PlanNode, columnNames: readonly string[], relation: number | undefined, schema: string | undefined, outerScope: Scope | undefined, ctes: ReadonlyMap<string, CteBinding>, visibleCount = plan.columns.length): Scope {
-  const columns = plan.columns.slice(0, visibleCount).map((each, index): ScopeColumn => ({ name: columnNames[index] ?? each.name, index }));
-  return { tables: [{ name, schema, columns, relation }], visible: columns, columns: plan.columns, outer: outerScope, ctes };
+export function scopeOf(
+  name: string,
+  plan: PlanNode,
+  columnNames: readonly string[],
+  relation: number | undefined,
+  schema: string | undefined,
+  outerScope: Scope | undefined,
+  ctes: ReadonlyMap<string, CteBinding>,
+  visibleCount = plan.columns.length,
+): Scope {
+  const columns = plan.columns
+    .slice(0, visibleCount)
+    .map((each, index): ScopeColumn => ({ name: columnNames[index] ?? each.name, index }));
+  return {
+    tables: [{ name, schema, columns, relation }],
+    visible: columns,
+    columns: plan.columns,
+    outer: outerScope,
+    ctes,
+  };
 }
 
 /** Two inputs side by side: the right one's columns move behind the left one's. */
-export function joined(left: Scope, right: Scope, columns: readonly OutputColumn[], at: TextPlace | undefined): Scope {
+export function joined(
+  left: Scope,
+  right: Scope,
+  columns: readonly OutputColumn[],
+  at: TextPlace | undefined,
+): Scope {
   const offset = left.columns.length;
   const move = (each: ScopeColumn): ScopeColumn => ({ ...each, index: each.index + offset });
   for (const table of right.tables) {
     if (left.tables.some((each) => each.name === table.name && each.schema === table.schema)) {
-      throw new DbError('42712', `table name "${table.name}" specified more than once`, { at, table: table.name, hint: 'Give one of them an alias.' });
+      throw new DbError('42712', `table name "${table.name}" specified more than once`, {
+        at,
+        table: table.name,
+        hint: 'Give one of them an alias.',
+      });
     }
   }
   return {
-    tables: [...left.tables, ...right.tables.map((table) => ({ ...table, columns: table.columns.map(move) }))],
+    tables: [
+      ...left.tables,
+      ...right.tables.map((table) => ({ ...table, columns: table.columns.map(move) })),
+    ],
     visible: [...left.visible, ...right.visible.map(move)],
     columns,
     outer: left.outer,

@@ -1,4 +1,9 @@
-import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify';
 import type { Logger } from 'pino';
 import { DbError } from '../base/errors.ts';
 import type { Clock } from '../base/ports.ts';
@@ -49,20 +54,44 @@ type QueryBody = {
 export function createApp(options: AppOptions): FastifyInstance {
   const { database, clock } = options;
   const app: FastifyInstance = fastify({
-    ...(options.logger === undefined ? { logger: false } : { loggerInstance: options.logger as FastifyBaseLogger }),
+    ...(options.logger === undefined
+      ? { logger: false }
+      : { loggerInstance: options.logger as FastifyBaseLogger }),
     bodyLimit: BODY_BYTES_MAX,
     forceCloseConnections: true,
   });
 
   // Bodies that are no JSON: rows as text, Parquet and Arrow as bytes.
-  app.addContentTypeParser(['application/x-ndjson', 'text/csv'], { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
-  app.addContentTypeParser(['application/vnd.apache.arrow.stream', 'application/vnd.apache.parquet', 'application/octet-stream'], { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  app.addContentTypeParser(
+    ['application/x-ndjson', 'text/csv'],
+    { parseAs: 'buffer' },
+    (_request, body, done) => done(null, body),
+  );
+  app.addContentTypeParser(
+    [
+      'application/vnd.apache.arrow.stream',
+      'application/vnd.apache.parquet',
+      'application/octet-stream',
+    ],
+    { parseAs: 'buffer' },
+    (_request, body, done) => done(null, body),
+  );
   app.setErrorHandler((error, _request, reply) => sendProblem(reply, asDbError(error)));
   app.setNotFoundHandler((request, reply) =>
-    reply.code(404).type('application/problem+json').send({ type: 'about:blank', title: 'Not found', status: 404, detail: `There is no ${request.method} ${request.url}.`, hint: 'See /v1/tables, /v1/views and POST /v1/query.' }),
+    reply
+      .code(404)
+      .type('application/problem+json')
+      .send({
+        type: 'about:blank',
+        title: 'Not found',
+        status: 404,
+        detail: `There is no ${request.method} ${request.url}.`,
+        hint: 'See /v1/tables, /v1/views and POST /v1/query.',
+      }),
   );
 
-  const verbs = (request: FastifyRequest): ReturnType<Database['as']> => database.as(identityOf(request));
+  const verbs = (request: FastifyRequest): ReturnType<Database['as']> =>
+    database.as(identityOf(request));
 
   app.post<{ Body: QueryBody }>('/v1/query', async (request, reply) => {
     const body = bodyObject<QueryBody>(request.body);
@@ -71,114 +100,230 @@ export function createApp(options: AppOptions): FastifyInstance {
 
   app.get<{ Querystring: { sql?: string; asOf?: string } }>('/v1/query', async (request, reply) => {
     const text = request.query.sql;
-    if (text === undefined) throw new DbError('22023', 'the parameter "sql" is missing', { field: 'sql', hint: 'GET /v1/query?sql=SELECT…' });
-    await answer(request, reply, verbs(request), text, { ...queryOptions({}, request), readOnly: true } as QueryOptions);
+    if (text === undefined)
+      throw new DbError('22023', 'the parameter "sql" is missing', {
+        field: 'sql',
+        hint: 'GET /v1/query?sql=SELECT…',
+      });
+    await answer(request, reply, verbs(request), text, {
+      ...queryOptions({}, request),
+      readOnly: true,
+    } as QueryOptions);
   });
 
   app.post<{ Body: QueryBody }>('/v1/exec', async (request, reply) => {
     const body = bodyObject<QueryBody>(request.body);
-    if (typeof body.sql !== 'string') throw new DbError('22023', '"sql" is not a text', { field: 'sql', hint: 'Send { "sql": "CREATE TABLE …" }.' });
+    if (typeof body.sql !== 'string')
+      throw new DbError('22023', '"sql" is not a text', {
+        field: 'sql',
+        hint: 'Send { "sql": "CREATE TABLE …" }.',
+      });
     return reply.send(await verbs(request).exec(body.sql, queryOptions(body, request)));
   });
 
-  app.post<{ Params: { table: string }; Querystring: { mode?: string } }>('/v1/tables/:table/rows', async (request, reply) => {
-    const { table } = request.params;
-    const mode = request.query.mode ?? 'insert';
-    if (mode !== 'insert' && mode !== 'upsert') throw new DbError('22023', `unknown mode "${mode}"`, { field: 'mode', hint: 'Use mode=insert or mode=upsert.' });
-    const handle = verbs(request);
-    const type = contentType(request);
-    const key = request.headers['idempotency-key'];
-    if (type === 'application/json') {
-      const write = { ...(typeof key === 'string' ? { idempotencyKey: key } : {}) };
-      return reply.send(await handle[mode](table, request.body as never, write));
-    }
-    if (mode === 'upsert') throw new DbError('0A000', `upsert of ${type} is not supported yet`, { hint: 'Send application/json.' });
-    const loaded = await handle.load(table, request.body as Uint8Array, { format: formatOf(type), atomic: true });
-    return reply.send({ position: loaded.position, rows: loaded.rows });
-  });
+  app.post<{ Params: { table: string }; Querystring: { mode?: string } }>(
+    '/v1/tables/:table/rows',
+    async (request, reply) => {
+      const { table } = request.params;
+      const mode = request.query.mode ?? 'insert';
+      if (mode !== 'insert' && mode !== 'upsert')
+        throw new DbError('22023', `unknown mode "${mode}"`, {
+          field: 'mode',
+          hint: 'Use mode=insert or mode=upsert.',
+        });
+      const handle = verbs(request);
+      const type = contentType(request);
+      const key = request.headers['idempotency-key'];
+      if (type === 'application/json') {
+        const write = typeof key === 'string' ? { idempotencyKey: key } : {};
+        return reply.send(await handle[mode](table, request.body as never, write));
+      }
+      if (mode === 'upsert')
+        throw new DbError('0A000', `upsert of ${type} is not supported yet`, {
+          hint: 'Send application/json.',
+        });
+      const loaded = await handle.load(table, request.body as Uint8Array, {
+        format: formatOf(type),
+        atomic: true,
+      });
+      return reply.send({ position: loaded.position, rows: loaded.rows });
+    },
+  );
 
-  app.delete<{ Params: { table: string }; Querystring: Record<string, string> }>('/v1/tables/:table/rows', async (request, reply) => {
-    const body = request.body as Record<string, unknown> | null | undefined;
-    const key = body ?? Object.fromEntries(Object.entries(request.query).filter(([name]) => name !== 'tenant'));
-    return reply.send(await verbs(request).delete(request.params.table, key));
-  });
+  app.delete<{ Params: { table: string }; Querystring: Record<string, string> }>(
+    '/v1/tables/:table/rows',
+    async (request, reply) => {
+      const body = request.body as Record<string, unknown> | null | undefined;
+      const key =
+        body ??
+        Object.fromEntries(Object.entries(request.query).filter(([name]) => name !== 'tenant'));
+      return reply.send(await verbs(request).delete(request.params.table, key));
+    },
+  );
 
-  app.get('/v1/tables', async (request) => ({ tables: verbs(request).describe().filter(({ kind }) => kind === 'table') }));
-  app.get('/v1/views', async (request) => ({ views: verbs(request).describe().filter(({ kind }) => kind !== 'table') }));
+  app.get('/v1/tables', async (request) => ({
+    tables: verbs(request)
+      .describe()
+      .filter(({ kind }) => kind === 'table'),
+  }));
+  app.get('/v1/views', async (request) => ({
+    views: verbs(request)
+      .describe()
+      .filter(({ kind }) => kind !== 'table'),
+  }));
   for (const [path, kinds, what] of [
     ['/v1/tables/:name', ['table'], 'table'],
     ['/v1/views/:name', ['view', 'materializedView'], 'view'],
   ] as const) {
     app.get<{ Params: { name: string } }>(path, async (request) => {
       const { name } = request.params;
-      const found = verbs(request).describe().find((each) => each.name === name && (kinds as readonly string[]).includes(each.kind));
-      if (found === undefined) throw new DbError('42P01', `${what} "${name}" does not exist`, { table: name });
+      const found = verbs(request)
+        .describe()
+        .find((each) => each.name === name && (kinds as readonly string[]).includes(each.kind));
+      if (found === undefined)
+        throw new DbError('42P01', `${what} "${name}" does not exist`, { table: name });
       return found;
     });
   }
 
-  app.get<{ Params: { name: string }; Querystring: { limit?: string; cursor?: string } }>('/v1/views/:name/rows', async (request, reply) => {
-    const limit = wholeNumber(request.query.limit, 'limit', 1000, 10_000);
-    const cursor = request.query.cursor === undefined ? undefined : decodeCursor(request.query.cursor);
-    const offset = cursor?.offset ?? 0;
-    const result = await verbs(request).query(sql`SELECT * FROM ${sql.id(request.params.name)} LIMIT ${limit + 1} OFFSET ${offset}`, {
-      ...queryOptions({}, request),
-      ...(cursor === undefined ? {} : { asOf: cursor.position }),
-    });
-    const etag = `"${result.meta.position}"`;
-    if (request.headers['if-none-match'] === etag && cursor === undefined) return reply.code(304).header('etag', etag).send();
-    const more = result.rows.length > limit;
-    if (more) {
-      const next = Buffer.from(JSON.stringify([result.meta.position, offset + limit])).toString('base64url');
-      reply.header('link', `</v1/views/${encodeURIComponent(request.params.name)}/rows?limit=${limit}&cursor=${next}>; rel="next"`);
-    }
-    return sendJson(reply.header('etag', etag), { position: result.meta.position, columns: result.columns, rows: result.rows.slice(0, limit) });
-  });
+  app.get<{ Params: { name: string }; Querystring: { limit?: string; cursor?: string } }>(
+    '/v1/views/:name/rows',
+    async (request, reply) => {
+      const limit = wholeNumber(request.query.limit, 'limit', 1000, 10_000);
+      const cursor =
+        request.query.cursor === undefined ? undefined : decodeCursor(request.query.cursor);
+      const offset = cursor?.offset ?? 0;
+      const result = await verbs(request).query(
+        sql`SELECT * FROM ${sql.id(request.params.name)} LIMIT ${limit + 1} OFFSET ${offset}`,
+        {
+          ...queryOptions({}, request),
+          ...(cursor === undefined ? {} : { asOf: cursor.position }),
+        },
+      );
+      const etag = `"${result.meta.position}"`;
+      if (request.headers['if-none-match'] === etag && cursor === undefined)
+        return reply.code(304).header('etag', etag).send();
+      const more = result.rows.length > limit;
+      if (more) {
+        const next = Buffer.from(JSON.stringify([result.meta.position, offset + limit])).toString(
+          'base64url',
+        );
+        reply.header(
+          'link',
+          `</v1/views/${encodeURIComponent(request.params.name)}/rows?limit=${limit}&cursor=${next}>; rel="next"`,
+        );
+      }
+      return sendJson(reply.header('etag', etag), {
+        position: result.meta.position,
+        columns: result.columns,
+        rows: result.rows.slice(0, limit),
+      });
+    },
+  );
 
-  app.get<{ Querystring: { views?: string; maxRate?: string } }>('/v1/live', async (request, reply) => {
-    const names = (request.query.views ?? '').split(',').filter((name) => name !== '');
-    if (names.length === 0) throw new DbError('22023', 'the parameter "views" is missing', { field: 'views', hint: 'GET /v1/live?views=a,b' });
-    const maxRate = request.query.maxRate === undefined ? undefined : wholeNumber(request.query.maxRate, 'maxRate', 10, 1000);
-    await live(request, reply, names.map((name) => ({ name, what: name })), maxRate);
-  });
+  app.get<{ Querystring: { views?: string; maxRate?: string } }>(
+    '/v1/live',
+    async (request, reply) => {
+      const names = (request.query.views ?? '').split(',').filter((name) => name !== '');
+      if (names.length === 0)
+        throw new DbError('22023', 'the parameter "views" is missing', {
+          field: 'views',
+          hint: 'GET /v1/live?views=a,b',
+        });
+      const maxRate =
+        request.query.maxRate === undefined
+          ? undefined
+          : wholeNumber(request.query.maxRate, 'maxRate', 10, 1000);
+      await live(
+        request,
+        reply,
+        names.map((name) => ({ name, what: name })),
+        maxRate,
+      );
+    },
+  );
 
-  app.post<{ Body: { items?: Record<string, { view?: string; sql?: string; query?: { from: string }; params?: readonly unknown[]; maxRate?: number }> } }>('/v1/live', async (request, reply) => {
+  app.post<{
+    Body: {
+      items?: Record<
+        string,
+        {
+          view?: string;
+          sql?: string;
+          query?: { from: string };
+          params?: readonly unknown[];
+          maxRate?: number;
+        }
+      >;
+    };
+  }>('/v1/live', async (request, reply) => {
     const { items } = bodyObject<{ items?: Record<string, LiveBody> }>(request.body);
-    if (items === undefined || Object.keys(items).length === 0) throw new DbError('22023', '"items" is missing', { field: 'items', hint: 'Send { "items": { "sales": { "view": "sales" } } }.' });
+    if (items === undefined || Object.keys(items).length === 0)
+      throw new DbError('22023', '"items" is missing', {
+        field: 'items',
+        hint: 'Send { "items": { "sales": { "view": "sales" } } }.',
+      });
     const wanted = Object.entries(items).map(([name, item]) => {
       const what = item.view ?? item.sql ?? item.query;
-      if (what === undefined) throw new DbError('22023', `item "${name}" says neither view, sql nor query`, { field: `items.${name}` });
+      if (what === undefined)
+        throw new DbError('22023', `item "${name}" says neither view, sql nor query`, {
+          field: `items.${name}`,
+        });
       return { name, what, params: item.params, maxRate: item.maxRate };
     });
     await live(request, reply, wanted, undefined);
   });
 
-  async function live(request: FastifyRequest, reply: FastifyReply, wanted: readonly { name: string; what: string | { from: string }; params?: readonly unknown[] | undefined; maxRate?: number | undefined }[], maxRate: number | undefined): Promise<void> {
+  async function live(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    wanted: readonly {
+      name: string;
+      what: string | { from: string };
+      params?: readonly unknown[] | undefined;
+      maxRate?: number | undefined;
+    }[],
+    maxRate: number | undefined,
+  ): Promise<void> {
     const handle = verbs(request);
     const resume = lastEventId(header(request, 'last-event-id'));
     const items: LiveItem[] = wanted.map((item) => ({
       name: item.name,
       open: (from, signal) =>
-        handle.subscribe(item.what, { from, signal, maxRate: item.maxRate ?? maxRate, ...(item.params === undefined ? {} : { params: item.params }) }),
+        handle.subscribe(item.what, {
+          from,
+          signal,
+          maxRate: item.maxRate ?? maxRate,
+          ...(item.params === undefined ? {} : { params: item.params }),
+        }),
     }));
     // Names are checked before the stream begins, so that a wrong one is a 404 and not an event.
-    for (const { what } of wanted) if (typeof what === 'string' && /^[\w.]+$/.test(what)) handle.mustExist(what);
+    for (const { what } of wanted)
+      if (typeof what === 'string' && /^[\w.]+$/.test(what)) handle.mustExist(what);
     reply.hijack();
     const { raw } = reply;
-    raw.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store', connection: 'keep-alive', 'x-accel-buffering': 'no' });
+    raw.writeHead(200, {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-store',
+      connection: 'keep-alive',
+      'x-accel-buffering': 'no',
+    });
     let closed = false;
     raw.on('close', () => (closed = true));
     const sink: EventSink = {
       write: (text) => raw.write(text),
-      drained: () => (closed ? Promise.resolve() : new Promise((resolve) => {
-        const done = (): void => {
-          raw.off('drain', done);
-          raw.off('close', done);
-          resolve();
-        };
-        raw.on('drain', done);
-        raw.on('close', done);
-      })),
+      drained: () =>
+        closed
+          ? Promise.resolve()
+          : new Promise((resolve) => {
+              const done = (): void => {
+                raw.off('drain', done);
+                raw.off('close', done);
+                resolve();
+              };
+              raw.on('drain', done);
+              raw.on('close', done);
+            }),
       get closed() {
         return closed;
       },
@@ -192,51 +337,81 @@ export function createApp(options: AppOptions): FastifyInstance {
   app.get('/v1/queries', async (request) => ({ queries: verbs(request).queries() }));
 
   app.get('/v1/demo', async () => {
-    if (options.demo === undefined) throw new DbError('42704', 'no demo is running', { hint: 'Start the server with --demo.' });
+    if (options.demo === undefined)
+      throw new DbError('42704', 'no demo is running', { hint: 'Start the server with --demo.' });
     return { speed: options.demo.speed, held: options.demo.held };
   });
   app.put<{ Body: { speed?: unknown } }>('/v1/demo', async (request) => {
-    if (options.demo === undefined) throw new DbError('42704', 'no demo is running', { hint: 'Start the server with --demo.' });
+    if (options.demo === undefined)
+      throw new DbError('42704', 'no demo is running', { hint: 'Start the server with --demo.' });
     const { speed } = bodyObject<{ speed?: unknown }>(request.body);
     if (typeof speed !== 'number' || !(speed >= 0 && speed <= 1_000_000)) {
-      throw new DbError('22023', '"speed" is not a number from 0 to 1000000', { field: 'speed', hint: 'Seconds of the feed a second: 0 pauses, 3600 is an hour a second.' });
+      throw new DbError('22023', '"speed" is not a number from 0 to 1000000', {
+        field: 'speed',
+        hint: 'Seconds of the feed a second: 0 pauses, 3600 is an hour a second.',
+      });
     }
     options.demo.setSpeed(speed);
     return { speed: options.demo.speed, held: options.demo.held };
   });
 
-  app.get('/metrics', async (_request, reply) => reply.type('text/plain; version=0.0.4; charset=utf-8').send(await database.metrics.text()));
+  app.get('/metrics', async (_request, reply) =>
+    reply.type('text/plain; version=0.0.4; charset=utf-8').send(await database.metrics.text()),
+  );
   app.get('/healthz', async () => ({ status: 'ok' }));
-  app.get('/readyz', async (_request, reply) => (options.ready() ? { status: 'ready' } : reply.code(503).header('retry-after', '1').send({ status: 'starting' })));
+  app.get('/readyz', async (_request, reply) =>
+    options.ready()
+      ? { status: 'ready' }
+      : reply.code(503).header('retry-after', '1').send({ status: 'starting' }),
+  );
 
   if (options.page !== undefined) {
     for (const { path, type, body } of options.page) {
-      app.get(path, async (_request, reply) => reply.type(type).header('cache-control', 'no-cache').send(body));
+      app.get(path, async (_request, reply) =>
+        reply.type(type).header('cache-control', 'no-cache').send(body),
+      );
     }
   }
   return app;
 }
 
-type LiveBody = { view?: string; sql?: string; query?: { from: string }; params?: readonly unknown[]; maxRate?: number };
+type LiveBody = {
+  view?: string;
+  sql?: string;
+  query?: { from: string };
+  params?: readonly unknown[];
+  maxRate?: number;
+};
 
-async function answer(request: FastifyRequest, reply: FastifyReply, handle: ReturnType<Database['as']>, statement: Statement, options: QueryOptions): Promise<void> {
+async function answer(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  handle: ReturnType<Database['as']>,
+  statement: Statement,
+  options: QueryOptions,
+): Promise<void> {
   const accept = header(request, 'accept') ?? 'application/json';
   if (accept.includes('application/x-ndjson') || accept.includes('text/csv')) {
     const csv = accept.includes('text/csv');
     const { raw } = reply;
-    const chunks = csv ? handle.stream(statement, { ...options, format: 'csv' }) : ndjson(handle, statement, options);
+    const chunks = csv
+      ? handle.stream(statement, { ...options, format: 'csv' })
+      : ndjson(handle, statement, options);
     const iterator = chunks[Symbol.asyncIterator]();
     // The first piece decides between an answer and an error.
     let next = await iterator.next();
     reply.hijack();
-    raw.writeHead(200, { 'content-type': csv ? 'text/csv; charset=utf-8' : 'application/x-ndjson; charset=utf-8' });
+    raw.writeHead(200, {
+      'content-type': csv ? 'text/csv; charset=utf-8' : 'application/x-ndjson; charset=utf-8',
+    });
     try {
       for (; next.done !== true; next = await iterator.next()) {
         if (raw.destroyed) break;
-        if (!raw.write(next.value)) await new Promise<void>((resolve) => {
-          raw.once('drain', resolve);
-          raw.once('close', resolve);
-        });
+        if (!raw.write(next.value))
+          await new Promise<void>((resolve) => {
+            raw.once('drain', resolve);
+            raw.once('close', resolve);
+          });
       }
     } catch (cause) {
       // Too late for a status: the last line of the stream is the error.
@@ -253,14 +428,23 @@ async function answer(request: FastifyRequest, reply: FastifyReply, handle: Retu
     await reply.type('application/vnd.apache.arrow.stream').send(Buffer.from(result.toArrow()));
     return;
   }
-  await sendJson(withMeta(reply, result), { rows: result.rows, columns: result.columns, meta: result.meta });
+  await sendJson(withMeta(reply, result), {
+    rows: result.rows,
+    columns: result.columns,
+    meta: result.meta,
+  });
 }
 
-async function* ndjson(handle: ReturnType<Database['as']>, statement: Statement, options: QueryOptions): AsyncIterable<Uint8Array> {
+async function* ndjson(
+  handle: ReturnType<Database['as']>,
+  statement: Statement,
+  options: QueryOptions,
+): AsyncIterable<Uint8Array> {
   const encoder = new TextEncoder();
   for await (const batch of handle.stream(statement, options)) {
     let text = '';
-    for (const row of batch.rows) text += `${JSON.stringify(row, (_, value: unknown) => jsonValue(value))}\n`;
+    for (const row of batch.rows)
+      text += `${JSON.stringify(row, (_, value: unknown) => jsonValue(value))}\n`;
     yield encoder.encode(text);
   }
 }
@@ -269,43 +453,77 @@ function withMeta(reply: FastifyReply, { meta }: QueryResult): FastifyReply {
   return reply
     .header('adb-position', String(meta.position))
     .header('adb-source', meta.source)
-    .header('server-timing', `exec;dur=${meta.elapsedMs.toFixed(3)}, queue;dur=${meta.queuedMs.toFixed(3)}`);
+    .header(
+      'server-timing',
+      `exec;dur=${meta.elapsedMs.toFixed(3)}, queue;dur=${meta.queuedMs.toFixed(3)}`,
+    );
 }
 
 function sendJson(reply: FastifyReply, value: unknown): FastifyReply {
-  return reply.type('application/json; charset=utf-8').send(JSON.stringify(value, (_, each: unknown) => jsonValue(each)));
+  return reply
+    .type('application/json; charset=utf-8')
+    .send(JSON.stringify(value, (_, each: unknown) => jsonValue(each)));
 }
 
 function sendProblem(reply: FastifyReply, cause: unknown): FastifyReply {
   const { status, body, headers } = problemOf(cause);
-  return reply.code(status).headers(headers).type('application/problem+json').send(JSON.stringify(body));
+  return reply
+    .code(status)
+    .headers(headers)
+    .type('application/problem+json')
+    .send(JSON.stringify(body));
 }
 
 /** Fastify's own errors (a body that is no JSON, one too large) in our words. */
 function asDbError(error: unknown): unknown {
   if (error instanceof DbError) return error;
   const { statusCode, message } = error as { statusCode?: number; message?: string };
-  if (statusCode === 413) return new DbError('54000', 'the request body is too large', { hint: 'Send the rows in several requests.' });
-  if (statusCode === 415) return new DbError('22023', 'the content type is not supported', { field: 'content-type', hint: 'Send application/json, application/x-ndjson, text/csv, or Arrow or Parquet.' });
-  if (statusCode !== undefined && statusCode < 500) return new DbError('22023', message ?? 'the request is not right', { hint: 'Check that the body is valid JSON.' });
+  if (statusCode === 413)
+    return new DbError('54000', 'the request body is too large', {
+      hint: 'Send the rows in several requests.',
+    });
+  if (statusCode === 415)
+    return new DbError('22023', 'the content type is not supported', {
+      field: 'content-type',
+      hint: 'Send application/json, application/x-ndjson, text/csv, or Arrow or Parquet.',
+    });
+  if (statusCode !== undefined && statusCode < 500)
+    return new DbError('22023', message ?? 'the request is not right', {
+      hint: 'Check that the body is valid JSON.',
+    });
   return error;
 }
 
 function identityOf(request: FastifyRequest): Identity {
   const { tenant } = request.query as { tenant?: string };
-  return { tenant: header(request, 'x-tenant') ?? tenant ?? 'main', user: header(request, 'x-user') };
+  return {
+    tenant: header(request, 'x-tenant') ?? tenant ?? 'main',
+    user: header(request, 'x-user'),
+  };
 }
 
 function statementOf(body: QueryBody): Statement {
   if (typeof body.sql === 'string') return body.sql;
   if (body.query !== undefined) return body.query as Statement;
-  if (body.window !== undefined) throw new DbError('0A000', 'window queries are not supported yet', { field: 'window', hint: 'Use sql with date_trunc and GROUP BY.' });
-  throw new DbError('22023', 'the body says neither sql nor query', { field: 'sql', hint: 'Send { "sql": "SELECT …", "params": […] }.' });
+  if (body.window !== undefined)
+    throw new DbError('0A000', 'window queries are not supported yet', {
+      field: 'window',
+      hint: 'Use sql with date_trunc and GROUP BY.',
+    });
+  throw new DbError('22023', 'the body says neither sql nor query', {
+    field: 'sql',
+    hint: 'Send { "sql": "SELECT …", "params": […] }.',
+  });
 }
 
 function queryOptions(body: QueryBody, request: FastifyRequest): QueryOptions {
-  if (body.mode !== undefined && body.mode !== 'exact') throw new DbError('0A000', `mode "${body.mode}" is not supported yet`, { field: 'mode', hint: 'Use "exact".' });
-  if (body.params !== undefined && !Array.isArray(body.params)) throw new DbError('22023', '"params" is not an array', { field: 'params' });
+  if (body.mode !== undefined && body.mode !== 'exact')
+    throw new DbError('0A000', `mode "${body.mode}" is not supported yet`, {
+      field: 'mode',
+      hint: 'Use "exact".',
+    });
+  if (body.params !== undefined && !Array.isArray(body.params))
+    throw new DbError('22023', '"params" is not an array', { field: 'params' });
   const abort = new AbortController();
   // A client that went away needs no answer.
   request.raw.on('close', () => {
@@ -327,13 +545,18 @@ function queryOptions(body: QueryBody, request: FastifyRequest): QueryOptions {
 
 function bodyObject<Body>(body: unknown): Body {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    throw new DbError('22023', 'the body is not a JSON object', { hint: 'Send Content-Type: application/json and an object.' });
+    throw new DbError('22023', 'the body is not a JSON object', {
+      hint: 'Send Content-Type: application/json and an object.',
+    });
   }
   return body as Body;
 }
 
 function contentType(request: FastifyRequest): string {
-  return (header(request, 'content-type') ?? 'application/json').split(';')[0]!.trim().toLowerCase();
+  return (header(request, 'content-type') ?? 'application/json')
+    .split(';')[0]!
+    .trim()
+    .toLowerCase();
 }
 
 function formatOf(type: string): 'csv' | 'ndjson' | 'parquet' | 'arrow' {
@@ -354,20 +577,29 @@ function header(request: FastifyRequest, name: string): string | undefined {
   return Array.isArray(value) ? value[0] : value;
 }
 
-function wholeNumber(text: string | undefined, field: string, byDefault: number, most: number): number {
+function wholeNumber(
+  text: string | undefined,
+  field: string,
+  byDefault: number,
+  most: number,
+): number {
   if (text === undefined) return byDefault;
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > most) throw new DbError('22023', `"${field}" is not a whole number from 1 to ${most}`, { field });
+  if (!Number.isInteger(value) || value < 1 || value > most)
+    throw new DbError('22023', `"${field}" is not a whole number from 1 to ${most}`, { field });
   return value;
 }
 
 function decodeCursor(text: string): { position: number; offset: number } {
   try {
     const [position, offset] = JSON.parse(Buffer.from(text, 'base64url').toString()) as number[];
-    if (Number.isSafeInteger(position) && Number.isSafeInteger(offset)) return { position: position!, offset: offset! };
+    if (Number.isSafeInteger(position) && Number.isSafeInteger(offset))
+      return { position: position!, offset: offset! };
   } catch {
     // Told below, like any other text that is no cursor.
   }
-  throw new DbError('22023', 'the cursor is not one of ours', { field: 'cursor', hint: 'Follow the Link header of the page before.' });
+  throw new DbError('22023', 'the cursor is not one of ours', {
+    field: 'cursor',
+    hint: 'Follow the Link header of the page before.',
+  });
 }
-

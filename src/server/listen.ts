@@ -13,14 +13,21 @@ export function parseAddress(text: string | number): ListenAddress {
   const match = /^(?:(?:\[([^\]]+)\]|([^:]*)):)?(\d{1,5})$/.exec(String(text));
   const port = match === null ? Number.NaN : Number(match[3]);
   if (match === null || port > 65_535) {
-    throw new DbError('22023', `"${text}" is not an address`, { field: 'http', hint: 'Give a port such as 4200, or host:port such as 127.0.0.1:4200.' });
+    throw new DbError('22023', `"${text}" is not an address`, {
+      field: 'http',
+      hint: 'Give a port such as 4200, or host:port such as 127.0.0.1:4200.',
+    });
   }
   const host = match[1] ?? match[2] ?? '';
   return { host: host === '' ? '127.0.0.1' : host, port };
 }
 
 /** Listens, on the next free port where `nextFree` and the one asked for is taken. Returns the URL. */
-export async function listenHttp(app: FastifyInstance, address: ListenAddress, options: { readonly authenticated: boolean; readonly nextFree: boolean }): Promise<string> {
+export async function listenHttp(
+  app: FastifyInstance,
+  address: ListenAddress,
+  options: { readonly authenticated: boolean; readonly nextFree: boolean },
+): Promise<string> {
   if (!LOOPBACK.has(address.host) && !options.authenticated) {
     throw new DbError('28000', `refusing to listen on ${address.host} without authentication`, {
       hint: 'Listen on 127.0.0.1, or make a key first: npx analyticdb keys add.',
@@ -34,7 +41,11 @@ export async function listenHttp(app: FastifyInstance, address: ListenAddress, o
     } catch (cause) {
       const taken = (cause as { code?: string }).code === 'EADDRINUSE';
       if (!taken || !options.nextFree || port >= address.port + 50) {
-        throw new DbError('58000', taken ? `port ${port} is in use` : `cannot listen on ${address.host}:${port}`, { cause, hint: 'Name another port with --http.' });
+        throw new DbError(
+          '58000',
+          taken ? `port ${port} is in use` : `cannot listen on ${address.host}:${port}`,
+          { cause, hint: 'Name another port with --http.' },
+        );
       }
     }
   }

@@ -12,7 +12,10 @@ import { problemOf } from './problem.ts';
  * A slow reader is not sent more than fits its socket: the subscriptions are pulled only when it drains, and merge
  * meanwhile.
  */
-export type LiveItem = { readonly name: string; readonly open: (from: 'snapshot' | number, signal: AbortSignal) => Subscription };
+export type LiveItem = {
+  readonly name: string;
+  readonly open: (from: 'snapshot' | number, signal: AbortSignal) => Subscription;
+};
 
 export type EventSink = {
   /** False: the socket is full; `drained` tells when it is not. */
@@ -25,7 +28,15 @@ export type EventSink = {
 /** Snapshots and deltas go in pieces of at most this many rows an event. */
 const ROWS_PER_EVENT_MAX = 2000;
 
-export async function serveLive(items: readonly LiveItem[], sink: EventSink, options: { readonly lastEventId: number | undefined; readonly clock: Clock; readonly signal: AbortSignal }): Promise<void> {
+export async function serveLive(
+  items: readonly LiveItem[],
+  sink: EventSink,
+  options: {
+    readonly lastEventId: number | undefined;
+    readonly clock: Clock;
+    readonly signal: AbortSignal;
+  },
+): Promise<void> {
   const subscriptions: Subscription[] = [];
   // The line that keeps proxies from closing an idle stream, and tells browsers when to come again.
   sink.write('retry: 1000\n\n');
@@ -38,7 +49,13 @@ export async function serveLive(items: readonly LiveItem[], sink: EventSink, opt
         await send(sink, 'hello', { protocol: 1, item: name, columns, key }, undefined);
         for await (const change of subscription) {
           if (sink.closed) return;
-          for (const piece of piecesOf(change)) await send(sink, piece.kind, { item: name, ...piece, sentMs: options.clock.now() }, piece.position);
+          for (const piece of piecesOf(change))
+            await send(
+              sink,
+              piece.kind,
+              { item: name, ...piece, sentMs: options.clock.now() },
+              piece.position,
+            );
         }
       }),
     );
@@ -57,14 +74,23 @@ function piecesOf(change: Change): readonly Change[] {
     const pieces: Change[] = [];
     for (let start = 0; start < change.rows.length; start += ROWS_PER_EVENT_MAX) {
       const end = start + ROWS_PER_EVENT_MAX;
-      pieces.push({ ...change, rows: change.rows.slice(start, end), more: change.more || end < change.rows.length });
+      pieces.push({
+        ...change,
+        rows: change.rows.slice(start, end),
+        more: change.more || end < change.rows.length,
+      });
     }
     return pieces;
   }
   return [change];
 }
 
-async function send(sink: EventSink, event: string, data: unknown, id: number | undefined): Promise<void> {
+async function send(
+  sink: EventSink,
+  event: string,
+  data: unknown,
+  id: number | undefined,
+): Promise<void> {
   if (sink.closed) return;
   const text = `event: ${event}\n${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(data, (_, value: unknown) => jsonValue(value))}\n\n`;
   if (!sink.write(text)) await sink.drained();
@@ -75,6 +101,8 @@ export function lastEventId(header: string | undefined): number | undefined {
   if (header === undefined || header === '') return undefined;
   const position = Number(header);
   if (Number.isSafeInteger(position) && position >= 0) return position;
-  throw new DbError('22023', `"${header}" is not a position`, { field: 'Last-Event-ID', hint: 'Send the id of the last event, or leave the header out.' });
+  throw new DbError('22023', `"${header}" is not a position`, {
+    field: 'Last-Event-ID',
+    hint: 'Send the id of the last event, or leave the header out.',
+  });
 }
-

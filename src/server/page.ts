@@ -1,7 +1,11 @@
 import type { Disk } from '../base/ports.ts';
 
 /** The files of the page at `/`, held in memory. */
-export type Page = readonly { readonly path: string; readonly type: string; readonly body: Buffer }[];
+export type Page = readonly {
+  readonly path: string;
+  readonly type: string;
+  readonly body: Buffer;
+}[];
 
 const FILES: readonly (readonly [path: string, file: string, type: string])[] = [
   ['/', 'index.html', 'text/html; charset=utf-8'],

@@ -11,11 +11,18 @@ export function problemOf(cause: unknown): Problem {
   const error = cause instanceof DbError ? cause : internal(cause);
   const status = statusOf(error.code);
   const headers: Record<string, string> = {};
-  if (status === 429 || status === 503) headers['retry-after'] = String(Math.ceil((error.retryAfterMs ?? 1000) / 1000));
+  if (status === 429 || status === 503)
+    headers['retry-after'] = String(Math.ceil((error.retryAfterMs ?? 1000) / 1000));
   return {
     status,
     headers,
-    body: { type: `https://analyticdb.dev/errors#${error.code}`, title: titleOf(status), status, ...error.toJSON(), detail: error.detail ?? error.message },
+    body: {
+      type: `https://analyticdb.dev/errors#${error.code}`,
+      title: titleOf(status),
+      status,
+      ...error.toJSON(),
+      detail: error.detail ?? error.message,
+    },
   };
 }
 
@@ -34,8 +41,12 @@ export function statusOf(code: string): number {
 }
 
 function internal(cause: unknown): DbError {
-  const what = cause instanceof InvariantError ? `internal error: ${cause.message}` : 'internal error';
-  return new DbError('XX000', what, { hint: 'This is a bug: please report it with what led to it.', cause });
+  const what =
+    cause instanceof InvariantError ? `internal error: ${cause.message}` : 'internal error';
+  return new DbError('XX000', what, {
+    hint: 'This is a bug: please report it with what led to it.',
+    cause,
+  });
 }
 
 function titleOf(status: number): string {

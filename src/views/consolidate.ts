@@ -74,19 +74,22 @@ export class Consolidator {
     const columns = this.#columns[batch]!;
     if (this.#hashes === undefined) {
       if (this.#batches.length <= SMALL_COUNT) {
-        for (let entry = 0; entry < this.#batches.length; entry += 1) if (this.#isSame(entry, columns, row)) return entry;
+        for (let entry = 0; entry < this.#batches.length; entry += 1)
+          if (this.#isSame(entry, columns, row)) return entry;
         return -1;
       }
       this.#foldAll();
     }
     const hashes = this.#hashes!;
-    for (let entry = hashes.first(hashRow(columns, row)); entry >= 0; entry = hashes.next()) if (this.#isSame(entry, columns, row)) return entry;
+    for (let entry = hashes.first(hashRow(columns, row)); entry >= 0; entry = hashes.next())
+      if (this.#isSame(entry, columns, row)) return entry;
     return -1;
   }
 
   /** Makes one entry of all that are the same row, and has them looked up by hash where there are many. */
   #foldAll(): void {
-    const hashes = this.#batches.length > SMALL_COUNT ? new HashParts(new MemoryLease(undefined)) : undefined;
+    const hashes =
+      this.#batches.length > SMALL_COUNT ? new HashParts(new MemoryLease(undefined)) : undefined;
     this.#hashes = hashes;
     for (let entry = 0; entry < this.#batches.length; entry += 1) {
       const columns = this.#columns[this.#batches[entry]!]!;
@@ -126,7 +129,11 @@ export class Consolidator {
    * The rows that are left from entry `from` on, at most `rowCountMax` of them (of one sign only, where `sign` is not 0), in the order
    * they came; `next` is where the following batch begins, −1 at the end.
    */
-  take(from: number, rowCountMax: number, sign: 1 | -1 | 0 = 0): { readonly batch: Batch | undefined; readonly next: number } {
+  take(
+    from: number,
+    rowCountMax: number,
+    sign: 1 | -1 | 0 = 0,
+  ): { readonly batch: Batch | undefined; readonly next: number } {
     const batches: number[] = [];
     const rows: number[] = [];
     const weights: number[] = [];

@@ -5,7 +5,12 @@ import { datumAt, denseBatch, gather, vectorFromData } from '../columns/build.ts
 import { compareDatums } from '../columns/compare.ts';
 import { Decimal, type Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
-import { compileExpression, compileFilter, type CompiledExpression, type CompiledFilter } from '../expressions/compile.ts';
+import {
+  compileExpression,
+  compileFilter,
+  type CompiledExpression,
+  type CompiledFilter,
+} from '../expressions/compile.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import { createAggregateState, type AggregateState } from '../operators/aggregates/state.ts';
 import { GroupTable } from '../operators/group-table.ts';
@@ -40,19 +45,31 @@ export class DeltaGroup implements StatefulOperator {
   #commit = 0;
   #touched: number[] = [];
   /** What the touched groups looked like, in pieces of consecutive touched groups. */
-  #before: { readonly start: number; readonly live: Uint8Array; readonly columns: readonly Vector[] }[] = [];
+  #before: {
+    readonly start: number;
+    readonly live: Uint8Array;
+    readonly columns: readonly Vector[];
+  }[] = [];
   #emitting = -1;
   #globalShown: boolean;
   readonly #log: Applied[][] = [];
   readonly #shownLog: boolean[] = [];
 
-  constructor(node: AggregateNode, input: Operator, context: EvaluationContext, memory: MemoryAccount | undefined) {
+  constructor(
+    node: AggregateNode,
+    input: Operator,
+    context: EvaluationContext,
+    memory: MemoryAccount | undefined,
+  ) {
     this.id = node.id;
     this.columns = node.columns;
     this.#input = input;
     this.#context = context;
     this.#keys = node.keys.map(compileExpression);
-    this.#groups = new GroupTable(node.keys.map((key) => key.type), memory);
+    this.#groups = new GroupTable(
+      node.keys.map((key) => key.type),
+      memory,
+    );
     this.#calls = node.calls.map((call) => new CallState(call));
     this.#globalShown = node.keys.length > 0;
     this.#commit = 1;
@@ -98,7 +115,8 @@ export class DeltaGroup implements StatefulOperator {
     assert(applied !== undefined, 'only a commit with a checkpoint is undone');
     for (const { groups, rowCount, batch, weights } of applied.toReversed()) {
       const back = new Int32Array(rowCount);
-      for (let row = 0; row < rowCount; row += 1) back[row] = weights === undefined ? -1 : -weights[row]!;
+      for (let row = 0; row < rowCount; row += 1)
+        back[row] = weights === undefined ? -1 : -weights[row]!;
       this.#apply(groups, rowCount, batch, back);
     }
     this.#globalShown = this.#shownLog.pop()!;
@@ -132,9 +150,15 @@ export class DeltaGroup implements StatefulOperator {
     this.#log.at(-1)?.push({ groups, rowCount, batch, weights: batch.weights });
   }
 
-  #apply(groups: Int32Array, rowCount: number, batch: Batch, weights: Int32Array | undefined): void {
+  #apply(
+    groups: Int32Array,
+    rowCount: number,
+    batch: Batch,
+    weights: Int32Array | undefined,
+  ): void {
     const counts = this.#rowCounts;
-    for (let row = 0; row < rowCount; row += 1) counts[groups[row]!] = counts[groups[row]!]! + (weights === undefined ? 1 : weights[row]!);
+    for (let row = 0; row < rowCount; row += 1)
+      counts[groups[row]!] = counts[groups[row]!]! + (weights === undefined ? 1 : weights[row]!);
     for (const call of this.#calls) call.add(batch, groups, weights, this.#context);
   }
 
@@ -149,23 +173,46 @@ export class DeltaGroup implements StatefulOperator {
     }
     for (let start = 0; start < fresh.length; start += GROUPS_PER_BATCH) {
       const piece = Int32Array.from(fresh.slice(start, start + GROUPS_PER_BATCH));
-      this.#before.push({ start: this.#touched.length, live: this.#live(piece), columns: this.#finish(piece) });
+      this.#before.push({
+        start: this.#touched.length,
+        live: this.#live(piece),
+        columns: this.#finish(piece),
+      });
       for (const group of piece) this.#touched.push(group);
     }
   }
 
   #live(groups: Int32Array): Uint8Array {
     const live = new Uint8Array(groups.length);
-    for (let at = 0; at < groups.length; at += 1) live[at] = this.#keys.length === 0 ? (this.#globalShown ? 1 : 0) : this.#rowCounts[groups[at]!]! > 0 ? 1 : 0;
+    for (let at = 0; at < groups.length; at += 1)
+      live[at] =
+        this.#keys.length === 0
+          ? this.#globalShown
+            ? 1
+            : 0
+          : this.#rowCounts[groups[at]!]! > 0
+            ? 1
+            : 0;
     return live;
   }
 
   #finish(groups: Int32Array): Vector[] {
-    return [...this.#groups.keys(groups, groups.length), ...this.#calls.map((call) => call.finish(groups, groups.length))];
+    return [
+      ...this.#groups.keys(groups, groups.length),
+      ...this.#calls.map((call) => call.finish(groups, groups.length)),
+    ];
   }
 
   /** −old, +new of one piece of touched groups. */
-  #changes({ start, live, columns }: { readonly start: number; readonly live: Uint8Array; readonly columns: readonly Vector[] }): Batch | undefined {
+  #changes({
+    start,
+    live,
+    columns,
+  }: {
+    readonly start: number;
+    readonly live: Uint8Array;
+    readonly columns: readonly Vector[];
+  }): Batch | undefined {
     const count = live.length;
     const groups = Int32Array.from(this.#touched.slice(start, start + count));
     const after = this.#finish(groups);
@@ -175,7 +222,12 @@ export class DeltaGroup implements StatefulOperator {
     for (let at = 0; at < count; at += 1) {
       const isLive = this.#keys.length === 0 || this.#rowCounts[groups[at]!]! > 0;
       const wasLive = live[at] === 1;
-      if (wasLive && isLive && columns.every((vector, column) => identicalCells(vector, at, after[column]!, at))) continue;
+      if (
+        wasLive &&
+        isLive &&
+        columns.every((vector, column) => identicalCells(vector, at, after[column]!, at))
+      )
+        continue;
       if (wasLive) {
         rows.push(at);
         weights.push(-1);
@@ -187,8 +239,15 @@ export class DeltaGroup implements StatefulOperator {
     }
     if (rows.length === 0) return undefined;
     const selection = Int32Array.from(rows);
-    const both = columns.map((vector, column) => pick(vector, after[column]!, count, selection, this.columns[column]!));
-    return { rowCount: rows.length, columns: both, weights: Int32Array.from(weights), rowIds: Float64Array.from(rows, (row) => groups[row % count]!) };
+    const both = columns.map((vector, column) =>
+      pick(vector, after[column]!, count, selection, this.columns[column]!),
+    );
+    return {
+      rowCount: rows.length,
+      columns: both,
+      weights: Int32Array.from(weights),
+      rowIds: Float64Array.from(rows, (row) => groups[row % count]!),
+    };
   }
 
   #ensure(groupCount: number): void {
@@ -208,10 +267,21 @@ export class DeltaGroup implements StatefulOperator {
 
 const GROUPS_PER_BATCH = BATCH_ROW_COUNT_MAX / 2;
 
-type Applied = { readonly groups: Int32Array; readonly rowCount: number; readonly batch: Batch; readonly weights: Int32Array | undefined };
+type Applied = {
+  readonly groups: Int32Array;
+  readonly rowCount: number;
+  readonly batch: Batch;
+  readonly weights: Int32Array | undefined;
+};
 
 /** Rows of two vectors that stand behind each other. */
-function pick(before: Vector, after: Vector, count: number, selection: Int32Array, { type }: OutputColumn): Vector {
+function pick(
+  before: Vector,
+  after: Vector,
+  count: number,
+  selection: Int32Array,
+  { type }: OutputColumn,
+): Vector {
   if (before.rep === 'number' && after.rep === 'number' && before.scale === after.scale) {
     const values = new Float64Array(selection.length);
     let validity: Uint8Array | undefined;
@@ -226,7 +296,12 @@ function pick(before: Vector, after: Vector, count: number, selection: Int32Arra
     }
     return { rep: 'number', type, values, validity, factor: 1, base: 0, scale: before.scale };
   }
-  return vectorFromData(type, Array.from(selection, (row) => (row < count ? datumAt(before, row) : datumAt(after, row - count))));
+  return vectorFromData(
+    type,
+    Array.from(selection, (row) =>
+      row < count ? datumAt(before, row) : datumAt(after, row - count),
+    ),
+  );
 }
 
 /** One aggregate of a view: its arguments, FILTER, DISTINCT, and a state that can give rows back. */
@@ -237,7 +312,8 @@ class CallState {
   readonly #distinct: DistinctCounts | undefined;
 
   constructor(call: AggregateCall) {
-    this.#state = call.fn === 'min' || call.fn === 'max' ? new ExtremeCounts(call) : createAggregateState(call);
+    this.#state =
+      call.fn === 'min' || call.fn === 'max' ? new ExtremeCounts(call) : createAggregateState(call);
     this.#args = call.args.map(compileExpression);
     this.#filter = call.filter === undefined ? undefined : compileFilter(call.filter);
     this.#distinct = call.distinct ? new DistinctCounts(call) : undefined;
@@ -247,7 +323,12 @@ class CallState {
     this.#state.ensure(groupCount);
   }
 
-  add(batch: Batch, groups: Int32Array, weights: Int32Array | undefined, context: EvaluationContext): void {
+  add(
+    batch: Batch,
+    groups: Int32Array,
+    weights: Int32Array | undefined,
+    context: EvaluationContext,
+  ): void {
     let rows = batch;
     let ids = groups;
     let copies = weights;
@@ -289,7 +370,10 @@ class ExtremeCounts implements AggregateState {
     const { kind } = call.type;
     const sign = call.fn === 'max' ? -1 : 1;
     this.#compare = (a, b) => {
-      const order = typeof a === 'number' && typeof b === 'number' && a === a && b === b ? a - b : compareDatums(a, b, kind);
+      const order =
+        typeof a === 'number' && typeof b === 'number' && a === a && b === b
+          ? a - b
+          : compareDatums(a, b, kind);
       if (order !== 0) return order * sign;
       // Equal numerics that are shown differently are different values; the longest scale is shown.
       return a instanceof Decimal ? (b as Decimal).scale - a.scale : 0;
@@ -304,12 +388,21 @@ class ExtremeCounts implements AggregateState {
     while (this.#groups.length < groupCount) this.#groups.push(new OrderedCounts());
   }
 
-  add(groups: Int32Array, rowCount: number, args: readonly Vector[], weights: Int32Array | undefined): void {
+  add(
+    groups: Int32Array,
+    rowCount: number,
+    args: readonly Vector[],
+    weights: Int32Array | undefined,
+  ): void {
     for (let row = 0; row < rowCount; row += 1) {
       const datum = datumAt(args[0]!, row);
       if (datum === null) continue;
       const value = datum === 0 ? 0 : datum;
-      const done = this.#groups[groups[row]!]!.add(value, weights === undefined ? 1 : weights[row]!, this.#compare);
+      const done = this.#groups[groups[row]!]!.add(
+        value,
+        weights === undefined ? 1 : weights[row]!,
+        this.#compare,
+      );
       assert(done, 'a value leaves a group that it came to');
     }
   }
@@ -319,7 +412,10 @@ class ExtremeCounts implements AggregateState {
   }
 
   finish(groups: Int32Array, count: number): Vector {
-    return vectorFromData(this.#type, Array.from({ length: count }, (_, at) => this.#groups[groups[at]!]!.best ?? null));
+    return vectorFromData(
+      this.#type,
+      Array.from({ length: count }, (_, at) => this.#groups[groups[at]!]!.best ?? null),
+    );
   }
 }
 
@@ -333,7 +429,12 @@ class DistinctCounts {
   }
 
   /** Rows at which a value came into its group (+1) or left it (−1). */
-  crossings(groups: Int32Array, values: Vector, weights: Int32Array | undefined, rowCount: number): { readonly rows: Int32Array; readonly weights: Int32Array } {
+  crossings(
+    groups: Int32Array,
+    values: Vector,
+    weights: Int32Array | undefined,
+    rowCount: number,
+  ): { readonly rows: Int32Array; readonly weights: Int32Array } {
     const rows: number[] = [];
     const signs: number[] = [];
     for (let row = 0; row < rowCount; row += 1) {
@@ -355,7 +456,12 @@ class DistinctCounts {
 }
 
 function keyOf(datum: Datum, kind: string): string {
-  const text = datum instanceof Uint8Array ? Buffer.from(datum).toString('hex') : datum !== null && typeof datum === 'object' && !(datum instanceof Decimal) ? JSON.stringify(datum) : String(datum);
+  const text =
+    datum instanceof Uint8Array
+      ? Buffer.from(datum).toString('hex')
+      : datum !== null && typeof datum === 'object' && !(datum instanceof Decimal)
+        ? JSON.stringify(datum)
+        : String(datum);
   if (kind === 'numeric') return text.includes('.') ? text.replace(/\.?0+$/, '') : text;
   return text === '-0' ? '0' : text;
 }

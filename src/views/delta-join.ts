@@ -54,8 +54,14 @@ export class DeltaJoin implements StatefulOperator {
       ),
     });
     this.#sides = [
-      side(left, node.keys.map((key) => key.left)),
-      side(right, node.keys.map((key) => key.right)),
+      side(
+        left,
+        node.keys.map((key) => key.left),
+      ),
+      side(
+        right,
+        node.keys.map((key) => key.right),
+      ),
     ];
   }
 
@@ -128,7 +134,8 @@ export class DeltaJoin implements StatefulOperator {
       while (this.#match >= 0 && count < BATCH_ROW_COUNT_MAX) {
         this.#rows[count] = this.#row;
         this.#slots[count] = this.#match;
-        this.#weights[count] = (input.weights === undefined ? 1 : input.weights[this.#row]!) * other.weight(this.#match);
+        this.#weights[count] =
+          (input.weights === undefined ? 1 : input.weights[this.#row]!) * other.weight(this.#match);
         this.#match = other.after(this.#match);
         count += 1;
       }
@@ -156,14 +163,23 @@ export class DeltaJoin implements StatefulOperator {
     const { arrangement } = this.#sides[this.#reading];
     for (let row = 0; row < input.rowCount; row += 1) {
       if (hasNull(this.#keys, row)) continue;
-      arrangement.add(input.columns, this.#keys, row, input.weights === undefined ? 1 : input.weights[row]!);
+      arrangement.add(
+        input.columns,
+        this.#keys,
+        row,
+        input.weights === undefined ? 1 : input.weights[row]!,
+      );
     }
     this.#input = undefined;
     return true;
   }
 }
 
-type Side = { readonly input: Operator; readonly keys: readonly Evaluator[]; readonly arrangement: Arrangement };
+type Side = {
+  readonly input: Operator;
+  readonly keys: readonly Evaluator[];
+  readonly arrangement: Arrangement;
+};
 
 function hasNull(keys: readonly Vector[], row: number): boolean {
   for (let index = 0; index < keys.length; index += 1) if (isNullAt(keys[index]!, row)) return true;

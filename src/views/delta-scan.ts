@@ -37,8 +37,10 @@ export class DeltaScan implements Operator {
   }
 
   push(delta: TableDelta): void {
-    if (delta.deleted !== undefined && delta.deleted.rowCount > 0) this.#queue.push({ batch: this.#pruned(delta.deleted), sign: -1 });
-    if (delta.inserted !== undefined && delta.inserted.rowCount > 0) this.#queue.push({ batch: this.#pruned(delta.inserted), sign: 1 });
+    if (delta.deleted !== undefined && delta.deleted.rowCount > 0)
+      this.#queue.push({ batch: this.#pruned(delta.deleted), sign: -1 });
+    if (delta.inserted !== undefined && delta.inserted.rowCount > 0)
+      this.#queue.push({ batch: this.#pruned(delta.inserted), sign: 1 });
   }
 
   /** Reads from `source`, whose batches hold this scan's columns, until it has no more. */
@@ -54,7 +56,8 @@ export class DeltaScan implements Operator {
   }
 
   next(budget: Budget): Step {
-    if (budget.exhausted) return this.#queue.length > 0 || this.#fill !== undefined ? 'more' : 'done';
+    if (budget.exhausted)
+      return this.#queue.length > 0 || this.#fill !== undefined ? 'more' : 'done';
     if (this.#fill !== undefined) return this.#nextOfFill(this.#fill, budget);
     const first = this.#queue[0];
     if (first === undefined) return 'done';
@@ -63,7 +66,16 @@ export class DeltaScan implements Operator {
     let slice = batch.rowCount <= BATCH_ROW_COUNT_MAX ? batch : sliceBatch(batch, this.#row, end);
     // Weights go by physical row: a selection may name rows far beyond the weights there are.
     if (slice.selection !== undefined) slice = denseBatch(slice);
-    this.batch = sign === 1 ? slice : { ...slice, weights: slice.rowCount === BATCH_ROW_COUNT_MAX ? MINUS_ONES : MINUS_ONES.subarray(0, slice.rowCount) };
+    this.batch =
+      sign === 1
+        ? slice
+        : {
+            ...slice,
+            weights:
+              slice.rowCount === BATCH_ROW_COUNT_MAX
+                ? MINUS_ONES
+                : MINUS_ONES.subarray(0, slice.rowCount),
+          };
     this.#row = end;
     if (end === batch.rowCount) {
       this.#queue.shift();
@@ -90,6 +102,11 @@ export class DeltaScan implements Operator {
 
   #pruned(batch: Batch): Batch {
     const columns = this.#columnIndexes.map((index) => batch.columns[index]!);
-    return { rowCount: batch.rowCount, columns, selection: batch.selection, rowIds: this.#withRowIds ? batch.rowIds : undefined };
+    return {
+      rowCount: batch.rowCount,
+      columns,
+      selection: batch.selection,
+      rowIds: this.#withRowIds ? batch.rowIds : undefined,
+    };
   }
 }

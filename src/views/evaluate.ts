@@ -17,7 +17,10 @@ export const VIEW_CONTEXT: EvaluationContext = {
   setting: () => undefined,
 };
 
-export function evaluators(expressions: readonly Expression[], _columns: readonly OutputColumn[]): Evaluator[] {
+export function evaluators(
+  expressions: readonly Expression[],
+  _columns: readonly OutputColumn[],
+): Evaluator[] {
   return expressions.map((expression) => {
     const compiled = compileExpression(expression);
     return (batch) => compiled.evaluate(batch, VIEW_CONTEXT);

@@ -14,7 +14,10 @@ export function mergeDeltas(deltas: readonly TableDelta[]): TableDelta | undefin
     if (delta.inserted !== undefined) rows.add(delta.inserted);
   }
   if (rows.count === 0) return undefined;
-  return { deleted: copiesOf(rows.take(0, Infinity, -1).batch), inserted: copiesOf(rows.take(0, Infinity, 1).batch) };
+  return {
+    deleted: copiesOf(rows.take(0, Infinity, -1).batch),
+    inserted: copiesOf(rows.take(0, Infinity, 1).batch),
+  };
 }
 
 /** A row of weight ±n stands there n times, as in the delta of a table. */

@@ -64,7 +64,10 @@ export class OrderedCounts {
     this.#distinctCount += 1;
     if (values.length > CHUNK_SIZE_MAX) {
       const half = CHUNK_SIZE_MAX >> 1;
-      this.#chunks.splice(chunkIndex + 1, 0, { values: values.splice(half), counts: counts.splice(half) });
+      this.#chunks.splice(chunkIndex + 1, 0, {
+        values: values.splice(half),
+        counts: counts.splice(half),
+      });
     }
     return true;
   }

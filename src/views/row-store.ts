@@ -41,7 +41,8 @@ export class RowStore {
 
   /** Copies physical row `row` of the columns in. */
   setRow(slot: number, columns: readonly Vector[], row: number): void {
-    for (let column = 0; column < columns.length; column += 1) this.#lanes[column]!.set(slot, datumAt(columns[column]!, row));
+    for (let column = 0; column < columns.length; column += 1)
+      this.#lanes[column]!.set(slot, datumAt(columns[column]!, row));
   }
 
   /** Lets go of what a dead slot holds on the heap. */
@@ -61,7 +62,8 @@ export class RowStore {
     for (let column = 0; column < columns.length; column += 1) {
       const a = this.get(slot, column);
       const b = datumAt(columns[column]!, row);
-      if (a === null || b === null ? a !== b : !equalValues(a, b)) return false;
+      if (a === null || b === null ? a !== b : !equalValues(a, b, this.types[column]!))
+        return false;
     }
     return true;
   }
@@ -100,7 +102,11 @@ function isNumberLane(type: SqlType): boolean {
 }
 
 type Chunk =
-  | { readonly kind: 'number'; readonly values: Float64Array; /** 1: present. */ readonly validity: Uint8Array }
+  | {
+      readonly kind: 'number';
+      readonly values: Float64Array;
+      /** 1: present. */ readonly validity: Uint8Array;
+    }
   | { readonly kind: 'object'; readonly values: Datum[] };
 
 /** One column. A chunk of numbers turns into one of data where a value leaves the safe integers. */
@@ -169,12 +175,14 @@ class Lane {
         }
       }
       if (row === count) {
-        if (type.kind === 'boolean') return { rep: 'boolean', type, values: values as Uint8Array, validity };
+        if (type.kind === 'boolean')
+          return { rep: 'boolean', type, values: values as Uint8Array, validity };
         return { rep: 'number', type, values, validity, factor: 1, base: 0, scale: 0 };
       }
     }
     const data: Datum[] = [];
-    for (let row = 0; row < count; row += 1) data.push(this.get(slots[row]!, type.kind === 'boolean'));
+    for (let row = 0; row < count; row += 1)
+      data.push(this.get(slots[row]!, type.kind === 'boolean'));
     return { rep: 'object', type, values: data };
   }
 
@@ -184,12 +192,17 @@ class Lane {
       return { kind: 'object', values: Array.from<Datum>({ length: CHUNK_SIZE }).fill(null) };
     }
     this.#lease.take(CHUNK_SIZE * 9);
-    return { kind: 'number', values: new Float64Array(CHUNK_SIZE), validity: new Uint8Array(CHUNK_SIZE) };
+    return {
+      kind: 'number',
+      values: new Float64Array(CHUNK_SIZE),
+      validity: new Uint8Array(CHUNK_SIZE),
+    };
   }
 
   #toObjects(index: number, chunk: Chunk & { kind: 'number' }): Chunk & { kind: 'object' } {
     const values: Datum[] = [];
-    for (let at = 0; at < CHUNK_SIZE; at += 1) values.push(chunk.validity[at] === 1 ? chunk.values[at]! : null);
+    for (let at = 0; at < CHUNK_SIZE; at += 1)
+      values.push(chunk.validity[at] === 1 ? chunk.values[at]! : null);
     const next = { kind: 'object', values } as const;
     this.#chunks[index] = next;
     this.#lease.take(CHUNK_SIZE * (OBJECT_DATUM_BYTES - 9));
@@ -225,7 +238,12 @@ export class RowTable {
   /** The slot of the row, −1 if there is none. `hash` is the row's `hashRow`. */
   find(columns: readonly Vector[], row: number, hash: number): number {
     for (let slot = this.#hashes.first(hash); slot >= 0; slot = this.#hashes.next()) {
-      if (this.#sameness === 'identical' ? this.store.isIdentical(slot, columns, row) : this.store.isEqual(slot, columns, row)) return slot;
+      if (
+        this.#sameness === 'identical'
+          ? this.store.isIdentical(slot, columns, row)
+          : this.store.isEqual(slot, columns, row)
+      )
+        return slot;
     }
     return -1;
   }

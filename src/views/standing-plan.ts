@@ -18,7 +18,10 @@ import { DeltaScan } from './delta-scan.ts';
 import { DeltaUnion } from './delta-union.ts';
 import type { RowIdentity } from './view-writer.ts';
 
-export type StandingPlanOptions = { readonly context: EvaluationContext; readonly memory: MemoryAccount | undefined };
+export type StandingPlanOptions = {
+  readonly context: EvaluationContext;
+  readonly memory: MemoryAccount | undefined;
+};
 
 /**
  * A plan that stands: changes of the relations it reads go in, changes of its answer come out, in bounded batches and
@@ -36,7 +39,12 @@ export class StandingPlan {
   #consolidator: Consolidator | undefined;
   #folded: { at: number; readonly rows: Consolidator } | undefined;
 
-  constructor(parts: { readonly root: Operator; readonly scans: readonly DeltaScan[]; readonly stateful: readonly StatefulOperator[]; readonly identity: RowIdentity }) {
+  constructor(parts: {
+    readonly root: Operator;
+    readonly scans: readonly DeltaScan[];
+    readonly stateful: readonly StatefulOperator[];
+    readonly identity: RowIdentity;
+  }) {
     this.columns = parts.root.columns;
     this.identity = parts.identity;
     this.#root = parts.root;
@@ -67,7 +75,11 @@ export class StandingPlan {
   /** Reads the rows of snapshots, as if they had all just arrived. */
   fill(snapshotOf: (relation: number) => TableSnapshot): void {
     for (const scan of this.#scans) {
-      const reader = snapshotOf(scan.relation).scan({ columnIndexes: scan.columnIndexes, ordered: true, withRowIds: false });
+      const reader = snapshotOf(scan.relation).scan({
+        columnIndexes: scan.columnIndexes,
+        ordered: true,
+        withRowIds: false,
+      });
       scan.fillFrom(() => reader.next());
     }
   }
@@ -119,7 +131,12 @@ export function createStandingPlan(plan: PlanNode, options: StandingPlanOptions)
   return new StandingPlan({ root, scans, stateful, identity: identityOf(plan) });
 }
 
-function build(plan: PlanNode, options: StandingPlanOptions, scans: DeltaScan[], stateful: StatefulOperator[]): Operator {
+function build(
+  plan: PlanNode,
+  options: StandingPlanOptions,
+  scans: DeltaScan[],
+  stateful: StatefulOperator[],
+): Operator {
   const input = (each: PlanNode): Operator => build(each, options, scans, stateful);
   const remember = <Each extends StatefulOperator>(operator: Each): Each => {
     stateful.push(operator);
@@ -129,22 +146,34 @@ function build(plan: PlanNode, options: StandingPlanOptions, scans: DeltaScan[],
     case 'scan': {
       const scan = new DeltaScan(plan);
       scans.push(scan);
-      return plan.filter === undefined ? scan : new FilterOperator(plan.id, scan, plan.filter, options.context);
+      return plan.filter === undefined
+        ? scan
+        : new FilterOperator(plan.id, scan, plan.filter, options.context);
     }
     case 'filter':
       return new FilterOperator(plan.id, input(plan.input), plan.condition, options.context);
     case 'project':
-      return new ProjectOperator(plan.id, plan.columns, input(plan.input), plan.expressions, options.context);
+      return new ProjectOperator(
+        plan.id,
+        plan.columns,
+        input(plan.input),
+        plan.expressions,
+        options.context,
+      );
     case 'aggregate':
       return remember(new DeltaGroup(plan, input(plan.input), options.context, options.memory));
     case 'distinct':
-      return remember(new DeltaGroup(asAggregate(plan), input(plan.input), options.context, options.memory));
+      return remember(
+        new DeltaGroup(asAggregate(plan), input(plan.input), options.context, options.memory),
+      );
     case 'join': {
       const left = input(plan.left);
       const right = input(plan.right);
       const join = remember(new DeltaJoin(plan, left, right, options.memory));
       const residual = plan.residual === undefined ? undefined : conjunction([plan.residual]);
-      return residual === undefined ? join : new FilterOperator(plan.id, join, residual, options.context);
+      return residual === undefined
+        ? join
+        : new FilterOperator(plan.id, join, residual, options.context);
     }
     case 'unionAll':
       return new DeltaUnion(plan, plan.inputs.map(input));
@@ -154,9 +183,26 @@ function build(plan: PlanNode, options: StandingPlanOptions, scans: DeltaScan[],
 }
 
 /** DISTINCT is a GROUP BY of all columns without aggregates. */
-function asAggregate(plan: Extract<PlanNode, { kind: 'distinct' }>): Extract<PlanNode, { kind: 'aggregate' }> {
-  const keys = plan.columns.map((each, index): Expression => ({ kind: 'column', index, type: each.type, nullable: each.nullable, name: each.name }));
-  return { ...(node({ kind: 'aggregate', input: plan.input, keys, calls: [], columns: plan.columns }) as Extract<PlanNode, { kind: 'aggregate' }>), id: plan.id };
+function asAggregate(
+  plan: Extract<PlanNode, { kind: 'distinct' }>,
+): Extract<PlanNode, { kind: 'aggregate' }> {
+  const keys = plan.columns.map((each, index): Expression => ({
+    kind: 'column',
+    index,
+    type: each.type,
+    nullable: each.nullable,
+    name: each.name,
+  }));
+  return {
+    ...(node({
+      kind: 'aggregate',
+      input: plan.input,
+      keys,
+      calls: [],
+      columns: plan.columns,
+    }) as Extract<PlanNode, { kind: 'aggregate' }>),
+    id: plan.id,
+  };
 }
 
 /** Groups keep their number through projections and filters above; anything else is told apart by its content. */
@@ -167,7 +213,11 @@ function identityOf(plan: PlanNode): RowIdentity {
       return { kind: 'ordinal' };
     case 'project':
       // A projection may show two versions of a group alike: such a pair must not leave.
-      return identityOf(plan.input).kind === 'ordinal' && plan.expressions.every((each) => each.kind === 'column') && coversAll(plan) ? { kind: 'ordinal' } : { kind: 'row' };
+      return identityOf(plan.input).kind === 'ordinal' &&
+        plan.expressions.every((each) => each.kind === 'column') &&
+        coversAll(plan)
+        ? { kind: 'ordinal' }
+        : { kind: 'row' };
     default:
       return { kind: 'row' };
   }
@@ -180,7 +230,8 @@ function coversAll(plan: Extract<PlanNode, { kind: 'project' }>): boolean {
 
 /** 0A000 naming what keeps a plan from being maintained; undefined when nothing does. */
 export function whyNotMaintained(plan: PlanNode): DbError | undefined {
-  const hint = 'Materialized views take filters, projections, inner joins, GROUP BY, HAVING, DISTINCT and UNION ALL over tables and views; use CREATE VIEW for others.';
+  const hint =
+    'Materialized views take filters, projections, inner joins, GROUP BY, HAVING, DISTINCT and UNION ALL over tables and views; use CREATE VIEW for others.';
   switch (plan.kind) {
     case 'scan':
     case 'filter':
@@ -188,17 +239,25 @@ export function whyNotMaintained(plan: PlanNode): DbError | undefined {
     case 'unionAll':
       break;
     case 'aggregate': {
-      const ordered = plan.calls.find(({ fn }) => fn === 'string_agg' || fn === 'percentile_cont' || fn === 'percentile_disc' || fn === 'mode');
+      const ordered = plan.calls.find(
+        ({ fn }) =>
+          fn === 'string_agg' ||
+          fn === 'percentile_cont' ||
+          fn === 'percentile_disc' ||
+          fn === 'mode',
+      );
       if (ordered !== undefined) return notSupported(`${ordered.fn} in a materialized view`, hint);
       const wide = plan.calls.find(({ distinct, args }) => distinct && args.length > 1);
-      if (wide !== undefined) return notSupported(`DISTINCT over several arguments in a materialized view`, hint);
+      if (wide !== undefined)
+        return notSupported(`DISTINCT over several arguments in a materialized view`, hint);
       break;
     }
     case 'distinct':
       if (plan.on !== undefined) return notSupported('DISTINCT ON in a materialized view', hint);
       break;
     case 'join':
-      if (plan.type !== 'inner') return notSupported(`a ${plan.type} join in a materialized view`, hint);
+      if (plan.type !== 'inner')
+        return notSupported(`a ${plan.type} join in a materialized view`, hint);
       break;
     default:
       return notSupported(`${NAMES[plan.kind] ?? plan.kind} in a materialized view`, hint);
@@ -207,7 +266,12 @@ export function whyNotMaintained(plan: PlanNode): DbError | undefined {
   visitExpressions(plan, (expression) => {
     if (isImmutable(expression)) return;
     const call = findCall(expression);
-    volatileCall ??= notSupported(call === undefined ? 'an expression that depends on the session in a materialized view' : `${call}() in a materialized view`, 'Its value changes while the rows do not; compute it where the view is read.');
+    volatileCall ??= notSupported(
+      call === undefined
+        ? 'an expression that depends on the session in a materialized view'
+        : `${call}() in a materialized view`,
+      'Its value changes while the rows do not; compute it where the view is read.',
+    );
   });
   if (volatileCall !== undefined) return volatileCall;
   for (const input of inputsOf(plan)) {
@@ -220,12 +284,20 @@ export function whyNotMaintained(plan: PlanNode): DbError | undefined {
 function findCall(expression: Expression): string | undefined {
   let name: string | undefined;
   someNode(expression, (each) => {
-    if (each.kind === 'call' && (functionById(each.fn).volatility ?? 'immutable') !== 'immutable') name = functionById(each.fn).name;
+    if (each.kind === 'call' && (functionById(each.fn).volatility ?? 'immutable') !== 'immutable')
+      name = functionById(each.fn).name;
     return name !== undefined;
   });
   return name;
 }
 
 const NAMES: Readonly<Partial<Record<PlanNode['kind'], string>>> = {
-  sort: 'ORDER BY', limit: 'LIMIT', setOperation: 'INTERSECT or EXCEPT', cte: 'WITH', cteScan: 'WITH', apply: 'a subquery', values: 'VALUES', series: 'generate_series',
+  sort: 'ORDER BY',
+  limit: 'LIMIT',
+  setOperation: 'INTERSECT or EXCEPT',
+  cte: 'WITH',
+  cteScan: 'WITH',
+  apply: 'a subquery',
+  values: 'VALUES',
+  series: 'generate_series',
 };

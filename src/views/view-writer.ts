@@ -3,7 +3,12 @@ import type { MemoryAccount } from '../base/memory.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import { assert } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
-import type { TableData, TableDelta, TableSnapshot, TableWrite } from '../columns/table-contract.ts';
+import type {
+  TableData,
+  TableDelta,
+  TableSnapshot,
+  TableWrite,
+} from '../columns/table-contract.ts';
 import type { Vector } from '../columns/vector.ts';
 import { identicalRows } from './identical.ts';
 import { RowIdMap } from './row-id-map.ts';
@@ -16,7 +21,9 @@ import { hashRow } from '../columns/build.ts';
  * - `row`: by what stands in the row. With `key`, rows of equal keys are versions of one row; without, a row of multiplicity
  *   n is stored n times.
  */
-export type RowIdentity = { readonly kind: 'ordinal' } | { readonly kind: 'row'; readonly key?: readonly number[] | undefined };
+export type RowIdentity =
+  | { readonly kind: 'ordinal' }
+  | { readonly kind: 'row'; readonly key?: readonly number[] | undefined };
 
 /**
  * Turns a view's consolidated delta into writes of its stored table, in place where a row stays. It remembers where rows are (an id by
@@ -42,8 +49,12 @@ export class ViewWriter {
   /** Stages one batch of a delta: undefined where it changes nothing. Throws (53200, 23505, …) with nothing changed. */
   stage(batch: Batch, options: { readonly limits: boolean }): TableDelta | undefined {
     this.#lease.limits = options.limits;
-    const changes = this.#identity.kind === 'ordinal' ? this.#byOrdinals(batch) : this.#byRows(batch, this.#identity.key);
-    if (changes.deletes.length + changes.updates.length + changes.inserts.length === 0) return undefined;
+    const changes =
+      this.#identity.kind === 'ordinal'
+        ? this.#byOrdinals(batch)
+        : this.#byRows(batch, this.#identity.key);
+    if (changes.deletes.length + changes.updates.length + changes.inserts.length === 0)
+      return undefined;
     const before = this.#data.nextRowId;
     const delta = this.#data.stage(writesOf(changes, batch.columns), options);
     this.#log = [];
@@ -92,7 +103,12 @@ export class ViewWriter {
       }
       const rowId = this.#byOrdinal.get(ordinal);
       assert(rowId >= 0, 'a row that leaves a view is stored in it');
-      const following = index + 1 < batch.rowCount ? (batch.selection === undefined ? index + 1 : batch.selection[index + 1]!) : -1;
+      const following =
+        index + 1 < batch.rowCount
+          ? batch.selection === undefined
+            ? index + 1
+            : batch.selection[index + 1]!
+          : -1;
       if (following >= 0 && weights[following]! > 0 && ordinals[following] === ordinal) {
         changes.updates.push(following);
         changes.updateIds.push(rowId);
@@ -110,7 +126,8 @@ export class ViewWriter {
 
   #byRows(batch: Batch, key: readonly number[] | undefined): Changes {
     const changes = newChanges();
-    const keyColumns = key === undefined ? batch.columns : key.map((column) => batch.columns[column]!);
+    const keyColumns =
+      key === undefined ? batch.columns : key.map((column) => batch.columns[column]!);
     let arriving: HashParts | undefined;
     const weights = batch.weights;
     const rows: number[] = [];
@@ -130,7 +147,8 @@ export class ViewWriter {
       const ids = this.#locate(batch.columns, keyColumns, leaving);
       for (const [index, row] of leaving.entries()) {
         const hash = hashRow(keyColumns, row);
-        const version = arriving === undefined ? -1 : newVersion(arriving, keyColumns, hash, row, rows, taken);
+        const version =
+          arriving === undefined ? -1 : newVersion(arriving, keyColumns, hash, row, rows, taken);
         if (version >= 0) {
           taken[version] = 1;
           changes.updates.push(rows[version]!);
@@ -153,7 +171,11 @@ export class ViewWriter {
   }
 
   /** Ids of stored rows identical to the given ones, each a different one. */
-  #locate(columns: readonly Vector[], keyColumns: readonly Vector[], rows: readonly number[]): readonly number[] {
+  #locate(
+    columns: readonly Vector[],
+    keyColumns: readonly Vector[],
+    rows: readonly number[],
+  ): readonly number[] {
     const all = columns.map((_, index) => index);
     const snapshot = this.#data.staged();
     try {
@@ -177,7 +199,14 @@ export class ViewWriter {
       }
       for (const index of wrong) claimed.delete(guesses[index]!);
       for (const index of wrong) {
-        const id = this.#locateOne(snapshot, columns, hashRow(keyColumns, rows[index]!), rows[index]!, claimed, all);
+        const id = this.#locateOne(
+          snapshot,
+          columns,
+          hashRow(keyColumns, rows[index]!),
+          rows[index]!,
+          claimed,
+          all,
+        );
         claimed.add(id);
         ids[index] = id;
       }
@@ -187,19 +216,32 @@ export class ViewWriter {
     }
   }
 
-  #locateOne(snapshot: TableSnapshot, columns: readonly Vector[], hash: number, row: number, claimed: ReadonlySet<number>, all: readonly number[]): number {
-    for (let candidate = this.#byHash.first(hash); candidate >= 0; candidate = this.#byHash.next()) {
+  #locateOne(
+    snapshot: TableSnapshot,
+    columns: readonly Vector[],
+    hash: number,
+    row: number,
+    claimed: ReadonlySet<number>,
+    all: readonly number[],
+  ): number {
+    for (
+      let candidate = this.#byHash.first(hash);
+      candidate >= 0;
+      candidate = this.#byHash.next()
+    ) {
       if (claimed.has(candidate)) continue;
       const fetched = snapshot.fetch(Float64Array.of(candidate), all);
       const at = fetched.selection === undefined ? 0 : fetched.selection[0]!;
-      if (fetched.rowCount === 1 && identicalRows(fetched.columns, at, columns, row)) return candidate;
+      if (fetched.rowCount === 1 && identicalRows(fetched.columns, at, columns, row))
+        return candidate;
     }
     assert(false, 'a row that leaves a view is stored in it');
   }
 
   /** Takes down where the rows are now. */
   #follow(changes: Changes, delta: TableDelta, before: number): void {
-    for (const [index, place] of changes.deletePlaces.entries()) this.#move(place, changes.deleteIds[index]!, place, -1);
+    for (const [index, place] of changes.deletePlaces.entries())
+      this.#move(place, changes.deleteIds[index]!, place, -1);
     const { inserted } = delta;
     const newRows = changes.inserts.length;
     // Updates that found their row in a sealed segment moved to the end, in order, before the new rows.
@@ -243,16 +285,32 @@ type Changes = {
 };
 
 function newChanges(): Changes {
-  return { deletes: [], deleteIds: [], deletePlaces: [], updates: [], updateIds: [], updateFrom: [], updateTo: [], inserts: [], insertPlaces: [] };
+  return {
+    deletes: [],
+    deleteIds: [],
+    deletePlaces: [],
+    updates: [],
+    updateIds: [],
+    updateFrom: [],
+    updateTo: [],
+    inserts: [],
+    insertPlaces: [],
+  };
 }
 
 function writesOf(changes: Changes, columns: readonly Vector[]): TableWrite[] {
   const writes: TableWrite[] = [];
-  if (changes.deletes.length > 0) writes.push({ kind: 'delete', rowIds: Float64Array.from(changes.deleteIds) });
+  if (changes.deletes.length > 0)
+    writes.push({ kind: 'delete', rowIds: Float64Array.from(changes.deleteIds) });
   if (changes.updates.length > 0) {
-    writes.push({ kind: 'update', rowIds: Float64Array.from(changes.updateIds), rows: rowsOf(changes.updates, columns) });
+    writes.push({
+      kind: 'update',
+      rowIds: Float64Array.from(changes.updateIds),
+      rows: rowsOf(changes.updates, columns),
+    });
   }
-  if (changes.inserts.length > 0) writes.push({ kind: 'insert', rows: rowsOf(changes.inserts, columns) });
+  if (changes.inserts.length > 0)
+    writes.push({ kind: 'insert', rows: rowsOf(changes.inserts, columns) });
   return writes;
 }
 
@@ -261,14 +319,26 @@ function rowsOf(rows: readonly number[], columns: readonly Vector[]): Batch {
 }
 
 /** The arriving row with the same key, −1 if none. */
-function newVersion(arriving: HashParts, keyColumns: readonly Vector[], hash: number, row: number, rows: readonly number[], taken: Uint8Array): number {
+function newVersion(
+  arriving: HashParts,
+  keyColumns: readonly Vector[],
+  hash: number,
+  row: number,
+  rows: readonly number[],
+  taken: Uint8Array,
+): number {
   for (let index = arriving.first(hash); index >= 0; index = arriving.next()) {
-    if (taken[index] === 0 && identicalRows(keyColumns, rows[index]!, keyColumns, row)) return index;
+    if (taken[index] === 0 && identicalRows(keyColumns, rows[index]!, keyColumns, row))
+      return index;
   }
   return -1;
 }
 
-function fetchSorted(snapshot: TableSnapshot, ids: readonly number[], columns: readonly number[]): { readonly columns: readonly Vector[]; place(id: number): number } {
+function fetchSorted(
+  snapshot: TableSnapshot,
+  ids: readonly number[],
+  columns: readonly number[],
+): { readonly columns: readonly Vector[]; place(id: number): number } {
   const wanted = Float64Array.from(ids).sort();
   const batch = snapshot.fetch(wanted, columns);
   assert(batch.rowCount === ids.length, 'rows that a view remembers are stored in it');
@@ -293,7 +363,8 @@ function countBelow(rowIds: Float64Array, batch: Batch, end: number): number {
   let high = batch.rowCount;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (rowIds[batch.selection === undefined ? middle : batch.selection[middle]!]! < end) low = middle + 1;
+    if (rowIds[batch.selection === undefined ? middle : batch.selection[middle]!]! < end)
+      low = middle + 1;
     else high = middle;
   }
   return low;
@@ -302,5 +373,7 @@ function countBelow(rowIds: Float64Array, batch: Batch, end: number): number {
 /** Whether the row with this id is among the first `count` of the batch. */
 function stayed(batch: Batch, id: number, count: number): boolean {
   const at = countBelow(batch.rowIds!, { ...batch, rowCount: count }, id);
-  return at < count && batch.rowIds![batch.selection === undefined ? at : batch.selection[at]!] === id;
+  return (
+    at < count && batch.rowIds![batch.selection === undefined ? at : batch.selection[at]!] === id
+  );
 }

@@ -4,9 +4,7 @@ import { Decimal, Interval, normalInteger, type Datum } from '../../src/columns/
 
 const text = fc.oneof(
   fc.constantFrom('', 'a', 'b', 'north', 'süd', '東', '🛫 Oslo'),
-  fc
-    .string({ unit: 'grapheme', maxLength: 20 })
-    .filter((value) => !value.includes('\0')),
+  fc.string({ unit: 'grapheme', maxLength: 20 }).filter((value) => !value.includes('\0')),
 );
 const int8 = fc.oneof(
   fc.integer({ min: -5, max: 5 }),

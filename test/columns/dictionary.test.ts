@@ -3,10 +3,7 @@ import { expect, test } from 'vitest';
 import { MemoryAccount } from '../../src/base/memory.ts';
 import { Dictionary } from '../../src/columns/dictionary.ts';
 
-const texts = fc.array(
-  fc.string({ unit: 'binary', maxLength: 40 }),
-  { maxLength: 300 },
-);
+const texts = fc.array(fc.string({ unit: 'binary', maxLength: 40 }), { maxLength: 300 });
 
 test('a dictionary gives equal texts one code and reads each back', () => {
   fc.assert(

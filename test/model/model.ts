@@ -540,7 +540,7 @@ function checkRow(table: Table, row: Row, name: string, compiler: QueryCompiler)
 
 function uniqueKey(table: Table, columns: readonly number[], row: Row): string | undefined {
   const key = columns.map((column) => row[column]!);
-  return key.includes(null)
+  return key.some((value) => value === null)
     ? undefined
     : rowKey(
         columns.map((column) => table.columns[column]!.type),

@@ -1,4 +1,3 @@
-import { DbError } from '../../base/errors.ts';
 import type { Decimal, Datum } from '../../columns/values.ts';
 import {
   absolute,
@@ -17,7 +16,6 @@ import {
   floatOverflow,
   floatUnderflow,
   INTEGER_KINDS,
-  integerOutOfRange,
   widerInteger,
 } from './define.ts';
 import type { Extra, IntegerKind } from './define.ts';

@@ -27,7 +27,11 @@ export class ExactSum {
   }
 
   get memoryBytes(): number {
-    return this.#bins.byteLength + this.#wide.size * 320 + (this.#special === undefined ? 0 : this.#groupCount * 12);
+    return (
+      this.#bins.byteLength +
+      this.#wide.size * 320 +
+      (this.#special === undefined ? 0 : this.#groupCount * 12)
+    );
   }
 
   ensure(groupCount: number): void {
@@ -41,14 +45,26 @@ export class ExactSum {
   }
 
   /** Adds values[i] to groups[i], `weights[i]` times; rows whose validity is 0 are left out. */
-  addAll(groups: Int32Array, values: ArrayLike<number>, factor: number, base: number, validity: Uint8Array | undefined, weights: Int32Array | undefined, rowCount: number): void {
+  addAll(
+    groups: Int32Array,
+    values: ArrayLike<number>,
+    factor: number,
+    base: number,
+    validity: Uint8Array | undefined,
+    weights: Int32Array | undefined,
+    rowCount: number,
+  ): void {
     if (this.#terms + rowCount > TERMS_MAX) this.#empty();
     this.#terms += rowCount;
     if (this.#exponent !== this.#exponent) this.#choose(values, factor, base, validity, rowCount);
     if (weights !== undefined || validity !== undefined || factor !== 1 || base !== 0) {
       for (let row = 0; row < rowCount; row += 1) {
         if (validity !== undefined && validity[row] === 0) continue;
-        this.add(groups[row]!, values[row]! * factor + base, weights === undefined ? 1 : weights[row]!);
+        this.add(
+          groups[row]!,
+          values[row]! * factor + base,
+          weights === undefined ? 1 : weights[row]!,
+        );
       }
       return;
     }
@@ -72,7 +88,15 @@ export class ExactSum {
         this.#addOutside(groups[row]!, x, 1);
         if (this.#m1 !== m1) {
           // The grids have moved: go on with the new ones.
-          this.addAll(groups.subarray(row + 1, rowCount), sliceOf(values, row + 1, rowCount), 1, 0, undefined, undefined, rowCount - row - 1);
+          this.addAll(
+            groups.subarray(row + 1, rowCount),
+            sliceOf(values, row + 1, rowCount),
+            1,
+            0,
+            undefined,
+            undefined,
+            rowCount - row - 1,
+          );
           return;
         }
       }
@@ -85,7 +109,13 @@ export class ExactSum {
     const r1 = x - q1;
     const q2 = r1 + this.#m2 - this.#m2;
     const r2 = r1 - q2;
-    if (x < this.#limit && x > -this.#limit && r2 + this.#m3 - this.#m3 === r2 && weight <= WEIGHT_MAX && weight >= -WEIGHT_MAX) {
+    if (
+      x < this.#limit &&
+      x > -this.#limit &&
+      r2 + this.#m3 - this.#m3 === r2 &&
+      weight <= WEIGHT_MAX &&
+      weight >= -WEIGHT_MAX
+    ) {
       const copies = weight < 0 ? -weight : weight;
       if (this.#terms + copies > TERMS_MAX) this.#empty();
       this.#terms += copies;
@@ -130,7 +160,12 @@ export class ExactSum {
 
   #exact(group: number): bigint {
     const at = group * 3;
-    return (this.#wide.get(group) ?? 0n) + toUnits(this.#bins[at]!) + toUnits(this.#bins[at + 1]!) + toUnits(this.#bins[at + 2]!);
+    return (
+      (this.#wide.get(group) ?? 0n) +
+      toUnits(this.#bins[at]!) +
+      toUnits(this.#bins[at + 1]!) +
+      toUnits(this.#bins[at + 2]!)
+    );
   }
 
   #addOutside(group: number, x: number, weight: number): void {
@@ -149,7 +184,13 @@ export class ExactSum {
     this.#wide.set(group, (this.#wide.get(group) ?? 0n) + toUnits(x) * BigInt(weight));
   }
 
-  #choose(values: ArrayLike<number>, factor: number, base: number, validity: Uint8Array | undefined, rowCount: number): void {
+  #choose(
+    values: ArrayLike<number>,
+    factor: number,
+    base: number,
+    validity: Uint8Array | undefined,
+    rowCount: number,
+  ): void {
     let most = 0;
     for (let row = 0; row < rowCount; row += 1) {
       if (validity !== undefined && validity[row] === 0) continue;
@@ -163,7 +204,10 @@ export class ExactSum {
   #raise(x: number): void {
     this.#empty();
     const size = Math.abs(x);
-    const exponent = size > 0 && size < RAISE_MAX ? Math.max(EXPONENT_MIN, Math.ceil(Math.log2(size)) + 4) : EXPONENT_MIN;
+    const exponent =
+      size > 0 && size < RAISE_MAX
+        ? Math.max(EXPONENT_MIN, Math.ceil(Math.log2(size)) + 4)
+        : EXPONENT_MIN;
     this.#exponent = exponent;
     this.#limit = 2 ** exponent;
     this.#m1 = 1.5 * 2 ** (exponent - 25 + 52);
@@ -289,7 +333,9 @@ function scaled(quotient: bigint, exponent: number): number {
 }
 
 function bitLength(value: bigint): number {
-  return value.toString(16).length * 4 - LEADING_ZEROS[Number.parseInt(value.toString(16)[0]!, 16)]!;
+  return (
+    value.toString(16).length * 4 - LEADING_ZEROS[Number.parseInt(value.toString(16)[0]!, 16)]!
+  );
 }
 
 const LEADING_ZEROS = [4, 3, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -320,7 +366,9 @@ function oddSum(x: number, y: number): number {
 }
 
 function sliceOf(values: ArrayLike<number>, start: number, end: number): ArrayLike<number> {
-  return ArrayBuffer.isView(values) ? (values as unknown as Float64Array).subarray(start, end) : Array.prototype.slice.call(values, start, end);
+  return ArrayBuffer.isView(values)
+    ? (values as unknown as Float64Array).subarray(start, end)
+    : Array.prototype.slice.call(values, start, end);
 }
 
 /** x² as two doubles whose sum is exact (Veltkamp & Dekker), unless it over- or underflows. */

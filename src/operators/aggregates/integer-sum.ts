@@ -27,7 +27,15 @@ export class IntegerSum {
     this.#sums = grown;
   }
 
-  addAll(groups: Int32Array, values: ArrayLike<number>, factor: number, base: number, validity: Uint8Array | undefined, weights: Int32Array | undefined, rowCount: number): void {
+  addAll(
+    groups: Int32Array,
+    values: ArrayLike<number>,
+    factor: number,
+    base: number,
+    validity: Uint8Array | undefined,
+    weights: Int32Array | undefined,
+    rowCount: number,
+  ): void {
     const sums = this.#sums;
     if (validity === undefined && weights === undefined) {
       for (let row = 0; row < rowCount; row += 1) {
@@ -41,7 +49,11 @@ export class IntegerSum {
     }
     for (let row = 0; row < rowCount; row += 1) {
       if (validity !== undefined && validity[row] === 0) continue;
-      this.add(groups[row]!, values[row]! * factor + base, weights === undefined ? 1 : weights[row]!);
+      this.add(
+        groups[row]!,
+        values[row]! * factor + base,
+        weights === undefined ? 1 : weights[row]!,
+      );
     }
   }
 
@@ -84,7 +96,8 @@ export class DecimalSum {
 
   get memoryBytes(): number {
     let bytes = this.#special.size * 64;
-    for (const { sums, counts } of this.#byScale.values()) bytes += sums.memoryBytes + counts.byteLength;
+    for (const { sums, counts } of this.#byScale.values())
+      bytes += sums.memoryBytes + counts.byteLength;
     return bytes;
   }
 
@@ -93,10 +106,23 @@ export class DecimalSum {
     for (const entry of this.#byScale.values()) this.#grow(entry);
   }
 
-  addVector(groups: Int32Array, vector: Vector, weights: Int32Array | undefined, rowCount: number): void {
+  addVector(
+    groups: Int32Array,
+    vector: Vector,
+    weights: Int32Array | undefined,
+    rowCount: number,
+  ): void {
     if (vector.rep === 'number') {
       const { sums, counts } = this.#of(vector.scale);
-      sums.addAll(groups, vector.values, vector.factor, vector.base, vector.validity, weights, rowCount);
+      sums.addAll(
+        groups,
+        vector.values,
+        vector.factor,
+        vector.base,
+        vector.validity,
+        weights,
+        rowCount,
+      );
       for (let row = 0; row < rowCount; row += 1) {
         if (vector.validity !== undefined && vector.validity[row] === 0) continue;
         const group = groups[row]!;
@@ -106,7 +132,8 @@ export class DecimalSum {
     }
     for (let row = 0; row < rowCount; row += 1) {
       const datum = datumAt(vector, row);
-      if (datum !== null) this.add(groups[row]!, datum as Decimal, weights === undefined ? 1 : weights[row]!);
+      if (datum !== null)
+        this.add(groups[row]!, datum as Decimal, weights === undefined ? 1 : weights[row]!);
     }
   }
 
@@ -146,12 +173,15 @@ export class DecimalSum {
       if (special.minus > 0) return Decimal.NegativeInfinity;
     }
     let scale = 0;
-    for (const [each, { counts }] of this.#byScale) if (counts[group] !== 0 && each > scale) scale = each;
+    for (const [each, { counts }] of this.#byScale)
+      if (counts[group] !== 0 && each > scale) scale = each;
     let coefficient = 0n;
     for (const [each, { sums }] of this.#byScale) {
       const sum = sums.value(group);
       // Terms of a longer scale that are all gone have left nothing.
-      if (sum !== 0n) coefficient += each <= scale ? sum * 10n ** BigInt(scale - each) : sum / 10n ** BigInt(each - scale);
+      if (sum !== 0n)
+        coefficient +=
+          each <= scale ? sum * 10n ** BigInt(scale - each) : sum / 10n ** BigInt(each - scale);
     }
     return new Decimal(coefficient, scale);
   }

@@ -11,7 +11,9 @@ import { Counts, type AggregateState } from './state.ts';
 
 /** The variance and regression families: exact sums of x, y, x², y², xy, finished in wide arithmetic and rounded once. */
 export function createMomentState(call: AggregateCall): AggregateState {
-  return call.type.kind === 'numeric' ? new DecimalVarianceState(call.fn, call.type) : new MomentState(call.fn, call.type, call.args.length === 2);
+  return call.type.kind === 'numeric'
+    ? new DecimalVarianceState(call.fn, call.type)
+    : new MomentState(call.fn, call.type, call.args.length === 2);
 }
 
 /** Sums of squares are in units of 2^−1074, as everything an ExactSum holds. */
@@ -35,7 +37,10 @@ class MomentState implements AggregateState {
   }
 
   get memoryBytes(): number {
-    return this.#sums().reduce((bytes, sum) => bytes + sum.memoryBytes, this.#counts.values.byteLength);
+    return this.#sums().reduce(
+      (bytes, sum) => bytes + sum.memoryBytes,
+      this.#counts.values.byteLength,
+    );
   }
 
   ensure(groupCount: number): void {
@@ -43,7 +48,12 @@ class MomentState implements AggregateState {
     for (const sum of this.#sums()) sum.ensure(groupCount);
   }
 
-  add(groups: Int32Array, rowCount: number, args: readonly Vector[], weights: Int32Array | undefined): void {
+  add(
+    groups: Int32Array,
+    rowCount: number,
+    args: readonly Vector[],
+    weights: Int32Array | undefined,
+  ): void {
     // Of two arguments the first is Y, the second X.
     const xs = args.at(-1)!;
     const ys = this.#pairs ? args[0]! : undefined;
@@ -80,7 +90,10 @@ class MomentState implements AggregateState {
   }
 
   finish(groups: Int32Array, count: number): Vector {
-    return vectorFromData(this.#type, Array.from({ length: count }, (_, at) => this.#datum(groups[at]!)));
+    return vectorFromData(
+      this.#type,
+      Array.from({ length: count }, (_, at) => this.#datum(groups[at]!)),
+    );
   }
 
   #sums(): ExactSum[] {
@@ -97,9 +110,12 @@ class MomentState implements AggregateState {
     const sample = fn === 'var_samp' || fn === 'stddev_samp' || fn === 'covar_samp';
     if (sample && n < 2) return null;
     if (this.#sums().some((sum) => sum.isSpecial(group))) return Number.NaN;
-    const xx = (): bigint => spread(n, this.#xx.units(group), this.#x.units(group), this.#x.units(group));
-    const yy = (): bigint => spread(n, this.#yy.units(group), this.#y.units(group), this.#y.units(group));
-    const xy = (): bigint => spread(n, this.#xy.units(group), this.#x.units(group), this.#y.units(group));
+    const xx = (): bigint =>
+      spread(n, this.#xx.units(group), this.#x.units(group), this.#x.units(group));
+    const yy = (): bigint =>
+      spread(n, this.#yy.units(group), this.#y.units(group), this.#y.units(group));
+    const xy = (): bigint =>
+      spread(n, this.#xy.units(group), this.#x.units(group), this.#y.units(group));
     const divisor = BigInt(n) * BigInt(sample ? n - 1 : n);
     // n·Σxy − Σx·Σy stands in units of 2^−2148.
     const over = (top: bigint, bottom: bigint): number => checked(ratio(top, bottom, UNIT * 2));
@@ -127,7 +143,9 @@ class MomentState implements AggregateState {
         const sxx = xx();
         if (sxx === 0n) return null;
         // (Σy·Sxx − Σx·Sxy) / (n·Sxx)
-        return checked(ratio(this.#y.units(group) * sxx - this.#x.units(group) * xy(), BigInt(n) * sxx, UNIT));
+        return checked(
+          ratio(this.#y.units(group) * sxx - this.#x.units(group) * xy(), BigInt(n) * sxx, UNIT),
+        );
       }
       case 'corr': {
         const sxx = xx();
@@ -163,7 +181,10 @@ function spread(n: number, products: bigint, a: bigint, b: bigint): bigint {
 }
 
 function checked(value: number): number {
-  if (!Number.isFinite(value)) throw new DbError('22003', 'value out of range: overflow', { hint: 'Cast the argument to numeric.' });
+  if (!Number.isFinite(value))
+    throw new DbError('22003', 'value out of range: overflow', {
+      hint: 'Cast the argument to numeric.',
+    });
   return value;
 }
 
@@ -190,7 +211,12 @@ class DecimalVarianceState implements AggregateState {
     this.#xx.ensure(groupCount);
   }
 
-  add(groups: Int32Array, rowCount: number, args: readonly Vector[], weights: Int32Array | undefined): void {
+  add(
+    groups: Int32Array,
+    rowCount: number,
+    args: readonly Vector[],
+    weights: Int32Array | undefined,
+  ): void {
     for (let row = 0; row < rowCount; row += 1) {
       const datum = datumAt(args[0]!, row);
       if (datum === null) continue;
@@ -199,7 +225,15 @@ class DecimalVarianceState implements AggregateState {
       const weight = weights === undefined ? 1 : weights[row]!;
       this.#counts.values[group] = this.#counts.values[group]! + weight;
       this.#x.add(group, x, weight);
-      this.#xx.add(group, x.special === undefined ? new Decimal(x.coefficient * x.coefficient, x.scale * 2) : x.special === '-Infinity' ? Decimal.Infinity : x, weight);
+      this.#xx.add(
+        group,
+        x.special === undefined
+          ? new Decimal(x.coefficient * x.coefficient, x.scale * 2)
+          : x.special === '-Infinity'
+            ? Decimal.Infinity
+            : x,
+        weight,
+      );
     }
   }
 
@@ -211,7 +245,10 @@ class DecimalVarianceState implements AggregateState {
   }
 
   finish(groups: Int32Array, count: number): Vector {
-    return vectorFromData(this.#type, Array.from({ length: count }, (_, at) => this.#datum(groups[at]!)));
+    return vectorFromData(
+      this.#type,
+      Array.from({ length: count }, (_, at) => this.#datum(groups[at]!)),
+    );
   }
 
   #datum(group: number): Datum {

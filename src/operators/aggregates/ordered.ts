@@ -36,8 +36,14 @@ class OrderedState implements AggregateState {
     while (this.#groups.length < groupCount) this.#groups.push([]);
   }
 
-  add(groups: Int32Array, rowCount: number, args: readonly Vector[], weights: Int32Array | undefined): void {
-    const value = this.#call.fn === 'percentile_cont' || this.#call.fn === 'percentile_disc' ? 1 : 0;
+  add(
+    groups: Int32Array,
+    rowCount: number,
+    args: readonly Vector[],
+    weights: Int32Array | undefined,
+  ): void {
+    const value =
+      this.#call.fn === 'percentile_cont' || this.#call.fn === 'percentile_disc' ? 1 : 0;
     for (let row = 0; row < rowCount; row += 1) {
       const copies = weights === undefined ? 1 : weights[row]!;
       if (copies < 0) throw notSupported(`taking rows back from ${this.#call.fn}`);
@@ -54,7 +60,10 @@ class OrderedState implements AggregateState {
   }
 
   finish(groups: Int32Array, count: number): Vector {
-    return vectorFromData(this.#type, Array.from({ length: count }, (_, at) => this.#datum(this.#groups[groups[at]!]!)));
+    return vectorFromData(
+      this.#type,
+      Array.from({ length: count }, (_, at) => this.#datum(this.#groups[groups[at]!]!)),
+    );
   }
 
   #datum(entries: readonly Entry[]): Datum {
@@ -71,14 +80,24 @@ class OrderedState implements AggregateState {
 
   #joined(entries: readonly Entry[]): Datum {
     const { orderBy, args } = this.#call;
-    const ordered = orderBy.length === 0 ? entries : entries.toSorted((a, b) => compareKeys(a, b, args.length, orderBy));
+    const ordered =
+      orderBy.length === 0
+        ? entries
+        : entries.toSorted((a, b) => compareKeys(a, b, args.length, orderBy));
     if (this.#type.kind === 'bytea') {
-      const pieces = ordered.flatMap((entry, index) => (index === 0 || entry[1] === null ? [entry[0] as Uint8Array] : [entry[1] as Uint8Array, entry[0] as Uint8Array]));
+      const pieces = ordered.flatMap((entry, index) =>
+        index === 0 || entry[1] === null
+          ? [entry[0] as Uint8Array]
+          : [entry[1] as Uint8Array, entry[0] as Uint8Array],
+      );
       return new Uint8Array(Buffer.concat(pieces));
     }
     let text = '';
     ordered.forEach((entry, index) => {
-      text += index === 0 || entry[1] === null ? (entry[0] as string) : `${entry[1] as string}${entry[0] as string}`;
+      text +=
+        index === 0 || entry[1] === null
+          ? (entry[0] as string)
+          : `${entry[1] as string}${entry[0] as string}`;
     });
     return text;
   }
@@ -88,7 +107,7 @@ class OrderedState implements AggregateState {
     const sorted = entries.map((entry) => entry[0]!).sort((a, b) => compareDatums(a, b, kind));
     let best = sorted[0]!;
     let bestCount = 0;
-    for (let start = 0; start < sorted.length; ) {
+    for (let start = 0; start < sorted.length;) {
       let end = start + 1;
       while (end < sorted.length && equalDatums(sorted[end]!, sorted[start]!, kind)) end += 1;
       if (end - start > bestCount) {
@@ -104,26 +123,49 @@ class OrderedState implements AggregateState {
     const fraction = entries[0]![0];
     if (fraction === null || fraction === undefined) return null;
     const share = fraction as number;
-    if (!(share >= 0 && share <= 1)) throw new DbError('22003', `percentile value ${share} is not between 0 and 1`);
+    if (!(share >= 0 && share <= 1))
+      throw new DbError('22003', `percentile value ${share} is not between 0 and 1`);
     const { kind } = this.#type;
     const descending = this.#call.orderBy[0]?.descending === true;
-    const sorted = entries.map((entry) => entry[1]!).sort((a, b) => (descending ? compareDatums(b, a, kind) : compareDatums(a, b, kind)));
-    if (this.#call.fn === 'percentile_disc') return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]!;
+    const sorted = entries
+      .map((entry) => entry[1]!)
+      .sort((a, b) => (descending ? compareDatums(b, a, kind) : compareDatums(a, b, kind)));
+    if (this.#call.fn === 'percentile_disc')
+      return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]!;
     const place = share * (sorted.length - 1);
     const low = sorted[Math.floor(place)]!;
     const high = sorted[Math.ceil(place)]!;
     const part = place - Math.floor(place);
     if (part === 0) return low;
     if (low instanceof Interval && high instanceof Interval) {
-      const days = low.days + (high.days - low.days) * part + (low.months + (high.months - low.months) * part - Math.trunc(low.months + (high.months - low.months) * part)) * 30;
-      return new Interval(Math.trunc(low.months + (high.months - low.months) * part), Math.trunc(days), Math.round(low.micros + (high.micros - low.micros) * part + (days - Math.trunc(days)) * 86_400_000_000));
+      const days =
+        low.days +
+        (high.days - low.days) * part +
+        (low.months +
+          (high.months - low.months) * part -
+          Math.trunc(low.months + (high.months - low.months) * part)) *
+          30;
+      return new Interval(
+        Math.trunc(low.months + (high.months - low.months) * part),
+        Math.trunc(days),
+        Math.round(
+          low.micros +
+            (high.micros - low.micros) * part +
+            (days - Math.trunc(days)) * 86_400_000_000,
+        ),
+      );
     }
     return (low as number) + ((high as number) - (low as number)) * part;
   }
 }
 
 /** By the keys that stand behind the arguments; ties stay in arrival order. */
-function compareKeys(a: Entry, b: Entry, offset: number, orderBy: AggregateCall['orderBy']): number {
+function compareKeys(
+  a: Entry,
+  b: Entry,
+  offset: number,
+  orderBy: AggregateCall['orderBy'],
+): number {
   for (const [index, key] of orderBy.entries()) {
     const x = a[offset + index]!;
     const y = b[offset + index]!;

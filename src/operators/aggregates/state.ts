@@ -21,7 +21,12 @@ export interface AggregateState {
   /** Makes room for groups 0 … groupCount−1. */
   ensure(groupCount: number): void;
   /** Dense argument vectors (none for count(*)); `groups` and `weights` by row. */
-  add(groups: Int32Array, rowCount: number, args: readonly Vector[], weights: Int32Array | undefined): void;
+  add(
+    groups: Int32Array,
+    rowCount: number,
+    args: readonly Vector[],
+    weights: Int32Array | undefined,
+  ): void;
   /** Adds another state's group; both were made for the same call. */
   mergeGroup(group: number, from: AggregateState, fromGroup: number): void;
   finish(groups: Int32Array, count: number): Vector;
@@ -105,7 +110,12 @@ export class Counts {
     this.values = grown;
   }
 
-  addAll(groups: Int32Array, vector: Vector | undefined, weights: Int32Array | undefined, rowCount: number): void {
+  addAll(
+    groups: Int32Array,
+    vector: Vector | undefined,
+    weights: Int32Array | undefined,
+    rowCount: number,
+  ): void {
     const { values } = this;
     const validity = vector?.validity;
     const nulls = vector?.rep === 'object' ? vector.values : undefined;
@@ -117,7 +127,11 @@ export class Counts {
       return;
     }
     for (let row = 0; row < rowCount; row += 1) {
-      if ((validity !== undefined && validity[row] === 0) || (nulls !== undefined && nulls[row] === null)) continue;
+      if (
+        (validity !== undefined && validity[row] === 0) ||
+        (nulls !== undefined && nulls[row] === null)
+      )
+        continue;
       const group = groups[row]!;
       values[group] = values[group]! + (weights === undefined ? 1 : weights[row]!);
     }
@@ -140,7 +154,12 @@ class CountState implements AggregateState {
     this.#counts.ensure(groupCount);
   }
 
-  add(groups: Int32Array, rowCount: number, args: readonly Vector[], weights: Int32Array | undefined): void {
+  add(
+    groups: Int32Array,
+    rowCount: number,
+    args: readonly Vector[],
+    weights: Int32Array | undefined,
+  ): void {
     this.#counts.addAll(groups, this.#ofArgument ? args[0] : undefined, weights, rowCount);
   }
 
@@ -177,16 +196,33 @@ class IntegerSumState implements AggregateState {
     this.#counts.ensure(groupCount);
   }
 
-  add(groups: Int32Array, rowCount: number, args: readonly Vector[], weights: Int32Array | undefined): void {
+  add(
+    groups: Int32Array,
+    rowCount: number,
+    args: readonly Vector[],
+    weights: Int32Array | undefined,
+  ): void {
     const vector = args[0]!;
     this.#counts.addAll(groups, vector, weights, rowCount);
     if (vector.rep === 'number') {
-      this.#sums.addAll(groups, vector.values, vector.factor, vector.base, vector.validity, weights, rowCount);
+      this.#sums.addAll(
+        groups,
+        vector.values,
+        vector.factor,
+        vector.base,
+        vector.validity,
+        weights,
+        rowCount,
+      );
       return;
     }
     for (let row = 0; row < rowCount; row += 1) {
       const datum = datumAt(vector, row);
-      if (datum !== null) this.#sums.addBig(groups[row]!, BigInt(datum as number | bigint) * BigInt(weights === undefined ? 1 : weights[row]!));
+      if (datum !== null)
+        this.#sums.addBig(
+          groups[row]!,
+          BigInt(datum as number | bigint) * BigInt(weights === undefined ? 1 : weights[row]!),
+        );
     }
   }
 
@@ -209,12 +245,19 @@ class IntegerSumState implements AggregateState {
           continue;
         }
         const small = this.#sums.small(group);
-        if (small === undefined) return vectorFromData(this.#type, Array.from({ length: count }, (_, index) => this.#datum(groups[index]!)));
+        if (small === undefined)
+          return vectorFromData(
+            this.#type,
+            Array.from({ length: count }, (_, index) => this.#datum(groups[index]!)),
+          );
         values[at] = small === 0 ? 0 : small;
       }
       return { rep: 'number', type: this.#type, values, validity, factor: 1, base: 0, scale: 0 };
     }
-    return vectorFromData(this.#type, Array.from({ length: count }, (_, index) => this.#datum(groups[index]!)));
+    return vectorFromData(
+      this.#type,
+      Array.from({ length: count }, (_, index) => this.#datum(groups[index]!)),
+    );
   }
 
   #datum(group: number): Datum {
@@ -223,7 +266,8 @@ class IntegerSumState implements AggregateState {
     const sum = this.#sums.value(group);
     if (this.#average) return divide(new Decimal(sum, 0), new Decimal(BigInt(rows), 0));
     if (this.#type.kind === 'numeric') return new Decimal(sum, 0);
-    if (sum >= 2n ** 63n || sum < -(2n ** 63n)) throw new DbError('22003', 'bigint out of range', { hint: 'Cast the argument to numeric.' });
+    if (sum >= 2n ** 63n || sum < -(2n ** 63n))
+      throw new DbError('22003', 'bigint out of range', { hint: 'Cast the argument to numeric.' });
     return normalInteger(sum);
   }
 }
@@ -248,7 +292,12 @@ class NumericSumState implements AggregateState {
     this.#counts.ensure(groupCount);
   }
 
-  add(groups: Int32Array, rowCount: number, args: readonly Vector[], weights: Int32Array | undefined): void {
+  add(
+    groups: Int32Array,
+    rowCount: number,
+    args: readonly Vector[],
+    weights: Int32Array | undefined,
+  ): void {
     this.#counts.addAll(groups, args[0], weights, rowCount);
     this.#sums.addVector(groups, args[0]!, weights, rowCount);
   }
@@ -291,16 +340,30 @@ class FloatSumState implements AggregateState {
     this.#counts.ensure(groupCount);
   }
 
-  add(groups: Int32Array, rowCount: number, args: readonly Vector[], weights: Int32Array | undefined): void {
+  add(
+    groups: Int32Array,
+    rowCount: number,
+    args: readonly Vector[],
+    weights: Int32Array | undefined,
+  ): void {
     const vector = args[0]!;
     this.#counts.addAll(groups, vector, weights, rowCount);
     if (vector.rep === 'number') {
-      this.#sums.addAll(groups, vector.values, vector.factor, vector.base, vector.validity, weights, rowCount);
+      this.#sums.addAll(
+        groups,
+        vector.values,
+        vector.factor,
+        vector.base,
+        vector.validity,
+        weights,
+        rowCount,
+      );
       return;
     }
     for (let row = 0; row < rowCount; row += 1) {
       const datum = datumAt(vector, row);
-      if (datum !== null) this.#sums.add(groups[row]!, datum as number, weights === undefined ? 1 : weights[row]!);
+      if (datum !== null)
+        this.#sums.add(groups[row]!, datum as number, weights === undefined ? 1 : weights[row]!);
     }
   }
 
@@ -322,7 +385,10 @@ class FloatSumState implements AggregateState {
         continue;
       }
       let value = this.#sums.value(group);
-      if (!Number.isFinite(value) && !this.#sums.isSpecial(group)) throw new DbError('22003', 'value out of range: overflow', { hint: 'Cast the argument to numeric.' });
+      if (!Number.isFinite(value) && !this.#sums.isSpecial(group))
+        throw new DbError('22003', 'value out of range: overflow', {
+          hint: 'Cast the argument to numeric.',
+        });
       if (this.#average) value /= rows;
       values[at] = this.#type.kind === 'float4' ? Math.fround(value) : value;
     }
@@ -350,7 +416,12 @@ class IntervalSumState implements AggregateState {
     this.#counts.ensure(groupCount);
   }
 
-  add(groups: Int32Array, rowCount: number, args: readonly Vector[], weights: Int32Array | undefined): void {
+  add(
+    groups: Int32Array,
+    rowCount: number,
+    args: readonly Vector[],
+    weights: Int32Array | undefined,
+  ): void {
     this.#counts.addAll(groups, args[0], weights, rowCount);
     for (let row = 0; row < rowCount; row += 1) {
       const datum = datumAt(args[0]!, row);
@@ -387,7 +458,12 @@ class IntervalSumState implements AggregateState {
         days = Math.trunc(dayPart);
         micros = Math.round(micros / rows + (dayPart - days) * 86_400_000_000);
       }
-      if (!Number.isSafeInteger(micros) || Math.abs(months) > 2_147_483_647 || Math.abs(days) > 2_147_483_647) throw new DbError('22008', 'interval out of range');
+      if (
+        !Number.isSafeInteger(micros) ||
+        Math.abs(months) > 2_147_483_647 ||
+        Math.abs(days) > 2_147_483_647
+      )
+        throw new DbError('22008', 'interval out of range');
       return new Interval(months, days, micros);
     });
     return { rep: 'object', type: { kind: 'interval' }, values: data };
@@ -429,12 +505,26 @@ class ExtremeState implements AggregateState {
     this.#numbers = numbers;
   }
 
-  add(groups: Int32Array, rowCount: number, args: readonly Vector[], weights: Int32Array | undefined): void {
+  add(
+    groups: Int32Array,
+    rowCount: number,
+    args: readonly Vector[],
+    weights: Int32Array | undefined,
+  ): void {
     const vector = args[0]!;
-    if (weights !== undefined) for (let row = 0; row < rowCount; row += 1) if (weights[row]! < 0) throw notSupported('taking rows back from min and max here');
+    if (weights !== undefined)
+      for (let row = 0; row < rowCount; row += 1)
+        if (weights[row]! < 0) throw notSupported('taking rows back from min and max here');
     if (this.#data === undefined && vector.rep === 'number') {
       const { values, validity, factor, base } = vector;
-      if (factor === 1 && base === 0 && validity === undefined && this.#kind !== 'float4' && this.#kind !== 'float8') this.#addPlain(groups, values, rowCount);
+      if (
+        factor === 1 &&
+        base === 0 &&
+        validity === undefined &&
+        this.#kind !== 'float4' &&
+        this.#kind !== 'float8'
+      )
+        this.#addPlain(groups, values, rowCount);
       else this.#addNumbers(groups, values, factor, base, validity, rowCount);
       return;
     }
@@ -451,7 +541,11 @@ class ExtremeState implements AggregateState {
   }
 
   finish(groups: Int32Array, count: number): Vector {
-    if (this.#data !== undefined) return vectorFromData(this.#type, Array.from({ length: count }, (_, at) => this.#datum(groups[at]!)));
+    if (this.#data !== undefined)
+      return vectorFromData(
+        this.#type,
+        Array.from({ length: count }, (_, at) => this.#datum(groups[at]!)),
+      );
     const values = new Float64Array(count);
     let validity: Uint8Array | undefined;
     for (let at = 0; at < count; at += 1) {
@@ -491,7 +585,14 @@ class ExtremeState implements AggregateState {
     }
   }
 
-  #addNumbers(groups: Int32Array, values: ArrayLike<number>, factor: number, base: number, validity: Uint8Array | undefined, rowCount: number): void {
+  #addNumbers(
+    groups: Int32Array,
+    values: ArrayLike<number>,
+    factor: number,
+    base: number,
+    validity: Uint8Array | undefined,
+    rowCount: number,
+  ): void {
     const numbers = this.#numbers;
     const has = this.#has;
     const max = this.#max;
@@ -501,7 +602,12 @@ class ExtremeState implements AggregateState {
       const value = values[row]! * factor + base;
       const known = numbers[group]!;
       // NaN is greater than any number.
-      if (has[group] === 0 || (max ? value > known || (value !== value && known === known) : value < known || (known !== known && value === value))) {
+      if (
+        has[group] === 0 ||
+        (max
+          ? value > known || (value !== value && known === known)
+          : value < known || (known !== known && value === value))
+      ) {
         numbers[group] = value;
         has[group] = 1;
       }
@@ -516,12 +622,18 @@ class ExtremeState implements AggregateState {
       return;
     }
     if (this.#data === undefined) {
-      this.#data = Array.from(this.#has, (has, index) => (has === 1 ? this.#numbers[index]! : null));
+      this.#data = Array.from(this.#has, (has, index) =>
+        has === 1 ? this.#numbers[index]! : null,
+      );
     }
     const known = this.#data[group] ?? null;
     const order = known === null ? 1 : compareDatums(datum, known, this.#kind) * this.#sign;
     // Of equal numerics the one with the longest scale is shown.
-    if (order > 0 || (order === 0 && datum instanceof Decimal && datum.scale > (known as Decimal).scale)) this.#data[group] = datum;
+    if (
+      order > 0 ||
+      (order === 0 && datum instanceof Decimal && datum.scale > (known as Decimal).scale)
+    )
+      this.#data[group] = datum;
   }
 
   #datum(group: number): Datum {
@@ -532,7 +644,17 @@ class ExtremeState implements AggregateState {
 
 const SINGLE_GROUP = new Int32Array(1);
 const SINGLE_VALUE = new Float64Array(1);
-const NUMBER_KINDS = new Set<TypeKind>(['int2', 'int4', 'int8', 'float4', 'float8', 'date', 'time', 'timestamp', 'timestamptz']);
+const NUMBER_KINDS = new Set<TypeKind>([
+  'int2',
+  'int4',
+  'int8',
+  'float4',
+  'float8',
+  'date',
+  'time',
+  'timestamp',
+  'timestamptz',
+]);
 
 class BooleanState implements AggregateState {
   readonly #type: SqlType;
@@ -554,7 +676,12 @@ class BooleanState implements AggregateState {
     this.#no.ensure(groupCount);
   }
 
-  add(groups: Int32Array, rowCount: number, args: readonly Vector[], weights: Int32Array | undefined): void {
+  add(
+    groups: Int32Array,
+    rowCount: number,
+    args: readonly Vector[],
+    weights: Int32Array | undefined,
+  ): void {
     for (let row = 0; row < rowCount; row += 1) {
       const datum = datumAt(args[0]!, row);
       if (datum === null) continue;
@@ -609,7 +736,12 @@ class BitState implements AggregateState {
     this.#bits = grown;
   }
 
-  add(groups: Int32Array, rowCount: number, args: readonly Vector[], weights: Int32Array | undefined): void {
+  add(
+    groups: Int32Array,
+    rowCount: number,
+    args: readonly Vector[],
+    weights: Int32Array | undefined,
+  ): void {
     for (let row = 0; row < rowCount; row += 1) {
       const datum = datumAt(args[0]!, row);
       if (datum === null) continue;
@@ -618,7 +750,8 @@ class BitState implements AggregateState {
       this.#rows.values[group] = this.#rows.values[group]! + weight;
       const word = BigInt.asUintN(this.#width, BigInt(datum as number | bigint));
       for (let bit = 0; bit < this.#width; bit += 1) {
-        if ((word >> BigInt(bit)) & 1n) this.#bits[group * this.#width + bit] = this.#bits[group * this.#width + bit]! + weight;
+        if ((word >> BigInt(bit)) & 1n)
+          this.#bits[group * this.#width + bit] = this.#bits[group * this.#width + bit]! + weight;
       }
     }
   }
@@ -627,7 +760,8 @@ class BitState implements AggregateState {
     assert(from instanceof BitState, 'states of one call are merged');
     this.#rows.values[group] = this.#rows.values[group]! + from.#rows.values[fromGroup]!;
     for (let bit = 0; bit < this.#width; bit += 1) {
-      this.#bits[group * this.#width + bit] = this.#bits[group * this.#width + bit]! + from.#bits[fromGroup * this.#width + bit]!;
+      this.#bits[group * this.#width + bit] =
+        this.#bits[group * this.#width + bit]! + from.#bits[fromGroup * this.#width + bit]!;
     }
   }
 
@@ -641,7 +775,8 @@ class BitState implements AggregateState {
         let word = 0n;
         for (let bit = 0; bit < this.#width; bit += 1) {
           const set = this.#bits[group * this.#width + bit]!;
-          const on = this.#fn === 'bit_and' ? set === rows : this.#fn === 'bit_or' ? set > 0 : set % 2 !== 0;
+          const on =
+            this.#fn === 'bit_and' ? set === rows : this.#fn === 'bit_or' ? set > 0 : set % 2 !== 0;
           if (on) word |= 1n << BigInt(bit);
         }
         return normalInteger(BigInt.asIntN(this.#width, word));
