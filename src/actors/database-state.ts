@@ -319,7 +319,7 @@ export class DatabaseState implements CommitState {
         const next = this.tableEntry(operation.table);
         try {
           next.data.stage(
-            [data.kind === 'rewrite' ? data.rows : withoutColumn(entry.data, data.index)],
+            data.kind === 'rewrite' ? [data.rows] : withoutColumn(entry.data, data.index),
             options,
           );
         } catch (cause) {
@@ -424,26 +424,20 @@ function renamed(entry: CatalogEntry, name: string): CatalogEntry {
   }
 }
 
-/** All rows of a table but for one column, as one insert. */
-function withoutColumn(data: TableData, dropped: number): { kind: 'insert'; rows: Batch } {
-  return {
-    kind: 'insert',
-    rows: allRows(
-      data,
-      data.schema.columns.flatMap((_, index) => (index === dropped ? [] : [index])),
-    ),
-  };
-}
-
-/** Every live row, in arrival order, as one batch. */
-export function allRows(data: TableData, columnIndexes: readonly number[]): Batch {
+/** All rows of a table but for one column, in arrival order, as one insert; none where there are no rows. */
+function withoutColumn(data: TableData, dropped: number): { kind: 'insert'; rows: Batch }[] {
   const snapshot = data.staged();
-  const scan = snapshot.scan({ columnIndexes, ordered: true, withRowIds: false });
+  const scan = snapshot.scan({
+    columnIndexes: data.schema.columns.flatMap((_, index) => (index === dropped ? [] : [index])),
+    ordered: true,
+    withRowIds: false,
+  });
   const batches: Batch[] = [];
   for (let batch = scan.next(); batch !== undefined; batch = scan.next()) batches.push(batch);
-  const all = concatBatches(batches);
+  const changes =
+    batches.length === 0 ? [] : [{ kind: 'insert' as const, rows: concatBatches(batches) }];
   snapshot.release();
-  return all;
+  return changes;
 }
 
 function droppedMeanwhile(): DbError {
