@@ -120,6 +120,8 @@ export function utcToLocal(zone: Zone, utcMicros: number | bigint): number | big
 /** The offset with which PostgreSQL reads a local time, given in whole seconds. */
 export function localOffsetSeconds(zone: Zone, localSeconds: number): number {
   if (zone.fixedOffsetSeconds !== undefined) return zone.fixedOffsetSeconds;
+  // No walk over changes reaches an infinity.
+  if (!Number.isFinite(localSeconds)) return offsetAtSecond(zone, localSeconds);
   // The first change after the day before, read as if it were UTC: one change at most matters.
   const from = localSeconds - 86_400;
   const before = offsetAtSecond(zone, from);
