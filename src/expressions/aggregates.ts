@@ -197,7 +197,7 @@ export function resolveAggregate(
         throw wrong();
       return { fn, args, type: args[0]!.type };
     case 'string_agg':
-      if (args.length === 2 && first === 'bytea') return { fn, args, type: args[0]!.type };
+      if (first === 'bytea') return to([args[0]!.type, args[0]!.type], args[0]!.type);
       return to([TEXT, TEXT], TEXT);
     case 'percentile_cont': {
       // The fraction, then what is ordered.
