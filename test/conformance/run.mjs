@@ -1,0 +1,191 @@
+#!/usr/bin/env node
+/**
+ * Runs the conformance corpus, which stays in its own folder (CONFORMANCE_DIR, default ../shared/conformance), through the
+ * corpus' own runner and our adapter: each category of sqllogictest files, then the scenarios of incremental views. A
+ * category passes when at least the number of records in floors.json pass and nothing broke inside; refusals (0A000) are
+ * counted apart. Raise the floors as more passes; never lower one.
+ *
+ *     node test/conformance/run.mjs [--refusals] [category …]
+ *
+ * The last line is `N passed, N failed`, in categories.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const root = join(here, '..', '..');
+const corpus = resolve(root, process.env.CONFORMANCE_DIR ?? '../shared/conformance');
+const floors = JSON.parse(readFileSync(join(here, 'floors.json'), 'utf8'));
+const chosen = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
+const listsRefusals = process.argv.includes('--refusals');
+
+/** Two processes on two cores; a category that hangs costs this much and no more. */
+const PROCESS_COUNT = 2;
+const CATEGORY_MS_MAX = 240_000;
+
+if (!existsSync(join(corpus, 'runner', 'run.mjs'))) {
+  console.log(`no conformance corpus at ${corpus}; CONFORMANCE_DIR names its folder`);
+  console.log('0 passed, 1 failed');
+  process.exit(1);
+}
+
+const work = mkdtempSync(join(tmpdir(), 'analyticdb-conformance-'));
+const waiting = Object.keys(floors).filter((name) => chosen.length === 0 || chosen.includes(name));
+const results = new Map();
+await Promise.all(Array.from({ length: PROCESS_COUNT }, runWaiting));
+rmSync(work, { recursive: true, force: true });
+process.exitCode = report() ? 0 : 1;
+
+async function runWaiting() {
+  for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
+    const result = await (name === 'ivm' ? runScenarios() : runRecords(name));
+    results.set(name, result);
+    console.log(
+      `· ${name}: ${result.passed} passed, ${result.failed} failed, ${Math.round(result.ms / 1000)} s`,
+    );
+  }
+}
+
+async function runRecords(name) {
+  const report = join(work, `${name}.json`);
+  const failures = join(work, `${name}.failures`);
+  const outcome = await runNode(name, [
+    join(corpus, 'runner', 'run.mjs'),
+    '--adapter',
+    join(here, 'adapter.mjs'),
+    '--quiet',
+    '--max-fail-print',
+    '0',
+    '--fail-out',
+    failures,
+    '--json',
+    report,
+    join(corpus, 'slt', name),
+  ]);
+  const { passed, failed } = readJson(report) ?? { passed: 0, failed: 0 };
+  const refusals = readLines(failures)
+    .map(({ reason }) => /\b0A000: (.*)/.exec(reason)?.[1])
+    .filter((text) => text !== undefined);
+  return { ...outcome, passed, failed, refusals };
+}
+
+async function runScenarios() {
+  const report = join(work, 'ivm.json');
+  const outcome = await runNode('ivm', [
+    join(corpus, 'runner', 'ivm-run.mjs'),
+    '--adapter',
+    join(here, 'adapter.mjs'),
+    '--max-fail-print',
+    '100000',
+    '--json',
+    report,
+    join(corpus, 'ivm', 'scenarios.ndjson'),
+  ]);
+  const { passed, failed } = readJson(report) ?? { passed: 0, failed: 0 };
+  const refusals = [...outcome.output.matchAll(/^FAIL .*?\b0A000: (.*)/gm)].map(([, text]) => text);
+  return { ...outcome, passed, failed, refusals };
+}
+
+/** Resolves with how the process ended; one that does not end by itself is killed. */
+function runNode(name, args) {
+  const crashFile = join(work, `${name}.crashes`);
+  const started = performance.now();
+  return new Promise((done) => {
+    const child = spawn(process.execPath, args, {
+      cwd: root,
+      env: { ...process.env, ADB_CONFORMANCE_CRASHES: crashFile },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let output = '';
+    child.stdout.on('data', (bytes) => (output += bytes));
+    child.stderr.on('data', (bytes) => (output += bytes));
+    const timer = setTimeout(() => child.kill('SIGKILL'), CATEGORY_MS_MAX);
+    child.on('close', (status, signal) => {
+      clearTimeout(timer);
+      const crashes = readLines(crashFile);
+      // 0 and 1 are the runner's own words for "all passed" and "some failed".
+      if (status !== 0 && status !== 1)
+        crashes.push({
+          sql: 'a process',
+          stack: `ended with ${signal ?? status}\n${output.slice(-2000)}`,
+        });
+      done({ output, crashes, ms: performance.now() - started });
+    });
+  });
+}
+
+function report() {
+  let passedCount = 0;
+  let failedCount = 0;
+  const lines = [['category', 'passed', 'failed', 'of them refused', 'crashes', 'floor', '']];
+  for (const [name, floor] of Object.entries(floors)) {
+    const result = results.get(name);
+    if (result === undefined) continue;
+    const { passed, failed, refusals, crashes } = result;
+    const good = passed >= floor && crashes.length === 0;
+    if (good) passedCount += 1;
+    else failedCount += 1;
+    lines.push([
+      name,
+      passed,
+      failed,
+      refusals.length,
+      crashes.length,
+      floor,
+      good ? '' : 'FAILED',
+    ]);
+  }
+  const widths = lines[0].map((_, column) =>
+    Math.max(...lines.map((line) => String(line[column]).length)),
+  );
+  console.log('');
+  for (const line of lines)
+    console.log(
+      line
+        .map((cell, column) =>
+          column === 0 ? String(cell).padEnd(widths[0]) : String(cell).padStart(widths[column]),
+        )
+        .join('  ')
+        .trimEnd(),
+    );
+  if (listsRefusals) listRefusals();
+  for (const [name, { crashes }] of results)
+    for (const [place, at] of distinctCrashes(crashes))
+      console.log(`\n${name} broke inside, ${at.length} times: ${place}\n    in ${at[0]}`);
+  console.log(`\n${passedCount} passed, ${failedCount} failed`);
+  return failedCount === 0;
+}
+
+/** Where it broke (the message and the first calls) → the statements. */
+function distinctCrashes(crashes) {
+  const places = new Map();
+  for (const { sql, stack } of crashes) {
+    const place = stack.split('\n').slice(0, 6).join('\n');
+    places.set(place, [...(places.get(place) ?? []), sql]);
+  }
+  return places;
+}
+
+function listRefusals() {
+  const counts = new Map();
+  for (const { refusals } of results.values())
+    for (const text of refusals) counts.set(text, (counts.get(text) ?? 0) + 1);
+  console.log('\nrefused with 0A000:');
+  for (const [text, count] of [...counts].toSorted((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)))
+    console.log(`${String(count).padStart(6)}  ${text}`);
+}
+
+function readJson(file) {
+  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
+}
+
+function readLines(file) {
+  if (!existsSync(file)) return [];
+  return readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line));
+}
