@@ -136,6 +136,8 @@ export interface Subscription<Row = ResultRow> extends AsyncIterable<Change<Row>
   readonly columns: Promise<readonly ResultColumn[]>;
   /** Names of the columns that identify a row; empty where rows may repeat. */
   readonly key: Promise<readonly string[]>;
+  /** Whether what is read is known to be the same at both positions. */
+  unchanged(from: number, to: number): boolean;
   close(): Promise<void>;
 }
 
@@ -146,6 +148,8 @@ export type LoadOptions = Cancelable & {
   readonly onError?: 'abort' | 'skip' | undefined;
   /** All or nothing: one commit instead of one a chunk. */
   readonly atomic?: boolean | undefined;
+  /** Done once, as with insert. */
+  readonly idempotencyKey?: string | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 };
 

@@ -164,7 +164,7 @@ export class CommitTurn {
     );
     this.#unacknowledged.shift();
     staged.publish(position);
-    this.#events.published(position, instant, staged.deltas);
+    this.#events.published(position, instant, staged.deltas, staged.dropped);
     staged.request?.committed(position, instant, staged.work);
   }
 
@@ -267,11 +267,12 @@ export interface CommitLog {
 
 export interface CommitEvents {
   visiblePosition(): number;
-  /** The visible position has moved. Deltas by relation, views included. */
+  /** The visible position has moved. Deltas by relation, views included; relations that are no more. */
   published(
     position: number,
     instant: InstantMs,
     deltas: ReadonlyMap<number, readonly TableDelta[]>,
+    dropped: readonly number[],
   ): void;
   refused(cause: DbError): void;
   /** A request that waited can begin: submit it again in a turn of its own. */
@@ -303,6 +304,7 @@ type StagingCommit = {
 /** What a commit has done so far: enough to undo it, to publish it, and to tell what changed. */
 class StagedCommit {
   readonly deltas = new Map<number, TableDelta[]>();
+  readonly dropped: number[] = [];
   readonly request: CommitRequest | undefined;
   work = 0;
   readonly #undo: (() => void)[] = [];
@@ -354,13 +356,19 @@ function* stage(
     if (operation.op !== 'rows') {
       const applied = yield* state.applyDefinition(operation, options);
       staged.note(applied.undo, (position) => applied.published?.(position));
+      if (operation.op === 'dropRelation') staged.dropped.push(operation.relation);
       budget.charge(100);
       continue;
     }
-    const { data } = state.stored(operation.relation);
+    const { data, definition } = state.stored(operation.relation);
     for (const writes of slicesOf(operation.writes)) {
       if (budget.exhausted) yield;
-      const delta = data.stage(writes, options);
+      let delta: TableDelta;
+      try {
+        delta = data.stage(writes, options);
+      } catch (cause) {
+        throw inTable(cause, definition.name);
+      }
       staged.note(
         () => data.undo(),
         (position) => data.publish(position),
@@ -390,6 +398,12 @@ function* stage(
     );
     for (const delta of view.stagedDeltas) staged.addDelta(view.relation, delta);
   }
+}
+
+/** A table does not know its name, which may change: a refusal learns it here. */
+function inTable(cause: unknown, table: string): unknown {
+  if (!(cause instanceof DbError) || cause.table !== undefined) return cause;
+  return new DbError(cause.code, cause.message, { ...cause, table, cause: cause.cause });
 }
 
 /** A table's writes in slices that fit a step; small writes stay together, so that swaps of unique keys work. */

@@ -147,14 +147,14 @@ export class Handle implements WideVerbs {
     for await (const { batch, columns } of this.batches(text, options)) {
       writer ??= new RowWriter(columns, values);
       writer.append(batch, rows);
-      if (rows.length < wanted) continue;
+      if (rows.length < wanted || rows.length === 0) continue;
       yield streamBatch(rows, columns);
       rows = [];
     }
     if (rows.length > 0) yield streamBatch(rows, []);
   }
 
-  /** The batches of a query, pulled: backpressure reaches the operators. */
+  /** The batches of a query, pulled: backpressure reaches the operators. One at least, that the columns may be known. */
   async *batches(
     text: string,
     options: ExecutionOptions,
@@ -164,6 +164,8 @@ export class Handle implements WideVerbs {
     const stop = (): void => abort.abort(signal?.reason);
     signal?.addEventListener('abort', stop, { once: true });
     let columns: readonly OutputColumn[] = [];
+    let begun = false;
+    let empty = true;
     const queue: Batch[] = [];
     let demand = (): void => undefined;
     let wake = (): void => undefined;
@@ -175,6 +177,7 @@ export class Handle implements WideVerbs {
       () => ({
         begin: (given, more) => {
           columns = given;
+          begun = true;
           demand = more;
         },
         take: (batch) => {
@@ -198,6 +201,7 @@ export class Handle implements WideVerbs {
       for (;;) {
         const batch = queue.shift();
         if (batch !== undefined) {
+          empty = false;
           yield { batch, columns };
           if (queue.length < STREAM_AHEAD_BATCHES) demand();
           continue;
@@ -206,6 +210,7 @@ export class Handle implements WideVerbs {
         await new Promise<void>((resolve) => (wake = resolve));
       }
       if (failure !== undefined) throw failure;
+      if (begun && empty) yield { batch: NO_ROWS, columns };
     } finally {
       signal?.removeEventListener('abort', stop);
       done();
@@ -236,7 +241,14 @@ export class Handle implements WideVerbs {
     source: string | URL | Uint8Array | AsyncIterable<Uint8Array>,
     options: LoadOptions = {},
   ): Promise<LoadResult> {
-    return loadRows(this.engine, this.writeSession(), table, source, options);
+    const load = (): Promise<LoadResult> =>
+      loadRows(this.engine, this.writeSession(), table, source, options);
+    const { idempotencyKey } = options;
+    if (idempotencyKey === undefined) return load();
+    return this.engine.idempotency.once(
+      `${this.identity.tenant}\0${table}\0${idempotencyKey}`,
+      load,
+    );
   }
 
   export(
@@ -484,6 +496,8 @@ export class Database extends Handle implements AsyncDisposable {
 
 /** Batches a stream may be ahead of its reader. */
 const STREAM_AHEAD_BATCHES = 4;
+
+const NO_ROWS: Batch = { rowCount: 0, columns: [] };
 
 const IGNORE_ROWS: RowSink = { begin: () => undefined, take: () => true };
 

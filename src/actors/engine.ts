@@ -136,7 +136,8 @@ export class Engine {
       createCommitLog({ keepBytes: options.journal.keepBytes, memory: this.memory });
     this.turn = new CommitTurn(this.state, this.log, {
       visiblePosition: () => this.#visiblePosition,
-      published: (position, instant, deltas) => this.#published(position, instant, deltas),
+      published: (position, instant, deltas, dropped) =>
+        this.#published(position, instant, deltas, dropped),
       refused: (cause) => this.events.emit('journal.refused', { cause }),
       resubmit: (request) => void this.#tellJournal({ kind: 'commit', request }),
     });
@@ -374,6 +375,7 @@ export class Engine {
     position: number,
     instant: InstantMs,
     deltas: ReadonlyMap<number, readonly TableDelta[]>,
+    dropped: readonly number[],
   ): void {
     this.#visiblePosition = position;
     this.#visibleInstant = instant;
@@ -381,6 +383,7 @@ export class Engine {
     if (this.transactions.size > 0)
       for (const transaction of this.transactions) transaction.testAgainst(deltas, position);
     this.subscriptions.published(deltas.keys());
+    this.subscriptions.published(dropped);
     if (this.#positionWaiters.length > 0) {
       for (const waiter of this.#positionWaiters.filter((each) => each.position <= position)) {
         this.#positionWaiters.splice(this.#positionWaiters.indexOf(waiter), 1);

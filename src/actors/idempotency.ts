@@ -7,9 +7,9 @@ import type { WriteResult } from './api-types.ts';
 export class Idempotency {
   readonly #results = new Map<string, Promise<WriteResult>>();
 
-  once(key: string, write: () => Promise<WriteResult>): Promise<WriteResult> {
+  once<Result extends WriteResult>(key: string, write: () => Promise<Result>): Promise<Result> {
     const known = this.#results.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined) return known as Promise<Result>;
     const result = write();
     this.#results.set(key, result);
     if (this.#results.size > KEY_COUNT_MAX)

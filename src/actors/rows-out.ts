@@ -40,6 +40,7 @@ export class RowWriter {
   }
 
   append(batch: Batch, rows: ResultRow[]): void {
+    if (batch.rowCount === 0) return;
     const first = rows.length;
     for (let row = 0; row < batch.rowCount; row += 1) rows.push({});
     for (let column = 0; column < this.#names.length; column += 1) {

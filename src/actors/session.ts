@@ -298,8 +298,12 @@ export class Session {
         }
         outcomes.push(await this.#runOne(statement, options, sinkOf(index)));
       }
-      if (implicit && this.transaction !== undefined && !this.explicit)
-        await this.commit(options.signal);
+      if (implicit && this.transaction !== undefined && !this.explicit) {
+        // All of them became visible there.
+        const position = await this.commit(options.signal);
+        const last = outcomes.pop();
+        if (last !== undefined) outcomes.push({ ...last, position });
+      }
     } catch (cause) {
       if (implicit && this.transaction !== undefined && !this.explicit) this.rollback();
       throw cause;

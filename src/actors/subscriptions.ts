@@ -169,6 +169,12 @@ class LiveSubscription implements Subscription {
     };
   }
 
+  unchanged(from: number, to: number): boolean {
+    if (from >= to) return from === to;
+    if (this.#source === undefined || this.#source.epoch() !== this.#epoch) return false;
+    return this.#source.entry().data.changes(from, to)?.length === 0;
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

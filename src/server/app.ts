@@ -35,6 +35,9 @@ export type DemoControls = {
 /** A body of rows: larger ones come in several requests, or through `load`. */
 const BODY_BYTES_MAX = 64 * 1024 * 1024;
 
+/** What is under way when the server closes may take this long: supervisors kill after ten seconds (Docker) or more. */
+const DRAIN_MS_MAX = 8_000;
+
 type QueryBody = {
   readonly sql?: string;
   readonly query?: { readonly from: string };
@@ -58,7 +61,34 @@ export function createApp(options: AppOptions): FastifyInstance {
       ? { logger: false }
       : { loggerInstance: options.logger as FastifyBaseLogger }),
     bodyLimit: BODY_BYTES_MAX,
+    // By then the requests under way have been answered: see below.
     forceCloseConnections: true,
+  });
+  const streams = new Set<AbortController>();
+  const underWay = new Set<FastifyReply['raw']>();
+  let whenDrained = (): void => undefined;
+  app.addHook('onRequest', async (_request, { raw }) => {
+    underWay.add(raw);
+    raw.once('close', () => {
+      underWay.delete(raw);
+      if (underWay.size === 0) whenDrained();
+    });
+  });
+  app.addHook('preClose', async () => {
+    for (const stream of streams) stream.abort('the server is shutting down');
+    if (underWay.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = clock.after(DRAIN_MS_MAX, resolve);
+      whenDrained = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
+  });
+  const routes: { readonly method: string; readonly path: RegExp }[] = [];
+  app.addHook('onRoute', ({ method, url }) => {
+    const path = new RegExp(`^${url.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+')}$`);
+    for (const each of [method].flat()) routes.push({ method: each, path });
   });
 
   // Bodies that are no JSON: rows as text, Parquet and Arrow as bytes.
@@ -76,26 +106,30 @@ export function createApp(options: AppOptions): FastifyInstance {
     { parseAs: 'buffer' },
     (_request, body, done) => done(null, body),
   );
-  app.setErrorHandler((error, _request, reply) => sendProblem(reply, asDbError(error)));
-  app.setNotFoundHandler((request, reply) =>
-    reply
-      .code(404)
-      .type('application/problem+json')
-      .send({
-        type: 'about:blank',
-        title: 'Not found',
-        status: 404,
-        detail: `There is no ${request.method} ${request.url}.`,
-        hint: 'See /v1/tables, /v1/views and POST /v1/query.',
-      }),
-  );
+  app.setErrorHandler((error, _request, reply) => {
+    const { statusCode } = error as { statusCode?: number };
+    return sendProblem(reply, asDbError(error), error instanceof DbError ? undefined : statusCode);
+  });
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?')[0]!;
+    const allowed = routes.filter((route) => route.path.test(path)).map(({ method }) => method);
+    if (allowed.length > 0) {
+      const allow = [...new Set(allowed)].join(', ');
+      const what = `${path} takes ${allow}, not ${request.method}`;
+      return sendProblem(reply.header('allow', allow), new DbError('22023', what), 405);
+    }
+    const cause = new DbError('22023', `there is no ${request.method} ${path}`, {
+      hint: 'See /v1/tables, /v1/views and POST /v1/query.',
+    });
+    return sendProblem(reply, cause, 404);
+  });
 
   const verbs = (request: FastifyRequest): ReturnType<Database['as']> =>
     database.as(identityOf(request));
 
   app.post<{ Body: QueryBody }>('/v1/query', async (request, reply) => {
     const body = bodyObject<QueryBody>(request.body);
-    await answer(request, reply, verbs(request), statementOf(body), queryOptions(body, request));
+    await answer(request, reply, verbs(request), statementOf(body), queryOptions(body, reply));
   });
 
   app.get<{ Querystring: { sql?: string; asOf?: string } }>('/v1/query', async (request, reply) => {
@@ -106,7 +140,7 @@ export function createApp(options: AppOptions): FastifyInstance {
         hint: 'GET /v1/query?sql=SELECT…',
       });
     await answer(request, reply, verbs(request), text, {
-      ...queryOptions({}, request),
+      ...queryOptions({}, reply),
       readOnly: true,
     } as QueryOptions);
   });
@@ -118,7 +152,7 @@ export function createApp(options: AppOptions): FastifyInstance {
         field: 'sql',
         hint: 'Send { "sql": "CREATE TABLE …" }.',
       });
-    return reply.send(await verbs(request).exec(body.sql, queryOptions(body, request)));
+    return reply.send(await verbs(request).exec(body.sql, queryOptions(body, reply)));
   });
 
   app.post<{ Params: { table: string }; Querystring: { mode?: string } }>(
@@ -134,8 +168,8 @@ export function createApp(options: AppOptions): FastifyInstance {
       const handle = verbs(request);
       const type = contentType(request);
       const key = request.headers['idempotency-key'];
+      const write = typeof key === 'string' ? { idempotencyKey: key } : {};
       if (type === 'application/json') {
-        const write = typeof key === 'string' ? { idempotencyKey: key } : {};
         return reply.send(await handle[mode](table, request.body as never, write));
       }
       if (mode === 'upsert')
@@ -145,6 +179,7 @@ export function createApp(options: AppOptions): FastifyInstance {
       const loaded = await handle.load(table, request.body as Uint8Array, {
         format: formatOf(type),
         atomic: true,
+        ...write,
       });
       return reply.send({ position: loaded.position, rows: loaded.rows });
     },
@@ -196,7 +231,7 @@ export function createApp(options: AppOptions): FastifyInstance {
       const result = await verbs(request).query(
         sql`SELECT * FROM ${sql.id(request.params.name)} LIMIT ${limit + 1} OFFSET ${offset}`,
         {
-          ...queryOptions({}, request),
+          ...queryOptions({}, reply),
           ...(cursor === undefined ? {} : { asOf: cursor.position }),
         },
       );
@@ -308,30 +343,19 @@ export function createApp(options: AppOptions): FastifyInstance {
       connection: 'keep-alive',
       'x-accel-buffering': 'no',
     });
-    let closed = false;
-    raw.on('close', () => (closed = true));
     const sink: EventSink = {
       write: (text) => raw.write(text),
-      drained: () =>
-        closed
-          ? Promise.resolve()
-          : new Promise((resolve) => {
-              const done = (): void => {
-                raw.off('drain', done);
-                raw.off('close', done);
-                resolve();
-              };
-              raw.on('drain', done);
-              raw.on('close', done);
-            }),
+      drained: () => drained(raw),
       get closed() {
-        return closed;
+        return raw.destroyed;
       },
       end: () => raw.end(),
     };
     const abort = new AbortController();
     raw.on('close', () => abort.abort());
-    await serveLive(items, sink, { lastEventId: resume, clock, signal: abort.signal });
+    streams.add(abort);
+    await serveLive(items, sink, { resume, clock, signal: abort.signal });
+    streams.delete(abort);
   }
 
   app.get('/v1/queries', async (request) => ({ queries: verbs(request).queries() }));
@@ -407,11 +431,7 @@ async function answer(
     try {
       for (; next.done !== true; next = await iterator.next()) {
         if (raw.destroyed) break;
-        if (!raw.write(next.value))
-          await new Promise<void>((resolve) => {
-            raw.once('drain', resolve);
-            raw.once('close', resolve);
-          });
+        if (!raw.write(next.value)) await drained(raw);
       }
     } catch (cause) {
       // Too late for a status: the last line of the stream is the error.
@@ -432,6 +452,20 @@ async function answer(
     rows: result.rows,
     columns: result.columns,
     meta: result.meta,
+  });
+}
+
+/** Resolves when more may be written, or nobody reads any more. */
+function drained(raw: FastifyReply['raw']): Promise<void> {
+  if (raw.destroyed) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = (): void => {
+      raw.off('drain', done);
+      raw.off('close', done);
+      resolve();
+    };
+    raw.on('drain', done);
+    raw.on('close', done);
   });
 }
 
@@ -465,8 +499,9 @@ function sendJson(reply: FastifyReply, value: unknown): FastifyReply {
     .send(JSON.stringify(value, (_, each: unknown) => jsonValue(each)));
 }
 
-function sendProblem(reply: FastifyReply, cause: unknown): FastifyReply {
-  const { status, body, headers } = problemOf(cause);
+/** `known` is HTTP's own status, where the fault lies in the request and not in what it asks. */
+function sendProblem(reply: FastifyReply, cause: unknown, known?: number): FastifyReply {
+  const { status, body, headers } = problemOf(cause, known);
   return reply
     .code(status)
     .headers(headers)
@@ -516,7 +551,7 @@ function statementOf(body: QueryBody): Statement {
   });
 }
 
-function queryOptions(body: QueryBody, request: FastifyRequest): QueryOptions {
+function queryOptions(body: QueryBody, reply: FastifyReply): QueryOptions {
   if (body.mode !== undefined && body.mode !== 'exact')
     throw new DbError('0A000', `mode "${body.mode}" is not supported yet`, {
       field: 'mode',
@@ -526,10 +561,9 @@ function queryOptions(body: QueryBody, request: FastifyRequest): QueryOptions {
     throw new DbError('22023', '"params" is not an array', { field: 'params' });
   const abort = new AbortController();
   // A client that went away needs no answer.
-  request.raw.on('close', () => {
-    if (request.raw.destroyed && !request.raw.complete) abort.abort();
+  reply.raw.once('close', () => {
+    if (!reply.raw.writableFinished) abort.abort();
   });
-  request.raw.socket?.once('close', () => abort.abort());
   return {
     signal: abort.signal,
     ...(body.params === undefined ? {} : { params: body.params }),

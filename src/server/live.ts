@@ -7,7 +7,11 @@ import { problemOf } from './problem.ts';
 /**
  * Server-sent events of one dashboard: any number of subscriptions over one connection. Grammar: for each item `hello`,
  * then `snapshot`s and `delta`s, `progress` as heartbeat, `reset` before a new snapshot; last `error` or `bye`. Each
- * event is `{ item, position, … }`; `id:` is the position, by which a browser resumes (`Last-Event-ID`).
+ * event is `{ item, position, … }`.
+ *
+ * `id:` is the position, by which a browser resumes (`Last-Event-ID`). While some items have not been told as far as the event
+ * reaches, it names them with the position they stand at, `12;b=9`, or with none, `12;b=`, where a snapshot or a delta in
+ * pieces is under way: however a connection breaks, each item goes on where it stopped.
  *
  * A slow reader is not sent more than fits its socket: the subscriptions are pulled only when it drains, and merge
  * meanwhile.
@@ -15,6 +19,12 @@ import { problemOf } from './problem.ts';
 export type LiveItem = {
   readonly name: string;
   readonly open: (from: 'snapshot' | number, signal: AbortSignal) => Subscription;
+};
+
+/** Where a stream goes on: at `position`, except the items named, which go on at theirs or, undefined, anew. */
+export type ResumePoint = {
+  readonly position: number;
+  readonly behind: ReadonlyMap<string, number | undefined>;
 };
 
 export type EventSink = {
@@ -32,77 +42,133 @@ export async function serveLive(
   items: readonly LiveItem[],
   sink: EventSink,
   options: {
-    readonly lastEventId: number | undefined;
+    readonly resume: ResumePoint | undefined;
     readonly clock: Clock;
+    /** Ends the stream; a reason that is a text is told to whoever still listens. */
     readonly signal: AbortSignal;
   },
 ): Promise<void> {
-  const subscriptions: Subscription[] = [];
+  const { resume, clock, signal } = options;
+  const subscriptions = new Map<string, Subscription>();
+  /** By item, up to where everything was told. */
+  const told = new Map<string, number>();
+  const idOf = (position: number): string => {
+    let id = String(position);
+    for (const { name } of items) {
+      const at = told.get(name);
+      if (at === undefined) id += `;${encodeURIComponent(name)}=`;
+      else if (!subscriptions.get(name)!.unchanged(at, position))
+        id += `;${encodeURIComponent(name)}=${at}`;
+    }
+    return id;
+  };
   // The line that keeps proxies from closing an idle stream, and tells browsers when to come again.
   sink.write('retry: 1000\n\n');
   try {
     await Promise.all(
       items.map(async ({ name, open }) => {
-        const subscription = open(options.lastEventId ?? 'snapshot', options.signal);
-        subscriptions.push(subscription);
+        const from = resumeOf(resume, name);
+        const subscription = open(from ?? 'snapshot', signal);
+        subscriptions.set(name, subscription);
+        if (from !== undefined) told.set(name, from);
         const [columns, key] = await Promise.all([subscription.columns, subscription.key]);
-        await send(sink, 'hello', { protocol: 1, item: name, columns, key }, undefined);
+        await send(sink, 'hello', { protocol: 1, item: name, columns, key });
+        if (resume !== undefined && from === undefined)
+          await send(sink, 'reset', {
+            item: name,
+            position: resume.position,
+            reason: 'what was sent last was not complete',
+          });
         for await (const change of subscription) {
           if (sink.closed) return;
-          for (const piece of piecesOf(change))
-            await send(
-              sink,
-              piece.kind,
-              { item: name, ...piece, sentMs: options.clock.now() },
-              piece.position,
-            );
+          const { position } = change;
+          for (const piece of piecesOf(change)) {
+            if (piece.kind === 'reset' || piece.more === true) told.delete(name);
+            else told.set(name, position);
+            const data = { item: name, ...piece, sentMs: clock.now() };
+            await send(sink, piece.kind, data, idOf(position));
+          }
         }
       }),
     );
-    if (!sink.closed) await send(sink, 'bye', { reason: 'the views are gone' }, undefined);
+    if (!sink.closed) await send(sink, 'bye', { reason: 'the views are gone' });
   } catch (cause) {
-    if (!sink.closed) await send(sink, 'error', problemOf(cause).body, undefined);
+    if (typeof signal.reason === 'string') await send(sink, 'bye', { reason: signal.reason });
+    else await send(sink, 'error', problemOf(cause).body);
   } finally {
-    await Promise.all(subscriptions.map((subscription) => subscription.close()));
+    await Promise.all([...subscriptions.values()].map((subscription) => subscription.close()));
     sink.end();
   }
 }
 
-/** Cuts what is larger than an event; all pieces of a delta but the last one say `more`. */
-function piecesOf(change: Change): readonly Change[] {
+type Piece = Change & { readonly more?: boolean };
+
+/** Cuts what is larger than an event; all pieces but the last one say `more`. Of a delta what leaves comes first. */
+function* piecesOf(change: Change): Iterable<Piece> {
   if (change.kind === 'snapshot' && change.rows.length > ROWS_PER_EVENT_MAX) {
-    const pieces: Change[] = [];
-    for (let start = 0; start < change.rows.length; start += ROWS_PER_EVENT_MAX) {
-      const end = start + ROWS_PER_EVENT_MAX;
-      pieces.push({
-        ...change,
-        rows: change.rows.slice(start, end),
-        more: change.more || end < change.rows.length,
-      });
-    }
-    return pieces;
-  }
-  return [change];
+    for (const [rows, last] of cut(change.rows))
+      yield { ...change, rows, more: change.more || !last };
+  } else if (
+    change.kind === 'delta' &&
+    change.inserted.length + change.deleted.length > ROWS_PER_EVENT_MAX
+  ) {
+    for (const [rows] of cut(change.deleted))
+      if (rows.length > 0) yield { ...change, deleted: rows, inserted: [], more: true };
+    for (const [rows, last] of cut(change.inserted))
+      yield { ...change, deleted: [], inserted: rows, more: !last };
+  } else yield change;
 }
 
-async function send(
-  sink: EventSink,
-  event: string,
-  data: unknown,
-  id: number | undefined,
-): Promise<void> {
+function* cut<Row>(rows: readonly Row[]): Iterable<[rows: Row[], last: boolean]> {
+  let start = 0;
+  do {
+    const end = start + ROWS_PER_EVENT_MAX;
+    yield [rows.slice(start, end), end >= rows.length];
+    start = end;
+  } while (start < rows.length);
+}
+
+async function send(sink: EventSink, event: string, data: unknown, id?: string): Promise<void> {
   if (sink.closed) return;
   const text = `event: ${event}\n${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(data, (_, value: unknown) => jsonValue(value))}\n\n`;
   if (!sink.write(text)) await sink.drained();
 }
 
-/** The position in a `Last-Event-ID` header; undefined where there is none. */
-export function lastEventId(header: string | undefined): number | undefined {
+function resumeOf(resume: ResumePoint | undefined, name: string): number | undefined {
+  if (resume === undefined) return undefined;
+  return resume.behind.has(name) ? resume.behind.get(name) : resume.position;
+}
+
+/** What a `Last-Event-ID` header says; undefined where there is none. */
+export function lastEventId(header: string | undefined): ResumePoint | undefined {
   if (header === undefined || header === '') return undefined;
-  const position = Number(header);
-  if (Number.isSafeInteger(position) && position >= 0) return position;
+  const [position = '', ...behind] = header.split(';');
+  const items = behind.map((each) => /^([^=]+)=(\d*)$/.exec(each));
+  if (isPosition(position) && items.every((each) => each !== null && isPosition(each[2] || '0'))) {
+    return {
+      position: Number(position),
+      behind: new Map(
+        items.map((each) => [
+          decodeName(each![1]!),
+          each![2] === '' ? undefined : Number(each![2]),
+        ]),
+      ),
+    };
+  }
   throw new DbError('22023', `"${header}" is not a position`, {
     field: 'Last-Event-ID',
     hint: 'Send the id of the last event, or leave the header out.',
   });
+}
+
+function isPosition(text: string): boolean {
+  return /^\d+$/.test(text) && Number.isSafeInteger(Number(text));
+}
+
+function decodeName(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }

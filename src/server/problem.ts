@@ -7,9 +7,9 @@ export type Problem = {
   readonly headers: Record<string, string>;
 };
 
-export function problemOf(cause: unknown): Problem {
+export function problemOf(cause: unknown, known?: number): Problem {
   const error = cause instanceof DbError ? cause : internal(cause);
-  const status = statusOf(error.code);
+  const status = known ?? statusOf(error.code);
   const headers: Record<string, string> = {};
   if (status === 429 || status === 503)
     headers['retry-after'] = String(Math.ceil((error.retryAfterMs ?? 1000) / 1000));
@@ -57,10 +57,16 @@ function titleOf(status: number): string {
       return 'Not permitted';
     case 404:
       return 'Not found';
+    case 405:
+      return 'Method not allowed';
     case 409:
       return 'In conflict with what is there';
     case 410:
       return 'No longer kept';
+    case 413:
+      return 'Too large';
+    case 415:
+      return 'Unsupported content type';
     case 429:
       return 'Over a limit';
     case 499:
