@@ -44,8 +44,23 @@ export type SequenceEntry = {
   readonly kind: 'sequence';
   readonly definition: SequenceDefinition;
   /** Changed by nextval at once, outside transactions, as in PostgreSQL. */
-  readonly state: { value: number; called: boolean };
+  readonly state: SequenceState;
 };
+export type SequenceState = {
+  value: number;
+  /** `value` was handed out; else it comes next. */
+  called: boolean;
+  /** How many changes there have been. */
+  changeNumber: number;
+};
+
+export function newSequenceEntry(definition: SequenceDefinition): SequenceEntry {
+  return {
+    kind: 'sequence',
+    definition,
+    state: { value: definition.start, called: false, changeNumber: 0 },
+  };
+}
 
 /** Entries that rows can be read from. */
 export type StoredEntry = TableEntry | MaterializedViewEntry;

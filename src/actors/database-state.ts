@@ -11,6 +11,7 @@ import type { ParsedStatement, Query, SqlExpression } from '../sql/ast.ts';
 import {
   Catalog,
   isStored,
+  newSequenceEntry,
   tableInfo,
   viewInfo,
   type CatalogEntry,
@@ -146,19 +147,14 @@ export class DatabaseState implements CommitState {
       }
       case 'createSequence': {
         this.#refuseTaken(operation.sequence);
-        return {
-          undo: catalog.put({
-            kind: 'sequence',
-            definition: operation.sequence,
-            state: { value: operation.sequence.start, called: false },
-          }),
-        };
+        return { undo: catalog.put(newSequenceEntry(operation.sequence)) };
       }
       case 'sequenceValue': {
         const entry = catalog.byId(operation.sequence);
-        // Values are handed out at once and never taken back, as in PostgreSQL; live they are there already.
-        if (entry?.kind === 'sequence')
-          Object.assign(entry.state, { value: operation.value, called: operation.called });
+        const { value, called, changeNumber } = operation;
+        // Live the change is there already, but for a sequence that this commit creates.
+        if (entry?.kind === 'sequence' && entry.state.changeNumber < changeNumber)
+          Object.assign(entry.state, { value, called, changeNumber });
         return { undo: () => undefined };
       }
       case 'createSchema':

@@ -174,13 +174,28 @@ export function createSequenceOperation(
 ): Operation | undefined {
   const name = targetName(statement.name, false, context);
   if (isTaken(name, statement.ifNotExists, context)) return undefined;
+  return {
+    op: 'createSequence',
+    sequence: sequenceDefinition(name, statement.options, undefined, context),
+  };
+}
+
+/** `largest`: of the column that the values go into. */
+function sequenceDefinition(
+  name: RelationName,
+  options: Ast.Options,
+  largest: number | undefined,
+  context: DefinitionContext,
+): SequenceDefinition {
   const option = (key: string): number | undefined => {
-    const value = statement.options.find((each) => each.name === key)?.value;
+    const value = options.find((each) => each.name === key)?.value;
     return value === undefined ? undefined : Number(value);
   };
   const increment = option('increment') ?? 1;
-  const minimum = option('minvalue') ?? (increment > 0 ? 1 : Number.MIN_SAFE_INTEGER);
-  const maximum = option('maxvalue') ?? (increment > 0 ? Number.MAX_SAFE_INTEGER : -1);
+  const minimum =
+    option('minvalue') ??
+    (increment > 0 ? 1 : largest === undefined ? Number.MIN_SAFE_INTEGER : -largest - 1);
+  const maximum = option('maxvalue') ?? (increment > 0 ? (largest ?? Number.MAX_SAFE_INTEGER) : -1);
   const start = option('start') ?? (increment > 0 ? minimum : maximum);
   if (increment === 0) throw new DbError('22023', 'INCREMENT must not be zero');
   if (minimum >= maximum)
@@ -192,11 +207,12 @@ export function createSequenceOperation(
       '22023',
       `START value (${start}) cannot be greater than MAXVALUE (${maximum})`,
     );
-  const cycle = statement.options.some((each) => each.name === 'cycle' && each.value !== 0);
-  return {
-    op: 'createSequence',
-    sequence: { ...name, id: context.takeId(), start, increment, minimum, maximum, cycle },
-  };
+  const cycle = options.some((each) => each.name === 'cycle' && each.value !== 0);
+  return { ...name, id: context.takeId(), start, increment, minimum, maximum, cycle };
+}
+
+function quotedName(name: string): string {
+  return /^[a-z_][a-z0-9_$]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`;
 }
 
 /** WITH (refresh = 'commit' | '250ms'). */
@@ -507,29 +523,26 @@ function columnOf(
   let defaultText: string | undefined;
   let generated: string | undefined;
   let sequence: number | undefined;
-  const own = (name: string): void => {
-    const definition: SequenceDefinition = {
-      tenant: table.tenant,
-      schema: table.schema,
-      name,
-      id: context.takeId(),
-      start: 1,
-      increment: 1,
-      minimum: 1,
-      maximum:
-        type.kind === 'int2'
-          ? 32_767
-          : type.kind === 'int4'
-            ? 2_147_483_647
-            : Number.MAX_SAFE_INTEGER,
-      cycle: false,
-    };
+  const own = (options: Ast.Options): void => {
+    const name = freeName(
+      `${table.name}_${column.name}_seq`,
+      (each) =>
+        context.view.byName({ ...table, name: each }) !== undefined ||
+        sequences.some((other) => other.op === 'createSequence' && other.sequence.name === each),
+    );
+    const definition = sequenceDefinition(
+      { tenant: table.tenant, schema: table.schema, name },
+      options,
+      type.kind === 'int2' ? 32_767 : type.kind === 'int4' ? 2_147_483_647 : undefined,
+      context,
+    );
     sequences.push({ op: 'createSequence', sequence: definition });
     sequence = definition.id;
-    defaultText = `nextval('${name.replaceAll("'", "''")}')`;
+    // With its schema: whoever inserts may have another search path.
+    defaultText = `nextval('${[table.schema, name].map(quotedName).join('.').replaceAll("'", "''")}')`;
     nullable = false;
   };
-  if (serial !== undefined) own(`${table.name}_${column.name}_seq`);
+  if (serial !== undefined) own([]);
   for (const constraint of column.constraints) {
     switch (constraint.kind) {
       case 'notNull':
@@ -551,7 +564,18 @@ function columnOf(
         generated = printExpression(constraint.value);
         break;
       case 'identity':
-        own(`${table.name}_${column.name}_seq`);
+        if (defaultText !== undefined)
+          throw new DbError(
+            '42601',
+            `both default and identity specified for column "${column.name}" of table "${table.name}"`,
+            { at: constraint.at, column: column.name },
+          );
+        if (type.kind !== 'int2' && type.kind !== 'int4' && type.kind !== 'int8')
+          throw new DbError('22023', 'identity column type must be smallint, integer, or bigint', {
+            at: constraint.at,
+            column: column.name,
+          });
+        own(constraint.options ?? []);
         break;
       case 'primaryKey':
       case 'unique':

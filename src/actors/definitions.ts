@@ -13,6 +13,7 @@ import { printQuery } from '../sql/print.ts';
 import {
   findRelation,
   idOf,
+  newSequenceEntry,
   relationDoesNotExist,
   type CatalogEntry,
   type TableEntry,
@@ -163,10 +164,18 @@ export async function runDefinition(
     case 'drop':
       return drop(session, statement, options);
     case 'truncate': {
-      for (const written of statement.tables) {
-        const entry = tableNamed(written, { view: session.catalog, scope: session.scope });
-        await writeRows(engine, session, entry, () => [{ kind: 'truncate' }], options.signal);
-      }
+      const entries = statement.tables.map((written) =>
+        tableNamed(written, { view: session.catalog, scope: session.scope }),
+      );
+      // Several tables are emptied together or not at all.
+      await asOne(session, entries.length > 1, options.signal, async () => {
+        for (const entry of new Set(entries))
+          await writeRows(engine, session, entry, () => [{ kind: 'truncate' }], options.signal);
+      });
+      if (statement.restartIdentity)
+        for (const { definition } of entries)
+          for (const { sequence } of definition.columns)
+            if (sequence !== undefined) session.sequences.restart(sequence);
       return done(session, 'TRUNCATE TABLE');
     }
     case 'refreshMaterializedView': {
@@ -259,13 +268,7 @@ async function defineInTransaction(
       return;
     }
     case 'createSequence':
-      transaction.define(operation, {
-        entry: {
-          kind: 'sequence',
-          definition: operation.sequence,
-          state: { value: operation.sequence.start, called: false },
-        },
-      });
+      transaction.define(operation, { entry: newSequenceEntry(operation.sequence) });
       return;
     case 'createSchema':
     case 'dropSchema':
@@ -448,24 +451,36 @@ async function alterTable(
     return done(session, 'ALTER TABLE');
   }
   // Several actions are one change: all or none.
-  const implicit = statement.actions.length > 1 && session.transaction === undefined;
-  if (implicit) {
-    session.begin({});
-    session.explicit = false;
-  }
-  try {
+  await asOne(session, statement.actions.length > 1, options.signal, async () => {
     for (const action of statement.actions) {
       const entry = tableNamed(statement.table, { view: session.catalog, scope: session.scope });
       const { change, before } = tableChange(entry, action, definitionContext(session));
       refuseWhenViewsDepend(session, entry, change);
       await define(session, [...before, ...operationsOf(session, entry, change)], options.signal);
     }
-    if (implicit) await session.commit(options.signal);
+  });
+  return done(session, 'ALTER TABLE');
+}
+
+/** Runs `action` in the open transaction; where there is none and `several` is true, in one of its own. */
+async function asOne(
+  session: Session,
+  several: boolean,
+  signal: AbortSignal | undefined,
+  action: () => Promise<void>,
+): Promise<void> {
+  const implicit = several && session.transaction === undefined;
+  if (implicit) {
+    session.begin({});
+    session.explicit = false;
+  }
+  try {
+    await action();
+    if (implicit) await session.commit(signal);
   } catch (cause) {
     if (implicit) session.rollback();
     throw cause;
   }
-  return done(session, 'ALTER TABLE');
 }
 
 function operationsOf(session: Session, entry: TableEntry, change: TableChange): Operation[] {

@@ -18,8 +18,6 @@ import { createTable } from '../columns/table.ts';
 import { Grants } from './grants.ts';
 import { Idempotency } from './idempotency.ts';
 import { LiveQueries } from './live-queries.ts';
-import { SessionSequences } from './sequences.ts';
-import type { Session } from './session.ts';
 import { DatabaseState } from './database-state.ts';
 import { EventHub } from './event-hub.ts';
 import { Housekeeping } from './housekeeping.ts';
@@ -82,7 +80,6 @@ export class Engine {
   readonly grants = new Grants();
   readonly idempotency = new Idempotency();
   readonly liveQueries: LiveQueries;
-  readonly #sequences = new WeakMap<Session, SessionSequences>();
   readonly transactions = new Set<Transaction>();
   readonly queries = new Map<string, RunningQuery>();
   readonly turn: CommitTurn;
@@ -314,12 +311,6 @@ export class Engine {
   privateTable(data: TableData): TableData {
     const { columns, seed } = data.schema;
     return createTable({ columns, indexes: [], seed }, { memory: this.memory });
-  }
-
-  sequencesFor(session: Session): SessionSequences {
-    const known = this.#sequences.get(session) ?? new SessionSequences(session);
-    this.#sequences.set(session, known);
-    return known;
   }
 
   asOfText(position: number): string {

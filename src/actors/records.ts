@@ -21,12 +21,13 @@ export type Operation =
   | { readonly op: 'createSchema'; readonly tenant: string; readonly name: string }
   | { readonly op: 'dropSchema'; readonly tenant: string; readonly name: string }
   | { readonly op: 'createSequence'; readonly sequence: SequenceDefinition }
-  /** The last value handed out; written with the rows that used it. */
+  /** The last value handed out; written with the rows that used it. Older changes than the newest known are passed over. */
   | {
       readonly op: 'sequenceValue';
       readonly sequence: number;
       readonly value: number;
       readonly called: boolean;
+      readonly changeNumber: number;
     }
   | { readonly op: 'dropRelation'; readonly relation: number }
   | { readonly op: 'renameRelation'; readonly relation: number; readonly name: string }

@@ -5,8 +5,10 @@ import type { Operation } from './records.ts';
 import type { Session } from './session.ts';
 
 /**
- * nextval, currval, setval, lastval of a session. Values are handed out at once and never taken back; what was handed out is
- * journaled with the next commit of the session that used it (`takeOperations`), so replay goes on behind it.
+ * nextval, currval, setval, lastval of a session. Values are handed out at once and never taken back, as in PostgreSQL; they
+ * are journaled with the commit that uses them, or by one of their own where a statement or a transaction ends without
+ * (`operations`), so that replay goes on behind them. Each change of a sequence has a number, so that the order in which
+ * sessions commit does not matter: an older change never undoes a newer one.
  */
 export class SessionSequences implements SequenceAccess {
   readonly #session: Session;
@@ -72,29 +74,65 @@ export class SessionSequences implements SequenceAccess {
     return value;
   }
 
-  /** What has been handed out since the last call, as records have it. */
-  takeOperations(): Operation[] {
+  /** TRUNCATE … RESTART IDENTITY: the next value is the first one again, unless the transaction is rolled back. */
+  restart(sequence: number): void {
+    const { catalog, transaction } = this.#session;
+    const entry = catalog.byId(sequence);
+    if (entry?.kind !== 'sequence') return;
+    const { value, called } = entry.state;
+    this.#put(entry, entry.definition.start, false);
+    transaction?.undoWith(() => this.#put(entry, value, called));
+  }
+
+  /** Nothing has been handed out that no record knows of. */
+  get isWritten(): boolean {
+    return this.#used.size === 0;
+  }
+
+  /** What has been handed out and is in no record yet; without sequences that a rollback or a DROP has taken away. */
+  operations(): Operation[] {
     if (this.#used.size === 0) return [];
-    const operations = [...this.#used].map(({ definition, state }): Operation => ({
-      op: 'sequenceValue',
-      sequence: definition.id,
-      value: state.value,
-      called: state.called,
-    }));
+    const { catalog } = this.#session;
+    return [...this.#used].flatMap(({ definition, state }): Operation[] =>
+      catalog.byId(definition.id)?.kind === 'sequence'
+        ? [{ op: 'sequenceValue', sequence: definition.id, ...state }]
+        : [],
+    );
+  }
+
+  /** A commit with these operations is in the journal. */
+  written(operations: readonly Operation[]): void {
+    for (const operation of operations) {
+      if (operation.op !== 'sequenceValue') continue;
+      for (const entry of this.#used) {
+        const { definition, state } = entry;
+        if (definition.id === operation.sequence && state.changeNumber === operation.changeNumber)
+          this.#used.delete(entry);
+      }
+    }
+  }
+
+  /** What is left belongs to sequences that are gone. */
+  forget(): void {
     this.#used.clear();
-    return operations;
   }
 
   #put(entry: SequenceEntry, value: number, called: boolean): void {
-    entry.state.value = value;
-    entry.state.called = called;
+    if (this.#session.transaction?.readOnly === true)
+      throw new DbError('25006', 'cannot change a sequence in a read-only transaction', {
+        hint: 'Begin without READ ONLY.',
+      });
+    const { state } = entry;
+    state.value = value;
+    state.called = called;
+    state.changeNumber += 1;
     this.#used.add(entry);
   }
 
   #find(name: string): SequenceEntry {
-    const parts = name
-      .split('.')
-      .map((part) => (part.startsWith('"') ? part.slice(1, -1) : part.toLowerCase()));
+    const parts = (name.match(NAME_PARTS) ?? ['']).map((part) =>
+      part.startsWith('"') ? part.slice(1, -1).replaceAll('""', '"') : part.toLowerCase(),
+    );
     const written = { name: parts.at(-1)!, ...(parts.length > 1 ? { schema: parts.at(-2)! } : {}) };
     const entry = findRelation(this.#session.catalog, this.#session.scope, written);
     if (entry === undefined)
@@ -107,3 +145,6 @@ export class SessionSequences implements SequenceAccess {
     return entry;
   }
 }
+
+/** The parts of a written name: quoted, or up to the next dot. */
+const NAME_PARTS = /"(?:[^"]|"")*"|[^."]+/g;

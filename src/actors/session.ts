@@ -24,6 +24,7 @@ import {
   type WrittenName,
 } from './catalog.ts';
 import type { Engine } from './engine.ts';
+import { SessionSequences } from './sequences.ts';
 import { runStatement } from './statements.ts';
 import { snapshotTooOld, Transaction } from './transaction.ts';
 
@@ -90,6 +91,7 @@ export class Session {
       readonly types: readonly (SqlType | undefined)[];
     }
   >();
+  readonly sequences: SessionSequences = new SessionSequences(this);
   transaction: Transaction | undefined;
   /** The transaction was begun by BEGIN, not by the engine for a text of several statements. */
   explicit = false;
@@ -337,7 +339,23 @@ export class Session {
         transaction.failed = true;
       }
       throw cause;
+    } finally {
+      if (this.transaction === undefined && !this.sequences.isWritten) await this.#writeSequences();
     }
+  }
+
+  /** Values of sequences that no commit has taken along. */
+  async #writeSequences(): Promise<void> {
+    const operations = this.sequences.operations();
+    if (operations.length > 0) {
+      await this.engine.commit({
+        tenant: this.identity.tenant,
+        relations: [],
+        prepare: () => operations,
+      });
+      this.sequences.written(operations);
+    }
+    this.sequences.forget();
   }
 
   #checkAge(transaction: Transaction | undefined): void {
@@ -390,17 +408,20 @@ export class Session {
     if (transaction === undefined) return engine.visiblePosition;
     try {
       if (transaction.isEmpty) return engine.visiblePosition;
+      // Behind the definitions: a sequence may be created by the same commit.
+      const sequences = this.sequences.operations();
       const { position } = await engine.commit(
         {
           tenant: this.identity.tenant,
           relations: transaction.relationsWritten(),
           prepare: () => {
             if (transaction.doomed !== undefined) throw transaction.doomed;
-            return transaction.operations();
+            return [...transaction.operations(), ...sequences];
           },
         },
         signal,
       );
+      this.sequences.written(sequences);
       return position;
     } finally {
       this.#end(transaction, true);
@@ -466,7 +487,7 @@ export class Session {
       parameters,
       random: random.split(`statement ${this.engine.newId()}`),
       setting: (name) => this.setting(name),
-      sequences: this.engine.sequencesFor(this),
+      sequences: this.sequences,
     };
   }
 
@@ -474,6 +495,7 @@ export class Session {
     if (this.#closed) return;
     await this.#running;
     this.rollback();
+    if (!this.sequences.isWritten && !this.engine.closed) await this.#writeSequences();
     if (this.#hasTemporary) await this.#dropTemporary();
     this.#closed = true;
   }

@@ -203,6 +203,11 @@ export class Transaction {
     });
   }
 
+  /** Something outside of the transaction that its rollback takes back. */
+  undoWith(action: () => void): void {
+    this.#undo.push(action);
+  }
+
   /** For a statement that fails half-way: everything since `mark()` is undone. */
   mark(): number {
     return this.#undo.length;

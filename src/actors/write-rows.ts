@@ -6,6 +6,7 @@ import { datumToText } from '../expressions/text-io.ts';
 import type { TableEntry } from './catalog.ts';
 import type { ClaimOwner } from './claims.ts';
 import { canceled, type CommitOutcome, type Engine } from './engine.ts';
+import type { Operation } from './records.ts';
 import type { Session } from './session.ts';
 import { OVERLAY_ROW_ID_BASE } from './overlay.ts';
 
@@ -52,8 +53,9 @@ export async function writeRows(
   const waiter: ClaimOwner = { relations: new Set(), waiters: new Set(), waitsFor: undefined };
   for (;;) {
     let blockedBy: ClaimOwner | undefined;
+    let sequences: readonly Operation[] = [];
     try {
-      return await engine.commit(
+      const outcome = await engine.commit(
         {
           tenant: session.identity.tenant,
           relations: [relation],
@@ -67,7 +69,10 @@ export async function writeRows(
                 blockedBy = engine.claims.holderOf(undefined, relation, claimsOf(entry, writes));
                 if (blockedBy !== undefined) throw BLOCKED;
               }
-              return writes.length === 0 ? [] : [{ op: 'rows', relation, writes }];
+              if (!session.sequences.isWritten) sequences = session.sequences.operations();
+              return writes.length === 0
+                ? sequences
+                : [{ op: 'rows', relation, writes }, ...sequences];
             } finally {
               snapshot.release();
             }
@@ -75,6 +80,8 @@ export async function writeRows(
         },
         signal,
       );
+      session.sequences.written(sequences);
+      return outcome;
     } catch (cause) {
       if (cause !== BLOCKED || blockedBy === undefined) throw cause;
       await engine.claims.wait(waiter, blockedBy, signal);
