@@ -63,8 +63,13 @@ const TICK_ROWS_MAX = 20_000;
 export async function startFlightDemo(
   database: Database,
   clock: Clock,
-  say: (line: string) => void,
+  options: {
+    /** Flights before the replayed ones that are loaded at most. */
+    readonly flightCountMax: number;
+    readonly say: (line: string) => void;
+  },
 ): Promise<FlightDemo> {
+  const { flightCountMax, say } = options;
   const folder = datasetFolder();
   const started = clock.monotonicMs();
   await database.exec(`
@@ -79,12 +84,13 @@ export async function startFlightDemo(
   const shift = Math.floor((clock.now() - flights.lastMs) / week) * week;
   const first = flights.firstAfter(flights.lastMs - HELD_MS);
   let nextId = 1;
-  for (let start = 0; start < first; start += CHUNK_ROWS) {
+  const begin = Math.max(0, first - flightCountMax);
+  for (let start = begin; start < first; start += CHUNK_ROWS) {
     const end = Math.min(first, start + CHUNK_ROWS);
     await database.insert('flights', columnsOf(flights, start, end, shift, nextId));
     nextId += end - start;
   }
-  say(`loaded ${first.toLocaleString('en-US')} flights in ${seconds(started)}`);
+  say(`loaded ${(first - begin).toLocaleString('en-US')} flights in ${seconds(started)}`);
   for (const [name, query] of VIEWS)
     await database.exec(`CREATE MATERIALIZED VIEW ${name} AS ${query}`);
   say(`keeping ${VIEWS.length} views, ready after ${seconds(started)}`);

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { pino } from 'pino';
 import { DbError } from './base/errors.ts';
 import { nodePorts } from './base/node-ports.ts';
@@ -20,13 +20,22 @@ program
   .description('Runs a server. Ready when it prints its address; SIGTERM drains and ends it.')
   .option('--http <address>', 'REST and the page', '127.0.0.1:4200')
   .option('--memory <size>', 'limit of the whole database, such as 4GB')
-  .option('--demo', 'loads three million US flights and replays the newest live', false)
+  .option(
+    '--demo [flights]',
+    'loads three million US flights, or fewer, and replays the newest weeks of them live',
+    (text) => {
+      const count = Number(text);
+      if (Number.isSafeInteger(count) && count > 0) return count;
+      throw new InvalidArgumentError('Give a number of flights.');
+    },
+  )
   .option('--log <level>', 'pino level: fatal, error, warn, info, debug, silent', 'warn')
-  .action(async (options: { http: string; memory?: string; demo: boolean; log: string }) => {
+  .action(async (options: { http: string; memory?: string; demo?: true | number; log: string }) => {
     const logger = pino({ level: options.log });
     const { clock, disk } = nodePorts();
     const database = await open(options.memory === undefined ? {} : { memory: options.memory });
-    let ready = !options.demo;
+    const withDemo = options.demo !== undefined;
+    let ready = !withDemo;
     let demo: (DemoControls & { stop(): void }) | undefined;
     const page = await readPage(
       disk,
@@ -47,14 +56,17 @@ program
       clock,
       logger,
       page,
-      demo: options.demo ? controls : undefined,
+      demo: withDemo ? controls : undefined,
       ready: () => ready,
     });
     const address = parseAddress(process.env['PORT'] ?? options.http);
-    const url = await listenHttp(app, address, { authenticated: false, nextFree: options.demo });
-    if (options.demo) {
+    const url = await listenHttp(app, address, { authenticated: false, nextFree: withDemo });
+    if (withDemo) {
       const { startFlightDemo } = await import('./flight-demo.ts');
-      demo = await startFlightDemo(database, clock, (line) => console.log(`· ${line}`));
+      demo = await startFlightDemo(database, clock, {
+        flightCountMax: typeof options.demo === 'number' ? options.demo : Infinity,
+        say: (line) => console.log(`· ${line}`),
+      });
       ready = true;
     }
     console.log(`AnalyticDB is ready: ${url}`);

@@ -60,9 +60,14 @@ function touch(name) {
 // ── The connection ─────────────────────────────────────────────────────────────────────────────────────────────
 
 function connect() {
+  for (const view of views.values()) view.rows.clear();
   const source = new EventSource(`/v1/live?views=${VIEWS.join(',')}&maxRate=10`);
   source.addEventListener('open', () => connection('live'));
-  source.addEventListener('error', () => connection('lost'));
+  source.addEventListener('error', () => {
+    connection('lost');
+    // A browser comes again by itself after a broken line, but not after a refusal: the server was starting, say.
+    if (source.readyState === EventSource.CLOSED) setTimeout(connect, 1000);
+  });
   source.addEventListener('hello', (message) => {
     const { item, key } = JSON.parse(message.data);
     const view = views.get(item);
@@ -108,7 +113,7 @@ const draw = {
     byId('total-late').textContent = `${((100 * row.late) / row.flights).toFixed(1)} %`;
     byId('total-miles').textContent = compact.format(Number(row.miles));
     byId('total-front').textContent = String(row.front).replace('T', ' ').slice(0, 16);
-    rate(row.flights);
+    arrived = row.flights;
   },
   flights_by_hour(view) {
     const rows = [...view.rows.values()].map((row) => [
@@ -198,17 +203,19 @@ function footer(name) {
   card.textContent = `from view ${name} · exact · position ${number.format(view.position)} · ${number.format(view.rows.size)} rows · ${number.format(view.changes)} changes pushed`;
 }
 
+/** Measured whether something arrives or not, so that it falls to zero when the feed is paused. */
+let arrived = 0;
 let seen = { at: 0, rows: 0 };
 let shownRate = 0;
-function rate(rows) {
+setInterval(() => {
   const at = performance.now();
-  if (seen.at !== 0 && at > seen.at) {
-    const now = ((rows - seen.rows) / (at - seen.at)) * 1000;
-    shownRate = shownRate === 0 ? now : shownRate * 0.8 + now * 0.2;
+  if (seen.rows > 0) {
+    const now = ((arrived - seen.rows) / (at - seen.at)) * 1000;
+    shownRate = shownRate * 0.5 + now * 0.5;
     byId('rate').textContent = number.format(Math.round(shownRate));
   }
-  seen = { at, rows };
-}
+  seen = { at, rows: arrived };
+}, 500);
 
 // ── Charts ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,0 +1,157 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { launchBrowser } from './browser.ts';
+
+let server: ChildProcess;
+let browser: Browser;
+let page: Page;
+let url: string;
+const outside: string[] = [];
+const complaints: string[] = [];
+
+beforeAll(async () => {
+  expect(existsSync('dist/src/main.js'), 'run npm run build first').toBe(true);
+  [url, browser] = await Promise.all([startDemo(), launchBrowser()]);
+  // uPlot asks Intl for the page's language, and a bare machine's locale is no language tag.
+  const context = await browser.newContext({
+    locale: 'en-US',
+    viewport: { width: 1280, height: 900 },
+  });
+  page = await context.newPage();
+  page.on('request', (request) => {
+    const { protocol, origin } = new URL(request.url());
+    if (protocol !== 'data:' && origin !== url) outside.push(request.url());
+  });
+  page.on('console', (message) => {
+    if (message.type() === 'error' || message.type() === 'warning')
+      complaints.push(message.text());
+  });
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  await page.goto(url);
+}, 120_000);
+
+afterAll(async () => {
+  await browser?.close();
+  const ended = server === undefined ? undefined : once(server, 'exit');
+  server?.kill('SIGTERM');
+  if (ended !== undefined) expect(await ended).toEqual([0, null]);
+}, 30_000);
+
+test('five charts and the figures show data', async () => {
+  await expectText('#connection', /^live$/);
+  for (const figure of ['flights', 'delay', 'late', 'miles', 'front'])
+    await expectText(`#total-${figure}`, /\d/);
+  for (const bars of ['origins', 'states']) {
+    await expect.poll(() => page.locator(`#${bars} .bar`).count(), { timeout: 20_000 }).toBe(10);
+    const widths = await page
+      .locator(`#${bars} .bar i`)
+      .evaluateAll((fills) => fills.map((fill) => fill.getBoundingClientRect().width));
+    expect(widths[0]).toBeGreaterThan(20);
+    expect(widths).toEqual(widths.toSorted((a, b) => b - a));
+  }
+  for (const plot of ['hours', 'histogram', 'days'])
+    await expect.poll(() => paintedPixels(plot), { timeout: 20_000 }).toBeGreaterThan(2000);
+  // Where each answer comes from stands beneath it.
+  for (const view of ['flights_by_hour', 'flights_by_origin', 'delay_histogram'])
+    await expectText(
+      `[data-view='${view}'] footer`,
+      new RegExp(`^from view ${view} · exact · position [\\d,]+ · [\\d,]+ rows`),
+    );
+});
+
+test('a number moves within five seconds, without a reload', async () => {
+  await page.evaluate('globalThis.sameDocument = true');
+  const before = await figure('#total-flights');
+  const position = await figure('#position');
+  await expect.poll(() => figure('#total-flights'), { timeout: 5000 }).toBeGreaterThan(before);
+  expect(await figure('#position')).toBeGreaterThan(position);
+  expect(await page.evaluate('globalThis.sameDocument')).toBe(true);
+});
+
+test('the speed control sets the rate', async () => {
+  await page.click('[data-speed="86400"]');
+  await expectPressed('86400');
+  await expectRate((rate) => rate > 2000);
+  await page.click('[data-speed="3600"]');
+  await expectPressed('3600');
+  await expectRate((rate) => rate > 0 && rate < 1500);
+  await page.click('[data-speed="0"]');
+  await expectRate((rate) => rate === 0);
+  const paused = await figure('#total-flights');
+  await page.waitForTimeout(500);
+  expect(await figure('#total-flights')).toBe(paused);
+  expect(await (await fetch(`${url}/v1/demo`)).json()).toMatchObject({ speed: 0 });
+  await page.click('[data-speed="3600"]');
+});
+
+test('what the page shows is what the database says', async () => {
+  await page.click('[data-speed="0"]');
+  await expectRate((rate) => rate === 0);
+  const answer = await fetch(
+    `${url}/v1/query?sql=${encodeURIComponent('SELECT count(*) AS n FROM flights')}`,
+  );
+  const { rows } = (await answer.json()) as { rows: { n: number }[] };
+  expect(await figure('#total-flights')).toBe(rows[0]!.n);
+});
+
+test('the page asked nobody else, complained of nothing, and can be looked at', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'analyticdb-page-'));
+  const path = join(folder, 'page.png');
+  await page.screenshot({ path, fullPage: true });
+  // A blank page of this size compresses to a few kilobytes.
+  expect(statSync(path).size).toBeGreaterThan(30_000);
+  if (process.env['KEEP_SCREENSHOT'] === undefined) rmSync(folder, { recursive: true });
+  else console.log(`the screenshot is ${path}`);
+  expect(outside).toEqual([]);
+  expect(complaints).toEqual([]);
+});
+
+/** Serves the demo with few flights loaded; resolves with its address when it is ready. */
+async function startDemo(): Promise<string> {
+  server = spawn(
+    process.execPath,
+    ['dist/src/main.js', 'serve', '--demo', '100000', '--http', '127.0.0.1:0'],
+    { env: { ...process.env, PORT: undefined }, stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  for await (const line of createInterface({ input: server.stdout! })) {
+    const ready = /^AnalyticDB is ready: (http:\S+)$/.exec(line);
+    if (ready !== null) return ready[1]!;
+  }
+  throw new Error('the demo server ended before it was ready');
+}
+
+/** How much a chart has drawn. */
+function paintedPixels(plot: string): Promise<number> {
+  return page.evaluate<number>(`(() => {
+    const canvas = document.querySelector('#${plot} canvas');
+    if (canvas === null || canvas.width === 0) return 0;
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    return data.filter((value, index) => index % 4 === 3 && value > 40).length;
+  })()`);
+}
+
+async function expectText(selector: string, pattern: RegExp): Promise<void> {
+  await expect
+    .poll(() => page.textContent(selector), { timeout: 20_000, interval: 100 })
+    .toMatch(pattern);
+}
+
+async function expectPressed(speed: string): Promise<void> {
+  await expect
+    .poll(() => page.getAttribute(`[data-speed="${speed}"]`, 'aria-pressed'), { timeout: 5000 })
+    .toBe('true');
+}
+
+async function expectRate(fits: (rate: number) => boolean): Promise<void> {
+  await expect.poll(async () => fits(await figure('#rate')), { timeout: 15_000 }).toBe(true);
+}
+
+async function figure(selector: string): Promise<number> {
+  return Number((await page.textContent(selector))!.replaceAll(',', ''));
+}
