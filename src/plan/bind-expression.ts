@@ -28,7 +28,7 @@ import { typeOfName } from '../expressions/type-names.ts';
 import type { Query, SqlExpression } from '../sql/ast.ts';
 import type { PlanCatalog } from './catalog.ts';
 import type { AggregateCall, ApplyNode, PlanNode, SortKey } from './logical.ts';
-import { constant } from './nodes.ts';
+import { constant, planIsVolatile, projected, rewrite } from './nodes.ts';
 import { resolveColumn, type Scope } from './scope.ts';
 
 /** What binding a statement gathers. */
@@ -198,7 +198,7 @@ export function bindExpression(expression: SqlExpression, place: Place): Express
       );
     case 'array':
     case 'subscript':
-      throw notSupported('arrays', undefined, at);
+      throw notSupported('an array', 'Keep the items as rows of a table.', at);
     case 'field':
       throw notSupported('a field of a composite value', undefined, at);
     case 'collate': {
@@ -602,7 +602,7 @@ function call(expression: CallNode, place: Place): Expression {
   const { at, name } = expression;
   if (expression.over !== undefined)
     throw notSupported(
-      'window functions',
+      'a window function',
       'Group in a subquery and join it, or compute it in the client.',
       at,
     );
@@ -610,6 +610,8 @@ function call(expression: CallNode, place: Place): Expression {
   if (named !== undefined)
     throw notSupported('named arguments', 'Give the arguments by position.', at);
   if (expression.variadic) throw notSupported('VARIADIC', undefined, at);
+  if (name === 'array_agg' || name === 'json_agg' || name === 'jsonb_agg')
+    throw notSupported(`${name}()`, 'Use string_agg.', at);
   const aggregate = isAggregateName(name) || expression.withinGroup;
   if (aggregate) return aggregateCall(expression, place);
   if (
@@ -630,8 +632,6 @@ function call(expression: CallNode, place: Place): Expression {
       { at },
     );
   }
-  if (name === 'array_agg' || name === 'json_agg' || name === 'jsonb_agg')
-    throw notSupported(`${name}()`, 'Use string_agg.', at);
   if (name === 'generate_series' || name === 'unnest')
     throw notSupported(`${name}() here`, 'Use it in FROM.', at);
   const args = expression.args.map(({ value }) => bindExpression(value, place));
@@ -640,18 +640,12 @@ function call(expression: CallNode, place: Place): Expression {
 
 function aggregateCall(expression: CallNode, place: Place): Expression {
   const { at, name } = expression;
-  if (place.aggregates === undefined) {
-    throw new DbError('42803', `aggregate functions are not allowed in ${place.clause}`, {
-      at,
-      hint: place.clause === 'WHERE' ? 'Use HAVING.' : undefined,
-    });
-  }
   const inside: Place = { ...place, aggregates: undefined, clause: 'an aggregate function call' };
   const nested = (part: SqlExpression): Expression => {
     try {
       return bindExpression(part, inside);
     } catch (cause) {
-      if (cause instanceof DbError && cause.code === '42803')
+      if (cause instanceof DbError && cause.code === '42803' && place.aggregates !== undefined)
         throw new DbError('42803', 'aggregate function calls cannot be nested', { at });
       throw cause;
     }
@@ -683,17 +677,73 @@ function aggregateCall(expression: CallNode, place: Place): Expression {
     orderBy: ordered,
     type: resolved.type,
   };
-  const same = place.aggregates.findIndex(
-    (each) => JSON.stringify(each, bigints) === JSON.stringify(call, bigints),
-  );
-  const index = same >= 0 ? same : place.aggregates.push(call) - 1;
-  return {
-    kind: 'column',
+  const depth = depthOfAggregate(call);
+  const level = levelAt(place, depth);
+  if (level.aggregates === undefined) {
+    throw new DbError('42803', `aggregate functions are not allowed in ${level.clause}`, {
+      at,
+      hint: level.clause === 'WHERE' ? 'Use HAVING.' : undefined,
+    });
+  }
+  const moved = depth === 0 ? call : mapCall(call, (each) => raised(each, depth));
+  const text = JSON.stringify(moved, bigints);
+  const same = level.aggregates.findIndex((each) => JSON.stringify(each, bigints) === text);
+  const index = same >= 0 ? same : level.aggregates.push(moved) - 1;
+  const shared = {
     index: AGGREGATE_INDEX_BASE + index,
     type: call.type,
     nullable: call.fn !== 'count' && call.fn !== 'regr_count',
     name,
   };
+  return depth === 0 ? { kind: 'column', ...shared } : { kind: 'outerColumn', depth, ...shared };
+}
+
+/** An aggregate belongs to the innermost query whose columns it speaks of; with none, to the one it stands in. */
+function depthOfAggregate(call: AggregateCall): number {
+  let depth = Infinity;
+  mapCall(call, (expression) => {
+    someNode(expression, (each) => {
+      if (each.kind === 'column' || each.kind === 'subquery') depth = 0;
+      if (each.kind === 'outerColumn') depth = Math.min(depth, each.depth);
+      return false;
+    });
+    return expression;
+  });
+  return depth === Infinity ? 0 : depth;
+}
+
+function levelAt(
+  place: Place,
+  depth: number,
+): { readonly aggregates: AggregateCall[] | undefined; readonly clause: string } {
+  if (depth === 0) return place;
+  let scope: Scope | undefined = place.scope;
+  for (let left = depth; left > 0; left -= 1) scope = scope?.outer;
+  return scope?.around ?? { aggregates: undefined, clause: 'a subquery here' };
+}
+
+/** The call with its expressions changed. */
+export function mapCall(
+  call: AggregateCall,
+  change: (expression: Expression) => Expression,
+): AggregateCall {
+  return {
+    ...call,
+    args: call.args.map(change),
+    ...(call.filter === undefined ? {} : { filter: change(call.filter) }),
+    orderBy: call.orderBy.map((key) => ({ ...key, expression: change(key.expression) })),
+  };
+}
+
+/** An expression as the query `levels` further out says it. */
+function raised(expression: Expression, levels: number): Expression {
+  return rewrite(expression, (each): Expression => {
+    if (each.kind !== 'outerColumn') return each;
+    const { index, type, nullable, name } = each;
+    return each.depth === levels
+      ? { kind: 'column', index, type, nullable, name }
+      : { ...each, depth: each.depth - levels };
+  });
 }
 
 function bigints(key: string, value: unknown): unknown {
@@ -711,8 +761,16 @@ function subquery(
 ): Expression {
   if (place.subqueries === undefined)
     throw notSupported(`a subquery in ${place.clause}`, undefined, at);
-  const bound = make(place.context.bindSubquery(query, place.scope));
-  const index = place.subqueries.push(bound) - 1;
+  const { aggregates, clause } = place;
+  const bound = make(
+    place.context.bindSubquery(query, { ...place.scope, around: { aggregates, clause } }),
+  );
+  // GROUP BY and the select list may say the same: they mean one.
+  const text = JSON.stringify(bound, bigints);
+  const same = planIsVolatile(bound.plan)
+    ? -1
+    : place.subqueries.findIndex((each) => JSON.stringify(each, bigints) === text);
+  const index = same >= 0 ? same : place.subqueries.push(bound) - 1;
   return {
     kind: 'subquery',
     mode: bound.mode,
@@ -733,8 +791,7 @@ function quantified(
   const left = expression.left.kind === 'row' ? expression.left.items : [expression.left];
   const args = left.map((item) => bindExpression(item, place));
   const isIn = operator === '=' && expression.mode === 'any';
-  if (args.length > 1 && !isIn && !(operator === '<>' && expression.mode === 'all'))
-    throw notSupported(`${operator} ${expression.mode.toUpperCase()} with rows`, undefined, at);
+  if (args.length > 1 && !isIn) return quantifiedRows(expression, args, place);
   return subquery(place, expression.query, at, (plan) => {
     assertColumns(plan, args.length, at);
     const types = args.map((arg, index) =>
@@ -750,6 +807,49 @@ function quantified(
       type: BOOLEAN,
     };
   });
+}
+
+/** (a, b) op ANY (SELECT x, y): the subquery gives how each of its rows compares, and TRUE is looked for among that. */
+function quantifiedRows(
+  expression: Extract<SqlExpression, { kind: 'quantified' }>,
+  args: readonly Expression[],
+  place: Place,
+): Expression {
+  const { at, operator, mode } = expression;
+  return subquery(place, expression.query, at, (plan) => {
+    assertColumns(plan, args.length, at);
+    const pairs = args.map((arg, index) => ({
+      left: lowered(arg, at),
+      right: columnOf(plan, index),
+    }));
+    const outcome = compareRows(operator, pairs, at);
+    const columns = [{ name: '?column?', type: BOOLEAN, nullable: true }];
+    return {
+      mode,
+      plan: projected(plan, [outcome], columns),
+      args: [constant(true, BOOLEAN)],
+      compare: comparisonOf('=', BOOLEAN),
+      negated: expression.negated,
+      type: BOOLEAN,
+    };
+  });
+}
+
+/** An expression as a subquery says it. */
+function lowered(expression: Expression, at: TextPlace | undefined): Expression {
+  return rewrite(expression, (each): Expression => {
+    if (each.kind === 'subquery')
+      throw notSupported('a subquery in a row that is compared with a subquery', undefined, at);
+    if (each.kind === 'outerColumn') return { ...each, depth: each.depth + 1 };
+    if (each.kind !== 'column') return each;
+    const { index, type, nullable, name } = each;
+    return { kind: 'outerColumn', depth: 1, index, type, nullable, name };
+  });
+}
+
+function columnOf(plan: PlanNode, index: number): Expression {
+  const { type, nullable, name } = plan.columns[index]!;
+  return { kind: 'column', index, type, nullable, name };
 }
 
 function assertColumns(plan: PlanNode, count: number, at: TextPlace | undefined): void {
@@ -784,8 +884,4 @@ export function castColumns(
   );
   const columns = plan.columns.map((each, index) => ({ ...each, type: expressions[index]!.type }));
   return { kind: 'project', id: 0, input: plan, expressions, columns };
-}
-
-export function hasSubquery(expression: Expression): boolean {
-  return someNode(expression, (each) => each.kind === 'subquery');
 }

@@ -26,7 +26,7 @@ import {
   bindExpression,
   castColumns,
   condition,
-  hasSubquery,
+  mapCall,
   settled,
   type BindContext,
   type BoundSubquery,
@@ -54,13 +54,18 @@ import {
   type ScopeColumn,
 } from './scope.ts';
 
-/** A query in its scope; `targets`: types that bare texts and parameters in its select list take (INSERT). */
+/**
+ * Types that bare texts, NULLs and parameters in a select list take (INSERT); 'open': they keep none, until the other side of
+ * a set operation has given them one.
+ */
+export type Targets = readonly (SqlType | undefined)[] | 'open' | undefined;
+
 export function bindQuery(
   query: Query,
   context: BindContext,
   outer: Scope | undefined,
   ctes: ReadonlyMap<string, CteBinding>,
-  targets?: readonly (SqlType | undefined)[],
+  targets?: Targets,
 ): PlanNode {
   const bound = query.with === undefined ? undefined : bindWith(query.with, context, outer, ctes);
   const names = bound?.names ?? ctes;
@@ -85,7 +90,11 @@ function bindWith(
         cte.at,
       );
     if (clause.recursive && mentions(cte.statement.query, cte.name))
-      throw notSupported('WITH RECURSIVE', undefined, cte.at);
+      throw notSupported(
+        'WITH RECURSIVE',
+        'Repeat the step in the client, or join a table of levels.',
+        cte.at,
+      );
     if (ctes.some(({ name }) => name === cte.name))
       throw new DbError('42712', `WITH query name "${cte.name}" specified more than once`, {
         at: cte.at,
@@ -133,7 +142,7 @@ function bindBody(
   context: BindContext,
   outer: Scope | undefined,
   ctes: ReadonlyMap<string, CteBinding>,
-  targets: readonly (SqlType | undefined)[] | undefined,
+  targets: Targets,
 ): PlanNode {
   const { body } = query;
   if (query.withTies) throw notSupported('FETCH … WITH TIES', 'Use LIMIT.', query.at);
@@ -141,9 +150,10 @@ function bindBody(
     case 'select':
       return bindSelect(body, query, context, outer, ctes, targets);
     case 'values': {
-      const plan = bindValues(body.rows, context, outer, ctes, targets, body.at);
+      const types = targets === 'open' ? undefined : targets;
+      const plan = bindValues(body.rows, context, outer, ctes, types, body.at);
       return limited(
-        sortedByOutput(plan, query.orderBy, context, outer, ctes),
+        sortedByOutput(plan, query.orderBy, false, context, outer, ctes),
         query,
         context,
         outer,
@@ -151,8 +161,11 @@ function bindBody(
       );
     }
     case 'setOperation': {
-      const left = bindQuery(body.left, context, outer, ctes, targets);
-      const right = bindQuery(body.right, context, outer, ctes, targets);
+      const given = targets === 'open' ? undefined : targets;
+      const arm = (side: Query, types: Targets): PlanNode =>
+        bindQuery(side, context, outer, ctes, types);
+      let left = arm(body.left, given ?? 'open');
+      let right = arm(body.right, given ?? 'open');
       const what = body.operation.toUpperCase();
       if (left.columns.length !== right.columns.length) {
         throw new DbError('42601', `each ${what} query must have the same number of columns`, {
@@ -162,6 +175,15 @@ function bindBody(
       const types = left.columns.map((each, index) =>
         commonType([each.type, right.columns[index]!.type], what, body.right.at),
       );
+      // Only now is it known what a bare text or NULL of one side is.
+      const openTypes = ({ columns }: PlanNode): Targets =>
+        columns.some(({ type }) => isOpen(type))
+          ? columns.map(({ type }, index) => (isOpen(type) ? types[index] : undefined))
+          : undefined;
+      const leftTypes = openTypes(left);
+      if (leftTypes !== undefined) left = arm(body.left, leftTypes);
+      const rightTypes = openTypes(right);
+      if (rightTypes !== undefined) right = arm(body.right, rightTypes);
       const inputs = [castColumns(left, types), castColumns(right, types)] as const;
       const columns = left.columns.map((each, index) => ({
         name: each.name,
@@ -182,7 +204,7 @@ function bindBody(
           columns,
         });
       return limited(
-        sortedByOutput(plan, query.orderBy, context, outer, ctes),
+        sortedByOutput(plan, query.orderBy, true, context, outer, ctes),
         query,
         context,
         outer,
@@ -190,6 +212,10 @@ function bindBody(
       );
     }
   }
+}
+
+function isOpen({ kind }: SqlType): boolean {
+  return kind === 'unknown' || kind === 'null';
 }
 
 // ── VALUES ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -287,11 +313,15 @@ function bindSelect(
   context: BindContext,
   outer: Scope | undefined,
   ctes: ReadonlyMap<string, CteBinding>,
-  targets: readonly (SqlType | undefined)[] | undefined,
+  targets: Targets,
 ): PlanNode {
   if (body.into !== undefined)
     throw notSupported('SELECT … INTO here', 'Use CREATE TABLE … AS.', body.into.at);
-  if (body.windows.length > 0) throw notSupported('window functions');
+  if (body.windows.length > 0)
+    throw notSupported(
+      'a window function',
+      'Group in a subquery and join it, or compute it in the client.',
+    );
   let { plan, scope } = bindFrom(body.from, context, outer, ctes);
   if (body.where !== undefined) {
     const subqueries: BoundSubquery[] = [];
@@ -338,6 +368,7 @@ function bindSelect(
 
   const grouped = body.groupBy.length > 0 || aggregates.length > 0 || having !== undefined;
   let expressions = items.map(({ expression }, index) => {
+    if (targets === 'open') return expression;
     const target = targets?.[index];
     return target === undefined
       ? settled(expression)
@@ -346,9 +377,20 @@ function bindSelect(
   let sortKeys = orderBy;
   let onKeys = on;
   if (grouped) {
-    const group = groupOf(plan, scope, keys, aggregates, context);
-    const regroup = (expression: Expression): Expression => group.rewrite(expression);
-    const inner = subqueries.map((subquery) => group.rewriteSubquery(subquery));
+    // Subqueries in keys and in arguments of aggregates belong to the rows below the groups.
+    const below = subqueriesBelow(plan, subqueries, keys, aggregates);
+    const group = groupOf(below.plan, scope, below.keys, below.calls, context);
+    const regroup = (expression: Expression): Expression => group.rewrite(below.placed(expression));
+    const above = [
+      ...expressions,
+      ...orderBy.map((key) => key.expression),
+      ...on,
+      ...(having === undefined ? [] : [having]),
+    ];
+    const mentioned = subqueriesIn(above.map((expression) => below.placed(expression)));
+    const inner = subqueries.map((subquery, index) =>
+      mentioned.has(index) ? group.rewriteSubquery(subquery) : subquery,
+    );
     expressions = expressions.map(regroup);
     sortKeys = orderBy.map((key) => ({ ...key, expression: regroup(key.expression) }));
     onKeys = on.map(regroup);
@@ -533,7 +575,7 @@ function bindGroupBy(
   return groupBy.map((item) => {
     if (item.kind === 'sets')
       throw notSupported(
-        'GROUPING SETS, ROLLUP and CUBE',
+        'a grouping set (ROLLUP, CUBE)',
         'Write one query for each grouping and join them with UNION ALL.',
         item.at,
       );
@@ -575,20 +617,50 @@ function ordinal(
   return item;
 }
 
+/** Applies the subqueries that grouping itself needs; `placed` puts those of keys in where others mention them too. */
+function subqueriesBelow(
+  input: PlanNode,
+  subqueries: readonly BoundSubquery[],
+  keys: readonly Expression[],
+  calls: readonly AggregateCall[],
+): {
+  readonly plan: PlanNode;
+  readonly keys: readonly Expression[];
+  readonly calls: readonly AggregateCall[];
+  placed(expression: Expression): Expression;
+} {
+  const needed = [
+    ...keys,
+    ...calls.flatMap((call) => [
+      ...call.args,
+      ...(call.filter === undefined ? [] : [call.filter]),
+      ...call.orderBy.map(({ expression }) => expression),
+    ]),
+  ];
+  const { plan, at } = appliedSubqueries(input, subqueries, needed);
+  const ofKeys = subqueriesIn(keys);
+  const atOfKeys = new Map([...at].filter(([index]) => ofKeys.has(index)));
+  const value = (expression: Expression): Expression => valuesOfSubqueries(expression, plan, at);
+  return {
+    plan,
+    keys: keys.map(value),
+    calls: calls.map((call) => mapCall(call, value)),
+    placed: (expression) => valuesOfSubqueries(expression, plan, atOfKeys),
+  };
+}
+
 /** The aggregate node, and how expressions over its input become expressions over its output. */
 function groupOf(
   input: PlanNode,
   scope: Scope,
   keys: readonly Expression[],
-  calls: AggregateCall[],
+  calls: readonly AggregateCall[],
   context: BindContext,
 ): {
   readonly plan: PlanNode;
   rewrite(expression: Expression): Expression;
   rewriteSubquery(subquery: BoundSubquery): BoundSubquery;
 } {
-  if (keys.some(hasSubquery))
-    throw notSupported('a subquery in GROUP BY', 'Compute it in a subquery in FROM.');
   const unique: Expression[] = [];
   for (const key of keys)
     if (!unique.some((each) => expressionEquals(each, key))) unique.push(foldConstants(key));
@@ -712,10 +784,11 @@ function outputReference(
   return settled(named[0]!.expression);
 }
 
-/** ORDER BY of a set operation or VALUES: output names and ordinals only. */
+/** ORDER BY of a set operation (output names and ordinals only) or of VALUES. */
 function sortedByOutput(
   plan: PlanNode,
   orderBy: readonly OrderItem[],
+  setOperation: boolean,
   context: BindContext,
   outer: Scope | undefined,
   ctes: ReadonlyMap<string, CteBinding>,
@@ -726,15 +799,20 @@ function sortedByOutput(
     name: each.name,
     source: undefined,
   }));
-  const scope = scopeOf('', plan, [], undefined, undefined, outer, ctes);
-  const keys = bindOrderBy(orderBy, items, {
+  const place: Place = {
     context,
-    scope,
+    scope: scopeOf('', plan, [], undefined, undefined, outer, ctes),
     clause: 'ORDER BY',
     aggregates: undefined,
     subqueries: undefined,
-  });
-  return sorted(plan, keys);
+  };
+  for (const { expression } of orderBy)
+    if (setOperation && outputReference(expression, items, place) === undefined)
+      throw new DbError('42P10', 'ORDER BY of a set operation names its output columns', {
+        at: expression.at,
+        hint: 'Put the set operation into a subquery in FROM to order by an expression.',
+      });
+  return sorted(plan, bindOrderBy(orderBy, items, place));
 }
 
 function limited(
@@ -824,7 +902,12 @@ function bindFromItem(
     case 'relation':
       return bindRelation(item, context, outer, ctes);
     case 'subquery': {
-      if (item.lateral) throw notSupported('LATERAL', undefined, item.at);
+      if (item.lateral)
+        throw notSupported(
+          'LATERAL',
+          'Join with a subquery that gives the key, or use a subquery in the select list.',
+          item.at,
+        );
       const plan = bindQuery(item.query, context, outer, ctes);
       const name = item.alias?.name ?? '?subquery?';
       const aliased = renamed(plan, item.alias?.columns ?? [], name, item.at);
@@ -1046,6 +1129,16 @@ function bindJoin(
     const rest = (visible: readonly ScopeColumn[]): ScopeColumn[] =>
       visible.filter(({ name }) => !using.includes(name));
     scope = { ...scope, visible: [...merged, ...rest(scope.visible)] };
+    const { usingAlias } = item;
+    if (usingAlias !== undefined) {
+      if (scope.tables.some(({ name }) => name === usingAlias))
+        throw new DbError('42712', `table name "${usingAlias}" specified more than once`, {
+          at: item.at,
+          table: usingAlias,
+        });
+      const table = { name: usingAlias, schema: undefined, columns: merged, relation: undefined };
+      scope = { ...scope, tables: [...scope.tables, table] };
+    }
     plan = node({
       kind: 'join',
       type,
@@ -1161,36 +1254,67 @@ export function withSubqueries(
   subqueries: readonly BoundSubquery[],
   expressions: readonly Expression[],
 ): { plan: PlanNode; expressions: Expression[] } {
-  const used = new Set<number>();
+  const { plan, at } = appliedSubqueries(input, subqueries, expressions);
+  return {
+    plan,
+    expressions: expressions.map((expression) => valuesOfSubqueries(expression, plan, at)),
+  };
+}
+
+/** Applies the subqueries that the expressions mention; `at`: the column of each. */
+function appliedSubqueries(
+  input: PlanNode,
+  subqueries: readonly BoundSubquery[],
+  expressions: readonly Expression[],
+): { readonly plan: PlanNode; readonly at: ReadonlyMap<number, number> } {
+  const at = new Map<number, number>();
+  let waiting = [...subqueriesIn(expressions)].sort((a, b) => a - b);
+  let plan = input;
+  while (waiting.length > 0) {
+    // The left side of IN may be a subquery of its own: it is applied before.
+    const ready = waiting.filter((index) =>
+      [...subqueriesIn(subqueries[index]!.args)].every((inner) => at.has(inner)),
+    );
+    const below = plan;
+    plan = node({
+      kind: 'apply',
+      input: below,
+      subqueries: ready.map((index) => ({
+        ...subqueries[index]!,
+        args: subqueries[index]!.args.map((arg) => valuesOfSubqueries(arg, below, at)),
+      })),
+      columns: [
+        ...below.columns,
+        ...ready.map((index): OutputColumn => ({
+          name: '?subquery?',
+          type: subqueries[index]!.type,
+          nullable: subqueries[index]!.mode !== 'exists',
+        })),
+      ],
+    });
+    ready.forEach((index, position) => at.set(index, below.columns.length + position));
+    waiting = waiting.filter((index) => !at.has(index));
+  }
+  return { plan, at };
+}
+
+function subqueriesIn(expressions: readonly Expression[]): Set<number> {
+  const found = new Set<number>();
   for (const expression of expressions)
-    someNode(expression, (each) => each.kind === 'subquery' && used.add(each.subquery) && false);
-  if (used.size === 0) return { plan: input, expressions: [...expressions] };
-  const order = [...used].sort((a, b) => a - b);
-  const columns = [
-    ...input.columns,
-    ...order.map((index): OutputColumn => ({
-      name: '?subquery?',
-      type: subqueries[index]!.type,
-      nullable: subqueries[index]!.mode !== 'exists',
-    })),
-  ];
-  const plan = node({
-    kind: 'apply',
-    input,
-    subqueries: order.map((index) => subqueries[index]!),
-    columns,
+    someNode(expression, (each) => each.kind === 'subquery' && found.add(each.subquery) && false);
+  return found;
+}
+
+function valuesOfSubqueries(
+  expression: Expression,
+  plan: PlanNode,
+  at: ReadonlyMap<number, number>,
+): Expression {
+  if (at.size === 0) return expression;
+  return rewrite(expression, (each) => {
+    const index = each.kind === 'subquery' ? at.get(each.subquery) : undefined;
+    return index === undefined ? each : column(index, plan.columns[index]!);
   });
-  const replaced = expressions.map((expression) =>
-    rewrite(expression, (each) =>
-      each.kind === 'subquery'
-        ? column(
-            input.columns.length + order.indexOf(each.subquery),
-            columns[input.columns.length + order.indexOf(each.subquery)]!,
-          )
-        : each,
-    ),
-  );
-  return { plan, expressions: replaced };
 }
 
 /** A filter whose subqueries are applied first; the columns they add are taken away again. */

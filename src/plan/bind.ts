@@ -2,7 +2,7 @@ import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
 import { FLOAT8, TEXT, typeName, type SqlType } from '../columns/types.ts';
 import { coerce, withoutModifiers } from '../expressions/coercion.ts';
 import type { Expression } from '../expressions/expression.ts';
-import { foldConstants, isVolatile, someNode } from '../expressions/fold.ts';
+import { foldConstants, someNode } from '../expressions/fold.ts';
 import { nearestOf } from '../expressions/nearest.ts';
 import type {
   DeleteStatement,
@@ -40,6 +40,7 @@ import {
   mapPlanExpressions,
   node,
   numberPlan,
+  planIsVolatile,
   projected,
   relationsOf,
   rewrite,
@@ -245,15 +246,6 @@ function settleExpression(expression: Expression, types: (SqlType | undefined)[]
 
 function parameterTypes(context: BindContext): SqlType[] {
   return Array.from(context.parameterTypes, (type) => type ?? TEXT);
-}
-
-function planIsVolatile(plan: PlanNode): boolean {
-  let found = false;
-  mapPlanExpressions(plan, (expression) => {
-    if (isVolatile(expression)) found = true;
-    return expression;
-  });
-  return found;
 }
 
 // ── INSERT ─────────────────────────────────────────────────────────────────────────────────────────────────────

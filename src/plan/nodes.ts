@@ -1,5 +1,5 @@
 import { BOOLEAN, type SqlType } from '../columns/types.ts';
-import { foldConstants, mapParts, partsOf } from '../expressions/fold.ts';
+import { foldConstants, isVolatile, mapParts, partsOf } from '../expressions/fold.ts';
 import type { Expression } from '../expressions/expression.ts';
 import type { OutputColumn, PlanNode } from './logical.ts';
 
@@ -267,4 +267,14 @@ export function relationsOf(plan: PlanNode, into: Set<number> = new Set()): Set<
   if (plan.kind === 'scan') into.add(plan.relation);
   for (const input of inputsOf(plan)) relationsOf(input, into);
   return into;
+}
+
+/** Whether it may answer differently each time. */
+export function planIsVolatile(plan: PlanNode): boolean {
+  let found = false;
+  mapPlanExpressions(plan, (expression) => {
+    if (isVolatile(expression)) found = true;
+    return expression;
+  });
+  return found;
 }

@@ -5,6 +5,7 @@ import {
   columnsAsExpressions,
   mapInputs,
   mapPlanExpressions,
+  planIsVolatile,
   projected,
   rewrite,
 } from './nodes.ts';
@@ -180,27 +181,36 @@ function pruneTo(plan: PlanNode, needed: ReadonlySet<number>): Pruned {
     }
     case 'apply': {
       const width = plan.input.columns.length;
+      // What nobody looks at is not computed, unless computing it changes something.
+      const kept = plan.subqueries.flatMap((subquery, index) =>
+        needed.has(width + index) || planIsVolatile(subquery.plan) ? [index] : [],
+      );
       const used = new Set([...needed].filter((index) => index < width));
-      for (const { args, plan: subplan } of plan.subqueries) {
+      for (const index of kept) {
+        const { args, plan: subplan } = plan.subqueries[index]!;
         for (const arg of args) referencedColumns(arg, used);
         outerColumns(subplan, used);
       }
       const below = pruneTo(plan.input, used);
+      if (kept.length === 0) return below;
       const at = new Map(below.at);
-      plan.subqueries.forEach((_, index) =>
-        at.set(width + index, below.plan.columns.length + index),
+      kept.forEach((index, position) =>
+        at.set(width + index, below.plan.columns.length + position),
       );
-      const subqueries = plan.subqueries.map((subquery) => ({
-        ...subquery,
-        args: subquery.args.map((arg) => moved(arg, below.at)),
-        plan: movedOuter(prune(subquery.plan), below.at),
-      }));
+      const subqueries = kept.map((index) => {
+        const subquery = plan.subqueries[index]!;
+        return {
+          ...subquery,
+          args: subquery.args.map((arg) => moved(arg, below.at)),
+          plan: movedOuter(prune(subquery.plan), below.at),
+        };
+      });
       return {
         plan: {
           ...plan,
           input: below.plan,
           subqueries,
-          columns: [...below.plan.columns, ...plan.columns.slice(width)],
+          columns: [...below.plan.columns, ...kept.map((index) => plan.columns[width + index]!)],
         },
         at,
       };

@@ -1,7 +1,7 @@
-import { DbError, type TextPlace } from '../base/errors.ts';
+import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { nearestOf } from '../expressions/nearest.ts';
-import type { OutputColumn, PlanNode } from './logical.ts';
+import type { AggregateCall, OutputColumn, PlanNode } from './logical.ts';
 
 /** A name that FROM brings into view. */
 export type ScopeTable = {
@@ -28,6 +28,10 @@ export type Scope = {
   readonly columns: readonly OutputColumn[];
   readonly outer: Scope | undefined;
   readonly ctes: ReadonlyMap<string, CteBinding>;
+  /** Where a subquery stands: what its aggregates over this level's columns are added to, and what the clause is called. */
+  readonly around?:
+    | { readonly aggregates: AggregateCall[] | undefined; readonly clause: string }
+    | undefined;
 };
 
 export type CteBinding = {
@@ -129,6 +133,9 @@ function hintOfTables(scope: Scope, name: string): string {
 
 function unknownColumn(scope: Scope, parts: readonly string[], at: TextPlace | undefined): DbError {
   const name = parts.at(-1)!;
+  for (let each: Scope | undefined = scope; each !== undefined; each = each.outer)
+    if (parts.length === 1 && each.tables.some((table) => table.name === name))
+      return notSupported(`a whole row ("${name}") as a value`, 'Name its columns one by one.', at);
   if (parts.length > 1) {
     const table = parts.at(-2)!;
     const nearest = nearestOf(

@@ -1,0 +1,127 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { DbError } from '../../src/base/errors.ts';
+import type { Database } from '../../src/index.ts';
+import { open } from '../../src/open.ts';
+
+let db: Database;
+beforeAll(async () => {
+  db = await open();
+  await db.exec(`
+    CREATE TABLE orders (id int PRIMARY KEY, customer text NOT NULL, amount numeric);
+    CREATE TABLE customers (customer text PRIMARY KEY, region text);
+    CREATE VIEW big AS SELECT * FROM orders WHERE amount > 100;
+  `);
+});
+afterAll(() => db.close());
+
+async function refused(sql: string): Promise<DbError> {
+  return db.query(sql).then(
+    () => {
+      throw new Error(`accepted: ${sql}`);
+    },
+    (cause: unknown) => cause as DbError,
+  );
+}
+
+test('a name that is nearly right is met with what was meant, at its place', async () => {
+  expect(await refused('SELECT amout FROM orders')).toMatchObject({
+    code: '42703',
+    message: 'column "amout" does not exist',
+    at: { offset: 7, line: 1, column: 8 },
+    column: 'amout',
+    hint: expect.stringContaining('orders.amount'),
+  });
+  expect(await refused('SELECT *\nFROM ordres')).toMatchObject({
+    code: '42P01',
+    at: { line: 2, column: 6 },
+    table: 'ordres',
+    hint: 'Did you mean "orders"?',
+  });
+  expect(await refused('SELECT o.amout FROM orders o')).toMatchObject({
+    code: '42703',
+    hint: expect.stringContaining('o.amount'),
+  });
+  expect(await refused('SELECT order.id FROM orders')).toMatchObject({ code: '42601' });
+  expect(await refused('SELECT orderz.id FROM orders')).toMatchObject({
+    code: '42P01',
+    hint: 'Did you mean "orders"?',
+  });
+  expect(await refused('INSERT INTO orders (idd) VALUES (1)')).toMatchObject({
+    code: '42703',
+    table: 'orders',
+    column: 'idd',
+    hint: 'Did you mean "id"?',
+  });
+  expect(await refused('SELECT lenght(customer) FROM orders')).toMatchObject({
+    code: '42883',
+    hint: expect.stringContaining('length'),
+  });
+});
+
+test('a name that may mean two things is refused with what to write', async () => {
+  expect(await refused('SELECT customer FROM orders, customers')).toMatchObject({
+    code: '42702',
+    column: 'customer',
+    hint: 'Write orders.customer or customers.customer.',
+  });
+  expect(await refused('SELECT 1 FROM orders, orders')).toMatchObject({ code: '42712' });
+  expect(
+    await refused('SELECT 1 FROM orders a JOIN customers c USING (customer) AS a'),
+  ).toMatchObject({ code: '42712', table: 'a' });
+});
+
+test('columns that are not grouped, and aggregates where none may stand', async () => {
+  expect(await refused('SELECT customer, amount FROM orders GROUP BY customer')).toMatchObject({
+    code: '42803',
+    column: 'amount',
+  });
+  expect(await refused('SELECT 1 FROM orders WHERE sum(amount) > 1')).toMatchObject({
+    code: '42803',
+    message: 'aggregate functions are not allowed in WHERE',
+    hint: 'Use HAVING.',
+  });
+  expect(await refused('SELECT sum(max(amount)) FROM orders')).toMatchObject({ code: '42803' });
+  expect(
+    await refused(
+      'SELECT 1 FROM orders o WHERE EXISTS (SELECT 1 FROM customers WHERE max(o.amount) > 1)',
+    ),
+  ).toMatchObject({ code: '42803', message: 'aggregate functions are not allowed in WHERE' });
+});
+
+test('set operations: as many columns, of types that meet, ordered by what comes out', async () => {
+  expect(await refused('SELECT 1, 2 UNION SELECT 1')).toMatchObject({ code: '42601' });
+  expect(await refused("SELECT 1 UNION SELECT 'a'::text")).toMatchObject({ code: '42804' });
+  expect(await refused('SELECT 1 UNION SELECT 2 ORDER BY 3')).toMatchObject({ code: '42P10' });
+  expect(await refused('SELECT 1 AS a UNION SELECT 2 ORDER BY -a')).toMatchObject({
+    code: '42P10',
+    hint: expect.stringContaining('subquery'),
+  });
+});
+
+test('what a bare text or NULL is, the other side of a set operation says', async () => {
+  const texts = async (sql: string): Promise<unknown[]> =>
+    (await db.query<{ v: unknown }>(sql)).rows.map(({ v }) => v);
+  expect(await texts('SELECT NULL AS v UNION ALL SELECT 1 ORDER BY v')).toEqual([1, null]);
+  expect(await texts("SELECT 1 AS v UNION ALL SELECT '2' ORDER BY 1")).toEqual([1, 2]);
+  expect(await texts('SELECT 1 AS v UNION ALL SELECT NULL UNION ALL SELECT 3 ORDER BY 1')).toEqual([
+    1,
+    3,
+    null,
+  ]);
+  expect(await refused("SELECT 1 UNION SELECT 'x'")).toMatchObject({ code: '22P02' });
+  // Both sides open: text, and too late for a third.
+  expect(await refused('SELECT NULL UNION SELECT NULL UNION SELECT 1')).toMatchObject({
+    code: '42804',
+  });
+});
+
+test('what is not there yet is refused with 0A000 and a way around it', async () => {
+  for (const sql of [
+    'SELECT sum(amount) OVER () FROM orders',
+    'SELECT customer, sum(amount) FROM orders GROUP BY ROLLUP (customer)',
+    'WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 3) SELECT * FROM r',
+    'SELECT orders FROM orders',
+    'SELECT array_agg(id) FILTER (WHERE id > 1) FROM orders',
+  ])
+    expect(await refused(sql)).toMatchObject({ code: '0A000', hint: expect.any(String) });
+});

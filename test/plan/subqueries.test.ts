@@ -1,0 +1,86 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Database } from '../../src/index.ts';
+import { open } from '../../src/open.ts';
+
+let db: Database;
+beforeAll(async () => {
+  db = await open();
+  await db.exec(`
+    CREATE TABLE t (i int, g text);
+    INSERT INTO t VALUES (1, 'a'), (2, 'a'), (3, 'b'), (NULL, 'b');
+    CREATE TABLE u (i int, j int);
+    INSERT INTO u VALUES (1, 10), (2, 20), (2, 21), (4, NULL);
+  `);
+});
+afterAll(() => db.close());
+
+async function rows(sql: string): Promise<unknown[][]> {
+  const { columns, rows: texts } = await db.query(sql, { format: 'text' });
+  expect(columns.length).toBeGreaterThan(0);
+  return texts as unknown as unknown[][];
+}
+
+test('an aggregate over columns of the query around it belongs to that query', async () => {
+  expect(await rows('SELECT (SELECT max(o.i)) FROM t o')).toEqual([['3']]);
+  expect(
+    await rows('SELECT g, (SELECT sum(u.j) + max(o.i) FROM u) FROM t o GROUP BY g ORDER BY g'),
+  ).toEqual([
+    ['a', '53'],
+    ['b', '54'],
+  ]);
+  expect(
+    await rows('SELECT g FROM t o GROUP BY g HAVING EXISTS (SELECT 1 FROM u WHERE u.i = max(o.i))'),
+  ).toEqual([['a']]);
+  // A column of its own level makes it the subquery's.
+  expect(
+    await rows('SELECT i, (SELECT sum(u.j + o.i) FROM u) FROM t o ORDER BY i LIMIT 1'),
+  ).toEqual([['1', '54']]);
+});
+
+test('subqueries stand in arguments and keys of grouping', async () => {
+  expect(await rows('SELECT sum((SELECT count(*) FROM u WHERE u.i = o.i)) FROM t o')).toEqual([
+    ['3'],
+  ]);
+  expect(
+    await rows(
+      'SELECT EXISTS (SELECT 1 FROM u WHERE u.i = o.i) AS known, count(*) FROM t o GROUP BY known ORDER BY 1',
+    ),
+  ).toEqual([
+    ['f', '2'],
+    ['t', '2'],
+  ]);
+  expect(await rows('SELECT (SELECT max(j) FROM u), sum((SELECT max(j) FROM u)) FROM t')).toEqual([
+    ['21', '84'],
+  ]);
+  expect(
+    await rows(
+      'SELECT i IN (SELECT i FROM u), count(*) FROM t GROUP BY i IN (SELECT i FROM u) ORDER BY 1',
+    ),
+  ).toEqual([
+    ['f', '1'],
+    ['t', '2'],
+    [null, '1'],
+  ]);
+});
+
+test('a subquery may stand left of IN', async () => {
+  expect(
+    await rows('SELECT i FROM t WHERE (SELECT max(j) FROM u WHERE u.i = t.i) IN (SELECT j FROM u)'),
+  ).toEqual([['1'], ['2']]);
+});
+
+test('rows are compared with a subquery from the left, NULL as SQL has it', async () => {
+  expect(
+    await rows(`SELECT (2, 0) > ANY (SELECT 1, 5), (1, 5) > ANY (SELECT 1, 5), (1, 2) < ALL (SELECT i, j FROM u),
+      (1, 2) = ALL (SELECT 1, 2), (1, 2) <> ANY (SELECT 1, 2), (4, 1) >= ANY (SELECT i, j FROM u WHERE i = 4)`),
+  ).toEqual([['t', 'f', 't', 't', 'f', null]]);
+});
+
+test('a scalar subquery that nobody looks at is not computed', async () => {
+  expect(
+    await rows('SELECT i FROM (SELECT i, (SELECT j FROM u WHERE u.i = t.i) FROM t) s ORDER BY i'),
+  ).toEqual([['1'], ['2'], ['3'], [null]]);
+  await expect(rows('SELECT (SELECT j FROM u WHERE u.i = t.i) FROM t')).rejects.toMatchObject({
+    code: '21000',
+  });
+});
