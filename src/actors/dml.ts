@@ -1,6 +1,7 @@
 import { DbError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import { BatchBuilder, concatBatches, datumAt, denseBatch, gatherBatch } from '../columns/build.ts';
+import { canonicalText } from '../columns/compare.ts';
 import type { TableSnapshot, TableWrite } from '../columns/table-contract.ts';
 import type { Datum } from '../columns/values.ts';
 import { compileExpression } from '../expressions/compile.ts';
@@ -129,7 +130,7 @@ const CHANGED = new DbError('40001', 'rows that the statement has read were chan
 type Effect = {
   readonly writes: readonly TableWrite[];
   readonly count: number;
-  /** New rows, or the deleted ones: what RETURNING shows. */
+  /** New rows, or the deleted ones, and what stands behind them in the plan: what RETURNING shows. */
   readonly rows: Batch | undefined;
 };
 
@@ -233,7 +234,7 @@ function effectOf(
       return {
         writes: [{ kind: 'update', rowIds: first.rowIds, rows: next }],
         count: next.rowCount,
-        rows: next,
+        rows: { ...next, columns: [...next.columns, ...first.columns.slice(width)] },
       };
     }
     case 'delete': {
@@ -241,7 +242,7 @@ function effectOf(
       return {
         writes: [{ kind: 'delete', rowIds: first.rowIds.slice().sort() }],
         count: first.rowCount,
-        rows: { rowCount: first.rowCount, columns: first.columns.slice(0, width) },
+        rows: { rowCount: first.rowCount, columns: first.columns },
       };
     }
   }
@@ -325,7 +326,7 @@ function conflictEffect(
     for (const [position, index] of unique.entries()) {
       const key = keys[position]!;
       if (key.includes(null)) continue;
-      if (taken[position]!.has(keyOf(key))) again = true;
+      if (taken[position]!.has(keyOf(entry, index.columnIndexes, key))) again = true;
       conflict ??= snapshot.lookup(index.name, key)[0];
     }
     if (again || (conflict !== undefined && updated.has(conflict))) {
@@ -335,10 +336,13 @@ function conflictEffect(
         hint: 'Ensure that no rows proposed for insertion within the same command have duplicate constrained values.',
       });
     }
-    for (const [position, key] of keys.entries())
-      if (!key.includes(null)) taken[position]!.add(keyOf(key));
-    if (conflict === undefined) inserts.push(row);
-    else if (onConflict!.update !== undefined) {
+    if (conflict === undefined) {
+      inserts.push(row);
+      // A row that is left out keeps no other from its place.
+      for (const [position, key] of keys.entries())
+        if (!key.includes(null))
+          taken[position]!.add(keyOf(entry, unique[position]!.columnIndexes, key));
+    } else if (onConflict!.update !== undefined) {
       conflicts.push({ row, id: conflict });
       updated.add(conflict);
     }
@@ -408,8 +412,12 @@ function pick(batch: Batch, rows: readonly number[]): Batch {
   ]);
 }
 
-function keyOf(key: readonly Datum[]): string {
-  return key.map((datum) => String(datum)).join('\u0001');
+function keyOf(entry: TableEntry, columnIndexes: readonly number[], key: readonly Datum[]): string {
+  return key
+    .map((datum, at) =>
+      canonicalText(datum, entry.definition.columns[columnIndexes[at]!]!.type.kind),
+    )
+    .join('');
 }
 
 // ── What is told ───────────────────────────────────────────────────────────────────────────────────────────────

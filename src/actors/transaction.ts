@@ -9,6 +9,7 @@ import type {
 import { compileFilter, type CompiledFilter } from '../expressions/compile.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { PlanNode } from '../plan/logical.ts';
+import { inputsOf } from '../plan/nodes.ts';
 import {
   CatalogOverlay,
   isStored,
@@ -365,29 +366,8 @@ function hits(reads: ReadSet, rows: Batch | undefined): boolean {
 type ScanOf = Extract<PlanNode, { kind: 'scan' }>;
 
 function visitScans(plan: PlanNode, visit: (scan: ScanOf) => void): void {
-  switch (plan.kind) {
-    case 'scan':
-      visit(plan);
-      return;
-    case 'join':
-    case 'setOperation':
-      visitScans(plan.left, visit);
-      visitScans(plan.right, visit);
-      return;
-    case 'unionAll':
-      for (const input of plan.inputs) visitScans(input, visit);
-      return;
-    case 'cte':
-      for (const { plan: cte } of plan.ctes) visitScans(cte, visit);
-      visitScans(plan.body, visit);
-      return;
-    case 'apply':
-      visitScans(plan.input, visit);
-      for (const subquery of plan.subqueries) visitScans(subquery.plan, visit);
-      return;
-    default:
-      if ('input' in plan) visitScans(plan.input, visit);
-  }
+  if (plan.kind === 'scan') visit(plan);
+  for (const input of inputsOf(plan)) visitScans(input, visit);
 }
 
 /** A filter that speaks of an outer query's row cannot be tested on its own. */

@@ -1,6 +1,7 @@
 import { DbError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import { datumAt } from '../columns/build.ts';
+import { canonicalText } from '../columns/compare.ts';
 import type { TableSnapshot, TableWrite } from '../columns/table-contract.ts';
 import { datumToText } from '../expressions/text-io.ts';
 import type { TableEntry } from './catalog.ts';
@@ -138,9 +139,9 @@ function keyText(
   for (const index of columnIndexes) {
     const datum = datumAt(rows.columns[index]!, at);
     if (datum === null) return undefined;
-    parts.push(datumToText(datum, entry.definition.columns[index]!.type, { zone: 'UTC' }));
+    parts.push(canonicalText(datum, entry.definition.columns[index]!.type.kind));
   }
-  return parts.join('\u0001');
+  return parts.join('');
 }
 
 /** 23505 at the statement, as PostgreSQL has it; the commit turn tests again. */

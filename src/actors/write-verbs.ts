@@ -1,9 +1,9 @@
 import { DbError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import { datumAt, gatherBatch } from '../columns/build.ts';
+import { canonicalText } from '../columns/compare.ts';
 import type { TableSnapshot, TableWrite } from '../columns/table-contract.ts';
 import type { Datum } from '../columns/values.ts';
-import { datumToText } from '../expressions/text-io.ts';
 import type { RowsInput, WriteOptions, WriteResult } from './api-types.ts';
 import type { TableEntry } from './catalog.ts';
 import { deadline } from './deadline.ts';
@@ -128,11 +128,7 @@ function upsertWrites(
     const key = primary.columnIndexes.map((index) => datumAt(complete.columns[index]!, row));
     keys.push(key);
     lastOfKey.set(
-      key
-        .map((datum, position) =>
-          datum === null ? '\0' : datumToText(datum, types[position]!, { zone: 'UTC' }),
-        )
-        .join('\u0001'),
+      key.map((datum, position) => canonicalText(datum, types[position]!.kind)).join(''),
       row,
     );
   }

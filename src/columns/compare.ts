@@ -106,6 +106,38 @@ export function hashDatum(value: Datum, kind: TypeKind): number {
   }
 }
 
+/**
+ * One text for all equal data of a kind, and another for each other: keys of maps. Texts carry their length, so that the
+ * texts of several data may stand behind one another.
+ */
+export function canonicalText(value: Datum, kind: TypeKind): string {
+  if (value === null) return '-';
+  if (value instanceof Decimal) return decimalText(value);
+  if (value instanceof Interval) {
+    const { days, micros } = spanOf(value);
+    return `${days}d${micros},`;
+  }
+  if (value instanceof Uint8Array) return `${value.length}:${value.join('.')}`;
+  if (typeof value === 'string') {
+    const text = kind === 'bpchar' ? withoutTrailingBlanks(value) : value;
+    return `${text.length}:${text}`;
+  }
+  // 0 is also −0, and the text of each.
+  return `${value},`;
+}
+
+function decimalText({ coefficient, scale, special }: Decimal): string {
+  if (special !== undefined) return `${special},`;
+  let digits = coefficient;
+  let exponent = -scale;
+  if (digits === 0n) return '0e0,';
+  while (exponent < 0 && digits % 10n === 0n) {
+    digits /= 10n;
+    exponent += 1;
+  }
+  return `${digits}e${exponent},`;
+}
+
 /** NaN equals itself and is greater than anything else. */
 export function compareFloats(a: number, b: number): -1 | 0 | 1 {
   if (a < b) return -1;

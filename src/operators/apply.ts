@@ -1,6 +1,7 @@
 import { DbError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import { datumAt, denseBatch, vectorFromData } from '../columns/build.ts';
+import { canonicalText, equalDatums } from '../columns/compare.ts';
 import type { Datum } from '../columns/values.ts';
 import { compileExpression, type CompiledExpression } from '../expressions/compile.ts';
 import { functionById } from '../expressions/catalog.ts';
@@ -121,8 +122,8 @@ class Subquery {
   /** undefined: the budget is used up, ask again. */
   valueFor(batch: Batch, row: number, budget: Budget): Datum | undefined {
     const key = this.#outer
-      .map(({ index, type }) => keyText(datumAt(batch.columns[index]!, row), type))
-      .join('\u0001');
+      .map(({ index, type }) => exactText(datumAt(batch.columns[index]!, row), type))
+      .join('');
     let answer = this.#answers.get(key);
     if (answer === undefined) {
       if (this.#running === undefined || this.#running.key !== key) {
@@ -194,7 +195,7 @@ class Subquery {
         let hasNull = false;
         for (const [value] of rows) {
           if (value === null || value === undefined) hasNull = true;
-          else values.add(keyText(value, type));
+          else values.add(canonicalText(value, type.kind));
         }
         return { kind: 'set', values, hasNull, type };
       }
@@ -210,7 +211,11 @@ class Subquery {
       if (answer.values.size === 0 && !answer.hasNull) found = false;
       else if (arg === null || arg === undefined) found = null;
       else
-        found = answer.values.has(keyText(arg, answer.type)) ? true : answer.hasNull ? null : false;
+        found = answer.values.has(canonicalText(arg, answer.type.kind))
+          ? true
+          : answer.hasNull
+            ? null
+            : false;
       return found === null ? null : found !== this.#node.negated;
     }
     budget.charge(answer.rows.length);
@@ -241,8 +246,7 @@ class Subquery {
     for (const [index, arg] of args.entries()) {
       const value = values[index]!;
       if (arg === null || value === null) result = result === false ? false : null;
-      else if (keyText(arg, columns[index]!.type) !== keyText(value, columns[index]!.type))
-        result = false;
+      else if (!equalDatums(arg, value, columns[index]!.type.kind)) result = false;
     }
     return result;
   }
@@ -258,11 +262,9 @@ type Answer =
     }
   | { readonly kind: 'rows'; readonly rows: readonly Datum[][] };
 
-/** Equal data have equal texts: −0 is 0, numerics lose trailing zeros. */
-function keyText(datum: Datum, type: OutputColumn['type']): string {
-  if (datum === null) return '\u0000';
+/** Two rows share an answer only where their values look the same: a subquery may show the scale of a numeric. */
+function exactText(datum: Datum, type: OutputColumn['type']): string {
+  if (datum === null) return '-';
   const text = datumToText(datum, type, { zone: 'UTC' });
-  if (type.kind === 'numeric')
-    return text.includes('.') ? text.replace(/\.?0+$/, '').replace(/^-0$/, '0') : text;
-  return text === '-0' ? '0' : type.kind === 'bpchar' ? text.trimEnd() : text;
+  return `${text.length}:${text}`;
 }

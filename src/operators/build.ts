@@ -53,7 +53,12 @@ function build(plan: PlanNode, environment: ExecutionEnvironment, ctes: Ctes): O
     case 'sort':
       return new SortOperator(plan, input(plan.input), context, memory);
     case 'limit':
-      return new LimitOperator(plan.id, input(plan.input), plan.limit, plan.offset, context);
+      return new LimitOperator(
+        plan,
+        input(plan.input),
+        plan.counts === undefined ? undefined : input(plan.counts),
+        context,
+      );
     case 'distinct':
       return new DistinctOperator(plan, input(plan.input), context, memory);
     case 'unionAll':

@@ -1,6 +1,7 @@
-import { DbError } from '../base/errors.ts';
+import { assert, DbError } from '../base/errors.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
-import { denseBatch } from '../columns/build.ts';
+import { datumAt, denseBatch } from '../columns/build.ts';
+import type { Datum } from '../columns/values.ts';
 import {
   compileExpression,
   compileFilter,
@@ -10,7 +11,7 @@ import {
 import type { Expression } from '../expressions/expression.ts';
 import { evaluateConstant } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
-import type { OutputColumn } from '../plan/logical.ts';
+import type { LimitNode, OutputColumn } from '../plan/logical.ts';
 import type { Budget, Operator, Step } from './operator.ts';
 
 export const EMPTY_BATCH: Batch = { rowCount: 0, columns: [] };
@@ -112,29 +113,41 @@ export function denseMarks(batch: Batch): { weights?: Int32Array; rowIds?: Float
   };
 }
 
+/** LIMIT and OFFSET. Their numbers are constants and parameters, or values of the one row that `counts` gives. */
 export class LimitOperator implements Operator {
   readonly id: number;
   readonly columns: readonly OutputColumn[];
   batch: Batch = EMPTY_BATCH;
+  readonly #node: LimitNode;
   readonly #input: Operator;
-  #skip: number;
-  #left: number;
+  readonly #counts: Operator | undefined;
+  readonly #context: EvaluationContext;
+  #skip = 0;
+  #left = Infinity;
+  #begun = false;
 
   constructor(
-    id: number,
+    node: LimitNode,
     input: Operator,
-    limit: Expression | undefined,
-    offset: Expression | undefined,
+    counts: Operator | undefined,
     context: EvaluationContext,
   ) {
-    this.id = id;
+    this.id = node.id;
     this.columns = input.columns;
+    this.#node = node;
     this.#input = input;
-    this.#left = countOf(limit, 'LIMIT', context) ?? Infinity;
-    this.#skip = countOf(offset, 'OFFSET', context) ?? 0;
+    this.#counts = counts;
+    this.#context = context;
+    if (counts === undefined) this.#begin(undefined);
   }
 
   next(budget: Budget): Step {
+    if (!this.#begun) {
+      const step = this.#counts!.next(budget);
+      if (step === 'more') return 'more';
+      assert(step === 'batch', 'the numbers of LIMIT and OFFSET are one row');
+      this.#begin(this.#counts!.batch);
+    }
     for (;;) {
       if (this.#left <= 0) return 'done';
       const step = this.#input.next(budget);
@@ -156,6 +169,24 @@ export class LimitOperator implements Operator {
 
   close(): void {
     this.#input.close();
+    this.#counts?.close();
+  }
+
+  #begin(row: Batch | undefined): void {
+    this.#left = this.#number('LIMIT', row) ?? Infinity;
+    this.#skip = this.#number('OFFSET', row) ?? 0;
+    this.#begun = true;
+  }
+
+  /** NULL is none given. */
+  #number(clause: 'LIMIT' | 'OFFSET', row: Batch | undefined): number | undefined {
+    const expression = clause === 'LIMIT' ? this.#node.limit : this.#node.offset;
+    if (expression === undefined) return undefined;
+    if (row === undefined) return countOf(expression, clause, this.#context);
+    return countFrom(
+      datumAt(compileExpression(expression).evaluate(row, this.#context), 0),
+      clause,
+    );
   }
 }
 
@@ -175,7 +206,10 @@ export function countOf(
   context: EvaluationContext,
 ): number | undefined {
   if (expression === undefined) return undefined;
-  const value = evaluateConstant(expression, context);
+  return countFrom(evaluateConstant(expression, context), clause);
+}
+
+function countFrom(value: Datum, clause: 'LIMIT' | 'OFFSET'): number | undefined {
   if (value === null) return undefined;
   const count = Number(value);
   if (count < 0)

@@ -809,6 +809,29 @@ function quantified(
   });
 }
 
+/** (SELECT x, y) as the source of several columns: one scalar subquery for each. */
+export function rowSubquery(
+  query: Query,
+  count: number,
+  place: Place,
+  at: TextPlace | undefined,
+): Expression[] {
+  return Array.from({ length: count }, (_, index) =>
+    subquery(place, query, at, (plan) => {
+      if (plan.columns.length !== count)
+        throw new DbError('42601', 'number of columns does not match number of values', { at });
+      const value = columnOf(plan, index);
+      return {
+        mode: 'scalar',
+        plan: projected(plan, [value], [plan.columns[index]!]),
+        args: [],
+        negated: false,
+        type: value.type,
+      };
+    }),
+  );
+}
+
 /** (a, b) op ANY (SELECT x, y): the subquery gives how each of its rows compares, and TRUE is looked for among that. */
 function quantifiedRows(
   expression: Extract<SqlExpression, { kind: 'quantified' }>,

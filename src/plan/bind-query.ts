@@ -8,6 +8,7 @@ import {
   foldConstants,
   mapColumns,
   mapParts,
+  referencedColumns,
   someNode,
 } from '../expressions/fold.ts';
 import { nearestOf } from '../expressions/nearest.ts';
@@ -41,6 +42,7 @@ import {
   isNullable,
   mapPlanExpressions,
   node,
+  outerColumns,
   projected,
   rewrite,
 } from './nodes.ts';
@@ -74,7 +76,7 @@ export function bindQuery(
   return node({ kind: 'cte', ctes: bound.ctes, body, columns: body.columns });
 }
 
-function bindWith(
+export function bindWith(
   clause: WithClause,
   context: BindContext,
   outer: Scope | undefined,
@@ -833,12 +835,6 @@ function limited(
       aggregates: undefined,
       subqueries,
     });
-    if (subqueries.length > 0)
-      throw notSupported(
-        `a subquery in ${clause}`,
-        'Give the number as a parameter.',
-        expression.at,
-      );
     const value = foldConstants(coerce(bound, INT8, 'assignment', expression.at));
     if (value.kind === 'constant' && typeof value.value === 'number' && value.value < 0) {
       throw new DbError(clause === 'LIMIT' ? '2201W' : '2201X', `${clause} must not be negative`, {
@@ -850,11 +846,22 @@ function limited(
   const limit = count(query.limit, 'LIMIT');
   const offset = count(query.offset, 'OFFSET');
   if (limit === undefined && offset === undefined) return plan;
+  const given = { ...(limit && { limit }), ...(offset && { offset }) };
+  if (subqueries.length === 0)
+    return node({ kind: 'limit', input: plan, ...given, columns: plan.columns });
+  const applied = withSubqueries(oneRow(), subqueries, Object.values(given));
+  const columns = applied.expressions.map((_, index): OutputColumn => ({
+    name: Object.keys(given)[index]!,
+    type: INT8,
+    nullable: true,
+  }));
+  const numbers = columnsAsExpressions(columns);
   return node({
     kind: 'limit',
     input: plan,
-    ...(limit === undefined ? {} : { limit }),
-    ...(offset === undefined ? {} : { offset }),
+    ...(limit && { limit: numbers[0]! }),
+    ...(offset && { offset: numbers.at(-1)! }),
+    counts: projected(applied.plan, applied.expressions, columns),
     columns: plan.columns,
   });
 }
@@ -871,7 +878,7 @@ export function bindFrom(
 ): BoundFrom {
   let bound: BoundFrom | undefined;
   for (const item of from) {
-    const next = bindFromItem(item, context, outer, ctes);
+    const next = bindFromItem(item, context, outer, ctes, bound?.scope);
     bound = bound === undefined ? next : cross(bound, next, undefined);
   }
   return bound ?? { plan: oneRow(), scope: emptyScope(outer, ctes) };
@@ -892,22 +899,19 @@ function cross(left: BoundFrom, right: BoundFrom, at: TextPlace | undefined): Bo
   return { plan, scope: joined(left.scope, right.scope, columns, at) };
 }
 
+/** `before`: what stands left of it in FROM, which only LATERAL may speak of. */
 function bindFromItem(
   item: FromItem,
   context: BindContext,
   outer: Scope | undefined,
   ctes: ReadonlyMap<string, CteBinding>,
+  before: Scope | undefined,
 ): BoundFrom {
   switch (item.kind) {
     case 'relation':
       return bindRelation(item, context, outer, ctes);
     case 'subquery': {
-      if (item.lateral)
-        throw notSupported(
-          'LATERAL',
-          'Join with a subquery that gives the key, or use a subquery in the select list.',
-          item.at,
-        );
+      if (item.lateral) throw lateral(item.at);
       const plan = bindQuery(item.query, context, outer, ctes);
       const name = item.alias?.name ?? '?subquery?';
       const aliased = renamed(plan, item.alias?.columns ?? [], name, item.at);
@@ -917,10 +921,18 @@ function bindFromItem(
       };
     }
     case 'function':
-      return bindFunction(item, context, outer, ctes);
+      return bindFunction(item, context, outer, ctes, before);
     case 'join':
-      return bindJoin(item, context, outer, ctes);
+      return bindJoin(item, context, outer, ctes, before);
   }
+}
+
+function lateral(at: TextPlace | undefined): DbError {
+  return notSupported(
+    'LATERAL',
+    'Join with a subquery that gives the key, or use a subquery in the select list.',
+    at,
+  );
 }
 
 function bindRelation(
@@ -1014,6 +1026,7 @@ function bindFunction(
   context: BindContext,
   outer: Scope | undefined,
   ctes: ReadonlyMap<string, CteBinding>,
+  before: Scope | undefined,
 ): BoundFrom {
   const { call, at } = item;
   if (call.kind !== 'call' || call.name !== 'generate_series' || item.ordinality) {
@@ -1030,7 +1043,14 @@ function bindFunction(
     aggregates: undefined,
     subqueries: undefined,
   };
-  const args = call.args.map(({ value }) => bindExpression(value, place));
+  let args: Expression[];
+  try {
+    args = call.args.map(({ value }) => bindExpression(value, place));
+  } catch (cause) {
+    if (before === undefined || !(cause instanceof DbError) || cause.code !== '42703') throw cause;
+    for (const { value } of call.args) bindExpression(value, { ...place, scope: before });
+    throw lateral(at);
+  }
   if (args.length < 2 || args.length > 3)
     throw new DbError(
       '42883',
@@ -1082,9 +1102,10 @@ function bindJoin(
   context: BindContext,
   outer: Scope | undefined,
   ctes: ReadonlyMap<string, CteBinding>,
+  before: Scope | undefined,
 ): BoundFrom {
-  const left = bindFromItem(item.left, context, outer, ctes);
-  const right = bindFromItem(item.right, context, outer, ctes);
+  const left = bindFromItem(item.left, context, outer, ctes, before);
+  const right = bindFromItem(item.right, context, outer, ctes, left.scope);
   const type = item.type === 'cross' ? 'inner' : item.type;
   const nullLeft = type === 'right' || type === 'full';
   const nullRight = type === 'left' || type === 'full';
@@ -1171,13 +1192,9 @@ function bindJoin(
         item.on.at,
       );
     }
-    if (subqueries.length > 0) {
-      if (type !== 'inner')
-        throw notSupported(
-          'a subquery in the ON of an outer join',
-          'Compute it in a subquery in FROM.',
-          item.on?.at,
-        );
+    if (subqueries.length > 0 && type !== 'inner') {
+      plan = outerJoinWithSubqueries(left.plan, right.plan, type, residual!, subqueries, columns);
+    } else if (subqueries.length > 0) {
       const product = node({
         kind: 'join',
         type: 'inner',
@@ -1215,6 +1232,90 @@ function bindJoin(
     };
   }
   return { plan, scope };
+}
+
+/** An outer join whose condition holds subqueries: each is applied to the side it speaks of, before they are joined. */
+function outerJoinWithSubqueries(
+  left: PlanNode,
+  right: PlanNode,
+  type: 'left' | 'right' | 'full',
+  residual: Expression,
+  subqueries: readonly BoundSubquery[],
+  columns: readonly OutputColumn[],
+): PlanNode {
+  const width = left.columns.length;
+  const mentioned: Extract<Expression, { kind: 'subquery' }>[] = [];
+  someNode(residual, (each) => {
+    if (each.kind === 'subquery') mentioned.push(each);
+    return false;
+  });
+  const ofLeft = mentioned.filter(({ subquery }) =>
+    speaksOf(subqueries[subquery]!).every((index) => index < width),
+  );
+  const ofRight = mentioned.filter((each) => !ofLeft.includes(each));
+  for (const { subquery } of ofRight)
+    if (speaksOf(subqueries[subquery]!).some((index) => index < width))
+      throw notSupported(
+        'a subquery in the ON of an outer join that speaks of both sides',
+        'Join in a subquery in FROM first.',
+      );
+  const leftApplied = appliedSubqueries(left, subqueries, ofLeft);
+  const moved = subqueries.map((subquery) => movedSubquery(subquery, -width));
+  const rightApplied = appliedSubqueries(right, moved, ofRight);
+  const leftWidth = leftApplied.plan.columns.length;
+  const both = [...leftApplied.plan.columns, ...rightApplied.plan.columns];
+  const condition = rewrite(residual, (each) => {
+    if (each.kind === 'column' && each.index >= width)
+      return { ...each, index: each.index - width + leftWidth };
+    if (each.kind !== 'subquery') return each;
+    const index =
+      leftApplied.at.get(each.subquery) ?? rightApplied.at.get(each.subquery)! + leftWidth;
+    return column(index, both[index]!);
+  });
+  const join = node({
+    kind: 'join',
+    type,
+    left: leftApplied.plan,
+    right: rightApplied.plan,
+    keys: [],
+    residual: foldConstants(condition),
+    nullAware: false,
+    build: 'right',
+    columns: both.map((each, index) => ({
+      ...each,
+      nullable: each.nullable || type === 'full' || (type === 'left') === index >= leftWidth,
+    })),
+  });
+  return projected(
+    join,
+    columns.map((each, index) => column(index < width ? index : index - width + leftWidth, each)),
+    columns,
+  );
+}
+
+/** The columns of the row around it that a subquery speaks of. */
+function speaksOf(subquery: BoundSubquery): number[] {
+  const found = new Set<number>();
+  for (const arg of subquery.args) referencedColumns(arg, found);
+  outerColumns(subquery.plan, found);
+  return [...found];
+}
+
+/** The subquery over a row whose columns stand `by` places further. */
+function movedSubquery(subquery: BoundSubquery, by: number): BoundSubquery {
+  return {
+    ...subquery,
+    args: subquery.args.map((arg) =>
+      mapColumns(arg, (each) => ({ ...each, index: each.index + by })),
+    ),
+    plan: mapPlanExpressions(subquery.plan, (expression, depth) =>
+      rewrite(expression, (each) =>
+        each.kind === 'outerColumn' && each.depth === depth + 1
+          ? { ...each, index: each.index + by }
+          : each,
+      ),
+    ),
+  };
 }
 
 function onlyColumn(

@@ -17,6 +17,7 @@ import type {
 import {
   bindExpression as bindIn,
   condition,
+  rowSubquery,
   settled,
   type BindContext,
   type BoundSubquery,
@@ -26,6 +27,7 @@ import {
   bindFrom,
   bindQuery,
   filteredWithSubqueries,
+  bindWith,
   nameOf,
   starColumns,
   withSubqueries,
@@ -46,7 +48,7 @@ import {
   rewrite,
 } from './nodes.ts';
 import { optimise } from './optimise.ts';
-import { emptyScope, scopeOf, type Scope } from './scope.ts';
+import { emptyScope, expressionOf, scopeOf, type Scope } from './scope.ts';
 
 export type BoundStatement = BoundQuery | BoundInsert | BoundUpdate | BoundDelete;
 
@@ -56,7 +58,7 @@ type BoundWrite = {
   /** Relations it reads, the one it writes included where it reads that. */
   readonly relations: readonly number[];
   readonly volatile: boolean;
-  /** Over the columns of the table: the new row, or the deleted one. */
+  /** Over the columns of the table (the new row, or the deleted one), the row id, and the columns of FROM or USING. */
   readonly returning:
     | { readonly expressions: readonly Expression[]; readonly columns: readonly OutputColumn[] }
     | undefined;
@@ -78,10 +80,10 @@ export type BoundConflict = {
     | undefined;
 };
 
-/** `plan` gives all columns as they become, then the row id (float8). A row may come up several times: the first counts. */
+/** `plan` gives all columns as they become, the row id (float8), what RETURNING needs of FROM. A row may come up several times: the first counts. */
 export type BoundUpdate = BoundWrite & { readonly kind: 'update'; readonly plan: PlanNode };
 
-/** `plan` gives the table's columns, then the row id (float8). */
+/** `plan` gives the table's columns, the row id (float8), what RETURNING needs of USING. */
 export type BoundDelete = BoundWrite & { readonly kind: 'delete'; readonly plan: PlanNode };
 
 export type BindOptions = {
@@ -251,8 +253,6 @@ function parameterTypes(context: BindContext): SqlType[] {
 // ── INSERT ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function bindInsert(statement: InsertStatement, context: BindContext): BoundInsert {
-  if (statement.with !== undefined && statement.source === undefined)
-    throw notSupported('WITH before INSERT … DEFAULT VALUES');
   const info = targetTable(statement.table, context, 'insert into');
   const targets = targetColumns(info, statement.columns);
   const { columns } = info;
@@ -260,6 +260,8 @@ function bindInsert(statement: InsertStatement, context: BindContext): BoundInse
   let order: readonly number[];
   const { body } = statement.source ?? {};
   if (statement.source === undefined) {
+    // What WITH says is looked at, though nothing can refer to it.
+    if (statement.with !== undefined) bindWith(statement.with, context, undefined, new Map());
     source = node({ kind: 'values', rows: [[]], columns: [] });
     order = [];
   } else {
@@ -309,7 +311,19 @@ function bindInsert(statement: InsertStatement, context: BindContext): BoundInse
     statement.onConflict === undefined
       ? undefined
       : bindConflict(statement.onConflict, info, statement.alias, context);
-  const returning = bindReturning(statement.returning, info, statement.alias, context);
+  const returning = bindReturning(
+    statement.returning,
+    scopeOf(
+      statement.alias ?? info.name,
+      scanOf(info, false),
+      [],
+      info.id,
+      undefined,
+      undefined,
+      new Map(),
+    ),
+    context,
+  );
   const optimised = numberPlan(optimise(plan, context.catalog.statistics));
   return {
     kind: 'insert',
@@ -481,8 +495,7 @@ function bindConflict(
 // ── UPDATE, DELETE ─────────────────────────────────────────────────────────────────────────────────────────────
 
 function bindUpdate(statement: UpdateStatement, context: BindContext): BoundUpdate {
-  if (statement.with !== undefined)
-    throw notSupported('WITH before UPDATE', 'Write the query as a subquery.');
+  const { names, ctes } = withOf(statement.with, context);
   const info = targetTable(statement.table, context, 'update');
   const { plan: from, scope } = targetWithFrom(
     info,
@@ -490,6 +503,7 @@ function bindUpdate(statement: UpdateStatement, context: BindContext): BoundUpda
     statement.alias,
     statement.from,
     context,
+    names,
   );
   const subqueries: BoundSubquery[] = [];
   const place: Place = { context, scope, clause: 'WHERE', aggregates: undefined, subqueries };
@@ -510,18 +524,18 @@ function bindUpdate(statement: UpdateStatement, context: BindContext): BoundUpda
       ? constant(null, each.type)
       : (set[index] ?? column(index, scope.columns[index]!)),
   );
-  const rowId = column(width, scope.columns[width]!);
-  const applied = withSubqueries(plan, setSubqueries, [...kept, rowId]);
+  // Behind the row id stand the columns of FROM, for RETURNING.
+  const others = columnsAsExpressions(scope.columns.slice(width), width);
+  const applied = withSubqueries(plan, setSubqueries, [...kept, ...others]);
   plan = projected(applied.plan, applied.expressions.map(foldConstants), [
     ...tableColumns(info),
-    ROW_ID_COLUMN,
+    ...scope.columns.slice(width),
   ]);
-  return finishWrite('update', plan, info, statement.returning, statement.alias, context);
+  return finishWrite('update', withCtes(plan, ctes), info, statement.returning, scope, context);
 }
 
 function bindDelete(statement: DeleteStatement, context: BindContext): BoundDelete {
-  if (statement.with !== undefined)
-    throw notSupported('WITH before DELETE', 'Write the query as a subquery.');
+  const { names, ctes } = withOf(statement.with, context);
   const info = targetTable(statement.table, context, 'delete from');
   const { plan: from, scope } = targetWithFrom(
     info,
@@ -529,6 +543,7 @@ function bindDelete(statement: DeleteStatement, context: BindContext): BoundDele
     statement.alias,
     statement.using,
     context,
+    names,
   );
   let plan = from;
   if (statement.where !== undefined) {
@@ -546,12 +561,20 @@ function bindDelete(statement: DeleteStatement, context: BindContext): BoundDele
     );
     plan = filteredWithSubqueries(plan, where, subqueries);
   }
-  const width = info.columns.length + 1;
-  plan = projected(plan, columnsAsExpressions(plan.columns.slice(0, width)), [
-    ...tableColumns(info),
-    ROW_ID_COLUMN,
-  ]);
-  return finishWrite('delete', plan, info, statement.returning, statement.alias, context);
+  return finishWrite('delete', withCtes(plan, ctes), info, statement.returning, scope, context);
+}
+
+function withOf(
+  clause: UpdateStatement['with'],
+  context: BindContext,
+): ReturnType<typeof bindWith> {
+  return clause === undefined
+    ? { names: new Map(), ctes: [] }
+    : bindWith(clause, context, undefined, new Map());
+}
+
+function withCtes(body: PlanNode, ctes: ReturnType<typeof bindWith>['ctes']): PlanNode {
+  return ctes.length === 0 ? body : node({ kind: 'cte', ctes, body, columns: body.columns });
 }
 
 function finishWrite<Kind extends 'update' | 'delete'>(
@@ -559,11 +582,21 @@ function finishWrite<Kind extends 'update' | 'delete'>(
   plan: PlanNode,
   info: RelationInfo,
   returning: readonly SelectItem[],
-  alias: string | undefined,
+  scope: Scope,
   context: BindContext,
 ): BoundWrite & { readonly kind: Kind; readonly plan: PlanNode } {
-  const settledPlan = settleParameters(plan, context);
-  const bound = bindReturning(returning, info, alias, context);
+  const width = info.columns.length + 1;
+  const bound = bindReturning(returning, scope, context);
+  // Without RETURNING nobody reads what FROM brought along.
+  const needed =
+    bound === undefined
+      ? projected(
+          plan,
+          columnsAsExpressions(plan.columns.slice(0, width)),
+          plan.columns.slice(0, width),
+        )
+      : plan;
+  const settledPlan = settleParameters(needed, context);
   const optimised = numberPlan(optimise(settledPlan, context.catalog.statistics));
   return {
     kind,
@@ -578,13 +611,14 @@ function finishWrite<Kind extends 'update' | 'delete'>(
 
 const ROW_ID_COLUMN: OutputColumn = { name: '?row id?', type: FLOAT8, nullable: false };
 
-/** The target's scan with its row id, crossed with FROM or USING. */
+/** The target's scan with its row id, crossed with FROM or USING: the columns of the table, the row id, the others. */
 function targetWithFrom(
   info: RelationInfo,
   at: TextPlace | undefined,
   alias: string | undefined,
   from: UpdateStatement['from'],
   context: BindContext,
+  ctes: Scope['ctes'],
 ): { plan: PlanNode; scope: Scope } {
   const scan = scanOf(info, true);
   const scope = scopeOf(
@@ -594,11 +628,11 @@ function targetWithFrom(
     info.id,
     undefined,
     undefined,
-    new Map(),
+    ctes,
     info.columns.length,
   );
   if (from.length === 0) return { plan: scan, scope };
-  const other = bindFrom(from, context, undefined, new Map());
+  const other = bindFrom(from, context, undefined, ctes);
   const columns = [...scan.columns, ...other.plan.columns];
   const offset = scan.columns.length;
   const plan = node({
@@ -640,37 +674,50 @@ function assignments(
 ): (Expression | undefined)[] {
   const values: (Expression | undefined)[] = info.columns.map(() => undefined);
   const defaults = bindRowExpressions(info).defaults;
-  const assign = (
-    name: string,
-    value: SqlExpression | { readonly kind: 'default' },
-    at: TextPlace | undefined,
-  ): void => {
+  const targetOf = (name: string, isDefault: boolean, at: TextPlace | undefined): number => {
     const index = columnIndexOf(info, name, at);
-    const target = info.columns[index]!;
     if (values[index] !== undefined)
       throw new DbError('42601', `multiple assignments to same column "${name}"`, {
         at,
         column: name,
       });
-    if (target.generated !== undefined && value.kind !== 'default')
+    if (info.columns[index]!.generated !== undefined && !isDefault)
       throw new DbError('428C9', `column "${name}" can only be updated to DEFAULT`, {
         at,
         column: name,
         detail: `Column "${name}" is a generated column.`,
       });
-    values[index] =
-      value.kind === 'default'
-        ? (defaults[index] ?? constant(null, target.type))
-        : coerceTo(bindIn(value, place), target.type, name, value.at);
+    return index;
+  };
+  const assignBound = (name: string, value: Expression, at: TextPlace | undefined): void => {
+    const index = targetOf(name, false, at);
+    values[index] = coerceTo(value, info.columns[index]!.type, name, at);
+  };
+  const assign = (
+    name: string,
+    value: SqlExpression | { readonly kind: 'default' },
+    at: TextPlace | undefined,
+  ): void => {
+    if (value.kind !== 'default') {
+      assignBound(name, bindIn(value, place), value.at ?? at);
+      return;
+    }
+    const index = targetOf(name, true, at);
+    values[index] = defaults[index] ?? constant(null, info.columns[index]!.type);
   };
   for (const clause of set) {
     if (clause.kind === 'one') assign(clause.column, clause.value, clause.at);
     else {
+      if (clause.value.kind === 'subquery' && clause.value.mode === 'scalar') {
+        const found = rowSubquery(clause.value.query, clause.columns.length, place, clause.at);
+        clause.columns.forEach((name, index) => assignBound(name, found[index]!, clause.at));
+        continue;
+      }
       if (clause.value.kind !== 'row')
-        throw notSupported(
-          'SET (…) = (SELECT …)',
-          'Assign each column from a subquery of its own.',
-          clause.at,
+        throw new DbError(
+          '42601',
+          'source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression',
+          { at: clause.at },
         );
       const { items } = clause.value;
       if (items.length !== clause.columns.length)
@@ -685,13 +732,10 @@ function assignments(
 
 function bindReturning(
   items: readonly SelectItem[],
-  info: RelationInfo,
-  alias: string | undefined,
+  scope: Scope,
   context: BindContext,
 ): BoundWrite['returning'] {
   if (items.length === 0) return undefined;
-  const scan = scanOf(info, false);
-  const scope = scopeOf(alias ?? info.name, scan, [], info.id, undefined, undefined, new Map());
   const place: Place = {
     context,
     scope,
@@ -709,9 +753,7 @@ function bindReturning(
   for (const item of items) {
     if (item.kind === 'expression')
       add(bindIn(item.expression, place), item.alias ?? nameOf(item.expression));
-    else
-      for (const each of starColumns(item, scope))
-        add(column(each.index, scan.columns[each.index]!), each.name);
+    else for (const each of starColumns(item, scope)) add(expressionOf(scope, each), each.name);
   }
   return { expressions, columns };
 }
@@ -738,13 +780,32 @@ function targetTable(
       table: info.name,
       hint: 'Change the tables it reads; it follows by itself.',
     });
-  if (info.kind !== 'table')
+  if (info.kind !== 'table') {
+    const hint = 'Change the table it reads.';
+    // Such a view PostgreSQL writes through.
+    if (isPlainView(info.query!)) throw notSupported('writing through a view', hint, written.at);
     throw new DbError('55000', `cannot ${doing} view "${info.name}"`, {
       at: written.at,
       table: info.name,
-      hint: 'Change the tables it reads.',
+      hint,
     });
+  }
   return info;
+}
+
+/** One relation, its rows as they are: no groups, no set operation, no limit. */
+function isPlainView({ with: ctes, body, limit, offset }: Query): boolean {
+  return (
+    ctes === undefined &&
+    limit === undefined &&
+    offset === undefined &&
+    body.kind === 'select' &&
+    body.from.length === 1 &&
+    body.from[0]!.kind === 'relation' &&
+    body.groupBy.length === 0 &&
+    body.having === undefined &&
+    body.distinct === 'no'
+  );
 }
 
 function scanOf(info: RelationInfo, rowIdColumn: boolean): PlanNode {

@@ -148,10 +148,20 @@ function details(plan: PlanNode): [string, string][] {
       return [
         ...(plan.limit === undefined
           ? []
-          : [['Limit', printBound(plan.limit, over([]))] as [string, string]]),
+          : [
+              ['Limit', printBound(plan.limit, over(plan.counts?.columns ?? []))] as [
+                string,
+                string,
+              ],
+            ]),
         ...(plan.offset === undefined
           ? []
-          : [['Offset', printBound(plan.offset, over([]))] as [string, string]]),
+          : [
+              ['Offset', printBound(plan.offset, over(plan.counts?.columns ?? []))] as [
+                string,
+                string,
+              ],
+            ]),
       ];
     case 'project':
       return [

@@ -124,6 +124,8 @@ export type LimitNode = NodeBase & {
   readonly input: PlanNode;
   readonly limit?: Expression | undefined;
   readonly offset?: Expression | undefined;
+  /** One row that `limit` and `offset` speak of, where they hold subqueries. */
+  readonly counts?: PlanNode | undefined;
 };
 /** All columns, or DISTINCT ON the first `on` of them (the first row of each in input order). */
 export type DistinctNode = NodeBase & {

@@ -33,6 +33,8 @@ export function inputsOf(plan: PlanNode): readonly PlanNode[] {
       return [plan.left, plan.right];
     case 'unionAll':
       return plan.inputs;
+    case 'limit':
+      return plan.counts === undefined ? [plan.input] : [plan.input, plan.counts];
     case 'cte':
       return [...plan.ctes.map((cte) => cte.plan), plan.body];
     case 'apply':
@@ -54,6 +56,12 @@ export function mapInputs(plan: PlanNode, change: (input: PlanNode) => PlanNode)
       return { ...plan, left: change(plan.left), right: change(plan.right) };
     case 'unionAll':
       return { ...plan, inputs: plan.inputs.map(change) };
+    case 'limit':
+      return {
+        ...plan,
+        input: change(plan.input),
+        ...(plan.counts === undefined ? {} : { counts: change(plan.counts) }),
+      };
     case 'cte':
       return {
         ...plan,
@@ -277,4 +285,15 @@ export function planIsVolatile(plan: PlanNode): boolean {
     return expression;
   });
   return found;
+}
+
+/** Columns of the row around it that a subquery's plan speaks of. */
+export function outerColumns(plan: PlanNode, into: Set<number>): void {
+  mapPlanExpressions(plan, (expression, depth) => {
+    rewrite(expression, (each) => {
+      if (each.kind === 'outerColumn' && each.depth === depth + 1) into.add(each.index);
+      return each;
+    });
+    return expression;
+  });
 }

@@ -493,7 +493,8 @@ function strictIn(expression: Expression, isChosen: (index: number) => boolean):
 /** A limit over a sort keeps only as many rows while sorting. */
 export function topK(plan: PlanNode): PlanNode {
   const inner = mapInputs(plan, topK);
-  if (inner.kind !== 'limit' || inner.limit === undefined) return inner;
+  if (inner.kind !== 'limit' || inner.limit === undefined || inner.counts !== undefined)
+    return inner;
   const keep =
     inner.offset === undefined
       ? inner.limit

@@ -5,6 +5,7 @@ import {
   columnsAsExpressions,
   mapInputs,
   mapPlanExpressions,
+  outerColumns,
   planIsVolatile,
   projected,
   rewrite,
@@ -168,7 +169,15 @@ function pruneTo(plan: PlanNode, needed: ReadonlySet<number>): Pruned {
     }
     case 'limit': {
       const below = pruneTo(plan.input, needed);
-      return { plan: { ...plan, input: below.plan, columns: below.plan.columns }, at: below.at };
+      return {
+        plan: {
+          ...plan,
+          input: below.plan,
+          ...(plan.counts === undefined ? {} : { counts: prune(plan.counts) }),
+          columns: below.plan.columns,
+        },
+        at: below.at,
+      };
     }
     case 'unionAll': {
       const kept = plan.columns.map((_, index) => index).filter((index) => needed.has(index));
@@ -256,17 +265,6 @@ function positions(kept: readonly number[]): Map<number, number> {
 
 function union(a: ReadonlySet<number>, b: ReadonlySet<number>): Set<number> {
   return new Set([...a, ...b]);
-}
-
-/** Columns of the row around it that a subquery's plan speaks of. */
-function outerColumns(plan: PlanNode, into: Set<number>): void {
-  mapPlanExpressions(plan, (expression, depth) => {
-    rewrite(expression, (each) => {
-      if (each.kind === 'outerColumn' && each.depth === depth + 1) into.add(each.index);
-      return each;
-    });
-    return expression;
-  });
 }
 
 function movedOuter(plan: PlanNode, at: ReadonlyMap<number, number>): PlanNode {

@@ -84,3 +84,35 @@ test('a scalar subquery that nobody looks at is not computed', async () => {
     code: '21000',
   });
 });
+
+test('LIMIT and OFFSET take their number from a subquery', async () => {
+  expect(
+    await rows('SELECT i FROM t ORDER BY i LIMIT (SELECT count(*) FROM u) - 2 OFFSET (SELECT 1)'),
+  ).toEqual([['2'], ['3']]);
+  expect(await rows('SELECT i FROM t ORDER BY i LIMIT (SELECT NULL::int)')).toHaveLength(4);
+  await expect(rows('SELECT i FROM t LIMIT (SELECT -1)')).rejects.toMatchObject({ code: '2201W' });
+});
+
+test('the ON of an outer join may hold subqueries over one of its sides', async () => {
+  expect(
+    await rows(
+      'SELECT t.i, u.j FROM t LEFT JOIN u ON u.i = t.i AND EXISTS (SELECT 1 FROM t x WHERE x.i = t.i + 1) ORDER BY 1, 2',
+    ),
+  ).toEqual([
+    ['1', '10'],
+    ['2', '20'],
+    ['2', '21'],
+    ['3', null],
+    [null, null],
+  ]);
+  expect(
+    await rows(
+      'SELECT t.i, u.j FROM t RIGHT JOIN u ON u.i = t.i AND u.j = (SELECT min(j) FROM u x WHERE x.i = u.i) ORDER BY 2',
+    ),
+  ).toEqual([
+    ['1', '10'],
+    ['2', '20'],
+    [null, '21'],
+    [null, null],
+  ]);
+});
