@@ -280,7 +280,13 @@ export class Engine {
 
   /** Resolves once `position` is visible. */
   async untilVisible(position: number, signal: AbortSignal | undefined): Promise<void> {
+    if (!Number.isSafeInteger(position) || position < 0)
+      throw new DbError('22023', '"atLeast" is not a position', {
+        field: 'atLeast',
+        hint: 'Give the position of a write or of an answer.',
+      });
     if (position <= this.#visiblePosition) return;
+    if (signal?.aborted === true) throw canceled(signal);
     await new Promise<void>((resolve, reject) => {
       const waiter = {
         position,

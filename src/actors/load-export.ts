@@ -15,6 +15,7 @@ import type { TableDefinition } from './records.ts';
 import { assertChecks, completeRows, rowShapeOf } from './row-shape.ts';
 import { jsonValue, RowWriter, type ResultRow } from './rows-out.ts';
 import type { Session } from './session.ts';
+import { checkedText } from './rows-in.ts';
 import { writeRows } from './write-rows.ts';
 
 type Source = string | URL | Uint8Array | AsyncIterable<Uint8Array>;
@@ -35,7 +36,8 @@ export async function loadRows(
     const { file, close } = await opened(engine, source, options.format);
     closeFile = close;
     const context = session.evaluationContext([], {});
-    const fromText = (text: string, type: SqlType) => datumFromText(text, type, context);
+    const fromText = (text: string, type: SqlType) =>
+      datumFromText(checkedText(text), type, context);
     const toText = (datum: Parameters<typeof datumToText>[0] | null, type: SqlType) =>
       datum === null ? '' : datumToText(datum, type, context);
     const existing =

@@ -53,30 +53,39 @@ export function batchOfObjects(
       });
     }
     for (const key in given) {
+      if (!Object.hasOwn(given, key)) continue;
       const index = indexOf.get(key);
       if (index === undefined) throw unknownColumn(table, key, columns);
       present[index] = 1;
     }
   }
+  const gives = columns.map(({ name }) => giver(name));
   return {
     rowCount: rows.length,
-    missing: columns.map(({ name }, index) =>
-      present[index] === 0 || rows.every((row) => name in row)
+    missing: columns.map((_, index) => {
+      const given = gives[index]!;
+      return present[index] === 0 || rows.every(given)
         ? undefined
-        : Uint8Array.from(rows, (row) => (name in row ? 0 : 1)),
-    ),
+        : Uint8Array.from(rows, (row) => (given(row) ? 0 : 1));
+    }),
     columns: columns.map((column, index) => {
       if (present[index] === 0) return undefined;
+      const given = gives[index]!;
       return buildVector(
         table,
         column,
         rows.length,
-        (row) => rows[row]![column.name],
+        (row) => (given(rows[row]!) ? rows[row]![column.name] : undefined),
         context,
-        (row) => !(column.name in rows[row]!),
+        (row) => !given(rows[row]!),
       );
     }),
   };
+}
+
+/** Whether a row gives a column. Names that every object inherits, such as "constructor", must be its own. */
+function giver(name: string): (row: InputRow) => boolean {
+  return name in Object.prototype ? (row) => Object.hasOwn(row, name) : (row) => name in row;
 }
 
 /** Rows given as columns of equal length. Typed arrays are copied once, never read again. */
@@ -109,8 +118,8 @@ export function batchOfColumns(
     rowCount,
     missing: columns.map(() => undefined),
     columns: columns.map((column) => {
-      const input = given[column.name];
-      if (input === undefined) return undefined;
+      if (!Object.hasOwn(given, column.name)) return undefined;
+      const input = given[column.name]!;
       const { values, valid } = valuesOf(table, column.name, input);
       if (valid !== undefined && valid.length < rowCount) {
         throw new DbError(
@@ -134,7 +143,8 @@ function valuesOf(
   input: InputColumn,
 ): { values: readonly unknown[] | NumberArray | BigInt64Array; valid: Uint8Array | undefined } {
   if (Array.isArray(input)) return { values: input as readonly unknown[], valid: undefined };
-  if (ArrayBuffer.isView(input)) return { values: input as NumberArray, valid: undefined };
+  if (ArrayBuffer.isView(input) && !(input instanceof DataView))
+    return { values: attached(table, name, input as NumberArray), valid: undefined };
   const pair = input as { readonly values?: unknown; readonly valid?: unknown };
   if (
     typeof input === 'object' &&
@@ -142,13 +152,34 @@ function valuesOf(
     pair.valid instanceof Uint8Array &&
     (Array.isArray(pair.values) || ArrayBuffer.isView(pair.values))
   ) {
-    return { values: pair.values as readonly unknown[] | NumberArray, valid: pair.valid };
+    const values = pair.values as readonly unknown[] | NumberArray;
+    return {
+      values: ArrayBuffer.isView(values) ? attached(table, name, values) : values,
+      valid: pair.valid,
+    };
   }
   throw new DbError('22023', `column "${name}" is not an array`, {
     table,
     column: name,
     hint: 'Give an array, a typed array, or { values, valid: Uint8Array }.',
   });
+}
+
+/** A typed array whose memory was given away is empty: that is no column of no rows. */
+function attached(table: string, name: string, values: NumberArray): NumberArray {
+  if (values.length > 0) return values;
+  try {
+    // Refuses a detached buffer.
+    new Uint8Array(values.buffer);
+    return values;
+  } catch (cause) {
+    throw new DbError('22023', `the array of column "${name}" is detached`, {
+      table,
+      column: name,
+      hint: 'It was transferred, to a worker perhaps: give a copy.',
+      cause,
+    });
+  }
 }
 
 const INT_LIMITS = { int2: 32_768, int4: 2_147_483_648, int8: 2 ** 53 } as const;
@@ -184,7 +215,12 @@ function directVector(
     };
   }
   if (type.kind === 'int2' || type.kind === 'int4' || type.kind === 'int8') {
-    if (values instanceof BigInt64Array || values instanceof Float32Array) return undefined;
+    if (
+      values instanceof BigInt64Array ||
+      values instanceof BigUint64Array ||
+      values instanceof Float32Array
+    )
+      return undefined;
     const limit = INT_LIMITS[type.kind];
     if (
       values instanceof Float64Array ||
@@ -399,7 +435,7 @@ export function converterOf(type: SqlType, context: InputContext): (value: unkno
       return (value) => {
         if (typeof value === 'number') return microsOfMs(value, type);
         if (value instanceof Date) return microsOfMs(value.getTime(), type);
-        if (typeof value === 'bigint') return normalInteger(value);
+        if (typeof value === 'bigint') return micros(value, type);
         if (typeof value === 'string') return fromText(value);
         throw mismatch(
           value,
@@ -476,6 +512,17 @@ function microsOfMs(ms: number, type: SqlType): number {
   if (!Number.isSafeInteger(micros))
     throw mismatch(ms, type, 'a valid Date, or milliseconds since 1970');
   return micros;
+}
+
+/** From 4713 BC, as in PostgreSQL, to what 64 bits hold. */
+const MICROS_MIN = -210_866_803_200_000_000n;
+const MICROS_END = 2n ** 63n;
+
+function micros(value: bigint, type: SqlType): number | bigint {
+  if (value >= MICROS_MIN && value < MICROS_END) return normalInteger(value);
+  throw new DbError('22008', `${type.kind} out of range: ${value} microseconds since 1970`, {
+    hint: 'Give microseconds as a bigint, milliseconds as a number.',
+  });
 }
 
 function outOfRange(type: SqlType, value: number | bigint): DbError {

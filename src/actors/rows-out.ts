@@ -46,6 +46,12 @@ export class RowWriter {
     for (let column = 0; column < this.#names.length; column += 1) {
       const name = this.#names[column]!;
       const values = this.#writers[column]!(batch.columns[column]!, batch);
+      if (name === '__proto__') {
+        // Assigned, it would be the row's prototype.
+        for (let row = 0; row < batch.rowCount; row += 1)
+          Object.defineProperty(rows[first + row], name, { ...PLAIN, value: values[row] });
+        continue;
+      }
       for (let row = 0; row < batch.rowCount; row += 1) rows[first + row]![name] = values[row];
     }
   }
@@ -55,6 +61,8 @@ export class RowWriter {
     return this.#writers.map((write, column) => write(batch.columns[column]!, batch));
   }
 }
+
+const PLAIN = { enumerable: true, configurable: true, writable: true };
 
 /** Rows as PostgreSQL prints them. */
 export function textRows(

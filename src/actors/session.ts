@@ -52,7 +52,11 @@ export type StatementOutcome = {
   readonly queuedMs: number;
 };
 
-export type ExecutionOptions = QueryOptions & { readonly readOnly?: boolean | undefined };
+export type ExecutionOptions = QueryOptions & {
+  readonly readOnly?: boolean | undefined;
+  /** The text has several statements, and each uses some of the parameters. */
+  readonly sharedParams?: boolean;
+};
 
 const DEFAULT_SETTINGS: Readonly<Record<string, string>> = {
   application_name: '',
@@ -247,6 +251,12 @@ export class Session {
   }
 
   requireTable(written: WrittenName): TableEntry {
+    // A door takes whatever JavaScript hands it.
+    if (typeof written.name !== 'string')
+      throw new DbError('22023', 'the name of the table is not a text', {
+        field: 'table',
+        hint: "Write db.insert('orders', rows).",
+      });
     const parts = written.name.split('.');
     const entry = this.requireRelation(
       written.schema === undefined && parts.length === 2
@@ -298,7 +308,8 @@ export class Session {
           this.begin({ readOnly: options.readOnly === true });
           this.explicit = false;
         }
-        outcomes.push(await this.#runOne(statement, options, sinkOf(index)));
+        const own = parsed.length === 1 ? options : { ...options, sharedParams: true };
+        outcomes.push(await this.#runOne(statement, own, sinkOf(index)));
       }
       if (implicit && this.transaction !== undefined && !this.explicit) {
         // All of them became visible there.

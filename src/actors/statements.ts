@@ -243,6 +243,11 @@ export async function executePlan(
   const context = session.evaluationContext(parameters, options);
   session.transaction?.noteReads(bound.plan, context);
   const position = options.asOf ?? session.transaction?.position ?? engine.visiblePosition;
+  if (!Number.isSafeInteger(position) || position < 0)
+    throw new DbError('22023', '"asOf" is not a position', {
+      field: 'asOf',
+      hint: 'Give the position of a write or of an answer.',
+    });
   if (options.asOf !== undefined && options.asOf > engine.visiblePosition) {
     throw new DbError('ADB_POSITION_GONE', `position ${options.asOf} is not there yet`, {
       position: options.asOf,
@@ -346,7 +351,7 @@ export function parametersOf(
 ): Datum[] {
   const given = options.params ?? [];
   const types = parameterTypesOf(bound);
-  if (given.length < types.length) {
+  if (given.length < types.length || (given.length > types.length && !options.sharedParams)) {
     throw new DbError(
       '08P01',
       `the statement needs ${types.length} parameters, but ${given.length} were given`,

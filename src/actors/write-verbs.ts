@@ -220,7 +220,7 @@ function keysOf(
   if (
     typeof key !== 'object' ||
     key === null ||
-    names.some((name) => !(name in key)) ||
+    names.some((name) => !Object.hasOwn(key, name)) ||
     Object.keys(key).length !== names.length
   ) {
     throw new DbError('22023', `a delete names the primary key of "${table}" and nothing else`, {
@@ -262,24 +262,34 @@ function keysOf(
   );
 }
 
-/** Rows as objects, one object, or columns. */
+/** Rows as objects, one object, or columns. Reading them may run a user's getters: what those throw is the user's. */
 export function inputBatch(
   table: string,
   columns: Parameters<typeof batchOfObjects>[1],
   rows: readonly InputRow[] | InputRow | InputColumns,
   context: InputContext,
 ): InputBatch {
-  if (Array.isArray(rows))
-    return batchOfObjects(table, columns, rows as readonly InputRow[], context);
   if (typeof rows !== 'object' || rows === null) {
     throw new DbError('22023', 'rows are neither objects nor columns', {
       table,
       hint: 'Give an array of objects, or an object of arrays.',
     });
   }
-  return isColumns(rows)
-    ? batchOfColumns(table, columns, rows as InputColumns, context)
-    : batchOfObjects(table, columns, [rows as InputRow], context);
+  try {
+    if (Array.isArray(rows))
+      return batchOfObjects(table, columns, rows as readonly InputRow[], context);
+    return isColumns(rows)
+      ? batchOfColumns(table, columns, rows as InputColumns, context)
+      : batchOfObjects(table, columns, [rows as InputRow], context);
+  } catch (cause) {
+    if (cause instanceof DbError) throw cause;
+    throw new DbError('22023', 'the rows cannot be read', {
+      table,
+      detail: cause instanceof Error ? cause.message : 'Reading a value has thrown.',
+      hint: 'The cause is what reading them has thrown.',
+      cause,
+    });
+  }
 }
 
 /** An object of arrays is columns; an object of values is one row. (A bytea value is a Uint8Array: one row, unless all are arrays.) */

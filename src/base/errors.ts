@@ -44,10 +44,10 @@ export class DbError extends Error {
   readonly retryable: boolean;
 
   constructor(code: string, message: string, details: DbErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    super(bounded(message), details.cause === undefined ? undefined : { cause: details.cause });
     this.name = 'DbError';
     this.code = code;
-    this.detail = details.detail;
+    this.detail = details.detail === undefined ? undefined : bounded(details.detail);
     this.hint = details.hint;
     this.at = details.at;
     this.field = details.field;
@@ -80,6 +80,14 @@ export class DbError extends Error {
     out['retryable'] = this.retryable;
     return out;
   }
+}
+
+/** Messages name what was given, which may be a megabyte long: its begin and end say enough. */
+const TEXT_LENGTH_MAX = 800;
+
+function bounded(text: string): string {
+  if (text.length <= TEXT_LENGTH_MAX) return text;
+  return `${text.slice(0, TEXT_LENGTH_MAX - 201)}…${text.slice(-200)}`.toWellFormed();
 }
 
 /** State that surprised us. Only we can act: the actor that threw it dies and is rebuilt. */

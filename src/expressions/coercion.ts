@@ -87,7 +87,10 @@ export function coerce(
   if (from.kind === 'null') return { kind: 'constant', type: to, value: null };
   if (from.kind === 'unknown') {
     if (to.kind === 'unknown') return expression;
-    if (expression.kind === 'parameter') return { ...expression, type: withoutModifiers(to) };
+    if (expression.kind === 'parameter') {
+      const typed = { ...expression, type: withoutModifiers(to) };
+      return retyped(typed, typed.type, to, context, at);
+    }
     if (expression.kind === 'constant')
       return constantOf(expression.value as string | null, to, context, at);
     return retyped(expression, TEXT, to, context, at);
@@ -117,8 +120,6 @@ function retyped(
     return { kind: 'cast', arg: expression, type: to, explicit: context === 'explicit', at };
   }
   if (!canCoerce(from.kind, to.kind, context)) throw cannotCast(from, to, context, at);
-  if (expression.kind === 'parameter' && expression.type.kind === 'unknown')
-    return { ...expression, type: withoutModifiers(to) };
   return { kind: 'cast', arg: expression, type: to, explicit: context === 'explicit', at };
 }
 

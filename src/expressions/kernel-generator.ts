@@ -397,13 +397,11 @@ class Generator {
     const result = this.#name('l');
     const isNull = this.#name('m');
     this.#line(`let ${result} = ${and ? 1 : 0}, ${isNull} = false;`);
-    let depth = 0;
+    const label = this.#name('end');
+    this.#line(`${label}: {`);
     for (const [index, part] of expression.args.entries()) {
-      if (index > 0) {
-        // A decided AND or OR evaluates no more arguments.
-        this.#line(`if (${result} === ${and ? 1 : 0}) {`);
-        depth += 1;
-      }
+      // A decided AND or OR evaluates no more arguments. Left by a label: ten thousand of them nest no blocks.
+      if (index > 0) this.#line(`if (${result} === ${and ? 0 : 1}) break ${label};`);
       const arg = this.#toBoolean(this.#emit(part));
       if (arg.isNull === 'false')
         this.#line(
@@ -414,55 +412,52 @@ class Generator {
           `if (${arg.isNull}) ${isNull} = true; else if (${arg.code} === ${and ? 0 : 1}) ${result} = ${and ? 0 : 1};`,
         );
     }
-    this.#line('}'.repeat(depth));
+    this.#line('}');
     this.#line(`if (${result} === ${and ? 0 : 1}) ${isNull} = false;`);
     return { lane: { kind: 'boolean' }, code: result, isNull };
   }
 
   #case(expression: Extract<Expression, { kind: 'case' }>): Value {
     const results = [...expression.branches.map(({ then }) => then), expression.otherwise];
-    return this.#branches(expression.type, results.length, (index, assign) => {
+    return this.#branches(expression.type, results.length, (index, assign, leave) => {
       if (index < expression.branches.length) {
         const when = this.#toBoolean(this.#emit(expression.branches[index]!.when));
         this.#line(
           `if (${when.isNull === 'false' ? '' : `!${when.isNull} && `}${when.code} === 1) {`,
         );
         assign(this.#emit(results[index]!), results[index]!.type);
-        this.#line('} else {');
-        return 1;
-      }
-      assign(this.#emit(results[index]!), results[index]!.type);
-      return 0;
+        this.#line(`${leave} }`);
+      } else assign(this.#emit(results[index]!), results[index]!.type);
     });
   }
 
   #coalesce(expression: Extract<Expression, { kind: 'coalesce' }>): Value {
-    return this.#branches(expression.type, expression.args.length, (index, assign) => {
+    return this.#branches(expression.type, expression.args.length, (index, assign, leave) => {
       const arg = this.#emit(expression.args[index]!);
       if (index === expression.args.length - 1) {
         assign(arg, expression.args[index]!.type);
-        return 0;
+        return;
       }
       this.#line(`if (!${arg.isNull}) {`);
       assign({ ...arg, isNull: 'false' }, expression.args[index]!.type);
-      this.#line('} else {');
-      return 1;
+      this.#line(`${leave} }`);
     });
   }
 
-  /** Nested ifs that leave one of several values in one variable. Numbers of one lane stay numbers; else data. */
+  /** One of several values in one variable; `leave` ends the choice. Numbers of one lane stay numbers; else data. */
   #branches(
     type: SqlType,
     count: number,
-    branch: (index: number, assign: (value: Value, type: SqlType) => void) => number,
+    branch: (index: number, assign: (value: Value, type: SqlType) => void, leave: string) => void,
   ): Value {
     const result = this.#name('c');
     const isNull = this.#name('m');
     const lane: Lane = laneOfType(type) ?? { kind: 'datum' };
     this.#line(`let ${result} = ${lane.kind === 'datum' ? 'null' : 0}, ${isNull} = false;`);
-    let depth = 0;
+    const label = this.#name('end');
+    this.#line(`${label}: {`);
     for (let index = 0; index < count; index += 1) {
-      depth += branch(index, (value, from) => {
+      const assignTo = (value: Value, from: SqlType): void => {
         const fits =
           value.lane.kind === lane.kind &&
           (lane.kind !== 'number' || (value.lane as { scale: number }).scale === lane.scale);
@@ -481,9 +476,10 @@ class Generator {
             : `if (${value.isNull}) ${isNull} = true; else { ${assign} }`,
         );
         if (lane.kind === 'datum') this.#line(`if (${result} === null) ${isNull} = true;`);
-      });
+      };
+      branch(index, assignTo, `break ${label};`);
     }
-    this.#line('}'.repeat(depth));
+    this.#line('}');
     return { lane, code: result, isNull };
   }
 

@@ -63,7 +63,14 @@ export function formatOfName(name: string | undefined): Format | undefined {
 }
 
 function decode(bytes: Uint8Array): string {
-  return new TextDecoder('utf-8', { fatal: false }).decode(bytes);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new DbError('22021', 'invalid byte sequence for encoding "UTF8"', {
+      hint: 'Convert the file to UTF-8 first, with iconv for example.',
+      cause,
+    });
+  }
 }
 
 /** A row as texts or JSON values, with the line it began on. */

@@ -2,6 +2,7 @@ import { MemoryLease } from '../base/memory-lease.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import type { Batch } from '../columns/batch.ts';
 import { denseBatch } from '../columns/build.ts';
+import { batchBytes } from '../columns/version-log.ts';
 import type { Budget, Operator } from './operator.ts';
 
 /** All rows of an input, kept as dense batches; read in steps. Addressed by batch and row. */
@@ -22,7 +23,7 @@ export class CollectedRows {
       if (step === 'more') return false;
       // A scan's dictionary vectors and subarrays may be kept: vectors are never written once handed on.
       const batch = denseBatch(input.batch);
-      this.#lease.take(batch.rowCount * batch.columns.length * 8 + 128);
+      this.#lease.take(batchBytes(batch));
       this.batches.push(batch);
       this.rowCount += batch.rowCount;
       each?.(batch);

@@ -21,6 +21,7 @@ import {
   resolveOperator,
 } from '../expressions/catalog.ts';
 import { coerce, commonType } from '../expressions/coercion.ts';
+import { decimal } from '../expressions/decimal-arithmetic.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { foldConstants, someNode } from '../expressions/fold.ts';
 import { decimalFromText } from '../expressions/text-io.ts';
@@ -277,7 +278,7 @@ function numberLiteral(text: string, at: TextPlace | undefined): Expression {
     if (value >= -2_147_483_648n && value <= 2_147_483_647n) return constant(Number(value), INT4);
     if (value >= -9_223_372_036_854_775_808n && value <= 9_223_372_036_854_775_807n)
       return constant(normalInteger(value), INT8);
-    return constant(new Decimal(value, 0), NUMERIC);
+    return constant(decimal(value, 0), NUMERIC);
   }
   try {
     return constant(decimalFromText(plain), NUMERIC);

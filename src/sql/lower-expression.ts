@@ -1,3 +1,4 @@
+import { DbError } from '../base/errors.ts';
 import type {
   A_Const,
   A_Expr,
@@ -197,7 +198,10 @@ const PARAMETER_NUMBER_MAX = 65_535;
 
 function lowerParameter(low: Lowering, number: number, at: TextPlace | undefined): SqlExpression {
   if (number < 1 || number > PARAMETER_NUMBER_MAX)
-    throw new UnsupportedSyntax(`parameter $${number}`, at);
+    throw new DbError('42P02', `there is no parameter $${number}`, {
+      at,
+      hint: `Parameters are $1 to $${PARAMETER_NUMBER_MAX}.`,
+    });
   if (number > low.parameterCount) low.parameterCount = number;
   return { at, kind: 'parameter', index: number - 1 };
 }
