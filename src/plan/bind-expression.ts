@@ -679,6 +679,11 @@ function aggregateCall(expression: CallNode, place: Place): Expression {
     type: resolved.type,
   };
   const depth = depthOfAggregate(call);
+  if (holdsAggregateAt(call, depth))
+    throw new DbError('42803', 'aggregate function calls cannot be nested', {
+      at,
+      hint: 'Aggregate in a subquery in FROM, then aggregate its rows.',
+    });
   const level = levelAt(place, depth);
   if (level.aggregates === undefined) {
     throw new DbError('42803', `aggregate functions are not allowed in ${level.clause}`, {
@@ -711,6 +716,21 @@ function depthOfAggregate(call: AggregateCall): number {
     return expression;
   });
   return depth === Infinity ? 0 : depth;
+}
+
+/** Whether the call speaks of another aggregate of the query it belongs to itself; those of queries around it are values. */
+function holdsAggregateAt(call: AggregateCall, depth: number): boolean {
+  let found = false;
+  mapCall(call, (expression) => {
+    found ||= someNode(
+      expression,
+      (each) =>
+        (each.kind === 'outerColumn' ? each.depth : each.kind === 'column' ? 0 : undefined) ===
+          depth && (each as { readonly index: number }).index >= AGGREGATE_INDEX_BASE,
+    );
+    return expression;
+  });
+  return found;
 }
 
 function levelAt(

@@ -125,3 +125,18 @@ test('what is not there yet is refused with 0A000 and a way around it', async ()
   ])
     expect(await refused(sql)).toMatchObject({ code: '0A000', hint: expect.any(String) });
 });
+
+test('an aggregate inside one of the same query is refused, also where both belong to the query around', async () => {
+  for (const sql of [
+    'SELECT max(id) FILTER (WHERE sum(id) > 0) FROM orders',
+    'SELECT (SELECT max(id) FILTER (WHERE sum(id) > 0) FROM customers) FROM orders',
+    'SELECT (SELECT max(id + min(id)) FROM customers) FROM orders',
+  ])
+    expect(await refused(sql)).toMatchObject({
+      code: '42803',
+      message: 'aggregate function calls cannot be nested',
+    });
+  // One of the query around it is a value inside.
+  const { rows } = await db.query('SELECT (SELECT count(c.region || count(o.id)) AS n FROM customers c) FROM orders o');
+  expect(rows).toEqual([{ n: 0 }]);
+});
