@@ -137,6 +137,8 @@ test('an aggregate inside one of the same query is refused, also where both belo
       message: 'aggregate function calls cannot be nested',
     });
   // One of the query around it is a value inside.
-  const { rows } = await db.query('SELECT (SELECT count(c.region || count(o.id)) AS n FROM customers c) FROM orders o');
+  const { rows } = await db.query(
+    'SELECT (SELECT count(c.region || count(o.id)) AS n FROM customers c) FROM orders o',
+  );
   expect(rows).toEqual([{ n: 0 }]);
 });
