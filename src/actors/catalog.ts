@@ -324,11 +324,10 @@ function nameKey(name: RelationName): string {
 
 /** Relations that an entry's query reads. */
 function sourcesOf(entry: CatalogEntry): readonly number[] {
-  return entry.kind === 'materializedView'
-    ? entry.view.sources
-    : entry.kind === 'view'
-      ? (entry.info.sources ?? [])
-      : [];
+  if (entry.kind !== 'materializedView' && entry.kind !== 'view') return [];
+  const read = entry.definition.reads.map(({ relation }) => relation);
+  // A materialized view over a plain one depends on it, and on the tables that feed it.
+  return entry.kind === 'view' ? read : [...new Set([...read, ...entry.view.sources])];
 }
 
 /** How a session finds names: its tenant, its search path, and main's relations as far as they are granted. */
@@ -374,6 +373,16 @@ export function findRelation(
     if (entry !== undefined && scope.granted(entry)) return entry;
   }
   return undefined;
+}
+
+/** The catalog for binding what names relations by id only: queries of views. */
+export function catalogOfIds(view: CatalogView): PlanCatalog {
+  return planCatalog(view, {
+    tenant: '',
+    searchPath: [],
+    temporarySchema: '',
+    granted: () => false,
+  });
 }
 
 /** The catalog as binding sees it. `asPlainView`: materialized views that must be read as their query (see Transaction). */
@@ -440,7 +449,6 @@ export function viewInfo(
   columns: readonly OutputColumn[],
   query: Query,
   indexes: readonly IndexDefinition[],
-  sources: readonly number[],
 ): RelationInfo {
   return {
     id: definition.id,
@@ -454,7 +462,7 @@ export function viewInfo(
     indexes: indexes.map(indexInfo),
     checks: [],
     query,
-    sources,
+    reads: definition.reads,
   };
 }
 

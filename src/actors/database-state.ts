@@ -221,12 +221,12 @@ export class DatabaseState implements CommitState {
     catalog: CatalogView = this.catalog,
   ): CatalogEntry {
     const query = this.parseQuery(definition.text);
-    const { columns, sources } = this.#views.describe(definition, query, catalog);
+    const columns = this.#views.columnsOf(definition, query, catalog);
     return {
       kind: 'view',
       definition,
       query,
-      info: viewInfo(definition, 'view', columns, query, [], sources),
+      info: viewInfo(definition, 'view', columns, query, []),
     };
   }
 
@@ -238,7 +238,7 @@ export class DatabaseState implements CommitState {
       query,
       data,
       view,
-      info: viewInfo(definition, 'materializedView', columns, query, view.indexes, view.sources),
+      info: viewInfo(definition, 'materializedView', columns, query, view.indexes),
     };
   }
 

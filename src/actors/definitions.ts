@@ -7,6 +7,7 @@ import { coerce } from '../expressions/coercion.ts';
 import { compileExpression } from '../expressions/compile.ts';
 import { evaluateConstant, isVolatile } from '../expressions/fold.ts';
 import { bindExpression, bindRowExpression, bindStatement } from '../plan/bind.ts';
+import { recordingCatalog } from '../plan/catalog.ts';
 import type { OutputColumn } from '../plan/logical.ts';
 import type { Statement } from '../sql/ast.ts';
 import { printQuery } from '../sql/print.ts';
@@ -456,7 +457,9 @@ async function alterTable(
       const entry = tableNamed(statement.table, { view: session.catalog, scope: session.scope });
       const { change, before } = tableChange(entry, action, definitionContext(session));
       refuseWhenViewsDepend(session, entry, change);
-      await define(session, [...before, ...operationsOf(session, entry, change)], options.signal);
+      const operations = operationsOf(session, entry, change);
+      refuseRewriteUnderViews(session, entry, operations);
+      await define(session, [...before, ...operations], options.signal);
     }
   });
   return done(session, 'ALTER TABLE');
@@ -670,7 +673,8 @@ function viewDefinition(
   query: Parameters<typeof printQuery>[0],
   id: number,
 ): ViewDefinition {
-  const bound = bindStatement({ kind: 'query', query }, session.planCatalog(), {});
+  const recording = recordingCatalog(session.planCatalog());
+  const bound = bindStatement({ kind: 'query', query }, recording.catalog, {});
   if (bound.kind !== 'query') throw notSupported('a view of a statement that changes data');
   if (bound.parameterTypes.length > 0)
     throw new DbError('42P02', 'a view cannot have parameters', {
@@ -687,7 +691,8 @@ function viewDefinition(
     ...name,
     id,
     columnNames: names,
-    text: session.engine.views.qualifiedText(query, session.planCatalog(), session.catalog),
+    text: printQuery(query),
+    reads: recording.reads(),
   };
 }
 
@@ -839,16 +844,34 @@ function refuseDependants(session: Session, entry: CatalogEntry): void {
 }
 
 function refuseWhenViewsDepend(session: Session, entry: TableEntry, change: TableChange): void {
-  if (change.kind !== 'dropColumn' && change.kind !== 'alterType' && change.kind !== 'addColumn')
-    return;
+  if (change.kind !== 'dropColumn' && change.kind !== 'alterType') return;
   const dependant = dependantsOf(session, entry)[0];
-  if (dependant === undefined || (change.kind === 'addColumn' && dependant.kind === 'view')) return;
+  if (dependant === undefined) return;
   throw new DbError(
     '0A000',
     `cannot change the columns of "${entry.definition.name}": ${dependant.kind === 'view' ? 'view' : 'materialized view'} "${dependant.definition.name}" reads it`,
     {
       table: entry.definition.name,
       hint: 'Drop the view, change the table, and create the view again.',
+    },
+  );
+}
+
+/** Rows that are written anew get new row ids, and a materialized view holds the old ones. */
+function refuseRewriteUnderViews(
+  session: Session,
+  entry: TableEntry,
+  operations: readonly Operation[],
+): void {
+  if (!operations.some((each) => each.op === 'alterTable' && each.data.kind === 'rewrite')) return;
+  const dependant = dependantsOf(session, entry).find(({ kind }) => kind === 'materializedView');
+  if (dependant === undefined) return;
+  throw new DbError(
+    '0A000',
+    `cannot rewrite the rows of "${entry.definition.name}": materialized view "${dependant.definition.name}" reads it`,
+    {
+      table: entry.definition.name,
+      hint: 'Add the column with a constant default, then fill it with UPDATE.',
     },
   );
 }

@@ -1,5 +1,6 @@
 import { DbError } from '../base/errors.ts';
 import { bindStatement } from '../plan/bind.ts';
+import { recordingCatalog } from '../plan/catalog.ts';
 import { printQuery } from '../sql/print.ts';
 import { isStored, type StoredEntry } from './catalog.ts';
 import type { Engine } from './engine.ts';
@@ -71,7 +72,8 @@ export class LiveQueries {
       throw new DbError('42601', 'a subscription is one query', {
         hint: 'Give the name of a table or view, or a SELECT.',
       });
-    const bound = bindStatement(statement, session.planCatalog());
+    const recording = recordingCatalog(session.planCatalog());
+    const bound = bindStatement(statement, recording.catalog);
     if (bound.kind !== 'query') throw new DbError('42601', 'a subscription is one query');
     const id = engine.state.catalog.takeId();
     const definition: MaterializedViewDefinition = {
@@ -81,6 +83,7 @@ export class LiveQueries {
       id,
       columnNames: unique(bound.plan.columns.map(({ name }) => name)),
       text: printQuery(statement.query),
+      reads: recording.reads(),
       options: { refresh: 'commit' },
       seed: engine.ports.random.uint32(),
     };

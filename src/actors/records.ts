@@ -1,6 +1,7 @@
 import type { TableWrite } from '../columns/table-contract.ts';
 import type { SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
+import type { RelationRead } from '../plan/catalog.ts';
 
 /**
  * What the journal holds: one record a commit, whose operations are applied in order, all or none. Everything an
@@ -99,6 +100,8 @@ export type ViewDefinition = RelationName & {
   readonly columnNames: readonly string[];
   /** The query's SQL. */
   readonly text: string;
+  /** What the names in it mean. */
+  readonly reads: readonly RelationRead[];
 };
 
 export type ViewOptions = {

@@ -4,22 +4,19 @@ import type { TableDelta, TableSnapshot } from '../columns/table-contract.ts';
 import { createTable } from '../columns/table.ts';
 import { Budget } from '../operators/operator.ts';
 import { bindStatement } from '../plan/bind.ts';
-import type { PlanCatalog } from '../plan/catalog.ts';
+import { viewCatalog, type PlanCatalog } from '../plan/catalog.ts';
 import type { BoundQuery, PlanNode } from '../plan/logical.ts';
 import type { ParsedStatement, Query } from '../sql/ast.ts';
-import { printQuery } from '../sql/print.ts';
 import { VIEW_CONTEXT } from '../views/evaluate.ts';
 import { createStandingPlan, whyNotMaintained } from '../views/standing-plan.ts';
 import { ViewWriter } from '../views/view-writer.ts';
 import {
+  catalogOfIds,
   isStored,
-  planCatalog,
-  PUBLIC_SCHEMA,
   viewInfo,
   type Catalog,
   type CatalogEntry,
   type CatalogView,
-  type NameScope,
 } from './catalog.ts';
 import type { Engine } from './engine.ts';
 import { MaintainedView, type ViewParts } from './maintained-view.ts';
@@ -39,15 +36,12 @@ export class ViewBuilder {
     this.#memory = options.memory;
   }
 
-  /** The columns of a view's query, and what it reads directly. */
-  describe(
+  columnsOf(
     definition: ViewDefinition,
     query: Query,
     catalog: CatalogView,
-  ): { readonly columns: BoundQuery['plan']['columns']; readonly sources: readonly number[] } {
-    const names = namesOf(catalog, scopeOf(definition));
-    const bound = boundQuery(query, names.catalog);
-    return { columns: bound.plan.columns, sources: [...names.read] };
+  ): BoundQuery['plan']['columns'] {
+    return boundQuery(query, viewCatalog(catalogOfIds(catalog), definition.reads)).plan.columns;
   }
 
   /** Throws 0A000 where the query cannot be kept up to date. */
@@ -119,20 +113,13 @@ export class ViewBuilder {
   /** What a transaction's catalog shows of a view that it has created: read as its query until the commit. */
   placeholder(definition: MaterializedViewDefinition, catalog: CatalogView): CatalogEntry {
     const query = this.#query(definition);
-    const { columns, sources } = this.describe(definition, query, catalog);
+    const columns = this.columnsOf(definition, query, catalog);
     return {
       kind: 'view',
       definition,
       query,
-      info: { ...viewInfo(definition, 'view', columns, query, [], sources) },
+      info: viewInfo(definition, 'view', columns, query, []),
     };
-  }
-
-  /** The query as it is kept: its names must mean the same for ever, whoever's search path is in force. */
-  qualifiedText(query: Query, catalog: PlanCatalog, view: CatalogView): string {
-    void catalog;
-    void view;
-    return printQuery(query);
   }
 
   #query(definition: ViewDefinition): Query {
@@ -147,8 +134,7 @@ export class ViewBuilder {
     catalog: CatalogView,
   ): { readonly plan: PlanNode; readonly sources: readonly number[]; readonly query: Query } {
     const query = this.#query(definition);
-    const names = namesOf(catalog, scopeOf(definition));
-    const bound = boundQuery(query, names.catalog);
+    const bound = boundQuery(query, viewCatalog(catalogOfIds(catalog), definition.reads));
     return { plan: bound.plan, sources: bound.relations, query };
   }
 
@@ -332,35 +318,6 @@ function keyOf(plan: PlanNode): readonly number[] | undefined {
     default:
       return undefined;
   }
-}
-
-function scopeOf(definition: ViewDefinition): NameScope {
-  return {
-    tenant: definition.tenant,
-    searchPath: [definition.schema, PUBLIC_SCHEMA],
-    temporarySchema: definition.schema,
-    granted: () => true,
-  };
-}
-
-/** A catalog that notes which relations were asked for. */
-function namesOf(
-  catalog: CatalogView,
-  scope: NameScope,
-): { readonly catalog: PlanCatalog; readonly read: ReadonlySet<number> } {
-  const inner = planCatalog(catalog, scope);
-  const read = new Set<number>();
-  return {
-    read,
-    catalog: {
-      ...inner,
-      relation: (name) => {
-        const info = inner.relation(name);
-        if (info !== undefined) read.add(info.id);
-        return info;
-      },
-    },
-  };
 }
 
 function boundQuery(query: Query, catalog: PlanCatalog): BoundQuery {

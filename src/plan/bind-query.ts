@@ -33,6 +33,7 @@ import {
   type BoundSubquery,
   type Place,
 } from './bind-expression.ts';
+import { viewCatalog } from './catalog.ts';
 import type { AggregateCall, OutputColumn, PlanNode, SortKey } from './logical.ts';
 import {
   column,
@@ -970,7 +971,11 @@ function bindRelation(
       throw new DbError('42P17', `infinite recursion detected in rules for relation "${name}"`, {
         at,
       });
-    const inside: BindContext = { ...context, expanding: [...context.expanding, info.id] };
+    const inside: BindContext = {
+      ...context,
+      catalog: viewCatalog(context.catalog, info.reads!),
+      expanding: [...context.expanding, info.id],
+    };
     const bound = bindQuery(info.query!, inside, undefined, new Map());
     context.nextCte = Math.max(context.nextCte, inside.nextCte);
     const named = renamed(

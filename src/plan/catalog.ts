@@ -35,10 +35,22 @@ export type RelationInfo = {
   }[];
   /** A plain view's query: bound where it is used. */
   readonly query?: Query | undefined;
-  /** A view's: ids of the relations its query reads directly. */
-  readonly sources?: readonly number[];
+  /** A view's: what the names in its query mean. */
+  readonly reads?: readonly RelationRead[] | undefined;
   /** WITH (time = …). */
   readonly timeColumn?: string | undefined;
+};
+
+/**
+ * A name in a view's query, and what it meant when the view was made: a relation, whatever it is called today, and its columns of
+ * that day under their names of that day. So renaming and adding columns changes no view, and no search path matters.
+ */
+export type RelationRead = {
+  readonly catalog?: string | undefined;
+  readonly schema?: string | undefined;
+  readonly name: string;
+  readonly relation: number;
+  readonly columns: readonly string[];
 };
 
 export type RelationColumn = {
@@ -56,4 +68,70 @@ export interface PlanStatistics {
   distinctCount(relation: number, column: number): number | undefined;
   /** Share of rows in segments that pass the test by their zone maps, 0 … 1. */
   zoneShare(relation: number, tests: readonly ZoneTest[]): number;
+}
+
+/** A catalog that remembers what it was asked for. */
+export function recordingCatalog(catalog: PlanCatalog): {
+  readonly catalog: PlanCatalog;
+  /** In the order of asking, each name once. */
+  reads(): readonly RelationRead[];
+} {
+  const reads = new Map<string, RelationRead>();
+  return {
+    reads: () => [...reads.values()],
+    catalog: {
+      ...catalog,
+      relation: (written) => {
+        const info = catalog.relation(written);
+        if (info !== undefined) {
+          reads.set(writtenKey(written), {
+            ...(written.catalog === undefined ? {} : { catalog: written.catalog }),
+            ...(written.schema === undefined ? {} : { schema: written.schema }),
+            name: written.name,
+            relation: info.id,
+            columns: info.columns.map(({ name }) => name),
+          });
+        }
+        return info;
+      },
+    },
+  };
+}
+
+/** The catalog as a view's query sees it. */
+export function viewCatalog(catalog: PlanCatalog, reads: readonly RelationRead[]): PlanCatalog {
+  const byName = new Map(reads.map((read) => [writtenKey(read), read]));
+  return {
+    ...catalog,
+    relation: (written) => {
+      const read = byName.get(writtenKey(written));
+      const info = read === undefined ? undefined : catalog.relationById(read.relation);
+      return info === undefined ? undefined : asRead(info, read!.columns);
+    },
+    relationNames: () => reads.map(({ name }) => name),
+  };
+}
+
+/** Columns are only ever added at the end while a view reads them. */
+function asRead(info: RelationInfo, names: readonly string[]): RelationInfo {
+  if (
+    names.length === info.columns.length &&
+    names.every((name, index) => name === info.columns[index]!.name)
+  )
+    return info;
+  return {
+    ...info,
+    columns: names.map((name, index) => ({ ...info.columns[index]!, name })),
+    indexes: info.indexes.filter(({ columnIndexes }) =>
+      columnIndexes.every((index) => index < names.length),
+    ),
+  };
+}
+
+function writtenKey({
+  catalog,
+  schema,
+  name,
+}: Pick<RelationRead, 'catalog' | 'schema' | 'name'>): string {
+  return JSON.stringify([catalog ?? null, schema ?? null, name]);
 }

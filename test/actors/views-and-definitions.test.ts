@@ -1,0 +1,109 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { open, type Database } from '../../src/index.ts';
+
+let db: Database;
+beforeEach(async () => {
+  db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, g text, n int)');
+  await db.exec("INSERT INTO t VALUES (1, 'a', 10), (2, 'b', 20)");
+});
+afterEach(() => db.close());
+
+const rowsOf = async (text: string): Promise<unknown[]> => (await db.query(text)).rows;
+
+test('a materialized view goes on when its table gets another column', async () => {
+  await db.exec('CREATE MATERIALIZED VIEW v AS SELECT * FROM t');
+  await db.exec('ALTER TABLE t ADD COLUMN extra int DEFAULT 7');
+  await db.exec("INSERT INTO t VALUES (3, 'c', 30, 8)");
+  await db.exec("UPDATE t SET g = 'z' WHERE id = 1");
+  expect(await rowsOf('SELECT * FROM v ORDER BY id')).toEqual([
+    { id: 1, g: 'z', n: 10 },
+    { id: 2, g: 'b', n: 20 },
+    { id: 3, g: 'c', n: 30 },
+  ]);
+  expect(await rowsOf('SELECT extra FROM t ORDER BY id')).toEqual([
+    { extra: 7 },
+    { extra: 7 },
+    { extra: 8 },
+  ]);
+});
+
+test('a column whose value differs by row is refused under a materialized view, with what to do instead', async () => {
+  await db.exec('CREATE MATERIALIZED VIEW v AS SELECT g, count(*) AS c FROM t GROUP BY g');
+  await expect(db.exec('ALTER TABLE t ADD COLUMN r float8 DEFAULT random()')).rejects.toMatchObject(
+    { code: '0A000', hint: expect.stringContaining('constant default') },
+  );
+  expect(await rowsOf('SELECT * FROM t WHERE id = 1')).toEqual([{ id: 1, g: 'a', n: 10 }]);
+});
+
+test('views go on when tables, columns and views below them are renamed', async () => {
+  await db.exec('CREATE VIEW plain AS SELECT id, n * 2 AS twice FROM t');
+  await db.exec('CREATE MATERIALIZED VIEW kept AS SELECT g, sum(n) AS s FROM t GROUP BY g');
+  await db.exec('CREATE MATERIALIZED VIEW above AS SELECT sum(twice) AS s FROM plain');
+  await db.exec('ALTER TABLE t RENAME COLUMN n TO amount');
+  await db.exec('ALTER TABLE t RENAME TO u');
+  await db.exec('ALTER VIEW plain RENAME TO simple');
+  await db.exec("INSERT INTO u VALUES (3, 'a', 5)");
+  expect(await rowsOf('SELECT * FROM simple ORDER BY id')).toEqual([
+    { id: 1, twice: 20 },
+    { id: 2, twice: 40 },
+    { id: 3, twice: 10 },
+  ]);
+  expect(await rowsOf('SELECT * FROM kept ORDER BY g')).toEqual([
+    { g: 'a', s: 15 },
+    { g: 'b', s: 20 },
+  ]);
+  expect(await rowsOf('SELECT * FROM above')).toEqual([{ s: 70 }]);
+  // A new table under the old name is another one.
+  await db.exec('CREATE TABLE t (id int, g text, n int)');
+  expect(await rowsOf('SELECT count(*) AS c FROM simple')).toEqual([{ c: 3 }]);
+});
+
+test("a view means what it meant, whatever the reader's search path", async () => {
+  await db.exec('CREATE SCHEMA other');
+  await db.exec('CREATE TABLE other.t (id int, g text, n int)');
+  await db.exec('CREATE VIEW plain AS SELECT count(*) AS c FROM t');
+  const session = db.session();
+  await session.exec('SET search_path = other');
+  expect((await session.query('SELECT * FROM public.plain')).rows).toEqual([{ c: 2 }]);
+  await session.close();
+});
+
+test('a plain view that a materialized one reads is not dropped from under it', async () => {
+  await db.exec('CREATE VIEW plain AS SELECT id FROM t');
+  await db.exec('CREATE MATERIALIZED VIEW kept AS SELECT count(*) AS c FROM plain');
+  await expect(db.exec('DROP VIEW plain')).rejects.toMatchObject({ code: '2BP01' });
+  await db.exec('DROP VIEW plain CASCADE');
+  await expect(db.query('SELECT * FROM kept')).rejects.toMatchObject({ code: '42P01' });
+});
+
+test('columns that views may read are not dropped or converted', async () => {
+  await db.exec('CREATE VIEW plain AS SELECT id FROM t');
+  await expect(db.exec('ALTER TABLE t DROP COLUMN n')).rejects.toMatchObject({ code: '0A000' });
+  await expect(db.exec('ALTER TABLE t ALTER COLUMN n TYPE text')).rejects.toMatchObject({
+    code: '0A000',
+  });
+});
+
+test('a transaction that adds a column sees it, and its view too, before and after the commit', async () => {
+  await db.exec('CREATE MATERIALIZED VIEW v AS SELECT g, sum(n) AS s FROM t GROUP BY g');
+  const session = db.session();
+  await session.exec('BEGIN');
+  await session.exec('ALTER TABLE t ADD COLUMN k int DEFAULT 1');
+  await session.exec("INSERT INTO t VALUES (3, 'a', 1, 2)");
+  expect((await session.query('SELECT * FROM v ORDER BY g')).rows).toEqual([
+    { g: 'a', s: 11 },
+    { g: 'b', s: 20 },
+  ]);
+  expect(await rowsOf('SELECT * FROM v ORDER BY g')).toEqual([
+    { g: 'a', s: 10 },
+    { g: 'b', s: 20 },
+  ]);
+  await session.exec('COMMIT');
+  await session.close();
+  expect(await rowsOf('SELECT * FROM v ORDER BY g')).toEqual([
+    { g: 'a', s: 11 },
+    { g: 'b', s: 20 },
+  ]);
+  expect(await rowsOf('SELECT k FROM t ORDER BY id')).toEqual([{ k: 1 }, { k: 1 }, { k: 2 }]);
+});
