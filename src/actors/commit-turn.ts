@@ -175,13 +175,14 @@ export class CommitTurn {
       cause,
       hint: 'Reads go on. Mend the journal (disk space, permissions) and open the database again.',
     });
+    for (const request of this.#waiting.splice(0)) request.failed(this.#refusal);
+    // What is being staged stands on what was not acknowledged.
+    for (const staging of this.#stepped.toReversed()) this.#abandon(staging, this.#refusal);
     for (const staged of this.#unacknowledged.toReversed()) {
       staged.undo();
       staged.request?.failed(this.#refusal);
     }
     this.#unacknowledged.length = 0;
-    for (const staging of [...this.#stepped]) this.#abandon(staging, this.#refusal);
-    for (const request of this.#waiting.splice(0)) request.failed(this.#refusal);
     this.#events.refused(this.#refusal);
   }
 
