@@ -274,14 +274,13 @@ export class Handle implements WideVerbs {
     options: SubscribeOptions = {},
   ): Subscription<Row> {
     this.engine.assertOpen();
-    const name = typeof what === 'string' && /^[\w.]+$/.test(what.trim()) ? what.trim() : undefined;
-    const query =
-      name === undefined ? this.textOf(what as Statement, { params: options.params }) : undefined;
-    const identity = { ...this.identity, ...pickIdentity(options) };
+    const session = new Session(this.engine, { ...this.identity, ...pickIdentity(options) });
+    const isName =
+      typeof what === 'string' && (/^[\w.]+$/.test(what.trim()) || session.hasRelation(what));
     return openSubscription(
       this.engine,
-      new Session(this.engine, identity),
-      name ?? query!,
+      session,
+      isName ? what.trim() : this.textOf(what as Statement, { params: options.params }),
       options,
     ) as Subscription<Row>;
   }

@@ -130,6 +130,8 @@ export async function runDefinition(
         ...viewDefinition(session, name, statement.columns, statement.query, context.takeId()),
         options: viewOptions(statement.options),
         seed: context.random.uint32(),
+        zone: session.zone,
+        createdMicros: session.engine.ports.clock.now() * 1000,
       };
       await createMaterializedView(session, definition, before, options);
       return done(session, 'CREATE MATERIALIZED VIEW');

@@ -1,11 +1,16 @@
 import { DbError } from '../base/errors.ts';
 import { bindStatement } from '../plan/bind.ts';
+import type { SqlType } from '../columns/types.ts';
+import { datumToText } from '../expressions/text-io.ts';
 import { recordingCatalog } from '../plan/catalog.ts';
+import type { Query, SqlExpression, TypeNameNode } from '../sql/ast.ts';
 import { printQuery } from '../sql/print.ts';
+import { withParameters } from '../sql/substitute.ts';
 import { isStored, type StoredEntry } from './catalog.ts';
 import type { Engine } from './engine.ts';
 import type { MaterializedViewDefinition } from './records.ts';
 import type { Session } from './session.ts';
+import { parametersOf } from './statements.ts';
 
 /**
  * Queries that somebody subscribes to: maintained as views without a name, shared by all who ask the same, gone with the
@@ -30,14 +35,12 @@ export class LiveQueries {
     text: string,
     params: readonly unknown[],
   ): Promise<{ readonly entry: StoredEntry; readonly close: () => Promise<void> }> {
-    if (params.length > 0)
-      throw new DbError('0A000', 'parameters in a subscription are not supported yet', {
-        hint: 'Write the values into the text.',
-      });
-    const key = `${session.scopeKey}\0${text}`;
+    const query = this.#queryOf(session, text, params);
+    // Printed, since parameters are constants by now: those who ask the same with the same values share.
+    const key = `${session.scopeKey}\0${printQuery(query)}`;
     let shared = this.#open.get(key);
     if (shared === undefined) {
-      shared = { entry: this.#create(session, text), readers: 0 };
+      shared = { entry: this.#create(session, query), readers: 0 };
       this.#open.set(key, shared);
       shared.entry.catch(() => this.#open.delete(key));
     }
@@ -64,14 +67,33 @@ export class LiveQueries {
     };
   }
 
-  async #create(session: Session, text: string): Promise<StoredEntry> {
-    const engine = this.#engine;
-    const parsed = engine.statements.parse(text);
+  /** The query, with constants of the right types in the place of parameters. */
+  #queryOf(session: Session, text: string, params: readonly unknown[]): Query {
+    const parsed = this.#engine.statements.parse(text);
     const statement = parsed[0]?.statement;
     if (parsed.length !== 1 || statement?.kind !== 'query')
       throw new DbError('42601', 'a subscription is one query', {
         hint: 'Give the name of a table or view, or a SELECT.',
       });
+    if (parsed[0]!.parameterCount === 0 && params.length === 0) return statement.query;
+    const bound = bindStatement(statement, session.planCatalog());
+    const values = parametersOf(session, bound, { params });
+    return withParameters(statement.query, (index, at) => {
+      const type = bound.parameterTypes[index]!;
+      const datum = values[index]!;
+      const constant: SqlExpression =
+        datum === null
+          ? { kind: 'null', at }
+          : { kind: 'string', value: datumToText(datum, type, { zone: session.zone }), at };
+      return type.kind === 'unknown'
+        ? constant
+        : { kind: 'cast', arg: constant, type: typeNameOf(type), at };
+    });
+  }
+
+  async #create(session: Session, query: Query): Promise<StoredEntry> {
+    const engine = this.#engine;
+    const statement = { kind: 'query', query } as const;
     const recording = recordingCatalog(session.planCatalog());
     const bound = bindStatement(statement, recording.catalog);
     if (bound.kind !== 'query') throw new DbError('42601', 'a subscription is one query');
@@ -82,10 +104,12 @@ export class LiveQueries {
       name: `live_${id}`,
       id,
       columnNames: unique(bound.plan.columns.map(({ name }) => name)),
-      text: printQuery(statement.query),
+      text: printQuery(query),
       reads: recording.reads(),
       options: { refresh: 'commit' },
       seed: engine.ports.random.uint32(),
+      zone: session.zone,
+      createdMicros: engine.ports.clock.now() * 1000,
     };
     engine.views.check(definition, engine.state.catalog);
     const view = await engine.views.buildAside(engine, definition, undefined);
@@ -104,6 +128,12 @@ export class LiveQueries {
     if (!isStored(entry)) throw new DbError('XX000', 'the live query is not there');
     return entry;
   }
+}
+
+/** Texts of a certain length as texts: the value has been cut or filled already. */
+function typeNameOf({ kind }: SqlType): TypeNameNode {
+  const name = kind === 'varchar' || kind === 'bpchar' ? 'text' : kind;
+  return { name, modifiers: [], arrayDimensions: 0, setOf: false };
 }
 
 const LIVE_TENANT = 'adb';

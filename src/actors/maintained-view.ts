@@ -21,6 +21,8 @@ export class MaintainedView {
   readonly indexes: readonly IndexDefinition[];
   /** One above the highest view it reads: a commit runs views from low to high. */
   readonly height: number;
+  /** Days and hours in its query depend on its zone. */
+  readonly isZoned: boolean;
   options: ViewOptions;
   status: 'building' | 'live' | 'failed' = 'building';
   failure: unknown;
@@ -44,6 +46,7 @@ export class MaintainedView {
     readonly sources: readonly number[];
     readonly indexes: readonly IndexDefinition[];
     readonly height: number;
+    readonly isZoned: boolean;
     readonly parts: ViewParts;
   }) {
     this.definition = options.definition;
@@ -52,6 +55,7 @@ export class MaintainedView {
     this.sources = options.sources;
     this.indexes = options.indexes;
     this.height = options.height;
+    this.isZoned = options.isZoned;
     this.options = options.definition.options;
     this.#parts = options.parts;
   }

@@ -112,6 +112,10 @@ export type ViewOptions = {
 export type MaterializedViewDefinition = ViewDefinition & {
   readonly options: ViewOptions;
   readonly seed: number;
+  /** The zone that days and hours in the query mean: that of the session which made the view. */
+  readonly zone: string;
+  /** What `today` and `now` mean as literals in the query: the view was made then. */
+  readonly createdMicros: number;
 };
 
 export type SequenceDefinition = RelationName & {

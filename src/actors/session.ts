@@ -21,6 +21,7 @@ import {
   type StoredEntry,
   type TableEntry,
   type ViewEntry,
+  type MaterializedViewEntry,
   type WrittenName,
 } from './catalog.ts';
 import type { Engine } from './engine.ts';
@@ -157,7 +158,13 @@ export class Session {
     return planCatalog(
       this.catalog,
       this.scope,
-      transaction === undefined ? undefined : (entry) => transaction.readsAsQuery(entry),
+      transaction === undefined
+        ? undefined
+        : (entry) => {
+            if (!transaction.readsAsQuery(entry)) return false;
+            this.#assertZoneOf(entry);
+            return true;
+          },
     );
   }
 
@@ -248,6 +255,23 @@ export class Session {
       );
     }
     return entry;
+  }
+
+  /** Its query would be answered in the session's zone, its rows are in the zone it was made in. */
+  #assertZoneOf({ view, definition }: MaterializedViewEntry): void {
+    if (!view.isZoned || definition.zone === this.zone) return;
+    throw new DbError(
+      '0A000',
+      `materialized view "${definition.name}" cannot be read here: this transaction has changed what it reads, and it is kept in the time zone "${definition.zone}"`,
+      {
+        table: definition.name,
+        hint: `SET timezone = '${definition.zone}' in this transaction, or read the view in another one.`,
+      },
+    );
+  }
+
+  hasRelation(name: string): boolean {
+    return findRelation(this.catalog, this.scope, { name }) !== undefined;
   }
 
   requireTable(written: WrittenName): TableEntry {

@@ -51,7 +51,8 @@ async function openNamed(engine: Engine, session: Session, name: string): Promis
     name: parts.at(-1)!,
     ...(parts.length > 1 ? { schema: parts.at(-2)! } : {}),
   });
-  if (entry.kind === 'view') return openQuery(engine, session, `SELECT * FROM ${name}`, []);
+  if (entry.kind === 'view')
+    return openQuery(engine, session, `SELECT * FROM ${parts.map(quotedName).join('.')}`, []);
   return opened(engine, entry, async () => undefined);
 }
 
@@ -101,4 +102,8 @@ function opened(engine: Engine, first: StoredEntry, close: () => Promise<void>):
     asOf: () => engine.asOfText(engine.visiblePosition),
     close,
   };
+}
+
+function quotedName(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
 }

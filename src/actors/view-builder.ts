@@ -2,12 +2,15 @@ import type { MemoryAccount } from '../base/memory.ts';
 import { DbError, notSupported } from '../base/errors.ts';
 import type { TableDelta, TableSnapshot } from '../columns/table-contract.ts';
 import { createTable } from '../columns/table.ts';
+import { foldInContext, isImmutable } from '../expressions/fold.ts';
+import type { EvaluationContext } from '../expressions/function-def.ts';
 import { Budget } from '../operators/operator.ts';
 import { bindStatement } from '../plan/bind.ts';
 import { viewCatalog, type PlanCatalog } from '../plan/catalog.ts';
 import type { BoundQuery, PlanNode } from '../plan/logical.ts';
+import { mapPlanExpressions } from '../plan/nodes.ts';
 import type { ParsedStatement, Query } from '../sql/ast.ts';
-import { VIEW_CONTEXT } from '../views/evaluate.ts';
+import { viewContext } from '../views/evaluate.ts';
 import { createStandingPlan, whyNotMaintained } from '../views/standing-plan.ts';
 import { ViewWriter } from '../views/view-writer.ts';
 import {
@@ -130,16 +133,31 @@ export class ViewBuilder {
   }
 
   #plan(
-    definition: ViewDefinition,
+    definition: MaterializedViewDefinition,
     catalog: CatalogView,
-  ): { readonly plan: PlanNode; readonly sources: readonly number[]; readonly query: Query } {
+  ): {
+    readonly plan: PlanNode;
+    readonly sources: readonly number[];
+    readonly query: Query;
+    readonly isZoned: boolean;
+  } {
     const query = this.#query(definition);
     const bound = boundQuery(query, viewCatalog(catalogOfIds(catalog), definition.reads));
-    return { plan: bound.plan, sources: bound.relations, query };
+    const context = {
+      ...CREATION_CONTEXT,
+      nowMicros: definition.createdMicros,
+      zone: definition.zone,
+    };
+    let isZoned = false;
+    const plan = mapPlanExpressions(bound.plan, (each) => {
+      isZoned ||= !isImmutable(each);
+      return foldInContext(each, context);
+    });
+    return { plan, sources: bound.relations, query, isZoned };
   }
 
   #prepare(definition: MaterializedViewDefinition, catalog: CatalogView): MaintainedView {
-    const { plan, sources, query } = this.#plan(definition, catalog);
+    const { plan, sources, query, isZoned } = this.#plan(definition, catalog);
     const why = whyNotMaintained(plan);
     if (why !== undefined) throw why;
     const indexes = indexesOf(plan, definition);
@@ -159,6 +177,7 @@ export class ViewBuilder {
       sources,
       indexes,
       height,
+      isZoned,
       parts: this.#parts(plan, definition, indexes),
     });
   }
@@ -168,7 +187,10 @@ export class ViewBuilder {
     definition: MaterializedViewDefinition,
     indexes: readonly IndexDefinition[],
   ): ViewParts {
-    const standing = createStandingPlan(plan, { context: VIEW_CONTEXT, memory: this.#memory });
+    const standing = createStandingPlan(plan, {
+      context: viewContext(definition.zone),
+      memory: this.#memory,
+    });
     const data = createTable(
       {
         columns: plan.columns.map(({ name, type, nullable }, index) => ({
@@ -256,6 +278,13 @@ export class ViewBuilder {
     return true;
   }
 }
+
+/** Beside the zone and the instant. */
+const CREATION_CONTEXT: Omit<EvaluationContext, 'nowMicros' | 'zone'> = {
+  parameters: [],
+  random: { unit: () => 0, uint32: () => 0 },
+  setting: () => undefined,
+};
 
 const FILL_UNITS = 20_000;
 const CATCH_UP_ROUNDS = 8;

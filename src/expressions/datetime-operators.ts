@@ -67,14 +67,14 @@ export const DATETIME_OPERATORS: readonly FunctionDef[] = [
     ['timestamptz', 'interval'],
     'timestamptz',
     ([at, by], { zone }) => timestamptzPlusInterval(instant(at), span(by), zoneOf(zone)),
-    { volatility: 'stable' },
+    { volatility: 'zoned' },
   ),
   define(
     '+',
     ['interval', 'timestamptz'],
     'timestamptz',
     ([by, at], { zone }) => timestamptzPlusInterval(instant(at), span(by), zoneOf(zone)),
-    { volatility: 'stable' },
+    { volatility: 'zoned' },
   ),
   define(
     '-',
@@ -82,7 +82,7 @@ export const DATETIME_OPERATORS: readonly FunctionDef[] = [
     'timestamptz',
     ([at, by], { zone }) =>
       timestamptzPlusInterval(instant(at), negateInterval(span(by)), zoneOf(zone)),
-    { volatility: 'stable' },
+    { volatility: 'zoned' },
   ),
   define('-', ['timestamptz', 'timestamptz'], 'interval', ([a, b]) =>
     timestampDifference(instant(a), instant(b)),

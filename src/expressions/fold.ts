@@ -3,7 +3,7 @@ import { sameType, typeName } from '../columns/types.ts';
 import { functionById } from './catalog.ts';
 import { castOf } from './coercion.ts';
 import type { Expression } from './expression.ts';
-import type { EvaluationContext } from './function-def.ts';
+import type { EvaluationContext, Volatility } from './function-def.ts';
 import { interpret } from './interpret.ts';
 import { datumToText } from './text-io.ts';
 
@@ -122,16 +122,33 @@ export function isVolatile(expression: Expression): boolean {
 
 /** The same for the same arguments, whoever asks and whenever. */
 export function isImmutable(expression: Expression): boolean {
+  return !someNode(expression, (node) => volatilityOf(node) !== 'immutable');
+}
+
+/** The same for the same arguments in one zone. Texts of dates count: words such as `today` are for the caller to mind. */
+export function isSettledByZone(expression: Expression): boolean {
   return !someNode(expression, (node) => {
-    if (node.kind === 'call')
-      return (functionById(node.fn).volatility ?? 'immutable') !== 'immutable';
-    if (node.kind === 'cast')
-      return (
-        castOf(node.arg.type.kind === 'unknown' ? 'text' : node.arg.type.kind, node.type.kind)
-          ?.volatility === 'stable'
-      );
-    return node.kind === 'parameter' || node.kind === 'subquery' || node.kind === 'outerColumn';
+    const volatility = volatilityOf(node);
+    return node.kind !== 'cast' && volatility !== 'immutable' && volatility !== 'zoned';
   });
+}
+
+/** Of the node itself, its parts aside. */
+function volatilityOf(node: Expression): Volatility {
+  switch (node.kind) {
+    case 'call':
+      return functionById(node.fn).volatility ?? 'immutable';
+    case 'cast': {
+      const from = node.arg.type.kind === 'unknown' ? 'text' : node.arg.type.kind;
+      return castOf(from, node.type.kind)?.volatility ?? 'immutable';
+    }
+    case 'parameter':
+    case 'subquery':
+    case 'outerColumn':
+      return 'stable';
+    default:
+      return 'immutable';
+  }
 }
 
 const CONSTANT_CONTEXT: EvaluationContext = {
@@ -147,20 +164,28 @@ const CONSTANT_CONTEXT: EvaluationContext = {
  * branch not taken).
  */
 export function foldConstants(expression: Expression): Expression {
-  const folded = simplify(mapParts(expression, foldConstants));
-  if (folded.kind === 'constant' || partsOf(folded).length === 0) {
-    if (folded.kind !== 'call') return folded;
+  return folded(expression, isImmutable, CONSTANT_CONTEXT);
+}
+
+/** The same where the zone, and what `today` and `now` mean as literals, are settled once and for all: for views. */
+export function foldInContext(expression: Expression, context: EvaluationContext): Expression {
+  return folded(expression, isSettledByZone, context);
+}
+
+function folded(
+  expression: Expression,
+  isSettled: (expression: Expression) => boolean,
+  context: EvaluationContext,
+): Expression {
+  const whole = simplify(mapParts(expression, (part) => folded(part, isSettled, context)));
+  if (whole.kind === 'constant' || partsOf(whole).length === 0) {
+    if (whole.kind !== 'call') return whole;
   }
-  if (!partsOf(folded).every((part) => part.kind === 'constant') || !isImmutable(folded))
-    return folded;
+  if (!partsOf(whole).every((part) => part.kind === 'constant') || !isSettled(whole)) return whole;
   try {
-    return {
-      kind: 'constant',
-      type: folded.type,
-      value: evaluateConstant(folded, CONSTANT_CONTEXT),
-    };
+    return { kind: 'constant', type: whole.type, value: evaluateConstant(whole, context) };
   } catch {
-    return folded;
+    return whole;
   }
 }
 

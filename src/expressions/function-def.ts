@@ -24,7 +24,11 @@ export type SequenceAccess = {
   set(name: string, value: number, called: boolean): number;
 };
 
-export type Volatility = 'immutable' | 'stable' | 'volatile';
+/**
+ * What a value depends on beside the arguments: nothing; the session's zone; that, settings and the statement's instant; every
+ * call anew. PostgreSQL calls the two in the middle stable.
+ */
+export type Volatility = 'immutable' | 'zoned' | 'stable' | 'volatile';
 
 /** How an argument or a result type is declared in the catalog. */
 export type TypePattern =

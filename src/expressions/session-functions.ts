@@ -567,6 +567,7 @@ function uuidOf(random: { uint32(): number }): string {
 // ── Time and session ───────────────────────────────────────────────────────────────────────────────────────────
 
 function sessionFunctions(): FunctionDef[] {
+  const zoned = { volatility: 'zoned' } as const;
   const stable = { volatility: 'stable' } as const;
   const volatile = { volatility: 'volatile' } as const;
   const now: Call = (_args, context) => context.nowMicros;
@@ -603,14 +604,14 @@ function sessionFunctions(): FunctionDef[] {
           decimals.toDouble(
             extractField(field as string, value!, kind, context) ?? decimals.DECIMAL_ZERO,
           ),
-        kind === 'timestamptz' ? stable : {},
+        kind === 'timestamptz' ? zoned : {},
       ),
       text(
         'extract',
         ['text', kind],
         'numeric',
         ([field, value], context) => extractField(field as string, value!, kind, context),
-        kind === 'timestamptz' ? stable : {},
+        kind === 'timestamptz' ? zoned : {},
       ),
     ]),
     text('date_trunc', ['text', 'timestamp'], 'timestamp', ([field, value]) =>
@@ -621,7 +622,7 @@ function sessionFunctions(): FunctionDef[] {
       ['text', 'timestamptz'],
       'timestamptz',
       ([field, value], context) => truncatedIn(field as string, value as Instant, context.zone),
-      stable,
+      zoned,
     ),
     text('date_trunc', ['text', 'timestamptz', 'text'], 'timestamptz', ([field, value, zone]) =>
       truncatedIn(field as string, value as Instant, zone as string),

@@ -72,7 +72,13 @@ export function datumFromText(text: string, type: SqlType, context: TextContext)
 }
 
 function inputContext(context: TextContext): Parameters<typeof timestamptzFromText>[1] {
-  return { zone: zoneOf(context.zone), nowMicros: context.nowMicros };
+  return {
+    zone: zoneOf(context.zone),
+    // Asked for by words such as `today` alone; where there is no instant, asking throws.
+    get nowMicros() {
+      return context.nowMicros;
+    },
+  };
 }
 
 /** As PostgreSQL 15 prints a value that is not NULL: DateStyle ISO, IntervalStyle postgres, bytea_output hex. */

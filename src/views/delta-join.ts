@@ -1,5 +1,6 @@
 import { assert } from '../base/errors.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
+import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { BATCH_ROW_COUNT_MAX } from '../columns/batch.ts';
 import type { Batch } from '../columns/batch.ts';
@@ -39,14 +40,20 @@ export class DeltaJoin implements StatefulOperator {
   readonly #slots = new Int32Array(BATCH_ROW_COUNT_MAX);
   readonly #weights = new Int32Array(BATCH_ROW_COUNT_MAX);
 
-  constructor(node: JoinNode, left: Operator, right: Operator, memory: MemoryAccount | undefined) {
+  constructor(
+    node: JoinNode,
+    left: Operator,
+    right: Operator,
+    context: EvaluationContext,
+    memory: MemoryAccount | undefined,
+  ) {
     assert(node.type === 'inner', 'only inner joins are kept up to date');
     this.id = node.id;
     this.columns = node.columns;
     this.#lease = new MemoryLease(memory);
     const side = (input: Operator, keys: readonly JoinNode['keys'][number]['left'][]): Side => ({
       input,
-      keys: evaluators(keys, input.columns),
+      keys: evaluators(keys, context),
       arrangement: new Arrangement(
         input.columns.map((column) => column.type),
         keys.map((key) => key.type),

@@ -3,7 +3,7 @@ import type { MemoryAccount } from '../base/memory.ts';
 import type { Batch } from '../columns/batch.ts';
 import type { TableDelta, TableSnapshot } from '../columns/table-contract.ts';
 import { functionById } from '../expressions/catalog.ts';
-import { isImmutable, someNode } from '../expressions/fold.ts';
+import { isSettledByZone, someNode } from '../expressions/fold.ts';
 import type { Expression } from '../expressions/expression.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { Budget, Operator, Step } from '../operators/operator.ts';
@@ -169,7 +169,7 @@ function build(
     case 'join': {
       const left = input(plan.left);
       const right = input(plan.right);
-      const join = remember(new DeltaJoin(plan, left, right, options.memory));
+      const join = remember(new DeltaJoin(plan, left, right, options.context, options.memory));
       const residual = plan.residual === undefined ? undefined : conjunction([plan.residual]);
       return residual === undefined
         ? join
@@ -264,7 +264,7 @@ export function whyNotMaintained(plan: PlanNode): DbError | undefined {
   }
   let volatileCall: DbError | undefined;
   visitExpressions(plan, (expression) => {
-    if (isImmutable(expression)) return;
+    if (isSettledByZone(expression)) return;
     const call = findCall(expression);
     volatileCall ??= notSupported(
       call === undefined
@@ -284,7 +284,7 @@ export function whyNotMaintained(plan: PlanNode): DbError | undefined {
 function findCall(expression: Expression): string | undefined {
   let name: string | undefined;
   someNode(expression, (each) => {
-    if (each.kind === 'call' && (functionById(each.fn).volatility ?? 'immutable') !== 'immutable')
+    if (each.kind === 'call' && !isSettledByZone({ ...each, args: [] }))
       name = functionById(each.fn).name;
     return name !== undefined;
   });

@@ -46,8 +46,8 @@ export type CastDef = {
     explicit: boolean,
     context: EvaluationContext,
   ) => Datum;
-  /** `stable` where the session's zone or the statement's instant takes part. Default immutable. */
-  readonly volatility?: 'stable';
+  /** `zoned` where the session's zone takes part, `stable` where the statement's instant may too. Default immutable. */
+  readonly volatility?: 'zoned' | 'stable';
   /** As of FunctionDef, for number lanes. */
   readonly inline?: (value: string) => string;
   readonly guard?: 'int2' | 'int4' | 'safe' | 'finite';
@@ -65,6 +65,7 @@ function cast(
   return { from, to, context, evaluate, ...extra };
 }
 
+const ZONED: Extra = { volatility: 'zoned' };
 const STABLE: Extra = { volatility: 'stable' };
 const SAME: Extra = { inline: (value) => `(${value})` };
 
@@ -193,7 +194,7 @@ function dateTimeCasts(): CastDef[] {
       'timestamptz',
       'implicit',
       (value, _to, _explicit, context) => dateToTimestamptz(value as number, zone(context)),
-      STABLE,
+      ZONED,
     ),
     cast('timestamp', 'date', 'assignment', (value) => timestampToDate(value as Instant), {
       inline: (value) => `Math.floor(${value} / ${MICROS_A_DAY})`,
@@ -204,7 +205,7 @@ function dateTimeCasts(): CastDef[] {
       'timestamptz',
       'implicit',
       (value, _to, _explicit, context) => timestampToTimestamptz(value as Instant, zone(context)),
-      STABLE,
+      ZONED,
     ),
     cast(
       'timestamptz',
@@ -212,7 +213,7 @@ function dateTimeCasts(): CastDef[] {
       'assignment',
       (value, _to, _explicit, context) =>
         timestampToDate(timestamptzToTimestamp(value as Instant, zone(context))),
-      STABLE,
+      ZONED,
     ),
     cast(
       'timestamptz',
@@ -220,14 +221,14 @@ function dateTimeCasts(): CastDef[] {
       'assignment',
       (value, _to, _explicit, context) =>
         timeOfTimestamp(timestamptzToTimestamp(value as Instant, zone(context))),
-      STABLE,
+      ZONED,
     ),
     cast(
       'timestamptz',
       'timestamp',
       'assignment',
       (value, _to, _explicit, context) => timestamptzToTimestamp(value as Instant, zone(context)),
-      STABLE,
+      ZONED,
     ),
     cast('time', 'interval', 'implicit', (value) => new Interval(0, 0, value as number)),
     cast('interval', 'time', 'assignment', (value) => {
@@ -268,7 +269,7 @@ function textConversions(): CastDef[] {
           text,
           'assignment',
           (value, to, explicit, context) => fitToType(textOf(value, kind, context), to, explicit),
-          kind === 'timestamptz' ? STABLE : {},
+          kind === 'timestamptz' ? ZONED : {},
         ),
         cast(
           text,

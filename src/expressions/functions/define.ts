@@ -1,13 +1,13 @@
 import { DbError } from '../../base/errors.ts';
 import type { SqlType, TypeKind } from '../../columns/types.ts';
 import type { Datum } from '../../columns/values.ts';
-import type { EvaluationContext, FunctionDef, TypePattern } from '../function-def.ts';
+import type { EvaluationContext, FunctionDef, TypePattern, Volatility } from '../function-def.ts';
 
 /** What a definition may say beside name, arguments, result and meaning. */
 export type Extra = {
   readonly variadic?: boolean;
   readonly strict?: boolean;
-  readonly volatility?: 'stable' | 'volatile';
+  readonly volatility?: Exclude<Volatility, 'immutable'>;
   readonly inline?: (...args: string[]) => string;
   readonly guard?: 'int2' | 'int4' | 'safe' | 'finite';
 };

@@ -1,0 +1,69 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { open, sql, type Change, type Database } from '../../src/index.ts';
+
+let db: Database;
+beforeEach(async () => {
+  db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, g text, at timestamptz, price numeric(8,2))');
+  await db.insert('t', [
+    { id: 1, g: "it's", at: '2026-01-01T00:00:00Z', price: '1.50' },
+    { id: 2, g: 'b', at: '2026-02-01T00:00:00Z', price: '2.50' },
+  ]);
+});
+afterEach(() => db.close());
+
+async function first(changes: AsyncIterable<Change>): Promise<unknown[]> {
+  for await (const change of changes) if (change.kind === 'snapshot') return change.rows;
+  throw new Error('the subscription ended');
+}
+
+test('parameters of a subscribed query are values of the types it gives them', async () => {
+  const g = "it's";
+  expect(await first(db.subscribe(sql`SELECT id FROM t WHERE g = ${g}`))).toEqual([{ id: 1 }]);
+  const since = new Date('2026-01-15T00:00:00Z');
+  expect(await first(db.subscribe(sql`SELECT id FROM t WHERE at >= ${since}`))).toEqual([
+    { id: 2 },
+  ]);
+  expect(await first(db.subscribe(sql`SELECT id FROM t WHERE price = ${'1.5'}`))).toEqual([
+    { id: 1 },
+  ]);
+  expect(await first(db.subscribe(sql`SELECT id FROM t WHERE id = ${2} OR g = ${null}`))).toEqual([
+    { id: 2 },
+  ]);
+  expect(await first(db.subscribe('SELECT id FROM t WHERE id > $1', { params: [1] }))).toEqual([
+    { id: 2 },
+  ]);
+});
+
+test('who asks the same with the same values shares one view; the last to leave takes it along', async () => {
+  const ask = (id: number) => db.subscribe(sql`SELECT count(*) AS c FROM t WHERE id < ${id}`);
+  const subscriptions = [ask(2), ask(2), ask(3)];
+  const counts = await Promise.all(
+    subscriptions.map(async (each) => {
+      const iterator = each[Symbol.asyncIterator]();
+      return (await iterator.next()).value;
+    }),
+  );
+  expect(counts.map((each) => (each as { rows: unknown[] }).rows)).toEqual([
+    [{ c: 1 }],
+    [{ c: 1 }],
+    [{ c: 2 }],
+  ]);
+  await Promise.all(subscriptions.map((each) => each.close()));
+  // Nothing is left that would keep the table.
+  await db.exec('DROP TABLE t');
+});
+
+test('a missing parameter and one too many are refused', async () => {
+  await expect(first(db.subscribe('SELECT id FROM t WHERE id = $1'))).rejects.toMatchObject({
+    code: '08P01',
+  });
+  await expect(first(db.subscribe('SELECT id FROM t', { params: [1] }))).rejects.toMatchObject({
+    code: '08P01',
+  });
+});
+
+test('a plain view with a name that needs quotes is subscribed to by its name', async () => {
+  await db.exec('CREATE VIEW "Two Words" AS SELECT id FROM t WHERE id = 2');
+  expect(await first(db.subscribe('Two Words'))).toEqual([{ id: 2 }]);
+});

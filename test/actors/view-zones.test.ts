@@ -1,0 +1,92 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { open, type Database } from '../../src/index.ts';
+
+let db: Database;
+beforeEach(async () => {
+  db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, at timestamptz, word text)');
+  await db.insert('t', [
+    { id: 1, at: '2026-03-28T22:30:00Z', word: '2026-01-01' },
+    { id: 2, at: '2026-03-28T23:30:00Z', word: '2026-01-02' },
+    { id: 3, at: '2026-03-29T21:30:00Z', word: '2026-01-03' },
+  ]);
+});
+afterEach(() => db.close());
+
+const DAYS = "SELECT date_trunc('day', at) AS day, count(*) AS c FROM t GROUP BY 1";
+
+test('days of a view are those of the zone it was made in, for every reader and every later row', async () => {
+  const berlin = db.session();
+  await berlin.exec("SET timezone = 'Europe/Berlin'");
+  await berlin.exec(`CREATE MATERIALIZED VIEW days AS ${DAYS}`);
+  const expected = [
+    { day: '2026-03-27T23:00:00Z', c: 1 },
+    // The day that lost an hour.
+    { day: '2026-03-28T23:00:00Z', c: 2 },
+  ];
+  expect((await db.query('SELECT * FROM days ORDER BY day')).rows).toEqual(expected);
+  await db.insert('t', { id: 4, at: '2026-03-29T22:00:00Z' });
+  expect((await berlin.query('SELECT * FROM days ORDER BY day')).rows).toEqual([
+    ...expected,
+    { day: '2026-03-29T22:00:00Z', c: 1 },
+  ]);
+  expect((await berlin.query('SELECT * FROM days ORDER BY day')).rows).toEqual(
+    (await berlin.query(`${DAYS} ORDER BY 1`)).rows,
+  );
+  await berlin.close();
+});
+
+test('hours, dates, texts and spans of instants are kept by views', async () => {
+  await db.exec(`CREATE MATERIALIZED VIEW v AS
+    SELECT id, extract(hour FROM at) AS h, at::date AS d, at::text AS s, at + interval '1 day' AS next FROM t`);
+  expect((await db.query('SELECT * FROM v WHERE id = 1')).rows).toEqual([
+    {
+      id: 1,
+      h: '22',
+      d: '2026-03-28',
+      s: '2026-03-28 22:30:00+00',
+      next: '2026-03-29T22:30:00Z',
+    },
+  ]);
+});
+
+test('literals of instants are what they were when the view was made', async () => {
+  const berlin = db.session();
+  await berlin.exec("SET timezone = 'Europe/Berlin'");
+  await berlin.exec("CREATE MATERIALIZED VIEW v AS SELECT id FROM t WHERE at >= '2026-03-29'");
+  expect((await db.query('SELECT * FROM v ORDER BY id')).rows).toEqual([{ id: 2 }, { id: 3 }]);
+  await berlin.close();
+  await db.exec(
+    "CREATE MATERIALIZED VIEW w AS SELECT id FROM t WHERE at < 'tomorrow'::timestamptz",
+  );
+  expect((await db.query('SELECT count(*) AS c FROM w')).rows).toEqual([{ c: 3 }]);
+});
+
+test('dates in texts are read; a word that means the present is refused, and the writer is told', async () => {
+  await db.exec(
+    'CREATE MATERIALIZED VIEW v AS SELECT id, word::date AS d FROM t WHERE word IS NOT NULL',
+  );
+  await expect(db.insert('t', { id: 9, word: 'today' })).rejects.toMatchObject({ code: '0A000' });
+  await db.insert('t', { id: 9, word: '2026-02-02' });
+  expect((await db.query('SELECT d FROM v WHERE id = 9')).rows).toEqual([{ d: '2026-02-02' }]);
+});
+
+test('now() is no part of a view', async () => {
+  await expect(
+    db.exec('CREATE MATERIALIZED VIEW v AS SELECT id FROM t WHERE at > now()'),
+  ).rejects.toMatchObject({ code: '0A000' });
+});
+
+test('a transaction in another zone that has changed the rows is told why it cannot read the view', async () => {
+  await db.exec(`CREATE MATERIALIZED VIEW days AS ${DAYS}`);
+  const session = db.session();
+  await session.exec("SET timezone = 'Asia/Tokyo'");
+  await session.exec('BEGIN');
+  await session.exec('DELETE FROM t WHERE id = 1');
+  await expect(session.query('SELECT * FROM days')).rejects.toMatchObject({
+    code: '0A000',
+    hint: expect.stringContaining("SET timezone = 'UTC'"),
+  });
+  await session.exec('ROLLBACK');
+  await session.close();
+});
