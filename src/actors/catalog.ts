@@ -76,6 +76,8 @@ export interface CatalogView {
   schemasOf(tenant: string): readonly string[];
 }
 
+const NO_ENTRIES: readonly CatalogEntry[] = [];
+
 /** Schemas every tenant has. */
 export const PUBLIC_SCHEMA = 'public';
 
@@ -86,6 +88,8 @@ export class Catalog implements CatalogView {
   readonly #schemas = new Map<string, Set<string>>();
   /** Direct dependants: views that read a relation. */
   readonly #dependants = new Map<number, Set<number>>();
+  /** The same as entries in order, until the catalog changes: asked for at every commit. */
+  readonly #dependantEntries = new Map<number, readonly CatalogEntry[]>();
   #nextId = 1;
   #epoch = 0;
 
@@ -173,13 +177,20 @@ export class Catalog implements CatalogView {
 
   /** Views, plain and materialized, whose query reads `id` directly, in order of id. */
   dependantsOf(id: number): readonly CatalogEntry[] {
-    return [...(this.#dependants.get(id) ?? [])]
+    const known = this.#dependantEntries.get(id);
+    if (known !== undefined) return known;
+    const dependants = this.#dependants.get(id);
+    if (dependants === undefined) return NO_ENTRIES;
+    const entries = [...dependants]
       .sort((a, b) => a - b)
       .flatMap((each) => this.#byId.get(each) ?? []);
+    this.#dependantEntries.set(id, entries);
+    return entries;
   }
 
   #link(entry: CatalogEntry): void {
     const id = idOf(entry);
+    this.#dependantEntries.clear();
     this.#byId.set(id, entry);
     this.#byName.set(nameKey(entry.definition), entry);
     const { tenant } = entry.definition;
@@ -195,6 +206,7 @@ export class Catalog implements CatalogView {
 
   #unlink(entry: CatalogEntry): void {
     const id = idOf(entry);
+    this.#dependantEntries.clear();
     this.#byId.delete(id);
     this.#byName.delete(nameKey(entry.definition));
     const { tenant } = entry.definition;

@@ -238,7 +238,7 @@ export interface CommitState {
   /** Live commit views that read the relation directly. */
   viewsOn(relation: number): readonly MaintainedView[];
   /** Of the views downstream of `changed`, directly or not, those to be run, each after all it reads. */
-  viewsInOrder(changed: readonly number[]): readonly MaintainedView[];
+  viewsInOrder(changed: Iterable<number>): readonly MaintainedView[];
   /** Applies an operation that is no row change; returns what undoes it and, where the old state must be freed later, what does. */
   applyDefinition(
     operation: Exclude<Operation, { op: 'rows' }>,
@@ -382,7 +382,7 @@ function* stage(
     }
   }
   if (staged.deltas.size === 0) return;
-  for (const view of state.viewsInOrder([...staged.deltas.keys()])) {
+  for (const view of state.viewsInOrder(staged.deltas.keys())) {
     try {
       if (!view.push(staged.deltas)) continue;
       while (!view.run(budget)) yield;

@@ -70,20 +70,20 @@ export class DatabaseState implements CommitState {
   }
 
   viewsOn(relation: number): readonly MaintainedView[] {
-    return this.catalog
-      .dependantsOf(relation)
-      .flatMap((entry) =>
-        entry.kind === 'materializedView' && entry.view.inCommit ? [entry.view] : [],
-      );
+    const views: MaintainedView[] = [];
+    for (const entry of this.catalog.dependantsOf(relation))
+      if (entry.kind === 'materializedView' && entry.view.inCommit) views.push(entry.view);
+    return views;
   }
 
-  viewsInOrder(changed: readonly number[]): readonly MaintainedView[] {
+  viewsInOrder(changed: Iterable<number>): readonly MaintainedView[] {
     const found = new Set<MaintainedView>();
-    const relations = new Set(changed);
-    for (const relation of relations) {
-      for (const view of this.viewsOn(relation)) {
+    const relations = [...changed];
+    for (let index = 0; index < relations.length; index += 1) {
+      for (const view of this.viewsOn(relations[index]!)) {
+        if (found.has(view)) continue;
         found.add(view);
-        relations.add(view.relation);
+        relations.push(view.relation);
       }
     }
     return found.size < 2

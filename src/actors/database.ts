@@ -403,8 +403,13 @@ export class Handle implements WideVerbs {
     return options.zone ?? this.engine.options.zone;
   }
 
+  #writer: Session | undefined;
+
   protected writeSession(): Session {
-    return new Session(this.engine, this.identity);
+    // One for all calls, while it remembers nothing: values of sequences belong to the call that drew them.
+    if (this.#writer === undefined || !this.#writer.sequences.isWritten)
+      this.#writer = new Session(this.engine, this.identity);
+    return this.#writer;
   }
 
   protected async execute(

@@ -59,7 +59,7 @@ export async function runDml(
       session,
       entry,
       (snapshot) => {
-        effect = effectOf(bound, entry, rows, snapshot, context);
+        effect = effectOf(bound, entry, rows, snapshot(), context);
         return effect.writes;
       },
       options.signal,
@@ -98,7 +98,7 @@ export async function runDml(
             bound,
             entry,
             inTurn ? rowsOf(session, bound, context) : rows,
-            snapshot,
+            snapshot(),
             context,
           );
           return effect.writes;

@@ -51,8 +51,7 @@ export class Housekeeping {
       for (const { inserted } of changes) this.#plannedRows += inserted?.rowCount ?? 0;
       const entry = catalog.byId(relation);
       if (!isStored(entry)) continue;
-      // A segment fills up rarely; asking after every commit costs a look.
-      if (crossesSegment(entry.data.nextRowId, changes)) this.maintain(relation);
+      if (entry.data.needsUpkeep) this.maintain(relation);
       for (const dependant of catalog.dependantsOf(relation)) {
         if (dependant.kind === 'materializedView' && !dependant.view.inCommit)
           this.#scheduleRefresh(dependant.view);
@@ -139,22 +138,7 @@ export class Housekeeping {
   }
 }
 
-const SEGMENT_ROW_COUNT = 65_536;
 /** Rows written before plans are made anew; the next time it takes twice, three times, … as many. */
 const PLANNED_ROWS_MAX = 10_000;
 /** Half a step of sealing: rows move at a few nanoseconds a value. */
 const MAINTAIN_UNITS_MAX = 20_000;
-
-function crossesSegment(nextRowId: number, changes: readonly TableDelta[]): boolean {
-  let inserted = 0;
-  let deleted = 0;
-  for (const { inserted: rows, deleted: gone } of changes) {
-    inserted += rows?.rowCount ?? 0;
-    deleted += gone?.rowCount ?? 0;
-  }
-  return (
-    deleted > 0 ||
-    Math.floor(nextRowId / SEGMENT_ROW_COUNT) !==
-      Math.floor((nextRowId - inserted) / SEGMENT_ROW_COUNT)
-  );
-}

@@ -1,8 +1,12 @@
 import { assert } from '../base/errors.ts';
+import { HashParts } from '../base/hash-parts.ts';
+import { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from '../columns/batch.ts';
-import { datumAt, gatherBatch } from '../columns/build.ts';
+import { datumAt, denseBatch, gatherBatch, hashRow } from '../columns/build.ts';
+import { equalCells, isNullAt } from '../columns/cells.ts';
 import { compareDatums, equalDatums } from '../columns/compare.ts';
 import type {
+  IndexSchema,
   TableData,
   TableScan,
   TableSchema,
@@ -10,6 +14,7 @@ import type {
   TableWrite,
 } from '../columns/table-contract.ts';
 import type { Datum } from '../columns/values.ts';
+import type { Vector } from '../columns/vector.ts';
 
 /** Row ids from here on name rows that a transaction inserted and has not committed; row ids of tables stay below. */
 export const OVERLAY_ROW_ID_BASE = 2 ** 52;
@@ -228,12 +233,45 @@ class OverlaySnapshot implements TableSnapshot {
     };
   }
 
+  findUnique(
+    indexName: string,
+    keys: readonly Vector[],
+    rowCount: number,
+    selection?: Int32Array,
+  ): Float64Array {
+    const found = this.#truncated
+      ? new Float64Array(rowCount).fill(-1)
+      : this.#base.findUnique(indexName, keys, rowCount, selection);
+    if (this.#hidden.size > 0)
+      for (let at = 0; at < rowCount; at += 1) if (this.#hidden.has(found[at]!)) found[at] = -1;
+    if (this.#own.rowCount === 0) return found;
+    // The private table has no unique indexes: its rows are read once, for all keys.
+    const wanted = new HashParts(new MemoryLease(undefined));
+    const rowAt = (at: number): number => (selection === undefined ? at : selection[at]!);
+    for (let at = 0; at < rowCount; at += 1) wanted.add(hashRow(keys, rowAt(at)), at);
+    const scan = this.#own.scan({
+      columnIndexes: this.#indexOf(indexName).columnIndexes,
+      ordered: true,
+      withRowIds: true,
+    });
+    for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
+      const { columns, rowIds, rowCount: count } = denseBatch(batch);
+      for (let row = 0; row < count; row += 1) {
+        const hash = hashRow(columns, row);
+        for (let at = wanted.first(hash); at >= 0; at = wanted.next()) {
+          if (sameKey(columns, row, keys, rowAt(at)))
+            found[at] = rowIds![row]! + OVERLAY_ROW_ID_BASE;
+        }
+      }
+    }
+    return found;
+  }
+
   lookup(indexName: string, key: readonly Datum[]): Float64Array {
     const found = this.#truncated
       ? []
       : [...this.#base.lookup(indexName, key)].filter((id) => !this.#hidden.has(id));
-    const index = this.schema.indexes.find(({ name }) => name === indexName);
-    assert(index !== undefined, 'a lookup names an index of the table');
+    const index = this.#indexOf(indexName);
     // The private table has no unique indexes (a transaction may hold a key twice between two statements' checks); it is small: scan it.
     const scan = this.#own.scan({
       columnIndexes: index.columnIndexes,
@@ -274,6 +312,12 @@ class OverlaySnapshot implements TableSnapshot {
     this.#own.release();
   }
 
+  #indexOf(name: string): IndexSchema {
+    const index = this.schema.indexes.find((each) => each.name === name);
+    assert(index !== undefined, 'a lookup names an index of the table');
+    return index;
+  }
+
   /** The batch without rows that the transaction deleted or replaced; undefined when none is left. */
   #visible(batch: Batch): Batch | undefined {
     if (this.#hidden.size === 0) return batch;
@@ -290,6 +334,16 @@ class OverlaySnapshot implements TableSnapshot {
       ? batch
       : { ...batch, rowCount: count, selection: kept.subarray(0, count) };
   }
+}
+
+/** Keys that are whole, and equal. */
+function sameKey(a: readonly Vector[], aRow: number, b: readonly Vector[], bRow: number): boolean {
+  return a.every(
+    (column, position) =>
+      !isNullAt(column, aRow) &&
+      !isNullAt(b[position]!, bRow) &&
+      equalCells(column, aRow, b[position]!, bRow),
+  );
 }
 
 function withOverlayIds(batch: Batch): Batch {

@@ -7,7 +7,7 @@ import type { EvaluationContext } from '../expressions/function-def.ts';
 import { datumToText } from '../expressions/text-io.ts';
 import { bindRowExpressions } from '../plan/bind.ts';
 import type { TableEntry } from './catalog.ts';
-import type { InputBatch, TargetColumn } from './rows-in.ts';
+import { RowReader, type InputBatch, type TargetColumn } from './rows-in.ts';
 
 /** What rows of a table need before they can be written: defaults, generated columns, checks. Made once a definition. */
 export type RowShape = {
@@ -18,6 +18,8 @@ export type RowShape = {
   readonly generated: readonly (CompiledExpression | undefined)[];
   readonly checks: readonly { readonly name: string; readonly condition: CompiledExpression }[];
   readonly hasGenerated: boolean;
+  /** Reads rows as users give them. */
+  readonly reader: RowReader;
 };
 
 const shapes = new WeakMap<TableEntry, RowShape>();
@@ -26,8 +28,10 @@ export function rowShapeOf(entry: TableEntry): RowShape {
   const known = shapes.get(entry);
   if (known !== undefined) return known;
   const { defaults, generated, checks } = bindRowExpressions(entry.info);
+  const columns = entry.definition.columns.map(({ name, type }) => ({ name, type }));
   const shape: RowShape = {
-    columns: entry.definition.columns.map(({ name, type }) => ({ name, type })),
+    columns,
+    reader: new RowReader(columns),
     defaults: defaults.map((expression) =>
       expression === undefined ? undefined : compileExpression(expression),
     ),
@@ -52,6 +56,7 @@ export function completeRows(
   context: EvaluationContext,
 ): Batch {
   const { rowCount } = input;
+  if (!shape.hasGenerated && isComplete(input)) return { rowCount, columns: input.columns };
   const none: Batch = { rowCount, columns: [] };
   const columns = input.columns.map((given, index): Vector => {
     if (shape.generated[index] !== undefined) {
@@ -65,6 +70,13 @@ export function completeRows(
     return given === undefined ? byDefault : chosen(given, byDefault, missing!);
   });
   return withGenerated(shape, { rowCount, columns }, context);
+}
+
+/** Every row gives every column. */
+function isComplete(input: InputBatch): input is InputBatch & { readonly columns: readonly Vector[] } {
+  for (let index = 0; index < input.columns.length; index += 1)
+    if (input.columns[index] === undefined || input.missing[index] !== undefined) return false;
+  return true;
 }
 
 export function withGenerated(shape: RowShape, rows: Batch, context: EvaluationContext): Batch {

@@ -33,108 +33,212 @@ export type InputBatch = {
 };
 
 /**
- * Rows given as objects. A key that is missing leaves the column to its default; a key of no column is 42703, a value
- * that does not fit is 22P02/22003/22023 with table, column and row number.
+ * Reads rows for the columns of one table: names and converters are found once, not once a call, since most commits
+ * are of one row.
  */
-export function batchOfObjects(
-  table: string,
-  columns: readonly TargetColumn[],
-  rows: readonly InputRow[],
-  context: InputContext,
-): InputBatch {
-  const present = new Uint8Array(columns.length);
-  const indexOf = new Map(columns.map(({ name }, index) => [name, index]));
-  for (let row = 0; row < rows.length; row += 1) {
-    const given = rows[row];
-    if (typeof given !== 'object' || given === null || Array.isArray(given)) {
-      throw new DbError('22023', `row ${row + 1} is not an object`, {
-        table,
-        hint: 'Give an array of objects such as { id: 1, … }, or an object of columns such as { id: [1, 2] }.',
-      });
-    }
-    for (const key in given) {
-      if (!Object.hasOwn(given, key)) continue;
-      const index = indexOf.get(key);
-      if (index === undefined) throw unknownColumn(table, key, columns);
-      present[index] = 1;
-    }
+export class RowReader {
+  readonly columns: readonly TargetColumn[];
+  readonly #indexOf: ReadonlyMap<string, number>;
+  readonly #converters: readonly Converter[];
+
+  constructor(columns: readonly TargetColumn[]) {
+    this.columns = columns;
+    this.#indexOf = new Map(columns.map(({ name }, index) => [name, index]));
+    this.#converters = columns.map(({ type }) => converterOf(type));
   }
-  const gives = columns.map(({ name }) => giver(name));
-  return {
-    rowCount: rows.length,
-    missing: columns.map((_, index) => {
-      const given = gives[index]!;
-      return present[index] === 0 || rows.every(given)
-        ? undefined
-        : Uint8Array.from(rows, (row) => (given(row) ? 0 : 1));
-    }),
-    columns: columns.map((column, index) => {
-      if (present[index] === 0) return undefined;
-      const given = gives[index]!;
-      return buildVector(
-        table,
-        column,
-        rows.length,
-        (row) => (given(rows[row]!) ? rows[row]![column.name] : undefined),
-        context,
-        (row) => !given(rows[row]!),
+
+  /**
+   * Rows given as objects. A key that is missing leaves the column to its default; a key of no column is 42703, a value
+   * that does not fit is 22P02/22003/22023 with table, column and row number.
+   */
+  objects(table: string, rows: readonly InputRow[], context: InputContext): InputBatch {
+    const { columns } = this;
+    const counts = this.#countGiven(table, rows);
+    const vectors: (Vector | undefined)[] = [];
+    const missing: (Uint8Array | undefined)[] = [];
+    for (let index = 0; index < columns.length; index += 1) {
+      const count = counts[index]!;
+      missing.push(undefined);
+      if (count === 0) {
+        vectors.push(undefined);
+        continue;
+      }
+      const column = columns[index]!;
+      const { name } = column;
+      if (count === rows.length) {
+        vectors.push(
+          numbersOf(column, rows) ??
+            this.#build(table, index, rows.length, context, (row) => rows[row]![name], NEVER),
+        );
+        continue;
+      }
+      const given = giver(name);
+      if (!rows.every(given))
+        missing[index] = Uint8Array.from(rows, (row) => (given(row) ? 0 : 1));
+      vectors.push(
+        this.#build(
+          table,
+          index,
+          rows.length,
+          context,
+          (row) => (given(rows[row]!) ? rows[row]![name] : undefined),
+          (row) => !given(rows[row]!),
+        ),
       );
-    }),
-  };
+    }
+    return { rowCount: rows.length, missing, columns: vectors };
+  }
+
+  /** Rows given as columns of equal length. Typed arrays are copied once, never read again. */
+  vectors(table: string, given: InputColumns, context: InputContext): InputBatch {
+    const { columns } = this;
+    let rowCount = -1;
+    for (const key of Object.keys(given)) {
+      if (!this.#indexOf.has(key)) throw unknownColumn(table, key, columns);
+      const length = valuesOf(table, key, given[key]!).values.length;
+      if (rowCount >= 0 && length !== rowCount) {
+        throw new DbError(
+          '22023',
+          `column "${key}" has ${length} values, the columns before it ${rowCount}`,
+          {
+            table,
+            column: key,
+            hint: 'Give every column the same number of values.',
+          },
+        );
+      }
+      rowCount = length;
+    }
+    if (rowCount < 0) rowCount = 0;
+    return {
+      rowCount,
+      missing: columns.map(() => undefined),
+      columns: columns.map((column, index) => {
+        if (!Object.hasOwn(given, column.name)) return undefined;
+        const input = given[column.name]!;
+        const { values, valid } = valuesOf(table, column.name, input);
+        if (valid !== undefined && valid.length < rowCount) {
+          throw new DbError(
+            '22023',
+            `"valid" of column "${column.name}" is shorter than its values`,
+            { table, column: column.name },
+          );
+        }
+        const direct = directVector(column.type, values, valid);
+        if (direct !== undefined) return direct;
+        const get = (row: number): unknown =>
+          valid !== undefined && valid[row] === 0 ? null : values[row];
+        return this.#build(table, index, rowCount, context, get, NEVER);
+      }),
+    };
+  }
+
+  /** By column: how many rows have it as a key of their own. */
+  #countGiven(table: string, rows: readonly InputRow[]): Float64Array {
+    const counts = new Float64Array(this.columns.length);
+    let lastKeys: readonly string[] = [];
+    let lastIndexes: readonly number[] = [];
+    for (let row = 0; row < rows.length; row += 1) {
+      const given = rows[row];
+      if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+        throw new DbError('22023', `row ${row + 1} is not an object`, {
+          table,
+          hint: 'Give an array of objects such as { id: 1, … }, or an object of columns such as { id: [1, 2] }.',
+        });
+      }
+      const keys = Object.keys(given);
+      // Rows of one maker have their keys in one order.
+      if (!sameTexts(keys, lastKeys)) {
+        lastIndexes = keys.map((key) => {
+          const index = this.#indexOf.get(key);
+          if (index === undefined) throw unknownColumn(table, key, this.columns);
+          return index;
+        });
+        lastKeys = keys;
+      }
+      for (let key = 0; key < lastIndexes.length; key += 1) counts[lastIndexes[key]!]! += 1;
+    }
+    return counts;
+  }
+
+  /** One value after the other, by the type's converter. */
+  #build(
+    table: string,
+    index: number,
+    rowCount: number,
+    context: InputContext,
+    get: (row: number) => unknown,
+    isMissing: (row: number) => boolean,
+  ): Vector {
+    const { name, type } = this.columns[index]!;
+    const convert = this.#converters[index]!;
+    const data: Datum[] = [];
+    let validity: Uint8Array | undefined;
+    let allNumbers = true;
+    for (let row = 0; row < rowCount; row += 1) {
+      const value = get(row);
+      if (value === null || (value === undefined && isMissing(row))) {
+        validity ??= new Uint8Array(rowCount).fill(1);
+        validity[row] = 0;
+        data.push(null);
+        continue;
+      }
+      try {
+        const datum = convert(value, context);
+        data.push(datum);
+        if (typeof datum !== 'number') allNumbers = false;
+      } catch (cause) {
+        const reason = cause instanceof DbError ? cause : new DbError('22023', String(cause));
+        throw new DbError(reason.code, reason.message, {
+          table,
+          column: name,
+          detail: `Row ${row + 1}, column "${name}" of type ${typeName(type)}.`,
+          hint: reason.hint,
+        });
+      }
+    }
+    return vectorOf(type, data, validity, allNumbers);
+  }
+}
+
+const NEVER = (): boolean => false;
+
+function sameTexts(a: readonly string[], b: readonly string[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let index = 0; index < a.length; index += 1) if (a[index] !== b[index]) return false;
+  return true;
+}
+
+/** A column of plain numbers that are all the type's own; undefined where some value needs a converter. */
+function numbersOf({ name, type }: TargetColumn, rows: readonly InputRow[]): Vector | undefined {
+  const { kind } = type;
+  if (kind !== 'float8' && kind !== 'int2' && kind !== 'int4' && kind !== 'int8') return undefined;
+  const limit = kind === 'float8' ? 0 : INT_LIMITS[kind];
+  const values = new Float64Array(rows.length);
+  for (let row = 0; row < rows.length; row += 1) {
+    const value = rows[row]![name];
+    if (typeof value !== 'number') return undefined;
+    if (limit > 0 && !(value > -limit && value < limit && Math.floor(value) === value))
+      return undefined;
+    // An integer has no negative zero.
+    values[row] = limit > 0 && value === 0 ? 0 : value;
+  }
+  return numberVector(type, values, undefined);
+}
+
+/** Numbers as they are; one shape for all, so that reading them stays fast. */
+function numberVector(
+  type: SqlType,
+  values: NumberArray,
+  validity: Uint8Array | undefined,
+  scale = 0,
+): Vector {
+  return { rep: 'number', type, values, validity, factor: 1, base: 0, scale, bounds: undefined };
 }
 
 /** Whether a row gives a column. Names that every object inherits, such as "constructor", must be its own. */
 function giver(name: string): (row: InputRow) => boolean {
   return name in Object.prototype ? (row) => Object.hasOwn(row, name) : (row) => name in row;
-}
-
-/** Rows given as columns of equal length. Typed arrays are copied once, never read again. */
-export function batchOfColumns(
-  table: string,
-  columns: readonly TargetColumn[],
-  given: InputColumns,
-  context: InputContext,
-): InputBatch {
-  const names = new Set(columns.map(({ name }) => name));
-  let rowCount = -1;
-  for (const key of Object.keys(given)) {
-    if (!names.has(key)) throw unknownColumn(table, key, columns);
-    const length = valuesOf(table, key, given[key]!).values.length;
-    if (rowCount >= 0 && length !== rowCount) {
-      throw new DbError(
-        '22023',
-        `column "${key}" has ${length} values, the columns before it ${rowCount}`,
-        {
-          table,
-          column: key,
-          hint: 'Give every column the same number of values.',
-        },
-      );
-    }
-    rowCount = length;
-  }
-  if (rowCount < 0) rowCount = 0;
-  return {
-    rowCount,
-    missing: columns.map(() => undefined),
-    columns: columns.map((column) => {
-      if (!Object.hasOwn(given, column.name)) return undefined;
-      const input = given[column.name]!;
-      const { values, valid } = valuesOf(table, column.name, input);
-      if (valid !== undefined && valid.length < rowCount) {
-        throw new DbError(
-          '22023',
-          `"valid" of column "${column.name}" is shorter than its values`,
-          { table, column: column.name },
-        );
-      }
-      const direct = directVector(column.type, values, valid);
-      if (direct !== undefined) return direct;
-      const get = (row: number): unknown =>
-        valid !== undefined && valid[row] === 0 ? null : values[row];
-      return buildVector(table, column, rowCount, get, context, () => false);
-    }),
-  };
 }
 
 function valuesOf(
@@ -191,28 +295,12 @@ function directVector(
   valid: Uint8Array | undefined,
 ): Vector | undefined {
   if (!ArrayBuffer.isView(values)) return undefined;
-  const validity = valid === undefined ? {} : { validity: valid.slice() };
+  const validity = valid?.slice();
   if (type.kind === 'float8' && values instanceof Float64Array) {
-    return {
-      rep: 'number',
-      type,
-      values: values.slice(),
-      factor: 1,
-      base: 0,
-      scale: 0,
-      ...validity,
-    };
+    return numberVector(type, values.slice(), validity);
   }
   if (type.kind === 'float4' && values instanceof Float32Array) {
-    return {
-      rep: 'number',
-      type,
-      values: values.slice(),
-      factor: 1,
-      base: 0,
-      scale: 0,
-      ...validity,
-    };
+    return numberVector(type, values.slice(), validity);
   }
   if (type.kind === 'int2' || type.kind === 'int4' || type.kind === 'int8') {
     if (
@@ -238,15 +326,7 @@ function directVector(
     } else if (type.kind === 'int2' && values instanceof Uint16Array) {
       return undefined;
     }
-    return {
-      rep: 'number',
-      type,
-      values: values.slice() as NumberArray,
-      factor: 1,
-      base: 0,
-      scale: 0,
-      ...validity,
-    };
+    return numberVector(type, values.slice() as NumberArray, validity);
   }
   if (
     (type.kind === 'timestamptz' || type.kind === 'timestamp') &&
@@ -260,51 +340,9 @@ function directVector(
         return undefined;
       micros[row] = value;
     }
-    return { rep: 'number', type, values: micros, factor: 1, base: 0, scale: 0, ...validity };
+    return numberVector(type, micros, validity);
   }
   return undefined;
-}
-
-/** One value after the other, by the type's converter. */
-function buildVector(
-  table: string,
-  column: TargetColumn,
-  rowCount: number,
-  get: (row: number) => unknown,
-  context: InputContext,
-  isMissing: (row: number) => boolean,
-): Vector {
-  const { type } = column;
-  const convert = converterOf(type, context);
-  const fail = (row: number, cause: unknown): DbError => {
-    const reason = cause instanceof DbError ? cause : new DbError('22023', String(cause));
-    return new DbError(reason.code, reason.message, {
-      table,
-      column: column.name,
-      detail: `Row ${row + 1}, column "${column.name}" of type ${typeName(type)}.`,
-      hint: reason.hint,
-    });
-  };
-  const data: Datum[] = Array.from({ length: rowCount });
-  let validity: Uint8Array | undefined;
-  let allNumbers = true;
-  for (let row = 0; row < rowCount; row += 1) {
-    const value = get(row);
-    if (value === null || (value === undefined && isMissing(row))) {
-      validity ??= new Uint8Array(rowCount).fill(1);
-      validity[row] = 0;
-      data[row] = null;
-      continue;
-    }
-    try {
-      const datum = convert(value);
-      data[row] = datum;
-      if (typeof datum !== 'number') allNumbers = false;
-    } catch (cause) {
-      throw fail(row, cause);
-    }
-  }
-  return vectorOf(type, data, validity, allNumbers);
 }
 
 function vectorOf(
@@ -313,12 +351,11 @@ function vectorOf(
   validity: Uint8Array | undefined,
   allNumbers: boolean,
 ): Vector {
-  const present = validity === undefined ? {} : { validity };
   switch (type.kind) {
     case 'boolean': {
       const values = new Uint8Array(data.length);
       for (let row = 0; row < data.length; row += 1) values[row] = data[row] === true ? 1 : 0;
-      return { rep: 'boolean', type, values, ...present };
+      return { rep: 'boolean', type, values, validity };
     }
     case 'int2':
     case 'int4':
@@ -333,9 +370,9 @@ function vectorOf(
         const values = new Float64Array(data.length);
         for (let row = 0; row < data.length; row += 1)
           values[row] = (data[row] as number | null) ?? 0;
-        return { rep: 'number', type, values, factor: 1, base: 0, scale: 0, ...present };
+        return numberVector(type, values, validity);
       }
-      return { rep: 'object', type, values: data, ...present };
+      return { rep: 'object', type, values: data, validity };
     case 'numeric': {
       const scale = type.scale;
       if (
@@ -351,12 +388,12 @@ function vectorOf(
         const values = new Float64Array(data.length);
         for (let row = 0; row < data.length; row += 1)
           values[row] = data[row] === null ? 0 : Number((data[row] as Decimal).coefficient);
-        return { rep: 'number', type, values, factor: 1, base: 0, scale, ...present };
+        return numberVector(type, values, validity, scale);
       }
-      return { rep: 'object', type, values: data, ...present };
+      return { rep: 'object', type, values: data, validity };
     }
     default:
-      return { rep: 'object', type, values: data, ...present };
+      return { rep: 'object', type, values: data, validity };
   }
 }
 
@@ -364,20 +401,23 @@ function isSafe(coefficient: bigint): boolean {
   return coefficient >= -9007199254740991n && coefficient <= 9007199254740991n;
 }
 
-/** The converter of a JavaScript value, never null, to a type's datum. */
-export function converterOf(type: SqlType, context: InputContext): (value: unknown) => Datum {
-  const fromText = (text: string): Datum => datumFromText(checkedText(text), type, context);
+/** Makes a datum of a JavaScript value that is not null. */
+export type Converter = (value: unknown, context: InputContext) => Datum;
+
+export function converterOf(type: SqlType): Converter {
+  const fromText = (text: string, context: InputContext): Datum =>
+    datumFromText(checkedText(text), type, context);
   switch (type.kind) {
     case 'boolean':
-      return (value) => {
+      return (value, context) => {
         if (typeof value === 'boolean') return value;
-        if (typeof value === 'string') return fromText(value);
+        if (typeof value === 'string') return fromText(value, context);
         throw mismatch(value, type, 'true or false');
       };
     case 'int2':
     case 'int4': {
       const limit = INT_LIMITS[type.kind];
-      return (value) => {
+      return (value, context) => {
         if (typeof value === 'number') {
           if (!Number.isInteger(value)) throw mismatch(value, type, 'a whole number');
           if (value < -limit || value >= limit) throw outOfRange(type, value);
@@ -387,56 +427,56 @@ export function converterOf(type: SqlType, context: InputContext): (value: unkno
           if (value < BigInt(-limit) || value >= BigInt(limit)) throw outOfRange(type, value);
           return Number(value);
         }
-        if (typeof value === 'string') return fromText(value);
+        if (typeof value === 'string') return fromText(value, context);
         throw mismatch(value, type, 'a whole number');
       };
     }
     case 'int8':
-      return (value) => {
+      return (value, context) => {
         if (typeof value === 'number') {
           if (!Number.isInteger(value)) throw mismatch(value, type, 'a whole number');
           if (Number.isSafeInteger(value)) return value === 0 ? 0 : value;
           return int8(BigInt(value));
         }
         if (typeof value === 'bigint') return int8(value);
-        if (typeof value === 'string') return fromText(value);
+        if (typeof value === 'string') return fromText(value, context);
         throw mismatch(value, type, 'a whole number, a bigint or a text');
       };
     case 'float4':
     case 'float8':
-      return (value) => {
+      return (value, context) => {
         if (typeof value === 'number') return type.kind === 'float4' ? float4(value) : value;
         if (typeof value === 'bigint')
           return type.kind === 'float4' ? float4(Number(value)) : Number(value);
-        if (typeof value === 'string') return fromText(value);
+        if (typeof value === 'string') return fromText(value, context);
         throw mismatch(value, type, 'a number');
       };
     case 'numeric':
-      return (value) => {
-        if (typeof value === 'number' || typeof value === 'bigint') return fromText(String(value));
-        if (typeof value === 'string') return fromText(value);
-        if (value instanceof Decimal) return fromText(value.toString());
+      return (value, context) => {
+        if (typeof value === 'number' || typeof value === 'bigint') return fromText(String(value), context);
+        if (typeof value === 'string') return fromText(value, context);
+        if (value instanceof Decimal) return fromText(value.toString(), context);
         throw mismatch(value, type, 'a number, a bigint or a text');
       };
     case 'text':
     case 'varchar':
     case 'bpchar':
-      return (value) => {
+      return (value, context) => {
         if (typeof value === 'string') {
           const text = checkedText(value);
-          return type.kind === 'text' ? text : fromText(text);
+          return type.kind === 'text' ? text : fromText(text, context);
         }
         if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean')
-          return fromText(String(value));
+          return fromText(String(value), context);
         throw mismatch(value, type, 'a text');
       };
     case 'timestamp':
     case 'timestamptz':
-      return (value) => {
+      return (value, context) => {
         if (typeof value === 'number') return microsOfMs(value, type);
         if (value instanceof Date) return microsOfMs(value.getTime(), type);
         if (typeof value === 'bigint') return micros(value, type);
-        if (typeof value === 'string') return fromText(value);
+        if (typeof value === 'string') return fromText(value, context);
         throw mismatch(
           value,
           type,
@@ -444,31 +484,31 @@ export function converterOf(type: SqlType, context: InputContext): (value: unkno
         );
       };
     case 'date':
-      return (value) => {
+      return (value, context) => {
         if (value instanceof Date) {
           const days = Math.floor(value.getTime() / 86_400_000);
           if (!Number.isFinite(days)) throw mismatch(value, type, 'a valid Date');
           return days;
         }
-        if (typeof value === 'string') return fromText(value);
+        if (typeof value === 'string') return fromText(value, context);
         throw mismatch(value, type, "a text such as '2026-11-22'");
       };
     case 'interval':
-      return (value) => {
+      return (value, context) => {
         if (value instanceof Interval) return value;
-        if (typeof value === 'string') return fromText(value);
+        if (typeof value === 'string') return fromText(value, context);
         throw mismatch(value, type, "a text such as 'P1DT2H' or '1 day 02:00'");
       };
     case 'bytea':
-      return (value) => {
+      return (value, context) => {
         if (value instanceof Uint8Array) return value.slice();
-        if (typeof value === 'string') return fromText(value);
+        if (typeof value === 'string') return fromText(value, context);
         throw mismatch(value, type, 'a Uint8Array');
       };
     case 'time':
     case 'uuid':
-      return (value) => {
-        if (typeof value === 'string') return fromText(value);
+      return (value, context) => {
+        if (typeof value === 'string') return fromText(value, context);
         throw mismatch(value, type, 'a text');
       };
     case 'unknown':

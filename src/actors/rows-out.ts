@@ -104,19 +104,18 @@ function valueWriter(type: SqlType, name: string, options: ValueOptions): ValueW
     (type.kind === 'int8' && (options.int8 ?? 'number') === 'number');
   return (vector, batch) => {
     const { rowCount, selection } = batch;
-    const out: unknown[] = Array.from({ length: rowCount });
+    const out: unknown[] = [];
     if (plainNumbers && vector.rep === 'number') {
       const { values, validity, factor, base } = vector;
       for (let row = 0; row < rowCount; row += 1) {
         const at = selection === undefined ? row : selection[row]!;
-        out[row] =
-          validity !== undefined && validity[at] === 0 ? null : values[at]! * factor + base;
+        out.push(validity !== undefined && validity[at] === 0 ? null : values[at]! * factor + base);
       }
       return out;
     }
     for (let row = 0; row < rowCount; row += 1) {
       const datum = datumAt(vector, selection === undefined ? row : selection[row]!);
-      out[row] = datum === null ? null : convert(datum);
+      out.push(datum === null ? null : convert(datum));
     }
     return out;
   };

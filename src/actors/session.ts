@@ -1,4 +1,5 @@
 import { DbError, notSupported } from '../base/errors.ts';
+import type { Random } from '../base/ports.ts';
 import type { Batch } from '../columns/batch.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
 import { TEXT, type SqlType } from '../columns/types.ts';
@@ -105,6 +106,10 @@ export class Session {
   #settingsBefore: ReadonlyMap<string, string> | undefined;
   #localNames = new Set<string>();
   #running: Promise<unknown> = Promise.resolve();
+  /** The table that was written to last: programs write to one table a thousand times. */
+  #lastTable:
+    | { readonly name: string; readonly epoch: number; readonly entry: TableEntry }
+    | undefined;
   #closed = false;
 
   constructor(engine: Engine, identity: Identity) {
@@ -275,6 +280,31 @@ export class Session {
   }
 
   requireTable(written: WrittenName): TableEntry {
+    const known = this.#lastTable;
+    if (
+      known !== undefined &&
+      known.name === written.name &&
+      written.schema === undefined &&
+      written.catalog === undefined &&
+      this.transaction === undefined &&
+      this.settings.size === 0 &&
+      known.epoch === this.engine.state.catalog.epoch
+    )
+      return known.entry;
+    const entry = this.#findTable(written);
+    // What another tenant has granted may be taken back, which is no change of the catalog.
+    if (
+      this.transaction === undefined &&
+      this.settings.size === 0 &&
+      written.schema === undefined &&
+      written.catalog === undefined &&
+      entry.definition.tenant === this.identity.tenant
+    )
+      this.#lastTable = { name: written.name, epoch: this.engine.state.catalog.epoch, entry };
+    return entry;
+  }
+
+  #findTable(written: WrittenName): TableEntry {
     // A door takes whatever JavaScript hands it.
     if (typeof written.name !== 'string')
       throw new DbError('22023', 'the name of the table is not a text', {
@@ -515,16 +545,17 @@ export class Session {
   }
 
   evaluationContext(parameters: readonly Datum[], options: ExecutionOptions): EvaluationContext {
-    const { clock, random } = this.engine.ports;
     return {
-      nowMicros: this.transaction?.nowMicros ?? clock.now() * 1000,
+      nowMicros: this.transaction?.nowMicros ?? this.engine.ports.clock.now() * 1000,
       zone: options.zone ?? this.zone,
       parameters,
-      random: random.split(`statement ${this.engine.newId()}`),
-      setting: (name) => this.setting(name),
+      random: new StatementRandom(this.engine),
+      setting: this.#settingOf,
       sequences: this.sequences,
     };
   }
+
+  readonly #settingOf = (name: string): string | undefined => this.setting(name);
 
   async close(): Promise<void> {
     if (this.#closed) return;
@@ -546,6 +577,29 @@ export class Session {
       relations,
       prepare: () => relations.map((relation) => ({ op: 'dropRelation', relation })),
     });
+  }
+}
+
+/** A stream of its own for each statement, made when the first number is asked for: most statements ask for none. */
+class StatementRandom {
+  readonly #engine: Engine;
+  #stream: Random | undefined;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  unit(): number {
+    return this.#own().unit();
+  }
+
+  uint32(): number {
+    return this.#own().uint32();
+  }
+
+  #own(): Random {
+    this.#stream ??= this.#engine.ports.random.split(`statement ${this.#engine.newId()}`);
+    return this.#stream;
   }
 }
 

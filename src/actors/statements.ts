@@ -372,7 +372,7 @@ export function parametersOf(
         hint: 'Give null for NULL.',
       });
     try {
-      return converterOf(type, context)(value);
+      return converterOf(type)(value, context);
     } catch (cause) {
       if (!(cause instanceof DbError)) throw cause;
       throw new DbError(cause.code, `parameter $${index + 1}: ${cause.message}`, {

@@ -33,14 +33,16 @@ export class SubscriptionHub {
     return new LiveSubscription(source, options, this, () => void (this.#count -= 1));
   }
 
-  feedOf(relation: number): Feed {
-    const feed = this.#feeds.get(relation) ?? { waiting: new Set(), encoded: new Map() };
+  join(relation: number): Feed {
+    const feed = this.#feeds.get(relation) ?? new Feed();
     this.#feeds.set(relation, feed);
+    feed.readerCount += 1;
     return feed;
   }
 
-  leave(relation: number): void {
-    if (this.#feeds.get(relation)?.waiting.size === 0) this.#feeds.delete(relation);
+  leave(relation: number, feed: Feed): void {
+    feed.readerCount -= 1;
+    if (feed.readerCount === 0) this.#feeds.delete(relation);
   }
 
   /** The visible position moved: readers of what changed are woken. */
@@ -52,10 +54,8 @@ export class SubscriptionHub {
   /** Also after a view was rebuilt or a relation dropped: readers look again. */
   wake(relation: number): void {
     const feed = this.#feeds.get(relation);
-    if (feed === undefined || feed.waiting.size === 0) return;
-    const waiting = [...feed.waiting];
-    feed.waiting.clear();
-    for (const wake of waiting) wake();
+    if (feed === undefined) return;
+    for (const wake of feed.takeWaiting()) wake();
   }
 
   wakeAll(): void {
@@ -92,10 +92,48 @@ export type FeedOptions = {
   readonly clock: Clock;
 };
 
-type Feed = {
-  readonly waiting: Set<() => void>;
-  /** Changes as rows, shared by all who read them alike: encoded once for ten thousand subscribers. */
-  readonly encoded: Map<string, { readonly inserted: ResultRow[]; readonly deleted: ResultRow[] }>;
+/** Who reads a relation, and what they were told lately: ten thousand subscribers share the rows of a change. */
+class Feed {
+  readerCount = 0;
+  #waiting: (() => void)[] = [];
+  /** Changes as rows, by position: those who read them alike get the same objects. */
+  readonly #encoded = new Map<number, EncodedChange>();
+
+  wait(wake: () => void): void {
+    this.#waiting.push(wake);
+  }
+
+  takeWaiting(): readonly (() => void)[] {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    return waiting;
+  }
+
+  /** Nobody waits by this any more. */
+  forget(wake: () => void): void {
+    const index = this.#waiting.indexOf(wake);
+    if (index >= 0) this.#waiting.splice(index, 1);
+  }
+
+  encoded(from: number, position: number, format: string): EncodedChange | undefined {
+    const known = this.#encoded.get(position);
+    return known?.from === from && known.format === format ? known : undefined;
+  }
+
+  keep(position: number, change: EncodedChange): void {
+    if (this.readerCount < 2) return;
+    this.#encoded.set(position, change);
+    if (this.#encoded.size > ENCODED_CHANGES_MAX)
+      this.#encoded.delete(this.#encoded.keys().next().value!);
+  }
+}
+
+type EncodedChange = {
+  readonly from: number;
+  /** How values are shown. */
+  readonly format: string;
+  readonly inserted: ResultRow[];
+  readonly deleted: ResultRow[];
 };
 
 /** Rows of one snapshot change. */
@@ -111,7 +149,9 @@ class LiveSubscription implements Subscription {
   readonly #hub: SubscriptionHub;
   readonly #onClose: () => void;
   readonly #opened: Promise<OpenedSource>;
+  readonly #format: string;
   #source: OpenedSource | undefined;
+  #feed: Feed | undefined;
   #writer: RowWriter | undefined;
   #snapshot:
     | {
@@ -125,7 +165,14 @@ class LiveSubscription implements Subscription {
   #epoch = 0;
   #started = false;
   #closed = false;
-  #wake: (() => void) | undefined;
+  /** Who pulls and has not got anything yet. */
+  #pulling: Pull | undefined;
+  /** Since when; a heartbeat is due so long after. */
+  #waitingSinceMs = 0;
+  #isWaiting = false;
+  /** Runs on while changes come: arming one for each costs more than the change. */
+  #beat: TimerHandle | undefined;
+  #rateTimer: TimerHandle | undefined;
   #lastDeliveryMs = -Infinity;
 
   constructor(
@@ -137,31 +184,20 @@ class LiveSubscription implements Subscription {
     this.#options = options;
     this.#hub = hub;
     this.#onClose = onClose;
+    const { int8, numeric, timestamptz } = options.values;
+    this.#format = `${int8 ?? ''}:${numeric ?? ''}:${timestamptz ?? ''}`;
     this.#opened = source.open();
     this.columns = this.#opened.then(({ columns }) => resultColumns(columns));
     this.key = this.#opened.then(({ key }) => key);
     // Whoever iterates sees the failure; who only asked for the columns sees it there.
     this.columns.catch(() => undefined);
     this.key.catch(() => undefined);
-    options.signal?.addEventListener('abort', this.#abort, { once: true });
+    options.signal?.addEventListener('abort', this.#attempt, { once: true });
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Change> {
     return {
-      next: async () => {
-        try {
-          const change = await this.#next();
-          if (change === undefined) {
-            await this.close();
-            return { done: true, value: undefined };
-          }
-          this.#lastDeliveryMs = this.#options.clock.monotonicMs();
-          return { done: false, value: change };
-        } catch (cause) {
-          await this.close();
-          throw cause;
-        }
-      },
+      next: () => this.#pull(),
       return: async () => {
         await this.close();
         return { done: true, value: undefined };
@@ -178,39 +214,86 @@ class LiveSubscription implements Subscription {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#options.signal?.removeEventListener('abort', this.#abort);
-    this.#wake?.();
+    this.#options.signal?.removeEventListener('abort', this.#attempt);
     this.#snapshot?.snapshot.release();
     this.#snapshot = undefined;
+    this.#beat?.cancel();
+    this.#rateTimer?.cancel();
     this.#onClose();
+    this.#settle(END);
+    if (this.#feed !== undefined) {
+      this.#feed.forget(this.#wake);
+      this.#hub.leave(this.#source!.relation, this.#feed);
+    }
     const source = await this.#opened.catch(() => undefined);
-    if (source === undefined) return;
-    this.#hub.leave(source.relation);
-    await source.close();
+    await source?.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
-  readonly #abort = (): void => this.#wake?.();
+  #pull(): Promise<IteratorResult<Change>> {
+    if (this.#closed) return Promise.resolve(END);
+    // One at a time: who pulls twice without waiting gets his turn.
+    if (this.#pulling !== undefined)
+      return this.#pulling.promise.then(
+        () => this.#pull(),
+        () => this.#pull(),
+      );
+    let pull: Pull;
+    const promise = new Promise<IteratorResult<Change>>((resolve, reject) => {
+      pull = { resolve, reject, promise: undefined as never };
+    });
+    pull!.promise = promise;
+    this.#pulling = pull!;
+    if (this.#source === undefined) {
+      this.#opened.then(
+        (source) => {
+          this.#source = source;
+          this.#writer = new RowWriter(source.columns, this.#options.values);
+          if (this.#closed) return;
+          this.#feed = this.#hub.join(source.relation);
+          this.#attempt();
+        },
+        (cause: unknown) => this.#fail(cause),
+      );
+    } else this.#attempt();
+    return promise;
+  }
 
-  async #next(): Promise<Change | undefined> {
-    const source = (this.#source ??= await this.#opened);
-    this.#writer ??= new RowWriter(source.columns, this.#options.values);
-    for (;;) {
+  /** Tells who pulls what there is to tell, or waits on. Also called when that is worth another look. */
+  readonly #attempt = (): void => {
+    this.#isWaiting = false;
+    if (this.#pulling === undefined || this.#source === undefined) return;
+    try {
       const { signal } = this.#options;
       if (signal?.aborted === true) throw aborted(signal);
-      if (this.#closed) return undefined;
-      const change = this.#snapshot === undefined ? this.#ready(source) : this.#snapshotPart();
-      if (change !== undefined) return change;
-      const beat = await this.#wait(source);
-      if (beat) {
-        // Nothing changed for a heartbeat: say up to where that is known.
-        this.#position = Math.max(this.#position, source.visiblePosition());
-        return { kind: 'progress', position: this.#position, asOf: source.asOf() };
-      }
+      const change =
+        this.#snapshot === undefined ? this.#ready(this.#source) : this.#snapshotPart();
+      if (change === undefined) this.#wait(this.#source);
+      else this.#deliver(change);
+    } catch (cause) {
+      this.#fail(cause);
     }
+  };
+
+  #deliver(change: Change): void {
+    if (this.#options.maxRate !== undefined)
+      this.#lastDeliveryMs = this.#options.clock.monotonicMs();
+    this.#settle({ done: false, value: change });
+  }
+
+  #settle(result: IteratorResult<Change>): void {
+    const pull = this.#pulling;
+    this.#pulling = undefined;
+    pull?.resolve(result);
+  }
+
+  #fail(cause: unknown): void {
+    const pull = this.#pulling;
+    this.#pulling = undefined;
+    void this.close().then(() => pull?.reject(cause));
   }
 
   /** What can be told at once, if anything. */
@@ -247,7 +330,6 @@ class LiveSubscription implements Subscription {
     const position = merge ? head : taken[0]!.position;
     this.#position = position;
     const { inserted, deleted } = this.#encode(
-      source,
       from,
       position,
       taken.map(({ delta }) => delta),
@@ -257,26 +339,28 @@ class LiveSubscription implements Subscription {
   }
 
   #encode(
-    source: OpenedSource,
     from: number,
     position: number,
     deltas: readonly TableDelta[],
   ): { inserted: ResultRow[]; deleted: ResultRow[] } {
-    const { encoded } = this.#hub.feedOf(source.relation);
-    const { int8, numeric, timestamptz } = this.#options.values;
-    const key = `${from}:${position}:${int8 ?? ''}:${numeric ?? ''}:${timestamptz ?? ''}`;
-    const known = encoded.get(key);
+    const feed = this.#feed!;
+    const known = feed.encoded(from, position, this.#format);
     if (known !== undefined) return known;
     const merged = mergeDeltas(deltas);
-    const rows = (batch: Batch | undefined): ResultRow[] => {
-      const out: ResultRow[] = [];
-      if (batch !== undefined) this.#writer!.append(batch, out);
-      return out;
+    const change = {
+      from,
+      format: this.#format,
+      inserted: this.#rows(merged?.inserted),
+      deleted: this.#rows(merged?.deleted),
     };
-    const change = { inserted: rows(merged?.inserted), deleted: rows(merged?.deleted) };
-    encoded.set(key, change);
-    if (encoded.size > ENCODED_CHANGES_MAX) encoded.delete(encoded.keys().next().value!);
+    feed.keep(position, change);
     return change;
+  }
+
+  #rows(batch: Batch | undefined): ResultRow[] {
+    const rows: ResultRow[] = [];
+    if (batch !== undefined) this.#writer!.append(batch, rows);
+    return rows;
   }
 
   #beginSnapshot(source: OpenedSource): Change {
@@ -316,32 +400,49 @@ class LiveSubscription implements Subscription {
     return maxRate === undefined ? 0 : this.#lastDeliveryMs + 1000 / maxRate - clock.monotonicMs();
   }
 
-  /** Waits for a change, the rate limit or the heartbeat; true: it was the heartbeat. */
-  #wait(source: OpenedSource): Promise<boolean> {
-    return new Promise((resolve) => {
-      const { waiting } = this.#hub.feedOf(source.relation);
-      const { clock, heartbeatMs } = this.#options;
-      let timer: TimerHandle | undefined;
-      const finish = (beat: boolean): void => {
-        waiting.delete(wake);
-        timer?.cancel();
-        this.#wake = undefined;
-        resolve(beat);
-      };
-      const wake = (): void => finish(false);
-      const rateDelayMs = this.#rateDelayMs();
-      const behind = this.#position < source.visiblePosition();
-      // While the rate limit holds back known changes, only time wakes; else a change or the heartbeat does.
-      if (behind && this.#options.maxRate !== undefined)
-        timer = clock.after(Math.max(0, rateDelayMs), wake);
-      else {
-        waiting.add(wake);
-        timer = clock.after(heartbeatMs, () => finish(true));
-      }
-      this.#wake = wake;
-    });
+  /** Until a change, the end of the rate limit's delay, or the heartbeat. */
+  #wait(source: OpenedSource): void {
+    const { clock, maxRate } = this.#options;
+    // While the rate limit holds back known changes, only time wakes.
+    if (maxRate !== undefined && this.#position < source.visiblePosition()) {
+      this.#rateTimer?.cancel();
+      this.#rateTimer = clock.after(Math.max(0, this.#rateDelayMs()), this.#attempt);
+      return;
+    }
+    this.#isWaiting = true;
+    this.#waitingSinceMs = clock.monotonicMs();
+    this.#feed!.wait(this.#wake);
+    this.#beat ??= clock.after(this.#options.heartbeatMs, this.#onBeat);
   }
+
+  /** In a turn of its own: the commit that woke the reader is not held up by it. */
+  readonly #wake = (): void => this.#options.clock.soon(this.#attempt);
+
+  readonly #onBeat = (): void => {
+    this.#beat = undefined;
+    if (!this.#isWaiting || this.#pulling === undefined) return;
+    const { clock, heartbeatMs } = this.#options;
+    const leftMs = this.#waitingSinceMs + heartbeatMs - clock.monotonicMs();
+    if (leftMs > 0) {
+      this.#beat = clock.after(leftMs, this.#onBeat);
+      return;
+    }
+    // Nothing changed for a heartbeat: say up to where that is known.
+    const source = this.#source!;
+    this.#isWaiting = false;
+    this.#feed!.forget(this.#wake);
+    this.#position = Math.max(this.#position, source.visiblePosition());
+    this.#deliver({ kind: 'progress', position: this.#position, asOf: source.asOf() });
+  };
 }
+
+const END: IteratorResult<Change> = { done: true, value: undefined };
+
+type Pull = {
+  promise: Promise<IteratorResult<Change>>;
+  readonly resolve: (result: IteratorResult<Change>) => void;
+  readonly reject: (cause: unknown) => void;
+};
 
 function aborted(signal: AbortSignal): DbError {
   const error = new DbError('57014', 'canceling subscription due to user request', {

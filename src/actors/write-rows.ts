@@ -5,91 +5,107 @@ import { canonicalText } from '../columns/compare.ts';
 import type { TableSnapshot, TableWrite } from '../columns/table-contract.ts';
 import { datumToText } from '../expressions/text-io.ts';
 import type { TableEntry } from './catalog.ts';
-import type { ClaimOwner } from './claims.ts';
+import { newClaimOwner, type ClaimOwner } from './claims.ts';
 import { canceled, type CommitOutcome, type Engine } from './engine.ts';
 import type { Operation } from './records.ts';
 import type { Session } from './session.ts';
 import { OVERLAY_ROW_ID_BASE } from './overlay.ts';
+import type { Transaction } from './transaction.ts';
 
 /**
  * Writes rows of a table, in the open transaction or as a commit of its own. `writesOf` decides what is written from what the
  * table holds at that moment: inside the commit turn, so that nothing comes between looking and writing. Rows and keys
  * that another transaction has claimed are waited for.
  */
-export async function writeRows(
+export function writeRows(
   engine: Engine,
   session: Session,
   entry: TableEntry,
-  writesOf: (snapshot: TableSnapshot) => readonly TableWrite[],
+  writesOf: (snapshot: () => TableSnapshot) => readonly TableWrite[],
   signal: AbortSignal | undefined,
 ): Promise<Pick<CommitOutcome, 'position' | 'work'>> {
-  const { transaction } = session;
-  if (transaction?.readOnly === true) {
+  return session.transaction === undefined
+    ? commitRows(engine, session, entry, writesOf, signal)
+    : writeInTransaction(engine, session, session.transaction, entry, writesOf, signal);
+}
+
+async function writeInTransaction(
+  engine: Engine,
+  session: Session,
+  transaction: Transaction,
+  entry: TableEntry,
+  writesOf: (snapshot: () => TableSnapshot) => readonly TableWrite[],
+  signal: AbortSignal | undefined,
+): Promise<Pick<CommitOutcome, 'position' | 'work'>> {
+  if (transaction.readOnly) {
     throw new DbError('25006', 'cannot write in a read-only transaction', {
       hint: 'Begin without READ ONLY.',
     });
   }
   const relation = entry.definition.id;
-  if (transaction !== undefined) {
-    for (;;) {
-      const snapshot = transaction.snapshotOf(entry);
-      let writes: readonly TableWrite[];
-      try {
-        writes = writesOf(snapshot);
-        if (!transaction.isPrivate(relation))
-          assertUniqueInTransaction(engine, session, entry, writes);
-      } finally {
-        snapshot.release();
-      }
-      const holder = engine.claims.take(transaction.owner, relation, claimsOf(entry, writes));
-      if (holder === undefined) {
-        if (writes.length > 0)
-          transaction.write(entry, writes, (data) => engine.privateTable(data));
-        return { position: engine.visiblePosition, work: 0 };
-      }
-      await engine.claims.wait(transaction.owner, holder, signal);
-      if (transaction.doomed !== undefined) throw transaction.doomed;
-    }
-  }
-  const waiter: ClaimOwner = { relations: new Set(), waiters: new Set(), waitsFor: undefined };
   for (;;) {
-    let blockedBy: ClaimOwner | undefined;
-    let sequences: readonly Operation[] = [];
+    const snapshot = transaction.snapshotOf(entry);
+    let writes: readonly TableWrite[];
     try {
-      const outcome = await engine.commit(
-        {
-          tenant: session.identity.tenant,
-          relations: [relation],
-          prepare: () => {
-            const current = engine.state.catalog.byId(relation);
-            if (current !== entry) throw definitionChanged(entry);
-            const snapshot = entry.data.staged();
-            try {
-              const writes = writesOf(snapshot);
-              if (!engine.claims.isEmpty) {
-                blockedBy = engine.claims.holderOf(undefined, relation, claimsOf(entry, writes));
-                if (blockedBy !== undefined) throw BLOCKED;
-              }
-              if (!session.sequences.isWritten) sequences = session.sequences.operations();
-              return writes.length === 0
-                ? sequences
-                : [{ op: 'rows', relation, writes }, ...sequences];
-            } finally {
-              snapshot.release();
-            }
-          },
-        },
-        signal,
-      );
-      session.sequences.written(sequences);
-      return outcome;
-    } catch (cause) {
-      if (cause !== BLOCKED || blockedBy === undefined) throw cause;
-      await engine.claims.wait(waiter, blockedBy, signal);
-      if (signal?.aborted === true) throw canceled(signal);
+      writes = writesOf(() => snapshot);
+      if (!transaction.isPrivate(relation))
+        assertUniqueInTransaction(engine, session, entry, writes);
+    } finally {
+      snapshot.release();
     }
+    const holder = engine.claims.take(transaction.owner, relation, claimsOf(entry, writes));
+    if (holder === undefined) {
+      if (writes.length > 0)
+        transaction.write(entry, writes, (data) => engine.privateTable(data));
+      return { position: engine.visiblePosition, work: 0 };
+    }
+    await engine.claims.wait(transaction.owner, holder, signal);
+    if (transaction.doomed !== undefined) throw transaction.doomed;
   }
 }
+
+/** A commit of its own: one promise where nobody holds a claim. */
+function commitRows(
+  engine: Engine,
+  session: Session,
+  entry: TableEntry,
+  writesOf: (snapshot: () => TableSnapshot) => readonly TableWrite[],
+  signal: AbortSignal | undefined,
+): Promise<CommitOutcome> {
+  const relation = entry.definition.id;
+  let blockedBy: ClaimOwner | undefined;
+  let sequences: readonly Operation[] = NONE;
+  const prepare = (): readonly Operation[] => {
+    if (engine.state.catalog.byId(relation) !== entry) throw definitionChanged(entry);
+    let snapshot: TableSnapshot | undefined;
+    try {
+      const writes = writesOf(() => (snapshot ??= entry.data.staged()));
+      if (!engine.claims.isEmpty) {
+        blockedBy = engine.claims.holderOf(undefined, relation, claimsOf(entry, writes));
+        if (blockedBy !== undefined) throw BLOCKED;
+      }
+      sequences = session.sequences.isWritten ? NONE : session.sequences.operations();
+      return writes.length === 0 ? sequences : [{ op: 'rows', relation, writes }, ...sequences];
+    } finally {
+      snapshot?.release();
+    }
+  };
+  const request = { tenant: session.identity.tenant, relations: [relation], prepare };
+  return engine.commit(request, signal).then(
+    (outcome) => {
+      if (sequences.length > 0) session.sequences.written(sequences);
+      return outcome;
+    },
+    async (cause: unknown) => {
+      if (cause !== BLOCKED || blockedBy === undefined) throw cause;
+      await engine.claims.wait(newClaimOwner(), blockedBy, signal);
+      if (signal?.aborted === true) throw canceled(signal);
+      return commitRows(engine, session, entry, writesOf, signal);
+    },
+  );
+}
+
+const NONE: readonly Operation[] = [];
 
 /** Says from inside the turn: wait for a claim and come again. Never leaves this file. */
 const BLOCKED = new DbError('55P03', 'the rows are claimed by another transaction');

@@ -1,28 +1,28 @@
 import { DbError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
-import { datumAt, gatherBatch } from '../columns/build.ts';
-import { canonicalText } from '../columns/compare.ts';
+import { denseBatch, gatherBatch, hashRows } from '../columns/build.ts';
+import { equalCells, isNullAt } from '../columns/cells.ts';
 import type { TableSnapshot, TableWrite } from '../columns/table-contract.ts';
 import type { Datum } from '../columns/values.ts';
+import type { Vector } from '../columns/vector.ts';
 import type { RowsInput, WriteOptions, WriteResult } from './api-types.ts';
 import type { TableEntry } from './catalog.ts';
 import { deadline } from './deadline.ts';
 import { canceled, type Engine } from './engine.ts';
 import {
-  batchOfColumns,
-  batchOfObjects,
   converterOf,
   type InputBatch,
   type InputColumns,
   type InputContext,
   type InputRow,
+  type RowReader,
 } from './rows-in.ts';
 import { assertChecks, chosen, completeRows, rowShapeOf, withGenerated } from './row-shape.ts';
 import type { Session } from './session.ts';
 import { writeRows } from './write-rows.ts';
 
 /** insert and upsert of rows as users give them; each chunk of an async iterable is a commit of its own. */
-export async function insertRows(
+export function insertRows(
   engine: Engine,
   session: Session,
   table: string,
@@ -30,27 +30,45 @@ export async function insertRows(
   mode: 'insert' | 'upsert',
   options: WriteOptions,
 ): Promise<WriteResult> {
-  engine.assertOpen();
   const { idempotencyKey } = options;
   if (idempotencyKey === undefined) return insertAll(engine, session, table, rows, mode, options);
-  return engine.idempotency.once(`${session.identity.tenant}\0${table}\0${idempotencyKey}`, () =>
-    insertAll(engine, session, table, rows, mode, options),
-  );
+  return rejecting(() => {
+    engine.assertOpen();
+    return engine.idempotency.once(`${session.identity.tenant}\0${table}\0${idempotencyKey}`, () =>
+      insertAll(engine, session, table, rows, mode, options),
+    );
+  });
 }
 
-async function insertAll(
+/** Without promises of its own on the way of one chunk without a deadline: most commits are of one row. */
+function insertAll(
   engine: Engine,
   session: Session,
   table: string,
   rows: RowsInput,
+  mode: 'insert' | 'upsert',
+  options: WriteOptions,
+): Promise<WriteResult> {
+  return rejecting(() => {
+    engine.assertOpen();
+    if (isAsyncIterable(rows)) return insertChunks(engine, session, table, rows, mode, options);
+    return withDeadline(engine, options, (signal) =>
+      insertChunk(engine, session, table, rows, mode, signal),
+    );
+  });
+}
+
+async function insertChunks(
+  engine: Engine,
+  session: Session,
+  table: string,
+  rows: AsyncIterable<readonly InputRow[] | InputRow | InputColumns>,
   mode: 'insert' | 'upsert',
   options: WriteOptions,
 ): Promise<WriteResult> {
   const { signal, done } = deadline(engine.ports.clock, options);
   try {
     if (signal?.aborted === true) throw canceled(signal);
-    if (!isAsyncIterable(rows))
-      return await insertChunk(engine, session, table, rows, mode, signal);
     let position = engine.visiblePosition;
     let count = 0;
     for await (const chunk of rows) {
@@ -64,7 +82,31 @@ async function insertAll(
   }
 }
 
-async function insertChunk(
+/** What `make` throws comes as a rejection. */
+function rejecting<Value>(make: () => Promise<Value>): Promise<Value> {
+  try {
+    return make();
+  } catch (cause) {
+    // eslint-disable-next-line prefer-promise-reject-errors -- Whatever was thrown is passed on.
+    return Promise.reject(cause);
+  }
+}
+
+/** Runs an action under the caller's signal and time limit. */
+function withDeadline<Value>(
+  engine: Engine,
+  options: WriteOptions,
+  action: (signal: AbortSignal | undefined) => Promise<Value>,
+): Promise<Value> {
+  if (options.signal === undefined && options.timeoutMs === undefined) return action(undefined);
+  const { signal, done } = deadline(engine.ports.clock, options);
+  return rejecting(() => {
+    if (signal?.aborted === true) throw canceled(signal);
+    return action(signal);
+  }).finally(done);
+}
+
+function insertChunk(
   engine: Engine,
   session: Session,
   table: string,
@@ -75,22 +117,18 @@ async function insertChunk(
   const entry = session.requireTable({ name: table });
   const shape = rowShapeOf(entry);
   const context = session.evaluationContext([], {});
-  const given = inputBatch(table, shape.columns, rows, {
-    zone: context.zone,
-    nowMicros: context.nowMicros,
-  });
-  if (given.rowCount === 0) return { position: engine.visiblePosition, rows: 0 };
+  const given = inputBatch(table, shape.reader, rows, context);
+  const { rowCount } = given;
+  if (rowCount === 0) return Promise.resolve({ position: engine.visiblePosition, rows: 0 });
   const complete = completeRows(entry, shape, given, context);
   assertChecks(entry, shape, complete, context);
+  const result = ({ position }: { readonly position: number }): WriteResult => ({
+    position,
+    rows: rowCount,
+  });
   if (mode === 'insert') {
-    const { position } = await writeRows(
-      engine,
-      session,
-      entry,
-      () => [{ kind: 'insert', rows: complete }],
-      signal,
-    );
-    return { position, rows: given.rowCount };
+    const writes: readonly TableWrite[] = [{ kind: 'insert', rows: complete }];
+    return writeRows(engine, session, entry, () => writes, signal).then(result);
   }
   const primary = entry.definition.indexes.find((index) => index.primary);
   if (primary === undefined) {
@@ -99,15 +137,43 @@ async function insertChunk(
       hint: 'Upsert needs one: ALTER TABLE … ADD PRIMARY KEY (…), or use insert.',
     });
   }
-  const writes = (snapshot: TableSnapshot): TableWrite[] => {
-    const merged = upsertWrites(entry, primary, given, complete, snapshot);
+  const distinct = lastOfEachKey(complete, primary.columnIndexes);
+  const writes = (snapshot: () => TableSnapshot): TableWrite[] => {
+    const merged = upsertWrites(entry, primary, given, complete, distinct, snapshot());
     if (merged.updated === undefined) return merged.writes;
     const updated = withGenerated(shape, merged.updated.rows, context);
-    assertChecks(entry, shape, updated, context);
+    if (updated !== complete) assertChecks(entry, shape, updated, context);
     return [{ kind: 'update', rowIds: merged.updated.rowIds, rows: updated }, ...merged.writes];
   };
-  const { position } = await writeRows(engine, session, entry, writes, signal);
-  return { position, rows: given.rowCount };
+  return writeRows(engine, session, entry, writes, signal).then(result);
+}
+
+/** Of the rows with one key the last; undefined where no key comes twice. */
+function lastOfEachKey(rows: Batch, columnIndexes: readonly number[]): Int32Array | undefined {
+  const { rowCount } = rows;
+  if (rowCount === 1) return undefined;
+  const keys = columnIndexes.map((index) => rows.columns[index]!);
+  const hashes = hashRows(keys, rowCount);
+  let slots = 4;
+  while (slots < rowCount * 2) slots *= 2;
+  /** Row + 1 by hash, with open addressing. */
+  const table = new Int32Array(slots);
+  const kept: number[] = [];
+  for (let row = rowCount - 1; row >= 0; row -= 1) {
+    let slot = hashes[row]! & (slots - 1);
+    while (table[slot] !== 0 && !sameKey(keys, table[slot]! - 1, row))
+      slot = (slot + 1) & (slots - 1);
+    if (table[slot] !== 0) continue;
+    table[slot] = row + 1;
+    kept.push(row);
+  }
+  return kept.length === rowCount ? undefined : Int32Array.from(kept.reverse());
+}
+
+function sameKey(keys: readonly Vector[], a: number, b: number): boolean {
+  return keys.every(
+    (key) => !isNullAt(key, a) && !isNullAt(key, b) && equalCells(key, a, key, b),
+  );
 }
 
 /** Rows whose key is there replace the columns that were given; the others are inserted. Of a key given twice the last row counts. */
@@ -116,48 +182,39 @@ function upsertWrites(
   primary: { readonly name: string; readonly columnIndexes: readonly number[] },
   given: InputBatch,
   complete: Batch,
+  distinct: Int32Array | undefined,
   snapshot: TableSnapshot,
 ): {
   readonly writes: TableWrite[];
   readonly updated: { readonly rowIds: Float64Array; readonly rows: Batch } | undefined;
 } {
-  const types = primary.columnIndexes.map((index) => entry.definition.columns[index]!.type);
-  const lastOfKey = new Map<string, number>();
-  const keys: Datum[][] = [];
-  for (let row = 0; row < complete.rowCount; row += 1) {
-    const key = primary.columnIndexes.map((index) => datumAt(complete.columns[index]!, row));
-    keys.push(key);
-    lastOfKey.set(
-      key.map((datum, position) => canonicalText(datum, types[position]!.kind)).join(''),
-      row,
-    );
-  }
+  const keys = primary.columnIndexes.map((index) => complete.columns[index]!);
+  const rowCount = distinct === undefined ? complete.rowCount : distinct.length;
+  const ids = snapshot.findUnique(primary.name, keys, rowCount, distinct);
   const updates: number[] = [];
-  const ids: number[] = [];
+  const updateIds: number[] = [];
   const inserts: number[] = [];
-  for (const row of [...lastOfKey.values()].sort((a, b) => a - b)) {
-    const found = keys[row]!.includes(null)
-      ? undefined
-      : snapshot.lookup(primary.name, keys[row]!)[0];
-    if (found === undefined) inserts.push(row);
+  for (let index = 0; index < rowCount; index += 1) {
+    const row = distinct === undefined ? index : distinct[index]!;
+    if (ids[index]! < 0) inserts.push(row);
     else {
       updates.push(row);
-      ids.push(found);
+      updateIds.push(ids[index]!);
     }
   }
   const writes: TableWrite[] = [];
   if (inserts.length > 0) writes.push({ kind: 'insert', rows: rowsAt(complete, inserts) });
   if (updates.length === 0) return { writes, updated: undefined };
-  const rowIds = Float64Array.from(ids);
+  const rowIds = Float64Array.from(updateIds);
   const kept = entry.definition.columns.flatMap((_, index) =>
     given.columns[index] === undefined || given.missing[index] !== undefined ? [index] : [],
   );
-  const old = kept.length === 0 ? undefined : snapshot.fetch(rowIds, kept);
   const fresh = rowsAt(complete, updates);
-  const dense = old === undefined ? undefined : gatherBatch([old]);
+  if (kept.length === 0) return { writes, updated: { rowIds, rows: fresh } };
+  const dense = denseBatch(snapshot.fetch(rowIds, kept));
   const columns = fresh.columns.map((column, index) => {
     const at = kept.indexOf(index);
-    if (at < 0 || dense === undefined) return column;
+    if (at < 0) return column;
     const missing = given.missing[index];
     return missing === undefined
       ? dense.columns[at]!
@@ -171,41 +228,59 @@ function upsertWrites(
 }
 
 /** Deletes by primary key: { id: 1 }, { id: [1, 2] }, or for a key of several columns { a: 1, b: 2 }, { a: [1, 1], b: [2, 3] }. */
-export async function deleteByKey(
+export function deleteByKey(
   engine: Engine,
   session: Session,
   table: string,
   key: Readonly<Record<string, unknown>>,
   options: WriteOptions,
 ): Promise<WriteResult> {
-  engine.assertOpen();
-  const { signal, done } = deadline(engine.ports.clock, options);
-  try {
-    if (signal?.aborted === true) throw canceled(signal);
-    const entry = session.requireTable({ name: table });
-    const primary = entry.definition.indexes.find((index) => index.primary);
-    if (primary === undefined) {
-      throw new DbError('42P10', `table "${table}" has no primary key`, {
-        table,
-        hint: 'Use DELETE FROM … WHERE … instead.',
-      });
-    }
-    const names = primary.columnIndexes.map((index) => entry.definition.columns[index]!.name);
-    const keys = keysOf(entry, primary.columnIndexes, names, key, session);
-    let rows = 0;
-    const writes = (snapshot: TableSnapshot): TableWrite[] => {
-      const ids = new Set<number>();
-      for (const each of keys) for (const id of snapshot.lookup(primary.name, each)) ids.add(id);
-      rows = ids.size;
-      return rows === 0
-        ? []
-        : [{ kind: 'delete', rowIds: Float64Array.from(ids).sort((a, b) => a - b) }];
-    };
-    const { position } = await writeRows(engine, session, entry, writes, signal);
-    return { position, rows };
-  } finally {
-    done();
+  return rejecting(() => {
+    engine.assertOpen();
+    return withDeadline(engine, options, (signal) => deleteKeys(engine, session, table, key, signal));
+  });
+}
+
+function deleteKeys(
+  engine: Engine,
+  session: Session,
+  table: string,
+  key: Readonly<Record<string, unknown>>,
+  signal: AbortSignal | undefined,
+): Promise<WriteResult> {
+  const entry = session.requireTable({ name: table });
+  const primary = entry.definition.indexes.find((index) => index.primary);
+  if (primary === undefined) {
+    throw new DbError('42P10', `table "${table}" has no primary key`, {
+      table,
+      hint: 'Use DELETE FROM … WHERE … instead.',
+    });
   }
+  const names = primary.columnIndexes.map((index) => entry.definition.columns[index]!.name);
+  const keys = keysOf(entry, primary.columnIndexes, names, key, session);
+  let rows = 0;
+  const writes = (snapshot: () => TableSnapshot): TableWrite[] => {
+    const ids = distinctIds(snapshot().findUnique(primary.name, keys.columns, keys.rowCount));
+    rows = ids.length;
+    return rows === 0 ? [] : [{ kind: 'delete', rowIds: ids }];
+  };
+  return writeRows(engine, session, entry, writes, signal).then(({ position }) => ({
+    position,
+    rows,
+  }));
+}
+
+/** Ascending, each once, without the −1 of keys that are not there. */
+function distinctIds(found: Float64Array): Float64Array {
+  if (found.length === 1) return found[0]! < 0 ? new Float64Array(0) : found;
+  found.sort();
+  let count = 0;
+  for (let index = 0; index < found.length; index += 1) {
+    if (found[index]! < 0 || (count > 0 && found[count - 1] === found[index])) continue;
+    found[count] = found[index]!;
+    count += 1;
+  }
+  return found.slice(0, count);
 }
 
 function keysOf(
@@ -214,7 +289,7 @@ function keysOf(
   names: readonly string[],
   key: Readonly<Record<string, unknown>>,
   session: Session,
-): Datum[][] {
+): Batch {
   const table = entry.definition.name;
   const wanted = `{ ${names.map((name) => `${name}: …`).join(', ')} }`;
   if (
@@ -238,34 +313,31 @@ function keysOf(
     });
   }
   const context = session.evaluationContext([], {});
-  const converters = columnIndexes.map((index) =>
-    converterOf(entry.definition.columns[index]!.type, {
-      zone: context.zone,
-      nowMicros: context.nowMicros,
-    }),
-  );
-  return lists[0]!.map((_, row) =>
-    lists.map((list, column) => {
-      const value = list[row];
+  const columns = columnIndexes.map((index, position): Vector => {
+    const { type } = entry.definition.columns[index]!;
+    const convert = converterOf(type);
+    const values = lists[position]!.map((value): Datum => {
       if (value === null) return null;
       try {
-        return converters[column]!(value);
+        return convert(value, context);
       } catch (cause) {
         if (!(cause instanceof DbError)) throw cause;
         throw new DbError(cause.code, cause.message, {
           table,
-          column: names[column],
+          column: names[position],
           hint: cause.hint,
         });
       }
-    }),
-  );
+    });
+    return { rep: 'object', type, values, validity: undefined };
+  });
+  return { rowCount: lists[0]!.length, columns };
 }
 
 /** Rows as objects, one object, or columns. Reading them may run a user's getters: what those throw is the user's. */
 export function inputBatch(
   table: string,
-  columns: Parameters<typeof batchOfObjects>[1],
+  reader: RowReader,
   rows: readonly InputRow[] | InputRow | InputColumns,
   context: InputContext,
 ): InputBatch {
@@ -276,11 +348,10 @@ export function inputBatch(
     });
   }
   try {
-    if (Array.isArray(rows))
-      return batchOfObjects(table, columns, rows as readonly InputRow[], context);
+    if (Array.isArray(rows)) return reader.objects(table, rows as readonly InputRow[], context);
     return isColumns(rows)
-      ? batchOfColumns(table, columns, rows as InputColumns, context)
-      : batchOfObjects(table, columns, [rows as InputRow], context);
+      ? reader.vectors(table, rows as InputColumns, context)
+      : reader.objects(table, [rows as InputRow], context);
   } catch (cause) {
     if (cause instanceof DbError) throw cause;
     throw new DbError('22023', 'the rows cannot be read', {
@@ -294,16 +365,15 @@ export function inputBatch(
 
 /** An object of arrays is columns; an object of values is one row. (A bytea value is a Uint8Array: one row, unless all are arrays.) */
 function isColumns(rows: object): boolean {
-  const values = Object.values(rows);
-  return (
-    values.length > 0 &&
-    values.every(
-      (value) =>
-        Array.isArray(value) ||
-        (ArrayBuffer.isView(value) && !(value instanceof DataView)) ||
-        (typeof value === 'object' && value !== null && 'values' in value && 'valid' in value),
-    )
-  );
+  const values = Object.values(rows) as unknown[];
+  if (values.length === 0) return false;
+  for (const value of values) {
+    if (typeof value !== 'object' || value === null) return false;
+    if (Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView)))
+      continue;
+    if (!('values' in value && 'valid' in value)) return false;
+  }
+  return true;
 }
 
 function rowsAt(batch: Batch, rows: readonly number[]): Batch {

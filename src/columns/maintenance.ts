@@ -37,6 +37,17 @@ export class Maintenance {
     this.#host = host;
   }
 
+  /** Whether there is something to do, as far as a glance tells. */
+  get isWanted(): boolean {
+    const { list } = this.#host.store;
+    return (
+      this.#job !== undefined ||
+      this.#compactions.length > 0 ||
+      (Math.max(this.#sealedTo, list.first) + 1) * SEGMENT_ROWS <= this.#host.stableTo() ||
+      list.first < this.#listFirst
+    );
+  }
+
   /** Works for `units` values and returns the units left: all of it done when some are. */
   run(units: number): number {
     let left = units;

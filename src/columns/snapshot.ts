@@ -110,6 +110,31 @@ export class Snapshot implements TableSnapshot {
     return new SegmentScan(this, options);
   }
 
+  findUnique(
+    indexName: string,
+    keys: readonly Vector[],
+    rowCount: number,
+    selection?: Int32Array,
+  ): Float64Array {
+    this.#assertOpen();
+    const index = this.#index(indexName);
+    assert(index.schema.unique, 'one row at most is looked for by a unique index');
+    const found = new Float64Array(rowCount);
+    const candidates: number[] = [];
+    for (let at = 0; at < rowCount; at += 1) {
+      const row = selection === undefined ? at : selection[at]!;
+      candidates.length = 0;
+      this.#candidates(index, keys, row, candidates);
+      found[at] = -1;
+      for (let each = 0; each < candidates.length; each += 1) {
+        if (!this.#hasKey(candidates[each]!, index.schema.columnIndexes, keys, row)) continue;
+        found[at] = candidates[each]!;
+        break;
+      }
+    }
+    return found;
+  }
+
   lookup(indexName: string, key: readonly Datum[]): Float64Array {
     const index = this.#index(indexName);
     const keys = index.schema.columnIndexes.map((column, position): Vector => ({
@@ -176,9 +201,7 @@ export class Snapshot implements TableSnapshot {
     this.#assertOpen();
     const from = out.length;
     const candidates: number[] = [];
-    index.candidates(keys, row, hashRow(keys, row), candidates);
-    // Rows that were deleted since are in no index any more, only in the overlay.
-    if (this.isOfThePast) for (const rowId of this.overlay?.rowIds() ?? []) candidates.push(rowId);
+    this.#candidates(index, keys, row, candidates);
     let isAscending = true;
     for (const rowId of candidates) {
       if (!this.#hasKey(rowId, index.schema.columnIndexes, keys, row)) continue;
@@ -186,6 +209,12 @@ export class Snapshot implements TableSnapshot {
       out.push(rowId);
     }
     if (!isAscending) sortDistinct(out, from);
+  }
+
+  #candidates(index: TableIndex, keys: readonly Vector[], row: number, out: number[]): void {
+    index.candidates(keys, row, hashRow(keys, row), out);
+    // Rows that were deleted since are in no index any more, only in the overlay.
+    if (this.isOfThePast) for (const rowId of this.overlay?.rowIds() ?? []) out.push(rowId);
   }
 
   #hasKey(

@@ -80,6 +80,8 @@ export interface TableData {
     to: number,
   ): readonly { readonly position: number; readonly delta: TableDelta }[] | undefined;
 
+  /** Whether something waits for `maintain`. */
+  readonly needsUpkeep: boolean;
   /** Work that waits (sealing, index building, compaction), done in bounded steps: true while there is more. */
   maintain(units: number): boolean;
   /** For choosing plans: distinct values of a column, and the share of rows whose segments pass the tests. */
@@ -113,6 +115,16 @@ export interface TableSnapshot {
     readonly withRowIds: boolean;
     readonly prune?: readonly ZoneTest[];
   }): TableScan;
+  /**
+   * For a unique index: by key (entry `selection[i]`, or i, of the vectors) the id of the row that has it, −1 where there is
+   * none. NULL equals nothing.
+   */
+  findUnique(
+    indexName: string,
+    keys: readonly Vector[],
+    rowCount: number,
+    selection?: Int32Array,
+  ): Float64Array;
   /** Row ids whose key equals `key` in the named index, in row-id order. */
   lookup(indexName: string, key: readonly Datum[]): Float64Array;
   /** Rows by id, in the given order; ids that are not visible are left out (`rowIds` of the batch say which are there). */

@@ -680,6 +680,16 @@ export class Table implements TableData {
 
   // ── upkeep and statistics ────────────────────────────────────────────────────────────────────────────────────
 
+  get needsUpkeep(): boolean {
+    return (
+      this.#lazyRows.length > 0 ||
+      this.#reclaimedTo < Math.min(this.#stagedFrom, this.#pinnedFrom) ||
+      (this.#maintenance !== undefined
+        ? this.#maintenance.isWanted
+        : this.#store.nextRowId >= SEGMENT_ROWS)
+    );
+  }
+
   maintain(units: number): boolean {
     for (const lazy of this.#lazyRows.splice(0)) lazy.close();
     let left = this.#reclaim(units);

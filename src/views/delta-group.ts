@@ -2,7 +2,9 @@ import { assert } from '../base/errors.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { datumAt, denseBatch, gather, vectorFromData } from '../columns/build.ts';
+import { numberAt } from '../columns/cells.ts';
 import { compareDatums } from '../columns/compare.ts';
+import type { SqlType } from '../columns/types.ts';
 import { Decimal, type Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
 import {
@@ -19,6 +21,7 @@ import { EMPTY_BATCH } from '../operators/row-operators.ts';
 import type { AggregateCall, AggregateNode, OutputColumn } from '../plan/logical.ts';
 import type { StatefulOperator } from './delta-operator.ts';
 import { identicalCells } from './identical.ts';
+import { MergeScratch, NumberCounts } from './number-counts.ts';
 import { OrderedCounts } from './ordered-counts.ts';
 
 const WORK_PER_GROUP = 4;
@@ -70,7 +73,7 @@ export class DeltaGroup implements StatefulOperator {
       node.keys.map((key) => key.type),
       memory,
     );
-    this.#calls = node.calls.map((call) => new CallState(call));
+    this.#calls = callStates(node.calls);
     this.#globalShown = node.keys.length > 0;
     this.#commit = 1;
     if (node.keys.length === 0) this.#ensure(1);
@@ -304,16 +307,57 @@ function pick(
   );
 }
 
+/** The states of a view's aggregates. min and max of one argument share the order of its values. */
+function callStates(calls: readonly AggregateCall[]): CallState[] {
+  const extremes = new Map<string, NumberExtremes>();
+  return calls.map((call) => {
+    if ((call.fn !== 'min' && call.fn !== 'max') || !isNumberKind(call.type.kind))
+      return new CallState(call, stateOf(call));
+    const key = JSON.stringify([call.args, call.filter, call.distinct], (_, value: unknown) =>
+      typeof value === 'bigint' ? `${value}n` : value,
+    );
+    const known = extremes.get(key);
+    if (known !== undefined) return new CallState(call, known.end(call.fn), true);
+    const made = new NumberExtremes(call.type);
+    extremes.set(key, made);
+    return new CallState(call, made.end(call.fn));
+  });
+}
+
+function stateOf(call: AggregateCall): AggregateState {
+  return call.fn === 'min' || call.fn === 'max' ? new ExtremeCounts(call) : createAggregateState(call);
+}
+
+/** Types whose data are numbers (bigints beyond 2^53), of which equal ones cannot be told apart. */
+function isNumberKind(kind: SqlType['kind']): boolean {
+  switch (kind) {
+    case 'int2':
+    case 'int4':
+    case 'int8':
+    case 'float4':
+    case 'float8':
+    case 'date':
+    case 'time':
+    case 'timestamp':
+    case 'timestamptz':
+      return true;
+    default:
+      return false;
+  }
+}
+
 /** One aggregate of a view: its arguments, FILTER, DISTINCT, and a state that can give rows back. */
 class CallState {
   readonly #state: AggregateState;
   readonly #args: readonly CompiledExpression[];
   readonly #filter: CompiledFilter | undefined;
   readonly #distinct: DistinctCounts | undefined;
+  /** Another call adds the rows to what both share. */
+  readonly #isFed: boolean;
 
-  constructor(call: AggregateCall) {
-    this.#state =
-      call.fn === 'min' || call.fn === 'max' ? new ExtremeCounts(call) : createAggregateState(call);
+  constructor(call: AggregateCall, state: AggregateState, isFed = false) {
+    this.#state = state;
+    this.#isFed = isFed;
     this.#args = call.args.map(compileExpression);
     this.#filter = call.filter === undefined ? undefined : compileFilter(call.filter);
     this.#distinct = call.distinct ? new DistinctCounts(call) : undefined;
@@ -329,6 +373,7 @@ class CallState {
     weights: Int32Array | undefined,
     context: EvaluationContext,
   ): void {
+    if (this.#isFed) return;
     let rows = batch;
     let ids = groups;
     let copies = weights;
@@ -357,6 +402,150 @@ class CallState {
   finish(groups: Int32Array, count: number): Vector {
     return this.#state.finish(groups, count);
   }
+}
+
+/** min and max of numbers, by group: any value may leave. */
+class NumberExtremes {
+  readonly #type: SqlType;
+  readonly #scratch = new MergeScratch();
+  readonly #groups: NumberCounts[] = [];
+  /** Integers beyond 2^53, of the groups that have some. */
+  readonly #large = new Map<number, OrderedCounts>();
+
+  constructor(type: SqlType) {
+    this.#type = type;
+  }
+
+  get memoryBytes(): number {
+    return this.#groups.reduce((bytes, group) => bytes + group.memoryBytes, 0);
+  }
+
+  /** The state of `min` or of `max`; rows are to be added to one of them. */
+  end(fn: 'min' | 'max'): AggregateState {
+    return new ExtremeEnd(this, fn);
+  }
+
+  ensure(groupCount: number): void {
+    while (this.#groups.length < groupCount) this.#groups.push(new NumberCounts());
+  }
+
+  add(
+    groups: Int32Array,
+    rowCount: number,
+    vector: Vector,
+    weights: Int32Array | undefined,
+  ): void {
+    if (vector.rep === 'number') {
+      const { values, validity, factor, base } = vector;
+      for (let row = 0; row < rowCount; row += 1) {
+        if (validity !== undefined && validity[row] === 0) continue;
+        const value = numberAt(values[row]!, factor, base);
+        this.#groups[groups[row]!]!.add(
+          // There is one zero.
+          value === 0 ? 0 : value,
+          weights === undefined ? 1 : weights[row]!,
+          this.#scratch,
+        );
+      }
+      return;
+    }
+    for (let row = 0; row < rowCount; row += 1) {
+      const datum = datumAt(vector, row);
+      if (datum === null) continue;
+      const group = groups[row]!;
+      const weight = weights === undefined ? 1 : weights[row]!;
+      if (typeof datum === 'number')
+        this.#groups[group]!.add(datum === 0 ? 0 : datum, weight, this.#scratch);
+      else this.#addLarge(group, datum as bigint, weight);
+    }
+  }
+
+  #addLarge(group: number, value: bigint, weight: number): void {
+    const order = this.#large.get(group) ?? new OrderedCounts();
+    this.#large.set(group, order);
+    assert(order.add(value, weight, compareIntegers), 'a value leaves a group that it came to');
+    if (order.distinctCount === 0) this.#large.delete(group);
+  }
+
+  finish(groups: Int32Array, count: number, fn: 'min' | 'max'): Vector {
+    if (this.#large.size > 0)
+      return vectorFromData(
+        this.#type,
+        Array.from({ length: count }, (_, at) => this.#extreme(groups[at]!, fn)),
+      );
+    const values = new Float64Array(count);
+    let validity: Uint8Array | undefined;
+    for (let at = 0; at < count; at += 1) {
+      const value = this.#numberOf(groups[at]!, fn);
+      if (value === undefined) {
+        validity ??= new Uint8Array(count).fill(1);
+        validity[at] = 0;
+      } else values[at] = value;
+    }
+    return {
+      rep: 'number',
+      type: this.#type,
+      values,
+      validity,
+      factor: 1,
+      base: 0,
+      scale: 0,
+      bounds: undefined,
+    };
+  }
+
+  #numberOf(group: number, fn: 'min' | 'max'): number | undefined {
+    const counts = this.#groups[group]!;
+    return fn === 'min' ? counts.least(this.#scratch) : counts.greatest(this.#scratch);
+  }
+
+  #extreme(group: number, fn: 'min' | 'max'): Datum {
+    const number = this.#numberOf(group, fn) ?? null;
+    const order = this.#large.get(group);
+    if (order === undefined) return number;
+    const large = (fn === 'min' ? order.best : order.worst) as bigint;
+    return number === null || large < number === (fn === 'min') ? large : number;
+  }
+}
+
+/** One end of the values of a group. */
+class ExtremeEnd implements AggregateState {
+  readonly #extremes: NumberExtremes;
+  readonly #fn: 'min' | 'max';
+
+  constructor(extremes: NumberExtremes, fn: 'min' | 'max') {
+    this.#extremes = extremes;
+    this.#fn = fn;
+  }
+
+  get memoryBytes(): number {
+    return this.#extremes.memoryBytes;
+  }
+
+  ensure(groupCount: number): void {
+    this.#extremes.ensure(groupCount);
+  }
+
+  add(
+    groups: Int32Array,
+    rowCount: number,
+    args: readonly Vector[],
+    weights: Int32Array | undefined,
+  ): void {
+    this.#extremes.add(groups, rowCount, args[0]!, weights);
+  }
+
+  mergeGroup(): void {
+    assert(false, 'extremes of a view are not merged');
+  }
+
+  finish(groups: Int32Array, count: number): Vector {
+    return this.#extremes.finish(groups, count, this.#fn);
+  }
+}
+
+function compareIntegers(a: Datum, b: Datum): number {
+  return (a as bigint) < (b as bigint) ? -1 : (a as bigint) > (b as bigint) ? 1 : 0;
 }
 
 /** Extremes by a counted order of all values: any value may leave. */
