@@ -73,7 +73,9 @@ export function completeRows(
 }
 
 /** Every row gives every column. */
-function isComplete(input: InputBatch): input is InputBatch & { readonly columns: readonly Vector[] } {
+function isComplete(
+  input: InputBatch,
+): input is InputBatch & { readonly columns: readonly Vector[] } {
   for (let index = 0; index < input.columns.length; index += 1)
     if (input.columns[index] === undefined || input.missing[index] !== undefined) return false;
   return true;

@@ -73,8 +73,7 @@ export class RowReader {
         continue;
       }
       const given = giver(name);
-      if (!rows.every(given))
-        missing[index] = Uint8Array.from(rows, (row) => (given(row) ? 0 : 1));
+      if (!rows.every(given)) missing[index] = Uint8Array.from(rows, (row) => (given(row) ? 0 : 1));
       vectors.push(
         this.#build(
           table,
@@ -453,7 +452,8 @@ export function converterOf(type: SqlType): Converter {
       };
     case 'numeric':
       return (value, context) => {
-        if (typeof value === 'number' || typeof value === 'bigint') return fromText(String(value), context);
+        if (typeof value === 'number' || typeof value === 'bigint')
+          return fromText(String(value), context);
         if (typeof value === 'string') return fromText(value, context);
         if (value instanceof Decimal) return fromText(value.toString(), context);
         throw mismatch(value, type, 'a number, a bigint or a text');

@@ -55,8 +55,7 @@ async function writeInTransaction(
     }
     const holder = engine.claims.take(transaction.owner, relation, claimsOf(entry, writes));
     if (holder === undefined) {
-      if (writes.length > 0)
-        transaction.write(entry, writes, (data) => engine.privateTable(data));
+      if (writes.length > 0) transaction.write(entry, writes, (data) => engine.privateTable(data));
       return { position: engine.visiblePosition, work: 0 };
     }
     await engine.claims.wait(transaction.owner, holder, signal);

@@ -171,9 +171,7 @@ function lastOfEachKey(rows: Batch, columnIndexes: readonly number[]): Int32Arra
 }
 
 function sameKey(keys: readonly Vector[], a: number, b: number): boolean {
-  return keys.every(
-    (key) => !isNullAt(key, a) && !isNullAt(key, b) && equalCells(key, a, key, b),
-  );
+  return keys.every((key) => !isNullAt(key, a) && !isNullAt(key, b) && equalCells(key, a, key, b));
 }
 
 /** Rows whose key is there replace the columns that were given; the others are inserted. Of a key given twice the last row counts. */
@@ -237,7 +235,9 @@ export function deleteByKey(
 ): Promise<WriteResult> {
   return rejecting(() => {
     engine.assertOpen();
-    return withDeadline(engine, options, (signal) => deleteKeys(engine, session, table, key, signal));
+    return withDeadline(engine, options, (signal) =>
+      deleteKeys(engine, session, table, key, signal),
+    );
   });
 }
 

@@ -325,7 +325,9 @@ function callStates(calls: readonly AggregateCall[]): CallState[] {
 }
 
 function stateOf(call: AggregateCall): AggregateState {
-  return call.fn === 'min' || call.fn === 'max' ? new ExtremeCounts(call) : createAggregateState(call);
+  return call.fn === 'min' || call.fn === 'max'
+    ? new ExtremeCounts(call)
+    : createAggregateState(call);
 }
 
 /** Types whose data are numbers (bigints beyond 2^53), of which equal ones cannot be told apart. */
@@ -429,12 +431,7 @@ class NumberExtremes {
     while (this.#groups.length < groupCount) this.#groups.push(new NumberCounts());
   }
 
-  add(
-    groups: Int32Array,
-    rowCount: number,
-    vector: Vector,
-    weights: Int32Array | undefined,
-  ): void {
+  add(groups: Int32Array, rowCount: number, vector: Vector, weights: Int32Array | undefined): void {
     if (vector.rep === 'number') {
       const { values, validity, factor, base } = vector;
       for (let row = 0; row < rowCount; row += 1) {

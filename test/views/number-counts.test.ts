@@ -9,7 +9,10 @@ class SortedList {
   add(value: number, weight: number): void {
     for (let copy = 0; copy < weight; copy += 1) this.values.push(value);
     for (let copy = 0; copy < -weight; copy += 1)
-      this.values.splice(this.values.findIndex((each) => Object.is(each, value)), 1);
+      this.values.splice(
+        this.values.findIndex((each) => Object.is(each, value)),
+        1,
+      );
   }
 
   least(): number | undefined {
