@@ -19,7 +19,9 @@ import { Grants } from './grants.ts';
 import { Idempotency } from './idempotency.ts';
 import { LiveQueries } from './live-queries.ts';
 import { DatabaseState } from './database-state.ts';
+import { Compaction } from './compaction.ts';
 import { EventHub } from './event-hub.ts';
+import { History } from './history.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { journalActor, type JournalMessage } from './journal-actor.ts';
 import { createCommitLog } from './commit-log.ts';
@@ -76,7 +78,9 @@ export class Engine {
   readonly events = new EventHub();
   readonly statements: StatementCache;
   readonly metrics: EngineMetrics;
-  readonly positions = new PositionLog();
+  readonly positions: PositionLog;
+  readonly history: History;
+  readonly compaction: Compaction;
   readonly grants = new Grants();
   readonly idempotency = new Idempotency();
   readonly liveQueries: LiveQueries;
@@ -101,6 +105,7 @@ export class Engine {
     this.ports = options.ports;
     const { clock, random } = options.ports;
     this.#visibleInstant = clock.now();
+    this.positions = new PositionLog(options.historyMs);
     const idRandom = random.split('ids');
     this.#nextId = customRandom(urlAlphabet, 12, (count) =>
       Uint8Array.from({ length: count }, () => idRandom.below(256)),
@@ -140,6 +145,8 @@ export class Engine {
     });
     this.#journal = this.dispatcher.spawn(journalActor(this.turn, tenantId('adb')));
     this.housekeeping = new Housekeeping(this);
+    this.history = new History(this);
+    this.compaction = new Compaction(this);
     this.metrics = new EngineMetrics(this);
     this.liveQueries = new LiveQueries(this);
     this.#runLoop.start();
@@ -340,6 +347,7 @@ export class Engine {
     this.#closed = true;
     for (const action of this.#whenClosed.toReversed()) await action();
     this.housekeeping.close();
+    this.history.close();
     this.subscriptions.wakeAll();
     for (const { ref } of [...this.queries.values()]) ref.stop();
     this.dispatcher.runUntilIdle(100_000);
@@ -389,6 +397,8 @@ export class Engine {
     }
     this.metrics.committed(deltas);
     this.housekeeping.published(position, deltas);
+    this.history.changed(deltas.keys());
+    this.compaction.published(deltas);
   }
 }
 

@@ -82,6 +82,12 @@ export interface TableData {
 
   /** Whether something waits for `maintain`. */
   readonly needsUpkeep: boolean;
+  /** Of the newest published commit that changed it. */
+  readonly position: number;
+  /** Positions before this one are told no more: `history` has passed. What open readers hold stays as long as they do. */
+  expire(position: number): void;
+  /** Segments of which less than half the rows live, by number: what compaction records name. */
+  segmentsToCompact(): readonly number[];
   /** Work that waits (sealing, index building, compaction), done in bounded steps: true while there is more. */
   maintain(units: number): boolean;
   /** For choosing plans: distinct values of a column, and the share of rows whose segments pass the tests. */

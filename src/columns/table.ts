@@ -847,6 +847,11 @@ export class Table implements TableData {
     this.#log.evict(Math.min(this.#reclaimedTo, this.#pinnedFrom), byteLimit);
   }
 
+  expire(position: number): void {
+    this.#log.expire(Math.min(position, this.#position));
+    this.#evict();
+  }
+
   #shedHistory(): boolean {
     const before = this.#log.byteLength;
     this.#evict(0);

@@ -120,6 +120,11 @@ export class VersionLog {
     }
   }
 
+  /** What lies before `position` is not told any more: it is older than anybody may ask for. */
+  expire(position: number): void {
+    this.#coveredFrom = Math.max(this.#coveredFrom, position);
+  }
+
   /** What lies before `position` no longer fits the table's columns: it is not told any more. */
   forget(position: number): void {
     this.#coveredFrom = Math.max(this.#coveredFrom, position);

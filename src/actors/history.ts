@@ -1,0 +1,54 @@
+import type { TimerHandle } from '../base/ports.ts';
+import { isStored } from './catalog.ts';
+import type { Engine } from './engine.ts';
+
+/**
+ * Lets the past go once `history` has passed: positions that old are told no more, and their bytes are given back. Sleeps
+ * while there is nothing to forget.
+ */
+export class History {
+  readonly #engine: Engine;
+  readonly #sweepMs: number;
+  /** Relations that have changed since they were swept clean. */
+  readonly #changed = new Set<number>();
+  #timer: TimerHandle | undefined;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+    this.#sweepMs = Math.max(SWEEP_MS_MIN, engine.options.historyMs / SWEEPS_A_HISTORY);
+  }
+
+  changed(relations: Iterable<number>): void {
+    for (const relation of relations) this.#changed.add(relation);
+    if (this.#changed.size > 0) this.#timer ??= this.#sweepLater();
+  }
+
+  close(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  #sweepLater(): TimerHandle {
+    return this.#engine.ports.clock.after(this.#sweepMs, () => {
+      this.#timer = undefined;
+      if (this.#engine.closed) return;
+      this.#sweep();
+      if (this.#changed.size > 0) this.#timer = this.#sweepLater();
+    });
+  }
+
+  #sweep(): void {
+    const { state, positions, options, ports } = this.#engine;
+    const horizon = positions.positionAt(ports.clock.now() - options.historyMs);
+    if (horizon === undefined) return;
+    for (const relation of this.#changed) {
+      const entry = state.catalog.byId(relation);
+      if (isStored(entry)) entry.data.expire(horizon);
+      if (!isStored(entry) || entry.data.position <= horizon) this.#changed.delete(relation);
+    }
+  }
+}
+
+/** A tenth more than `history` may be kept. */
+const SWEEPS_A_HISTORY = 10;
+const SWEEP_MS_MIN = 100;
