@@ -5,21 +5,16 @@ import { DbError } from './base/errors.ts';
 import { nodePorts } from './base/node-ports.ts';
 import type { Clock } from './base/ports.ts';
 import type { Database } from './actors/database.ts';
-import { readFlights, type Flights } from './flight-file.ts';
+import { readFlights, type AirportCodes, type Flights } from './flight-file.ts';
+import type { DemoControls, DemoState } from './server/demo-routes.ts';
 
 /**
  * The flight demo: three million real US flights (Bureau of Transportation Statistics, January to June 2001; the Parquet file
- * and the airports ship with the npm package `vega-datasets`). Everything up to the last weeks is loaded at once, the rest is
- * replayed at an adjustable speed, over and over with the dates moved on by whole weeks, so that the feed never ends.
+ * and the airports ship with the npm package `vega-datasets`). The views are made first, so that charts move from the first
+ * second: everything up to the last weeks streams through them as fast as the database takes it, then the rest is replayed at
+ * an adjustable speed, over and over with the dates moved on by whole weeks, so that the feed never ends.
  */
-export type FlightDemo = {
-  /** Seconds of the feed a second; 0 is paused. */
-  readonly speed: number;
-  setSpeed(speed: number): void;
-  /** Flights that are held back and still to come in this round. */
-  readonly held: number;
-  stop(): void;
-};
+export type FlightDemo = DemoControls & { stop(): void };
 
 const VIEWS = [
   [
@@ -46,16 +41,13 @@ const VIEWS = [
     'flights_by_day',
     `SELECT date_trunc('day', hour) AS day, sum(flights)::bigint AS flights FROM flights_by_hour GROUP BY 1`,
   ],
-  [
-    'routes',
-    `SELECT origin, destination, count(*) AS flights, avg(delay) AS avg_delay FROM flights GROUP BY origin, destination`,
-  ],
 ] as const;
 
 const DAY_MS = 86_400_000;
 /** What is held back and replayed. */
 const HELD_MS = 42 * DAY_MS;
-const CHUNK_ROWS = 65_536;
+/** Rows of one commit while the past streams in: large enough to be quick, small enough that charts move. */
+const HISTORY_ROWS = 16_384;
 const TICK_MS = 50;
 /** Rows of one tick at most, whatever the speed. */
 const TICK_ROWS_MAX = 20_000;
@@ -76,72 +68,77 @@ export async function startFlightDemo(
     CREATE TABLE airports (iata text PRIMARY KEY, name text, city text, state text, country text, latitude double precision, longitude double precision);
     CREATE TABLE flights (id bigint PRIMARY KEY, date timestamp NOT NULL, delay integer, distance integer, origin text, destination text) WITH (time = 'date')`);
   await database.load('airports', join(folder, 'airports.csv'));
+  for (const [name, query] of VIEWS)
+    await database.exec(`CREATE MATERIALIZED VIEW ${name} AS ${query}`);
   const flights = await readFlights(nodePorts().disk, join(folder, 'flights-3m.parquet'));
-  say(`read ${flights.count.toLocaleString('en-US')} flights in ${seconds(started)}`);
+  say(
+    `${count(flights.count)} flights read and ${VIEWS.length} views made after ${seconds(started)}`,
+  );
 
   // Moved by whole weeks, so that weekdays stay and the newest held-back flight is about now.
   const week = 7 * DAY_MS;
   const shift = Math.floor((clock.now() - flights.lastMs) / week) * week;
   const first = flights.firstAfter(flights.lastMs - HELD_MS);
-  let nextId = 1;
   const begin = Math.max(0, first - flightCountMax);
-  for (let start = begin; start < first; start += CHUNK_ROWS) {
-    const end = Math.min(first, start + CHUNK_ROWS);
-    await database.insert('flights', columnsOf(flights, start, end, shift, nextId));
-    nextId += end - start;
-  }
-  say(`loaded ${(first - begin).toLocaleString('en-US')} flights in ${seconds(started)}`);
-  for (const [name, query] of VIEWS)
-    await database.exec(`CREATE MATERIALIZED VIEW ${name} AS ${query}`);
-  say(`keeping ${VIEWS.length} views, ready after ${seconds(started)}`);
-
+  let phase: DemoState['phase'] = 'loading';
   let speed = 3600;
   let stopped = false;
-  let next = first;
+  let nextId = 1;
+  /** The next flight to be inserted. */
+  let next = begin;
   let round = shift;
   let frontMs = flights.millis(first);
-  let lastTick = clock.monotonicMs();
+  let lastTick = 0;
 
+  const insert = async (end: number): Promise<void> => {
+    await database.insert('flights', columnsOf(flights, next, end, round, nextId));
+    nextId += end - next;
+    next = end;
+  };
+  const history = async (): Promise<void> => {
+    while (next < first && !stopped) await insert(Math.min(first, next + HISTORY_ROWS));
+    if (stopped) return;
+    say(
+      `${count(first - begin)} flights loaded after ${seconds(started)}, the other ${count(flights.count - first)} arrive live`,
+    );
+    phase = 'replaying';
+    lastTick = clock.monotonicMs();
+    replay();
+  };
   const tick = async (): Promise<void> => {
     const now = clock.monotonicMs();
     frontMs += (now - lastTick) * speed;
     lastTick = now;
-    let end = Math.min(flights.firstAfter(frontMs), next + TICK_ROWS_MAX);
-    if (end > next) {
-      await database.insert('flights', columnsOf(flights, next, end, round, nextId));
-      nextId += end - next;
-      next = end;
-    }
+    const end = Math.min(flights.firstAfter(frontMs), next + TICK_ROWS_MAX);
+    if (end > next) await insert(end);
     if (next >= flights.count) {
       // Another round of the same weeks, later: the feed never ends.
       next = first;
       round += HELD_MS;
       frontMs = flights.millis(first);
-      end = next;
-    } else if (end < flights.count && flights.millis(end) < frontMs) {
-      frontMs = flights.millis(end);
+    } else if (flights.millis(next) < frontMs) {
+      // It cannot keep up at this speed: what was not inserted is not skipped.
+      frontMs = flights.millis(next);
     }
   };
-  const run = (): void => {
-    if (stopped) return;
-    tick().then(
-      () => {
-        if (!stopped) clock.after(TICK_MS, run);
-      },
-      (cause: unknown) => {
-        if (!stopped)
-          say(`the replay has ended: ${cause instanceof Error ? cause.message : String(cause)}`);
-      },
-    );
+  const replay = (): void => {
+    if (!stopped) tick().then(() => clock.after(TICK_MS, replay), ended);
   };
-  run();
+  const ended = (cause: unknown): void => {
+    if (stopped) return;
+    phase = 'ended';
+    say(`the feed has ended: ${cause instanceof Error ? cause.message : String(cause)}`);
+  };
+  history().catch(ended);
+
   return {
-    get speed() {
-      return speed;
-    },
-    get held() {
-      return flights.count - next;
-    },
+    state: () => ({
+      phase,
+      speed,
+      loaded: Math.min(next, first) - begin,
+      toLoad: first - begin,
+      held: flights.count - Math.max(next, first),
+    }),
     setSpeed: (value) => {
       speed = value;
     },
@@ -155,13 +152,17 @@ export async function startFlightDemo(
   }
 }
 
+function count(rows: number): string {
+  return String(rows).replace(/\B(?=(\d{3})+$)/g, ',');
+}
+
 function columnsOf(
   flights: Flights,
   start: number,
   end: number,
   shiftMs: number,
   firstId: number,
-): Record<string, Float64Array | Int32Array | readonly string[]> {
+): Record<string, Float64Array | Int32Array | AirportCodes> {
   const ids = new Float64Array(end - start);
   for (let row = 0; row < ids.length; row += 1) ids[row] = firstId + row;
   return { id: ids, ...flights.columns(start, end, shiftMs) };

@@ -6,9 +6,13 @@ import { pino } from 'pino';
 import { DbError } from './base/errors.ts';
 import { nodePorts } from './base/node-ports.ts';
 import { open } from './open.ts';
-import { createApp, type DemoControls } from './server/app.ts';
+import type { FlightDemo } from './flight-demo.ts';
+import { createApp } from './server/app.ts';
+import type { DemoControls, DemoState } from './server/demo-routes.ts';
 import { listenHttp, parseAddress } from './server/listen.ts';
 import { readPage } from './server/page.ts';
+
+const STARTING: DemoState = { phase: 'starting', speed: 0, loaded: 0, toLoad: 0, held: 0 };
 
 /** The command line: `npx analyticdb serve [--http 127.0.0.1:4200] [--memory 4GB] [--demo]`. */
 const program = new Command('analyticdb')
@@ -36,19 +40,14 @@ program
     const database = await open(options.memory === undefined ? {} : { memory: options.memory });
     const withDemo = options.demo !== undefined;
     let ready = !withDemo;
-    let demo: (DemoControls & { stop(): void }) | undefined;
+    let demo: FlightDemo | undefined;
     const page = await readPage(
       disk,
       join(dirname(fileURLToPath(import.meta.url)), '..', 'console'),
     );
-    // The demo's controls appear once it has loaded; the page is there from the start.
+    // The page is there from the start; the feed it shows a moment later.
     const controls: DemoControls = {
-      get speed() {
-        return demo?.speed ?? 0;
-      },
-      get held() {
-        return demo?.held ?? 0;
-      },
+      state: () => demo?.state() ?? STARTING,
       setSpeed: (speed) => demo?.setSpeed(speed),
     };
     const app = createApp({

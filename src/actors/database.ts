@@ -34,6 +34,7 @@ import { Session, type ExecutionOptions, type RowSink, type StatementOutcome } f
 import { quoteIdentifier, SqlText } from './sql-tag.ts';
 import { openSubscription } from './subscribe.ts';
 import { deleteByKey, insertRows } from './write-verbs.ts';
+import type { ViewUpkeep } from './maintained-view.ts';
 
 /** What is known of a relation from outside: `GET /v1/tables`. */
 export type RelationDescription = {
@@ -52,6 +53,8 @@ export type RelationDescription = {
   readonly state?: string;
   readonly refresh?: string;
   readonly definition?: string;
+  /** A materialized view's: what keeping it has taken since it went live. */
+  readonly upkeep?: Readonly<ViewUpkeep>;
 };
 
 /**
@@ -355,7 +358,11 @@ export class Handle implements WideVerbs {
           bytes: stored?.memoryBytes,
           ...(entry.kind === 'table' ? {} : { definition: entry.definition.text }),
           ...(entry.kind === 'materializedView'
-            ? { state: entry.view.status, refresh: String(entry.definition.options.refresh) }
+            ? {
+                state: entry.view.status,
+                refresh: String(entry.definition.options.refresh),
+                upkeep: { ...entry.view.upkeep },
+              }
             : {}),
         },
       ];
@@ -487,6 +494,11 @@ export class Database extends Handle implements AsyncDisposable {
   /** The newest visible position. */
   get position(): number {
     return this.engine.visiblePosition;
+  }
+
+  /** The instant of the commit at `position`, epoch milliseconds; the newest one's where it is not remembered. */
+  instantMs(position: number): number {
+    return Date.parse(this.engine.asOfText(position));
   }
 
   async close(): Promise<void> {

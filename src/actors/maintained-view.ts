@@ -12,6 +12,18 @@ export type ViewParts = {
   readonly data: TableData;
 };
 
+/** What keeping a view has taken so far, commits that were undone included. */
+export type ViewUpkeep = {
+  /** Commits that changed something it reads. */
+  commits: number;
+  /** Rows that arrived or left in what it reads. */
+  rowsIn: number;
+  /** Rows of its own that arrived or left for it. */
+  rowsOut: number;
+  /** Work units. */
+  work: number;
+};
+
 /** A materialized view: a standing plan, the stored rows it keeps, and the lifecycle of both. */
 export class MaintainedView {
   readonly definition: MaterializedViewDefinition;
@@ -32,6 +44,8 @@ export class MaintainedView {
   position = 0;
   /** Rows are still those of the last good position. */
   serving = false;
+  /** Since it went live; what filling it took is not in it. */
+  readonly upkeep: ViewUpkeep = { commits: 0, rowsIn: 0, rowsOut: 0, work: 0 };
   #parts: ViewParts;
   /** Deltas of the commit that is being staged. */
   #staged: TableDelta[] = [];
@@ -98,13 +112,28 @@ export class MaintainedView {
     this.#stagedBatches = 0;
     this.#parts.plan.checkpoint();
     this.#commits.push(0);
-    for (const source of changed)
-      for (const delta of deltas.get(source)!) this.#parts.plan.push(source, delta);
+    const { upkeep } = this;
+    upkeep.commits += 1;
+    for (const source of changed) {
+      for (const delta of deltas.get(source)!) {
+        upkeep.rowsIn += (delta.inserted?.rowCount ?? 0) + (delta.deleted?.rowCount ?? 0);
+        this.#parts.plan.push(source, delta);
+      }
+    }
     return true;
   }
 
   /** Goes on with the commit that was begun; true when it is staged. */
   run(budget: Budget, options: { readonly limits: boolean } = { limits: true }): boolean {
+    const spentBefore = budget.spent;
+    try {
+      return this.#advance(budget, options);
+    } finally {
+      if (this.status === 'live') this.upkeep.work += budget.spent - spentBefore;
+    }
+  }
+
+  #advance(budget: Budget, options: { readonly limits: boolean }): boolean {
     const { plan, writer } = this.#parts;
     for (;;) {
       const step = plan.next(budget);
@@ -115,6 +144,8 @@ export class MaintainedView {
         this.#staged.push(delta);
         this.#stagedBatches += 1;
         this.#commits[this.#commits.length - 1] = this.#stagedBatches;
+        if (this.status === 'live')
+          this.upkeep.rowsOut += (delta.inserted?.rowCount ?? 0) + (delta.deleted?.rowCount ?? 0);
       }
       if (budget.exhausted) return false;
     }

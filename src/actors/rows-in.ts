@@ -1,4 +1,5 @@
-import { DbError } from '../base/errors.ts';
+import { assert, DbError } from '../base/errors.ts';
+import { Dictionary } from '../columns/dictionary.ts';
 import { typeName, type SqlType } from '../columns/types.ts';
 import { Decimal, Interval, normalInteger, type Datum } from '../columns/values.ts';
 import type { NumberArray, Vector } from '../columns/vector.ts';
@@ -15,6 +16,12 @@ export type InputColumn =
   | {
       readonly values: readonly unknown[] | NumberArray | BigInt64Array;
       readonly valid: Uint8Array;
+    }
+  /** Few distinct values, as Arrow's dictionaries and pandas' categoricals have them: row r is `dictionary[codes[r]]`. */
+  | {
+      readonly codes: Uint8Array | Uint16Array | Int32Array;
+      readonly dictionary: readonly unknown[];
+      readonly valid?: Uint8Array | undefined;
     };
 export type InputColumns = Readonly<Record<string, InputColumn>>;
 
@@ -94,7 +101,10 @@ export class RowReader {
     let rowCount = -1;
     for (const key of Object.keys(given)) {
       if (!this.#indexOf.has(key)) throw unknownColumn(table, key, columns);
-      const length = valuesOf(table, key, given[key]!).values.length;
+      const input = given[key]!;
+      const length = isCoded(input)
+        ? codesOf(table, key, input).length
+        : valuesOf(table, key, input).values.length;
       if (rowCount >= 0 && length !== rowCount) {
         throw new DbError(
           '22023',
@@ -115,7 +125,11 @@ export class RowReader {
       columns: columns.map((column, index) => {
         if (!Object.hasOwn(given, column.name)) return undefined;
         const input = given[column.name]!;
-        const { values, valid } = valuesOf(table, column.name, input);
+        const coded = isCoded(input) ? input : undefined;
+        const { values, valid } =
+          coded === undefined
+            ? valuesOf(table, column.name, input)
+            : { values: coded.dictionary, valid: coded.valid };
         if (valid !== undefined && valid.length < rowCount) {
           throw new DbError(
             '22023',
@@ -123,12 +137,53 @@ export class RowReader {
             { table, column: column.name },
           );
         }
+        if (coded !== undefined) return this.#ofCodes(table, index, rowCount, coded, context);
         const direct = directVector(column.type, values, valid);
         if (direct !== undefined) return direct;
         const get = (row: number): unknown =>
           valid !== undefined && valid[row] === 0 ? null : values[row];
         return this.#build(table, index, rowCount, context, get, NEVER);
       }),
+    };
+  }
+
+  /** Each entry of the dictionary is converted once, and texts stay codes all the way into their table. */
+  #ofCodes(
+    table: string,
+    index: number,
+    rowCount: number,
+    { codes, dictionary, valid }: CodedColumn,
+    context: InputContext,
+  ): Vector {
+    const { name, type } = this.columns[index]!;
+    const isValid = (row: number): boolean => valid === undefined || valid[row] === 1;
+    for (let row = 0; row < rowCount; row += 1) {
+      const code = codes[row]!;
+      if (!isValid(row) || (code >= 0 && code < dictionary.length)) continue;
+      throw new DbError('22023', `code ${code} of column "${name}" is not in its dictionary`, {
+        table,
+        column: name,
+        detail: `Row ${row + 1}; the dictionary has ${dictionary.length} values.`,
+      });
+    }
+    const holdsNull = dictionary.some((value) => value === null || value === undefined);
+    if ((type.kind !== 'text' && type.kind !== 'varchar') || holdsNull) {
+      const get = (row: number): unknown => (isValid(row) ? dictionary[codes[row]!] : null);
+      return this.#build(table, index, rowCount, context, get, NEVER);
+    }
+    const get = (entry: number): unknown => dictionary[entry];
+    const texts = this.#build(table, index, dictionary.length, context, get, NEVER);
+    const entries = new Dictionary();
+    // Entries may repeat; codes of a vector may not.
+    const codeOf = Int32Array.from(dictionary, (_, entry) => entries.add(textAt(texts, entry)));
+    const own = new Int32Array(rowCount);
+    for (let row = 0; row < rowCount; row += 1) if (isValid(row)) own[row] = codeOf[codes[row]!]!;
+    return {
+      rep: 'dictionary',
+      type,
+      codes: own,
+      dictionary: entries,
+      ...(valid === undefined ? {} : { validity: valid.slice(0, rowCount) }),
     };
   }
 
@@ -264,8 +319,33 @@ function valuesOf(
   throw new DbError('22023', `column "${name}" is not an array`, {
     table,
     column: name,
-    hint: 'Give an array, a typed array, or { values, valid: Uint8Array }.',
+    hint: 'Give an array, a typed array, { values, valid: Uint8Array } or { codes, dictionary }.',
   });
+}
+
+type CodedColumn = Extract<InputColumn, { readonly codes: unknown }>;
+
+function isCoded(input: InputColumn): input is CodedColumn {
+  return typeof input === 'object' && input !== null && 'codes' in input;
+}
+
+/** The codes, once they and their dictionary are known to be what they should. */
+function codesOf(table: string, name: string, input: CodedColumn): CodedColumn['codes'] {
+  const { codes, dictionary, valid } = input as {
+    readonly [key in keyof CodedColumn]: unknown;
+  };
+  if (
+    !(codes instanceof Uint8Array || codes instanceof Uint16Array || codes instanceof Int32Array) ||
+    !Array.isArray(dictionary) ||
+    (valid !== undefined && !(valid instanceof Uint8Array))
+  ) {
+    throw new DbError('22023', `column "${name}" is not a column of codes`, {
+      table,
+      column: name,
+      hint: 'Give { codes: Uint8Array | Uint16Array | Int32Array, dictionary: […], valid?: Uint8Array }.',
+    });
+  }
+  return attached(table, name, codes) as CodedColumn['codes'];
 }
 
 /** A typed array whose memory was given away is empty: that is no column of no rows. */
@@ -286,6 +366,11 @@ function attached(table: string, name: string, values: NumberArray): NumberArray
 }
 
 const INT_LIMITS = { int2: 32_768, int4: 2_147_483_648, int8: 2 ** 53 } as const;
+
+function textAt(texts: Vector, entry: number): string {
+  assert(texts.rep === 'object', 'texts are built as objects');
+  return texts.values[entry] as string;
+}
 
 /** Typed arrays whose values are the type's own: one copy, one check. */
 function directVector(

@@ -371,7 +371,8 @@ function isColumns(rows: object): boolean {
     if (typeof value !== 'object' || value === null) return false;
     if (Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView)))
       continue;
-    if (!('values' in value && 'valid' in value)) return false;
+    const isPair = 'values' in value && 'valid' in value;
+    if (!isPair && !('codes' in value && 'dictionary' in value)) return false;
   }
   return true;
 }

@@ -11,9 +11,11 @@ import type { Database } from '../actors/database.ts';
 import type { Identity, QueryOptions, QueryResult, Statement } from '../actors/api-types.ts';
 import { jsonValue, type ValueOptions } from '../actors/rows-out.ts';
 import { sql } from '../actors/sql-tag.ts';
+import { demoRoutes, type DemoControls } from './demo-routes.ts';
 import { lastEventId, serveLive, type EventSink, type LiveItem } from './live.ts';
 import { problemOf } from './problem.ts';
 import type { Page } from './page.ts';
+import { bodyObject } from './request.ts';
 
 /** What is served beside the database: the page, and the demo's controls where there is one. */
 export type AppOptions = {
@@ -24,12 +26,6 @@ export type AppOptions = {
   readonly demo: DemoControls | undefined;
   /** Answers 200 on /readyz from now on. */
   readonly ready: () => boolean;
-};
-
-export type DemoControls = {
-  readonly speed: number;
-  setSpeed(speed: number): void;
-  readonly held: number;
 };
 
 /** A body of rows: larger ones come in several requests, or through `load`. */
@@ -360,24 +356,7 @@ export function createApp(options: AppOptions): FastifyInstance {
 
   app.get('/v1/queries', async (request) => ({ queries: verbs(request).queries() }));
 
-  app.get('/v1/demo', async () => {
-    if (options.demo === undefined)
-      throw new DbError('42704', 'no demo is running', { hint: 'Start the server with --demo.' });
-    return { speed: options.demo.speed, held: options.demo.held };
-  });
-  app.put<{ Body: { speed?: unknown } }>('/v1/demo', async (request) => {
-    if (options.demo === undefined)
-      throw new DbError('42704', 'no demo is running', { hint: 'Start the server with --demo.' });
-    const { speed } = bodyObject<{ speed?: unknown }>(request.body);
-    if (typeof speed !== 'number' || !(speed >= 0 && speed <= 1_000_000)) {
-      throw new DbError('22023', '"speed" is not a number from 0 to 1000000', {
-        field: 'speed',
-        hint: 'Seconds of the feed a second: 0 pauses, 3600 is an hour a second.',
-      });
-    }
-    options.demo.setSpeed(speed);
-    return { speed: options.demo.speed, held: options.demo.held };
-  });
+  demoRoutes(app, options.demo);
 
   app.get('/metrics', async (_request, reply) =>
     reply.type('text/plain; version=0.0.4; charset=utf-8').send(await database.metrics.text()),
@@ -575,15 +554,6 @@ function queryOptions(body: QueryBody, reply: FastifyReply): QueryOptions {
     ...(body.maxWork === undefined ? {} : { maxWork: body.maxWork }),
     ...(body.label === undefined ? {} : { label: body.label }),
   };
-}
-
-function bodyObject<Body>(body: unknown): Body {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    throw new DbError('22023', 'the body is not a JSON object', {
-      hint: 'Send Content-Type: application/json and an object.',
-    });
-  }
-  return body as Body;
 }
 
 function contentType(request: FastifyRequest): string {
