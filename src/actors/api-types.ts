@@ -141,15 +141,34 @@ export interface Subscription<Row = ResultRow> extends AsyncIterable<Change<Row>
   close(): Promise<void>;
 }
 
+export type FileFormat = 'csv' | 'ndjson' | 'json' | 'parquet' | 'arrow';
+
+/** A path, an http(s) or file URL, bytes, or a stream of bytes such as a Node Readable. */
+export type LoadSource = string | URL | Uint8Array | ArrayBuffer | AsyncIterable<Uint8Array>;
+
+export type CsvOptions = {
+  /** One character; found out by looking at the first lines where not given, a comma when writing. */
+  readonly delimiter?: string | undefined;
+  /** Whether the first line has the names; found out where not given, yes when writing. */
+  readonly header?: boolean | undefined;
+  /** How NULL is written without quotes; the empty field unless given. */
+  readonly null?: string | undefined;
+};
+
 export type LoadOptions = Cancelable & {
-  readonly format?: 'csv' | 'ndjson' | 'json' | 'parquet' | 'arrow' | undefined;
+  /** Told by the name's ending or by the first bytes where it is not given. */
+  readonly format?: FileFormat | undefined;
   /** Creates the table from the file's columns where it does not exist. */
   readonly create?: boolean | undefined;
+  /** With `create`: types of single columns, in SQL, instead of those that are found out. */
+  readonly types?: Readonly<Record<string, string>> | undefined;
+  /** `skip` leaves out lines (CSV, NDJSON) that cannot be read, and counts them. */
   readonly onError?: 'abort' | 'skip' | undefined;
   /** All or nothing: one commit instead of one a chunk. */
   readonly atomic?: boolean | undefined;
   /** Done once, as with insert. */
   readonly idempotencyKey?: string | undefined;
+  readonly csv?: (CsvOptions & { readonly quote?: string | undefined }) | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 };
 
@@ -165,12 +184,19 @@ export type LoadResult = {
   readonly position: number;
   readonly rows: number;
   readonly skipped: number;
+  /** The first lines that were skipped. */
+  readonly errors: readonly { readonly line: number; readonly message: string }[];
 };
+
+export type ExportProgress = { readonly rows: number; readonly bytes: number };
+
 export type ExportOptions = Cancelable & {
-  readonly format?: 'csv' | 'ndjson' | 'json' | 'parquet' | 'arrow' | undefined;
-  readonly onProgress?:
-    | ((progress: { readonly rows: number; readonly bytes: number }) => void)
-    | undefined;
+  /** Told by the name's ending where it is not given, else CSV. */
+  readonly format?: FileFormat | undefined;
+  readonly csv?: CsvOptions | undefined;
+  /** False: a Writable is not ended. */
+  readonly end?: boolean | undefined;
+  readonly onProgress?: ((progress: ExportProgress) => void) | undefined;
 };
 export type ExportResult = { readonly rows: number; readonly bytes: number };
 
@@ -198,20 +224,16 @@ export interface Verbs {
 export interface WideVerbs extends Verbs {
   stream<Row = ResultRow>(
     statement: Statement<Row>,
-    options: QueryOptions & { readonly batchRows?: number; readonly format: 'csv' },
+    options: QueryOptions & { readonly batchRows?: number; readonly format: FileFormat },
   ): AsyncIterable<Uint8Array>;
   stream<Row = ResultRow>(
     statement: Statement<Row>,
     options?: QueryOptions & { readonly batchRows?: number },
   ): AsyncIterable<StreamBatch<Row>>;
-  load(
-    table: string,
-    source: string | URL | Uint8Array | AsyncIterable<Uint8Array>,
-    options?: LoadOptions,
-  ): Promise<LoadResult>;
+  load(table: string, source: LoadSource, options?: LoadOptions): Promise<LoadResult>;
   export(
     source: string | SqlText | QueryModelInput,
-    target: string | NodeJS.WritableStream,
+    target: string | URL | NodeJS.WritableStream,
     options?: ExportOptions,
   ): Promise<ExportResult>;
   subscribe<Row = ResultRow>(

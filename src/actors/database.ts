@@ -1,5 +1,6 @@
 import { DbError, notSupported } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
+import { concatBatches, denseBatch, sliceBatch } from '../columns/build.ts';
 import { typeName } from '../columns/types.ts';
 import type { OutputColumn } from '../plan/logical.ts';
 import type { ParsedStatement } from '../sql/ast.ts';
@@ -7,9 +8,11 @@ import type {
   ExecResult,
   ExportOptions,
   ExportResult,
+  FileFormat,
   Identity,
   LoadOptions,
   LoadResult,
+  LoadSource,
   QueryMeta,
   QueryModelInput,
   QueryOptions,
@@ -28,7 +31,7 @@ import type {
 import { deadline } from './deadline.ts';
 import { canceled, type Engine } from './engine.ts';
 import type { DatabaseEventName, DatabaseEvents } from './event-hub.ts';
-import { arrowOf, csvOf, exportRows, loadRows } from './load-export.ts';
+import { arrowOf, exportRows, formatted, loadRows } from './load-export.ts';
 import { resultColumns, RowWriter, textRows, type ResultRow } from './rows-out.ts';
 import { Session, type ExecutionOptions, type RowSink, type StatementOutcome } from './session.ts';
 import { quoteIdentifier, SqlText } from './sql-tag.ts';
@@ -118,12 +121,13 @@ export class Handle implements WideVerbs {
     };
     if (asText) return { rows: rows as (string | null)[][], ...shared };
     const typed = rows as ResultRow[];
-    return { rows: typed, ...shared, toArrow: arrowOf };
+    const context = { zone, nowMicros: this.engine.ports.clock.now() * 1000 };
+    return { rows: typed, ...shared, toArrow: () => arrowOf(last.columns, typed, context) };
   }
 
   stream<Row = ResultRow>(
     statement: Statement<Row>,
-    options: QueryOptions & { readonly batchRows?: number; readonly format: 'csv' },
+    options: QueryOptions & { readonly batchRows?: number; readonly format: FileFormat },
   ): AsyncIterable<Uint8Array>;
   stream<Row = ResultRow>(
     statement: Statement<Row>,
@@ -131,11 +135,20 @@ export class Handle implements WideVerbs {
   ): AsyncIterable<StreamBatch<Row>>;
   stream(
     statement: Statement,
-    options: QueryOptions & { readonly batchRows?: number; readonly format?: 'csv' } = {},
+    options: QueryOptions & { readonly batchRows?: number; readonly format?: FileFormat } = {},
   ): AsyncIterable<Uint8Array> | AsyncIterable<StreamBatch> {
     const { text, params } = this.textOf(statement, options);
-    if (options.format === 'csv')
-      return csvOf(this.batches(text, { ...options, params }), this.zoneOf(options));
+    const { batchRows, format } = options;
+    if (batchRows !== undefined && !(Number.isSafeInteger(batchRows) && batchRows > 0)) {
+      throw new DbError('22023', '"batchRows" is not a number of rows', {
+        field: 'batchRows',
+        hint: 'Give a whole number such as 4096.',
+      });
+    }
+    if (format !== undefined) {
+      const batches = this.batches(text, { ...options, params });
+      return formatted(this.engine, batches, format, this.zoneOf(options));
+    }
     return this.#rowBatches(text, { ...options, params });
   }
 
@@ -145,16 +158,27 @@ export class Handle implements WideVerbs {
   ): AsyncGenerator<StreamBatch> {
     const values = { ...this.engine.options.values, ...options.values };
     let writer: RowWriter | undefined;
-    const wanted = options.batchRows ?? 0;
-    let rows: ResultRow[] = [];
+    const wanted = options.batchRows;
+    let collected: Batch[] = [];
+    let rowCount = 0;
     for await (const { batch, columns } of this.batches(text, options)) {
       writer ??= new RowWriter(columns, values);
-      writer.append(batch, rows);
-      if (rows.length < wanted || rows.length === 0) continue;
-      yield streamBatch(rows, columns);
-      rows = [];
+      if (batch.rowCount === 0) continue;
+      if (wanted === undefined) {
+        yield streamBatch(batch, writer);
+        continue;
+      }
+      collected.push(batch);
+      rowCount += batch.rowCount;
+      if (rowCount < wanted) continue;
+      const whole = concatBatches(collected);
+      let start = 0;
+      for (; start + wanted <= rowCount; start += wanted)
+        yield streamBatch(sliceBatch(whole, start, start + wanted), writer);
+      collected = start < rowCount ? [sliceBatch(whole, start, rowCount)] : [];
+      rowCount -= start;
     }
-    if (rows.length > 0) yield streamBatch(rows, []);
+    if (rowCount > 0) yield streamBatch(concatBatches(collected), writer!);
   }
 
   /** The batches of a query, pulled: backpressure reaches the operators. One at least, that the columns may be known. */
@@ -184,7 +208,8 @@ export class Handle implements WideVerbs {
           demand = more;
         },
         take: (batch) => {
-          queue.push(batch);
+          // The selection is the operator's own; what it selects from is never written again.
+          queue.push(denseBatch(batch));
           wake();
           return queue.length < STREAM_AHEAD_BATCHES;
         },
@@ -239,11 +264,7 @@ export class Handle implements WideVerbs {
     return deleteByKey(this.engine, this.writeSession(), table, key, options);
   }
 
-  load(
-    table: string,
-    source: string | URL | Uint8Array | AsyncIterable<Uint8Array>,
-    options: LoadOptions = {},
-  ): Promise<LoadResult> {
+  load(table: string, source: LoadSource, options: LoadOptions = {}): Promise<LoadResult> {
     const load = (): Promise<LoadResult> =>
       loadRows(this.engine, this.writeSession(), table, source, options);
     const { idempotencyKey } = options;
@@ -256,7 +277,7 @@ export class Handle implements WideVerbs {
 
   export(
     source: string | SqlText | QueryModelInput,
-    target: string | NodeJS.WritableStream,
+    target: string | URL | NodeJS.WritableStream,
     options: ExportOptions = {},
   ): Promise<ExportResult> {
     const statement =
@@ -555,15 +576,16 @@ function metaOf(engine: Engine, outcome: StatementOutcome): QueryMeta {
   };
 }
 
-function streamBatch(rows: ResultRow[], columns: readonly OutputColumn[]): StreamBatch {
+/** Rows are made when they are asked for: who wants columns does not pay for objects. */
+function streamBatch(batch: Batch, writer: RowWriter): StreamBatch {
+  let rows: ResultRow[] | undefined;
   return {
-    rows,
-    rowCount: rows.length,
-    columnar: () => {
-      const names =
-        columns.length > 0 ? columns.map(({ name }) => name) : Object.keys(rows[0] ?? {});
-      return names.map((name) => rows.map((row) => row[name]));
+    rowCount: batch.rowCount,
+    get rows() {
+      if (rows === undefined) writer.append(batch, (rows = []));
+      return rows;
     },
+    columnar: () => writer.columnar(batch),
   };
 }
 

@@ -1,130 +1,174 @@
-import { DbError, notSupported } from '../base/errors.ts';
+import { DbError } from '../base/errors.ts';
+import type { DiskFile } from '../base/ports.ts';
 import type { Batch } from '../columns/batch.ts';
-import { datumAt } from '../columns/build.ts';
-import type { Vector } from '../columns/vector.ts';
-import type { SqlType } from '../columns/types.ts';
+import { typeName, type SqlType } from '../columns/types.ts';
+import { typeOfName } from '../expressions/type-names.ts';
 import { datumFromText, datumToIso, datumToText } from '../expressions/text-io.ts';
-import type { FormatSource, OpenedReader, RawBatch } from '../formats/contract.ts';
-import { formatOfName, openReader } from '../formats/open-reader.ts';
+import { ArrowWriter } from '../formats/arrow-writer.ts';
+import type { Format, FormatSource, OpenedReader, RawBatch } from '../formats/contract.ts';
+import { formatOfName } from '../formats/format-names.ts';
+import type { FormatWriter, WriterOptions, Written } from '../formats/writer-contract.ts';
 import type { OutputColumn } from '../plan/logical.ts';
-import type { ExportOptions, ExportResult, LoadOptions, LoadResult } from './api-types.ts';
+import type {
+  CsvOptions,
+  ExportOptions,
+  ExportResult,
+  LoadOptions,
+  LoadResult,
+  LoadSource,
+} from './api-types.ts';
 import type { TableEntry } from './catalog.ts';
 import { deadline } from './deadline.ts';
 import { canceled, type Engine } from './engine.ts';
-import type { TableDefinition } from './records.ts';
+import { batchOfObjects, checkedText, type InputContext } from './rows-in.ts';
+import type { ResultRow } from './rows-out.ts';
 import { assertChecks, completeRows, rowShapeOf } from './row-shape.ts';
-import { jsonValue, RowWriter, type ResultRow } from './rows-out.ts';
 import type { Session } from './session.ts';
-import { checkedText } from './rows-in.ts';
+import { quoteIdentifier } from './sql-tag.ts';
 import { writeRows } from './write-rows.ts';
 
-type Source = string | URL | Uint8Array | AsyncIterable<Uint8Array>;
+/** Rows of one commit of a load: fits a step. */
+const ROWS_PER_COMMIT = 4096;
 
 /** Reads a file into a table: a commit a batch, or one commit with `atomic`. */
 export async function loadRows(
   engine: Engine,
   session: Session,
   table: string,
-  source: Source,
+  source: LoadSource,
   options: LoadOptions,
 ): Promise<LoadResult> {
   engine.assertOpen();
+  checkOptions(options);
   const { signal, done } = deadline(engine.ports.clock, options);
-  let closeFile = async (): Promise<void> => undefined;
+  let close = async (): Promise<void> => undefined;
   try {
     signalCheck(signal);
-    const { file, close } = await opened(engine, source, options.format);
-    closeFile = close;
-    const context = session.evaluationContext([], {});
-    const fromText = (text: string, type: SqlType) =>
-      datumFromText(checkedText(text), type, context);
-    const toText = (datum: Parameters<typeof datumToText>[0] | null, type: SqlType) =>
-      datum === null ? '' : datumToText(datum, type, context);
     const existing =
       options.create === true ? find(session, table) : session.requireTable({ name: table });
-    const reader = await openReader(file, {
-      fromText,
-      toText,
+    const opened = await openSource(engine, source, options.format, signal);
+    close = opened.close;
+    const context = session.evaluationContext([], {});
+    const types = Object.entries(options.types ?? {}).map(
+      ([name, text]) => [name, typeOfText(text, `types.${name}`)] as const,
+    );
+    // What reads files is loaded with the first one: it is larger than the engine's way to a first answer.
+    const { openReader } = await import('../formats/open-reader.ts');
+    const reader = await openReader(opened.file, {
+      fromText: (text, type) => datumFromText(checkedText(text), type, context),
+      toText: (datum, type) => (datum === null ? '' : datumToText(datum, type, context)),
       zone: context.zone,
       pause: () => engine.pause(),
       batchRowCount: ROWS_PER_COMMIT,
-      ...(options.onError === undefined ? {} : { onError: options.onError }),
-      ...(existing === undefined
-        ? {}
-        : { targets: existing.definition.columns.map(({ name, type }) => ({ name, type })) }),
+      onError: options.onError,
+      csv: options.csv,
+      types: Object.fromEntries(types),
+      targets: existing?.definition.columns.map(({ name, type }) => ({ name, type })),
     });
-    const entry = existing ?? (await create(engine, session, table, reader));
-    const shape = rowShapeOf(entry);
-    const kept: RawBatch[] = [];
-    let rows = 0;
-    let position = engine.visiblePosition;
-    const write = async (batch: RawBatch): Promise<void> => {
-      const vectors = shape.columns.map(
-        ({ name }) => batch.columns[reader.columns.findIndex((column) => column.name === name)],
-      );
-      const complete = completeRows(
-        entry,
-        shape,
-        { rowCount: batch.rowCount, columns: vectors, missing: [] },
-        context,
-      );
-      assertChecks(entry, shape, complete, context);
-      ({ position } = await writeRows(
-        engine,
-        session,
-        entry,
-        () => [{ kind: 'insert', rows: complete }],
-        signal,
-      ));
-    };
-    for await (const batch of reader.batches) {
-      signalCheck(signal);
-      if (options.atomic === true) kept.push(batch);
-      else await write(batch);
-      rows += batch.rowCount;
-      options.onProgress?.({
-        rows,
-        skipped: reader.progress.rowsSkipped,
-        bytes: reader.progress.bytesRead,
-        bytesTotal: reader.bytesTotal,
-        rowsTotal: reader.rowCountTotal,
-      });
-    }
-    if (kept.length > 0) {
-      const whole: Batch[] = kept.map((batch) => {
-        const vectors = shape.columns.map(
-          ({ name }) => batch.columns[reader.columns.findIndex((column) => column.name === name)],
-        );
-        const complete = completeRows(
-          entry,
-          shape,
-          { rowCount: batch.rowCount, columns: vectors, missing: [] },
-          context,
-        );
-        assertChecks(entry, shape, complete, context);
-        return complete;
-      });
-      ({ position } = await writeRows(
-        engine,
-        session,
-        entry,
-        () => whole.map((each) => ({ kind: 'insert', rows: each })),
-        signal,
-      ));
-    }
-    return { position, rows, skipped: reader.progress.rowsSkipped };
+    return await writeBatches(engine, session, table, existing, reader, options, signal);
   } finally {
-    await closeFile();
+    await close();
     done();
   }
+}
+
+async function writeBatches(
+  engine: Engine,
+  session: Session,
+  table: string,
+  existing: TableEntry | undefined,
+  reader: OpenedReader,
+  options: LoadOptions,
+  signal: AbortSignal | undefined,
+): Promise<LoadResult> {
+  const { progress } = reader;
+  const kept: RawBatch[] = [];
+  let entry = existing;
+  let rows = 0;
+  let position = engine.visiblePosition;
+  const write = async (batches: readonly RawBatch[]): Promise<void> => {
+    // The first rows are there: only now is a table made for them.
+    entry ??= await create(engine, session, table, reader);
+    const into = entry;
+    const whole: Batch[] = [];
+    for (const batch of batches) {
+      whole.push(completed(session, into, reader, batch));
+      if (batches.length > 1) await engine.pause();
+    }
+    ({ position } = await writeRows(
+      engine,
+      session,
+      into,
+      () => whole.map((each) => ({ kind: 'insert', rows: each })),
+      signal,
+    ));
+  };
+  for await (const batch of reader.batches) {
+    signalCheck(signal);
+    if (options.atomic === true) kept.push(batch);
+    else await write([batch]);
+    rows += batch.rowCount;
+    options.onProgress?.({
+      rows,
+      skipped: progress.rowsSkipped,
+      bytes: progress.bytesRead,
+      bytesTotal: reader.bytesTotal,
+      rowsTotal: reader.rowCountTotal,
+    });
+  }
+  if (kept.length > 0) await write(kept);
+  if (entry === undefined) await create(engine, session, table, reader);
+  return { position, rows, skipped: progress.rowsSkipped, errors: [...progress.skipped] };
+}
+
+/** All columns of the rows of a batch, defaults included and checked. */
+function completed(
+  session: Session,
+  entry: TableEntry,
+  reader: OpenedReader,
+  batch: RawBatch,
+): Batch {
+  const shape = rowShapeOf(entry);
+  const context = session.evaluationContext([], {});
+  const at = shape.columns.map(({ name }) =>
+    reader.columns.findIndex((column) => column.name === name),
+  );
+  const rows = completeRows(
+    entry,
+    shape,
+    {
+      rowCount: batch.rowCount,
+      columns: at.map((index) =>
+        // A key that no row of the batch has is a column that was not given.
+        batch.missing?.[index]?.every((missing) => missing === 1) === true
+          ? undefined
+          : batch.columns[index],
+      ),
+      missing: at.map((index) => batch.missing?.[index]),
+    },
+    context,
+  );
+  assertChecks(entry, shape, rows, context);
+  return rows;
+}
+
+function checkOptions(options: LoadOptions): void {
+  if (options.onError !== undefined && options.onError !== 'abort' && options.onError !== 'skip') {
+    throw new DbError('22023', `"onError" is neither 'abort' nor 'skip'`, { field: 'onError' });
+  }
+}
+
+/** `numeric(12,2)`, as in CREATE TABLE. */
+function typeOfText(text: string, field: string): SqlType {
+  const match = /^\s*([a-z][a-z0-9 ]*?)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?\s*$/i.exec(text);
+  if (match === null) throw new DbError('22023', `"${text}" is not a type`, { field });
+  const modifiers = match.slice(2).flatMap((part) => (part === undefined ? [] : [Number(part)]));
+  return typeOfName({ name: match[1]!.toLowerCase(), modifiers, arrayDimensions: 0 });
 }
 
 function signalCheck(signal: AbortSignal | undefined): void {
   if (signal?.aborted === true) throw canceled(signal);
 }
-
-/** Rows of one commit of a load: fits a step. */
-const ROWS_PER_COMMIT = 4096;
 
 function find(session: Session, table: string): TableEntry | undefined {
   try {
@@ -143,52 +187,39 @@ async function create(
 ): Promise<TableEntry> {
   if (reader.columns.length === 0)
     throw new DbError('22023', 'the file has no columns', { hint: 'Give it a header line.' });
-  const definition: TableDefinition = {
-    tenant: session.identity.tenant,
-    schema: session.searchPath[0] ?? 'public',
-    name: table,
-    id: engine.state.catalog.takeId(),
-    columns: reader.columns.map(({ name, type }) => ({
-      name,
-      type,
-      nullable: true,
-      default: undefined,
-      generated: undefined,
-      sequence: undefined,
-    })),
-    indexes: [],
-    checks: [],
-    seed: engine.ports.random.uint32(),
-    timeColumn: undefined,
-  };
-  await engine.commit({
-    tenant: session.identity.tenant,
-    relations: [definition.id],
-    prepare: () => [{ op: 'createTable', table: definition }],
-  });
+  const columns = reader.columns.map(
+    ({ name, type }) => `${quoteIdentifier(name)} ${typeName(type)}`,
+  );
+  const name = table.split('.').map(quoteIdentifier).join('.');
+  const parsed = engine.statements.parse(`CREATE TABLE ${name} (${columns.join(', ')})`);
+  await session.run(parsed, {}, () => ({ begin: () => undefined, take: () => true }));
   return session.requireTable({ name: table });
 }
 
-async function opened(
+async function openSource(
   engine: Engine,
-  source: Source,
-  format: LoadOptions['format'],
+  source: LoadSource,
+  format: Format | undefined,
+  signal: AbortSignal | undefined,
 ): Promise<{ readonly file: FormatSource; readonly close: () => Promise<void> }> {
-  const nothing = async (): Promise<void> => undefined;
-  const given = format === undefined ? {} : { format };
-  if (source instanceof Uint8Array) return { file: { bytes: source, ...given }, close: nothing };
-  if (typeof source === 'object' && Symbol.asyncIterator in source)
-    return { file: { bytes: source, ...given }, close: nothing };
-  const text = String(source);
-  if (/^https?:/.test(text)) {
-    const answer = await engine.ports.network.fetch(text, { method: 'GET' });
-    if (answer.status !== 200)
-      throw new DbError('58030', `${text} answered ${answer.status}`, {
-        hint: 'Check the address.',
-      });
-    return { file: { bytes: answer.body, name: new URL(text).pathname, ...given }, close: nothing };
+  const close = async (): Promise<void> => undefined;
+  if (source instanceof Uint8Array) return { file: { bytes: source, format }, close };
+  if (source instanceof ArrayBuffer)
+    return { file: { bytes: new Uint8Array(source), format }, close };
+  if (typeof source === 'object' && source !== null && Symbol.asyncIterator in source)
+    return { file: { bytes: untilAborted(source, signal), format }, close };
+  if (typeof source !== 'string' && !(source instanceof URL)) {
+    throw new DbError('22023', 'the source is neither a path, a URL, bytes nor a stream of bytes', {
+      field: 'source',
+      hint: "Write db.load('orders', 'orders.csv').",
+    });
   }
-  const path = text.startsWith('file:') ? decodeURIComponent(new URL(text).pathname) : text;
+  const text = String(source);
+  if (/^https?:/i.test(text)) {
+    const bytes = untilAborted(await fetched(engine, text, signal), signal);
+    return { file: { bytes, name: new URL(text).pathname, format }, close };
+  }
+  const path = pathOf(text);
   try {
     const file = await engine.ports.disk.open(path, 'read');
     const byteLength = await file.size();
@@ -196,7 +227,7 @@ async function opened(
       file: {
         bytes: { byteLength, slice: (start: number, end: number) => file.read(start, end - start) },
         name: path,
-        ...given,
+        format,
       },
       close: () => file.close(),
     };
@@ -208,148 +239,306 @@ async function opened(
   }
 }
 
+function pathOf(text: string): string {
+  if (!text.startsWith('file:')) return text;
+  const url = new URL(text);
+  return decodeURIComponent(url.pathname);
+}
+
+async function fetched(
+  engine: Engine,
+  url: string,
+  signal: AbortSignal | undefined,
+): Promise<AsyncIterable<Uint8Array>> {
+  const answer = await engine.ports.network
+    .fetch(url, { method: 'GET', ...(signal === undefined ? {} : { signal }) })
+    .catch((cause: unknown) => {
+      signalCheck(signal);
+      throw new DbError('58030', `could not reach ${url}`, { cause, hint: 'Check the address.' });
+    });
+  if (answer.status === 200) return answer.body;
+  const isRedirect = answer.status >= 300 && answer.status < 400;
+  throw new DbError('58030', `${url} answered ${answer.status}`, {
+    hint: isRedirect
+      ? 'It sends elsewhere: give the address it leads to.'
+      : 'Check the address and that it may be read.',
+  });
+}
+
+/** A source that does not answer must not hold up a cancel. */
+async function* untilAborted(
+  bytes: AsyncIterable<Uint8Array>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  if (signal === undefined) {
+    yield* bytes;
+    return;
+  }
+  const iterator = bytes[Symbol.asyncIterator]();
+  let abort = (): void => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(canceled(signal));
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+  });
+  aborted.catch(() => undefined);
+  try {
+    for (;;) {
+      const next = await Promise.race([iterator.next(), aborted]);
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    signal.removeEventListener('abort', abort);
+    // A source that hangs does not hear this either.
+    void Promise.resolve(iterator.return?.()).catch(() => undefined);
+  }
+}
+
 // ── Out ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 type Batches = AsyncIterable<{ readonly batch: Batch; readonly columns: readonly OutputColumn[] }>;
 
+/** Where bytes go; `finish` makes them stay, `abandon` leaves nothing behind. */
+type Sink = {
+  write(bytes: Uint8Array): Promise<void>;
+  finish(): Promise<void>;
+  abandon(cause: unknown): Promise<void>;
+};
+
 export async function exportRows(
   engine: Engine,
   batches: Batches,
-  target: string | NodeJS.WritableStream,
+  target: string | URL | NodeJS.WritableStream,
   options: ExportOptions,
 ): Promise<ExportResult> {
-  const format =
-    options.format ?? (typeof target === 'string' ? formatOfName(target) : undefined) ?? 'csv';
-  const chunks =
-    format === 'csv'
-      ? csvOf(batches, 'UTC')
-      : format === 'ndjson'
-        ? ndjsonOf(batches)
-        : format === 'json'
-          ? jsonOf(batches)
-          : undefined;
-  if (chunks === undefined) throw notSupported(`exporting ${format}`, 'Use csv, ndjson or json.');
+  const path =
+    typeof target === 'string' || target instanceof URL ? pathOf(String(target)) : undefined;
+  const format = options.format ?? formatOfName(path) ?? 'csv';
+  const counts = { rows: 0 };
+  const writerOptions: WriterOptions = {
+    ...writerOptionsOf('UTC', options.csv),
+    // By custom .arrows is a stream, .arrow and .feather a file.
+    arrow: path === undefined || path.endsWith('.arrows') ? 'stream' : 'file',
+  };
+  const { openWriter } = await import('../formats/open-writer.ts');
+  let chunks = chunksOf(
+    engine,
+    batches,
+    (columns) => openWriter(format, columns, writerOptions),
+    counts,
+  );
+  if (path?.endsWith('.gz') === true)
+    chunks = (await import('../formats/byte-sources.ts')).gzipped(chunks);
+  const { signal, done } = deadline(engine.ports.clock, options);
   let bytes = 0;
-  const rows = { count: 0 };
-  const sink = await openSink(engine, target);
+  let sink: Sink | undefined;
   try {
-    for await (const chunk of counted(chunks, rows)) {
+    for await (const chunk of chunks) {
+      // The first bytes are there: a statement that is wrong leaves no file.
+      sink ??= await openSink(engine, path ?? (target as NodeJS.WritableStream), options, signal);
       await sink.write(chunk);
       bytes += chunk.length;
-      options.onProgress?.({ rows: rows.count, bytes });
+      options.onProgress?.({ rows: counts.rows, bytes });
     }
+    sink ??= await openSink(engine, path ?? (target as NodeJS.WritableStream), options, signal);
+    signalCheck(signal);
+    await sink.finish();
+  } catch (cause) {
+    await sink?.abandon(cause);
+    throw cause;
   } finally {
-    await sink.close();
+    done();
   }
-  return { rows: rows.count, bytes };
+  return { rows: counts.rows, bytes };
 }
 
-/** Chunks carry their row counts beside them. */
-const rowCounts = new WeakMap<Uint8Array, number>();
+/** The rows of a query as the bytes of a format. */
+export async function* formatted(
+  engine: Engine,
+  batches: Batches,
+  format: Format,
+  zone: string,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const { openWriter } = await import('../formats/open-writer.ts');
+  const options = writerOptionsOf(zone, undefined);
+  yield* chunksOf(engine, batches, (columns) => openWriter(format, columns, options), { rows: 0 });
+}
 
-async function* counted(
-  chunks: AsyncIterable<Uint8Array>,
-  rows: { count: number },
-): AsyncGenerator<Uint8Array> {
-  for await (const chunk of chunks) {
-    rows.count += rowCounts.get(chunk) ?? 0;
-    yield chunk;
+async function* chunksOf(
+  engine: Engine,
+  batches: Batches,
+  writerOf: (columns: readonly OutputColumn[]) => FormatWriter,
+  counts: { rows: number },
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let writer: FormatWriter | undefined;
+  async function* told(written: Written): AsyncGenerator<Uint8Array, void, undefined> {
+    for (const bytes of written) {
+      if (bytes === undefined) await engine.pause();
+      else if (bytes.length > 0) yield bytes;
+    }
   }
+  for await (const { batch, columns } of batches) {
+    if (writer === undefined) {
+      writer = writerOf(columns);
+      yield* told(writer.begin());
+    }
+    counts.rows += batch.rowCount;
+    yield* told(writer.write(batch));
+  }
+  writer ??= writerOf([]);
+  yield* told(writer.end());
+}
+
+function writerOptionsOf(zone: string, csv: CsvOptions | undefined): WriterOptions {
+  return {
+    toText: (datum, type) => datumToText(datum, type, { zone }),
+    toIso: datumToIso,
+    ...(csv === undefined ? {} : { csv }),
+  };
 }
 
 async function openSink(
   engine: Engine,
   target: string | NodeJS.WritableStream,
-): Promise<{ write(bytes: Uint8Array): Promise<void>; close(): Promise<void> }> {
-  if (typeof target !== 'string') {
-    return {
-      write: (bytes) =>
-        new Promise((resolve) =>
-          target.write(bytes) ? resolve() : target.once('drain', () => resolve()),
-        ),
-      close: async () => undefined,
-    };
-  }
-  const file = await engine.ports.disk.open(target, 'create').catch((cause: unknown) => {
-    throw new DbError('58P01', `could not write file "${target}"`, {
+  options: ExportOptions,
+  signal: AbortSignal | undefined,
+): Promise<Sink> {
+  return typeof target === 'string'
+    ? fileSink(engine, target)
+    : streamSink(target, options.end !== false, signal);
+}
+
+/** A file of another name, which takes the wanted one when it is whole: nobody reads half of it, and no failure destroys the old one. */
+async function fileSink(engine: Engine, path: string): Promise<Sink> {
+  const { disk } = engine.ports;
+  const partial = `${path}.${engine.newId()}.partial`;
+  const file: DiskFile = await disk.open(partial, 'create').catch((cause: unknown) => {
+    throw new DbError('58P01', `could not write file "${path}"`, {
       cause,
       hint: 'Check the path and that it may be written.',
     });
   });
+  const failed = (cause: unknown): never => {
+    throw new DbError('58030', `could not write file "${path}"`, {
+      cause,
+      detail: cause instanceof Error ? cause.message : String(cause),
+      hint: 'Is the disk full?',
+    });
+  };
   let at = 0;
+  let closed = false;
   return {
     write: async (bytes) => {
-      await file.write(at, bytes);
+      await file.write(at, bytes).catch(failed);
       at += bytes.length;
     },
-    close: async () => {
-      await file.truncate(at);
-      await file.close();
+    finish: async () => {
+      try {
+        await file.sync();
+        closed = true;
+        await file.close();
+        await disk.rename(partial, path);
+      } catch (cause) {
+        failed(cause);
+      }
+    },
+    abandon: async () => {
+      // What has led here is told, not what goes wrong while tidying up.
+      if (!closed) await file.close().catch(() => undefined);
+      await disk.remove(partial).catch(() => undefined);
     },
   };
 }
 
-/** RFC 4180 with a header line; NULL is the empty field, the empty text is in quotes. */
-export async function* csvOf(batches: Batches, zone: string): AsyncGenerator<Uint8Array> {
-  const encoder = new TextEncoder();
-  let header = false;
-  for await (const { batch, columns } of batches) {
-    let text = '';
-    if (!header) {
-      header = true;
-      text = `${columns.map(({ name }) => csvField(name)).join(',')}\r\n`;
-    }
-    for (let row = 0; row < batch.rowCount; row += 1) {
-      const physical = batch.selection === undefined ? row : batch.selection[row]!;
-      text += `${columns.map(({ type }, column) => cell(batch.columns[column]!, physical, type, zone)).join(',')}\r\n`;
-    }
-    const chunk = encoder.encode(text);
-    rowCounts.set(chunk, batch.rowCount);
-    yield chunk;
+function streamSink(
+  stream: NodeJS.WritableStream,
+  ends: boolean,
+  signal: AbortSignal | undefined,
+): Sink {
+  if (typeof stream?.write !== 'function') {
+    throw new DbError('22023', 'the target is neither a path nor a Writable', {
+      field: 'target',
+      hint: "Write db.export('orders', 'orders.csv').",
+    });
   }
+  let failure: unknown;
+  const onError = (cause: unknown): void => {
+    failure ??= cause ?? new Error('the stream has failed');
+  };
+  const onClose = (): void => {
+    failure ??= new Error('the stream was closed');
+  };
+  stream.on('error', onError);
+  stream.on('close', onClose);
+  const release = (): void => {
+    stream.off('error', onError);
+    stream.off('close', onClose);
+  };
+  const check = (): void => {
+    if (failure === undefined) return;
+    throw new DbError('58030', 'the stream that is written to has failed', {
+      cause: failure,
+      detail: failure instanceof Error ? failure.message : String(failure),
+    });
+  };
+  /** Until one of the stream's events, or a cancel. */
+  const heard = (event: 'drain' | 'finish', after?: () => void): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const names = [event, 'error', 'close'] as const;
+      const settle = (): void => {
+        for (const name of names) stream.off(name, settle);
+        signal?.removeEventListener('abort', settle);
+        if (signal?.aborted === true) reject(canceled(signal));
+        else resolve();
+      };
+      for (const name of names) stream.on(name, settle);
+      signal?.addEventListener('abort', settle, { once: true });
+      after?.();
+    });
+  return {
+    write: async (bytes) => {
+      check();
+      if (!stream.write(bytes)) await heard('drain');
+      check();
+    },
+    finish: async () => {
+      check();
+      if (ends) {
+        let finished = false;
+        stream.once('finish', () => (finished = true));
+        await heard('finish', () => void stream.end());
+        if (!finished) check();
+      }
+      release();
+    },
+    abandon: async () => release(),
+  };
 }
 
-function cell(vector: Vector, row: number, type: SqlType, zone: string): string {
-  const datum = datumAt(vector, row);
-  if (datum === null) return '';
-  const text =
-    type.kind === 'timestamptz' ? datumToIso(datum, type) : datumToText(datum, type, { zone });
-  return text === '' ? '""' : csvField(text);
-}
-
-function csvField(text: string): string {
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}
-
-async function* ndjsonOf(batches: Batches): AsyncGenerator<Uint8Array> {
-  const encoder = new TextEncoder();
-  for await (const { batch, columns } of batches) {
-    const rows: ResultRow[] = [];
-    new RowWriter(columns, { int8: 'string' }).append(batch, rows);
-    const chunk = encoder.encode(
-      rows
-        .map((row) => `${JSON.stringify(row, (_, value: unknown) => jsonValue(value))}\n`)
-        .join(''),
-    );
-    rowCounts.set(chunk, batch.rowCount);
-    yield chunk;
+/** The rows of a result as an Arrow IPC stream; of columns of one name the last one, as rows have it. */
+export function arrowOf(
+  columns: readonly OutputColumn[],
+  rows: readonly ResultRow[],
+  context: InputContext,
+): Uint8Array {
+  const shown = columns.filter(
+    ({ name }, index) => !columns.some((other, at) => other.name === name && at > index),
+  );
+  const options = writerOptionsOf('UTC', undefined);
+  const writer = new ArrowWriter(shown, options);
+  const pieces: Uint8Array[] = [];
+  const take = (written: Written): void => {
+    for (const bytes of written) if (bytes !== undefined) pieces.push(bytes);
+  };
+  take(writer.begin());
+  for (let first = 0; first < rows.length; first += ARROW_ROW_COUNT) {
+    const part = rows.slice(first, first + ARROW_ROW_COUNT);
+    const { columns: vectors } = batchOfObjects('result', shown, part, context);
+    take(writer.write({ rowCount: part.length, columns: vectors.map((vector) => vector!) }));
   }
+  take(writer.end());
+  return Buffer.concat(pieces);
 }
 
-async function* jsonOf(batches: Batches): AsyncGenerator<Uint8Array> {
-  const encoder = new TextEncoder();
-  let first = true;
-  for await (const chunk of ndjsonOf(batches)) {
-    const text = new TextDecoder().decode(chunk).trimEnd().split('\n').join(',\n');
-    const piece = encoder.encode(`${first ? '[' : ',\n'}${text}`);
-    first = false;
-    rowCounts.set(piece, rowCounts.get(chunk) ?? 0);
-    yield piece;
-  }
-  yield encoder.encode(first ? '[]\n' : ']\n');
-}
-
-/** The result as an Arrow IPC stream. */
-export function arrowOf(): Uint8Array {
-  throw notSupported('Arrow output', "Use rows, or stream with { format: 'csv' }.");
-}
+const ARROW_ROW_COUNT = 8192;

@@ -97,6 +97,8 @@ function plainTimestamp(
   const time = plainTimeAt(text, 11);
   if (time === undefined) return undefined;
   const local = midnight + time.micros;
+  // Before 1684 and after 2255 the sum may have been rounded.
+  if (!Number.isSafeInteger(local)) return undefined;
   if (time.end === length) return { local, offsetSeconds: undefined };
   const sign = text.charCodeAt(time.end);
   if (sign === 0x5a) return time.end + 1 === length ? { local, offsetSeconds: 0 } : undefined;

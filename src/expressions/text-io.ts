@@ -51,13 +51,13 @@ export function datumFromText(text: string, type: SqlType, context: TextContext)
     case 'bpchar':
       return fitToType(checkedText(text), type, false);
     case 'date':
-      return dateFromText(text, inputContext(context));
+      return dateFromText(plainYear(text), inputContext(context));
     case 'time':
       return timeFromText(text, inputContext(context));
     case 'timestamp':
-      return timestampFromText(text, inputContext(context));
+      return timestampFromText(plainYear(text), inputContext(context));
     case 'timestamptz':
-      return timestamptzFromText(text, inputContext(context));
+      return timestamptzFromText(plainYear(text), inputContext(context));
     case 'interval':
       return intervalFromText(text);
     case 'uuid':
@@ -79,6 +79,15 @@ function inputContext(context: TextContext): Parameters<typeof timestamptzFromTe
       return context.nowMicros;
     },
   };
+}
+
+/** `datumToIso` writes years before 1 and beyond 9999 as ISO 8601 does, `-004712`: PostgreSQL's reader knows them as 4713 BC. */
+function plainYear(text: string): string {
+  const match = /^\s*([+-]\d{6,7})(-\d\d-\d\d)(.*)$/s.exec(text);
+  if (match === null) return text;
+  const year = Number(match[1]);
+  const shown = String(year > 0 ? year : 1 - year).padStart(4, '0');
+  return `${shown}${match[2]}${match[3]}${year > 0 ? '' : ' BC'}`;
 }
 
 /** As PostgreSQL 15 prints a value that is not NULL: DateStyle ISO, IntervalStyle postgres, bytea_output hex. */
@@ -124,8 +133,8 @@ export function datumToText(
 
 /**
  * The values that applications get as ISO 8601 whatever the session's settings: timestamptz in UTC
- * (`2026-11-22T10:00:00.000123Z`), timestamp, date, time and interval (`P1DT2H`). Years beyond four digits have six
- * and a sign. Other types as `datumToText`.
+ * (`2026-11-22T10:00:00.000123Z`), timestamp, date, time and interval (`P1DT2H`). Years before 1 and beyond 9999 have six
+ * digits or more and a sign. Other types as `datumToText`. `datumFromText` reads all of it.
  */
 export function datumToIso(value: Exclude<Datum, null>, type: SqlType): string {
   switch (type.kind) {
@@ -151,7 +160,7 @@ function isoTimestamp(value: Instant, suffix: string): string {
 function isoDate(day: number): string {
   const { year, month, day: dayOfMonth } = civilFromDays(day);
   const shownYear =
-    year >= 0 && year <= 9999
+    year >= 1 && year <= 9999
       ? year.toString().padStart(4, '0')
       : `${year < 0 ? '-' : '+'}${Math.abs(year).toString().padStart(6, '0')}`;
   return `${shownYear}-${two(month)}-${two(dayOfMonth)}`;

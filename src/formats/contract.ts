@@ -58,10 +58,17 @@ export type FormatColumn = {
   readonly name: string;
   readonly type: SqlType;
   readonly nullable: boolean;
+  /** What a file of ours says the column is in SQL, where the format's own type is wider. */
+  readonly declared?: SqlType | undefined;
 };
 
 /** Rows read from a file, before defaults and constraints; arrays are the receiver's to keep. */
-export type RawBatch = { readonly rowCount: number; readonly columns: readonly Vector[] };
+export type RawBatch = {
+  readonly rowCount: number;
+  readonly columns: readonly Vector[];
+  /** By column: 1 for rows that do not say it, and are left to its default. */
+  readonly missing?: readonly (Uint8Array | undefined)[] | undefined;
+};
 
 export type SkippedRow = { readonly line: number; readonly message: string };
 

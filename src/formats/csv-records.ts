@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { DbError } from '../base/errors.ts';
 
 /** How a cell was written. */
@@ -25,12 +26,21 @@ export type Records = {
   /** Where the records begin and end in `bytes`. */
   readonly start: number;
   readonly end: number;
-  /** A record in which something follows a closing quote, −1 if none: RFC 4180 knows no meaning for it. */
-  readonly malformed: readonly number[];
+  /** Records that are not read, with what is wrong with them. Their cells are noise. */
+  readonly malformed: readonly { readonly row: number; readonly cause: DbError }[];
+  /** By cell, 1: the record does not say it (JSON). Absent: all are said. */
+  readonly missing?: Uint8Array | undefined;
 };
 
-/** Cuts a stream of bytes into records (RFC 4180; lines may end in LF, CR LF or CR). */
-export class RecordCutter {
+/** Cuts a stream of bytes into records of cells. */
+export interface Cutter {
+  push(piece: Uint8Array): void;
+  /** Up to `rowCountMax` whole records; undefined if there is none. `final`: nothing will be pushed any more. */
+  cut(rowCountMax: number, final: boolean): Records | undefined;
+}
+
+/** Cuts CSV into records (RFC 4180; lines may end in LF, CR LF or CR). */
+export class RecordCutter implements Cutter {
   readonly #delimiter: number;
   readonly #quote: number;
   #buffer: Uint8Array = new Uint8Array(1 << 16);
@@ -103,7 +113,7 @@ export class RecordCutter {
     const quote = this.#quote;
     const firstCell = cells.cellCount;
     let lines = 1;
-    let isMalformed = false;
+    let isMalformed: 'open' | 'followed' | undefined;
     let at = this.#at;
     for (;;) {
       let start = at;
@@ -120,7 +130,7 @@ export class RecordCutter {
             // The quote that is missing is the last thing anybody asks for.
             end = length;
             at = length;
-            isMalformed = true;
+            isMalformed = 'open';
             break;
           }
           at = end + 1;
@@ -136,7 +146,7 @@ export class RecordCutter {
         )
           lines += 1;
         if (at < length && buffer[at] !== delimiter && buffer[at] !== LF && buffer[at] !== CR) {
-          isMalformed = true;
+          isMalformed = 'followed';
           while (at < length && buffer[at] !== delimiter && buffer[at] !== LF && buffer[at] !== CR)
             at += 1;
         }
@@ -160,7 +170,7 @@ export class RecordCutter {
       }
       break;
     }
-    cells.endRecord(this.#line, isMalformed);
+    cells.endRecord(this.#line, isMalformed === undefined ? undefined : badQuote(isMalformed));
     this.#line += lines;
     return at;
   }
@@ -174,7 +184,7 @@ class CellList {
   #starts: Int32Array;
   #ends: Int32Array;
   #flags: Uint8Array;
-  readonly #malformed: number[] = [];
+  readonly #malformed: { readonly row: number; readonly cause: DbError }[] = [];
 
   constructor(rowCountMax: number) {
     this.#firstCell = new Int32Array(rowCountMax + 1);
@@ -193,9 +203,9 @@ class CellList {
     this.cellCount = at + 1;
   }
 
-  endRecord(line: number, isMalformed: boolean): void {
+  endRecord(line: number, cause: DbError | undefined): void {
     this.#lines[this.rowCount] = line;
-    if (isMalformed) this.#malformed.push(this.rowCount);
+    if (cause !== undefined) this.#malformed.push({ row: this.rowCount, cause });
     this.rowCount += 1;
     this.#firstCell[this.rowCount] = this.cellCount;
   }
@@ -206,6 +216,16 @@ class CellList {
   }
 
   finish(bytes: Uint8Array, start: number, end: number): Records {
+    // One look at all of them; a closer one only where something is wrong.
+    const whole = bytes.subarray(start, end);
+    if (!isUtf8(whole) || whole.includes(0)) {
+      for (let row = 0; row < this.rowCount; row += 1) {
+        const from = this.#starts[this.#firstCell[row]!]!;
+        const to = this.#ends[this.#firstCell[row + 1]! - 1]!;
+        const cause = textError(bytes.subarray(from, to));
+        if (cause !== undefined) this.#malformed.push({ row, cause });
+      }
+    }
     return {
       bytes,
       rowCount: this.rowCount,
@@ -232,6 +252,29 @@ class CellList {
     flags.set(this.#flags);
     this.#flags = flags;
   }
+}
+
+/** What keeps bytes from being a text of ours (22021); undefined: nothing. */
+export function textError(bytes: Uint8Array): DbError | undefined {
+  if (!isUtf8(bytes)) {
+    return new DbError('22021', 'invalid byte sequence for encoding "UTF8"', {
+      hint: 'Convert the file to UTF-8 first, with iconv for example.',
+    });
+  }
+  if (!bytes.includes(0)) return undefined;
+  return new DbError('22021', 'invalid byte sequence for encoding "UTF8": 0x00', {
+    hint: 'Remove NUL characters from the file.',
+  });
+}
+
+function badQuote(kind: 'open' | 'followed'): DbError {
+  return kind === 'open'
+    ? new DbError('22P04', 'a quoted field does not end', {
+        hint: 'Close the quote, or double it inside the field.',
+      })
+    : new DbError('22P04', 'something follows the closing quote of a field', {
+        hint: 'Double the quotes inside the field.',
+      });
 }
 
 const LF = 10;

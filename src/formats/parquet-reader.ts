@@ -11,6 +11,7 @@ import {
 } from './contract.ts';
 import { ChunkReader, ParquetColumn } from './parquet-column.ts';
 import { leafTypeOf, unreadable } from './parquet-types.ts';
+import { typeFromName, TYPE_KEY } from './type-names.ts';
 
 /**
  * Parquet, a row group at a time and within it a batch at a time: only the compressed bytes of one row group and one
@@ -23,6 +24,7 @@ export async function openParquet(
   const file = await randomAccess(source.bytes);
   const metadata = await readMetadata(file, source.name);
   const columns = columnsOf(metadata);
+  const declared = declaredTypes(metadata);
   const progress = { rowsRead: 0, bytesRead: 0, rowsSkipped: 0, skipped: [] };
   return {
     format: 'parquet',
@@ -30,6 +32,7 @@ export async function openParquet(
       name: column.name,
       type: column.leaf.type,
       nullable: column.optional,
+      declared: typeFromName(declared[column.name], column.leaf.type),
     })),
     batches: readBatches(file, metadata, columns, options, progress, source.name),
     rowCountTotal: Number(metadata.num_rows),
@@ -53,6 +56,17 @@ async function readMetadata(file: RandomAccess, name: string | undefined): Promi
     });
   } catch (cause) {
     throw damaged(name, cause);
+  }
+}
+
+/** What a file of ours calls its columns in SQL. */
+function declaredTypes(metadata: FileMetaData): Readonly<Record<string, string>> {
+  const text = metadata.key_value_metadata?.find(({ key }) => key === TYPE_KEY)?.value;
+  try {
+    const names: unknown = text === undefined ? {} : JSON.parse(text);
+    return typeof names === 'object' && names !== null ? (names as Record<string, string>) : {};
+  } catch {
+    return {};
   }
 }
 

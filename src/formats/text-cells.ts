@@ -4,7 +4,6 @@ import type { SqlType } from '../columns/types.ts';
 import { decodeText } from '../columns/utf8.ts';
 import type { Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
-import type { ReaderOptions } from './contract.ts';
 import { ESCAPED, PLAIN, type Records } from './csv-records.ts';
 
 /** Text cells in a column of their own type; what is not written in the plainest way goes through PostgreSQL's functions. */
@@ -16,7 +15,8 @@ export type CellColumn = {
 };
 
 export type CellOptions = {
-  readonly fromText: ReaderOptions['fromText'];
+  /** `quoted`: the cell was written in quotes. */
+  readonly fromText: (text: string, type: SqlType, quoted: boolean) => Datum;
   readonly isUtc: boolean;
   /** How NULL is written without quotes. */
   readonly nullText: Uint8Array;
@@ -187,9 +187,10 @@ function slowly(
   options: CellOptions,
   onBad: OnBadCell,
 ): Datum {
-  const text = cellText(records, records.firstCell[rows[row]!]! + column.index, options.quote);
+  const cell = records.firstCell[rows[row]!]! + column.index;
+  const text = cellText(records, cell, options.quote);
   try {
-    return options.fromText(text, column.type);
+    return options.fromText(text, column.type, records.flags[cell] !== PLAIN);
   } catch (cause) {
     if (!(cause instanceof DbError)) throw cause;
     onBad(row, column, cause);
@@ -301,7 +302,7 @@ function readDecimals(
   if (wide === undefined) return vector;
   const data: Datum[] = [];
   const decimal = (coefficient: number): Datum =>
-    options.fromText(`${coefficient}e-${scale}`, column.type);
+    options.fromText(`${coefficient}e-${scale}`, column.type, true);
   for (let row = 0; row < rowCount; row += 1) {
     if (validity !== undefined && validity[row] === 0) data.push(null);
     else data.push(wide.has(row) ? wide.get(row)! : decimal(values[row]!));
@@ -468,7 +469,7 @@ function readInstant(
   if (days === undefined) return undefined;
   let micros = days * 86_400_000_000;
   let at = start + 10;
-  if (at === end) return zone === 'required' ? undefined : micros;
+  if (at === end) return zone === 'required' ? undefined : exactly(micros);
   if (bytes[at] !== SPACE && bytes[at] !== UPPER_T) return undefined;
   const hour = twoDigits(bytes, at + 1);
   const minute = twoDigits(bytes, at + 4);
@@ -495,9 +496,15 @@ function readInstant(
       if (at === first) return undefined;
     }
   }
-  if (at === end) return zone === 'required' ? undefined : micros;
+  if (at === end) return zone === 'required' ? undefined : exactly(micros);
   const offset = zoneOffsetAt(bytes, at, end);
-  return offset === undefined ? undefined : zone === 'ignored' ? micros : micros - offset;
+  if (offset === undefined) return undefined;
+  return exactly(zone === 'ignored' ? micros : micros - offset);
+}
+
+/** Instants beyond 2^53 microseconds have been rounded: they are read again. */
+function exactly(micros: number): number | undefined {
+  return Number.isSafeInteger(micros) ? micros : undefined;
 }
 
 /** Microseconds east of Greenwich. */
