@@ -1,6 +1,7 @@
 import { DbError } from '../base/errors.ts';
 import type { Clock } from '../base/ports.ts';
 import type { Cancelable } from './api-types.ts';
+import { canceled } from './engine.ts';
 
 /** One signal for a caller's own signal and its time limit; either ends the call with 57014. `done` lets both go. */
 export function deadline(
@@ -8,9 +9,19 @@ export function deadline(
   options: Cancelable,
 ): { readonly signal: AbortSignal | undefined; readonly done: () => void } {
   const { signal, timeoutMs } = options;
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw new DbError('22023', '"signal" is not an AbortSignal', {
+      field: 'signal',
+      hint: 'Give the signal of an AbortController.',
+    });
+  }
   if (timeoutMs === undefined || timeoutMs === 0) return { signal, done: () => undefined };
-  if (!(timeoutMs > 0))
-    throw new DbError('22023', '"timeoutMs" is not a positive number', { field: 'timeoutMs' });
+  if (typeof timeoutMs !== 'number' || !(timeoutMs > 0)) {
+    throw new DbError('22023', '"timeoutMs" is not a positive number', {
+      field: 'timeoutMs',
+      hint: 'Give milliseconds; 0 is no limit.',
+    });
+  }
   const controller = new AbortController();
   const timer = clock.after(timeoutMs, () =>
     controller.abort(
@@ -29,4 +40,34 @@ export function deadline(
       signal?.removeEventListener('abort', forward);
     },
   };
+}
+
+/** A source that does not answer must not hold up a cancel. */
+export async function* untilAborted<Item>(
+  items: AsyncIterable<Item>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Item, void, undefined> {
+  if (signal === undefined) {
+    yield* items;
+    return;
+  }
+  const iterator = items[Symbol.asyncIterator]();
+  let abort = (): void => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(canceled(signal));
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+  });
+  aborted.catch(() => undefined);
+  try {
+    for (;;) {
+      const next = await Promise.race([iterator.next(), aborted]);
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    signal.removeEventListener('abort', abort);
+    // A source that hangs does not hear this either.
+    void Promise.resolve(iterator.return?.()).catch(() => undefined);
+  }
 }

@@ -18,9 +18,9 @@ import type {
   LoadSource,
 } from './api-types.ts';
 import type { TableEntry } from './catalog.ts';
-import { deadline } from './deadline.ts';
+import { deadline, untilAborted } from './deadline.ts';
 import { canceled, type Engine } from './engine.ts';
-import { batchOfObjects, checkedText, type InputContext } from './rows-in.ts';
+import { checkedText, RowReader, type InputContext } from './rows-in.ts';
 import type { ResultRow } from './rows-out.ts';
 import { assertChecks, completeRows, rowShapeOf } from './row-shape.ts';
 import type { Session } from './session.ts';
@@ -265,36 +265,6 @@ async function fetched(
   });
 }
 
-/** A source that does not answer must not hold up a cancel. */
-async function* untilAborted(
-  bytes: AsyncIterable<Uint8Array>,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  if (signal === undefined) {
-    yield* bytes;
-    return;
-  }
-  const iterator = bytes[Symbol.asyncIterator]();
-  let abort = (): void => undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(canceled(signal));
-    if (signal.aborted) abort();
-    else signal.addEventListener('abort', abort, { once: true });
-  });
-  aborted.catch(() => undefined);
-  try {
-    for (;;) {
-      const next = await Promise.race([iterator.next(), aborted]);
-      if (next.done === true) return;
-      yield next.value;
-    }
-  } finally {
-    signal.removeEventListener('abort', abort);
-    // A source that hangs does not hear this either.
-    void Promise.resolve(iterator.return?.()).catch(() => undefined);
-  }
-}
-
 // ── Out ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 type Batches = AsyncIterable<{ readonly batch: Batch; readonly columns: readonly OutputColumn[] }>;
@@ -525,8 +495,8 @@ export function arrowOf(
   const shown = columns.filter(
     ({ name }, index) => !columns.some((other, at) => other.name === name && at > index),
   );
-  const options = writerOptionsOf('UTC', undefined);
-  const writer = new ArrowWriter(shown, options);
+  const reader = new RowReader(shown);
+  const writer = new ArrowWriter(shown, writerOptionsOf('UTC', undefined));
   const pieces: Uint8Array[] = [];
   const take = (written: Written): void => {
     for (const bytes of written) if (bytes !== undefined) pieces.push(bytes);
@@ -534,7 +504,7 @@ export function arrowOf(
   take(writer.begin());
   for (let first = 0; first < rows.length; first += ARROW_ROW_COUNT) {
     const part = rows.slice(first, first + ARROW_ROW_COUNT);
-    const { columns: vectors } = batchOfObjects('result', shown, part, context);
+    const { columns: vectors } = reader.objects('result', part, context);
     take(writer.write({ rowCount: part.length, columns: vectors.map((vector) => vector!) }));
   }
   take(writer.end());

@@ -7,7 +7,7 @@ import type { Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
 import type { RowsInput, WriteOptions, WriteResult } from './api-types.ts';
 import type { TableEntry } from './catalog.ts';
-import { deadline } from './deadline.ts';
+import { deadline, untilAborted } from './deadline.ts';
 import { canceled, type Engine } from './engine.ts';
 import {
   converterOf,
@@ -71,7 +71,7 @@ async function insertChunks(
     if (signal?.aborted === true) throw canceled(signal);
     let position = engine.visiblePosition;
     let count = 0;
-    for await (const chunk of rows) {
+    for await (const chunk of untilAborted(rows, signal)) {
       const result = await insertChunk(engine, session, table, chunk, mode, signal);
       position = result.position;
       count += result.rows;
