@@ -10,7 +10,8 @@ import {
 } from '../expressions/compile.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { AggregateCall, AggregateNode, OutputColumn } from '../plan/logical.ts';
-import { createAggregateState, type AggregateState } from './aggregates/state.ts';
+import { createAggregateState, RowCounts, type AggregateState } from './aggregates/state.ts';
+import { EVERYTHING, isDemanded, unseenVector, type Demand } from './demand.ts';
 import { GroupTable } from './group-table.ts';
 import { createInterner, PairInterner, type ColumnInterner } from './interner.ts';
 import type { Budget, Operator, Step } from './operator.ts';
@@ -28,8 +29,12 @@ export class AggregateOperator implements Operator {
   readonly #context: EvaluationContext;
   readonly #memory: MemoryAccount;
   readonly #work: number;
-  /** Rows of each group: a group is there while it has rows. */
-  #rowCounts = new Float64Array(64);
+  readonly #demand: Demand;
+  /** By key: what is given where nobody looks at it. */
+  readonly #unseen: readonly (Vector | undefined)[];
+  /** A group is there while it has rows. */
+  readonly #rows = new RowCounts();
+  #groupCount = 0;
   #order: Int32Array | undefined;
   #at = 0;
   #accounted = 0;
@@ -39,23 +44,25 @@ export class AggregateOperator implements Operator {
     input: Operator,
     context: EvaluationContext,
     memory: MemoryAccount,
+    demand: Demand = EVERYTHING,
   ) {
     this.id = node.id;
     this.columns = node.columns;
     this.#input = input;
     this.#context = context;
     this.#memory = memory;
+    this.#demand = demand;
+    this.#unseen = node.keys.map(({ type }, column) =>
+      isDemanded(demand, column) ? undefined : unseenVector(type),
+    );
     this.#keys = node.keys.map(compileExpression);
     this.#groups = new GroupTable(
       node.keys.map((key) => key.type),
       memory,
     );
-    this.#calls = node.calls.map((call) => new CallState(call, memory));
+    this.#calls = node.calls.map((call) => new CallState(call, memory, this.#rows));
     this.#work = node.keys.length + node.calls.length;
-    if (node.keys.length === 0) {
-      this.#rowCounts[0] = 1;
-      for (const call of this.#calls) call.state.ensure(1);
-    }
+    if (node.keys.length === 0) this.#ensure(1);
   }
 
   next(budget: Budget): Step {
@@ -68,7 +75,7 @@ export class AggregateOperator implements Operator {
         if (budget.exhausted) return 'more';
         continue;
       }
-      this.#order = this.#groups.ordered((group) => this.#rowCounts[group]! > 0);
+      this.#order = this.#orderOfGroups();
       budget.charge(this.#order.length * 2);
     }
     if (this.#at >= this.#order.length) return 'done';
@@ -79,7 +86,7 @@ export class AggregateOperator implements Operator {
     this.batch = {
       rowCount: count,
       columns: [
-        ...this.#groups.keys(groups, count),
+        ...this.#unseen.map((unseen, column) => unseen ?? this.#groups.key(column, groups, count)),
         ...this.#calls.map((call) => call.state.finish(groups, count)),
       ],
     };
@@ -103,31 +110,32 @@ export class AggregateOperator implements Operator {
     const { groupCount } = this.#groups;
     this.#ensure(groupCount);
     const weights = denseWeights(batch);
-    if (this.#keys.length > 0) {
-      const counts = this.#rowCounts;
-      for (let row = 0; row < rowCount; row += 1) {
-        const group = groups[row]!;
-        counts[group] = counts[group]! + (weights === undefined ? 1 : weights[row]!);
-      }
-    }
+    if (this.#keys.length > 0 || weights !== undefined)
+      this.#rows.addAll(groups, weights, rowCount);
+    else this.#rows.values[0] = this.#rows.values[0]! + rowCount;
     for (const call of this.#calls) call.add(batch, groups, groupCount, weights, this.#context);
   }
 
+  #orderOfGroups(): Int32Array {
+    // Without keys there is one group, be it of no rows.
+    if (this.#keys.length === 0) return Int32Array.of(0);
+    const rows = this.#rows.values;
+    return this.#demand.ordered ? this.#groups.ordered(rows) : this.#groups.live(rows);
+  }
+
   #ensure(groupCount: number): void {
-    if (groupCount > this.#rowCounts.length) {
-      let next = this.#rowCounts.length;
-      while (next < groupCount) next *= 2;
-      const grown = new Float64Array(next);
-      grown.set(this.#rowCounts);
-      this.#rowCounts = grown;
-      let bytes = grown.byteLength;
-      for (const call of this.#calls) bytes += call.state.memoryBytes;
-      if (bytes > this.#accounted) {
-        this.#memory.reserve(bytes - this.#accounted);
-        this.#accounted = bytes;
-      }
-    }
+    if (groupCount <= this.#groupCount) return;
+    const before = this.#rows.values.length;
+    this.#groupCount = groupCount;
+    this.#rows.ensure(groupCount);
     for (const call of this.#calls) call.state.ensure(groupCount);
+    if (this.#rows.values.length === before) return;
+    let bytes = this.#rows.values.byteLength;
+    for (const call of this.#calls) bytes += call.state.memoryBytes;
+    if (bytes > this.#accounted) {
+      this.#memory.reserve(bytes - this.#accounted);
+      this.#accounted = bytes;
+    }
   }
 }
 
@@ -137,9 +145,14 @@ class CallState {
   readonly #args: readonly CompiledExpression[];
   readonly #filter: CompiledFilter | undefined;
   readonly #distinct: DistinctRows | undefined;
+  readonly #isCount: boolean;
+  /** Every row of a group counts: `rows` has counted it. */
+  readonly #seesAll: boolean;
 
-  constructor(call: AggregateCall, memory: MemoryAccount) {
-    this.state = createAggregateState(call);
+  constructor(call: AggregateCall, memory: MemoryAccount, rows: RowCounts) {
+    this.#seesAll = call.filter === undefined && !call.distinct;
+    this.#isCount = call.fn === 'count';
+    this.state = createAggregateState(call, this.#seesAll ? rows : undefined);
     // ORDER BY keys travel behind the arguments.
     this.#args = [
       ...call.args,
@@ -161,6 +174,7 @@ class CallState {
     weights: Int32Array | undefined,
     context: EvaluationContext,
   ): void {
+    if (this.#seesAll && this.#isCount && this.#args.length === 0) return;
     let rows = batch;
     let ids = groups;
     let copies = weights;
@@ -176,8 +190,11 @@ class CallState {
     let { rowCount } = rows;
     if (this.#distinct !== undefined) {
       const first = this.#distinct.firsts(ids, groupCount, args, rowCount);
-      args = args.map((vector) => gather(vector, first, first.length));
-      ids = first.map((row) => ids[row]!);
+      args =
+        this.#isCount && !args.some(mayBeNull)
+          ? []
+          : args.map((vector) => gather(vector, first, first.length));
+      ids = gatherIds(ids, first);
       copies = undefined;
       rowCount = first.length;
     }
@@ -187,6 +204,16 @@ class CallState {
   close(): void {
     this.#distinct?.close();
   }
+}
+
+function mayBeNull(vector: Vector): boolean {
+  return vector.validity !== undefined || vector.rep === 'object';
+}
+
+function gatherIds(ids: Int32Array, rows: Int32Array): Int32Array {
+  const out = new Int32Array(rows.length);
+  for (let at = 0; at < rows.length; at += 1) out[at] = ids[rows[at]!]!;
+  return out;
 }
 
 /** Group ids and weights of the rows that a filter kept, both sides being ordered alike. */
@@ -216,7 +243,7 @@ class DistinctRows {
   readonly #pairs: PairInterner;
   #codes = new Int32Array(0);
   #other = new Int32Array(0);
-  /** Bytes by group and value code, while groups are few: a look instead of a search. */
+  /** A bit for each value code, by group, while they are few: a look instead of a search. */
   #seen: (Uint8Array | undefined)[] | undefined = [];
 
   constructor(types: readonly OutputColumn['type'][], memory: MemoryAccount) {
@@ -244,7 +271,7 @@ class DistinctRows {
     const first = new Int32Array(rowCount);
     let count = 0;
     const size = this.#tuples.at(-1)?.size ?? this.#columns[0]!.size;
-    if (this.#seen !== undefined && groupCount * size > SEEN_BYTES_MAX) this.#leaveSeen();
+    if (this.#seen !== undefined && (groupCount * size) / 8 > SEEN_BYTES_MAX) this.#leaveSeen();
     const seen = this.#seen;
     if (seen === undefined) {
       for (let row = 0; row < rowCount; row += 1) {
@@ -261,14 +288,16 @@ class DistinctRows {
       const group = groups[row]!;
       const code = codes[row]!;
       let bytes = seen[group];
-      if (bytes === undefined || bytes.length <= code) {
-        const grown = new Uint8Array(Math.max(1024, 2 ** Math.ceil(Math.log2(size + 1))));
+      if (bytes === undefined || bytes.length <= code >>> 3) {
+        const grown = new Uint8Array(Math.max(128, 2 ** Math.ceil(Math.log2(size / 8 + 1))));
         if (bytes !== undefined) grown.set(bytes);
         bytes = grown;
         seen[group] = grown;
       }
-      if (bytes[code] === 0) {
-        bytes[code] = 1;
+      const bits = bytes[code >>> 3]!;
+      const bit = 1 << (code & 7);
+      if ((bits & bit) === 0) {
+        bytes[code >>> 3] = bits | bit;
         first[count] = row;
         count += 1;
       }
@@ -284,8 +313,9 @@ class DistinctRows {
 
   #leaveSeen(): void {
     this.#seen!.forEach((bytes, group) => {
-      bytes?.forEach((known, code) => {
-        if (known === 1) this.#pairs.codeOf(group, code, true);
+      bytes?.forEach((bits, byte) => {
+        for (let bit = 0; bit < 8; bit += 1)
+          if ((bits & (1 << bit)) !== 0) this.#pairs.codeOf(group, byte * 8 + bit, true);
       });
     });
     this.#seen = undefined;

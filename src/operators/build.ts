@@ -1,9 +1,18 @@
 import { assert } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
-import type { PlanNode } from '../plan/logical.ts';
+import type { JoinNode, PlanNode } from '../plan/logical.ts';
 import { AggregateOperator } from './aggregate.ts';
 import { ApplyOperator } from './apply.ts';
 import { CollectedRows } from './collect.ts';
+import {
+  aggregateDemand,
+  EVERYTHING,
+  filterDemand,
+  isOrderFree,
+  projectDemand,
+  sortDemand,
+  type Demand,
+} from './demand.ts';
 import { DistinctOperator, SetOperationOperator } from './distinct.ts';
 import type { ExecutionEnvironment } from './environment.ts';
 import { JoinOperator } from './join.ts';
@@ -21,37 +30,61 @@ import { ScanOperator, SeriesOperator, ValuesOperator } from './sources.ts';
 
 /** The operators of a plan, ready to be pulled. */
 export function buildOperator(plan: PlanNode, environment: ExecutionEnvironment): Operator {
-  return build(plan, environment, new Map());
+  return build(plan, environment, new Map(), EVERYTHING);
 }
 
 type Ctes = ReadonlyMap<number, SharedRows>;
 
-function build(plan: PlanNode, environment: ExecutionEnvironment, ctes: Ctes): Operator {
-  const input = (node: PlanNode): Operator => build(node, environment, ctes);
+function build(
+  plan: PlanNode,
+  environment: ExecutionEnvironment,
+  ctes: Ctes,
+  demand: Demand,
+): Operator {
+  const input = (node: PlanNode, wanted: Demand = EVERYTHING): Operator =>
+    build(node, environment, ctes, wanted);
   const { context, memory } = environment;
   switch (plan.kind) {
     case 'scan':
-      return new ScanOperator(plan, environment.snapshotOf(plan.relation), context);
+      return new ScanOperator(plan, environment.snapshotOf(plan.relation), context, demand.ordered);
     case 'values':
       return new ValuesOperator(plan, context);
     case 'series':
       return new SeriesOperator(plan, context);
     case 'filter':
-      return new FilterOperator(plan.id, input(plan.input), plan.condition, context);
+      return new FilterOperator(
+        plan.id,
+        input(plan.input, filterDemand(demand, plan.condition)),
+        plan.condition,
+        context,
+      );
     case 'project':
       return new ProjectOperator(
         plan.id,
         plan.columns,
-        input(plan.input),
+        input(plan.input, projectDemand(demand, plan.expressions)),
         plan.expressions,
         context,
       );
     case 'aggregate':
-      return new AggregateOperator(plan, input(plan.input), context, memory);
+      return new AggregateOperator(
+        plan,
+        input(plan.input, aggregateDemand(plan)),
+        context,
+        memory,
+        demand,
+      );
     case 'join':
-      return new JoinOperator(plan, input(plan.left), input(plan.right), context, memory);
+      return new JoinOperator(
+        plan,
+        input(plan.left, { ordered: demand.ordered, columns: undefined }),
+        input(plan.right, { ordered: demand.ordered && !isExistence(plan), columns: undefined }),
+        context,
+        memory,
+        demand,
+      );
     case 'sort':
-      return new SortOperator(plan, input(plan.input), context, memory);
+      return new SortOperator(plan, input(plan.input, sortDemand(demand, plan)), context, memory);
     case 'limit':
       return new LimitOperator(
         plan,
@@ -60,16 +93,31 @@ function build(plan: PlanNode, environment: ExecutionEnvironment, ctes: Ctes): O
         context,
       );
     case 'distinct':
-      return new DistinctOperator(plan, input(plan.input), context, memory);
+      return new DistinctOperator(
+        plan,
+        input(plan.input, {
+          ordered:
+            demand.ordered ||
+            plan.on !== undefined ||
+            !plan.columns.every(({ type }) => isOrderFree(type) && type.kind !== 'numeric'),
+          columns: undefined,
+        }),
+        context,
+        memory,
+      );
     case 'unionAll':
-      return new UnionAllOperator(plan.id, plan.columns, plan.inputs.map(input));
+      return new UnionAllOperator(
+        plan.id,
+        plan.columns,
+        plan.inputs.map((each) => input(each, demand)),
+      );
     case 'setOperation':
       return new SetOperationOperator(plan, input(plan.left), input(plan.right), memory);
     case 'cte': {
       const known = new Map(ctes);
       for (const { cte, plan: inner } of plan.ctes)
-        known.set(cte, new SharedRows(build(inner, environment, known), environment));
-      const body = build(plan.body, environment, known);
+        known.set(cte, new SharedRows(build(inner, environment, known, EVERYTHING), environment));
+      const body = build(plan.body, environment, known, demand);
       return new CteOperator(
         plan.id,
         body,
@@ -83,9 +131,14 @@ function build(plan: PlanNode, environment: ExecutionEnvironment, ctes: Ctes): O
     }
     case 'apply':
       return new ApplyOperator(plan, input(plan.input), environment, (inner) =>
-        build(inner, environment, ctes),
+        build(inner, environment, ctes, EVERYTHING),
       );
   }
+}
+
+/** Whether only the existence of right rows matters, not which comes first. */
+function isExistence({ type, residual }: JoinNode): boolean {
+  return (type === 'semi' || type === 'anti') && residual === undefined;
 }
 
 /** The rows of a CTE: computed when the first scan asks, once. */

@@ -57,16 +57,30 @@ export class GroupTable {
 
   /** Key vectors of the given groups. */
   keys(groups: Int32Array, count: number): Vector[] {
-    return this.#columns.map((interner, column) =>
-      interner.vector(this.#codesOf(groups, count, column), count),
-    );
+    return this.#columns.map((_, column) => this.key(column, groups, count));
   }
 
-  /** All groups that `isLive`, in the order of their keys (NULL last). */
-  ordered(isLive: (group: number) => boolean): Int32Array {
-    const live: number[] = [];
-    for (let group = 0; group < this.groupCount; group += 1) if (isLive(group)) live.push(group);
-    const groups = Int32Array.from(live);
+  /** One key of the given groups. */
+  key(column: number, groups: Int32Array, count: number): Vector {
+    return this.#columns[column]!.vector(this.#codesOf(groups, count, column), count);
+  }
+
+  /** The groups that have rows, in no order. */
+  live(rowCounts: Float64Array): Int32Array {
+    const { groupCount } = this;
+    const groups = new Int32Array(groupCount);
+    let count = 0;
+    for (let group = 0; group < groupCount; group += 1) {
+      if (!(rowCounts[group]! > 0)) continue;
+      groups[count] = group;
+      count += 1;
+    }
+    return groups.subarray(0, count);
+  }
+
+  /** The same in the order of their keys (NULL last). */
+  ordered(rowCounts: Float64Array): Int32Array {
+    const groups = this.live(rowCounts);
     if (this.#types.length === 0) return groups;
     // Codes of a column are ranked once; tuples then compare as integers.
     const ranks = this.#columns.map((interner, column) => ranksOf(interner, this.#types[column]!));

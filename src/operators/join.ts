@@ -12,6 +12,7 @@ import { commonType } from '../expressions/coercion.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { JoinNode, OutputColumn } from '../plan/logical.ts';
 import { CollectedRows } from './collect.ts';
+import { EVERYTHING, isDemanded, unseenVector, type Demand } from './demand.ts';
 import { GroupTable } from './group-table.ts';
 import type { Budget, Operator, Step } from './operator.ts';
 import { EMPTY_BATCH } from './row-operators.ts';
@@ -34,6 +35,10 @@ export class JoinOperator implements Operator {
   readonly #residual: CompiledFilter | undefined;
   readonly #groups: GroupTable | undefined;
   readonly #memory: MemoryAccount;
+  /** By output column: what is given where nobody looks at it. */
+  readonly #unseen: readonly (Vector | undefined)[];
+  /** No key of the right side has two rows. */
+  #isUnique = true;
   /** Right rows of a key, in order: first row by group, next row by row. Rows are numbered across batches. */
   #first = new Int32Array(64).fill(-1);
   #last = new Int32Array(64).fill(-1);
@@ -65,8 +70,12 @@ export class JoinOperator implements Operator {
     right: Operator,
     context: EvaluationContext,
     memory: MemoryAccount,
+    demand: Demand = EVERYTHING,
   ) {
     this.id = node.id;
+    this.#unseen = node.columns.map(({ type }, column) =>
+      isDemanded(demand, column) ? undefined : unseenVector(type),
+    );
     this.columns = node.columns;
     this.#node = node;
     this.#left = left;
@@ -116,7 +125,14 @@ export class JoinOperator implements Operator {
         this.#drive(this.#left.batch);
         budget.charge(this.#driving!.rowCount * Math.max(1, this.#leftKeys.length));
       }
-      this.#advance(budget);
+      if (
+        this.#isUnique &&
+        this.#node.type === 'inner' &&
+        this.#residual === undefined &&
+        this.#groups !== undefined
+      )
+        this.#advanceUnique(budget);
+      else this.#advance(budget);
       if (this.#out.length === 0 && budget.exhausted) return 'more';
     }
   }
@@ -150,16 +166,20 @@ export class JoinOperator implements Operator {
     this.#first = grown(this.#first, groupCount, -1);
     this.#last = grown(this.#last, groupCount, -1);
     void size;
+    const nullable = keys.filter(mayBeNull);
     for (let row = 0; row < rowCount; row += 1) {
       const at = start + row;
       this.#next[at] = -1;
-      if (hasNull(keys, row)) {
+      if (hasNull(nullable, row)) {
         this.#rightHasNullKey = true;
         continue;
       }
       const group = groups[row]!;
       if (this.#first[group] === -1) this.#first[group] = at;
-      else this.#next[this.#last[group]!] = at;
+      else {
+        this.#next[this.#last[group]!] = at;
+        this.#isUnique = false;
+      }
       this.#last[group] = at;
     }
   }
@@ -176,7 +196,10 @@ export class JoinOperator implements Operator {
     }
     const keys = this.#leftKeys.map((key) => key.evaluate(batch, this.#context));
     const groups = this.#groups.intern(keys, batch.rowCount, false).slice(0, batch.rowCount);
-    for (let row = 0; row < batch.rowCount; row += 1) if (hasNull(keys, row)) groups[row] = -2;
+    const nullable = keys.filter(mayBeNull);
+    if (nullable.length > 0)
+      for (let row = 0; row < batch.rowCount; row += 1)
+        if (hasNull(nullable, row)) groups[row] = -2;
     this.#drivingGroups = groups;
     this.#candidate = this.#firstOf(0);
   }
@@ -190,6 +213,38 @@ export class JoinOperator implements Operator {
   #nextOf(candidate: number): number {
     if (this.#groups === undefined) return candidate + 1 < this.#rightCount ? candidate + 1 : -1;
     return this.#next[candidate]!;
+  }
+
+  /** An inner join with at most one right row a key: the whole driving batch at once. */
+  #advanceUnique(budget: Budget): void {
+    const driving = this.#driving!;
+    const { rowCount } = driving;
+    const groups = this.#drivingGroups!;
+    const first = this.#first;
+    const lefts = new Int32Array(rowCount);
+    const rights = new Int32Array(rowCount);
+    let count = 0;
+    for (let row = 0; row < rowCount; row += 1) {
+      const group = groups[row]!;
+      if (group < 0) continue;
+      const right = first[group]!;
+      if (right < 0) continue;
+      lefts[count] = row;
+      rights[count] = right;
+      count += 1;
+    }
+    budget.charge(rowCount + count);
+    this.#driving = undefined;
+    if (count === 0) return;
+    this.#out.push(
+      this.#bothSides(
+        driving,
+        // Every row has its match: the left columns stay as they are.
+        count === rowCount ? undefined : lefts.subarray(0, count),
+        rights.subarray(0, count),
+        this.#unseen,
+      ),
+    );
   }
 
   /** Works through the driving batch until a batch is out, the budget is used up or the rows are. */
@@ -363,21 +418,41 @@ export class JoinOperator implements Operator {
   /** Output rows of pairs; −1 stands for a row of NULLs. */
   #rows(driving: Batch, lefts: Int32Array, rights: Int32Array): Batch {
     const semi = this.#node.type === 'semi' || this.#node.type === 'anti';
-    if (!semi) return this.#bothSides(driving, lefts, rights);
+    if (!semi) return this.#bothSides(driving, lefts, rights, this.#unseen);
     const selection =
       driving.selection === undefined ? lefts : lefts.map((row) => driving.selection![row]!);
     return { ...driving, rowCount: lefts.length, selection };
   }
 
-  #bothSides(driving: Batch, lefts: Int32Array, rights: Int32Array): Batch {
-    const count = lefts.length;
+  /** Pairs of rows; without `lefts`, every driving row once. Columns that are `unseen` are not gathered. */
+  #bothSides(
+    driving: Batch,
+    lefts: Int32Array | undefined,
+    rights: Int32Array,
+    unseen: readonly (Vector | undefined)[] = [],
+  ): Batch {
+    const count = rights.length;
+    const { selection } = driving;
     const physical =
-      driving.selection === undefined ? lefts : lefts.map((row) => driving.selection![row]!);
-    const left = driving.columns.map((vector) => gather(vector, physical, count));
-    return {
-      rowCount: count,
-      columns: [...left, ...gatherOrNull(this.#flat!, rights, count, this.#right.columns)],
-    };
+      lefts === undefined
+        ? selection
+        : selection === undefined
+          ? lefts
+          : lefts.map((row) => selection[row]!);
+    const left = driving.columns.map(
+      (vector, column) =>
+        unseen[column] ?? (physical === undefined ? vector : gather(vector, physical, count)),
+    );
+    const width = left.length;
+    const flat = this.#flat!.columns;
+    const right = gatherOrNull(
+      flat,
+      rights,
+      count,
+      this.#right.columns,
+      flat.map((_, column) => unseen[width + column]),
+    );
+    return { rowCount: count, columns: [...left, ...right] };
   }
 
   /** Right rows that nothing matched, for right and full joins. */
@@ -438,17 +513,22 @@ function flatten(batches: readonly Batch[], columns: readonly OutputColumn[]): B
 }
 
 function gatherOrNull(
-  rows: Batch,
+  vectors: readonly Vector[],
   at: Int32Array,
   count: number,
   columns: readonly OutputColumn[],
+  unseen: readonly (Vector | undefined)[],
 ): Vector[] {
   let missing = 0;
   for (let row = 0; row < count; row += 1) if (at[row]! < 0) missing += 1;
-  if (missing === 0) return rows.columns.map((vector) => gather(vector, at, count));
-  if (missing === count) return columns.map(({ type }) => constantVector(type, null, count));
+  if (missing === 0)
+    return vectors.map((vector, column) => unseen[column] ?? gather(vector, at, count));
+  if (missing === count)
+    return columns.map(({ type }, column) => unseen[column] ?? constantVector(type, null, count));
   const safe = at.map((row) => (row < 0 ? 0 : row));
-  return rows.columns.map((vector) => {
+  return vectors.map((vector, column) => {
+    const hidden = unseen[column];
+    if (hidden !== undefined) return hidden;
     const gathered = gather(vector, safe, count);
     const validity = gathered.validity?.slice() ?? new Uint8Array(count).fill(1);
     for (let row = 0; row < count; row += 1) if (at[row]! < 0) validity[row] = 0;
@@ -460,4 +540,8 @@ function gatherOrNull(
       };
     return { ...gathered, validity };
   });
+}
+
+function mayBeNull(vector: Vector): boolean {
+  return vector.validity !== undefined || vector.rep === 'object';
 }

@@ -25,6 +25,7 @@ export class ScanOperator implements Operator {
   readonly #node: ScanNode;
   readonly #snapshot: TableSnapshot;
   readonly #context: EvaluationContext;
+  readonly #ordered: boolean;
   readonly #filter: CompiledFilter | undefined;
   #scan: TableScan | undefined;
   #found: Float64Array | undefined;
@@ -32,12 +33,14 @@ export class ScanOperator implements Operator {
   #opened = false;
   #charged = 0;
 
-  constructor(node: ScanNode, snapshot: TableSnapshot, context: EvaluationContext) {
+  /** `ordered`: rows come in arrival order; else as they lie. */
+  constructor(node: ScanNode, snapshot: TableSnapshot, context: EvaluationContext, ordered = true) {
     this.id = node.id;
     this.columns = node.columns;
     this.#node = node;
     this.#snapshot = snapshot;
     this.#context = context;
+    this.#ordered = ordered;
     this.#filter = node.filter === undefined ? undefined : compileFilter(node.filter);
   }
 
@@ -79,7 +82,7 @@ export class ScanOperator implements Operator {
     }
     this.#scan = this.#snapshot.scan({
       columnIndexes: this.#node.columnIndexes,
-      ordered: true,
+      ordered: this.#ordered,
       withRowIds: this.#node.withRowIds || this.#node.rowIdColumn,
       prune: tests,
     });

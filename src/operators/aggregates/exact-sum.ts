@@ -1,20 +1,22 @@
+import type { NumberArray, NumberBounds } from '../../columns/vector.ts';
+import { isFloatArray, sumLoopsOf } from './loops.ts';
+
 /**
  * Exact sums of doubles, by group: the sum shown is the correctly rounded exact sum, whatever the order, the batches, the
- * merges or the retractions. Binned (error-free) summation: with |x| < 2^E each x is split into three parts on fixed
- * grids, which are added in doubles without rounding; what lies outside the grids goes to a wide accumulator (a bigint in units
- * of 2^−1074). Sources: Demmel & Nguyen, "Parallel reproducible summation" (IEEE TC 2015); Rump, Ogita & Oishi, "Accurate
+ * merges or the retractions. Binned (error-free) summation: with |x| < 2^E each x is split into parts on fixed grids, which are
+ * added in doubles without rounding: three of them, and a fourth once a value needs it; what lies outside the grids goes
+ * to a wide accumulator (a bigint in units of 2^−1074). Where the zone map proves that no value can lie outside, nothing is
+ * tested. Sources: Demmel & Nguyen, "Parallel reproducible summation" (IEEE TC 2015); Rump, Ogita & Oishi, "Accurate
  * floating-point summation" (SISC 2008); final rounding after Boldo & Melquiond, "Emulation of FMA and correctly rounded
  * sums" (IEEE TC 2008).
  */
 export class ExactSum {
-  /** Three bins a group. */
+  /** `#width` bins a group. */
   #bins: Float64Array;
+  #width: 3 | 4 = 3;
   #groupCount: number;
   /** Exponent of the grids; raised when a larger value comes. NaN before the first value. */
   #exponent = Number.NaN;
-  #m1 = 0;
-  #m2 = 0;
-  #m3 = 0;
   #limit = 0;
   /** Terms in the bins: beyond 2^26 they are emptied, so that no bin ever rounds. */
   #terms = 0;
@@ -38,26 +40,34 @@ export class ExactSum {
     if (groupCount <= this.#groupCount) return;
     let next = this.#groupCount;
     while (next < groupCount) next *= 2;
-    const grown = new Float64Array(next * 3);
+    const grown = new Float64Array(next * this.#width);
     grown.set(this.#bins);
     this.#bins = grown;
     this.#groupCount = next;
   }
 
-  /** Adds values[i] to groups[i], `weights[i]` times; rows whose validity is 0 are left out. */
+  /**
+   * Adds values[i] to groups[i], `weights[i]` times; rows whose validity is 0 are left out. `bounds` are what is proven of all
+   * values.
+   */
   addAll(
     groups: Int32Array,
-    values: ArrayLike<number>,
+    values: NumberArray,
     factor: number,
     base: number,
     validity: Uint8Array | undefined,
     weights: Int32Array | undefined,
     rowCount: number,
+    bounds?: NumberBounds,
   ): void {
     if (this.#terms + rowCount > TERMS_MAX) this.#empty();
     this.#terms += rowCount;
-    if (this.#exponent !== this.#exponent) this.#choose(values, factor, base, validity, rowCount);
-    if (weights !== undefined || validity !== undefined || factor !== 1 || base !== 0) {
+    const isScaled = factor !== 1 || base !== 0;
+    if (this.#exponent !== this.#exponent) {
+      if (bounds?.finite === true && !isScaled) this.#raise(2 ** (bounds.bitEnd - 2));
+      else this.#choose(values, factor, base, validity, rowCount);
+    }
+    if (weights !== undefined || (isScaled && isFloatArray(values))) {
       for (let row = 0; row < rowCount; row += 1) {
         if (validity !== undefined && validity[row] === 0) continue;
         this.add(
@@ -68,62 +78,51 @@ export class ExactSum {
       }
       return;
     }
-    const bins = this.#bins;
-    const m1 = this.#m1;
-    const m2 = this.#m2;
-    const m3 = this.#m3;
-    const limit = this.#limit;
-    for (let row = 0; row < rowCount; row += 1) {
-      const x = values[row]!;
-      const q1 = x + m1 - m1;
-      const r1 = x - q1;
-      const q2 = r1 + m2 - m2;
-      const r2 = r1 - q2;
-      if (x < limit && x > -limit && r2 + m3 - m3 === r2) {
-        const at = groups[row]! * 3;
-        bins[at] = bins[at]! + q1;
-        bins[at + 1] = bins[at + 1]! + q2;
-        bins[at + 2] = bins[at + 2]! + r2;
-      } else {
-        this.#addOutside(groups[row]!, x, 1);
-        if (this.#m1 !== m1) {
-          // The grids have moved: go on with the new ones.
-          this.addAll(
-            groups.subarray(row + 1, rowCount),
-            sliceOf(values, row + 1, rowCount),
-            1,
-            0,
-            undefined,
-            undefined,
-            rowCount - row - 1,
-          );
-          return;
-        }
-      }
+    const loops = sumLoopsOf(values);
+    if (bounds !== undefined && this.#isProven(bounds)) {
+      const add = this.#width === 3 ? loops.proven3 : loops.proven4;
+      add(groups, values, factor, base, validity, 0, rowCount, this.#bins, this.#exponent);
+      return;
+    }
+    let row = 0;
+    for (;;) {
+      const add = this.#width === 3 ? loops.tested3 : loops.tested4;
+      row = add(groups, values, factor, base, validity, row, rowCount, this.#bins, this.#exponent);
+      if (row >= rowCount) return;
+      this.#addOutside(groups[row]!, values[row]! * factor + base, 1);
+      row += 1;
     }
   }
 
   add(group: number, x: number, weight: number): void {
     if (this.#exponent !== this.#exponent) this.#raise(x);
-    const q1 = x + this.#m1 - this.#m1;
+    const exponent = this.#exponent;
+    const m1 = 1.5 * 2 ** (exponent + 27);
+    const m2 = 1.5 * 2 ** (exponent + 1);
+    const m3 = 1.5 * 2 ** (exponent - 25);
+    const q1 = x + m1 - m1;
     const r1 = x - q1;
-    const q2 = r1 + this.#m2 - this.#m2;
+    const q2 = r1 + m2 - m2;
     const r2 = r1 - q2;
+    const q3 = r2 + m3 - m3;
+    const r3 = r2 - q3;
+    const m4 = 1.5 * 2 ** (exponent - 51);
     if (
       x < this.#limit &&
       x > -this.#limit &&
-      r2 + this.#m3 - this.#m3 === r2 &&
+      (r3 === 0 || (this.#width === 4 && r3 + m4 - m4 === r3)) &&
       weight <= WEIGHT_MAX &&
       weight >= -WEIGHT_MAX
     ) {
       const copies = weight < 0 ? -weight : weight;
       if (this.#terms + copies > TERMS_MAX) this.#empty();
       this.#terms += copies;
-      const at = group * 3;
+      const at = group * this.#width;
       const bins = this.#bins;
       bins[at] = bins[at]! + q1 * weight;
       bins[at + 1] = bins[at + 1]! + q2 * weight;
-      bins[at + 2] = bins[at + 2]! + r2 * weight;
+      bins[at + 2] = bins[at + 2]! + q3 * weight;
+      if (r3 !== 0) bins[at + 3] = bins[at + 3]! + r3 * weight;
     } else this.#addOutside(group, x, weight);
   }
 
@@ -140,10 +139,12 @@ export class ExactSum {
   value(group: number): number {
     const special = this.#special?.valueOf(group);
     if (special !== undefined) return special;
-    const at = group * 3;
-    if (!this.#wide.has(group)) {
-      const sum = roundedSum3(this.#bins[at]!, this.#bins[at + 1]!, this.#bins[at + 2]!);
-      return sum === 0 ? 0 : sum;
+    if (this.#wide.size === 0 || !this.#wide.has(group)) {
+      const at = group * this.#width;
+      const bins = this.#bins;
+      const fourth = this.#width === 3 ? 0 : bins[at + 3]!;
+      const sum = roundedSum(bins[at]!, bins[at + 1]!, bins[at + 2]!, fourth);
+      if (sum !== undefined) return sum === 0 ? 0 : sum;
     }
     return fromUnits(this.#exact(group));
   }
@@ -159,13 +160,16 @@ export class ExactSum {
   }
 
   #exact(group: number): bigint {
-    const at = group * 3;
-    return (
-      (this.#wide.get(group) ?? 0n) +
-      toUnits(this.#bins[at]!) +
-      toUnits(this.#bins[at + 1]!) +
-      toUnits(this.#bins[at + 2]!)
-    );
+    let units = this.#wide.get(group) ?? 0n;
+    const start = group * this.#width;
+    for (let at = start; at < start + this.#width; at += 1) units += toUnits(this.#bins[at]!);
+    return units;
+  }
+
+  /** Whether every value that the bounds allow falls on the grids. */
+  #isProven({ finite, bitMin, bitEnd }: NumberBounds): boolean {
+    const exponent = this.#exponent;
+    return finite && bitEnd <= exponent && bitMin >= exponent - (this.#width === 3 ? 77 : 103);
   }
 
   #addOutside(group: number, x: number, weight: number): void {
@@ -174,12 +178,16 @@ export class ExactSum {
       this.#special.add(group, x, weight);
       return;
     }
-    if (x >= this.#limit || x <= -this.#limit) {
+    if (Math.abs(x) >= this.#limit) {
       if (Math.abs(x) < RAISE_MAX) {
         this.#raise(x);
         this.add(group, x, weight);
         return;
       }
+    } else if (this.#width === 3 && Math.abs(weight) <= WEIGHT_MAX) {
+      this.#addFourthBin();
+      this.add(group, x, weight);
+      return;
     }
     this.#wide.set(group, (this.#wide.get(group) ?? 0n) + toUnits(x) * BigInt(weight));
   }
@@ -210,21 +218,30 @@ export class ExactSum {
         : EXPONENT_MIN;
     this.#exponent = exponent;
     this.#limit = 2 ** exponent;
-    this.#m1 = 1.5 * 2 ** (exponent - 25 + 52);
-    this.#m2 = 1.5 * 2 ** (exponent - 51 + 52);
-    this.#m3 = 1.5 * 2 ** (exponent - 77 + 52);
+  }
+
+  #addFourthBin(): void {
+    const bins = new Float64Array(this.#groupCount * 4);
+    for (let group = 0; group < this.#groupCount; group += 1) {
+      bins[group * 4] = this.#bins[group * 3]!;
+      bins[group * 4 + 1] = this.#bins[group * 3 + 1]!;
+      bins[group * 4 + 2] = this.#bins[group * 3 + 2]!;
+    }
+    this.#bins = bins;
+    this.#width = 4;
   }
 
   #empty(): void {
     this.#terms = 0;
     const bins = this.#bins;
-    for (let at = 0; at < bins.length; at += 3) {
-      if (bins[at] === 0 && bins[at + 1] === 0 && bins[at + 2] === 0) continue;
-      const group = at / 3;
+    const width = this.#width;
+    for (let at = 0; at < bins.length; at += width) {
+      let isEmpty = true;
+      for (let bin = 0; bin < width; bin += 1) if (bins[at + bin] !== 0) isEmpty = false;
+      if (isEmpty) continue;
+      const group = at / width;
       this.#wide.set(group, this.#exact(group));
-      bins[at] = 0;
-      bins[at + 1] = 0;
-      bins[at + 2] = 0;
+      bins.fill(0, at, at + width);
     }
   }
 }
@@ -340,6 +357,21 @@ function bitLength(value: bigint): number {
 
 const LEADING_ZEROS = [4, 3, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0];
 
+/** The correctly rounded sum of four doubles, none of them overflowing; undefined where it takes more than doubles to tell. */
+function roundedSum(a: number, b: number, c: number, d: number): number | undefined {
+  if (d === 0) return roundedSum3(a, b, c);
+  // Exact sums from the smallest up: what is left of each has room in three doubles, nearly always.
+  const s2 = c + d;
+  const e2 = c - (s2 - (s2 - c)) + (d - (s2 - c));
+  const s1 = b + s2;
+  const e1 = b - (s1 - (s1 - b)) + (s2 - (s1 - b));
+  const s0 = a + s1;
+  const e0 = a - (s0 - (s0 - a)) + (s1 - (s0 - a));
+  if (e2 === 0) return roundedSum3(s0, e0, e1);
+  if (e1 === 0) return roundedSum3(s0, e0, e2);
+  return e0 === 0 ? roundedSum3(s0, e1, e2) : undefined;
+}
+
 /** The correctly rounded sum of three doubles, none of them overflowing. */
 export function roundedSum3(a: number, b: number, c: number): number {
   const uh = b + c;
@@ -363,12 +395,6 @@ function oddSum(x: number, y: number): number {
   const away = error > 0 === sum > 0;
   wideWord[0] = away ? wideWord[0]! + 1n : wideWord[0]! - 1n;
   return bits[0];
-}
-
-function sliceOf(values: ArrayLike<number>, start: number, end: number): ArrayLike<number> {
-  return ArrayBuffer.isView(values)
-    ? (values as unknown as Float64Array).subarray(start, end)
-    : Array.prototype.slice.call(values, start, end);
 }
 
 /** x² as two doubles whose sum is exact (Veltkamp & Dekker), unless it over- or underflows. */

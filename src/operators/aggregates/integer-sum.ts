@@ -1,6 +1,7 @@
 import { datumAt } from '../../columns/build.ts';
 import { Decimal } from '../../columns/values.ts';
-import type { Vector } from '../../columns/vector.ts';
+import type { NumberArray, Vector } from '../../columns/vector.ts';
+import { integerLoopOf } from './loops.ts';
 
 /**
  * Exact sums of integers, by group: in doubles while they are safe, beyond in bigints. The base of sums of integers,
@@ -29,7 +30,7 @@ export class IntegerSum {
 
   addAll(
     groups: Int32Array,
-    values: ArrayLike<number>,
+    values: NumberArray,
     factor: number,
     base: number,
     validity: Uint8Array | undefined,
@@ -38,14 +39,15 @@ export class IntegerSum {
   ): void {
     const sums = this.#sums;
     if (validity === undefined && weights === undefined) {
-      for (let row = 0; row < rowCount; row += 1) {
-        const group = groups[row]!;
-        const sum = sums[group]! + (values[row]! * factor + base);
-        // Both terms are at most 2^53 − 1 in size: a sum below 2^53 is exact.
-        if (sum < SAFE && sum > -SAFE) sums[group] = sum;
-        else this.#spill(group, BigInt(values[row]! * factor + base));
+      // Both terms are at most 2^53 − 1 in size: a sum below 2^53 is exact.
+      const add = integerLoopOf(values);
+      let row = 0;
+      for (;;) {
+        row = add(groups, values, factor, base, row, rowCount, sums);
+        if (row >= rowCount) return;
+        this.#spill(groups[row]!, BigInt(values[row]! * factor + base));
+        row += 1;
       }
-      return;
     }
     for (let row = 0; row < rowCount; row += 1) {
       if (validity !== undefined && validity[row] === 0) continue;

@@ -2,18 +2,24 @@ import { assert, DbError } from '../../base/errors.ts';
 import { datumAt, vectorFromData } from '../../columns/build.ts';
 import type { SqlType } from '../../columns/types.ts';
 import { Decimal, type Datum } from '../../columns/values.ts';
-import type { Vector } from '../../columns/vector.ts';
+import { BATCH_ROW_COUNT_MAX } from '../../columns/batch.ts';
+import type { NumberBounds, NumberVector, Vector } from '../../columns/vector.ts';
 import { divide, DECIMAL_ZERO, multiply, subtract } from '../../expressions/decimal-arithmetic.ts';
 import type { AggregateCall, AggregateFunction } from '../../plan/logical.ts';
 import { ExactSum, ratio, twoProduct } from './exact-sum.ts';
 import { DecimalSum } from './integer-sum.ts';
-import { Counts, type AggregateState } from './state.ts';
+import { Counts, type AggregateState, type RowCounts } from './state.ts';
 
 /** The variance and regression families: exact sums of x, y, x², y², xy, finished in wide arithmetic and rounded once. */
-export function createMomentState(call: AggregateCall): AggregateState {
-  return call.type.kind === 'numeric'
-    ? new DecimalVarianceState(call.fn, call.type)
-    : new MomentState(call.fn, call.type, call.args.length === 2);
+export function createMomentState(
+  call: AggregateCall,
+  rows: RowCounts | undefined,
+): AggregateState {
+  if (call.type.kind === 'numeric') return new DecimalVarianceState(call.fn, call.type);
+  // A pair counts where neither is NULL.
+  return call.args.length === 2
+    ? new MomentState(call.fn, call.type, true, undefined)
+    : new MomentState(call.fn, call.type, false, rows);
 }
 
 /** Sums of squares are in units of 2^−1074, as everything an ExactSum holds. */
@@ -23,24 +29,22 @@ class MomentState implements AggregateState {
   readonly #fn: AggregateFunction;
   readonly #type: SqlType;
   readonly #pairs: boolean;
-  readonly #counts = new Counts();
+  readonly #counts: Counts;
   readonly #x = new ExactSum();
-  readonly #xx = new ExactSum();
+  readonly #xx = new ProductSum();
   readonly #y = new ExactSum();
-  readonly #yy = new ExactSum();
-  readonly #xy = new ExactSum();
+  readonly #yy = new ProductSum();
+  readonly #xy = new ProductSum();
 
-  constructor(fn: AggregateFunction, type: SqlType, pairs: boolean) {
+  constructor(fn: AggregateFunction, type: SqlType, pairs: boolean, rows: RowCounts | undefined) {
+    this.#counts = new Counts(rows);
     this.#fn = fn;
     this.#type = type;
     this.#pairs = pairs;
   }
 
   get memoryBytes(): number {
-    return this.#sums().reduce(
-      (bytes, sum) => bytes + sum.memoryBytes,
-      this.#counts.values.byteLength,
-    );
+    return this.#sums().reduce((bytes, sum) => bytes + sum.memoryBytes, this.#counts.byteLength);
   }
 
   ensure(groupCount: number): void {
@@ -58,6 +62,14 @@ class MomentState implements AggregateState {
     const xs = args.at(-1)!;
     const ys = this.#pairs ? args[0]! : undefined;
     const plain = xs.rep === 'number' ? xs : undefined;
+    if (plain !== undefined && ys === undefined) {
+      const { values, factor, base, validity, bounds } = plain;
+      this.#counts.addAll(groups, plain, weights, rowCount);
+      this.#x.addAll(groups, values, factor, base, validity, weights, rowCount, bounds);
+      this.#xx.addSquares(groups, plain, weights, rowCount);
+      return;
+    }
+    if (ys === undefined) this.#counts.addAll(groups, xs, weights, rowCount);
     for (let row = 0; row < rowCount; row += 1) {
       let x: number;
       if (plain !== undefined) {
@@ -72,21 +84,24 @@ class MomentState implements AggregateState {
       if (ys !== undefined && y === null) continue;
       const group = groups[row]!;
       const weight = weights === undefined ? 1 : weights[row]!;
-      this.#counts.values[group] = this.#counts.values[group]! + weight;
       this.#x.add(group, x, weight);
-      addProduct(this.#xx, group, x, x, weight);
+      this.#xx.add(group, x, x, weight);
       if (y === null) continue;
+      this.#counts.add(group, weight);
       this.#y.add(group, y as number, weight);
-      addProduct(this.#yy, group, y as number, y as number, weight);
-      addProduct(this.#xy, group, x, y as number, weight);
+      this.#yy.add(group, y as number, y as number, weight);
+      this.#xy.add(group, x, y as number, weight);
     }
   }
 
   mergeGroup(group: number, from: AggregateState, fromGroup: number): void {
     assert(from instanceof MomentState, 'states of one call are merged');
-    this.#counts.values[group] = this.#counts.values[group]! + from.#counts.values[fromGroup]!;
-    const theirs = from.#sums();
-    this.#sums().forEach((sum, index) => sum.mergeGroup(group, theirs[index]!, fromGroup));
+    this.#counts.add(group, from.#counts.of(fromGroup));
+    this.#x.mergeGroup(group, from.#x, fromGroup);
+    this.#xx.mergeGroup(group, from.#xx, fromGroup);
+    this.#y.mergeGroup(group, from.#y, fromGroup);
+    this.#yy.mergeGroup(group, from.#yy, fromGroup);
+    this.#xy.mergeGroup(group, from.#xy, fromGroup);
   }
 
   finish(groups: Int32Array, count: number): Vector {
@@ -96,12 +111,12 @@ class MomentState implements AggregateState {
     );
   }
 
-  #sums(): ExactSum[] {
+  #sums(): (ExactSum | ProductSum)[] {
     return this.#pairs ? [this.#x, this.#xx, this.#y, this.#yy, this.#xy] : [this.#x, this.#xx];
   }
 
   #datum(group: number): Datum {
-    const n = this.#counts.values[group]!;
+    const n = this.#counts.of(group);
     const fn = this.#fn;
     if (fn === 'regr_count') return n;
     if (n === 0) return null;
@@ -169,10 +184,92 @@ class MomentState implements AggregateState {
   }
 }
 
-function addProduct(sum: ExactSum, group: number, x: number, y: number, weight: number): void {
-  const [high, low] = twoProduct(x, y);
-  sum.add(group, high, weight);
-  if (low !== 0) sum.add(group, low, weight);
+/**
+ * Exact sums of products, each of them the two doubles of TwoProduct. The lower one lies some fifty binades below the upper: two
+ * sums let either find its bins.
+ */
+class ProductSum {
+  readonly #high = new ExactSum();
+  readonly #low = new ExactSum();
+  #highs = new Float64Array(0);
+  #lows = new Float64Array(0);
+
+  get memoryBytes(): number {
+    return this.#high.memoryBytes + this.#low.memoryBytes;
+  }
+
+  ensure(groupCount: number): void {
+    this.#high.ensure(groupCount);
+    this.#low.ensure(groupCount);
+  }
+
+  add(group: number, x: number, y: number, weight: number): void {
+    const [high, low] = twoProduct(x, y);
+    this.#high.add(group, high, weight);
+    if (low !== 0) this.#low.add(group, low, weight);
+  }
+
+  addSquares(
+    groups: Int32Array,
+    vector: NumberVector,
+    weights: Int32Array | undefined,
+    rowCount: number,
+  ): void {
+    if (this.#highs.length < rowCount) {
+      this.#highs = new Float64Array(Math.max(rowCount, BATCH_ROW_COUNT_MAX));
+      this.#lows = new Float64Array(this.#highs.length);
+    }
+    squares(vector, rowCount, this.#highs, this.#lows);
+    const { validity } = vector;
+    const [high, low] = boundsOfSquares(vector.bounds);
+    this.#high.addAll(groups, this.#highs, 1, 0, validity, weights, rowCount, high);
+    this.#low.addAll(groups, this.#lows, 1, 0, validity, weights, rowCount, low);
+  }
+
+  mergeGroup(group: number, from: ProductSum, fromGroup: number): void {
+    this.#high.mergeGroup(group, from.#high, fromGroup);
+    this.#low.mergeGroup(group, from.#low, fromGroup);
+  }
+
+  units(group: number): bigint {
+    return this.#high.units(group) + this.#low.units(group);
+  }
+
+  isSpecial(group: number): boolean {
+    return this.#high.isSpecial(group) || this.#low.isSpecial(group);
+  }
+}
+
+/** `twoProduct(x, x)` of all values; where one is NULL, noise. */
+function squares(
+  { values, factor, base }: NumberVector,
+  rowCount: number,
+  highs: Float64Array,
+  lows: Float64Array,
+): void {
+  for (let row = 0; row < rowCount; row += 1) {
+    const x = values[row]! * factor + base;
+    const square = x * x;
+    const scaled = 134_217_729 * x;
+    const high = scaled - (scaled - x);
+    const low = x - high;
+    const error = low * low - (square - high * high - low * high - high * low);
+    highs[row] = square;
+    lows[row] = error - error === 0 ? error : 0;
+  }
+}
+
+/** What follows for the two doubles of x², unless they could underflow or overflow. */
+function boundsOfSquares(
+  bounds: NumberBounds | undefined,
+): readonly [NumberBounds | undefined, NumberBounds | undefined] {
+  if (bounds?.finite !== true || bounds.bitMin < -500 || bounds.bitEnd > 480)
+    return [undefined, undefined];
+  const bitMin = bounds.bitMin * 2;
+  // Rounding may reach the power of two itself.
+  const bitEnd = bounds.bitEnd * 2 + 1;
+  const square = { min: 0, max: 2 ** bitEnd, bitMin, bitEnd, finite: true };
+  return [square, { ...square, bitEnd: bitEnd - 53 }];
 }
 
 /** n·Σab − Σa·Σb, in units of 2^−2148. */
@@ -202,7 +299,7 @@ class DecimalVarianceState implements AggregateState {
   }
 
   get memoryBytes(): number {
-    return this.#x.memoryBytes + this.#xx.memoryBytes + this.#counts.values.byteLength;
+    return this.#x.memoryBytes + this.#xx.memoryBytes + this.#counts.byteLength;
   }
 
   ensure(groupCount: number): void {
@@ -223,7 +320,7 @@ class DecimalVarianceState implements AggregateState {
       const x = datum instanceof Decimal ? datum : new Decimal(BigInt(datum as number | bigint), 0);
       const group = groups[row]!;
       const weight = weights === undefined ? 1 : weights[row]!;
-      this.#counts.values[group] = this.#counts.values[group]! + weight;
+      this.#counts.add(group, weight);
       this.#x.add(group, x, weight);
       this.#xx.add(
         group,
@@ -239,7 +336,7 @@ class DecimalVarianceState implements AggregateState {
 
   mergeGroup(group: number, from: AggregateState, fromGroup: number): void {
     assert(from instanceof DecimalVarianceState, 'states of one call are merged');
-    this.#counts.values[group] = this.#counts.values[group]! + from.#counts.values[fromGroup]!;
+    this.#counts.add(group, from.#counts.of(fromGroup));
     this.#x.mergeGroup(group, from.#x, fromGroup);
     this.#xx.mergeGroup(group, from.#xx, fromGroup);
   }
@@ -252,7 +349,7 @@ class DecimalVarianceState implements AggregateState {
   }
 
   #datum(group: number): Datum {
-    const n = this.#counts.values[group]!;
+    const n = this.#counts.of(group);
     const sample = this.#fn === 'var_samp' || this.#fn === 'stddev_samp';
     if (n === 0 || (sample && n < 2)) return null;
     const rows = new Decimal(BigInt(n), 0);

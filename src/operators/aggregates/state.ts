@@ -3,11 +3,12 @@ import { datumAt, vectorFromData } from '../../columns/build.ts';
 import { compareDatums } from '../../columns/compare.ts';
 import type { SqlType, TypeKind } from '../../columns/types.ts';
 import { Decimal, Interval, normalInteger, type Datum } from '../../columns/values.ts';
-import type { Vector } from '../../columns/vector.ts';
+import type { NumberArray, Vector } from '../../columns/vector.ts';
 import { divide } from '../../expressions/decimal-arithmetic.ts';
 import type { AggregateCall } from '../../plan/logical.ts';
 import { DecimalSum, IntegerSum } from './integer-sum.ts';
 import { ExactSum } from './exact-sum.ts';
+import { extremeLoopsOf, isFloatArray } from './loops.ts';
 import { createMomentState } from './moments.ts';
 import { createOrderedState } from './ordered.ts';
 
@@ -32,35 +33,38 @@ export interface AggregateState {
   finish(groups: Int32Array, count: number): Vector;
 }
 
-/** DISTINCT, FILTER and the order of arguments are the operator's business: a state sees the rows that count. */
-export function createAggregateState(call: AggregateCall): AggregateState {
+/**
+ * DISTINCT, FILTER and the order of arguments are the operator's business: a state sees the rows that count. Where those are all
+ * rows of its groups, `rows` counts them for every state at once.
+ */
+export function createAggregateState(call: AggregateCall, rows?: RowCounts): AggregateState {
   const argument = call.args[0]?.type;
   switch (call.fn) {
     case 'count':
-      return new CountState(call.args.length > 0);
+      return new CountState(call.args.length > 0, rows);
     case 'sum':
       switch (argument!.kind) {
         case 'float4':
         case 'float8':
-          return new FloatSumState(call.type, false);
+          return new FloatSumState(call.type, false, rows);
         case 'numeric':
-          return new NumericSumState(call.type, false);
+          return new NumericSumState(call.type, false, rows);
         case 'interval':
-          return new IntervalSumState(false);
+          return new IntervalSumState(false, rows);
         default:
-          return new IntegerSumState(call.type, false);
+          return new IntegerSumState(call.type, false, rows);
       }
     case 'avg':
       switch (argument!.kind) {
         case 'float4':
         case 'float8':
-          return new FloatSumState(call.type, true);
+          return new FloatSumState(call.type, true, rows);
         case 'numeric':
-          return new NumericSumState(call.type, true);
+          return new NumericSumState(call.type, true, rows);
         case 'interval':
-          return new IntervalSumState(true);
+          return new IntervalSumState(true, rows);
         default:
-          return new IntegerSumState(call.type, true);
+          return new IntegerSumState(call.type, true, rows);
       }
     case 'min':
     case 'max':
@@ -88,7 +92,7 @@ export function createAggregateState(call: AggregateCall): AggregateState {
     case 'regr_slope':
     case 'regr_intercept':
     case 'regr_r2':
-      return createMomentState(call);
+      return createMomentState(call, rows);
     case 'string_agg':
     case 'percentile_cont':
     case 'percentile_disc':
@@ -97,17 +101,57 @@ export function createAggregateState(call: AggregateCall): AggregateState {
   }
 }
 
-/** Counts of rows that are not NULL, by group. */
-export class Counts {
+/** Rows by group, all of them. */
+export class RowCounts {
   values: Float64Array = new Float64Array(16);
 
   ensure(groupCount: number): void {
-    if (groupCount <= this.values.length) return;
-    let next = this.values.length;
-    while (next < groupCount) next *= 2;
-    const grown = new Float64Array(next);
-    grown.set(this.values);
-    this.values = grown;
+    if (groupCount > this.values.length) this.values = grownTo(this.values, groupCount);
+  }
+
+  addAll(groups: Int32Array, weights: Int32Array | undefined, rowCount: number): void {
+    const { values } = this;
+    if (weights === undefined) {
+      for (let row = 0; row < rowCount; row += 1) {
+        const group = groups[row]!;
+        values[group] = values[group]! + 1;
+      }
+    } else {
+      for (let row = 0; row < rowCount; row += 1) {
+        const group = groups[row]!;
+        values[group] = values[group]! + weights[row]!;
+      }
+    }
+  }
+}
+
+/** Rows that are not NULL, by group: counted one by one, or as those of `rows` that are not NULL, which costs nothing where none is. */
+export class Counts {
+  /** Rows that are not NULL; with `rows`, those that are. */
+  readonly #own = new RowCounts();
+  readonly #rows: RowCounts | undefined;
+
+  constructor(rows?: RowCounts) {
+    this.#rows = rows;
+  }
+
+  get byteLength(): number {
+    return this.#own.values.byteLength;
+  }
+
+  of(group: number): number {
+    const own = this.#own.values[group]!;
+    return this.#rows === undefined ? own : this.#rows.values[group]! - own;
+  }
+
+  ensure(groupCount: number): void {
+    this.#own.ensure(groupCount);
+  }
+
+  /** Rows counted by the owner of `rows` may not be added here. */
+  add(group: number, count: number): void {
+    assert(this.#rows === undefined, 'rows are counted once');
+    this.#own.values[group] = this.#own.values[group]! + count;
   }
 
   addAll(
@@ -116,38 +160,44 @@ export class Counts {
     weights: Int32Array | undefined,
     rowCount: number,
   ): void {
-    const { values } = this;
     const validity = vector?.validity;
     const nulls = vector?.rep === 'object' ? vector.values : undefined;
-    if (validity === undefined && nulls === undefined && weights === undefined) {
-      for (let row = 0; row < rowCount; row += 1) {
-        const group = groups[row]!;
-        values[group] = values[group]! + 1;
-      }
+    const isShared = this.#rows !== undefined;
+    if (validity === undefined && nulls === undefined) {
+      if (!isShared) this.#own.addAll(groups, weights, rowCount);
       return;
     }
+    const { values } = this.#own;
     for (let row = 0; row < rowCount; row += 1) {
-      if (
+      const isNull =
         (validity !== undefined && validity[row] === 0) ||
-        (nulls !== undefined && nulls[row] === null)
-      )
-        continue;
+        (nulls !== undefined && nulls[row] === null);
+      if (isNull !== isShared) continue;
       const group = groups[row]!;
       values[group] = values[group]! + (weights === undefined ? 1 : weights[row]!);
     }
   }
 }
 
+export function grownTo(array: Float64Array, length: number): Float64Array {
+  let next = array.length;
+  while (next < length) next *= 2;
+  const grown = new Float64Array(next);
+  grown.set(array);
+  return grown;
+}
+
 class CountState implements AggregateState {
-  readonly #counts = new Counts();
+  readonly #counts: Counts;
   readonly #ofArgument: boolean;
 
-  constructor(ofArgument: boolean) {
+  constructor(ofArgument: boolean, rows: RowCounts | undefined) {
+    this.#counts = new Counts(rows);
     this.#ofArgument = ofArgument;
   }
 
   get memoryBytes(): number {
-    return this.#counts.values.byteLength;
+    return this.#counts.byteLength;
   }
 
   ensure(groupCount: number): void {
@@ -165,12 +215,12 @@ class CountState implements AggregateState {
 
   mergeGroup(group: number, from: AggregateState, fromGroup: number): void {
     assert(from instanceof CountState, 'states of one call are merged');
-    this.#counts.values[group] = this.#counts.values[group]! + from.#counts.values[fromGroup]!;
+    this.#counts.add(group, from.#counts.of(fromGroup));
   }
 
   finish(groups: Int32Array, count: number): Vector {
     const values = new Float64Array(count);
-    for (let at = 0; at < count; at += 1) values[at] = this.#counts.values[groups[at]!]!;
+    for (let at = 0; at < count; at += 1) values[at] = this.#counts.of(groups[at]!);
     return { rep: 'number', type: { kind: 'int8' }, values, factor: 1, base: 0, scale: 0 };
   }
 }
@@ -178,17 +228,18 @@ class CountState implements AggregateState {
 /** sum and avg of int2, int4, int8. */
 class IntegerSumState implements AggregateState {
   readonly #sums = new IntegerSum();
-  readonly #counts = new Counts();
+  readonly #counts: Counts;
   readonly #type: SqlType;
   readonly #average: boolean;
 
-  constructor(type: SqlType, average: boolean) {
+  constructor(type: SqlType, average: boolean, rows: RowCounts | undefined) {
+    this.#counts = new Counts(rows);
     this.#type = type;
     this.#average = average;
   }
 
   get memoryBytes(): number {
-    return this.#sums.memoryBytes + this.#counts.values.byteLength;
+    return this.#sums.memoryBytes + this.#counts.byteLength;
   }
 
   ensure(groupCount: number): void {
@@ -229,17 +280,16 @@ class IntegerSumState implements AggregateState {
   mergeGroup(group: number, from: AggregateState, fromGroup: number): void {
     assert(from instanceof IntegerSumState, 'states of one call are merged');
     this.#sums.addBig(group, from.#sums.value(fromGroup));
-    this.#counts.values[group] = this.#counts.values[group]! + from.#counts.values[fromGroup]!;
+    this.#counts.add(group, from.#counts.of(fromGroup));
   }
 
   finish(groups: Int32Array, count: number): Vector {
-    const counts = this.#counts.values;
     if (!this.#average && this.#type.kind === 'int8') {
       const values = new Float64Array(count);
       let validity: Uint8Array | undefined;
       for (let at = 0; at < count; at += 1) {
         const group = groups[at]!;
-        if (counts[group] === 0) {
+        if (this.#counts.of(group) === 0) {
           validity ??= new Uint8Array(count).fill(1);
           validity[at] = 0;
           continue;
@@ -261,7 +311,7 @@ class IntegerSumState implements AggregateState {
   }
 
   #datum(group: number): Datum {
-    const rows = this.#counts.values[group]!;
+    const rows = this.#counts.of(group);
     if (rows === 0) return null;
     const sum = this.#sums.value(group);
     if (this.#average) return divide(new Decimal(sum, 0), new Decimal(BigInt(rows), 0));
@@ -274,17 +324,18 @@ class IntegerSumState implements AggregateState {
 
 class NumericSumState implements AggregateState {
   readonly #sums = new DecimalSum();
-  readonly #counts = new Counts();
+  readonly #counts: Counts;
   readonly #type: SqlType;
   readonly #average: boolean;
 
-  constructor(type: SqlType, average: boolean) {
+  constructor(type: SqlType, average: boolean, rows: RowCounts | undefined) {
+    this.#counts = new Counts(rows);
     this.#type = type;
     this.#average = average;
   }
 
   get memoryBytes(): number {
-    return this.#sums.memoryBytes + this.#counts.values.byteLength;
+    return this.#sums.memoryBytes + this.#counts.byteLength;
   }
 
   ensure(groupCount: number): void {
@@ -305,13 +356,13 @@ class NumericSumState implements AggregateState {
   mergeGroup(group: number, from: AggregateState, fromGroup: number): void {
     assert(from instanceof NumericSumState, 'states of one call are merged');
     this.#sums.mergeGroup(group, from.#sums, fromGroup);
-    this.#counts.values[group] = this.#counts.values[group]! + from.#counts.values[fromGroup]!;
+    this.#counts.add(group, from.#counts.of(fromGroup));
   }
 
   finish(groups: Int32Array, count: number): Vector {
     const data = Array.from({ length: count }, (_, at): Datum => {
       const group = groups[at]!;
-      const rows = this.#counts.values[group]!;
+      const rows = this.#counts.of(group);
       if (rows === 0) return null;
       const sum = this.#sums.value(group);
       return this.#average ? divide(sum, new Decimal(BigInt(rows), 0)) : sum;
@@ -322,17 +373,18 @@ class NumericSumState implements AggregateState {
 
 class FloatSumState implements AggregateState {
   readonly #sums = new ExactSum();
-  readonly #counts = new Counts();
+  readonly #counts: Counts;
   readonly #type: SqlType;
   readonly #average: boolean;
 
-  constructor(type: SqlType, average: boolean) {
+  constructor(type: SqlType, average: boolean, rows: RowCounts | undefined) {
+    this.#counts = new Counts(rows);
     this.#type = type;
     this.#average = average;
   }
 
   get memoryBytes(): number {
-    return this.#sums.memoryBytes + this.#counts.values.byteLength;
+    return this.#sums.memoryBytes + this.#counts.byteLength;
   }
 
   ensure(groupCount: number): void {
@@ -357,6 +409,7 @@ class FloatSumState implements AggregateState {
         vector.validity,
         weights,
         rowCount,
+        vector.bounds,
       );
       return;
     }
@@ -370,7 +423,7 @@ class FloatSumState implements AggregateState {
   mergeGroup(group: number, from: AggregateState, fromGroup: number): void {
     assert(from instanceof FloatSumState, 'states of one call are merged');
     this.#sums.mergeGroup(group, from.#sums, fromGroup);
-    this.#counts.values[group] = this.#counts.values[group]! + from.#counts.values[fromGroup]!;
+    this.#counts.add(group, from.#counts.of(fromGroup));
   }
 
   finish(groups: Int32Array, count: number): Vector {
@@ -378,7 +431,7 @@ class FloatSumState implements AggregateState {
     let validity: Uint8Array | undefined;
     for (let at = 0; at < count; at += 1) {
       const group = groups[at]!;
-      const rows = this.#counts.values[group]!;
+      const rows = this.#counts.of(group);
       if (rows === 0) {
         validity ??= new Uint8Array(count).fill(1);
         validity[at] = 0;
@@ -400,15 +453,16 @@ class IntervalSumState implements AggregateState {
   readonly #months = new IntegerSum();
   readonly #days = new IntegerSum();
   readonly #micros = new IntegerSum();
-  readonly #counts = new Counts();
+  readonly #counts: Counts;
   readonly #average: boolean;
 
-  constructor(average: boolean) {
+  constructor(average: boolean, rows: RowCounts | undefined) {
+    this.#counts = new Counts(rows);
     this.#average = average;
   }
 
   get memoryBytes(): number {
-    return this.#months.memoryBytes * 3 + this.#counts.values.byteLength;
+    return this.#months.memoryBytes * 3 + this.#counts.byteLength;
   }
 
   ensure(groupCount: number): void {
@@ -439,13 +493,13 @@ class IntervalSumState implements AggregateState {
     this.#months.addBig(group, from.#months.value(fromGroup));
     this.#days.addBig(group, from.#days.value(fromGroup));
     this.#micros.addBig(group, from.#micros.value(fromGroup));
-    this.#counts.values[group] = this.#counts.values[group]! + from.#counts.values[fromGroup]!;
+    this.#counts.add(group, from.#counts.of(fromGroup));
   }
 
   finish(groups: Int32Array, count: number): Vector {
     const data = Array.from({ length: count }, (_, at): Datum => {
       const group = groups[at]!;
-      const rows = this.#counts.values[group]!;
+      const rows = this.#counts.of(group);
       if (rows === 0) return null;
       let months = Number(this.#months.value(group));
       let days = Number(this.#days.value(group));
@@ -470,39 +524,35 @@ class IntervalSumState implements AggregateState {
   }
 }
 
-/** min and max without retractions; views keep ordered state of their own. */
+/**
+ * min and max without retractions; views keep ordered state of their own. Numbers of which none is a NaN go through `#best`; the
+ * rest, through data.
+ */
 class ExtremeState implements AggregateState {
   readonly #type: SqlType;
   readonly #kind: TypeKind;
   readonly #max: boolean;
   readonly #sign: 1 | -1;
-  #numbers = new Float64Array(16);
-  #has = new Uint8Array(16);
-  /** Where data are no doubles. */
-  #data: Datum[] | undefined;
+  /** NaN: none yet. numeric: coefficients of `#scale`. */
+  #best: Float64Array = new Float64Array(16).fill(Number.NaN);
+  #scale: number | undefined;
+  #data: (Datum | undefined)[] | undefined;
 
   constructor(type: SqlType, max: boolean) {
     this.#type = type;
     this.#kind = type.kind;
     this.#max = max;
     this.#sign = max ? 1 : -1;
-    if (!NUMBER_KINDS.has(type.kind)) this.#data = [];
   }
 
   get memoryBytes(): number {
-    return this.#numbers.byteLength + this.#has.byteLength + (this.#data?.length ?? 0) * 48;
+    return this.#best.byteLength + (this.#data?.length ?? 0) * 48;
   }
 
   ensure(groupCount: number): void {
-    if (groupCount <= this.#has.length) return;
-    let next = this.#has.length;
-    while (next < groupCount) next *= 2;
-    const has = new Uint8Array(next);
-    has.set(this.#has);
-    this.#has = has;
-    const numbers = new Float64Array(next);
-    numbers.set(this.#numbers);
-    this.#numbers = numbers;
+    const before = this.#best.length;
+    if (groupCount <= before) return;
+    this.#best = grownTo(this.#best, groupCount).fill(Number.NaN, before);
   }
 
   add(
@@ -515,18 +565,15 @@ class ExtremeState implements AggregateState {
     if (weights !== undefined)
       for (let row = 0; row < rowCount; row += 1)
         if (weights[row]! < 0) throw notSupported('taking rows back from min and max here');
-    if (this.#data === undefined && vector.rep === 'number') {
-      const { values, validity, factor, base } = vector;
-      if (
-        factor === 1 &&
-        base === 0 &&
-        validity === undefined &&
-        this.#kind !== 'float4' &&
-        this.#kind !== 'float8'
-      )
-        this.#addPlain(groups, values, rowCount);
-      else this.#addNumbers(groups, values, factor, base, validity, rowCount);
-      return;
+    if (vector.rep === 'number' && (this.#scale ?? vector.scale) === vector.scale) {
+      const { values, validity, factor, base, bounds } = vector;
+      if (!isFloatArray(values) || bounds?.finite === true || !hasNaN(values, rowCount)) {
+        this.#scale = vector.scale;
+        const loops = extremeLoopsOf(values);
+        const loop = this.#max ? loops.max : loops.min;
+        loop(groups, values, factor, base, validity, rowCount, this.#best);
+        return;
+      }
     }
     for (let row = 0; row < rowCount; row += 1) {
       const datum = datumAt(vector, row);
@@ -541,7 +588,7 @@ class ExtremeState implements AggregateState {
   }
 
   finish(groups: Int32Array, count: number): Vector {
-    if (this.#data !== undefined)
+    if (this.#data !== undefined || this.#scale === undefined)
       return vectorFromData(
         this.#type,
         Array.from({ length: count }, (_, at) => this.#datum(groups[at]!)),
@@ -549,112 +596,51 @@ class ExtremeState implements AggregateState {
     const values = new Float64Array(count);
     let validity: Uint8Array | undefined;
     for (let at = 0; at < count; at += 1) {
-      const group = groups[at]!;
-      if (this.#has[group] === 1) {
-        const value = this.#numbers[group]!;
+      const value = this.#best[groups[at]!]!;
+      if (value === value) {
         values[at] = value === 0 ? 0 : value;
       } else {
         validity ??= new Uint8Array(count).fill(1);
         validity[at] = 0;
       }
     }
-    return { rep: 'number', type: this.#type, values, validity, factor: 1, base: 0, scale: 0 };
-  }
-
-  #addPlain(groups: Int32Array, values: ArrayLike<number>, rowCount: number): void {
-    const numbers = this.#numbers;
-    const has = this.#has;
-    if (this.#max) {
-      for (let row = 0; row < rowCount; row += 1) {
-        const group = groups[row]!;
-        const value = values[row]!;
-        if (has[group] === 0 || value > numbers[group]!) {
-          numbers[group] = value;
-          has[group] = 1;
-        }
-      }
-    } else {
-      for (let row = 0; row < rowCount; row += 1) {
-        const group = groups[row]!;
-        const value = values[row]!;
-        if (has[group] === 0 || value < numbers[group]!) {
-          numbers[group] = value;
-          has[group] = 1;
-        }
-      }
-    }
-  }
-
-  #addNumbers(
-    groups: Int32Array,
-    values: ArrayLike<number>,
-    factor: number,
-    base: number,
-    validity: Uint8Array | undefined,
-    rowCount: number,
-  ): void {
-    const numbers = this.#numbers;
-    const has = this.#has;
-    const max = this.#max;
-    for (let row = 0; row < rowCount; row += 1) {
-      if (validity !== undefined && validity[row] === 0) continue;
-      const group = groups[row]!;
-      const value = values[row]! * factor + base;
-      const known = numbers[group]!;
-      // NaN is greater than any number.
-      if (
-        has[group] === 0 ||
-        (max
-          ? value > known || (value !== value && known === known)
-          : value < known || (known !== known && value === value))
-      ) {
-        numbers[group] = value;
-        has[group] = 1;
-      }
-    }
+    const scale = this.#scale;
+    return { rep: 'number', type: this.#type, values, validity, factor: 1, base: 0, scale };
   }
 
   #addDatum(group: number, datum: Datum): void {
-    if (this.#data === undefined && typeof datum === 'number') {
-      SINGLE_GROUP[0] = group;
-      SINGLE_VALUE[0] = datum;
-      this.#addNumbers(SINGLE_GROUP, SINGLE_VALUE, 1, 0, undefined, 1);
-      return;
-    }
-    if (this.#data === undefined) {
-      this.#data = Array.from(this.#has, (has, index) =>
-        has === 1 ? this.#numbers[index]! : null,
-      );
-    }
-    const known = this.#data[group] ?? null;
-    const order = known === null ? 1 : compareDatums(datum, known, this.#kind) * this.#sign;
+    this.#data ??= [];
+    this.#data[group] = this.#better(this.#data[group] ?? null, datum);
+  }
+
+  #better(known: Datum, datum: Datum): Datum {
+    if (known === null || datum === null) return known ?? datum;
+    const order = compareDatums(datum, known, this.#kind) * this.#sign;
     // Of equal numerics the one with the longest scale is shown.
-    if (
-      order > 0 ||
+    return order > 0 ||
       (order === 0 && datum instanceof Decimal && datum.scale > (known as Decimal).scale)
-    )
-      this.#data[group] = datum;
+      ? datum
+      : known;
   }
 
   #datum(group: number): Datum {
-    if (this.#data !== undefined) return this.#data[group] ?? null;
-    return this.#has[group] === 1 ? this.#numbers[group]! : null;
+    const best = this.#best[group]!;
+    const number =
+      best !== best
+        ? null
+        : this.#kind === 'numeric'
+          ? new Decimal(BigInt(best), this.#scale!)
+          : best;
+    const datum = this.#better(number, this.#data?.[group] ?? null);
+    return datum === 0 ? 0 : datum;
   }
 }
 
-const SINGLE_GROUP = new Int32Array(1);
-const SINGLE_VALUE = new Float64Array(1);
-const NUMBER_KINDS = new Set<TypeKind>([
-  'int2',
-  'int4',
-  'int8',
-  'float4',
-  'float8',
-  'date',
-  'time',
-  'timestamp',
-  'timestamptz',
-]);
+/** Where the value is NULL it is noise, maybe NaN: then the data tell. */
+function hasNaN(values: NumberArray, rowCount: number): boolean {
+  for (let row = 0; row < rowCount; row += 1) if (values[row] !== values[row]) return true;
+  return false;
+}
 
 class BooleanState implements AggregateState {
   readonly #type: SqlType;
@@ -668,7 +654,7 @@ class BooleanState implements AggregateState {
   }
 
   get memoryBytes(): number {
-    return this.#yes.values.byteLength * 2;
+    return this.#yes.byteLength * 2;
   }
 
   ensure(groupCount: number): void {
@@ -685,24 +671,23 @@ class BooleanState implements AggregateState {
     for (let row = 0; row < rowCount; row += 1) {
       const datum = datumAt(args[0]!, row);
       if (datum === null) continue;
-      const counts = (datum === true ? this.#yes : this.#no).values;
-      const group = groups[row]!;
-      counts[group] = counts[group]! + (weights === undefined ? 1 : weights[row]!);
+      const counts = datum === true ? this.#yes : this.#no;
+      counts.add(groups[row]!, weights === undefined ? 1 : weights[row]!);
     }
   }
 
   mergeGroup(group: number, from: AggregateState, fromGroup: number): void {
     assert(from instanceof BooleanState, 'states of one call are merged');
-    this.#yes.values[group] = this.#yes.values[group]! + from.#yes.values[fromGroup]!;
-    this.#no.values[group] = this.#no.values[group]! + from.#no.values[fromGroup]!;
+    this.#yes.add(group, from.#yes.of(fromGroup));
+    this.#no.add(group, from.#no.of(fromGroup));
   }
 
   finish(groups: Int32Array, count: number): Vector {
     return vectorFromData(
       this.#type,
       Array.from({ length: count }, (_, at): Datum => {
-        const yes = this.#yes.values[groups[at]!]!;
-        const no = this.#no.values[groups[at]!]!;
+        const yes = this.#yes.of(groups[at]!);
+        const no = this.#no.of(groups[at]!);
         return yes + no === 0 ? null : this.#and ? no === 0 : yes > 0;
       }),
     );
@@ -714,7 +699,7 @@ class BitState implements AggregateState {
   readonly #type: SqlType;
   readonly #fn: 'bit_and' | 'bit_or' | 'bit_xor';
   readonly #width: number;
-  readonly #rows = new Counts();
+  readonly #rows = new RowCounts();
   #bits: Float64Array;
 
   constructor(type: SqlType, fn: 'bit_and' | 'bit_or' | 'bit_xor') {

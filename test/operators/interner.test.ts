@@ -1,0 +1,136 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { Dictionary } from '../../src/columns/dictionary.ts';
+import { datumAt } from '../../src/columns/build.ts';
+import type { Vector } from '../../src/columns/vector.ts';
+import { createInterner, PairInterner } from '../../src/operators/interner.ts';
+
+const texts = fc.constantFrom('', 'a', 'b', 'ä', 'abc', 'north', 'south', null);
+
+test('texts have one code each, whichever dictionary, bytes or data they come from', () => {
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc.record({
+          source: fc.constantFrom('first', 'second', 'bytes', 'object'),
+          rows: fc.array(texts, { minLength: 1, maxLength: 8 }),
+          add: fc.boolean(),
+        }),
+        { maxLength: 12 },
+      ),
+      (steps) => {
+        const type = { kind: 'text' } as const;
+        const dictionaries = { first: new Dictionary(), second: new Dictionary() };
+        const interner = createInterner(type, undefined);
+        const known = new Map<string | null, number>();
+        for (const { source, rows, add } of steps) {
+          const vector = vectorOf(source, rows, dictionaries);
+          const codes = new Int32Array(rows.length);
+          interner.codes(vector, rows.length, codes, add);
+          rows.forEach((text, row) => {
+            const before = known.get(text);
+            if (before !== undefined) expect(codes[row]).toBe(before);
+            else if (add) known.set(text, codes[row]!);
+            else expect(codes[row]).toBe(-1);
+          });
+        }
+        expect(new Set(known.values()).size).toBe(known.size);
+        const all = Int32Array.from(known.values());
+        const shown = interner.vector(all, all.length);
+        [...known.keys()].forEach((text, row) => expect(datumAt(shown, row)).toBe(text));
+      },
+    ),
+  );
+});
+
+test('integers have one code each, whatever the encoding of their segment', () => {
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc.record({
+          factor: fc.constantFrom(1, 2, 6, 86_400_000_000),
+          base: fc.constantFrom(0, 5, -1_000_000, 1_700_000_000_000_000),
+          rows: fc.array(fc.option(fc.nat(2000)), { minLength: 1, maxLength: 8 }),
+        }),
+        { maxLength: 10 },
+      ),
+      (steps) => {
+        const type = { kind: 'int8' } as const;
+        const interner = createInterner(type, undefined);
+        const known = new Map<number | null, number>();
+        for (const { factor, base, rows } of steps) {
+          const validity = rows.includes(null)
+            ? Uint8Array.from(rows, (value) => (value === null ? 0 : 1))
+            : undefined;
+          const values = Uint16Array.from(rows, (value) => value ?? 0);
+          const codes = new Int32Array(rows.length);
+          interner.codes(
+            { rep: 'number', type, values, validity, factor, base, scale: 0 },
+            rows.length,
+            codes,
+            true,
+          );
+          rows.forEach((value, row) => {
+            const datum = value === null ? null : value * factor + base;
+            const before = known.get(datum);
+            if (before === undefined) known.set(datum, codes[row]!);
+            else expect(codes[row]).toBe(before);
+          });
+        }
+        expect(new Set(known.values()).size).toBe(known.size);
+        for (const [datum, code] of known) expect(interner.datum(code)).toBe(datum);
+      },
+    ),
+  );
+});
+
+test('pairs have one code each, beyond what a table can hold too', () => {
+  const code = fc.oneof(fc.nat(20), fc.nat(100_000), fc.constantFrom(2 ** 20, 2 ** 24, 2 ** 30));
+  fc.assert(
+    fc.property(fc.array(fc.tuple(code, code), { maxLength: 60 }), (given) => {
+      const pairs = new PairInterner(undefined);
+      const a = Int32Array.from(given, ([first]) => first);
+      const b = Int32Array.from(given, ([, second]) => second);
+      const codes = new Int32Array(given.length);
+      pairs.codes(a, b, given.length, codes, true);
+      const known = new Map<string, number>();
+      given.forEach(([first, second], row) => {
+        const key = `${first} ${second}`;
+        if (!known.has(key)) known.set(key, known.size);
+        expect(codes[row]).toBe(known.get(key));
+        expect([pairs.first(codes[row]!), pairs.second(codes[row]!)]).toEqual([first, second]);
+      });
+      const again = new Int32Array(given.length);
+      pairs.codes(a, b, given.length, again, false);
+      expect(again).toEqual(codes);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+function vectorOf(
+  source: 'first' | 'second' | 'bytes' | 'object',
+  rows: readonly (string | null)[],
+  dictionaries: { readonly first: Dictionary; readonly second: Dictionary },
+): Vector {
+  const type = { kind: 'text' } as const;
+  const validity = Uint8Array.from(rows, (text) => (text === null ? 0 : 1));
+  if (source === 'object') return { rep: 'object', type, values: rows };
+  if (source === 'bytes') {
+    const encoded = rows.map((text) => new TextEncoder().encode(text ?? ''));
+    const offsets = new Uint32Array(rows.length + 1);
+    encoded.forEach(({ length }, row) => {
+      offsets[row + 1] = offsets[row]! + length;
+    });
+    return {
+      rep: 'bytes',
+      type,
+      offsets,
+      bytes: Uint8Array.from(encoded.flatMap((each) => [...each])),
+      validity,
+    };
+  }
+  const dictionary = dictionaries[source];
+  const codes = Int32Array.from(rows, (text) => (text === null ? 0 : dictionary.add(text)));
+  return { rep: 'dictionary', type, codes, validity, dictionary };
+}
