@@ -244,6 +244,8 @@ export interface CommitState {
     operation: Exclude<Operation, { op: 'rows' }>,
     options: { readonly limits: boolean },
   ): Generator<void, AppliedDefinition>;
+  /** Throws 53200 where the memory that is left is for deleting. */
+  assertRoomToGrow(): void;
   /** The instant of the next commit: max(the one before, the clock). */
   nextInstant(): InstantMs;
   /** A commit view broke: it leaves the commit path and is rebuilt. */
@@ -366,6 +368,7 @@ function* stage(
       if (budget.exhausted) yield;
       let delta: TableDelta;
       try {
+        if (options.limits && grows(writes)) state.assertRoomToGrow();
         delta = data.stage(writes, options);
       } catch (cause) {
         throw inTable(cause, definition.name);
@@ -441,6 +444,10 @@ function* slicesOf(writes: readonly TableWrite[]): Generator<readonly TableWrite
       }
     }
   }
+}
+
+function grows(writes: readonly TableWrite[]): boolean {
+  return writes.some(({ kind }) => kind === 'insert' || kind === 'update');
 }
 
 function rowCountOf(write: TableWrite): number {

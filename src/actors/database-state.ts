@@ -53,6 +53,10 @@ export class DatabaseState implements CommitState {
     this.#onViewFailed = options.viewFailed;
   }
 
+  assertRoomToGrow(): void {
+    this.memory.assertRoomToGrow();
+  }
+
   nextInstant(): InstantMs {
     this.#lastInstant = Math.max(this.#lastInstant, this.#clock.now());
     return instantMs(this.#lastInstant);

@@ -111,6 +111,7 @@ export class Engine {
       Uint8Array.from({ length: count }, () => idRandom.below(256)),
     );
     this.memory = new MemoryAccount('the database', undefined, options.memoryBytes);
+    this.memory.headroomBytes = Math.floor(options.memoryBytes * HEADROOM_SHARE);
     this.statements = new StatementCache(options.parser);
     this.views = new ViewBuilder({
       parse: (text) => this.statements.parse(text),
@@ -401,6 +402,9 @@ export class Engine {
     this.compaction.published(deltas);
   }
 }
+
+/** Of the memory limit, what is left for deletes, queries and upkeep when there is no more room for rows. */
+const HEADROOM_SHARE = 1 / 16;
 
 export type CommitOutcome = {
   readonly position: number;

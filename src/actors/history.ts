@@ -20,6 +20,15 @@ export class History {
 
   changed(relations: Iterable<number>): void {
     for (const relation of relations) this.#changed.add(relation);
+    const { memory, state } = this.#engine;
+    if (memory.usedBytes > memory.limitBytes * PRESSURE_SHARE) {
+      // The past is the first to go when memory is short.
+      for (const relation of this.#changed) {
+        const entry = state.catalog.byId(relation);
+        if (isStored(entry)) entry.data.expire(entry.data.position);
+      }
+      this.#changed.clear();
+    }
     if (this.#changed.size > 0) this.#timer ??= this.#sweepLater();
   }
 
@@ -52,3 +61,5 @@ export class History {
 /** A tenth more than `history` may be kept. */
 const SWEEPS_A_HISTORY = 10;
 const SWEEP_MS_MIN = 100;
+/** Of the memory limit: below where new rows are refused. */
+const PRESSURE_SHARE = 0.85;

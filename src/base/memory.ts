@@ -9,6 +9,8 @@ export class MemoryAccount {
   readonly parent: MemoryAccount | undefined;
   /** Bytes; Infinity where only the parents limit. */
   limitBytes: number;
+  /** Of the limit, what is not for new rows: whoever is at the limit must still be able to delete. */
+  headroomBytes = 0;
   #usedBytes = 0;
   #peakBytes = 0;
 
@@ -34,19 +36,21 @@ export class MemoryAccount {
       account !== undefined;
       account = account.parent
     ) {
-      if (account.#usedBytes + bytes > account.limitBytes) {
-        throw new DbError(
-          '53200',
-          `out of memory: ${account.name} would hold ${account.#usedBytes + bytes} bytes`,
-          {
-            limit: 'memory',
-            detail: `The limit of ${account.name} is ${account.limitBytes} bytes.`,
-            hint: 'Delete rows or drop views, or raise the memory limit.',
-          },
-        );
-      }
+      if (account.#usedBytes + bytes > account.limitBytes) throw account.#refusal(bytes);
     }
     this.force(bytes);
+  }
+
+  /** Throws 53200 where only the headroom is left. */
+  assertRoomToGrow(): void {
+    for (
+      let account: MemoryAccount | undefined = this;
+      account !== undefined;
+      account = account.parent
+    ) {
+      if (account.#usedBytes > account.limitBytes - account.headroomBytes)
+        throw account.#refusal(0);
+    }
   }
 
   /** Takes `bytes` beyond every limit: for replay, which must not fail where the first run did not. */
@@ -70,6 +74,17 @@ export class MemoryAccount {
       account.#usedBytes -= bytes;
       assert(account.#usedBytes >= 0, `${account.name} releases only what it holds`);
     }
+  }
+
+  #refusal(bytes: number): DbError {
+    const held = this.#usedBytes + bytes;
+    const headroom =
+      this.headroomBytes === 0 ? '' : ` ${this.headroomBytes} of them are kept for deleting.`;
+    return new DbError('53200', `out of memory: ${this.name} would hold ${held} bytes`, {
+      limit: 'memory',
+      detail: `The limit of ${this.name} is ${this.limitBytes} bytes.${headroom}`,
+      hint: 'Delete rows, a few thousand at once, or drop tables or views, or raise the memory limit.',
+    });
   }
 
   child(name: string, limitBytes = Infinity): MemoryAccount {
