@@ -1,4 +1,5 @@
 import { DbError } from '../base/errors.ts';
+import { canceled } from './deadline.ts';
 
 /**
  * Who may write what until when. A transaction claims rows (by row id) and unique keys (by their text) of relations, or
@@ -74,14 +75,14 @@ export class Claims {
     }
     return new Promise((resolve, reject) => {
       if (signal?.aborted === true) {
-        reject(signal.reason);
+        reject(canceled(signal));
         return;
       }
       owner.waitsFor = holder;
       const abort = (): void => {
         owner.waitsFor = undefined;
         holder.waiters.delete(wake);
-        reject(signal?.reason);
+        reject(canceled(signal!));
       };
       const wake = (): void => {
         owner.waitsFor = undefined;

@@ -5,7 +5,7 @@ import { Journal } from '../journal/journal.ts';
 import type { JournalBackend } from '../journal/backend.ts';
 import { MemoryBackend } from '../journal/memory-backend.ts';
 import { ValueCodec } from '../journal/value-codec.ts';
-import type { CommitLog } from './commit-turn.ts';
+import type { AppendOutcome, CommitLog } from './commit-turn.ts';
 import { RECORD_SCHEMA_VERSION, type CommitRecord } from './records.ts';
 import { recordCodecEntries } from './record-codec.ts';
 
@@ -20,7 +20,7 @@ export type CommitLogOptions = {
 /** The journal as the commit turn uses it: an outcome for each append, in order. */
 export class JournalLog implements CommitLog {
   readonly journal: Journal;
-  readonly #outcomes: { acknowledged(position: number): void; failed(cause: unknown): void }[] = [];
+  readonly #outcomes: AppendOutcome[] = [];
   #acknowledged: number;
 
   constructor(options: CommitLogOptions) {
@@ -59,10 +59,11 @@ export class JournalLog implements CommitLog {
         heapBytes: heapBytesOf(record),
       });
     } catch (cause) {
+      // Nothing was appended; what is on its way is not concerned.
       const index = this.#outcomes.indexOf(outcome);
       if (index < 0) throw cause;
       this.#outcomes.splice(index, 1);
-      outcome.failed(cause);
+      outcome.refused(cause);
     }
   }
 

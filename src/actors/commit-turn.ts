@@ -25,6 +25,10 @@ export class CommitTurn {
   readonly #stepped: StagingCommit[] = [];
   /** Commits that wait for a claim, in order of arrival. */
   readonly #waiting: CommitRequest[] = [];
+  /** Of those that wait, the ones that were told to come again: until they do, what overlaps queues behind them. */
+  readonly #granted = new Set<CommitRequest>();
+  /** Cancelled after they were told to come again. */
+  readonly #withdrawn = new WeakSet<CommitRequest>();
   /** Staged and appended, not yet acknowledged: oldest first. */
   readonly #unacknowledged: StagedCommit[] = [];
   #refusal: DbError | undefined;
@@ -45,6 +49,11 @@ export class CommitTurn {
     return this.#unacknowledged.length;
   }
 
+  /** What is staged and not acknowledged has changed, oldest first. */
+  unacknowledgedDeltas(): readonly ReadonlyMap<number, readonly TableDelta[]>[] {
+    return this.#unacknowledged.map(({ deltas }) => deltas);
+  }
+
   /** Why the database refuses writes, once an append has failed. */
   get refusal(): DbError | undefined {
     return this.#refusal;
@@ -52,11 +61,14 @@ export class CommitTurn {
 
   /** Takes a commit in. It runs at once as far as `budget` reaches; true: `step` must be called until it says no more. */
   submit(request: CommitRequest, budget: Budget): boolean {
+    if (this.#withdrawn.delete(request)) return false;
     if (this.#refusal !== undefined) {
       request.failed(this.#refusal);
       return false;
     }
-    if (this.#mustWait(request)) {
+    if (this.#granted.delete(request)) {
+      this.#waiting.splice(this.#waiting.indexOf(request), 1);
+    } else if (this.#mustWait(request)) {
       this.#waiting.push(request);
       return false;
     }
@@ -76,7 +88,9 @@ export class CommitTurn {
     const waiting = this.#waiting.indexOf(request);
     if (waiting >= 0) {
       this.#waiting.splice(waiting, 1);
+      if (this.#granted.delete(request)) this.#withdrawn.add(request);
       request.failed(cause);
+      this.#retry();
       return true;
     }
     const staging = this.#stepped.find((each) => each.request === request);
@@ -100,6 +114,7 @@ export class CommitTurn {
       operations = request.prepare();
     } catch (cause) {
       request.failed(cause);
+      this.#retry();
       return false;
     }
     const staged = new StagedCommit(request);
@@ -152,8 +167,19 @@ export class CommitTurn {
     this.#log.append(record, instant, {
       acknowledged: (position) => this.#acknowledge(staged, position, instant),
       failed: (cause) => this.#refuse(cause),
+      refused: (cause) => this.#takeBack(staged, cause),
     });
     this.#retry();
+  }
+
+  /** The journal did not take a commit in: it is the newest that is staged, and the only one concerned. */
+  #takeBack(staged: StagedCommit, cause: unknown): void {
+    if (this.#refusal !== undefined) return;
+    assert(this.#unacknowledged.at(-1) === staged, 'an append is refused while it is made');
+    this.#unacknowledged.pop();
+    staged.undo();
+    staged.request?.failed(cause);
+    this.#events.unstaged();
   }
 
   #acknowledge(staged: StagedCommit, position: number, instant: InstantMs): void {
@@ -166,6 +192,7 @@ export class CommitTurn {
     staged.publish(position);
     this.#events.published(position, instant, staged.deltas, staged.dropped);
     staged.request?.committed(position, instant, staged.work);
+    if (this.#waiting.some(({ settled }) => settled)) this.#retry();
   }
 
   /** An append failed: everything not acknowledged is undone newest first, and writes are refused from now on. */
@@ -175,6 +202,7 @@ export class CommitTurn {
       cause,
       hint: 'Reads go on. Mend the journal (disk space, permissions) and open the database again.',
     });
+    this.#granted.clear();
     for (const request of this.#waiting.splice(0)) request.failed(this.#refusal);
     // What is being staged stands on what was not acknowledged.
     for (const staging of this.#stepped.toReversed()) this.#abandon(staging, this.#refusal);
@@ -190,6 +218,7 @@ export class CommitTurn {
     staging.staged.undo();
     this.#leave(staging);
     staging.request.failed(cause);
+    this.#events.unstaged();
     this.#retry();
   }
 
@@ -199,28 +228,45 @@ export class CommitTurn {
     for (const relation of staging.claims) this.#claimed.delete(relation);
   }
 
-  /** Lets those in whose claims are free now. */
+  /** Tells those to come again that need not wait any more, in one pass over all that wait. */
   #retry(): void {
-    for (let index = 0; index < this.#waiting.length;) {
-      const request = this.#waiting[index]!;
-      if (this.#mustWait(request, index)) {
-        index += 1;
-        continue;
+    if (this.#waiting.length === 0) return;
+    const earlier = new Set<number>();
+    // Those who wait for one claim mostly write one relation.
+    const reaches = new Map<string, ReadonlySet<number>>();
+    for (const request of this.#waiting) {
+      const key = request.relations.join();
+      const reach = reaches.get(key) ?? this.#reachOf(request.relations);
+      reaches.set(key, reach);
+      if (!this.#granted.has(request) && !this.#isBlocked(request, reach, earlier)) {
+        this.#granted.add(request);
+        this.#events.resubmit(request);
       }
-      this.#waiting.splice(index, 1);
-      this.#events.resubmit(request);
+      for (const relation of reach) earlier.add(relation);
     }
   }
 
-  /** Whether the request touches what is claimed, or what an earlier one waits for (so that nobody starves). */
-  #mustWait(request: CommitRequest, before = this.#waiting.length): boolean {
-    if (this.#claimed.size === 0 && before === 0) return false;
-    const reach = this.#reachOf(request.relations);
-    for (const relation of reach) if (this.#claimed.has(relation)) return true;
-    for (const earlier of this.#waiting.slice(0, before)) {
-      for (const relation of this.#reachOf(earlier.relations)) if (reach.has(relation)) return true;
-    }
-    return false;
+  #mustWait(request: CommitRequest): boolean {
+    const settles = request.settled && this.#unacknowledged.length > 0;
+    if (this.#claimed.size === 0 && this.#waiting.length === 0 && !settles) return false;
+    const earlier = new Set(this.#waiting.flatMap(({ relations }) => relations));
+    for (const relation of earlier)
+      for (const view of this.#state.viewsOn(relation)) earlier.add(view.relation);
+    return this.#isBlocked(request, this.#reachOf(request.relations), earlier);
+  }
+
+  /**
+   * Whether the request touches what is claimed, or what an earlier one waits for (so that nobody starves); or, for one
+   * that is made of published rows, what is staged and not acknowledged.
+   */
+  #isBlocked(
+    request: CommitRequest,
+    reach: ReadonlySet<number>,
+    earlier: ReadonlySet<number>,
+  ): boolean {
+    for (const relation of reach)
+      if (this.#claimed.has(relation) || earlier.has(relation)) return true;
+    return request.settled && this.#unacknowledged.some((staged) => staged.touches(reach));
   }
 
   /** The relations and every view downstream of them. */
@@ -261,12 +307,16 @@ export type AppliedDefinition = {
 export interface CommitLog {
   /** Gives back what it holds; nothing is appended afterwards. */
   close?(): void;
-  append(
-    record: CommitRecord,
-    instant: InstantMs,
-    outcome: { acknowledged(position: number): void; failed(cause: unknown): void },
-  ): void;
+  append(record: CommitRecord, instant: InstantMs, outcome: AppendOutcome): void;
 }
+
+export type AppendOutcome = {
+  acknowledged(position: number): void;
+  /** It is not in the journal, nor is anything appended after it, and nothing will be. */
+  failed(cause: unknown): void;
+  /** From within `append`: there was no room for it. The journal is as it was. */
+  refused(cause: unknown): void;
+};
 
 export interface CommitEvents {
   visiblePosition(): number;
@@ -278,6 +328,8 @@ export interface CommitEvents {
     dropped: readonly number[],
   ): void;
   refused(cause: DbError): void;
+  /** Something staged was undone. */
+  unstaged(): void;
   /** A request that waited can begin: submit it again in a turn of its own. */
   resubmit(request: CommitRequest): void;
 }
@@ -286,6 +338,8 @@ export type CommitRequest = {
   readonly tenant: string;
   /** Nothing of it is journaled: it changes derived state only, at the position that is visible now. */
   readonly ephemeral: boolean;
+  /** It is made of published rows: it waits until nothing of its relations is staged and not acknowledged. */
+  readonly settled: boolean;
   /** Relations it writes. */
   readonly relations: readonly number[];
   /** Validates against the newest staged state and gives the operations; throws to refuse. */
@@ -324,6 +378,12 @@ class StagedCommit {
     this.#publish.push(publish);
   }
 
+  /** Whether it changed one of these relations. */
+  touches(relations: ReadonlySet<number>): boolean {
+    for (const relation of this.deltas.keys()) if (relations.has(relation)) return true;
+    return false;
+  }
+
   addDelta(relation: number, delta: TableDelta): void {
     if (delta.deleted === undefined && delta.inserted === undefined) return;
     const deltas = this.deltas.get(relation);
@@ -355,11 +415,14 @@ function* stage(
   options: { readonly limits: boolean },
   budget: Budget,
 ): Generator<void> {
+  const made = new Set<number>();
   for (const operation of operations) {
     if (operation.op !== 'rows') {
       const applied = yield* state.applyDefinition(operation, options);
       staged.note(applied.undo, (position) => applied.published?.(position));
       if (operation.op === 'dropRelation') staged.dropped.push(operation.relation);
+      // It was filled with everything staged before it, and stands last.
+      if (operation.op === 'createMaterializedView') made.add(operation.view.id);
       budget.charge(100);
       continue;
     }
@@ -386,6 +449,8 @@ function* stage(
   }
   if (staged.deltas.size === 0) return;
   for (const view of state.viewsInOrder(staged.deltas.keys())) {
+    // One that it reads has just broken, and took it along.
+    if (!view.inCommit || made.has(view.relation)) continue;
     try {
       if (!view.push(staged.deltas)) continue;
       while (!view.run(budget)) yield;

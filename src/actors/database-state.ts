@@ -34,23 +34,30 @@ export class DatabaseState implements CommitState {
   readonly #clock: Clock;
   readonly #parse: (text: string) => readonly ParsedStatement[];
   readonly #views: ViewBuilder;
-  readonly #onViewFailed: (view: MaintainedView, cause: unknown) => void;
+  readonly #onViewsFailed: (views: readonly MaintainedView[], cause: unknown) => void;
+  readonly #rowsKnownUpTo: () => number;
   /** Views that were built aside, waiting for their commit. */
   readonly #prepared = new Map<number, MaintainedView>();
   #lastInstant = 0;
+  readonly #lagging = new Set<MaintainedView>();
+  #newestMadeAt = 0;
 
   constructor(options: {
     readonly memory: MemoryAccount;
     readonly clock: Clock;
     readonly parse: (text: string) => readonly ParsedStatement[];
     readonly views: ViewBuilder;
-    readonly viewFailed: (view: MaintainedView, cause: unknown) => void;
+    /** A view that broke, and those downstream that it took along, lowest first. */
+    readonly viewsFailed: (views: readonly MaintainedView[], cause: unknown) => void;
+    /** The newest position that everything staged reaches, but for the commit that is being staged. */
+    readonly rowsKnownUpTo: () => number;
   }) {
     this.memory = options.memory;
     this.#clock = options.clock;
     this.#parse = options.parse;
     this.#views = options.views;
-    this.#onViewFailed = options.viewFailed;
+    this.#onViewsFailed = options.viewsFailed;
+    this.#rowsKnownUpTo = options.rowsKnownUpTo;
   }
 
   assertRoomToGrow(): void {
@@ -96,8 +103,16 @@ export class DatabaseState implements CommitState {
   }
 
   viewFailed(view: MaintainedView, cause: unknown): void {
-    view.fail(cause);
-    this.#onViewFailed(view, cause);
+    const failed = [view, ...this.viewsInOrder([view.relation])];
+    const after = this.#rowsKnownUpTo();
+    for (const each of failed) each.fail(cause, after, 'rebuilding');
+    for (const each of failed) this.#lagging.add(each);
+    this.#onViewsFailed(failed, cause);
+  }
+
+  /** Whether views lag, and the position at which the newest one was made: who reads before it cannot read the view. */
+  get viewsMade(): { readonly someLag: boolean; readonly newestMadeAt: number } {
+    return { someLag: this.#lagging.size > 0, newestMadeAt: this.#newestMadeAt };
   }
 
   /** A view that was filled outside the commit turn and is caught up inside it. */
@@ -133,19 +148,21 @@ export class DatabaseState implements CommitState {
       }
       case 'createMaterializedView': {
         this.#refuseTaken(operation.view);
-        const view =
-          this.#prepared.get(operation.view.id) ??
-          (yield* this.#views.build(operation.view, catalog));
+        const prepared = this.#prepared.get(operation.view.id);
+        const view = prepared ?? (yield* this.#views.build(operation.view, catalog));
         this.#prepared.delete(operation.view.id);
         const undo = catalog.put(this.materializedViewEntry(view));
+        // What is staged from now on reaches it, though it is not published yet.
+        view.wentLive(view.position);
         return {
           undo: () => {
             undo();
             view.close();
           },
           published: (position) => {
-            view.publish(position);
-            view.wentLive(position);
+            // A view that was filled aside was published then.
+            if (prepared === undefined) view.filled(position);
+            this.#newestMadeAt = Math.max(this.#newestMadeAt, position);
           },
         };
       }
@@ -170,7 +187,13 @@ export class DatabaseState implements CommitState {
       case 'dropRelation': {
         const entry = catalog.byId(operation.relation);
         if (entry === undefined) throw droppedMeanwhile();
-        return { undo: catalog.remove(operation.relation), published: () => closeEntry(entry) };
+        return {
+          undo: catalog.remove(operation.relation),
+          published: () => {
+            closeEntry(entry);
+            if (entry.kind === 'materializedView') this.#lagging.delete(entry.view);
+          },
+        };
       }
       case 'renameRelation': {
         const entry = catalog.byId(operation.relation);
@@ -276,6 +299,8 @@ export class DatabaseState implements CommitState {
   replaceView(view: MaintainedView, fresh: MaintainedView): void {
     view.replace(fresh.takeParts());
     view.wentLive(fresh.position);
+    this.#lagging.delete(view);
+    this.#newestMadeAt = Math.max(this.#newestMadeAt, fresh.position);
     this.catalog.put(this.materializedViewEntry(view));
   }
 

@@ -28,8 +28,8 @@ import type {
   WriteOptions,
   WriteResult,
 } from './api-types.ts';
-import { deadline } from './deadline.ts';
-import { canceled, type Engine } from './engine.ts';
+import { canceled, deadline } from './deadline.ts';
+import { type Engine } from './engine.ts';
 import type { DatabaseEventName, DatabaseEvents } from './event-hub.ts';
 import { arrowOf, exportRows, formatted, loadRows } from './load-export.ts';
 import { resultColumns, RowWriter, textRows, type ResultRow } from './rows-out.ts';

@@ -1,7 +1,6 @@
 import { DbError } from '../base/errors.ts';
 import type { Clock } from '../base/ports.ts';
 import type { Cancelable } from './api-types.ts';
-import { canceled } from './engine.ts';
 
 /** One signal for a caller's own signal and its time limit; either ends the call with 57014. `done` lets both go. */
 export function deadline(
@@ -70,4 +69,13 @@ export async function* untilAborted<Item>(
     // A source that hangs does not hear this either.
     void Promise.resolve(iterator.return?.()).catch(() => undefined);
   }
+}
+
+/** What a call ends with whose signal was aborted. */
+export function canceled(signal: AbortSignal): DbError {
+  const { reason } = signal;
+  if (reason instanceof DbError) return reason;
+  const error = new DbError('57014', 'canceling statement due to user request', { cause: reason });
+  error.name = 'AbortError';
+  return error;
 }

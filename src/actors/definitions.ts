@@ -61,6 +61,7 @@ export async function runDefinition(
 ): Promise<StatementOutcome> {
   const { engine } = session;
   const context = definitionContext(session);
+  session.definedAt = undefined;
   switch (statement.kind) {
     case 'createTable': {
       const operations = createTableOperations(statement, context);
@@ -220,7 +221,7 @@ async function define(
     for (const operation of operations) await defineInTransaction(session, operation, signal);
     return;
   }
-  await engine.commit(
+  const { position } = await engine.commit(
     {
       tenant: session.identity.tenant,
       relations: operations.flatMap(relationOf),
@@ -228,6 +229,7 @@ async function define(
     },
     signal,
   );
+  session.definedAt = position;
 }
 
 function relationOf(operation: Operation): number[] {
@@ -717,7 +719,7 @@ async function createMaterializedView(
   }
   const view = await engine.views.buildAside(engine, definition, options.signal);
   try {
-    await engine.commit(
+    const { position } = await engine.commit(
       {
         tenant: session.identity.tenant,
         relations: [
@@ -725,6 +727,7 @@ async function createMaterializedView(
           ...view.sources,
           ...(before === undefined ? [] : [idOf(before)]),
         ],
+        settled: true,
         prepare: () => {
           engine.views.catchUpNow(engine, view);
           engine.state.prepareView(view);
@@ -733,6 +736,7 @@ async function createMaterializedView(
       },
       options.signal,
     );
+    session.definedAt = position;
   } catch (cause) {
     engine.state.forgetPrepared(definition.id);
     throw cause;
@@ -918,5 +922,6 @@ function definitionContext(session: Session): DefinitionContext {
 }
 
 function done(session: Session, command: string): StatementOutcome {
-  return emptyOutcome(session.engine, command);
+  const outcome = emptyOutcome(session.engine, command);
+  return session.definedAt === undefined ? outcome : { ...outcome, position: session.definedAt };
 }

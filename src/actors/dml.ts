@@ -162,6 +162,8 @@ function changed(
     if (
       !isStored(entry) ||
       entry.data !== data ||
+      // Readers do not see yet what is staged, so the statement has not seen it.
+      entry.data.stagedCount > 0 ||
       session.engine.housekeeping.versionOf(relation) !== version
     )
       return true;

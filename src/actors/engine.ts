@@ -8,13 +8,15 @@ import type { TableDelta } from '../columns/table-contract.ts';
 import type { ActorRef } from '../mailbox/actor.ts';
 import { Dispatcher } from '../mailbox/dispatcher.ts';
 import { RunLoop } from '../mailbox/run-loop.ts';
+import type { RunQueue } from '../mailbox/run-queue.ts';
 import type { Operator } from '../operators/operator.ts';
 import type { Parser } from '../sql/parse.ts';
 import { FairRunQueue } from '../tenancy/fair-run-queue.ts';
 import { Claims } from './claims.ts';
-import { CommitTurn, type CommitLog, type CommitRequest } from './commit-turn.ts';
+import { CommitTurn, type CommitLog, type CommitRequest, type CommitState } from './commit-turn.ts';
 import type { TableData } from '../columns/table-contract.ts';
 import { createTable } from '../columns/table.ts';
+import { canceled } from './deadline.ts';
 import { Grants } from './grants.ts';
 import { Idempotency } from './idempotency.ts';
 import { LiveQueries } from './live-queries.ts';
@@ -46,6 +48,10 @@ export type EngineOptions = {
   readonly stepBudgetUnits: number | undefined;
   /** A log to put in the journal's place: simulations. */
   readonly log?: ((deliver: LogDelivery) => CommitLog) | undefined;
+  /** Decides whose step is next, in place of the fair queue: simulations. */
+  readonly runQueue?: RunQueue | undefined;
+  /** Comes between the commit turn and the state: simulations, whose faults it is. */
+  readonly staging?: ((state: CommitState) => CommitState) | undefined;
 };
 
 export type LogDelivery = { readonly clock: Ports['clock'] };
@@ -94,6 +100,7 @@ export class Engine {
   readonly #journal: ActorRef<JournalMessage>;
   readonly #nextId: () => string;
   readonly #positionWaiters: { readonly position: number; readonly wake: () => void }[] = [];
+  readonly #settledWaiters: (() => void)[] = [];
   readonly #whenClosed: (() => void | Promise<void>)[] = [];
   #visiblePosition = 0;
   #visibleInstant: number;
@@ -123,10 +130,11 @@ export class Engine {
       clock,
       parse: (text) => this.statements.parse(text),
       views: this.views,
-      viewFailed: (view, cause) => this.housekeeping.viewFailed(view, cause),
+      viewsFailed: (views, cause) => this.housekeeping.viewsFailed(views, cause),
+      rowsKnownUpTo: () => this.#visiblePosition + this.turn.stagedUnacknowledged,
     });
     this.runQueue = new FairRunQueue();
-    this.dispatcher = new Dispatcher({ clock, runQueue: this.runQueue });
+    this.dispatcher = new Dispatcher({ clock, runQueue: options.runQueue ?? this.runQueue });
     this.#runLoop = new RunLoop({
       clock,
       dispatcher: this.dispatcher,
@@ -137,11 +145,15 @@ export class Engine {
     this.log =
       options.log?.({ clock }) ??
       createCommitLog({ keepBytes: options.journal.keepBytes, memory: this.memory });
-    this.turn = new CommitTurn(this.state, this.log, {
+    this.turn = new CommitTurn(options.staging?.(this.state) ?? this.state, this.log, {
       visiblePosition: () => this.#visiblePosition,
       published: (position, instant, deltas, dropped) =>
         this.#published(position, instant, deltas, dropped),
-      refused: (cause) => this.events.emit('journal.refused', { cause }),
+      refused: (cause) => {
+        this.events.emit('journal.refused', { cause });
+        this.#wakeSettled();
+      },
+      unstaged: () => this.#wakeSettled(),
       resubmit: (request) => void this.#tellJournal({ kind: 'commit', request }),
     });
     this.#journal = this.dispatcher.spawn(journalActor(this.turn, tenantId('adb')));
@@ -180,6 +192,7 @@ export class Engine {
   commit(
     request: Pick<CommitRequest, 'tenant' | 'relations' | 'prepare'> & {
       readonly ephemeral?: boolean;
+      readonly settled?: boolean;
     },
     signal?: AbortSignal,
   ): Promise<CommitOutcome> {
@@ -196,6 +209,7 @@ export class Engine {
         tenant: request.tenant,
         relations: request.relations,
         ephemeral: request.ephemeral ?? false,
+        settled: request.settled ?? request.ephemeral ?? false,
         prepare: () => request.prepare(),
         committed: (position, instant, work) => {
           signal?.removeEventListener('abort', abort);
@@ -316,6 +330,19 @@ export class Engine {
     });
   }
 
+  /** Resolves once nothing of a table is staged and unpublished, or the journal refuses. */
+  async untilPublished(data: TableData, signal: AbortSignal | undefined): Promise<void> {
+    while (data.stagedCount > 0 && this.turn.refusal === undefined) {
+      if (signal?.aborted === true) throw canceled(signal);
+      this.assertOpen();
+      await new Promise<void>((resolve) => this.#settledWaiters.push(resolve));
+    }
+  }
+
+  #wakeSettled(): void {
+    for (const wake of this.#settledWaiters.splice(0)) wake();
+  }
+
   /** A turn of the run loop: long work outside of actors gives way by it. */
   pause(): Promise<void> {
     return new Promise((resolve) => this.ports.clock.afterIo(resolve));
@@ -350,6 +377,7 @@ export class Engine {
     this.housekeeping.close();
     this.history.close();
     this.subscriptions.wakeAll();
+    this.#wakeSettled();
     for (const { ref } of [...this.queries.values()]) ref.stop();
     this.dispatcher.runUntilIdle(100_000);
     for (const transaction of this.transactions) {
@@ -390,6 +418,7 @@ export class Engine {
       for (const transaction of this.transactions) transaction.testAgainst(deltas, position);
     this.subscriptions.published(deltas.keys());
     this.subscriptions.published(dropped);
+    if (this.#settledWaiters.length > 0) this.#wakeSettled();
     if (this.#positionWaiters.length > 0) {
       for (const waiter of this.#positionWaiters.filter((each) => each.position <= position)) {
         this.#positionWaiters.splice(this.#positionWaiters.indexOf(waiter), 1);
@@ -423,14 +452,6 @@ export type QueryRun = {
   demand(): void;
   cancel(cause: DbError): void;
 };
-
-export function canceled(signal: AbortSignal): DbError {
-  const { reason } = signal;
-  if (reason instanceof DbError) return reason;
-  const error = new DbError('57014', 'canceling statement due to user request', { cause: reason });
-  error.name = 'AbortError';
-  return error;
-}
 
 export function closedError(): DbError {
   return new DbError('57P01', 'the database is closed', { hint: 'Open it again with open().' });

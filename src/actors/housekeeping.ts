@@ -22,6 +22,8 @@ export class Housekeeping {
   /** Grows when tables have grown so much that plans may want to change. */
   statisticsEpoch = 0;
   #plannedRows = 0;
+  readonly #broken = new Set<MaintainedView>();
+  #rebuilding = false;
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -82,27 +84,52 @@ export class Housekeeping {
     if (wasIdle) this.#actor.tell('step', 'bulk');
   }
 
-  /** A commit view broke: it serves what it had, and is built anew aside. */
-  viewFailed(view: MaintainedView, cause: unknown): void {
+  /** Commit views broke: they serve what they had, and are built anew aside, each after those it reads. */
+  viewsFailed(views: readonly MaintainedView[], cause: unknown): void {
     const engine = this.#engine;
-    engine.events.emit('view.failed', {
-      view: view.definition.name,
-      position: engine.visiblePosition,
-      cause,
-    });
-    engine.metrics.viewFailed();
-    const started = engine.ports.clock.monotonicMs();
-    engine.views.rebuild(engine, view).then(
-      () => {
-        engine.subscriptions.wake(view.relation);
+    for (const view of views) {
+      engine.events.emit('view.failed', {
+        view: view.definition.name,
+        position: view.failedAfter,
+        cause,
+      });
+      engine.metrics.viewFailed();
+      this.#broken.add(view);
+    }
+    if (!this.#rebuilding) void this.#rebuildAll();
+  }
+
+  async #rebuildAll(): Promise<void> {
+    this.#rebuilding = true;
+    const engine = this.#engine;
+    const { clock } = engine.ports;
+    const attempts = new Map<MaintainedView, number>();
+    while (this.#broken.size > 0 && !engine.closed) {
+      const [view] = [...this.#broken].sort((a, b) => a.height - b.height);
+      const started = clock.monotonicMs();
+      try {
+        await engine.views.rebuild(engine, view!);
+        // It may have broken again in the commit that came right after.
+        if (!view!.inCommit) continue;
+        this.#broken.delete(view!);
+        engine.subscriptions.wake(view!.relation);
         engine.events.emit('view.rebuilt', {
-          view: view.definition.name,
+          view: view!.definition.name,
           position: engine.visiblePosition,
-          elapsedMs: engine.ports.clock.monotonicMs() - started,
+          elapsedMs: clock.monotonicMs() - started,
         });
-      },
-      (failure: unknown) => view.fail(failure),
-    );
+      } catch (failure) {
+        const attempt = (attempts.get(view!) ?? 0) + 1;
+        attempts.set(view!, attempt);
+        if (attempt < REBUILD_ATTEMPTS_MAX) {
+          await new Promise<void>((resolve) => void clock.after(50 * 2 ** attempt, resolve));
+          continue;
+        }
+        this.#broken.delete(view!);
+        view!.fail(failure, view!.failedAfter, 'failed');
+      }
+    }
+    this.#rebuilding = false;
   }
 
   close(): void {
@@ -125,7 +152,7 @@ export class Housekeeping {
           }
         },
         (cause: unknown) => {
-          view.fail(cause);
+          view.fail(cause, view.position, 'failed');
           this.#engine.events.emit('view.failed', {
             view: view.definition.name,
             position: this.#engine.visiblePosition,
@@ -138,6 +165,7 @@ export class Housekeeping {
   }
 }
 
+const REBUILD_ATTEMPTS_MAX = 5;
 /** Rows written before plans are made anew; the next time it takes twice, three times, … as many. */
 const PLANNED_ROWS_MAX = 10_000;
 /** Half a step of sealing: rows move at a few nanoseconds a value. */

@@ -18,8 +18,8 @@ import type {
   LoadSource,
 } from './api-types.ts';
 import type { TableEntry } from './catalog.ts';
-import { deadline, untilAborted } from './deadline.ts';
-import { canceled, type Engine } from './engine.ts';
+import { canceled, deadline, untilAborted } from './deadline.ts';
+import { type Engine } from './engine.ts';
 import { checkedText, RowReader, type InputContext } from './rows-in.ts';
 import type { ResultRow } from './rows-out.ts';
 import { assertChecks, completeRows, rowShapeOf } from './row-shape.ts';

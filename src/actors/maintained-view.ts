@@ -36,7 +36,11 @@ export class MaintainedView {
   /** Days and hours in its query depend on its zone. */
   readonly isZoned: boolean;
   options: ViewOptions;
-  status: 'building' | 'live' | 'failed' = 'building';
+  /**
+   * `rebuilding`: it has failed, its last good rows serve while others are made beside them. `failed`: making them has
+   * failed, too.
+   */
+  status: 'building' | 'live' | 'rebuilding' | 'failed' = 'building';
   failure: unknown;
   /** Changes when the rows were replaced as a whole. */
   generation = 0;
@@ -46,6 +50,10 @@ export class MaintainedView {
   serving = false;
   /** Since it went live; what filling it took is not in it. */
   readonly upkeep: ViewUpkeep = { commits: 0, rowsIn: 0, rowsOut: 0, work: 0 };
+  /** A commit view that has failed: its rows are true up to here. */
+  failedAfter = Infinity;
+  /** Which making of the views it reads its own rows were made from, by relation. */
+  madeFrom: ReadonlyMap<number, number> = new Map();
   #parts: ViewParts;
   /** Deltas of the commit that is being staged. */
   #staged: TableDelta[] = [];
@@ -85,6 +93,20 @@ export class MaintainedView {
   /** Kept by every commit: live, and not refreshed by time. */
   get inCommit(): boolean {
     return this.status === 'live' && this.options.refresh === 'commit';
+  }
+
+  /** A commit view that has failed and is not live again. */
+  get lags(): boolean {
+    return (
+      (this.status === 'failed' || this.status === 'rebuilding') &&
+      this.options.refresh === 'commit'
+    );
+  }
+
+  /** The newest position, up to the visible one, at which its rows are what its query gives. */
+  rowsPosition(visible: number): number {
+    if (this.inCommit) return visible;
+    return Math.min(visible, this.lags ? this.failedAfter : this.position);
   }
 
   get stagedDeltas(): readonly TableDelta[] {
@@ -169,16 +191,26 @@ export class MaintainedView {
     this.position = position;
   }
 
+  /** What it was filled with is published; its history begins there. */
+  filled(position: number): void {
+    this.publish(position);
+    this.data.beginHistory(position);
+    this.position = position;
+  }
+
   wentLive(position: number): void {
     this.status = 'live';
     this.serving = true;
     this.failure = undefined;
+    this.failedAfter = Infinity;
     this.position = position;
   }
 
-  fail(cause: unknown): void {
-    this.status = 'failed';
+  /** Its rows are true up to `after`, and are not kept up any more. */
+  fail(cause: unknown, after: number, status: 'rebuilding' | 'failed'): void {
+    this.status = status;
     this.failure = cause;
+    this.failedAfter = Math.min(this.failedAfter, after);
   }
 
   /** Other operators and rows take the place of the present ones: a rebuild that has caught up. */

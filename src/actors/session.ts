@@ -99,6 +99,8 @@ export class Session {
   >();
   readonly sequences: SessionSequences = new SessionSequences(this);
   transaction: Transaction | undefined;
+  /** Where the definitions of the statement that runs were committed. */
+  definedAt: number | undefined;
   /** The transaction was begun by BEGIN, not by the engine for a text of several statements. */
   explicit = false;
   readonly #number: number;
@@ -394,7 +396,12 @@ export class Session {
     }
     const mark = transaction?.mark();
     try {
-      if (transaction?.doomed !== undefined && !ENDS_TRANSACTION.has(statement.statement.kind))
+      // One that has only read goes on with its snapshot: without writes there is nothing to refuse.
+      if (
+        transaction?.doomed !== undefined &&
+        !ENDS_TRANSACTION.has(statement.statement.kind) &&
+        !(transaction.isEmpty && statement.statement.kind === 'query')
+      )
         throw transaction.doomed;
       this.#checkAge(transaction);
       return await runStatement(this, statement, options, sink);
@@ -480,6 +487,8 @@ export class Session {
           tenant: this.identity.tenant,
           relations: transaction.relationsWritten(),
           prepare: () => {
+            for (const deltas of engine.turn.unacknowledgedDeltas())
+              transaction.testAgainst(deltas, engine.visiblePosition);
             if (transaction.doomed !== undefined) throw transaction.doomed;
             return [...transaction.operations(), ...sequences];
           },

@@ -241,8 +241,11 @@ export async function executePlan(
 ): Promise<StatementOutcome> {
   const { engine } = session;
   const context = session.evaluationContext(parameters, options);
-  session.transaction?.noteReads(bound.plan, context);
-  const position = options.asOf ?? session.transaction?.position ?? engine.visiblePosition;
+  session.transaction?.noteReads(bound.plan, context, (relation, since) =>
+    session.storedEntry(relation).data.changes(since, engine.visiblePosition),
+  );
+  const position =
+    options.asOf ?? session.transaction?.position ?? rowsPosition(session, bound.relations);
   if (!Number.isSafeInteger(position) || position < 0)
     throw new DbError('22023', '"asOf" is not a position', {
       field: 'asOf',
@@ -292,6 +295,18 @@ export async function executePlan(
   }
 }
 
+/** The position whose rows a statement sees: the visible one, but for views that lag. */
+function rowsPosition(session: Session, relations: readonly number[]): number {
+  const { visiblePosition } = session.engine;
+  let position = visiblePosition;
+  for (const relation of relations) {
+    const entry = session.catalog.byId(relation);
+    if (entry?.kind === 'materializedView')
+      position = Math.min(position, entry.view.rowsPosition(visiblePosition));
+  }
+  return position;
+}
+
 /** Snapshots of all relations now, operators when the query's first step comes. */
 export function openPlan(
   session: Session,
@@ -330,7 +345,7 @@ export function boundOf(
     });
   const { epoch } = session.catalog;
   // A transaction's own definitions, or materialized views it must read as queries, are nobody else's.
-  if (epoch < 0 || (session.transaction !== undefined && !session.transaction.isEmpty))
+  if (epoch < 0 || session.transaction?.bindsForItself(engine.state.viewsMade) === true)
     return bind();
   const typeKey = types === undefined ? '' : types.map((type) => type?.kind ?? '').join(',');
   return engine.statements.bound(

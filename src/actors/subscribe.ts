@@ -82,11 +82,7 @@ function opened(engine: Engine, first: StoredEntry, close: () => Promise<void>):
           hint: 'Subscribe again once it is there.',
         });
       }
-      if (
-        entry.kind === 'materializedView' &&
-        entry.view.status === 'failed' &&
-        !entry.view.serving
-      ) {
+      if (entry.kind === 'materializedView' && entry.view.lags && !entry.view.serving) {
         throw new DbError('55000', `materialized view "${entry.definition.name}" has failed`, {
           table: entry.definition.name,
           cause: entry.view.failure,
@@ -98,12 +94,20 @@ function opened(engine: Engine, first: StoredEntry, close: () => Promise<void>):
       const entry = engine.state.catalog.byId(relation);
       return entry?.kind === 'materializedView' ? entry.view.generation : 0;
     },
-    visiblePosition: () => engine.visiblePosition,
-    asOf: () => engine.asOfText(engine.visiblePosition),
+    visiblePosition: () => rowsPosition(engine, relation),
+    asOf: () => engine.asOfText(rowsPosition(engine, relation)),
     close,
   };
 }
 
 function quotedName(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** Up to where the rows of a relation are known: not the visible position for a view that lags. */
+function rowsPosition(engine: Engine, relation: number): number {
+  const entry = engine.state.catalog.byId(relation);
+  return entry?.kind === 'materializedView'
+    ? entry.view.rowsPosition(engine.visiblePosition)
+    : engine.visiblePosition;
 }

@@ -82,6 +82,15 @@ export class Transaction {
     return bytes;
   }
 
+  /** Whether its plans are nobody else's: names mean something else to it, or views are read as their queries. */
+  bindsForItself(views: { readonly someLag: boolean; readonly newestMadeAt: number }): boolean {
+    return (
+      !this.isEmpty ||
+      views.someLag ||
+      (this.position !== undefined && this.position < views.newestMadeAt)
+    );
+  }
+
   /** What a statement of this transaction reads of a relation. */
   snapshotOf(entry: CatalogEntry): TableSnapshot {
     assert(isStored(entry), 'rows are read from tables and materialized views');
@@ -96,6 +105,9 @@ export class Transaction {
 
   /** Whether a materialized view must be read as its query: something it reads has uncommitted changes here. */
   readsAsQuery(entry: MaterializedViewEntry): boolean {
+    const { data, view } = entry;
+    // What lags, or was made after this transaction's position, is not what the tables say.
+    if (view.lags || (this.position !== undefined && !data.covers(this.position))) return true;
     if (this.#overlays.size === 0 && this.#definitions.length === 0) return false;
     for (const source of entry.view.sources) {
       if (this.#overlays.get(source)?.isEmpty === false || this.#private.has(source)) return true;
@@ -259,9 +271,17 @@ export class Transaction {
     return relations;
   }
 
-  /** Remembers what a statement read, for the test by later commits. */
-  noteReads(plan: PlanNode, context: EvaluationContext): void {
-    if (!isSnapshot(this.isolation) || this.readOnly) return;
+  /**
+   * Remembers what a statement read, for the test by later commits. Those between this transaction's position and the visible
+   * one came before it was read: they are tested now. `changesOf` gives what has changed since, undefined where that is gone.
+   */
+  noteReads(
+    plan: PlanNode,
+    context: EvaluationContext,
+    changesOf: (relation: number, since: number) => ReturnType<TableData['changes']>,
+  ): void {
+    const { position } = this;
+    if (position === undefined || this.readOnly) return;
     visitScans(plan, (scan) => {
       const reads = this.#reads.get(scan.relation) ?? { whole: false, tests: [] };
       this.#reads.set(scan.relation, reads);
@@ -279,7 +299,13 @@ export class Transaction {
           columnIndexes: scan.columnIndexes,
           context,
         });
+      if (this.#private.has(scan.relation)) return;
+      const changes = changesOf(scan.relation, position);
+      if (changes === undefined) throw snapshotTooOld(`relation ${scan.relation}`);
+      for (const change of changes)
+        this.testAgainst(new Map([[scan.relation, [change.delta]]]), change.position);
     });
+    if (this.doomed !== undefined && !this.isEmpty) throw this.doomed;
   }
 
   /** A commit of somebody else: if it changes what this transaction has read, it cannot commit any more. */

@@ -81,6 +81,13 @@ export class ViewBuilder {
 
   /** Inside a commit turn: brings a view that was filled aside to the newest published position. */
   catchUpNow(engine: Engine, view: MaintainedView): void {
+    const { catalog } = engine.state;
+    for (const [source, generation] of view.madeFrom) {
+      const entry = catalog.byId(source);
+      if (entry?.kind !== 'materializedView') continue;
+      if (entry.view.lags) throw sourceLags(entry.view);
+      if (entry.view.generation !== generation) throw behind(view);
+    }
     if (!this.#catchUp(engine, view, new Budget(Infinity))) throw behind(view);
   }
 
@@ -235,6 +242,12 @@ export class ViewBuilder {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const position = engine.visiblePosition;
+    view.madeFrom = new Map(
+      view.sources.flatMap((source) => {
+        const entry = engine.state.catalog.byId(source);
+        return entry?.kind === 'materializedView' ? [[source, entry.view.generation] as const] : [];
+      }),
+    );
     const steps = this.#fill(view, (relation) =>
       storedData(engine.state.catalog, relation).snapshot(),
     );
@@ -242,8 +255,7 @@ export class ViewBuilder {
       if (signal?.aborted === true) throw signal.reason;
       await engine.pause();
     }
-    view.publish(position);
-    view.position = position;
+    view.filled(position);
     // Most of what came meanwhile is caught up before the turn, so that the turn is short.
     for (
       let round = 0;
@@ -299,6 +311,14 @@ function storedData(
       hint: 'Create the view again.',
     });
   return entry.data;
+}
+
+function sourceLags(source: MaintainedView): DbError {
+  return new DbError(
+    '55000',
+    `materialized view "${source.definition.name}" has failed and is being built anew`,
+    { table: source.definition.name, hint: 'Try again once it is live.', cause: source.failure },
+  );
 }
 
 function behind(view: MaintainedView): DbError {

@@ -6,7 +6,8 @@ import type { TableSnapshot, TableWrite } from '../columns/table-contract.ts';
 import { datumToText } from '../expressions/text-io.ts';
 import type { TableEntry } from './catalog.ts';
 import { newClaimOwner, type ClaimOwner } from './claims.ts';
-import { canceled, type CommitOutcome, type Engine } from './engine.ts';
+import { canceled } from './deadline.ts';
+import { type CommitOutcome, type Engine } from './engine.ts';
 import type { Operation } from './records.ts';
 import type { Session } from './session.ts';
 import { OVERLAY_ROW_ID_BASE } from './overlay.ts';
@@ -44,6 +45,13 @@ async function writeInTransaction(
   }
   const relation = entry.definition.id;
   for (;;) {
+    // What is staged and not acknowledged is not in the snapshot, yet comes before this transaction.
+    if (
+      transaction.position === undefined &&
+      !transaction.isPrivate(relation) &&
+      entry.data.stagedCount > 0
+    )
+      await engine.untilPublished(entry.data, signal);
     const snapshot = transaction.snapshotOf(entry);
     let writes: readonly TableWrite[];
     try {

@@ -7,8 +7,8 @@ import type { Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
 import type { RowsInput, WriteOptions, WriteResult } from './api-types.ts';
 import type { TableEntry } from './catalog.ts';
-import { deadline, untilAborted } from './deadline.ts';
-import { canceled, type Engine } from './engine.ts';
+import { canceled, deadline, untilAborted } from './deadline.ts';
+import { type Engine } from './engine.ts';
 import {
   converterOf,
   type InputBatch,

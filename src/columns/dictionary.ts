@@ -27,6 +27,7 @@ export class Dictionary {
   #cacheCodes = new Int32Array(0);
   #cacheTexts: string[] = [];
   #size = 0;
+  #isClosed = false;
 
   constructor(memory?: MemoryAccount) {
     this.#lease = new MemoryLease(memory);
@@ -124,7 +125,9 @@ export class Dictionary {
     return a === b ? 0 : compareBytes(this.bytes(a), this.bytes(b));
   }
 
+  /** A batch that outlives its table may still be read: what that caches is nobody's. */
   close(): void {
+    this.#isClosed = true;
     this.#lease.close();
   }
 
@@ -150,11 +153,13 @@ export class Dictionary {
   #growCache(): void {
     const size = Math.min(TEXT_CACHE_SIZE_MAX, Math.max(16, 1 << (32 - Math.clz32(this.#size))));
     const added = (size - this.#cacheCodes.length) * TEXT_CACHE_ENTRY_BYTES;
-    // A read must not fail for want of a cache.
-    const { limits } = this.#lease;
-    this.#lease.limits = false;
-    this.#lease.take(added);
-    this.#lease.limits = limits;
+    if (!this.#isClosed) {
+      // A read must not fail for want of a cache.
+      const { limits } = this.#lease;
+      this.#lease.limits = false;
+      this.#lease.take(added);
+      this.#lease.limits = limits;
+    }
     this.#cacheCodes = new Int32Array(size);
     this.#cacheTexts = Array.from({ length: size }, () => '');
   }

@@ -57,6 +57,8 @@ export interface TableData {
   /** Row ids given so far: the next row's id. */
   readonly nextRowId: number;
   readonly memoryBytes: number;
+  /** Commits that are staged and not published. */
+  readonly stagedCount: number;
 
   /**
    * Stages writes in place, for the commit turn. Checks NOT NULL (23502) and unique keys (23505) and memory
@@ -88,6 +90,11 @@ export interface TableData {
   expire(position: number): void;
   /** Segments of which less than half the rows live, by number: what compaction records name. */
   segmentsToCompact(): readonly number[];
+  /** Positions before this one are not told any more: what is there was made then. */
+  beginHistory(position: number): void;
+  /** Whether `snapshotAt` and `changes` reach back to `position`. */
+  covers(position: number): boolean;
+
   /** Work that waits (sealing, index building, compaction), done in bounded steps: true while there is more. */
   maintain(units: number): boolean;
   /** For choosing plans: distinct values of a column, and the share of rows whose segments pass the tests. */

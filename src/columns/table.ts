@@ -525,6 +525,15 @@ export class Table implements TableData {
     return found;
   }
 
+  beginHistory(position: number): void {
+    this.#log.forget(position);
+    this.#evict();
+  }
+
+  covers(position: number): boolean {
+    return this.#log.covers(position);
+  }
+
   #openStaged(): Snapshot {
     const { endSequence } = this.#log;
     return this.#open(this.#stagedView(), this.#indexes.all, endSequence, endSequence);

@@ -371,9 +371,16 @@ export class Model {
 
 const NOTHING: ModelResult = { columns: [], rows: [], count: 0 };
 
+/** Trees of texts seen before; nothing changes a tree. */
+const parsed = new Map<string, Node>();
+
 function parse(sql: string): Node {
   try {
-    return parseSync(sql);
+    const known = parsed.get(sql);
+    if (known !== undefined) return known;
+    const tree: Node = parseSync(sql);
+    if (parsed.size < 2_000) parsed.set(sql, tree);
+    return tree;
   } catch (cause) {
     throw new ModelError('42601', cause instanceof Error ? cause.message : String(cause));
   }

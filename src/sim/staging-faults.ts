@@ -1,0 +1,94 @@
+import { DbError, InvariantError } from '../base/errors.ts';
+import type { Random } from '../base/ports.ts';
+import type { TableData } from '../columns/table-contract.ts';
+import type { StoredEntry } from '../actors/catalog.ts';
+import type { CommitState } from '../actors/commit-turn.ts';
+import type { MaintainedView } from '../actors/maintained-view.ts';
+
+/** Probabilities for each call. */
+export type StagingFaults = {
+  /** A table refuses a write (53200), as a memory limit does: the commit is undone. */
+  readonly table: number;
+  /** A view's expression fails (22012): the commit is undone, tables included. */
+  readonly viewRefuses: number;
+  /** A view breaks (an InvariantError): the commit goes on, the view is built anew. */
+  readonly viewBreaks: number;
+};
+
+export const INJECTED_REFUSAL = 'refused by the simulation';
+export const INJECTED_BREAK = 'broken by the simulation';
+
+/**
+ * What the commit turn stages into, with faults in between: everything it does half is undone, which is what is tested. A
+ * view's fault comes before it starts, in the middle, or when it is done.
+ */
+export function withStagingFaults(
+  state: CommitState,
+  faults: StagingFaults,
+  random: Random,
+  active: () => boolean,
+): CommitState {
+  const hits = (probability: number): boolean =>
+    probability > 0 && random.unit() < probability && active();
+  return {
+    stored: (relation) => {
+      const entry = state.stored(relation);
+      return hits(faults.table) ? refusing(entry) : entry;
+    },
+    viewsOn: (relation) => state.viewsOn(relation),
+    viewsInOrder: (changed) =>
+      state.viewsInOrder(changed).map((view) => {
+        if (hits(faults.viewRefuses))
+          return failing(view, random.below(3), () => new DbError('22012', INJECTED_REFUSAL));
+        if (hits(faults.viewBreaks))
+          return failing(view, random.below(3), () => new InvariantError(INJECTED_BREAK));
+        return view;
+      }),
+    applyDefinition: (operation, options) => state.applyDefinition(operation, options),
+    assertRoomToGrow: () => state.assertRoomToGrow(),
+    nextInstant: () => state.nextInstant(),
+    viewFailed: (view, cause) => state.viewFailed(realViews.get(view) ?? view, cause),
+  };
+}
+
+const realViews = new WeakMap<object, MaintainedView>();
+
+function refusing(entry: StoredEntry): StoredEntry {
+  const data: Pick<TableData, 'stage'> = {
+    stage: () => {
+      throw new DbError('53200', INJECTED_REFUSAL, { limit: 'memory' });
+    },
+  };
+  return { ...entry, data: data as TableData } as StoredEntry;
+}
+
+function failing(view: MaintainedView, when: number, error: () => Error): MaintainedView {
+  let steps = 0;
+  const faulty = {
+    relation: view.relation,
+    get inCommit() {
+      return view.inCommit;
+    },
+    get stagedDeltas() {
+      return view.stagedDeltas;
+    },
+    push: (deltas: Parameters<MaintainedView['push']>[0]) => {
+      const changed = view.push(deltas);
+      if (changed && when === 0) throw error();
+      return changed;
+    },
+    run: (
+      budget: Parameters<MaintainedView['run']>[0],
+      options: Parameters<MaintainedView['run']>[1],
+    ) => {
+      const done = view.run(budget, options);
+      steps += 1;
+      if (done || (when === 1 && steps > 1)) throw error();
+      return done;
+    },
+    undo: () => view.undo(),
+    publish: (position: number) => view.publish(position),
+  };
+  realViews.set(faulty, view);
+  return faulty as unknown as MaintainedView;
+}
