@@ -1,13 +1,15 @@
+import { DbError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import { datumAt } from '../columns/build.ts';
 import type { Dictionary } from '../columns/dictionary.ts';
 import { isTextType, type SqlType } from '../columns/types.ts';
 import { Decimal, type Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
+import { ByteLike } from './byte-like.ts';
 import { functionById } from './catalog.ts';
 import { castOf } from './coercion.ts';
 import type { Expression } from './expression.ts';
-import { isImmutable, partsOf, referencedColumns } from './fold.ts';
+import { isImmutable, isVolatile, partsOf, referencedColumns, someNode } from './fold.ts';
 import type { EvaluationContext } from './function-def.ts';
 import { interpret } from './interpret.ts';
 import { fitToType } from './text-io.ts';
@@ -76,7 +78,8 @@ class Generator {
 
   generate(expression: Expression): Kernel {
     for (const column of this.#columns) this.#openColumn(column);
-    const value = this.#emit(expression);
+    const truncation = this.#output === 'vector' ? this.#truncation(expression) : undefined;
+    const value = truncation ?? this.#emit(expression);
     const body = this.#lines;
     const loop: string[] = [];
     const after: string[] = [];
@@ -101,7 +104,7 @@ class Generator {
         this.#before.push(
           value.lane.kind === 'boolean'
             ? 'const out = new Uint8Array(n);'
-            : 'const out = new Float64Array(n);',
+            : `const out = new ${truncation === undefined ? 'Float64Array' : 'Int32Array'}(n);`,
         );
         if (nullable) {
           this.#before.push('const valid = new Uint8Array(n); let nulls = 0;');
@@ -111,7 +114,7 @@ class Generator {
         } else loop.push(`out[i] = ${value.code};`);
         const scale = value.lane.kind === 'number' ? value.lane.scale : 0;
         after.push(
-          `return O.${value.lane.kind === 'boolean' ? 'booleans' : 'numbers'}(out, ${nullable ? 'nulls === 0 ? undefined : valid' : 'undefined'}, ${scale});`,
+          `return O.${value.lane.kind === 'boolean' ? 'booleans' : 'numbers'}(out, ${nullable ? 'nulls === 0 ? undefined : valid' : 'undefined'}, ${scale}, ${truncation === undefined ? 1 : TRUNCATION_MICROS});`,
         );
       }
     }
@@ -227,7 +230,7 @@ class Generator {
   }
 
   #emit(expression: Expression): Value {
-    const memo = this.#memo(expression);
+    const memo = this.#memo(expression) ?? this.#settled(expression);
     if (memo !== undefined) return memo;
     switch (expression.kind) {
       case 'column':
@@ -314,6 +317,11 @@ class Generator {
   #call(expression: Extract<Expression, { kind: 'call' }>): Value {
     const def = functionById(expression.fn);
     const strict = def.strict !== false;
+    const like = this.#byteLike(expression);
+    if (like !== undefined) return like;
+    const truncation = this.#truncation(expression);
+    if (truncation !== undefined)
+      return { ...truncation, code: `(${truncation.code} * ${TRUNCATION_MICROS})` };
     const args = expression.args.map((arg) => this.#emit(arg));
     const numeric = this.#numericCall(def.name, expression, args);
     if (numeric !== undefined) return numeric;
@@ -351,6 +359,56 @@ class Generator {
     const call = `${result} = ${evaluate}([${data.join(', ')}], context, ${kinds});`;
     this.#line(isNull === 'false' ? call : `if (!${isNull}) { ${call} }`);
     return this.#asDatum(result, `(${result} === null)`, expression.type);
+  }
+
+  /** LIKE on a column of raw bytes. */
+  #byteLike(expression: Extract<Expression, { kind: 'call' }>): Value | undefined {
+    const [value] = expression.args;
+    if (value?.kind !== 'column') return undefined;
+    const vector = this.#sample.columns[value.index]!;
+    if (vector.rep !== 'bytes') return undefined;
+    const like = ByteLike.of(expression);
+    if (like === undefined) return undefined;
+    const column = value.index;
+    const matcher = this.#constant(like);
+    const test = `${matcher}.test(w${column}.bytes, w${column}.offsets[r], w${column}.offsets[r + 1])`;
+    return {
+      lane: { kind: 'boolean' },
+      code: `(${test} ? 1 : 0)`,
+      isNull: this.#isNullOf(column, vector),
+    };
+  }
+
+  /**
+   * date_trunc to an hour or more is the same for all instants of a quarter of an hour, in every zone of our days: looked up by the
+   * quarter. The value is in quarters of an hour too, so that groups by day or month index an array.
+   */
+  #truncation(expression: Expression): Value | undefined {
+    if (expression.kind !== 'call' || expression.args.length > 3) return undefined;
+    const [unit, instant, zone] = expression.args;
+    const def = functionById(expression.fn);
+    if (
+      def.name !== 'date_trunc' ||
+      unit?.kind !== 'constant' ||
+      typeof unit.value !== 'string' ||
+      !TRUNCATION_UNITS.test(unit.value) ||
+      (zone !== undefined && (zone.kind !== 'constant' || zone.value === null))
+    )
+      return undefined;
+    const value = this.#emit(instant!);
+    if (value.lane.kind !== 'number' || value.lane.scale !== 0) return undefined;
+    const memo = this.#name('t');
+    this.#before.push(
+      `const ${memo} = ${this.#reference(new TruncationMemo(expression))}.of(context), ${memo}k = ${memo}.keys, ${memo}v = ${memo}.values;`,
+    );
+    const quarter = this.#name('a');
+    const slot = this.#name('a');
+    const result = this.#name('a');
+    this.#line(`let ${result} = 0;`);
+    this.#line(
+      `${guardOpen(value.isNull)} const ${quarter} = Math.floor(${value.code} / ${TRUNCATION_MICROS}), ${slot} = ${quarter} & ${TRUNCATION_SLOTS - 1}; if (${memo}k[${slot}] !== ${quarter} && !${memo}.fill(${quarter})) ${LOST} ${result} = ${memo}v[${slot}]; }`,
+    );
+    return { lane: { kind: 'number', scale: 0 }, code: result, isNull: value.isNull };
   }
 
   /** + − * and comparisons of numerics whose scale is known: scaled integers, exact while they are safe. */
@@ -636,6 +694,25 @@ class Generator {
     return this.#asDatum(result, `(${result} === null)`, expression.type);
   }
 
+  /**
+   * An expression without columns, of parameters, the zone or the statement's instant: evaluated once a statement. If that fails, the row by
+   * row lane tells whether any row gets there.
+   */
+  #settled(expression: Expression): Value | undefined {
+    if (
+      partsOf(expression).length === 0 ||
+      referencedColumns(expression).size > 0 ||
+      isVolatile(expression) ||
+      someNode(expression, ({ kind }) => kind === 'outerColumn' || kind === 'subquery')
+    )
+      return undefined;
+    const name = this.#name('p');
+    this.#before.push(
+      `const ${name} = ${this.#reference(new SettledValue(expression))}.in(context); if (${name} === undefined) ${LOST}`,
+    );
+    return this.#asDatum(name, `(${name} === null)`, expression.type);
+  }
+
   /** A datum in a variable: numbers and booleans move to their lanes. */
   #asDatum(name: string, isNull: string, type: SqlType): Value {
     const lane = laneOfType(type);
@@ -732,7 +809,12 @@ function decimalOf(coefficient: number, scale: number): Decimal {
 
 type VectorMaker = {
   objects(values: Datum[]): Vector;
-  numbers(values: Float64Array, validity: Uint8Array | undefined, scale: number): Vector;
+  numbers(
+    values: Float64Array | Int32Array,
+    validity: Uint8Array | undefined,
+    scale: number,
+    factor: number,
+  ): Vector;
   booleans(values: Uint8Array, validity: Uint8Array | undefined): Vector;
 };
 
@@ -760,17 +842,89 @@ function functionOfText(text: string): Generated {
 function vectorMaker(type: SqlType): VectorMaker {
   return {
     objects: (values) => ({ rep: 'object', type, values }),
-    numbers: (values, validity, scale) => ({
+    numbers: (values, validity, scale, factor) => ({
       rep: 'number',
       type,
       values,
       validity,
-      factor: 1,
+      factor,
       base: 0,
       scale,
     }),
     booleans: (values, validity) => ({ rep: 'boolean', type, values, validity }),
   };
+}
+
+/** The value of an expression without columns; undefined where it has none. */
+class SettledValue {
+  readonly #expression: Expression;
+  #context: EvaluationContext | undefined;
+  #value: Datum | undefined;
+
+  constructor(expression: Expression) {
+    this.#expression = expression;
+  }
+
+  in(context: EvaluationContext): Datum | undefined {
+    if (this.#context !== context) {
+      this.#context = context;
+      try {
+        this.#value = interpret(this.#expression, () => null, context);
+      } catch (cause) {
+        if (!(cause instanceof DbError)) throw cause;
+        this.#value = undefined;
+      }
+    }
+    return this.#value;
+  }
+}
+
+const TRUNCATION_UNITS = /^(hour|day|week|month|quarter|year)s?$/i;
+/** A quarter of an hour: offsets and changes of zones are multiples of it since time is civil. */
+const TRUNCATION_MICROS = 900_000_000;
+/** Six weeks of quarters: a segment of a busy table spans less. */
+const TRUNCATION_SLOTS = 4096;
+
+/** date_trunc by quarter of an hour, direct-mapped. */
+class TruncationMemo {
+  readonly keys = new Float64Array(TRUNCATION_SLOTS).fill(Number.NaN);
+  readonly values = new Int32Array(TRUNCATION_SLOTS);
+  readonly #expression: Extract<Expression, { kind: 'call' }>;
+  #context: EvaluationContext | undefined;
+
+  constructor(expression: Extract<Expression, { kind: 'call' }>) {
+    this.#expression = expression;
+  }
+
+  of(context: EvaluationContext): this {
+    if (this.#context !== undefined && this.#context.zone !== context.zone)
+      this.keys.fill(Number.NaN);
+    this.#context = context;
+    return this;
+  }
+
+  /** False where one answer does not hold for the whole quarter, or is no whole quarter: a time before zones, or infinity. */
+  fill(quarter: number): boolean {
+    const first = this.#at(quarter * TRUNCATION_MICROS);
+    const last = this.#at((quarter + 1) * TRUNCATION_MICROS - 1);
+    if (typeof first !== 'number' || first !== last || first % TRUNCATION_MICROS !== 0)
+      return false;
+    const slot = quarter & (TRUNCATION_SLOTS - 1);
+    this.keys[slot] = quarter;
+    this.values[slot] = first / TRUNCATION_MICROS;
+    return true;
+  }
+
+  #at(instant: number): Datum {
+    if (!Number.isSafeInteger(instant)) return null;
+    return functionById(this.#expression.fn).evaluate(
+      this.#expression.args.map((arg, index) =>
+        index === 1 ? instant : (arg as Extract<Expression, { kind: 'constant' }>).value,
+      ),
+      this.#context!,
+      this.#expression.args.map(({ type }) => type),
+    );
+  }
 }
 
 /** What an expression gives for each code of a dictionary, filled as codes are met. */
@@ -808,6 +962,7 @@ class MemoTable {
   context: EvaluationContext | undefined;
   readonly #expression: Expression;
   readonly #type: SqlType;
+  readonly #like: ByteLike | undefined;
 
   constructor(
     expression: Expression,
@@ -818,6 +973,7 @@ class MemoTable {
     const size = Math.max(64, Math.ceil(dictionary.size * 1.5));
     this.#expression = expression;
     this.#type = type;
+    this.#like = ByteLike.of(expression);
     this.dictionary = dictionary;
     this.nullCode = size;
     this.known = new Uint8Array(size + 1);
@@ -825,11 +981,18 @@ class MemoTable {
     if (before !== undefined) {
       this.known.set(before.known.subarray(0, before.nullCode));
       for (let code = 0; code < before.nullCode; code += 1)
-        if (before.known[code] !== 0) this.values[code] = before.values[code]!;
+        if (before.values[code] !== undefined) this.values[code] = before.values[code]!;
     }
   }
 
   fill(code: number): void {
+    if (this.#like !== undefined && code !== this.nullCode) {
+      const { dictionary } = this;
+      const start = dictionary.byteStart(code);
+      const end = start + dictionary.byteLength(code);
+      this.known[code] = this.#like.test(dictionary.byteChunk(code), start, end) ? 2 : 1;
+      return;
+    }
     const datum =
       code === this.nullCode
         ? null

@@ -23,13 +23,18 @@ export class CollectedRows {
       if (step === 'more') return false;
       // A scan's dictionary vectors and subarrays may be kept: vectors are never written once handed on.
       const batch = denseBatch(input.batch);
-      this.#lease.take(batchBytes(batch));
-      this.batches.push(batch);
-      this.rowCount += batch.rowCount;
+      this.keep(batch);
       each?.(batch);
       budget.charge(batch.rowCount);
       if (budget.exhausted) return false;
     }
+  }
+
+  /** A dense batch that belongs to nobody else. */
+  keep(batch: Batch): void {
+    this.#lease.take(batchBytes(batch));
+    this.batches.push(batch);
+    this.rowCount += batch.rowCount;
   }
 
   close(): void {

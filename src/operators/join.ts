@@ -39,6 +39,8 @@ export class JoinOperator implements Operator {
   readonly #unseen: readonly (Vector | undefined)[];
   /** No key of the right side has two rows. */
   #isUnique = true;
+  /** The n-th right row has the n-th key: groups are rows. */
+  #groupsAreRows = true;
   /** Right rows of a key, in order: first row by group, next row by row. Rows are numbered across batches. */
   #first = new Int32Array(64).fill(-1);
   #last = new Int32Array(64).fill(-1);
@@ -172,9 +174,11 @@ export class JoinOperator implements Operator {
       this.#next[at] = -1;
       if (hasNull(nullable, row)) {
         this.#rightHasNullKey = true;
+        this.#groupsAreRows = false;
         continue;
       }
       const group = groups[row]!;
+      if (group !== at) this.#groupsAreRows = false;
       if (this.#first[group] === -1) this.#first[group] = at;
       else {
         this.#next[this.#last[group]!] = at;
@@ -221,13 +225,14 @@ export class JoinOperator implements Operator {
     const { rowCount } = driving;
     const groups = this.#drivingGroups!;
     const first = this.#first;
+    const isRow = this.#groupsAreRows;
     const lefts = new Int32Array(rowCount);
     const rights = new Int32Array(rowCount);
     let count = 0;
     for (let row = 0; row < rowCount; row += 1) {
       const group = groups[row]!;
       if (group < 0) continue;
-      const right = first[group]!;
+      const right = isRow ? group : first[group]!;
       if (right < 0) continue;
       lefts[count] = row;
       rights[count] = right;

@@ -1,6 +1,6 @@
 import type { MemoryAccount } from '../base/memory.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
-import { BatchBuilder, datumAt } from '../columns/build.ts';
+import { BatchBuilder, datumAt, denseBatch } from '../columns/build.ts';
 import { compareDatums } from '../columns/compare.ts';
 import type { Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
@@ -12,6 +12,8 @@ import { CollectedRows } from './collect.ts';
 import type { Budget, Operator, Step } from './operator.ts';
 import { EMPTY_BATCH } from './row-operators.ts';
 
+/** A top-k of so many rows holds them and a few more; larger ones are sorted in runs. */
+const TOP_ROWS_MAX = 2048;
 /** Rows of one sorted run: a step sorts one run. */
 const RUN_ROWS = 16_384;
 
@@ -37,6 +39,8 @@ export class SortOperator implements Operator {
   #drained = false;
   #merged: Int32Array | undefined;
   #at = 0;
+  /** The first key of the worst row that a top-k keeps, once it has enough: what is worse is not looked at. */
+  #bound: number | undefined;
 
   constructor(node: SortNode, input: Operator, context: EvaluationContext, memory: MemoryAccount) {
     this.id = node.id;
@@ -52,7 +56,15 @@ export class SortOperator implements Operator {
   }
 
   next(budget: Budget): Step {
+    const isTopK = this.#keep <= TOP_ROWS_MAX;
     while (!this.#drained) {
+      if (isTopK) {
+        const step = this.#takeBest(budget);
+        if (step === 'more') return 'more';
+        this.#drained = step === 'done';
+        if (this.#drained) this.#sortRuns(undefined);
+        continue;
+      }
       this.#drained = this.#rows.fill(this.#input, budget, (batch) => this.#number(batch));
       if (this.#open.length >= RUN_ROWS || this.#drained) this.#sortRuns(budget);
       if (!this.#drained && budget.exhausted) return 'more';
@@ -99,6 +111,49 @@ export class SortOperator implements Operator {
     this.#rows.close();
   }
 
+  /** Reads a batch of a top-k's input and keeps what may be among the best. Costs the same in whatever order rows come. */
+  #takeBest(budget: Budget): Step {
+    const step = this.#input.next(budget);
+    if (step !== 'batch') return step;
+    const { batch } = this.#input;
+    budget.charge(batch.rowCount * (this.#keys.length + 1));
+    const kept = this.#bound === undefined ? batch : this.#notWorse(batch, this.#bound);
+    if (kept !== undefined) {
+      const dense = denseBatch(kept);
+      this.#rows.keep(dense);
+      this.#number(dense);
+      if (this.#place.length > Math.max(BATCH_ROW_COUNT_MAX, this.#keep * 4)) {
+        this.#sortRuns(undefined);
+        this.#compact();
+      }
+    }
+    return budget.exhausted ? 'more' : 'batch';
+  }
+
+  /** The rows whose first key is not worse than `bound`; all, where that is not told by numbers. */
+  #notWorse(batch: Batch, bound: number): Batch | undefined {
+    const { compiled, key } = this.#keys[0]!;
+    const vector = compiled.evaluate(batch, this.#context);
+    if (vector.rep !== 'number' || vector.type.kind === 'numeric') return batch;
+    const { values, validity, factor, base } = vector;
+    const selection = new Int32Array(batch.rowCount);
+    const descending = key.descending;
+    let count = 0;
+    for (let row = 0; row < batch.rowCount; row += 1) {
+      if (validity === undefined || validity[row] === 1) {
+        const value = values[row]! * factor + base;
+        // A NaN is neither: its place is found by the full comparison.
+        if (descending ? value < bound : value > bound) continue;
+      }
+      selection[count] = batch.selection === undefined ? row : batch.selection[row]!;
+      count += 1;
+    }
+    if (count === 0) return undefined;
+    return count === batch.rowCount
+      ? batch
+      : { ...batch, rowCount: count, selection: selection.subarray(0, count) };
+  }
+
   #number(batch: Batch): void {
     const index = this.#rows.batches.length - 1;
     this.#keys.forEach(({ compiled }, key) =>
@@ -114,11 +169,11 @@ export class SortOperator implements Operator {
     }
   }
 
-  #sortRuns(budget: Budget): void {
+  #sortRuns(budget: Budget | undefined): void {
     while (this.#open.length > 0) {
       const piece = Int32Array.from(this.#open.splice(0, RUN_ROWS));
       piece.sort((a, b) => this.#compare(a, b) || a - b);
-      budget.charge(piece.length * 4);
+      budget?.charge(piece.length * 4);
       this.#runs.push(piece.length > this.#keep ? piece.slice(0, this.#keep) : piece);
     }
   }
@@ -145,6 +200,10 @@ export class SortOperator implements Operator {
     while (this.#runs.length > 1)
       this.#runs.splice(0, 2, this.#merge(this.#runs[0]!, this.#runs[1]!));
     const kept = this.#runs[0] ?? new Int32Array(0);
+    const bound =
+      kept.length === this.#keep && kept.length > 0
+        ? this.#columnsOfKeys[0]!.numberAt(kept[kept.length - 1]!)
+        : undefined;
     const all = new BatchBuilder(
       this.columns.map(({ type }) => type),
       { rowCountMax: Math.max(1, kept.length) },
@@ -161,8 +220,8 @@ export class SortOperator implements Operator {
     this.#runs = [];
     this.#columnsOfKeys = this.#keys.map(({ key }) => new KeyColumn(key));
     if (batch === undefined) return;
-    this.#rows.batches.push(batch);
-    this.#rows.rowCount = batch.rowCount;
+    this.#bound = bound;
+    this.#rows.keep(batch);
     this.#number(batch);
     this.#runs.push(Int32Array.from(this.#open.splice(0)));
   }
@@ -220,6 +279,13 @@ class KeyColumn {
     const x = this.#data[a]!;
     const y = this.#data[b]!;
     return compareDatums(x, y, this.#key.expression.type.kind) * this.#sign;
+  }
+
+  /** Undefined: NULL, NaN, or no number. */
+  numberAt(row: number): number | undefined {
+    if (this.#numbers === undefined || this.#nulls[row] === 1) return undefined;
+    const value = this.#numbers[row]!;
+    return value === value ? value : undefined;
   }
 
   #push(datum: Datum): void {

@@ -1,0 +1,77 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { open } from '../../src/open.ts';
+
+test('LIKE is the same on few texts, on many, and on one at a time', async () => {
+  await using db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, s text)');
+  const part = fc.constantFrom('a', 'b', 'ab', 'é', '😀', 'x', '%', '_');
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(
+        fc.array(part, { maxLength: 6 }).map((all) => all.join('')),
+        { maxLength: 20 },
+      ),
+      fc.array(part, { maxLength: 5 }).map((all) => all.join('')),
+      async (texts, pattern) => {
+        await db.exec('TRUNCATE t');
+        await db.insert('t', { id: Int32Array.from(texts, (_, at) => at), s: texts });
+        const { rows } = await db.query<{ id: number }>(
+          `SELECT id FROM t WHERE s LIKE '${pattern}' ORDER BY id`,
+        );
+        const expression = new RegExp(
+          `^${[...pattern].map((each) => (each === '%' ? '.*' : each === '_' ? '.' : each)).join('')}$`,
+          'su',
+        );
+        expect(rows.map(({ id }) => id)).toEqual(
+          texts.flatMap((text, at) => (expression.test(text) ? [at] : [])),
+        );
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
+test('date_trunc of a column is that of each instant, in zones with and without summer time', async () => {
+  await using db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, ts timestamptz)');
+  const instants = [
+    '1890-03-01T12:34:56Z',
+    '1945-05-24T00:30:00Z',
+    '2025-03-30T00:59:59.999999Z',
+    '2025-03-30T01:00:00Z',
+    '2025-10-26T00:15:00Z',
+    '2025-10-26T01:15:00Z',
+    '2025-12-31T23:59:59Z',
+    '2026-01-01T00:00:00Z',
+    'infinity',
+  ];
+  await db.insert('t', [
+    ...instants.map((ts, id) => ({ id, ts })),
+    { id: instants.length, ts: null },
+  ]);
+  for (const zone of ['UTC', 'Europe/Berlin', 'Asia/Kathmandu', 'America/New_York']) {
+    for (const unit of ['hour', 'day', 'week', 'month', 'year']) {
+      const all = await db.query(`SELECT date_trunc('${unit}', ts) AS t FROM t ORDER BY id`, {
+        zone,
+      });
+      const grouped = await db.query(
+        `SELECT date_trunc('${unit}', ts) AS t, count(*) AS n FROM t GROUP BY 1 ORDER BY 1`,
+        { zone },
+      );
+      const each: unknown[] = [];
+      for (const ts of instants) {
+        const { rows } = await db.query(`SELECT date_trunc('${unit}', $1::timestamptz) AS t`, {
+          zone,
+          params: [ts],
+        });
+        each.push(rows[0]!['t']);
+      }
+      expect(
+        all.rows.map(({ t }) => t),
+        `${unit} in ${zone}`,
+      ).toEqual([...each, null]);
+      expect(new Set(grouped.rows.map(({ t }) => t))).toEqual(new Set([...each, null]));
+    }
+  }
+});
