@@ -3,8 +3,8 @@ import type { MemoryAccount } from '../base/memory.ts';
 import type { Clock } from '../base/ports.ts';
 import { instantMs, type InstantMs } from '../base/units.ts';
 import type { Batch } from '../columns/batch.ts';
-import { concatBatches } from '../columns/build.ts';
-import type { IndexSchema, TableData, TableSchema } from '../columns/table-contract.ts';
+import { denseBatch, sliceBatch } from '../columns/build.ts';
+import type { IndexSchema, TableData, TableSchema, TableWrite } from '../columns/table-contract.ts';
 import { createTable } from '../columns/table.ts';
 import { bindRowExpressions } from '../plan/bind.ts';
 import type { ParsedStatement, Query, SqlExpression } from '../sql/ast.ts';
@@ -203,9 +203,9 @@ export class DatabaseState implements CommitState {
         return { undo: catalog.put(renamed(entry, operation.name)) };
       }
       case 'alterTable':
-        return this.#alterTable(operation, options);
+        return yield* this.#alterTable(operation, options);
       case 'addIndex':
-        return this.#addIndex(operation.relation, operation.index);
+        return yield* this.#addIndex(operation.relation, operation.index);
       case 'dropIndex':
         return this.#dropIndex(operation.relation, operation.name);
       case 'alterMaterializedView': {
@@ -309,10 +309,10 @@ export class DatabaseState implements CommitState {
     for (const view of this.#prepared.values()) view.close();
   }
 
-  #alterTable(
+  *#alterTable(
     operation: Extract<Operation, { op: 'alterTable' }>,
     options: { readonly limits: boolean },
-  ): AppliedDefinition {
+  ): Generator<void, AppliedDefinition> {
     const entry = this.catalog.byId(operation.table.id);
     if (entry?.kind !== 'table') throw droppedMeanwhile();
     const { data } = operation;
@@ -342,14 +342,24 @@ export class DatabaseState implements CommitState {
       case 'rewrite': {
         // A table of its own takes the rows over: the old one is what undo puts back and open readers go on with.
         const next = this.tableEntry(operation.table);
+        let pieces = 0;
+        let isDone = false;
         try {
-          next.data.stage(
-            data.kind === 'rewrite' ? [data.rows] : withoutColumn(entry.data, data.index),
-            options,
-          );
-        } catch (cause) {
-          next.data.close();
-          throw cause;
+          const inserts =
+            data.kind === 'rewrite' ? piecesOf(data.rows) : withoutColumn(entry.data, data.index);
+          for (const rows of inserts) {
+            if (pieces > 0) yield;
+            next.data.stage([{ kind: 'insert', rows }], options);
+            pieces += 1;
+          }
+          // A table without rows begins here too.
+          if (pieces === 0) {
+            next.data.stage([], options);
+            pieces = 1;
+          }
+          isDone = true;
+        } finally {
+          if (!isDone) next.data.close();
         }
         const undo = this.catalog.put(next);
         return {
@@ -358,7 +368,9 @@ export class DatabaseState implements CommitState {
             next.data.close();
           },
           published: (position) => {
-            next.data.publish(position);
+            for (let piece = 0; piece < pieces; piece += 1) next.data.publish(position);
+            // What came before is not told by a table whose rows all begin here.
+            next.data.expire(position);
             entry.data.close();
           },
         };
@@ -366,10 +378,16 @@ export class DatabaseState implements CommitState {
     }
   }
 
-  #addIndex(relation: number, index: IndexDefinition): AppliedDefinition {
+  *#addIndex(relation: number, index: IndexDefinition): Generator<void, AppliedDefinition> {
     const entry = this.catalog.byId(relation);
     if (entry?.kind !== 'table') throw droppedMeanwhile();
-    entry.data.addIndex(index);
+    let rowsOfStep = 0;
+    for (const rows of entry.data.addIndexInSteps(index)) {
+      rowsOfStep += rows;
+      if (rowsOfStep < ROWS_A_STEP) continue;
+      rowsOfStep = 0;
+      yield;
+    }
     const undo = this.catalog.put(
       this.tableEntry(
         { ...entry.definition, indexes: [...entry.definition.indexes, index] },
@@ -449,20 +467,29 @@ function renamed(entry: CatalogEntry, name: string): CatalogEntry {
   }
 }
 
-/** All rows of a table but for one column, in arrival order, as one insert; none where there are no rows. */
-function withoutColumn(data: TableData, dropped: number): { kind: 'insert'; rows: Batch }[] {
+/** Rows that definitions move in one step. */
+const ROWS_A_STEP = 4096;
+
+function* piecesOf(write: TableWrite): Generator<Batch> {
+  assert(write.kind === 'insert', 'a table is rewritten by one insert');
+  const { rows } = write;
+  for (let start = 0; start < rows.rowCount; start += ROWS_A_STEP)
+    yield sliceBatch(rows, start, Math.min(rows.rowCount, start + ROWS_A_STEP));
+}
+
+/** All rows of a table but for one column, in arrival order. */
+function* withoutColumn(data: TableData, dropped: number): Generator<Batch> {
   const snapshot = data.staged();
-  const scan = snapshot.scan({
-    columnIndexes: data.schema.columns.flatMap((_, index) => (index === dropped ? [] : [index])),
-    ordered: true,
-    withRowIds: false,
-  });
-  const batches: Batch[] = [];
-  for (let batch = scan.next(); batch !== undefined; batch = scan.next()) batches.push(batch);
-  const changes =
-    batches.length === 0 ? [] : [{ kind: 'insert' as const, rows: concatBatches(batches) }];
-  snapshot.release();
-  return changes;
+  try {
+    const scan = snapshot.scan({
+      columnIndexes: data.schema.columns.flatMap((_, index) => (index === dropped ? [] : [index])),
+      ordered: true,
+      withRowIds: false,
+    });
+    for (let batch = scan.next(); batch !== undefined; batch = scan.next()) yield denseBatch(batch);
+  } finally {
+    snapshot.release();
+  }
 }
 
 function droppedMeanwhile(): DbError {

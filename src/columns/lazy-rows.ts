@@ -1,7 +1,7 @@
 import { assert } from '../base/errors.ts';
 import type { Batch } from './batch.ts';
 import { concatBatches } from './build.ts';
-import type { TableSnapshot } from './table-contract.ts';
+import type { TableScan, TableSnapshot } from './table-contract.ts';
 import type { Vector } from './vector.ts';
 
 /**
@@ -24,6 +24,12 @@ export class LazyRows implements Batch {
 
   get rowIds(): Float64Array {
     return this.#read().rowIds!;
+  }
+
+  /** The rows in batches of some columns, for who reads them once, in steps. */
+  scan(columnIndexes: readonly number[], withRowIds: boolean): TableScan {
+    assert(this.#snapshot !== undefined, 'the rows of a truncation are read within its commit');
+    return this.#snapshot.scan({ columnIndexes, ordered: true, withRowIds });
   }
 
   close(): void {

@@ -109,6 +109,8 @@ export interface TableData {
   /** Rewrites a segment without its dead rows; row ids stay. */
   compact(segment: number): void;
   addIndex(index: IndexSchema): void;
+  /** The same in steps: yields the rows indexed since the last one. Nobody may write meanwhile; 23505 leaves nothing behind. */
+  addIndexInSteps(index: IndexSchema): Generator<number, void>;
   dropIndex(name: string): void;
   /** Gives back all memory. */
   close(): void;

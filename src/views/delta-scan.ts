@@ -1,7 +1,8 @@
 import { BATCH_ROW_COUNT_MAX } from '../columns/batch.ts';
 import type { Batch } from '../columns/batch.ts';
 import { denseBatch, sliceBatch } from '../columns/build.ts';
-import type { TableDelta } from '../columns/table-contract.ts';
+import { LazyRows } from '../columns/lazy-rows.ts';
+import type { TableDelta, TableScan } from '../columns/table-contract.ts';
 import type { Budget, Operator, Step } from '../operators/operator.ts';
 import type { OutputColumn, ScanNode } from '../plan/logical.ts';
 
@@ -19,8 +20,12 @@ export class DeltaScan implements Operator {
   batch: Batch = { rowCount: 0, columns: [] };
   readonly #columnIndexes: readonly number[];
   readonly #withRowIds: boolean;
-  /** Batches to come, and the row of the first one where the next slice begins. */
-  readonly #queue: { readonly batch: Batch; readonly sign: 1 | -1 }[] = [];
+  /** What is to come, and the row of the first batch where the next slice begins. */
+  readonly #queue: (
+    | { readonly batch: Batch; readonly sign: 1 | -1 }
+    /** All rows of a truncated table, read as they are needed. */
+    | { readonly departures: TableScan }
+  )[] = [];
   #row = 0;
   #fill: (() => Batch | undefined) | undefined;
 
@@ -37,7 +42,9 @@ export class DeltaScan implements Operator {
   }
 
   push(delta: TableDelta): void {
-    if (delta.deleted !== undefined && delta.deleted.rowCount > 0)
+    if (delta.deleted instanceof LazyRows)
+      this.#queue.push({ departures: delta.deleted.scan(this.#columnIndexes, this.#withRowIds) });
+    else if (delta.deleted !== undefined && delta.deleted.rowCount > 0)
       this.#queue.push({ batch: this.#pruned(delta.deleted), sign: -1 });
     if (delta.inserted !== undefined && delta.inserted.rowCount > 0)
       this.#queue.push({ batch: this.#pruned(delta.inserted), sign: 1 });
@@ -61,21 +68,13 @@ export class DeltaScan implements Operator {
     if (this.#fill !== undefined) return this.#nextOfFill(this.#fill, budget);
     const first = this.#queue[0];
     if (first === undefined) return 'done';
+    if ('departures' in first) return this.#nextDeparture(first.departures, budget);
     const { batch, sign } = first;
     const end = Math.min(batch.rowCount, this.#row + BATCH_ROW_COUNT_MAX);
     let slice = batch.rowCount <= BATCH_ROW_COUNT_MAX ? batch : sliceBatch(batch, this.#row, end);
     // Weights go by physical row: a selection may name rows far beyond the weights there are.
     if (slice.selection !== undefined) slice = denseBatch(slice);
-    this.batch =
-      sign === 1
-        ? slice
-        : {
-            ...slice,
-            weights:
-              slice.rowCount === BATCH_ROW_COUNT_MAX
-                ? MINUS_ONES
-                : MINUS_ONES.subarray(0, slice.rowCount),
-          };
+    this.batch = sign === 1 ? slice : leaving(slice);
     this.#row = end;
     if (end === batch.rowCount) {
       this.#queue.shift();
@@ -87,6 +86,17 @@ export class DeltaScan implements Operator {
 
   close(): void {
     this.reset();
+  }
+
+  #nextDeparture(scan: TableScan, budget: Budget): Step {
+    const batch = scan.next();
+    if (batch === undefined) {
+      this.#queue.shift();
+      return this.next(budget);
+    }
+    this.batch = leaving(denseBatch(batch));
+    budget.charge(batch.rowCount);
+    return 'batch';
   }
 
   #nextOfFill(fill: () => Batch | undefined, budget: Budget): Step {
@@ -109,4 +119,12 @@ export class DeltaScan implements Operator {
       rowIds: this.#withRowIds ? batch.rowIds : undefined,
     };
   }
+}
+
+function leaving(rows: Batch): Batch {
+  return {
+    ...rows,
+    weights:
+      rows.rowCount === BATCH_ROW_COUNT_MAX ? MINUS_ONES : MINUS_ONES.subarray(0, rows.rowCount),
+  };
 }
