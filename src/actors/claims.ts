@@ -40,7 +40,8 @@ export class Claims {
         if (blocked !== undefined) return blocked;
       } else {
         for (const key of wanted) claims.keys.set(key, owner);
-        if (wanted.length > 0) claims.counts.set(owner, count + wanted.length);
+        // Whoever has written rows is in the way of one who wants the relation whole, be they rows that nobody else could claim.
+        claims.counts.set(owner, count + wanted.length);
       }
     }
     this.#relations.set(relation, claims);
@@ -103,7 +104,7 @@ export class Claims {
       if (claims.counts.delete(owner)) {
         for (const [key, holder] of claims.keys) if (holder === owner) claims.keys.delete(key);
       }
-      if (claims.whole === undefined && claims.keys.size === 0) this.#relations.delete(relation);
+      if (claims.whole === undefined && claims.counts.size === 0) this.#relations.delete(relation);
     }
     owner.relations.clear();
     const waiters = [...owner.waiters];

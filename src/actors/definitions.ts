@@ -1,6 +1,7 @@
 import { DbError, notSupported } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import { concatBatches, datumAt, denseBatch } from '../columns/build.ts';
+import { isNullAt } from '../columns/cells.ts';
 import type { TableWrite } from '../columns/table-contract.ts';
 import type { Datum } from '../columns/values.ts';
 import { coerce } from '../expressions/coercion.ts';
@@ -18,8 +19,11 @@ import {
   relationDoesNotExist,
   type CatalogEntry,
   type TableEntry,
+  type WrittenName,
 } from './catalog.ts';
 import { BatchCollector } from './batch-collector.ts';
+import { newClaimOwner, type ClaimOwner } from './claims.ts';
+import { canceled } from './deadline.ts';
 import {
   createIndexOperation,
   createSequenceOperation,
@@ -75,11 +79,12 @@ export async function runDefinition(
     }
     case 'createTableAs':
       return createTableAs(session, statement, context, options);
-    case 'createIndex': {
-      const operation = createIndexOperation(statement, context);
-      if (operation !== undefined) await define(session, [operation], options.signal);
+    case 'createIndex':
+      await holding(session, [statement.table], options.signal, async () => {
+        const operation = createIndexOperation(statement, definitionContext(session));
+        if (operation !== undefined) await define(session, [operation], options.signal);
+      });
       return done(session, 'CREATE INDEX');
-    }
     case 'createSequence': {
       const operation = createSequenceOperation(statement, context);
       if (operation !== undefined) await define(session, [operation], options.signal);
@@ -166,7 +171,9 @@ export async function runDefinition(
     case 'alterTable':
       return alterTable(session, statement, options);
     case 'drop':
-      return drop(session, statement, options);
+      return holding(session, tablesDropped(session, statement), options.signal, () =>
+        drop(session, statement, options),
+      );
     case 'truncate': {
       const entries = statement.tables.map((written) =>
         tableNamed(written, { view: session.catalog, scope: session.scope }),
@@ -304,7 +311,13 @@ async function defineInTransaction(
         operation.op === 'addIndex'
           ? [...entry.definition.indexes, operation.index]
           : entry.definition.indexes.filter(({ name }) => name !== operation.name);
-      rewriteInTransaction(session, entry, { ...entry.definition, indexes }, undefined);
+      await rewriteInTransaction(
+        session,
+        entry,
+        { ...entry.definition, indexes },
+        undefined,
+        signal,
+      );
       return;
     }
     case 'alterTable': {
@@ -312,11 +325,12 @@ async function defineInTransaction(
       const entry = transaction.catalog.byId(operation.table.id);
       if (entry?.kind !== 'table') throw relationDoesNotExist('', []);
       const rewritten = operation.data.kind === 'rewrite' ? operation.data.rows : undefined;
-      rewriteInTransaction(
+      await rewriteInTransaction(
         session,
         entry,
         operation.table,
-        rewritten ?? rowsAfter(session, entry, operation),
+        rewritten ?? (await rowsAfter(session, entry, operation, signal)),
+        signal,
       );
       return;
     }
@@ -329,15 +343,30 @@ async function defineInTransaction(
 }
 
 /** Inside a transaction every change of a table writes it anew: the rows are its own from then on. */
-function rewriteInTransaction(
+async function rewriteInTransaction(
   session: Session,
   entry: TableEntry,
   table: TableDefinition,
   rows: TableWrite | undefined,
-): void {
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const transaction = session.transaction!;
+  if (
+    transaction.position !== undefined &&
+    !transaction.isPrivate(table.id) &&
+    entry.data.position > transaction.position
+  ) {
+    throw new DbError('40001', 'could not serialize access due to concurrent update', {
+      table: table.name,
+      detail: 'Rows that this transaction does not see would be lost.',
+      hint: 'Run the transaction again.',
+    });
+  }
   const data = createTable(schemaOf(table), { memory: session.engine.memory });
-  const write: TableWrite = rows ?? { kind: 'insert', rows: visibleRows(session, entry) };
+  const write: TableWrite = rows ?? {
+    kind: 'insert',
+    rows: await visibleRows(session, entry, signal),
+  };
   try {
     data.stage([write], { limits: true });
   } catch (cause) {
@@ -351,12 +380,13 @@ function rewriteInTransaction(
 }
 
 /** Rows of a table after ADD or DROP COLUMN, or unchanged. */
-function rowsAfter(
+async function rowsAfter(
   session: Session,
   entry: TableEntry,
   operation: Extract<Operation, { op: 'alterTable' }>,
-): TableWrite {
-  const rows = visibleRows(session, entry);
+  signal: AbortSignal | undefined,
+): Promise<TableWrite> {
+  const rows = await visibleRows(session, entry, signal);
   switch (operation.data.kind) {
     case 'addColumn': {
       const { value } = operation.data;
@@ -380,20 +410,117 @@ function rowsAfter(
 }
 
 /** All rows that the session sees, in arrival order. */
-function visibleRows(session: Session, entry: TableEntry): Batch {
+async function visibleRows(
+  session: Session,
+  entry: TableEntry,
+  signal: AbortSignal | undefined,
+): Promise<Batch> {
+  const batches: Batch[] = [];
+  for await (const batch of batchesOf(session, entry, signal)) batches.push(batch);
+  if (batches.length > 0) return concatBatches(batches);
+  return {
+    rowCount: 0,
+    columns: entry.definition.columns.map(({ type }) => ({ rep: 'object', type, values: [] })),
+  };
+}
+
+/** The same in batches; others run in between. */
+async function* batchesOf(
+  session: Session,
+  entry: TableEntry,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Batch> {
   const snapshot = session.snapshotOf(idOf(entry), undefined);
   try {
     const columnIndexes = entry.definition.columns.map((_, index) => index);
     const scan = snapshot.scan({ columnIndexes, ordered: true, withRowIds: false });
-    const batches: Batch[] = [];
-    for (let batch = scan.next(); batch !== undefined; batch = scan.next()) batches.push(batch);
-    if (batches.length > 0) return concatBatches(batches);
-    return {
-      rowCount: 0,
-      columns: entry.definition.columns.map(({ type }) => ({ rep: 'object', type, values: [] })),
-    };
+    let rowsOfStep = 0;
+    for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
+      yield batch;
+      rowsOfStep += batch.rowCount;
+      if (rowsOfStep < ROWS_A_STEP) continue;
+      rowsOfStep = 0;
+      await session.engine.pause();
+      if (signal?.aborted === true) throw canceled(signal);
+    }
   } finally {
     snapshot.release();
+  }
+}
+
+const ROWS_A_STEP = 16_384;
+
+/**
+ * Holds tables still while their definitions change: waits for transactions that have written to them and for what is staged,
+ * and lets nobody write until `action` is done. Inside a transaction the claim is the transaction's, to its end.
+ */
+async function holding<Value>(
+  session: Session,
+  tables: readonly WrittenName[],
+  signal: AbortSignal | undefined,
+  action: () => Promise<Value>,
+): Promise<Value> {
+  const { engine, transaction } = session;
+  const owner = transaction?.owner ?? newClaimOwner();
+  try {
+    // After each wait the names may mean something else.
+    while (await hasWaitedFor(session, owner, tables, signal));
+    return await action();
+  } finally {
+    if (transaction === undefined) engine.claims.release(owner);
+  }
+}
+
+async function hasWaitedFor(
+  session: Session,
+  owner: ClaimOwner,
+  tables: readonly WrittenName[],
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const { engine, transaction } = session;
+  for (const written of tables) {
+    const entry = findRelation(session.catalog, session.scope, written);
+    if (entry?.kind !== 'table') continue;
+    const holder = engine.claims.take(owner, idOf(entry), 'whole');
+    if (holder !== undefined) {
+      await engine.claims.wait(owner, holder, signal);
+      if (transaction?.doomed !== undefined) throw transaction.doomed;
+      return true;
+    }
+    if (entry.data.stagedCount > 0 && transaction?.isPrivate(idOf(entry)) !== true) {
+      await engine.untilPublished(entry.data, signal);
+      return true;
+    }
+  }
+  return false;
+}
+
+/** Tables whose rows or indexes a DROP takes away. */
+function tablesDropped(
+  session: Session,
+  statement: Extract<Statement, { kind: 'drop' }>,
+): WrittenName[] {
+  const { tenant } = session.identity;
+  const nameOf = ({ definition }: CatalogEntry): WrittenName => ({
+    catalog: definition.tenant,
+    schema: definition.schema,
+    name: definition.name,
+  });
+  switch (statement.what) {
+    case 'table':
+      return [...statement.names];
+    case 'schema':
+      return session.catalog
+        .ofTenant(tenant)
+        .filter(({ definition }) => statement.names.some(({ name }) => name === definition.schema))
+        .map(nameOf);
+    case 'index':
+      return statement.names.flatMap(({ name }) => {
+        const owner = indexOwner(session.catalog, tenant, name);
+        return owner === undefined ? [] : [nameOf(owner)];
+      });
+    default:
+      return [];
   }
 }
 
@@ -456,16 +583,17 @@ async function alterTable(
     return done(session, 'ALTER TABLE');
   }
   // Several actions are one change: all or none.
-  await asOne(session, statement.actions.length > 1, options.signal, async () => {
-    for (const action of statement.actions) {
-      const entry = tableNamed(statement.table, { view: session.catalog, scope: session.scope });
-      const { change, before } = tableChange(entry, action, definitionContext(session));
-      refuseWhenViewsDepend(session, entry, change);
-      const operations = operationsOf(session, entry, change);
-      refuseRewriteUnderViews(session, entry, operations);
-      await define(session, [...before, ...operations], options.signal);
-    }
-  });
+  await asOne(session, statement.actions.length > 1, options.signal, () =>
+    holding(session, [statement.table], options.signal, async () => {
+      for (const action of statement.actions) {
+        const entry = tableNamed(statement.table, { view: session.catalog, scope: session.scope });
+        const { change, before } = tableChange(entry, action, definitionContext(session));
+        refuseWhenViewsDepend(session, entry, change);
+        const operations = await operationsOf(session, entry, change, options.signal);
+        await define(session, [...before, ...operations], options.signal);
+      }
+    }),
+  );
   return done(session, 'ALTER TABLE');
 }
 
@@ -490,7 +618,12 @@ async function asOne(
   }
 }
 
-function operationsOf(session: Session, entry: TableEntry, change: TableChange): Operation[] {
+async function operationsOf(
+  session: Session,
+  entry: TableEntry,
+  change: TableChange,
+  signal: AbortSignal | undefined,
+): Promise<Operation[]> {
   const relation = idOf(entry);
   switch (change.kind) {
     case 'nothing':
@@ -510,7 +643,7 @@ function operationsOf(session: Session, entry: TableEntry, change: TableChange):
         column.sequence !== undefined
       ) {
         return [
-          rewritten(session, entry, change.table, (rows) =>
+          await rewritten(session, entry, change.table, signal, (rows) =>
             withComputed(session, entry, change.table, rows),
           ),
         ];
@@ -539,7 +672,7 @@ function operationsOf(session: Session, entry: TableEntry, change: TableChange):
       const expression = coerce(bindRowExpression(change.using, entry.info), type, 'assignment');
       const compiled = compileExpression(expression);
       return [
-        rewritten(session, entry, change.table, (rows) => ({
+        await rewritten(session, entry, change.table, signal, (rows) => ({
           ...rows,
           columns: rows.columns.map((column, index) =>
             index === change.index
@@ -552,7 +685,7 @@ function operationsOf(session: Session, entry: TableEntry, change: TableChange):
     case 'addIndex': {
       const operations: Operation[] = [];
       if (change.notNull.length > 0) {
-        for (const index of change.notNull) assertNoNulls(session, entry, index);
+        await assertNoNulls(session, entry, change.notNull, signal);
         const columns = entry.definition.columns.map((column, index) =>
           change.notNull.includes(index) ? { ...column, nullable: false } : column,
         );
@@ -567,16 +700,17 @@ function operationsOf(session: Session, entry: TableEntry, change: TableChange):
     case 'dropIndex':
       return [{ op: 'dropIndex', relation, name: change.name }];
     case 'setNotNull':
-      assertNoNulls(session, entry, change.index);
+      await assertNoNulls(session, entry, [change.index], signal);
       return [{ op: 'alterTable', table: change.table, data: { kind: 'keep' } }];
     case 'addCheck': {
       const compiled = compileExpression(
         coerce(bindRowExpression(change.condition, entry.info), { kind: 'boolean' }, 'implicit'),
       );
-      const rows = visibleRows(session, entry);
-      const result = compiled.evaluate(rows, session.evaluationContext([], {}));
-      for (let row = 0; row < rows.rowCount; row += 1) {
-        if (datumAt(result, row) === false) {
+      const context = session.evaluationContext([], {});
+      for await (const rows of batchesOf(session, entry, signal)) {
+        const result = compiled.evaluate(denseBatch(rows), context);
+        for (let row = 0; row < rows.rowCount; row += 1) {
+          if (datumAt(result, row) !== false) continue;
           throw new DbError(
             '23514',
             `check constraint "${change.check.name}" of relation "${entry.definition.name}" is violated by some row`,
@@ -593,19 +727,21 @@ function operationsOf(session: Session, entry: TableEntry, change: TableChange):
   }
 }
 
-function rewritten(
+async function rewritten(
   session: Session,
   entry: TableEntry,
   table: TableDefinition,
+  signal: AbortSignal | undefined,
   convert: (rows: Batch) => Batch,
-): Operation {
+): Promise<Operation> {
+  const batches: Batch[] = [];
+  for await (const rows of batchesOf(session, entry, signal))
+    batches.push(convert(denseBatch(rows)));
+  if (batches.length === 0) batches.push(convert(await visibleRows(session, entry, signal)));
   return {
     op: 'alterTable',
     table,
-    data: {
-      kind: 'rewrite',
-      rows: { kind: 'insert', rows: convert(denseBatch(visibleRows(session, entry))) },
-    },
+    data: { kind: 'rewrite', rows: { kind: 'insert', rows: concatBatches(batches) } },
   };
 }
 
@@ -635,20 +771,29 @@ function withComputed(
   };
 }
 
-function assertNoNulls(session: Session, entry: TableEntry, index: number): void {
-  const rows = visibleRows(session, entry);
-  for (let row = 0; row < rows.rowCount; row += 1) {
-    if (datumAt(rows.columns[index]!, row) !== null) continue;
-    const { name } = entry.definition.columns[index]!;
-    throw new DbError(
-      '23502',
-      `column "${name}" of relation "${entry.definition.name}" contains null values`,
-      {
-        table: entry.definition.name,
-        column: name,
-        hint: `Fill them first: UPDATE … SET ${name} = … WHERE ${name} IS NULL.`,
-      },
-    );
+async function assertNoNulls(
+  session: Session,
+  entry: TableEntry,
+  indexes: readonly number[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  for await (const batch of batchesOf(session, entry, signal)) {
+    const rows = denseBatch(batch);
+    for (const index of indexes) {
+      for (let row = 0; row < rows.rowCount; row += 1) {
+        if (!isNullAt(rows.columns[index]!, row)) continue;
+        const { name } = entry.definition.columns[index]!;
+        throw new DbError(
+          '23502',
+          `column "${name}" of relation "${entry.definition.name}" contains null values`,
+          {
+            table: entry.definition.name,
+            column: name,
+            hint: `Fill them first: UPDATE … SET ${name} = … WHERE ${name} IS NULL.`,
+          },
+        );
+      }
+    }
   }
 }
 
@@ -859,25 +1004,6 @@ function refuseWhenViewsDepend(session: Session, entry: TableEntry, change: Tabl
     {
       table: entry.definition.name,
       hint: 'Drop the view, change the table, and create the view again.',
-    },
-  );
-}
-
-/** Rows that are written anew get new row ids, and a materialized view holds the old ones. */
-function refuseRewriteUnderViews(
-  session: Session,
-  entry: TableEntry,
-  operations: readonly Operation[],
-): void {
-  if (!operations.some((each) => each.op === 'alterTable' && each.data.kind === 'rewrite')) return;
-  const dependant = dependantsOf(session, entry).find(({ kind }) => kind === 'materializedView');
-  if (dependant === undefined) return;
-  throw new DbError(
-    '0A000',
-    `cannot rewrite the rows of "${entry.definition.name}": materialized view "${dependant.definition.name}" reads it`,
-    {
-      table: entry.definition.name,
-      hint: 'Add the column with a constant default, then fill it with UPDATE.',
     },
   );
 }

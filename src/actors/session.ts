@@ -28,6 +28,7 @@ import {
 import type { Engine } from './engine.ts';
 import { SessionSequences } from './sequences.ts';
 import { runStatement } from './statements.ts';
+import { afterRedefinition } from './write-rows.ts';
 import { snapshotTooOld, Transaction } from './transaction.ts';
 
 /** Where a statement's rows go. `take` false: no more until `demand` is called. */
@@ -381,6 +382,17 @@ export class Session {
     return outcomes;
   }
 
+  #runNewest(
+    statement: ParsedStatement,
+    options: ExecutionOptions,
+    sink: RowSink,
+    attempt = 1,
+  ): Promise<StatementOutcome> {
+    return runStatement(this, statement, options, sink).catch((cause: unknown) =>
+      afterRedefinition(cause, attempt, (next) => this.#runNewest(statement, options, sink, next)),
+    );
+  }
+
   async #runOne(
     statement: ParsedStatement,
     options: ExecutionOptions,
@@ -404,7 +416,9 @@ export class Session {
       )
         throw transaction.doomed;
       this.#checkAge(transaction);
-      return await runStatement(this, statement, options, sink);
+      return await (WRITES_ROWS.has(statement.statement.kind)
+        ? this.#runNewest(statement, options, sink)
+        : runStatement(this, statement, options, sink));
     } catch (cause) {
       if (transaction !== undefined && this.transaction === transaction) {
         transaction.rollbackToMark(mark!);
@@ -611,6 +625,9 @@ class StatementRandom {
     return this.#stream;
   }
 }
+
+/** Statements that a change of a table's definition makes run again. */
+const WRITES_ROWS = new Set<Statement['kind']>(['insert', 'update', 'delete', 'truncate']);
 
 /** Accepted and remembered, without effect. */
 const HARMLESS_SETTINGS = new Set([

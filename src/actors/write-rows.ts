@@ -52,6 +52,7 @@ async function writeInTransaction(
       entry.data.stagedCount > 0
     )
       await engine.untilPublished(entry.data, signal);
+    if (session.catalog.byId(relation) !== entry) throw new DefinitionChanged(entry);
     const snapshot = transaction.snapshotOf(entry);
     let writes: readonly TableWrite[];
     try {
@@ -83,7 +84,7 @@ function commitRows(
   let blockedBy: ClaimOwner | undefined;
   let sequences: readonly Operation[] = NONE;
   const prepare = (): readonly Operation[] => {
-    if (engine.state.catalog.byId(relation) !== entry) throw definitionChanged(entry);
+    if (engine.state.catalog.byId(relation) !== entry) throw new DefinitionChanged(entry);
     let snapshot: TableSnapshot | undefined;
     try {
       const writes = writesOf(() => (snapshot ??= entry.data.staged()));
@@ -225,9 +226,27 @@ function duplicateKey(
   });
 }
 
-export function definitionChanged(entry: TableEntry): DbError {
-  return new DbError('40001', `the definition of "${entry.definition.name}" has changed`, {
-    table: entry.definition.name,
-    hint: 'Run the statement again.',
-  });
+/**
+ * The table is not what it was when the rows were made for it. Nothing was written: whoever made them makes them anew
+ * (`afterRedefinition`).
+ */
+export class DefinitionChanged extends DbError {
+  constructor(entry: TableEntry) {
+    super('40001', `the definition of "${entry.definition.name}" has changed`, {
+      table: entry.definition.name,
+      hint: 'Run the statement again.',
+    });
+  }
 }
+
+/** Writes again after a definition has changed: a single statement does not fail for that. Throws whatever else went wrong. */
+export function afterRedefinition<Value>(
+  cause: unknown,
+  attempt: number,
+  again: (attempt: number) => Promise<Value>,
+): Promise<Value> {
+  if (!(cause instanceof DefinitionChanged) || attempt === DEFINITION_ATTEMPTS_MAX) throw cause;
+  return again(attempt + 1);
+}
+
+const DEFINITION_ATTEMPTS_MAX = 20;

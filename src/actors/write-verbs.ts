@@ -19,7 +19,7 @@ import {
 } from './rows-in.ts';
 import { assertChecks, chosen, completeRows, rowShapeOf, withGenerated } from './row-shape.ts';
 import type { Session } from './session.ts';
-import { writeRows } from './write-rows.ts';
+import { afterRedefinition, writeRows } from './write-rows.ts';
 
 /** insert and upsert of rows as users give them; each chunk of an async iterable is a commit of its own. */
 export function insertRows(
@@ -113,6 +113,7 @@ function insertChunk(
   rows: readonly InputRow[] | InputRow | InputColumns,
   mode: 'insert' | 'upsert',
   signal: AbortSignal | undefined,
+  attempt = 1,
 ): Promise<WriteResult> {
   const entry = session.requireTable({ name: table });
   const shape = rowShapeOf(entry);
@@ -126,9 +127,13 @@ function insertChunk(
     position,
     rows: rowCount,
   });
+  const again = (cause: unknown): Promise<WriteResult> =>
+    afterRedefinition(cause, attempt, (next) =>
+      insertChunk(engine, session, table, rows, mode, signal, next),
+    );
   if (mode === 'insert') {
     const writes: readonly TableWrite[] = [{ kind: 'insert', rows: complete }];
-    return writeRows(engine, session, entry, () => writes, signal).then(result);
+    return writeRows(engine, session, entry, () => writes, signal).then(result, again);
   }
   const primary = entry.definition.indexes.find((index) => index.primary);
   if (primary === undefined) {
@@ -145,7 +150,7 @@ function insertChunk(
     if (updated !== complete) assertChecks(entry, shape, updated, context);
     return [{ kind: 'update', rowIds: merged.updated.rowIds, rows: updated }, ...merged.writes];
   };
-  return writeRows(engine, session, entry, writes, signal).then(result);
+  return writeRows(engine, session, entry, writes, signal).then(result, again);
 }
 
 /** Of the rows with one key the last; undefined where no key comes twice. */
@@ -247,6 +252,7 @@ function deleteKeys(
   table: string,
   key: Readonly<Record<string, unknown>>,
   signal: AbortSignal | undefined,
+  attempt = 1,
 ): Promise<WriteResult> {
   const entry = session.requireTable({ name: table });
   const primary = entry.definition.indexes.find((index) => index.primary);
@@ -264,10 +270,13 @@ function deleteKeys(
     rows = ids.length;
     return rows === 0 ? [] : [{ kind: 'delete', rowIds: ids }];
   };
-  return writeRows(engine, session, entry, writes, signal).then(({ position }) => ({
-    position,
-    rows,
-  }));
+  return writeRows(engine, session, entry, writes, signal).then(
+    ({ position }) => ({ position, rows }),
+    (cause: unknown) =>
+      afterRedefinition(cause, attempt, (next) =>
+        deleteKeys(engine, session, table, key, signal, next),
+      ),
+  );
 }
 
 /** Ascending, each once, without the −1 of keys that are not there. */

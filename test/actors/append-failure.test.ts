@@ -74,11 +74,14 @@ test('nobody sees a commit before it is acknowledged; those behind it are staged
 });
 
 test('a failed append undoes all that was staged, newest first, and reads go on', async () => {
+  await db.exec('CREATE TABLE u (i int)');
   log.held = true;
-  const column = db.exec("ALTER TABLE t ADD COLUMN note text DEFAULT 'none'");
+  // Holds its table until it is acknowledged: who writes to it waits, and is refused with the rest.
+  const column = db.exec("ALTER TABLE u ADD COLUMN note text DEFAULT 'none'");
+  const behind = db.insert('u', { i: 1 });
   await turns(3);
   const small = db.exec("INSERT INTO t VALUES (2, 'b')");
-  const failures = Promise.allSettled([column, small]);
+  const failures = Promise.allSettled([column, behind, small]);
   await turns(3);
   expect(log.waiting).toBe(2);
   // Larger than a step: half of it is staged when the append of what it builds upon fails.
@@ -90,6 +93,7 @@ test('a failed append undoes all that was staged, newest first, and reads go on'
     expect(outcome).toMatchObject({ status: 'rejected', reason: { code: '58030' } });
   await refused;
   expect((await db.query('SELECT * FROM t')).rows).toEqual([{ id: 1, g: 'a' }]);
+  expect((await db.query('SELECT * FROM u')).columns.map(({ name }) => name)).toEqual(['i']);
   expect((await db.query('SELECT * FROM v')).rows).toEqual([{ g: 'a', c: 1 }]);
   await expect(db.insert('t', { id: 4, g: 'x' })).rejects.toMatchObject({ code: '58030' });
 });
