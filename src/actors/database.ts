@@ -399,6 +399,27 @@ export class Handle implements WideVerbs {
     });
   }
 
+  /**
+   * Whether rows of a table or view may be others than at `position`; true, too, where that is not known any more. Of a plain view
+   * only that nothing at all has happened is known.
+   */
+  changedSince(name: string, position: number): boolean {
+    const entry = new Session(this.engine, this.identity).requireRelation({ name });
+    const { visiblePosition } = this.engine;
+    if (position === visiblePosition) return false;
+    if (position > visiblePosition || entry.kind === 'view') return true;
+    return entry.data.changes(position, visiblePosition)?.length !== 0;
+  }
+
+  /** Ends a running query of this identity's tenant with 57014; false where there is none of that id. */
+  cancel(queryId: string): boolean {
+    const query = this.engine.queries.get(queryId);
+    if (query === undefined || query.tenant !== (this.identity.tenant ?? 'main')) return false;
+    const cause = new DbError('57014', 'canceling statement due to user request');
+    query.ref.tell({ kind: 'cancel', cause }, 'control');
+    return true;
+  }
+
   queries(): {
     readonly id: string;
     readonly text: string;

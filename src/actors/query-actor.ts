@@ -79,7 +79,9 @@ export function queryActor(task: QueryTask): ActorSpec<QueryMessage> {
             case 'demand':
               if (ended || !paused) return 'continue';
               paused = false;
-              return step(context);
+              // Not stepped here: `again` would deliver the demand once more, which is then none.
+              context.self.tell({ kind: 'step' });
+              return 'continue';
             case 'step':
               return step(context);
           }

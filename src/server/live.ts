@@ -44,11 +44,13 @@ export async function serveLive(
   options: {
     readonly resume: ResumePoint | undefined;
     readonly clock: Clock;
+    /** When the commit of a position was made: by it a client knows how old what it shows is. */
+    instantMs(position: number): number;
     /** Ends the stream; a reason that is a text is told to whoever still listens. */
     readonly signal: AbortSignal;
   },
 ): Promise<void> {
-  const { resume, clock, signal } = options;
+  const { resume, clock, instantMs, signal } = options;
   const subscriptions = new Map<string, Subscription>();
   /** By item, up to where everything was told. */
   const told = new Map<string, number>();
@@ -82,10 +84,11 @@ export async function serveLive(
         for await (const change of subscription) {
           if (sink.closed) return;
           const { position } = change;
+          const committedMs = instantMs(position);
           for (const piece of piecesOf(change)) {
             if (piece.kind === 'reset' || piece.more === true) told.delete(name);
             else told.set(name, position);
-            const data = { item: name, ...piece, sentMs: clock.now() };
+            const data = { item: name, ...piece, committedMs, sentMs: clock.now() };
             await send(sink, piece.kind, data, idOf(position));
           }
         }

@@ -1,10 +1,195 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DbError } from '../base/errors.ts';
+import type { Identity, QueryOptions, Statement } from '../actors/api-types.ts';
+import { nearestName } from '../actors/catalog.ts';
+import type { ValueOptions } from '../actors/rows-out.ts';
 
-export function bodyObject<Body>(body: unknown): Body {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+/** Reading requests: bodies, parameters and headers are checked here once, and what is wrong with them is named. */
+
+export type QueryBody = {
+  readonly sql?: unknown;
+  readonly query?: unknown;
+  readonly window?: unknown;
+  readonly params?: unknown;
+  readonly mode?: unknown;
+  readonly values?: unknown;
+  readonly atLeast?: unknown;
+  readonly asOf?: unknown;
+  readonly priority?: unknown;
+  readonly timeoutMs?: unknown;
+  readonly maxWork?: unknown;
+  readonly label?: unknown;
+};
+
+export const QUERY_FIELDS = [
+  'sql',
+  'query',
+  'window',
+  'params',
+  'mode',
+  'stop',
+  'confidence',
+  'values',
+  'atLeast',
+  'asOf',
+  'priority',
+  'timeoutMs',
+  'maxWork',
+  'label',
+];
+
+/** The JSON object that a request's body is, with no other fields than those named. */
+export function bodyObject<Body>(body: unknown, fields?: readonly string[]): Body {
+  if (typeof body !== 'object' || body === null || Array.isArray(body) || ArrayBuffer.isView(body))
     throw new DbError('22023', 'the body is not a JSON object', {
       hint: 'Send Content-Type: application/json and an object.',
     });
+  for (const field of Object.keys(body)) {
+    if (fields === undefined || fields.includes(field)) continue;
+    const nearest = nearestName(field, fields);
+    throw new DbError('22023', `unknown field "${field}"`, {
+      field,
+      hint:
+        nearest === undefined
+          ? `The fields are ${fields.join(', ')}.`
+          : `Did you mean "${nearest}"?`,
+    });
   }
   return body as Body;
+}
+
+export function statementOf(body: QueryBody): Statement {
+  if (typeof body.sql === 'string') return body.sql;
+  if (typeof body.query === 'object' && body.query !== null) return body.query as Statement;
+  if (body.window !== undefined)
+    throw new DbError('0A000', 'window queries are not supported yet', {
+      field: 'window',
+      hint: 'Use sql with date_trunc and GROUP BY.',
+    });
+  throw new DbError('22023', 'the body says neither sql nor query', {
+    field: 'sql',
+    hint: 'Send { "sql": "SELECT …", "params": […] }.',
+  });
+}
+
+const PRIORITIES = ['interactive', 'normal', 'batch', 'background'];
+
+/** Options of a query; it ends when its client goes away. */
+export function queryOptions(body: QueryBody, reply: FastifyReply): QueryOptions {
+  const { mode, params, values, priority, label } = body;
+  if (mode !== undefined && mode !== 'exact')
+    throw new DbError('0A000', `mode "${String(mode)}" is not supported yet`, {
+      field: 'mode',
+      hint: 'Use "exact".',
+    });
+  if (params !== undefined && !Array.isArray(params))
+    throw new DbError('22023', '"params" is not an array', {
+      field: 'params',
+      hint: 'Send the value of $1 first: { "sql": "SELECT $1::int", "params": [1] }.',
+    });
+  if (priority !== undefined && !PRIORITIES.includes(priority as string))
+    throw new DbError('22023', `"priority" is none of ${PRIORITIES.join(', ')}`, {
+      field: 'priority',
+    });
+  if (label !== undefined && typeof label !== 'string')
+    throw new DbError('22023', '"label" is not a text', { field: 'label' });
+  const atLeast = position(body.atLeast, 'atLeast');
+  const asOf = position(body.asOf, 'asOf');
+  const timeoutMs = positive(body.timeoutMs, 'timeoutMs');
+  const maxWork = positive(body.maxWork, 'maxWork');
+  return {
+    signal: untilGone(reply),
+    ...(params === undefined ? {} : { params }),
+    ...(values === undefined ? {} : { values: valueOptions(values) }),
+    ...(atLeast === undefined ? {} : { atLeast }),
+    ...(asOf === undefined ? {} : { asOf }),
+    ...(priority === undefined ? {} : { priority: priority as 'normal' }),
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    ...(maxWork === undefined ? {} : { maxWork }),
+    ...(label === undefined ? {} : { label }),
+  };
+}
+
+/** Aborts when the client goes away before its answer: then nobody needs it. */
+export function untilGone(reply: FastifyReply): AbortSignal {
+  const abort = new AbortController();
+  reply.raw.once('close', () => {
+    if (!reply.raw.writableFinished) abort.abort();
+  });
+  return abort.signal;
+}
+
+const VALUE_OPTIONS: Readonly<Record<string, readonly string[]>> = {
+  int8: ['number', 'string'],
+  numeric: ['string', 'number'],
+  timestamptz: ['iso', 'ms'],
+};
+
+/** How values are to be written. `bigint` and `date` are TypeScript's: in JSON they are the text they are for any other client. */
+function valueOptions(values: unknown): ValueOptions {
+  const given = bodyObject<Record<string, unknown>>(values, Object.keys(VALUE_OPTIONS));
+  const options: Record<string, string> = {};
+  for (const [name, value] of Object.entries(given)) {
+    if (value === 'bigint' && name === 'int8') options[name] = 'string';
+    else if (value === 'date' && name === 'timestamptz') options[name] = 'iso';
+    else if (VALUE_OPTIONS[name]!.includes(value as string)) options[name] = value as string;
+    else
+      throw new DbError('22023', `"values.${name}" is none of ${VALUE_OPTIONS[name]!.join(', ')}`, {
+        field: `values.${name}`,
+      });
+  }
+  return options as ValueOptions;
+}
+
+function position(value: unknown, field: string): number | undefined {
+  if (value === undefined) return undefined;
+  if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number;
+  throw new DbError('22023', `"${field}" is not a position`, {
+    field,
+    hint: 'Give the position of a write or of an answer, a whole number.',
+  });
+}
+
+function positive(value: unknown, field: string): number | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value === 'number' && value > 0 && Number.isFinite(value)) return value;
+  throw new DbError('22023', `"${field}" is not a positive number`, { field });
+}
+
+/** A whole number in the query string, within bounds. */
+export function wholeNumber(
+  text: string | undefined,
+  field: string,
+  bounds: { readonly byDefault: number; readonly min: number; readonly max: number },
+): number {
+  if (text === undefined) return bounds.byDefault;
+  const value = text.trim() === '' ? Number.NaN : Number(text);
+  if (!Number.isInteger(value) || value < bounds.min || value > bounds.max)
+    throw new DbError(
+      '22023',
+      `"${field}" is not a whole number from ${bounds.min} to ${bounds.max}`,
+      { field },
+    );
+  return value;
+}
+
+export function header(request: FastifyRequest, name: string): string | undefined {
+  const value = request.headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}
+
+export function contentType(request: FastifyRequest): string {
+  return (header(request, 'content-type') ?? 'application/json')
+    .split(';')[0]!
+    .trim()
+    .toLowerCase();
+}
+
+/** Whose eyes a request sees with. Without keys, which come later, a client says so itself. */
+export function identityOf(request: FastifyRequest): Identity {
+  const { tenant } = request.query as { tenant?: string };
+  return {
+    tenant: header(request, 'x-tenant') ?? tenant ?? 'main',
+    user: header(request, 'x-user'),
+  };
 }

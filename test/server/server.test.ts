@@ -330,8 +330,10 @@ describe('writes', () => {
     expect((await db.query('SELECT count(*) AS n FROM t')).rows).toEqual([{ n: 2 }]);
     const bound = await post('/v1/exec', { sql: 'DELETE FROM t WHERE a = $1', params: [2] });
     expect(await bound.json()).toEqual({ position: 2, rows: 1, command: 'DELETE' });
-    expect(await problem(await post('/v1/exec', { text: 'SELECT 1' }))).toMatchObject({
-      field: 'sql',
+    expect(await problem(await post('/v1/exec', {}))).toMatchObject({ field: 'sql' });
+    expect(await problem(await post('/v1/exec', { sq: 'SELECT 1' }))).toMatchObject({
+      field: 'sq',
+      hint: 'Did you mean "sql"?',
     });
   });
 
@@ -467,8 +469,14 @@ describe('what is there', () => {
     expect(series.get('analyticdb_rows_written_total{}')).toBe(2);
     expect(series.get('analyticdb_memory_limit_bytes{}')).toBe(512 * 1024 * 1024);
     expect(series.get('analyticdb_memory_bytes{}')).toBeGreaterThan(0);
-    const again = checkedMetrics(await (await fetch(`${url}/metrics`)).text());
-    expect([...again.keys()]).toEqual([...series.keys()]);
+    expect(
+      series.get('analyticdb_http_requests_total{method="POST",route="/v1/query",status="400"}'),
+    ).toBe(1);
+    const scrape = async (): Promise<string[]> => [
+      ...checkedMetrics(await (await fetch(`${url}/metrics`)).text()).keys(),
+    ];
+    expect(await scrape()).toEqual(expect.arrayContaining([...series.keys()]));
+    expect(await scrape()).toEqual(await scrape());
   });
 
   test('health is told at once, readiness when it is there', async () => {

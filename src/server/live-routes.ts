@@ -1,0 +1,139 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { DbError } from '../base/errors.ts';
+import type { QueryModelInput } from '../actors/api-types.ts';
+import { lastEventId, serveLive, type EventSink, type LiveItem } from './live.ts';
+import type { RouteContext } from './query-routes.ts';
+import { begin, drained } from './reply.ts';
+import { bodyObject, header, wholeNumber } from './request.ts';
+
+type Wanted = {
+  readonly name: string;
+  readonly what: string | QueryModelInput;
+  readonly params?: readonly unknown[] | undefined;
+  readonly maxRate?: number | undefined;
+};
+
+/** Subscriptions of one stream: a dashboard has tens. */
+const ITEM_COUNT_MAX = 200;
+
+/** `GET` and `POST /v1/live`: server-sent events (live.ts). */
+export function liveRoutes(
+  app: FastifyInstance,
+  context: RouteContext & { instantMs(position: number): number },
+): void {
+  app.get<{ Querystring: { views?: string; maxRate?: string } }>(
+    '/v1/live',
+    // A HEAD would never end.
+    { exposeHeadRoute: false },
+    async (request, reply) => {
+      const names = (request.query.views ?? '').split(',').map((name) => name.trim());
+      const views = [...new Set(names.filter((name) => name !== ''))];
+      if (views.length === 0)
+        throw new DbError('22023', 'the parameter "views" is missing', {
+          field: 'views',
+          hint: 'GET /v1/live?views=a,b',
+        });
+      const { maxRate } = request.query;
+      const rate =
+        maxRate === undefined
+          ? undefined
+          : wholeNumber(maxRate, 'maxRate', { byDefault: 10, min: 1, max: 1000 });
+      await live(
+        request,
+        reply,
+        views.map((name) => ({ name, what: name, maxRate: rate })),
+      );
+    },
+  );
+
+  app.post('/v1/live', async (request, reply) => {
+    const { items } = bodyObject<{ items?: unknown }>(request.body, ['items']);
+    const given =
+      items === undefined ? {} : bodyObject<Record<string, Record<string, unknown>>>(items);
+    if (Object.keys(given).length === 0)
+      throw new DbError('22023', '"items" is missing', {
+        field: 'items',
+        hint: 'Send { "items": { "sales": { "view": "sales" } } }.',
+      });
+    await live(
+      request,
+      reply,
+      Object.entries(given).map(([name, item]) => wantedOf(name, item)),
+    );
+  });
+
+  async function live(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    wanted: readonly Wanted[],
+  ): Promise<void> {
+    if (wanted.length > ITEM_COUNT_MAX)
+      throw new DbError('54000', `a stream has at most ${ITEM_COUNT_MAX} items`, {
+        hint: 'Open another one.',
+      });
+    const handle = context.verbs(request);
+    const resume = lastEventId(header(request, 'last-event-id'));
+    const items: LiveItem[] = wanted.map((item) => ({
+      name: item.name,
+      open: (from, signal) =>
+        handle.subscribe(item.what, {
+          from,
+          signal,
+          maxRate: item.maxRate,
+          ...(item.params === undefined ? {} : { params: item.params }),
+        }),
+    }));
+    // Names are checked before the stream begins, so that a wrong one is a 404 and not an event.
+    for (const { what } of wanted)
+      if (typeof what === 'string' && /^[\w.]+$/.test(what)) handle.mustExist(what);
+    const raw = begin(reply, {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-store',
+      connection: 'keep-alive',
+      'x-accel-buffering': 'no',
+    });
+    const sink: EventSink = {
+      write: (text) => raw.write(text),
+      drained: () => drained(raw),
+      get closed() {
+        return raw.destroyed;
+      },
+      end: () => raw.end(),
+    };
+    const abort = new AbortController();
+    raw.on('close', () => abort.abort());
+    context.open.add(abort);
+    const { clock, instantMs } = context;
+    await serveLive(items, sink, { resume, clock, instantMs, signal: abort.signal });
+    context.open.delete(abort);
+  }
+}
+
+const ITEM_FIELDS = ['view', 'sql', 'query', 'window', 'params', 'maxRate', 'mode', 'stop'];
+
+function wantedOf(name: string, given: unknown): Wanted {
+  const wrong = (field: string, message: string, hint?: string): DbError =>
+    new DbError('22023', message, { field: `items.${name}${field}`, hint });
+  if (typeof given !== 'object' || given === null || Array.isArray(given))
+    throw wrong('', `item "${name}" is not an object`, 'Send { "view": "sales" }.');
+  const item = bodyObject<Record<string, unknown>>(given, ITEM_FIELDS);
+  if (item['window'] !== undefined || (item['mode'] !== undefined && item['mode'] !== 'exact'))
+    throw new DbError('0A000', 'windows and progressive queries are not followed yet', {
+      field: `items.${name}`,
+      hint: 'Follow a view or an SQL query.',
+    });
+  const what = item['view'] ?? item['sql'] ?? item['query'];
+  if (typeof what !== 'string' && (typeof what !== 'object' || what === null))
+    throw wrong('', `item "${name}" says neither view, sql nor query`);
+  const { params, maxRate } = item;
+  if (params !== undefined && !Array.isArray(params))
+    throw wrong('.params', '"params" is not an array');
+  if (maxRate !== undefined && !(typeof maxRate === 'number' && maxRate > 0))
+    throw wrong('.maxRate', '"maxRate" is not a positive number', 'Changes a second, such as 4.');
+  return {
+    name,
+    what: what as string | QueryModelInput,
+    params: params as readonly unknown[] | undefined,
+    maxRate: maxRate as number | undefined,
+  };
+}

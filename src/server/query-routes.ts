@@ -1,0 +1,205 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { DbError } from '../base/errors.ts';
+import type { Clock } from '../base/ports.ts';
+import type { Handle } from '../actors/database.ts';
+import type { QueryOptions, Statement } from '../actors/api-types.ts';
+import { problemOf } from './problem.ts';
+import { begin, drained, formatFor, jsonText, sendResult } from './reply.ts';
+import {
+  bodyObject,
+  header,
+  QUERY_FIELDS,
+  queryOptions,
+  statementOf,
+  wholeNumber,
+  type QueryBody,
+} from './request.ts';
+
+export type RouteContext = {
+  readonly clock: Clock;
+  /** The verbs as whoever asks. */
+  verbs(request: FastifyRequest): Handle;
+  /** Streams and waits that end when the server closes. */
+  readonly open: Set<AbortController>;
+};
+
+type QueryString = {
+  readonly sql?: string;
+  readonly params?: string;
+  readonly format?: string;
+  readonly asOf?: string;
+  readonly atLeast?: string;
+  readonly timeoutMs?: string;
+};
+
+export function queryRoutes(app: FastifyInstance, context: RouteContext): void {
+  const { verbs, clock } = context;
+
+  app.post<{ Querystring: QueryString }>('/v1/query', async (request, reply) => {
+    const body = bodyObject<QueryBody>(request.body, QUERY_FIELDS);
+    const { format } = request.query;
+    const options = queryOptions(body, reply);
+    await answer({
+      request,
+      reply,
+      handle: verbs(request),
+      statement: statementOf(body),
+      options,
+      format,
+      clock,
+    });
+  });
+
+  app.get<{ Querystring: QueryString }>('/v1/query', async (request, reply) => {
+    const { sql, params, format, asOf, atLeast, timeoutMs } = request.query;
+    if (sql === undefined)
+      throw new DbError('22023', 'the parameter "sql" is missing', {
+        field: 'sql',
+        hint: 'GET /v1/query?sql=SELECT…',
+      });
+    const whole = (text: string | undefined, field: string): number | undefined =>
+      text === undefined
+        ? undefined
+        : wholeNumber(text, field, { byDefault: 0, min: 0, max: Number.MAX_SAFE_INTEGER });
+    const options = queryOptions(
+      {
+        params: paramsOf(params),
+        asOf: whole(asOf, 'asOf'),
+        atLeast: whole(atLeast, 'atLeast'),
+        timeoutMs: whole(timeoutMs, 'timeoutMs'),
+      },
+      reply,
+    );
+    await answer({
+      request,
+      reply,
+      handle: verbs(request),
+      statement: sql,
+      options: { ...options, readOnly: true } as QueryOptions,
+      format,
+      clock,
+    });
+  });
+
+  app.post('/v1/exec', async (request, reply) => {
+    const body = bodyObject<QueryBody>(request.body, QUERY_FIELDS);
+    if (typeof body.sql !== 'string')
+      throw new DbError('22023', '"sql" is not a text', {
+        field: 'sql',
+        hint: 'Send { "sql": "CREATE TABLE …" }.',
+      });
+    return reply.send(await verbs(request).exec(body.sql, queryOptions(body, reply)));
+  });
+
+  app.get('/v1/queries', async (request) => ({ queries: verbs(request).queries() }));
+
+  app.get<{ Params: { id: string } }>('/v1/queries/:id', async (request) => {
+    const { id } = request.params;
+    const query = verbs(request)
+      .queries()
+      .find((each) => each.id === id);
+    if (query === undefined) throw noQuery(id);
+    return query;
+  });
+
+  app.delete<{ Params: { id: string } }>('/v1/queries/:id', async (request) => {
+    const { id } = request.params;
+    if (!verbs(request).cancel(id)) throw noQuery(id);
+    return { id, canceled: true };
+  });
+}
+
+function noQuery(id: string): DbError {
+  return new DbError('42704', `no query "${id}" is running`, {
+    hint: 'It may have ended: GET /v1/queries lists those that run.',
+  });
+}
+
+/** `params=[1,"a"]`: JSON, as in a body. */
+function paramsOf(text: string | undefined): unknown {
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new DbError('22023', '"params" is not JSON', {
+      field: 'params',
+      hint: 'Give a JSON array: params=[1,"a"].',
+      cause,
+    });
+  }
+}
+
+async function answer(asked: {
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+  readonly handle: Handle;
+  readonly statement: Statement;
+  readonly options: QueryOptions;
+  readonly format: string | undefined;
+  readonly clock: Clock;
+}): Promise<void> {
+  const { reply, handle, statement, options } = asked;
+  const format = formatFor(header(asked.request, 'accept'), asked.format);
+  reply.header('vary', [reply.getHeader('vary'), 'Accept'].filter(Boolean).join(', '));
+  switch (format) {
+    case 'json':
+      return sendResult(reply, await handle.query(statement, options), asked.clock);
+    case 'arrow': {
+      const result = await handle.query(statement, options);
+      await reply
+        .type('application/vnd.apache.arrow.stream')
+        .header('adb-position', String(result.meta.position))
+        .header('adb-source', result.meta.source)
+        .send(Buffer.from(result.toArrow()));
+      return;
+    }
+    case 'csv':
+      return sendPieces(reply, handle.stream(statement, { ...options, format: 'csv' }), {
+        type: 'text/csv; charset=utf-8; header=present',
+        // A CSV cannot say that it is not whole: the connection breaks instead.
+        failed: () => undefined,
+      });
+    case 'ndjson':
+      return sendPieces(reply, ndjson(handle, statement, options), {
+        type: 'application/x-ndjson; charset=utf-8',
+        failed: (cause) => `${JSON.stringify({ error: problemOf(cause).body })}\n`,
+      });
+  }
+}
+
+/** Pulls as fast as the client reads; its leaving ends the query. */
+async function sendPieces(
+  reply: FastifyReply,
+  pieces: AsyncIterable<Uint8Array>,
+  how: { readonly type: string; failed(cause: unknown): string | undefined },
+): Promise<void> {
+  const iterator = pieces[Symbol.asyncIterator]();
+  // The first piece decides between an answer and an error.
+  let next = await iterator.next();
+  const raw = begin(reply, { 'content-type': how.type });
+  try {
+    for (; next.done !== true && !raw.destroyed; next = await iterator.next())
+      if (!raw.write(next.value)) await drained(raw);
+    raw.end();
+  } catch (cause) {
+    // Too late for a status: the last line of the stream is the error.
+    const line = how.failed(cause);
+    if (line === undefined) raw.destroy();
+    else raw.end(line);
+  } finally {
+    await iterator.return?.();
+  }
+}
+
+async function* ndjson(
+  handle: Handle,
+  statement: Statement,
+  options: QueryOptions,
+): AsyncIterable<Uint8Array> {
+  const encoder = new TextEncoder();
+  for await (const batch of handle.stream(statement, options)) {
+    let text = '';
+    for (const row of batch.rows) text += `${jsonText(row)}\n`;
+    yield encoder.encode(text);
+  }
+}

@@ -1,0 +1,129 @@
+import type { FastifyReply } from 'fastify';
+import { DbError } from '../base/errors.ts';
+import type { Clock } from '../base/ports.ts';
+import type { QueryResult } from '../actors/api-types.ts';
+import { jsonValue } from '../actors/rows-out.ts';
+import { problemOf } from './problem.ts';
+
+/** Rows that are made into text at once: a larger answer leaves in pieces, with others served in between. */
+const ROWS_PER_PIECE = 1000;
+
+export function jsonText(value: unknown): string {
+  return JSON.stringify(value, (_, each: unknown) => jsonValue(each));
+}
+
+export function sendJson(reply: FastifyReply, value: unknown): FastifyReply {
+  return reply.type('application/json; charset=utf-8').send(jsonText(value));
+}
+
+/** `{ rows, columns, meta }`. However many rows there are, nobody waits for all of them to become text. */
+export async function sendResult(
+  reply: FastifyReply,
+  result: QueryResult,
+  clock: Clock,
+): Promise<void> {
+  const { rows, columns, meta } = result;
+  reply
+    .header('adb-position', String(meta.position))
+    .header('adb-source', meta.source)
+    .header(
+      'server-timing',
+      `exec;dur=${meta.elapsedMs.toFixed(3)}, queue;dur=${meta.queuedMs.toFixed(3)}`,
+    );
+  if (rows.length <= ROWS_PER_PIECE) {
+    await sendJson(reply, { rows, columns, meta });
+    return;
+  }
+  const raw = begin(reply, { 'content-type': 'application/json; charset=utf-8' });
+  for (let start = 0; start < rows.length && !raw.destroyed; start += ROWS_PER_PIECE) {
+    const piece = jsonText(rows.slice(start, start + ROWS_PER_PIECE)).slice(1, -1);
+    if (!raw.write(start === 0 ? `{"rows":[${piece}` : `,${piece}`)) await drained(raw);
+    else await new Promise<void>((resolve) => clock.afterIo(resolve));
+  }
+  raw.end(`],${jsonText({ columns, meta }).slice(1)}`);
+}
+
+/** Takes the connection over to write a body in pieces. */
+export function begin(
+  reply: FastifyReply,
+  headers: Readonly<Record<string, string>>,
+): FastifyReply['raw'] {
+  reply.hijack();
+  const { raw } = reply;
+  const given = Object.entries(reply.getHeaders()).filter(([, value]) => value !== undefined);
+  raw.writeHead(200, { ...(Object.fromEntries(given) as Record<string, string>), ...headers });
+  return raw;
+}
+
+/** Resolves when more may be written, or nobody reads any more. */
+export function drained(raw: FastifyReply['raw']): Promise<void> {
+  if (raw.destroyed) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = (): void => {
+      raw.off('drain', done);
+      raw.off('close', done);
+      resolve();
+    };
+    raw.on('drain', done);
+    raw.on('close', done);
+  });
+}
+
+/** `known` is HTTP's own status, where the fault lies in the request and not in what it asks. */
+export function sendProblem(reply: FastifyReply, cause: unknown, known?: number): FastifyReply {
+  const { status, body, headers } = problemOf(cause, known);
+  return reply
+    .code(status)
+    .headers(headers)
+    .type('application/problem+json')
+    .send(JSON.stringify(body));
+}
+
+export type AnswerFormat = 'json' | 'ndjson' | 'csv' | 'arrow';
+
+const OFFERS: readonly (readonly [type: string, format: AnswerFormat])[] = [
+  ['application/json', 'json'],
+  ['application/x-ndjson', 'ndjson'],
+  ['application/ndjson', 'ndjson'],
+  ['application/jsonl', 'ndjson'],
+  ['text/csv', 'csv'],
+  ['application/vnd.apache.arrow.stream', 'arrow'],
+];
+
+/** The format a client likes best (RFC 9110, 12.5.1); JSON where it has no wish. */
+export function formatFor(accept: string | undefined, named: string | undefined): AnswerFormat {
+  if (named !== undefined) {
+    const found = OFFERS.find(([, format]) => format === named);
+    if (found !== undefined) return found[1];
+    throw new DbError('22023', `unknown format "${named}"`, {
+      field: 'format',
+      hint: 'The formats are json, ndjson, csv and arrow.',
+    });
+  }
+  if (accept === undefined || accept.trim() === '') return 'json';
+  const ranges = accept.split(',').map((each) => {
+    const [range = '', ...parameters] = each.split(';').map((part) => part.trim().toLowerCase());
+    const q = parameters.find((parameter) => parameter.startsWith('q='));
+    return { range, q: q === undefined ? 1 : Number(q.slice(2)) };
+  });
+  let best: { format: AnswerFormat; q: number } | undefined;
+  for (const [type, format] of OFFERS) {
+    const fitting =
+      ranges.find(({ range }) => range === type) ??
+      ranges.find(({ range }) => range === `${type.split('/')[0]}/*`) ??
+      ranges.find(({ range }) => range === '*/*');
+    if (fitting !== undefined && fitting.q > (best?.q ?? 0)) best = { format, q: fitting.q };
+  }
+  if (best !== undefined) return best.format;
+  throw new NotAcceptable(accept);
+}
+
+/** 406: its own class, since no SQLSTATE says so. */
+export class NotAcceptable extends DbError {
+  constructor(accept: string) {
+    super('22023', `no answer is made as "${accept}"`, {
+      field: 'accept',
+      hint: 'Accept application/json, application/x-ndjson, text/csv or application/vnd.apache.arrow.stream.',
+    });
+  }
+}
