@@ -12,9 +12,17 @@ import type { DemoControls, DemoState } from './server/demo-routes.ts';
 import { listenHttp, parseAddress } from './server/listen.ts';
 import { readPage } from './server/page.ts';
 
+type ServeOptions = {
+  readonly http: string;
+  readonly memory?: string;
+  readonly demo?: true | number;
+  readonly allowHost?: readonly string[];
+  readonly log: string;
+};
+
 const STARTING: DemoState = { phase: 'starting', speed: 0, loaded: 0, toLoad: 0, held: 0 };
 
-/** The command line: `npx analyticdb serve [--http 127.0.0.1:4200] [--memory 4GB] [--demo]`. */
+/** The command line: `npx analyticdb serve [--http 127.0.0.1:4200] [--memory 4GB] [--demo] [--allow-host NAME]`. */
 const program = new Command('analyticdb')
   .description('An in-memory real-time analytics database.')
   .version('0.1.0');
@@ -33,8 +41,12 @@ program
       throw new InvalidArgumentError('Give a number of flights.');
     },
   )
+  .option(
+    '--allow-host <name...>',
+    'names besides localhost under which the server may be asked, such as that of a proxy',
+  )
   .option('--log <level>', 'pino level: fatal, error, warn, info, debug, silent', 'warn')
-  .action(async (options: { http: string; memory?: string; demo?: true | number; log: string }) => {
+  .action(async (options: ServeOptions) => {
     const logger = pino({ level: options.log });
     const { clock, disk } = nodePorts();
     const database = await open(options.memory === undefined ? {} : { memory: options.memory });
@@ -57,6 +69,7 @@ program
       page,
       demo: withDemo ? controls : undefined,
       ready: () => ready,
+      allowedHosts: options.allowHost ?? [],
     });
     const address = parseAddress(process.env['PORT'] ?? options.http);
     const url = await listenHttp(app, address, { authenticated: false, nextFree: withDemo });
