@@ -34,8 +34,9 @@ const VIEWS = [
     `SELECT a.state, count(*) AS flights, avg(f.delay) AS avg_delay FROM flights f JOIN airports a ON a.iata = f.origin GROUP BY a.state`,
   ],
   [
+    // Moved above zero first: integer division goes towards it from both sides.
     'delay_histogram',
-    `SELECT delay / 15 * 15 AS minutes, count(*) AS flights FROM flights GROUP BY 1`,
+    `SELECT (delay + 3000) / 15 * 15 - 3000 AS minutes, count(*) AS flights FROM flights GROUP BY 1`,
   ],
   [
     'flights_by_day',

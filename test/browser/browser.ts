@@ -9,6 +9,7 @@ import { chromium, type Browser } from 'playwright-core';
 const FLAGS = [
   '--no-sandbox',
   '--disable-gpu',
+  '--disable-dev-shm-usage',
   '--disable-quic',
   '--no-first-run',
   '--disable-background-networking',
@@ -31,7 +32,8 @@ export async function launchBrowser(): Promise<Browser> {
   const libraries = unpackLibraries();
   return chromium.launch({
     executablePath,
-    args: [...packaged.args, ...FLAGS],
+    // Not the package's own arguments: they run everything in one process, which a second page takes down.
+    args: FLAGS,
     env: {
       ...process.env,
       LD_LIBRARY_PATH: `${libraries}:${process.env['LD_LIBRARY_PATH'] ?? ''}`,

@@ -42,25 +42,29 @@ afterAll(async () => {
   if (ended !== undefined) expect(await ended).toEqual([0, null]);
 }, 30_000);
 
-test('five charts and the figures show data', async () => {
+test('six charts and the figures show data', async () => {
   await expectText('#connection', /^live$/);
   for (const figure of ['flights', 'delay', 'late', 'miles', 'front'])
     await expectText(`#total-${figure}`, /\d/);
-  for (const bars of ['origins', 'states']) {
-    await expect.poll(() => page.locator(`#${bars} .bar`).count(), { timeout: 20_000 }).toBe(10);
-    const widths = await page
-      .locator(`#${bars} .bar i`)
-      .evaluateAll((fills) => fills.map((fill) => fill.getBoundingClientRect().width));
-    expect(widths[0]).toBeGreaterThan(20);
-    expect(widths).toEqual(widths.toSorted((a, b) => b - a));
-  }
+  await expect.poll(() => page.locator('#origins .bar').count(), { timeout: 20_000 }).toBe(10);
+  const widths = await page
+    .locator('#origins .bar i')
+    .evaluateAll((fills) => fills.map((fill) => fill.getBoundingClientRect().width));
+  expect(widths[0]).toBeGreaterThan(20);
+  expect(widths).toEqual(widths.toSorted((a, b) => b - a));
+  expect(await page.locator('#states > div').count()).toBe(51);
+  const states = async (): Promise<number> => {
+    const tiles = await page.locator('#states > div').allTextContents();
+    return tiles.filter((text) => /^[A-Z]{2}-?\d+$/.test(text)).length;
+  };
+  await expect.poll(states, { timeout: 20_000 }).toBeGreaterThan(40);
   for (const plot of ['hours', 'histogram', 'days'])
     await expect.poll(() => paintedPixels(plot), { timeout: 20_000 }).toBeGreaterThan(2000);
   // Where each answer comes from stands beneath it.
   for (const view of ['flights_by_hour', 'flights_by_origin', 'delay_histogram'])
     await expectText(
       `[data-view='${view}'] footer`,
-      new RegExp(`^from view ${view} · exact · position [\\d,]+ · [\\d,]+ rows`),
+      new RegExp(`^from view ${view} · exact · [\\d,]+ rows · [\\d,]+ changes`),
     );
 });
 
@@ -69,7 +73,7 @@ test('a number moves within five seconds, without a reload', async () => {
   const before = await figure('#total-flights');
   const position = await figure('#position');
   await expect.poll(() => figure('#total-flights'), { timeout: 5000 }).toBeGreaterThan(before);
-  expect(await figure('#position')).toBeGreaterThan(position);
+  await expect.poll(() => figure('#position'), { timeout: 5000 }).toBeGreaterThan(position);
   expect(await page.evaluate('globalThis.sameDocument')).toBe(true);
 });
 
@@ -87,6 +91,59 @@ test('the speed control sets the rate', async () => {
   expect(await figure('#total-flights')).toBe(paused);
   expect(await (await fetch(`${url}/v1/demo`)).json()).toMatchObject({ speed: 0 });
   await page.click('[data-speed="3600"]');
+});
+
+test('views show what keeping them takes', async () => {
+  await expect.poll(() => page.locator('#views tr').count(), { timeout: 10_000 }).toBe(6);
+  const rows = await page.locator('#views tr').allInnerTexts();
+  const cells = rows.map((row) => row.split('\t'));
+  expect(cells.find(([name]) => name === 'flights_by_day')![1]).toContain('view on a view');
+  expect(cells.find(([name]) => name === 'flights_by_state')![1]).toContain('join');
+  for (const [, , , rowsIn, , work] of cells) {
+    expect(Number(rowsIn!.replaceAll(',', ''))).toBeGreaterThan(0);
+    // A change costs a few lookups, not a recomputation.
+    expect(Number(work)).toBeLessThan(50);
+  }
+});
+
+test('a question is answered with its source, and a wrong one with its place', async () => {
+  const ask = async (sql: string): Promise<void> => {
+    await page.fill('#sql', sql);
+    await page.press('#sql', 'Control+Enter');
+  };
+  await ask('SELECT flights FROM totals');
+  await expectText('#answer-meta', /^from view totals · exact · .* work units · position [\d,]+$/);
+  await ask('SELECT count(*) AS n FROM flights;');
+  await expectText('#answer-meta', /flights · exact/);
+  await expectText('#answer tbody', /^[\d,]+$/);
+  await ask('SELECT nope FROM flights');
+  await expectText('#answer pre', /42703[\s\S]*\n +\^/);
+  // A browser complains of each refusal by itself.
+  expect(complaints.splice(0).every((each) => each.includes('400 (Bad Request)'))).toBe(true);
+});
+
+test('it can be used without a mouse, and its pictures have words', async () => {
+  for (const plot of ['hours', 'histogram', 'days'])
+    expect(await page.getAttribute(`#${plot}`, 'aria-label')).toMatch(/\d/);
+  const nameless =
+    await page.evaluate<number>(`[...document.querySelectorAll('button, textarea, [tabindex]')]
+    .filter((each) => !(each.textContent.trim() || each.labels?.length || each.ariaLabel || each.getAttribute('aria-labelledby'))).length`);
+  expect(nameless).toBe(0);
+  await page.focus('[data-speed="21600"]');
+  await page.keyboard.press('Enter');
+  await expectPressed('21600');
+  await page.focus('[data-speed="3600"]');
+  await page.keyboard.press('Space');
+  await expectPressed('3600');
+});
+
+test('it fits a phone', async () => {
+  await page.setViewportSize({ width: 360, height: 740 });
+  const overflow = await page.evaluate<number>(
+    'document.documentElement.scrollWidth - document.documentElement.clientWidth',
+  );
+  expect(overflow).toBe(0);
+  await page.setViewportSize({ width: 1280, height: 900 });
 });
 
 test('what the page shows is what the database says', async () => {
