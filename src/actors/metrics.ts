@@ -1,4 +1,3 @@
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { TableDelta } from '../columns/table-contract.ts';
 import type { Engine } from './engine.ts';
 import type { StatementOutcome } from './session.ts';
@@ -9,8 +8,7 @@ import type { StatementOutcome } from './session.ts';
  */
 export class EngineMetrics {
   readonly #engine: Engine;
-  readonly #registry = new Registry();
-  readonly #durations: Histogram<'source' | 'outcome'>;
+  readonly #durations = new Map<string, Durations>();
   readonly #counts = {
     commits: 0,
     rowsWritten: 0,
@@ -23,79 +21,6 @@ export class EngineMetrics {
 
   constructor(engine: Engine) {
     this.#engine = engine;
-    const registers = [this.#registry];
-    this.#durations = new Histogram({
-      name: 'analyticdb_query_duration_seconds',
-      help: 'Time from a statement to its last row.',
-      labelNames: ['source', 'outcome'],
-      buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
-      registers,
-    });
-    const counts = this.#counts;
-    for (const [name, help, value] of [
-      ['analyticdb_commits_total', 'Commits published.', () => counts.commits],
-      [
-        'analyticdb_rows_written_total',
-        'Rows inserted, changed or deleted in tables and views.',
-        () => counts.rowsWritten,
-      ],
-      ['analyticdb_queries_total', 'Statements that returned rows.', () => counts.queries],
-      ['analyticdb_rows_returned_total', 'Rows returned.', () => counts.rowsReturned],
-      ['analyticdb_work_units_total', 'Work of all statements, in work units.', () => counts.work],
-      ['analyticdb_errors_total', 'Statements that failed.', () => counts.errors],
-      [
-        'analyticdb_view_failures_total',
-        'Materialized views that broke and were built anew.',
-        () => counts.viewFailures,
-      ],
-      [
-        'analyticdb_plan_cache_hits_total',
-        'Statements whose plan was remembered.',
-        () => engine.statements.hits,
-      ],
-      [
-        'analyticdb_plan_cache_misses_total',
-        'Statements that were planned.',
-        () => engine.statements.misses,
-      ],
-    ] as const) {
-      new Counter({
-        name,
-        help,
-        registers,
-        collect() {
-          this.reset();
-          this.inc(value());
-        },
-      });
-    }
-    for (const [name, help, value] of [
-      ['analyticdb_position', 'The newest visible journal position.', () => engine.visiblePosition],
-      [
-        'analyticdb_memory_bytes',
-        'Bytes the database holds by its own account.',
-        () => engine.memory.usedBytes,
-      ],
-      [
-        'analyticdb_memory_limit_bytes',
-        'Bytes the database may hold.',
-        () => (Number.isFinite(engine.memory.limitBytes) ? engine.memory.limitBytes : 0),
-      ],
-      ['analyticdb_live_subscribers', 'Open subscriptions.', () => engine.subscriptions.count],
-      ['analyticdb_running_queries', 'Queries under way.', () => engine.queries.size],
-      ['analyticdb_open_transactions', 'Transactions under way.', () => engine.transactions.size],
-      ['analyticdb_actors', 'Actors alive.', () => engine.dispatcher.actorCount],
-      ['analyticdb_relations', 'Tables and views.', () => engine.state.catalog.all().length],
-    ] as const) {
-      new Gauge({
-        name,
-        help,
-        registers,
-        collect() {
-          this.set(value());
-        },
-      });
-    }
   }
 
   committed(deltas: ReadonlyMap<number, readonly TableDelta[]>): void {
@@ -110,7 +35,7 @@ export class EngineMetrics {
     this.#counts.queries += 1;
     this.#counts.rowsReturned += outcome.rowCount;
     this.#counts.work += outcome.work;
-    this.#durations.observe({ source: outcome.source, outcome: 'ok' }, outcome.elapsedMs / 1000);
+    this.#durationsOf(outcome.source).observe(outcome.elapsedMs / 1000);
     const { events } = this.#engine;
     if (outcome.elapsedMs >= SLOW_QUERY_MS && events.has('query.slow')) {
       events.emit('query.slow', {
@@ -130,8 +55,10 @@ export class EngineMetrics {
     this.#counts.viewFailures += 1;
   }
 
-  text(): Promise<string> {
-    return this.#registry.metrics();
+  /** prom-client is loaded by the first who asks: it costs more than opening a database. */
+  async text(): Promise<string> {
+    const { metricsText } = await import('./metrics-text.ts');
+    return metricsText(this.#shown());
   }
 
   /** The same as plain numbers. */
@@ -147,6 +74,108 @@ export class EngineMetrics {
       planCacheHits: this.#engine.statements.hits,
       planCacheMisses: this.#engine.statements.misses,
     };
+  }
+
+  #durationsOf(source: string): Durations {
+    const known = this.#durations.get(source) ?? new Durations();
+    this.#durations.set(source, known);
+    return known;
+  }
+
+  #shown(): ShownMetrics {
+    const counts = this.#counts;
+    const engine = this.#engine;
+    return {
+      counters: [
+        ['analyticdb_commits_total', 'Commits published.', counts.commits],
+        [
+          'analyticdb_rows_written_total',
+          'Rows inserted, changed or deleted in tables and views.',
+          counts.rowsWritten,
+        ],
+        ['analyticdb_queries_total', 'Statements that returned rows.', counts.queries],
+        ['analyticdb_rows_returned_total', 'Rows returned.', counts.rowsReturned],
+        ['analyticdb_work_units_total', 'Work of all statements, in work units.', counts.work],
+        ['analyticdb_errors_total', 'Statements that failed.', counts.errors],
+        [
+          'analyticdb_view_failures_total',
+          'Materialized views that broke and were built anew.',
+          counts.viewFailures,
+        ],
+        [
+          'analyticdb_plan_cache_hits_total',
+          'Statements whose plan was remembered.',
+          engine.statements.hits,
+        ],
+        [
+          'analyticdb_plan_cache_misses_total',
+          'Statements that were planned.',
+          engine.statements.misses,
+        ],
+      ],
+      gauges: [
+        ['analyticdb_position', 'The newest visible journal position.', engine.visiblePosition],
+        [
+          'analyticdb_memory_bytes',
+          'Bytes the database holds by its own account.',
+          engine.memory.usedBytes,
+        ],
+        [
+          'analyticdb_memory_limit_bytes',
+          'Bytes the database may hold.',
+          Number.isFinite(engine.memory.limitBytes) ? engine.memory.limitBytes : 0,
+        ],
+        ['analyticdb_live_subscribers', 'Open subscriptions.', engine.subscriptions.count],
+        ['analyticdb_running_queries', 'Queries under way.', engine.queries.size],
+        ['analyticdb_open_transactions', 'Transactions under way.', engine.transactions.size],
+        ['analyticdb_actors', 'Actors alive.', engine.dispatcher.actorCount],
+        ['analyticdb_relations', 'Tables and views.', engine.state.catalog.all().length],
+      ],
+      histogram: {
+        name: 'analyticdb_query_duration_seconds',
+        help: 'Time from a statement to its last row.',
+        bounds: DURATION_BOUNDS,
+        series: [...this.#durations].map(([source, { counts: buckets, sum }]) => ({
+          labels: { source, outcome: 'ok' },
+          counts: buckets,
+          sum,
+        })),
+      },
+    };
+  }
+}
+
+/** What the exposition shows, as plain numbers. */
+export type ShownMetrics = {
+  readonly counters: readonly (readonly [name: string, help: string, value: number])[];
+  readonly gauges: readonly (readonly [name: string, help: string, value: number])[];
+  readonly histogram: {
+    readonly name: string;
+    readonly help: string;
+    readonly bounds: readonly number[];
+    readonly series: readonly {
+      readonly labels: Readonly<Record<string, string>>;
+      /** One more than there are bounds: the last holds what lies beyond all. */
+      readonly counts: Float64Array;
+      readonly sum: number;
+    }[];
+  };
+};
+
+/** Seconds. */
+const DURATION_BOUNDS = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+];
+
+class Durations {
+  readonly counts = new Float64Array(DURATION_BOUNDS.length + 1);
+  sum = 0;
+
+  observe(seconds: number): void {
+    let bucket = 0;
+    while (bucket < DURATION_BOUNDS.length && seconds > DURATION_BOUNDS[bucket]!) bucket += 1;
+    this.counts[bucket] = this.counts[bucket]! + 1;
+    this.sum += seconds;
   }
 }
 
