@@ -6,6 +6,7 @@ import type { JournalBackend } from '../journal/backend.ts';
 import { MemoryBackend } from '../journal/memory-backend.ts';
 import { ValueCodec } from '../journal/value-codec.ts';
 import type { AppendOutcome, CommitLog } from './commit-turn.ts';
+import { compacted, CompactRows } from './compact-rows.ts';
 import { RECORD_SCHEMA_VERSION, type CommitRecord } from './records.ts';
 import { recordCodecEntries } from './record-codec.ts';
 
@@ -15,15 +16,19 @@ export type CommitLogOptions = {
   readonly keepBytes: number;
   /** Keep all, whatever it costs: where somebody will replay from the start. */
   readonly keepAll: boolean;
+  /** Records stay objects of this process: small rows are kept compactly. */
+  readonly compacts?: boolean;
 };
 
 /** The journal as the commit turn uses it: an outcome for each append, in order. */
 export class JournalLog implements CommitLog {
   readonly journal: Journal;
   readonly #outcomes: AppendOutcome[] = [];
+  readonly #compacts: boolean;
   #acknowledged: number;
 
   constructor(options: CommitLogOptions) {
+    this.#compacts = options.compacts ?? false;
     this.#acknowledged = options.backend.lastPosition;
     this.journal = new Journal({
       backend: options.backend,
@@ -50,13 +55,14 @@ export class JournalLog implements CommitLog {
     outcome: Parameters<CommitLog['append']>[2],
   ): void {
     this.#outcomes.push(outcome);
+    const payload = this.#compacts ? compacted(record) : record;
     try {
       this.journal.append({
         instantMs,
         kind: record.kind,
         schemaVersion: RECORD_SCHEMA_VERSION,
-        payload: record,
-        heapBytes: heapBytesOf(record),
+        payload,
+        heapBytes: heapBytesOf(payload),
       });
     } catch (cause) {
       // Nothing was appended; what is on its way is not concerned.
@@ -96,6 +102,7 @@ export function createCommitLog(options: {
     backend: new MemoryBackend(new MemoryAccount('the journal')),
     keepBytes: room,
     keepAll: options.keepAll ?? false,
+    compacts: true,
   });
   return Object.assign(log, {
     close: () => {
@@ -117,7 +124,9 @@ function heapBytesOf(record: CommitRecord): number {
     for (const write of operation.writes) {
       bytes += 64;
       if (write.kind === 'delete' || write.kind === 'update') bytes += write.rowIds.byteLength;
-      if (write.kind === 'insert' || write.kind === 'update')
+      if (write.kind !== 'insert' && write.kind !== 'update') continue;
+      if (write.rows instanceof CompactRows) bytes += write.rows.heapBytes;
+      else
         for (const column of write.rows.columns) bytes += vectorBytes(column, write.rows.rowCount);
     }
   }

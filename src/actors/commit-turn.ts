@@ -364,18 +364,16 @@ class StagedCommit {
   readonly dropped: number[] = [];
   readonly request: CommitRequest | undefined;
   work = 0;
-  readonly #undo: (() => void)[] = [];
   /** In the order of staging; a table staged n times is published n times. */
-  readonly #publish: ((position: number) => void)[] = [];
+  readonly #parts: StagedPart[] = [];
 
   /** Replay has no request. */
   constructor(request: CommitRequest | undefined) {
     this.request = request;
   }
 
-  note(undo: () => void, publish: (position: number) => void): void {
-    this.#undo.push(undo);
-    this.#publish.push(publish);
+  note(part: StagedPart): void {
+    this.#parts.push(part);
   }
 
   /** Whether it changed one of these relations. */
@@ -392,15 +390,17 @@ class StagedCommit {
   }
 
   undo(): void {
-    for (let undo = this.#undo.pop(); undo !== undefined; undo = this.#undo.pop()) undo();
-    this.#publish.length = 0;
+    for (let part = this.#parts.pop(); part !== undefined; part = this.#parts.pop()) part.undo();
     this.deltas.clear();
   }
 
   publish(position: number): void {
-    for (const publish of this.#publish) publish(position);
+    for (const part of this.#parts) part.publish(position);
   }
 }
+
+/** Something a commit has staged: a table, a view, a definition. */
+type StagedPart = { undo(): void; publish(position: number): void };
 
 /** Rows that a table takes in one slice of a stepped commit: a slice of eight columns stays well below half a millisecond. */
 const STAGE_ROW_COUNT_MAX = 4096;
@@ -419,7 +419,7 @@ function* stage(
   for (const operation of operations) {
     if (operation.op !== 'rows') {
       const applied = yield* state.applyDefinition(operation, options);
-      staged.note(applied.undo, (position) => applied.published?.(position));
+      staged.note({ undo: applied.undo, publish: (position) => applied.published?.(position) });
       if (operation.op === 'dropRelation') staged.dropped.push(operation.relation);
       // It was filled with everything staged before it, and stands last.
       if (operation.op === 'createMaterializedView') made.add(operation.view.id);
@@ -436,10 +436,7 @@ function* stage(
       } catch (cause) {
         throw inTable(cause, definition.name);
       }
-      staged.note(
-        () => data.undo(),
-        (position) => data.publish(position),
-      );
+      staged.note(data);
       staged.addDelta(operation.relation, delta);
       budget.charge(
         WORK_PER_STAGED_ROW * ((delta.inserted?.rowCount ?? 0) + (delta.deleted?.rowCount ?? 0)) +
@@ -461,10 +458,7 @@ function* stage(
       state.viewFailed(view, cause);
       continue;
     }
-    staged.note(
-      () => view.undo(),
-      (position) => view.publish(position),
-    );
+    staged.note(view);
     for (const delta of view.stagedDeltas) staged.addDelta(view.relation, delta);
   }
 }

@@ -208,7 +208,7 @@ class LiveSubscription implements Subscription {
   unchanged(from: number, to: number): boolean {
     if (from >= to) return from === to;
     if (this.#source === undefined || this.#source.epoch() !== this.#epoch) return false;
-    return this.#source.entry().data.changes(from, to)?.length === 0;
+    return this.#source.entry().data.changes(from, to, 'atOnce')?.length === 0;
   }
 
   async close(): Promise<void> {
@@ -315,7 +315,7 @@ class LiveSubscription implements Subscription {
     if (this.#position >= head) return undefined;
     const rateDelayMs = this.#rateDelayMs();
     if (rateDelayMs > 0) return undefined;
-    const changes = data.changes(this.#position, head);
+    const changes = data.changes(this.#position, head, 'atOnce');
     if (changes === undefined)
       return this.#reset(source, 'the changes since that position are no longer kept');
     if (changes.length === 0) {

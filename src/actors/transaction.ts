@@ -6,6 +6,7 @@ import type {
   TableSnapshot,
   TableWrite,
 } from '../columns/table-contract.ts';
+import { columnOf } from '../columns/version-log.ts';
 import { compileFilter, type CompiledFilter } from '../expressions/compile.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { PlanNode } from '../plan/logical.ts';
@@ -379,9 +380,10 @@ export function snapshotTooOld(name: string): DbError {
 function hits(reads: ReadSet, rows: Batch | undefined): boolean {
   if (rows === undefined) return false;
   return reads.tests.some(({ filter, columnIndexes, context }) => {
-    const columns = columnIndexes.map((index) => rows.columns[index]!);
+    const { rowCount, selection } = rows;
+    const columns = columnIndexes.map((index) => columnOf(rows, index));
     try {
-      return filter.select({ ...rows, columns }, context) !== undefined;
+      return filter.select({ rowCount, columns, selection }, context) !== undefined;
     } catch {
       // A row on which the predicate fails would have failed the statement: it depends on it.
       return true;

@@ -107,6 +107,16 @@ export class OpenSegment {
       : { vector, offset: 0 };
   }
 
+  /** A vector that holds the cell of row `row`, and where: to be read at once. */
+  cellVector(column: StoredColumn, row: number): Vector {
+    const chunk = this.#chunk(column, row);
+    return chunk.peek() ?? chunk.slice(row & CHUNK_MASK, (row & CHUNK_MASK) + 1);
+  }
+
+  cellIndex(column: StoredColumn, row: number): number {
+    return this.#chunk(column, row).peek() === undefined ? 0 : row & CHUNK_MASK;
+  }
+
   datumAt(column: StoredColumn, row: number): Datum {
     return this.#chunk(column, row).datumAt(row & CHUNK_MASK);
   }

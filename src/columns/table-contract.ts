@@ -76,10 +76,14 @@ export interface TableData {
   snapshotAt(position: number): TableSnapshot | undefined;
   /** Rows with staged writes on top, for the commit turn's own reads (view deltas, validations). */
   staged(): TableSnapshot;
-  /** Published changes in (from, to], oldest first; undefined when the log no longer reaches back to `from`. */
+  /**
+   * Published changes in (from, to], oldest first; undefined when the log no longer reaches back to `from`. With `atOnce` they are
+   * good until the next write only, and cost no copy.
+   */
   changes(
     from: number,
     to: number,
+    reading?: 'atOnce',
   ): readonly { readonly position: number; readonly delta: TableDelta }[] | undefined;
 
   /** Whether something waits for `maintain`. */

@@ -10,7 +10,7 @@ import { Maintenance } from './maintenance.ts';
 import { fetchRows } from './row-fetch.ts';
 import { nullRefused } from './constraint-errors.ts';
 import { SegmentStore } from './segment-store.ts';
-import { SEGMENT_ROWS, type SegmentList, type SegmentState } from './segment.ts';
+import { SEGMENT_ROWS, type Segment, type SegmentList, type SegmentState } from './segment.ts';
 import { segmentPasses } from './scan.ts';
 import { Snapshot, type TableIndex } from './snapshot.ts';
 import { distinctOfOpenRows } from './statistics.ts';
@@ -27,7 +27,14 @@ import type {
 } from './table-contract.ts';
 import { sameType } from './types.ts';
 import type { Datum } from './values.ts';
-import { VersionLog, type LogEntry } from './version-log.ts';
+import type { Vector } from './vector.ts';
+import {
+  COPIED_ROWS_MAX,
+  VersionLog,
+  type CellPlace,
+  type LogEntry,
+  type LogEntryFacts,
+} from './version-log.ts';
 
 /** Changes kept for readers of the past, subscribers that resume, and `asOf`. */
 const HISTORY_BYTES_DEFAULT = 64 * 2 ** 20;
@@ -211,6 +218,10 @@ export class Table implements TableData {
     if (only?.kind === 'insert') return this.#stageInsert(only.rows, before);
     if (only?.kind === 'update' && this.#isInPlace(only.rowIds))
       return this.#stageOverwrite(only.rowIds, only.rows, before);
+    if (only?.kind === 'update' && this.#isMove(only.rowIds))
+      return this.#stageMove(only.rowIds, only.rows, before);
+    if (only?.kind === 'delete' && only.rowIds.length <= FEW_ROWS_MAX && isAscending(only.rowIds))
+      return this.#stageDelete(only.rowIds, before);
     return this.#stageWrites(writes, before);
   }
 
@@ -255,19 +266,27 @@ export class Table implements TableData {
 
   /** Rows of the open segment get new values, nothing else happens. */
   #stageOverwrite(rowIds: Float64Array, batch: Batch, before: Before): TableDelta {
-    const rows = this.#checked(batch);
-    assert(rowIds.length === rows.rowCount, 'each row of an update has a row id');
-    for (let row = 0; row < rowIds.length; row += 1)
-      assert(this.#store.isLive(rowIds[row]!), 'a row that is changed lives');
-    const deleted = this.#fetchStaged(rowIds);
-    const delta: TableDelta = {
-      deleted,
-      inserted: { rowCount: rows.rowCount, columns: rows.columns, rowIds },
-    };
-    const entry = this.#push(delta, onesOf(rowIds.length), before, undefined);
+    assert(rowIds.length === batch.rowCount, 'each row of an update has a row id');
+    this.#assertLive(rowIds);
+    const isFew = rowIds.length <= FEW_ROWS_MAX;
+    const rows = isFew ? batch : denseBatch(batch);
+    this.#check(rows);
+    const facts = this.#facts(before, undefined);
+    let entry: LogEntry;
+    let delta: TableDelta;
+    if (isFew) {
+      entry = this.#log.pushFew(this.#oldRows(rowIds), true, rows, rowIds, facts);
+      delta = entry.deltaNow;
+    } else {
+      delta = {
+        deleted: this.#fetchStaged(rowIds),
+        inserted: { rowCount: rows.rowCount, columns: rows.columns, rowIds },
+      };
+      entry = this.#log.push(delta, new Uint8Array(rowIds.length).fill(1), facts);
+    }
     try {
       for (let row = 0; row < rowIds.length; row += 1)
-        this.#store.overwrite(rowIds[row]!, this.#columns, rows, row);
+        this.#store.overwrite(rowIds[row]!, this.#columns, rows, physical(rows, row));
       entry.leavesGarbage = this.#indexes.apply(entry);
     } catch (cause) {
       this.#setLimits(false);
@@ -277,6 +296,86 @@ export class Table implements TableData {
     }
     this.#staged();
     return delta;
+  }
+
+  /** All rows lie in sealed segments, each once. */
+  #isMove(rowIds: Float64Array): boolean {
+    const { openFrom } = this.#store;
+    for (let index = 0; index < rowIds.length; index += 1)
+      if (rowIds[index]! >= openFrom) return false;
+    return rowIds.length === 1 || (rowIds.length > 0 && new Set(rowIds).size === rowIds.length);
+  }
+
+  /** Rows of sealed segments die where they are, and arrive with new values at the end; nothing else happens. */
+  #stageMove(rowIds: Float64Array, batch: Batch, before: Before): TableDelta {
+    const rows = this.#checked(batch);
+    assert(rowIds.length === rows.rowCount, 'each row of an update has a row id');
+    this.#assertLive(rowIds);
+    const oldIds = isAscending(rowIds) ? rowIds : rowIds.slice().sort();
+    const first = this.#store.append(this.#columns, rows);
+    const newIds = new Float64Array(rows.rowCount);
+    for (let row = 0; row < newIds.length; row += 1) newIds[row] = first + row;
+    let entry: LogEntry | undefined;
+    let removed = 0;
+    try {
+      for (const column of this.#columns) column.codedRowCount += rows.rowCount;
+      const facts = this.#facts(before, undefined);
+      const inserted = { rowCount: rows.rowCount, columns: rows.columns, rowIds: newIds };
+      let delta: TableDelta;
+      if (rows.rowCount <= FEW_ROWS_MAX) {
+        entry = this.#log.pushFew(this.#oldRows(oldIds), false, rows, newIds, facts);
+        delta = { deleted: entry.deletedNow, inserted };
+      } else {
+        delta = { deleted: this.#fetchStaged(oldIds), inserted };
+        entry = this.#log.push(delta, undefined, facts);
+      }
+      for (; removed < oldIds.length; removed += 1) this.#store.remove(oldIds[removed]!);
+      this.#indexes.apply(entry);
+      entry.leavesGarbage = true;
+      this.#staged();
+      return delta;
+    } catch (cause) {
+      this.#setLimits(false);
+      for (let row = 0; row < removed; row += 1) this.#store.restore(oldIds[row]!);
+      this.#store.truncateTo(before.nextRowId);
+      this.#store.rowCount = before.rowCount;
+      this.#indexes.forgetFrom(before.nextRowId);
+      if (entry !== undefined) this.#log.popped(this.#log.pop());
+      throw cause;
+    }
+  }
+
+  /** A few rows die, nothing else happens. */
+  #stageDelete(rowIds: Float64Array, before: Before): TableDelta {
+    this.#assertLive(rowIds);
+    const entry = this.#log.pushFew(
+      this.#oldRows(rowIds),
+      false,
+      undefined,
+      rowIds,
+      this.#facts(before, undefined),
+    );
+    for (let row = 0; row < rowIds.length; row += 1) this.#store.remove(rowIds[row]!);
+    entry.leavesGarbage = true;
+    this.#staged();
+    return entry.deltaNow;
+  }
+
+  #assertLive(rowIds: Float64Array): void {
+    for (let row = 0; row < rowIds.length; row += 1)
+      assert(this.#store.isLive(rowIds[row]!), 'a row that is changed lives');
+  }
+
+  /** Living rows, to be copied from where they stand. */
+  #oldRows(rowIds: Float64Array): { rowIds: Float64Array; place(rowId: number): CellPlace } {
+    const cells = new StoredCells();
+    return {
+      rowIds,
+      place: (rowId) => {
+        cells.found = this.#store.find(rowId)!;
+        return cells;
+      },
+    };
   }
 
   #stageWrites(writes: readonly TableWrite[], before: Before): TableDelta {
@@ -456,40 +555,48 @@ export class Table implements TableData {
     before: Before,
     cleared: SegmentList | undefined,
   ): LogEntry {
-    return this.#log.push(delta, isOverwritten, {
+    return this.#log.push(delta, isOverwritten, this.#facts(before, cleared));
+  }
+
+  #facts(before: Before, cleared: SegmentList | undefined): LogEntryFacts {
+    return {
       columns: this.#columns,
       nextRowIdBefore: before.nextRowId,
       rowCountBefore: before.rowCount,
       isClear: cleared !== undefined,
-    });
+    };
   }
 
   #staged(cleared?: SegmentList, lazy?: LazyRows): void {
-    this.#stagedViews.push({ ...this.#stagedView(), cleared, lazy });
+    this.#stagedViews.push(this.#stagedView(cleared, lazy));
   }
 
   /** A batch without a selection whose values are allowed where they go. */
   #checked(batch: Batch): Batch {
     const rows = denseBatch(batch);
+    this.#check(rows);
+    return rows;
+  }
+
+  #check(rows: Batch): void {
     assert(
       rows.columns.length === this.#columns.length,
       'a written batch has all columns of the table',
     );
-    if (rows.weights !== undefined)
-      assert(
-        rows.weights.every((weight) => weight === 1),
-        'rows are stored one by one',
-      );
+    if (rows.weights !== undefined) {
+      for (let row = 0; row < rows.rowCount; row += 1)
+        assert(rows.weights[physical(rows, row)] === 1, 'rows are stored one by one');
+    }
     for (let column = 0; column < rows.columns.length; column += 1) {
       const schema = this.#schema.columns[column]!;
       if (schema.nullable) continue;
       const vector = rows.columns[column]!;
       if (vector.validity === undefined && vector.rep !== 'object') continue;
       for (let row = 0; row < rows.rowCount; row += 1) {
-        if (isNullAt(vector, row)) throw nullRefused(this.#schema, schema, rows, row);
+        const at = physical(rows, row);
+        if (isNullAt(vector, at)) throw nullRefused(this.#schema, schema, rows, at);
       }
     }
-    return rows;
   }
 
   // ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -514,13 +621,16 @@ export class Table implements TableData {
   changes(
     from: number,
     to: number,
+    reading?: 'atOnce',
   ): { readonly position: number; readonly delta: TableDelta }[] | undefined {
     if (!this.#log.covers(from)) return undefined;
     const found: { readonly position: number; readonly delta: TableDelta }[] = [];
     for (let sequence = this.#log.firstAfter(from); sequence < this.#stagedFrom; sequence += 1) {
       const entry = this.#log.entry(sequence);
       if (entry.position > to) break;
-      if (!entry.isEmpty) found.push({ position: entry.position, delta: entry.delta });
+      if (entry.isEmpty) continue;
+      const delta = reading === 'atOnce' ? entry.deltaAtOnce : entry.delta;
+      found.push({ position: entry.position, delta });
     }
     return found;
   }
@@ -802,16 +912,9 @@ export class Table implements TableData {
     });
   }
 
-  #stagedView(): PublishedView {
+  #stagedView(cleared?: SegmentList, lazy?: LazyRows): PublishedView {
     const { list, nextRowId, rowCount } = this.#store;
-    return {
-      list,
-      rowIdEnd: nextRowId,
-      rowCount,
-      epoch: this.#epoch,
-      cleared: undefined,
-      lazy: undefined,
-    };
+    return { list, rowIdEnd: nextRowId, rowCount, epoch: this.#epoch, cleared, lazy };
   }
 
   /** Without staged commits, readers may have what maintenance has made meanwhile. */
@@ -868,6 +971,7 @@ export class Table implements TableData {
   }
 
   #setLimits(limits: boolean): void {
+    if (this.#lease.limits === limits) return;
     this.#lease.limits = limits;
     this.#log.limits = limits;
     for (const column of this.#columns) column.limits = limits;
@@ -939,12 +1043,30 @@ function isAscending(rowIds: Float64Array): boolean {
   return true;
 }
 
-/** As many ones: every row of the delta was overwritten. */
-function onesOf(count: number): Uint8Array {
-  return count === 1 ? ONE : new Uint8Array(count).fill(1);
+/** The physical row of a batch's logical one. */
+function physical(batch: Batch, row: number): number {
+  return batch.selection === undefined ? row : batch.selection[row]!;
 }
 
-const ONE = Uint8Array.of(1);
+/** Old rows up to here are copied from where they stand; with as many new ones they fit a small entry of the log. */
+const FEW_ROWS_MAX = COPIED_ROWS_MAX / 2;
+
+/** The cells of a stored row. */
+class StoredCells implements CellPlace {
+  found: { readonly segment: Segment; readonly place: number } | undefined;
+
+  vector(column: StoredColumn): Vector | undefined {
+    const { segment, place } = this.found!;
+    return segment.kind === 'open'
+      ? segment.cellVector(column, place)
+      : segment.columns[column.id]?.vector;
+  }
+
+  index(column: StoredColumn): number {
+    const { segment, place } = this.found!;
+    return segment.kind === 'open' ? segment.cellIndex(column, place) : place;
+  }
+}
 
 function closeSegments(list: SegmentList, lease: MemoryLease): void {
   for (const state of list.states) {

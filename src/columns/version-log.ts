@@ -11,7 +11,7 @@ import { objectBytes, VectorBuilder } from './vector-builder.ts';
 /** Rows a chunk of old and new rows holds. */
 const CHUNK_ROWS = 2048;
 /** Deltas up to this size are copied into chunks; larger ones are kept as they are. */
-const COPIED_ROWS_MAX = 64;
+export const COPIED_ROWS_MAX = 64;
 /** What an entry is beside its rows. */
 const ENTRY_BYTES = 160;
 
@@ -92,6 +92,43 @@ export class VersionLog {
     return entry;
   }
 
+  /**
+   * The same for a few rows whose old versions are copied from where they stand: nothing is made for them but the entry. `old` ascends
+   * by row id; entries of `inserted` without a selection are physical rows [0, rowCount).
+   */
+  pushFew(
+    old: { readonly rowIds: Float64Array; place(rowId: number): CellPlace },
+    isOverwritten: boolean,
+    inserted: Batch | undefined,
+    insertedIds: Float64Array,
+    about: LogEntryFacts,
+  ): LogEntry {
+    const insertedCount = inserted?.rowCount ?? 0;
+    const count = old.rowIds.length + insertedCount;
+    assert(count <= COPIED_ROWS_MAX, 'only small deltas are copied');
+    this.#lease.take(ENTRY_BYTES);
+    const entry = new LogEntry(this.endSequence, about, ENTRY_BYTES);
+    try {
+      const chunk = this.#chunkFor(entry, count);
+      const start = chunk.length;
+      try {
+        for (let row = 0; row < old.rowIds.length; row += 1)
+          chunk.appendOld(entry.columns, old.place(old.rowIds[row]!), old.rowIds[row]!, isOverwritten);
+        if (inserted !== undefined) chunk.append(inserted, undefined, insertedIds);
+      } catch (cause) {
+        chunk.truncate(start);
+        throw cause;
+      }
+      entry.place(chunk, start, old.rowIds.length, insertedCount);
+    } catch (cause) {
+      this.#lease.give(ENTRY_BYTES);
+      throw cause;
+    }
+    entry.hasOverwritten = isOverwritten;
+    this.#entries.push(entry);
+    return entry;
+  }
+
   /** The newest entry, undone. */
   pop(): LogEntry {
     const entry = this.#entries.pop();
@@ -162,6 +199,22 @@ export class VersionLog {
   ): void {
     const count = deletedCount + insertedCount;
     if (count === 0) return;
+    const chunk = this.#chunkFor(entry, count);
+    const start = chunk.length;
+    if (delta.deleted !== undefined)
+      chunk.append(delta.deleted, isOverwritten, delta.deleted.rowIds!);
+    try {
+      if (delta.inserted !== undefined)
+        chunk.append(delta.inserted, undefined, delta.inserted.rowIds!);
+    } catch (cause) {
+      chunk.truncate(start);
+      throw cause;
+    }
+    entry.place(chunk, start, deletedCount, insertedCount);
+  }
+
+  /** The chunk in use, or a new one where `count` rows do not fit. */
+  #chunkFor(entry: LogEntry, count: number): LogChunk {
     if (this.#chunk === undefined || this.#chunk.length + count > CHUNK_ROWS) {
       const before = this.#chunk;
       before?.retire();
@@ -170,16 +223,7 @@ export class VersionLog {
       // A table that filled a chunk fills another: it need not grow step by step.
       if (before !== undefined) this.#chunk.reserve();
     }
-    const chunk = this.#chunk;
-    const start = chunk.length;
-    chunk.append(delta.deleted, isOverwritten);
-    try {
-      chunk.append(delta.inserted, undefined);
-    } catch (cause) {
-      chunk.truncate(start);
-      throw cause;
-    }
-    entry.place(chunk, start, deletedCount, insertedCount);
+    return this.#chunk;
   }
 
   #evictFirst(): void {
@@ -336,6 +380,88 @@ export class LogEntry {
       inserted: this.chunk.slice(middle, middle + this.insertedCount),
     };
   }
+
+  /** The same for who reads it at once, before anything is written: nothing is copied. */
+  get deltaAtOnce(): TableDelta {
+    if (this.#kept !== undefined || this.chunk === undefined) return this.delta;
+    const middle = this.#start + this.deletedCount;
+    return {
+      deleted: this.chunk.window(this.#start, middle),
+      inserted: this.chunk.window(middle, middle + this.insertedCount),
+    };
+  }
+
+  /** The same for who reads within the commit, or at once: columns are copied when somebody looks at them. */
+  get deltaNow(): TableDelta {
+    if (this.#kept !== undefined || this.chunk === undefined) return this.delta;
+    return { deleted: this.deletedNow, inserted: this.insertedNow };
+  }
+
+  get deletedNow(): Batch | undefined {
+    if (this.chunk === undefined) return this.delta.deleted;
+    return this.deletedCount === 0
+      ? undefined
+      : new EntryRows(this.chunk, this.#start, this.deletedCount);
+  }
+
+  get insertedNow(): Batch | undefined {
+    if (this.chunk === undefined) return this.delta.inserted;
+    return this.insertedCount === 0
+      ? undefined
+      : new EntryRows(this.chunk, this.#start + this.deletedCount, this.insertedCount);
+  }
+}
+
+/** One cell of each column: entry `index` of `vector(column)`; undefined where the source is older than the column. */
+export type CellPlace = {
+  vector(column: StoredColumn): Vector | undefined;
+  index(column: StoredColumn): number;
+};
+
+/**
+ * Rows of a small delta as a batch whose columns are copied when somebody looks: a view reads two of a table's seven. To be read within
+ * the commit.
+ */
+export class EntryRows implements Batch {
+  readonly rowCount: number;
+  readonly #chunk: LogChunk;
+  readonly #start: number;
+  #columns: (Vector | undefined)[] | undefined;
+  #rowIds: Float64Array | undefined;
+
+  constructor(chunk: LogChunk, start: number, rowCount: number) {
+    this.#chunk = chunk;
+    this.#start = start;
+    this.rowCount = rowCount;
+  }
+
+  column(index: number): Vector {
+    this.#columns ??= [];
+    let column = this.#columns[index];
+    if (column === undefined) {
+      column = this.#chunk.sliceColumn(index, this.#start, this.#start + this.rowCount);
+      while (this.#columns.length <= index) this.#columns.push(undefined);
+      this.#columns[index] = column;
+    }
+    return column;
+  }
+
+  get columns(): readonly Vector[] {
+    const columns: Vector[] = [];
+    for (let index = 0; index < this.#chunk.columnCount; index += 1)
+      columns.push(this.column(index));
+    return columns;
+  }
+
+  get rowIds(): Float64Array {
+    this.#rowIds ??= this.#chunk.rowIds.slice(this.#start, this.#start + this.rowCount);
+    return this.#rowIds;
+  }
+}
+
+/** A column of a batch, the others of which may stay unread. */
+export function columnOf(batch: Batch, index: number): Vector {
+  return batch instanceof EntryRows ? batch.column(index) : batch.columns[index]!;
 }
 
 /** Rows of many small deltas, column by column. */
@@ -365,24 +491,61 @@ class LogChunk {
     });
   }
 
-  append(batch: Batch | undefined, isOverwritten: Uint8Array | undefined): void {
-    if (batch === undefined) return;
+  get columnCount(): number {
+    return this.#columns.length;
+  }
+
+  append(
+    { columns, rowCount, selection }: Batch,
+    isOverwritten: Uint8Array | undefined,
+    rowIds: Float64Array,
+  ): void {
     const { length } = this;
-    const { rowCount } = batch;
     if (length + rowCount > this.rowIds.length) this.#grow(length + rowCount);
     try {
       for (let column = 0; column < this.#columns.length; column += 1) {
-        this.#columns[column]!.append(batch.columns[column]!, undefined, 0, rowCount);
+        this.#columns[column]!.append(columns[column]!, selection, 0, rowCount);
       }
     } catch (cause) {
       this.truncate(length);
       throw cause;
     }
     for (let row = 0; row < rowCount; row += 1) {
-      this.rowIds[length + row] = batch.rowIds![row]!;
+      this.rowIds[length + row] = rowIds[row]!;
       this.isOverwritten[length + row] = isOverwritten === undefined ? 0 : isOverwritten[row]!;
     }
     this.length = length + rowCount;
+  }
+
+  /** One row from where its cells stand. */
+  appendOld(
+    columns: readonly StoredColumn[],
+    place: CellPlace,
+    rowId: number,
+    isOverwritten: boolean,
+  ): void {
+    const { length } = this;
+    if (length + 1 > this.rowIds.length) this.#grow(length + 1);
+    try {
+      for (let position = 0; position < this.#columns.length; position += 1) {
+        const column = columns[position]!;
+        const vector = place.vector(column);
+        const builder = this.#columns[position]!;
+        if (vector === undefined) builder.appendDatum(column.missing);
+        else builder.append(vector, undefined, place.index(column), 1);
+      }
+    } catch (cause) {
+      this.truncate(length);
+      throw cause;
+    }
+    this.rowIds[length] = rowId;
+    this.isOverwritten[length] = isOverwritten ? 1 : 0;
+    this.length = length + 1;
+  }
+
+  sliceColumn(position: number, start: number, end: number): Vector {
+    assert(end <= this.length && !this.#isClosed, 'rows of a delta are read within their commit');
+    return this.#columns[position]!.slice(start, end);
   }
 
   reserve(): void {
@@ -419,6 +582,20 @@ class LogChunk {
     return this.#copies[position];
   }
 
+  /** Rows [start, end) where they stand. */
+  window(start: number, end: number): Batch | undefined {
+    if (start === end) return undefined;
+    const columns: Vector[] = [];
+    for (const column of this.#columns) {
+      const vector = column.peek();
+      if (vector === undefined) return this.slice(start, end);
+      columns.push(vector);
+    }
+    const selection = new Int32Array(end - start);
+    for (let row = start; row < end; row += 1) selection[row - start] = row;
+    return { rowCount: end - start, columns, selection, rowIds: this.rowIds };
+  }
+
   slice(start: number, end: number): Batch | undefined {
     if (start === end) return undefined;
     return {
@@ -440,7 +617,10 @@ class LogChunk {
     this.isOverwritten = isOverwritten;
   }
 
+  #isClosed = false;
+
   #close(): void {
+    this.#isClosed = true;
     for (const column of this.#columns) column.close();
     this.#lease.give(this.rowIds.length * 9);
     this.rowIds = new Float64Array(0);

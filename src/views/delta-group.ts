@@ -38,6 +38,8 @@ export class DeltaGroup implements StatefulOperator {
   readonly columns: readonly OutputColumn[];
   batch: Batch = EMPTY_BATCH;
   readonly #input: Operator;
+  /** False where whoever reads the output knows what the groups look like: then a group leaves or is shown, by its number. */
+  readonly #showsOld: boolean;
   readonly #keys: readonly CompiledExpression[];
   readonly #groups: GroupTable;
   readonly #calls: readonly CallState[];
@@ -63,8 +65,10 @@ export class DeltaGroup implements StatefulOperator {
     input: Operator,
     context: EvaluationContext,
     memory: MemoryAccount | undefined,
+    showsOld: boolean,
   ) {
     this.id = node.id;
+    this.#showsOld = showsOld;
     this.columns = node.columns;
     this.#input = input;
     this.#context = context;
@@ -174,6 +178,7 @@ export class DeltaGroup implements StatefulOperator {
       this.#touchedIn[group] = this.#commit;
       fresh.push(group);
     }
+    if (fresh.length === 0) return;
     for (let start = 0; start < fresh.length; start += GROUPS_PER_BATCH) {
       const piece = Int32Array.from(fresh.slice(start, start + GROUPS_PER_BATCH));
       this.#before.push({
@@ -219,6 +224,7 @@ export class DeltaGroup implements StatefulOperator {
     const count = live.length;
     const groups = Int32Array.from(this.#touched.slice(start, start + count));
     const after = this.#finish(groups);
+    if (!this.#showsOld) return this.#shown(groups, live, columns, after);
     // Rows of both versions in one batch: version 0 first, then version 1 behind it.
     const rows: number[] = [];
     const weights: number[] = [];
@@ -253,6 +259,37 @@ export class DeltaGroup implements StatefulOperator {
     };
   }
 
+  /** Of one piece: +1 for groups that look new or different, −1 for those that are gone; rows of both look as they do now. */
+  #shown(
+    groups: Int32Array,
+    live: Uint8Array,
+    before: readonly Vector[],
+    after: readonly Vector[],
+  ): Batch | undefined {
+    const count = groups.length;
+    const weights = new Int32Array(count);
+    const rowIds = new Float64Array(count);
+    let changed = 0;
+    for (let at = 0; at < count; at += 1) {
+      const isLive = this.#keys.length === 0 || this.#rowCounts[groups[at]!]! > 0;
+      const wasLive = live[at] === 1;
+      rowIds[at] = groups[at]!;
+      if (isLive) weights[at] = wasLive && isSameRow(before, after, at) ? 0 : 1;
+      else weights[at] = wasLive ? -1 : 0;
+      if (weights[at] !== 0) changed += 1;
+    }
+    if (changed === 0) return undefined;
+    if (changed === count) return { rowCount: count, columns: after, weights, rowIds };
+    const selection = new Int32Array(changed);
+    let next = 0;
+    for (let at = 0; at < count; at += 1) {
+      if (weights[at] === 0) continue;
+      selection[next] = at;
+      next += 1;
+    }
+    return { rowCount: changed, columns: after, selection, weights, rowIds };
+  }
+
   #ensure(groupCount: number): void {
     if (groupCount > this.#rowCounts.length) {
       let next = this.#rowCounts.length;
@@ -266,6 +303,12 @@ export class DeltaGroup implements StatefulOperator {
     }
     for (const call of this.#calls) call.ensure(groupCount);
   }
+}
+
+function isSameRow(before: readonly Vector[], after: readonly Vector[], row: number): boolean {
+  for (let column = 0; column < before.length; column += 1)
+    if (!identicalCells(before[column]!, row, after[column]!, row)) return false;
+  return true;
 }
 
 const GROUPS_PER_BATCH = BATCH_ROW_COUNT_MAX / 2;

@@ -3,6 +3,7 @@ import type { Batch } from '../columns/batch.ts';
 import { denseBatch, sliceBatch } from '../columns/build.ts';
 import { LazyRows } from '../columns/lazy-rows.ts';
 import type { TableDelta, TableScan } from '../columns/table-contract.ts';
+import { columnOf } from '../columns/version-log.ts';
 import type { Budget, Operator, Step } from '../operators/operator.ts';
 import type { OutputColumn, ScanNode } from '../plan/logical.ts';
 
@@ -111,7 +112,7 @@ export class DeltaScan implements Operator {
   }
 
   #pruned(batch: Batch): Batch {
-    const columns = this.#columnIndexes.map((index) => batch.columns[index]!);
+    const columns = this.#columnIndexes.map((index) => columnOf(batch, index));
     return {
       rowCount: batch.rowCount,
       columns,

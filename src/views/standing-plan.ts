@@ -127,15 +127,18 @@ export function createStandingPlan(plan: PlanNode, options: StandingPlanOptions)
   if (unsupported !== undefined) throw unsupported;
   const scans: DeltaScan[] = [];
   const stateful: StatefulOperator[] = [];
-  const root = build(plan, options, scans, stateful);
-  return new StandingPlan({ root, scans, stateful, identity: identityOf(plan) });
+  const identity = identityOf(plan);
+  const root = build(plan, options, scans, stateful, identity.kind === 'ordinal');
+  return new StandingPlan({ root, scans, stateful, identity });
 }
 
+/** `isOutput`: what the operator gives is stored by its number; else operators above must see what leaves. */
 function build(
   plan: PlanNode,
   options: StandingPlanOptions,
   scans: DeltaScan[],
   stateful: StatefulOperator[],
+  isOutput = false,
 ): Operator {
   const input = (each: PlanNode): Operator => build(each, options, scans, stateful);
   const remember = <Each extends StatefulOperator>(operator: Each): Each => {
@@ -156,15 +159,23 @@ function build(
       return new ProjectOperator(
         plan.id,
         plan.columns,
-        input(plan.input),
+        build(plan.input, options, scans, stateful, isOutput),
         plan.expressions,
         options.context,
       );
     case 'aggregate':
-      return remember(new DeltaGroup(plan, input(plan.input), options.context, options.memory));
+      return remember(
+        new DeltaGroup(plan, input(plan.input), options.context, options.memory, !isOutput),
+      );
     case 'distinct':
       return remember(
-        new DeltaGroup(asAggregate(plan), input(plan.input), options.context, options.memory),
+        new DeltaGroup(
+          asAggregate(plan),
+          input(plan.input),
+          options.context,
+          options.memory,
+          !isOutput,
+        ),
       );
     case 'join': {
       const left = input(plan.left);

@@ -16,8 +16,8 @@ import { hashRow } from '../columns/build.ts';
 
 /**
  * How the rows of a view's delta lead to the stored rows they change:
- * - `ordinal`: a batch's `rowIds` number its rows (the group that a row shows); one stored row an ordinal at most, and the row that
- *   leaves stands right before the one that takes its place.
+ * - `ordinal`: a batch's `rowIds` number its rows (the group that a row shows); one stored row an ordinal at most. A row that arrives takes
+ *   the place of the one with its number; one that leaves only to come back changed need not be told.
  * - `row`: by what stands in the row. With `key`, rows of equal keys are versions of one row; without, a row of multiplicity
  *   n is stored n times.
  */
@@ -96,29 +96,20 @@ export class ViewWriter {
     for (let index = 0; index < batch.rowCount; index += 1) {
       const row = batch.selection === undefined ? index : batch.selection[index]!;
       const ordinal = ordinals[row]!;
-      if (weights === undefined || weights[row]! > 0) {
-        changes.inserts.push(row);
-        changes.insertPlaces.push(ordinal);
-        continue;
-      }
       const rowId = this.#byOrdinal.get(ordinal);
-      assert(rowId >= 0, 'a row that leaves a view is stored in it');
-      const following =
-        index + 1 < batch.rowCount
-          ? batch.selection === undefined
-            ? index + 1
-            : batch.selection[index + 1]!
-          : -1;
-      if (following >= 0 && weights[following]! > 0 && ordinals[following] === ordinal) {
-        changes.updates.push(following);
-        changes.updateIds.push(rowId);
-        changes.updateFrom.push(ordinal);
-        changes.updateTo.push(ordinal);
-        index += 1;
-      } else {
+      if (weights !== undefined && weights[row]! < 0) {
+        assert(rowId >= 0, 'a row that leaves a view is stored in it');
         changes.deletes.push(row);
         changes.deleteIds.push(rowId);
         changes.deletePlaces.push(ordinal);
+      } else if (rowId >= 0) {
+        changes.updates.push(row);
+        changes.updateIds.push(rowId);
+        changes.updateFrom.push(ordinal);
+        changes.updateTo.push(ordinal);
+      } else {
+        changes.inserts.push(row);
+        changes.insertPlaces.push(ordinal);
       }
     }
     return changes;
