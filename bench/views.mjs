@@ -1,0 +1,114 @@
+import { performance } from 'node:perf_hooks';
+import { check, Orders } from './lib/changes.mjs';
+import { median, percentile } from './lib/measure.mjs';
+import { openOurs } from './views/ours.mjs';
+import { peers } from './views/peers.mjs';
+
+export const about =
+  'a view of 50 groups with count, sum, avg, min, max over a million rows, kept while rows arrive, change and leave';
+
+/** One measurement of a peer ends after so long, however few repetitions that was. */
+const BUDGET_MS = 4000;
+
+export async function run(report, { quick }) {
+  // So that a segment fills up and is sealed, and the index grows, while single changes are measured.
+  const rowCount = quick ? 130_000 : 1_040_000;
+  await measureSingles(report, rowCount, quick);
+  const ours = await measureBatches('ours', openOurs, rowCount, quick);
+  for (const [size, bar] of [
+    [100, 0.5],
+    [10_000, 1.5],
+  ])
+    report.add({
+      metric: `batches of ${size} from typed arrays`,
+      unit: 'M changes/s',
+      value: ours.get(size) / 1e6,
+      bar: quick ? undefined : { valueMin: bar },
+    });
+  for (const [name, open] of Object.entries(peers)) {
+    let theirs;
+    try {
+      theirs = await measureBatches(name, open, rowCount, quick);
+    } catch (error) {
+      console.log(`· ${name} is left out: ${error.message}`);
+      continue;
+    }
+    for (const [size, changesPerSecond] of theirs)
+      report.add({
+        metric: size === 1 ? 'single changes' : `batches of ${size}`,
+        unit: 'changes/s',
+        value: ours.get(size),
+        peer: name,
+        peerValue: changesPerSecond,
+        rate: true,
+      });
+  }
+}
+
+/** From `await db.insert(…)` until the loop over the subscription has the change, collections included; the worst of three runs. */
+async function measureSingles(report, rowCount, quick) {
+  const count = quick ? 5_000 : 20_000;
+  const warmUp = 2_000;
+  const worst = { p50: 0, p99: 0, max: 0 };
+  for (let round = 0; round < (quick ? 1 : 3); round += 1) {
+    const orders = new Orders(rowCount, 12_345 + round);
+    const ours = await openOurs(orders);
+    const latencies = new Float64Array(count);
+    for (let at = -warmUp; at < count; at += 1) {
+      const [change] = orders.changes(1);
+      const from = performance.now();
+      await ours.one(change);
+      if (at >= 0) latencies[at] = performance.now() - from;
+    }
+    check('ours', orders, await ours.result());
+    await ours.close();
+    worst.p50 = Math.max(worst.p50, median(latencies));
+    worst.p99 = Math.max(worst.p99, percentile(latencies, 0.99));
+    worst.max = Math.max(worst.max, percentile(latencies, 1));
+  }
+  report.add({
+    metric: 'one change until a subscriber has it, p50',
+    unit: 'µs',
+    value: worst.p50 * 1000,
+    bar: { valueMax: 20 },
+  });
+  report.add({
+    metric: 'the same, p99',
+    unit: 'µs',
+    value: worst.p99 * 1000,
+    bar: { valueMax: 200 },
+  });
+  report.add({ metric: 'the same, max', unit: 'ms', value: worst.max, bar: { valueMax: 20 } });
+}
+
+/** Changes a second by the size of batches. */
+async function measureBatches(name, open, rowCount, quick) {
+  console.log(`· ${name}: loading ${rowCount} rows`);
+  const orders = new Orders(rowCount);
+  const engine = await open(orders);
+  await engine.load?.(orders);
+  check(name, orders, await engine.result());
+  const rates = new Map();
+  for (const [size, repetitions] of [
+    [1, 2000],
+    [100, 500],
+    [10_000, 30],
+  ]) {
+    const wanted = quick ? Math.ceil(repetitions / 5) : repetitions;
+    const times = [];
+    const start = performance.now();
+    for (let at = 0; at < wanted * 1.2; at += 1) {
+      const prepared = engine.prepare(orders.changes(size));
+      const from = performance.now();
+      await engine.apply(prepared);
+      times.push(performance.now() - from);
+      if (performance.now() - start > BUDGET_MS) break;
+    }
+    // The first sixth is for warming up, where there was time for it.
+    rates.set(size, (size / median(times.slice(Math.floor(times.length / 6)))) * 1000);
+  }
+  check(name, orders, await engine.result());
+  await engine.close();
+  globalThis.gc?.();
+  return rates;
+}
