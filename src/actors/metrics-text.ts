@@ -25,5 +25,8 @@ function histogramOf({ name, help, bounds, series }: ShownMetrics['histogram']):
       { metricName: `${name}_count`, labels, value: count },
     ];
   });
-  return { name, get: async () => ({ name, help, type: 'histogram', values }) } as unknown as Metric;
+  return {
+    name,
+    get: async () => ({ name, help, type: 'histogram', values }),
+  } as unknown as Metric;
 }

@@ -113,7 +113,12 @@ export class VersionLog {
       const start = chunk.length;
       try {
         for (let row = 0; row < old.rowIds.length; row += 1)
-          chunk.appendOld(entry.columns, old.place(old.rowIds[row]!), old.rowIds[row]!, isOverwritten);
+          chunk.appendOld(
+            entry.columns,
+            old.place(old.rowIds[row]!),
+            old.rowIds[row]!,
+            isOverwritten,
+          );
         if (inserted !== undefined) chunk.append(inserted, undefined, insertedIds);
       } catch (cause) {
         chunk.truncate(start);

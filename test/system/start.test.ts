@@ -3,7 +3,10 @@ import { posix } from 'node:path';
 import { expect, test } from 'vitest';
 
 /** What `import { open } from 'analyticdb'` loads at once: files of src, and packages. */
-function loadedAtOnce(entry: string): { readonly files: Set<string>; readonly packages: Set<string> } {
+function loadedAtOnce(entry: string): {
+  readonly files: Set<string>;
+  readonly packages: Set<string>;
+} {
   const files = new Set<string>();
   const packages = new Set<string>();
   const visit = (path: string): void => {
