@@ -107,9 +107,13 @@ function valueWriter(type: SqlType, name: string, options: ValueOptions): ValueW
     const out: unknown[] = [];
     if (plainNumbers && vector.rep === 'number') {
       const { values, validity, factor, base } = vector;
+      // −0 survives only where nothing is added to it.
+      const isPlain = factor === 1 && base === 0;
       for (let row = 0; row < rowCount; row += 1) {
         const at = selection === undefined ? row : selection[row]!;
-        out.push(validity !== undefined && validity[at] === 0 ? null : values[at]! * factor + base);
+        const value = values[at]!;
+        if (validity !== undefined && validity[at] === 0) out.push(null);
+        else out.push(isPlain ? value : value * factor + base);
       }
       return out;
     }

@@ -23,7 +23,7 @@ export async function openParquet(
 ): Promise<OpenedReader> {
   const file = await randomAccess(source.bytes);
   const metadata = await readMetadata(file, source.name);
-  const columns = columnsOf(metadata);
+  const columns = guarded(source.name, () => columnsOf(metadata));
   const declared = declaredTypes(metadata);
   const progress = { rowsRead: 0, bytesRead: 0, rowsSkipped: 0, skipped: [] };
   return {

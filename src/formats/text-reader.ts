@@ -88,16 +88,21 @@ async function readRecords(
 ): Promise<RawBatch> {
   const pause = options.pause ?? (async () => undefined);
   const bad = new Set<number>();
+  /** Columns are read one after the other: the first line that is wrong may be found last. */
+  let first: { readonly record: number; readonly failure: DbError } | undefined;
   const refuse = (record: number, cause: DbError, column: string | undefined): void => {
     if (bad.has(record)) return;
     const line = records.lines[record]!;
     if (options.onError !== 'skip') {
-      throw new DbError(cause.code, `line ${line}: ${cause.message}`, {
+      if (first !== undefined && first.record <= record) return;
+      const failure = new DbError(cause.code, `line ${line}: ${cause.message}`, {
         column,
         detail: cause.detail,
         hint: cause.hint ?? "Mend the line, or load with onError: 'skip'.",
         cause,
       });
+      first = { record, failure };
+      return;
     }
     bad.add(record);
     progress.rowsSkipped += 1;
@@ -125,6 +130,7 @@ async function readRecords(
     );
     await pause();
   }
+  if (first !== undefined) throw first.failure;
   const missing = plan.columns.map(({ index }) => missingOf(records, rows, rowCount, index));
   const selection = new Int32Array(rowCount);
   let kept = 0;
