@@ -160,7 +160,7 @@ export class FlatBuilder {
     this.#prepare(4, 0);
     this.#put(4, 0);
     const table = this.#offset;
-    this.#prepare(2, 0);
+    this.#prepare(2, 4 + fields.length * 2);
     for (const place of places.toReversed()) this.#put(2, place === 0 ? 0 : table - place);
     this.#put(2, table - end);
     this.#put(2, 4 + fields.length * 2);

@@ -449,12 +449,8 @@ function elementOf(name: string, type: SqlType): SchemaElement {
     case 'boolean':
       return { ...shared, type: 'BOOLEAN' };
     case 'int2':
-      return {
-        ...shared,
-        type: 'INT32',
-        converted_type: 'INT_16',
-        logical_type: { type: 'INTEGER', bitWidth: 16, isSigned: true },
-      };
+      // Without the newer annotation: hyparquet-writer gives its width 32 bits where 8 belong, and strict readers refuse the file.
+      return { ...shared, type: 'INT32', converted_type: 'INT_16' };
     case 'int4':
       return { ...shared, type: 'INT32' };
     case 'int8':

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { afterEach, expect, test } from 'vitest';
 import { DbError, type Database, type LoadOptions } from '../../src/index.ts';
 import { open } from '../../src/open.ts';
+import { PACKED_FEATHER } from './feather-files.ts';
 
 let db: Database;
 afterEach(() => db?.close());
@@ -76,9 +77,9 @@ test('delimiter and header are found out, and can be said', async () => {
     { column0: 2, column1: 'y' },
   ]);
   expect((await made('1,x\n2,y\n', { csv: { header: true } })).rows).toEqual([{ '1': 2, x: 'y' }]);
-  expect((await made('a|b,c|d\nNULL|2,3|4\n', { csv: { delimiter: ',', null: 'NULL|2' } })).rows).toEqual([
-    { 'a|b': null, 'c|d': '3|4' },
-  ]);
+  expect(
+    (await made('a|b,c|d\nNULL|2,3|4\n', { csv: { delimiter: ',', null: 'NULL|2' } })).rows,
+  ).toEqual([{ 'a|b': null, 'c|d': '3|4' }]);
   expect((await made("'a,1','b'\n'it''s',2\n", { csv: { quote: "'" } })).rows).toEqual([
     { 'a,1': "it's", b: 2 },
   ]);
@@ -269,7 +270,7 @@ test('a damaged Arrow or Parquet file is refused with 22P04 or 0A000 and never b
 
 test('the Arrow that is written is read by another implementation, and the other way round', async () => {
   db = await open({ workers: 0 });
-  await db.exec("CREATE TABLE t (i int, s text, f double precision, d date, n numeric(9,2))");
+  await db.exec('CREATE TABLE t (i int, s text, f double precision, d date, n numeric(9,2))');
   await db.insert('t', [
     { i: 1, s: 'a', f: 0.5, d: '2026-01-02', n: '1.50' },
     { i: null, s: null, f: null, d: null, n: null },
@@ -297,6 +298,20 @@ test('the Arrow that is written is read by another implementation, and the other
       { i: null, s: 'y', f: 2, at: '1970-01-01T00:00:01.5' },
       { i: 3, s: 'x', f: 3, at: null },
     ]);
+  }
+});
+
+test('Feather files that are packed with LZ4 or ZSTD are unpacked', async () => {
+  for (const file of Object.values(PACKED_FEATHER)) {
+    const { rows } = await made(Buffer.from(file, 'base64'));
+    expect(rows).toEqual(
+      Array.from({ length: 64 }, (_, a) => ({
+        a,
+        s: `value ${a % 3}`,
+        v: `a longer view number ${Math.floor(a / 8)}`,
+      })),
+    );
+    await db.close();
   }
 });
 
@@ -342,9 +357,9 @@ test('a file larger than memory allows passes through, piece by piece', async ()
     }
   }
   // Each line is refused, so nothing stays: 40 MB of text, in pieces of 100 KB.
-  const loaded = await db.load('t', endless(), { format: 'csv', csv: { header: false }, onError: 'skip' }).catch(
-    (cause: unknown) => cause,
-  );
+  const loaded = await db
+    .load('t', endless(), { format: 'csv', csv: { header: false }, onError: 'skip' })
+    .catch((cause: unknown) => cause);
   expect(loaded).toMatchObject({ code: '23514' });
   expect(held).toBeLessThan(64 * 1024 * 1024);
 });

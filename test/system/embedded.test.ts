@@ -150,6 +150,21 @@ test('a stream is pulled and ends when its reader leaves', async () => {
   expect(db.queries()).toEqual([]);
 });
 
+test('a stream of many batches comes to its end, whatever the pace of its reader', async () => {
+  // A query that had been paused stopped for good when its next step needed more than its budget.
+  db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t AS SELECT x FROM generate_series(1, 200000) AS g(x)');
+  for (const pauses of [0, 1, 3]) {
+    let rows = 0;
+    for await (const batch of db.stream('SELECT * FROM t')) {
+      rows += batch.rowCount;
+      for (let pause = 0; pause < pauses; pause += 1)
+        await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(rows).toBe(200_000);
+  }
+});
+
 test('asOf reads the rows of an earlier position', async () => {
   db = await open();
   await db.exec('CREATE TABLE t (id int PRIMARY KEY, a int)');
