@@ -1,7 +1,7 @@
 import { DbError } from './base/errors.ts';
 import { defaultMemoryBytes, nodePorts } from './base/node-ports.ts';
 import type { Clock, Disk, Network, Random, Workers } from './base/ports.ts';
-import { findZone } from './calendar/zones.ts';
+import { checkValueOptions, checkZone } from './actors/check-options.ts';
 import { Database } from './actors/database.ts';
 import { Engine } from './actors/engine.ts';
 import { loadParser } from './actors/load-parser.ts';
@@ -41,12 +41,10 @@ export async function open(options: OpenOptions = {}): Promise<Database> {
       hint: "Use { kind: 'memory' }, the default.",
     });
   }
+  checkZone(options.zone);
+  checkValueOptions(options.values);
+  checkWorkers(options.workers);
   const zone = options.zone ?? 'UTC';
-  if (findZone(zone) === undefined)
-    throw new DbError('22023', `"${zone}" is not a time zone`, {
-      field: 'zone',
-      hint: "Use an IANA name such as 'Europe/Berlin'.",
-    });
   const ports = nodePorts();
   const engine = new Engine({
     ports: {
@@ -81,6 +79,15 @@ const OPTION_NAMES = [
   'network',
   'workerPool',
 ];
+
+function checkWorkers(workers: OpenOptions['workers']): void {
+  if (workers === undefined || workers === 'auto') return;
+  if (typeof workers === 'number' && Number.isInteger(workers) && workers >= 0) return;
+  throw new DbError('22023', '"workers" is not a number of threads', {
+    field: 'workers',
+    hint: "Give 'auto', or a whole number; 0 keeps everything on this thread.",
+  });
+}
 
 function checkNames(options: OpenOptions): void {
   for (const name of Object.keys(options)) {

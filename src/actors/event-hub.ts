@@ -1,3 +1,5 @@
+import { DbError } from '../base/errors.ts';
+
 /** What `db.on` tells (docs/api.md). Listeners that throw are told of in a microtask of their own, like any stray error. */
 export type DatabaseEvents = {
   'view.failed': { readonly view: string; readonly position: number; readonly cause: unknown };
@@ -16,6 +18,16 @@ export type DatabaseEvents = {
 
 export type DatabaseEventName = keyof DatabaseEvents;
 
+const NAMES: { readonly [Name in DatabaseEventName]: true } = {
+  'view.failed': true,
+  'view.rebuilt': true,
+  'query.slow': true,
+  'tenant.throttled': true,
+  'memory.pressure': true,
+  'actor.restarted': true,
+  'journal.refused': true,
+};
+
 export class EventHub {
   readonly #listeners = new Map<string, Set<(event: never) => void>>();
 
@@ -23,6 +35,13 @@ export class EventHub {
     name: Name,
     listener: (event: DatabaseEvents[Name]) => void,
   ): () => void {
+    // A listener that is never called is found late.
+    if (!Object.hasOwn(NAMES, name)) {
+      throw new DbError('22023', `there is no event "${String(name)}"`, {
+        field: 'name',
+        hint: `Known are ${Object.keys(NAMES).join(', ')}.`,
+      });
+    }
     const listeners = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, listeners);
     listeners.add(listener);

@@ -334,17 +334,49 @@ export class Session {
     options: ExecutionOptions,
     sinkOf: (index: number) => RowSink,
   ): Promise<StatementOutcome[]> {
-    return this.exclusively(() => this.#run(parsed, options, sinkOf));
+    if (options.streams !== true || parsed.length !== 1 || parsed[0]!.statement.kind !== 'query')
+      return this.exclusively(() => this.#run(parsed, options, sinkOf));
+    let begun = (): void => undefined;
+    const started = new Promise<void>((resolve) => (begun = resolve));
+    const sink = sinkOf(0);
+    const announced: RowSink = {
+      begin: (columns, demand) => {
+        sink.begin(columns, demand);
+        begun();
+      },
+      take: (batch) => sink.take(batch),
+    };
+    return this.exclusively(() => this.#run(parsed, options, () => announced), started);
   }
 
-  /** One thing at a time: a session is a conversation. */
-  exclusively<Value>(action: () => Promise<Value>): Promise<Value> {
+  /** A verb of the embedded API: one thing at a time, and under the rules of statements. */
+  verb<Value>(action: () => Promise<Value>): Promise<Value> {
+    return this.exclusively(() => this.guarded(action));
+  }
+
+  /** What fails in a transaction fails the transaction, and a failed one does nothing more. */
+  async guarded<Value>(action: () => Promise<Value>): Promise<Value> {
+    const { transaction } = this;
+    if (transaction === undefined) return action();
+    this.#assertUsable(transaction);
+    const mark = transaction.mark();
+    try {
+      return await action();
+    } catch (cause) {
+      this.#failed(transaction, mark);
+      throw cause;
+    }
+  }
+
+  /** One thing at a time: a session is a conversation. The next one begins when this one has ended, or at `until`. */
+  exclusively<Value>(action: () => Promise<Value>, until?: Promise<void>): Promise<Value> {
     if (this.#closed)
       return Promise.reject(
         new DbError('08003', 'the session is closed', { hint: 'Open another with db.session().' }),
       );
     const result = this.#running.then(action, action);
-    this.#running = result.catch(() => undefined);
+    const ended = result.catch(() => undefined);
+    this.#running = until === undefined ? ended : Promise.race([ended, until]);
     return result;
   }
 

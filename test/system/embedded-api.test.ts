@@ -1,0 +1,526 @@
+import { afterEach, expect, test } from 'vitest';
+import { DbError, open, sql, SqlText, type Change, type Database } from '../../src/index.ts';
+
+/** docs/api.md, line by line: what users of the embedded API rely on. */
+let db: Database;
+afterEach(() => db?.close());
+
+async function failure(action: () => Promise<unknown>): Promise<DbError> {
+  try {
+    await action();
+  } catch (cause) {
+    expect(cause).toBeInstanceOf(DbError);
+    return cause as DbError;
+  }
+  throw new Error('nothing was refused');
+}
+
+test('every option of open is checked, and the error names it', async () => {
+  const bad: [string, unknown][] = [
+    ['memory', '4 gigs'],
+    ['memory', -1],
+    ['journal.kind', { kind: 'tape' }],
+    ['journal.keep', { kind: 'memory', keep: 'much' }],
+    ['history', 'long'],
+    ['history', -5],
+    ['workers', -1],
+    ['workers', 'many'],
+    ['zone', 'Mars/Olympus'],
+    ['values.int8', { int8: 'float' }],
+    ['values.nope', { nope: 'x' }],
+    ['nope', 1],
+  ];
+  for (const [field, value] of bad) {
+    const name = field.split('.')[0]!;
+    const { code, hint, field: named } = await failure(() => open({ [name]: value } as never));
+    expect([code === '22023' || code === '0A000', named]).toEqual([true, field]);
+    expect(hint).toBeTruthy();
+  }
+});
+
+test('open has a default for everything and takes what the contract shows', async () => {
+  db = await open({
+    memory: '1 GB',
+    journal: { kind: 'memory', keep: '64 MB' },
+    history: '10 minutes',
+    workers: 'auto',
+    zone: 'Europe/Berlin',
+    values: { int8: 'bigint' },
+  });
+  const { rows } = await db.query(
+    "SELECT 1::bigint AS n, '2026-07-01 12:00'::timestamptz AS t, current_setting('TimeZone') AS z",
+  );
+  expect(rows).toEqual([{ n: 1n, t: '2026-07-01T10:00:00Z', z: 'Europe/Berlin' }]);
+});
+
+test('await using closes the database, and a closed one says so', async () => {
+  let kept: Database;
+  {
+    await using opened = await open();
+    kept = opened;
+    await opened.exec('CREATE TABLE t (a int)');
+  }
+  for (const action of [
+    () => kept.query('SELECT 1'),
+    () => kept.exec('SELECT 1'),
+    () => kept.insert('t', { a: 1 }),
+    () => kept.load('t', Buffer.from('a\n1\n')),
+    () => kept.export('t', '/nowhere/x.csv'),
+    () => kept.transaction(async () => 1),
+    async () => {
+      for await (const _ of kept.subscribe('t')) break;
+    },
+    async () => {
+      for await (const _ of kept.stream('SELECT 1')) break;
+    },
+  ])
+    expect(await failure(action)).toMatchObject({ code: '57P01' });
+  await kept.close();
+});
+
+test('exec says where it stands, how many rows it changed and what it did', async () => {
+  db = await open();
+  expect(await db.exec('CREATE TABLE t (a int PRIMARY KEY)')).toEqual({
+    position: 1,
+    rows: 0,
+    command: 'CREATE TABLE',
+  });
+  expect(await db.exec('INSERT INTO t VALUES ($1), ($2)', { params: [1, 2] })).toMatchObject({
+    position: 2,
+    rows: 2,
+    command: 'INSERT',
+  });
+  expect(await db.exec(sql`DELETE FROM t WHERE a = ${1}`)).toMatchObject({ rows: 1, command: 'DELETE' });
+});
+
+test('an answer says what it is', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (a int); CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM t');
+  const { position } = await db.insert('t', [{ a: 1 }, { a: 2 }]);
+  const result = await db.query('SELECT n FROM v', { label: 'panel 7', priority: 'interactive' });
+  expect(result.rowCount).toBe(1);
+  expect(result.command).toBe('SELECT');
+  expect(result.columns).toEqual([{ name: 'n', type: 'bigint', nullable: expect.any(Boolean) }]);
+  expect(result.meta).toEqual({
+    queryId: expect.stringMatching(/^[\w-]{8,}$/),
+    position,
+    asOf: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+    lagMs: 0,
+    source: 'view',
+    sources: [{ kind: 'view', name: 'v' }],
+    guarantee: 'exact',
+    work: expect.any(Number),
+    elapsedMs: expect.any(Number),
+    queuedMs: expect.any(Number),
+  });
+  expect((await db.query('SELECT a FROM t')).meta.source).toBe('scan');
+  expect((await db.query('SELECT 1')).meta.source).toBe('catalog');
+  const dml = await db.query('INSERT INTO t VALUES (3) RETURNING a');
+  expect([dml.rows, dml.command, dml.rowCount, dml.meta.position]).toEqual([
+    [{ a: 3 }],
+    'INSERT',
+    1,
+    position + 1,
+  ]);
+});
+
+test('parameters are bound by place, and a wrong number or kind of them is told', async () => {
+  db = await open();
+  expect((await db.query('SELECT $1::int + $2 AS s', { params: [1, 2] })).rows).toEqual([{ s: 3 }]);
+  expect((await db.query('SELECT $1::text AS t', { params: [null] })).rows).toEqual([{ t: null }]);
+  expect(await failure(() => db.query('SELECT $1::int', { params: [] }))).toMatchObject({ code: '08P01' });
+  expect(await failure(() => db.query('SELECT 1', { params: [1] }))).toMatchObject({ code: '08P01' });
+  expect(await failure(() => db.query('SELECT $1::int', { params: [undefined] }))).toMatchObject({
+    code: '22023',
+    field: 'params.0',
+  });
+  expect(await failure(() => db.query('SELECT $1::int', { params: ['x'] }))).toMatchObject({ code: '22P02' });
+  expect(await failure(() => db.query('SELECT $1::date', { params: [new Date(NaN)] }))).toMatchObject({
+    code: '22023',
+  });
+  expect(await failure(() => db.query('SELECT $1', { params: 'x' as never }))).toMatchObject({
+    code: '22023',
+    field: 'params',
+  });
+  expect(await failure(() => db.query(undefined as never))).toMatchObject({ code: '22023' });
+});
+
+test('the sql tag composes: tags nest, identifiers are quoted, lists are joined, raw text is text', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE "Order ""1""" (id int, "x y" text)');
+  const table = sql.id('Order "1"');
+  const rows = sql.join([sql`(${1}, ${'a'})`, sql`(${2}, ${"b'; --"})`]);
+  await db.exec(sql`INSERT INTO ${table} (id, ${sql.id('x y')}) VALUES ${rows}`);
+  const where = sql`id IN (${sql.join([1, 2, 3])})`;
+  const text = sql<{ id: number; 'x y': string }>`SELECT * FROM ${table} WHERE ${where} ${sql.raw('ORDER BY id DESC')} LIMIT ${10}`;
+  expect(text).toBeInstanceOf(SqlText);
+  expect(text.text).toBe(
+    'SELECT * FROM "Order ""1""" WHERE id IN ($1, $2, $3) ORDER BY id DESC LIMIT $4',
+  );
+  expect(text.values).toEqual([1, 2, 3, 10]);
+  const result = await db.query(text);
+  expect(result.rows.map((row) => row['x y'])).toEqual(["b'; --", 'a']);
+  expect(sql.join([sql`a = ${1}`, sql`b = ${2}`], ' AND ').text).toBe('a = $1 AND b = $2');
+  expect(sql.join([]).text).toBe('');
+  expect(sql.id('public', 't').text).toBe('"public"."t"');
+  expect(() => sql.id('')).toThrow(DbError);
+});
+
+test('atLeast waits for a position; asOf reads an earlier one; what is too far says so', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (a int)');
+  const waiting = db.query('SELECT count(*) AS n FROM t', { atLeast: 3 });
+  const { position } = await db.insert('t', { a: 1 });
+  await db.insert('t', { a: 2 });
+  expect((await waiting).rows).toEqual([{ n: 2 }]);
+  const past = await db.query('SELECT count(*) AS n FROM t', { asOf: position });
+  expect([past.rows, past.meta.position]).toEqual([[{ n: 1 }], position]);
+  expect(past.meta.lagMs).toBeGreaterThanOrEqual(0);
+  expect(await failure(() => db.query('SELECT 1', { atLeast: 99, timeoutMs: 5 }))).toMatchObject({ code: '57014' });
+  for (const wrong of [-1, 1.5, NaN, '1'])
+    for (const field of ['atLeast', 'asOf'])
+      expect(
+        await failure(() => db.query('SELECT * FROM t', { [field]: wrong } as never)),
+      ).toMatchObject({ code: '22023', field });
+  expect(await failure(() => db.query('SELECT * FROM t', { asOf: 99 }))).toMatchObject({ code: 'ADB_POSITION_GONE' });
+});
+
+test('work above maxWork ends a query with the limit it met', async () => {
+  db = await open();
+  const long = 'SELECT count(*) FROM generate_series(1, 1000000) AS g(x)';
+  expect(await failure(() => db.query(long, { maxWork: 1000 }))).toMatchObject({
+    code: '53400',
+    limit: 'work',
+    retryable: true,
+  });
+  for (const [field, value] of [
+    ['maxWork', -1],
+    ['maxWork', 'much'],
+    ['priority', 'urgent'],
+    ['label', 7],
+    ['zone', 'Mars/Olympus'],
+    ['timeoutMs', -1],
+    ['timeoutMs', NaN],
+    ['signal', {}],
+    ['values.timestamptz', { timestamptz: 'seconds' }],
+  ] as const) {
+    const name = field.split('.')[0]!;
+    expect([field, await failure(() => db.query('SELECT 1', { [name]: value } as never))]).toEqual([
+      field,
+      expect.objectContaining({ code: '22023', field }),
+    ]);
+  }
+});
+
+test('every call obeys a signal, aborted before or meanwhile, and a time limit', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (a int PRIMARY KEY)');
+  const why = new Error('the panel was closed');
+  const aborted = AbortSignal.abort(why);
+  const calls: ((options: { signal?: AbortSignal; timeoutMs?: number }) => Promise<unknown>)[] = [
+    (options) => db.query('SELECT 1', options),
+    (options) => db.exec('SELECT 1', options),
+    (options) => db.insert('t', { a: 1 }, options),
+    (options) => db.upsert('t', { a: 1 }, options),
+    (options) => db.delete('t', { a: 1 }, options),
+    (options) => db.load('t', Buffer.from('a\n1\n'), options),
+    (options) => db.export('t', '/tmp/never-written.csv', options),
+    (options) => db.transaction(async (tx) => tx.insert('t', { a: 1 }), options),
+    async (options) => {
+      for await (const _ of db.stream('SELECT 1', options)) break;
+    },
+    async (options) => {
+      for await (const _ of db.subscribe('t', options)) break;
+    },
+  ];
+  for (const call of calls) {
+    expect(await failure(() => call({ signal: aborted }))).toMatchObject({
+      code: '57014',
+      name: 'AbortError',
+      cause: why,
+    });
+  }
+  expect((await db.query('SELECT * FROM t')).rows).toEqual([]);
+  const long = 'SELECT count(*) FROM generate_series(1, 3000000) a, generate_series(1, 1000) b';
+  async function* never(): AsyncGenerator<never> {
+    await new Promise(() => undefined);
+  }
+  const slow: typeof calls = [
+    (options) => db.query(long, options),
+    (options) => db.exec(long, options),
+    (options) => db.insert('t', never(), options),
+    (options) => db.load('t', never(), { ...options, format: 'csv' }),
+    (options) => db.export(sql`${sql.raw(long)}`, '/tmp/never-written.csv', options),
+    (options) => db.transaction(async (tx) => tx.query(long), options),
+    async (options) => {
+      for await (const _ of db.stream(long, options)) break;
+    },
+    async (options) => {
+      for await (const change of db.subscribe('t', { ...options, from: 'now' })) expect(change).toBe('nothing');
+    },
+  ];
+  for (const call of slow) {
+    expect(await failure(() => call({ timeoutMs: 5 }))).toMatchObject({ code: '57014', name: 'DbError' });
+    const controller = new AbortController();
+    const ended = failure(() => call({ signal: controller.signal }));
+    setTimeout(() => controller.abort(why), 2);
+    expect(await ended).toMatchObject({ code: '57014', name: 'AbortError', cause: why });
+  }
+  expect(db.queries()).toEqual([]);
+});
+
+test('a stream gives batches of rows or columns, of the size asked for, or bytes of a format', async () => {
+  db = await open();
+  const numbers = 'SELECT x, x * 2 AS y FROM generate_series(1, 10000) AS g(x)';
+  const sizes: number[] = [];
+  let sum = 0;
+  for await (const batch of db.stream<{ x: number; y: number }>(numbers, { batchRows: 4096 })) {
+    sizes.push(batch.rowCount);
+    const [x, y] = batch.columnar() as [number[], number[]];
+    expect(x.length).toBe(batch.rowCount);
+    expect(batch.rows[0]).toEqual({ x: x[0], y: y[0] });
+    for (const value of y) sum += value;
+  }
+  expect(sizes).toEqual([4096, 4096, 1808]);
+  expect(sum).toBe(100_010_000);
+  const text = async (format: 'csv' | 'ndjson' | 'json'): Promise<string> => {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of db.stream("SELECT 1 AS a, NULL AS b, 'x,y' AS c", { format })) chunks.push(chunk);
+    return Buffer.concat(chunks).toString();
+  };
+  expect(await text('csv')).toBe('a,b,c\r\n1,,"x,y"\r\n');
+  expect(await text('ndjson')).toBe('{"a":1,"b":null,"c":"x,y"}\n');
+  expect(JSON.parse(await text('json'))).toEqual([{ a: 1, b: null, c: 'x,y' }]);
+  expect(await failure(async () => {
+    for await (const _ of db.stream('SELECT 1', { batchRows: 0 })) break;
+  })).toMatchObject({ code: '22023', field: 'batchRows' });
+  expect(await failure(async () => {
+    for await (const _ of db.stream('SELECT 1', { format: 'xml' as never })) break;
+  })).toMatchObject({ code: '22023', field: 'format' });
+  // An error comes where the reader is.
+  let seen = 0;
+  expect(
+    await failure(async () => {
+      for await (const batch of db.stream('SELECT 1 / (5000 - x) AS q FROM generate_series(1, 10000) AS g(x)'))
+        seen += batch.rowCount;
+    }),
+  ).toMatchObject({ code: '22012' });
+  expect(seen).toBeLessThan(5000);
+});
+
+test('a session remembers: settings, transactions, prepared statements; text comes as PostgreSQL prints it', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (a int)');
+  await using session = db.session({ user: 'ann' });
+  await session.exec("SET timezone = 'America/New_York'");
+  const text = await session.query(
+    "SELECT timestamptz '2026-01-01 12:00Z' AS t, true AS b, 1.50::numeric AS n, NULL AS x, '\\x00ff'::bytea AS raw, interval '1 day 2 hours' AS i, 0.1::float8 AS f",
+    { format: 'text' },
+  );
+  expect(text.rows).toEqual([
+    ['2026-01-01 07:00:00-05', 't', '1.50', null, '\\x00ff', '1 day 02:00:00', '0.1'],
+  ]);
+  expect(text.columns.map(({ type }) => type)).toEqual([
+    'timestamp with time zone',
+    'boolean',
+    'numeric',
+    'text',
+    'bytea',
+    'interval',
+    'double precision',
+  ]);
+  expect(text.rowCount).toBe(1);
+  expect((await session.query("SELECT current_setting('adb.user') AS u")).rows).toEqual([{ u: 'ann' }]);
+  await session.exec('BEGIN');
+  expect(session.status).toBe('active');
+  await session.insert('t', { a: 1 });
+  await session.upsert('t', { a: 1 }).catch(() => undefined);
+  expect(session.status).toBe('failed');
+  expect(await failure(() => session.insert('t', { a: 2 }))).toMatchObject({ code: '25P02' });
+  await session.exec('ROLLBACK');
+  await session.exec('BEGIN');
+  const inserted = session.insert('t', { a: 5 });
+  const counted = session.query('SELECT count(*) AS n FROM t');
+  await inserted;
+  expect((await counted).rows).toEqual([{ n: 1 }]);
+  expect((await db.query('SELECT * FROM t')).rows).toEqual([]);
+  await session.exec('COMMIT');
+  expect((await db.query('SELECT * FROM t')).rows).toEqual([{ a: 5 }]);
+  await session.close();
+  expect(await failure(() => session.query('SELECT 1'))).toMatchObject({ code: '08003' });
+  expect(await failure(() => session.insert('t', { a: 9 }))).toMatchObject({ code: '08003' });
+});
+
+test('as gives a light handle of another identity, and the options tenant and user are short for it', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (a int)');
+  const acme = db.as({ tenant: 'acme', user: 'ann', claims: { region: 'EU' } });
+  const whoText =
+    "SELECT current_setting('adb.user') AS u, current_setting('adb.claims.region') AS r, current_database() AS d";
+  expect((await acme.query(whoText)).rows).toEqual([{ u: 'ann', r: 'EU', d: 'acme' }]);
+  expect((await db.query(whoText, { tenant: 'acme', user: 'ann', claims: { region: 'EU' } })).rows).toEqual([
+    { u: 'ann', r: 'EU', d: 'acme' },
+  ]);
+  await acme.exec('CREATE TABLE own (a int)');
+  await acme.insert('own', { a: 1 });
+  expect(await failure(() => db.query('SELECT * FROM own'))).toMatchObject({ code: '42P01' });
+  expect((await acme.query('SELECT * FROM own')).rows).toEqual([{ a: 1 }]);
+  expect(acme.describe().map(({ name }) => name)).toEqual(['own']);
+});
+
+test('a transaction is all or nothing, gives value and position, and its errors are its caller’s', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, a int)');
+  const { value, position } = await db.transaction(
+    async (tx) => {
+      await tx.insert('t', [{ id: 1, a: 1 }, { id: 2, a: 2 }]);
+      await tx.upsert('t', { id: 2, a: 3 });
+      await tx.delete('t', { id: 1 });
+      await tx.exec('UPDATE t SET a = a + 1');
+      return (await tx.query<{ a: number }>('SELECT a FROM t')).rows[0]!.a;
+    },
+    { retries: 3 },
+  );
+  expect([value, position]).toEqual([4, db.position]);
+  const mine = new Error('mine');
+  await expect(
+    db.transaction(async (tx) => {
+      await tx.insert('t', { id: 9, a: 9 });
+      throw mine;
+    }),
+  ).rejects.toBe(mine);
+  expect((await db.query('SELECT * FROM t')).rows).toEqual([{ id: 2, a: 4 }]);
+  expect(await failure(() => db.transaction(async (tx) => tx.insert('t', { id: 3, a: 1 }), { readOnly: true }))).toMatchObject({
+    code: '25006',
+  });
+  let late: Parameters<Parameters<Database['transaction']>[0]>[0];
+  await db.transaction(async (tx) => (late = tx));
+  expect(await failure(() => late.insert('t', { id: 3, a: 1 }))).toMatchObject({ code: '08003' });
+});
+
+test('a subscription tells the snapshot, each difference, that nothing changed, and that it must begin anew', async () => {
+  db = await open({ history: 0 });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, a int)');
+  await db.insert('t', [{ id: 1, a: 1 }, { id: 2, a: 2 }]);
+  await using subscription = db.subscribe<{ id: number; a: number }>('t', { heartbeatMs: 20 });
+  expect(await subscription.columns).toEqual([
+    { name: 'id', type: 'integer', nullable: false },
+    { name: 'a', type: 'integer', nullable: true },
+  ]);
+  expect(await subscription.key).toEqual(['id']);
+  const iterator = subscription[Symbol.asyncIterator]();
+  const next = async (): Promise<Change<{ id: number; a: number }>> => (await iterator.next()).value!;
+  expect(await next()).toEqual({
+    kind: 'snapshot',
+    position: 2,
+    rows: [{ id: 1, a: 1 }, { id: 2, a: 2 }],
+    more: false,
+  });
+  const { position } = await db.exec('UPDATE t SET a = 9 WHERE id = 1');
+  expect(await next()).toEqual({
+    kind: 'delta',
+    from: 2,
+    position,
+    inserted: [{ id: 1, a: 9 }],
+    deleted: [{ id: 1, a: 1 }],
+  });
+  expect(await next()).toEqual({ kind: 'progress', position, asOf: expect.stringMatching(/Z$/) });
+  await subscription.close();
+  expect(await iterator.next()).toEqual({ done: true, value: undefined });
+  for (const [options, field] of [
+    [{ from: 'yesterday' }, 'from'],
+    [{ from: -1 }, 'from'],
+    [{ maxRate: 0 }, 'maxRate'],
+    [{ heartbeatMs: -1 }, 'heartbeatMs'],
+    [{ heartbeatMs: 'x' }, 'heartbeatMs'],
+    [{ values: { int8: 'x' } }, 'values.int8'],
+  ] as const)
+    expect(
+      await failure(async () => {
+        for await (const _ of db.subscribe('t', options as never)) break;
+      }),
+    ).toMatchObject({ code: '22023', field });
+  expect(
+    await failure(async () => {
+      for await (const _ of db.subscribe('nope')) break;
+    }),
+  ).toMatchObject({ code: '42P01' });
+});
+
+test('a subscription can begin now, at a position, or follow a query; leaving the loop closes it', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (a int)');
+  const { position } = await db.insert('t', { a: 1 });
+  const now = db.subscribe('t', { from: 'now' })[Symbol.asyncIterator]();
+  const pending = now.next();
+  await new Promise((resolve) => setImmediate(resolve));
+  await db.insert('t', { a: 2 });
+  expect((await pending).value).toMatchObject({ kind: 'delta', inserted: [{ a: 2 }], deleted: [] });
+  for await (const change of db.subscribe('t', { from: position })) {
+    expect(change).toMatchObject({ kind: 'delta', from: position, inserted: [{ a: 2 }] });
+    break;
+  }
+  for await (const change of db.subscribe(sql<{ n: number }>`SELECT count(*) AS n FROM t WHERE a > ${1}`)) {
+    expect(change).toMatchObject({ kind: 'snapshot', rows: [{ n: 1 }] });
+    break;
+  }
+  for await (const change of db.subscribe('SELECT sum(a) AS s FROM t WHERE a > $1', { params: [0] })) {
+    expect(change).toMatchObject({ kind: 'snapshot', rows: [{ s: 3 }] });
+    break;
+  }
+  await now.return?.();
+  expect(db.metrics.snapshot()['subscribers']).toBe(0);
+});
+
+test('metrics are Prometheus text and plain numbers; listeners hear and can be taken off', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (a int); CREATE MATERIALIZED VIEW v AS SELECT 10 / (a - 7) AS x FROM t');
+  await db.query('SELECT 1');
+  expect(await db.metrics.text()).toMatch(/^analyticdb_queries_total \d+$/m);
+  const { position, queries } = db.metrics.snapshot();
+  expect([position, queries]).toEqual([db.position, expect.any(Number)]);
+  const heard: string[] = [];
+  const off = db.on('query.slow', ({ queryId }) => heard.push(queryId));
+  off();
+  off();
+  expect(() => db.on('query.slowest' as never, () => undefined)).toThrow(DbError);
+});
+
+test('a delete names the key and nothing else; {} is refused', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (a int, b text, PRIMARY KEY (a, b)); CREATE TABLE u (a int)');
+  await db.insert('t', { a: [1, 1, 2], b: ['x', 'y', 'x'] });
+  expect(await db.delete('t', { a: 1, b: 'x' })).toMatchObject({ rows: 1 });
+  expect(await db.delete('t', { a: [1, 2, 3], b: ['y', 'x', 'z'] })).toMatchObject({ rows: 2 });
+  for (const key of [{}, { a: 1 }, { a: 1, b: 'x', c: 1 }, { a: [1, 2], b: ['x'] }, null, 'x', [1]])
+    expect(await failure(() => db.delete('t', key as never))).toMatchObject({ code: '22023' });
+  expect(await failure(() => db.delete('u', { a: 1 }))).toMatchObject({ code: '42P10' });
+  expect(await failure(() => db.delete('t', { a: undefined, b: 'x' }))).toMatchObject({ code: '22023' });
+});
+
+test('errors have the fields of the contract, and go over JSON', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE orders (id int PRIMARY KEY, region text NOT NULL)');
+  const typo = await failure(() => db.query('SELECT regoin\nFROM orders'));
+  expect(typo).toMatchObject({
+    name: 'DbError',
+    code: '42703',
+    message: 'column "regoin" does not exist',
+    hint: expect.stringContaining('"region"'),
+    at: { offset: 7, line: 1, column: 8 },
+    retryable: false,
+  });
+  expect(await failure(() => db.insert('orders', { id: 1 }))).toMatchObject({
+    code: '23502',
+    table: 'orders',
+    column: 'region',
+  });
+  await db.insert('orders', { id: 1, region: 'EU' });
+  expect(await failure(() => db.insert('orders', { id: 1, region: 'EU' }))).toMatchObject({
+    code: '23505',
+    table: 'orders',
+    constraint: 'orders_pkey',
+    detail: 'Key (id)=(1) already exists.',
+  });
+  expect(JSON.parse(JSON.stringify(typo))).toMatchObject({ code: '42703', at: { line: 1 }, retryable: false });
+});
