@@ -29,11 +29,7 @@ export function checkValueOptions(values: ValueOptions | undefined): void {
       );
     }
     if (value !== undefined && !known.includes(String(value)))
-      throw wrong(
-        `values.${name}`,
-        'has no such choice',
-        `Choose '${known.join("' or '")}'.`,
-      );
+      throw wrong(`values.${name}`, 'has no such choice', `Choose '${known.join("' or '")}'.`);
   }
 }
 

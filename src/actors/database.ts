@@ -5,6 +5,7 @@ import { typeName } from '../columns/types.ts';
 import type { OutputColumn } from '../plan/logical.ts';
 import type { ParsedStatement } from '../sql/ast.ts';
 import type {
+  Cancelable,
   ExecResult,
   ExportOptions,
   ExportResult,
@@ -28,7 +29,8 @@ import type {
   WriteOptions,
   WriteResult,
 } from './api-types.ts';
-import { canceled, deadline } from './deadline.ts';
+import { checkQueryOptions } from './check-options.ts';
+import { canceled, deadline, untilAborted, untilSettled } from './deadline.ts';
 import { type Engine } from './engine.ts';
 import type { DatabaseEventName, DatabaseEvents } from './event-hub.ts';
 import { arrowOf, exportRows, formatted, loadRows } from './load-export.ts';
@@ -36,7 +38,7 @@ import { resultColumns, RowWriter, textRows, type ResultRow } from './rows-out.t
 import { Session, type ExecutionOptions, type RowSink, type StatementOutcome } from './session.ts';
 import { quoteIdentifier, SqlText } from './sql-tag.ts';
 import { openSubscription } from './subscribe.ts';
-import { deleteByKey, insertRows } from './write-verbs.ts';
+import { deleteByKey, insertRows, isAsyncIterable } from './write-verbs.ts';
 import type { ViewUpkeep } from './maintained-view.ts';
 
 /** What is known of a relation from outside: `GET /v1/tables`. */
@@ -74,6 +76,7 @@ export class Handle implements WideVerbs {
   }
 
   async exec(statement: string | SqlText, options: QueryOptions = {}): Promise<ExecResult> {
+    checkQueryOptions(options);
     const { text, params } = this.textOf(statement, options);
     const outcomes = await this.execute(text, { ...options, params }, () => IGNORE_ROWS);
     const last = outcomes.at(-1)!;
@@ -92,6 +95,7 @@ export class Handle implements WideVerbs {
     statement: Statement,
     options: QueryOptions & { readonly format?: 'text' } = {},
   ): Promise<QueryResult | TextResult> {
+    checkQueryOptions(options);
     const { text, params } = this.textOf(statement, options);
     const asText = options.format === 'text';
     const zone = this.zoneOf(options);
@@ -137,6 +141,7 @@ export class Handle implements WideVerbs {
     statement: Statement,
     options: QueryOptions & { readonly batchRows?: number; readonly format?: FileFormat } = {},
   ): AsyncIterable<Uint8Array> | AsyncIterable<StreamBatch> {
+    checkQueryOptions(options);
     const { text, params } = this.textOf(statement, options);
     const { batchRows, format } = options;
     if (batchRows !== undefined && !(Number.isSafeInteger(batchRows) && batchRows > 0)) {
@@ -189,7 +194,8 @@ export class Handle implements WideVerbs {
     const abort = new AbortController();
     const { signal, done } = deadline(this.engine.ports.clock, options);
     const stop = (): void => abort.abort(signal?.reason);
-    signal?.addEventListener('abort', stop, { once: true });
+    if (signal?.aborted === true) stop();
+    else signal?.addEventListener('abort', stop, { once: true });
     let columns: readonly OutputColumn[] = [];
     let begun = false;
     let empty = true;
@@ -200,7 +206,7 @@ export class Handle implements WideVerbs {
     let failure: unknown;
     const finished = this.execute(
       text,
-      { ...options, signal: abort.signal, timeoutMs: undefined },
+      { ...options, signal: abort.signal, timeoutMs: undefined, streams: true },
       () => ({
         begin: (given, more) => {
           columns = given;
@@ -318,14 +324,25 @@ export class Handle implements WideVerbs {
       readonly timeoutMs?: number;
     } = {},
   ): Promise<{ readonly value: Value; readonly position: number }> {
+    this.engine.assertOpen();
+    const retries = options.retries ?? 0;
+    if (!(Number.isSafeInteger(retries) && retries >= 0)) {
+      throw new DbError('22023', '"retries" is not a number of times', {
+        field: 'retries',
+        hint: 'Give a whole number such as 3.',
+      });
+    }
     const { signal, done } = deadline(this.engine.ports.clock, options);
     try {
       for (let attempt = 0; ; attempt += 1) {
+        assertNotAborted(signal);
         const session = new Session(this.engine, this.identity);
         session.begin({ isolation: 'serializable', readOnly: options.readOnly ?? false });
         try {
-          const value = await run(new SessionHandle(this.engine, session));
-          if (signal?.aborted === true) throw canceled(signal);
+          const value = await untilSettled(
+            run(new SessionHandle(this.engine, session, signal)),
+            signal,
+          );
           const position = await session.exclusively(() => session.commit(signal));
           return { value, position };
         } catch (cause) {
@@ -333,7 +350,7 @@ export class Handle implements WideVerbs {
           const again =
             cause instanceof DbError &&
             (cause.code === '40001' || cause.code === '40P01') &&
-            attempt < (options.retries ?? 0) &&
+            attempt < retries &&
             signal?.aborted !== true;
           if (!again) throw cause;
         } finally {
@@ -479,10 +496,80 @@ export class Handle implements WideVerbs {
 /** The verbs inside one session: transaction state, settings, prepared statements. */
 export class SessionHandle extends Handle implements AsyncDisposable {
   readonly #session: Session;
+  /** Ends whatever is under way: a transaction's. */
+  readonly #signal: AbortSignal | undefined;
 
-  constructor(engine: Engine, session: Session) {
+  constructor(engine: Engine, session: Session, signal?: AbortSignal) {
     super(engine, session.identity);
     this.#session = session;
+    this.#signal = signal;
+  }
+
+  override insert(
+    table: string,
+    rows: RowsInput,
+    options: WriteOptions = {},
+  ): Promise<WriteResult> {
+    return this.#write(table, rows, 'insert', options);
+  }
+
+  override upsert(
+    table: string,
+    rows: RowsInput,
+    options: WriteOptions = {},
+  ): Promise<WriteResult> {
+    return this.#write(table, rows, 'upsert', options);
+  }
+
+  override delete(
+    table: string,
+    key: Readonly<Record<string, unknown>>,
+    options: WriteOptions = {},
+  ): Promise<WriteResult> {
+    return this.#session.verb(() => super.delete(table, key, this.#withSignal(options)));
+  }
+
+  override load(table: string, source: LoadSource, options: LoadOptions = {}): Promise<LoadResult> {
+    // Not one thing at a time: what it reads may come from a stream of this very session.
+    return this.#session.guarded(() => super.load(table, source, this.#withSignal(options)));
+  }
+
+  async #write(
+    table: string,
+    rows: RowsInput,
+    mode: 'insert' | 'upsert',
+    options: WriteOptions,
+  ): Promise<WriteResult> {
+    if (options.idempotencyKey !== undefined && this.#session.transaction !== undefined) {
+      // It would be remembered as done, whatever became of the transaction.
+      throw notSupported(
+        'an idempotency key inside a transaction',
+        'Write outside of it, or without a key.',
+      );
+    }
+    const own = this.#withSignal(options);
+    const write = (chunk: RowsInput): Promise<WriteResult> =>
+      this.#session.verb(() => super[mode](table, chunk, own));
+    if (!isAsyncIterable(rows)) return write(rows);
+    // A chunk at a time: what makes the rows may use this very session.
+    const { signal, done } = deadline(this.engine.ports.clock, own);
+    try {
+      let last: WriteResult = { position: this.engine.visiblePosition, rows: 0 };
+      for await (const chunk of untilAborted(rows, signal)) {
+        const { position, rows: count } = await write(chunk);
+        last = { position, rows: last.rows + count };
+      }
+      return last;
+    } finally {
+      done();
+    }
+  }
+
+  #withSignal<Options extends Cancelable>(options: Options): Options {
+    const whole = this.#signal;
+    if (whole === undefined) return options;
+    const { signal } = options;
+    return { ...options, signal: signal === undefined ? whole : AbortSignal.any([signal, whole]) };
   }
 
   protected override execute(
@@ -490,7 +577,7 @@ export class SessionHandle extends Handle implements AsyncDisposable {
     options: ExecutionOptions,
     sinkOf: (index: number) => RowSink,
   ): Promise<StatementOutcome[]> {
-    return executeIn(this.engine, this.#session, text, options, sinkOf);
+    return executeIn(this.engine, this.#session, text, this.#withSignal(options), sinkOf);
   }
 
   protected override writeSession(): Session {
@@ -554,6 +641,10 @@ export class Database extends Handle implements AsyncDisposable {
 
 /** Batches a stream may be ahead of its reader. */
 const STREAM_AHEAD_BATCHES = 4;
+
+function assertNotAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw canceled(signal);
+}
 
 const NO_ROWS: Batch = { rowCount: 0, columns: [] };
 

@@ -79,3 +79,22 @@ export function canceled(signal: AbortSignal): DbError {
   error.name = 'AbortError';
   return error;
 }
+
+/** A promise of a user's, which knows nothing of the signal. */
+export async function untilSettled<Value>(
+  promise: Promise<Value>,
+  signal: AbortSignal | undefined,
+): Promise<Value> {
+  if (signal === undefined) return promise;
+  let abort = (): void => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(canceled(signal));
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}

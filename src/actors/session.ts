@@ -59,6 +59,8 @@ export type ExecutionOptions = QueryOptions & {
   readonly readOnly?: boolean | undefined;
   /** The text has several statements, and each uses some of the parameters. */
   readonly sharedParams?: boolean;
+  /** Rows are pulled: what comes next in the session need not wait for the last of them. */
+  readonly streams?: boolean;
 };
 
 const DEFAULT_SETTINGS: Readonly<Record<string, string>> = {
@@ -358,7 +360,7 @@ export class Session {
   async guarded<Value>(action: () => Promise<Value>): Promise<Value> {
     const { transaction } = this;
     if (transaction === undefined) return action();
-    this.#assertUsable(transaction);
+    this.#assertUsable(transaction, false);
     const mark = transaction.mark();
     try {
       return await action();
@@ -431,35 +433,46 @@ export class Session {
     sink: RowSink,
   ): Promise<StatementOutcome> {
     const { transaction } = this;
-    if (transaction?.failed === true && !ENDS_TRANSACTION.has(statement.statement.kind)) {
+    const mark = transaction?.mark();
+    const { kind } = statement.statement;
+    if (!ENDS_TRANSACTION.has(kind)) this.#assertUsable(transaction, kind === 'query');
+    try {
+      return await (WRITES_ROWS.has(kind)
+        ? this.#runNewest(statement, options, sink)
+        : runStatement(this, statement, options, sink));
+    } catch (cause) {
+      if (transaction !== undefined) this.#failed(transaction, mark!);
+      throw cause;
+    } finally {
+      if (this.transaction === undefined && !this.sequences.isWritten) await this.#writeSequences();
+    }
+  }
+
+  /** A transaction that failed, was doomed by another's commit, or is too old or too large does nothing more but end. */
+  #assertUsable(transaction: Transaction | undefined, isRead: boolean): void {
+    if (transaction === undefined) return;
+    if (transaction.failed) {
       throw new DbError(
         '25P02',
         'current transaction is aborted, commands ignored until end of transaction block',
         { hint: 'Send ROLLBACK, or ROLLBACK TO a savepoint.' },
       );
     }
-    const mark = transaction?.mark();
     try {
       // One that has only read goes on with its snapshot: without writes there is nothing to refuse.
-      if (
-        transaction?.doomed !== undefined &&
-        !ENDS_TRANSACTION.has(statement.statement.kind) &&
-        !(transaction.isEmpty && statement.statement.kind === 'query')
-      )
+      if (transaction.doomed !== undefined && !(transaction.isEmpty && isRead))
         throw transaction.doomed;
       this.#checkAge(transaction);
-      return await (WRITES_ROWS.has(statement.statement.kind)
-        ? this.#runNewest(statement, options, sink)
-        : runStatement(this, statement, options, sink));
     } catch (cause) {
-      if (transaction !== undefined && this.transaction === transaction) {
-        transaction.rollbackToMark(mark!);
-        transaction.failed = true;
-      }
+      this.#failed(transaction, transaction.mark());
       throw cause;
-    } finally {
-      if (this.transaction === undefined && !this.sequences.isWritten) await this.#writeSequences();
     }
+  }
+
+  #failed(transaction: Transaction, mark: ReturnType<Transaction['mark']>): void {
+    if (this.transaction !== transaction) return;
+    transaction.rollbackToMark(mark);
+    transaction.failed = true;
   }
 
   /** Values of sequences that no commit has taken along. */

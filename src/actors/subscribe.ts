@@ -1,6 +1,8 @@
 import { DbError } from '../base/errors.ts';
 import type { SubscribeOptions, Subscription } from './api-types.ts';
 import { idOf, isStored, type StoredEntry } from './catalog.ts';
+import { checkValueOptions } from './check-options.ts';
+import { deadline } from './deadline.ts';
 import { closedError, type Engine } from './engine.ts';
 import type { Session } from './session.ts';
 import type { OpenedSource } from './subscriptions.ts';
@@ -14,19 +16,28 @@ export function openSubscription(
   what: string | { readonly text: string; readonly params: readonly unknown[] },
   options: SubscribeOptions,
 ): Subscription {
-  const { maxRate } = options;
-  if (maxRate !== undefined && !(maxRate > 0))
+  const { maxRate, heartbeatMs = HEARTBEAT_MS } = options;
+  checkValueOptions(options.values);
+  if (!(typeof heartbeatMs === 'number' && heartbeatMs > 0)) {
+    throw new DbError('22023', '"heartbeatMs" is not a positive number', {
+      field: 'heartbeatMs',
+      hint: 'Milliseconds, such as 15000.',
+    });
+  }
+  if (maxRate !== undefined && !(typeof maxRate === 'number' && maxRate > 0))
     throw new DbError('22023', '"maxRate" is not a positive number', {
       field: 'maxRate',
       hint: 'Changes a second, such as 4.',
     });
   const from = options.from ?? 'snapshot';
-  if (typeof from === 'number' && !(Number.isSafeInteger(from) && from >= 0)) {
+  const isPosition = Number.isSafeInteger(from) && (from as number) >= 0;
+  if (from !== 'snapshot' && from !== 'now' && !isPosition) {
     throw new DbError('22023', '"from" is not a position', {
       field: 'from',
       hint: "Give 'snapshot', 'now' or the position of a change.",
     });
   }
+  const { signal, done } = deadline(engine.ports.clock, options);
   return engine.subscriptions.subscribe(
     {
       open: async () =>
@@ -37,9 +48,10 @@ export function openSubscription(
     {
       from,
       maxRate,
-      heartbeatMs: options.heartbeatMs ?? HEARTBEAT_MS,
+      heartbeatMs,
       values: { ...engine.options.values, ...options.values },
-      signal: options.signal,
+      signal,
+      done,
       clock: engine.ports.clock,
     },
   );

@@ -1,4 +1,3 @@
-import { DbError } from '../base/errors.ts';
 import type { Clock, TimerHandle } from '../base/ports.ts';
 import type { Batch } from '../columns/batch.ts';
 import type { TableDelta, TableScan, TableSnapshot } from '../columns/table-contract.ts';
@@ -6,6 +5,7 @@ import type { OutputColumn } from '../plan/logical.ts';
 import { mergeDeltas } from '../views/merge-deltas.ts';
 import type { Change, Subscription } from './api-types.ts';
 import type { StoredEntry } from './catalog.ts';
+import { canceled } from './deadline.ts';
 import {
   resultColumns,
   RowWriter,
@@ -89,6 +89,8 @@ export type FeedOptions = {
   readonly heartbeatMs: number;
   readonly values: ValueOptions;
   readonly signal: AbortSignal | undefined;
+  /** Lets the signal go. */
+  readonly done: () => void;
   readonly clock: Clock;
 };
 
@@ -215,6 +217,7 @@ class LiveSubscription implements Subscription {
     if (this.#closed) return;
     this.#closed = true;
     this.#options.signal?.removeEventListener('abort', this.#attempt);
+    this.#options.done();
     this.#snapshot?.snapshot.release();
     this.#snapshot = undefined;
     this.#beat?.cancel();
@@ -268,7 +271,7 @@ class LiveSubscription implements Subscription {
     if (this.#pulling === undefined || this.#source === undefined) return;
     try {
       const { signal } = this.#options;
-      if (signal?.aborted === true) throw aborted(signal);
+      if (signal?.aborted === true) throw canceled(signal);
       const change =
         this.#snapshot === undefined ? this.#ready(this.#source) : this.#snapshotPart();
       if (change === undefined) this.#wait(this.#source);
@@ -443,11 +446,3 @@ type Pull = {
   readonly resolve: (result: IteratorResult<Change>) => void;
   readonly reject: (cause: unknown) => void;
 };
-
-function aborted(signal: AbortSignal): DbError {
-  const error = new DbError('57014', 'canceling subscription due to user request', {
-    cause: signal.reason,
-  });
-  error.name = 'AbortError';
-  return error;
-}

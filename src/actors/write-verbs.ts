@@ -393,7 +393,7 @@ function rowsAt(batch: Batch, rows: readonly number[]): Batch {
   ]);
 }
 
-function isAsyncIterable(
+export function isAsyncIterable(
   rows: RowsInput,
 ): rows is AsyncIterable<readonly InputRow[] | InputRow | InputColumns> {
   return typeof rows === 'object' && rows !== null && Symbol.asyncIterator in rows;
