@@ -262,9 +262,9 @@ test('every call obeys a signal, aborted before or meanwhile, and a time limit',
   }
   expect((await db.query('SELECT * FROM t')).rows).toEqual([]);
   const long = 'SELECT count(*) FROM generate_series(1, 3000000) a, generate_series(1, 1000) b';
-  async function* never(): AsyncGenerator<never> {
-    await new Promise(() => undefined);
-  }
+  const never = (): AsyncIterable<never> => ({
+    [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => undefined) }),
+  });
   const slow: typeof calls = [
     (options) => db.query(long, options),
     (options) => db.exec(long, options),
