@@ -125,10 +125,11 @@ class MomentState implements AggregateState {
     const sample = fn === 'var_samp' || fn === 'stddev_samp' || fn === 'covar_samp';
     if (sample && n < 2) return null;
     if (this.#sums().some((sum) => sum.isSpecial(group))) return Number.NaN;
+    // Squares below 2^−1074 are lost, their sum's square is not: a spread is never less than nothing.
     const xx = (): bigint =>
-      spread(n, this.#xx.units(group), this.#x.units(group), this.#x.units(group));
+      notNegative(spread(n, this.#xx.units(group), this.#x.units(group), this.#x.units(group)));
     const yy = (): bigint =>
-      spread(n, this.#yy.units(group), this.#y.units(group), this.#y.units(group));
+      notNegative(spread(n, this.#yy.units(group), this.#y.units(group), this.#y.units(group)));
     const xy = (): bigint =>
       spread(n, this.#xy.units(group), this.#x.units(group), this.#y.units(group));
     const divisor = BigInt(n) * BigInt(sample ? n - 1 : n);
@@ -182,6 +183,10 @@ class MomentState implements AggregateState {
         return null;
     }
   }
+}
+
+function notNegative(value: bigint): bigint {
+  return value < 0n ? 0n : value;
 }
 
 /**
