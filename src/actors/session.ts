@@ -437,6 +437,7 @@ export class Session {
     const { kind } = statement.statement;
     if (!ENDS_TRANSACTION.has(kind)) this.#assertUsable(transaction, kind === 'query');
     try {
+      if (kind === 'commit' && transaction?.failed === false) this.#checkAge(transaction);
       return await (WRITES_ROWS.has(kind)
         ? this.#runNewest(statement, options, sink)
         : runStatement(this, statement, options, sink));
