@@ -80,6 +80,15 @@ const DEFAULT_SETTINGS: Readonly<Record<string, string>> = {
   statement_timeout: '0',
 };
 
+/** Settings that would change how values look: only what they are is taken. */
+const STYLES: Readonly<Record<string, RegExp>> = {
+  bytea_output: /^(hex|default)$/i,
+  client_encoding: /^['"]?(utf-?8|unicode|default)['"]?$/i,
+  datestyle: /^(iso(\s*,\s*(mdy|us|noneuropean))?|(mdy|us|noneuropean)(\s*,\s*iso)?|default)$/i,
+  intervalstyle: /^(postgres|default)$/i,
+  standard_conforming_strings: /^(on|true|yes|1|default)$/i,
+};
+
 /**
  * One conversation with the database: identity, settings, prepared statements, and the transaction that is open. Its
  * statements run one after the other.
@@ -225,6 +234,9 @@ export class Session {
           hint: "Use an IANA name such as 'Europe/Berlin'.",
         });
     }
+    const only = value === undefined ? undefined : STYLES[key];
+    if (only !== undefined && !only.test(value!))
+      throw notSupported(`${name} = '${value}'`, `Values look as with ${name} = '${DEFAULT_SETTINGS[key] ?? 'hex'}' always.`);
     if (key === 'tenant')
       throw new DbError('42501', 'permission denied to set parameter "tenant"', {
         hint: "Open the session with { tenant: '…' }.",

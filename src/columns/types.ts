@@ -17,16 +17,33 @@ export type SqlType =
   | { readonly kind: 'varchar'; readonly length?: number }
   | { readonly kind: 'bpchar'; readonly length?: number }
   | { readonly kind: 'date' }
-  | { readonly kind: 'time' }
-  | { readonly kind: 'timestamp' }
-  | { readonly kind: 'timestamptz' }
-  | { readonly kind: 'interval' }
+  /** `precision`: places of a second that are kept, 0 … 6; without it all six. */
+  | { readonly kind: 'time'; readonly precision?: number }
+  | { readonly kind: 'timestamp'; readonly precision?: number }
+  | { readonly kind: 'timestamptz'; readonly precision?: number }
+  /** `fields`: what is smaller than the last of them is cut off. */
+  | { readonly kind: 'interval'; readonly fields?: IntervalFields; readonly precision?: number }
   | { readonly kind: 'uuid' }
   | { readonly kind: 'bytea' }
   | { readonly kind: 'unknown' }
   | { readonly kind: 'null' };
 
 export type TypeKind = SqlType['kind'];
+
+export type IntervalFields =
+  | 'year'
+  | 'month'
+  | 'day'
+  | 'hour'
+  | 'minute'
+  | 'second'
+  | 'year to month'
+  | 'day to hour'
+  | 'day to minute'
+  | 'day to second'
+  | 'hour to minute'
+  | 'hour to second'
+  | 'minute to second';
 
 export const BOOLEAN: SqlType = { kind: 'boolean' };
 export const INT2: SqlType = { kind: 'int2' };
@@ -53,7 +70,6 @@ export function typeName(type: SqlType): string {
     case 'boolean':
     case 'text':
     case 'date':
-    case 'interval':
     case 'uuid':
     case 'bytea':
     case 'unknown':
@@ -79,14 +95,20 @@ export function typeName(type: SqlType): string {
     case 'bpchar':
       return type.length === undefined ? 'bpchar' : `character(${type.length})`;
     case 'time':
-      return 'time without time zone';
+      return `time${places(type)} without time zone`;
     case 'timestamp':
-      return 'timestamp without time zone';
+      return `timestamp${places(type)} without time zone`;
     case 'timestamptz':
-      return 'timestamp with time zone';
+      return `timestamp${places(type)} with time zone`;
+    case 'interval':
+      return `interval${type.fields === undefined ? '' : ` ${type.fields}`}${places(type)}`;
     default:
       return unreachable(type);
   }
+}
+
+function places({ precision }: { readonly precision?: number }): string {
+  return precision === undefined ? '' : `(${precision})`;
 }
 
 export function sameType(a: SqlType, b: SqlType): boolean {

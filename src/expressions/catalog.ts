@@ -140,6 +140,13 @@ function choose(
   if (candidates.length === 0) return 'none';
   const unknownCount = kinds.filter((kind) => kind === 'unknown').length;
 
+  candidates = candidates.filter(({ targets }) =>
+    targets.every((target, index) => canCoerce(kinds[index]!, target, 'implicit')),
+  );
+  if (candidates.length === 0) return 'none';
+  // What takes any type at all stands back where a signature names its types.
+  const named = candidates.filter(({ def }) => !def.args.includes('any'));
+  if (named.length > 0) candidates = named;
   // One unknown operand of two takes the other's type where that gives an exact match.
   if (kinds.length === 2 && unknownCount === 1) {
     const known = kinds[0] === 'unknown' ? kinds[1]! : kinds[0]!;
@@ -150,10 +157,6 @@ function choose(
     targets.every((target, index) => target === kinds[index]),
   );
   if (exact !== undefined) return exact;
-  candidates = candidates.filter(({ targets }) =>
-    targets.every((target, index) => canCoerce(kinds[index]!, target, 'implicit')),
-  );
-  if (candidates.length === 0) return 'none';
   candidates = best(candidates, ({ targets }) =>
     count(targets, (target, index) => target === kinds[index]),
   );

@@ -120,8 +120,16 @@ function retyped(
     return { kind: 'cast', arg: expression, type: to, explicit: context === 'explicit', at };
   }
   if (!canCoerce(from.kind, to.kind, context)) throw cannotCast(from, to, context, at);
-  return { kind: 'cast', arg: expression, type: to, explicit: context === 'explicit', at };
+  const explicit = context === 'explicit';
+  if (DATETIME_KINDS.has(from.kind) && DATETIME_KINDS.has(to.kind) && hasModifier(to)) {
+    const arg = { kind: 'cast', arg: expression, type: withoutModifiers(to), explicit, at } as const;
+    return { kind: 'cast', arg, type: to, explicit, at };
+  }
+  return { kind: 'cast', arg: expression, type: to, explicit, at };
 }
+
+/** Casts among these convert; another fits the precision. */
+const DATETIME_KINDS = new Set<TypeKind>(['date', 'time', 'timestamp', 'timestamptz', 'interval']);
 
 /** Texts of date and time types may depend on the zone or on now: those are converted when the statement runs. */
 const CONVERTED_WHEN_RUN = new Set<TypeKind>(['date', 'time', 'timestamp', 'timestamptz']);
@@ -144,7 +152,9 @@ function constantOf(
     };
   }
   try {
-    const value = datumFromText(text, isTextType(to) ? TEXT : withoutModifiers(to), {
+    // The fields of an interval say what a bare number in the text counts.
+    const read = isTextType(to) ? TEXT : to.kind === 'interval' ? to : withoutModifiers(to);
+    const value = datumFromText(text, read, {
       zone: 'UTC',
       nowMicros: 0,
     });
@@ -162,7 +172,10 @@ function constantOf(
 export function hasModifier(type: SqlType): boolean {
   return (
     (type.kind === 'numeric' && type.precision !== undefined) ||
-    ((type.kind === 'varchar' || type.kind === 'bpchar') && type.length !== undefined)
+    ((type.kind === 'varchar' || type.kind === 'bpchar') && type.length !== undefined) ||
+    ((type.kind === 'time' || type.kind === 'timestamp' || type.kind === 'timestamptz') &&
+      type.precision !== undefined) ||
+    (type.kind === 'interval' && (type.fields !== undefined || type.precision !== undefined))
   );
 }
 

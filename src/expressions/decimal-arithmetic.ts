@@ -15,7 +15,6 @@ export const DSCALE_MAX = 16_383;
 const WEIGHT_DIGITS_MAX = 131_072;
 export const MIN_SIG_DIGITS = 16;
 export const MAX_DISPLAY_SCALE = 1_000;
-const MAX_RESULT_SCALE = 2_000;
 
 export const DECIMAL_ZERO = new Decimal(0n, 0);
 export const DECIMAL_ONE = new Decimal(1n, 0);
@@ -204,8 +203,9 @@ export function truncate(value: Decimal, places: number): Decimal {
   return withScale(value, scale, (dividend, divisor) => dividend / divisor);
 }
 
+/** Beyond all digits a numeric has, more places make no difference. */
 function clampScale(places: number): number {
-  return Math.max(-MAX_RESULT_SCALE, Math.min(MAX_RESULT_SCALE, places));
+  return Math.max(-WEIGHT_DIGITS_MAX - 1, Math.min(DSCALE_MAX, places));
 }
 
 function withScale(

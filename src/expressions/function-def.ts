@@ -62,6 +62,8 @@ export type FunctionDef = {
     context: EvaluationContext,
     types: readonly SqlType[],
   ) => Datum;
+  /** The same meaning with a memory of its own, one for each kernel: what is made of an argument is made once. */
+  readonly prepare?: () => FunctionDef['evaluate'];
   /**
    * JavaScript for the fast lane, where every argument is a number lane (see compile.ts): a pure expression over
    * the argument texts. Must agree with `evaluate` bit for bit wherever its guard holds; `guard` names what is

@@ -351,7 +351,7 @@ class Generator {
       return { lane, code: result, isNull };
     }
     const types = expression.args.map(({ type }) => type);
-    const evaluate = this.#constant(def.evaluate);
+    const evaluate = this.#constant(def.prepare?.() ?? def.evaluate);
     const kinds = this.#constant(types);
     const data = args.map((arg, index) => this.#boxed(arg, types[index]!));
     const result = this.#name('a');

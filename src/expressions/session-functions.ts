@@ -12,6 +12,7 @@ import { localToUtc, offsetSecondsAt, utcToLocal, zoneOf } from '../calendar/zon
 import { TEXT, typeName, type SqlType } from '../columns/types.ts';
 import { Decimal, type Datum, type Interval } from '../columns/values.ts';
 import {
+  dateToTimestamp,
   dayOf,
   instantOf,
   isFinite as isFiniteInstant,
@@ -19,11 +20,13 @@ import {
   MICROS_A_SECOND,
   MICROS_AN_HOUR,
   microsOfDay,
+  roundHalfEven,
   type Instant,
 } from './datetime.ts';
 import * as decimals from './decimal-arithmetic.ts';
 import type { EvaluationContext, FunctionDef } from './function-def.ts';
 import { define } from './functions/define.ts';
+import { matchesLike } from './like.ts';
 import { datumToText } from './text-io.ts';
 
 type Call = (
@@ -242,33 +245,11 @@ function textFunctions(): FunctionDef[] {
         ? value!
         : `"${(value as string).replaceAll('"', '""')}"`,
     ),
-    text(
-      'quote_literal',
-      ['text'],
-      'text',
-      ([value]) => `'${(value as string).replaceAll("'", "''")}'`,
-    ),
     text('to_hex', ['int4'], 'text', ([value]) => ((value as number) >>> 0).toString(16)),
     text('to_hex', ['int8'], 'text', ([value]) =>
       BigInt.asUintN(64, BigInt(value as number | bigint)).toString(16),
     ),
-    text('encode', ['bytea', 'text'], 'text', ([value, format]) =>
-      Buffer.from(value as Uint8Array).toString(encodingOf(format as string)),
-    ),
-    text(
-      'decode',
-      ['text', 'text'],
-      'bytea',
-      ([value, format]) =>
-        new Uint8Array(Buffer.from(value as string, encodingOf(format as string))),
-    ),
   ];
-}
-
-function encodingOf(format: string): 'hex' | 'base64' {
-  const name = format.toLowerCase();
-  if (name === 'hex' || name === 'base64') return name;
-  throw new DbError('22023', `unrecognized encoding: "${format}"`, { hint: 'Use hex or base64.' });
 }
 
 function overlay(value: string, part: string, from: number, count: number): string {
@@ -294,45 +275,6 @@ function shown(value: Exclude<Datum, null>, type: SqlType, context: EvaluationCo
 }
 
 // ── LIKE ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** `%` any texts, `_` any character, `\` takes the next one as it is. Linear in text and pattern but for backtracking over the last %. */
-export function matchesLike(value: string, pattern: string): boolean {
-  let v = 0;
-  let p = 0;
-  let starP = -1;
-  let starV = 0;
-  while (v < value.length) {
-    const code = pattern[p];
-    if (code === '%') {
-      starP = p;
-      starV = v;
-      p += 1;
-      continue;
-    }
-    if (code !== undefined) {
-      const size = value.codePointAt(v)! > 0xffff ? 2 : 1;
-      if (code === '_') {
-        v += size;
-        p += 1;
-        continue;
-      }
-      const literalAt = code === '\\' ? p + 1 : p;
-      if (literalAt >= pattern.length)
-        throw new DbError('22025', 'LIKE pattern must not end with escape character');
-      if (pattern[literalAt] === value[v]) {
-        v += 1;
-        p = literalAt + 1;
-        continue;
-      }
-    }
-    if (starP < 0) return false;
-    starV += value.codePointAt(starV)! > 0xffff ? 2 : 1;
-    v = starV;
-    p = starP + 1;
-  }
-  while (pattern[p] === '%') p += 1;
-  return p >= pattern.length;
-}
 
 function likeOperators(): FunctionDef[] {
   const kinds = ['text', 'bpchar'] as const;
@@ -400,14 +342,10 @@ function mathFunctions(): FunctionDef[] {
   const halfEven = (x: number): number => {
     const floor = Math.floor(x);
     const part = x - floor;
-    if (part < 0.5) return floor;
-    if (part > 0.5) return floor + 1;
-    return floor % 2 === 0 ? floor : floor + 1;
+    const rounded = part < 0.5 || (part === 0.5 && floor % 2 === 0) ? floor : floor + 1;
+    // What rounds to zero from below is −0, as C's rint has it.
+    return rounded === 0 && x < 0 ? -0 : rounded;
   };
-  const degrees =
-    (radians: (x: number) => number) =>
-    (x: number): number =>
-      radians((x * Math.PI) / 180);
   const isNan = (x: number): boolean => x !== x;
   return [
     float('floor', Math.floor),
@@ -417,21 +355,11 @@ function mathFunctions(): FunctionDef[] {
     float('round', halfEven),
     float('exp', Math.exp),
     float('cbrt', Math.cbrt),
-    float('sin', Math.sin),
-    float('cos', Math.cos),
-    float('tan', Math.tan),
     float('atan', Math.atan),
-    float('sinh', Math.sinh),
-    float('cosh', Math.cosh),
     float('tanh', Math.tanh),
     float('asinh', Math.asinh),
-    float('cot', (x) => 1 / Math.tan(x)),
     float('degrees', (x) => (x * 180) / Math.PI),
     float('radians', (x) => (x * Math.PI) / 180),
-    float('sign', Math.sign),
-    float('sind', degrees(Math.sin)),
-    float('cosd', degrees(Math.cos)),
-    float('tand', degrees(Math.tan)),
     domain(
       'sqrt',
       Math.sqrt,
@@ -493,7 +421,8 @@ function mathFunctions(): FunctionDef[] {
             '2201F',
             'a negative number raised to a non-integer power yields a complex result',
           );
-        const result = x === 1 || y === 0 ? 1 : x ** y;
+        const isUnit = x === 1 || (x === -1 && !Number.isFinite(y) && !Number.isNaN(y));
+        const result = isUnit || y === 0 ? 1 : x ** y;
         if (!Number.isFinite(result) && Number.isFinite(x) && Number.isFinite(y))
           throw new DbError('22003', 'value out of range: overflow');
         return result;
@@ -525,25 +454,6 @@ function mathFunctions(): FunctionDef[] {
     ),
     text('div', ['numeric', 'numeric'], 'numeric', ([a, b]) =>
       decimals.divideTruncated(a as Decimal, b as Decimal),
-    ),
-    text('gcd', ['int4', 'int4'], 'int4', ([a, b]) =>
-      Number(decimals.gcdOf(BigInt(a as number), BigInt(b as number))),
-    ),
-    text('gcd', ['int8', 'int8'], 'int8', ([a, b]) =>
-      Number(decimals.gcdOf(BigInt(a as number | bigint), BigInt(b as number | bigint))),
-    ),
-    text(
-      'width_bucket',
-      ['float8', 'float8', 'float8', 'int4'],
-      'int4',
-      ([value, low, high, count]) => {
-        const [x, a, b, n] = [value, low, high, count] as number[];
-        if (n! <= 0) throw new DbError('2201G', 'count must be greater than zero');
-        if (a === b) throw new DbError('2201G', 'lower bound cannot equal upper bound');
-        if (a! < b!)
-          return x! < a! ? 0 : x! >= b! ? n! + 1 : Math.floor(((x! - a!) / (b! - a!)) * n!) + 1;
-        return x! > a! ? 0 : x! <= b! ? n! + 1 : Math.floor(((a! - x!) / (a! - b!)) * n!) + 1;
-      },
     ),
   ];
 }
@@ -600,10 +510,13 @@ function sessionFunctions(): FunctionDef[] {
         'date_part',
         ['text', kind],
         'float8',
-        ([field, value], context) =>
-          decimals.toDouble(
-            extractField(field as string, value!, kind, context) ?? decimals.DECIMAL_ZERO,
-          ),
+        ([field, value], context) => {
+          // date_part sees the midnight of a date, where extract refuses its hours.
+          const [of, as] =
+            kind === 'date' ? [dateToTimestamp(value as number), 'timestamp'] : [value!, kind];
+          const part = extractField(field as string, of, as, context);
+          return part === null ? null : decimals.toDouble(part);
+        },
         kind === 'timestamptz' ? zoned : {},
       ),
       text(
@@ -633,16 +546,19 @@ function sessionFunctions(): FunctionDef[] {
     text('timezone', ['text', 'timestamp'], 'timestamptz', ([zone, value]) =>
       localToUtc(zoneOf(zone as string), value as Instant),
     ),
-    text('make_date', ['int4', 'int4', 'int4'], 'date', ([year, month, day]) => {
-      const days = daysFromCivil(year as number, month as number, day as number);
-      const back = civilFromDays(days);
-      if (back.month !== month || back.day !== day)
-        throw new DbError('22008', `date field value out of range: ${year}-${month}-${day}`);
-      return days;
+    text('to_timestamp', ['float8'], 'timestamptz', ([seconds]) => {
+      const value = seconds as number;
+      if (Number.isNaN(value)) throw new DbError('22008', 'timestamp cannot be NaN');
+      if (value === Infinity || value === -Infinity) return value;
+      const whole = Math.trunc(value);
+      if (Math.abs(whole) > 9_300_000_000_000)
+        throw new DbError('22008', `timestamp out of range: "${value}"`);
+      return instantOf(
+        Math.floor(whole / 86_400),
+        (whole - Math.floor(whole / 86_400) * 86_400) * MICROS_A_SECOND +
+          roundHalfEven((value - whole) * 1e6),
+      );
     }),
-    text('to_timestamp', ['float8'], 'timestamptz', ([seconds]) =>
-      Math.round((seconds as number) * 1e6),
-    ),
     text(
       'isfinite',
       ['timestamp'],
@@ -723,17 +639,45 @@ function sessionFunctions(): FunctionDef[] {
 function truncatedIn(field: string, value: Instant, zoneName: string): Instant {
   if (!isFiniteInstant(value)) return value;
   const zone = zoneOf(zoneName);
-  const unit = field.toLowerCase();
+  const unit = unitOf(field);
   // Below an hour a zone's offset does not matter, and an instant in the repeated hour must stay in its own half.
   if (SMALL_UNITS.has(unit)) return truncated(unit, value);
   return localToUtc(zone, truncated(unit, utcToLocal(zone, value)));
 }
 
-const SMALL_UNITS = new Set(['microseconds', 'milliseconds', 'second', 'minute']);
+const SMALL_UNITS = new Set(['microsecond', 'millisecond', 'second', 'minute']);
+
+/** PostgreSQL's spellings of a unit, under the one used here. */
+const UNITS: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    microsecond: ['microseconds', 'microsec', 'microsecs', 'us', 'usec', 'usecs', 'usecond', 'useconds'],
+    millisecond: ['milliseconds', 'msec', 'msecs', 'ms', 'msecond', 'mseconds', 'millisecon', 'millisec'],
+    second: ['seconds', 'sec', 'secs', 's'],
+    minute: ['minutes', 'min', 'mins', 'm'],
+    hour: ['hours', 'hr', 'hrs', 'h'],
+    day: ['days', 'd'],
+    week: ['weeks', 'w'],
+    month: ['months', 'mon', 'mons'],
+    quarter: ['qtr'],
+    year: ['years', 'yr', 'yrs', 'y'],
+    decade: ['decades', 'dec', 'decs'],
+    century: ['centuries', 'cent', 'c'],
+    millennium: ['millennia', 'mil', 'mils', 'millenniu'],
+    timezone: ['timezone'],
+    timezone_hour: ['timezone_h'],
+    timezone_minute: ['timezone_m'],
+    julian: ['jd'],
+  }).flatMap(([unit, spellings]) => [unit, ...spellings].map((each) => [each, unit] as const)),
+);
+
+function unitOf(field: string): string {
+  const written = field.toLowerCase();
+  return UNITS.get(written) ?? written;
+}
 
 function truncated(field: string, value: Instant): Instant {
   if (!isFiniteInstant(value)) return value;
-  const unit = field.toLowerCase().replace(/s$/, '');
+  const unit = unitOf(field);
   const day = dayOf(value);
   const micros = microsOfDay(value, day);
   const cut = (size: number): Instant => instantOf(day, micros - (micros % size));
@@ -764,7 +708,6 @@ function truncated(field: string, value: Instant): Instant {
     case 'century':
       return instantOf(daysFromCivil(Math.floor((year - 1) / 100) * 100 + 1, 1, 1), 0);
     case 'millennium':
-    case 'millenniu':
       return instantOf(daysFromCivil(Math.floor((year - 1) / 1000) * 1000 + 1, 1, 1), 0);
     default:
       throw new DbError('22023', `unit "${field}" not recognized for type timestamp`, {
@@ -779,7 +722,7 @@ function extractField(
   kind: string,
   context: EvaluationContext,
 ): Decimal | null {
-  const unit = field.toLowerCase();
+  const unit = unitOf(field);
   const whole = (number: number): Decimal => new Decimal(BigInt(number), 0);
   const scaled = (micros: number, places: number): Decimal => new Decimal(BigInt(micros), places);
   if (kind === 'interval') {
@@ -799,16 +742,17 @@ function extractField(
       case 'minute':
         return whole(Math.trunc((micros % MICROS_AN_HOUR) / MICROS_A_MINUTE));
       case 'second':
-      case 'seconds':
         return scaled(micros % MICROS_A_MINUTE, 6);
-      case 'milliseconds':
+      case 'millisecond':
         return scaled(micros % MICROS_A_MINUTE, 3);
-      case 'microseconds':
+      case 'microsecond':
         return whole(micros % MICROS_A_MINUTE);
       case 'decade':
         return whole(Math.trunc(years / 10));
       case 'century':
         return whole(Math.trunc(years / 100));
+      case 'millennium':
+        return whole(Math.trunc(years / 1000));
       case 'epoch':
         return new Decimal(
           BigInt(micros) +
@@ -831,9 +775,9 @@ function extractField(
         return whole(Math.floor((micros % MICROS_AN_HOUR) / MICROS_A_MINUTE));
       case 'second':
         return scaled(micros % MICROS_A_MINUTE, 6);
-      case 'milliseconds':
+      case 'millisecond':
         return scaled(micros % MICROS_A_MINUTE, 3);
-      case 'microseconds':
+      case 'microsecond':
         return whole(micros % MICROS_A_MINUTE);
       case 'epoch':
         return scaled(micros, 6);
@@ -857,6 +801,8 @@ function extractField(
       'millennium',
       'julian',
     ].includes(unit);
+    // A unit that is none is an error at infinity too.
+    if (!monotonic) extractField(field, 0, kind, context);
     return monotonic
       ? (instant as number) > 0
         ? Decimal.Infinity
@@ -874,9 +820,8 @@ function extractField(
       'hour',
       'minute',
       'second',
-      'seconds',
-      'milliseconds',
-      'microseconds',
+      'millisecond',
+      'microsecond',
       'timezone',
       'timezone_hour',
       'timezone_minute',
@@ -885,27 +830,19 @@ function extractField(
     throw new DbError('0A000', `unit "${field}" not supported for type date`);
   switch (unit) {
     case 'year':
-    case 'years':
       return whole(shownYear);
     case 'month':
-    case 'months':
       return whole(civil.month);
     case 'day':
-    case 'days':
       return whole(civil.day);
     case 'hour':
-    case 'hours':
       return whole(Math.floor(micros / MICROS_AN_HOUR));
     case 'minute':
-    case 'minutes':
       return whole(Math.floor((micros % MICROS_AN_HOUR) / MICROS_A_MINUTE));
     case 'second':
-    case 'seconds':
       return scaled(micros % MICROS_A_MINUTE, 6);
-    case 'milliseconds':
     case 'millisecond':
       return scaled(micros % MICROS_A_MINUTE, 3);
-    case 'microseconds':
     case 'microsecond':
       return whole(micros % MICROS_A_MINUTE);
     case 'quarter':

@@ -2,7 +2,7 @@ import { DbError, unreachable } from '../base/errors.ts';
 import { civilFromDays } from '../calendar/civil.ts';
 import { offsetSecondsAt, zoneOf } from '../calendar/zones.ts';
 import { typeName } from '../columns/types.ts';
-import type { SqlType } from '../columns/types.ts';
+import type { IntervalFields, SqlType } from '../columns/types.ts';
 import { Decimal, normalInteger } from '../columns/values.ts';
 import type { Datum, Interval } from '../columns/values.ts';
 import {
@@ -11,17 +11,20 @@ import {
   timestampFromText,
   timestamptzFromText,
 } from './datetime-input.ts';
-import { dayOf, microsOfDay, timestamptzToTimestamp } from './datetime.ts';
+import { dayOf, isFinite, microsOfDay, timestamptzToTimestamp } from './datetime.ts';
 import type { Instant } from './datetime.ts';
 import { decimal, DSCALE_MAX, fitPrecision, overflow, powerOfTen } from './decimal-arithmetic.ts';
 import { float4FromText, float4ToText, float8FromText, float8ToText } from './float-text.ts';
 import {
   clockText,
+  fitInterval,
   intervalFromText,
   intervalToIso,
   intervalToText,
+  roundMicros,
   two,
 } from './interval-text.ts';
+import type { IntervalField } from './interval-text.ts';
 
 /** What reading and writing may depend on: the session's zone (an IANA name) and the statement's instant. */
 export type TextContext = { readonly zone: string; readonly nowMicros: number };
@@ -53,13 +56,19 @@ export function datumFromText(text: string, type: SqlType, context: TextContext)
     case 'date':
       return dateFromText(plainYear(text), inputContext(context));
     case 'time':
-      return timeFromText(text, inputContext(context));
+      return fitToType(timeFromText(text, inputContext(context)), type, false);
     case 'timestamp':
+<<<<<<< HEAD
       return timestampFromText(plainYear(text), inputContext(context));
     case 'timestamptz':
       return timestamptzFromText(plainYear(text), inputContext(context));
+=======
+      return fitToType(timestampFromText(text, inputContext(context)), type, false);
+    case 'timestamptz':
+      return fitToType(timestamptzFromText(text, inputContext(context)), type, false);
+>>>>>>> c5bbf10 (expressions: regular expressions in linear time, numeric functions to PostgreSQL's digits, to_char and its kin; the fields of intervals and the places of a second are part of a type)
     case 'interval':
-      return intervalFromText(text);
+      return intervalFromText(text, intervalFields(type.fields), type.precision);
     case 'uuid':
       return uuidFromText(text);
     case 'bytea':
@@ -384,9 +393,33 @@ export function fitToType(value: Datum, type: SqlType, explicit: boolean): Datum
       const missing = type.length - characterCount(text);
       return missing > 0 ? text + ' '.repeat(missing) : text;
     }
+    case 'time':
+    case 'timestamp':
+    case 'timestamptz':
+      return type.precision === undefined || !isFinite(value as Instant)
+        ? value
+        : roundedInstant(value as Instant, type.precision);
+    case 'interval':
+      return type.fields === undefined && type.precision === undefined
+        ? value
+        : fitInterval(value as Interval, intervalFields(type.fields), type.precision);
     default:
       return value;
   }
+}
+
+function intervalFields(fields: IntervalFields | undefined): IntervalField[] {
+  return fields === undefined ? [] : (fields.split(' to ') as IntervalField[]);
+}
+
+/** Half away from zero, as PostgreSQL 15 rounds what it stores. */
+function roundedInstant(value: Instant, precision: number): Instant {
+  if (typeof value === 'number') return roundMicros(value, precision);
+  const unit = 10n ** BigInt(6 - precision);
+  const half = unit / 2n;
+  const magnitude = (value < 0n ? -value : value) + half;
+  const rounded = magnitude - (magnitude % unit);
+  return normalInteger(value < 0n ? -rounded : rounded);
 }
 
 function cutToLength(text: string, length: number, type: SqlType, explicit: boolean): string {

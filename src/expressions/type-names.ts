@@ -1,5 +1,5 @@
 import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
-import type { SqlType } from '../columns/types.ts';
+import type { IntervalFields, SqlType } from '../columns/types.ts';
 import { nearestOf } from './nearest.ts';
 
 /** A type as written: what the parser hands over, structurally. */
@@ -46,6 +46,12 @@ const BY_NAME: Readonly<Record<string, SqlType['kind']>> = {
   bytea: 'bytea',
   unknown: 'unknown',
 };
+
+/** The type whose plain name this is: PostgreSQL takes `float8(x)` for a cast. */
+export function typeCalledLike(name: string): SqlType | undefined {
+  const kind = /^[a-z0-9]+$/.test(name) && name !== 'unknown' ? BY_NAME[name] : undefined;
+  return kind === undefined ? undefined : ({ kind } as SqlType);
+}
 
 /** PostgreSQL's own types that are not here yet: told apart from misspelt ones. */
 const KNOWN_ELSEWHERE = new Set([
@@ -117,10 +123,10 @@ export function typeOfName(written: WrittenType, at?: TextPlace): SqlType {
           { at },
         );
       const scale = second ?? 0;
-      if (scale < 0 || scale > first)
+      if (scale < -NUMERIC_PRECISION_MAX || scale > NUMERIC_PRECISION_MAX)
         throw new DbError(
           '22023',
-          `NUMERIC scale ${scale} must be between 0 and precision ${first}`,
+          `NUMERIC scale ${scale} must be between -${NUMERIC_PRECISION_MAX} and ${NUMERIC_PRECISION_MAX}`,
           { at },
         );
       return { kind, precision: first, scale };
@@ -144,7 +150,45 @@ export function typeOfName(written: WrittenType, at?: TextPlace): SqlType {
         );
       return { kind, length };
     }
+    case 'time':
+    case 'timestamp':
+    case 'timestamptz':
+      return first === undefined ? { kind } : { kind, precision: placesOf(first, name, at) };
+    case 'interval': {
+      const fields = first === undefined ? undefined : INTERVAL_FIELDS[first];
+      return {
+        kind,
+        ...(fields === undefined ? {} : { fields }),
+        ...(second === undefined ? {} : { precision: placesOf(second, name, at) }),
+      };
+    }
     default:
       return { kind } as SqlType;
   }
 }
+
+/** PostgreSQL takes more than six places for six. */
+function placesOf(given: number, name: string, at: TextPlace | undefined): number {
+  if (given < 0)
+    throw new DbError('22023', `${name.toUpperCase()}(${given}) precision must not be negative`, {
+      at,
+    });
+  return Math.min(given, 6);
+}
+
+/** By the mask the parser gives (PostgreSQL's INTERVAL_MASK); the full range means all fields. */
+const INTERVAL_FIELDS: Readonly<Record<number, IntervalFields>> = {
+  [1 << 2]: 'year',
+  [1 << 1]: 'month',
+  [1 << 3]: 'day',
+  [1 << 10]: 'hour',
+  [1 << 11]: 'minute',
+  [1 << 12]: 'second',
+  [(1 << 2) | (1 << 1)]: 'year to month',
+  [(1 << 3) | (1 << 10)]: 'day to hour',
+  [(1 << 3) | (1 << 10) | (1 << 11)]: 'day to minute',
+  [(1 << 3) | (1 << 10) | (1 << 11) | (1 << 12)]: 'day to second',
+  [(1 << 10) | (1 << 11)]: 'hour to minute',
+  [(1 << 10) | (1 << 11) | (1 << 12)]: 'hour to second',
+  [(1 << 11) | (1 << 12)]: 'minute to second',
+};

@@ -23,9 +23,11 @@ import {
 import { coerce, commonType } from '../expressions/coercion.ts';
 import { decimal } from '../expressions/decimal-arithmetic.ts';
 import type { Expression } from '../expressions/expression.ts';
-import { foldConstants, someNode } from '../expressions/fold.ts';
+import { expressionEquals, foldConstants, someNode } from '../expressions/fold.ts';
+import { nearestOf } from '../expressions/nearest.ts';
 import { decimalFromText } from '../expressions/text-io.ts';
-import { typeOfName } from '../expressions/type-names.ts';
+import { hintOfAbsent, isKnownElsewhere } from '../expressions/known-elsewhere.ts';
+import { typeCalledLike, typeOfName } from '../expressions/type-names.ts';
 import type { Query, SqlExpression } from '../sql/ast.ts';
 import type { PlanCatalog } from './catalog.ts';
 import type { AggregateCall, ApplyNode, PlanNode, SortKey } from './logical.ts';
@@ -323,8 +325,10 @@ function sqlValue(
   precision: number | undefined,
   at: TextPlace | undefined,
 ): Expression {
-  if (precision !== undefined && precision !== 6)
-    throw notSupported(`${name}(${precision})`, `Write date_trunc('second', ${name}).`, at);
+  if (precision !== undefined) {
+    const value = resolveFunction(name, [], at);
+    return coerce(value, { ...value.type, precision } as SqlType, 'implicit', at);
+  }
   switch (name) {
     case 'current_user':
     case 'session_user':
@@ -607,9 +611,8 @@ function call(expression: CallNode, place: Place): Expression {
       'Group in a subquery and join it, or compute it in the client.',
       at,
     );
-  const named = expression.args.find((arg) => arg.name !== undefined);
-  if (named !== undefined)
-    throw notSupported('named arguments', 'Give the arguments by position.', at);
+  if (expression.args.some((arg) => arg.name !== undefined))
+    return call({ ...expression, args: argumentsInOrder(expression) }, place);
   if (expression.variadic) throw notSupported('VARIADIC', undefined, at);
   if (name === 'array_agg' || name === 'json_agg' || name === 'jsonb_agg')
     throw notSupported(`${name}()`, 'Use string_agg.', at);
@@ -636,7 +639,44 @@ function call(expression: CallNode, place: Place): Expression {
   if (name === 'generate_series' || name === 'unnest')
     throw notSupported(`${name}() here`, 'Use it in FROM.', at);
   const args = expression.args.map(({ value }) => bindExpression(value, place));
+  if (!hasFunction(name)) {
+    // float8(x) is a cast.
+    const type = args.length === 1 ? typeCalledLike(name) : undefined;
+    if (type !== undefined) return foldConstants(coerce(args[0]!, type, 'explicit', at));
+    if (isKnownElsewhere(name)) throw notSupported(`${name}()`, hintOfAbsent(name), at);
+  }
   return resolveFunction(name, args, at);
+}
+
+/** Functions whose arguments have names and defaults, as PostgreSQL's make_interval(days => 10). */
+const ARGUMENT_NAMES: Readonly<Record<string, readonly string[]>> = {
+  make_interval: ['years', 'months', 'weeks', 'days', 'hours', 'mins', 'secs'],
+  make_date: ['year', 'month', 'day'],
+  make_time: ['hour', 'min', 'sec'],
+  make_timestamp: ['year', 'month', 'mday', 'hour', 'min', 'sec'],
+  make_timestamptz: ['year', 'month', 'mday', 'hour', 'min', 'sec', 'timezone'],
+};
+
+function argumentsInOrder({ name, args, at }: CallNode): CallNode['args'] {
+  const names = ARGUMENT_NAMES[name];
+  if (names === undefined)
+    throw notSupported('named arguments', 'Give the arguments by position.', at);
+  const given = new Map<number, SqlExpression>();
+  args.forEach((arg, index) => {
+    const position = arg.name === undefined ? index : names.indexOf(arg.name);
+    if (position < 0) {
+      const nearest = nearestOf(arg.name!, names);
+      throw new DbError('42883', `function ${name} has no argument named "${arg.name}"`, {
+        at,
+        hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?`,
+      });
+    }
+    given.set(position, arg.value);
+  });
+  const count = Math.max(...given.keys()) + 1;
+  return Array.from({ length: count }, (_, index) => ({
+    value: given.get(index) ?? { kind: 'number', text: '0', at },
+  }));
 }
 
 function aggregateCall(expression: CallNode, place: Place): Expression {
@@ -666,7 +706,19 @@ function aggregateCall(expression: CallNode, place: Place): Expression {
       `${name}(*) must be used to call a parameterless aggregate function`,
       { at },
     );
+  if (
+    expression.distinct &&
+    !expression.withinGroup &&
+    ordered.some((key) => !args.some((arg) => expressionEquals(settled(arg), key.expression)))
+  )
+    throw new DbError(
+      '42P10',
+      'in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list',
+      { at },
+    );
   const resolved = resolveAggregate(name, args, at);
+  if (resolved === undefined && isKnownElsewhere(name))
+    throw notSupported(`${name}() as an aggregate`, undefined, at);
   if (resolved === undefined) throw new DbError('42883', `function ${name} does not exist`, { at });
   const call: AggregateCall = {
     fn: resolved.fn,

@@ -8,6 +8,7 @@ export type Extra = {
   readonly variadic?: boolean;
   readonly strict?: boolean;
   readonly volatility?: Exclude<Volatility, 'immutable'>;
+  readonly prepare?: () => Evaluate;
   readonly inline?: (...args: string[]) => string;
   readonly guard?: 'int2' | 'int4' | 'safe' | 'finite';
 };
