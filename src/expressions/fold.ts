@@ -231,6 +231,13 @@ function simplify(expression: Expression): Expression {
       if (expression.arg.kind === 'column' && !expression.arg.nullable)
         return { kind: 'constant', type: expression.type, value: expression.kind === 'isNotNull' };
       return expression;
+    case 'call': {
+      // As PostgreSQL: what is NULL whatever the rest is does not compute the rest.
+      const isNull =
+        functionById(expression.fn).strict !== false &&
+        expression.args.some((arg) => arg.kind === 'constant' && arg.value === null);
+      return isNull ? { kind: 'constant', type: expression.type, value: null } : expression;
+    }
     default:
       return expression;
   }

@@ -103,16 +103,7 @@ class Subquery {
     this.#environment = environment;
     this.#build = build;
     this.#args = node.args.map(compileExpression);
-    const outer = new Map<number, OutputColumn['type']>();
-    mapPlanExpressions(node.plan, (expression, depth) => {
-      rewrite(expression, (each) => {
-        if (each.kind === 'outerColumn' && each.depth === depth + 1)
-          outer.set(each.index, each.type);
-        return each;
-      });
-      return expression;
-    });
-    this.#outer = [...outer].sort(([a], [b]) => a - b).map(([index, type]) => ({ index, type }));
+    this.#outer = outerColumnsOf(node.plan);
   }
 
   begin(batch: Batch): void {
@@ -128,7 +119,7 @@ class Subquery {
     if (answer === undefined) {
       if (this.#running === undefined || this.#running.key !== key) {
         this.#running = {
-          operator: this.#build(this.#bound(batch, row), this.#environment),
+          operator: this.#build(boundToRow(this.#node.plan, batch, row), this.#environment),
           key,
           rows: [],
         };
@@ -160,20 +151,6 @@ class Subquery {
   close(): void {
     this.#running?.operator.close();
     this.#answers.clear();
-  }
-
-  /** The plan with the outer row's values put in; rows further out were put in before. */
-  #bound(batch: Batch, row: number): PlanNode {
-    return mapPlanExpressions(this.#node.plan, (expression, depth) =>
-      rewrite(expression, (each): Expression => {
-        if (each.kind !== 'outerColumn' || each.depth !== depth + 1) return each;
-        return {
-          kind: 'constant',
-          type: each.type,
-          value: datumAt(batch.columns[each.index]!, row),
-        };
-      }),
-    );
   }
 
   #answerOf(rows: Datum[][]): Answer {
@@ -262,8 +239,34 @@ type Answer =
     }
   | { readonly kind: 'rows'; readonly rows: readonly Datum[][] };
 
+/** The columns of the row around it that a plan speaks of, in their order. */
+export function outerColumnsOf(
+  plan: PlanNode,
+): { readonly index: number; readonly type: OutputColumn['type'] }[] {
+  const outer = new Map<number, OutputColumn['type']>();
+  mapPlanExpressions(plan, (expression, depth) => {
+    rewrite(expression, (each) => {
+      if (each.kind === 'outerColumn' && each.depth === depth + 1) outer.set(each.index, each.type);
+      return each;
+    });
+    return expression;
+  });
+  return [...outer].sort(([a], [b]) => a - b).map(([index, type]) => ({ index, type }));
+}
+
+/** The plan with the outer row's values put in; rows further out were put in before. */
+export function boundToRow(plan: PlanNode, batch: Batch, row: number): PlanNode {
+  return mapPlanExpressions(plan, (expression, depth) =>
+    rewrite(expression, (each): Expression => {
+      if (each.kind !== 'outerColumn' || each.depth !== depth + 1) return each;
+      const value = datumAt(batch.columns[each.index]!, row);
+      return { kind: 'constant', type: each.type, value };
+    }),
+  );
+}
+
 /** Two rows share an answer only where their values look the same: a subquery may show the scale of a numeric. */
-function exactText(datum: Datum, type: OutputColumn['type']): string {
+export function exactText(datum: Datum, type: OutputColumn['type']): string {
   if (datum === null) return '-';
   const text = datumToText(datum, type, { zone: 'UTC' });
   return `${text.length}:${text}`;

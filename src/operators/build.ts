@@ -16,6 +16,7 @@ import {
 import { DistinctOperator, SetOperationOperator } from './distinct.ts';
 import type { ExecutionEnvironment } from './environment.ts';
 import { JoinOperator } from './join.ts';
+import { LateralOperator } from './lateral.ts';
 import { Budget, type Operator, type Step } from './operator.ts';
 import {
   BatchesOperator,
@@ -129,6 +130,10 @@ function build(
       assert(shared !== undefined, 'a CTE is scanned inside the query that defines it');
       return new CteScanOperator(plan, shared);
     }
+    case 'lateral':
+      return new LateralOperator(plan, input(plan.left), environment, (inner) =>
+        build(inner, environment, ctes),
+      );
     case 'apply':
       return new ApplyOperator(plan, input(plan.input), environment, (inner) =>
         build(inner, environment, ctes, EVERYTHING),

@@ -295,6 +295,7 @@ export class SeriesOperator implements Operator {
       data.push(value);
       this.#next = evaluateConstant(plus, { ...this.#context, parameters: [value, this.#step] });
     }
+    const before = this.#count;
     this.#count += data.length;
     if (this.#count > SERIES_ROWS_MAX)
       throw new DbError('54000', `generate_series gives more than ${SERIES_ROWS_MAX} rows`, {
@@ -302,7 +303,10 @@ export class SeriesOperator implements Operator {
       });
     if (data.length === 0) return 'done';
     budget.charge(data.length);
-    this.batch = { rowCount: data.length, columns: [vectorFromData(type, data)] };
+    const columns = [vectorFromData(type, data)];
+    if (this.#node.ordinality)
+      columns.push(vectorFromData({ kind: 'int8' }, data.map((_, index) => before + index + 1)));
+    this.batch = { rowCount: data.length, columns };
     return 'batch';
   }
 

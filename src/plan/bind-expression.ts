@@ -821,7 +821,11 @@ function raised(expression: Expression, levels: number): Expression {
 
 function bigints(key: string, value: unknown): unknown {
   if (key === 'at') return undefined;
-  return typeof value === 'bigint' ? `${value}n` : value;
+  if (typeof value === 'bigint') return `${value}n`;
+  // JSON has no infinities, no NaN and no −0; here they must stay apart.
+  if (typeof value === 'number' && (!Number.isFinite(value) || Object.is(value, -0)))
+    return `number ${Object.is(value, -0) ? '-0' : value}`;
+  return value;
 }
 
 // ── Subqueries ─────────────────────────────────────────────────────────────────────────────────────────────────

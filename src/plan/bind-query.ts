@@ -46,6 +46,7 @@ import {
   outerColumns,
   projected,
   rewrite,
+  withoutOuter,
 } from './nodes.ts';
 import {
   emptyScope,
@@ -869,7 +870,12 @@ function limited(
 
 // ── FROM ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-export type BoundFrom = { readonly plan: PlanNode; readonly scope: Scope };
+export type BoundFrom = {
+  readonly plan: PlanNode;
+  readonly scope: Scope;
+  /** Its plan speaks of the row of what stands left of it. */
+  readonly lateral?: boolean;
+};
 
 export function bindFrom(
   from: readonly FromItem[],
@@ -878,42 +884,100 @@ export function bindFrom(
   ctes: ReadonlyMap<string, CteBinding>,
 ): BoundFrom {
   let bound: BoundFrom | undefined;
-  for (const item of from) {
-    const next = bindFromItem(item, context, outer, ctes, bound?.scope);
-    bound = bound === undefined ? next : cross(bound, next, undefined);
-  }
+  for (const item of from)
+    bound =
+      bound === undefined
+        ? bindFromItem(item, context, outer, ctes, 0)
+        : cross(bound, bindBeside(bound.scope, item, context, ctes, 0), undefined);
   return bound ?? { plan: oneRow(), scope: emptyScope(outer, ctes) };
+}
+
+/** What stands right of `left` in FROM; its plan speaks of left's row where something in it is lateral. */
+function bindBeside(
+  left: Scope,
+  item: FromItem,
+  context: BindContext,
+  ctes: ReadonlyMap<string, CteBinding>,
+  hidden: number,
+): BoundFrom {
+  if (!maySpeakOfLeft(item)) return bindFromItem(item, context, left.outer, ctes, hidden);
+  const bound = bindFromItem(item, context, left, ctes, hidden + 1);
+  const scope = { ...bound.scope, outer: left.outer };
+  const speaks: Set<number> = new Set();
+  outerColumns(bound.plan, speaks);
+  return speaks.size > 0
+    ? { plan: bound.plan, scope, lateral: true }
+    : { plan: withoutOuter(bound.plan), scope };
+}
+
+function maySpeakOfLeft(item: FromItem): boolean {
+  switch (item.kind) {
+    case 'subquery':
+      return item.lateral;
+    case 'function':
+      return true;
+    case 'join':
+      return maySpeakOfLeft(item.left) || maySpeakOfLeft(item.right);
+    default:
+      return false;
+  }
+}
+
+/** The scopes around, the nearest `count` of them without their names: only LATERAL may speak of those. */
+function hiding(outer: Scope | undefined, count: number): Scope | undefined {
+  if (count === 0 || outer === undefined) return outer;
+  return { ...outer, tables: [], visible: [], outer: hiding(outer.outer, count - 1) };
 }
 
 function cross(left: BoundFrom, right: BoundFrom, at: TextPlace | undefined): BoundFrom {
   const columns = [...left.plan.columns, ...right.plan.columns];
-  const plan = node({
-    kind: 'join',
-    type: 'inner',
-    left: left.plan,
-    right: right.plan,
-    keys: [],
-    nullAware: false,
-    build: 'right',
-    columns,
-  });
+  const plan = joinOf('inner', left.plan, right, undefined, columns, at);
   return { plan, scope: joined(left.scope, right.scope, columns, at) };
 }
 
-/** `before`: what stands left of it in FROM, which only LATERAL may speak of. */
+/** A join, or a lateral one where the right side speaks of the left one's row. */
+function joinOf(
+  type: 'inner' | 'left' | 'right' | 'full',
+  left: PlanNode,
+  { plan: right, lateral }: BoundFrom,
+  condition: Expression | undefined,
+  columns: readonly OutputColumn[],
+  at: TextPlace | undefined,
+): PlanNode {
+  if (lateral !== true)
+    return node({
+      kind: 'join',
+      type,
+      left,
+      right,
+      keys: [],
+      residual: condition === undefined ? undefined : foldConstants(condition),
+      nullAware: false,
+      build: 'right',
+      columns,
+    });
+  if (type === 'right' || type === 'full')
+    throw new DbError('42P10', 'invalid reference to FROM-clause entry', {
+      at,
+      detail: 'The combining JOIN type must be INNER or LEFT for a LATERAL reference.',
+    });
+  return node({ kind: 'lateral', type, left, right, condition, columns });
+}
+
+/** The nearest `hidden` scopes around are what stands left of it in FROM. */
 function bindFromItem(
   item: FromItem,
   context: BindContext,
   outer: Scope | undefined,
   ctes: ReadonlyMap<string, CteBinding>,
-  before: Scope | undefined,
+  hidden: number,
 ): BoundFrom {
   switch (item.kind) {
     case 'relation':
       return bindRelation(item, context, outer, ctes);
     case 'subquery': {
-      if (item.lateral) throw lateral(item.at);
-      const plan = bindQuery(item.query, context, outer, ctes);
+      const seen = item.lateral ? outer : hiding(outer, hidden);
+      const plan = bindQuery(item.query, context, seen, ctes);
       const name = item.alias?.name ?? '?subquery?';
       const aliased = renamed(plan, item.alias?.columns ?? [], name, item.at);
       return {
@@ -922,18 +986,10 @@ function bindFromItem(
       };
     }
     case 'function':
-      return bindFunction(item, context, outer, ctes, before);
+      return bindFunction(item, context, outer, ctes);
     case 'join':
-      return bindJoin(item, context, outer, ctes, before);
+      return bindJoin(item, context, outer, ctes, hidden);
   }
-}
-
-function lateral(at: TextPlace | undefined): DbError {
-  return notSupported(
-    'LATERAL',
-    'Join with a subquery that gives the key, or use a subquery in the select list.',
-    at,
-  );
 }
 
 function bindRelation(
@@ -1031,10 +1087,9 @@ function bindFunction(
   context: BindContext,
   outer: Scope | undefined,
   ctes: ReadonlyMap<string, CteBinding>,
-  before: Scope | undefined,
 ): BoundFrom {
   const { call, at } = item;
-  if (call.kind !== 'call' || call.name !== 'generate_series' || item.ordinality) {
+  if (call.kind !== 'call' || call.name !== 'generate_series') {
     throw notSupported(
       call.kind === 'call' ? `function ${call.name}() in FROM` : 'this in FROM',
       'Only generate_series(start, stop, step) stands in FROM.',
@@ -1048,14 +1103,7 @@ function bindFunction(
     aggregates: undefined,
     subqueries: undefined,
   };
-  let args: Expression[];
-  try {
-    args = call.args.map(({ value }) => bindExpression(value, place));
-  } catch (cause) {
-    if (before === undefined || !(cause instanceof DbError) || cause.code !== '42703') throw cause;
-    for (const { value } of call.args) bindExpression(value, { ...place, scope: before });
-    throw lateral(at);
-  }
+  const args = call.args.map(({ value }) => bindExpression(value, place));
   if (args.length < 2 || args.length > 3)
     throw new DbError(
       '42883',
@@ -1097,7 +1145,13 @@ function bindFunction(
     start: start!,
     stop: stop!,
     step,
-    columns: [{ name: item.alias?.columns[0] ?? name, type, nullable: false }],
+    ordinality: item.ordinality,
+    columns: [
+      { name: item.alias?.columns[0] ?? name, type, nullable: false },
+      ...(item.ordinality
+        ? [{ name: item.alias?.columns[1] ?? 'ordinality', type: INT8, nullable: false }]
+        : []),
+    ],
   });
   return { plan, scope: scopeOf(name, plan, [], undefined, undefined, outer, ctes) };
 }
@@ -1107,10 +1161,10 @@ function bindJoin(
   context: BindContext,
   outer: Scope | undefined,
   ctes: ReadonlyMap<string, CteBinding>,
-  before: Scope | undefined,
+  hidden: number,
 ): BoundFrom {
-  const left = bindFromItem(item.left, context, outer, ctes, before);
-  const right = bindFromItem(item.right, context, outer, ctes, left.scope);
+  const left = bindFromItem(item.left, context, outer, ctes, hidden);
+  const right = bindBeside(left.scope, item.right, context, ctes, hidden);
   const type = item.type === 'cross' ? 'inner' : item.type;
   const nullLeft = type === 'right' || type === 'full';
   const nullRight = type === 'left' || type === 'full';
@@ -1165,22 +1219,9 @@ function bindJoin(
       const table = { name: usingAlias, schema: undefined, columns: merged, relation: undefined };
       scope = { ...scope, tables: [...scope.tables, table] };
     }
-    plan = node({
-      kind: 'join',
-      type,
-      left: left.plan,
-      right: right.plan,
-      keys: [],
-      residual:
-        conditions.length === 0
-          ? undefined
-          : conditions.length === 1
-            ? conditions[0]
-            : { kind: 'and', args: conditions, type: BOOLEAN },
-      nullAware: false,
-      build: 'right',
-      columns,
-    });
+    const condition: Expression | undefined =
+      conditions.length < 2 ? conditions[0] : { kind: 'and', args: conditions, type: BOOLEAN };
+    plan = joinOf(type, left.plan, right, condition, columns, item.at);
   } else {
     let residual: Expression | undefined;
     const subqueries: BoundSubquery[] = [];
@@ -1198,31 +1239,13 @@ function bindJoin(
       );
     }
     if (subqueries.length > 0 && type !== 'inner') {
+      if (right.lateral === true)
+        throw notSupported('a subquery in the ON of a lateral outer join', undefined, item.at);
       plan = outerJoinWithSubqueries(left.plan, right.plan, type, residual!, subqueries, columns);
     } else if (subqueries.length > 0) {
-      const product = node({
-        kind: 'join',
-        type: 'inner',
-        left: left.plan,
-        right: right.plan,
-        keys: [],
-        nullAware: false,
-        build: 'right',
-        columns,
-      });
+      const product = joinOf('inner', left.plan, right, undefined, columns, item.at);
       plan = filteredWithSubqueries(product, residual!, subqueries);
-    } else
-      plan = node({
-        kind: 'join',
-        type,
-        left: left.plan,
-        right: right.plan,
-        keys: [],
-        residual: residual === undefined ? undefined : foldConstants(residual),
-        nullAware: false,
-        build: 'right',
-        columns,
-      });
+    } else plan = joinOf(type, left.plan, right, residual, columns, item.at);
   }
   if (item.alias !== undefined) {
     const { alias } = item;
@@ -1258,12 +1281,16 @@ function outerJoinWithSubqueries(
     speaksOf(subqueries[subquery]!).every((index) => index < width),
   );
   const ofRight = mentioned.filter((each) => !ofLeft.includes(each));
-  for (const { subquery } of ofRight)
-    if (speaksOf(subqueries[subquery]!).some((index) => index < width))
+  if (
+    ofRight.some(({ subquery }) => speaksOf(subqueries[subquery]!).some((index) => index < width))
+  ) {
+    if (type === 'full')
       throw notSupported(
-        'a subquery in the ON of an outer join that speaks of both sides',
+        'a subquery in the ON of a FULL JOIN that speaks of both sides',
         'Join in a subquery in FROM first.',
       );
+    return lateralOuterJoin(left, right, type, residual, subqueries, columns);
+  }
   const leftApplied = appliedSubqueries(left, subqueries, ofLeft);
   const moved = subqueries.map((subquery) => movedSubquery(subquery, -width));
   const rightApplied = appliedSubqueries(right, moved, ofRight);
@@ -1296,6 +1323,60 @@ function outerJoinWithSubqueries(
     columns.map((each, index) => column(index < width ? index : index - width + leftWidth, each)),
     columns,
   );
+}
+
+/** Each row of the side that is kept looks for its partners, of which the condition and its subqueries may say anything. */
+function lateralOuterJoin(
+  left: PlanNode,
+  right: PlanNode,
+  type: 'left' | 'right',
+  condition: Expression,
+  subqueries: readonly BoundSubquery[],
+  columns: readonly OutputColumn[],
+): PlanNode {
+  const width = left.columns.length;
+  const [kept, found] = type === 'left' ? [left, right] : [right, left];
+  const ofFound = (index: number): boolean => index >= width === (type === 'left');
+  const place = (index: number): number => (index >= width ? index - width : index);
+  // What speaks of the join's row speaks of the found row, or of the kept one around it.
+  const within = (expression: Expression): Expression =>
+    rewrite(expression, (each): Expression => {
+      if (each.kind === 'outerColumn') return { ...each, depth: each.depth + 1 };
+      if (each.kind !== 'column') return each;
+      if (ofFound(each.index)) return { ...each, index: place(each.index) };
+      const { type: columnType, nullable, name } = each;
+      const index = place(each.index);
+      return { kind: 'outerColumn', depth: 1, index, type: columnType, nullable, name };
+    });
+  const moved = subqueries.map((subquery): BoundSubquery => ({
+    ...subquery,
+    args: subquery.args.map(within),
+    plan: mapPlanExpressions(subquery.plan, (expression, depth) =>
+      rewrite(expression, (each) => {
+        if (each.kind !== 'outerColumn' || each.depth <= depth) return each;
+        if (each.depth > depth + 1) return { ...each, depth: each.depth + 1 };
+        return ofFound(each.index)
+          ? { ...each, index: place(each.index) }
+          : { ...each, index: place(each.index), depth: each.depth + 1 };
+      }),
+    ),
+  }));
+  const deeper = mapPlanExpressions(found, (expression, depth) =>
+    rewrite(expression, (each) =>
+      each.kind === 'outerColumn' && each.depth > depth ? { ...each, depth: each.depth + 1 } : each,
+    ),
+  );
+  const partners = filteredWithSubqueries(deeper, within(condition), moved);
+  const both = [
+    ...kept.columns,
+    ...found.columns.map((each) => ({ ...each, nullable: true })),
+  ];
+  const join = node({ kind: 'lateral', type: 'left', left: kept, right: partners, columns: both });
+  if (type === 'left') return join;
+  const order = columns.map((each, index) =>
+    column(index < width ? index + kept.columns.length : index - width, each),
+  );
+  return projected(join, order, columns);
 }
 
 /** The columns of the row around it that a subquery speaks of. */

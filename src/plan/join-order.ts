@@ -222,6 +222,8 @@ export function estimateRows(plan: PlanNode, statistics: PlanStatistics): number
       if (plan.type === 'semi' || plan.type === 'anti') return left / 2;
       return plan.keys.length > 0 ? Math.max(left, right) : left * right;
     }
+    case 'lateral':
+      return estimateRows(plan.left, statistics) * estimateRows(plan.right, statistics);
     case 'limit': {
       const rows = estimateRows(plan.input, statistics);
       return plan.limit?.kind === 'constant' && typeof plan.limit.value === 'number'

@@ -34,6 +34,7 @@ export type PlanNode =
   | CteNode
   | CteScanNode
   | ApplyNode
+  | LateralNode
   | SeriesNode;
 
 type NodeBase = {
@@ -179,12 +180,28 @@ export type ApplyNode = NodeBase & {
   }[];
 };
 
-/** generate_series(start, stop[, step]): one column; its arguments are constants and parameters. */
+/**
+ * For each row of `left`, the rows of `right`, whose plan may speak of that row by `outerColumn` (depth 1); output: left columns,
+ * then right ones. `condition` speaks of both; a left join keeps rows of `left` that nothing is found for.
+ */
+export type LateralNode = NodeBase & {
+  readonly kind: 'lateral';
+  readonly type: 'inner' | 'left';
+  readonly left: PlanNode;
+  readonly right: PlanNode;
+  readonly condition?: Expression | undefined;
+};
+
+/**
+ * generate_series(start, stop[, step]): one column, and the number of the row WITH ORDINALITY; its arguments are constants,
+ * parameters and outer columns.
+ */
 export type SeriesNode = NodeBase & {
   readonly kind: 'series';
   readonly start: Expression;
   readonly stop: Expression;
   readonly step: Expression | undefined;
+  readonly ordinality: boolean;
 };
 
 /** A whole statement, bound. */

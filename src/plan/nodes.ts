@@ -29,6 +29,7 @@ export function inputsOf(plan: PlanNode): readonly PlanNode[] {
     case 'series':
       return [];
     case 'join':
+    case 'lateral':
     case 'setOperation':
       return [plan.left, plan.right];
     case 'unionAll':
@@ -52,6 +53,7 @@ export function mapInputs(plan: PlanNode, change: (input: PlanNode) => PlanNode)
     case 'series':
       return plan;
     case 'join':
+    case 'lateral':
     case 'setOperation':
       return { ...plan, left: change(plan.left), right: change(plan.right) };
     case 'unionAll':
@@ -113,6 +115,8 @@ export function mapExpressions(
         keys: plan.keys.map(({ left, right }) => ({ left: change(left), right: change(right) })),
         ...(plan.residual === undefined ? {} : { residual: change(plan.residual) }),
       };
+    case 'lateral':
+      return plan.condition === undefined ? plan : { ...plan, condition: change(plan.condition) };
     case 'sort':
       return {
         ...plan,
@@ -165,6 +169,12 @@ export function mapPlanExpressions(
   depth = 0,
 ): PlanNode {
   const own = mapExpressions(plan, (expression) => change(expression, depth));
+  if (own.kind === 'lateral')
+    return {
+      ...own,
+      left: mapPlanExpressions(own.left, change, depth),
+      right: mapPlanExpressions(own.right, change, depth + 1),
+    };
   if (own.kind !== 'apply')
     return mapInputs(own, (input) => mapPlanExpressions(input, change, depth));
   return {
@@ -285,6 +295,17 @@ export function planIsVolatile(plan: PlanNode): boolean {
     return expression;
   });
   return found;
+}
+
+/** The plan as it reads without the query directly around it, of whose rows it does not speak. */
+export function withoutOuter(plan: PlanNode): PlanNode {
+  return mapPlanExpressions(plan, (expression, depth) =>
+    rewrite(expression, (each) =>
+      each.kind === 'outerColumn' && each.depth > depth + 1
+        ? { ...each, depth: each.depth - 1 }
+        : each,
+    ),
+  );
 }
 
 /** Columns of the row around it that a subquery's plan speaks of. */

@@ -11,7 +11,7 @@ import { BOOLEAN } from '../columns/types.ts';
 import { functionById, resolveOperator } from '../expressions/catalog.ts';
 import type { PlanStatistics } from './catalog.ts';
 import { orderJoins } from './join-order.ts';
-import type { JoinNode, OutputColumn, PlanNode } from './logical.ts';
+import type { JoinNode, LateralNode, OutputColumn, PlanNode } from './logical.ts';
 import {
   column,
   columnsAsExpressions,
@@ -303,6 +303,8 @@ export function pushFilters(plan: PlanNode, conjuncts: readonly Expression[]): P
           conjuncts,
         );
       return { ...plan, input: pushFilters(plan.input, conjuncts) };
+    case 'lateral':
+      return pushThroughLateral(plan, conjuncts);
     case 'apply': {
       const width = plan.input.columns.length;
       const through = conjuncts.filter((each) =>
@@ -333,6 +335,43 @@ export function pushFilters(plan: PlanNode, conjuncts: readonly Expression[]): P
         conjuncts,
       );
   }
+}
+
+/** What speaks of the right side filters it for each row of the left one, whose values it takes as they are. */
+function pushThroughLateral(plan: LateralNode, conjuncts: readonly Expression[]): PlanNode {
+  const width = plan.left.columns.length;
+  const toLeft: Expression[] = [];
+  const toRight: Expression[] = [];
+  const above: Expression[] = [];
+  const own = plan.condition === undefined ? [] : conjunctsOf(plan.condition);
+  const stays: Expression[] = [];
+  const within = (conjunct: Expression): Expression =>
+    rewrite(conjunct, (each): Expression => {
+      if (each.kind === 'outerColumn') return { ...each, depth: each.depth + 1 };
+      if (each.kind !== 'column') return each;
+      if (each.index >= width) return { ...each, index: each.index - width };
+      const { index, type, nullable, name } = each;
+      return { kind: 'outerColumn', depth: 1, index, type, nullable, name };
+    });
+  for (const conjunct of conjuncts) {
+    if (isVolatile(conjunct)) above.push(conjunct);
+    else if ([...referencedColumns(conjunct)].every((index) => index < width))
+      toLeft.push(conjunct);
+    else if (plan.type === 'inner') toRight.push(within(conjunct));
+    else above.push(conjunct);
+  }
+  for (const conjunct of own)
+    if (isVolatile(conjunct)) stays.push(conjunct);
+    else toRight.push(within(conjunct));
+  return filtered(
+    {
+      ...plan,
+      left: pushFilters(plan.left, toLeft),
+      right: pushFilters(plan.right, toRight),
+      condition: conjunction(stays),
+    },
+    above,
+  );
 }
 
 function isPushable(expression: Expression): boolean {

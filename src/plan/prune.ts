@@ -224,6 +224,34 @@ function pruneTo(plan: PlanNode, needed: ReadonlySet<number>): Pruned {
         at,
       };
     }
+    case 'lateral': {
+      const width = plan.left.columns.length;
+      const left = new Set<number>();
+      const right = new Set<number>();
+      const use = (index: number): unknown =>
+        index < width ? left.add(index) : right.add(index - width);
+      for (const index of needed) use(index);
+      if (plan.condition !== undefined)
+        for (const index of referencedColumns(plan.condition)) use(index);
+      outerColumns(plan.right, left);
+      const a = pruneTo(plan.left, left);
+      const b = pruneTo(plan.right, right);
+      const leftWidth = a.plan.columns.length;
+      const at = new Map(a.at);
+      for (const [from, to] of b.at) at.set(from + width, to + leftWidth);
+      const columns: OutputColumn[] = [];
+      for (const [from, to] of at) columns[to] = plan.columns[from]!;
+      return {
+        plan: {
+          ...plan,
+          left: a.plan,
+          right: movedOuter(b.plan, a.at),
+          ...(plan.condition === undefined ? {} : { condition: moved(plan.condition, at) }),
+          columns,
+        },
+        at,
+      };
+    }
     case 'cte': {
       const body = pruneTo(plan.body, needed);
       return {

@@ -2,6 +2,7 @@ import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { nearestOf } from '../expressions/nearest.ts';
 import type { AggregateCall, OutputColumn, PlanNode } from './logical.ts';
+import { rewrite } from './nodes.ts';
 
 /** A name that FROM brings into view. */
 export type ScopeTable = {
@@ -59,17 +60,10 @@ export function resolveColumn(
 }
 
 function outer(expression: Expression, depth: number): Expression {
-  if (expression.kind === 'column')
-    return {
-      kind: 'outerColumn',
-      depth,
-      index: expression.index,
-      type: expression.type,
-      nullable: expression.nullable,
-      name: expression.name,
-    };
-  throw new DbError('0A000', 'a merged column of an outer query is not supported here', {
-    hint: 'Name the column with its table.',
+  return rewrite(expression, (each): Expression => {
+    if (each.kind !== 'column') return each;
+    const { index, type, nullable, name } = each;
+    return { kind: 'outerColumn', depth, index, type, nullable, name };
   });
 }
 

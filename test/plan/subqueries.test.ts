@@ -116,3 +116,68 @@ test('the ON of an outer join may hold subqueries over one of its sides', async 
     [null, null],
   ]);
 });
+
+test('LATERAL speaks of what stands left of it; functions do so without the word', async () => {
+  expect(await rows('SELECT t.i, s.j FROM t, LATERAL (SELECT t.i + 1 AS j) s ORDER BY 1')).toEqual([
+    ['1', '2'],
+    ['2', '3'],
+    ['3', '4'],
+    [null, null],
+  ]);
+  expect(
+    await rows(
+      'SELECT t.i, s.j FROM t LEFT JOIN LATERAL (SELECT j FROM u WHERE u.i = t.i ORDER BY j DESC LIMIT 1) s ON true ORDER BY 1',
+    ),
+  ).toEqual([
+    ['1', '10'],
+    ['2', '21'],
+    ['3', null],
+    [null, null],
+  ]);
+  expect(
+    await rows('SELECT t.i, g FROM t, generate_series(2, t.i) AS g ORDER BY 1, 2'),
+  ).toEqual([
+    ['2', '2'],
+    ['3', '2'],
+    ['3', '3'],
+  ]);
+  // Two levels, and what is not lateral keeps its names to itself.
+  expect(
+    await rows(
+      'SELECT a.i, b.i, x FROM t a, u b JOIN LATERAL (VALUES (a.i * 100 + b.i)) v (x) ON x < 200 ORDER BY 1, 2',
+    ),
+  ).toEqual([
+    ['1', '1', '101'],
+    ['1', '2', '102'],
+    ['1', '2', '102'],
+    ['1', '4', '104'],
+  ]);
+  await expect(db.query('SELECT * FROM t, (SELECT t.i) s')).rejects.toMatchObject({ code: '42P01' });
+  await expect(
+    db.query('SELECT * FROM t RIGHT JOIN LATERAL (SELECT t.i) s ON true'),
+  ).rejects.toMatchObject({ code: '42P10' });
+});
+
+test('the ON of an outer join may hold a subquery that speaks of both sides', async () => {
+  const on = 'EXISTS (SELECT 1 FROM u c WHERE c.i = a.i + b.i)';
+  expect(await rows(`SELECT a.i, b.i FROM t a LEFT JOIN t b ON ${on} ORDER BY 1, 2`)).toEqual([
+    ['1', '1'],
+    ['1', '3'],
+    ['2', '2'],
+    ['3', '1'],
+    [null, null],
+  ]);
+  expect(await rows(`SELECT a.i, b.i FROM t a RIGHT JOIN t b ON ${on} ORDER BY 2, 1`)).toEqual([
+    ['1', '1'],
+    ['3', '1'],
+    ['2', '2'],
+    ['1', '3'],
+    [null, null],
+  ]);
+});
+
+test('aggregates of infinities of both signs are two', async () => {
+  expect(await rows("SELECT sum('inf'::float8), sum('-inf'::float8), min('nan'::float8)")).toEqual([
+    ['Infinity', '-Infinity', 'NaN'],
+  ]);
+});
