@@ -58,15 +58,9 @@ export function datumFromText(text: string, type: SqlType, context: TextContext)
     case 'time':
       return fitToType(timeFromText(text, inputContext(context)), type, false);
     case 'timestamp':
-<<<<<<< HEAD
-      return timestampFromText(plainYear(text), inputContext(context));
+      return fitToType(timestampFromText(plainYear(text), inputContext(context)), type, false);
     case 'timestamptz':
-      return timestamptzFromText(plainYear(text), inputContext(context));
-=======
-      return fitToType(timestampFromText(text, inputContext(context)), type, false);
-    case 'timestamptz':
-      return fitToType(timestamptzFromText(text, inputContext(context)), type, false);
->>>>>>> c5bbf10 (expressions: regular expressions in linear time, numeric functions to PostgreSQL's digits, to_char and its kin; the fields of intervals and the places of a second are part of a type)
+      return fitToType(timestamptzFromText(plainYear(text), inputContext(context)), type, false);
     case 'interval':
       return intervalFromText(text, intervalFields(type.fields), type.precision);
     case 'uuid':
