@@ -236,7 +236,10 @@ export class Session {
     }
     const only = value === undefined ? undefined : STYLES[key];
     if (only !== undefined && !only.test(value!))
-      throw notSupported(`${name} = '${value}'`, `Values look as with ${name} = '${DEFAULT_SETTINGS[key] ?? 'hex'}' always.`);
+      throw notSupported(
+        `${name} = '${value}'`,
+        `Values look as with ${name} = '${DEFAULT_SETTINGS[key] ?? 'hex'}' always.`,
+      );
     if (key === 'tenant')
       throw new DbError('42501', 'permission denied to set parameter "tenant"', {
         hint: "Open the session with { tenant: '…' }.",

@@ -122,7 +122,13 @@ function retyped(
   if (!canCoerce(from.kind, to.kind, context)) throw cannotCast(from, to, context, at);
   const explicit = context === 'explicit';
   if (DATETIME_KINDS.has(from.kind) && DATETIME_KINDS.has(to.kind) && hasModifier(to)) {
-    const arg = { kind: 'cast', arg: expression, type: withoutModifiers(to), explicit, at } as const;
+    const arg = {
+      kind: 'cast',
+      arg: expression,
+      type: withoutModifiers(to),
+      explicit,
+      at,
+    } as const;
     return { kind: 'cast', arg, type: to, explicit, at };
   }
   return { kind: 'cast', arg: expression, type: to, explicit, at };

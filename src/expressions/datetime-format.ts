@@ -352,13 +352,13 @@ function fieldText(node: Extract<Node, { kind: 'field' }>, parts: Parts): string
         : parts.year > 0
           ? Math.floor((parts.year - 1) / 100) + 1
           : Math.trunc(parts.year / 100) - 1;
-      return Math.abs(century) <= 99
-        ? number(century, century < 0 ? 3 : 2)
-        : number(century, 0);
+      return Math.abs(century) <= 99 ? number(century, century < 0 ? 3 : 2) : number(century, 0);
     }
     case 'Y,YYY': {
       const thousands = Math.trunc(shownYear / 1000);
-      const rest = Math.abs(shownYear % 1000).toString().padStart(3, '0');
+      const rest = Math.abs(shownYear % 1000)
+        .toString()
+        .padStart(3, '0');
       const text = `${thousands},${rest}`;
       return text + ordinalOf(text, node.ordinal);
     }
@@ -380,7 +380,8 @@ function fieldText(node: Extract<Node, { kind: 'field' }>, parts: Parts): string
       return number(shownIsoYear() % 10, 1);
     case 'RM': {
       if (parts.month === 0 && parts.year === 0) return '';
-      const index = parts.month === 0 ? 11 : parts.month > 0 ? parts.month - 1 : 12 + parts.month - 1;
+      const index =
+        parts.month === 0 ? 11 : parts.month > 0 ? parts.month - 1 : 12 + parts.month - 1;
       const roman = parts.month === 0 ? 'XII' : ROMAN[(index + 12) % 12]!;
       const text = node.written[0] === 'r' ? roman.toLowerCase() : roman;
       return node.fills ? text.padEnd(4) : text;
@@ -396,11 +397,7 @@ function two(value: number): string {
   return String(value).padStart(2, '0');
 }
 
-function fraction(
-  micros: number,
-  places: number,
-  node: Extract<Node, { kind: 'field' }>,
-): string {
+function fraction(micros: number, places: number, node: Extract<Node, { kind: 'field' }>): string {
   const value = Math.trunc(Math.abs(micros) / 10 ** (6 - places));
   const text = (micros < 0 ? '-' : '') + String(value).padStart(places, '0');
   return text + ordinalOf(text, node.ordinal);
@@ -569,13 +566,25 @@ class TemplateReader {
         this.#set('MM', this.#word(node, MONTHS, 'month') + 1, node);
         return;
       case 'MON':
-        this.#set('MM', this.#word(node, MONTHS.map((each) => each.slice(0, 3)), 'month') + 1, node);
+        this.#set(
+          'MM',
+          this.#word(
+            node,
+            MONTHS.map((each) => each.slice(0, 3)),
+            'month',
+          ) + 1,
+          node,
+        );
         return;
       case 'DAY':
         this.#word(node, DAYS, 'day');
         return;
       case 'DY':
-        this.#word(node, DAYS.map((each) => each.slice(0, 3)), 'day');
+        this.#word(
+          node,
+          DAYS.map((each) => each.slice(0, 3)),
+          'day',
+        );
         return;
       case 'RM': {
         const roman = [...ROMAN].sort((a, b) => b.length - a.length);
@@ -584,8 +593,7 @@ class TemplateReader {
       }
       case 'Y,YYY': {
         const found = /^(\d+),(\d{3})/.exec(this.#text.slice(this.#at));
-        if (found === null)
-          throw new DbError('22007', `invalid input string for "Y,YYY"`);
+        if (found === null) throw new DbError('22007', `invalid input string for "Y,YYY"`);
         this.#at += found[0].length;
         this.#set('YYYY', Number(found[1]) * 1000 + Number(found[2]), node);
         this.#yearDigits = 4;
@@ -594,7 +602,10 @@ class TemplateReader {
       }
       case 'TZ':
       case 'OF':
-        throw new DbError('0A000', `formatting field "${node.written}" is only supported in to_char`);
+        throw new DbError(
+          '0A000',
+          `formatting field "${node.written}" is only supported in to_char`,
+        );
       case 'TZH': {
         const sign = this.#text[this.#at];
         if (sign === '+' || sign === '-' || sign === ' ') {
@@ -686,9 +697,13 @@ class TemplateReader {
   #set(name: string, value: number, node: Extract<Node, { kind: 'field' }>): void {
     const before = this.#values[name];
     if (before !== undefined && before !== value)
-      throw new DbError('22007', `conflicting values for "${node.written}" field in formatting string`, {
-        detail: 'This value contradicts a previous setting for the same field type.',
-      });
+      throw new DbError(
+        '22007',
+        `conflicting values for "${node.written}" field in formatting string`,
+        {
+          detail: 'This value contradicts a previous setting for the same field type.',
+        },
+      );
     this.#values[name] = value;
   }
 
@@ -702,10 +717,14 @@ class TemplateReader {
     else {
       // Another number follows at once: this one has exactly its width.
       if (rest.length < width)
-        throw new DbError('22007', `source string too short for "${node.written}" formatting field`, {
-          detail: `Field requires ${width} characters, but only ${rest.length} remain.`,
-          hint: 'If your source string is not fixed-width, try using the "FM" modifier.',
-        });
+        throw new DbError(
+          '22007',
+          `source string too short for "${node.written}" formatting field`,
+          {
+            detail: `Field requires ${width} characters, but only ${rest.length} remain.`,
+            hint: 'If your source string is not fixed-width, try using the "FM" modifier.',
+          },
+        );
       digits = /^\s*[+-]?\d+/.exec(rest.slice(0, width))?.[0] ?? '';
       if (digits !== '' && digits.length < width)
         throw bad(
@@ -725,10 +744,14 @@ class TemplateReader {
     const rest = this.#text.slice(this.#at).toUpperCase();
     const found = words.findIndex((word) => rest.startsWith(word.toUpperCase()));
     if (found < 0)
-      throw new DbError('22007', `invalid value "${this.#text.slice(this.#at, this.#at + 10)}" for "${node.written}"`, {
-        detail: 'The given value did not match any of the allowed values for this field.',
-        hint: `Give a ${what} as the template writes it.`,
-      });
+      throw new DbError(
+        '22007',
+        `invalid value "${this.#text.slice(this.#at, this.#at + 10)}" for "${node.written}"`,
+        {
+          detail: 'The given value did not match any of the allowed values for this field.',
+          hint: `Give a ${what} as the template writes it.`,
+        },
+      );
     this.#at += words[found]!.length;
     return found;
   }
@@ -786,7 +809,12 @@ class TemplateReader {
       if (century !== undefined && this.#yearDigits <= 2) {
         // The century says what a short year means, not the nearest one.
         const short = given % 100;
-        year = century < 0 ? (century + 1) * 100 - short + 1 : short === 0 ? century * 100 : (century - 1) * 100 + short;
+        year =
+          century < 0
+            ? (century + 1) * 100 - short + 1
+            : short === 0
+              ? century * 100
+              : (century - 1) * 100 + short;
       } else {
         year = given;
         if (this.#isBc) year = -year;
@@ -801,8 +829,7 @@ class TemplateReader {
       if (values['IDDD'] !== undefined) return isoYearStart(year) + values['IDDD'] - 1;
       return isoYearStart(year) + ((values['IW'] ?? 1) - 1) * 7 + (values['ID'] ?? 1) - 1;
     }
-    if (values['WW'] !== undefined)
-      return daysFromCivil(year, 1, 1) + (values['WW'] - 1) * 7;
+    if (values['WW'] !== undefined) return daysFromCivil(year, 1, 1) + (values['WW'] - 1) * 7;
     if (values['DDD'] !== undefined && values['MM'] === undefined) {
       if (values['DDD'] < 1 || values['DDD'] > (isLeapYear(year) ? 366 : 365)) throw outOfRange();
       return daysFromCivil(year, 1, 1) + values['DDD'] - 1;

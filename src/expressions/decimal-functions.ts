@@ -45,10 +45,7 @@ export function squareRoot(value: Decimal): Decimal {
   if (value.special === '-Infinity' || (value.special === undefined && value.coefficient < 0n))
     throw new DbError('2201F', 'cannot take square root of a negative number');
   if (value.special !== undefined) return value;
-  const scale = shownScale(
-    MIN_SIG_DIGITS - Math.trunc(weightOf(value) * 2 + 1),
-    value.scale,
-  );
+  const scale = shownScale(MIN_SIG_DIGITS - Math.trunc(weightOf(value) * 2 + 1), value.scale);
   // One digit more, then half up: the root of an integer is never exactly half.
   const root = integerRoot(atExactScale(value, (scale + 1) * 2));
   return decimal(divideRounded(root, 10n), scale);
@@ -141,11 +138,9 @@ function lnToPlaces(value: Decimal, places: number): bigint {
   const mantissa =
     exponent >= 0
       ? atExactScale(new Decimal(value.coefficient, value.scale + exponent), work)
-      : value.coefficient * powerOfTen(Math.max(0, work - value.scale - exponent)) /
+      : (value.coefficient * powerOfTen(Math.max(0, work - value.scale - exponent))) /
         powerOfTen(Math.max(0, value.scale + exponent - work));
-  const ln =
-    fixedLn(mantissa, work) +
-    BigInt(exponent) * fixedLn(10n * powerOfTen(work), work);
+  const ln = fixedLn(mantissa, work) + BigInt(exponent) * fixedLn(10n * powerOfTen(work), work);
   return ln / powerOfTen(work - places);
 }
 
@@ -154,14 +149,8 @@ function lnToPlaces(value: Decimal, places: number): bigint {
 /** The decimal weight of ln(value), as estimate_ln_dweight of numeric.c finds it. */
 function lnWeight(value: Decimal): number {
   if (signOf(value) <= 0) return 0;
-  if (
-    compareDecimals(value, NINE_TENTHS) >= 0 &&
-    compareDecimals(value, ELEVEN_TENTHS) <= 0
-  ) {
-    const rest = new Decimal(
-      value.coefficient - powerOfTen(value.scale),
-      value.scale,
-    );
+  if (compareDecimals(value, NINE_TENTHS) >= 0 && compareDecimals(value, ELEVEN_TENTHS) <= 0) {
+    const rest = new Decimal(value.coefficient - powerOfTen(value.scale), value.scale);
     if (rest.coefficient === 0n) return 0;
     const { weight, digits } = leadingGroup(rest);
     return weight * 4 + Math.trunc(Math.log10(digits));
@@ -196,8 +185,7 @@ export function logarithm(base: Decimal, value: Decimal): Decimal {
   if (base.special === 'NaN' || value.special === 'NaN') return Decimal.NaN;
   checkLogarithm(base);
   checkLogarithm(value);
-  if (base.special !== undefined)
-    return value.special === undefined ? DECIMAL_ZERO : Decimal.NaN;
+  if (base.special !== undefined) return value.special === undefined ? DECIMAL_ZERO : Decimal.NaN;
   if (value.special !== undefined) return value;
   const weight = lnWeight(value) - lnWeight(base);
   const scale = shownScale(MIN_SIG_DIGITS - weight, base.scale, value.scale);
@@ -212,10 +200,7 @@ export function logarithm(base: Decimal, value: Decimal): Decimal {
 export function exponential(value: Decimal): Decimal {
   if (value.special === '-Infinity') return DECIMAL_ZERO;
   if (value.special !== undefined) return value;
-  const weight = Math.max(
-    -MAX_RESULT_SCALE,
-    Math.min(MAX_RESULT_SCALE, toDouble(value) * LOG10_E),
-  );
+  const weight = Math.max(-MAX_RESULT_SCALE, Math.min(MAX_RESULT_SCALE, toDouble(value) * LOG10_E));
   const scale = shownScale(MIN_SIG_DIGITS - Math.trunc(weight), value.scale);
   return expAtScale(value, scale);
 }
@@ -298,8 +283,7 @@ function integerPower(base: Decimal, exponent: number, exponentScale: number): D
   let weight = 0;
   if (base.coefficient !== 0n) {
     const digits = absoluteOf(base.coefficient).toString().slice(0, 16);
-    weight =
-      exponent * (Math.log10(Number(digits)) + decimalExponent(base) - (digits.length - 1));
+    weight = exponent * (Math.log10(Number(digits)) + decimalExponent(base) - (digits.length - 1));
   }
   if (weight > 131_072) throw overflow();
   if (weight + 1 < -MAX_DISPLAY_SCALE) return decimal(0n, MAX_DISPLAY_SCALE);
@@ -316,9 +300,7 @@ function integerPower(base: Decimal, exponent: number, exponentScale: number): D
   }
   const keep = scale + Math.max(0, Math.trunc(weight)) + 40 + digitCount(BigInt(count)) * 2;
   const result = squared(base, count, keep);
-  return exponent > 0
-    ? roundToScale(result, scale)
-    : divideFloating(result, scale);
+  return exponent > 0 ? roundToScale(result, scale) : divideFloating(result, scale);
 }
 
 function roundToScale(value: Decimal, scale: number): Decimal {
@@ -330,7 +312,11 @@ function roundToScale(value: Decimal, scale: number): Decimal {
 function divideFloating(value: Decimal, scale: number): Decimal {
   return value.scale >= 0
     ? divideAtScale(DECIMAL_ONE, value, scale)
-    : divideAtScale(DECIMAL_ONE, new Decimal(value.coefficient * powerOfTen(-value.scale), 0), scale);
+    : divideAtScale(
+        DECIMAL_ONE,
+        new Decimal(value.coefficient * powerOfTen(-value.scale), 0),
+        scale,
+      );
 }
 
 /** `base`^`count` to `keep` significant digits; the scale may be negative. */

@@ -82,7 +82,7 @@ function templateOf(text: string): Template {
     sign: undefined as 'before' | 'behind' | undefined,
     placesBeforeSign: 0,
   };
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     const quoted = /^"((?:[^"\\]|\\[\s\S])*)"?/.exec(text.slice(at));
     if (quoted !== null) {
       nodes.push({ kind: 'text', text: quoted[1]!.replaceAll(/\\([\s\S])/g, '$1') });
@@ -104,8 +104,7 @@ function templateOf(text: string): Template {
     }
     const written = text.slice(at, at + keyword.length);
     at += keyword.length;
-    if (t.scientific && keyword !== 'EEEE')
-      throw bad('"EEEE" must be the last pattern used');
+    if (t.scientific && keyword !== 'EEEE') throw bad('"EEEE" must be the last pattern used');
     switch (keyword) {
       case '9':
         if (t.brackets) throw bad('"9" must be ahead of "PR"');
@@ -173,7 +172,15 @@ function templateOf(text: string): Template {
         break;
       case 'EEEE':
         if (t.scientific) throw bad('cannot use "EEEE" twice');
-        if (t.fillMode || t.sign !== undefined || t.brackets || t.minus || t.plus || t.roman || t.shift !== undefined)
+        if (
+          t.fillMode ||
+          t.sign !== undefined ||
+          t.brackets ||
+          t.minus ||
+          t.plus ||
+          t.roman ||
+          t.shift !== undefined
+        )
           throw bad(
             '"EEEE" is incompatible with other formats',
             '"EEEE" may only be used together with digit and decimal point patterns.',
@@ -225,7 +232,9 @@ function digitsOf(
   }
   const shifted = value * 10 ** shift;
   const isFinite = Number.isFinite(shifted);
-  const length = isFinite ? fixedText(Math.abs(shifted), 0).length : String(Math.abs(shifted)).length;
+  const length = isFinite
+    ? fixedText(Math.abs(shifted), 0).length
+    : String(Math.abs(shifted)).length;
   const places = Math.max(0, Math.min(after, significant - length));
   if (!isFinite) return { digits: String(shifted), after: places };
   return { digits: fixedText(shifted, places), after: places };
@@ -412,11 +421,7 @@ function ordinalEnding(digits: string): string {
   return last === '1' ? 'st' : last === '2' ? 'nd' : 'rd';
 }
 
-function scientificText(
-  value: Decimal | number,
-  template: Template,
-  significant: number,
-): string {
+function scientificText(value: Decimal | number, template: Template, significant: number): string {
   const pad = (text: string): string => (text.startsWith('-') ? text : ` ${text}`);
   if (typeof value === 'number' ? !Number.isFinite(value) : value.special !== undefined)
     return ` ${'#'.repeat(template.before)}.${'#'.repeat(template.after + 4)}`;
@@ -431,9 +436,7 @@ function scientificText(
   const shift = template.after - exponent - value.scale;
   const magnitude = absoluteOf(value.coefficient);
   let digits =
-    shift >= 0
-      ? magnitude * powerOfTen(shift)
-      : divideRounded(magnitude, powerOfTen(-shift));
+    shift >= 0 ? magnitude * powerOfTen(shift) : divideRounded(magnitude, powerOfTen(-shift));
   if (digits.toString().length > template.after + 1) {
     digits /= 10n;
     exponent += 1;

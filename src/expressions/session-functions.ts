@@ -650,8 +650,26 @@ const SMALL_UNITS = new Set(['microsecond', 'millisecond', 'second', 'minute']);
 /** PostgreSQL's spellings of a unit, under the one used here. */
 const UNITS: ReadonlyMap<string, string> = new Map(
   Object.entries({
-    microsecond: ['microseconds', 'microsec', 'microsecs', 'us', 'usec', 'usecs', 'usecond', 'useconds'],
-    millisecond: ['milliseconds', 'msec', 'msecs', 'ms', 'msecond', 'mseconds', 'millisecon', 'millisec'],
+    microsecond: [
+      'microseconds',
+      'microsec',
+      'microsecs',
+      'us',
+      'usec',
+      'usecs',
+      'usecond',
+      'useconds',
+    ],
+    millisecond: [
+      'milliseconds',
+      'msec',
+      'msecs',
+      'ms',
+      'msecond',
+      'mseconds',
+      'millisecon',
+      'millisec',
+    ],
     second: ['seconds', 'sec', 'secs', 's'],
     minute: ['minutes', 'min', 'mins', 'm'],
     hour: ['hours', 'hr', 'hrs', 'h'],

@@ -305,7 +305,12 @@ export class SeriesOperator implements Operator {
     budget.charge(data.length);
     const columns = [vectorFromData(type, data)];
     if (this.#node.ordinality)
-      columns.push(vectorFromData({ kind: 'int8' }, data.map((_, index) => before + index + 1)));
+      columns.push(
+        vectorFromData(
+          { kind: 'int8' },
+          data.map((_, index) => before + index + 1),
+        ),
+      );
     this.batch = { rowCount: data.length, columns };
     return 'batch';
   }

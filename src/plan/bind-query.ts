@@ -1367,10 +1367,7 @@ function lateralOuterJoin(
     ),
   );
   const partners = filteredWithSubqueries(deeper, within(condition), moved);
-  const both = [
-    ...kept.columns,
-    ...found.columns.map((each) => ({ ...each, nullable: true })),
-  ];
+  const both = [...kept.columns, ...found.columns.map((each) => ({ ...each, nullable: true }))];
   const join = node({ kind: 'lateral', type: 'left', left: kept, right: partners, columns: both });
   if (type === 'left') return join;
   const order = columns.map((each, index) =>

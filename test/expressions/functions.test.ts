@@ -26,8 +26,14 @@ const ANSWERS: readonly (readonly [string, string | null])[] = [
   [String.raw`regexp_replace('foobarbaz', 'b..', 'X')`, 'fooXbaz'],
   [String.raw`regexp_replace('foobarbaz', 'b..', 'X', 'g')`, 'fooXX'],
   [String.raw`regexp_replace('foobarbaz', 'b(..)', 'X\1Y', 'g')`, 'fooXarYXazY'],
-  [String.raw`regexp_replace('A PostgreSQL function', 'a|e|i|o|u', 'X', 1, 0, 'i')`, 'X PXstgrXSQL fXnctXXn'],
-  [String.raw`regexp_replace('A PostgreSQL function', 'a|e|i|o|u', 'X', 1, 3, 'i')`, 'A PostgrXSQL function'],
+  [
+    String.raw`regexp_replace('A PostgreSQL function', 'a|e|i|o|u', 'X', 1, 0, 'i')`,
+    'X PXstgrXSQL fXnctXXn',
+  ],
+  [
+    String.raw`regexp_replace('A PostgreSQL function', 'a|e|i|o|u', 'X', 1, 3, 'i')`,
+    'A PostgrXSQL function',
+  ],
   [String.raw`regexp_replace('abc', '', '-', 'g')`, '-a-b-c-'],
   [String.raw`regexp_count('123123123123', '\d{3}', 1)`, '4'],
   [String.raw`regexp_instr('number of your street, town zip, FR', '[^,]+', 1, 2)`, '23'],
@@ -35,14 +41,23 @@ const ANSWERS: readonly (readonly [string, string | null])[] = [
   [String.raw`regexp_like('Hello World', 'world', 'i')`, 't'],
   [String.raw`regexp_substr('ABCDEFGHI', '(c..)(...)', 1, 1, 'i', 2)`, 'FGH'],
   [String.raw`md5('abc')`, '900150983cd24fb0d6963f7d28e17f72'],
-  [String.raw`encode(sha256('abc'), 'hex')`, 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'],
+  [
+    String.raw`encode(sha256('abc'), 'hex')`,
+    'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad',
+  ],
   [String.raw`encode('\x1234567890abcdef00', 'escape')`, String.raw`4Vx\220\253\315\357\000`],
   [String.raw`encode(decode('aGVsbG8=', 'base64'), 'escape')`, 'hello'],
   [String.raw`get_bit('\x1234567890'::bytea, 30)`, '1'],
   [String.raw`set_byte('\x1234'::bytea, 1, 255)`, String.raw`\x12ff`],
-  [String.raw`overlay('\x0102030405'::bytea placing '\xffff'::bytea from 2 for 3)`, String.raw`\x01ffff05`],
+  [
+    String.raw`overlay('\x0102030405'::bytea placing '\xffff'::bytea from 2 for 3)`,
+    String.raw`\x01ffff05`,
+  ],
   [String.raw`format('Hello %s, %1$s', 'World')`, 'Hello World, World'],
-  [String.raw`format('INSERT INTO %I VALUES(%L)', 'Foo bar', 'O''Reilly')`, String.raw`INSERT INTO "Foo bar" VALUES('O''Reilly')`],
+  [
+    String.raw`format('INSERT INTO %I VALUES(%L)', 'Foo bar', 'O''Reilly')`,
+    String.raw`INSERT INTO "Foo bar" VALUES('O''Reilly')`,
+  ],
   [String.raw`format('|%10s|%-10s|', 'foo', 'bar')`, '|       foo|bar       |'],
   [String.raw`format('%2$s %1$s %%', 'a', 'b')`, 'b a %'],
   [String.raw`quote_literal(E'\\')`, String.raw`E'\\'`],
@@ -88,15 +103,24 @@ const ANSWERS: readonly (readonly [string, string | null])[] = [
   ['cotd(45)', '1'],
   ['|/ 25::float8', '5'],
   ['cosh(1000::float8)', 'Infinity'],
-  [String.raw`date_bin('15 minutes', timestamp '2022-08-03 14:38:50', timestamp '2001-01-01')`, '2022-08-03 14:30:00'],
-  [String.raw`date_bin('7 days', timestamp '2000-08-03 14:38:50', timestamp '2001-01-01')`, '2000-07-31 00:00:00'],
+  [
+    String.raw`date_bin('15 minutes', timestamp '2022-08-03 14:38:50', timestamp '2001-01-01')`,
+    '2022-08-03 14:30:00',
+  ],
+  [
+    String.raw`date_bin('7 days', timestamp '2000-08-03 14:38:50', timestamp '2001-01-01')`,
+    '2000-07-31 00:00:00',
+  ],
   ['make_date(-44, 3, 15)', '0044-03-15 BC'],
   ['make_time(8, 15, 23.5)', '08:15:23.5'],
   ['make_timestamp(2013, 7, 15, 8, 15, 23.5)', '2013-07-15 08:15:23.5'],
   ['make_interval(days => 10, hours => 2)', '10 days 02:00:00'],
   ['make_interval(1, 2, 3, 4, 5, 6, 7.5)', '1 year 2 mons 25 days 05:06:07.5'],
   [String.raw`age(timestamp '2001-04-10', timestamp '1957-06-13')`, '43 years 9 mons 27 days'],
-  [String.raw`(date '2016-01-10', date '2016-02-01') overlaps (date '2016-01-30', date '2016-10-01')`, 't'],
+  [
+    String.raw`(date '2016-01-10', date '2016-02-01') overlaps (date '2016-01-30', date '2016-10-01')`,
+    't',
+  ],
   [String.raw`(time '10:00', interval '1 hour') overlaps (time '10:30', interval '1 hour')`, 't'],
   [String.raw`interval '8' year`, '8 years'],
   [String.raw`interval '1-2' year to month`, '1 year 2 mons'],
@@ -111,9 +135,18 @@ const ANSWERS: readonly (readonly [string, string | null])[] = [
   [String.raw`date_part('msec', timestamp '2020-01-01 00:00:01.25')`, '1250'],
   [String.raw`date_trunc('decade', timestamp '2019-05-05')`, '2010-01-01 00:00:00'],
   [String.raw`to_timestamp(1284352323.5) at time zone 'UTC'`, '2010-09-13 04:32:03.5'],
-  [String.raw`to_char(timestamp '2002-04-20 17:31:12.66', 'HH12:MI:SS.MS PM Day, DD Month YYYY')`, '05:31:12.660 PM Saturday , 20 April     2002'],
-  [String.raw`to_char(timestamp '2002-04-20 17:31:12.66', 'FMDay, FMDDth FMMonth YY, Q IW IYYY J DDD')`, 'Saturday, 20th April 02, 2 16 2002 2452385 110'],
-  [String.raw`to_char(timestamp '0044-03-15 BC', 'YYYY BC CC "quoted" RM')`, '0044 BC -01 quoted III '],
+  [
+    String.raw`to_char(timestamp '2002-04-20 17:31:12.66', 'HH12:MI:SS.MS PM Day, DD Month YYYY')`,
+    '05:31:12.660 PM Saturday , 20 April     2002',
+  ],
+  [
+    String.raw`to_char(timestamp '2002-04-20 17:31:12.66', 'FMDay, FMDDth FMMonth YY, Q IW IYYY J DDD')`,
+    'Saturday, 20th April 02, 2 16 2002 2452385 110',
+  ],
+  [
+    String.raw`to_char(timestamp '0044-03-15 BC', 'YYYY BC CC "quoted" RM')`,
+    '0044 BC -01 quoted III ',
+  ],
   [String.raw`to_char(interval '15h 2m 12s', 'HH24:MI:SS')`, '15:02:12'],
   [String.raw`to_char(interval '-1 year -1 mon', 'YYYY MM')`, '-0001 -01'],
   [String.raw`to_char(125, '999')`, ' 125'],
@@ -144,9 +177,15 @@ const ANSWERS: readonly (readonly [string, string | null])[] = [
   [String.raw`to_date('20000-1116', 'YYYY-MMDD')`, '20000-11-16'],
   [String.raw`to_date('3 4 21 01', 'W MM CC YY')`, '2001-04-15'],
   [String.raw`to_date('44-02-01 BC', 'YYYY-MM-DD BC')`, '0044-02-01 BC'],
-  [String.raw`to_timestamp('2011-12-18 11:38 PM', 'YYYY-MM-DD HH12:MI PM') at time zone 'UTC'`, '2011-12-18 23:38:00'],
+  [
+    String.raw`to_timestamp('2011-12-18 11:38 PM', 'YYYY-MM-DD HH12:MI PM') at time zone 'UTC'`,
+    '2011-12-18 23:38:00',
+  ],
   [String.raw`to_timestamp('97/Feb/16', 'YY:Mon:DD') at time zone 'UTC'`, '1997-02-16 00:00:00'],
-  [String.raw`to_timestamp('2018-11-02 12:34:56.123456', 'YYYY-MM-DD HH24:MI:SS.FF3') at time zone 'UTC'`, '2018-11-02 12:34:56.123'],
+  [
+    String.raw`to_timestamp('2018-11-02 12:34:56.123456', 'YYYY-MM-DD HH24:MI:SS.FF3') at time zone 'UTC'`,
+    '2018-11-02 12:34:56.123',
+  ],
   [String.raw`to_timestamp('2000 -10', 'YYYY TZH') at time zone 'UTC'`, '2000-01-01 10:00:00'],
   [String.raw`float8('1.5')`, '1.5'],
   ['int4(2.6::float8)', '3'],
@@ -185,8 +224,10 @@ test('a pattern that is none is refused with its reason', async () => {
     ['a{2,1}', 'invalid repetition count(s)'],
     [String.raw`(?=(a))\1`, 'invalid backreference number'],
   ] as const)
-    await expect(db.query('SELECT $1 ~ $2 AS x', { params: ['a', pattern] })).rejects.toMatchObject({
-      code: '2201B',
-      message: `invalid regular expression: ${why}`,
-    });
+    await expect(db.query('SELECT $1 ~ $2 AS x', { params: ['a', pattern] })).rejects.toMatchObject(
+      {
+        code: '2201B',
+        message: `invalid regular expression: ${why}`,
+      },
+    );
 });

@@ -134,9 +134,7 @@ test('LATERAL speaks of what stands left of it; functions do so without the word
     ['3', null],
     [null, null],
   ]);
-  expect(
-    await rows('SELECT t.i, g FROM t, generate_series(2, t.i) AS g ORDER BY 1, 2'),
-  ).toEqual([
+  expect(await rows('SELECT t.i, g FROM t, generate_series(2, t.i) AS g ORDER BY 1, 2')).toEqual([
     ['2', '2'],
     ['3', '2'],
     ['3', '3'],
@@ -152,7 +150,9 @@ test('LATERAL speaks of what stands left of it; functions do so without the word
     ['1', '2', '102'],
     ['1', '4', '104'],
   ]);
-  await expect(db.query('SELECT * FROM t, (SELECT t.i) s')).rejects.toMatchObject({ code: '42P01' });
+  await expect(db.query('SELECT * FROM t, (SELECT t.i) s')).rejects.toMatchObject({
+    code: '42P01',
+  });
   await expect(
     db.query('SELECT * FROM t RIGHT JOIN LATERAL (SELECT t.i) s ON true'),
   ).rejects.toMatchObject({ code: '42P10' });

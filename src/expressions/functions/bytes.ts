@@ -12,8 +12,11 @@ export const BYTES: readonly FunctionDef[] = [
   define('~~', ['bytea', 'bytea'], 'boolean', ([value, pattern]) =>
     matchesLike(bytesAsText(value), bytesAsText(pattern)),
   ),
-  define('!~~', ['bytea', 'bytea'], 'boolean', ([value, pattern]) =>
-    !matchesLike(bytesAsText(value), bytesAsText(pattern)),
+  define(
+    '!~~',
+    ['bytea', 'bytea'],
+    'boolean',
+    ([value, pattern]) => !matchesLike(bytesAsText(value), bytesAsText(pattern)),
   ),
   define('bit_length', ['bytea'], 'int4', ([value]) => bytes(value).length * 8),
   define('bit_count', ['bytea'], 'int8', ([value]) => {
@@ -21,8 +24,11 @@ export const BYTES: readonly FunctionDef[] = [
     for (let byte of bytes(value)) for (; byte > 0; byte >>= 1) count += byte & 1;
     return count;
   }),
-  define('get_byte', ['bytea', 'int4'], 'int4', ([value, at]) =>
-    bytes(value)[checkedPlace(at, bytes(value).length)]!,
+  define(
+    'get_byte',
+    ['bytea', 'int4'],
+    'int4',
+    ([value, at]) => bytes(value)[checkedPlace(at, bytes(value).length)]!,
   ),
   define('set_byte', ['bytea', 'int4', 'int4'], 'bytea', ([value, at, byte]) => {
     const out = bytes(value).slice();
@@ -55,8 +61,11 @@ export const BYTES: readonly FunctionDef[] = [
   define('overlay', ['bytea', 'bytea', 'int4', 'int4'], 'bytea', ([value, by, from, count]) =>
     overlaid(bytes(value), bytes(by), from as number, count as number),
   ),
-  define('position', ['bytea', 'bytea'], 'int4', ([value, wanted]) =>
-    Buffer.from(bytes(value)).indexOf(bytes(wanted)) + 1,
+  define(
+    'position',
+    ['bytea', 'bytea'],
+    'int4',
+    ([value, wanted]) => Buffer.from(bytes(value)).indexOf(bytes(wanted)) + 1,
   ),
   ...(['btrim', 'ltrim', 'rtrim'] as const).map((name) =>
     define(name, ['bytea', 'bytea'], 'bytea', ([value, set]) => {
@@ -117,10 +126,7 @@ function part(value: Uint8Array, start: number, count: number | undefined): Uint
 
 function overlaid(value: Uint8Array, by: Uint8Array, from: number, count: number): Uint8Array {
   if (from < 1) throw new DbError('22011', 'negative substring length not allowed');
-  return joined(
-    joined(value.slice(0, from - 1), by),
-    value.slice(Math.max(0, from - 1 + count)),
-  );
+  return joined(joined(value.slice(0, from - 1), by), value.slice(Math.max(0, from - 1 + count)));
 }
 
 function utf8Only(encoding: Datum | undefined): void {
@@ -170,7 +176,10 @@ function decoded(text: string, format: string): Uint8Array {
       const digits = text.replaceAll(/\s/g, '');
       const bad = /[^0-9a-zA-Z+/=]/.exec(digits);
       if (bad !== null)
-        throw new DbError('22023', `invalid symbol "${bad[0]}" found while decoding base64 sequence`);
+        throw new DbError(
+          '22023',
+          `invalid symbol "${bad[0]}" found while decoding base64 sequence`,
+        );
       if (digits.length % 4 !== 0)
         throw new DbError('22023', 'invalid base64 end sequence', {
           hint: 'Input data is missing padding, is truncated, or is otherwise corrupted.',

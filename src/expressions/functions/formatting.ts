@@ -119,7 +119,8 @@ function unescaped(value: string): string {
       if (code === 0 || code > 0x10_ffff)
         throw new DbError('42601', `invalid Unicode code point: ${code.toString(16)}`);
       if (high !== 0) {
-        if (code < 0xdc00 || code > 0xdfff) throw new DbError('42601', 'invalid Unicode surrogate pair');
+        if (code < 0xdc00 || code > 0xdfff)
+          throw new DbError('42601', 'invalid Unicode surrogate pair');
         const pair = String.fromCharCode(high, code);
         high = 0;
         return pair;
@@ -154,7 +155,7 @@ function formatted(
   const text = ({ value, type }: { value: Datum; type: SqlType }): string | null =>
     value === null ? null : datumToText(value, type.kind === 'unknown' ? TEXT : type, context);
   let out = '';
-  for (let at = 0; at < template.length; ) {
+  for (let at = 0; at < template.length;) {
     if (template[at] !== '%') {
       out += template[at];
       at += 1;

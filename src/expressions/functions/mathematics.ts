@@ -61,7 +61,9 @@ export const MATHEMATICS: readonly FunctionDef[] = [
   define('lcm', ['numeric', 'numeric'], 'numeric', ([a, b]) =>
     leastCommonMultiple(decimal(a), decimal(b)),
   ),
-  define('sign', ['float8'], 'float8', ([x]) => ((x as number) > 0 ? 1 : (x as number) < 0 ? -1 : 0)),
+  define('sign', ['float8'], 'float8', ([x]) =>
+    (x as number) > 0 ? 1 : (x as number) < 0 ? -1 : 0,
+  ),
   ...degreeFunctions(),
   ...hyperbolicFunctions(),
   ...circleFunctions(),
@@ -69,14 +71,11 @@ export const MATHEMATICS: readonly FunctionDef[] = [
     'width_bucket',
     ['numeric', 'numeric', 'numeric', 'int4'],
     'int4',
-    ([x, low, high, count]) => bucketOfDecimal(decimal(x), decimal(low), decimal(high), count as number),
-  ),
-  define(
-    'width_bucket',
-    ['float8', 'float8', 'float8', 'int4'],
-    'int4',
     ([x, low, high, count]) =>
-      bucketOfDouble(x as number, low as number, high as number, count as number),
+      bucketOfDecimal(decimal(x), decimal(low), decimal(high), count as number),
+  ),
+  define('width_bucket', ['float8', 'float8', 'float8', 'int4'], 'int4', ([x, low, high, count]) =>
+    bucketOfDouble(x as number, low as number, high as number, count as number),
   ),
 ];
 
@@ -195,8 +194,11 @@ function degreeFunctions(): FunctionDef[] {
     unit('asind', (x) => (x >= 0 ? arcSineTo90(x) : -arcSineTo90(-x))),
     unit('acosd', (x) => (x >= 0 ? arcCosineTo90(x) : 90 + arcSineTo90(-x))),
     of('atand', (x) => (Math.atan(x) / ATAN_1) * 45),
-    define('atan2d', ['float8', 'float8'], 'float8', ([y, x]) =>
-      (Math.atan2(y as number, x as number) / ATAN_1) * 45,
+    define(
+      'atan2d',
+      ['float8', 'float8'],
+      'float8',
+      ([y, x]) => (Math.atan2(y as number, x as number) / ATAN_1) * 45,
     ),
   ];
 }
@@ -205,8 +207,7 @@ function degreeFunctions(): FunctionDef[] {
 function circleFunctions(): FunctionDef[] {
   const of = (name: string, compute: (x: number) => number): FunctionDef =>
     define(name, ['float8'], 'float8', ([x]) => {
-      if (x === Infinity || x === -Infinity)
-        throw new DbError('22003', 'input is out of range');
+      if (x === Infinity || x === -Infinity) throw new DbError('22003', 'input is out of range');
       return compute(x as number);
     });
   return [
@@ -228,8 +229,7 @@ function hyperbolicFunctions(): FunctionDef[] {
 
 function assertBuckets(count: number, bad: boolean, infinite: boolean, equal: boolean): void {
   if (count <= 0) throw new DbError('2201G', 'count must be greater than zero');
-  if (bad)
-    throw new DbError('2201G', 'operand, lower bound, and upper bound cannot be NaN');
+  if (bad) throw new DbError('2201G', 'operand, lower bound, and upper bound cannot be NaN');
   if (infinite) throw new DbError('2201G', 'lower and upper bounds must be finite');
   if (equal) throw new DbError('2201G', 'lower bound cannot equal upper bound');
 }
@@ -245,10 +245,9 @@ function bucketOfDouble(x: number, low: number, high: number, count: number): nu
   );
   const rises = low < high;
   if (rises ? x < low : x > low) return 0;
-  const place =
-    (rises ? x >= high : x <= high)
-      ? count + 1
-      : Math.min(Math.floor(((x - low) / (high - low)) * count), count - 1) + 1;
+  const place = (rises ? x >= high : x <= high)
+    ? count + 1
+    : Math.min(Math.floor(((x - low) / (high - low)) * count), count - 1) + 1;
   return checkedInteger(place, 'int4') as number;
 }
 
@@ -260,7 +259,7 @@ function bucketOfDecimal(x: Decimal, low: Decimal, high: Decimal, count: number)
     compareDecimals(low, high) === 0,
   );
   const rises = compareDecimals(low, high) < 0;
-  if ((compareDecimals(x, low) < 0) === rises && compareDecimals(x, low) !== 0) return 0;
+  if (compareDecimals(x, low) < 0 === rises && compareDecimals(x, low) !== 0) return 0;
   if (compareDecimals(x, high) === 0 || compareDecimals(x, high) > 0 === rises)
     return checkedInteger(count + 1, 'int4') as number;
   const place = divideTruncated(multiply(subtract(x, low), decimalOf(count)), subtract(high, low));

@@ -80,10 +80,7 @@ function matchesIn(regex: Regex, text: string, start: number, most: number): num
 
 function positive(value: Datum | undefined, name: string, least = 1): number {
   if ((value as number) < least)
-    throw new DbError(
-      '22023',
-      `invalid value for parameter "${name}": ${String(value)}`,
-    );
+    throw new DbError('22023', `invalid value for parameter "${name}": ${String(value)}`);
   return value as number;
 }
 
@@ -228,10 +225,7 @@ function similar(): FunctionDef[] {
     ),
     // SUBSTRING(text SIMILAR pattern ESCAPE escape).
     regexFunction('substring', [T, T, T], T, (compile, [text, pattern, escape]) =>
-      firstPart(
-        compile(similarPattern(pattern as string, escape as string), ''),
-        text as string,
-      ),
+      firstPart(compile(similarPattern(pattern as string, escape as string), ''), text as string),
     ),
   ];
 }

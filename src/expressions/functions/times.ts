@@ -89,13 +89,18 @@ export const TIMES: readonly FunctionDef[] = [
       ),
     ZONED,
   ),
-  define('age', ['timestamp'], 'interval', ([a], context) => age(today(context), instant(a)), STABLE),
+  define(
+    'age',
+    ['timestamp'],
+    'interval',
+    ([a], context) => age(today(context), instant(a)),
+    STABLE,
+  ),
   define(
     'age',
     ['timestamptz'],
     'interval',
-    ([a], context) =>
-      age(today(context), timestamptzToTimestamp(instant(a), zoneOf(context.zone))),
+    ([a], context) => age(today(context), timestamptzToTimestamp(instant(a), zoneOf(context.zone))),
     STABLE,
   ),
   ...(['timestamp', 'timestamptz', 'date', 'time'] as const).map((kind) =>
@@ -139,9 +144,13 @@ function binned(stride: Interval, value: Instant, origin: Instant): Instant {
   if (!isFinite(value)) return value;
   if (!isFinite(origin)) throw new DbError('22008', 'origin out of range');
   if (stride.months !== 0)
-    throw new DbError('0A000', 'timestamps cannot be binned into intervals containing months or years', {
-      hint: "Use date_trunc('month', …).",
-    });
+    throw new DbError(
+      '0A000',
+      'timestamps cannot be binned into intervals containing months or years',
+      {
+        hint: "Use date_trunc('month', …).",
+      },
+    );
   const size = BigInt(stride.days) * BigInt(MICROS_A_DAY) + BigInt(stride.micros);
   if (size <= 0n) throw new DbError('22008', 'stride must be greater than zero');
   const distance = BigInt(microsBetween(value, origin));
@@ -152,7 +161,10 @@ function binned(stride: Interval, value: Instant, origin: Instant): Instant {
 
 function dayOfParts(year: number, month: number, day: number): number {
   const bad = (): DbError =>
-    new DbError('22008', `date field value out of range: ${year}-${String(month).padStart(2, '0')}-${String(day).padStart(2, '0')}`);
+    new DbError(
+      '22008',
+      `date field value out of range: ${year}-${String(month).padStart(2, '0')}-${String(day).padStart(2, '0')}`,
+    );
   if (year === 0) throw bad();
   // Negative years count BC, which has no year 0.
   const days = daysFromCivil(year < 0 ? year + 1 : year, month, day);
@@ -172,7 +184,10 @@ function timeOfParts(hour: number, minute: number, second: number): number {
     micros > MICROS_A_MINUTE ||
     sum > MICROS_A_DAY
   )
-    throw new DbError('22008', `time field value out of range: ${hour}:${String(minute).padStart(2, '0')}:${second}`);
+    throw new DbError(
+      '22008',
+      `time field value out of range: ${hour}:${String(minute).padStart(2, '0')}:${second}`,
+    );
   return sum;
 }
 
@@ -191,10 +206,7 @@ function laterBy(kind: 'timestamp' | 'time', from: Datum, by: Datum): Datum {
 }
 
 /** The standard's OVERLAPS: half-open spans, their ends in any order; a NULL end is unknown. */
-function overlap(
-  first: readonly [Datum, Datum],
-  second: readonly [Datum, Datum],
-): boolean | null {
+function overlap(first: readonly [Datum, Datum], second: readonly [Datum, Datum]): boolean | null {
   const a = ordered(first);
   const b = ordered(second);
   if (a === null || b === null) return null;

@@ -46,7 +46,7 @@ export class Regex {
 
   #testByStates(text: string): boolean {
     let state = this.#stateOf([0], EDGE);
-    for (let at = 0; ; ) {
+    for (let at = 0; ;) {
       if (state.accepts) return true;
       const code = at < text.length ? text.codePointAt(at)! : -1;
       state = state.next(code) ?? this.#follow(state, code);
@@ -92,7 +92,12 @@ export class Regex {
     }
     // A match may begin at any character.
     next.add(0);
-    const found = accepts ? ACCEPTING : this.#stateOf([...next].sort((a, b) => a - b), following);
+    const found = accepts
+      ? ACCEPTING
+      : this.#stateOf(
+          [...next].sort((a, b) => a - b),
+          following,
+        );
     state.remember(code, found);
     return found;
   }
@@ -269,7 +274,13 @@ function findIn(
   let nextStarts = new Int32Array(instructions.length).fill(-1);
   let ways: number[] = [];
   let found: number[] | undefined;
-  const reach = (into: number[], starting: Int32Array, at: number, first: number, start: number) => {
+  const reach = (
+    into: number[],
+    starting: Int32Array,
+    at: number,
+    first: number,
+    start: number,
+  ) => {
     const waiting = [first];
     while (waiting.length > 0) {
       const place = waiting.pop()!;
@@ -308,11 +319,10 @@ function findIn(
       }
     }
   };
-  for (let at = from; ; ) {
+  for (let at = from; ;) {
     // A later start cannot win over a match that was found.
     if (found === undefined && (!anchored || at === from)) reach(ways, starts, at, 0, at);
-    if (at >= text.length || (ways.length === 0 && (anchored || found !== undefined)))
-      return found;
+    if (at >= text.length || (ways.length === 0 && (anchored || found !== undefined))) return found;
     const code = text.codePointAt(at)!;
     const after = at + (code > 0xffff ? 2 : 1);
     const nextWays: number[] = [];

@@ -416,7 +416,8 @@ class Parser {
       const index = Number(digits);
       if (digits.length === 1 || index <= this.#groupCount) {
         this.#at += digits.length;
-        if (!this.#closed.has(index) || this.#looking > 0) throw invalid('invalid backreference number');
+        if (!this.#closed.has(index) || this.#looking > 0)
+          throw invalid('invalid backreference number');
         this.#hasReferences = true;
         return { kind: 'reference', index };
       }
@@ -465,7 +466,8 @@ class Parser {
       this.#at += 1;
     }
     const code = Number.parseInt(digits, 16);
-    if (digits.length < least || !(code <= CODE_POINT_MAX)) throw invalid('invalid escape \\ sequence');
+    if (digits.length < least || !(code <= CODE_POINT_MAX))
+      throw invalid('invalid escape \\ sequence');
     return code;
   }
 
@@ -553,15 +555,16 @@ const PLACES: Readonly<Record<string, PlaceTest>> = {
   y: 'wordEdge',
   Y: 'notWordEdge',
 };
-const CLASS_ESCAPES: Readonly<Record<string, { readonly name: string; readonly negated: boolean }>> =
-  {
-    d: { name: 'digit', negated: false },
-    D: { name: 'digit', negated: true },
-    s: { name: 'space', negated: false },
-    S: { name: 'space', negated: true },
-    w: { name: 'word', negated: false },
-    W: { name: 'word', negated: true },
-  };
+const CLASS_ESCAPES: Readonly<
+  Record<string, { readonly name: string; readonly negated: boolean }>
+> = {
+  d: { name: 'digit', negated: false },
+  D: { name: 'digit', negated: true },
+  s: { name: 'space', negated: false },
+  S: { name: 'space', negated: true },
+  w: { name: 'word', negated: false },
+  W: { name: 'word', negated: true },
+};
 const SIMPLE_ESCAPES: Readonly<Record<string, number>> = {
   a: 7,
   b: 8,
