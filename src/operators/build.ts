@@ -132,7 +132,7 @@ function build(
     }
     case 'lateral':
       return new LateralOperator(plan, input(plan.left), environment, (inner) =>
-        build(inner, environment, ctes),
+        build(inner, environment, ctes, EVERYTHING),
       );
     case 'apply':
       return new ApplyOperator(plan, input(plan.input), environment, (inner) =>

@@ -134,7 +134,7 @@ test('LATERAL speaks of what stands left of it; functions do so without the word
     ['3', null],
     [null, null],
   ]);
-  expect(await rows('SELECT t.i, g FROM t, generate_series(2, t.i) AS g ORDER BY 1, 2')).toEqual([
+  expect(await rows('SELECT t.i, x FROM t, generate_series(2, t.i) AS x ORDER BY 1, 2')).toEqual([
     ['2', '2'],
     ['3', '2'],
     ['3', '3'],
