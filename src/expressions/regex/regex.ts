@@ -36,7 +36,7 @@ export class Regex {
     if (this.#hasReferences) return this.#withReferences(text, from);
     const found = this.#find(text, from);
     if (found === undefined || this.groupCount === 0) return found;
-    const slots = new Array<number>(this.#program.slotCount).fill(-1);
+    const slots = Array.from({ length: this.#program.slotCount }, () => -1);
     [slots[0], slots[1]] = found as [number, number];
     this.#fillGroups(text, slots);
     return slots;
@@ -149,7 +149,7 @@ export class Regex {
   #withReferences(text: string, from: number): number[] | undefined {
     let steps = 0;
     for (let start = from; start <= text.length; start += 1) {
-      const slots = new Array<number>(this.#program.slotCount).fill(-1);
+      const slots = Array.from({ length: this.#program.slotCount }, () => -1);
       const at = search(this.#program, text, start, slots, {
         accepts: () => true,
         step: () => {
@@ -234,7 +234,7 @@ class State {
   readonly places: readonly number[];
   readonly before: CharacterKind;
   readonly accepts: boolean;
-  readonly #ascii: (State | undefined)[] = new Array<State | undefined>(129).fill(undefined);
+  readonly #ascii: (State | undefined)[] = Array.from({ length: 129 });
   readonly #others = new Map<number, State>();
 
   constructor(places: readonly number[], before: CharacterKind, accepts: boolean) {
