@@ -1,4 +1,4 @@
-import { assert } from '../base/errors.ts';
+import { assert, InvariantError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import type { JoinNode, PlanNode } from '../plan/logical.ts';
 import { AggregateOperator } from './aggregate.ts';
@@ -134,6 +134,8 @@ function build(
       return new LateralOperator(plan, input(plan.left), environment, (inner) =>
         build(inner, environment, ctes, EVERYTHING),
       );
+    case 'repeat':
+      throw new InvariantError('rows are repeated in views only');
     case 'apply':
       return new ApplyOperator(plan, input(plan.input), environment, (inner) =>
         build(inner, environment, ctes, EVERYTHING),

@@ -73,6 +73,8 @@ function title(plan: PlanNode): string {
       return `CTE Scan on ${plan.name}`;
     case 'apply':
       return 'Subquery Apply';
+    case 'repeat':
+      return 'Repeat';
     case 'lateral':
       return plan.type === 'left' ? 'Lateral Left Join' : 'Lateral Join';
     case 'series':

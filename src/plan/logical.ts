@@ -35,6 +35,7 @@ export type PlanNode =
   | CteScanNode
   | ApplyNode
   | LateralNode
+  | RepeatNode
   | SeriesNode;
 
 type NodeBase = {
@@ -119,6 +120,12 @@ export type SortNode = NodeBase & {
   readonly keys: readonly SortKey[];
   /** Rows to keep, offset included; a bound parameter's value is put in before execution. */
   readonly keep?: Expression | undefined;
+};
+/** Each row of the input `times` over (0: not at all). Only views have it: it is how they count rows of two inputs. */
+export type RepeatNode = NodeBase & {
+  readonly kind: 'repeat';
+  readonly input: PlanNode;
+  readonly times: Expression;
 };
 export type LimitNode = NodeBase & {
   readonly kind: 'limit';

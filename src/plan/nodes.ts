@@ -115,6 +115,8 @@ export function mapExpressions(
         keys: plan.keys.map(({ left, right }) => ({ left: change(left), right: change(right) })),
         ...(plan.residual === undefined ? {} : { residual: change(plan.residual) }),
       };
+    case 'repeat':
+      return { ...plan, times: change(plan.times) };
     case 'lateral':
       return plan.condition === undefined ? plan : { ...plan, condition: change(plan.condition) };
     case 'sort':

@@ -14,8 +14,10 @@ import { Consolidator } from './consolidate.ts';
 import { DeltaGroup } from './delta-group.ts';
 import { DeltaJoin } from './delta-join.ts';
 import type { StatefulOperator } from './delta-operator.ts';
+import { DeltaRepeat } from './delta-repeat.ts';
 import { DeltaScan } from './delta-scan.ts';
 import { DeltaUnion } from './delta-union.ts';
+import { maintainable } from './maintainable.ts';
 import type { RowIdentity } from './view-writer.ts';
 
 export type StandingPlanOptions = {
@@ -122,8 +124,9 @@ export class StandingPlan {
 
 const ROWS_OUT = 1024;
 
-export function createStandingPlan(plan: PlanNode, options: StandingPlanOptions): StandingPlan {
-  const unsupported = whyNotMaintained(plan);
+export function createStandingPlan(given: PlanNode, options: StandingPlanOptions): StandingPlan {
+  const plan = maintainable(given);
+  const unsupported = obstacle(plan);
   if (unsupported !== undefined) throw unsupported;
   const scans: DeltaScan[] = [];
   const stateful: StatefulOperator[] = [];
@@ -186,6 +189,8 @@ function build(
         ? join
         : new FilterOperator(plan.id, join, residual, options.context);
     }
+    case 'repeat':
+      return new DeltaRepeat(plan, input(plan.input), options.context);
     case 'unionAll':
       return new DeltaUnion(plan, plan.inputs.map(input));
     default:
@@ -241,12 +246,17 @@ function coversAll(plan: Extract<PlanNode, { kind: 'project' }>): boolean {
 
 /** 0A000 naming what keeps a plan from being maintained; undefined when nothing does. */
 export function whyNotMaintained(plan: PlanNode): DbError | undefined {
+  return obstacle(maintainable(plan));
+}
+
+function obstacle(plan: PlanNode): DbError | undefined {
   const hint =
-    'Materialized views take filters, projections, inner joins, GROUP BY, HAVING, DISTINCT and UNION ALL over tables and views; use CREATE VIEW for others.';
+    'Materialized views take filters, projections, joins, IN and EXISTS, GROUP BY, HAVING, DISTINCT and set operations over tables and views; use CREATE VIEW for others.';
   switch (plan.kind) {
     case 'scan':
     case 'filter':
     case 'project':
+    case 'repeat':
     case 'unionAll':
       break;
     case 'aggregate': {
@@ -286,7 +296,7 @@ export function whyNotMaintained(plan: PlanNode): DbError | undefined {
   });
   if (volatileCall !== undefined) return volatileCall;
   for (const input of inputsOf(plan)) {
-    const why = whyNotMaintained(input);
+    const why = obstacle(input);
     if (why !== undefined) return why;
   }
   return undefined;
