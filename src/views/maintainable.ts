@@ -199,10 +199,7 @@ function withoutNulls(plan: JoinNode): JoinNode {
     kind: 'aggregate',
     input: plan.right,
     keys: [],
-    calls: [
-      countOf(undefined),
-      countOf({ kind: 'isNull', arg: key!.right, type: BOOLEAN }),
-    ],
+    calls: [countOf(undefined), countOf({ kind: 'isNull', arg: key!.right, type: BOOLEAN })],
     columns: [COUNT, COUNT],
   });
   const joined = innerJoin(left, counts, [], undefined);
@@ -250,7 +247,12 @@ function expandedSetOperation(plan: Extract<PlanNode, { kind: 'setOperation' }>)
     return isIntersect
       ? {
           keeps: conjunction([compared('>', left, ZERO), compared('>', right, ZERO)])!,
-          times: { kind: 'case', branches: [{ when: less, then: left }], otherwise: right, type: INT8 },
+          times: {
+            kind: 'case',
+            branches: [{ when: less, then: left }],
+            otherwise: right,
+            type: INT8,
+          },
         }
       : { keeps: compared('>', left, right), times: resolveOperator('-', left, right) };
   });
@@ -306,11 +308,7 @@ function counted(
     node({
       kind: 'project',
       input,
-      expressions: [
-        ...columnsAsExpressions(input.columns),
-        ...looks,
-        constant(isLeft, BOOLEAN),
-      ],
+      expressions: [...columnsAsExpressions(input.columns), ...looks, constant(isLeft, BOOLEAN)],
       columns: [
         ...columns,
         ...looks.map(() => ({ name: 'look', type: TEXT, nullable: true })),
@@ -332,7 +330,12 @@ function counted(
   const { keeps, times } = decide(column(keyCount, COUNT), column(keyCount + 1, COUNT));
   return node({
     kind: 'project',
-    input: node({ kind: 'repeat', input: filtered(groups, [keeps]), times, columns: groups.columns }),
+    input: node({
+      kind: 'repeat',
+      input: filtered(groups, [keeps]),
+      times,
+      columns: groups.columns,
+    }),
     // A group shows one look of its equal keys; the text has the one that is meant.
     expressions: columns.map((each, index) => {
       const look = different.indexOf(index);

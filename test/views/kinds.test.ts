@@ -14,12 +14,14 @@ const VIEWS: Readonly<Record<string, string>> = {
   outer_right: 'SELECT a.v, b.k, b.w FROM a RIGHT JOIN b ON a.k = b.k',
   outer_full: 'SELECT a.k, a.v, b.k AS bk, b.w FROM a FULL JOIN b ON a.k = b.k AND b.w <> a.v',
   outer_without_keys: 'SELECT a.k, b.w FROM a LEFT JOIN b ON a.v < b.w',
-  left_grouped: 'SELECT a.k, count(*) AS n, count(b.w) AS m, sum(b.w) AS s FROM a LEFT JOIN b ON a.k = b.k GROUP BY a.k',
+  left_grouped:
+    'SELECT a.k, count(*) AS n, count(b.w) AS m, sum(b.w) AS s FROM a LEFT JOIN b ON a.k = b.k GROUP BY a.k',
   common: 'SELECT k FROM a INTERSECT SELECT k FROM b',
   common_all: 'SELECT k FROM a INTERSECT ALL SELECT k FROM b',
   less: 'SELECT k FROM a EXCEPT SELECT k FROM b',
   less_all: 'SELECT k FROM a EXCEPT ALL SELECT k FROM b',
-  named: 'WITH x AS (SELECT k, sum(v) AS s FROM a GROUP BY k) SELECT x.k, y.s FROM x JOIN x y ON x.s = y.s',
+  named:
+    'WITH x AS (SELECT k, sum(v) AS s FROM a GROUP BY k) SELECT x.k, y.s FROM x JOIN x y ON x.s = y.s',
   on_a_view: 'SELECT bk, count(*) AS n FROM outer_full WHERE k IS NULL GROUP BY bk',
 };
 
@@ -43,7 +45,9 @@ test('joins of every kind, set operations and WITH stay equal to their query', a
       const db = await open();
       try {
         await db.exec('CREATE TABLE a (k int, v int); CREATE TABLE b (k int, w int)');
-        await db.exec('INSERT INTO a VALUES (1, 1), (1, 1), (NULL, 2); INSERT INTO b VALUES (1, 2)');
+        await db.exec(
+          'INSERT INTO a VALUES (1, 1), (1, 1), (NULL, 2); INSERT INTO b VALUES (1, 2)',
+        );
         for (const [name, text] of Object.entries(VIEWS))
           await db.exec(`CREATE MATERIALIZED VIEW ${name} AS ${text}`);
         for (const { changes, undone } of steps) {
