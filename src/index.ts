@@ -6,17 +6,27 @@ export type { Database, Handle, RelationDescription, SessionHandle } from './act
 export type {
   Change,
   ExecResult,
+  Cancelable,
+  CsvOptions,
   ExportOptions,
+  ExportProgress,
   ExportResult,
+  FileFormat,
+  HandlerOptions,
   Identity,
+  ListenOptions,
   LoadOptions,
   LoadProgress,
   LoadResult,
+  LoadSource,
+  Priority,
   QueryMeta,
   QueryModelInput,
   QueryOptions,
   QueryResult,
+  RequestHandler,
   RowsInput,
+  Server,
   Statement,
   StreamBatch,
   SubscribeOptions,
@@ -27,6 +37,7 @@ export type {
   WriteOptions,
   WriteResult,
 } from './actors/api-types.ts';
+export type { InputColumn, InputColumns, InputRow } from './actors/rows-in.ts';
 export type { ResultColumn, ResultRow, ValueOptions } from './actors/rows-out.ts';
 export type { DatabaseEventName, DatabaseEvents } from './actors/event-hub.ts';
 export type { Clock, Disk, DiskFile, Network, Random, TimerHandle, Workers } from './base/ports.ts';

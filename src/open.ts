@@ -6,6 +6,7 @@ import { Database } from './actors/database.ts';
 import { Engine } from './actors/engine.ts';
 import { loadParser } from './actors/load-parser.ts';
 import type { ValueOptions } from './actors/rows-out.ts';
+import { doors } from './server/doors.ts';
 import { sizeBytes } from './tenancy/tenant-settings.ts';
 
 /** Every option has a default. */
@@ -63,7 +64,7 @@ export async function open(options: OpenOptions = {}): Promise<Database> {
     values: options.values ?? {},
     stepBudgetUnits: undefined,
   });
-  return new Database(engine);
+  return new Database(engine, doors);
 }
 
 const OPTION_NAMES = [

@@ -245,3 +245,38 @@ export interface WideVerbs extends Verbs {
     options?: Cancelable & { readonly retries?: number; readonly readOnly?: boolean },
   ): Promise<{ readonly value: Value; readonly position: number }>;
 }
+
+// ── Doors ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+type IncomingMessage = import('node:http').IncomingMessage;
+type ServerResponse = import('node:http').ServerResponse;
+
+export type ListenOptions = {
+  /** A port, `'host:port'`; 0 takes any free port. Loopback unless a host is named. */
+  readonly http: number | string;
+  /** Names besides this machine's own under which the server may be asked. */
+  readonly allowedHosts?: readonly string[] | undefined;
+};
+
+/** A server that listens; closing it says goodbye to streams and answers what is under way. */
+export interface Server extends AsyncDisposable {
+  /** Its address, such as `http://127.0.0.1:4200`. */
+  readonly http: string;
+  close(): Promise<void>;
+}
+
+export type HandlerOptions<Request extends IncomingMessage = IncomingMessage> = {
+  /** Who asks; throws, or gives nothing, for who may not. Without it everybody is tenant `main`. */
+  readonly as?:
+    | ((request: Request) => Identity | undefined | Promise<Identity | undefined>)
+    | undefined;
+  /** What the path begins with, where the server does not cut it off as Express does. */
+  readonly prefix?: string | undefined;
+};
+
+/** Answers a request of Express, of `node:http`, or the raw one of Fastify. */
+export type RequestHandler<Request extends IncomingMessage = IncomingMessage> = (
+  request: Request,
+  response: ServerResponse,
+  next?: (cause?: unknown) => void,
+) => void;

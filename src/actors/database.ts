@@ -10,7 +10,9 @@ import type {
   ExportOptions,
   ExportResult,
   FileFormat,
+  HandlerOptions,
   Identity,
+  ListenOptions,
   LoadOptions,
   LoadResult,
   LoadSource,
@@ -18,7 +20,9 @@ import type {
   QueryModelInput,
   QueryOptions,
   QueryResult,
+  RequestHandler,
   RowsInput,
+  Server,
   Statement,
   StreamBatch,
   SubscribeOptions,
@@ -29,12 +33,18 @@ import type {
   WriteOptions,
   WriteResult,
 } from './api-types.ts';
-import { checkQueryOptions } from './check-options.ts';
+import { checkQueryOptions, checkValueOptions } from './check-options.ts';
 import { canceled, deadline, untilAborted, untilSettled } from './deadline.ts';
 import { type Engine } from './engine.ts';
 import type { DatabaseEventName, DatabaseEvents } from './event-hub.ts';
 import { arrowOf, exportRows, formatted, loadRows } from './load-export.ts';
-import { resultColumns, RowWriter, textRows, type ResultRow } from './rows-out.ts';
+import {
+  resultColumns,
+  RowWriter,
+  textRows,
+  type ResultRow,
+  type ValueOptions,
+} from './rows-out.ts';
 import { Session, type ExecutionOptions, type RowSink, type StatementOutcome } from './session.ts';
 import { quoteIdentifier, SqlText } from './sql-tag.ts';
 import { openSubscription } from './subscribe.ts';
@@ -99,7 +109,7 @@ export class Handle implements WideVerbs {
     const { text, params } = this.textOf(statement, options);
     const asText = options.format === 'text';
     const zone = this.zoneOf(options);
-    const values = { ...this.engine.options.values, ...options.values };
+    const values = { ...this.values, ...options.values };
     let columns: readonly OutputColumn[] = [];
     let writer: RowWriter | undefined;
     let rows: (ResultRow | (string | null)[])[] = [];
@@ -161,7 +171,7 @@ export class Handle implements WideVerbs {
     text: string,
     options: ExecutionOptions & { readonly batchRows?: number },
   ): AsyncGenerator<StreamBatch> {
-    const values = { ...this.engine.options.values, ...options.values };
+    const values = { ...this.values, ...options.values };
     let writer: RowWriter | undefined;
     const wanted = options.batchRows;
     let collected: Batch[] = [];
@@ -340,7 +350,7 @@ export class Handle implements WideVerbs {
         session.begin({ isolation: 'serializable', readOnly: options.readOnly ?? false });
         try {
           const value = await untilSettled(
-            run(new SessionHandle(this.engine, session, signal)),
+            run(new SessionHandle(this.engine, session, { signal })),
             signal,
           );
           const position = await session.exclusively(() => session.commit(signal));
@@ -362,15 +372,20 @@ export class Handle implements WideVerbs {
     }
   }
 
-  session(identity: Identity = {}): SessionHandle {
-    return new SessionHandle(
-      this.engine,
-      new Session(this.engine, { ...this.identity, ...identity }),
-    );
+  session(options: Identity & { readonly values?: ValueOptions | undefined } = {}): SessionHandle {
+    this.engine.assertOpen();
+    checkValueOptions(options.values);
+    const session = new Session(this.engine, { ...this.identity, ...pickIdentity(options) });
+    return new SessionHandle(this.engine, session, { values: options.values });
   }
 
   as(identity: Identity): Handle {
     return new Handle(this.engine, { ...this.identity, ...identity });
+  }
+
+  /** How values come out unless a call says otherwise. */
+  protected get values(): ValueOptions {
+    return this.engine.options.values;
   }
 
   /** Tables and views this identity owns. */
@@ -498,11 +513,24 @@ export class SessionHandle extends Handle implements AsyncDisposable {
   readonly #session: Session;
   /** Ends whatever is under way: a transaction's. */
   readonly #signal: AbortSignal | undefined;
+  readonly #values: ValueOptions | undefined;
 
-  constructor(engine: Engine, session: Session, signal?: AbortSignal) {
+  constructor(
+    engine: Engine,
+    session: Session,
+    options: {
+      readonly signal?: AbortSignal | undefined;
+      readonly values?: ValueOptions | undefined;
+    } = {},
+  ) {
     super(engine, session.identity);
     this.#session = session;
-    this.#signal = signal;
+    this.#signal = options.signal;
+    this.#values = options.values;
+  }
+
+  protected override get values(): ValueOptions {
+    return { ...super.values, ...this.#values };
   }
 
   override insert(
@@ -603,12 +631,24 @@ export class SessionHandle extends Handle implements AsyncDisposable {
   }
 }
 
+/** What `open` puts in: servers stand above the actors, and are loaded when somebody wants one. */
+export type Doors = {
+  listen(database: Database, engine: Engine, options: ListenOptions): Promise<Server>;
+  handler<Request extends import('node:http').IncomingMessage>(
+    database: Database,
+    engine: Engine,
+    options: HandlerOptions<Request>,
+  ): RequestHandler<Request>;
+};
+
 /** The database: the verbs as tenant `main`, and what belongs to the whole. */
 export class Database extends Handle implements AsyncDisposable {
   readonly metrics: { text(): Promise<string>; snapshot(): Record<string, number> };
+  readonly #doors: Doors | undefined;
 
-  constructor(engine: Engine) {
+  constructor(engine: Engine, doors?: Doors) {
     super(engine, { tenant: 'main' });
+    this.#doors = doors;
     this.metrics = { text: () => engine.metrics.text(), snapshot: () => engine.metrics.snapshot() };
   }
 
@@ -618,6 +658,26 @@ export class Database extends Handle implements AsyncDisposable {
     listener: (event: DatabaseEvents[Name]) => void,
   ): () => void {
     return this.engine.events.on(name, listener);
+  }
+
+  /** Serves the REST door of this database; closed with the database at the latest. */
+  async listen(options: ListenOptions): Promise<Server> {
+    this.engine.assertOpen();
+    const server = await this.#requireDoors().listen(this, this.engine, options);
+    this.engine.onClose(() => server.close());
+    return server;
+  }
+
+  /** The REST door inside your own Express, Fastify or http server. */
+  handler<
+    Request extends import('node:http').IncomingMessage = import('node:http').IncomingMessage,
+  >(options: HandlerOptions<Request> = {}): RequestHandler<Request> {
+    return this.#requireDoors().handler(this, this.engine, options);
+  }
+
+  #requireDoors(): Doors {
+    if (this.#doors !== undefined) return this.#doors;
+    throw notSupported('a server in a simulated world', 'Open the database with open().');
   }
 
   /** The newest visible position. */

@@ -95,6 +95,14 @@ export class RowReader {
     return { rowCount: rows.length, missing, columns: vectors };
   }
 
+  /** Whether all of these are columns of bytea. */
+  areBytes(names: readonly string[]): boolean {
+    return names.every((name) => {
+      const index = this.#indexOf.get(name);
+      return index !== undefined && this.columns[index]!.type.kind === 'bytea';
+    });
+  }
+
   /** Rows given as columns of equal length. Typed arrays are copied once, never read again. */
   vectors(table: string, given: InputColumns, context: InputContext): InputBatch {
     const { columns } = this;
@@ -247,7 +255,7 @@ export class RowReader {
           table,
           column: name,
           detail: `Row ${row + 1}, column "${name}" of type ${typeName(type)}.`,
-          hint: reason.hint,
+          hint: reason.hint ?? `Write ${typeName(type)} as PostgreSQL does, or give null.`,
         });
       }
     }

@@ -358,7 +358,7 @@ export function inputBatch(
   }
   try {
     if (Array.isArray(rows)) return reader.objects(table, rows as readonly InputRow[], context);
-    return isColumns(rows)
+    return isColumns(rows, reader)
       ? reader.vectors(table, rows as InputColumns, context)
       : reader.objects(table, [rows as InputRow], context);
   } catch (cause) {
@@ -372,18 +372,19 @@ export function inputBatch(
   }
 }
 
-/** An object of arrays is columns; an object of values is one row. (A bytea value is a Uint8Array: one row, unless all are arrays.) */
-function isColumns(rows: object): boolean {
+/** An object of arrays is columns; an object of values is one row. Bytes of a bytea column are a value, not a column. */
+function isColumns(rows: object, reader: RowReader): boolean {
   const values = Object.values(rows) as unknown[];
   if (values.length === 0) return false;
   for (const value of values) {
     if (typeof value !== 'object' || value === null) return false;
     if (Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView)))
       continue;
-    const isPair = 'values' in value && 'valid' in value;
-    if (!isPair && !('codes' in value && 'dictionary' in value)) return false;
+    if (!('values' in value && 'valid' in value)) return false;
   }
-  return true;
+  return (
+    !values.every((value) => value instanceof Uint8Array) || !reader.areBytes(Object.keys(rows))
+  );
 }
 
 function rowsAt(batch: Batch, rows: readonly number[]): Batch {

@@ -28,6 +28,7 @@ export function problemOf(cause: unknown, known?: number): Problem {
 
 /** PostgreSQL's classes, as HTTP understands them. */
 export function statusOf(code: string): number {
+  if (code.startsWith('28')) return 401;
   if (code === '42501') return 403;
   if (code === '42P01' || code === '3D000' || code === '42704') return 404;
   if (code === 'ADB_POSITION_GONE' || code === '72000') return 410;
@@ -53,6 +54,8 @@ function titleOf(status: number): string {
   switch (status) {
     case 400:
       return 'The request is not right';
+    case 401:
+      return 'Not authenticated';
     case 403:
       return 'Not permitted';
     case 404:
