@@ -6,7 +6,7 @@
 import { open } from '../dist/src/index.js';
 import { openDuckdb } from './lib/duckdb.mjs';
 import { median, timed } from './lib/measure.mjs';
-import { customers, orders, ORDERS_COLUMNS } from './lib/orders.mjs';
+import { columnsOf, customers, orders, ORDERS_COLUMNS } from './lib/orders.mjs';
 
 export const about =
   'ten dashboard queries as scans, through db.query with their rows, against DuckDB with one thread';
@@ -96,18 +96,6 @@ async function load(db, duckdb, rowCount) {
     `${rowCount.toLocaleString('en-US')} rows made and loaded: ours ${Math.round(ours.ms)} ms, DuckDB ${Math.round(theirs.ms)} ms\n`,
   );
   globalThis.gc();
-}
-
-export function columnsOf({ id, tsMs, region, customer, note, amount, priceCents }) {
-  return {
-    id,
-    ts: tsMs,
-    region,
-    customer,
-    note,
-    amount,
-    price: Float64Array.from(priceCents, (cents) => cents / 100),
-  };
 }
 
 async function compare(report, db, duckdb, name, text) {

@@ -64,6 +64,19 @@ export function* orders(rowCount, chunkRowCount = 65_536) {
   }
 }
 
+/** A chunk as `db.insert` takes it. */
+export function columnsOf({ id, tsMs, region, customer, note, amount, priceCents }) {
+  return {
+    id,
+    ts: tsMs,
+    region,
+    customer,
+    note,
+    amount,
+    price: Float64Array.from(priceCents, (cents) => cents / 100),
+  };
+}
+
 export function customers() {
   return {
     id: Int32Array.from({ length: CUSTOMER_COUNT }, (_, at) => at),

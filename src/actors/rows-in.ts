@@ -234,6 +234,8 @@ export class RowReader {
   ): Vector {
     const { name, type } = this.columns[index]!;
     const convert = this.#converters[index]!;
+    const coded = codedTexts(type, rowCount, get, (value) => convert(value, context));
+    if (coded !== undefined) return coded;
     const data: Datum[] = [];
     let validity: Uint8Array | undefined;
     let allNumbers = true;
@@ -264,6 +266,54 @@ export class RowReader {
 }
 
 const NEVER = (): boolean => false;
+
+/** Shorter columns are not worth a dictionary. */
+const CODED_ROWS_MIN = 64;
+/** Distinct texts in one column of a batch, at most; beyond the first of them, one in four rows at most. */
+const CODED_TEXTS_MAX = 1024;
+const CODED_TEXTS_FREE = 512;
+
+/**
+ * A column of texts that repeat: each is checked, encoded and looked up once. undefined where they hardly repeat, and where some value
+ * is no text or is refused: then one value after the other tells.
+ */
+function codedTexts(
+  type: SqlType,
+  rowCount: number,
+  get: (row: number) => unknown,
+  convert: (value: string) => Datum,
+): Vector | undefined {
+  if ((type.kind !== 'text' && type.kind !== 'varchar') || rowCount < CODED_ROWS_MIN)
+    return undefined;
+  const dictionary = new Dictionary();
+  const codes = new Int32Array(rowCount);
+  const known = new Map<string, number>();
+  let validity: Uint8Array | undefined;
+  for (let row = 0; row < rowCount; row += 1) {
+    const value = get(row);
+    if (typeof value === 'string') {
+      let code = known.get(value);
+      if (code === undefined) {
+        if (known.size >= CODED_TEXTS_MAX || known.size > CODED_TEXTS_FREE + (row >>> 2)) return undefined;
+        try {
+          code = dictionary.add(convert(value) as string);
+        } catch (cause) {
+          if (!(cause instanceof DbError)) throw cause;
+          return undefined;
+        }
+        known.set(value, code);
+      }
+      codes[row] = code;
+    } else if (value === null) {
+      validity ??= new Uint8Array(rowCount).fill(1);
+      validity[row] = 0;
+    } else return undefined;
+  }
+  // A vector of NULLs alone has no text to lend.
+  return dictionary.size === 0
+    ? undefined
+    : { rep: 'dictionary', type, codes, dictionary, validity };
+}
 
 function sameTexts(a: readonly string[], b: readonly string[]): boolean {
   if (a.length !== b.length) return false;
@@ -420,6 +470,8 @@ function directVector(
     }
     return numberVector(type, values.slice() as NumberArray, validity);
   }
+  if (type.kind === 'numeric' && values instanceof Float64Array)
+    return decimalsOf(type, values, validity);
   if (
     (type.kind === 'timestamptz' || type.kind === 'timestamp') &&
     values instanceof Float64Array
@@ -435,6 +487,32 @@ function directVector(
     return numberVector(type, micros, validity);
   }
   return undefined;
+}
+
+/**
+ * Doubles for a numeric(p, s): the decimal that a double is written as. A decimal of at most fifteen digits that rounds to the double
+ * is that one, for no other is as short; where there is none, the text decides.
+ */
+function decimalsOf(
+  type: Extract<SqlType, { kind: 'numeric' }>,
+  values: Float64Array,
+  validity: Uint8Array | undefined,
+): Vector | undefined {
+  const { precision, scale } = type;
+  if (precision === undefined || scale === undefined || scale < 0 || scale > 15) return undefined;
+  const power = 10 ** scale;
+  const end = 10 ** Math.min(precision, 15);
+  const coefficients = new Float64Array(values.length);
+  for (let row = 0; row < values.length; row += 1) {
+    if (validity !== undefined && validity[row] === 0) continue;
+    const value = values[row]!;
+    const coefficient = Math.round(value * power);
+    if (!(coefficient < end && coefficient > -end && coefficient / power === value))
+      return undefined;
+    // A numeric has no negative zero.
+    coefficients[row] = coefficient === 0 ? 0 : coefficient;
+  }
+  return numberVector(type, coefficients, validity, scale);
 }
 
 function vectorOf(
