@@ -294,7 +294,8 @@ function codedTexts(
     if (typeof value === 'string') {
       let code = known.get(value);
       if (code === undefined) {
-        if (known.size >= CODED_TEXTS_MAX || known.size > CODED_TEXTS_FREE + (row >>> 2)) return undefined;
+        if (known.size >= CODED_TEXTS_MAX || known.size > CODED_TEXTS_FREE + (row >>> 2))
+          return undefined;
         try {
           code = dictionary.add(convert(value) as string);
         } catch (cause) {
