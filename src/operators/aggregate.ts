@@ -12,6 +12,7 @@ import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { AggregateCall, AggregateNode, OutputColumn } from '../plan/logical.ts';
 import { createAggregateState, RowCounts, type AggregateState } from './aggregates/state.ts';
 import { EVERYTHING, isDemanded, unseenVector, type Demand } from './demand.ts';
+import type { GroupOrder } from './group-order.ts';
 import { GroupTable } from './group-table.ts';
 import { createInterner, PairInterner, type ColumnInterner } from './interner.ts';
 import type { Budget, Operator, Step } from './operator.ts';
@@ -35,6 +36,7 @@ export class AggregateOperator implements Operator {
   /** A group is there while it has rows. */
   readonly #rows = new RowCounts();
   #groupCount = 0;
+  #ordering: GroupOrder | undefined;
   #order: Int32Array | undefined;
   #at = 0;
   #accounted = 0;
@@ -67,6 +69,11 @@ export class AggregateOperator implements Operator {
 
   next(budget: Budget): Step {
     while (this.#order === undefined) {
+      if (this.#ordering !== undefined) {
+        this.#order = this.#ordering.step(budget);
+        if (this.#order === undefined) return 'more';
+        continue;
+      }
       const step = this.#input.next(budget);
       if (step === 'more') return 'more';
       if (step === 'batch') {
@@ -75,8 +82,13 @@ export class AggregateOperator implements Operator {
         if (budget.exhausted) return 'more';
         continue;
       }
-      this.#order = this.#orderOfGroups();
-      budget.charge(this.#order.length * 2);
+      // Without keys there is one group, be it of no rows.
+      if (this.#keys.length === 0) this.#order = Int32Array.of(0);
+      else
+        this.#ordering = this.#groups.order(this.#rows.values, {
+          ordered: this.#demand.ordered,
+          memory: this.#memory,
+        });
     }
     if (this.#at >= this.#order.length) return 'done';
     const count = Math.min(BATCH_ROW_COUNT_MAX, this.#order.length - this.#at);
@@ -96,6 +108,7 @@ export class AggregateOperator implements Operator {
   close(): void {
     this.#input.close();
     this.#groups.close();
+    this.#ordering?.close();
     for (const call of this.#calls) call.close();
     this.#memory.release(this.#accounted);
     this.#accounted = 0;
@@ -114,13 +127,6 @@ export class AggregateOperator implements Operator {
       this.#rows.addAll(groups, weights, rowCount);
     else this.#rows.values[0] = this.#rows.values[0]! + rowCount;
     for (const call of this.#calls) call.add(batch, groups, groupCount, weights, this.#context);
-  }
-
-  #orderOfGroups(): Int32Array {
-    // Without keys there is one group, be it of no rows.
-    if (this.#keys.length === 0) return Int32Array.of(0);
-    const rows = this.#rows.values;
-    return this.#demand.ordered ? this.#groups.ordered(rows) : this.#groups.live(rows);
   }
 
   #ensure(groupCount: number): void {

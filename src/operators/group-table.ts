@@ -1,7 +1,7 @@
 import type { MemoryAccount } from '../base/memory.ts';
-import { compareDatums } from '../columns/compare.ts';
 import type { SqlType } from '../columns/types.ts';
 import type { Vector } from '../columns/vector.ts';
+import { GroupOrder } from './group-order.ts';
 import { createInterner, PairInterner, type ColumnInterner } from './interner.ts';
 
 /**
@@ -65,36 +65,23 @@ export class GroupTable {
     return this.#columns[column]!.vector(this.#codesOf(groups, count, column), count);
   }
 
-  /** The groups that have rows, in no order. */
-  live(rowCounts: Float64Array): Int32Array {
-    const { groupCount } = this;
-    const groups = new Int32Array(groupCount);
-    let count = 0;
-    for (let group = 0; group < groupCount; group += 1) {
-      if (!(rowCounts[group]! > 0)) continue;
-      groups[count] = group;
-      count += 1;
-    }
-    return groups.subarray(0, count);
-  }
-
-  /** The same in the order of their keys (NULL last). */
-  ordered(rowCounts: Float64Array): Int32Array {
-    const groups = this.live(rowCounts);
-    if (this.#types.length === 0) return groups;
-    // Codes of a column are ranked once; tuples then compare as integers.
-    const ranks = this.#columns.map((interner, column) => ranksOf(interner, this.#types[column]!));
-    if (ranks.length === 1) return groups.sort((a, b) => ranks[0]![a]! - ranks[0]![b]!);
-    const codes = this.#columns.map((_, column) => this.#codesOf(groups, groups.length, column));
-    const order = Int32Array.from({ length: groups.length }, (_, index) => index).sort((a, b) => {
-      for (let column = 0; column < ranks.length; column += 1) {
-        const rank = ranks[column]!;
-        const difference = rank[codes[column]![a]!]! - rank[codes[column]![b]!]!;
-        if (difference !== 0) return difference;
-      }
-      return 0;
-    });
-    return order.map((index) => groups[index]!);
+  /** The groups that have rows, found in steps; `ordered`: in the order of their keys (NULL last). */
+  order(
+    rowCounts: Float64Array,
+    options: { readonly ordered: boolean; readonly memory: MemoryAccount | undefined },
+  ): GroupOrder {
+    return new GroupOrder(
+      rowCounts,
+      this.groupCount,
+      options.ordered
+        ? this.#columns.map((interner, column) => ({
+            interner,
+            type: this.#types[column]!,
+            codesOf: (groups, count) => this.#codesOf(groups, count, column),
+          }))
+        : [],
+      options.memory,
+    );
   }
 
   close(): void {
@@ -114,20 +101,4 @@ export class GroupTable {
     }
     return codes;
   }
-}
-
-function ranksOf(interner: ColumnInterner, type: SqlType): Int32Array {
-  const { size } = interner;
-  const data = Array.from({ length: size }, (_, code) => interner.datum(code));
-  const order = Int32Array.from({ length: size }, (_, code) => code).sort((a, b) => {
-    const x = data[a]!;
-    const y = data[b]!;
-    if (x === null || y === null) return x === y ? 0 : x === null ? 1 : -1;
-    return typeof x === 'number' && typeof y === 'number' && x !== y && x === x && y === y
-      ? x - y
-      : compareDatums(x, y, type.kind);
-  });
-  const ranks = new Int32Array(size);
-  for (let rank = 0; rank < size; rank += 1) ranks[order[rank]!] = rank;
-  return ranks;
 }
