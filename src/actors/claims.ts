@@ -74,6 +74,8 @@ export class Claims {
     for (let next: ClaimOwner | undefined = holder; next !== undefined; next = next.waitsFor) {
       if (next === owner) return Promise.reject(deadlock());
     }
+    // It ended between the look and the wait: nobody would wake who waits for it now.
+    if (holder.relations.size === 0) return Promise.resolve();
     return new Promise((resolve, reject) => {
       if (signal?.aborted === true) {
         reject(canceled(signal));

@@ -62,7 +62,8 @@ export class CommitTurn {
   /** Takes a commit in. It runs at once as far as `budget` reaches; true: `step` must be called until it says no more. */
   submit(request: CommitRequest, budget: Budget): boolean {
     if (this.#withdrawn.delete(request)) return false;
-    if (this.#refusal !== undefined) {
+    // What is not journaled goes on: views that broke are made anew, queries are subscribed to.
+    if (this.#refusal !== undefined && !request.ephemeral) {
       request.failed(this.#refusal);
       return false;
     }
@@ -215,6 +216,8 @@ export class CommitTurn {
   }
 
   #abandon(staging: StagingCommit, cause: unknown): void {
+    // What is half done undoes itself, then what was done whole is undone.
+    staging.steps.return(undefined);
     staging.staged.undo();
     this.#leave(staging);
     staging.request.failed(cause);
@@ -448,15 +451,20 @@ function* stage(
   for (const view of state.viewsInOrder(staged.deltas.keys())) {
     // One that it reads has just broken, and took it along.
     if (!view.inCommit || made.has(view.relation)) continue;
+    let whole = false;
     try {
-      if (!view.push(staged.deltas)) continue;
+      whole = !view.push(staged.deltas);
+      if (whole) continue;
       while (!view.run(budget)) yield;
+      whole = true;
     } catch (cause) {
-      view.undo();
       if (!(cause instanceof InvariantError)) throw cause;
       // Our fault, not the writer's: the commit goes on, the view serves what it had and is rebuilt aside.
       state.viewFailed(view, cause);
       continue;
+    } finally {
+      // Also where the commit is taken back between two steps.
+      if (!whole) view.undo();
     }
     staged.note(view);
     for (const delta of view.stagedDeltas) staged.addDelta(view.relation, delta);

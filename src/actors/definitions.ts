@@ -884,6 +884,7 @@ async function createMaterializedView(
     session.definedAt = position;
   } catch (cause) {
     engine.state.forgetPrepared(definition.id);
+    view.close();
     throw cause;
   }
 }

@@ -130,7 +130,12 @@ export class Engine {
       clock,
       parse: (text) => this.statements.parse(text),
       views: this.views,
-      viewsFailed: (views, cause) => this.housekeeping.viewsFailed(views, cause),
+      viewsFailed: (views, cause) => {
+        for (const transaction of this.transactions)
+          for (const { relation } of views)
+            transaction.testReplaced(relation, this.#visiblePosition);
+        this.housekeeping.viewsFailed(views, cause);
+      },
       rowsKnownUpTo: () => this.#visiblePosition + this.turn.stagedUnacknowledged,
     });
     this.runQueue = new FairRunQueue();

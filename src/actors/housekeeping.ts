@@ -5,6 +5,7 @@ import type { ActorRef } from '../mailbox/actor.ts';
 import { isStored } from './catalog.ts';
 import type { Engine } from './engine.ts';
 import type { MaintainedView } from './maintained-view.ts';
+import { isInCatalog } from './view-builder.ts';
 
 /**
  * What must be done some time, in short steps between everything else: sealing full segments, refreshing interval views,
@@ -106,9 +107,14 @@ export class Housekeeping {
     const attempts = new Map<MaintainedView, number>();
     while (this.#broken.size > 0 && !engine.closed) {
       const [view] = [...this.#broken].sort((a, b) => a.height - b.height);
+      if (!isInCatalog(engine, view!)) {
+        this.#broken.delete(view!);
+        continue;
+      }
       const started = clock.monotonicMs();
       try {
         await engine.views.rebuild(engine, view!);
+        if (!isInCatalog(engine, view!)) continue;
         // It may have broken again in the commit that came right after.
         if (!view!.inCommit) continue;
         this.#broken.delete(view!);

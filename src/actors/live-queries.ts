@@ -114,16 +114,22 @@ export class LiveQueries {
     engine.views.check(definition, engine.state.catalog);
     const view = await engine.views.buildAside(engine, definition, undefined);
     this.#owned.add(id);
-    await engine.commit({
-      tenant: LIVE_TENANT,
-      relations: [id, ...view.sources],
-      ephemeral: true,
-      prepare: () => {
-        engine.views.catchUpNow(engine, view);
-        engine.state.prepareView(view);
-        return [{ op: 'createMaterializedView', view: definition }];
-      },
-    });
+    try {
+      await engine.commit({
+        tenant: LIVE_TENANT,
+        relations: [id, ...view.sources],
+        ephemeral: true,
+        prepare: () => {
+          engine.views.catchUpNow(engine, view);
+          engine.state.prepareView(view);
+          return [{ op: 'createMaterializedView', view: definition }];
+        },
+      });
+    } catch (cause) {
+      engine.state.forgetPrepared(id);
+      view.close();
+      throw cause;
+    }
     const entry = engine.state.catalog.byId(id);
     if (!isStored(entry)) throw new DbError('XX000', 'the live query is not there');
     return entry;

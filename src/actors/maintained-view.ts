@@ -58,6 +58,7 @@ export class MaintainedView {
   /** Deltas of the commit that is being staged. */
   #staged: TableDelta[] = [];
   #stagedBatches = 0;
+  #closed = false;
   /** Batches staged by each commit that is not published, oldest first. */
   readonly #commits: number[] = [];
 
@@ -229,6 +230,8 @@ export class MaintainedView {
   }
 
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#parts.plan.close();
     this.#parts.writer.close();
     this.#parts.data.close();

@@ -319,18 +319,19 @@ export class Transaction {
         reads.whole ||
         changes.some((delta) => hits(reads, delta.deleted) || hits(reads, delta.inserted))
       ) {
-        this.doomed = new DbError(
-          '40001',
-          'could not serialize access due to read/write dependencies among transactions',
-          {
-            position,
-            detail: 'A transaction that committed meanwhile changed rows that this one has read.',
-            hint: 'Run the transaction again; db.transaction(fn, { retries: 3 }) does.',
-          },
+        this.doomed = conflict(
+          position,
+          'A transaction that committed meanwhile changed rows that this one has read.',
         );
         return;
       }
     }
+  }
+
+  /** A relation that it has read is not what it was, and no delta says how. */
+  testReplaced(relation: number, position: number): void {
+    if (this.doomed === undefined && this.#reads.has(relation))
+      this.doomed = conflict(position, 'A view that this one has read broke meanwhile.');
   }
 
   close(): void {
@@ -361,6 +362,18 @@ type ReadSet = {
     readonly context: EvaluationContext;
   }[];
 };
+
+function conflict(position: number, detail: string): DbError {
+  return new DbError(
+    '40001',
+    'could not serialize access due to read/write dependencies among transactions',
+    {
+      position,
+      detail,
+      hint: 'Run the transaction again; db.transaction(fn, { retries: 3 }) does.',
+    },
+  );
+}
 
 export function isSnapshot(isolation: IsolationLevel): boolean {
   return isolation === 'serializable' || isolation === 'repeatable read';

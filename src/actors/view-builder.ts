@@ -59,8 +59,14 @@ export class ViewBuilder {
     catalog: Catalog,
   ): Generator<void, MaintainedView> {
     const view = this.#prepare(definition, catalog);
-    yield* this.#fill(view, (relation) => storedData(catalog, relation).staged());
-    return view;
+    let whole = false;
+    try {
+      yield* this.#fill(view, (relation) => storedData(catalog, relation).staged());
+      whole = true;
+      return view;
+    } finally {
+      if (!whole) view.close();
+    }
   }
 
   /** Fills a view from snapshots while writes go on; what was committed meanwhile is caught up afterwards. */
@@ -102,22 +108,25 @@ export class ViewBuilder {
   /** Builds a view anew beside the present rows, then puts it in their place. */
   async rebuild(engine: Engine, view: MaintainedView): Promise<void> {
     const fresh = this.#prepare(view.definition, engine.state.catalog);
+    let taken = false;
     try {
       await this.#fillAside(engine, fresh, undefined);
-    } catch (cause) {
-      fresh.close();
-      throw cause;
+      await engine.commit({
+        tenant: view.definition.tenant,
+        relations: [view.relation, ...view.sources],
+        ephemeral: true,
+        prepare: () => {
+          // Dropped meanwhile: nothing is put back.
+          if (!isInCatalog(engine, view)) return [];
+          this.catchUpNow(engine, fresh);
+          engine.state.replaceView(view, fresh);
+          taken = true;
+          return [];
+        },
+      });
+    } finally {
+      if (!taken) fresh.close();
     }
-    await engine.commit({
-      tenant: view.definition.tenant,
-      relations: [view.relation, ...view.sources],
-      ephemeral: true,
-      prepare: () => {
-        this.catchUpNow(engine, fresh);
-        engine.state.replaceView(view, fresh);
-        return [];
-      },
-    });
   }
 
   /** What a transaction's catalog shows of a view that it has created: read as its query until the commit. */
@@ -311,6 +320,11 @@ function storedData(
       hint: 'Create the view again.',
     });
   return entry.data;
+}
+
+export function isInCatalog(engine: Engine, view: MaintainedView): boolean {
+  const entry = engine.state.catalog.byId(view.relation);
+  return entry?.kind === 'materializedView' && entry.view === view;
 }
 
 function sourceLags(source: MaintainedView): DbError {

@@ -94,6 +94,9 @@ export class Table implements TableData {
   #reclaimRow = 0;
   #distinctCache = new Map<number, { readonly at: number; readonly estimate: number }>();
 
+  #isClosing = false;
+  #isClosed = false;
+
   constructor(schema: TableSchema, options: TableOptions) {
     this.#memory = options.memory;
     this.#lease = new MemoryLease(options.memory);
@@ -677,6 +680,10 @@ export class Table implements TableData {
 
   #released(snapshot: Snapshot): void {
     this.#snapshots.delete(snapshot);
+    if (this.#isClosing) {
+      if (this.#snapshots.size === 0) this.#closeNow();
+      return;
+    }
     if (snapshot.pinnedFrom === this.#pinnedFrom) {
       this.#pinnedFrom = Infinity;
       for (const { pinnedFrom } of this.#snapshots)
@@ -787,8 +794,15 @@ export class Table implements TableData {
     this.#upkeep().compact(segment, this.#published.list);
   }
 
+  /** Who still reads it may read on: memory is given back when the last snapshot is. */
   close(): void {
-    for (const snapshot of this.#snapshots) snapshot.release();
+    this.#isClosing = true;
+    if (this.#snapshots.size === 0) this.#closeNow();
+  }
+
+  #closeNow(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#maintenance?.abandon();
     for (const retired of this.#retired.splice(0)) retired.close();
     for (const column of this.#columns) column.close();

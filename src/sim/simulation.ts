@@ -34,7 +34,7 @@ export type SimulationOptions = {
 };
 
 /** More events than this in one run is a world that does not come to rest. */
-const EVENTS_MAX = 2_000_000;
+const EVENTS_MAX = 300_000;
 
 /** Events between two turns of the real event loop. */
 const EVENTS_PER_REAL_TURN = 5_000;
