@@ -110,9 +110,9 @@ export class CommitTurn {
   }
 
   #begin(request: CommitRequest, budget: Budget): boolean {
-    let operations: readonly Operation[];
+    let prepared: Iterable<Operation>;
     try {
-      operations = request.prepare();
+      prepared = request.prepare();
     } catch (cause) {
       request.failed(cause);
       this.#retry();
@@ -120,7 +120,8 @@ export class CommitTurn {
     }
     const staged = new StagedCommit(request);
     const own = new Budget(0);
-    const steps = stage(this.#state, staged, operations, { limits: true }, own);
+    const operations: Operation[] = [];
+    const steps = stage(this.#state, staged, taken(prepared, operations), { limits: true }, own);
     return this.#advance({ request, operations, staged, budget: own, steps, claims: [] }, budget);
   }
 
@@ -144,7 +145,8 @@ export class CommitTurn {
 
   #claim(staging: StagingCommit): void {
     this.#stepped.push(staging);
-    for (const relation of this.#reachOf(staging.operations.flatMap(relationsOf))) {
+    const written = [...staging.request.relations, ...staging.operations.flatMap(relationsOf)];
+    for (const relation of this.#reachOf(written)) {
       if (this.#claimed.has(relation)) continue;
       this.#claimed.add(relation);
       staging.claims.push(relation);
@@ -345,8 +347,11 @@ export type CommitRequest = {
   readonly settled: boolean;
   /** Relations it writes. */
   readonly relations: readonly number[];
-  /** Validates against the newest staged state and gives the operations; throws to refuse. */
-  prepare(): readonly Operation[];
+  /**
+   * Validates against the newest staged state and gives the operations, each asked for when those before it are staged; throws
+   * to refuse.
+   */
+  prepare(): Iterable<Operation>;
   committed(position: number, instant: InstantMs, work: number): void;
   failed(cause: unknown): void;
 };
@@ -405,16 +410,17 @@ class StagedCommit {
 /** Something a commit has staged: a table, a view, a definition. */
 type StagedPart = { undo(): void; publish(position: number): void };
 
-/** Rows that a table takes in one slice of a stepped commit: a slice of eight columns stays well below half a millisecond. */
-const STAGE_ROW_COUNT_MAX = 4096;
-/** Work units of a staged row: what its indexes and columns cost, counted alike for every type. */
-const WORK_PER_STAGED_ROW = 4;
+/** Rows that a table takes in one slice of a stepped commit: of eight columns, two of them texts, that is half a millisecond. */
+const STAGE_ROW_COUNT_MAX = 1024;
+/** Work units of a staged row and of each of its values: what its indexes and columns cost, counted alike for every type. */
+const WORK_PER_STAGED_ROW = 8;
+const WORK_PER_STAGED_VALUE = 4;
 
 /** Stages operations, then the views downstream; yields where the budget is used up. */
 function* stage(
   state: CommitState,
   staged: StagedCommit,
-  operations: readonly Operation[],
+  operations: Iterable<Operation>,
   options: { readonly limits: boolean },
   budget: Budget,
 ): Generator<void> {
@@ -442,8 +448,9 @@ function* stage(
       staged.note(data);
       staged.addDelta(operation.relation, delta);
       budget.charge(
-        WORK_PER_STAGED_ROW * ((delta.inserted?.rowCount ?? 0) + (delta.deleted?.rowCount ?? 0)) +
-          1,
+        1 +
+          ((delta.inserted?.rowCount ?? 0) + (delta.deleted?.rowCount ?? 0)) *
+            (WORK_PER_STAGED_ROW + WORK_PER_STAGED_VALUE * data.schema.columns.length),
       );
     }
   }
@@ -468,6 +475,14 @@ function* stage(
     }
     staged.note(view);
     for (const delta of view.stagedDeltas) staged.addDelta(view.relation, delta);
+  }
+}
+
+/** The same operations, noted as they are taken: the record is made of them. */
+function* taken(operations: Iterable<Operation>, notes: Operation[]): Generator<Operation> {
+  for (const operation of operations) {
+    notes.push(operation);
+    yield operation;
   }
 }
 

@@ -175,4 +175,4 @@ const REBUILD_ATTEMPTS_MAX = 5;
 /** Rows written before plans are made anew; the next time it takes twice, three times, … as many. */
 const PLANNED_ROWS_MAX = 10_000;
 /** Half a step of sealing: rows move at a few nanoseconds a value. */
-const MAINTAIN_UNITS_MAX = 20_000;
+const MAINTAIN_UNITS_MAX = 8_000;

@@ -56,11 +56,16 @@ export class RowReader {
 
   /**
    * Rows given as objects. A key that is missing leaves the column to its default; a key of no column is 42703, a value
-   * that does not fit is 22P02/22003/22023 with table, column and row number.
+   * that does not fit is 22P02/22003/22023 with table, column and row number, counted from `before` rows that were read earlier.
    */
-  objects(table: string, rows: readonly InputRow[], context: InputContext): InputBatch {
+  objects(
+    table: string,
+    rows: readonly InputRow[],
+    context: InputContext,
+    before = 0,
+  ): InputBatch {
     const { columns } = this;
-    const counts = this.#countGiven(table, rows);
+    const counts = this.#countGiven(table, rows, before);
     const vectors: (Vector | undefined)[] = [];
     const missing: (Uint8Array | undefined)[] = [];
     for (let index = 0; index < columns.length; index += 1) {
@@ -75,7 +80,7 @@ export class RowReader {
       if (count === rows.length) {
         vectors.push(
           numbersOf(column, rows) ??
-            this.#build(table, index, rows.length, context, (row) => rows[row]![name], NEVER),
+            this.#build(table, index, rows.length, before, context, (row) => rows[row]![name], NEVER),
         );
         continue;
       }
@@ -86,6 +91,7 @@ export class RowReader {
           table,
           index,
           rows.length,
+          before,
           context,
           (row) => (given(rows[row]!) ? rows[row]![name] : undefined),
           (row) => !given(rows[row]!),
@@ -103,16 +109,15 @@ export class RowReader {
     });
   }
 
-  /** Rows given as columns of equal length. Typed arrays are copied once, never read again. */
-  vectors(table: string, given: InputColumns, context: InputContext): InputBatch {
-    const { columns } = this;
+  /** How many rows are given as columns: all must have one length. */
+  rowCount(table: string, given: InputColumns): number {
     let rowCount = -1;
     for (const key of Object.keys(given)) {
-      if (!this.#indexOf.has(key)) throw unknownColumn(table, key, columns);
+      if (!this.#indexOf.has(key)) throw unknownColumn(table, key, this.columns);
       const input = given[key]!;
-      const length = isCoded(input)
-        ? codesOf(table, key, input).length
-        : valuesOf(table, key, input).values.length;
+      const { length, valid } = isCoded(input)
+        ? { length: codesOf(table, key, input).length, valid: input.valid }
+        : lengthOf(valuesOf(table, key, input));
       if (rowCount >= 0 && length !== rowCount) {
         throw new DbError(
           '22023',
@@ -125,32 +130,47 @@ export class RowReader {
         );
       }
       rowCount = length;
+      if (valid !== undefined && valid.length < rowCount) {
+        throw new DbError('22023', `"valid" of column "${key}" is shorter than its values`, {
+          table,
+          column: key,
+        });
+      }
     }
-    if (rowCount < 0) rowCount = 0;
+    return Math.max(0, rowCount);
+  }
+
+  /**
+   * Rows [start, end) of columns whose `rowCount` was asked for. Typed arrays are copied once, never read again; `texts` keeps what
+   * dictionaries were converted to, from one piece to the next.
+   */
+  vectors(
+    table: string,
+    given: InputColumns,
+    context: InputContext,
+    { start, end }: { readonly start: number; readonly end: number },
+    texts: CodedTexts,
+  ): InputBatch {
+    const { columns } = this;
+    const rowCount = end - start;
     return {
       rowCount,
       missing: columns.map(() => undefined),
       columns: columns.map((column, index) => {
         if (!Object.hasOwn(given, column.name)) return undefined;
         const input = given[column.name]!;
-        const coded = isCoded(input) ? input : undefined;
-        const { values, valid } =
-          coded === undefined
-            ? valuesOf(table, column.name, input)
-            : { values: coded.dictionary, valid: coded.valid };
-        if (valid !== undefined && valid.length < rowCount) {
-          throw new DbError(
-            '22023',
-            `"valid" of column "${column.name}" is shorter than its values`,
-            { table, column: column.name },
-          );
-        }
-        if (coded !== undefined) return this.#ofCodes(table, index, rowCount, coded, context);
-        const direct = directVector(column.type, values, valid);
+        if (isCoded(input))
+          return this.#ofCodes(table, index, { start, end }, input, context, texts);
+        const { values, valid } = valuesOf(table, column.name, input);
+        const direct = directVector(
+          column.type,
+          ArrayBuffer.isView(values) ? values.subarray(start, end) : values,
+          valid?.subarray(start, end),
+        );
         if (direct !== undefined) return direct;
         const get = (row: number): unknown =>
-          valid !== undefined && valid[row] === 0 ? null : values[row];
-        return this.#build(table, index, rowCount, context, get, NEVER);
+          valid !== undefined && valid[start + row] === 0 ? null : values[start + row];
+        return this.#build(table, index, rowCount, start, context, get, NEVER);
       }),
     };
   }
@@ -159,13 +179,15 @@ export class RowReader {
   #ofCodes(
     table: string,
     index: number,
-    rowCount: number,
+    { start, end }: { readonly start: number; readonly end: number },
     { codes, dictionary, valid }: CodedColumn,
     context: InputContext,
+    known: CodedTexts,
   ): Vector {
     const { name, type } = this.columns[index]!;
+    const rowCount = end - start;
     const isValid = (row: number): boolean => valid === undefined || valid[row] === 1;
-    for (let row = 0; row < rowCount; row += 1) {
+    for (let row = start; row < end; row += 1) {
       const code = codes[row]!;
       if (!isValid(row) || (code >= 0 && code < dictionary.length)) continue;
       throw new DbError('22023', `code ${code} of column "${name}" is not in its dictionary`, {
@@ -174,36 +196,52 @@ export class RowReader {
         detail: `Row ${row + 1}; the dictionary has ${dictionary.length} values.`,
       });
     }
-    const holdsNull = dictionary.some((value) => value === null || value === undefined);
-    if ((type.kind !== 'text' && type.kind !== 'varchar') || holdsNull) {
-      const get = (row: number): unknown => (isValid(row) ? dictionary[codes[row]!] : null);
-      return this.#build(table, index, rowCount, context, get, NEVER);
+    if (!known.has(index)) known.set(index, this.#textsOf(table, index, dictionary, context));
+    const texts = known.get(index);
+    if (texts === undefined) {
+      const get = (row: number): unknown =>
+        isValid(start + row) ? dictionary[codes[start + row]!] : null;
+      return this.#build(table, index, rowCount, start, context, get, NEVER);
     }
-    const get = (entry: number): unknown => dictionary[entry];
-    const texts = this.#build(table, index, dictionary.length, context, get, NEVER);
-    const entries = new Dictionary();
-    // Entries may repeat; codes of a vector may not.
-    const codeOf = Int32Array.from(dictionary, (_, entry) => entries.add(textAt(texts, entry)));
     const own = new Int32Array(rowCount);
-    for (let row = 0; row < rowCount; row += 1) if (isValid(row)) own[row] = codeOf[codes[row]!]!;
+    for (let row = 0; row < rowCount; row += 1)
+      if (isValid(start + row)) own[row] = texts.codeOf[codes[start + row]!]!;
     return {
       rep: 'dictionary',
       type,
       codes: own,
-      dictionary: entries,
-      ...(valid === undefined ? {} : { validity: valid.slice(0, rowCount) }),
+      dictionary: texts.entries,
+      ...(valid === undefined ? {} : { validity: valid.slice(start, end) }),
     };
   }
 
+  /** Undefined where codes are no use: entries that are NULL, or no texts. */
+  #textsOf(
+    table: string,
+    index: number,
+    dictionary: CodedColumn['dictionary'],
+    context: InputContext,
+  ): { readonly entries: Dictionary; readonly codeOf: Int32Array } | undefined {
+    const { type } = this.columns[index]!;
+    const holdsNull = dictionary.some((value) => value === null || value === undefined);
+    if ((type.kind !== 'text' && type.kind !== 'varchar') || holdsNull) return undefined;
+    const get = (entry: number): unknown => dictionary[entry];
+    const texts = this.#build(table, index, dictionary.length, 0, context, get, NEVER);
+    const entries = new Dictionary();
+    // Entries may repeat; codes of a vector may not.
+    const codeOf = Int32Array.from(dictionary, (_, entry) => entries.add(textAt(texts, entry)));
+    return { entries, codeOf };
+  }
+
   /** By column: how many rows have it as a key of their own. */
-  #countGiven(table: string, rows: readonly InputRow[]): Float64Array {
+  #countGiven(table: string, rows: readonly InputRow[], before: number): Float64Array {
     const counts = new Float64Array(this.columns.length);
     let lastKeys: readonly string[] = [];
     let lastIndexes: readonly number[] = [];
     for (let row = 0; row < rows.length; row += 1) {
       const given = rows[row];
       if (typeof given !== 'object' || given === null || Array.isArray(given)) {
-        throw new DbError('22023', `row ${row + 1} is not an object`, {
+        throw new DbError('22023', `row ${before + row + 1} is not an object`, {
           table,
           hint: 'Give an array of objects such as { id: 1, … }, or an object of columns such as { id: [1, 2] }.',
         });
@@ -228,6 +266,7 @@ export class RowReader {
     table: string,
     index: number,
     rowCount: number,
+    before: number,
     context: InputContext,
     get: (row: number) => unknown,
     isMissing: (row: number) => boolean,
@@ -256,7 +295,7 @@ export class RowReader {
         throw new DbError(reason.code, reason.message, {
           table,
           column: name,
-          detail: `Row ${row + 1}, column "${name}" of type ${typeName(type)}.`,
+          detail: `Row ${before + row + 1}, column "${name}" of type ${typeName(type)}.`,
           hint: reason.hint ?? `Write ${typeName(type)} as PostgreSQL does, or give null.`,
         });
       }
@@ -264,6 +303,12 @@ export class RowReader {
     return vectorOf(type, data, validity, allNumbers);
   }
 }
+
+/** By column: what the entries of its dictionary were converted to. */
+export type CodedTexts = Map<
+  number,
+  { readonly entries: Dictionary; readonly codeOf: Int32Array } | undefined
+>;
 
 const NEVER = (): boolean => false;
 
@@ -314,6 +359,13 @@ function codedTexts(
   return dictionary.size === 0
     ? undefined
     : { rep: 'dictionary', type, codes, dictionary, validity };
+}
+
+function lengthOf({ values, valid }: ReturnType<typeof valuesOf>): {
+  readonly length: number;
+  readonly valid: Uint8Array | undefined;
+} {
+  return { length: values.length, valid };
 }
 
 function sameTexts(a: readonly string[], b: readonly string[]): boolean {

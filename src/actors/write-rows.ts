@@ -22,12 +22,43 @@ export function writeRows(
   engine: Engine,
   session: Session,
   entry: TableEntry,
-  writesOf: (snapshot: () => TableSnapshot) => readonly TableWrite[],
+  writesOf: RowsToWrite,
   signal: AbortSignal | undefined,
 ): Promise<Pick<CommitOutcome, 'position' | 'work'>> {
   return session.transaction === undefined
-    ? commitRows(engine, session, entry, writesOf, signal)
+    ? commitRows(engine, session, entry, [writesOf], signal)
     : writeInTransaction(engine, session, session.transaction, entry, writesOf, signal);
+}
+
+/** Decides what is written from what the table holds. */
+export type RowsToWrite = (snapshot: () => TableSnapshot) => readonly TableWrite[];
+
+/**
+ * The same for pieces of one statement, each decided when those before it are staged: one commit, all or none. The table is
+ * looked at and changed a piece at a time, so that others run in between.
+ */
+export async function writePieces(
+  engine: Engine,
+  session: Session,
+  entry: TableEntry,
+  pieces: readonly RowsToWrite[],
+  signal: AbortSignal | undefined,
+): Promise<Pick<CommitOutcome, 'position' | 'work'>> {
+  const { transaction } = session;
+  if (transaction === undefined) return commitRows(engine, session, entry, pieces, signal);
+  const mark = transaction.mark();
+  try {
+    let outcome = { position: engine.visiblePosition, work: 0 };
+    for (const piece of pieces) {
+      outcome = await writeInTransaction(engine, session, transaction, entry, piece, signal);
+      if (pieces.length > 1) await engine.pause();
+    }
+    return outcome;
+  } catch (cause) {
+    // The statement has written nothing.
+    if (session.transaction === transaction) transaction.rollbackToMark(mark);
+    throw cause;
+  }
 }
 
 async function writeInTransaction(
@@ -35,7 +66,7 @@ async function writeInTransaction(
   session: Session,
   transaction: Transaction,
   entry: TableEntry,
-  writesOf: (snapshot: () => TableSnapshot) => readonly TableWrite[],
+  writesOf: RowsToWrite,
   signal: AbortSignal | undefined,
 ): Promise<Pick<CommitOutcome, 'position' | 'work'>> {
   if (transaction.readOnly) {
@@ -77,14 +108,13 @@ function commitRows(
   engine: Engine,
   session: Session,
   entry: TableEntry,
-  writesOf: (snapshot: () => TableSnapshot) => readonly TableWrite[],
+  pieces: readonly RowsToWrite[],
   signal: AbortSignal | undefined,
 ): Promise<CommitOutcome> {
   const relation = entry.definition.id;
   let blockedBy: ClaimOwner | undefined;
   let sequences: readonly Operation[] = NONE;
-  const prepare = (): readonly Operation[] => {
-    if (engine.state.catalog.byId(relation) !== entry) throw new DefinitionChanged(entry);
+  const rowsOf = (writesOf: RowsToWrite): readonly TableWrite[] => {
     let snapshot: TableSnapshot | undefined;
     try {
       const writes = writesOf(() => (snapshot ??= entry.data.staged()));
@@ -92,11 +122,17 @@ function commitRows(
         blockedBy = engine.claims.holderOf(undefined, relation, claimsOf(entry, writes));
         if (blockedBy !== undefined) throw BLOCKED;
       }
-      sequences = session.sequences.isWritten ? NONE : session.sequences.operations();
-      return writes.length === 0 ? sequences : [{ op: 'rows', relation, writes }, ...sequences];
+      return writes;
     } finally {
       snapshot?.release();
     }
+  };
+  const prepare = (): Iterable<Operation> => {
+    if (engine.state.catalog.byId(relation) !== entry) throw new DefinitionChanged(entry);
+    sequences = session.sequences.isWritten ? NONE : session.sequences.operations();
+    if (pieces.length > 1) return operationsOf(relation, pieces, rowsOf, sequences);
+    const writes = rowsOf(pieces[0]!);
+    return writes.length === 0 ? sequences : [{ op: 'rows', relation, writes }, ...sequences];
   };
   const request = { tenant: session.identity.tenant, relations: [relation], prepare };
   return engine.commit(request, signal).then(
@@ -108,9 +144,23 @@ function commitRows(
       if (cause !== BLOCKED || blockedBy === undefined) throw cause;
       await engine.claims.wait(newClaimOwner(), blockedBy, signal);
       if (signal?.aborted === true) throw canceled(signal);
-      return commitRows(engine, session, entry, writesOf, signal);
+      return commitRows(engine, session, entry, pieces, signal);
     },
   );
+}
+
+/** Piece after piece, each made when the one before it is staged. */
+function* operationsOf(
+  relation: number,
+  pieces: readonly RowsToWrite[],
+  rowsOf: (writesOf: RowsToWrite) => readonly TableWrite[],
+  sequences: readonly Operation[],
+): Generator<Operation> {
+  for (const piece of pieces) {
+    const writes = rowsOf(piece);
+    if (writes.length > 0) yield { op: 'rows', relation, writes };
+  }
+  yield* sequences;
 }
 
 const NONE: readonly Operation[] = [];
@@ -124,7 +174,9 @@ export function claimsOf(
   writes: readonly TableWrite[],
 ): (number | string)[] | 'whole' {
   const claims: (number | string)[] = [];
+  let rowCount = 0;
   for (const write of writes) {
+    if (write.kind === 'insert' || write.kind === 'update') rowCount += write.rows.rowCount;
     switch (write.kind) {
       case 'truncate':
         return 'whole';
@@ -138,7 +190,7 @@ export function claimsOf(
     if (write.kind === 'insert' || write.kind === 'update') {
       for (const index of entry.definition.indexes) {
         if (!index.unique) continue;
-        if (write.rows.rowCount > KEYS_CLAIMED_MAX) return 'whole';
+        if (rowCount > KEYS_CLAIMED_MAX) return 'whole';
         for (let row = 0; row < write.rows.rowCount; row += 1) {
           const key = keyText(entry, index.columnIndexes, write.rows, row);
           if (key !== undefined) claims.push(`${index.name}:${key}`);
@@ -191,15 +243,20 @@ function assertUniqueInTransaction(
       const seen = new Set<string>();
       for (const write of writes) {
         if (write.kind !== 'insert' && write.kind !== 'update') continue;
-        for (let row = 0; row < write.rows.rowCount; row += 1) {
+        const { rowCount, columns, selection } = write.rows;
+        const keys = index.columnIndexes.map((column) => columns[column]!);
+        const found = truncated
+          ? undefined
+          : snapshot.findUnique(index.name, keys, rowCount, selection);
+        for (let row = 0; row < rowCount; row += 1) {
           const key = keyText(entry, index.columnIndexes, write.rows, row);
           if (key === undefined) continue;
-          const at = write.rows.selection === undefined ? row : write.rows.selection[row]!;
-          const data = index.columnIndexes.map((column) =>
-            datumAt(write.rows.columns[column]!, at),
-          );
-          const taken = !truncated && snapshot.lookup(index.name, data).some((id) => !gone.has(id));
-          if (taken || seen.has(key)) throw duplicateKey(entry, index, data, engine.options.zone);
+          const other = found === undefined ? -1 : found[row]!;
+          if ((other >= 0 && !gone.has(other)) || seen.has(key)) {
+            const at = selection === undefined ? row : selection[row]!;
+            const data = keys.map((column) => datumAt(column, at));
+            throw duplicateKey(entry, index, data, engine.options.zone);
+          }
           seen.add(key);
         }
       }

@@ -5,21 +5,30 @@ import { equalCells, isNullAt } from '../columns/cells.ts';
 import type { TableSnapshot, TableWrite } from '../columns/table-contract.ts';
 import type { Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
+import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { RowsInput, WriteOptions, WriteResult } from './api-types.ts';
 import type { TableEntry } from './catalog.ts';
 import { canceled, deadline, untilAborted } from './deadline.ts';
 import { type Engine } from './engine.ts';
 import {
   converterOf,
+  type CodedTexts,
   type InputBatch,
   type InputColumns,
   type InputContext,
   type InputRow,
   type RowReader,
 } from './rows-in.ts';
-import { assertChecks, chosen, completeRows, rowShapeOf, withGenerated } from './row-shape.ts';
+import {
+  assertChecks,
+  chosen,
+  completeRows,
+  rowShapeOf,
+  withGenerated,
+  type RowShape,
+} from './row-shape.ts';
 import type { Session } from './session.ts';
-import { afterRedefinition, writeRows } from './write-rows.ts';
+import { afterRedefinition, writePieces, writeRows, type RowsToWrite } from './write-rows.ts';
 
 /** insert and upsert of rows as users give them; each chunk of an async iterable is a commit of its own. */
 export function insertRows(
@@ -106,6 +115,12 @@ function withDeadline<Value>(
   }).finally(done);
 }
 
+/** Rows that are read at once; more are read in pieces, between which others run, and still are one commit. */
+const PIECE_ROW_COUNT_MAX = 2048;
+/** Values read from typed arrays before others get their turn; one from an object is worth several. */
+const VALUES_BETWEEN_PAUSES = 32_768;
+const VALUES_OF_OBJECT = 4;
+
 function insertChunk(
   engine: Engine,
   session: Session,
@@ -115,43 +130,95 @@ function insertChunk(
   signal: AbortSignal | undefined,
   attempt = 1,
 ): Promise<WriteResult> {
-  const entry = session.requireTable({ name: table });
-  const shape = rowShapeOf(entry);
-  const context = session.evaluationContext([], {});
-  const given = inputBatch(table, shape.reader, rows, context);
-  const { rowCount } = given;
+  const target = new InsertTarget(session, table, mode);
+  const source = inputSource(table, target.reader, rows);
+  const { rowCount } = source;
   if (rowCount === 0) return Promise.resolve({ position: engine.visiblePosition, rows: 0 });
-  const complete = completeRows(entry, shape, given, context);
-  assertChecks(entry, shape, complete, context);
-  const result = ({ position }: { readonly position: number }): WriteResult => ({
-    position,
-    rows: rowCount,
-  });
-  const again = (cause: unknown): Promise<WriteResult> =>
-    afterRedefinition(cause, attempt, (next) =>
-      insertChunk(engine, session, table, rows, mode, signal, next),
-    );
-  if (mode === 'insert') {
-    const writes: readonly TableWrite[] = [{ kind: 'insert', rows: complete }];
-    return writeRows(engine, session, entry, () => writes, signal).then(result, again);
-  }
-  const primary = entry.definition.indexes.find((index) => index.primary);
-  if (primary === undefined) {
-    throw new DbError('42P10', `table "${table}" has no primary key`, {
-      table,
-      hint: 'Upsert needs one: ALTER TABLE … ADD PRIMARY KEY (…), or use insert.',
-    });
-  }
-  const distinct = lastOfEachKey(complete, primary.columnIndexes);
-  const writes = (snapshot: () => TableSnapshot): TableWrite[] => {
-    const merged = upsertWrites(entry, primary, given, complete, distinct, snapshot());
-    if (merged.updated === undefined) return merged.writes;
-    const updated = withGenerated(shape, merged.updated.rows, context);
-    if (updated !== complete) assertChecks(entry, shape, updated, context);
-    return [{ kind: 'update', rowIds: merged.updated.rowIds, rows: updated }, ...merged.writes];
-  };
-  return writeRows(engine, session, entry, writes, signal).then(result, again);
+  const written =
+    rowCount <= PIECE_ROW_COUNT_MAX
+      ? writeRows(engine, session, target.entry, target.writesOf(source, 0, rowCount), signal)
+      : insertPieces(engine, session, target, source, signal);
+  return written.then(
+    ({ position }) => ({ position, rows: rowCount }),
+    (cause: unknown) =>
+      afterRedefinition(cause, attempt, (next) =>
+        insertChunk(engine, session, table, rows, mode, signal, next),
+      ),
+  );
 }
+
+async function insertPieces(
+  engine: Engine,
+  session: Session,
+  target: InsertTarget,
+  source: InputSource,
+  signal: AbortSignal | undefined,
+): Promise<{ readonly position: number }> {
+  const pieces: RowsToWrite[] = [];
+  let values = 0;
+  for (let start = 0; start < source.rowCount; start += PIECE_ROW_COUNT_MAX) {
+    const end = Math.min(source.rowCount, start + PIECE_ROW_COUNT_MAX);
+    pieces.push(target.writesOf(source, start, end));
+    values += (end - start) * target.reader.columns.length * source.valuesOfOne;
+    if (values < VALUES_BETWEEN_PAUSES) continue;
+    values = 0;
+    await engine.pause();
+    if (signal?.aborted === true) throw canceled(signal);
+  }
+  return writePieces(engine, session, target.entry, pieces, signal);
+}
+
+/** The table that rows go to, and what they need on the way. */
+class InsertTarget {
+  readonly entry: TableEntry;
+  readonly reader: RowReader;
+  readonly #table: string;
+  readonly #shape: RowShape;
+  readonly #context: EvaluationContext;
+  /** The key that upsert goes by; undefined for insert. */
+  readonly #primary: PrimaryKey | undefined;
+
+  constructor(session: Session, table: string, mode: 'insert' | 'upsert') {
+    this.#table = table;
+    this.entry = session.requireTable({ name: table });
+    this.#shape = rowShapeOf(this.entry);
+    this.reader = this.#shape.reader;
+    this.#context = session.evaluationContext([], {});
+    if (mode === 'insert') return;
+    this.#primary = this.entry.definition.indexes.find((index) => index.primary);
+    if (this.#primary === undefined) {
+      throw new DbError('42P10', `table "${table}" has no primary key`, {
+        table,
+        hint: 'Upsert needs one: ALTER TABLE … ADD PRIMARY KEY (…), or use insert.',
+      });
+    }
+  }
+
+  /** Reads rows [start, end) of a source; what is written of them is decided when the table can be looked at. */
+  writesOf(source: InputSource, start: number, end: number): RowsToWrite {
+    const entry = this.entry;
+    const shape = this.#shape;
+    const context = this.#context;
+    const primary = this.#primary;
+    const given = reading(this.#table, () => source.read(start, end, context));
+    const complete = completeRows(entry, shape, given, context);
+    assertChecks(entry, shape, complete, context);
+    if (primary === undefined) {
+      const writes: readonly TableWrite[] = [{ kind: 'insert', rows: complete }];
+      return () => writes;
+    }
+    const distinct = lastOfEachKey(complete, primary.columnIndexes);
+    return (snapshot) => {
+      const merged = upsertWrites(entry, primary, given, complete, distinct, snapshot());
+      if (merged.updated === undefined) return merged.writes;
+      const updated = withGenerated(shape, merged.updated.rows, context);
+      if (updated !== complete) assertChecks(entry, shape, updated, context);
+      return [{ kind: 'update', rowIds: merged.updated.rowIds, rows: updated }, ...merged.writes];
+    };
+  }
+}
+
+type PrimaryKey = TableEntry['definition']['indexes'][number];
 
 /** Of the rows with one key the last; undefined where no key comes twice. */
 function lastOfEachKey(rows: Batch, columnIndexes: readonly number[]): Int32Array | undefined {
@@ -265,12 +332,20 @@ function deleteKeys(
   const names = primary.columnIndexes.map((index) => entry.definition.columns[index]!.name);
   const keys = keysOf(entry, primary.columnIndexes, names, key, session);
   let rows = 0;
-  const writes = (snapshot: () => TableSnapshot): TableWrite[] => {
-    const ids = distinctIds(snapshot().findUnique(primary.name, keys.columns, keys.rowCount));
-    rows = ids.length;
-    return rows === 0 ? [] : [{ kind: 'delete', rowIds: ids }];
-  };
-  return writeRows(engine, session, entry, writes, signal).then(
+  const pieces: RowsToWrite[] = [];
+  for (let start = 0; start < keys.rowCount; start += PIECE_ROW_COUNT_MAX) {
+    const count = Math.min(PIECE_ROW_COUNT_MAX, keys.rowCount - start);
+    const selection = Int32Array.from({ length: count }, (_, at) => start + at);
+    pieces.push((snapshot) => {
+      // One that waited for a claim begins anew.
+      if (start === 0) rows = 0;
+      const found = snapshot().findUnique(primary.name, keys.columns, count, selection);
+      const ids = distinctIds(found);
+      rows += ids.length;
+      return ids.length === 0 ? [] : [{ kind: 'delete', rowIds: ids }];
+    });
+  }
+  return writePieces(engine, session, entry, pieces, signal).then(
     ({ position }) => ({ position, rows }),
     (cause: unknown) =>
       afterRedefinition(cause, attempt, (next) =>
@@ -343,24 +418,55 @@ function keysOf(
   return { rowCount: lists[0]!.length, columns };
 }
 
-/** Rows as objects, one object, or columns. Reading them may run a user's getters: what those throw is the user's. */
-export function inputBatch(
+/** Rows as users give them, to be read in pieces. */
+type InputSource = {
+  readonly rowCount: number;
+  /** What reading one value costs, by one of a typed array. */
+  readonly valuesOfOne: number;
+  read(start: number, end: number, context: InputContext): InputBatch;
+};
+
+/** Rows as objects, one object, or columns. */
+function inputSource(
   table: string,
   reader: RowReader,
   rows: readonly InputRow[] | InputRow | InputColumns,
-  context: InputContext,
-): InputBatch {
+): InputSource {
   if (typeof rows !== 'object' || rows === null) {
     throw new DbError('22023', 'rows are neither objects nor columns', {
       table,
       hint: 'Give an array of objects, or an object of arrays.',
     });
   }
+  return reading(table, () => {
+    if (!Array.isArray(rows) && isColumns(rows, reader)) {
+      const columns = rows as InputColumns;
+      const texts: CodedTexts = new Map();
+      return {
+        rowCount: reader.rowCount(table, columns),
+        valuesOfOne: 1,
+        read: (start, end, context) => reader.vectors(table, columns, context, { start, end }, texts),
+      };
+    }
+    const objects = Array.isArray(rows) ? (rows as readonly InputRow[]) : [rows as InputRow];
+    return {
+      rowCount: objects.length,
+      valuesOfOne: VALUES_OF_OBJECT,
+      read: (start, end, context) =>
+        reader.objects(
+          table,
+          start === 0 && end === objects.length ? objects : objects.slice(start, end),
+          context,
+          start,
+        ),
+    };
+  });
+}
+
+/** Reading rows may run a user's getters: what those throw is the user's. */
+function reading<Value>(table: string, read: () => Value): Value {
   try {
-    if (Array.isArray(rows)) return reader.objects(table, rows as readonly InputRow[], context);
-    return isColumns(rows, reader)
-      ? reader.vectors(table, rows as InputColumns, context)
-      : reader.objects(table, [rows as InputRow], context);
+    return read();
   } catch (cause) {
     if (cause instanceof DbError) throw cause;
     throw new DbError('22023', 'the rows cannot be read', {
@@ -380,7 +486,8 @@ function isColumns(rows: object, reader: RowReader): boolean {
     if (typeof value !== 'object' || value === null) return false;
     if (Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView)))
       continue;
-    if (!('values' in value && 'valid' in value)) return false;
+    const isPair = 'values' in value && 'valid' in value;
+    if (!isPair && !('codes' in value && 'dictionary' in value)) return false;
   }
   return (
     !values.every((value) => value instanceof Uint8Array) || !reader.areBytes(Object.keys(rows))

@@ -20,10 +20,19 @@ const STEPS_PER_READING = 32;
 /** Shorter spans say more about the clock than about the work. */
 const LEARN_SPAN_MS_MIN = 0.1;
 
-/** One span changes what was learned by at most an eighth of the way, and a halt of the machine by no more. */
+/** One span changes what was learned by at most an eighth of the way. */
 const LEARN_RATE = 1 / 8;
 
-const BUDGET_UNITS_MIN = 2_000;
+/**
+ * Work that turns out more than twice as slow is believed at once, down to this share: the next steps must be short. If the machine
+ * had only halted, a few dozen spans forget it.
+ */
+const SLOWER_MIN = 1 / 8;
+
+/** Spans of less work, by what a step may spend, are made of messages, whose price says nothing about work. */
+const LEARN_SHARE_MIN = 1 / 4;
+
+const BUDGET_UNITS_MIN = 1_000;
 const BUDGET_UNITS_MAX = 5_000_000;
 
 /**
@@ -137,10 +146,11 @@ export class RunLoop {
   }
 
   #learn(units: number, spanMs: number): void {
-    if (spanMs < LEARN_SPAN_MS_MIN || units === 0) return;
+    if (spanMs < LEARN_SPAN_MS_MIN) return;
+    if (units < this.#dispatcher.stepBudgetUnits * LEARN_SHARE_MIN) return;
     const ratio = units / spanMs / this.#unitsPerMs;
-    const bounded = Math.min(2, Math.max(0.5, ratio));
-    this.#unitsPerMs *= bounded ** LEARN_RATE;
+    this.#unitsPerMs *=
+      ratio < 0.5 ? Math.max(SLOWER_MIN, ratio) : Math.min(2, ratio) ** LEARN_RATE;
     const budget = Math.round(this.#unitsPerMs * TURN_MS);
     this.#dispatcher.stepBudgetUnits = Math.min(
       BUDGET_UNITS_MAX,
