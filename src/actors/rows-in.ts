@@ -58,12 +58,7 @@ export class RowReader {
    * Rows given as objects. A key that is missing leaves the column to its default; a key of no column is 42703, a value
    * that does not fit is 22P02/22003/22023 with table, column and row number, counted from `before` rows that were read earlier.
    */
-  objects(
-    table: string,
-    rows: readonly InputRow[],
-    context: InputContext,
-    before = 0,
-  ): InputBatch {
+  objects(table: string, rows: readonly InputRow[], context: InputContext, before = 0): InputBatch {
     const { columns } = this;
     const counts = this.#countGiven(table, rows, before);
     const vectors: (Vector | undefined)[] = [];
@@ -80,7 +75,15 @@ export class RowReader {
       if (count === rows.length) {
         vectors.push(
           numbersOf(column, rows) ??
-            this.#build(table, index, rows.length, before, context, (row) => rows[row]![name], NEVER),
+            this.#build(
+              table,
+              index,
+              rows.length,
+              before,
+              context,
+              (row) => rows[row]![name],
+              NEVER,
+            ),
         );
         continue;
       }

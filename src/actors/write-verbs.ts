@@ -445,7 +445,8 @@ function inputSource(
       return {
         rowCount: reader.rowCount(table, columns),
         valuesOfOne: 1,
-        read: (start, end, context) => reader.vectors(table, columns, context, { start, end }, texts),
+        read: (start, end, context) =>
+          reader.vectors(table, columns, context, { start, end }, texts),
       };
     }
     const objects = Array.isArray(rows) ? (rows as readonly InputRow[]) : [rows as InputRow];
