@@ -54,8 +54,10 @@ test('a statement of several pieces inside a transaction writes all its rows or 
   const rows = Array.from({ length: ROWS }, (_, id) => ({ id, v: 1 }));
   await db.transaction(async (tx) => {
     await tx.insert('t', { id: -1, v: 0 });
+    await tx.exec('SAVEPOINT before');
     const twice = rows.map((row, at) => (at === 4_999 ? { ...row, id: 0 } : row));
     await expect(tx.insert('t', twice)).rejects.toMatchObject({ code: '23505' });
+    await tx.exec('ROLLBACK TO before');
     expect((await tx.query('SELECT count(*) AS n FROM t')).rows).toEqual([{ n: 1 }]);
     await tx.upsert('t', rows);
   });
