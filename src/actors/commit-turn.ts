@@ -168,8 +168,8 @@ export class CommitTurn {
     }
     this.#unacknowledged.push(staged);
     this.#log.append(record, instant, {
-      acknowledged: (position) => this.#acknowledge(staged, position, instant),
-      failed: (cause) => this.#refuse(cause),
+      acknowledged: (position) => this.#guarded(() => this.#acknowledge(staged, position, instant)),
+      failed: (cause) => this.#guarded(() => this.#refuse(cause)),
       refused: (cause) => this.#takeBack(staged, cause),
     });
     this.#retry();
@@ -191,8 +191,8 @@ export class CommitTurn {
       this.#unacknowledged[0] === staged,
       'commits are acknowledged in the order of their positions',
     );
-    this.#unacknowledged.shift();
     staged.publish(position);
+    this.#unacknowledged.shift();
     this.#events.published(position, instant, staged.deltas, staged.dropped);
     staged.request?.committed(position, instant, staged.work);
     if (this.#waiting.some(({ settled }) => settled)) this.#retry();
@@ -214,6 +214,33 @@ export class CommitTurn {
       staged.request?.failed(this.#refusal);
     }
     this.#unacknowledged.length = 0;
+    this.#events.refused(this.#refusal);
+  }
+
+  /** Publishing and undoing do not fail; if they do, the state beside what is published is not to be trusted any more. */
+  #guarded(action: () => void): void {
+    try {
+      action();
+    } catch (cause) {
+      this.broke(cause);
+    }
+  }
+
+  /** Our fault: what is published is read on, nothing is written any more. */
+  broke(cause: unknown): void {
+    if (this.#refusal?.code === 'XX000') return;
+    this.#refusal = new DbError('XX000', 'a commit broke half-way: writes are refused', {
+      cause,
+      hint: 'This is an error of AnalyticDB: please report it. Reads go on; open the database again to write.',
+    });
+    const requests = [
+      ...this.#waiting.splice(0),
+      ...this.#stepped.splice(0).map(({ request }) => request),
+      ...this.#unacknowledged.splice(0).flatMap(({ request }) => request ?? []),
+    ];
+    this.#granted.clear();
+    this.#claimed.clear();
+    for (const request of requests) request.failed(this.#refusal);
     this.#events.refused(this.#refusal);
   }
 

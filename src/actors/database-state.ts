@@ -36,6 +36,8 @@ export class DatabaseState implements CommitState {
   readonly #views: ViewBuilder;
   readonly #onViewsFailed: (views: readonly MaintainedView[], cause: unknown) => void;
   readonly #rowsKnownUpTo: () => number;
+  readonly #relationMade: (entry: CatalogEntry) => void;
+  readonly #relationGone: (relation: number) => void;
   /** Views that were built aside, waiting for their commit. */
   readonly #prepared = new Map<number, MaintainedView>();
   #lastInstant = 0;
@@ -49,6 +51,9 @@ export class DatabaseState implements CommitState {
     readonly views: ViewBuilder;
     /** A view that broke, and those downstream that it took along, lowest first. */
     readonly viewsFailed: (views: readonly MaintainedView[], cause: unknown) => void;
+    /** A relation has been published, or is no more. */
+    readonly relationMade: (entry: CatalogEntry) => void;
+    readonly relationGone: (relation: number) => void;
     /** The newest position that everything staged reaches, but for the commit that is being staged. */
     readonly rowsKnownUpTo: () => number;
   }) {
@@ -58,6 +63,8 @@ export class DatabaseState implements CommitState {
     this.#views = options.views;
     this.#onViewsFailed = options.viewsFailed;
     this.#rowsKnownUpTo = options.rowsKnownUpTo;
+    this.#relationMade = options.relationMade;
+    this.#relationGone = options.relationGone;
   }
 
   assertRoomToGrow(): void {
@@ -105,7 +112,7 @@ export class DatabaseState implements CommitState {
   viewFailed(view: MaintainedView, cause: unknown): void {
     const failed = [view, ...this.viewsInOrder([view.relation])];
     const after = this.#rowsKnownUpTo();
-    for (const each of failed) each.fail(cause, after, 'rebuilding');
+    for (const each of failed) each.fail(cause, after, 'broke');
     for (const each of failed) this.#lagging.add(each);
     this.#onViewsFailed(failed, cause);
   }
@@ -140,6 +147,7 @@ export class DatabaseState implements CommitState {
             undo();
             entry.data.close();
           },
+          published: () => this.#relationMade(entry),
         };
       }
       case 'createView': {
@@ -151,7 +159,8 @@ export class DatabaseState implements CommitState {
         const prepared = this.#prepared.get(operation.view.id);
         const view = prepared ?? (yield* this.#views.build(operation.view, catalog));
         this.#prepared.delete(operation.view.id);
-        const undo = catalog.put(this.materializedViewEntry(view));
+        const entry = this.materializedViewEntry(view);
+        const undo = catalog.put(entry);
         // What is staged from now on reaches it, though it is not published yet.
         view.wentLive(view.position);
         return {
@@ -163,6 +172,7 @@ export class DatabaseState implements CommitState {
             // A view that was filled aside was published then.
             if (prepared === undefined) view.filled(position);
             this.#newestMadeAt = Math.max(this.#newestMadeAt, position);
+            this.#relationMade(entry);
           },
         };
       }
@@ -187,11 +197,17 @@ export class DatabaseState implements CommitState {
       case 'dropRelation': {
         const entry = catalog.byId(operation.relation);
         if (entry === undefined) throw droppedMeanwhile();
+        const undo = catalog.remove(operation.relation);
         return {
-          undo: catalog.remove(operation.relation),
+          undo: () => {
+            undo();
+            // Whoever would have made it anew has looked away meanwhile.
+            if (entry.kind === 'materializedView' && entry.view.lags) this.#relationMade(entry);
+          },
           published: () => {
             closeEntry(entry);
             if (entry.kind === 'materializedView') this.#lagging.delete(entry.view);
+            this.#relationGone(operation.relation);
           },
         };
       }

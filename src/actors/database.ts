@@ -458,11 +458,20 @@ export class Handle implements WideVerbs {
     readonly label: string | undefined;
     readonly startedMs: number;
     readonly rows: number;
+    /** queued, running, paused. */
+    readonly state: string;
   }[] {
     const tenant = this.identity.tenant ?? 'main';
     return [...this.engine.queries.values()]
       .filter((query) => query.tenant === tenant)
-      .map(({ id, text, label, startedMs, rows }) => ({ id, text, label, startedMs, rows }));
+      .map(({ id, text, label, startedMs, rows, state }) => ({
+        id,
+        text,
+        label,
+        startedMs,
+        rows,
+        state,
+      }));
   }
 
   /** The text and parameters of whatever a statement may be given as. */

@@ -25,7 +25,9 @@ import { Compaction } from './compaction.ts';
 import { EventHub } from './event-hub.ts';
 import { History } from './history.ts';
 import { Housekeeping } from './housekeeping.ts';
-import { journalActor, type JournalMessage } from './journal-actor.ts';
+import { ActorTree } from './actor-tree.ts';
+import type { JournalMessage } from './journal-actor.ts';
+import { QUERY_LIFECYCLE, type QueryState } from './lifecycles.ts';
 import { createCommitLog } from './commit-log.ts';
 import { EngineMetrics } from './metrics.ts';
 import { PositionLog } from './position-log.ts';
@@ -65,6 +67,7 @@ export type RunningQuery = {
   readonly text: string;
   readonly startedMs: number;
   rows: number;
+  state: QueryState;
   readonly ref: ActorRef<QueryMessage>;
 };
 
@@ -97,7 +100,7 @@ export class Engine {
   readonly housekeeping: Housekeeping;
   readonly log: CommitLog;
   readonly #runLoop: RunLoop;
-  readonly #journal: ActorRef<JournalMessage>;
+  readonly tree: ActorTree;
   readonly #nextId: () => string;
   readonly #positionWaiters: { readonly position: number; readonly wake: () => void }[] = [];
   readonly #settledWaiters: (() => void)[] = [];
@@ -136,6 +139,8 @@ export class Engine {
             transaction.testReplaced(relation, this.#visiblePosition);
         this.housekeeping.viewsFailed(views, cause);
       },
+      relationMade: (entry) => this.tree.relationMade(entry),
+      relationGone: (relation) => this.tree.relationGone(relation),
       rowsKnownUpTo: () => this.#visiblePosition + this.turn.stagedUnacknowledged,
     });
     this.runQueue = new FairRunQueue();
@@ -161,7 +166,16 @@ export class Engine {
       unstaged: () => this.#wakeSettled(),
       resubmit: (request) => void this.#tellJournal({ kind: 'commit', request }),
     });
-    this.#journal = this.dispatcher.spawn(journalActor(this.turn, tenantId('adb')));
+    this.tree = new ActorTree(this, {
+      dispatcher: this.dispatcher,
+      clock,
+      random: random.split('supervision'),
+      events: {
+        restarted: ({ name }, { cause }) =>
+          this.events.emit('actor.restarted', { actor: name, cause }),
+        gaveUp: ({ id, name }, cause) => this.#gaveUp(id, name, cause),
+      },
+    });
     this.housekeeping = new Housekeeping(this);
     this.history = new History(this);
     this.compaction = new Compaction(this);
@@ -205,7 +219,7 @@ export class Engine {
     return new Promise((resolve, reject) => {
       const abort = (): void => {
         if (!this.#closed)
-          this.#journal.tell(
+          this.tree.journal.tell(
             { kind: 'cancel', request: full, cause: canceled(signal!) },
             'control',
           );
@@ -260,7 +274,8 @@ export class Engine {
       signal?.removeEventListener('abort', abort);
       this.queries.delete(id);
     };
-    const ref = this.dispatcher.spawn(
+    const ref = this.tree.startQuery(
+      task.tenant,
       queryActor({
         name: `query ${id}`,
         tenant: tenantId(task.tenant),
@@ -273,6 +288,7 @@ export class Engine {
           query.rows += batch.rowCount;
           return task.take(batch);
         },
+        entered: (state) => void (query.state = state),
         done: (spent) => {
           end();
           settle.resolve({
@@ -296,6 +312,7 @@ export class Engine {
       text: task.text,
       startedMs: this.ports.clock.now(),
       rows: 0,
+      state: QUERY_LIFECYCLE.initial,
       ref,
     };
     this.queries.set(id, query);
@@ -379,11 +396,11 @@ export class Engine {
     if (this.#closed) return;
     this.#closed = true;
     for (const action of this.#whenClosed.toReversed()) await action();
-    this.housekeeping.close();
     this.history.close();
     this.subscriptions.wakeAll();
     this.#wakeSettled();
     for (const { ref } of [...this.queries.values()]) ref.stop();
+    this.tree.root.stop();
     this.dispatcher.runUntilIdle(100_000);
     for (const transaction of this.transactions) {
       transaction.close();
@@ -397,10 +414,20 @@ export class Engine {
     await this.ports.workers.close();
   }
 
+  /** An actor that no restart could mend. */
+  #gaveUp(id: number, name: string, cause: unknown): void {
+    const relation = this.tree.relationOf(id);
+    const entry = relation === undefined ? undefined : this.state.catalog.byId(relation);
+    if (entry?.kind === 'materializedView') this.housekeeping.viewGivenUp(entry.view, cause);
+    this.events.emit('actor.failed', { actor: name, cause });
+    // Without its root nothing runs any more.
+    if (id === 0) void this.close();
+  }
+
   #tellJournal(message: JournalMessage): void {
-    if (this.#journal.tell(message) === 'ok') return;
+    if (this.tree.journal.tell(message) === 'ok') return;
     // The lane is full: the commit waits for credit, which is the backpressure that writers feel.
-    void this.#journal.offer(message).then(
+    void this.tree.journal.offer(message).then(
       (told) => {
         if (told === 'dead' && message.kind === 'commit') message.request.failed(closedError());
       },

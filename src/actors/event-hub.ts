@@ -13,6 +13,8 @@ export type DatabaseEvents = {
   'tenant.throttled': { readonly tenant: string; readonly limit: string };
   'memory.pressure': { readonly usedBytes: number; readonly limitBytes: number };
   'actor.restarted': { readonly actor: string; readonly cause: unknown };
+  /** It failed more often than it may be started anew. */
+  'actor.failed': { readonly actor: string; readonly cause: unknown };
   'journal.refused': { readonly cause: unknown };
 };
 
@@ -25,6 +27,7 @@ const NAMES: { readonly [Name in DatabaseEventName]: true } = {
   'tenant.throttled': true,
   'memory.pressure': true,
   'actor.restarted': true,
+  'actor.failed': true,
   'journal.refused': true,
 };
 

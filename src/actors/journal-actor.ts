@@ -21,19 +21,25 @@ export function journalActor(turn: CommitTurn, tenant: TenantId): ActorSpec<Jour
       return (message, context) => {
         const before = budget.spent;
         budget.refill(context.stepBudget);
-        let more: boolean;
-        switch (message.kind) {
-          case 'commit':
-            more = turn.submit(message.request, budget);
-            break;
-          case 'step':
-            stepping = false;
-            more = turn.step(budget);
-            break;
-          case 'cancel':
-            turn.cancel(message.request, message.cause);
-            more = false;
-            break;
+        let more = false;
+        try {
+          switch (message.kind) {
+            case 'commit':
+              more = turn.submit(message.request, budget);
+              break;
+            case 'step':
+              stepping = false;
+              more = turn.step(budget);
+              break;
+            case 'cancel':
+              turn.cancel(message.request, message.cause);
+              break;
+          }
+        } catch (cause) {
+          // What can fail is handled inside: this is state that surprised us. Those who wait are told before the actor dies.
+          turn.broke(cause);
+          if (message.kind === 'commit') message.request.failed(turn.refusal);
+          throw cause;
         }
         context.charge(budget.spent - before);
         // One step message at a time: commits of others come between two of them.

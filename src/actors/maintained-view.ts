@@ -4,6 +4,8 @@ import type { OutputColumn } from '../plan/logical.ts';
 import type { Query } from '../sql/ast.ts';
 import type { StandingPlan } from '../views/standing-plan.ts';
 import type { ViewWriter } from '../views/view-writer.ts';
+import { nextState } from '../supervisor/lifecycle.ts';
+import { VIEW_LIFECYCLE, type ViewEvent, type ViewState } from './lifecycles.ts';
 import type { IndexDefinition, MaterializedViewDefinition, ViewOptions } from './records.ts';
 
 export type ViewParts = {
@@ -36,11 +38,8 @@ export class MaintainedView {
   /** Days and hours in its query depend on its zone. */
   readonly isZoned: boolean;
   options: ViewOptions;
-  /**
-   * `rebuilding`: it has failed, its last good rows serve while others are made beside them. `failed`: making them has
-   * failed, too.
-   */
-  status: 'building' | 'live' | 'rebuilding' | 'failed' = 'building';
+  /** See VIEW_LIFECYCLE. */
+  status: ViewState = VIEW_LIFECYCLE.initial;
   failure: unknown;
   /** Changes when the rows were replaced as a whole. */
   generation = 0;
@@ -200,7 +199,7 @@ export class MaintainedView {
   }
 
   wentLive(position: number): void {
-    this.status = 'live';
+    this.#happened(this.status === 'rebuilding' || this.status === 'failed' ? 'rebuilt' : 'filled');
     this.serving = true;
     this.failure = undefined;
     this.failedAfter = Infinity;
@@ -208,8 +207,8 @@ export class MaintainedView {
   }
 
   /** Its rows are true up to `after`, and are not kept up any more. */
-  fail(cause: unknown, after: number, status: 'rebuilding' | 'failed'): void {
-    this.status = status;
+  fail(cause: unknown, after: number, event: 'broke' | 'gaveUp'): void {
+    this.#happened(event);
     this.failure = cause;
     this.failedAfter = Math.min(this.failedAfter, after);
   }
@@ -225,6 +224,10 @@ export class MaintainedView {
     before.data.close();
   }
 
+  #happened(event: ViewEvent): void {
+    this.status = nextState(VIEW_LIFECYCLE, this.status, event);
+  }
+
   setOptions(options: ViewOptions): void {
     this.options = options;
   }
@@ -232,6 +235,7 @@ export class MaintainedView {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#happened('drop');
     this.#parts.plan.close();
     this.#parts.writer.close();
     this.#parts.data.close();

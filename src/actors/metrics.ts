@@ -71,6 +71,8 @@ export class EngineMetrics {
       runningQueries: this.#engine.queries.size,
       openTransactions: this.#engine.transactions.size,
       actors: this.#engine.dispatcher.actorCount,
+      actorRestarts: this.#engine.dispatcher.count('restarted'),
+      deadLetters: this.#engine.dispatcher.deadLetters.count(),
       planCacheHits: this.#engine.statements.hits,
       planCacheMisses: this.#engine.statements.misses,
     };
@@ -111,6 +113,16 @@ export class EngineMetrics {
           'analyticdb_plan_cache_misses_total',
           'Statements that were planned.',
           engine.statements.misses,
+        ],
+        [
+          'analyticdb_actor_restarts_total',
+          'Actors that failed and were started anew.',
+          engine.dispatcher.count('restarted'),
+        ],
+        [
+          'analyticdb_dead_letters_total',
+          'Messages that nobody took.',
+          engine.dispatcher.deadLetters.count(),
         ],
       ],
       gauges: [

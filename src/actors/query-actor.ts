@@ -2,6 +2,8 @@ import { DbError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import type { ActorContext, ActorSpec, Next } from '../mailbox/actor.ts';
 import { Budget, type Operator } from '../operators/operator.ts';
+import { nextState } from '../supervisor/lifecycle.ts';
+import { QUERY_LIFECYCLE, type QueryEvent, type QueryState } from './lifecycles.ts';
 import type { TenantId } from '../base/units.ts';
 
 /**
@@ -22,6 +24,8 @@ export type QueryTask = {
   open(): Operator;
   /** Takes rows; false: no more until `demand`. The batch is valid during the call only. */
   take(batch: Batch): boolean;
+  /** Where it is in its lifecycle. */
+  entered?(state: QueryState): void;
   done(spent: number): void;
   failed(cause: unknown, spent: number): void;
   /** Work units after which it is ended with 53400. */
@@ -38,10 +42,16 @@ export function queryActor(task: QueryTask): ActorSpec<QueryMessage> {
     start: () => {
       const budget = new Budget(0);
       let operator: Operator | undefined;
-      let ended = false;
-      let paused = false;
-      const end = (tell: () => void): Next<QueryMessage> => {
-        ended = true;
+      let state = QUERY_LIFECYCLE.initial;
+      const happened = (event: QueryEvent): void => {
+        const next = nextState(QUERY_LIFECYCLE, state, event);
+        if (next === state) return;
+        state = next;
+        task.entered?.(state);
+      };
+      const hasEnded = (): boolean => QUERY_LIFECYCLE.states[state].type === 'final';
+      const end = (event: QueryEvent, tell: () => void): Next<QueryMessage> => {
+        happened(event);
         operator?.close();
         tell();
         return 'stop';
@@ -50,13 +60,14 @@ export function queryActor(task: QueryTask): ActorSpec<QueryMessage> {
         const before = budget.spent;
         budget.refill(context.stepBudget);
         try {
+          happened('step');
           operator ??= task.open();
           for (let batches = 0; batches < BATCHES_PER_STEP_MAX; batches += 1) {
             const outcome = operator.next(budget);
-            if (outcome === 'done') return end(() => task.done(budget.spent));
+            if (outcome === 'done') return end('finish', () => task.done(budget.spent));
             if (outcome === 'more') break;
             if (!task.take(operator.batch)) {
-              paused = true;
+              happened('full');
               return 'continue';
             }
             budget.charge(operator.batch.rowCount);
@@ -66,7 +77,8 @@ export function queryActor(task: QueryTask): ActorSpec<QueryMessage> {
             throw tooMuchWork(task.workMax);
           return 'again';
         } catch (cause) {
-          return end(() => task.failed(cause, budget.spent));
+          if (hasEnded()) throw cause;
+          return end('fail', () => task.failed(cause, budget.spent));
         } finally {
           context.charge(budget.spent - before);
         }
@@ -75,10 +87,12 @@ export function queryActor(task: QueryTask): ActorSpec<QueryMessage> {
         receive: (message, context) => {
           switch (message.kind) {
             case 'cancel':
-              return ended ? 'stop' : end(() => task.failed(message.cause, budget.spent));
+              return hasEnded()
+                ? 'stop'
+                : end('cancel', () => task.failed(message.cause, budget.spent));
             case 'demand':
-              if (ended || !paused) return 'continue';
-              paused = false;
+              if (state !== 'paused') return 'continue';
+              happened('demand');
               // Not stepped here: `again` would deliver the demand once more, which is then none.
               context.self.tell({ kind: 'step' });
               return 'continue';
@@ -87,8 +101,8 @@ export function queryActor(task: QueryTask): ActorSpec<QueryMessage> {
           }
         },
         stopped: () => {
-          if (ended) return;
-          ended = true;
+          if (hasEnded()) return;
+          happened('cancel');
           operator?.close();
           task.failed(
             new DbError('57P01', 'the query was stopped: the database is closing'),

@@ -486,11 +486,35 @@ function show(session: Session, name: string, sink: RowSink): StatementOutcome {
         'SHOW',
         sink,
       );
+    case 'actors':
+      return sendTexts(
+        session,
+        textColumns('name', 'kind', 'tenant', 'parent', 'state', 'restarts', 'mailbox_depth'),
+        engine.tree
+          .infos()
+          .filter(({ tenant }) => [tenant, 'main'].includes(session.identity.tenant))
+          .map(({ name, kind, tenant, parent, state, restarts, mailboxDepth }) => [
+            name,
+            kind,
+            tenant,
+            parent ?? null,
+            state,
+            String(restarts),
+            String(mailboxDepth),
+          ]),
+        'SHOW',
+        sink,
+      );
     case 'queries':
       return sendTexts(
         session,
-        textColumns('id', 'tenant', 'query'),
-        [...engine.queries.values()].map(({ id, tenant, text }) => [id, tenant, text]),
+        textColumns('id', 'tenant', 'state', 'query'),
+        [...engine.queries.values()].map(({ id, tenant, state, text }) => [
+          id,
+          tenant,
+          state,
+          text,
+        ]),
         'SHOW',
         sink,
       );

@@ -99,9 +99,11 @@ export class ViewBuilder {
 
   /** A view that is refreshed by time takes what has come since; true when its rows changed. */
   async refresh(engine: Engine, view: MaintainedView): Promise<boolean> {
-    if (view.status !== 'live') return false;
+    if (view.status !== 'live' && view.status !== 'failed') return false;
     const before = view.position;
-    if (!this.#catchUp(engine, view, new Budget(Infinity))) await this.rebuild(engine, view);
+    // One that could not be refreshed begins anew.
+    if (view.status === 'failed' || !this.#catchUp(engine, view, new Budget(Infinity)))
+      await this.rebuild(engine, view);
     return view.position !== before;
   }
 

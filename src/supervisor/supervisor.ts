@@ -326,18 +326,21 @@ export class Supervisor {
       trouble.timer = undefined;
       if (this.#state !== 'running') return;
       this.#context.events.restarted?.(child.info(), failure);
-      if (together.length === 1) {
-        child.begin();
-        return;
-      }
-      const isIdle = this.#starting.length === 0;
-      for (const each of together)
-        if (each.state === 'waiting' && !this.#starting.includes(each)) this.#starting.push(each);
-      if (isIdle) this.#startNext();
+      trouble.together = undefined;
+      if (together.length === 1) child.begin();
+      else this.#startTogether(together);
     };
+    trouble.together = together;
     trouble.timer?.cancel();
     if (delayMs === 0) begin();
     else trouble.timer = this.#context.dispatcher.timers.after(delayMs, begin);
+  }
+
+  #startTogether(children: readonly Child[]): void {
+    const isIdle = this.#starting.length === 0;
+    for (const each of children)
+      if (each.state === 'waiting' && !this.#starting.includes(each)) this.#starting.push(each);
+    if (isIdle) this.#startNext();
   }
 
   #takenAlong(child: Child): Child[] {
@@ -382,6 +385,10 @@ export class Supervisor {
     child.happen('stop');
     const trouble = (child.trouble ??= new Trouble());
     trouble.timer?.cancel();
+    // Those who waited for its restart need not wait any more.
+    const { together } = trouble;
+    trouble.together = undefined;
+    if (together !== undefined && this.#state === 'running') this.#startTogether(together);
     if (child.supervisor !== undefined) {
       child.supervisor.stop(() => this.childEnded(child));
       return;
@@ -467,6 +474,8 @@ class Trouble {
   poison: { readonly message: unknown; readonly kills: number } | undefined = undefined;
   redeliver: { readonly message: unknown; readonly lane: Lane } | undefined = undefined;
   budget: RestartBudget | undefined = undefined;
+  /** While its restart waits: who is to be started with it. */
+  together: readonly Child[] | undefined = undefined;
 }
 
 /** A child in its supervisor's order: small, since there is one for each table. */

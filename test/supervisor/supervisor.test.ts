@@ -462,7 +462,7 @@ test('whatever fails whenever, the tree comes to rest: all that live run, in one
         expect([stopped, dispatcher.actorCount, clock.timerCount]).toEqual([true, 0, 0]);
       },
     ),
-    { numRuns: 200 },
+    { numRuns: 300 },
   );
 });
 
