@@ -28,6 +28,7 @@ import {
 import type { Engine } from './engine.ts';
 import { SessionSequences } from './sequences.ts';
 import { runStatement } from './statements.ts';
+import { BorrowedSnapshot } from './with-changes.ts';
 import { afterRedefinition } from './write-rows.ts';
 import { snapshotTooOld, Transaction } from './transaction.ts';
 
@@ -111,6 +112,8 @@ export class Session {
   >();
   readonly sequences: SessionSequences = new SessionSequences(this);
   transaction: Transaction | undefined;
+  /** Relations that the statement at hand reads as they were when it began, whatever it has changed since. */
+  frozen: ReadonlyMap<number, TableSnapshot> | undefined;
   /** Where the definitions of the statement that runs were committed. */
   definedAt: number | undefined;
   /** The transaction was begun by BEGIN, not by the engine for a text of several statements. */
@@ -607,6 +610,8 @@ export class Session {
 
   /** The rows of a relation as this statement sees them. */
   snapshotOf(relation: number, asOf: number | undefined): TableSnapshot {
+    const frozen = this.frozen?.get(relation);
+    if (frozen !== undefined) return new BorrowedSnapshot(frozen);
     const entry = this.storedEntry(relation);
     if (this.transaction !== undefined) {
       if (asOf !== undefined)

@@ -15,6 +15,7 @@ import type { ParsedStatement, Statement } from '../sql/ast.ts';
 import type { AnswerSource } from './api-types.ts';
 import { runDefinition } from './definitions.ts';
 import { runDml } from './dml.ts';
+import { changesIn, runWithChanges } from './with-changes.ts';
 import { converterOf } from './rows-in.ts';
 import {
   emptyOutcome,
@@ -34,6 +35,13 @@ export async function runStatement(
 ): Promise<StatementOutcome> {
   const { statement } = parsed;
   const { engine } = session;
+  const changes = changesIn(statement);
+  if (changes !== undefined) {
+    refuseWrite(session, options, changes.ctes.find((cte) => cte.statement.kind !== 'query')!.statement.kind);
+    return runWithChanges(session, parsed, changes, options, (inner, own) =>
+      runStatement(session, inner, own, sink),
+    );
+  }
   switch (statement.kind) {
     case 'query': {
       if (statement.query.body.kind === 'select' && statement.query.body.into !== undefined) {
@@ -345,7 +353,7 @@ export function boundOf(
     });
   const { epoch } = session.catalog;
   // A transaction's own definitions, or materialized views it must read as queries, are nobody else's.
-  if (epoch < 0 || session.transaction?.bindsForItself(engine.state.viewsMade) === true)
+  if (parsed.once === true || epoch < 0 || session.transaction?.bindsForItself(engine.state.viewsMade) === true)
     return bind();
   const typeKey = types === undefined ? '' : types.map((type) => type?.kind ?? '').join(',');
   return engine.statements.bound(

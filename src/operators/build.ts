@@ -1,5 +1,6 @@
 import { assert, InvariantError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
+import { denseBatch } from '../columns/build.ts';
 import type { JoinNode, PlanNode } from '../plan/logical.ts';
 import { AggregateOperator } from './aggregate.ts';
 import { ApplyOperator } from './apply.ts';
@@ -19,13 +20,13 @@ import { JoinOperator } from './join.ts';
 import { LateralOperator } from './lateral.ts';
 import { Budget, type Operator, type Step } from './operator.ts';
 import {
-  BatchesOperator,
   EMPTY_BATCH,
   FilterOperator,
   LimitOperator,
   ProjectOperator,
   UnionAllOperator,
 } from './row-operators.ts';
+import { RecursiveOperator } from './recursive.ts';
 import { SortOperator } from './sort.ts';
 import { ScanOperator, SeriesOperator, ValuesOperator } from './sources.ts';
 
@@ -117,7 +118,7 @@ function build(
     case 'cte': {
       const known = new Map(ctes);
       for (const { cte, plan: inner } of plan.ctes)
-        known.set(cte, new SharedRows(build(inner, environment, known, EVERYTHING), environment));
+        known.set(cte, new SharedRows(build(inner, environment, known, EVERYTHING), new CollectedRows(memory)));
       const body = build(plan.body, environment, known, demand);
       return new CteOperator(
         plan.id,
@@ -125,6 +126,15 @@ function build(
         plan.ctes.map(({ cte }) => known.get(cte)!),
       );
     }
+    case 'recursive':
+      return new RecursiveOperator(plan, input(plan.base), context, memory, (working) =>
+        build(
+          plan.step,
+          environment,
+          new Map(ctes).set(plan.cte, SharedRows.of(working)),
+          EVERYTHING,
+        ),
+      );
     case 'cteScan': {
       const shared = ctes.get(plan.cte);
       assert(shared !== undefined, 'a CTE is scanned inside the query that defines it');
@@ -148,25 +158,42 @@ function isExistence({ type, residual }: JoinNode): boolean {
   return (type === 'semi' || type === 'anti') && residual === undefined;
 }
 
-/** The rows of a CTE: computed when the first scan asks, once. */
+/** The rows of a CTE: computed as far as a scan asks, and once. */
 class SharedRows {
-  readonly #operator: Operator;
   readonly rows: CollectedRows;
-  #done = false;
+  readonly #operator: Operator | undefined;
+  #done: boolean;
 
-  constructor(operator: Operator, environment: ExecutionEnvironment) {
+  constructor(operator: Operator | undefined, rows: CollectedRows) {
     this.#operator = operator;
-    this.rows = new CollectedRows(environment.memory);
+    this.rows = rows;
+    this.#done = operator === undefined;
   }
 
-  /** True when all rows are there. */
-  fill(budget: Budget): boolean {
-    this.#done ||= this.rows.fill(this.#operator, budget);
-    return this.#done;
+  /** Rows that are all there. */
+  static of(rows: CollectedRows): SharedRows {
+    return new SharedRows(undefined, rows);
+  }
+
+  /** Makes batch number `at`, where there is one. */
+  step(at: number, budget: Budget): Step {
+    while (at >= this.rows.batches.length) {
+      if (this.#done) return 'done';
+      const step = this.#operator!.next(budget);
+      if (step === 'more') return 'more';
+      if (step === 'done') this.#done = true;
+      else {
+        // A scan's dictionary vectors and subarrays may be kept: vectors are never written once handed on.
+        const batch = denseBatch(this.#operator!.batch);
+        this.rows.keep(batch);
+        budget.charge(batch.rowCount);
+      }
+    }
+    return 'batch';
   }
 
   close(): void {
-    this.#operator.close();
+    this.#operator?.close();
     this.rows.close();
   }
 }
@@ -176,7 +203,7 @@ class CteScanOperator implements Operator {
   readonly columns: Operator['columns'];
   batch: Batch = EMPTY_BATCH;
   readonly #shared: SharedRows;
-  #reader: BatchesOperator | undefined;
+  #at = 0;
 
   constructor(node: Extract<PlanNode, { kind: 'cteScan' }>, shared: SharedRows) {
     this.id = node.id;
@@ -185,17 +212,16 @@ class CteScanOperator implements Operator {
   }
 
   next(budget: Budget): Step {
-    if (this.#reader === undefined) {
-      if (!this.#shared.fill(budget)) return 'more';
-      this.#reader = new BatchesOperator(this.id, this.columns, this.#shared.rows.batches);
-    }
-    const step = this.#reader.next(budget);
-    this.batch = this.#reader.batch;
-    return step;
+    const step = this.#shared.step(this.#at, budget);
+    if (step !== 'batch') return step;
+    this.batch = this.#shared.rows.batches[this.#at]!;
+    this.#at += 1;
+    budget.charge(this.batch.rowCount);
+    return 'batch';
   }
 
   close(): void {
-    this.#reader?.close();
+    this.#at = Infinity;
   }
 }
 

@@ -10,6 +10,8 @@ import { EMPTY_BATCH } from './row-operators.ts';
 
 /** Rows remembered for outer values that come again; beyond, the oldest answers are forgotten. */
 const REMEMBERED_ROWS_MAX = 100_000;
+/** An answer longer than this is read again instead. */
+const ANSWER_ROWS_MAX = 10_000;
 
 /** Rows of the right side for each row of the left one; those for the same outer values are computed once. */
 export class LateralOperator implements Operator {
@@ -26,8 +28,11 @@ export class LateralOperator implements Operator {
   #rememberedRows = 0;
   #pending: Batch | undefined;
   #row = 0;
-  #running: { readonly operator: Operator; readonly key: string; rows: Datum[][] } | undefined;
-  /** What is found for the row that is being served, and how far it has been given out. */
+  /** The right side for the row at hand, and its rows as long as they are to be remembered. */
+  #running:
+    | { readonly operator: Operator; readonly key: string; rows: Datum[][] | undefined }
+    | undefined;
+  /** Rows found for the row at hand that are to be given out, and how far they have been; undefined: none was begun. */
   #found: readonly Datum[][] | undefined;
   #foundAt = 0;
   #matched = false;
@@ -60,9 +65,12 @@ export class LateralOperator implements Operator {
       }
       const batch = this.#pending;
       while (this.#row < batch.rowCount && leftRows.length < BATCH_ROW_COUNT_MAX) {
-        this.#found ??= this.#rowsFor(batch, this.#row, budget);
-        if (this.#found === undefined) break;
+        if (this.#found === undefined) this.#begin(batch, budget);
         this.#give(batch, leftRows, rightRows, budget);
+        if (this.#foundAt < this.#found!.length) continue;
+        if (this.#running !== undefined && !this.#readOn(budget)) break;
+        if (this.#running === undefined && this.#foundAt >= this.#found!.length)
+          this.#end(leftRows, rightRows);
       }
       const isEnd = this.#row >= batch.rowCount;
       if (isEnd) this.#pending = undefined;
@@ -80,42 +88,54 @@ export class LateralOperator implements Operator {
     this.#remembered.clear();
   }
 
-  /** undefined: the budget is used up, ask again. */
-  #rowsFor(batch: Batch, row: number, budget: Budget): readonly Datum[][] | undefined {
+  #begin(batch: Batch, budget: Budget): void {
     const key = this.#outer
-      .map(({ index, type }) => exactText(datumAt(batch.columns[index]!, row), type))
+      .map(({ index, type }) => exactText(datumAt(batch.columns[index]!, this.#row), type))
       .join('');
-    const known = this.#remembered.get(key);
     budget.charge(1);
     this.#foundAt = 0;
     this.#matched = false;
-    if (known !== undefined) return known;
-    if (this.#running === undefined || this.#running.key !== key) {
-      const plan = boundToRow(this.#node.right, batch, row);
-      this.#running = { operator: this.#build(plan, this.#environment), key, rows: [] };
+    this.#found = this.#remembered.get(key) ?? [];
+    if (this.#remembered.has(key)) return;
+    const plan = boundToRow(this.#node.right, batch, this.#row);
+    this.#running = { operator: this.#build(plan, this.#environment), key, rows: [] };
+  }
+
+  /** The next rows of the right side; false: the budget is used up, ask again. */
+  #readOn(budget: Budget): boolean {
+    const running = this.#running!;
+    const step = running.operator.next(budget);
+    if (step === 'more') return false;
+    this.#foundAt = 0;
+    if (step === 'done') {
+      this.#found = [];
+      running.operator.close();
+      this.#running = undefined;
+      if (running.rows !== undefined) this.#remember(running.key, running.rows);
+      return true;
     }
-    const { operator, rows } = this.#running;
-    for (;;) {
-      const step = operator.next(budget);
-      if (step === 'more') return undefined;
-      if (step === 'done') break;
-      const { batch: found } = operator;
-      for (let at = 0; at < found.rowCount; at += 1) {
-        const physical = found.selection === undefined ? at : found.selection[at]!;
-        rows.push(found.columns.map((vector) => datumAt(vector, physical)));
-      }
-      budget.charge(found.rowCount);
-    }
-    operator.close();
-    this.#running = undefined;
+    const { batch } = running.operator;
+    const rows = Array.from({ length: batch.rowCount }, (_, at) => {
+      const physical = batch.selection === undefined ? at : batch.selection[at]!;
+      return batch.columns.map((vector) => datumAt(vector, physical));
+    });
+    budget.charge(rows.length);
+    this.#found = rows;
+    if (running.rows !== undefined && running.rows.length + rows.length <= ANSWER_ROWS_MAX)
+      running.rows.push(...rows);
+    else running.rows = undefined;
+    return true;
+  }
+
+  #remember(key: string, rows: readonly Datum[][]): void {
     this.#remembered.set(key, rows);
-    this.#rememberedRows += rows.length;
+    // An answer without rows takes its place too.
+    this.#rememberedRows += rows.length + 1;
     for (const [oldest, forgotten] of this.#remembered) {
       if (this.#rememberedRows <= REMEMBERED_ROWS_MAX || oldest === key) break;
       this.#remembered.delete(oldest);
-      this.#rememberedRows -= forgotten.length;
+      this.#rememberedRows -= forgotten.length + 1;
     }
-    return rows;
   }
 
   /** Pairs of the row at hand, as many as the batch has room for. */
@@ -136,7 +156,10 @@ export class LateralOperator implements Operator {
     budget.charge(pairs.length);
     this.#matched ||= passing.length > 0;
     this.#foundAt = end;
-    if (end < found.length) return;
+  }
+
+  /** Nothing more is found for the row at hand. */
+  #end(leftRows: number[], rightRows: (readonly Datum[] | undefined)[]): void {
     if (!this.#matched && this.#node.type === 'left') {
       leftRows.push(this.#row);
       rightRows.push(undefined);

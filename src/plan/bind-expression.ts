@@ -33,6 +33,7 @@ import type { PlanCatalog } from './catalog.ts';
 import type { AggregateCall, ApplyNode, PlanNode, SortKey } from './logical.ts';
 import { constant, planIsVolatile, projected, rewrite } from './nodes.ts';
 import { resolveColumn, type Scope } from './scope.ts';
+import { SERIES_INDEX_BASE, seriesOf, type SeriesCall } from './series.ts';
 
 /** What binding a statement gathers. */
 export type BindContext = {
@@ -57,6 +58,8 @@ export type Place = {
   readonly aggregates: AggregateCall[] | undefined;
   /** Subqueries are gathered here; undefined: they are refused. */
   readonly subqueries: BoundSubquery[] | undefined;
+  /** Calls of generate_series in the select list; undefined elsewhere: they are refused. */
+  readonly series?: SeriesCall[] | undefined;
 };
 
 /** Column indexes from here on name aggregate calls, until grouping puts them behind the keys. */
@@ -636,6 +639,13 @@ function call(expression: CallNode, place: Place): Expression {
       { at },
     );
   }
+  if (name === 'generate_series' && place.series !== undefined) {
+    const inside = { ...place, series: undefined };
+    const args = expression.args.map(({ value }) => bindExpression(value, inside));
+    const series = seriesOf(args, at);
+    const index = SERIES_INDEX_BASE + place.series.push(series) - 1;
+    return { kind: 'column', index, type: series.type, nullable: false, name };
+  }
   if (name === 'generate_series' || name === 'unnest')
     throw notSupported(`${name}() here`, 'Use it in FROM.', at);
   const args = expression.args.map(({ value }) => bindExpression(value, place));
@@ -681,7 +691,12 @@ function argumentsInOrder({ name, args, at }: CallNode): CallNode['args'] {
 
 function aggregateCall(expression: CallNode, place: Place): Expression {
   const { at, name } = expression;
-  const inside: Place = { ...place, aggregates: undefined, clause: 'an aggregate function call' };
+  const inside: Place = {
+    ...place,
+    aggregates: undefined,
+    series: undefined,
+    clause: 'an aggregate function call',
+  };
   const nested = (part: SqlExpression): Expression => {
     try {
       return bindExpression(part, inside);

@@ -1,5 +1,5 @@
 import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
-import { BOOLEAN, INT8, type SqlType } from '../columns/types.ts';
+import { BOOLEAN, INT8, typeName, type SqlType } from '../columns/types.ts';
 import { resolveOperator } from '../expressions/catalog.ts';
 import { coerce, commonType } from '../expressions/coercion.ts';
 import type { Expression } from '../expressions/expression.ts';
@@ -35,11 +35,13 @@ import {
 } from './bind-expression.ts';
 import { viewCatalog } from './catalog.ts';
 import type { AggregateCall, OutputColumn, PlanNode, SortKey } from './logical.ts';
+import { SERIES_INDEX_BASE, seriesOf, type SeriesCall } from './series.ts';
 import {
   column,
   columnsAsExpressions,
   conjunctsOf,
   filtered,
+  inputsOf,
   isNullable,
   mapPlanExpressions,
   node,
@@ -93,28 +95,137 @@ export function bindWith(
         'Run it as a statement of its own.',
         cte.at,
       );
-    if (clause.recursive && mentions(cte.statement.query, cte.name))
-      throw notSupported(
-        'WITH RECURSIVE',
-        'Repeat the step in the client, or join a table of levels.',
-        cte.at,
-      );
     if (ctes.some(({ name }) => name === cte.name))
       throw new DbError('42712', `WITH query name "${cte.name}" specified more than once`, {
         at: cte.at,
       });
-    const plan = renamed(
-      bindQuery(cte.statement.query, context, outer, names),
-      cte.columns,
-      cte.name,
-      cte.at,
-    );
-    context.nextCte += 1;
-    const id = context.nextCte;
+    const bound =
+      clause.recursive && mentions(cte.statement.query, cte.name)
+        ? bindRecursive(cte, cte.statement.query, context, outer, names)
+        : { plan: bindQuery(cte.statement.query, context, outer, names) };
+    const plan = renamed(bound.plan, cte.columns, cte.name, cte.at);
+    const id = (context.nextCte += 1);
     ctes.push({ cte: id, name: cte.name, plan });
     names.set(cte.name, { cte: id, name: cte.name, columns: plan.columns });
   }
   return { names, ctes };
+}
+
+/** base UNION [ALL] step, whose step reads the rows of the round before under the query's own name. */
+function bindRecursive(
+  cte: WithClause['ctes'][number],
+  query: Query,
+  context: BindContext,
+  outer: Scope | undefined,
+  names: ReadonlyMap<string, CteBinding>,
+): { readonly plan: PlanNode } {
+  const { body } = query;
+  const { name, at } = cte;
+  const wrong = (message: string, hint?: string): DbError => new DbError('42P19', message, { at, hint });
+  if (body.kind !== 'setOperation' || body.operation !== 'union')
+    throw wrong(
+      `recursive query "${name}" does not have the form non-recursive-term UNION [ALL] recursive-term`,
+      'Begin with the rows that are known, then UNION ALL what follows from them.',
+    );
+  if (mentions(body.left, name))
+    throw wrong(
+      `recursive reference to query "${name}" must not appear within its non-recursive term`,
+    );
+  if (query.orderBy.length > 0 || query.limit !== undefined || query.offset !== undefined)
+    throw notSupported('ORDER BY or LIMIT in a recursive query', 'Say it where the query is read.', at);
+  const around =
+    query.with === undefined ? undefined : bindWith(query.with, context, outer, names);
+  const known = around?.names ?? names;
+  const base = bindQuery(body.left, context, outer, known);
+  const id = (context.nextCte += 1);
+  const columns = base.columns.map((each, index) => ({
+    ...each,
+    name: cte.columns[index] ?? each.name,
+    nullable: true,
+  }));
+  const inside = new Map(known).set(name, { cte: id, name, columns });
+  const step = bindQuery(body.right, context, outer, inside, 'open');
+  if (step.columns.length !== base.columns.length)
+    throw new DbError('42601', 'each UNION query must have the same number of columns', {
+      at: body.right.at ?? at,
+    });
+  const settledStep = bindQuery(
+    body.right,
+    context,
+    outer,
+    inside,
+    step.columns.map(({ type }, index) => (isOpen(type) ? columns[index]!.type : undefined)),
+  );
+  settledStep.columns.forEach(({ type }, index) => {
+    const overall = commonType([columns[index]!.type, type], 'UNION', at);
+    if (overall.kind !== columns[index]!.type.kind)
+      throw new DbError(
+        '42804',
+        `recursive query "${name}" column ${index + 1} has type ${typeName(columns[index]!.type)} in non-recursive term but type ${typeName(overall)} overall`,
+        { at, hint: 'Cast the output of the non-recursive term to the correct type.' },
+      );
+  });
+  assertRecursion(settledStep, id, name, at);
+  const plan = node({
+    kind: 'recursive',
+    cte: id,
+    name,
+    base,
+    step: castColumns(
+      settledStep,
+      columns.map(({ type }) => type),
+    ),
+    all: body.all,
+    columns,
+  });
+  return {
+    plan:
+      around === undefined || around.ctes.length === 0
+        ? plan
+        : node({ kind: 'cte', ctes: around.ctes, body: plan, columns }),
+  };
+}
+
+/** A step reads its rows once, and what it makes of one row depends on that row alone. */
+function assertRecursion(
+  step: PlanNode,
+  id: number,
+  name: string,
+  at: TextPlace | undefined,
+): void {
+  const wrong = (where: string): DbError =>
+    new DbError('42P19', `recursive reference to query "${name}" must not appear ${where}`, { at });
+  let count = 0;
+  const visit = (plan: PlanNode): boolean => {
+    if (plan.kind === 'cteScan') {
+      if (plan.cte !== id) return false;
+      count += 1;
+      return true;
+    }
+    if (plan.kind === 'apply') {
+      if (plan.subqueries.some((subquery) => visit(subquery.plan)))
+        throw wrong('within a subquery');
+      return visit(plan.input);
+    }
+    if (plan.kind === 'join' && (plan.type === 'left' || plan.type === 'right' || plan.type === 'full')) {
+      const [left, right] = [visit(plan.left), visit(plan.right)];
+      if ((left && plan.type !== 'left') || (right && plan.type !== 'right'))
+        throw wrong('within an outer join');
+      return left || right;
+    }
+    const found = inputsOf(plan).map(visit).some(Boolean);
+    if (found && plan.kind === 'setOperation')
+      throw wrong(`within ${plan.operation.toUpperCase()}`);
+    if (found && plan.kind === 'aggregate')
+      throw new DbError(
+        '42P19',
+        "aggregate functions are not allowed in a recursive query's recursive term",
+        { at },
+      );
+    return found;
+  };
+  visit(step);
+  if (count > 1) throw wrong('more than once');
 }
 
 function mentions(query: Query, name: string): boolean {
@@ -346,7 +457,14 @@ function bindSelect(
   const subqueries: BoundSubquery[] = [];
   const aggregates: AggregateCall[] = [];
   const place: Place = { context, scope, clause: 'SELECT', aggregates, subqueries };
-  const items = bindItems(body.items, place);
+  const series: SeriesCall[] = [];
+  let items = bindItems(body.items, { ...place, series });
+  if (series.length > 0) {
+    if (body.groupBy.length > 0 || body.having !== undefined || aggregates.length > 0)
+      throw notSupported('generate_series() beside groups', 'Group in a subquery in FROM.');
+    const applied = withSeries(plan, series, items);
+    ({ plan, items } = applied);
+  }
   const keys = bindGroupBy(body.groupBy, items, {
     ...place,
     aggregates: undefined,
@@ -455,6 +573,52 @@ function bindSelect(
         columnsAsExpressions(columns.slice(0, items.length)),
         columns.slice(0, items.length),
       );
+}
+
+/** generate_series in the select list makes rows of each row, as a lateral join does. */
+function withSeries(
+  input: PlanNode,
+  series: readonly SeriesCall[],
+  items: readonly Item[],
+): { readonly plan: PlanNode; readonly items: Item[] } {
+  const [call, second] = series;
+  if (second !== undefined)
+    throw notSupported('several generate_series() in one select list', 'Use them in FROM.', second.at);
+  const { type, start, stop, step, at } = call!;
+  const within = (expression: Expression): Expression =>
+    rewrite(expression, (each): Expression => {
+      if (each.kind === 'subquery')
+        throw notSupported('a subquery in generate_series() here', 'Use it in FROM.', at);
+      if (each.kind === 'outerColumn') return { ...each, depth: each.depth + 1 };
+      if (each.kind !== 'column') return each;
+      const { index, type: of, nullable, name } = each;
+      return { kind: 'outerColumn', depth: 1, index, type: of, nullable, name };
+    });
+  const columns = [{ name: 'generate_series', type, nullable: false }];
+  const right = node({
+    kind: 'series',
+    start: within(start),
+    stop: within(stop),
+    step: step && within(step),
+    ordinality: false,
+    columns,
+  });
+  const plan = node({
+    kind: 'lateral',
+    type: 'inner',
+    left: input,
+    right,
+    columns: [...input.columns, ...columns],
+  });
+  return {
+    plan,
+    items: items.map((item) => ({
+      ...item,
+      expression: mapColumns(item.expression, (each) =>
+        each.index >= SERIES_INDEX_BASE ? column(input.columns.length, columns[0]!) : each,
+      ),
+    })),
+  };
 }
 
 function sorted(input: PlanNode, keys: readonly SortKey[]): PlanNode {
@@ -1104,46 +1268,12 @@ function bindFunction(
     subqueries: undefined,
   };
   const args = call.args.map(({ value }) => bindExpression(value, place));
-  if (args.length < 2 || args.length > 3)
-    throw new DbError(
-      '42883',
-      `function generate_series with ${args.length} arguments does not exist`,
-      { at },
-    );
-  const kinds = args.slice(0, 2).map(({ type }) => type);
-  const time = kinds.some(
-    ({ kind }) => kind === 'timestamp' || kind === 'timestamptz' || kind === 'date',
-  );
-  let type: SqlType;
-  if (time) {
-    type = kinds.some(({ kind }) => kind === 'timestamptz')
-      ? { kind: 'timestamptz' }
-      : { kind: 'timestamp' };
-    if (args.length < 3)
-      throw new DbError('42883', 'generate_series of timestamps needs a step', {
-        at,
-        hint: "Give an interval such as '1 hour'.",
-      });
-  } else
-    type = commonType(
-      args
-        .map((arg) => arg.type)
-        .map((each) => (each.kind === 'unknown' ? { kind: 'int4' } : each)),
-      'generate_series',
-      at,
-    );
-  const [start, stop] = args
-    .slice(0, 2)
-    .map((arg) => foldConstants(coerce(arg, type, 'implicit', at)));
-  const step =
-    args[2] === undefined
-      ? undefined
-      : foldConstants(coerce(args[2], time ? { kind: 'interval' } : type, 'implicit', at));
+  const { type, start, stop, step } = seriesOf(args, at);
   const name = item.alias?.name ?? 'generate_series';
   const plan = node({
     kind: 'series',
-    start: start!,
-    stop: stop!,
+    start,
+    stop,
     step,
     ordinality: item.ordinality,
     columns: [

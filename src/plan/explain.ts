@@ -69,6 +69,8 @@ function title(plan: PlanNode): string {
       return `${plan.operation === 'intersect' ? 'Intersect' : 'Except'}${plan.all ? ' All' : ''}`;
     case 'cte':
       return 'With';
+    case 'recursive':
+      return plan.all ? 'Recursive Union All' : 'Recursive Union';
     case 'cteScan':
       return `CTE Scan on ${plan.name}`;
     case 'apply':

@@ -237,6 +237,7 @@ export function estimateRows(plan: PlanNode, statistics: PlanStatistics): number
     case 'cte':
       return estimateRows(plan.body, statistics);
     case 'cteScan':
+    case 'recursive':
       return 1000;
     default:
       return estimateRows(plan.input, statistics);

@@ -33,6 +33,7 @@ export type PlanNode =
   | SetOperationNode
   | CteNode
   | CteScanNode
+  | RecursiveNode
   | ApplyNode
   | LateralNode
   | RepeatNode
@@ -167,6 +168,18 @@ export type CteScanNode = NodeBase & {
   readonly kind: 'cteScan';
   readonly cte: number;
   readonly name: string;
+};
+/**
+ * WITH RECURSIVE `cte`: the rows of `base`, then again and again those of `step`, whose plan scans the rows of the round before
+ * as `cte`. Without `all` equal rows come once.
+ */
+export type RecursiveNode = NodeBase & {
+  readonly kind: 'recursive';
+  readonly cte: number;
+  readonly name: string;
+  readonly base: PlanNode;
+  readonly step: PlanNode;
+  readonly all: boolean;
 };
 /**
  * Adds the value of subqueries to the input's rows: output is the input's columns, then one column a subquery.

@@ -34,6 +34,8 @@ export function inputsOf(plan: PlanNode): readonly PlanNode[] {
       return [plan.left, plan.right];
     case 'unionAll':
       return plan.inputs;
+    case 'recursive':
+      return [plan.base, plan.step];
     case 'limit':
       return plan.counts === undefined ? [plan.input] : [plan.input, plan.counts];
     case 'cte':
@@ -56,6 +58,8 @@ export function mapInputs(plan: PlanNode, change: (input: PlanNode) => PlanNode)
     case 'lateral':
     case 'setOperation':
       return { ...plan, left: change(plan.left), right: change(plan.right) };
+    case 'recursive':
+      return { ...plan, base: change(plan.base), step: change(plan.step) };
     case 'unionAll':
       return { ...plan, inputs: plan.inputs.map(change) };
     case 'limit':
@@ -150,6 +154,7 @@ export function mapExpressions(
       };
     case 'unionAll':
     case 'setOperation':
+    case 'recursive':
     case 'cte':
     case 'cteScan':
       return plan;

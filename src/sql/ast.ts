@@ -142,6 +142,8 @@ export type ParsedStatement = {
   readonly text: string;
   /** Number of the highest $n in it, 0 if none. */
   readonly parameterCount: number;
+  /** The statement is not what the text says: nothing about it may be remembered by the text. */
+  readonly once?: boolean | undefined;
 };
 
 // ── Queries ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -318,6 +318,7 @@ const NAMES: Readonly<Partial<Record<PlanNode['kind'], string>>> = {
   setOperation: 'INTERSECT or EXCEPT',
   cte: 'WITH',
   cteScan: 'WITH',
+  recursive: 'WITH RECURSIVE',
   apply: 'a subquery',
   values: 'VALUES',
   series: 'generate_series',

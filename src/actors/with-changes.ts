@@ -1,0 +1,211 @@
+import { DbError } from '../base/errors.ts';
+import type { Batch } from '../columns/batch.ts';
+import { datumAt } from '../columns/build.ts';
+import type { TableSnapshot } from '../columns/table-contract.ts';
+import { datumToText } from '../expressions/text-io.ts';
+import type { OutputColumn } from '../plan/logical.ts';
+import type {
+  DeleteStatement,
+  InsertStatement,
+  ParsedStatement,
+  Query,
+  SqlExpression,
+  Statement,
+  TypeNameNode,
+  UpdateStatement,
+  WithClause,
+} from '../sql/ast.ts';
+import { BatchCollector } from './batch-collector.ts';
+import { runDml } from './dml.ts';
+import type { ExecutionOptions, RowSink, Session, StatementOutcome } from './session.ts';
+
+type Change = InsertStatement | UpdateStatement | DeleteStatement;
+type Cte = WithClause['ctes'][number];
+
+/** The WITH of a statement, where one of its queries changes data. */
+export function changesIn(statement: Statement): WithClause | undefined {
+  const clause =
+    statement.kind === 'query'
+      ? statement.query.with
+      : statement.kind === 'insert' || statement.kind === 'update' || statement.kind === 'delete'
+        ? statement.with
+        : undefined;
+  return clause?.ctes.some((cte) => isChange(cte.statement)) === true ? clause : undefined;
+}
+
+function isChange(statement: Statement): statement is Change {
+  return (
+    statement.kind === 'insert' || statement.kind === 'update' || statement.kind === 'delete'
+  );
+}
+
+/**
+ * WITH … AS (INSERT | UPDATE | DELETE …): the changes run in their order, then the statement itself, all in one transaction. None
+ * of them sees what another has changed, as PostgreSQL has it: they speak to each other by RETURNING alone.
+ */
+export async function runWithChanges(
+  session: Session,
+  parsed: ParsedStatement,
+  clause: WithClause,
+  options: ExecutionOptions,
+  run: (parsed: ParsedStatement, options: ExecutionOptions) => Promise<StatementOutcome>,
+): Promise<StatementOutcome> {
+  const isOwn = session.transaction === undefined;
+  if (isOwn) {
+    session.begin({});
+    session.explicit = false;
+  }
+  const frozen = new Map<number, TableSnapshot>();
+  try {
+    for (const { statement, at } of clause.ctes) {
+      if (!isChange(statement)) continue;
+      const info = session.planCatalog().relation(statement.table);
+      if (info === undefined || frozen.has(info.id)) continue;
+      if (info.kind === 'view')
+        throw new DbError('0A000', 'writing through a view is not supported yet', { at });
+      frozen.set(info.id, session.snapshotOf(info.id, undefined));
+    }
+    session.frozen = frozen;
+    const known: Cte[] = [];
+    for (const cte of clause.ctes) {
+      if (isChange(cte.statement)) {
+        const answer = await changed(session, parsed, { ...clause, ctes: known }, cte, options);
+        if (answer !== undefined) known.push(answer);
+      } else known.push(cte);
+    }
+    const rest = known.length === 0 ? undefined : { ...clause, ctes: known };
+    const outcome = await run(
+      { ...parsed, statement: withClause(parsed.statement, rest), once: true },
+      { ...options, sharedParams: true },
+    );
+    if (!isOwn) return outcome;
+    return { ...outcome, position: await session.commit(options.signal) };
+  } catch (cause) {
+    if (isOwn && session.transaction !== undefined) session.rollback();
+    throw cause;
+  } finally {
+    session.frozen = undefined;
+    for (const snapshot of frozen.values()) snapshot.release();
+  }
+}
+
+/** Runs one change; what it returns becomes a query of constants. undefined: it returns nothing. */
+async function changed(
+  session: Session,
+  parsed: ParsedStatement,
+  before: WithClause,
+  cte: Cte,
+  options: ExecutionOptions,
+): Promise<Cte | undefined> {
+  const change = cte.statement as Change;
+  const ctes = [...before.ctes, ...(change.with?.ctes ?? [])];
+  const recursive = before.recursive || change.with?.recursive === true;
+  const statement = { ...change, with: ctes.length === 0 ? undefined : { recursive, ctes } };
+  const collector = new Returned();
+  await runDml(
+    session,
+    { ...parsed, statement, once: true },
+    { ...options, sharedParams: true },
+    collector,
+  );
+  if (change.returning.length === 0) return undefined;
+  return {
+    ...cte,
+    columns: collector.columns.map(({ name }, index) => cte.columns[index] ?? name),
+    statement: { kind: 'query', query: constants(collector.columns, collector.rows()) },
+  };
+}
+
+class Returned extends BatchCollector implements RowSink {
+  columns: readonly OutputColumn[] = [];
+
+  override begin(columns: readonly OutputColumn[] = []): void {
+    super.begin();
+    this.columns = columns;
+  }
+}
+
+function withClause(statement: Statement, clause: WithClause | undefined): Statement {
+  if (statement.kind === 'query')
+    return { ...statement, query: { ...statement.query, with: clause } };
+  return { ...(statement as Change), with: clause };
+}
+
+function constants(columns: readonly OutputColumn[], rows: Batch | undefined): Query {
+  const typed = columns.map(({ type }) => ({
+    type,
+    written: { name: type.kind, modifiers: [], arrayDimensions: 0, setOf: false } as TypeNameNode,
+  }));
+  const cell = (column: number, row: number): SqlExpression => {
+    const { type, written } = typed[column]!;
+    const value = rows === undefined ? null : datumAt(rows.columns[column]!, row);
+    return {
+      kind: 'cast',
+      type: written,
+      arg:
+        value === null
+          ? { kind: 'null' }
+          : { kind: 'string', value: datumToText(value, type, { zone: 'UTC' }) },
+    };
+  };
+  const row = (at: number): SqlExpression[] => columns.map((_, column) => cell(column, at));
+  const common = { orderBy: [], withTies: false, locks: [] };
+  if (rows !== undefined && rows.rowCount > 0)
+    return {
+      ...common,
+      body: { kind: 'values', rows: Array.from({ length: rows.rowCount }, (_, at) => row(at)) },
+    } as unknown as Query;
+  return {
+    ...common,
+    body: {
+      kind: 'select',
+      items: row(0).map((expression) => ({ kind: 'expression', expression })),
+      from: [],
+      where: { kind: 'boolean', value: false },
+      groupBy: [],
+      distinct: 'no',
+      windows: [],
+    },
+  } as unknown as Query;
+}
+
+/** A snapshot that somebody else gives back. */
+export class BorrowedSnapshot implements TableSnapshot {
+  readonly #snapshot: TableSnapshot;
+  readonly probe?: NonNullable<TableSnapshot['probe']>;
+
+  constructor(snapshot: TableSnapshot) {
+    this.#snapshot = snapshot;
+    if (snapshot.probe !== undefined) this.probe = snapshot.probe.bind(snapshot);
+  }
+
+  get schema(): TableSnapshot['schema'] {
+    return this.#snapshot.schema;
+  }
+
+  get rowCount(): number {
+    return this.#snapshot.rowCount;
+  }
+
+  scan(options: Parameters<TableSnapshot['scan']>[0]): ReturnType<TableSnapshot['scan']> {
+    return this.#snapshot.scan(options);
+  }
+
+  findUnique(
+    ...args: Parameters<TableSnapshot['findUnique']>
+  ): ReturnType<TableSnapshot['findUnique']> {
+    return this.#snapshot.findUnique(...args);
+  }
+
+  lookup(...args: Parameters<TableSnapshot['lookup']>): Float64Array {
+    return this.#snapshot.lookup(...args);
+  }
+
+  fetch(...args: Parameters<TableSnapshot['fetch']>): Batch {
+    return this.#snapshot.fetch(...args);
+  }
+
+  release(): void {
+    // Its owner does.
+  }
+}
