@@ -72,8 +72,9 @@ export async function runStatement(
     case 'begin': {
       if (session.transaction !== undefined && session.explicit) return outcome(session, 'BEGIN');
       // Inside a text of several statements BEGIN turns the implicit transaction into an explicit one.
-      if (session.transaction === undefined)
-        session.begin({ isolation: statement.isolation, readOnly: statement.readOnly });
+      const modes = { isolation: statement.isolation, readOnly: statement.readOnly };
+      if (session.transaction?.isEmpty === true) session.rollback();
+      if (session.transaction === undefined) session.begin(modes);
       session.explicit = true;
       return outcome(session, 'BEGIN');
     }
