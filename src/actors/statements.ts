@@ -37,7 +37,11 @@ export async function runStatement(
   const { engine } = session;
   const changes = changesIn(statement);
   if (changes !== undefined) {
-    refuseWrite(session, options, changes.ctes.find((cte) => cte.statement.kind !== 'query')!.statement.kind);
+    refuseWrite(
+      session,
+      options,
+      changes.ctes.find((cte) => cte.statement.kind !== 'query')!.statement.kind,
+    );
     return runWithChanges(session, parsed, changes, options, (inner, own) =>
       runStatement(session, inner, own, sink),
     );
@@ -354,7 +358,11 @@ export function boundOf(
     });
   const { epoch } = session.catalog;
   // A transaction's own definitions, or materialized views it must read as queries, are nobody else's.
-  if (parsed.once === true || epoch < 0 || session.transaction?.bindsForItself(engine.state.viewsMade) === true)
+  if (
+    parsed.once === true ||
+    epoch < 0 ||
+    session.transaction?.bindsForItself(engine.state.viewsMade) === true
+  )
     return bind();
   const typeKey = types === undefined ? '' : types.map((type) => type?.kind ?? '').join(',');
   return engine.statements.bound(

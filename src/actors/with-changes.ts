@@ -34,9 +34,7 @@ export function changesIn(statement: Statement): WithClause | undefined {
 }
 
 function isChange(statement: Statement): statement is Change {
-  return (
-    statement.kind === 'insert' || statement.kind === 'update' || statement.kind === 'delete'
-  );
+  return statement.kind === 'insert' || statement.kind === 'update' || statement.kind === 'delete';
 }
 
 /**

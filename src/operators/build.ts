@@ -118,7 +118,10 @@ function build(
     case 'cte': {
       const known = new Map(ctes);
       for (const { cte, plan: inner } of plan.ctes)
-        known.set(cte, new SharedRows(build(inner, environment, known, EVERYTHING), new CollectedRows(memory)));
+        known.set(
+          cte,
+          new SharedRows(build(inner, environment, known, EVERYTHING), new CollectedRows(memory)),
+        );
       const body = build(plan.body, environment, known, demand);
       return new CteOperator(
         plan.id,

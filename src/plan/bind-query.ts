@@ -121,7 +121,8 @@ function bindRecursive(
 ): { readonly plan: PlanNode } {
   const { body } = query;
   const { name, at } = cte;
-  const wrong = (message: string, hint?: string): DbError => new DbError('42P19', message, { at, hint });
+  const wrong = (message: string, hint?: string): DbError =>
+    new DbError('42P19', message, { at, hint });
   if (body.kind !== 'setOperation' || body.operation !== 'union')
     throw wrong(
       `recursive query "${name}" does not have the form non-recursive-term UNION [ALL] recursive-term`,
@@ -132,9 +133,12 @@ function bindRecursive(
       `recursive reference to query "${name}" must not appear within its non-recursive term`,
     );
   if (query.orderBy.length > 0 || query.limit !== undefined || query.offset !== undefined)
-    throw notSupported('ORDER BY or LIMIT in a recursive query', 'Say it where the query is read.', at);
-  const around =
-    query.with === undefined ? undefined : bindWith(query.with, context, outer, names);
+    throw notSupported(
+      'ORDER BY or LIMIT in a recursive query',
+      'Say it where the query is read.',
+      at,
+    );
+  const around = query.with === undefined ? undefined : bindWith(query.with, context, outer, names);
   const known = around?.names ?? names;
   const base = bindQuery(body.left, context, outer, known);
   const id = (context.nextCte += 1);
@@ -207,7 +211,10 @@ function assertRecursion(
         throw wrong('within a subquery');
       return visit(plan.input);
     }
-    if (plan.kind === 'join' && (plan.type === 'left' || plan.type === 'right' || plan.type === 'full')) {
+    if (
+      plan.kind === 'join' &&
+      (plan.type === 'left' || plan.type === 'right' || plan.type === 'full')
+    ) {
       const [left, right] = [visit(plan.left), visit(plan.right)];
       if ((left && plan.type !== 'left') || (right && plan.type !== 'right'))
         throw wrong('within an outer join');
@@ -583,7 +590,11 @@ function withSeries(
 ): { readonly plan: PlanNode; readonly items: Item[] } {
   const [call, second] = series;
   if (second !== undefined)
-    throw notSupported('several generate_series() in one select list', 'Use them in FROM.', second.at);
+    throw notSupported(
+      'several generate_series() in one select list',
+      'Use them in FROM.',
+      second.at,
+    );
   const { type, start, stop, step, at } = call!;
   const within = (expression: Expression): Expression =>
     rewrite(expression, (each): Expression => {

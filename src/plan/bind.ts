@@ -721,7 +721,8 @@ function assignments(
         );
       const { items } = clause.value;
       const unsupported = items.find((item) => item.kind === 'unsupported');
-      if (unsupported?.kind === 'unsupported') throw notSupported(unsupported.what, undefined, clause.at);
+      if (unsupported?.kind === 'unsupported')
+        throw notSupported(unsupported.what, undefined, clause.at);
       if (items.length !== clause.columns.length)
         throw new DbError('42601', 'number of columns does not match number of values', {
           at: clause.at,

@@ -37,7 +37,9 @@ test('a recursive query goes round until a round brings nothing new', async () =
   ]);
   // Rows leave as they are found: what nobody asks for is not computed.
   expect(
-    await rows('WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n) SELECT i FROM n LIMIT 3'),
+    await rows(
+      'WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n) SELECT i FROM n LIMIT 3',
+    ),
   ).toEqual([['1'], ['2'], ['3']]);
 });
 
@@ -76,7 +78,9 @@ test('WITH changes data; its parts speak by RETURNING and see what was there bef
   ]);
   expect(await rows('SELECT i FROM t ORDER BY i')).toEqual([['3'], ['11'], ['12']]);
   expect(
-    await rows('WITH none AS (DELETE FROM t WHERE false RETURNING i) SELECT count(*), max(i) FROM none'),
+    await rows(
+      'WITH none AS (DELETE FROM t WHERE false RETURNING i) SELECT count(*), max(i) FROM none',
+    ),
   ).toEqual([['0', null]]);
 });
 
