@@ -1,5 +1,5 @@
 import { DbError, notSupported } from '../base/errors.ts';
-import type { Random } from '../base/ports.ts';
+import type { Random, TimerHandle } from '../base/ports.ts';
 import type { Batch } from '../columns/batch.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
 import { TEXT, type SqlType } from '../columns/types.ts';
@@ -123,6 +123,7 @@ export class Session {
   #settingsBefore: ReadonlyMap<string, string> | undefined;
   #localNames = new Set<string>();
   #running: Promise<unknown> = Promise.resolve();
+  #ageTimer: TimerHandle | undefined;
   /** The table that was written to last: programs write to one table a thousand times. */
   #lastTable:
     | { readonly name: string; readonly epoch: number; readonly entry: TableEntry }
@@ -514,11 +515,7 @@ export class Session {
       this.engine.ports.clock.monotonicMs() - transaction.startedMonotonicMs >
       TRANSACTION_AGE_MS_MAX
     ) {
-      throw new DbError(
-        '25P03',
-        `the transaction is older than ${TRANSACTION_AGE_MS_MAX / 1000} seconds`,
-        { hint: 'Send ROLLBACK and begin again; keep transactions short.' },
-      );
+      throw tooOld();
     }
     if (transaction.memoryBytes > TRANSACTION_BYTES_MAX) {
       throw new DbError('53200', 'the transaction has written too much', {
@@ -549,7 +546,15 @@ export class Session {
     this.explicit = true;
     this.#settingsBefore = new Map(this.settings);
     this.engine.transactions.add(transaction);
+    this.#ageTimer = clock.after(TRANSACTION_AGE_MS_MAX, () => this.#expire(transaction));
     return transaction;
+  }
+
+  /** A forgotten transaction holds nobody up: it cannot commit any more, and what it has claimed is free. */
+  #expire(transaction: Transaction): void {
+    if (this.transaction !== transaction) return;
+    transaction.doomed ??= tooOld();
+    this.engine.claims.release(transaction.owner);
   }
 
   /** Resolves with the position at which it is visible. */
@@ -588,6 +593,7 @@ export class Session {
   }
 
   #end(transaction: Transaction, committed: boolean): void {
+    this.#ageTimer?.cancel();
     this.transaction = undefined;
     this.explicit = false;
     this.engine.transactions.delete(transaction);
@@ -748,6 +754,14 @@ const ENDS_TRANSACTION: ReadonlySet<Statement['kind']> = new Set([
 
 /** A transaction's snapshot pins old rows: it may not live longer. */
 const TRANSACTION_AGE_MS_MAX = 60_000;
+function tooOld(): DbError {
+  return new DbError(
+    '25P03',
+    `the transaction is older than ${TRANSACTION_AGE_MS_MAX / 1000} seconds`,
+    { hint: 'Send ROLLBACK and begin again; keep transactions short.' },
+  );
+}
+
 const TRANSACTION_BYTES_MAX = 1024 * 1024 * 1024;
 
 export function emptyOutcome(engine: Engine, command = ''): StatementOutcome {

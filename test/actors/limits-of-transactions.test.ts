@@ -1,0 +1,123 @@
+import { afterEach, expect, test } from 'vitest';
+import { open, type Clock, type Database, type TimerHandle } from '../../src/index.ts';
+import { nodePorts } from '../../src/base/node-ports.ts';
+
+/** Time that moves when it is told to; turns of the loop are the process's own. */
+class HandClock implements Clock {
+  #ms = Date.UTC(2026, 0, 1);
+  readonly #real = nodePorts().clock;
+  #timers: { readonly due: number; readonly callback: () => void }[] = [];
+
+  now = () => this.#ms as ReturnType<Clock['now']>;
+  monotonicMs = () => this.#ms;
+  soon = (callback: () => void) => this.#real.soon(callback);
+  afterIo = (callback: () => void) => this.#real.afterIo(callback);
+
+  after(delayMs: number, callback: () => void): TimerHandle {
+    const timer = { due: this.#ms + delayMs, callback };
+    this.#timers.push(timer);
+    return { cancel: () => void (this.#timers = this.#timers.filter((each) => each !== timer)) };
+  }
+
+  advance(ms: number): void {
+    this.#ms += ms;
+    for (const timer of this.#timers.filter(({ due }) => due <= this.#ms)) {
+      this.#timers = this.#timers.filter((each) => each !== timer);
+      timer.callback();
+    }
+  }
+}
+
+let db: Database;
+afterEach(() => db.close());
+
+test('a transaction that is forgotten gives its rows back after a minute, and cannot commit', async () => {
+  const clock = new HandClock();
+  db = await open({ clock, workers: 0 });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0)');
+  const forgotten = db.session();
+  await forgotten.exec('BEGIN');
+  await forgotten.exec('UPDATE t SET n = 1 WHERE id = 1');
+  const waiting = db.exec('UPDATE t SET n = n + 10 WHERE id = 1');
+  clock.advance(59_000);
+  expect((await db.query('SELECT n FROM t')).rows).toEqual([{ n: 0 }]);
+  clock.advance(1_001);
+  await waiting;
+  expect((await db.query('SELECT n FROM t')).rows).toEqual([{ n: 10 }]);
+  await expect(forgotten.exec('UPDATE t SET n = 2 WHERE id = 1')).rejects.toMatchObject({
+    code: '25P03',
+  });
+  await forgotten.exec('ROLLBACK');
+  await forgotten.exec('UPDATE t SET n = 3 WHERE id = 1');
+  expect((await db.query('SELECT n FROM t')).rows).toEqual([{ n: 3 }]);
+  await forgotten.close();
+});
+
+test('up to 64 predicates a table are told apart; beyond, the whole table counts as read', async () => {
+  db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, n int); CREATE TABLE o (id int PRIMARY KEY)');
+  const reads = async (predicates: number, changed: number): Promise<string> => {
+    const session = db.session();
+    await session.exec('BEGIN ISOLATION LEVEL SERIALIZABLE');
+    for (let id = 0; id < predicates; id += 1)
+      await session.query(`SELECT n FROM t WHERE id = ${id}`);
+    await session.exec(`INSERT INTO o VALUES (${predicates * 10_000 + changed})`);
+    await db.insert('t', { id: changed, n: 0 });
+    const outcome = await session.exec('COMMIT').then(
+      () => 'committed',
+      (cause: { code: string }) => cause.code,
+    );
+    await session.exec('ROLLBACK');
+    await session.close();
+    return outcome;
+  };
+  expect(await reads(64, 1_000)).toBe('committed');
+  expect(await reads(64, 63)).toBe('40001');
+  expect(await reads(65, 1_001)).toBe('40001');
+});
+
+test('a statement never reports 40001: rows that arrive while it runs are before or behind it', async () => {
+  db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, n int)');
+  await db.insert('t', {
+    id: Int32Array.from({ length: 20_000 }, (_, id) => id),
+    n: new Int32Array(20_000),
+  });
+  const updating = db.exec('UPDATE t SET n = n + 1 WHERE n >= 0');
+  const arrivals: { readonly id: number; readonly position: number }[] = [];
+  for (let id = 20_000; id < 20_200; id += 1)
+    arrivals.push({ id, position: (await db.insert('t', { id, n: 0 })).position });
+  const { position } = await updating;
+  const shown = new Map(
+    (await db.query('SELECT id, n FROM t WHERE id >= 20000')).rows.map(({ id, n }) => [id, n]),
+  );
+  for (const arrival of arrivals)
+    expect(shown.get(arrival.id)).toBe(arrival.position < position ? 1 : 0);
+  expect((await db.query('SELECT count(*) AS n FROM t WHERE n = 0')).rows).toEqual([
+    { n: arrivals.filter((each) => each.position > position).length },
+  ]);
+});
+
+test('what the version log has no room for is gone: subscribers begin anew, readers are told', async () => {
+  db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, v bytea)');
+  const rows = (round: number) =>
+    Array.from({ length: 100 }, (_, id) => ({ id, v: new Uint8Array(10_000).fill(round) }));
+  const first = await db.insert('t', rows(0));
+  const reader = db.session();
+  await reader.exec('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+  expect((await reader.query('SELECT count(*) AS n FROM t')).rows).toEqual([{ n: 100 }]);
+  // Each round keeps the old and the new rows: two megabytes, and 64 fit.
+  for (let round = 1; round <= 40; round += 1) await db.upsert('t', rows(round));
+  await expect(reader.query('SELECT id, v FROM t')).rejects.toMatchObject({ code: '72000' });
+  await reader.exec('ROLLBACK');
+  await reader.close();
+  await expect(db.query('SELECT id FROM t', { asOf: first.position })).rejects.toMatchObject({
+    code: 'ADB_POSITION_GONE',
+    position: first.position,
+  });
+  const changes = db.subscribe('t', { from: first.position })[Symbol.asyncIterator]();
+  expect((await changes.next()).value).toMatchObject({ kind: 'reset' });
+  expect((await changes.next()).value).toMatchObject({ kind: 'snapshot', more: false });
+  await changes.return!();
+});
