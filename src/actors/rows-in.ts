@@ -1,5 +1,6 @@
 import { assert, DbError } from '../base/errors.ts';
 import { Dictionary } from '../columns/dictionary.ts';
+import { TextScratch } from '../columns/utf8.ts';
 import { typeName, type SqlType } from '../columns/types.ts';
 import { Decimal, Interval, normalInteger, type Datum } from '../columns/values.ts';
 import type { NumberArray, Vector } from '../columns/vector.ts';
@@ -276,8 +277,8 @@ export class RowReader {
   ): Vector {
     const { name, type } = this.columns[index]!;
     const convert = this.#converters[index]!;
-    const coded = codedTexts(type, rowCount, get, (value) => convert(value, context));
-    if (coded !== undefined) return coded;
+    const compact = compactTexts(type, rowCount, get, (value) => convert(value, context));
+    if (compact !== undefined) return compact;
     const data: Datum[] = [];
     let validity: Uint8Array | undefined;
     let allNumbers = true;
@@ -316,23 +317,38 @@ export type CodedTexts = Map<
 const NEVER = (): boolean => false;
 
 /** Shorter columns are not worth a dictionary. */
-const CODED_ROWS_MIN = 64;
+const COMPACT_ROWS_MIN = 64;
 /** Distinct texts in one column of a batch, at most; beyond the first of them, one in four rows at most. */
 const CODED_TEXTS_MAX = 1024;
 const CODED_TEXTS_FREE = 512;
 
 /**
- * A column of texts that repeat: each is checked, encoded and looked up once. undefined where they hardly repeat, and where some value
- * is no text or is refused: then one value after the other tells.
+ * A column of texts without a JavaScript string a row, which the journal would hold: codes where they repeat, each text being checked
+ * and encoded once, bytes where they hardly do. undefined where some value is no text or is refused: then one value after the
+ * other tells.
  */
+function compactTexts(
+  type: SqlType,
+  rowCount: number,
+  get: (row: number) => unknown,
+  convert: (value: string) => Datum,
+): Vector | undefined {
+  if ((type.kind !== 'text' && type.kind !== 'varchar') || rowCount < COMPACT_ROWS_MIN)
+    return undefined;
+  try {
+    return codedTexts(type, rowCount, get, convert) ?? bytesOfTexts(type, rowCount, get, convert);
+  } catch (cause) {
+    if (cause instanceof DbError) return undefined;
+    throw cause;
+  }
+}
+
 function codedTexts(
   type: SqlType,
   rowCount: number,
   get: (row: number) => unknown,
   convert: (value: string) => Datum,
 ): Vector | undefined {
-  if ((type.kind !== 'text' && type.kind !== 'varchar') || rowCount < CODED_ROWS_MIN)
-    return undefined;
   const dictionary = new Dictionary();
   const codes = new Int32Array(rowCount);
   const known = new Map<string, number>();
@@ -344,12 +360,7 @@ function codedTexts(
       if (code === undefined) {
         if (known.size >= CODED_TEXTS_MAX || known.size > CODED_TEXTS_FREE + (row >>> 2))
           return undefined;
-        try {
-          code = dictionary.add(convert(value) as string);
-        } catch (cause) {
-          if (!(cause instanceof DbError)) throw cause;
-          return undefined;
-        }
+        code = dictionary.add(convert(value) as string);
         known.set(value, code);
       }
       codes[row] = code;
@@ -362,6 +373,39 @@ function codedTexts(
   return dictionary.size === 0
     ? undefined
     : { rep: 'dictionary', type, codes, dictionary, validity };
+}
+
+function bytesOfTexts(
+  type: SqlType,
+  rowCount: number,
+  get: (row: number) => unknown,
+  convert: (value: string) => Datum,
+): Vector | undefined {
+  const scratch = new TextScratch();
+  const offsets = new Uint32Array(rowCount + 1);
+  let bytes = new Uint8Array(rowCount * 32);
+  let end = 0;
+  let validity: Uint8Array | undefined;
+  for (let row = 0; row < rowCount; row += 1) {
+    const value = get(row);
+    if (typeof value === 'string') {
+      const length = scratch.encode(convert(value) as string);
+      if (end + length > bytes.length) {
+        const longer = new Uint8Array(Math.max(bytes.length * 2, end + length));
+        longer.set(bytes);
+        bytes = longer;
+      }
+      const from = scratch.bytes;
+      for (let at = 0; at < length; at += 1) bytes[end + at] = from[at]!;
+      end += length;
+    } else if (value === null) {
+      validity ??= new Uint8Array(rowCount).fill(1);
+      validity[row] = 0;
+    } else return undefined;
+    offsets[row + 1] = end;
+  }
+  // The journal keeps the whole buffer: no more of it than is used.
+  return { rep: 'bytes', type, offsets, bytes: bytes.slice(0, end), validity };
 }
 
 function lengthOf({ values, valid }: ReturnType<typeof valuesOf>): {
