@@ -1,4 +1,5 @@
 import { assert, DbError } from '../base/errors.ts';
+import { datumAt } from '../columns/cells.ts';
 import { Dictionary } from '../columns/dictionary.ts';
 import { TextScratch } from '../columns/utf8.ts';
 import { typeName, type SqlType } from '../columns/types.ts';
@@ -526,8 +527,9 @@ function attached(table: string, name: string, values: NumberArray): NumberArray
 const INT_LIMITS = { int2: 32_768, int4: 2_147_483_648, int8: 2 ** 53 } as const;
 
 function textAt(texts: Vector, entry: number): string {
-  assert(texts.rep === 'object', 'texts are built as objects');
-  return texts.values[entry] as string;
+  const text = datumAt(texts, entry);
+  assert(typeof text === 'string', 'the entries of a dictionary of texts are texts');
+  return text;
 }
 
 /** Typed arrays whose values are the type's own: one copy, one check. */

@@ -56,6 +56,19 @@ test('a column of codes is the column of the values they stand for', async () =>
   );
 });
 
+test('a dictionary of many entries, of which some repeat, and more rows than are read at once', async () => {
+  await db.exec('CREATE TABLE t (id int, a text, b varchar(9))');
+  const dictionary = Array.from({ length: 400 }, (_, entry) => `entry ${entry % 300}`);
+  const count = 20_000;
+  const codes = Uint16Array.from({ length: count }, (_, row) => row % 400);
+  const column = { codes, dictionary };
+  await db.insert('t', { id: Int32Array.from(codes.keys()), a: column, b: column });
+  const { rows } = await db.query(
+    `SELECT count(*) AS n, count(DISTINCT a) AS d, count(*) FILTER (WHERE a = 'entry ' || id % 400 % 300 AND b = a) AS right FROM t`,
+  );
+  expect(rows).toEqual([{ n: count, d: 300, right: count }]);
+});
+
 test('codes that are none, and values that do not fit, are refused with their place', async () => {
   await db.exec('CREATE TABLE t (a text, v varchar(2))');
   for (const codes of [Uint8Array.of(0, 2), Int32Array.of(0, -1)])
