@@ -1,3 +1,4 @@
+import { shownPlaces, withShownKeys } from '../plan/shown-keys.ts';
 import { assert, InvariantError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import { denseBatch } from '../columns/build.ts';
@@ -68,14 +69,20 @@ function build(
         plan.expressions,
         context,
       );
-    case 'aggregate':
-      return new AggregateOperator(
-        plan,
-        input(plan.input, aggregateDemand(plan)),
+    case 'aggregate': {
+      // One key alone is shown as the table of keys has it.
+      const shown = plan.keys.length > 1 ? withShownKeys(plan) : plan;
+      const aggregate = new AggregateOperator(
+        shown,
+        input(plan.input, aggregateDemand(shown)),
         context,
         memory,
-        demand,
+        shown === plan ? demand : { ordered: demand.ordered, columns: undefined },
       );
+      return shown === plan
+        ? aggregate
+        : new ProjectOperator(plan.id, plan.columns, aggregate, shownPlaces(plan), context);
+    }
     case 'join':
       return new JoinOperator(
         plan,

@@ -1,14 +1,21 @@
 import type { MemoryAccount } from '../base/memory.ts';
-import type { Batch } from '../columns/batch.ts';
+import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
+import type { SqlType } from '../columns/types.ts';
 import { compileExpression, type CompiledExpression } from '../expressions/compile.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { DistinctNode, OutputColumn, SetOperationNode } from '../plan/logical.ts';
 import { GroupTable } from './group-table.ts';
 import type { Budget, Operator, Step } from './operator.ts';
 import { EMPTY_BATCH } from './row-operators.ts';
-import { gather } from '../columns/build.ts';
+import { datumAt, gather, vectorFromData } from '../columns/build.ts';
+import { Decimal, type Datum } from '../columns/values.ts';
+import type { Vector } from '../columns/vector.ts';
+import { isScaleFree } from '../plan/shown-keys.ts';
 
-/** The first row of each tuple, in arrival order. */
+/**
+ * The first row of each tuple, in arrival order. Where equal values may be shown in several ways (0 and −0, 1.0 and 1.00) one
+ * stands for all, and which is known at the end: such tuples leave when all rows have come, in the same order.
+ */
 export class DistinctOperator implements Operator {
   readonly id: number;
   readonly columns: readonly OutputColumn[];
@@ -18,6 +25,11 @@ export class DistinctOperator implements Operator {
   readonly #groups: GroupTable;
   readonly #context: EvaluationContext;
   #seen = new Uint8Array(1024);
+  readonly #isLate: boolean;
+  /** Tuples that have left; −1 while rows come. */
+  #left = -1;
+  /** For columns of numerics of no fixed scale: the longest that each tuple has come with. */
+  readonly #scales: Map<number, Int32Array>;
 
   constructor(
     node: DistinctNode,
@@ -38,6 +50,14 @@ export class DistinctOperator implements Operator {
         nullable: each.nullable,
         name: each.name,
       }));
+    this.#isLate = node.on === undefined && node.columns.some(({ type }) => isManifold(type));
+    this.#scales = new Map(
+      this.#isLate
+        ? node.columns.flatMap(({ type }, index) =>
+            isScaleFree(type) ? [[index, new Int32Array(1024)] as const] : [],
+          )
+        : [],
+    );
     this.#keys = keys.map(compileExpression);
     this.#groups = new GroupTable(
       keys.map((key) => key.type),
@@ -46,15 +66,24 @@ export class DistinctOperator implements Operator {
   }
 
   next(budget: Budget): Step {
+    if (this.#left >= 0) return this.#leave(budget);
     for (;;) {
       const step = this.#input.next(budget);
+      if (step === 'done' && this.#isLate) {
+        this.#left = 0;
+        return this.#leave(budget);
+      }
       if (step !== 'batch') return step;
       const { batch } = this.#input;
       budget.charge(batch.rowCount * this.#keys.length);
-      const groups = this.#groups.intern(
-        this.#keys.map((key) => key.evaluate(batch, this.#context)),
-        batch.rowCount,
-      );
+      const keys = this.#keys.map((key) => key.evaluate(batch, this.#context));
+      const groups = this.#groups.intern(keys, batch.rowCount);
+      if (this.#isLate) {
+        for (const column of this.#scales.keys())
+          this.#noteScales(column, keys[column]!, groups, batch.rowCount);
+        if (budget.exhausted) return 'more';
+        continue;
+      }
       this.#seen = grownBytes(this.#seen, this.#groups.groupCount);
       const kept = new Int32Array(batch.rowCount);
       let count = 0;
@@ -77,10 +106,54 @@ export class DistinctOperator implements Operator {
     }
   }
 
+  #leave(budget: Budget): Step {
+    const count = Math.min(BATCH_ROW_COUNT_MAX, this.#groups.groupCount - this.#left);
+    if (count === 0) return 'done';
+    const groups = Int32Array.from({ length: count }, (_, at) => this.#left + at);
+    this.#left += count;
+    budget.charge(count * this.#keys.length);
+    const columns = this.#groups.keys(groups, count);
+    for (const [column, scales] of this.#scales) {
+      const { type } = this.columns[column]!;
+      columns[column] = vectorFromData(
+        type,
+        Array.from(groups, (group, at) => cutTo(datumAt(columns[column]!, at), scales[group]!)),
+      );
+    }
+    this.batch = { rowCount: count, columns };
+    return 'batch';
+  }
+
+  #noteScales(column: number, keys: Vector, groups: Int32Array, rowCount: number): void {
+    let scales = this.#scales.get(column)!;
+    if (scales.length < this.#groups.groupCount) {
+      const next = new Int32Array(Math.max(this.#groups.groupCount, scales.length * 2));
+      next.set(scales);
+      scales = next;
+      this.#scales.set(column, scales);
+    }
+    for (let row = 0; row < rowCount; row += 1) {
+      const datum = datumAt(keys, row);
+      if (datum instanceof Decimal && datum.scale > scales[groups[row]!]!)
+        scales[groups[row]!] = datum.scale;
+    }
+  }
+
   close(): void {
     this.#input.close();
     this.#groups.close();
   }
+}
+
+function isManifold(type: SqlType): boolean {
+  return type.kind === 'float4' || type.kind === 'float8' || isScaleFree(type);
+}
+
+/** An equal numeric came with `scale` at most: digits behind it are zeros. */
+function cutTo(datum: Datum, scale: number): Datum {
+  if (!(datum instanceof Decimal) || datum.special !== undefined || datum.scale <= scale)
+    return datum;
+  return new Decimal(datum.coefficient / 10n ** BigInt(datum.scale - scale), scale);
 }
 
 /** INTERSECT and EXCEPT, with ALL by counting copies: the left side's rows in its order. */

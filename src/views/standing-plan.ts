@@ -8,7 +8,8 @@ import type { Expression } from '../expressions/expression.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { Budget, Operator, Step } from '../operators/operator.ts';
 import { EMPTY_BATCH, FilterOperator, ProjectOperator } from '../operators/row-operators.ts';
-import type { OutputColumn, PlanNode } from '../plan/logical.ts';
+import type { AggregateNode, OutputColumn, PlanNode } from '../plan/logical.ts';
+import { shownPlaces, withShownKeys } from '../plan/shown-keys.ts';
 import { conjunction, inputsOf, node, visitExpressions } from '../plan/nodes.ts';
 import { Consolidator } from './consolidate.ts';
 import { DeltaGroup } from './delta-group.ts';
@@ -148,6 +149,15 @@ function build(
     stateful.push(operator);
     return operator;
   };
+  const group = (aggregate: AggregateNode): Operator => {
+    const shown = withShownKeys(aggregate);
+    const operator = remember(
+      new DeltaGroup(shown, input(aggregate.input), options.context, options.memory, !isOutput),
+    );
+    if (shown === aggregate) return operator;
+    const places = shownPlaces(aggregate);
+    return new ProjectOperator(plan.id, plan.columns, operator, places, options.context);
+  };
   switch (plan.kind) {
     case 'scan': {
       const scan = new DeltaScan(plan);
@@ -167,19 +177,9 @@ function build(
         options.context,
       );
     case 'aggregate':
-      return remember(
-        new DeltaGroup(plan, input(plan.input), options.context, options.memory, !isOutput),
-      );
+      return group(plan);
     case 'distinct':
-      return remember(
-        new DeltaGroup(
-          asAggregate(plan),
-          input(plan.input),
-          options.context,
-          options.memory,
-          !isOutput,
-        ),
-      );
+      return group(asAggregate(plan));
     case 'join': {
       const left = input(plan.left);
       const right = input(plan.right);

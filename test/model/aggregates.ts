@@ -3,7 +3,7 @@
  */
 import type { Compiled, Env, Node } from './expressions.ts';
 import {
-  canonical,
+  representative,
   compareValues,
   divideRounded,
   doubleToUnits,
@@ -57,7 +57,9 @@ export function aggregateCall(
   const present = (rows: readonly Env[]): Value[] => {
     const values = rows.map((row) => arg!.run(row)).filter((value) => value !== null);
     return distinct
-      ? [...new Map(values.map((value) => [keyOf(type, value), canonical(value)])).values()]
+      ? [...new Set(values.map((value) => keyOf(type, value)))].map((key) =>
+          representative(values.filter((value) => keyOf(type, value) === key)),
+        )
       : values;
   };
   switch (name) {
@@ -170,7 +172,9 @@ function extreme(type: Type, values: readonly Value[], sign: number): Value {
   let best: Value = null;
   for (const value of values)
     if (best === null || compareValues(type, value, best) * sign > 0) best = value;
-  return canonical(best);
+  return representative(
+    values.filter((value) => best !== null && compareValues(type, value, best) === 0),
+  );
 }
 
 function spread(name: string, type: Type, values: readonly Value[]): Value {

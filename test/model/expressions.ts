@@ -3,7 +3,7 @@
  * spelled out; every value is computed by itself.
  */
 import {
-  canonical,
+  representative,
   checkInteger,
   civilFromDays,
   compareValues,
@@ -760,7 +760,7 @@ function compileCall(body: Node, scope: Scope): Compiled {
     case 'sign':
       return isFloat(a!.type)
         ? strict('float8', [coerce(a!, 'float8')], (x) =>
-            Number.isNaN(x) ? NaN : canonical(Math.sign(x as number)),
+            Number.isNaN(x) ? NaN : representative([Math.sign(x as number)]),
           )
         : strict('numeric', [coerce(a!, 'numeric')], (x) => ({
             c: BigInt(numericCompare(x as Numeric, { c: 0n, s: 0 })),

@@ -21,7 +21,7 @@ import type {
   Scope,
 } from './expressions.ts';
 import { isAggregate } from './aggregates.ts';
-import { canonical, ModelError, rowKey } from './values.ts';
+import { ModelError, representative, rowKey } from './values.ts';
 import type { Row, Type, Value } from './values.ts';
 
 export type Relation = {
@@ -408,9 +408,9 @@ export class QueryCompiler implements QueryScope {
         }),
       );
       if (isDistinct)
-        answers = firstOf(answers, (answer) => rowKey(types, answer.row)).map((answer) => ({
-          ...answer,
-          row: answer.row.map(canonical),
+        answers = classesOf(answers, (answer) => rowKey(types, answer.row)).map((equal) => ({
+          ...equal[0]!,
+          row: representativeRow(equal.map(({ row }) => row)),
         }));
       answers = sorted(answers, items);
       if (onKeys.length > 0)
@@ -449,8 +449,20 @@ function firstOf<T>(rows: readonly T[], key: (row: T) => string): T[] {
     return !seen.has(text) && seen.add(text) !== undefined;
   });
 }
+/** Equal ones together, in order of the first. */
+function classesOf<T>(rows: readonly T[], key: (row: T) => string): T[][] {
+  const classes = new Map<string, T[]>();
+  for (const row of rows) {
+    const equal = classes.get(key(row));
+    if (equal === undefined) classes.set(key(row), [row]);
+    else equal.push(row);
+  }
+  return [...classes.values()];
+}
+const representativeRow = (equal: readonly Row[]): Row =>
+  equal[0]!.map((_, column) => representative(equal.map((row) => row[column]!)));
 const distinct = (types: readonly Type[], rows: readonly Row[]): Row[] =>
-  firstOf(rows, (row) => rowKey(types, row)).map((row) => row.map(canonical));
+  classesOf(rows, (row) => rowKey(types, row)).map(representativeRow);
 
 function aliased(
   columns: readonly { readonly name: string; readonly type: Type }[],
@@ -507,20 +519,21 @@ function groupsOf(
   hasGroupBy: boolean,
 ): Env[] {
   const types = keys.map((key) => key.type);
-  const groups = new Map<string, { readonly keys: Row; readonly group: Row[] }>();
+  const groups = new Map<string, { readonly keys: Row[]; readonly group: Row[] }>();
   if (!hasGroupBy) groups.set('[]', { keys: [], group: [] });
   for (const row of rows) {
-    const key = keys.map((each) => canonical(each.run({ row, parent })));
+    const key = keys.map((each) => each.run({ row, parent }));
     const text = rowKey(types, key);
-    const group = groups.get(text);
-    if (group === undefined) groups.set(text, { keys: key, group: [row] });
-    else group.group.push(row);
+    const group = groups.get(text) ?? { keys: [], group: [] };
+    groups.set(text, group);
+    group.keys.push(key);
+    group.group.push(row);
   }
   return [...groups.values()].map(({ keys: values, group }) => ({
     row: group[0] ?? [],
     parent,
     group,
-    keys: values,
+    keys: values.length === 0 ? [] : representativeRow(values),
   }));
 }
 

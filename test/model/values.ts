@@ -463,9 +463,16 @@ export function keyOf(type: Type, value: Value): string {
 export const rowKey = (types: readonly Type[], row: Row): string =>
   JSON.stringify(row.map((value, index) => keyOf(types[index]!, value)));
 
-/** What stands for a set of equal values: 0 for −0. */
-export function canonical(value: Value): Value {
-  return Object.is(value, -0) ? 0 : value;
+/** What stands for a set of equal values: 0 for −0, of numerics the one with the most digits behind the point. */
+export function representative(values: readonly Value[]): Value {
+  let best = values[0] ?? null;
+  for (const value of values)
+    if (isNumeric(best) && isNumeric(value) && value.s > best.s) best = value;
+  return Object.is(best, -0) ? 0 : best;
+}
+
+function isNumeric(value: Value): value is Numeric {
+  return typeof value === 'object' && value !== null && 's' in value;
 }
 
 /** As PostgreSQL's text protocol sends it, TimeZone UTC, DateStyle ISO. */
