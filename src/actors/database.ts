@@ -79,10 +79,22 @@ export type RelationDescription = {
 export class Handle implements WideVerbs {
   protected readonly engine: Engine;
   protected readonly identity: Identity;
+  readonly #bytes: 'base64' | undefined;
 
-  constructor(engine: Engine, identity: Identity) {
+  constructor(
+    engine: Engine,
+    identity: Identity,
+    options: { readonly bytes?: 'base64' | undefined } = {},
+  ) {
     this.engine = engine;
     this.identity = identity;
+    this.#bytes = options.bytes;
+  }
+
+  #session(identity: Identity): Session {
+    const session = new Session(this.engine, { ...this.identity, ...pickIdentity(identity) });
+    session.bytes = this.#bytes;
+    return session;
   }
 
   async exec(statement: string | SqlText, options: QueryOptions = {}): Promise<ExecResult> {
@@ -314,7 +326,7 @@ export class Handle implements WideVerbs {
     options: SubscribeOptions = {},
   ): Subscription<Row> {
     this.engine.assertOpen();
-    const session = new Session(this.engine, { ...this.identity, ...pickIdentity(options) });
+    const session = this.#session(options);
     const isName =
       typeof what === 'string' && (/^[\w.]+$/.test(what.trim()) || session.hasRelation(what));
     return openSubscription(
@@ -346,7 +358,7 @@ export class Handle implements WideVerbs {
     try {
       for (let attempt = 0; ; attempt += 1) {
         assertNotAborted(signal);
-        const session = new Session(this.engine, this.identity);
+        const session = this.#session({});
         session.begin({ isolation: 'serializable', readOnly: options.readOnly ?? false });
         try {
           const value = await untilSettled(
@@ -375,12 +387,17 @@ export class Handle implements WideVerbs {
   session(options: Identity & { readonly values?: ValueOptions | undefined } = {}): SessionHandle {
     this.engine.assertOpen();
     checkValueOptions(options.values);
-    const session = new Session(this.engine, { ...this.identity, ...pickIdentity(options) });
+    const session = this.#session(options);
     return new SessionHandle(this.engine, session, { values: options.values });
   }
 
-  as(identity: Identity): Handle {
-    return new Handle(this.engine, { ...this.identity, ...identity });
+  /** The same verbs as somebody else. `bytes: 'base64'`: texts for bytea are base64, as JSON has them. */
+  as(identity: Identity, options: { readonly bytes?: 'base64' | undefined } = {}): Handle {
+    return new Handle(
+      this.engine,
+      { ...this.identity, ...identity },
+      { bytes: options.bytes ?? this.#bytes },
+    );
   }
 
   /** How values come out unless a call says otherwise. */
@@ -498,7 +515,7 @@ export class Handle implements WideVerbs {
   protected writeSession(): Session {
     // One for all calls, while it remembers nothing: values of sequences belong to the call that drew them.
     if (this.#writer === undefined || !this.#writer.sequences.isWritten)
-      this.#writer = new Session(this.engine, this.identity);
+      this.#writer = this.#session({});
     return this.#writer;
   }
 
@@ -508,7 +525,7 @@ export class Handle implements WideVerbs {
     sinkOf: (index: number) => RowSink,
   ): Promise<StatementOutcome[]> {
     this.engine.assertOpen();
-    const session = new Session(this.engine, { ...this.identity, ...pickIdentity(options) });
+    const session = this.#session(options);
     try {
       return await executeIn(this.engine, session, text, options, sinkOf);
     } finally {

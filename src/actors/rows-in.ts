@@ -6,6 +6,7 @@ import { typeName, type SqlType } from '../columns/types.ts';
 import { Decimal, Interval, normalInteger, type Datum } from '../columns/values.ts';
 import type { NumberArray, Vector } from '../columns/vector.ts';
 import { datumFromText } from '../expressions/text-io.ts';
+import { bytesFromBase64 } from '../formats/base64.ts';
 import { nearestName } from './catalog.ts';
 
 /** What users may hand in for rows (docs/api.md, "Values"). */
@@ -31,7 +32,12 @@ export type InputColumns = Readonly<Record<string, InputColumn>>;
 export type TargetColumn = { readonly name: string; readonly type: SqlType };
 
 /** How texts without a zone are read; the statement's instant, for 'now'. */
-export type InputContext = { readonly zone: string; readonly nowMicros: number };
+export type InputContext = {
+  readonly zone: string;
+  readonly nowMicros: number;
+  /** What a text for bytea is: PostgreSQL's own spelling, or base64, as JSON has bytes. */
+  readonly bytes?: 'base64' | undefined;
+};
 
 /** Columns that the input names, as vectors; `undefined` for those that it leaves to their defaults. */
 export type InputBatch = {
@@ -775,8 +781,10 @@ export function converterOf(type: SqlType): Converter {
     case 'bytea':
       return (value, context) => {
         if (value instanceof Uint8Array) return value.slice();
-        if (typeof value === 'string') return fromText(value, context);
-        throw mismatch(value, type, 'a Uint8Array');
+        if (typeof value !== 'string') throw mismatch(value, type, 'a Uint8Array');
+        return context.bytes === undefined || value.startsWith('\\x')
+          ? fromText(value, context)
+          : bytesFromBase64(value);
       };
     case 'time':
     case 'uuid':

@@ -26,6 +26,7 @@ import {
   type WrittenName,
 } from './catalog.ts';
 import type { Engine } from './engine.ts';
+import type { InputContext } from './rows-in.ts';
 import { SessionSequences } from './sequences.ts';
 import { runStatement } from './statements.ts';
 import { BorrowedSnapshot } from './with-changes.ts';
@@ -101,6 +102,8 @@ export class Session {
     readonly user: string | undefined;
     readonly claims: Readonly<Record<string, unknown>>;
   };
+  /** What a text for bytea is; base64 for those who speak JSON. */
+  bytes: InputContext['bytes'];
   readonly settings = new Map<string, string>();
   readonly prepared = new Map<
     string,
@@ -639,9 +642,13 @@ export class Session {
     return entry;
   }
 
-  evaluationContext(parameters: readonly Datum[], options: ExecutionOptions): EvaluationContext {
+  evaluationContext(
+    parameters: readonly Datum[],
+    options: ExecutionOptions,
+  ): EvaluationContext & Pick<InputContext, 'bytes'> {
     return {
       nowMicros: this.transaction?.nowMicros ?? this.engine.ports.clock.now() * 1000,
+      bytes: this.bytes,
       zone: options.zone ?? this.zone,
       parameters,
       random: new StatementRandom(this.engine),

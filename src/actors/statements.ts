@@ -393,6 +393,7 @@ export function parametersOf(
   const context = {
     zone: options.zone ?? session.zone,
     nowMicros: session.engine.ports.clock.now() * 1000,
+    bytes: session.bytes,
   };
   return types.map((type, index) => {
     const value = given[index];

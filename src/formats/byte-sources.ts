@@ -22,8 +22,21 @@ export async function* bytesInOrder(
     for (let at = 0; at < plain.length; at += PIECE_BYTES)
       yield plain.subarray(at, at + PIECE_BYTES);
   } else if (isRandomAccess(bytes)) {
-    for (let at = 0; at < bytes.byteLength; at += PIECE_BYTES)
-      yield await bytes.slice(at, Math.min(at + PIECE_BYTES, bytes.byteLength));
+    const { byteLength } = bytes;
+    const read = (at: number): Promise<Uint8Array> | undefined => {
+      if (at >= byteLength) return undefined;
+      const piece = bytes.slice(at, Math.min(at + PIECE_BYTES, byteLength));
+      // Told when it is waited for, if it ever is.
+      piece.catch(() => undefined);
+      return piece;
+    };
+    // One piece is on its way while the one before it is worked on.
+    let ahead = read(0);
+    for (let at = PIECE_BYTES; ahead !== undefined; at += PIECE_BYTES) {
+      const piece = await ahead;
+      ahead = read(at);
+      yield piece;
+    }
   } else {
     for await (const piece of bytes) {
       if (!(piece instanceof Uint8Array)) {

@@ -1,6 +1,7 @@
 import { DbError } from '../base/errors.ts';
 import { isIntegerType, type SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
+import { bytesFromBase64 } from './base64.ts';
 import { PeekedBytes, byteLengthOf } from './byte-sources.ts';
 import {
   SAMPLE_ROW_COUNT_DEFAULT,
@@ -140,12 +141,7 @@ function cellOptions(options: ReaderOptions): CellOptions {
 function fromJson(text: string, type: SqlType, quoted: boolean, options: ReaderOptions): Datum {
   if (quoted) {
     if (type.kind !== 'bytea' || text.startsWith('\\x')) return options.fromText(text, type);
-    if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/.test(text)) {
-      throw new DbError('22P02', 'invalid input syntax for type bytea', {
-        hint: 'In JSON bytes are written in base64, or in hexadecimal as "\\\\x00ff".',
-      });
-    }
-    return Uint8Array.from(Buffer.from(text, 'base64'));
+    return bytesFromBase64(text);
   }
   if (isIntegerType(type) && /[.e]/i.test(text)) {
     const value = Number(text);

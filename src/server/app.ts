@@ -69,7 +69,7 @@ export function createApp(options: AppOptions): FastifyInstance {
   explainErrors(app);
 
   const verbs = (request: FastifyRequest): ReturnType<Database['as']> =>
-    database.as(whoAsks(request));
+    database.as(whoAsks(request), { bytes: 'base64' });
   const context = { clock, verbs, open };
   queryRoutes(app, context);
   relationRoutes(app, context);

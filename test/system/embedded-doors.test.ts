@@ -148,3 +148,36 @@ test('what goes wrong in "as" is told to the server it is in', async () => {
   expect(told).toBe(mine);
   expect(() => db.handler({ as: 'acme' as never })).toThrow(DbError);
 });
+
+test('bytes are base64 in JSON, both ways', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, raw bytea)');
+  await using server = await db.listen({ http: 0 });
+  const rows = [
+    { id: 1, raw: 'AAH/' },
+    { id: 2, raw: '\\x00ff' },
+    { id: 3, raw: '' },
+  ];
+  expect((await post(`${server.http}/v1/tables/t/rows`, rows)).status).toBe(200);
+  const answer = await post(`${server.http}/v1/query`, {
+    sql: 'SELECT id, raw FROM t WHERE raw IN ($1::bytea, $2::bytea, $3::bytea) ORDER BY id',
+    params: ['AAH/', 'AP8=', ''],
+  });
+  expect(await answer.json()).toMatchObject({
+    rows: [
+      { id: 1, raw: 'AAH/' },
+      { id: 2, raw: 'AP8=' },
+      { id: 3, raw: '' },
+    ],
+  });
+  expect((await db.query('SELECT raw FROM t WHERE id = 1')).rows).toEqual([
+    { raw: Uint8Array.of(0, 1, 255) },
+  ]);
+  const wrong = await post(`${server.http}/v1/tables/t/rows`, { id: 4, raw: 'no base64!' });
+  expect(await wrong.json()).toMatchObject({ code: '22P02', column: 'raw' });
+  // Embedded, a text is PostgreSQL's own spelling.
+  await db.upsert('t', { id: 1, raw: 'AAH/' });
+  expect((await db.query('SELECT raw FROM t WHERE id = 1')).rows).toEqual([
+    { raw: Uint8Array.from(Buffer.from('AAH/')) },
+  ]);
+});
