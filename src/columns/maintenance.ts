@@ -1,3 +1,4 @@
+import { assert } from '../base/errors.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
 import type { Deletes } from './deletes.ts';
@@ -51,6 +52,8 @@ export class Maintenance {
   /** Works for `units` values and returns the units left: all of it done when some are. */
   run(units: number): number {
     let left = units;
+    // A truncation takes the segment away under the job, and closes it once nobody can undo that.
+    if (this.#job !== undefined && !this.#isListed(this.#job.source)) this.abandon();
     while (left > 0) {
       this.#job ??= this.#nextJob();
       const job = this.#job;
@@ -79,6 +82,11 @@ export class Maintenance {
     if (this.#job.compaction !== undefined) this.#compactions.unshift(this.#job.compaction);
     this.#job.steps.return(undefined as never);
     this.#job = undefined;
+  }
+
+  #isListed(segment: Segment): boolean {
+    const { list } = this.#host.store;
+    return list.states[segment.number - list.first]?.segment === segment;
   }
 
   #nextJob(): Job | undefined {
@@ -142,11 +150,7 @@ export class Maintenance {
   #install(job: Job, sealed: SealedSegment): void {
     const { store, lease } = this.#host;
     const state = store.list.states[job.source.number - store.list.first];
-    if (state?.segment !== job.source) {
-      // The table was truncated meanwhile.
-      sealed.closeDictionaries();
-      return;
-    }
+    assert(state?.segment === job.source, 'a segment is there until its job is done');
     const { limits } = lease;
     lease.limits = false;
     lease.take(sealed.byteLength);

@@ -116,7 +116,7 @@ export interface TableData {
   /** The same in steps: yields the rows indexed since the last one. Nobody may write meanwhile; 23505 leaves nothing behind. */
   addIndexInSteps(index: IndexSchema): Generator<number, void>;
   dropIndex(name: string): void;
-  /** Gives back all memory. */
+  /** Gives back all memory, once the last open snapshot is released. */
   close(): void;
 }
 

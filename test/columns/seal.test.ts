@@ -199,6 +199,28 @@ test('compaction drops dead rows and keeps the ids of the others', () => {
   expect(memory.usedBytes).toBe(0);
 });
 
+test('a truncation takes a segment away from under its sealing', () => {
+  // Columns were read from a segment that was closed: no test had truncated between two steps of a job and published it.
+  const memory = new MemoryAccount('test');
+  const table = filled(memory);
+  expect(table.maintain(100_000)).toBe(true);
+  table.stage([{ kind: 'truncate' }], { limits: true });
+  table.publish(2);
+  while (table.maintain(100_000));
+  expect(table.rowCount).toBe(0);
+  // One that is undone leaves the segment to be sealed.
+  const again = filled(memory);
+  expect(again.maintain(100_000)).toBe(true);
+  again.stage([{ kind: 'truncate' }], { limits: true });
+  again.maintain(100_000);
+  again.undo();
+  while (again.maintain(1_000_000));
+  expect(again.segmentStates()[0]!.segment.kind).toBe('sealed');
+  table.close();
+  again.close();
+  expect(memory.usedBytes).toBe(0);
+});
+
 test('scans skip segments by their zone maps and charge one row for each', () => {
   const table = filled(new MemoryAccount('test'));
   while (table.maintain(1_000_000));

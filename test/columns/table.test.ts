@@ -155,6 +155,9 @@ test('a table equals a list of rows with all versions kept, whatever is written,
         const last = table.snapshot();
         expectRows(last, model.published, true);
         table.close();
+        // Whoever reads a table that was dropped reads on.
+        expectRows(last, model.published, true);
+        last.release();
         expect(memory.usedBytes).toBe(0);
       },
     ),
