@@ -223,20 +223,27 @@ export class JoinOperator implements Operator {
   #advanceUnique(budget: Budget): void {
     const driving = this.#driving!;
     const { rowCount } = driving;
-    const groups = this.#drivingGroups!;
-    const first = this.#first;
-    const isRow = this.#groupsAreRows;
-    const lefts = new Int32Array(rowCount);
-    const rights = new Int32Array(rowCount);
+    const rights = this.#drivingGroups!;
+    if (!this.#groupsAreRows) {
+      const first = this.#first;
+      for (let row = 0; row < rowCount; row += 1) {
+        const group = rights[row]!;
+        if (group >= 0) rights[row] = first[group]!;
+      }
+    }
     let count = 0;
-    for (let row = 0; row < rowCount; row += 1) {
-      const group = groups[row]!;
-      if (group < 0) continue;
-      const right = isRow ? group : first[group]!;
-      if (right < 0) continue;
-      lefts[count] = row;
-      rights[count] = right;
-      count += 1;
+    while (count < rowCount && rights[count]! >= 0) count += 1;
+    let lefts: Int32Array | undefined;
+    // Where every row has its match, the left columns stay as they are.
+    if (count < rowCount) {
+      lefts = new Int32Array(rowCount);
+      count = 0;
+      for (let row = 0; row < rowCount; row += 1) {
+        if (rights[row]! < 0) continue;
+        lefts[count] = row;
+        rights[count] = rights[row]!;
+        count += 1;
+      }
     }
     budget.charge(rowCount + count);
     this.#driving = undefined;
@@ -244,8 +251,7 @@ export class JoinOperator implements Operator {
     this.#out.push(
       this.#bothSides(
         driving,
-        // Every row has its match: the left columns stay as they are.
-        count === rowCount ? undefined : lefts.subarray(0, count),
+        lefts?.subarray(0, count),
         rights.subarray(0, count),
         this.#unseen,
       ),
