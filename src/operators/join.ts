@@ -249,12 +249,7 @@ export class JoinOperator implements Operator {
     this.#driving = undefined;
     if (count === 0) return;
     this.#out.push(
-      this.#bothSides(
-        driving,
-        lefts?.subarray(0, count),
-        rights.subarray(0, count),
-        this.#unseen,
-      ),
+      this.#bothSides(driving, lefts?.subarray(0, count), rights.subarray(0, count), this.#unseen),
     );
   }
 

@@ -75,3 +75,47 @@ test('date_trunc of a column is that of each instant, in zones with and without 
     }
   }
 });
+
+test('products and quotients of doubles are those of one row, refusals included', async () => {
+  await using db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, a float8, b float8)');
+  const double = fc.oneof(
+    fc.constantFrom(0, -0, 1e-200, -1e-200, 1e200, Infinity, -Infinity, NaN, 2.5, null),
+    fc.double(),
+  );
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.tuple(double, double), { minLength: 1, maxLength: 5 }),
+      fc.constantFrom('*', '/'),
+      async (pairs, operator) => {
+        await db.exec('TRUNCATE t');
+        await db.insert(
+          't',
+          pairs.map(([a, b], id) => ({ id, a, b })),
+        );
+        const all = await outcome(db.query(`SELECT a ${operator} b AS c FROM t ORDER BY id`));
+        const each: unknown[] = [];
+        let refusal: string | undefined;
+        for (const pair of pairs) {
+          const one = await outcome(
+            db.query(`SELECT $1::float8 ${operator} $2::float8 AS c`, { params: pair }),
+          );
+          if (typeof one === 'string') refusal ??= one;
+          else each.push(...one);
+        }
+        expect(all).toEqual(refusal ?? each);
+      },
+    ),
+    { numRuns: 150 },
+  );
+});
+
+async function outcome(
+  query: Promise<{ readonly rows: readonly Record<string, unknown>[] }>,
+): Promise<unknown[] | string> {
+  try {
+    return (await query).rows.map((row) => row['c']);
+  } catch (cause) {
+    return (cause as { code: string }).code;
+  }
+}

@@ -211,8 +211,21 @@ function floatOperators(): FunctionDef[] {
           guard: 'finite',
           inline: (a, b) => fit(`(${a} - ${b})`),
         }),
-        binary('*', (a, b) => checkedProduct(a, b, rounded(kind, a * b))),
-        binary('/', (a, b) => quotient(a, b, kind)),
+        // A NaN leaves the fast lane, as an infinity does: an underflow, or a division by zero, is told there.
+        binary('*', (a, b) => checkedProduct(a, b, rounded(kind, a * b)), {
+          guard: 'finite',
+          inline: (a, b) => {
+            const product = fit(`(${a} * ${b})`);
+            return `(${product} !== 0 || ${a} === 0 || ${b} === 0 ? ${product} : NaN)`;
+          },
+        }),
+        binary('/', (a, b) => quotient(a, b, kind), {
+          guard: 'finite',
+          inline: (a, b) => {
+            const ratio = fit(`(${a} / ${b})`);
+            return `(${ratio} !== 0 || ${a} === 0 ? ${ratio} : NaN)`;
+          },
+        }),
       );
     }
   }
