@@ -72,6 +72,7 @@ function declaredTypes(metadata: FileMetaData): Readonly<Record<string, string>>
 
 function columnsOf(metadata: FileMetaData): ParquetColumn[] {
   return parquetSchema(metadata).children.map(({ element, children }) => {
+    if (typeof element.name !== 'string') throw new RangeError('a column has no name');
     if (children.length > 0 || element.repetition_type === 'REPEATED')
       throw unreadable(element.name, 'a list, a map or a struct');
     return new ParquetColumn(element.name, element, leafTypeOf(element, element.name));
