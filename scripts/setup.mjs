@@ -33,7 +33,7 @@ const lock = createHash('sha256')
 const stamp = join(root, 'node_modules', '.analyticdb-setup');
 if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lock) {
   say('installing packages (once)');
-  npm(['ci', '--no-audit', '--no-fund', '--loglevel=error']);
+  npm(['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error']);
   writeFileSync(stamp, lock);
 }
 

@@ -73,16 +73,7 @@ program
     });
     const address = parseAddress(process.env['PORT'] ?? options.http);
     const url = await listenHttp(app, address, { authenticated: false, nextFree: withDemo });
-    if (withDemo) {
-      const { startFlightDemo } = await import('./flight-demo.ts');
-      demo = await startFlightDemo(database, clock, {
-        flightCountMax: typeof options.demo === 'number' ? options.demo : Infinity,
-        say: (line) => console.log(`· ${line}`),
-      });
-      ready = true;
-    }
-    console.log(`AnalyticDB is ready: ${url}`);
-
+    // From now on: a start that takes a while can be called off, too.
     let stopping = false;
     const stop = async (): Promise<void> => {
       if (stopping) return;
@@ -94,6 +85,15 @@ program
     };
     process.on('SIGTERM', () => void stop());
     process.on('SIGINT', () => void stop());
+    if (withDemo) {
+      const { startFlightDemo } = await import('./flight-demo.ts');
+      demo = await startFlightDemo(database, clock, {
+        flightCountMax: typeof options.demo === 'number' ? options.demo : Infinity,
+        say: (line) => console.log(`· ${line}`),
+      });
+      ready = true;
+    }
+    console.log(`AnalyticDB is ready: ${url}`);
   });
 
 try {

@@ -281,6 +281,12 @@ function showViews(list) {
 
 // ── Asking ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** Where there are no flights. */
+const BARE_EXAMPLES = [
+  ['tables', 'SHOW TABLES'],
+  ['views', 'SHOW VIEWS'],
+  ['actors', 'SHOW ACTORS'],
+];
 const EXAMPLES = [
   [
     'a view',
@@ -298,18 +304,23 @@ const EXAMPLES = [
 ];
 const ROWS_SHOWN_MAX = 100;
 const sql = byId('sql');
-sql.value = EXAMPLES[0][1];
 
-for (const [label, text] of EXAMPLES) {
-  const button = document.createElement('button');
-  button.type = 'button';
-  button.textContent = label;
-  button.addEventListener('click', () => {
-    sql.value = text;
-    void ask();
-  });
-  byId('examples').append(button);
+function showExamples(examples) {
+  sql.value = examples[0][1];
+  byId('examples').replaceChildren(
+    ...examples.map(([label, text]) => {
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.textContent = label;
+      button.addEventListener('click', () => {
+        sql.value = text;
+        void ask();
+      });
+      return button;
+    }),
+  );
 }
+showExamples(EXAMPLES);
 byId('ask').addEventListener('submit', (event) => {
   event.preventDefault();
   void ask();
@@ -384,19 +395,24 @@ function tableOf({ rows, columns }) {
 // ── The beginning ──────────────────────────────────────────────────────────────────────────────────────────────
 
 let following = false;
+let hasDemo = true;
 
 /** Looks after what is not pushed: the demo, the table of views; and begins to follow when there is something to follow. */
 async function look() {
-  const demo = await getJson('/v1/demo');
+  const demo = hasDemo ? await getJson('/v1/demo') : {};
   if (demo.body !== undefined) showDemo(demo.body);
   else if (demo.status === 404) {
+    hasDemo = false;
     document.body.dataset.phase = 'none';
     speed.hidden = true;
-    if (!following) connection('live');
-  } else connection('lost');
+    showExamples(BARE_EXAMPLES);
+    void ask();
+  } else if (demo.status === 0) connection('lost');
   const list = await getJson('/v1/views');
-  if (list.body !== undefined) {
+  if (list.body === undefined) connection('lost');
+  else {
     showViews(list.body.views);
+    if (!hasDemo) connection('live');
     const names = new Set(list.body.views.map(({ name }) => name));
     if (!following && NAMES.every((name) => names.has(name))) {
       following = true;
@@ -410,6 +426,6 @@ async function look() {
     );
     for (const { iata, city } of airports.body?.rows ?? []) cities.set(iata, city);
   }
-  setTimeout(look, following ? 1000 : 250);
+  setTimeout(look, following || !hasDemo ? 1000 : 250);
 }
 void look();

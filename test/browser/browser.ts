@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { tmpdir } from 'node:os';
@@ -25,8 +25,32 @@ export async function launchBrowser(): Promise<Browser> {
     '/usr/bin/chromium',
     '/usr/bin/google-chrome',
     '/usr/bin/chromium-browser',
-  ].find((path) => path !== undefined && existsSync(path));
-  if (system !== undefined) return chromium.launch({ executablePath: system, args: FLAGS });
+  ].filter((path): path is string => path !== undefined && existsSync(path));
+  const ways = [
+    ...system.map((executablePath) => () => chromium.launch({ executablePath, args: FLAGS })),
+    launchPackaged,
+    // What a run that was killed has unpacked in part is unpacked anew.
+    () => {
+      rmSync(join(tmpdir(), 'chromium'), { force: true });
+      rmSync(LIBRARIES, { recursive: true, force: true });
+      return launchPackaged();
+    },
+  ];
+  const reasons: unknown[] = [];
+  for (const launch of ways) {
+    try {
+      return await launch();
+    } catch (cause) {
+      reasons.push(cause);
+    }
+  }
+  throw new AggregateError(
+    reasons,
+    'no browser can be started here: name one by CHROME_PATH, or set ALLOW_NO_BROWSER=1 to go without',
+  );
+}
+
+async function launchPackaged(): Promise<Browser> {
   const { default: packaged } = await import('@sparticuz/chromium');
   const executablePath = await packaged.executablePath();
   const libraries = unpackLibraries();
@@ -41,19 +65,25 @@ export async function launchBrowser(): Promise<Browser> {
   });
 }
 
-/** The shared libraries that a bare machine lacks lie beside the packaged browser. */
+const LIBRARIES = join(tmpdir(), 'analyticdb-browser-libraries');
+
+/** The shared libraries that a bare machine lacks lie beside the packaged browser. They appear whole or not at all. */
 function unpackLibraries(): string {
-  const folder = join(tmpdir(), 'analyticdb-browser-libraries');
-  const lib = join(folder, 'al2023', 'lib');
-  if (existsSync(lib)) return lib;
-  mkdirSync(folder, { recursive: true });
-  const root = packageFolder('@sparticuz/chromium');
-  const archive = join(root, 'bin', 'al2023.tar.br');
-  const tar = join(folder, 'libraries.tar');
-  writeFileSync(tar, brotliDecompressSync(readFileSync(archive)));
-  mkdirSync(join(folder, 'al2023'), { recursive: true });
-  execFileSync('tar', ['xf', tar, '-C', join(folder, 'al2023')]);
-  return existsSync(lib) ? lib : join(folder, 'al2023');
+  if (!existsSync(LIBRARIES)) {
+    const folder = mkdtempSync(`${LIBRARIES}-`);
+    const archive = join(packageFolder('@sparticuz/chromium'), 'bin', 'al2023.tar.br');
+    const tar = join(folder, 'libraries.tar');
+    writeFileSync(tar, brotliDecompressSync(readFileSync(archive)));
+    execFileSync('tar', ['xf', tar, '-C', folder]);
+    rmSync(tar);
+    try {
+      renameSync(folder, LIBRARIES);
+    } catch {
+      // Another run was quicker.
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+  return join(LIBRARIES, 'lib');
 }
 
 function packageFolder(name: string): string {
