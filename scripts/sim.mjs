@@ -53,7 +53,13 @@ let acknowledged = 0;
 let failures = 0;
 let firstFailure;
 const hashes = [];
-for (let seed = from; seed < from + count; seed += 1) {
+// Ended from outside it says how far it has come.
+let stopped = false;
+process.once('SIGTERM', () => (stopped = true));
+process.once('SIGINT', () => (stopped = true));
+let ran = 0;
+for (let seed = from; seed < from + count && !stopped; seed += 1) {
+  ran += 1;
   const report = await runSeed(seed, options);
   let { failure } = report;
   events += report.events;
@@ -78,10 +84,10 @@ for (let seed = from; seed < from + count; seed += 1) {
 }
 const seconds = (performance.now() - startMs) / 1000;
 if (args.json) {
-  console.log(JSON.stringify({ seeds: count, failures, firstFailure, seconds, events, hashes }));
+  console.log(JSON.stringify({ seeds: ran, failures, firstFailure, seconds, events, hashes }));
 } else {
   console.log(
-    `${count} seeds, ${failures} failed, ${(count / seconds).toFixed(1)} seeds/s, ${Math.round(events / seconds)} events/s, ${acknowledged} operations acknowledged`,
+    `${ran} seeds from ${from}, ${failures} failed, ${(ran / seconds).toFixed(1)} seeds/s, ${Math.round(events / seconds)} events/s, ${acknowledged} operations acknowledged`,
   );
   console.log(
     `seen: ${[...seen]

@@ -3,12 +3,15 @@
  * change by change, the query run anew, the journal replayed and the naive interpreter give the same bits.
  */
 import fc from 'fast-check';
-import { beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test, vi } from 'vitest';
 import { loadParser } from '../../src/actors/load-parser.ts';
 import { NO_JOURNAL_FAULTS, Simulation } from '../../src/sim/simulation.ts';
 import { publishedRows } from '../../src/sim/state-hash.ts';
 import type { Parser } from '../../src/sql/parse.ts';
 import { Model } from '../model/model.ts';
+
+// Nothing here asserts time; a loaded machine may take long.
+vi.setConfig({ testTimeout: 240_000 });
 
 let parser: Parser;
 beforeAll(async () => {

@@ -1,10 +1,13 @@
 /** The database in simulated worlds (npm run sim runs as many as one likes). */
 import { spawnSync } from 'node:child_process';
-import { beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test, vi } from 'vitest';
 import { AmbientError } from '../../src/sim/ambient.ts';
 import { NO_JOURNAL_FAULTS, Simulation } from '../../src/sim/simulation.ts';
 import { loadParser } from '../../src/actors/load-parser.ts';
 import { loadSimulation, runSeed } from './run-seed.ts';
+
+// Nothing here asserts time; a loaded machine may take long.
+vi.setConfig({ testTimeout: 240_000 });
 
 beforeAll(() => loadSimulation());
 
