@@ -37,7 +37,11 @@ export function knowsEvent<State extends string, Event extends string>(
   return lifecycle.states[state].on?.[event] !== undefined;
 }
 
-/** The chart as an xstate machine. Loaded when asked for: a database opens without it. */
+/**
+ * The chart as an xstate machine. Loaded when asked for: a database opens without it.
+ *
+ * @internal Left out of the declarations: xstate's own do not pass every check that users may have on.
+ */
 export async function machineOf<State extends string, Event extends string>(
   lifecycle: Lifecycle<State, Event>,
 ): Promise<import('xstate').AnyStateMachine> {
