@@ -405,6 +405,7 @@ async function look() {
     hasDemo = false;
     document.body.dataset.phase = 'none';
     speed.hidden = true;
+    setText(byId('subtitle'), 'Live views over what is in memory');
     showExamples(BARE_EXAMPLES);
     void ask();
   } else if (demo.status === 0) connection('lost');
