@@ -648,7 +648,7 @@ function addConstraint(
         );
       }
       checks.push({
-        name: constraint.name ?? freeName(`${table}_check`, taken),
+        name: constraint.name ?? freeName(checkName(table, constraint.condition), taken),
         text: printExpression(constraint.condition),
       });
       return;
@@ -656,6 +656,20 @@ function addConstraint(
     case 'foreignKey':
       throw foreignKey(constraint.at);
   }
+}
+
+/** As PostgreSQL names a CHECK: by its column, where it speaks of one. */
+function checkName(table: string, condition: Ast.SqlExpression): string {
+  const columns = new Set<string>();
+  const visit = (part: unknown): void => {
+    if (typeof part !== 'object' || part === null) return;
+    if (!Array.isArray(part) && (part as Ast.SqlExpression).kind === 'column')
+      columns.add((part as Extract<Ast.SqlExpression, { kind: 'column' }>).parts.at(-1)!);
+    for (const inner of Object.values(part)) visit(inner);
+  };
+  visit(condition);
+  const [column] = columns;
+  return columns.size === 1 ? `${table}_${column}_check` : `${table}_check`;
 }
 
 function addIndex(

@@ -402,13 +402,10 @@ function mathFunctions(): FunctionDef[] {
       '22003',
     ),
     domain('acosh', Math.acosh, (x) => x >= 1 || isNan(x), 'input is out of range', '22003'),
-    domain(
-      'atanh',
-      Math.atanh,
-      (x) => Math.abs(x) <= 1 || isNan(x),
-      'input is out of range',
-      '22003',
-    ),
+    text('atanh', ['float8'], 'float8', ([x]) => {
+      if (Math.abs(x as number) > 1) throw new DbError('22003', 'input is out of range');
+      return Math.atanh(x as number);
+    }),
     text('atan2', ['float8', 'float8'], 'float8', ([y, x]) => Math.atan2(y as number, x as number)),
     text('pi', [], 'float8', () => Math.PI),
     ...['power', 'pow', '^'].map((name) =>
@@ -423,8 +420,11 @@ function mathFunctions(): FunctionDef[] {
           );
         const isUnit = x === 1 || (x === -1 && !Number.isFinite(y) && !Number.isNaN(y));
         const result = isUnit || y === 0 ? 1 : x ** y;
-        if (!Number.isFinite(result) && Number.isFinite(x) && Number.isFinite(y))
-          throw new DbError('22003', 'value out of range: overflow');
+        if (Number.isFinite(x) && Number.isFinite(y)) {
+          if (!Number.isFinite(result)) throw new DbError('22003', 'value out of range: overflow');
+          if (result === 0 && x !== 0)
+            throw new DbError('22003', 'value out of range: underflow');
+        }
         return result;
       }),
     ),

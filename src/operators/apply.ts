@@ -8,9 +8,10 @@ import { functionById } from '../expressions/catalog.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { datumToText } from '../expressions/text-io.ts';
 import type { ApplyNode, OutputColumn, PlanNode } from '../plan/logical.ts';
-import { mapPlanExpressions, rewrite } from '../plan/nodes.ts';
+import { mapPlanExpressions, planIsVolatile, rewrite } from '../plan/nodes.ts';
 import type { ExecutionEnvironment } from './environment.ts';
 import type { Budget, Operator, Step } from './operator.ts';
+import { keyedPlan, type KeyedPlan } from './keyed-subquery.ts';
 import { EMPTY_BATCH } from './row-operators.ts';
 
 export type BuildPlan = (plan: PlanNode, environment: ExecutionEnvironment) => Operator;
@@ -78,6 +79,11 @@ export class ApplyOperator implements Operator {
   }
 }
 
+/** What may be spent on asking a subquery row by row before it is asked once for all keys, where that can be done. */
+const ASKED_SINGLY_UNITS = 50_000;
+/** Rows that are kept by key; a subquery that gives more is asked row by row. */
+const KEYED_ROWS_MAX = 200_000;
+
 /** Answers remembered for one subquery; beyond, the oldest is forgotten. */
 const REMEMBERED_MAX = 100_000;
 
@@ -94,11 +100,23 @@ class Subquery {
     | { readonly operator: Operator; readonly key: string; readonly rows: Datum[][] }
     | undefined;
 
+  /** The subquery for all keys at once; undefined: there is no such plan, or its answer is too large. */
+  #keyed: KeyedPlan | undefined;
+  readonly #outerKeys: readonly CompiledExpression[];
+  #outerKeyVectors: ReturnType<CompiledExpression['evaluate']>[] = [];
+  #spentSingly = 0;
+  #collecting: { readonly operator: Operator; count: number } | undefined;
+  readonly #byKey = new Map<string, Datum[][]>();
+  #isKeyed = false;
+  #answerOfNoRows: Answer | undefined;
+
   constructor(
     node: ApplyNode['subqueries'][number],
     environment: ExecutionEnvironment,
     build: BuildPlan,
   ) {
+    this.#keyed = planIsVolatile(node.plan) ? undefined : keyedPlan(node.plan, node.mode);
+    this.#outerKeys = (this.#keyed?.outer ?? []).map(compileExpression);
     this.#node = node;
     this.#environment = environment;
     this.#build = build;
@@ -107,7 +125,9 @@ class Subquery {
   }
 
   begin(batch: Batch): void {
-    this.#argVectors = this.#args.map((arg) => arg.evaluate(batch, this.#environment.context));
+    const { context } = this.#environment;
+    this.#argVectors = this.#args.map((arg) => arg.evaluate(batch, context));
+    this.#outerKeyVectors = this.#outerKeys.map((key) => key.evaluate(batch, context));
   }
 
   /** undefined: the budget is used up, ask again. */
@@ -116,7 +136,14 @@ class Subquery {
       .map(({ index, type }) => exactText(datumAt(batch.columns[index]!, row), type))
       .join('');
     let answer = this.#answers.get(key);
+    if (answer === undefined && this.#running === undefined) {
+      if (this.#keyed !== undefined && this.#spentSingly > ASKED_SINGLY_UNITS && !this.#isKeyed) {
+        if (!this.#collect(budget)) return undefined;
+      }
+      answer = this.#isKeyed ? this.#keyedAnswer(row) : undefined;
+    }
     if (answer === undefined) {
+      const before = budget.spent;
       if (this.#running === undefined || this.#running.key !== key) {
         this.#running = {
           operator: this.#build(boundToRow(this.#node.plan, batch, row), this.#environment),
@@ -128,7 +155,10 @@ class Subquery {
       const enough = this.#node.mode === 'exists' ? 1 : this.#node.mode === 'scalar' ? 2 : Infinity;
       for (;;) {
         const step = operator.next(budget);
-        if (step === 'more') return undefined;
+        if (step === 'more') {
+          this.#spentSingly += budget.spent - before;
+          return undefined;
+        }
         if (step === 'done') break;
         const { batch: found } = operator;
         for (let at = 0; at < found.rowCount && rows.length < enough; at += 1) {
@@ -139,7 +169,9 @@ class Subquery {
       }
       operator.close();
       this.#running = undefined;
+      this.#spentSingly += budget.spent - before;
       answer = this.#answerOf(rows);
+      if (this.#isKeyed) this.#answerOfNoRows = answer;
       this.#answers.set(key, answer);
       if (this.#answers.size > REMEMBERED_MAX)
         this.#answers.delete(this.#answers.keys().next().value!);
@@ -150,7 +182,62 @@ class Subquery {
 
   close(): void {
     this.#running?.operator.close();
+    this.#collecting?.operator.close();
     this.#answers.clear();
+    this.#byKey.clear();
+  }
+
+  /** Runs the subquery for all keys; false: the budget is used up, ask again. */
+  #collect(budget: Budget): boolean {
+    const { plan, outer } = this.#keyed!;
+    const width = plan.columns.length - outer.length;
+    this.#collecting ??= { operator: this.#build(plan, this.#environment), count: 0 };
+    const { operator } = this.#collecting;
+    try {
+      for (;;) {
+        const step = operator.next(budget);
+        if (step === 'more') return false;
+        if (step === 'done') break;
+        const { batch: found } = operator;
+        for (let at = 0; at < found.rowCount; at += 1) {
+          const physical = found.selection === undefined ? at : found.selection[at]!;
+          const row = found.columns.map((vector) => datumAt(vector, physical));
+          const key = keyText(row.slice(width), outer);
+          if (key === undefined) continue;
+          const rows = this.#byKey.get(key);
+          if (rows === undefined) this.#byKey.set(key, [row.slice(0, width)]);
+          else rows.push(row.slice(0, width));
+        }
+        this.#collecting.count += found.rowCount;
+        if (this.#collecting.count > KEYED_ROWS_MAX) return this.#giveUpKeys();
+      }
+    } catch (cause) {
+      // A row that no outer row asks for may fail: asked singly it is not looked at.
+      if (cause instanceof DbError && /^22/.test(cause.code)) return this.#giveUpKeys();
+      throw cause;
+    }
+    operator.close();
+    this.#collecting = undefined;
+    this.#isKeyed = true;
+    return true;
+  }
+
+  #giveUpKeys(): true {
+    this.#collecting?.operator.close();
+    this.#collecting = undefined;
+    this.#byKey.clear();
+    this.#keyed = undefined;
+    return true;
+  }
+
+  /** undefined: what is true of no rows is not known yet; the row is asked singly. */
+  #keyedAnswer(row: number): Answer | undefined {
+    const { outer, answersEmpty } = this.#keyed!;
+    const data = this.#outerKeyVectors.map((vector) => datumAt(vector, row));
+    const key = keyText(data, outer);
+    const rows = key === undefined ? undefined : this.#byKey.get(key);
+    if (rows !== undefined) return this.#answerOf(rows);
+    return answersEmpty ? this.#answerOfNoRows : this.#answerOf([]);
   }
 
   #answerOf(rows: Datum[][]): Answer {
@@ -227,6 +314,17 @@ class Subquery {
     }
     return result;
   }
+}
+
+/** Equal keys have one text; undefined: with a NULL nothing is equal. */
+function keyText(data: readonly Datum[], outer: readonly Expression[]): string | undefined {
+  let text = '';
+  for (const [index, datum] of data.entries()) {
+    if (datum === null) return undefined;
+    const part = canonicalText(datum, outer[index]!.type.kind);
+    text += `${part.length}:${part}`;
+  }
+  return text;
 }
 
 type Answer =

@@ -31,7 +31,7 @@ import { typeCalledLike, typeOfName } from '../expressions/type-names.ts';
 import type { Query, SqlExpression } from '../sql/ast.ts';
 import type { PlanCatalog } from './catalog.ts';
 import type { AggregateCall, ApplyNode, PlanNode, SortKey } from './logical.ts';
-import { constant, planIsVolatile, projected, rewrite } from './nodes.ts';
+import { constant, mapPlanExpressions, planIsVolatile, projected, rewrite } from './nodes.ts';
 import { resolveColumn, type Scope } from './scope.ts';
 import { SERIES_INDEX_BASE, seriesOf, type SeriesCall } from './series.ts';
 
@@ -169,7 +169,8 @@ export function bindExpression(expression: SqlExpression, place: Place): Express
     case 'nullIf': {
       const left = bind(expression.left);
       const equal = resolveOperator('=', left, bind(expression.right), at);
-      const kept = settled(left);
+      // As PostgreSQL: the value as the comparison takes it.
+      const kept = equal.args[0] ?? settled(left);
       return {
         kind: 'case',
         branches: [{ when: equal, then: constant(null, kept.type) }],
@@ -649,6 +650,8 @@ function call(expression: CallNode, place: Place): Expression {
   if (name === 'generate_series' || name === 'unnest')
     throw notSupported(`${name}() here`, 'Use it in FROM.', at);
   const args = expression.args.map(({ value }) => bindExpression(value, place));
+  if (name === 'pg_typeof' && (args[0]?.type.kind === 'unknown' || args[0]?.type.kind === 'null'))
+    return constant('unknown', TEXT);
   if (!hasFunction(name)) {
     // float8(x) is a cast.
     const type = args.length === 1 ? typeCalledLike(name) : undefined;
@@ -745,7 +748,7 @@ function aggregateCall(expression: CallNode, place: Place): Expression {
     orderBy: ordered,
     type: resolved.type,
   };
-  const depth = depthOfAggregate(call);
+  const depth = depthOfAggregate(call, place.subqueries ?? []);
   if (holdsAggregateAt(call, depth))
     throw new DbError('42803', 'aggregate function calls cannot be nested', {
       at,
@@ -758,7 +761,7 @@ function aggregateCall(expression: CallNode, place: Place): Expression {
       hint: level.clause === 'WHERE' ? 'Use HAVING.' : undefined,
     });
   }
-  const moved = depth === 0 ? call : mapCall(call, (each) => raised(each, depth));
+  const moved = depth === 0 ? call : mapCall(call, (each) => raised(each, depth, place, level));
   const text = JSON.stringify(moved, bigints);
   const same = level.aggregates.findIndex((each) => JSON.stringify(each, bigints) === text);
   const index = same >= 0 ? same : level.aggregates.push(moved) - 1;
@@ -772,12 +775,21 @@ function aggregateCall(expression: CallNode, place: Place): Expression {
 }
 
 /** An aggregate belongs to the innermost query whose columns it speaks of; with none, to the one it stands in. */
-function depthOfAggregate(call: AggregateCall): number {
+function depthOfAggregate(call: AggregateCall, subqueries: readonly BoundSubquery[]): number {
   let depth = Infinity;
   mapCall(call, (expression) => {
     someNode(expression, (each) => {
-      if (each.kind === 'column' || each.kind === 'subquery') depth = 0;
+      if (each.kind === 'column') depth = 0;
       if (each.kind === 'outerColumn') depth = Math.min(depth, each.depth);
+      if (each.kind === 'subquery')
+        mapPlanExpressions(subqueries[each.subquery]!.plan, (inner, nested) => {
+          someNode(inner, (part) => {
+            if (part.kind === 'outerColumn' && part.depth > nested)
+              depth = Math.min(depth, part.depth - nested - 1);
+            return false;
+          });
+          return inner;
+        });
       return false;
     });
     return expression;
@@ -800,14 +812,13 @@ function holdsAggregateAt(call: AggregateCall, depth: number): boolean {
   return found;
 }
 
-function levelAt(
-  place: Place,
-  depth: number,
-): { readonly aggregates: AggregateCall[] | undefined; readonly clause: string } {
+type Level = Pick<Place, 'aggregates' | 'subqueries' | 'clause'>;
+
+function levelAt(place: Place, depth: number): Level {
   if (depth === 0) return place;
   let scope: Scope | undefined = place.scope;
   for (let left = depth; left > 0; left -= 1) scope = scope?.outer;
-  return scope?.around ?? { aggregates: undefined, clause: 'a subquery here' };
+  return scope?.around ?? { aggregates: undefined, subqueries: undefined, clause: 'a subquery here' };
 }
 
 /** The call with its expressions changed. */
@@ -823,9 +834,24 @@ export function mapCall(
   };
 }
 
-/** An expression as the query `levels` further out says it. */
-function raised(expression: Expression, levels: number): Expression {
+/** An expression as the query `levels` further out says it; its subqueries become that query's. */
+function raised(expression: Expression, levels: number, place: Place, level: Level): Expression {
   return rewrite(expression, (each): Expression => {
+    if (each.kind === 'subquery') {
+      const bound = place.subqueries![each.subquery]!;
+      if (level.subqueries === undefined)
+        throw notSupported('a subquery in an aggregate of a query around', undefined, undefined);
+      const plan = mapPlanExpressions(bound.plan, (inner, nested) =>
+        rewrite(inner, (part) =>
+          part.kind === 'outerColumn' && part.depth > nested
+            ? { ...part, depth: part.depth - levels }
+            : part,
+        ),
+      );
+      // The arguments of the node were raised with it.
+      const subquery = level.subqueries.push({ ...bound, args: each.args, plan }) - 1;
+      return { ...each, subquery };
+    }
     if (each.kind !== 'outerColumn') return each;
     const { index, type, nullable, name } = each;
     return each.depth === levels
@@ -853,9 +879,9 @@ function subquery(
 ): Expression {
   if (place.subqueries === undefined)
     throw notSupported(`a subquery in ${place.clause}`, undefined, at);
-  const { aggregates, clause } = place;
+  const { aggregates, subqueries, clause } = place;
   const bound = make(
-    place.context.bindSubquery(query, { ...place.scope, around: { aggregates, clause } }),
+    place.context.bindSubquery(query, { ...place.scope, around: { aggregates, subqueries, clause } }),
   );
   // GROUP BY and the select list may say the same: they mean one.
   const text = JSON.stringify(bound, bigints);

@@ -232,8 +232,13 @@ function toOuter(expression: Expression, outer: readonly OutputColumn[]): Expres
 /** Pushes `conjuncts`, which speak of the plan's output, and the plan's own filters as far down as they go. */
 export function pushFilters(plan: PlanNode, conjuncts: readonly Expression[]): PlanNode {
   switch (plan.kind) {
-    case 'filter':
-      return pushFilters(plan.input, [...conjunctsOf(plan.condition), ...conjuncts]);
+    case 'filter': {
+      const all = [...conjunctsOf(plan.condition), ...conjuncts];
+      // What no row passes is not read.
+      if (all.some((each) => each.kind === 'constant' && each.value !== true))
+        return node({ kind: 'values', rows: [], columns: plan.columns });
+      return pushFilters(plan.input, all);
+    }
     case 'project': {
       const through: Expression[] = [];
       const above: Expression[] = [];

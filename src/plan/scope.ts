@@ -1,7 +1,7 @@
 import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { nearestOf } from '../expressions/nearest.ts';
-import type { AggregateCall, OutputColumn, PlanNode } from './logical.ts';
+import type { AggregateCall, ApplyNode, OutputColumn, PlanNode } from './logical.ts';
 import { rewrite } from './nodes.ts';
 
 /** A name that FROM brings into view. */
@@ -31,7 +31,11 @@ export type Scope = {
   readonly ctes: ReadonlyMap<string, CteBinding>;
   /** Where a subquery stands: what its aggregates over this level's columns are added to, and what the clause is called. */
   readonly around?:
-    | { readonly aggregates: AggregateCall[] | undefined; readonly clause: string }
+    | {
+        readonly aggregates: AggregateCall[] | undefined;
+        readonly subqueries: ApplyNode['subqueries'][number][] | undefined;
+        readonly clause: string;
+      }
     | undefined;
 };
 

@@ -189,6 +189,9 @@ function build(
         ? join
         : new FilterOperator(plan.id, join, residual, options.context);
     }
+    case 'values':
+      // No row ever comes.
+      return new DeltaUnion({ ...plan, kind: 'unionAll', inputs: [] }, []);
     case 'repeat':
       return new DeltaRepeat(plan, input(plan.input), options.context);
     case 'unionAll':
@@ -258,6 +261,9 @@ function obstacle(plan: PlanNode): DbError | undefined {
     case 'project':
     case 'repeat':
     case 'unionAll':
+      break;
+    case 'values':
+      if (plan.rows.length > 0) return notSupported('VALUES in a materialized view', hint);
       break;
     case 'aggregate': {
       const ordered = plan.calls.find(

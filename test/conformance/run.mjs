@@ -3,17 +3,20 @@
  * Runs the conformance corpus, which stays in its own folder (CONFORMANCE_DIR, default ../shared/conformance), through the
  * corpus' own runner and our adapter: each category of sqllogictest files, then the scenarios of incremental views. A
  * category passes when at least the number of records in floors.json pass and nothing broke inside; refusals (0A000) are
- * counted apart. Raise the floors as more passes; never lower one.
+ * counted apart, and what follows from them. In the categories of STRICT every other miss must have its reason in
+ * known-misses.json. Raise the floors as more passes; never lower one.
  *
- *     node test/conformance/run.mjs [--refusals] [category …]
+ *     node test/conformance/run.mjs [--refusals] [--misses] [--page] [category …]
  *
- * The last line is `N passed, N failed`, in categories.
+ * --refusals lists the texts of 0A000 with their counts, --misses every miss that is no refusal, and --page writes
+ * docs/conformance.md. The last line is `N passed, N failed`, in categories.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { explainMisses } from './explain-misses.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, '..', '..');
@@ -21,6 +24,21 @@ const corpus = resolve(root, process.env.CONFORMANCE_DIR ?? '../shared/conforman
 const floors = JSON.parse(readFileSync(join(here, 'floors.json'), 'utf8'));
 const chosen = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
 const listsRefusals = process.argv.includes('--refusals');
+const listsMisses = process.argv.includes('--misses');
+const writesPage = process.argv.includes('--page');
+const known = JSON.parse(readFileSync(join(here, 'known-misses.json'), 'utf8'));
+
+/** Categories in which no miss is without a reason. */
+const STRICT = [
+  'select-expr',
+  'aggregates',
+  'filters-index',
+  'order-limit',
+  'transactions',
+  'dml',
+  'joins',
+  'joins-large',
+];
 
 /** Two processes on two cores; a category that hangs costs this much and no more. */
 const PROCESS_COUNT = 2;
@@ -66,10 +84,8 @@ async function runRecords(name) {
     join(corpus, 'slt', name),
   ]);
   const { passed, failed } = readJson(report) ?? { passed: 0, failed: 0 };
-  const refusals = readLines(failures)
-    .map(({ reason }) => /\b0A000: (.*)/.exec(reason)?.[1])
-    .filter((text) => text !== undefined);
-  return { ...outcome, passed, failed, refusals };
+  const misses = explainMisses(readLines(failures), known);
+  return { ...outcome, passed, failed, misses };
 }
 
 async function runScenarios() {
@@ -85,8 +101,17 @@ async function runScenarios() {
     join(corpus, 'ivm', 'scenarios.ndjson'),
   ]);
   const { passed, failed } = readJson(report) ?? { passed: 0, failed: 0 };
-  const refusals = [...outcome.output.matchAll(/^FAIL .*?\b0A000: (.*)/gm)].map(([, text]) => text);
-  return { ...outcome, passed, failed, refusals };
+  const misses = [...outcome.output.matchAll(/^FAIL (\S+) (.*)/gm)].map(([, id, reason]) => {
+    const refusal = /\b0A000: (.*)/.exec(reason)?.[1];
+    return {
+      file: id,
+      line: 0,
+      sql: '',
+      kind: refusal === undefined ? 'unexplained' : 'refused',
+      text: refusal ?? reason,
+    };
+  });
+  return { ...outcome, passed, failed, misses };
 }
 
 /** Resolves with how the process ended; one that does not end by itself is killed. */
@@ -120,23 +145,19 @@ function runNode(name, args) {
 function report() {
   let passedCount = 0;
   let failedCount = 0;
-  const lines = [['category', 'passed', 'failed', 'of them refused', 'crashes', 'floor', '']];
+  const lines = [[...COLUMNS, 'crashes', 'floor', '']];
   for (const [name, floor] of Object.entries(floors)) {
     const result = results.get(name);
     if (result === undefined) continue;
-    const { passed, failed, refusals, crashes } = result;
-    const good = passed >= floor && crashes.length === 0;
+    const { passed, crashes } = result;
+    const counts = countsOf(result);
+    const good =
+      passed >= floor &&
+      crashes.length === 0 &&
+      (counts.unexplained === 0 || !STRICT.includes(name));
     if (good) passedCount += 1;
     else failedCount += 1;
-    lines.push([
-      name,
-      passed,
-      failed,
-      refusals.length,
-      crashes.length,
-      floor,
-      good ? '' : 'FAILED',
-    ]);
+    lines.push([name, ...Object.values(counts), crashes.length, floor, good ? '' : 'FAILED']);
   }
   const widths = lines[0].map((_, column) =>
     Math.max(...lines.map((line) => String(line[column]).length)),
@@ -152,6 +173,8 @@ function report() {
         .trimEnd(),
     );
   if (listsRefusals) listRefusals();
+  if (listsMisses) listMisses();
+  if (writesPage) writeFileSync(join(root, 'docs', 'conformance.md'), page());
   for (const [name, { crashes }] of results)
     for (const [place, at] of distinctCrashes(crashes))
       console.log(`\n${name} broke inside, ${at.length} times: ${place}\n    in ${at[0]}`);
@@ -169,13 +192,84 @@ function distinctCrashes(crashes) {
   return places;
 }
 
-function listRefusals() {
+const COLUMNS = ['category', 'passed', 'refused', 'follows', 'known', 'unexplained'];
+
+function countsOf({ passed, misses }) {
+  const count = (kind) => misses.filter((miss) => miss.kind === kind).length;
+  return {
+    passed,
+    refused: count('refused'),
+    follows: count('follows'),
+    known: count('known'),
+    unexplained: count('unexplained'),
+  };
+}
+
+/** Text → count, the most frequent first. */
+function tally(kind) {
   const counts = new Map();
-  for (const { refusals } of results.values())
-    for (const text of refusals) counts.set(text, (counts.get(text) ?? 0) + 1);
+  for (const { misses } of results.values())
+    for (const miss of misses)
+      if (miss.kind === kind) counts.set(miss.text, (counts.get(miss.text) ?? 0) + 1);
+  return [...counts].toSorted((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
+}
+
+function listRefusals() {
   console.log('\nrefused with 0A000:');
-  for (const [text, count] of [...counts].toSorted((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)))
-    console.log(`${String(count).padStart(6)}  ${text}`);
+  for (const [text, count] of tally('refused')) console.log(`${String(count).padStart(6)}  ${text}`);
+}
+
+function listMisses() {
+  for (const [name, { misses }] of results)
+    for (const { kind, file, line, sql, text } of misses)
+      if (kind === 'known' || kind === 'unexplained')
+        console.log(`${name} ${kind} ${file}:${line} ${sql.replaceAll(/\s+/g, ' ').slice(0, 120)} => ${text}`);
+}
+
+function page() {
+  const total = { passed: 0, refused: 0, follows: 0, known: 0, unexplained: 0 };
+  const row = (cells) => `| ${cells.join(' | ')} |`;
+  const rows = [];
+  for (const name of Object.keys(floors)) {
+    const result = results.get(name);
+    if (result === undefined) continue;
+    const counts = countsOf(result);
+    for (const [kind, count] of Object.entries(counts)) total[kind] += count;
+    rows.push(row([STRICT.includes(name) ? `**${name}**` : name, ...Object.values(counts)]));
+  }
+  return `# Conformance
+
+Records of public sqllogictest files and scenarios of incremental views, each with the answer of PostgreSQL 15, run against the
+engine in process. The material is read from the folder that \`CONFORMANCE_DIR\` names; this page is written by
+
+    npm run build && node test/conformance/run.mjs --page
+
+- **passed**: the same rows, or an error where PostgreSQL gives one.
+- **refused**: the statement is refused with 0A000, its text below.
+- **follows**: it needs something that a refused statement of the same file would have made, or stands in the transaction that
+  a refusal has ended.
+- **known**: it misses for a reason given below.
+- **unexplained**: it misses, and nobody has looked yet. In the categories set in bold there are none.
+
+${row(COLUMNS)}
+${row(COLUMNS.map((_, index) => (index === 0 ? '---' : '---:')))}
+${rows.join('\n')}
+${row(['all', ...Object.values(total)])}
+
+## What is known to differ
+
+${tally('known')
+  .map(([text, count]) => `- ${count} × ${text}`)
+  .join('\n')}
+
+## What is refused with 0A000
+
+${row(['records', 'text'])}
+${row(['---:', '---'])}
+${tally('refused')
+  .map(([text, count]) => row([count, text.replaceAll('|', '\\|')]))
+  .join('\n')}
+`;
 }
 
 function readJson(file) {

@@ -107,10 +107,12 @@ class OrderedState implements AggregateState {
     const sorted = entries.map((entry) => entry[0]!).sort((a, b) => compareDatums(a, b, kind));
     let best = sorted[0]!;
     let bestCount = 0;
+    // Of values that are equally frequent the first in order wins: the largest one, from above.
+    const lastWins = this.#call.orderBy[0]?.descending === true;
     for (let start = 0; start < sorted.length;) {
       let end = start + 1;
       while (end < sorted.length && equalDatums(sorted[end]!, sorted[start]!, kind)) end += 1;
-      if (end - start > bestCount) {
+      if (end - start > bestCount || (lastWins && end - start === bestCount)) {
         best = sorted[start]!;
         bestCount = end - start;
       }
