@@ -26,11 +26,13 @@ import {
   rewrite,
 } from './nodes.ts';
 import { prune } from './prune.ts';
+import { unnestLaterals } from './unnest.ts';
 
 /** Rewrites a bound plan into one that does less; the answer stays the same. Each rule is a function of its own. */
 export function optimise(plan: PlanNode, statistics: PlanStatistics): PlanNode {
   let better = foldAll(plan);
   better = subqueriesToJoins(better);
+  better = unnestLaterals(better);
   better = pushFilters(better, []);
   better = orderJoins(better, statistics);
   better = topK(better);

@@ -43,7 +43,7 @@ export function randomRows(dice: Dice): string {
   const t = Array.from(
     { length: 4 + dice.below(10) },
     () =>
-      `(${orNull(String(dice.below(5)))}, ${orNull(String(dice.below(7) - 3))}, ${orNull(text(dice))}, ${orNull(dice.one(['0.1', '0.2', '-1.5', '1e16', '-1e16', '3']))}, ${orNull(dice.one(['1.00', '1.50', '-2.25', '100']))}, ${orNull(`DATE '2024-0${1 + dice.below(4)}-15'`)})`,
+      `(${orNull(String(dice.below(5)))}, ${orNull(String(dice.below(7) - 3))}, ${orNull(text(dice))}, ${orNull(dice.one(['0.1', '0.2', '-1.5', '1e6', '-1e6', '3']))}, ${orNull(dice.one(['1.00', '1.50', '-2.25', '100']))}, ${orNull(`DATE '2024-0${1 + dice.below(4)}-15'`)})`,
   );
   const u = Array.from(
     { length: 3 + dice.below(8) },
@@ -294,7 +294,7 @@ class Generator {
     if (fitting.length > 0 && dice.chance(75)) return dice.one(fitting).name;
     switch (type) {
       case 'int':
-        return String(dice.below(5) - 1);
+        return dice.one(['0', '1', '2', '3', '(-1)']);
       case 'text':
         return text(dice);
       case 'float':
