@@ -181,3 +181,28 @@ test('aggregates of infinities of both signs are two', async () => {
     ['Infinity', '-Infinity', 'NaN'],
   ]);
 });
+
+test('a subquery that asks for equal keys is asked once, not row by row', async () => {
+  await db.exec(`
+    CREATE TABLE many (k int, v int);
+    INSERT INTO many SELECT i % 1000, i FROM generate_series(1, 3000) AS i;
+  `);
+  const once = async (sql: string, asJoin: string): Promise<void> => {
+    const { rows: answer, meta } = await db.query(sql);
+    expect(answer).toEqual((await db.query(asJoin)).rows);
+    // Row by row it would read 3000 × 3000 rows.
+    expect(meta.work).toBeLessThan(500_000);
+  };
+  await once(
+    'SELECT sum((SELECT count(*) FROM many i WHERE i.k = o.v)) AS s FROM many o',
+    'SELECT count(*)::numeric::text AS s FROM many o JOIN many i ON i.k = o.v',
+  );
+  await once(
+    'SELECT sum((SELECT sum(i.v) FROM many i WHERE i.k = o.v AND i.v > 10)) AS s FROM many o',
+    'SELECT sum(i.v::numeric) AS s FROM many o JOIN many i ON i.k = o.v WHERE i.v > 10',
+  );
+  await once(
+    'SELECT count(*) AS n FROM (SELECT EXISTS (SELECT 1 FROM many i WHERE i.k = o.v) AS found FROM many o) q WHERE found IS TRUE OR found IS NULL',
+    'SELECT count(DISTINCT o.v) AS n FROM many o JOIN many i ON i.k = o.v',
+  );
+});
