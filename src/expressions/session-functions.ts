@@ -422,8 +422,7 @@ function mathFunctions(): FunctionDef[] {
         const result = isUnit || y === 0 ? 1 : x ** y;
         if (Number.isFinite(x) && Number.isFinite(y)) {
           if (!Number.isFinite(result)) throw new DbError('22003', 'value out of range: overflow');
-          if (result === 0 && x !== 0)
-            throw new DbError('22003', 'value out of range: underflow');
+          if (result === 0 && x !== 0) throw new DbError('22003', 'value out of range: underflow');
         }
         return result;
       }),

@@ -87,7 +87,11 @@ function withoutQuestions(plan: PlanNode): Stripped | undefined {
     case 'aggregate': {
       const below = withoutQuestions(plan.input);
       if (below === undefined || below.answersEmpty || plan.keys.length > 0) return undefined;
-      if (plan.calls.some((call) => [...call.args, ...(call.filter ? [call.filter] : [])].some(speaksOfOuter)))
+      if (
+        plan.calls.some((call) =>
+          [...call.args, ...(call.filter ? [call.filter] : [])].some(speaksOfOuter),
+        )
+      )
         return undefined;
       const from = below.plan.columns.length - below.keys.length;
       const keys = below.plan.columns.slice(from);
@@ -122,7 +126,11 @@ function withKeys(
   inner: readonly Expression[],
   outer: readonly Expression[],
 ): Stripped {
-  const keys = inner.map((each): OutputColumn => ({ name: 'key', type: each.type, nullable: true }));
+  const keys = inner.map((each): OutputColumn => ({
+    name: 'key',
+    type: each.type,
+    nullable: true,
+  }));
   return {
     plan: node({
       kind: 'project',
@@ -150,8 +158,14 @@ function questionsOf(
     if (conjunct.kind !== 'call' || !conjunct.fn.startsWith('=(') || conjunct.args.length !== 2)
       return undefined;
     const [a, b] = conjunct.args as [Expression, Expression];
-    const sides = onlyOuter(a) && !speaksOfOuter(b) ? [b, a] : onlyOuter(b) && !speaksOfOuter(a) ? [a, b] : undefined;
-    if (sides === undefined || a.type.kind !== b.type.kind || isVolatile(conjunct)) return undefined;
+    const sides =
+      onlyOuter(a) && !speaksOfOuter(b)
+        ? [b, a]
+        : onlyOuter(b) && !speaksOfOuter(a)
+          ? [a, b]
+          : undefined;
+    if (sides === undefined || a.type.kind !== b.type.kind || isVolatile(conjunct))
+      return undefined;
     inner.push(sides[0]!);
     outer.push(
       rewrite(sides[1]!, (each): Expression => {

@@ -818,7 +818,9 @@ function levelAt(place: Place, depth: number): Level {
   if (depth === 0) return place;
   let scope: Scope | undefined = place.scope;
   for (let left = depth; left > 0; left -= 1) scope = scope?.outer;
-  return scope?.around ?? { aggregates: undefined, subqueries: undefined, clause: 'a subquery here' };
+  return (
+    scope?.around ?? { aggregates: undefined, subqueries: undefined, clause: 'a subquery here' }
+  );
 }
 
 /** The call with its expressions changed. */
@@ -881,7 +883,10 @@ function subquery(
     throw notSupported(`a subquery in ${place.clause}`, undefined, at);
   const { aggregates, subqueries, clause } = place;
   const bound = make(
-    place.context.bindSubquery(query, { ...place.scope, around: { aggregates, subqueries, clause } }),
+    place.context.bindSubquery(query, {
+      ...place.scope,
+      around: { aggregates, subqueries, clause },
+    }),
   );
   // GROUP BY and the select list may say the same: they mean one.
   const text = JSON.stringify(bound, bigints);

@@ -35,7 +35,10 @@ function unnested(plan: LateralNode): PlanNode | undefined {
   const apart = takenApart(plan.right, left.columns);
   if (apart === undefined) return undefined;
   // A row without partners shows NULLs, whatever would be computed of them.
-  if (plan.type === 'left' && apart.outputs.some((each) => each.kind !== 'column' || each.index < width))
+  if (
+    plan.type === 'left' &&
+    apart.outputs.some((each) => each.kind !== 'column' || each.index < width)
+  )
     return undefined;
   const outputs = [...columnsAsExpressions(left.columns), ...apart.outputs];
   const condition =

@@ -49,8 +49,7 @@ function namesIn(sql) {
   const naming =
     /\b(?:table|into|from|update|join|view|index|function|procedure|sequence|type|domain|trigger|rule|policy|prepare|execute|constraint|only|on|references|using|setting|set|select|truncate|cascade)\s+(?:if\s+(?:not\s+)?exists\s+)?(?:concurrently\s+)?((?:[a-z_][a-z0-9_$.]*\s*,\s*)*[a-z_][a-z0-9_$.]*)/g;
   for (const [, list] of text.matchAll(naming))
-    for (const name of list.split(','))
-      names.push(...name.trim().split('.'));
+    for (const name of list.split(',')) names.push(...name.trim().split('.'));
   return names.filter((name) => name.length > 0 && !COMMON.has(name));
 }
 

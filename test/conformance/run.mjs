@@ -216,14 +216,17 @@ function tally(kind) {
 
 function listRefusals() {
   console.log('\nrefused with 0A000:');
-  for (const [text, count] of tally('refused')) console.log(`${String(count).padStart(6)}  ${text}`);
+  for (const [text, count] of tally('refused'))
+    console.log(`${String(count).padStart(6)}  ${text}`);
 }
 
 function listMisses() {
   for (const [name, { misses }] of results)
     for (const { kind, file, line, sql, text } of misses)
       if (kind === 'known' || kind === 'unexplained')
-        console.log(`${name} ${kind} ${file}:${line} ${sql.replaceAll(/\s+/g, ' ').slice(0, 120)} => ${text}`);
+        console.log(
+          `${name} ${kind} ${file}:${line} ${sql.replaceAll(/\s+/g, ' ').slice(0, 120)} => ${text}`,
+        );
 }
 
 function page() {

@@ -27,15 +27,13 @@ test('random queries have the answers of the naive interpreter', async () => {
       for (let each = 0; each < QUERIES_A_SEED; each += 1) {
         const { sql, ordered } = randomQuery(dice);
         const expected = modelAnswer(model, sql, ordered);
-        const actual = await db
-          .query(sql, { format: 'text' })
-          .then(
-            ({ rows }) => texts(rows as unknown as readonly unknown[][], ordered),
-            (cause: unknown): Answer => {
-              if (!(cause instanceof DbError)) throw cause;
-              return `error ${cause.code}`;
-            },
-          );
+        const actual = await db.query(sql, { format: 'text' }).then(
+          ({ rows }) => texts(rows as unknown as readonly unknown[][], ordered),
+          (cause: unknown): Answer => {
+            if (!(cause instanceof DbError)) throw cause;
+            return `error ${cause.code}`;
+          },
+        );
         if (isUnknown(expected) || isUnknown(actual)) continue;
         compared += 1;
         expect(

@@ -3,7 +3,10 @@
  * are well typed and leave nothing open that SQL leaves open: with LIMIT all columns are sorted, nothing is divided, and numerics
  * have one scale.
  */
-export type RandomQuery = { readonly sql: string; /** Rows in order; else any order. */ readonly ordered: boolean };
+export type RandomQuery = {
+  readonly sql: string;
+  /** Rows in order; else any order. */ readonly ordered: boolean;
+};
 
 type Type = 'int' | 'text' | 'float' | 'numeric' | 'bool' | 'date';
 type Column = { readonly name: string; readonly type: Type };
@@ -97,9 +100,18 @@ class Generator {
       const items = types.map((type) => this.#expression(type, columns, [], 1));
       return `SELECT ${items.join(', ')} FROM ${from}${this.#where(columns, [], 1)}`;
     };
-    const operation = dice.one(['UNION', 'UNION ALL', 'INTERSECT', 'INTERSECT ALL', 'EXCEPT', 'EXCEPT ALL']);
+    const operation = dice.one([
+      'UNION',
+      'UNION ALL',
+      'INTERSECT',
+      'INTERSECT ALL',
+      'EXCEPT',
+      'EXCEPT ALL',
+    ]);
     const sort = dice.chance(50);
-    const order = sort ? ` ORDER BY ${types.map((_, index) => `${index + 1}${this.#direction()}`).join(', ')}` : '';
+    const order = sort
+      ? ` ORDER BY ${types.map((_, index) => `${index + 1}${this.#direction()}`).join(', ')}`
+      : '';
     const limit = sort && dice.chance(40) ? ` LIMIT ${dice.below(6)} OFFSET ${dice.below(3)}` : '';
     return { sql: `${arm()} ${operation} ${arm()}${order}${limit}`, ordered: sort };
   }
@@ -127,13 +139,21 @@ class Generator {
       const unique = [...new Set(keys)];
       items = [
         ...unique.map((key) => ({ text: key })),
-        ...Array.from({ length: 1 + dice.below(3) }, () => ({ text: this.#aggregate(columns, depth) })),
+        ...Array.from({ length: 1 + dice.below(3) }, () => ({
+          text: this.#aggregate(columns, depth),
+        })),
       ];
       if (unique.length > 0) tail = ` GROUP BY ${unique.join(', ')}`;
-      if (dice.chance(30)) tail += ` HAVING ${dice.one(['count(*) > 1', 'count(*) < 3', 'min(1) = 1'])}`;
+      if (dice.chance(30))
+        tail += ` HAVING ${dice.one(['count(*) > 1', 'count(*) < 3', 'min(1) = 1'])}`;
     } else {
       items = Array.from({ length: 1 + dice.below(4) }, () => ({
-        text: this.#expression(dice.one(['int', 'text', 'numeric', 'bool', 'float', 'date'] as const), columns, outer, depth),
+        text: this.#expression(
+          dice.one(['int', 'text', 'numeric', 'bool', 'float', 'date'] as const),
+          columns,
+          outer,
+          depth,
+        ),
       }));
     }
     const distinct = !grouped && dice.chance(20);
@@ -213,7 +233,10 @@ class Generator {
       else {
         const left = dice.one(columns.filter(({ type }) => type === 'int' || type === 'text'));
         const fitting = next.columns.filter(({ type }) => type === left?.type);
-        const equal = left === undefined || fitting.length === 0 ? 'true' : `${left.name} = ${dice.one(fitting).name}`;
+        const equal =
+          left === undefined || fitting.length === 0
+            ? 'true'
+            : `${left.name} = ${dice.one(fitting).name}`;
         const more =
           equal === 'true' || dice.chance(25)
             ? ` AND ${kind === 'FULL JOIN' ? 'true' : this.#comparison(both, [], 0)}`
@@ -253,7 +276,8 @@ class Generator {
     if (dice.chance(50)) return `${not}EXISTS (SELECT 1 FROM ${inner.from}${where})`;
     const own = columns.filter(({ type }) => type === 'int');
     const theirs = inner.columns.filter(({ type }) => type === 'int');
-    if (own.length === 0 || theirs.length === 0) return `${not}EXISTS (SELECT 1 FROM ${inner.from})`;
+    if (own.length === 0 || theirs.length === 0)
+      return `${not}EXISTS (SELECT 1 FROM ${inner.from})`;
     const list = `(SELECT ${dice.one(theirs).name} FROM ${inner.from}${dice.chance(50) ? where : ''})`;
     return dice.chance(80)
       ? `${dice.one(own).name} ${not}IN ${list}`
@@ -298,7 +322,7 @@ class Generator {
       case 'text':
         return text(dice);
       case 'float':
-        return dice.one(["0.1::float8", "'-1.5'::float8", "2::float8"]);
+        return dice.one(['0.1::float8', "'-1.5'::float8", '2::float8']);
       case 'numeric':
         return `${dice.one(['1.00', '1.50', '2.00', '100.00'])}::numeric`;
       case 'bool':
