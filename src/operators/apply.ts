@@ -213,7 +213,7 @@ class Subquery {
       }
     } catch (cause) {
       // A row that no outer row asks for may fail: asked singly it is not looked at.
-      if (cause instanceof DbError && /^22/.test(cause.code)) return this.#giveUpKeys();
+      if (cause instanceof DbError && cause.code.startsWith('22')) return this.#giveUpKeys();
       throw cause;
     }
     operator.close();
