@@ -331,6 +331,7 @@ function deleteKeys(
   }
   const names = primary.columnIndexes.map((index) => entry.definition.columns[index]!.name);
   const keys = keysOf(entry, primary.columnIndexes, names, key, session);
+  if (keys.rowCount === 0) return Promise.resolve({ position: engine.visiblePosition, rows: 0 });
   let rows = 0;
   const pieces: RowsToWrite[] = [];
   for (let start = 0; start < keys.rowCount; start += PIECE_ROW_COUNT_MAX) {

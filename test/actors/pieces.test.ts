@@ -65,6 +65,16 @@ test('a statement of several pieces inside a transaction writes all its rows or 
   await db.close();
 });
 
+test('no rows are no commit, however they are given', async () => {
+  const db = await opened();
+  const { position } = await db.insert('t', { id: 1, v: 1 });
+  const nothing = { position, rows: 0 };
+  expect(await db.insert('t', [])).toEqual(nothing);
+  expect(await db.upsert('t', { id: new Int32Array(0), v: new Int32Array(0) })).toEqual(nothing);
+  expect(await db.delete('t', { id: [] })).toEqual(nothing);
+  await db.close();
+});
+
 test('commits of other tables pass a large one', async () => {
   const db = await opened();
   await db.exec('CREATE TABLE other (id int PRIMARY KEY)');
