@@ -10,8 +10,8 @@ import type { CommitRecord, Operation } from './records.ts';
 const COMPACT_ROWS_MAX = 8;
 
 /**
- * A few rows as one array of data: a tenth of the objects that vectors are. The memory journal keeps a hundred thousand records of one
- * row; what it keeps is what the collector moves (measured: half the length of its pauses).
+ * A few rows as one array of data, where vectors would be two objects a column. The memory journal keeps a hundred thousand records of
+ * one row: what it keeps is what the collector moves.
  */
 export class CompactRows implements Batch {
   readonly rowCount: number;

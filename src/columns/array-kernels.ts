@@ -87,7 +87,7 @@ export function kernelsOf(values: NumberArray): ArrayKernels {
 }
 
 export function sameKindOfArray(values: NumberArray, length: number): NumberArray {
-  // A constructor that is known where it is called costs a third of one that is looked up.
+  // A constructor that is known where it is called is inlined; one that is looked up is not.
   if (values instanceof Float64Array) return new Float64Array(length);
   if (values instanceof Int32Array) return new Int32Array(length);
   return new (values.constructor as NumberArrayConstructor)(length);
