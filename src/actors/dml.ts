@@ -79,7 +79,6 @@ export async function runDml(
         kind: 'query',
         plan: bound.plan,
         parameterTypes: bound.parameterTypes,
-        locks: [],
         relations: bound.relations,
         volatile: bound.volatile,
       } as const;
@@ -141,9 +140,9 @@ function readsRows(bound: BoundDml): boolean {
 }
 
 /** Rows changed since: a relation's next row id and row count move with every change; its data may have been replaced. */
-function versionsOf(
+export function versionsOf(
   session: Session,
-  bound: BoundDml,
+  bound: { readonly relations: readonly number[] },
 ): Map<number, { readonly data: unknown; readonly version: number }> {
   return new Map(
     bound.relations.map((relation) => {
@@ -153,7 +152,7 @@ function versionsOf(
   );
 }
 
-function changed(
+export function changed(
   session: Session,
   versions: ReadonlyMap<number, { readonly data: unknown; readonly version: number }>,
 ): boolean {

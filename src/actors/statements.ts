@@ -16,6 +16,7 @@ import type { AnswerSource } from './api-types.ts';
 import { runDefinition } from './definitions.ts';
 import { runDml } from './dml.ts';
 import { changesIn, runWithChanges } from './with-changes.ts';
+import { runLocking } from './row-locks.ts';
 import { converterOf } from './rows-in.ts';
 import {
   emptyOutcome,
@@ -240,6 +241,22 @@ async function runQuery(
   const bound = boundOf(session, parsed, undefined);
   if (bound.kind !== 'query') throw notSupported('a query that changes data');
   const parameters = parametersOf(session, bound, options);
+  const { locks } = bound;
+  if (locks !== undefined) {
+    refuseWrite(session, options, 'select for update');
+    const { transaction } = session;
+    if (transaction !== undefined)
+      return runLocking(
+        session,
+        transaction,
+        bound,
+        locks,
+        parameters,
+        parsed.text,
+        options,
+        sink,
+      );
+  }
   return executePlan(session, bound, parameters, parsed.text, options, sink);
 }
 

@@ -147,7 +147,7 @@ function constants(columns: readonly OutputColumn[], rows: Batch | undefined): Q
     };
   };
   const row = (at: number): SqlExpression[] => columns.map((_, column) => cell(column, at));
-  const common = { orderBy: [], withTies: false, locks: [] };
+  const common = { orderBy: [], withTies: false, locking: [] };
   if (rows !== undefined && rows.rowCount > 0)
     return {
       ...common,

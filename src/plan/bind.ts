@@ -1,5 +1,5 @@
 import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
-import { FLOAT8, TEXT, typeName, type SqlType } from '../columns/types.ts';
+import { TEXT, typeName, type SqlType } from '../columns/types.ts';
 import { coerce, withoutModifiers } from '../expressions/coercion.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { foldConstants, someNode } from '../expressions/fold.ts';
@@ -48,6 +48,7 @@ import {
   rewrite,
 } from './nodes.ts';
 import { optimise } from './optimise.ts';
+import { ROW_ID_COLUMN, rowLocksOf } from './row-locks.ts';
 import { emptyScope, expressionOf, scopeOf, type Scope } from './scope.ts';
 
 export type BoundStatement = BoundQuery | BoundInsert | BoundUpdate | BoundDelete;
@@ -197,15 +198,16 @@ function contextOf(catalog: PlanCatalog, options: BindOptions): BindContext {
 }
 
 function finishQuery(plan: PlanNode, query: Query, context: BindContext): BoundQuery {
-  const settledPlan = settleParameters(plan, context);
-  const optimised = numberPlan(optimise(settledPlan, context.catalog.statistics));
-  const relations = [...relationsOf(optimised)];
+  const finished = (each: PlanNode): PlanNode =>
+    numberPlan(optimise(settleParameters(each, context), context.catalog.statistics));
+  const locks = rowLocksOf(plan, query, context);
+  const optimised = finished(plan);
   return {
     kind: 'query',
     plan: optimised,
     parameterTypes: parameterTypes(context),
-    locks: query.locking.map(({ at }) => ({ relation: relations[0] ?? 0, at })),
-    relations,
+    locks: locks?.plan === undefined ? locks : { ...locks, plan: finished(locks.plan) },
+    relations: [...relationsOf(optimised)],
     volatile: planIsVolatile(optimised),
   };
 }
@@ -608,8 +610,6 @@ function finishWrite<Kind extends 'update' | 'delete'>(
     volatile: planIsVolatile(optimised),
   };
 }
-
-const ROW_ID_COLUMN: OutputColumn = { name: '?row id?', type: FLOAT8, nullable: false };
 
 /** The target's scan with its row id, crossed with FROM or USING: the columns of the table, the row id, the others. */
 function targetWithFrom(

@@ -1,4 +1,3 @@
-import type { TextPlace } from '../base/errors.ts';
 import type { SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import type { AggregateFunction } from '../expressions/aggregates.ts';
@@ -224,14 +223,23 @@ export type SeriesNode = NodeBase & {
   readonly ordinality: boolean;
 };
 
+/** Whose rows a query claims. */
+export type RowLocks = {
+  readonly relations: readonly number[];
+  /** Where single rows of one relation are claimed: the query's plan, with their ids behind its columns. */
+  readonly plan: PlanNode | undefined;
+  /** NOWAIT: 55P03 where others hold them. */
+  readonly noWait: boolean;
+};
+
 /** A whole statement, bound. */
 export type BoundQuery = {
   readonly kind: 'query';
   readonly plan: PlanNode;
   /** Types inferred or declared for $1, $2, … */
   readonly parameterTypes: readonly SqlType[];
-  /** FOR UPDATE / FOR SHARE: the scans' relations whose rows are claimed. */
-  readonly locks: readonly { readonly relation: number; readonly at?: TextPlace | undefined }[];
+  /** FOR UPDATE / FOR SHARE: what it claims. */
+  readonly locks?: RowLocks | undefined;
   /** Ids of all relations it reads, views included: for grants, plan cache and read sets. */
   readonly relations: readonly number[];
   readonly volatile: boolean;
