@@ -246,16 +246,7 @@ async function runQuery(
     refuseWrite(session, options, 'select for update');
     const { transaction } = session;
     if (transaction !== undefined)
-      return runLocking(
-        session,
-        transaction,
-        bound,
-        locks,
-        parameters,
-        parsed.text,
-        options,
-        sink,
-      );
+      return runLocking(session, transaction, bound, locks, parameters, parsed.text, options, sink);
   }
   return executePlan(session, bound, parameters, parsed.text, options, sink);
 }
