@@ -573,10 +573,23 @@ export class Session {
           tenant: this.identity.tenant,
           relations: transaction.relationsWritten(),
           prepare: () => {
-            for (const deltas of engine.turn.unacknowledgedDeltas())
-              transaction.testAgainst(deltas, engine.visiblePosition);
+            const staged = engine.turn.unacknowledgedDeltas();
+            for (const deltas of staged) transaction.testAgainst(deltas, engine.visiblePosition);
             if (transaction.doomed !== undefined) throw transaction.doomed;
-            return [...transaction.operations(), ...sequences];
+            const operations = transaction.operations();
+            transaction.assertRowsUnchanged(
+              operations,
+              (relation, since) => {
+                const entry = engine.state.catalog.byId(relation);
+                if (!isStored(entry)) return [];
+                return entry.data
+                  .changes(since, engine.visiblePosition)
+                  ?.map(({ delta }) => delta)
+                  .concat(staged.flatMap((deltas) => deltas.get(relation) ?? []));
+              },
+              engine.visiblePosition,
+            );
+            return [...operations, ...sequences];
           },
         },
         signal,

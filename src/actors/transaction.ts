@@ -328,6 +328,33 @@ export class Transaction {
     }
   }
 
+  /**
+   * In the turn that commits it: 40001 where a row that it changes, by key and without having read it, was changed or
+   * deleted since its position. `deltasOf` gives what has become of a relation since, undefined where that is gone.
+   */
+  assertRowsUnchanged(
+    operations: readonly Operation[],
+    deltasOf: (relation: number, since: number) => readonly TableDelta[] | undefined,
+    visible: number,
+  ): void {
+    const { position } = this;
+    if (position === undefined) return;
+    for (const operation of operations) {
+      if (operation.op !== 'rows' || this.#private.has(operation.relation)) continue;
+      const ids = new Set<number>();
+      for (const write of operation.writes)
+        if (write.kind === 'update' || write.kind === 'delete')
+          for (const id of write.rowIds) ids.add(id);
+      if (ids.size === 0) continue;
+      const deltas = deltasOf(operation.relation, position);
+      if (
+        deltas === undefined ||
+        deltas.some(({ deleted }) => deleted?.rowIds?.some((id) => ids.has(id)))
+      )
+        throw conflict(visible, 'A row that this one changes was changed meanwhile.');
+    }
+  }
+
   /** A relation that it has read is not what it was, and no delta says how. */
   testReplaced(relation: number, position: number): void {
     if (this.doomed === undefined && this.#reads.has(relation))

@@ -206,3 +206,16 @@ test('a reader goes on with a table that is dropped under it', async () => {
     expect((await reader).rows).toEqual([{ n: 3 }]);
   });
 });
+
+test('a serializable transaction that writes by key what was deleted meanwhile is refused, not broken', async () => {
+  await sim.run(async () => {
+    await sim.db.insert('t', { id: 1, g: 'a', n: 1 });
+    const late = sim.db.transaction(async (tx) => {
+      await sim.clock.pause(30, 'test');
+      await tx.upsert('t', { id: 1, g: 'b', n: 2 });
+    });
+    await sim.db.delete('t', { id: 1 });
+    await expect(late).rejects.toMatchObject({ code: '40001' });
+    expect(await rowsOf('SELECT * FROM t')).toEqual([]);
+  });
+});

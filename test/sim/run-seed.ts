@@ -135,6 +135,7 @@ const LATE_VIEWS: readonly string[] = [
 const GROUPS = ['a', 'b', 'c'];
 const KINDS = ['buy', 'sell', 'ü'];
 const ACCOUNT_COUNT = 12;
+const HOT_EVENTS = 5;
 
 /** Refusals that are part of the contract, whatever happens in the world. */
 const REFUSALS = new Set(['40001', '40P01', '23505', '53000', '57014', '25P02', '42P01', '42P07']);
@@ -273,7 +274,7 @@ class World {
     for (let op = 0; op < 6; op += 1) {
       await think();
       const abort = this.#maybeAbort(random);
-      switch (random.below(7)) {
+      switch (random.below(9)) {
         case 0: {
           const rows = Array.from({ length: 1 + random.below(4) }, () => this.#event(random));
           await this.#attempt(who, async () => {
@@ -336,6 +337,22 @@ class World {
           await this.#attempt(who, async () => {
             const { position, rows } = await db.exec(sql, { signal: abort });
             return [position, [write(sql, rows)]];
+          });
+          break;
+        }
+        case 7: {
+          const row = this.#hotEvent(random);
+          await this.#attempt(who, async () => {
+            const { position } = await db.upsert('events', row, { signal: abort });
+            return [position, [write(upsertSql(row), 1)]];
+          });
+          break;
+        }
+        case 8: {
+          const { id } = this.#hotEvent(random);
+          await this.#attempt(who, async () => {
+            const { position, rows } = await db.delete('events', { id }, { signal: abort });
+            return [position, [write(`DELETE FROM events WHERE id = ${id}`, rows)]];
           });
           break;
         }
@@ -418,6 +435,11 @@ class World {
             const sql = `UPDATE accounts SET bal = bal + 1 WHERE id = ${target}`;
             await tx.exec(sql);
             steps.push(write(sql, 1));
+            if (random.below(3) === 0) {
+              const hot = this.#hotEvent(random);
+              await tx.upsert('events', hot);
+              steps.push(write(upsertSql(hot), 1));
+            }
           },
           { retries: 3 },
         );
@@ -627,6 +649,11 @@ class World {
     };
   }
 
+  /** One of a few that everybody writes. */
+  #hotEvent(random: Random): { id: number; acct: number; kind: string; amt: number } {
+    return { ...this.#event(random), id: 1 + random.below(HOT_EVENTS) };
+  }
+
   #readSql(random: Random): string {
     const sources = ['accounts', 'events', ...this.#views.map(({ name }) => name)];
     switch (random.below(5)) {
@@ -789,7 +816,7 @@ class World {
     }
     // Acknowledged is present exactly once: ids are unique by their key, so presence is what is left to ask.
     const { rows } = await db.query('SELECT id FROM events', { format: 'text' });
-    const present = new Set(rows.map(([id]) => Number(id)));
+    const present = new Set(rows.map(([id]) => Number(id)).filter((id) => id > HOT_EVENTS));
     for (const id of this.#acknowledgedIds)
       if (!present.has(id))
         throw new InvariantBroken(`event ${id} was acknowledged and is not there`);
@@ -855,4 +882,8 @@ function rowsOf(fold: ReadonlyMap<string, number>): Rows {
     const row = JSON.parse(key) as (string | null)[];
     return Array.from({ length: count }, () => row);
   });
+}
+
+function upsertSql(row: { id: number; acct: number; kind: string; amt: number }): string {
+  return `${insertSql([row])} ON CONFLICT (id) DO UPDATE SET acct = EXCLUDED.acct, kind = EXCLUDED.kind, amt = EXCLUDED.amt`;
 }
