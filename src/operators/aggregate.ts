@@ -10,6 +10,8 @@ import {
 } from '../expressions/compile.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { AggregateCall, AggregateNode, OutputColumn } from '../plan/logical.ts';
+import { isScaleFree } from '../plan/shown-keys.ts';
+import { scalesAlone, withoutScale } from './aggregates/distinct-numerics.ts';
 import { createAggregateState, RowCounts, type AggregateState } from './aggregates/state.ts';
 import { EVERYTHING, isDemanded, unseenVector, type Demand } from './demand.ts';
 import type { GroupOrder } from './group-order.ts';
@@ -152,12 +154,17 @@ class CallState {
   readonly #filter: CompiledFilter | undefined;
   readonly #distinct: DistinctRows | undefined;
   readonly #isCount: boolean;
+  readonly #isSum: boolean;
+  /** DISTINCT values that may be shown at several scales. */
+  readonly #isScaleFree: boolean;
   /** Every row of a group counts: `rows` has counted it. */
   readonly #seesAll: boolean;
 
   constructor(call: AggregateCall, memory: MemoryAccount, rows: RowCounts) {
     this.#seesAll = call.filter === undefined && !call.distinct;
     this.#isCount = call.fn === 'count';
+    this.#isSum = call.fn === 'sum';
+    this.#isScaleFree = call.distinct && !this.#isCount && isScaleFree(call.args[0]!.type);
     this.state = createAggregateState(call, this.#seesAll ? rows : undefined);
     // ORDER BY keys travel behind the arguments.
     this.#args = [
@@ -196,6 +203,8 @@ class CallState {
     let { rowCount } = rows;
     if (this.#distinct !== undefined) {
       const first = this.#distinct.firsts(ids, groupCount, args, rowCount);
+      if (this.#isSum && this.#isScaleFree)
+        this.state.add(ids, rowCount, [scalesAlone(args[0]!, rowCount)], undefined);
       args =
         this.#isCount && !args.some(mayBeNull)
           ? []
@@ -203,6 +212,7 @@ class CallState {
       ids = gatherIds(ids, first);
       copies = undefined;
       rowCount = first.length;
+      if (this.#isScaleFree && args.length === 1) args = [withoutScale(args[0]!, rowCount)];
     }
     this.state.add(ids, rowCount, args, copies);
   }

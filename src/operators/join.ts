@@ -164,10 +164,8 @@ export class JoinOperator implements Operator {
     const keys = this.#rightKeys.map((key) => key.evaluate(batch, this.#context));
     const groups = this.#groups.intern(keys, rowCount);
     const { groupCount } = this.#groups;
-    const size = this.#first.length;
     this.#first = grown(this.#first, groupCount, -1);
     this.#last = grown(this.#last, groupCount, -1);
-    void size;
     const nullable = keys.filter(mayBeNull);
     for (let row = 0; row < rowCount; row += 1) {
       const at = start + row;

@@ -3,7 +3,7 @@ import type { MemoryAccount } from '../base/memory.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { datumAt, denseBatch, gather, vectorFromData } from '../columns/build.ts';
 import { numberAt } from '../columns/cells.ts';
-import { compareDatums } from '../columns/compare.ts';
+import { canonicalText, compareDatums } from '../columns/compare.ts';
 import type { SqlType } from '../columns/types.ts';
 import { Decimal, type Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
@@ -14,11 +14,13 @@ import {
   type CompiledFilter,
 } from '../expressions/compile.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
+import { scalesAlone, withoutScale } from '../operators/aggregates/distinct-numerics.ts';
 import { createAggregateState, type AggregateState } from '../operators/aggregates/state.ts';
 import { GroupTable } from '../operators/group-table.ts';
 import type { Budget, Operator, Step } from '../operators/operator.ts';
 import { EMPTY_BATCH } from '../operators/row-operators.ts';
 import type { AggregateCall, AggregateNode, OutputColumn } from '../plan/logical.ts';
+import { isScaleFree } from '../plan/shown-keys.ts';
 import type { StatefulOperator } from './delta-operator.ts';
 import { identicalCells } from './identical.ts';
 import { MergeScratch, NumberCounts } from './number-counts.ts';
@@ -397,6 +399,9 @@ class CallState {
   readonly #args: readonly CompiledExpression[];
   readonly #filter: CompiledFilter | undefined;
   readonly #distinct: DistinctCounts | undefined;
+  readonly #isSum: boolean;
+  /** DISTINCT values that may be shown at several scales. */
+  readonly #isScaleFree: boolean;
   /** Another call adds the rows to what both share. */
   readonly #isFed: boolean;
 
@@ -406,6 +411,9 @@ class CallState {
     this.#args = call.args.map(compileExpression);
     this.#filter = call.filter === undefined ? undefined : compileFilter(call.filter);
     this.#distinct = call.distinct ? new DistinctCounts(call) : undefined;
+    this.#isSum = call.fn === 'sum';
+    this.#isScaleFree =
+      call.distinct && call.fn !== 'count' && isScaleFree(call.args[0]!.type);
   }
 
   ensure(groupCount: number): void {
@@ -436,10 +444,13 @@ class CallState {
     let { rowCount } = rows;
     if (this.#distinct !== undefined) {
       const crossings = this.#distinct.crossings(ids, args[0]!, copies, rowCount);
+      if (this.#isSum && this.#isScaleFree)
+        this.#state.add(ids, rowCount, [scalesAlone(args[0]!, rowCount)], copies);
       args = args.map((vector) => gather(vector, crossings.rows, crossings.rows.length));
       ids = crossings.rows.map((row) => ids[row]!);
       copies = crossings.weights;
       rowCount = crossings.rows.length;
+      if (this.#isScaleFree) args = [withoutScale(args[0]!, rowCount)];
     }
     if (rowCount > 0) this.#state.add(ids, rowCount, args, copies);
   }
@@ -671,7 +682,7 @@ class DistinctCounts {
       if (datum === null) continue;
       const group = groups[row]!;
       const counts = (this.#counts[group] ??= new Map());
-      const key = keyOf(datum, this.#type.kind);
+      const key = canonicalText(datum, this.#type.kind);
       const before = counts.get(key) ?? 0;
       const after = before + (weights === undefined ? 1 : weights[row]!);
       if (after === 0) counts.delete(key);
@@ -682,15 +693,4 @@ class DistinctCounts {
     }
     return { rows: Int32Array.from(rows), weights: Int32Array.from(signs) };
   }
-}
-
-function keyOf(datum: Datum, kind: string): string {
-  const text =
-    datum instanceof Uint8Array
-      ? Buffer.from(datum).toString('hex')
-      : datum !== null && typeof datum === 'object' && !(datum instanceof Decimal)
-        ? JSON.stringify(datum)
-        : String(datum);
-  if (kind === 'numeric') return text.includes('.') ? text.replace(/\.?0+$/, '') : text;
-  return text === '-0' ? '0' : text;
 }
