@@ -371,7 +371,7 @@ export class Handle implements WideVerbs {
           session.rollback();
           const again =
             cause instanceof DbError &&
-            (cause.code === '40001' || cause.code === '40P01') &&
+            BEGUN_AGAIN.has(cause.code) &&
             attempt < retries &&
             signal?.aborted !== true;
           if (!again) throw cause;
@@ -794,3 +794,6 @@ function pickIdentity({ tenant, user, claims }: Identity): Identity {
     ...(claims === undefined ? {} : { claims }),
   };
 }
+
+/** What a transaction that begins again may not meet: a conflict, a deadlock, a table that was redefined under its snapshot. */
+const BEGUN_AGAIN: ReadonlySet<string> = new Set(['40001', '40P01', '72000']);

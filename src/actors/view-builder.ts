@@ -21,6 +21,7 @@ import {
   type CatalogEntry,
   type CatalogView,
 } from './catalog.ts';
+import { canceled } from './deadline.ts';
 import type { Engine } from './engine.ts';
 import { MaintainedView, type ViewParts } from './maintained-view.ts';
 import type { IndexDefinition, MaterializedViewDefinition, ViewDefinition } from './records.ts';
@@ -263,7 +264,7 @@ export class ViewBuilder {
       storedData(engine.state.catalog, relation).snapshot(),
     );
     while (steps.next().done !== true) {
-      if (signal?.aborted === true) throw signal.reason;
+      if (signal?.aborted === true) throw canceled(signal);
       await engine.pause();
     }
     view.filled(position);

@@ -148,7 +148,13 @@ export class VectorBuilder {
 
   /** Overwrites entry `row` with entry `index` of `source`. */
   set(row: number, source: Vector, index: number): void {
-    if (this.#rep === 'number' && source.rep === 'number' && source.scale === this.#scale) {
+    if (
+      this.#rep === 'number' &&
+      source.rep === 'number' &&
+      source.scale === this.#scale &&
+      // The first value decides the scale, be it written over a NULL.
+      (this.#scaleDecided || this.type.kind !== 'numeric')
+    ) {
       const present = source.validity === undefined || source.validity[index] === 1;
       this.#numbers[row] = present
         ? numberAt(source.values[index]!, source.factor, source.base)

@@ -123,3 +123,29 @@ test('a dropped table takes no rows, and says that it is gone', async () => {
   expect(codes[0]).toBe('ok');
   await expect(db.query('SELECT * FROM t')).rejects.toMatchObject({ code: '42P01' });
 });
+
+test('a transaction that finds a table rewritten under its snapshot runs again', async () => {
+  // It was 72000, which nobody ran again.
+  let runs = 0;
+  await db.transaction(
+    async (tx) => {
+      runs += 1;
+      await tx.query('SELECT 1');
+      if (runs === 1) await db.exec('ALTER TABLE t ADD COLUMN r float8 DEFAULT random()');
+      await tx.insert('t', { id: 50, g: 'x' });
+    },
+    { retries: 1 },
+  );
+  expect(runs).toBe(2);
+  expect(await rowsOf('SELECT g FROM t WHERE id = 50')).toEqual([{ g: 'x' }]);
+});
+
+test('a view whose creation is called off says so as every cancel does', async () => {
+  await db.exec('INSERT INTO t SELECT n, n::text FROM generate_series(100, 60000) s(n)');
+  const abort = new AbortController();
+  const made = db.exec('CREATE MATERIALIZED VIEW v AS SELECT g, count(*) AS n FROM t GROUP BY g', {
+    signal: abort.signal,
+  });
+  setImmediate(() => abort.abort());
+  await expect(made).rejects.toMatchObject({ code: '57014', name: 'AbortError' });
+});

@@ -203,3 +203,12 @@ test('TRUNCATE of several tables empties all or none', async () => {
   await db.exec('TRUNCATE a, b');
   expect(await rows('SELECT * FROM a')).toEqual([]);
 });
+
+test('a numeric that is written over a NULL keeps its value when others of a longer scale come', async () => {
+  // It was written at scale 0 without deciding the scale of the column: the next value decided it, and 1000 became 10.00.
+  await db.exec('CREATE TABLE t (id int, x numeric)');
+  await db.exec('INSERT INTO t VALUES (1, NULL)');
+  await db.exec('UPDATE t SET x = 1000');
+  await db.exec('INSERT INTO t VALUES (2, 1.00)');
+  expect(await rows('SELECT x FROM t ORDER BY id')).toEqual([['1000'], ['1.00']]);
+});
