@@ -412,8 +412,7 @@ class CallState {
     this.#filter = call.filter === undefined ? undefined : compileFilter(call.filter);
     this.#distinct = call.distinct ? new DistinctCounts(call) : undefined;
     this.#isSum = call.fn === 'sum';
-    this.#isScaleFree =
-      call.distinct && call.fn !== 'count' && isScaleFree(call.args[0]!.type);
+    this.#isScaleFree = call.distinct && call.fn !== 'count' && isScaleFree(call.args[0]!.type);
   }
 
   ensure(groupCount: number): void {

@@ -28,7 +28,7 @@ test('a sum of distinct numerics has the longest scale that is present, in whate
   expect(await now()).toBe('1.0');
   await db.exec('INSERT INTO t VALUES (2, 1.000)');
   expect(await now()).toBe('1.000');
-  await db.exec("INSERT INTO t VALUES (3, 2.50), (4, NULL), (5, 100)");
+  await db.exec('INSERT INTO t VALUES (3, 2.50), (4, NULL), (5, 100)');
   expect(await now()).toBe('103.500');
   await db.exec('DELETE FROM t WHERE id = 2');
   expect(await now()).toBe('103.50');
