@@ -46,6 +46,14 @@ function unnested(plan: LateralNode): PlanNode | undefined {
       ? []
       : [rewrite(plan.condition, (each) => (each.kind === 'column' ? outputs[each.index]! : each))];
   const all = [...apart.conditions, ...condition];
+  // A select list without FROM: rows are made as they are asked for, and a LIMIT above ends them.
+  if (plan.type === 'inner' && isOneRowOfNothing(left))
+    return node({
+      kind: 'project',
+      input: filtered(apart.rows, all),
+      expressions: outputs,
+      columns: plan.columns,
+    });
   const columns: OutputColumn[] = [
     ...left.columns,
     ...apart.rows.columns.map((each) => ({
@@ -70,6 +78,10 @@ function unnested(plan: LateralNode): PlanNode | undefined {
     expressions: outputs,
     columns: plan.columns,
   });
+}
+
+function isOneRowOfNothing(plan: PlanNode): boolean {
+  return plan.kind === 'values' && plan.rows.length === 1 && plan.columns.length === 0;
 }
 
 function takenApart(plan: PlanNode, left: readonly OutputColumn[]): Apart | undefined {

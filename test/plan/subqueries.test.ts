@@ -206,3 +206,11 @@ test('a subquery that asks for equal keys is asked once, not row by row', async 
     'SELECT count(DISTINCT o.v) AS n FROM many o JOIN many i ON i.k = o.v',
   );
 });
+
+test('a series in a select list without FROM is made as far as LIMIT asks', async () => {
+  const { rows: made, meta } = await db.query(
+    "SELECT generate_series('2022-01-01'::timestamp, 'infinity'::timestamp, '1 month'::interval) AS at LIMIT 2",
+  );
+  expect(made).toEqual([{ at: '2022-01-01T00:00:00' }, { at: '2022-02-01T00:00:00' }]);
+  expect(meta.work).toBeLessThan(5000);
+});
