@@ -263,7 +263,8 @@ export class ViewBuilder {
     const steps = this.#fill(view, (relation) =>
       storedData(engine.state.catalog, relation).snapshot(),
     );
-    while (steps.next().done !== true) {
+    // A loop that is left ends the generator, which gives its snapshots back.
+    for (const _ of steps) {
       if (signal?.aborted === true) throw canceled(signal);
       await engine.pause();
     }
