@@ -1,4 +1,5 @@
 import { assert, DbError } from '../base/errors.ts';
+import { nearestOf } from '../base/nearest.ts';
 import type { TableData, ZoneTest } from '../columns/table-contract.ts';
 import type { PlanCatalog, PlanStatistics, RelationInfo } from '../plan/catalog.ts';
 import type { Query, SqlExpression } from '../sql/ast.ts';
@@ -488,39 +489,9 @@ function indexInfo({
 }
 
 export function relationDoesNotExist(name: string, names: readonly string[]): DbError {
-  const nearest = nearestName(name, names);
+  const nearest = nearestOf(name, names);
   return new DbError('42P01', `relation "${name}" does not exist`, {
     table: name,
     hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?`,
   });
-}
-
-/** The name at the smallest edit distance, if it is near enough to be meant. */
-export function nearestName(name: string, names: readonly string[]): string | undefined {
-  let best: string | undefined;
-  let bestDistance = Math.max(1, Math.floor(name.length / 3)) + 1;
-  for (const candidate of names) {
-    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase(), bestDistance);
-    if (distance < bestDistance) {
-      best = candidate;
-      bestDistance = distance;
-    }
-  }
-  return best;
-}
-
-/** Levenshtein, given up at `limit`. */
-function editDistance(a: string, b: string, limit: number): number {
-  if (Math.abs(a.length - b.length) >= limit) return limit;
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1) {
-      next.push(
-        Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)),
-      );
-    }
-    row = next;
-  }
-  return row[b.length]!;
 }

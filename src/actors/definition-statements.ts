@@ -1,11 +1,11 @@
 import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
+import { nearestOf } from '../base/nearest.ts';
 import type { Random } from '../base/ports.ts';
 import { typeOfName } from '../expressions/type-names.ts';
 import { printExpression } from '../sql/print.ts';
 import type * as Ast from '../sql/ast.ts';
 import {
   findRelation,
-  nearestName,
   relationDoesNotExist,
   type CatalogEntry,
   type CatalogView,
@@ -834,7 +834,7 @@ function noColumn(
   table: string | undefined,
   at: TextPlace | undefined,
 ): DbError {
-  const nearest = nearestName(
+  const nearest = nearestOf(
     name,
     columns.map((column) => column.name),
   );

@@ -1,4 +1,5 @@
 import { assert, DbError } from '../base/errors.ts';
+import { nearestOf } from '../base/nearest.ts';
 import { datumAt } from '../columns/cells.ts';
 import { Dictionary } from '../columns/dictionary.ts';
 import { TextScratch } from '../columns/utf8.ts';
@@ -7,7 +8,6 @@ import { Decimal, Interval, normalInteger, type Datum } from '../columns/values.
 import type { NumberArray, Vector } from '../columns/vector.ts';
 import { datumFromText } from '../expressions/text-io.ts';
 import { bytesFromBase64 } from '../formats/base64.ts';
-import { nearestName } from './catalog.ts';
 
 /** What users may hand in for rows (docs/api.md, "Values"). */
 export type InputRow = Readonly<Record<string, unknown>>;
@@ -871,7 +871,7 @@ function describe(value: unknown): string {
 }
 
 function unknownColumn(table: string, key: string, columns: readonly TargetColumn[]): DbError {
-  const nearest = nearestName(
+  const nearest = nearestOf(
     key,
     columns.map(({ name }) => name),
   );

@@ -394,7 +394,7 @@ export function parametersOf(
   if (given.length < types.length || (given.length > types.length && !options.sharedParams)) {
     throw new DbError(
       '08P01',
-      `the statement needs ${types.length} parameters, but ${given.length} were given`,
+      `the statement needs ${types.length} ${types.length === 1 ? 'parameter' : 'parameters'}, but ${given.length} were given`,
       { hint: 'Give one value for each $n in { params: […] }.' },
     );
   }

@@ -7,7 +7,7 @@ import type { CallExpression, Expression } from './expression.ts';
 import type { FunctionDef, TypePattern } from './function-def.ts';
 import { ALL_FUNCTIONS } from './functions/all.ts';
 import { SESSION_FUNCTIONS } from './session-functions.ts';
-import { nearestOf } from './nearest.ts';
+import { nearestOf } from '../base/nearest.ts';
 
 /** The definition of every id that plans hold. */
 const byId = new Map<string, FunctionDef>();

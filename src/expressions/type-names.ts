@@ -1,6 +1,6 @@
 import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
 import type { IntervalFields, SqlType } from '../columns/types.ts';
-import { nearestOf } from './nearest.ts';
+import { nearestOf } from '../base/nearest.ts';
 
 /** A type as written: what the parser hands over, structurally. */
 export type WrittenType = {

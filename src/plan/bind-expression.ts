@@ -24,7 +24,7 @@ import { coerce, commonType } from '../expressions/coercion.ts';
 import { decimal } from '../expressions/decimal-arithmetic.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { expressionEquals, foldConstants, someNode } from '../expressions/fold.ts';
-import { nearestOf } from '../expressions/nearest.ts';
+import { nearestOf } from '../base/nearest.ts';
 import { decimalFromText } from '../expressions/text-io.ts';
 import { hintOfAbsent, isKnownElsewhere } from '../expressions/known-elsewhere.ts';
 import { typeCalledLike, typeOfName } from '../expressions/type-names.ts';

@@ -11,7 +11,7 @@ import {
   referencedColumns,
   someNode,
 } from '../expressions/fold.ts';
-import { nearestOf } from '../expressions/nearest.ts';
+import { nearestOf } from '../base/nearest.ts';
 import type {
   FromItem,
   GroupItem,

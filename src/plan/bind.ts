@@ -3,7 +3,7 @@ import { TEXT, typeName, type SqlType } from '../columns/types.ts';
 import { coerce, withoutModifiers } from '../expressions/coercion.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { foldConstants, someNode } from '../expressions/fold.ts';
-import { nearestOf } from '../expressions/nearest.ts';
+import { nearestOf } from '../base/nearest.ts';
 import type {
   DeleteStatement,
   InsertStatement,

@@ -1,6 +1,6 @@
 import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
 import type { Expression } from '../expressions/expression.ts';
-import { nearestOf } from '../expressions/nearest.ts';
+import { nearestOf } from '../base/nearest.ts';
 import type { AggregateCall, ApplyNode, OutputColumn, PlanNode } from './logical.ts';
 import { rewrite } from './nodes.ts';
 

@@ -30,7 +30,7 @@ export async function listenHttp(
 ): Promise<string> {
   if (!LOOPBACK.has(address.host) && !options.authenticated) {
     throw new DbError('28000', `refusing to listen on ${address.host} without authentication`, {
-      hint: 'Listen on 127.0.0.1, or make a key first: npx analyticdb keys add.',
+      hint: 'Listen on 127.0.0.1; keys come later. Behind a proxy of yours, db.handler({ as }) asks you who may.',
     });
   }
   for (let port = address.port; ; port += 1) {

@@ -70,6 +70,8 @@ function titleOf(status: number): string {
       return 'Too large';
     case 415:
       return 'Unsupported content type';
+    case 421:
+      return 'Another host';
     case 429:
       return 'Over a limit';
     case 499:

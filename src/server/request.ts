@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DbError } from '../base/errors.ts';
+import { nearestOf } from '../base/nearest.ts';
 import type { Identity, QueryOptions, Statement } from '../actors/api-types.ts';
-import { nearestName } from '../actors/catalog.ts';
 import type { ValueOptions } from '../actors/rows-out.ts';
 
 /** Reading requests: bodies, parameters and headers are checked here once, and what is wrong with them is named. */
@@ -46,7 +46,7 @@ export function bodyObject<Body>(body: unknown, fields?: readonly string[]): Bod
     });
   for (const field of Object.keys(body)) {
     if (fields === undefined || fields.includes(field)) continue;
-    const nearest = nearestName(field, fields);
+    const nearest = nearestOf(field, fields);
     throw new DbError('22023', `unknown field "${field}"`, {
       field,
       hint:
@@ -60,6 +60,11 @@ export function bodyObject<Body>(body: unknown, fields?: readonly string[]): Bod
 
 export function statementOf(body: QueryBody): Statement {
   if (typeof body.sql === 'string') return body.sql;
+  if (body.sql !== undefined)
+    throw new DbError('22023', '"sql" is not a text', {
+      field: 'sql',
+      hint: 'Send { "sql": "SELECT …", "params": […] }.',
+    });
   if (typeof body.query === 'object' && body.query !== null) return body.query as Statement;
   if (body.window !== undefined)
     throw new DbError('0A000', 'window queries are not supported yet', {
