@@ -447,7 +447,10 @@ function streamSink(
   };
   const check = (): void => {
     // What was closed before anybody listened tells it in no event.
-    const { destroyed, errored } = stream as { readonly destroyed?: boolean; readonly errored?: unknown };
+    const { destroyed, errored } = stream as {
+      readonly destroyed?: boolean;
+      readonly errored?: unknown;
+    };
     if (destroyed === true) failure ??= errored ?? new Error('the stream was closed');
     if (failure === undefined) return;
     throw new DbError('58030', 'the stream that is written to has failed', {
