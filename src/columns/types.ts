@@ -131,3 +131,21 @@ export function isNumberType(type: SqlType): boolean {
     type.kind === 'numeric'
   );
 }
+
+/** Kinds whose data are numbers (bigints beyond 2^53), of which equal ones cannot be told apart: numeric and boolean are none. */
+export function isNumberKind(kind: TypeKind): boolean {
+  switch (kind) {
+    case 'int2':
+    case 'int4':
+    case 'int8':
+    case 'float4':
+    case 'float8':
+    case 'date':
+    case 'time':
+    case 'timestamp':
+    case 'timestamptz':
+      return true;
+    default:
+      return false;
+  }
+}

@@ -169,7 +169,7 @@ export class VersionLog {
 
   /** What lies before `position` no longer fits the table's columns: it is not told any more. */
   forget(position: number): void {
-    this.#coveredFrom = Math.max(this.#coveredFrom, position);
+    this.expire(position);
     // The chunk in use has the old columns.
     this.#chunk?.retire();
     this.#chunk = undefined;

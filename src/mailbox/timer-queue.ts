@@ -1,4 +1,5 @@
 import type { Clock, TimerHandle } from '../base/ports.ts';
+import { isBefore, popTimed, pushTimed } from '../base/timer-heap.ts';
 
 /**
  * Many timers on one timer of the Clock. Most are cancelled long before they are due (deadlines of asks), so a cancelled
@@ -7,9 +8,9 @@ import type { Clock, TimerHandle } from '../base/ports.ts';
  */
 export class TimerQueue {
   readonly #clock: Clock;
-  /** A binary heap by (dueMs, sequence). */
+  /** A binary heap by (dueMs, order). */
   #heap: Timer[] = [];
-  #sequence = 0;
+  #order = 0;
   #liveCount = 0;
   #armed: { readonly dueMs: number; readonly handle: TimerHandle } | undefined;
 
@@ -26,12 +27,12 @@ export class TimerQueue {
   after(delayMs: number, callback: () => void): TimerHandle {
     const timer = new Timer(
       this.#clock.monotonicMs() + Math.max(0, delayMs),
-      (this.#sequence += 1),
+      (this.#order += 1),
       callback,
       this,
     );
     this.#liveCount += 1;
-    pushTimer(this.#heap, timer);
+    pushTimed(this.#heap, timer);
     this.#arm();
     return timer;
   }
@@ -67,11 +68,11 @@ export class TimerQueue {
     this.#armed = undefined;
     const nowMs = this.#clock.monotonicMs();
     // What a callback adds with no delay waits for the next firing, so that this loop ends.
-    const sequenceMax = this.#sequence;
+    const orderMax = this.#order;
     for (;;) {
       const first = this.#heap[0];
-      if (first === undefined || first.dueMs > nowMs || first.sequence > sequenceMax) break;
-      popTimer(this.#heap);
+      if (first === undefined || first.dueMs > nowMs || first.order > orderMax) break;
+      popTimed(this.#heap);
       const callback = first.callback;
       if (callback === undefined) continue;
       first.callback = undefined;
@@ -90,14 +91,14 @@ export class TimerQueue {
 
 class Timer implements TimerHandle {
   readonly dueMs: number;
-  readonly sequence: number;
+  readonly order: number;
   /** Undefined once fired or cancelled. */
   callback: (() => void) | undefined;
   readonly #queue: TimerQueue;
 
-  constructor(dueMs: number, sequence: number, callback: () => void, queue: TimerQueue) {
+  constructor(dueMs: number, order: number, callback: () => void, queue: TimerQueue) {
     this.dueMs = dueMs;
-    this.sequence = sequence;
+    this.order = order;
     this.callback = callback;
     this.#queue = queue;
   }
@@ -107,36 +108,4 @@ class Timer implements TimerHandle {
     this.callback = undefined;
     this.#queue.cancelled();
   }
-}
-
-function isBefore(left: Timer, right: Timer): boolean {
-  return left.dueMs < right.dueMs || (left.dueMs === right.dueMs && left.sequence < right.sequence);
-}
-
-function pushTimer(heap: Timer[], timer: Timer): void {
-  let index = heap.length;
-  heap.push(timer);
-  while (index > 0) {
-    const parent = (index - 1) >> 1;
-    if (isBefore(heap[parent]!, timer)) break;
-    heap[index] = heap[parent]!;
-    index = parent;
-  }
-  heap[index] = timer;
-}
-
-function popTimer(heap: Timer[]): void {
-  const last = heap.pop()!;
-  const count = heap.length;
-  if (count === 0) return;
-  let index = 0;
-  for (;;) {
-    let child = 2 * index + 1;
-    if (child >= count) break;
-    if (child + 1 < count && isBefore(heap[child + 1]!, heap[child]!)) child += 1;
-    if (!isBefore(heap[child]!, last)) break;
-    heap[index] = heap[child]!;
-    index = child;
-  }
-  heap[index] = last;
 }

@@ -1,4 +1,5 @@
 import type { NumberArray } from '../columns/vector.ts';
+import { NUMBER_ARRAY_TYPES } from './aggregates/loops.ts';
 
 /**
  * The inner loops of interning, one copy per array type (see aggregates/loops.ts). `table` holds codes + 1 by index, 0 where none is
@@ -16,18 +17,9 @@ type LookupLoop = (
   out: Int32Array,
 ) => number;
 
-const TYPES = [
-  Float64Array,
-  Float32Array,
-  Int32Array,
-  Uint32Array,
-  Int16Array,
-  Uint16Array,
-  Int8Array,
-  Uint8Array,
-] as const;
-
-const LOOKUPS = new Map<unknown, LookupLoop>(TYPES.map((type) => [type, lookupLoop(type.name)]));
+const LOOKUPS = new Map<unknown, LookupLoop>(
+  NUMBER_ARRAY_TYPES.map((type) => [type, lookupLoop(type.name)]),
+);
 
 /**
  * out[row] = table[values[row] × factor + shift] − 1, `nullCode` where NULL. Gives the first row for which nothing is known (a code of

@@ -2,7 +2,7 @@ import { ChunkedFloat64 } from '../base/chunked.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
 import { datumAt, isNullAt, numberAt } from '../columns/cells.ts';
 import { compareDatums, withoutTrailingBlanks } from '../columns/compare.ts';
-import type { SqlType } from '../columns/types.ts';
+import { isNumberKind, type SqlType } from '../columns/types.ts';
 import { Decimal } from '../columns/values.ts';
 import { compareBytes } from '../columns/utf8.ts';
 import type { Vector } from '../columns/vector.ts';
@@ -95,7 +95,7 @@ export class KeyColumn {
 
   /** The number of a row's value; undefined: NULL, NaN, or no number. */
   numberAt(row: number): number | undefined {
-    if (!NUMBERS.has(this.#type.kind)) return undefined;
+    if (!isNumberKind(this.#type.kind)) return undefined;
     const value = this.#first.get(row);
     return Number.isFinite(value) ? value : undefined;
   }
@@ -186,18 +186,6 @@ const SCRATCH = 16;
 const scratch = new Uint8Array(SCRATCH * 3);
 const encoder = new TextEncoder();
 
-const NUMBERS: ReadonlySet<SqlType['kind']> = new Set([
-  'int2',
-  'int4',
-  'int8',
-  'float4',
-  'float8',
-  'date',
-  'time',
-  'timestamp',
-  'timestamptz',
-]);
-
 function shapeOf({ kind }: SqlType): 'exact' | 'bytes' | 'near' {
   switch (kind) {
     case 'text':
@@ -208,7 +196,7 @@ function shapeOf({ kind }: SqlType): 'exact' | 'bytes' | 'near' {
     case 'numeric':
       return 'exact';
     default:
-      return NUMBERS.has(kind) ? 'exact' : 'near';
+      return isNumberKind(kind) ? 'exact' : 'near';
   }
 }
 

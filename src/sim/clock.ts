@@ -1,4 +1,5 @@
 import type { Clock, TimerHandle } from '../base/ports.ts';
+import { popTimed, pushTimed } from '../base/timer-heap.ts';
 import { instantMs, type InstantMs } from '../base/units.ts';
 import type { Candidate, Schedule } from './schedule.ts';
 
@@ -50,7 +51,7 @@ export class SimulatedClock implements Clock {
   at(delayMs: number, source: string, callback: () => void): TimerHandle {
     const event = new Event(source, this.#elapsedMs + Math.max(0, delayMs), this.#next(), callback);
     if (event.dueMs <= this.#elapsedMs) this.#ready.push(event);
-    else push(this.#later, event);
+    else pushTimed(this.#later, event);
     return event;
   }
 
@@ -90,7 +91,7 @@ export class SimulatedClock implements Clock {
         first !== undefined && (first.cancelled || first.dueMs <= this.#elapsedMs);
         first = this.#later[0]
       ) {
-        pop(this.#later);
+        popTimed(this.#later);
         if (!first.cancelled) this.#ready.push(first);
       }
       sweep(this.#ready);
@@ -131,36 +132,4 @@ class Event implements TimerHandle, Candidate {
 function sweep(events: Event[]): void {
   for (let index = events.length - 1; index >= 0; index -= 1)
     if (events[index]!.cancelled) events.splice(index, 1);
-}
-
-function isBefore(left: Event, right: Event): boolean {
-  return left.dueMs < right.dueMs || (left.dueMs === right.dueMs && left.order < right.order);
-}
-
-function push(heap: Event[], event: Event): void {
-  let index = heap.length;
-  heap.push(event);
-  while (index > 0) {
-    const parent = (index - 1) >> 1;
-    if (isBefore(heap[parent]!, event)) break;
-    heap[index] = heap[parent]!;
-    index = parent;
-  }
-  heap[index] = event;
-}
-
-function pop(heap: Event[]): void {
-  const last = heap.pop()!;
-  const count = heap.length;
-  if (count === 0) return;
-  let index = 0;
-  for (;;) {
-    let child = 2 * index + 1;
-    if (child >= count) break;
-    if (child + 1 < count && isBefore(heap[child + 1]!, heap[child]!)) child += 1;
-    if (!isBefore(heap[child]!, last)) break;
-    heap[index] = heap[child]!;
-    index = child;
-  }
-  heap[index] = last;
 }

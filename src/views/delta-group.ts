@@ -4,7 +4,7 @@ import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { datumAt, denseBatch, gather, vectorFromData } from '../columns/build.ts';
 import { numberAt } from '../columns/cells.ts';
 import { canonicalText, compareDatums } from '../columns/compare.ts';
-import type { SqlType } from '../columns/types.ts';
+import { isNumberKind, type SqlType } from '../columns/types.ts';
 import { Decimal, type Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
 import {
@@ -373,24 +373,6 @@ function stateOf(call: AggregateCall): AggregateState {
   return call.fn === 'min' || call.fn === 'max'
     ? new ExtremeCounts(call)
     : createAggregateState(call);
-}
-
-/** Types whose data are numbers (bigints beyond 2^53), of which equal ones cannot be told apart. */
-function isNumberKind(kind: SqlType['kind']): boolean {
-  switch (kind) {
-    case 'int2':
-    case 'int4':
-    case 'int8':
-    case 'float4':
-    case 'float8':
-    case 'date':
-    case 'time':
-    case 'timestamp':
-    case 'timestamptz':
-      return true;
-    default:
-      return false;
-  }
 }
 
 /** One aggregate of a view: its arguments, FILTER, DISTINCT, and a state that can give rows back. */

@@ -1,6 +1,6 @@
 import { HashParts } from '../base/hash-parts.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
-import type { SqlType } from '../columns/types.ts';
+import { isNumberKind, type SqlType } from '../columns/types.ts';
 import { mixHash } from '../columns/utf8.ts';
 import type { Datum } from '../columns/values.ts';
 import { datumAt, equalValues, hashDatum } from '../columns/cells.ts';
@@ -24,7 +24,9 @@ export class RowStore {
 
   constructor(types: readonly SqlType[], lease: MemoryLease) {
     this.types = types;
-    this.#lanes = types.map((type) => new Lane(isNumberLane(type), lease));
+    this.#lanes = types.map(
+      (type) => new Lane(type.kind === 'boolean' || isNumberKind(type.kind), lease),
+    );
   }
 
   get columnCount(): number {
@@ -80,24 +82,6 @@ export class RowStore {
   /** The rows of the slots as vectors, in the given order. */
   gather(slots: Int32Array, count: number): Vector[] {
     return this.types.map((type, column) => this.#lanes[column]!.gather(type, slots, count));
-  }
-}
-
-function isNumberLane(type: SqlType): boolean {
-  switch (type.kind) {
-    case 'boolean':
-    case 'int2':
-    case 'int4':
-    case 'int8':
-    case 'float4':
-    case 'float8':
-    case 'date':
-    case 'time':
-    case 'timestamp':
-    case 'timestamptz':
-      return true;
-    default:
-      return false;
   }
 }
 

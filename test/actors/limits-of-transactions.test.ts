@@ -1,32 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
-import { open, type Clock, type Database, type TimerHandle } from '../../src/index.ts';
-import { nodePorts } from '../../src/base/node-ports.ts';
-
-/** Time that moves when it is told to; turns of the loop are the process's own. */
-class HandClock implements Clock {
-  #ms = Date.UTC(2026, 0, 1);
-  readonly #real = nodePorts().clock;
-  #timers: { readonly due: number; readonly callback: () => void }[] = [];
-
-  now = () => this.#ms as ReturnType<Clock['now']>;
-  monotonicMs = () => this.#ms;
-  soon = (callback: () => void) => this.#real.soon(callback);
-  afterIo = (callback: () => void) => this.#real.afterIo(callback);
-
-  after(delayMs: number, callback: () => void): TimerHandle {
-    const timer = { due: this.#ms + delayMs, callback };
-    this.#timers.push(timer);
-    return { cancel: () => void (this.#timers = this.#timers.filter((each) => each !== timer)) };
-  }
-
-  advance(ms: number): void {
-    this.#ms += ms;
-    for (const timer of this.#timers.filter(({ due }) => due <= this.#ms)) {
-      this.#timers = this.#timers.filter((each) => each !== timer);
-      timer.callback();
-    }
-  }
-}
+import { open, type Database } from '../../src/index.ts';
+import { HandClock } from './hand-clock.ts';
 
 let db: Database;
 afterEach(() => db.close());

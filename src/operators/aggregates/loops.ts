@@ -49,7 +49,8 @@ type IntegerLoop = (
   sums: Float64Array,
 ) => number;
 
-const TYPES = [
+/** Of NumberArray: one copy of each inner loop. */
+export const NUMBER_ARRAY_TYPES = [
   Float64Array,
   Float32Array,
   Int32Array,
@@ -78,7 +79,7 @@ export function integerLoopOf(values: NumberArray): IntegerLoop {
 }
 
 const SUMS = new Map<unknown, SumLoops>(
-  TYPES.map((type) => [
+  NUMBER_ARRAY_TYPES.map((type) => [
     type,
     {
       proven3: sumLoop(type.name, 3, false),
@@ -90,14 +91,14 @@ const SUMS = new Map<unknown, SumLoops>(
 );
 
 const EXTREMES = new Map<unknown, ExtremeLoops>(
-  TYPES.map((type) => [
+  NUMBER_ARRAY_TYPES.map((type) => [
     type,
     { min: extremeLoop(type.name, '<'), max: extremeLoop(type.name, '>') },
   ]),
 );
 
 const INTEGERS = new Map<unknown, IntegerLoop>(
-  TYPES.map((type) => [
+  NUMBER_ARRAY_TYPES.map((type) => [
     type,
     make<IntegerLoop>(
       `sum of ${type.name}`,
