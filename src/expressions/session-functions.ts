@@ -10,7 +10,7 @@ import {
 } from '../calendar/civil.ts';
 import { localToUtc, offsetSecondsAt, utcToLocal, zoneOf } from '../calendar/zones.ts';
 import { TEXT, typeName, type SqlType } from '../columns/types.ts';
-import { Decimal, type Datum, type Interval } from '../columns/values.ts';
+import { Decimal, normalInteger, type Datum, type Interval } from '../columns/values.ts';
 import {
   dateToTimestamp,
   dayOf,
@@ -639,12 +639,15 @@ function truncatedIn(field: string, value: Instant, zoneName: string): Instant {
   if (!isFiniteInstant(value)) return value;
   const zone = zoneOf(zoneName);
   const unit = unitOf(field);
-  // Below an hour a zone's offset does not matter, and an instant in the repeated hour must stay in its own half.
-  if (SMALL_UNITS.has(unit)) return truncated(unit, value);
-  return localToUtc(zone, truncated(unit, utcToLocal(zone, value)));
+  const local = utcToLocal(zone, value);
+  const start = truncated(unit, local);
+  // Within a day an instant keeps its offset, as in PostgreSQL: the two halves of a repeated hour are two hours.
+  return WITHIN_A_DAY.has(unit)
+    ? normalInteger(BigInt(value) - (BigInt(local) - BigInt(start)))
+    : localToUtc(zone, start);
 }
 
-const SMALL_UNITS = new Set(['microsecond', 'millisecond', 'second', 'minute']);
+const WITHIN_A_DAY = new Set(['microsecond', 'millisecond', 'second', 'minute', 'hour']);
 
 /** PostgreSQL's spellings of a unit, under the one used here. */
 const UNITS: ReadonlyMap<string, string> = new Map(
