@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { DbError } from '../../src/base/errors.ts';
 import { open } from '../../src/open.ts';
-import { Model, ModelError } from '../model/model.ts';
+import { Model, ModelError } from '../../src/model/model.ts';
 import { Dice, randomQuery, randomRows, SETUP } from './random-query.ts';
 
 /** What both may refuse: the model to answer, the engine to run. */

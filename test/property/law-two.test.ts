@@ -8,7 +8,7 @@ import { loadParser } from '../../src/actors/load-parser.ts';
 import { NO_JOURNAL_FAULTS, Simulation } from '../../src/sim/simulation.ts';
 import { publishedRows } from '../../src/sim/state-hash.ts';
 import type { Parser } from '../../src/sql/parse.ts';
-import { Model } from '../model/model.ts';
+import { Model } from '../../src/model/model.ts';
 
 // Nothing here asserts time; a loaded machine may take long.
 vi.setConfig({ testTimeout: 240_000 });

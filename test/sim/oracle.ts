@@ -2,7 +2,7 @@
  * What should have happened, told after the run: everything that was acknowledged is done again, one after the other in the
  * order of positions, by the naive interpreter. Reads must have seen what stood at their position.
  */
-import { Model } from '../model/model.ts';
+import { Model } from '../../src/model/model.ts';
 
 export type Rows = readonly (readonly (string | null)[])[];
 

@@ -13,7 +13,7 @@ import { SCHEDULES, type ScheduleKind } from '../../src/sim/schedule.ts';
 import { Simulation, StuckError } from '../../src/sim/simulation.ts';
 import { INJECTED_BREAK, INJECTED_REFUSAL } from '../../src/sim/staging-faults.ts';
 import { publishedRows, stateHashes } from '../../src/sim/state-hash.ts';
-import { Model } from '../model/model.ts';
+import { Model } from '../../src/model/model.ts';
 import { Oracle, OracleError, sortedTexts, type Rows, type Step } from './oracle.ts';
 
 export type SeedOptions = {

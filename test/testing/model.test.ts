@@ -1,6 +1,6 @@
 /** The oracle itself, against answers that PostgreSQL 15 gave. */
 import { beforeAll, expect, test } from 'vitest';
-import { Model, ModelError } from './model.ts';
+import { Model, ModelError } from '../../src/model/model.ts';
 
 beforeAll(() => Model.load());
 
