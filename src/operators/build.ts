@@ -2,7 +2,7 @@ import { shownPlaces, withShownKeys } from '../plan/shown-keys.ts';
 import { assert, InvariantError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import { denseBatch } from '../columns/build.ts';
-import type { JoinNode, PlanNode } from '../plan/logical.ts';
+import type { AggregateNode, JoinNode, PlanNode } from '../plan/logical.ts';
 import { AggregateOperator } from './aggregate.ts';
 import { ApplyOperator } from './apply.ts';
 import { CollectedRows } from './collect.ts';
@@ -32,8 +32,33 @@ import { SortOperator } from './sort.ts';
 import { ScanOperator, SeriesOperator, ValuesOperator } from './sources.ts';
 
 /** The operators of a plan, ready to be pulled. */
-export function buildOperator(plan: PlanNode, environment: ExecutionEnvironment): Operator {
-  return build(plan, environment, new Map(), EVERYTHING);
+export function buildOperator(
+  plan: PlanNode,
+  environment: ExecutionEnvironment,
+  demand: Demand = EVERYTHING,
+): Operator {
+  return build(plan, environment, new Map(), demand);
+}
+
+/** The operators of an aggregation over whatever gives its input as demanded: `input` of the plan is not looked at. */
+export function buildAggregate(
+  plan: AggregateNode,
+  { context, memory }: ExecutionEnvironment,
+  input: (demand: Demand) => Operator,
+  demand: Demand = EVERYTHING,
+): Operator {
+  // One key alone is shown as the table of keys has it.
+  const shown = plan.keys.length > 1 ? withShownKeys(plan) : plan;
+  const aggregate = new AggregateOperator(
+    shown,
+    input(aggregateDemand(shown)),
+    context,
+    memory,
+    shown === plan ? demand : { ordered: demand.ordered, columns: undefined },
+  );
+  return shown === plan
+    ? aggregate
+    : new ProjectOperator(plan.id, plan.columns, aggregate, shownPlaces(plan), context);
 }
 
 type Ctes = ReadonlyMap<number, SharedRows>;
@@ -69,20 +94,8 @@ function build(
         plan.expressions,
         context,
       );
-    case 'aggregate': {
-      // One key alone is shown as the table of keys has it.
-      const shown = plan.keys.length > 1 ? withShownKeys(plan) : plan;
-      const aggregate = new AggregateOperator(
-        shown,
-        input(plan.input, aggregateDemand(shown)),
-        context,
-        memory,
-        shown === plan ? demand : { ordered: demand.ordered, columns: undefined },
-      );
-      return shown === plan
-        ? aggregate
-        : new ProjectOperator(plan.id, plan.columns, aggregate, shownPlaces(plan), context);
-    }
+    case 'aggregate':
+      return buildAggregate(plan, environment, (wanted) => input(plan.input, wanted), demand);
     case 'join':
       return new JoinOperator(
         plan,

@@ -62,6 +62,11 @@ export class ScanOperator implements Operator {
     }
   }
 
+  /** Rows of the relation looked at so far, those the filter refused included. */
+  get rowsRead(): number {
+    return this.#charged + this.#foundAt;
+  }
+
   close(): void {
     this.#scan = undefined;
     this.#found = new Float64Array(0);
