@@ -32,26 +32,48 @@ export interface Random {
   split(label: string): Random;
 }
 
+/**
+ * One open file. A call begins when it is made, and overlapping calls may take effect in any order: whoever cares awaits. What is
+ * given to `write` must not change until it is done. Failures are errors with the operating system's `code`: ENOSPC and
+ * EDQUOT where there is no room, EIO where the device fails, …
+ */
 export interface DiskFile {
   /** Bytes that are in the file now, synced or not. */
   size(): Promise<number>;
+  /** Fewer bytes than asked for only at the end of the file. */
   read(offset: number, length: number): Promise<Uint8Array>;
+  /** All of the bytes, or a failure after which any part of them may be there. */
   write(offset: number, bytes: Uint8Array): Promise<void>;
-  /** Resolves when everything written before the call survives a power loss. */
+  /**
+   * Resolves when everything written before the call survives a power loss. After a failure nobody knows what of it does, and
+   * a second call that succeeds says nothing about it.
+   */
   sync(): Promise<void>;
   truncate(size: number): Promise<void>;
   close(): Promise<void>;
 }
 
+/** Files. A name that was made, renamed or removed survives a power loss once its directory is synced. */
 export interface Disk {
+  /** 'read' and 'write' want a file that is there (ENOENT); 'create' makes an empty one, also of one that is there. */
   open(path: string, mode: 'read' | 'write' | 'create'): Promise<DiskFile>;
+  /** Names, sorted; none where there is no such directory. */
   list(directory: string): Promise<readonly string[]>;
   makeDirectory(path: string): Promise<void>;
+  /** Takes the place of what is called `to`, at once. */
   rename(from: string, to: string): Promise<void>;
+  /** What is not there is removed already. */
   remove(path: string): Promise<void>;
   /** Makes the names in a directory survive a power loss. */
   syncDirectory(path: string): Promise<void>;
+  /**
+   * A directory for one holder at a time, whatever process: 55006 while another one lives. Given back by `release`, and by the end
+   * of the holder's process, however it ends.
+   */
+  lock(directory: string): Promise<DiskLock>;
 }
+
+export type DiskLock = { release(): Promise<void> };
 
 export interface Network {
   fetch(

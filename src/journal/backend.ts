@@ -7,7 +7,7 @@ import type { JournalRecord } from './record.ts';
  * 1. `append` is given groups in order, at most `groupsInFlightMax` unacknowledged, and reports each group once: `undefined`
  *    when it will survive what the backend promises to survive, else what went wrong. Reports come in the order of the groups,
  *    from within `append` or later.
- * 2. After a group has failed, all after it fail: nothing is kept behind a gap.
+ * 2. After a group has failed, all after it fail: nothing is kept behind a gap. `mend`, where there is one, may end that.
  * 3. A reader sees the acknowledged records, each once, in order, from the moment it was made; later ones may appear.
  */
 export interface JournalBackend {
@@ -27,6 +27,11 @@ export interface JournalBackend {
   readonly firstPosition: Position;
   /** The newest acknowledged position; 0 when there was none. */
   readonly lastPosition: Position;
+  /**
+   * After a failure: whether it takes appends again, from the newest acknowledged position on. Then what has failed is not in the
+   * journal and never will be.
+   */
+  mend?(): Promise<boolean>;
   /** What the records hold, wherever they are. */
   readonly heldBytes: number;
   close(): Promise<void>;

@@ -2,8 +2,7 @@ import { assert, DbError } from '../base/errors.ts';
 import { position } from '../base/units.ts';
 import type { InstantMs, Position } from '../base/units.ts';
 import type { JournalBackend, JournalGroup } from './backend.ts';
-import type { JournalEntry, JournalRecord } from './record.ts';
-import type { ValueCodec } from './value-codec.ts';
+import type { JournalEntry, JournalRecord, PayloadCodec } from './record.ts';
 
 /** Told in order of positions. With the memory backend that is from within `append`: stage and prepare undo before. */
 export type JournalListener = {
@@ -17,7 +16,7 @@ export type JournalOptions = {
   readonly backend: JournalBackend;
   readonly listener: JournalListener;
   /** Measures payloads whose size the caller does not give. */
-  readonly codec: ValueCodec;
+  readonly codec: Pick<PayloadCodec, 'heapBytes'>;
   /** How much is kept behind what snapshots cover, for whoever is behind. */
   readonly keepBytes?: number;
   /** Forget the oldest beyond `keepBytes` even if no snapshot covers it: where nobody will replay from the start. */
@@ -38,13 +37,13 @@ const PENDING_BYTES_MAX = 64 * 1_048_576;
  * busy, appends gather into a group: the slower the backend, the larger the groups.
  *
  * 1. `acknowledged` ≤ `head`; both only grow.
- * 2. After a failure the journal refuses appends for good (58030): state beyond `acknowledged` is to be undone, reading
- *    goes on.
+ * 2. After a failure the journal refuses appends until it is mended, if it can be (53100 where there was no room, else 58030): state
+ *    beyond `acknowledged` is to be undone, reading goes on.
  */
 export class Journal {
   readonly #backend: JournalBackend;
   readonly #listener: JournalListener;
-  readonly #codec: ValueCodec;
+  readonly #codec: Pick<PayloadCodec, 'heapBytes'>;
   readonly #keepBytes: number;
   readonly #dropUncovered: boolean;
   #head: number;
@@ -166,6 +165,15 @@ export class Journal {
     this.#forget();
   }
 
+  /** After a failure: whether it takes appends again, behind what was acknowledged. */
+  async mend(): Promise<boolean> {
+    if (this.#state.kind !== 'failed') return this.#state.kind === 'open';
+    if ((await this.#backend.mend?.()) !== true || this.#state.kind !== 'failed') return false;
+    assert(this.#groupsInFlight === 0, 'what has failed was reported before the journal is mended');
+    this.#state = { kind: 'open' };
+    return true;
+  }
+
   async close(): Promise<void> {
     if (this.#state.kind === 'open') this.#state = { kind: 'closed' };
     await this.#backend.close();
@@ -231,6 +239,7 @@ export class Journal {
 
   #refusal(): DbError {
     const cause = this.#state.kind === 'failed' ? this.#state.cause : undefined;
+    if (cause instanceof DbError && cause.code === '53100') return cause;
     return new DbError('58030', 'the journal refuses writes', {
       detail:
         this.#state.kind === 'failed'

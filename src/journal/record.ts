@@ -26,3 +26,16 @@ export type JournalEntry = {
   /** Given where the caller knows it; else measured. */
   readonly heapBytes?: number;
 };
+
+/** Payloads as bytes. */
+export interface PayloadCodec {
+  /** In pieces, made as they are asked for; they may share memory with the payload. */
+  encodePieces(payload: unknown): Iterable<Uint8Array>;
+  /**
+   * What `encodePieces` was given, by this or an earlier version; old ones are brought up to date. ADB_JOURNAL_CORRUPT unless the
+   * bytes are one payload. Nothing of the result shares memory with `bytes`.
+   */
+  decode(bytes: Uint8Array, schemaVersion: number): unknown;
+  /** What a payload holds in memory. */
+  heapBytes(payload: unknown): number;
+}

@@ -28,7 +28,10 @@ function groupsOf(payloads: readonly (readonly unknown[])[]): JournalRecord[][] 
 
 function bytesOf(groups: readonly (readonly JournalRecord[])[]): Uint8Array {
   const writer = new FrameWriter(codec);
-  return joined(groups.flatMap((group) => [...writer.write(group)]));
+  // Each group is written once the one before it is on stable storage.
+  return joined(
+    groups.flatMap((group) => [...writer.write(group, Number(group[0]!.position) - 1)]),
+  );
 }
 
 test('groups are read as they were written', () => {
@@ -85,7 +88,7 @@ test('every truncation is detected: as a torn write, or by the position that is 
     expect(read).toEqual(small.flat().slice(0, read.length));
     expect(reader.end.kind).toBe(ends.has(length) ? 'clean' : 'torn');
     expect(() => [...new FrameReader(cut, codec, { acknowledged: 4 }).groups()]).toThrow(
-      'it ends before position 4',
+      'corrupt journal',
     );
   }
 });
@@ -146,8 +149,8 @@ function sealedWith(abandoned: readonly Uint8Array[], next: JournalRecord): Uint
   const chain = createHash('sha256').update(new Uint8Array(32));
   for (const each of [...abandoned, frame]) chain.update(each);
   const resealed = seal.slice();
-  resealed.set(chain.digest(), 40);
-  const sum = crc32(resealed.subarray(40), crc32(resealed.subarray(0, 36)));
-  new DataView(resealed.buffer).setUint32(36, sum, true);
+  resealed.set(chain.digest(), 44);
+  const sum = crc32(resealed.subarray(44), crc32(resealed.subarray(0, 40)));
+  new DataView(resealed.buffer).setUint32(40, sum, true);
   return joined([...abandoned, frame, resealed]);
 }
