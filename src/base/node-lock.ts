@@ -27,7 +27,11 @@ export async function lockDirectory(directory: string): Promise<DiskLock> {
     const holder = highest === 0 ? undefined : await contentOf(directory, highest);
     // Removed between the two looks: there is a higher one.
     if (highest > 0 && holder === undefined) continue;
-    if (holder !== undefined && !holder.released && (await isAlive(directory, highest, holder, self)))
+    if (
+      holder !== undefined &&
+      !holder.released &&
+      (await isAlive(directory, highest, holder, self))
+    )
       throw held(directory, highest, holder);
     const number = highest + 1;
     const own = { ...self, nonce: randomBytes(8).toString('hex'), beat: 0, released: false };
@@ -115,8 +119,7 @@ async function contentOf(directory: string, number: number): Promise<LockContent
   } catch (cause) {
     if (codeOf(cause) === 'ENOENT') return undefined;
     // A power loss left an empty file behind: nobody of then is alive.
-    if (cause instanceof SyntaxError)
-      return { ...NOBODY, nonce: '', beat: 0, released: true };
+    if (cause instanceof SyntaxError) return { ...NOBODY, nonce: '', beat: 0, released: true };
     throw cause;
   }
 }

@@ -4,14 +4,7 @@ import { performance } from 'node:perf_hooks';
 import { Worker } from 'node:worker_threads';
 import { DbError } from './errors.ts';
 import { NodeDisk } from './node-disk.ts';
-import type {
-  Clock,
-  Network,
-  Ports,
-  Random,
-  TimerHandle,
-  Workers,
-} from './ports.ts';
+import type { Clock, Network, Ports, Random, TimerHandle, Workers } from './ports.ts';
 import { SeededRandom } from './random.ts';
 import { instantMs } from './units.ts';
 import type { InstantMs } from './units.ts';

@@ -182,7 +182,9 @@ export class FileBackend implements JournalBackend {
       if (next === undefined || next.after.position > upTo) return;
       const gone = this.#segments.shift()!;
       held -= gone.byteLength;
-      this.#removing = this.#removing.then(() => this.#disk.remove(gone.path)).catch(() => undefined);
+      this.#removing = this.#removing
+        .then(() => this.#disk.remove(gone.path))
+        .catch(() => undefined);
     }
   }
 
@@ -233,7 +235,8 @@ export class FileBackend implements JournalBackend {
         this.#file = undefined;
       }
       // Without it the next one looks closer at the end of the journal: nothing is lost.
-      if (wasOpen) await this.#watermark.write(this.#durable, { sync: true }).catch(() => undefined);
+      if (wasOpen)
+        await this.#watermark.write(this.#durable, { sync: true }).catch(() => undefined);
     } finally {
       await this.#watermark.close();
       await this.#removing;
@@ -478,12 +481,7 @@ type ReaderSource = {
 };
 
 /** Bytes [start, end) of a file; fewer where it is shorter. */
-async function readFile(
-  disk: Disk,
-  path: string,
-  start: number,
-  end: number,
-): Promise<Uint8Array> {
+async function readFile(disk: Disk, path: string, start: number, end: number): Promise<Uint8Array> {
   const file = await disk.open(path, 'read');
   try {
     return await file.read(start, Math.max(0, end - start));

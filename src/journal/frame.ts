@@ -63,10 +63,7 @@ export class FrameWriter {
    * The frames of one group, its seal last. One frame at a time, so that a big commit can be written in steps. The chain has
    * moved on once the seal is given out. `durable`: see 5.
    */
-  *write(
-    records: readonly JournalRecord[],
-    durable = 0,
-  ): Generator<Uint8Array, void, undefined> {
+  *write(records: readonly JournalRecord[], durable = 0): Generator<Uint8Array, void, undefined> {
     assert(records.length > 0, 'a group has records');
     const hash = createHash('sha256').update(this.#chain);
     for (const record of records) {
@@ -249,7 +246,11 @@ export class FrameReader {
       const records = this.#recordsOf(frames, skipTo);
       if (this.#lastPosition !== frame.position)
         throw this.#corrupt('a seal names another position', this.#offset);
-      if (sealedAt !== undefined && sealedAt.position === frame.position && !isAt(sealedAt, frame.position, chain))
+      if (
+        sealedAt !== undefined &&
+        sealedAt.position === frame.position &&
+        !isAt(sealedAt, frame.position, chain)
+      )
         throw this.#corrupt('it is not what was acknowledged', this.#offset);
       offset += frame.bytes.length;
       this.#offset = offset;

@@ -16,7 +16,10 @@ export class Watermark {
   #turn: number;
   #position: number;
 
-  private constructor(file: DiskFile, found: { readonly seal: Seal; readonly turn: number } | undefined) {
+  private constructor(
+    file: DiskFile,
+    found: { readonly seal: Seal; readonly turn: number } | undefined,
+  ) {
     this.#file = file;
     this.found = found?.seal;
     this.#turn = found?.turn ?? 0;

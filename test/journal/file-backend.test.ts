@@ -137,7 +137,9 @@ test('a directory has one holder at a time', async () => {
 });
 
 /** A journal of several files, closed or killed. */
-async function small(ending: 'closed' | 'killed'): Promise<{ disk: MemoryDisk; payloads: unknown[] }> {
+async function small(
+  ending: 'closed' | 'killed',
+): Promise<{ disk: MemoryDisk; payloads: unknown[] }> {
   const disk = new MemoryDisk();
   const payloads: unknown[] = [];
   const { append, close } = await opened(disk, { segmentBytes: 300 });
@@ -219,7 +221,10 @@ async function appendedTo(disk: MemoryDisk, payload: unknown): Promise<Buffer> {
   const { append, close } = await opened(copy);
   await append(payload);
   await close();
-  const newest = [...copy.files.keys()].filter((path) => path.includes('journal-')).sort().at(-1)!;
+  const newest = [...copy.files.keys()]
+    .filter((path) => path.includes('journal-'))
+    .sort()
+    .at(-1)!;
   return Buffer.from(copy.files.get(newest)!.subarray(52));
 }
 
@@ -231,7 +236,10 @@ test('a full disk refuses writes, keeps what was acknowledged, and is written ag
       async (steps, fsync) => {
         const disk = new MemoryDisk();
         const acknowledged: unknown[] = [];
-        const { append, payloads, journal, close } = await opened(disk, { fsync, segmentBytes: 400 });
+        const { append, payloads, journal, close } = await opened(disk, {
+          fsync,
+          segmentBytes: 400,
+        });
         let full = false;
         for (const [index, step] of steps.entries()) {
           if (step === 'write') {
@@ -240,7 +248,8 @@ test('a full disk refuses writes, keeps what was acknowledged, and is written ag
             else expect(result).toBe('53100');
           } else {
             full = step === 'full';
-            disk.failWith = (call) => (full && (call === 'write' || call === 'create') ? 'ENOSPC' : undefined);
+            disk.failWith = (call) =>
+              full && (call === 'write' || call === 'create') ? 'ENOSPC' : undefined;
             if (!full) expect(await journal.mend()).toBe(true);
           }
           expect(await payloads()).toEqual(acknowledged);
