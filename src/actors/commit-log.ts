@@ -6,7 +6,7 @@ import type { JournalBackend } from '../journal/backend.ts';
 import { MemoryBackend } from '../journal/memory-backend.ts';
 import { ValueCodec } from '../journal/value-codec.ts';
 import type { AppendOutcome, CommitLog } from './commit-turn.ts';
-import { compacted, CompactRows } from './compact-rows.ts';
+import { compacted, CompactRows, expanded, SharedRows } from './compact-rows.ts';
 import { RECORD_SCHEMA_VERSION, type CommitRecord } from './records.ts';
 import { recordCodecEntries } from './record-codec.ts';
 
@@ -16,7 +16,7 @@ export type CommitLogOptions = {
   readonly keepBytes: number;
   /** Keep all, whatever it costs: where somebody will replay from the start. */
   readonly keepAll: boolean;
-  /** Records stay objects of this process: small rows are kept compactly. */
+  /** Records stay objects of this process: small rows are kept compactly, large ones are shared with the tables. */
   readonly compacts?: boolean;
 };
 
@@ -53,9 +53,10 @@ export class JournalLog implements CommitLog {
     record: CommitRecord,
     instantMs: Parameters<CommitLog['append']>[1],
     outcome: Parameters<CommitLog['append']>[2],
+    kept?: Parameters<CommitLog['append']>[3],
   ): void {
     this.#outcomes.push(outcome);
-    const payload = this.#compacts ? compacted(record) : record;
+    const payload = this.#compacts ? compacted(record, kept) : record;
     try {
       this.journal.append({
         instantMs,
@@ -78,7 +79,7 @@ export class JournalLog implements CommitLog {
     apply: (record: CommitRecord, at: number, instantMs: number) => void,
   ): Promise<void> {
     await this.journal.replay(position(this.journal.first), (record) =>
-      apply(record.payload as CommitRecord, record.position, record.instantMs),
+      apply(expanded(record.payload as CommitRecord), record.position, record.instantMs),
     );
   }
 
@@ -125,7 +126,8 @@ function heapBytesOf(record: CommitRecord): number {
       bytes += 64;
       if (write.kind === 'delete' || write.kind === 'update') bytes += write.rowIds.byteLength;
       if (write.kind !== 'insert' && write.kind !== 'update') continue;
-      if (write.rows instanceof CompactRows) bytes += write.rows.heapBytes;
+      if (write.rows instanceof CompactRows || write.rows instanceof SharedRows)
+        bytes += write.rows.heapBytes;
       else
         for (const column of write.rows.columns) bytes += vectorBytes(column, write.rows.rowCount);
     }

@@ -1,5 +1,6 @@
 import { assert, DbError, InvariantError } from '../base/errors.ts';
 import type { InstantMs } from '../base/units.ts';
+import type { InsertedRows } from '../columns/inserted-rows.ts';
 import type { TableDelta, TableWrite } from '../columns/table-contract.ts';
 import { Budget } from '../operators/operator.ts';
 import { sliceBatch } from '../columns/build.ts';
@@ -167,11 +168,12 @@ export class CommitTurn {
       return;
     }
     this.#unacknowledged.push(staged);
-    this.#log.append(record, instant, {
+    const outcome: AppendOutcome = {
       acknowledged: (position) => this.#guarded(() => this.#acknowledge(staged, position, instant)),
       failed: (cause) => this.#guarded(() => this.#refuse(cause)),
       refused: (cause) => this.#takeBack(staged, cause),
-    });
+    };
+    this.#log.append(record, instant, outcome, staged.kept);
     this.#retry();
   }
 
@@ -339,8 +341,12 @@ export type AppliedDefinition = {
 export interface CommitLog {
   /** Gives back what it holds; nothing is appended afterwards. */
   close?(): void;
-  append(record: CommitRecord, instant: InstantMs, outcome: AppendOutcome): void;
+  /** `kept`: rows of large writes as the tables hold them anyway. */
+  append(record: CommitRecord, instant: InstantMs, outcome: AppendOutcome, kept?: KeptRows): void;
 }
+
+/** By write, from its first row on. */
+export type KeptRows = ReadonlyMap<TableWrite, readonly InsertedRows[]>;
 
 export type AppendOutcome = {
   acknowledged(position: number): void;
@@ -401,6 +407,7 @@ class StagedCommit {
   work = 0;
   /** In the order of staging; a table staged n times is published n times. */
   readonly #parts: StagedPart[] = [];
+  #kept: Map<TableWrite, InsertedRows[]> | undefined;
 
   /** Replay has no request. */
   constructor(request: CommitRequest | undefined) {
@@ -415,6 +422,17 @@ class StagedCommit {
   touches(relations: ReadonlySet<number>): boolean {
     for (const relation of this.deltas.keys()) if (relations.has(relation)) return true;
     return false;
+  }
+
+  get kept(): KeptRows | undefined {
+    return this.#kept;
+  }
+
+  keeps(write: TableWrite, rows: InsertedRows): void {
+    this.#kept ??= new Map();
+    const kept = this.#kept.get(write);
+    if (kept === undefined) this.#kept.set(write, [rows]);
+    else kept.push(rows);
   }
 
   addDelta(relation: number, delta: TableDelta): void {
@@ -463,7 +481,7 @@ function* stage(
       continue;
     }
     const { data, definition } = state.stored(operation.relation);
-    for (const writes of slicesOf(operation.writes)) {
+    for (const { writes, whole } of slicesOf(operation.writes)) {
       if (budget.exhausted) yield;
       let delta: TableDelta;
       try {
@@ -474,6 +492,7 @@ function* stage(
       }
       staged.note(data);
       staged.addDelta(operation.relation, delta);
+      if (delta.kept !== undefined && whole !== undefined) staged.keeps(whole, delta.kept);
       budget.charge(
         1 +
           ((delta.inserted?.rowCount ?? 0) + (delta.deleted?.rowCount ?? 0)) *
@@ -520,38 +539,42 @@ function inTable(cause: unknown, table: string): unknown {
 }
 
 /** A table's writes in slices that fit a step; small writes stay together, so that swaps of unique keys work. */
-function* slicesOf(writes: readonly TableWrite[]): Generator<readonly TableWrite[]> {
+function* slicesOf(writes: readonly TableWrite[]): Generator<WriteSlice> {
   let total = 0;
   for (const write of writes) total += rowCountOf(write);
   if (total <= STAGE_ROW_COUNT_MAX) {
-    yield writes;
+    yield { writes, whole: writes.length === 1 ? writes[0] : undefined };
     return;
   }
   for (const write of writes) {
     const rowCount = rowCountOf(write);
     for (let start = 0; start < rowCount || start === 0; start += STAGE_ROW_COUNT_MAX) {
       const end = Math.min(rowCount, start + STAGE_ROW_COUNT_MAX);
-      switch (write.kind) {
-        case 'insert':
-          yield [{ kind: 'insert', rows: sliceBatch(write.rows, start, end) }];
-          break;
-        case 'delete':
-          yield [{ kind: 'delete', rowIds: write.rowIds.subarray(start, end) }];
-          break;
-        case 'update':
-          yield [
-            {
-              kind: 'update',
-              rowIds: write.rowIds.subarray(start, end),
-              rows: sliceBatch(write.rows, start, end),
-            },
-          ];
-          break;
-        case 'truncate':
-          yield [write];
-          break;
-      }
+      yield { writes: [sliceOf(write, start, end)], whole: write };
     }
+  }
+}
+
+type WriteSlice = {
+  readonly writes: readonly TableWrite[];
+  /** The write that the slice is of, where it is of one. */
+  readonly whole: TableWrite | undefined;
+};
+
+function sliceOf(write: TableWrite, start: number, end: number): TableWrite {
+  switch (write.kind) {
+    case 'insert':
+      return { kind: 'insert', rows: sliceBatch(write.rows, start, end) };
+    case 'delete':
+      return { kind: 'delete', rowIds: write.rowIds.subarray(start, end) };
+    case 'update':
+      return {
+        kind: 'update',
+        rowIds: write.rowIds.subarray(start, end),
+        rows: sliceBatch(write.rows, start, end),
+      };
+    case 'truncate':
+      return write;
   }
 }
 

@@ -1,9 +1,12 @@
 import type { Batch } from '../columns/batch.ts';
-import { datumAt, vectorFromData } from '../columns/build.ts';
+import { concatBatches, datumAt, sliceBatch, vectorFromData } from '../columns/build.ts';
+import type { InsertedRows } from '../columns/inserted-rows.ts';
 import type { TableWrite } from '../columns/table-contract.ts';
 import type { SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
+import { batchBytes, COPIED_ROWS_MAX } from '../columns/version-log.ts';
+import type { KeptRows } from './commit-turn.ts';
 import type { CommitRecord, Operation } from './records.ts';
 
 /** Writes of more rows than this are kept as they are. */
@@ -48,21 +51,84 @@ export class CompactRows implements Batch {
   }
 }
 
-/** The same record with small writes made compact; the very same one where there are none. */
-export function compacted(record: CommitRecord): CommitRecord {
-  if (!record.operations.some(isSmall)) return record;
-  return { ...record, operations: record.operations.map(compactedOperation) };
+/**
+ * The rows of a large write, of which its table's history holds all but a few itself: until they are sealed its arrays, from then on nothing
+ * but where they lie.
+ */
+export class SharedRows implements Batch {
+  readonly rowCount: number;
+  /** Of the arrays: what would have to be kept if the table let go of its rows. */
+  readonly heapBytes: number;
+  readonly #kept: readonly InsertedRows[];
+  /** Those at the end that the table has copied elsewhere. */
+  readonly #rest: CompactRows | undefined;
+
+  constructor(rows: Batch, kept: readonly InsertedRows[], keptCount: number) {
+    this.rowCount = rows.rowCount;
+    this.#kept = kept;
+    this.#rest =
+      keptCount < rows.rowCount
+        ? new CompactRows(sliceBatch(rows, keptCount, rows.rowCount))
+        : undefined;
+    this.heapBytes = batchBytes(rows);
+  }
+
+  /** All rows with arrays of their own, made anew at each call. */
+  get columns(): readonly Vector[] {
+    const batches: Batch[] = this.#kept.map(({ batch: { rowCount, columns } }) => ({
+      rowCount,
+      columns,
+    }));
+    if (this.#rest !== undefined) batches.push(this.#rest);
+    return concatBatches(batches).columns;
+  }
 }
 
-function compactedOperation(operation: Operation): Operation {
-  if (operation.op !== 'rows' || !isSmall(operation)) return operation;
-  return { ...operation, writes: operation.writes.map(compactedWrite) };
+/**
+ * The same record with small writes made compact, and large ones sharing what the tables hold of their rows; the very same one where there
+ * are none.
+ */
+export function compacted(record: CommitRecord, kept: KeptRows | undefined): CommitRecord {
+  if (kept === undefined && !record.operations.some(isSmall)) return record;
+  return {
+    ...record,
+    operations: record.operations.map((operation) =>
+      operation.op === 'rows' && (kept !== undefined || isSmall(operation))
+        ? {
+            ...operation,
+            writes: operation.writes.map((write) => compactedWrite(write, kept?.get(write))),
+          }
+        : operation,
+    ),
+  };
 }
 
-function compactedWrite(write: TableWrite): TableWrite {
-  return (write.kind === 'insert' || write.kind === 'update') &&
-    write.rows.rowCount <= COMPACT_ROWS_MAX
-    ? { ...write, rows: new CompactRows(write.rows) }
+/** What `compacted` made, with plain batches: for who reads their columns again and again. */
+export function expanded(record: CommitRecord): CommitRecord {
+  return {
+    ...record,
+    operations: record.operations.map((operation) =>
+      operation.op === 'rows'
+        ? { ...operation, writes: operation.writes.map(expandedWrite) }
+        : operation,
+    ),
+  };
+}
+
+function compactedWrite(write: TableWrite, kept: readonly InsertedRows[] | undefined): TableWrite {
+  if (write.kind !== 'insert' && write.kind !== 'update') return write;
+  const { rows } = write;
+  if (rows.rowCount <= COMPACT_ROWS_MAX) return { ...write, rows: new CompactRows(rows) };
+  if (kept === undefined || write.kind === 'update') return write;
+  const keptCount = kept.reduce((sum, { rowCount }) => sum + rowCount, 0);
+  return rows.rowCount - keptCount <= COPIED_ROWS_MAX
+    ? { ...write, rows: new SharedRows(rows, kept, keptCount) }
+    : write;
+}
+
+function expandedWrite(write: TableWrite): TableWrite {
+  return (write.kind === 'insert' || write.kind === 'update') && write.rows instanceof SharedRows
+    ? { ...write, rows: { rowCount: write.rows.rowCount, columns: write.rows.columns } }
     : write;
 }
 

@@ -6,7 +6,7 @@ import type {
   TableSnapshot,
   TableWrite,
 } from '../columns/table-contract.ts';
-import { columnOf } from '../columns/version-log.ts';
+import { columnOf } from '../columns/rows-by-column.ts';
 import { compileFilter, type CompiledFilter } from '../expressions/compile.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { PlanNode } from '../plan/logical.ts';

@@ -2,6 +2,7 @@ import { assert } from '../base/errors.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
 import type { Deletes } from './deletes.ts';
+import type { OpenSegment } from './open-segment.ts';
 import { openSource, seal, sealedSource } from './seal.ts';
 import type { SegmentStore } from './segment-store.ts';
 import { SEGMENT_ROWS, type SealedSegment, type Segment, type SegmentList } from './segment.ts';
@@ -18,6 +19,8 @@ export type MaintenanceHost = {
   /** Rows with ids below are neither overwritten nor undone any more. */
   stableTo(): number;
   retire(close: () => void): void;
+  /** A segment has got its sealed form. */
+  sealed(segment: SealedSegment, source: OpenSegment): void;
   installed(): void;
 };
 
@@ -171,6 +174,7 @@ export class Maintenance {
     );
     if (sealed.rowCount === 0) sealed.close(lease);
     const { source } = job;
+    if (source.kind === 'open') this.#host.sealed(sealed, source);
     this.#host.retire(() => (source.kind === 'open' ? source.close() : source.close(lease)));
     this.#host.installed();
   }

@@ -26,6 +26,9 @@ export class OpenSegment {
   readonly #lease: MemoryLease;
   readonly #columns: (VectorBuilder[] | undefined)[] = [];
   #rowCount = 0;
+  /** Between these, rows may have other values than they arrived with. */
+  overwrittenFrom = Infinity;
+  overwrittenEnd = 0;
   isClosed = false;
 
   constructor(number: number, firstOrdinal: number, lease: MemoryLease) {
@@ -70,6 +73,8 @@ export class OpenSegment {
 
   /** Row `row` takes the values of row `index` of the batch. */
   set(row: number, columns: readonly StoredColumn[], batch: Batch, index: number): void {
+    if (row < this.overwrittenFrom) this.overwrittenFrom = row;
+    if (row >= this.overwrittenEnd) this.overwrittenEnd = row + 1;
     for (let column = 0; column < columns.length; column += 1) {
       this.#chunk(columns[column]!, row).set(row & CHUNK_MASK, batch.columns[column]!, index);
     }

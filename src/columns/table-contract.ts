@@ -3,6 +3,7 @@
  * Tables and materialized views are stored alike.
  */
 import type { Batch } from './batch.ts';
+import type { InsertedRows } from './inserted-rows.ts';
 import type { SqlType } from './types.ts';
 import type { Datum } from './values.ts';
 import type { Vector } from './vector.ts';
@@ -41,6 +42,8 @@ export type TableDelta = {
   readonly deleted: Batch | undefined;
   /** New rows, with row ids. */
   readonly inserted: Batch | undefined;
+  /** What the version log holds of the inserted rows, where it shares that with the journal. */
+  readonly kept?: InsertedRows | undefined;
 };
 
 /** One write to a table inside a commit. Batches hold all columns of the table, already of its types. */

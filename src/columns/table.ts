@@ -5,12 +5,20 @@ import type { Batch } from './batch.ts';
 import { concatBatches, denseBatch, gather } from './build.ts';
 import { isNullAt } from './cells.ts';
 import { IndexSet } from './index-set.ts';
+import { SegmentImage } from './inserted-rows.ts';
 import { allRows, LazyRows } from './lazy-rows.ts';
 import { Maintenance } from './maintenance.ts';
 import { fetchRows } from './row-fetch.ts';
 import { nullRefused } from './constraint-errors.ts';
+import type { OpenSegment } from './open-segment.ts';
 import { SegmentStore } from './segment-store.ts';
-import { SEGMENT_ROWS, type Segment, type SegmentList, type SegmentState } from './segment.ts';
+import {
+  SEGMENT_ROWS,
+  type SealedSegment,
+  type Segment,
+  type SegmentList,
+  type SegmentState,
+} from './segment.ts';
 import { segmentPasses } from './scan.ts';
 import { Snapshot, type TableIndex } from './snapshot.ts';
 import { distinctOfOpenRows } from './statistics.ts';
@@ -248,13 +256,13 @@ export class Table implements TableData {
         inserted: { rowCount, columns: rows.columns, rowIds },
       };
       try {
-        this.#push(delta, undefined, before, undefined);
+        const entry = this.#push(delta, undefined, before, undefined);
+        this.#staged();
+        return { ...delta, kept: entry.insertedRows };
       } catch (cause) {
         this.#indexes.removeRange(rows, first);
         throw cause;
       }
-      this.#staged();
-      return delta;
     } catch (cause) {
       this.#store.truncateTo(before.nextRowId);
       this.#store.rowCount = before.rowCount;
@@ -891,12 +899,25 @@ export class Table implements TableData {
       timeColumn: () => this.#timeColumn(),
       stableTo: () => this.#stableTo(),
       retire: (close) => this.#retire(close),
+      sealed: (segment, source) => this.#sealed(segment, source),
       installed: () => {
         this.#refreshPublished();
         this.#closeRetired();
       },
     });
     return this.#maintenance;
+  }
+
+  /** The rows lie in their segment for good: the log need not hold them as well. */
+  #sealed(segment: SealedSegment, source: OpenSegment): void {
+    const first = source.firstRowId + source.firstOrdinal;
+    const { overwrittenFrom, overwrittenEnd } = source;
+    this.#log.sealed(
+      new SegmentImage(segment),
+      overwrittenFrom < overwrittenEnd
+        ? { from: first + overwrittenFrom, end: first + overwrittenEnd }
+        : undefined,
+    );
   }
 
   #timeColumn(): StoredColumn | undefined {

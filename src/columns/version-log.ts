@@ -2,7 +2,9 @@ import { assert } from '../base/errors.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from './batch.ts';
+import { InsertedRows, type SegmentImage } from './inserted-rows.ts';
 import { LazyRows } from './lazy-rows.ts';
+import { RowsByColumn } from './rows-by-column.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { TableDelta } from './table-contract.ts';
 import type { Vector } from './vector.ts';
@@ -14,13 +16,17 @@ const CHUNK_ROWS = 2048;
 export const COPIED_ROWS_MAX = 64;
 /** What an entry is beside its rows. */
 const ENTRY_BYTES = 160;
+/** And where its rows lie in segments: what says in which. */
+const SEALED_BYTES = 160;
 
 /**
  * The latest deltas of a table in order: first those published, then those staged. It alone serves readers of the past,
  * changefeeds and undo. Published ones leave when they exceed the byte bound and nobody needs them.
  *
  * Small deltas are copied into shared columns: thousands of commits then keep a handful of arrays alive, not tens of
- * thousands of small ones for the collector to move (measured: 15 µs an update with them, 3 without).
+ * thousands of small ones for the collector to move (measured: 15 µs an update with them, 3 without). Of larger ones the rows that
+ * arrived are let go once the segments that hold them are sealed, which do not change any more: what a load leaves behind is where
+ * its rows lie.
  */
 export class VersionLog {
   readonly #lease: MemoryLease;
@@ -32,6 +38,8 @@ export class VersionLog {
   /** Positions before this one cannot be told any more. */
   #coveredFrom = 0;
   #chunk: LogChunk | undefined;
+  /** Entries whose inserted rows have arrays of their own, in the order of row ids, until they are sealed or leave the log. */
+  #unsealed: LogEntry[] = [];
 
   constructor(memory: MemoryAccount | undefined, byteLimit: number) {
     this.#lease = new MemoryLease(memory);
@@ -75,21 +83,50 @@ export class VersionLog {
     const isCopied = deletedCount + insertedCount <= COPIED_ROWS_MAX;
     // A truncation's rows are still the segments': counted there, until the next upkeep.
     const oldBytes =
-      delta.deleted instanceof LazyRows ? 0 : batchBytes(delta.deleted) + deletedCount;
-    const largeBytes = isCopied ? 0 : oldBytes + batchBytes(delta.inserted);
-    const byteLength = ENTRY_BYTES + largeBytes;
+      isCopied || delta.deleted instanceof LazyRows ? 0 : batchBytes(delta.deleted) + deletedCount;
+    const newBytes = isCopied ? 0 : batchBytes(delta.inserted);
+    const byteLength = ENTRY_BYTES + oldBytes + newBytes;
     this.#lease.take(byteLength);
     const entry = new LogEntry(this.endSequence, about, byteLength);
     try {
       if (isCopied) this.#copy(entry, delta, isOverwritten, deletedCount, insertedCount);
-      else entry.keep(delta, isOverwritten);
+      else entry.keep(delta, isOverwritten, newBytes);
     } catch (cause) {
       this.#lease.give(byteLength);
       throw cause;
     }
     entry.hasOverwritten = isOverwritten !== undefined;
     this.#entries.push(entry);
+    if (entry.insertedRows !== undefined) this.#unsealed.push(entry);
     return entry;
+  }
+
+  /**
+   * A segment was sealed. `overwritten`: row ids between which some of its rows had taken other values by then: who inserted those has the
+   * first ones himself.
+   */
+  sealed(
+    image: SegmentImage,
+    overwritten: { readonly from: number; readonly end: number } | undefined,
+  ): void {
+    const unsealed: LogEntry[] = [];
+    for (const entry of this.#unsealed) {
+      const { firstRowId, endRowId } = entry.insertedRows!;
+      if (firstRowId >= image.endRowId) {
+        unsealed.push(entry);
+        continue;
+      }
+      // Segments are sealed in the order of row ids: what lies before, and was not, never will be.
+      if (endRowId <= image.firstRowId) continue;
+      if (overwritten !== undefined && firstRowId < overwritten.end && endRowId > overwritten.from)
+        continue;
+      if (entry.insertedRows!.seal(image)) {
+        const freed = entry.insertedBytes - SEALED_BYTES;
+        if (freed > 0) this.#lease.give(freed);
+        entry.byteLength -= Math.max(0, freed);
+      } else if (endRowId > image.endRowId) unsealed.push(entry);
+    }
+    this.#unsealed = unsealed;
   }
 
   /**
@@ -139,6 +176,7 @@ export class VersionLog {
     const entry = this.#entries.pop();
     assert(entry !== undefined && entry.position < 0, 'only a staged commit is undone');
     this.#lease.give(entry.byteLength);
+    if (this.#unsealed.at(-1) === entry) this.#unsealed.pop();
     return entry;
   }
 
@@ -193,6 +231,7 @@ export class VersionLog {
     this.#entries.length = 0;
     this.#head = 0;
     this.#chunk = undefined;
+    this.#unsealed = [];
   }
 
   #copy(
@@ -236,6 +275,7 @@ export class VersionLog {
     this.#coveredFrom = Math.max(this.#coveredFrom, entry.position);
     this.#lease.give(entry.byteLength);
     entry.chunk?.release();
+    if (this.#unsealed[0] === entry) this.#unsealed.shift();
     // A hole instead of the entry, until the array is compacted.
     this.#entries[this.#head] = undefined;
     this.#head += 1;
@@ -269,7 +309,11 @@ export class LogEntry {
   leavesGarbage = false;
   /** Whether some deleted row was overwritten in place. */
   hasOverwritten = false;
-  readonly byteLength: number;
+  byteLength: number;
+  /** The part of it that is the arrays of the inserted rows. */
+  insertedBytes = 0;
+  /** Rows of a large delta that arrived together. */
+  insertedRows: InsertedRows | undefined;
   /** −1 until it is published. */
   position = -1;
   deletedCount = 0;
@@ -289,11 +333,27 @@ export class LogEntry {
     this.byteLength = byteLength;
   }
 
-  keep(delta: TableDelta, isOverwritten: Uint8Array | undefined): void {
-    this.#kept = delta;
+  keep(delta: TableDelta, isOverwritten: Uint8Array | undefined, insertedBytes: number): void {
+    const { deleted, inserted } = delta;
     this.#isOverwritten = isOverwritten;
-    this.deletedCount = delta.deleted?.rowCount ?? 0;
-    this.insertedCount = delta.inserted?.rowCount ?? 0;
+    this.deletedCount = deleted?.rowCount ?? 0;
+    this.insertedCount = inserted?.rowCount ?? 0;
+    this.insertedBytes = insertedBytes;
+    if (inserted !== undefined && this.#isArrival(inserted)) {
+      this.insertedRows = new InsertedRows(inserted.rowIds![0]!, inserted, this.columns);
+      this.#kept = { deleted, inserted: undefined };
+    } else this.#kept = delta;
+  }
+
+  /** Whether all the rows are new, under consecutive row ids. */
+  #isArrival({ rowIds, rowCount, selection }: Batch): boolean {
+    const first = rowIds![0]!;
+    return (
+      selection === undefined &&
+      rowCount > 0 &&
+      first >= this.nextRowIdBefore &&
+      rowIds![rowCount - 1]! - first === rowCount - 1
+    );
   }
 
   place(chunk: LogChunk, start: number, deletedCount: number, insertedCount: number): void {
@@ -316,6 +376,7 @@ export class LogEntry {
   }
 
   insertedRowId(row: number): number {
+    if (this.insertedRows !== undefined) return this.insertedRows.firstRowId + row;
     return this.chunk === undefined
       ? this.#kept!.inserted!.rowIds![row]!
       : this.chunk.rowIds[this.#start + this.deletedCount + row]!;
@@ -348,6 +409,7 @@ export class LogEntry {
   }
 
   insertedVector(position: number): Vector {
+    if (this.insertedRows !== undefined) return this.insertedRows.vector(position);
     return this.chunk === undefined
       ? this.#kept!.inserted!.columns[position]!
       : this.chunk.vector(position);
@@ -377,6 +439,8 @@ export class LogEntry {
   }
 
   get delta(): TableDelta {
+    if (this.insertedRows !== undefined)
+      return { deleted: this.#kept!.deleted, inserted: this.insertedRows.batch };
     if (this.#kept !== undefined) return this.#kept;
     if (this.chunk === undefined) return { deleted: undefined, inserted: undefined };
     const middle = this.#start + this.deletedCount;
@@ -423,50 +487,24 @@ export type CellPlace = {
   index(column: StoredColumn): number;
 };
 
-/**
- * Rows of a small delta as a batch whose columns are copied when somebody looks: a view reads two of a table's seven. To be read within
- * the commit.
- */
-export class EntryRows implements Batch {
-  readonly rowCount: number;
+/** Rows of a small delta, copied column by column. To be read within the commit. */
+class EntryRows extends RowsByColumn {
   readonly #chunk: LogChunk;
   readonly #start: number;
-  #columns: (Vector | undefined)[] | undefined;
-  #rowIds: Float64Array | undefined;
 
   constructor(chunk: LogChunk, start: number, rowCount: number) {
+    super(rowCount, chunk.columnCount);
     this.#chunk = chunk;
     this.#start = start;
-    this.rowCount = rowCount;
   }
 
-  column(index: number): Vector {
-    this.#columns ??= [];
-    let column = this.#columns[index];
-    if (column === undefined) {
-      column = this.#chunk.sliceColumn(index, this.#start, this.#start + this.rowCount);
-      while (this.#columns.length <= index) this.#columns.push(undefined);
-      this.#columns[index] = column;
-    }
-    return column;
+  protected makeColumn(index: number): Vector {
+    return this.#chunk.sliceColumn(index, this.#start, this.#start + this.rowCount);
   }
 
-  get columns(): readonly Vector[] {
-    const columns: Vector[] = [];
-    for (let index = 0; index < this.#chunk.columnCount; index += 1)
-      columns.push(this.column(index));
-    return columns;
+  protected makeRowIds(): Float64Array {
+    return this.#chunk.rowIds.slice(this.#start, this.#start + this.rowCount);
   }
-
-  get rowIds(): Float64Array {
-    this.#rowIds ??= this.#chunk.rowIds.slice(this.#start, this.#start + this.rowCount);
-    return this.#rowIds;
-  }
-}
-
-/** A column of a batch, the others of which may stay unread. */
-export function columnOf(batch: Batch, index: number): Vector {
-  return batch instanceof EntryRows ? batch.column(index) : batch.columns[index]!;
 }
 
 /** Rows of many small deltas, column by column. */

@@ -3,7 +3,7 @@ import type { Batch } from '../columns/batch.ts';
 import { denseBatch, sliceBatch } from '../columns/build.ts';
 import { LazyRows } from '../columns/lazy-rows.ts';
 import type { TableDelta, TableScan } from '../columns/table-contract.ts';
-import { columnOf } from '../columns/version-log.ts';
+import { columnOf } from '../columns/rows-by-column.ts';
 import type { Budget, Operator, Step } from '../operators/operator.ts';
 import type { OutputColumn, ScanNode } from '../plan/logical.ts';
 
