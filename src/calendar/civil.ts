@@ -79,3 +79,27 @@ export function isoWeek(days: number): number {
 export function julianDay(days: number): number {
   return days + 2_440_588;
 }
+
+/** `2026-11-22`; years beyond 0 … 9999 as ISO 8601 extends them: `+012026-01-01`, `-000043-03-15`. */
+export function civilText(days: number): string {
+  const { year, month, day } = civilFromDays(days);
+  return `${yearText(year)}-${pad2(month)}-${pad2(day)}`;
+}
+
+/** The day that an ISO 8601 date names; undefined where it names none, such as 2026-02-30. */
+export function civilDay(text: string): number | undefined {
+  const match = /^(\d{4}|[+-]\d{6})-(\d{2})-(\d{2})$/.exec(text);
+  if (match === null) return undefined;
+  const [year, month, day] = [Number(match[1]), Number(match[2]), Number(match[3])];
+  if (month < 1 || month > 12 || day < 1 || day > daysInMonth(year, month)) return undefined;
+  return daysFromCivil(year, month, day);
+}
+
+function yearText(year: number): string {
+  if (year >= 0 && year <= 9999) return String(year).padStart(4, '0');
+  return `${year < 0 ? '-' : '+'}${String(Math.abs(year)).padStart(6, '0')}`;
+}
+
+export function pad2(value: number): string {
+  return value < 10 ? `0${value}` : String(value);
+}

@@ -1,4 +1,5 @@
 import { DbError, assert } from '../base/errors.ts';
+import { nearestOf } from '../base/nearest.ts';
 import { daysFromCivil } from './civil.ts';
 
 /**
@@ -17,12 +18,22 @@ export type Zone = {
   /** Set where the offset never changes. */
   readonly fixedOffsetSeconds: number | undefined;
   readonly blocks: Map<number, ZoneBlock>;
+  /** The piece of a block that was looked at last: queries ask for instants that lie close together. */
+  readonly last: { from: number; to: number; offset: number };
+  /** Rules that a user knows before the tz data do: from the first of them on, they alone hold. */
+  readonly override?: { readonly base: Zone; readonly changes: readonly ZoneChange[] };
 };
+
+/** From `at`, in seconds since 1970, local time is `offset` seconds ahead of UTC. */
+export type ZoneChange = { readonly at: number; readonly offset: number };
 
 /** The offsets in force during a block of 2^29 seconds: `offsets[i]` from `starts[i]` until the next start. */
 type ZoneBlock = { readonly starts: Float64Array; readonly offsets: Int32Array };
 
-export const UTC: Zone = { name: 'UTC', fixedOffsetSeconds: 0, blocks: new Map() };
+export const UTC: Zone = fixedZone(0, 'UTC');
+
+/** The version of the rules, such as `2025c`: an answer about local time holds for one version. */
+export const TZ_VERSION: string = String(process.versions.tz);
 
 /** Both grow only with the names that exist: lower-case spellings, and the zones they mean. */
 const zonesBySpelling = new Map<string, Zone | undefined>([
@@ -39,8 +50,12 @@ const SPELLING_COUNT_MAX = 4_096;
 export function zoneOf(name: string): Zone {
   const zone = findZone(name);
   if (zone === undefined) {
+    const nearest = nearestOf(name, Intl.supportedValuesOf('timeZone'));
     throw new DbError('22023', `time zone "${name}" not recognized`, {
-      hint: "Use an IANA name such as 'Europe/Berlin' or 'UTC'.",
+      hint:
+        nearest === undefined
+          ? "Use an IANA name such as 'Europe/Berlin' or 'UTC'."
+          : `Did you mean "${nearest}"?`,
     });
   }
   return zone;
@@ -56,7 +71,30 @@ export function findZone(name: string): Zone | undefined {
 
 /** A zone that is always `seconds` ahead of UTC. */
 export function fixedZone(seconds: number, name: string): Zone {
-  return { name, fixedOffsetSeconds: seconds, blocks: new Map() };
+  return newZone(name, seconds);
+}
+
+/**
+ * A zone as its rules will be: governments change them at a few days' notice. Before the first change the zone is as `base`
+ * has it, and no other zone is touched. Changes are in the order of time.
+ */
+export function overriddenZone(base: Zone, changes: readonly ZoneChange[]): Zone {
+  assert(
+    changes.every(({ at }, index) => index === 0 || at > changes[index - 1]!.at),
+    'changes of a zone are in the order of time',
+  );
+  return changes.length === 0
+    ? base
+    : { ...newZone(base.name, undefined), override: { base, changes } };
+}
+
+function newZone(name: string, fixedOffsetSeconds: number | undefined): Zone {
+  return {
+    name,
+    fixedOffsetSeconds,
+    blocks: new Map(),
+    last: { from: Infinity, to: -Infinity, offset: 0 },
+  };
 }
 
 function ianaZone(name: string): Zone | undefined {
@@ -70,11 +108,7 @@ function ianaZone(name: string): Zone | undefined {
   }
   const known = zonesByName.get(canonical);
   if (known !== undefined) return known;
-  const zone: Zone = {
-    name: canonical,
-    fixedOffsetSeconds: canonical === 'UTC' ? 0 : undefined,
-    blocks: new Map(),
-  };
+  const zone = newZone(canonical, undefined);
   zonesByName.set(canonical, zone);
   return zone;
 }
@@ -171,16 +205,39 @@ export function nextChange(
 }
 
 function offsetAtSecond(zone: Zone, second: number): number {
-  const { block, shift } = blockAt(zone, second);
+  const { last } = zone;
+  if (!(second >= last.from && second < last.to)) lookAt(zone, second);
+  return last.offset;
+}
+
+/** The offset in force at a second, and since and until when, as far as one block tells. */
+export function offsetPieceAt(
+  zone: Zone,
+  second: number,
+): { readonly from: number; readonly to: number; readonly offset: number } {
+  if (zone.fixedOffsetSeconds !== undefined)
+    return { from: -Infinity, to: Infinity, offset: zone.fixedOffsetSeconds };
+  const { last } = zone;
+  if (!(second >= last.from && second < last.to)) lookAt(zone, second);
+  return last;
+}
+
+function lookAt(zone: Zone, second: number): void {
+  const { block, shift, endSeconds } = blockAt(zone, second);
+  const { starts, offsets } = block;
   const target = second - shift;
   let low = 0;
-  let high = block.starts.length - 1;
+  let high = starts.length - 1;
   while (low < high) {
     const middle = (low + high + 1) >> 1;
-    if (block.starts[middle]! <= target) low = middle;
+    if (starts[middle]! <= target) low = middle;
     else high = middle - 1;
   }
-  return block.offsets[low]!;
+  const { last } = zone;
+  // Before the first block its first offset holds.
+  last.from = Math.min(second, starts[low]! + shift);
+  last.to = low + 1 < starts.length ? starts[low + 1]! + shift : endSeconds;
+  last.offset = offsets[low]!;
 }
 
 const BLOCK_SECONDS = 2 ** 29;
@@ -218,7 +275,10 @@ function blockAt(
 function zoneBlock(zone: Zone, number: number): ZoneBlock {
   let block = zone.blocks.get(number);
   if (block === undefined) {
-    block = readBlock(zone.name, number);
+    block =
+      zone.override === undefined
+        ? readBlock(zone.name, number)
+        : overriddenBlock(zone.override, number);
     zone.blocks.set(number, block);
   }
   return block;
@@ -255,11 +315,78 @@ function readBlock(name: string, number: number): ZoneBlock {
       at = high;
     } else at = next;
   }
+  checkBlock(name, starts, offsets);
+  return { starts: Float64Array.from(starts), offsets: Int32Array.from(offsets) };
+}
+
+/** What was read by offsets must be what the clock on the wall shows at each change, which Intl tells in another way. */
+function checkBlock(name: string, starts: readonly number[], offsets: readonly number[]): void {
   assert(
     offsets.every((offset) => Math.abs(offset) <= 57_600),
     'an offset from UTC is at most sixteen hours',
   );
-  return { starts: Float64Array.from(starts), offsets: Int32Array.from(offsets) };
+  const wallClock = wallClockReader(name);
+  for (let index = 0; index < starts.length; index += 1) {
+    const at = starts[index]!;
+    assert(wallClock(at) === at + offsets[index]!, 'a table of offsets agrees with the wall clock');
+    if (index === 0) continue;
+    const before = at - 1 + offsets[index - 1]!;
+    assert(wallClock(at - 1) === before, 'offsets change at the second the table says');
+  }
+}
+
+/** Local seconds at an instant, from the fields of a clock. */
+function wallClockReader(name: string): (second: number) => number {
+  const format = new Intl.DateTimeFormat('en-US', {
+    timeZone: name,
+    calendar: 'gregory',
+    numberingSystem: 'latn',
+    year: 'numeric',
+    month: 'numeric',
+    day: 'numeric',
+    hour: 'numeric',
+    minute: 'numeric',
+    second: 'numeric',
+    hourCycle: 'h23',
+  });
+  return (second) => {
+    const fields = { year: 0, month: 0, day: 0, hour: 0, minute: 0, second: 0 };
+    for (const { type, value } of format.formatToParts(second * 1000))
+      if (type in fields) fields[type as keyof typeof fields] = Number(value);
+    return (
+      daysFromCivil(fields.year, fields.month, fields.day) * 86_400 +
+      fields.hour * 3600 +
+      fields.minute * 60 +
+      fields.second
+    );
+  };
+}
+
+function overriddenBlock(
+  { base, changes }: NonNullable<Zone['override']>,
+  number: number,
+): ZoneBlock {
+  const first = number * BLOCK_SECONDS;
+  const known =
+    base.fixedOffsetSeconds === undefined
+      ? zoneBlock(base, number)
+      : {
+          starts: Float64Array.of(first),
+          offsets: Int32Array.of(base.fixedOffsetSeconds),
+        };
+  const from = changes[0]!.at;
+  const held = changes.findLast(({ at }) => at <= first);
+  const entries: ZoneChange[] = [];
+  for (let index = 0; index < known.starts.length; index += 1)
+    if (index === 0 || known.starts[index]! < from)
+      entries.push({ at: known.starts[index]!, offset: known.offsets[index]! });
+  if (held !== undefined) entries.splice(0, entries.length, { at: first, offset: held.offset });
+  for (const change of changes)
+    if (change.at > first && change.at < first + BLOCK_SECONDS) entries.push(change);
+  return {
+    starts: Float64Array.from(entries, ({ at }) => at),
+    offsets: Int32Array.from(entries, ({ offset }) => offset),
+  };
 }
 
 function offsetReader(name: string): (second: number) => number {
@@ -269,17 +396,18 @@ function offsetReader(name: string): (second: number) => number {
     hour: 'numeric',
     hourCycle: 'h23',
   });
-  return (second) => {
-    // `05 GMT-04:56:02`, or `GMT` alone for zero.
-    const text = format.format(second * 1000);
-    const sign = text.indexOf('GMT') + 3;
-    if (text.length === sign) return 0;
-    const seconds =
-      Number(text.slice(sign + 1, sign + 3)) * 3600 +
-      Number(text.slice(sign + 4, sign + 6)) * 60 +
-      (text.length > sign + 7 ? Number(text.slice(sign + 7, sign + 9)) : 0);
-    return text.charCodeAt(sign) === 0x2d ? -seconds : seconds;
-  };
+  return (second) => offsetOfText(format.format(second * 1000));
+}
+
+/** `05 GMT-04:56:02`; for zero `GMT+00:00` or `GMT` alone, by the version of ICU. */
+export function offsetOfText(text: string): number {
+  const sign = text.indexOf('GMT') + 3;
+  if (text.length === sign) return 0;
+  const seconds =
+    Number(text.slice(sign + 1, sign + 3)) * 3600 +
+    Number(text.slice(sign + 4, sign + 6)) * 60 +
+    (text.length > sign + 7 ? Number(text.slice(sign + 7, sign + 9)) : 0);
+  return text.charCodeAt(sign) === 0x2d ? -seconds : seconds;
 }
 
 /** Exact over the whole range of timestamps; the one form of the result. */
@@ -291,3 +419,45 @@ export function plusSeconds(micros: number | bigint, seconds: number): number | 
   const sum = BigInt(micros) + BigInt(seconds) * 1_000_000n;
   return sum >= -9007199254740991n && sum <= 9007199254740991n ? Number(sum) : sum;
 }
+
+/**
+ * What instants a local time may mean. Usually one. Of a repeated time there are two, and `compatible` is the earlier; in a gap there is
+ * none: `earlier` and `later` are what the clock shows when read with the offset after it and before it, and `compatible` is the
+ * later (02:30 becomes 03:30), as in RFC 5545 and Temporal.
+ */
+export type LocalInstants = {
+  readonly kind: 'one' | 'repeated' | 'gap';
+  readonly compatible: number;
+  readonly earlier: number;
+  readonly later: number;
+};
+
+export function localInstants(zone: Zone, localSeconds: number): LocalInstants {
+  const found: number[] = [];
+  let gap: LocalInstants | undefined;
+  // No offset exceeds sixteen hours, so what the local time may mean lies within them.
+  let { offset } = offsetPieceAt(zone, localSeconds - OFFSET_SECONDS_MAX);
+  let from = -Infinity;
+  let search = localSeconds - OFFSET_SECONDS_MAX;
+  for (;;) {
+    const change = nextChange(zone, search, localSeconds + OFFSET_SECONDS_MAX);
+    const at = localSeconds - offset;
+    const to = change?.at ?? Infinity;
+    if (at >= from && at < to) found.push(at);
+    if (change === undefined) break;
+    const after = localSeconds - change.offset;
+    if (at >= change.at && after < change.at)
+      gap = { kind: 'gap', compatible: at, earlier: after, later: at };
+    ({ offset } = change);
+    from = change.at;
+    search = change.at;
+  }
+  const [earlier, later] = [found[0], found.at(-1)];
+  if (earlier === undefined || later === undefined) {
+    assert(gap !== undefined, 'a local time that no instant shows lies in a gap');
+    return gap;
+  }
+  return { kind: earlier === later ? 'one' : 'repeated', compatible: earlier, earlier, later };
+}
+
+const OFFSET_SECONDS_MAX = 57_600;

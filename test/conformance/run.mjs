@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
  * Runs the conformance corpus, which stays in its own folder (CONFORMANCE_DIR, default ../shared/conformance), through the
- * corpus' own runner and our adapter: each category of sqllogictest files, then the scenarios of incremental views. A
+ * corpus' own runner and our adapter: each category of sqllogictest files, the scenarios of incremental views, and the calendar's
+ * cases (time.mjs). A
  * category passes when at least the number of records in floors.json pass and nothing broke inside; refusals (0A000) are
  * counted apart, and what follows from them. In the categories of STRICT every other miss must have its reason in
  * known-misses.json. Raise the floors as more passes; never lower one.
@@ -40,6 +41,7 @@ const STRICT = [
   'dml',
   'joins',
   'joins-large',
+  'time',
 ];
 
 /** Two processes on two cores; a category that hangs costs this much and no more. */
@@ -63,7 +65,11 @@ process.exitCode = report() ? 0 : 1;
 
 async function runWaiting() {
   for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
-    const result = await (name === 'ivm' ? runScenarios() : runRecords(name));
+    const result = await (name === 'ivm'
+      ? runScenarios()
+      : name === 'time'
+        ? runTimeCases()
+        : runRecords(name));
     results.set(name, result);
     console.log(
       `· ${name}: ${result.passed} passed, ${result.failed} failed, ${Math.round(result.ms / 1000)} s`,
@@ -91,6 +97,28 @@ async function runRecords(name) {
   ]);
   const { passed, failed } = readJson(report) ?? { passed: 0, failed: 0 };
   const misses = explainMisses(readLines(failures), known);
+  return { ...outcome, passed, failed, misses };
+}
+
+/** Questions to the calendar alone; every case that fails is one without a reason. */
+async function runTimeCases() {
+  const report = join(work, 'time.json');
+  const outcome = await runNode('time', [
+    join(here, 'time.mjs'),
+    join(corpus, 'time'),
+    '--max-fail-print',
+    '100000',
+    '--json',
+    report,
+  ]);
+  const { passed, failed } = readJson(report) ?? { passed: 0, failed: 0 };
+  const misses = [...outcome.output.matchAll(/^FAIL (\S+) (.*)/gm)].map(([, id, text]) => ({
+    file: id,
+    line: 0,
+    sql: '',
+    kind: 'unexplained',
+    text,
+  }));
   return { ...outcome, passed, failed, misses };
 }
 
@@ -246,8 +274,8 @@ function page() {
   }
   return `# Conformance
 
-Records of public sqllogictest files and scenarios of incremental views, each with the answer of PostgreSQL 15, run against the
-engine in process. The material is read from the folder that \`CONFORMANCE_DIR\` names; this page is written by
+Records of public sqllogictest files and scenarios of incremental views, each with the answer of PostgreSQL 15, and cases of time
+zones and calendars with that of a brute-force scan (\`time\`), run against the engine in process. The material is read from the folder that \`CONFORMANCE_DIR\` names; this page is written by
 
     npm run build && node test/conformance/run.mjs --page
 

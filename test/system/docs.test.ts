@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { expect, test, vi } from 'vitest';
 
 /** The examples of a page are one program: they must run, and what they claim by console.assert must hold. */
-for (const page of ['docs/api.md', 'docs/formats.md']) {
+for (const page of ['docs/api.md', 'docs/formats.md', 'docs/calendars.md']) {
   test(`the examples of ${page} run`, async () => {
     const folder = await mkdtemp(join(tmpdir(), 'analyticdb-docs-'));
     const claims = vi.spyOn(console, 'assert').mockImplementation((holds: unknown) => {
@@ -29,7 +29,11 @@ function programOf(page: string, folder: string): string {
   const blocks = [...page.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code], index) => {
     const body = code!
       .replaceAll(/^import .*$/gm, (line) => {
-        imports.push(line.replace("'analyticdb'", JSON.stringify(resolve('src/index.ts'))));
+        imports.push(
+          line
+            .replace("'analyticdb'", JSON.stringify(resolve('src/index.ts')))
+            .replace("'analyticdb/calendar'", JSON.stringify(resolve('src/calendar.ts'))),
+        );
         return '';
       })
       .replaceAll(/'([\w-]+\.(?:csv|parquet)(?:\.gz)?)'/g, (_, name: string) =>
