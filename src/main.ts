@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { pino } from 'pino';
 import { DbError } from './base/errors.ts';
 import { nodePorts } from './base/node-ports.ts';
@@ -15,6 +15,8 @@ import { readPage } from './server/page.ts';
 type ServeOptions = {
   readonly http: string;
   readonly memory?: string;
+  readonly data?: string;
+  readonly fsync: string;
   readonly demo?: true | number;
   readonly allowHost?: readonly string[];
   readonly log: string;
@@ -22,7 +24,7 @@ type ServeOptions = {
 
 const STARTING: DemoState = { phase: 'starting', speed: 0, loaded: 0, toLoad: 0, held: 0 };
 
-/** The command line: `npx analyticdb serve [--http 127.0.0.1:4200] [--memory 4GB] [--demo] [--allow-host NAME]`. */
+/** The command line: `npx analyticdb serve [--http 127.0.0.1:4200] [--memory 4GB] [--data DIR] [--demo] [--allow-host NAME]`. */
 const program = new Command('analyticdb')
   .description('An in-memory real-time analytics database.')
   .version('0.1.0');
@@ -32,6 +34,15 @@ program
   .description('Runs a server. Ready when it prints its address; SIGTERM drains and ends it.')
   .option('--http <address>', 'REST and the page', '127.0.0.1:4200')
   .option('--memory <size>', 'limit of the whole database, such as 4GB')
+  .option('--data <dir>', 'keeps the journal in files of this directory, and reads what is there')
+  .addOption(
+    new Option(
+      '--fsync <mode>',
+      'always: what is acknowledged survives a power loss; interval: a power loss takes the last moments',
+    )
+      .choices(['always', 'interval'])
+      .default('always'),
+  )
   .option(
     '--demo [flights]',
     'loads three million US flights, or fewer, and replays the newest weeks of them live',
@@ -49,8 +60,29 @@ program
   .action(async (options: ServeOptions) => {
     const logger = pino({ level: options.log });
     const { clock, disk } = nodePorts();
-    const database = await open(options.memory === undefined ? {} : { memory: options.memory });
     const withDemo = options.demo !== undefined;
+    if (withDemo && options.data !== undefined)
+      throw new DbError('22023', 'the demo keeps its flights in memory', {
+        hint: 'Leave out --data, or --demo.',
+      });
+    const database = await open({
+      ...(options.memory === undefined ? {} : { memory: options.memory }),
+      ...(options.data === undefined
+        ? {}
+        : {
+            journal: {
+              kind: 'file',
+              dir: options.data,
+              fsync: options.fsync as 'always' | 'interval',
+              onProgress: ({ phase, position, head, elapsedMs }) => {
+                const seconds = (elapsedMs / 1000).toFixed(1);
+                if (phase === 'ready')
+                  console.log(`· ${options.data} is read up to position ${position} in ${seconds} s`);
+                else console.log(`· reading ${options.data}: position ${position} of ${head}, ${seconds} s`);
+              },
+            },
+          }),
+    });
     let ready = !withDemo;
     let demo: FlightDemo | undefined;
     const page = await readPage(

@@ -4,8 +4,11 @@ import type { Clock, Disk, Network, Random, Workers } from './base/ports.ts';
 import { checkValueOptions, checkZone } from './actors/check-options.ts';
 import { Database } from './actors/database.ts';
 import { Engine } from './actors/engine.ts';
+import { openFileLog } from './actors/commit-log.ts';
+import { recover, type RecoveryProgress } from './actors/recovery.ts';
 import { loadParser } from './actors/load-parser.ts';
 import type { ValueOptions } from './actors/rows-out.ts';
+import type { FsyncMode } from './journal/file-backend.ts';
 import { doors } from './server/doors.ts';
 import { sizeBytes } from './tenancy/tenant-settings.ts';
 
@@ -15,7 +18,19 @@ export type OpenOptions = {
   readonly memory?: string | number | undefined;
   readonly journal?:
     | { readonly kind: 'memory'; readonly keep?: string | number }
-    | { readonly kind: 'file'; readonly dir: string; readonly fsync?: 'always' | 'interval' }
+    | {
+        readonly kind: 'file';
+        /** Made where it is not there. One process has it at a time. */
+        readonly dir: string;
+        /**
+         * 'always' (default): what is acknowledged survives a power loss. 'interval': it survives the end of the process, and a
+         * power loss once `fsyncMs` (200) have passed.
+         */
+        readonly fsync?: FsyncMode;
+        readonly fsyncMs?: number;
+        /** Told while what is in the files is read, and once at the end. */
+        readonly onProgress?: (progress: RecoveryProgress) => void;
+      }
     | undefined;
   /** How far back asOf, `from: position` and cursors reach, as far as the version log's bytes do. */
   readonly history?: string | number | undefined;
@@ -35,37 +50,85 @@ export type OpenOptions = {
 /** Opens a database in this process. Close it with `close()`, or declare it with `await using`. */
 export async function open(options: OpenOptions = {}): Promise<Database> {
   checkNames(options);
-  const { journal } = options;
-  if (journal !== undefined && journal.kind !== 'memory') {
-    throw new DbError('0A000', `a journal of kind "${journal.kind}" is not supported yet`, {
-      field: 'journal.kind',
-      hint: "Use { kind: 'memory' }, the default.",
-    });
-  }
   checkZone(options.zone);
   checkValueOptions(options.values);
   checkWorkers(options.workers);
+  const journal = journalOption(options.journal);
   const zone = options.zone ?? 'UTC';
-  const ports = nodePorts();
+  const real = nodePorts();
+  const ports = {
+    clock: options.clock ?? real.clock,
+    random: options.random ?? real.random,
+    disk: options.disk ?? real.disk,
+    network: options.network ?? real.network,
+    workers: options.workerPool ?? real.workers,
+  };
+  const memoryBytes =
+    options.memory === undefined ? defaultMemoryBytes() : sizeBytes('memory', options.memory);
+  const history = historyMs(options.history ?? '10 minutes');
+  const parser = await loadParser();
+  const log =
+    journal.kind === 'file' ? await openFileLog(ports, { ...journal, directory: journal.dir }) : undefined;
   const engine = new Engine({
-    ports: {
-      clock: options.clock ?? ports.clock,
-      random: options.random ?? ports.random,
-      disk: options.disk ?? ports.disk,
-      network: options.network ?? ports.network,
-      workers: options.workerPool ?? ports.workers,
+    ports,
+    parser,
+    memoryBytes,
+    journal: {
+      kind: 'memory',
+      keepBytes: sizeBytes('journal.keep', (journal.kind === 'memory' ? journal.keep : 0) ?? '64 MB'),
     },
-    parser: await loadParser(),
-    memoryBytes:
-      options.memory === undefined ? defaultMemoryBytes() : sizeBytes('memory', options.memory),
-    journal: { kind: 'memory', keepBytes: sizeBytes('journal.keep', journal?.keep ?? '64 MB') },
-    historyMs: historyMs(options.history ?? '10 minutes'),
+    historyMs: history,
     zone,
     values: options.values ?? {},
     stepBudgetUnits: undefined,
+    log: log === undefined ? undefined : () => log,
   });
+  if (log !== undefined && journal.kind === 'file') {
+    try {
+      await recover(engine, log, journal.onProgress ?? (() => undefined));
+    } catch (cause) {
+      await engine.close();
+      throw cause;
+    }
+  }
   return new Database(engine, doors);
 }
+
+function journalOption(
+  journal: OpenOptions['journal'] = { kind: 'memory' },
+): NonNullable<OpenOptions['journal']> {
+  const names = journal.kind === 'file' ? FILE_OPTIONS : ['kind', 'keep'];
+  if (journal.kind !== 'memory' && journal.kind !== 'file')
+    throw new DbError('0A000', `a journal of kind "${String((journal as { kind: unknown }).kind)}" is not supported yet`, {
+      field: 'journal.kind',
+      hint: "Use { kind: 'memory' }, the default, or { kind: 'file', dir }.",
+    });
+  for (const name of Object.keys(journal))
+    if (!names.includes(name))
+      throw new DbError('22023', `unknown option "journal.${name}"`, {
+        field: `journal.${name}`,
+        hint: `A journal of kind "${journal.kind}" takes ${names.join(', ')}.`,
+      });
+  if (journal.kind === 'memory') return journal;
+  if (typeof journal.dir !== 'string' || journal.dir === '')
+    throw new DbError('22023', 'a journal of files needs a directory', {
+      field: 'journal.dir',
+      hint: "Give { kind: 'file', dir: './data' }.",
+    });
+  if (journal.fsync !== undefined && journal.fsync !== 'always' && journal.fsync !== 'interval')
+    throw new DbError('22023', `"${String(journal.fsync)}" is not a way to sync`, {
+      field: 'journal.fsync',
+      hint: "Give 'always' (survives a power loss) or 'interval' (faster; a power loss takes the last moments).",
+    });
+  const { fsyncMs } = journal;
+  if (fsyncMs !== undefined && !(Number.isInteger(fsyncMs) && fsyncMs >= 1 && fsyncMs <= 60_000))
+    throw new DbError('22023', '"fsyncMs" is not a number of milliseconds from 1 to 60000', {
+      field: 'journal.fsyncMs',
+    });
+  return journal;
+}
+
+const FILE_OPTIONS = ['kind', 'dir', 'fsync', 'fsyncMs', 'onProgress'];
 
 const OPTION_NAMES = [
   'memory',

@@ -49,6 +49,19 @@ export class Claims {
     return undefined;
   }
 
+  /** Whether all of it is claimed by `owner` already. */
+  holds(
+    owner: ClaimOwner,
+    relation: number,
+    keys: Iterable<number | string> | 'whole',
+  ): boolean {
+    const claims = this.#relations.get(relation);
+    if (claims?.whole === owner) return true;
+    if (keys === 'whole') return false;
+    for (const key of keys) if (claims?.keys.get(key) !== owner) return false;
+    return true;
+  }
+
   /** Who, other than `owner`, would make `take` fail. */
   holderOf(
     owner: ClaimOwner | undefined,

@@ -1,14 +1,15 @@
-import type { Vector } from '../columns/vector.ts';
 import { MemoryAccount } from '../base/memory.ts';
+import type { Clock, Disk } from '../base/ports.ts';
 import { position } from '../base/units.ts';
+import { FileBackend, type FsyncMode } from '../journal/file-backend.ts';
 import { Journal } from '../journal/journal.ts';
 import type { JournalBackend } from '../journal/backend.ts';
 import { MemoryBackend } from '../journal/memory-backend.ts';
-import { ValueCodec } from '../journal/value-codec.ts';
 import type { AppendOutcome, CommitLog } from './commit-turn.ts';
-import { compacted, CompactRows, expanded, SharedRows } from './compact-rows.ts';
+import { compacted, expanded } from './compact-rows.ts';
+import { recordBytes } from './record-bytes.ts';
 import { RECORD_SCHEMA_VERSION, type CommitRecord } from './records.ts';
-import { recordCodecEntries } from './record-codec.ts';
+import { CommitCodec } from './record-codec.ts';
 
 export type CommitLogOptions = {
   readonly backend: JournalBackend;
@@ -32,7 +33,7 @@ export class JournalLog implements CommitLog {
     this.#acknowledged = options.backend.lastPosition;
     this.journal = new Journal({
       backend: options.backend,
-      codec: new ValueCodec(recordCodecEntries),
+      codec: new CommitCodec(),
       keepBytes: options.keepAll ? Infinity : options.keepBytes,
       dropUncovered: !options.keepAll,
       listener: {
@@ -63,7 +64,7 @@ export class JournalLog implements CommitLog {
         kind: record.kind,
         schemaVersion: RECORD_SCHEMA_VERSION,
         payload,
-        heapBytes: heapBytesOf(payload),
+        heapBytes: recordBytes(payload),
       });
     } catch (cause) {
       // Nothing was appended; what is on its way is not concerned.
@@ -83,8 +84,12 @@ export class JournalLog implements CommitLog {
     );
   }
 
-  close(): void {
-    void this.journal.close();
+  mend(): Promise<boolean> {
+    return this.journal.mend();
+  }
+
+  close(): Promise<void> {
+    return this.journal.close();
   }
 }
 
@@ -108,45 +113,28 @@ export function createCommitLog(options: {
   return Object.assign(log, {
     close: () => {
       options.memory.release(room);
-      void log.journal.close();
+      return log.journal.close();
     },
   });
 }
 
-/** What a record holds beside what its tables hold anyway; a formula, since measuring costs more than committing a row. */
-function heapBytesOf(record: CommitRecord): number {
-  let bytes = 64;
-  for (const operation of record.operations) {
-    bytes += 96;
-    if (operation.op !== 'rows') {
-      bytes += 512;
-      continue;
-    }
-    for (const write of operation.writes) {
-      bytes += 64;
-      if (write.kind === 'delete' || write.kind === 'update') bytes += write.rowIds.byteLength;
-      if (write.kind !== 'insert' && write.kind !== 'update') continue;
-      if (write.rows instanceof CompactRows || write.rows instanceof SharedRows)
-        bytes += write.rows.heapBytes;
-      else
-        for (const column of write.rows.columns) bytes += vectorBytes(column, write.rows.rowCount);
-    }
-  }
-  return bytes;
-}
-
-function vectorBytes(column: Vector, rowCount: number): number {
-  const validity = column.validity === undefined ? 0 : rowCount;
-  switch (column.rep) {
-    case 'number':
-    case 'boolean':
-    case 'bigint':
-      return 80 + validity + rowCount * column.values.BYTES_PER_ELEMENT;
-    case 'dictionary':
-      return 80 + validity + rowCount * column.codes.BYTES_PER_ELEMENT;
-    case 'bytes':
-      return 80 + validity + column.offsets.byteLength + column.bytes.byteLength;
-    case 'object':
-      return 80 + validity + rowCount * 40;
-  }
+/** Records in files of a directory; 55006 where another process has it, ADB_JOURNAL_CORRUPT where its end is damaged. */
+export async function openFileLog(
+  ports: { readonly disk: Disk; readonly clock: Clock },
+  options: {
+    readonly directory: string;
+    readonly fsync?: FsyncMode | undefined;
+    readonly fsyncMs?: number | undefined;
+    readonly segmentBytes?: number | undefined;
+  },
+): Promise<JournalLog> {
+  const backend = await FileBackend.open({
+    ...ports,
+    directory: options.directory,
+    codec: new CommitCodec(),
+    fsync: options.fsync ?? 'always',
+    fsyncMs: options.fsyncMs,
+    segmentBytes: options.segmentBytes,
+  });
+  return new JournalLog({ backend, keepBytes: 0, keepAll: true });
 }

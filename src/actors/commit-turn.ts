@@ -4,6 +4,7 @@ import type { InsertedRows } from '../columns/inserted-rows.ts';
 import type { TableDelta, TableWrite } from '../columns/table-contract.ts';
 import { Budget } from '../operators/operator.ts';
 import { sliceBatch } from '../columns/build.ts';
+import { expanded } from './compact-rows.ts';
 import type { StoredEntry } from './catalog.ts';
 import type { MaintainedView } from './maintained-view.ts';
 import type { CommitRecord, Operation } from './records.ts';
@@ -32,6 +33,7 @@ export class CommitTurn {
   readonly #withdrawn = new WeakSet<CommitRequest>();
   /** Staged and appended, not yet acknowledged: oldest first. */
   readonly #unacknowledged: StagedCommit[] = [];
+  #acknowledgedCount = 0;
   #refusal: DbError | undefined;
   /** Relations that an unfinished stepped commit or DDL claims. */
   readonly #claimed = new Set<number>();
@@ -50,9 +52,19 @@ export class CommitTurn {
     return this.#unacknowledged.length;
   }
 
+  /** Commits that were acknowledged since the beginning. */
+  get acknowledgedCount(): number {
+    return this.#acknowledgedCount;
+  }
+
   /** What is staged and not acknowledged has changed, oldest first. */
   unacknowledgedDeltas(): readonly ReadonlyMap<number, readonly TableDelta[]>[] {
     return this.#unacknowledged.map(({ deltas }) => deltas);
+  }
+
+  /** Whether definitions are staged and not acknowledged: the catalog shows them, and readers should not see them yet. */
+  get definesUnacknowledged(): boolean {
+    return this.#unacknowledged.some(({ defines }) => defines);
   }
 
   /** Why the database refuses writes, once an append has failed. */
@@ -75,6 +87,11 @@ export class CommitTurn {
       return false;
     }
     return this.#begin(request, budget);
+  }
+
+  /** The journal is written again: what was refused is undone, and others may come. */
+  resume(): void {
+    if (this.#refusal?.code !== 'XX000') this.#refusal = undefined;
   }
 
   /** Goes on with the stepped commits, oldest first; true while there is more to do. */
@@ -105,7 +122,8 @@ export class CommitTurn {
   replay(record: CommitRecord, position: number): void {
     const staged = new StagedCommit(undefined);
     const budget = new Budget(Infinity);
-    for (const _ of stage(this.#state, staged, record.operations, { limits: false }, budget))
+    const { operations } = expanded(record);
+    for (const _ of stage(this.#state, staged, operations, { limits: false }, budget))
       budget.refill(Infinity);
     staged.publish(position);
   }
@@ -195,6 +213,7 @@ export class CommitTurn {
     );
     staged.publish(position);
     this.#unacknowledged.shift();
+    this.#acknowledgedCount += 1;
     this.#events.published(position, instant, staged.deltas, staged.dropped);
     staged.request?.committed(position, instant, staged.work);
     if (this.#waiting.some(({ settled }) => settled)) this.#retry();
@@ -203,10 +222,14 @@ export class CommitTurn {
   /** An append failed: everything not acknowledged is undone newest first, and writes are refused from now on. */
   #refuse(cause: unknown): void {
     if (this.#refusal !== undefined) return;
-    this.#refusal = new DbError('58030', 'the journal cannot be written: writes are refused', {
-      cause,
-      hint: 'Reads go on. Mend the journal (disk space, permissions) and open the database again.',
-    });
+    this.#refusal =
+      cause instanceof DbError && cause.code === '53100'
+        ? cause
+        : new DbError('58030', 'the journal cannot be written: writes are refused', {
+            cause,
+            detail: cause instanceof DbError ? cause.message : undefined,
+            hint: 'Reads go on. Mend the journal (permissions, hardware) and open the database again; commits that were on their way may be there then, or not.',
+          });
     this.#granted.clear();
     for (const request of this.#waiting.splice(0)) request.failed(this.#refusal);
     // What is being staged stands on what was not acknowledged.
@@ -340,7 +363,9 @@ export type AppliedDefinition = {
 
 export interface CommitLog {
   /** Gives back what it holds; nothing is appended afterwards. */
-  close?(): void;
+  close?(): void | Promise<void>;
+  /** After an append has failed: whether there can be others. What has failed is gone for good then. */
+  mend?(): Promise<boolean>;
   /** `kept`: rows of large writes as the tables hold them anyway. */
   append(record: CommitRecord, instant: InstantMs, outcome: AppendOutcome, kept?: KeptRows): void;
 }
@@ -405,6 +430,8 @@ class StagedCommit {
   readonly dropped: number[] = [];
   readonly request: CommitRequest | undefined;
   work = 0;
+  /** The catalog has changed. */
+  defines = false;
   /** In the order of staging; a table staged n times is published n times. */
   readonly #parts: StagedPart[] = [];
   #kept: Map<TableWrite, InsertedRows[]> | undefined;
@@ -474,6 +501,7 @@ function* stage(
     if (operation.op !== 'rows') {
       const applied = yield* state.applyDefinition(operation, options);
       staged.note({ undo: applied.undo, publish: (position) => applied.published?.(position) });
+      staged.defines ||= !KEEPS_CATALOG.has(operation.op);
       if (operation.op === 'dropRelation') staged.dropped.push(operation.relation);
       // It was filled with everything staged before it, and stands last.
       if (operation.op === 'createMaterializedView') made.add(operation.view.id);
@@ -523,6 +551,12 @@ function* stage(
     for (const delta of view.stagedDeltas) staged.addDelta(view.relation, delta);
   }
 }
+
+const KEEPS_CATALOG: ReadonlySet<Operation['op']> = new Set([
+  'sequenceValue',
+  'keyedWrite',
+  'compact',
+]);
 
 /** The same operations, noted as they are taken: the record is made of them. */
 function* taken(operations: Iterable<Operation>, notes: Operation[]): Generator<Operation> {
@@ -602,6 +636,7 @@ export function relationsOf(operation: Operation): readonly number[] {
     case 'addIndex':
     case 'dropIndex':
     case 'alterMaterializedView':
+    case 'grant':
     case 'compact':
       return [operation.relation];
     case 'createTable':

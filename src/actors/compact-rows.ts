@@ -10,7 +10,7 @@ import type { KeptRows } from './commit-turn.ts';
 import type { CommitRecord, Operation } from './records.ts';
 
 /** Writes of more rows than this are kept as they are. */
-const COMPACT_ROWS_MAX = 8;
+export const COMPACT_ROWS_MAX = 8;
 
 /**
  * A few rows as one array of data, where vectors would be two objects a column. The memory journal keeps a hundred thousand records of
@@ -18,36 +18,45 @@ const COMPACT_ROWS_MAX = 8;
  */
 export class CompactRows implements Batch {
   readonly rowCount: number;
-  readonly #types: readonly SqlType[];
+  readonly types: readonly SqlType[];
   /** Row after row. */
-  readonly #data: readonly Datum[];
+  readonly data: readonly Datum[];
 
-  constructor(batch: Batch) {
-    const { columns, rowCount, selection } = batch;
+  constructor(rowCount: number, types: readonly SqlType[], data: readonly Datum[]) {
     this.rowCount = rowCount;
-    this.#types = typesOf(columns);
+    this.types = types;
+    this.data = data;
+  }
+
+  static of(batch: Batch): CompactRows {
+    const { columns, rowCount, selection } = batch;
     const data: Datum[] = [];
     for (let row = 0; row < rowCount; row += 1) {
       const at = selection === undefined ? row : selection[row]!;
       for (let column = 0; column < columns.length; column += 1)
         data.push(datumAt(columns[column]!, at));
     }
-    this.#data = data;
+    return new CompactRows(rowCount, typesOf(columns), data);
   }
 
   get columns(): readonly Vector[] {
-    const width = this.#types.length;
-    return this.#types.map((type, column) =>
+    const width = this.types.length;
+    return this.types.map((type, column) =>
       vectorFromData(
         type,
-        Array.from({ length: this.rowCount }, (_, row) => this.#data[row * width + column]!),
+        Array.from({ length: this.rowCount }, (_, row) => this.data[row * width + column]!),
       ),
     );
   }
 
+  /** The same rows as vectors, for who reads them more than once. */
+  get expanded(): Batch {
+    return { rowCount: this.rowCount, columns: this.columns };
+  }
+
   /** By formula: the object, its array, and a datum an entry. */
   get heapBytes(): number {
-    return 96 + this.#data.length * 16 + this.#types.length * 8;
+    return 96 + this.data.length * 16 + this.types.length * 8;
   }
 }
 
@@ -68,7 +77,7 @@ export class SharedRows implements Batch {
     this.#kept = kept;
     this.#rest =
       keptCount < rows.rowCount
-        ? new CompactRows(sliceBatch(rows, keptCount, rows.rowCount))
+        ? CompactRows.of(sliceBatch(rows, keptCount, rows.rowCount))
         : undefined;
     this.heapBytes = batchBytes(rows);
   }
@@ -105,6 +114,10 @@ export function compacted(record: CommitRecord, kept: KeptRows | undefined): Com
 
 /** What `compacted` made, with plain batches: for who reads their columns again and again. */
 export function expanded(record: CommitRecord): CommitRecord {
+  const isPlain = !record.operations.some(
+    (operation) => operation.op === 'rows' && operation.writes.some(isKeptCompactly),
+  );
+  if (isPlain) return record;
   return {
     ...record,
     operations: record.operations.map((operation) =>
@@ -118,7 +131,7 @@ export function expanded(record: CommitRecord): CommitRecord {
 function compactedWrite(write: TableWrite, kept: readonly InsertedRows[] | undefined): TableWrite {
   if (write.kind !== 'insert' && write.kind !== 'update') return write;
   const { rows } = write;
-  if (rows.rowCount <= COMPACT_ROWS_MAX) return { ...write, rows: new CompactRows(rows) };
+  if (rows.rowCount <= COMPACT_ROWS_MAX) return { ...write, rows: CompactRows.of(rows) };
   if (kept === undefined || write.kind === 'update') return write;
   const keptCount = kept.reduce((sum, { rowCount }) => sum + rowCount, 0);
   return rows.rowCount - keptCount <= COPIED_ROWS_MAX
@@ -127,9 +140,18 @@ function compactedWrite(write: TableWrite, kept: readonly InsertedRows[] | undef
 }
 
 function expandedWrite(write: TableWrite): TableWrite {
-  return (write.kind === 'insert' || write.kind === 'update') && write.rows instanceof SharedRows
+  return isKeptCompactly(write)
     ? { ...write, rows: { rowCount: write.rows.rowCount, columns: write.rows.columns } }
     : write;
+}
+
+function isKeptCompactly(
+  write: TableWrite,
+): write is Extract<TableWrite, { readonly rows: Batch }> {
+  return (
+    (write.kind === 'insert' || write.kind === 'update') &&
+    (write.rows instanceof SharedRows || write.rows instanceof CompactRows)
+  );
 }
 
 function isSmall(operation: Operation): boolean {

@@ -20,6 +20,8 @@ import {
   type TableEntry,
 } from './catalog.ts';
 import type { AppliedDefinition, CommitState } from './commit-turn.ts';
+import { Grants } from './grants.ts';
+import { KeyedWrites } from './idempotency.ts';
 import { MaintainedView } from './maintained-view.ts';
 import type { IndexDefinition, Operation, TableDefinition } from './records.ts';
 import type { ViewBuilder } from './view-builder.ts';
@@ -30,6 +32,8 @@ import type { ViewBuilder } from './view-builder.ts';
  */
 export class DatabaseState implements CommitState {
   readonly catalog = new Catalog();
+  readonly grants = new Grants();
+  readonly keyedWrites = new KeyedWrites();
   readonly memory: MemoryAccount;
   readonly #clock: Clock;
   readonly #parse: (text: string) => readonly ParsedStatement[];
@@ -206,6 +210,7 @@ export class DatabaseState implements CommitState {
           },
           published: () => {
             closeEntry(entry);
+            this.grants.forget(operation.relation);
             if (entry.kind === 'materializedView') this.#lagging.delete(entry.view);
             this.#relationGone(operation.relation);
           },
@@ -238,6 +243,18 @@ export class DatabaseState implements CommitState {
             undo();
             entry.view.setOptions(before);
           },
+        };
+      }
+      case 'grant': {
+        const { relation, to, granted } = operation;
+        if (catalog.byId(relation) === undefined) throw droppedMeanwhile();
+        return { undo: this.grants.set(relation, to, granted) };
+      }
+      case 'keyedWrite': {
+        const { key, rows, chunks, done } = operation;
+        return {
+          undo: () => undefined,
+          published: (position) => this.keyedWrites.set(key, { position, rows, chunks, done }),
         };
       }
       case 'compact': {

@@ -48,7 +48,7 @@ import {
 import { Session, type ExecutionOptions, type RowSink, type StatementOutcome } from './session.ts';
 import { quoteIdentifier, SqlText } from './sql-tag.ts';
 import { openSubscription } from './subscribe.ts';
-import { deleteByKey, insertRows, isAsyncIterable } from './write-verbs.ts';
+import { deleteByKey, insertRows, isAsyncIterable, keyOf } from './write-verbs.ts';
 import type { ViewUpkeep } from './maintained-view.ts';
 
 /** What is known of a relation from outside: `GET /v1/tables`. */
@@ -293,13 +293,15 @@ export class Handle implements WideVerbs {
   }
 
   load(table: string, source: LoadSource, options: LoadOptions = {}): Promise<LoadResult> {
-    const load = (): Promise<LoadResult> =>
-      loadRows(this.engine, this.writeSession(), table, source, options);
+    const session = this.writeSession();
     const { idempotencyKey } = options;
-    if (idempotencyKey === undefined) return load();
+    if (idempotencyKey === undefined)
+      return loadRows(this.engine, session, table, source, options, undefined);
+    const key = keyOf(session, table, idempotencyKey);
     return this.engine.idempotency.once(
-      `${this.identity.tenant}\0${table}\0${idempotencyKey}`,
-      load,
+      key,
+      (before) => loadRows(this.engine, session, table, source, options, { key, before }),
+      (done) => ({ ...done, skipped: 0, errors: [] }),
     );
   }
 
@@ -602,15 +604,22 @@ export class SessionHandle extends Handle implements AsyncDisposable {
       );
     }
     const own = this.#withSignal(options);
-    const write = (chunk: RowsInput): Promise<WriteResult> =>
-      this.#session.verb(() => super[mode](table, chunk, own));
-    if (!isAsyncIterable(rows)) return write(rows);
+    const key = options.idempotencyKey;
+    const write = (chunk: RowsInput, options: WriteOptions): Promise<WriteResult> =>
+      this.#session.verb(() => super[mode](table, chunk, options));
+    if (!isAsyncIterable(rows)) return write(rows, own);
     // A chunk at a time: what makes the rows may use this very session.
     const { signal, done } = deadline(this.engine.ports.clock, own);
     try {
       let last: WriteResult = { position: this.engine.visiblePosition, rows: 0 };
+      let number = 0;
       for await (const chunk of untilAborted(rows, signal)) {
-        const { position, rows: count } = await write(chunk);
+        number += 1;
+        // Each is a write of its own: what another session does in between is seen.
+        const { position, rows: count } = await write(
+          chunk,
+          key === undefined ? own : { ...own, idempotencyKey: `${key}\0${number}` },
+        );
         last = { position, rows: last.rows + count };
       }
       return last;

@@ -197,14 +197,16 @@ export async function runDefinition(
       return done(session, 'REFRESH MATERIALIZED VIEW');
     }
     case 'grant': {
-      for (const written of statement.relations) {
-        const entry = find(session, written, false)!;
-        for (const to of statement.to) {
-          const reader = to.toLowerCase() === 'public' ? undefined : to;
-          if (statement.revoke) engine.grants.revoke(entry, reader);
-          else engine.grants.grant(entry, reader);
-        }
-      }
+      const operations = statement.relations.flatMap((written) => {
+        const relation = idOf(find(session, written, false)!);
+        return statement.to.map((to): Operation => ({
+          op: 'grant',
+          relation,
+          to: to.toLowerCase() === 'public' ? undefined : to,
+          granted: !statement.revoke,
+        }));
+      });
+      await define(session, operations, options.signal);
       return done(session, statement.revoke ? 'REVOKE' : 'GRANT');
     }
     case 'database':
@@ -291,6 +293,10 @@ async function defineInTransaction(
           present: operation.op === 'createSchema',
         },
       });
+      return;
+    case 'grant':
+      // Others see it from the commit on; of this tenant's own names nothing changes.
+      transaction.define(operation, {});
       return;
     case 'dropRelation':
       await claim(operation.relation);

@@ -1,7 +1,7 @@
 import { customRandom, urlAlphabet } from 'nanoid';
 import { DbError } from '../base/errors.ts';
 import { MemoryAccount } from '../base/memory.ts';
-import type { Ports } from '../base/ports.ts';
+import type { Ports, TimerHandle } from '../base/ports.ts';
 import { tenantId, type InstantMs } from '../base/units.ts';
 import type { Batch } from '../columns/batch.ts';
 import type { TableDelta } from '../columns/table-contract.ts';
@@ -17,7 +17,6 @@ import { CommitTurn, type CommitLog, type CommitRequest, type CommitState } from
 import type { TableData } from '../columns/table-contract.ts';
 import { createTable } from '../columns/table.ts';
 import { canceled } from './deadline.ts';
-import { Grants } from './grants.ts';
 import { Idempotency } from './idempotency.ts';
 import { LiveQueries } from './live-queries.ts';
 import { DatabaseState } from './database-state.ts';
@@ -90,8 +89,7 @@ export class Engine {
   readonly positions: PositionLog;
   readonly history: History;
   readonly compaction: Compaction;
-  readonly grants = new Grants();
-  readonly idempotency = new Idempotency();
+  readonly idempotency: Idempotency;
   readonly liveQueries: LiveQueries;
   readonly transactions = new Set<Transaction>();
   readonly queries = new Map<string, RunningQuery>();
@@ -108,6 +106,7 @@ export class Engine {
   #visiblePosition = 0;
   #visibleInstant: number;
   #closed = false;
+  #mending: TimerHandle | undefined;
   #sessionCount = 0;
 
   constructor(options: EngineOptions) {
@@ -143,6 +142,7 @@ export class Engine {
       relationGone: (relation) => this.tree.relationGone(relation),
       rowsKnownUpTo: () => this.#visiblePosition + this.turn.stagedUnacknowledged,
     });
+    this.idempotency = new Idempotency(this.state.keyedWrites);
     this.runQueue = new FairRunQueue();
     this.dispatcher = new Dispatcher({ clock, runQueue: options.runQueue ?? this.runQueue });
     this.#runLoop = new RunLoop({
@@ -162,6 +162,7 @@ export class Engine {
       refused: (cause) => {
         this.events.emit('journal.refused', { cause });
         this.#wakeSettled();
+        if (cause.code === '53100') this.#mendLater();
       },
       unstaged: () => this.#wakeSettled(),
       resubmit: (request) => void this.#tellJournal({ kind: 'commit', request }),
@@ -352,13 +353,32 @@ export class Engine {
     });
   }
 
-  /** Resolves once nothing of a table is staged and unpublished, or the journal refuses. */
+  /**
+   * Resolves once what is staged of a table now is published, or undone. More may be staged by then, unless the caller holds a claim of
+   * the table.
+   */
   async untilPublished(data: TableData, signal: AbortSignal | undefined): Promise<void> {
-    while (data.stagedCount > 0 && this.turn.refusal === undefined) {
-      if (signal?.aborted === true) throw canceled(signal);
-      this.assertOpen();
-      await new Promise<void>((resolve) => this.#settledWaiters.push(resolve));
-    }
+    // Commits are published in the order of their staging: these are the next ones.
+    const before = this.turn.acknowledgedCount;
+    const waiting = this.turn.stagedUnacknowledged;
+    while (
+      data.stagedCount > 0 &&
+      this.turn.acknowledgedCount - before < waiting &&
+      this.turn.refusal === undefined
+    )
+      await this.#untilSettled(signal);
+  }
+
+  /** Resolves once no definitions are on their way to the journal: what the catalog shows is acknowledged then. */
+  async untilDefined(signal: AbortSignal | undefined): Promise<void> {
+    while (this.turn.definesUnacknowledged && this.turn.refusal === undefined)
+      await this.#untilSettled(signal);
+  }
+
+  async #untilSettled(signal: AbortSignal | undefined): Promise<void> {
+    if (signal?.aborted === true) throw canceled(signal);
+    this.assertOpen();
+    await new Promise<void>((resolve) => this.#settledWaiters.push(resolve));
   }
 
   #wakeSettled(): void {
@@ -396,6 +416,7 @@ export class Engine {
     if (this.#closed) return;
     this.#closed = true;
     for (const action of this.#whenClosed.toReversed()) await action();
+    this.#mending?.cancel();
     this.history.close();
     this.subscriptions.wakeAll();
     this.#wakeSettled();
@@ -410,8 +431,31 @@ export class Engine {
     this.#runLoop.stop();
     this.dispatcher.close();
     this.state.close();
-    this.log.close?.();
+    await this.log.close?.();
     await this.ports.workers.close();
+  }
+
+  /** The disk was full: tries from time to time whether there is room again. */
+  #mendLater(): void {
+    this.#mending = this.ports.clock.after(MEND_MS, () => {
+      if (this.#closed) return;
+      void this.log.mend?.().then((mended) => {
+        if (this.#closed) return;
+        if (!mended) {
+          this.#mendLater();
+          return;
+        }
+        this.turn.resume();
+        this.events.emit('journal.resumed', { position: this.#visiblePosition });
+      });
+    });
+  }
+
+  /** Recovery: what was read from the journal is there, and nobody has seen anything else. */
+  recovered(position: number, instant: number): void {
+    this.#visiblePosition = position;
+    this.#visibleInstant = Math.max(this.#visibleInstant, instant);
+    this.state.noteInstant(instant);
   }
 
   /** An actor that no restart could mend. */
@@ -463,6 +507,9 @@ export class Engine {
     this.compaction.published(deltas);
   }
 }
+
+/** Between two looks whether a full disk has room again. */
+const MEND_MS = 500;
 
 /** Of the memory limit, what is left for deletes, queries and upkeep when there is no more room for rows. */
 const HEADROOM_SHARE = 1 / 16;

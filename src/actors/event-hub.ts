@@ -16,6 +16,8 @@ export type DatabaseEvents = {
   /** It failed more often than it may be started anew. */
   'actor.failed': { readonly actor: string; readonly cause: unknown };
   'journal.refused': { readonly cause: unknown };
+  /** The disk has room again: writes are taken. */
+  'journal.resumed': { readonly position: number };
 };
 
 export type DatabaseEventName = keyof DatabaseEvents;
@@ -29,6 +31,7 @@ const NAMES: { readonly [Name in DatabaseEventName]: true } = {
   'actor.restarted': true,
   'actor.failed': true,
   'journal.refused': true,
+  'journal.resumed': true,
 };
 
 export class EventHub {

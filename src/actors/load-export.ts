@@ -25,6 +25,7 @@ import type { ResultRow } from './rows-out.ts';
 import { assertChecks, completeRows, rowShapeOf } from './row-shape.ts';
 import type { Session } from './session.ts';
 import { quoteIdentifier } from './sql-tag.ts';
+import { KeyedChunks, type WriteKey } from './write-verbs.ts';
 import { writeRows } from './write-rows.ts';
 
 /** Rows of one commit of a load: fits a step. */
@@ -37,6 +38,7 @@ export async function loadRows(
   table: string,
   source: LoadSource,
   options: LoadOptions,
+  key: WriteKey | undefined,
 ): Promise<LoadResult> {
   engine.assertOpen();
   checkOptions(options);
@@ -65,7 +67,7 @@ export async function loadRows(
       types: Object.fromEntries(types),
       targets: existing?.definition.columns.map(({ name, type }) => ({ name, type })),
     });
-    return await writeBatches(engine, session, table, existing, reader, options, signal);
+    return await writeBatches(engine, session, table, existing, reader, options, key, signal);
   } finally {
     await close();
     done();
@@ -79,14 +81,19 @@ async function writeBatches(
   existing: TableEntry | undefined,
   reader: OpenedReader,
   options: LoadOptions,
+  key: WriteKey | undefined,
   signal: AbortSignal | undefined,
 ): Promise<LoadResult> {
   const { progress } = reader;
+  const chunks = new KeyedChunks(key);
   const kept: RawBatch[] = [];
   let entry = existing;
   let rows = 0;
   let position = engine.visiblePosition;
   const write = async (batches: readonly RawBatch[]): Promise<void> => {
+    // One that was cut short has written these.
+    const also = chunks.next(batches.reduce((sum, { rowCount }) => sum + rowCount, 0));
+    if (also === undefined) return;
     // The first rows are there: only now is a table made for them.
     entry ??= await create(engine, session, table, reader);
     const into = entry;
@@ -101,6 +108,7 @@ async function writeBatches(
       into,
       () => whole.map((each) => ({ kind: 'insert', rows: each })),
       signal,
+      also,
     ));
   };
   for await (const batch of reader.batches) {
@@ -118,6 +126,7 @@ async function writeBatches(
   }
   if (kept.length > 0) await write(kept);
   if (entry === undefined) await create(engine, session, table, reader);
+  position = await chunks.done(engine, session, position);
   return { position, rows, skipped: progress.rowsSkipped, errors: [...progress.skipped] };
 }
 

@@ -14,6 +14,16 @@ export type CommitRecord = {
 
 export const RECORD_SCHEMA_VERSION = 1;
 
+/**
+ * Operations as they come out of bytes, before rows are made of them. What a version has written is never changed: a new version has a new
+ * number and says, in one pure function, how operations of the version before become its own.
+ */
+export type PlainOperation = { readonly op: string } & Readonly<Record<string, unknown>>;
+export type Upcaster = (operations: readonly PlainOperation[]) => readonly PlainOperation[];
+
+/** The first brings version 1 to version 2, and so on. Replay goes through all that a record lacks. */
+export const RECORD_UPCASTERS: readonly Upcaster[] = [];
+
 export type Operation =
   | { readonly op: 'rows'; readonly relation: number; readonly writes: readonly TableWrite[] }
   | { readonly op: 'createTable'; readonly table: TableDefinition }
@@ -52,6 +62,21 @@ export type Operation =
       readonly op: 'alterMaterializedView';
       readonly relation: number;
       readonly options: ViewOptions;
+    }
+  /** Who else may read a relation, from now on or no longer; `to` undefined: PUBLIC. */
+  | {
+      readonly op: 'grant';
+      readonly relation: number;
+      readonly to: string | undefined;
+      readonly granted: boolean;
+    }
+  /** What was written under a key of the writer's: `chunks` commits of it so far, with `rows` in all. */
+  | {
+      readonly op: 'keyedWrite';
+      readonly key: string;
+      readonly rows: number;
+      readonly chunks: number;
+      readonly done: boolean;
     }
   /** A segment of a table is rewritten without its dead rows. */
   | { readonly op: 'compact'; readonly relation: number; readonly segment: number };

@@ -161,7 +161,7 @@ export class Session {
       tenant: this.identity.tenant,
       searchPath: this.searchPath,
       temporarySchema: this.temporarySchema,
-      granted: (entry) => this.engine.grants.allows(entry, this.identity.tenant),
+      granted: (entry) => this.engine.state.grants.allows(entry, this.identity.tenant),
     };
   }
 
@@ -458,6 +458,8 @@ export class Session {
     const mark = transaction?.mark();
     const { kind } = statement.statement;
     if (!ENDS_TRANSACTION.has(kind)) this.#assertUsable(transaction, kind === 'query');
+    if (this.engine.turn.definesUnacknowledged && READS_CATALOG.has(kind))
+      await this.engine.untilDefined(options.signal);
     try {
       if (kind === 'commit' && transaction?.failed === false) this.#checkAge(transaction);
       return await (WRITES_ROWS.has(kind)
@@ -720,6 +722,9 @@ class StatementRandom {
 
 /** Statements that a change of a table's definition makes run again. */
 const WRITES_ROWS = new Set<Statement['kind']>(['insert', 'update', 'delete', 'truncate']);
+
+/** They wait for definitions that are not acknowledged yet; what is written behind one is acknowledged behind it, too. */
+const READS_CATALOG = new Set<Statement['kind']>(['query', 'explain', 'show', 'execute']);
 
 /** Accepted and remembered, without effect. */
 const HARMLESS_SETTINGS = new Set([

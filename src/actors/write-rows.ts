@@ -16,7 +16,7 @@ import type { Transaction } from './transaction.ts';
 /**
  * Writes rows of a table, in the open transaction or as a commit of its own. `writesOf` decides what is written from what the
  * table holds at that moment: inside the commit turn, so that nothing comes between looking and writing. Rows and keys
- * that another transaction has claimed are waited for.
+ * that another transaction has claimed are waited for. `also` becomes part of a commit of its own.
  */
 export function writeRows(
   engine: Engine,
@@ -24,9 +24,10 @@ export function writeRows(
   entry: TableEntry,
   writesOf: RowsToWrite,
   signal: AbortSignal | undefined,
+  also: readonly Operation[] = NONE,
 ): Promise<Pick<CommitOutcome, 'position' | 'work'>> {
   return session.transaction === undefined
-    ? commitRows(engine, session, entry, [writesOf], signal)
+    ? commitRows(engine, session, entry, [writesOf], signal, also)
     : writeInTransaction(engine, session, session.transaction, entry, writesOf, signal);
 }
 
@@ -43,9 +44,10 @@ export async function writePieces(
   entry: TableEntry,
   pieces: readonly RowsToWrite[],
   signal: AbortSignal | undefined,
+  also: readonly Operation[] = NONE,
 ): Promise<Pick<CommitOutcome, 'position' | 'work'>> {
   const { transaction } = session;
-  if (transaction === undefined) return commitRows(engine, session, entry, pieces, signal);
+  if (transaction === undefined) return commitRows(engine, session, entry, pieces, signal, also);
   const mark = transaction.mark();
   try {
     let outcome = { position: engine.visiblePosition, work: 0 };
@@ -75,15 +77,13 @@ async function writeInTransaction(
     });
   }
   const relation = entry.definition.id;
-  for (;;) {
+  for (let attempt = 0; ; attempt += 1) {
+    if (session.catalog.byId(relation) !== entry) throw new DefinitionChanged(entry);
     // What is staged and not acknowledged is not in the snapshot, yet comes before this transaction.
-    if (
+    const hasStaged =
       transaction.position === undefined &&
       !transaction.isPrivate(relation) &&
-      entry.data.stagedCount > 0
-    )
-      await engine.untilPublished(entry.data, signal);
-    if (session.catalog.byId(relation) !== entry) throw new DefinitionChanged(entry);
+      entry.data.stagedCount > 0;
     const snapshot = transaction.snapshotOf(entry);
     let writes: readonly TableWrite[];
     try {
@@ -93,15 +93,24 @@ async function writeInTransaction(
     } finally {
       snapshot.release();
     }
-    const holder = engine.claims.take(transaction.owner, relation, claimsOf(entry, writes));
+    const claims = attempt < ATTEMPTS_BY_ROW ? claimsOf(entry, writes) : 'whole';
+    // Whoever held them before he looked has seen the newest rows: nobody has changed them since.
+    const isKnown = !hasStaged || engine.claims.holds(transaction.owner, relation, claims);
+    const holder = engine.claims.take(transaction.owner, relation, claims);
     if (holder === undefined) {
-      if (writes.length > 0) transaction.write(entry, writes, (data) => engine.privateTable(data));
-      return { position: engine.visiblePosition, work: 0 };
-    }
-    await engine.claims.wait(transaction.owner, holder, signal);
+      if (isKnown) {
+        if (writes.length > 0)
+          transaction.write(entry, writes, (data) => engine.privateTable(data));
+        return { position: engine.visiblePosition, work: 0 };
+      }
+      await engine.untilPublished(entry.data, signal);
+    } else await engine.claims.wait(transaction.owner, holder, signal);
     if (transaction.doomed !== undefined) throw transaction.doomed;
   }
 }
+
+/** Times a statement claims row by row while others keep making rows match; then it claims the table, which then comes to rest. */
+const ATTEMPTS_BY_ROW = 8;
 
 /** A commit of its own: one promise where nobody holds a claim. */
 function commitRows(
@@ -110,6 +119,7 @@ function commitRows(
   entry: TableEntry,
   pieces: readonly RowsToWrite[],
   signal: AbortSignal | undefined,
+  also: readonly Operation[],
 ): Promise<CommitOutcome> {
   const relation = entry.definition.id;
   let blockedBy: ClaimOwner | undefined;
@@ -130,9 +140,10 @@ function commitRows(
   const prepare = (): Iterable<Operation> => {
     if (engine.state.catalog.byId(relation) !== entry) throw new DefinitionChanged(entry);
     sequences = session.sequences.isWritten ? NONE : session.sequences.operations();
-    if (pieces.length > 1) return operationsOf(relation, pieces, rowsOf, sequences);
+    const rest = also.length === 0 ? sequences : [...sequences, ...also];
+    if (pieces.length > 1) return operationsOf(relation, pieces, rowsOf, rest);
     const writes = rowsOf(pieces[0]!);
-    return writes.length === 0 ? sequences : [{ op: 'rows', relation, writes }, ...sequences];
+    return writes.length === 0 ? rest : [{ op: 'rows', relation, writes }, ...rest];
   };
   const request = { tenant: session.identity.tenant, relations: [relation], prepare };
   return engine.commit(request, signal).then(
@@ -144,7 +155,7 @@ function commitRows(
       if (cause !== BLOCKED || blockedBy === undefined) throw cause;
       await engine.claims.wait(newClaimOwner(), blockedBy, signal);
       if (signal?.aborted === true) throw canceled(signal);
-      return commitRows(engine, session, entry, pieces, signal);
+      return commitRows(engine, session, entry, pieces, signal, also);
     },
   );
 }
@@ -154,13 +165,13 @@ function* operationsOf(
   relation: number,
   pieces: readonly RowsToWrite[],
   rowsOf: (writesOf: RowsToWrite) => readonly TableWrite[],
-  sequences: readonly Operation[],
+  rest: readonly Operation[],
 ): Generator<Operation> {
   for (const piece of pieces) {
     const writes = rowsOf(piece);
     if (writes.length > 0) yield { op: 'rows', relation, writes };
   }
-  yield* sequences;
+  yield* rest;
 }
 
 const NONE: readonly Operation[] = [];

@@ -10,6 +10,8 @@ import type { RowsInput, WriteOptions, WriteResult } from './api-types.ts';
 import type { TableEntry } from './catalog.ts';
 import { canceled, deadline, untilAborted } from './deadline.ts';
 import { type Engine } from './engine.ts';
+import type { KeyedWrite } from './idempotency.ts';
+import type { Operation } from './records.ts';
 import {
   converterOf,
   type CodedTexts,
@@ -40,14 +42,26 @@ export function insertRows(
   options: WriteOptions,
 ): Promise<WriteResult> {
   const { idempotencyKey } = options;
-  if (idempotencyKey === undefined) return insertAll(engine, session, table, rows, mode, options);
+  if (idempotencyKey === undefined)
+    return insertAll(engine, session, table, rows, mode, options, undefined);
   return rejecting(() => {
     engine.assertOpen();
-    return engine.idempotency.once(`${session.identity.tenant}\0${table}\0${idempotencyKey}`, () =>
-      insertAll(engine, session, table, rows, mode, options),
+    const key = keyOf(session, table, idempotencyKey);
+    return engine.idempotency.once(
+      key,
+      (before) => insertAll(engine, session, table, rows, mode, options, { key, before }),
+      (done) => done,
     );
   });
 }
+
+/** A key as the journal knows it: keys of tables and tenants do not meet. */
+export function keyOf(session: Session, table: string, key: string): string {
+  return `${session.identity.tenant}\0${table}\0${key}`;
+}
+
+/** The key of a write, and how far a write under it came before. */
+export type WriteKey = { readonly key: string; readonly before: KeyedWrite | undefined };
 
 /** Without promises of its own on the way of one chunk without a deadline: most commits are of one row. */
 function insertAll(
@@ -57,14 +71,62 @@ function insertAll(
   rows: RowsInput,
   mode: 'insert' | 'upsert',
   options: WriteOptions,
+  key: WriteKey | undefined,
 ): Promise<WriteResult> {
   return rejecting(() => {
     engine.assertOpen();
-    if (isAsyncIterable(rows)) return insertChunks(engine, session, table, rows, mode, options);
+    if (isAsyncIterable(rows))
+      return insertChunks(engine, session, table, rows, mode, options, key);
     return withDeadline(engine, options, (signal) =>
-      insertChunk(engine, session, table, rows, mode, signal),
+      insertChunk(engine, session, table, rows, mode, signal, (count) => keyed(key, count, 1, true)),
     );
   });
+}
+
+/** What the journal is told of a write with a key, together with its rows. */
+function keyed(
+  key: WriteKey | undefined,
+  rows: number,
+  chunks: number,
+  done: boolean,
+): readonly Operation[] {
+  return key === undefined ? NOTHING : [{ op: 'keyedWrite', key: key.key, rows, chunks, done }];
+}
+
+const NOTHING: readonly Operation[] = [];
+
+/** Counts the commits of a write with a key, so that one that is cut short can go on where it was. */
+export class KeyedChunks {
+  readonly #key: WriteKey | undefined;
+  readonly #skip: number;
+  #chunks = 0;
+  rows = 0;
+
+  constructor(key: WriteKey | undefined) {
+    this.#key = key;
+    this.#skip = key?.before?.chunks ?? 0;
+  }
+
+  /** What goes with the next chunk; undefined: it is there already. */
+  next(rowCount: number): readonly Operation[] | undefined {
+    this.#chunks += 1;
+    this.rows += rowCount;
+    return this.#chunks <= this.#skip
+      ? undefined
+      : keyed(this.#key, this.rows, this.#chunks, false);
+  }
+
+  /** All of it is written. The position where that is known. */
+  async done(engine: Engine, session: Session, at: number): Promise<number> {
+    if (this.#key === undefined || this.#chunks === 0) return at;
+    const operations = keyed(this.#key, this.rows, this.#chunks, true);
+    const { position } = await engine.commit({
+      tenant: session.identity.tenant,
+      relations: [],
+      prepare: () => operations,
+    });
+    return position;
+  }
 }
 
 async function insertChunks(
@@ -74,18 +136,20 @@ async function insertChunks(
   rows: AsyncIterable<readonly InputRow[] | InputRow | InputColumns>,
   mode: 'insert' | 'upsert',
   options: WriteOptions,
+  key: WriteKey | undefined,
 ): Promise<WriteResult> {
   const { signal, done } = deadline(engine.ports.clock, options);
   try {
     if (signal?.aborted === true) throw canceled(signal);
     let position = engine.visiblePosition;
-    let count = 0;
+    const chunks = new KeyedChunks(key);
     for await (const chunk of untilAborted(rows, signal)) {
-      const result = await insertChunk(engine, session, table, chunk, mode, signal);
+      const result = await insertChunk(engine, session, table, chunk, mode, signal, (count) =>
+        chunks.next(count),
+      );
       position = result.position;
-      count += result.rows;
     }
-    return { position, rows: count };
+    return { position: await chunks.done(engine, session, position), rows: chunks.rows };
   } finally {
     done();
   }
@@ -128,21 +192,24 @@ function insertChunk(
   rows: readonly InputRow[] | InputRow | InputColumns,
   mode: 'insert' | 'upsert',
   signal: AbortSignal | undefined,
+  alsoOf: (rowCount: number) => readonly Operation[] | undefined,
   attempt = 1,
 ): Promise<WriteResult> {
   const target = new InsertTarget(session, table, mode);
   const source = inputSource(table, target.reader, rows);
   const { rowCount } = source;
-  if (rowCount === 0) return Promise.resolve({ position: engine.visiblePosition, rows: 0 });
+  const also = alsoOf(rowCount);
+  if (rowCount === 0 || also === undefined)
+    return Promise.resolve({ position: engine.visiblePosition, rows: rowCount });
   const written =
     rowCount <= PIECE_ROW_COUNT_MAX
-      ? writeRows(engine, session, target.entry, target.writesOf(source, 0, rowCount), signal)
-      : insertPieces(engine, session, target, source, signal);
+      ? writeRows(engine, session, target.entry, target.writesOf(source, 0, rowCount), signal, also)
+      : insertPieces(engine, session, target, source, signal, also);
   return written.then(
     ({ position }) => ({ position, rows: rowCount }),
     (cause: unknown) =>
       afterRedefinition(cause, attempt, (next) =>
-        insertChunk(engine, session, table, rows, mode, signal, next),
+        insertChunk(engine, session, table, rows, mode, signal, () => also, next),
       ),
   );
 }
@@ -153,6 +220,7 @@ async function insertPieces(
   target: InsertTarget,
   source: InputSource,
   signal: AbortSignal | undefined,
+  also: readonly Operation[],
 ): Promise<{ readonly position: number }> {
   const pieces: RowsToWrite[] = [];
   let values = 0;
@@ -165,7 +233,7 @@ async function insertPieces(
     await engine.pause();
     if (signal?.aborted === true) throw canceled(signal);
   }
-  return writePieces(engine, session, target.entry, pieces, signal);
+  return writePieces(engine, session, target.entry, pieces, signal, also);
 }
 
 /** The table that rows go to, and what they need on the way. */

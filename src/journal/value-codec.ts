@@ -342,7 +342,7 @@ function readTypedArray(reader: ByteReader): unknown {
   return new type(bytes.slice().buffer);
 }
 
-function corrupt(message: string, cause?: unknown): DbError {
+export function corrupt(message: string, cause?: unknown): DbError {
   return new DbError('ADB_JOURNAL_CORRUPT', `corrupt journal: ${message}`, {
     hint: 'Restore the file from a copy; nothing after this place can be trusted.',
     cause,

@@ -1,0 +1,98 @@
+import { DbError } from '../base/errors.ts';
+import { instantMs, position, tenantId } from '../base/units.ts';
+import { corruptJournal } from '../journal/frame.ts';
+import { isStored } from './catalog.ts';
+import type { JournalLog } from './commit-log.ts';
+import type { Engine } from './engine.ts';
+import type { Operation, CommitRecord } from './records.ts';
+
+/** How far a recovery is. */
+export type RecoveryProgress = {
+  readonly phase: 'journal' | 'ready';
+  /** The position reached, and the one to be reached. */
+  readonly position: number;
+  readonly head: number;
+  readonly elapsedMs: number;
+};
+
+/** Makes the state that the journal tells of, before anybody asks the database anything. */
+export async function recover(
+  engine: Engine,
+  log: JournalLog,
+  onProgress: (progress: RecoveryProgress) => void,
+): Promise<void> {
+  const { clock } = engine.ports;
+  const startedMs = clock.monotonicMs();
+  const { journal } = log;
+  const head = journal.head;
+  let reached = 0;
+  let lastInstantMs = 0;
+  const tell = (phase: RecoveryProgress['phase']): void =>
+    onProgress({ phase, position: reached, head, elapsedMs: clock.monotonicMs() - startedMs });
+
+  if (journal.first > reached + 1)
+    throw corruptJournal('its beginning is missing', {
+      position: reached,
+      place: `Positions ${reached + 1} to ${journal.first - 1} are in no file.`,
+    });
+  let toldMs = startedMs;
+  await journal.replay(
+    position(reached + 1),
+    (record) => {
+      try {
+        engine.turn.replay(record.payload as CommitRecord, record.position);
+      } catch (cause) {
+        throw new DbError('ADB_JOURNAL_CORRUPT', 'corrupt journal: a record cannot be applied', {
+          position: record.position - 1,
+          detail: cause instanceof Error ? cause.message : undefined,
+          hint: 'Restore the journal from a copy, and report this: what was written once can be applied.',
+          cause,
+        });
+      }
+      reached = record.position;
+      lastInstantMs = record.instantMs;
+      engine.positions.note(record.position, record.instantMs);
+    },
+    async () => {
+      const nowMs = clock.monotonicMs();
+      if (nowMs - toldMs >= PROGRESS_MS) {
+        toldMs = nowMs;
+        tell('journal');
+      }
+      await engine.pause();
+    },
+  );
+  journal.continueAfter(instantMs(lastInstantMs));
+  engine.recovered(reached, lastInstantMs);
+  wake(engine);
+  await dropTemporary(engine);
+  tell('ready');
+}
+
+/** What commits would have set going. */
+function wake(engine: Engine): void {
+  for (const entry of engine.state.catalog.all()) {
+    if (!isStored(entry)) continue;
+    if (entry.data.needsUpkeep) engine.housekeeping.maintain(entry.definition.id);
+    if (entry.kind === 'materializedView' && !entry.view.inCommit)
+      engine.tree.tellView(entry.view.relation, { kind: 'changed' });
+  }
+}
+
+const PROGRESS_MS = 250;
+
+/** Tables of sessions that ended with the process before this one. */
+async function dropTemporary(engine: Engine): Promise<void> {
+  const left = engine.state.catalog
+    .all()
+    .filter((entry) => entry.definition.schema.startsWith('pg_temp_'));
+  if (left.length === 0) return;
+  const relations = left.map((entry) => entry.definition.id);
+  await engine.commit({
+    tenant: tenantId('adb'),
+    relations,
+    // Later ones may read earlier ones.
+    prepare: () =>
+      relations.toReversed().map((relation): Operation => ({ op: 'dropRelation', relation })),
+  });
+}
