@@ -77,8 +77,13 @@ program
               onProgress: ({ phase, position, head, elapsedMs }) => {
                 const seconds = (elapsedMs / 1000).toFixed(1);
                 if (phase === 'ready')
-                  console.log(`· ${options.data} is read up to position ${position} in ${seconds} s`);
-                else console.log(`· reading ${options.data}: position ${position} of ${head}, ${seconds} s`);
+                  console.log(
+                    `· ${options.data} is read up to position ${position} in ${seconds} s`,
+                  );
+                else
+                  console.log(
+                    `· reading ${options.data}: position ${position} of ${head}, ${seconds} s`,
+                  );
               },
             },
           }),

@@ -68,14 +68,19 @@ export async function open(options: OpenOptions = {}): Promise<Database> {
   const history = historyMs(options.history ?? '10 minutes');
   const parser = await loadParser();
   const log =
-    journal.kind === 'file' ? await openFileLog(ports, { ...journal, directory: journal.dir }) : undefined;
+    journal.kind === 'file'
+      ? await openFileLog(ports, { ...journal, directory: journal.dir })
+      : undefined;
   const engine = new Engine({
     ports,
     parser,
     memoryBytes,
     journal: {
       kind: 'memory',
-      keepBytes: sizeBytes('journal.keep', (journal.kind === 'memory' ? journal.keep : 0) ?? '64 MB'),
+      keepBytes: sizeBytes(
+        'journal.keep',
+        (journal.kind === 'memory' ? journal.keep : 0) ?? '64 MB',
+      ),
     },
     historyMs: history,
     zone,
@@ -99,10 +104,14 @@ function journalOption(
 ): NonNullable<OpenOptions['journal']> {
   const names = journal.kind === 'file' ? FILE_OPTIONS : ['kind', 'keep'];
   if (journal.kind !== 'memory' && journal.kind !== 'file')
-    throw new DbError('0A000', `a journal of kind "${String((journal as { kind: unknown }).kind)}" is not supported yet`, {
-      field: 'journal.kind',
-      hint: "Use { kind: 'memory' }, the default, or { kind: 'file', dir }.",
-    });
+    throw new DbError(
+      '0A000',
+      `a journal of kind "${String((journal as { kind: unknown }).kind)}" is not supported yet`,
+      {
+        field: 'journal.kind',
+        hint: "Use { kind: 'memory' }, the default, or { kind: 'file', dir }.",
+      },
+    );
   for (const name of Object.keys(journal))
     if (!names.includes(name))
       throw new DbError('22023', `unknown option "journal.${name}"`, {

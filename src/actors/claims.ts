@@ -50,11 +50,7 @@ export class Claims {
   }
 
   /** Whether all of it is claimed by `owner` already. */
-  holds(
-    owner: ClaimOwner,
-    relation: number,
-    keys: Iterable<number | string> | 'whole',
-  ): boolean {
+  holds(owner: ClaimOwner, relation: number, keys: Iterable<number | string> | 'whole'): boolean {
     const claims = this.#relations.get(relation);
     if (claims?.whole === owner) return true;
     if (keys === 'whole') return false;

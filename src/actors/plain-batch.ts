@@ -81,7 +81,13 @@ export function plainColumn(vector: Vector, rowCount: number): PlainColumn {
       const first = vector.offsets[0]!;
       const offsets = vector.offsets.subarray(0, rowCount + 1);
       const bytes = vector.bytes.subarray(first, vector.offsets[rowCount]);
-      return [FORM.bytes, type, validity, first === 0 ? offsets : offsets.map((at) => at - first), bytes];
+      return [
+        FORM.bytes,
+        type,
+        validity,
+        first === 0 ? offsets : offsets.map((at) => at - first),
+        bytes,
+      ];
     }
     case 'dictionary':
       return dictionaryColumn(vector, type, validity, rowCount);
@@ -135,7 +141,8 @@ function textsOf(
 ): { readonly offsets: Uint32Array; readonly bytes: Uint8Array } {
   const offsets = new Uint32Array(codes.length + 1);
   for (let index = 0; index < codes.length; index += 1)
-    offsets[index + 1] = offsets[index]! + (codes[index]! < 0 ? 0 : dictionary.byteLength(codes[index]!));
+    offsets[index + 1] =
+      offsets[index]! + (codes[index]! < 0 ? 0 : dictionary.byteLength(codes[index]!));
   const bytes = new Uint8Array(offsets[codes.length]!);
   for (let index = 0; index < codes.length; index += 1)
     if (codes[index]! >= 0) bytes.set(dictionary.bytes(codes[index]!), offsets[index]!);

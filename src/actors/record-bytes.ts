@@ -15,7 +15,8 @@ export function recordBytes(record: CommitRecord): number {
       bytes += 64;
       if (write.kind === 'delete' || write.kind === 'update') bytes += write.rowIds.byteLength;
       if (write.kind !== 'insert' && write.kind !== 'update') continue;
-      if (write.rows instanceof CompactRows || write.rows instanceof SharedRows) bytes += write.rows.heapBytes;
+      if (write.rows instanceof CompactRows || write.rows instanceof SharedRows)
+        bytes += write.rows.heapBytes;
       else
         for (const column of write.rows.columns) bytes += vectorBytes(column, write.rows.rowCount);
     }

@@ -1,7 +1,12 @@
 import { DbError } from '../base/errors.ts';
 import { Decimal, Interval } from '../columns/values.ts';
 import type { TableWrite } from '../columns/table-contract.ts';
-import { corrupt, registeredType, ValueCodec, type RegisteredType } from '../journal/value-codec.ts';
+import {
+  corrupt,
+  registeredType,
+  ValueCodec,
+  type RegisteredType,
+} from '../journal/value-codec.ts';
 import type { PayloadCodec } from '../journal/record.ts';
 import { plainBatch, revivedBatch, type PlainBatch } from './plain-batch.ts';
 import { recordBytes } from './record-bytes.ts';
@@ -126,9 +131,9 @@ function revivedOperation(plain: PlainOperation): Operation {
       } as unknown as Operation;
     case 'alterTable': {
       const data = plain['data'] as { readonly kind: string; readonly rows?: PlainWrite };
-      return (
-        data.kind === 'rewrite' ? { ...plain, data: { ...data, rows: revivedWrite(data.rows!) } } : plain
-      ) as unknown as Operation;
+      return (data.kind === 'rewrite'
+        ? { ...plain, data: { ...data, rows: revivedWrite(data.rows!) } }
+        : plain) as unknown as Operation;
     }
     default:
       return plain as unknown as Operation;

@@ -78,7 +78,9 @@ function insertAll(
     if (isAsyncIterable(rows))
       return insertChunks(engine, session, table, rows, mode, options, key);
     return withDeadline(engine, options, (signal) =>
-      insertChunk(engine, session, table, rows, mode, signal, (count) => keyed(key, count, 1, true)),
+      insertChunk(engine, session, table, rows, mode, signal, (count) =>
+        keyed(key, count, 1, true),
+      ),
     );
   });
 }

@@ -31,7 +31,9 @@ function dataOf(batch: Batch): Datum[][] {
 function coded(type: SqlType, data: readonly Datum[]): Vector {
   const dictionary = new Dictionary();
   dictionary.add('somebody else’s');
-  const codes = Int32Array.from(data, (datum) => (datum === null ? 0 : dictionary.add(String(datum))));
+  const codes = Int32Array.from(data, (datum) =>
+    datum === null ? 0 : dictionary.add(String(datum)),
+  );
   const validity = Uint8Array.from(data, (datum) => (datum === null ? 0 : 1));
   return { rep: 'dictionary', type, codes, validity, dictionary };
 }
@@ -59,7 +61,11 @@ test('rows come out of bytes as they went in, however many and of whatever type'
         const selection = selects
           ? Int32Array.from({ length: Math.ceil(rowCount / 2) }, (_, row) => row * 2)
           : undefined;
-        const rows: Batch = { rowCount: selection?.length ?? rowCount, columns: vectors, selection };
+        const rows: Batch = {
+          rowCount: selection?.length ?? rowCount,
+          columns: vectors,
+          selection,
+        };
         const record: CommitRecord = {
           kind: 'commit',
           operations: [{ op: 'rows', relation: 7, writes: [{ kind: 'insert', rows }] }],
@@ -77,14 +83,24 @@ test('rows come out of bytes as they went in, however many and of whatever type'
 test('texts that repeat are written once, whole numbers as narrow as they are', () => {
   const rowCount = 2_000;
   const sizeOf = (batch: PlainBatch): number => {
-    const record = [...codec.encodePieces({
-      kind: 'commit',
-      operations: [{ op: 'rows', relation: 1, writes: [{ kind: 'insert', rows: revivedBatch(batch) }] }],
-    } satisfies CommitRecord)];
+    const record = [
+      ...codec.encodePieces({
+        kind: 'commit',
+        operations: [
+          { op: 'rows', relation: 1, writes: [{ kind: 'insert', rows: revivedBatch(batch) }] },
+        ],
+      } satisfies CommitRecord),
+    ];
     return record.reduce((sum, piece) => sum + piece.length, 0);
   };
-  const texts = coded(TEXT, Array.from({ length: rowCount }, (_, row) => `a longer text ${row % 5}`));
-  const numbers = vectorFromData(INT4, Array.from({ length: rowCount }, (_, row) => row % 100));
+  const texts = coded(
+    TEXT,
+    Array.from({ length: rowCount }, (_, row) => `a longer text ${row % 5}`),
+  );
+  const numbers = vectorFromData(
+    INT4,
+    Array.from({ length: rowCount }, (_, row) => row % 100),
+  );
   expect(sizeOf(plainBatch({ rowCount, columns: [texts] }))).toBeLessThan(rowCount * 2 + 300);
   expect(sizeOf(plainBatch({ rowCount, columns: [numbers] }))).toBeLessThan(rowCount + 100);
 });
@@ -93,7 +109,11 @@ test('definitions, deletes and the rest come out as they went in', () => {
   const operations: Operation[] = [
     { op: 'createSchema', tenant: 'main', name: 's' },
     { op: 'sequenceValue', sequence: 3, value: 17, called: true, changeNumber: 4 },
-    { op: 'rows', relation: 1, writes: [{ kind: 'delete', rowIds: Float64Array.of(1, 5) }, { kind: 'truncate' }] },
+    {
+      op: 'rows',
+      relation: 1,
+      writes: [{ kind: 'delete', rowIds: Float64Array.of(1, 5) }, { kind: 'truncate' }],
+    },
     { op: 'grant', relation: 1, to: 'acme', granted: true },
     { op: 'keyedWrite', key: 'k', rows: 3, chunks: 1, done: true },
     { op: 'compact', relation: 1, segment: 2 },
@@ -114,10 +134,14 @@ test('a record goes through every version that it lacks, in order', () => {
   // Version 2 renamed a field, version 3 split an operation in two.
   const third = new CommitCodec(3, [
     (operations) =>
-      operations.map(({ old, ...rest }) => (rest.op === 'compact' ? { ...rest, segment: old } : rest)),
+      operations.map(({ old, ...rest }) =>
+        rest.op === 'compact' ? { ...rest, segment: old } : rest,
+      ),
     (operations) =>
       operations.flatMap((each): PlainOperation[] =>
-        each.op === 'compact' ? [each, { ...each, segment: (each['segment'] as number) + 1 }] : [each],
+        each.op === 'compact'
+          ? [each, { ...each, segment: (each['segment'] as number) + 1 }]
+          : [each],
       ),
   ]);
   const bytes = joined([

@@ -57,7 +57,9 @@ test('everything is there again: rows, views, definitions, sequences, grants, ke
   ]);
   // It goes on as if nothing had happened: new ids, the view follows.
   await db.exec("INSERT INTO orders (region, amount) VALUES ('EU', 1)");
-  expect((await db.query("SELECT s FROM sales WHERE region = 'EU'")).rows).toEqual([{ s: '11.50' }]);
+  expect((await db.query("SELECT s FROM sales WHERE region = 'EU'")).rows).toEqual([
+    { s: '11.50' },
+  ]);
   await db.close();
 });
 
@@ -140,10 +142,19 @@ test('a disk that fails ends writing for good, and reads go on', async () => {
 
 test('a journal option that makes no sense says which', async () => {
   const bad = (journal: object): Promise<Database> => open({ journal: journal as never });
-  await expect(bad({ kind: 'nats' })).rejects.toMatchObject({ code: '0A000', field: 'journal.kind' });
+  await expect(bad({ kind: 'nats' })).rejects.toMatchObject({
+    code: '0A000',
+    field: 'journal.kind',
+  });
   await expect(bad({ kind: 'file' })).rejects.toMatchObject({ field: 'journal.dir' });
-  await expect(bad({ kind: 'file', dir, fsync: 'never' })).rejects.toMatchObject({ field: 'journal.fsync' });
-  await expect(bad({ kind: 'file', dir, fsyncMs: -1 })).rejects.toMatchObject({ field: 'journal.fsyncMs' });
-  await expect(bad({ kind: 'file', dir, path: 'x' })).rejects.toMatchObject({ field: 'journal.path' });
+  await expect(bad({ kind: 'file', dir, fsync: 'never' })).rejects.toMatchObject({
+    field: 'journal.fsync',
+  });
+  await expect(bad({ kind: 'file', dir, fsyncMs: -1 })).rejects.toMatchObject({
+    field: 'journal.fsyncMs',
+  });
+  await expect(bad({ kind: 'file', dir, path: 'x' })).rejects.toMatchObject({
+    field: 'journal.path',
+  });
   await expect(bad({ kind: 'file', dir: '/dev/null/x' })).rejects.toMatchObject({ code: '58030' });
 });
