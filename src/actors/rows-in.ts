@@ -55,6 +55,7 @@ export class RowReader {
   readonly columns: readonly TargetColumn[];
   readonly #indexOf: ReadonlyMap<string, number>;
   readonly #converters: readonly Converter[];
+  readonly #fields: (FieldKernels | undefined)[] = [];
 
   constructor(columns: readonly TargetColumn[]) {
     this.columns = columns;
@@ -65,8 +66,15 @@ export class RowReader {
   /**
    * Rows given as objects. A key that is missing leaves the column to its default; a key of no column is 42703, a value
    * that does not fit is 22P02/22003/22023 with table, column and row number, counted from `before` rows that were read earlier.
+   * `texts` goes from one piece of an insert to the next.
    */
-  objects(table: string, rows: readonly InputRow[], context: InputContext, before = 0): InputBatch {
+  objects(
+    table: string,
+    rows: readonly InputRow[],
+    context: InputContext,
+    before = 0,
+    texts = new InputTexts(),
+  ): InputBatch {
     const { columns } = this;
     const counts = this.#countGiven(table, rows, before);
     const vectors: (Vector | undefined)[] = [];
@@ -82,7 +90,7 @@ export class RowReader {
       const { name } = column;
       if (count === rows.length) {
         vectors.push(
-          numbersOf(column, rows) ??
+          this.#fast(index, rows, context, texts) ??
             this.#build(
               table,
               index,
@@ -110,6 +118,39 @@ export class RowReader {
       );
     }
     return { rowCount: rows.length, missing, columns: vectors };
+  }
+
+  /** A column that every row gives, without an object a value; undefined where some value needs a converter, or is refused. */
+  #fast(
+    index: number,
+    rows: readonly InputRow[],
+    context: InputContext,
+    texts: InputTexts,
+  ): Vector | undefined {
+    const column = this.columns[index]!;
+    const { kind } = column.type;
+    if (rows.length < FIELD_ROWS_MIN) return numbersOf(column, rows);
+    const isText = kind === 'text' || kind === 'varchar';
+    if (!isText && !isNumberInput(kind)) return undefined;
+    const fields = (this.#fields[index] ??= new FieldKernels(column.name));
+    if (isText) return this.#texts(index, fields.values(rows), 0, rows.length, context, texts);
+    return numberFields(column.type, fields, rows);
+  }
+
+  /** Entries [start, start + count) of an array of texts. */
+  #texts(
+    index: number,
+    values: readonly unknown[],
+    start: number,
+    count: number,
+    context: InputContext,
+    texts: InputTexts,
+  ): Vector | undefined {
+    const { type } = this.columns[index]!;
+    const convert = this.#converters[index]!;
+    return compactTexts(texts.coder(index, type), values, start, count, (value) =>
+      convert(value, context),
+    );
   }
 
   /** Whether all of these are columns of bytea. */
@@ -152,15 +193,15 @@ export class RowReader {
   }
 
   /**
-   * Rows [start, end) of columns whose `rowCount` was asked for. Typed arrays are copied once, never read again; `texts` keeps what
-   * dictionaries were converted to, from one piece to the next.
+   * Rows [start, end) of columns whose `rowCount` was asked for. Typed arrays are copied once, never read again; `texts` goes from one
+   * piece of an insert to the next.
    */
   vectors(
     table: string,
     given: InputColumns,
     context: InputContext,
     { start, end }: { readonly start: number; readonly end: number },
-    texts: CodedTexts,
+    texts: InputTexts,
   ): InputBatch {
     const { columns } = this;
     const rowCount = end - start;
@@ -171,8 +212,20 @@ export class RowReader {
         if (!Object.hasOwn(given, column.name)) return undefined;
         const input = given[column.name]!;
         if (isCoded(input))
-          return this.#ofCodes(table, index, { start, end }, input, context, texts);
+          return this.#ofCodes(table, index, { start, end }, input, context, texts.coded);
         const { values, valid } = valuesOf(table, column.name, input);
+        const { kind } = column.type;
+        if ((kind === 'text' || kind === 'varchar') && !ArrayBuffer.isView(values)) {
+          const given =
+            valid === undefined
+              ? values
+              : Array.from({ length: rowCount }, (_, row) =>
+                  valid[start + row] === 0 ? null : values[start + row],
+                );
+          const from = valid === undefined ? start : 0;
+          const compact = this.#texts(index, given, from, rowCount, context, texts);
+          if (compact !== undefined) return compact;
+        }
         const direct = directVector(
           column.type,
           ArrayBuffer.isView(values) ? values.subarray(start, end) : values,
@@ -212,6 +265,11 @@ export class RowReader {
     if (texts === undefined) {
       const get = (row: number): unknown =>
         isValid(start + row) ? dictionary[codes[start + row]!] : null;
+      if (type.kind === 'text' || type.kind === 'varchar') {
+        const values = Array.from({ length: rowCount }, (_, row) => get(row));
+        const compact = this.#texts(index, values, 0, rowCount, context, new InputTexts());
+        if (compact !== undefined) return compact;
+      }
       return this.#build(table, index, rowCount, start, context, get, NEVER);
     }
     const own = new Int32Array(rowCount);
@@ -257,9 +315,9 @@ export class RowReader {
           hint: 'Give an array of objects such as { id: 1, … }, or an object of columns such as { id: [1, 2] }.',
         });
       }
-      const keys = Object.keys(given);
       // Rows of one maker have their keys in one order.
-      if (!sameTexts(keys, lastKeys)) {
+      if (!hasKeys(given, lastKeys)) {
+        const keys = Object.keys(given);
         lastIndexes = keys.map((key) => {
           const index = this.#indexOf.get(key);
           if (index === undefined) throw unknownColumn(table, key, this.columns);
@@ -284,8 +342,6 @@ export class RowReader {
   ): Vector {
     const { name, type } = this.columns[index]!;
     const convert = this.#converters[index]!;
-    const compact = compactTexts(type, rowCount, get, (value) => convert(value, context));
-    if (compact !== undefined) return compact;
     const data: Datum[] = [];
     let validity: Uint8Array | undefined;
     let allNumbers = true;
@@ -315,8 +371,18 @@ export class RowReader {
   }
 }
 
+/** What one insert has learnt of its texts, from one piece to the next. */
+export class InputTexts {
+  readonly coded: CodedTexts = new Map();
+  readonly #coders: (TextCoder | undefined)[] = [];
+
+  coder(column: number, type: SqlType): TextCoder {
+    return (this.#coders[column] ??= new TextCoder(type));
+  }
+}
+
 /** By column: what the entries of its dictionary were converted to. */
-export type CodedTexts = Map<
+type CodedTexts = Map<
   number,
   { readonly entries: Dictionary; readonly codeOf: Int32Array } | undefined
 >;
@@ -335,57 +401,114 @@ const CODED_TEXTS_FREE = 512;
  * other tells.
  */
 function compactTexts(
-  type: SqlType,
-  rowCount: number,
-  get: (row: number) => unknown,
+  coder: TextCoder,
+  values: readonly unknown[],
+  start: number,
+  count: number,
   convert: (value: string) => Datum,
 ): Vector | undefined {
-  if ((type.kind !== 'text' && type.kind !== 'varchar') || rowCount < COMPACT_ROWS_MIN)
-    return undefined;
+  if (count < COMPACT_ROWS_MIN) return undefined;
   try {
-    return codedTexts(type, rowCount, get, convert) ?? bytesOfTexts(type, rowCount, get, convert);
+    return (
+      coder.codes(values, start, count, convert) ??
+      bytesOfTexts(coder.type, values, start, count, convert)
+    );
   } catch (cause) {
     if (cause instanceof DbError) return undefined;
     throw cause;
   }
 }
 
-function codedTexts(
-  type: SqlType,
-  rowCount: number,
-  get: (row: number) => unknown,
-  convert: (value: string) => Datum,
-): Vector | undefined {
-  const dictionary = new Dictionary();
-  const codes = new Int32Array(rowCount);
-  const known = new Map<string, number>();
-  let validity: Uint8Array | undefined;
-  for (let row = 0; row < rowCount; row += 1) {
-    const value = get(row);
-    if (typeof value === 'string') {
-      let code = known.get(value);
-      if (code === undefined) {
-        if (known.size >= CODED_TEXTS_MAX || known.size > CODED_TEXTS_FREE + (row >>> 2))
-          return undefined;
-        code = dictionary.add(convert(value) as string);
-        known.set(value, code);
-      }
-      codes[row] = code;
-    } else if (value === null) {
-      validity ??= new Uint8Array(rowCount).fill(1);
-      validity[row] = 0;
-    } else return undefined;
+/**
+ * Codes of a column's texts. It remembers the texts of the pieces before, since those of the next are mostly the same: an insert of
+ * a hundred thousand rows then has one dictionary a column, not one every two thousand rows.
+ */
+class TextCoder {
+  readonly type: SqlType;
+  #dictionary = new Dictionary();
+  #known = new Map<string, number>();
+  /** The text seen last under each value of a cheap hash: comparing with it is several times faster than looking into the map. */
+  readonly #slotTexts: (string | undefined)[] = Array.from(
+    { length: CODER_SLOTS },
+    () => undefined,
+  );
+  readonly #slotCodes = new Int32Array(CODER_SLOTS);
+
+  constructor(type: SqlType) {
+    this.type = type;
   }
-  // A vector of NULLs alone has no text to lend.
-  return dictionary.size === 0
-    ? undefined
-    : { rep: 'dictionary', type, codes, dictionary, validity };
+
+  codes(
+    values: readonly unknown[],
+    start: number,
+    count: number,
+    convert: (value: string) => Datum,
+  ): Vector | undefined {
+    const codes = new Int32Array(count);
+    const slotTexts = this.#slotTexts;
+    const slotCodes = this.#slotCodes;
+    const known = this.#known;
+    const before = known.size;
+    let validity: Uint8Array | undefined;
+    for (let row = 0; row < count; row += 1) {
+      const value = values[start + row];
+      if (typeof value === 'string') {
+        const slot = slotOf(value);
+        if (slotTexts[slot] === value) {
+          codes[row] = slotCodes[slot]!;
+          continue;
+        }
+        let code = known.get(value);
+        if (code === undefined) {
+          if (
+            known.size >= CODED_TEXTS_MAX ||
+            known.size - before > CODED_TEXTS_FREE + (row >>> 2)
+          ) {
+            this.#forget();
+            // What was learnt from other pieces makes room for what this one brings.
+            return before === 0 ? undefined : this.codes(values, start, count, convert);
+          }
+          code = this.#dictionary.add(convert(value) as string);
+          known.set(value, code);
+        }
+        slotTexts[slot] = value;
+        slotCodes[slot] = code;
+        codes[row] = code;
+      } else if (value === null) {
+        validity ??= new Uint8Array(count).fill(1);
+        validity[row] = 0;
+      } else return undefined;
+    }
+    const dictionary = this.#dictionary;
+    // A vector of NULLs alone has no text to lend.
+    return dictionary.size === 0
+      ? undefined
+      : { rep: 'dictionary', type: this.type, codes, dictionary, validity };
+  }
+
+  /** Codes that were given out go on meaning what they meant: the next piece gets a dictionary of its own. */
+  #forget(): void {
+    this.#dictionary = new Dictionary();
+    this.#known = new Map();
+    this.#slotTexts.fill(undefined);
+  }
+}
+
+const CODER_SLOTS = 1024;
+
+/** Tells short texts such as codes, names and labels apart; others go the way through the map. */
+function slotOf(text: string): number {
+  const { length } = text;
+  if (length < 2) return length === 0 ? 0 : text.charCodeAt(0) & (CODER_SLOTS - 1);
+  const ends = (text.charCodeAt(0) << 5) ^ (text.charCodeAt(length - 1) << 2);
+  return (ends ^ (text.charCodeAt(length >>> 1) * 7) ^ length) & (CODER_SLOTS - 1);
 }
 
 function bytesOfTexts(
   type: SqlType,
+  values: readonly unknown[],
+  start: number,
   rowCount: number,
-  get: (row: number) => unknown,
   convert: (value: string) => Datum,
 ): Vector | undefined {
   const scratch = new TextScratch();
@@ -394,7 +517,7 @@ function bytesOfTexts(
   let end = 0;
   let validity: Uint8Array | undefined;
   for (let row = 0; row < rowCount; row += 1) {
-    const value = get(row);
+    const value = values[start + row];
     if (typeof value === 'string') {
       const length = scratch.encode(convert(value) as string);
       if (end + length > bytes.length) {
@@ -422,10 +545,18 @@ function lengthOf({ values, valid }: ReturnType<typeof valuesOf>): {
   return { length: values.length, valid };
 }
 
-function sameTexts(a: readonly string[], b: readonly string[]): boolean {
-  if (a.length !== b.length) return false;
-  for (let index = 0; index < a.length; index += 1) if (a[index] !== b[index]) return false;
-  return true;
+/** Whether `Object.keys(row)` are these; asked without making the list. */
+function hasKeys(row: InputRow, keys: readonly string[]): boolean {
+  let count = 0;
+  // What an object inherits comes after its own keys.
+  for (const key in row) {
+    if (count < keys.length) {
+      if (key !== keys[count]) return false;
+    } else if (Object.hasOwn(row, key)) return false;
+    else break;
+    count += 1;
+  }
+  return count === keys.length && (count === 0 || Object.hasOwn(row, keys[count - 1]!));
 }
 
 /** A column of plain numbers that are all the type's own; undefined where some value needs a converter. */
@@ -443,6 +574,105 @@ function numbersOf({ name, type }: TargetColumn, rows: readonly InputRow[]): Vec
     values[row] = limit > 0 && value === 0 ? 0 : value;
   }
   return numberVector(type, values, undefined);
+}
+
+/** As many rows are worth code of their own. */
+const FIELD_ROWS_MIN = 64;
+
+/**
+ * Loops over one field of many objects, made for its name: the engine then knows where the field lies, and a number goes from the object
+ * into the array without becoming an object itself.
+ */
+class FieldKernels {
+  readonly name: string;
+  /** out[i] = rows[i][name], while these are numbers; the first row whose value is none. */
+  readonly numbers: (rows: readonly InputRow[], from: number, out: Float64Array) => number;
+  readonly #values: (rows: readonly InputRow[], out: unknown[]) => void;
+
+  constructor(name: string) {
+    this.name = name;
+    const field = JSON.stringify(name);
+    this.numbers = new Function(
+      'rows',
+      'from',
+      'out',
+      `'use strict'; for (let i = from; i < out.length; i += 1) {
+        const value = rows[i][${field}];
+        if (typeof value !== 'number') return i;
+        out[i] = value;
+      }
+      return out.length;`,
+    ) as FieldKernels['numbers'];
+    this.#values = new Function(
+      'rows',
+      'out',
+      `'use strict'; for (let i = 0; i < rows.length; i += 1) out.push(rows[i][${field}]);`,
+    ) as (rows: readonly InputRow[], out: unknown[]) => void;
+  }
+
+  values(rows: readonly InputRow[]): unknown[] {
+    const out: unknown[] = [];
+    this.#values(rows, out);
+    return out;
+  }
+}
+
+function isNumberInput(kind: SqlType['kind']): boolean {
+  return (
+    kind === 'float8' ||
+    kind === 'int2' ||
+    kind === 'int4' ||
+    kind === 'int8' ||
+    kind === 'timestamp' ||
+    kind === 'timestamptz'
+  );
+}
+
+/** Numbers, NULLs and, for timestamps, Dates; undefined where there is something else, or a number that does not fit. */
+function numberFields(
+  type: SqlType,
+  fields: FieldKernels,
+  rows: readonly InputRow[],
+): Vector | undefined {
+  const { kind } = type;
+  const values = new Float64Array(rows.length);
+  let validity: Uint8Array | undefined;
+  const isTime = kind === 'timestamp' || kind === 'timestamptz';
+  for (let row = fields.numbers(rows, 0, values); row < rows.length;) {
+    const value = rows[row]![fields.name];
+    if (value === null) {
+      validity ??= new Uint8Array(rows.length).fill(1);
+      validity[row] = 0;
+    } else if (isTime && value instanceof Date) values[row] = value.getTime();
+    else return undefined;
+    row = fields.numbers(rows, row + 1, values);
+  }
+  if (isTime) return microsOf(values, validity) ? numberVector(type, values, validity) : undefined;
+  if (kind !== 'float8' && !areWhole(values, INT_LIMITS[kind as 'int4'])) return undefined;
+  return numberVector(type, values, validity);
+}
+
+/** Whether all are whole numbers between −limit and limit. An integer has no negative zero: it loses its sign. */
+function areWhole(values: Float64Array, limit: number): boolean {
+  for (let row = 0; row < values.length; row += 1) {
+    const value = values[row]!;
+    if (!(value > -limit && value < limit && Math.floor(value) === value)) return false;
+    if (value === 0) values[row] = 0;
+  }
+  return true;
+}
+
+/** Epoch milliseconds, fractions included, become microseconds where they stand; false where one is beyond what a double counts. */
+function microsOf(values: Float64Array, validity: Uint8Array | undefined): boolean {
+  for (let row = 0; row < values.length; row += 1) {
+    const value = Math.round(values[row]! * 1000);
+    // In a double every whole number up to this one is itself; NaN fails too.
+    if (!(value <= Number.MAX_SAFE_INTEGER && value >= Number.MIN_SAFE_INTEGER)) {
+      if (validity === undefined || validity[row] === 1) return false;
+      values[row] = 0;
+    } else values[row] = value === 0 ? 0 : value;
+  }
+  return true;
 }
 
 /** Numbers as they are; one shape for all, so that reading them stays fast. */
@@ -584,15 +814,8 @@ function directVector(
     (type.kind === 'timestamptz' || type.kind === 'timestamp') &&
     values instanceof Float64Array
   ) {
-    // Epoch milliseconds, fractions included.
-    const micros = new Float64Array(values.length);
-    for (let row = 0; row < values.length; row += 1) {
-      const value = Math.round(values[row]! * 1000);
-      if ((valid === undefined || valid[row] === 1) && !Number.isSafeInteger(value))
-        return undefined;
-      micros[row] = value;
-    }
-    return numberVector(type, micros, validity);
+    const micros = values.slice();
+    return microsOf(micros, validity) ? numberVector(type, micros, validity) : undefined;
   }
   return undefined;
 }

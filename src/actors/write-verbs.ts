@@ -14,7 +14,7 @@ import type { KeyedWrite } from './idempotency.ts';
 import type { Operation } from './records.ts';
 import {
   converterOf,
-  type CodedTexts,
+  InputTexts,
   type InputBatch,
   type InputColumns,
   type InputContext,
@@ -510,9 +510,9 @@ function inputSource(
     });
   }
   return reading(table, () => {
+    const texts = new InputTexts();
     if (!Array.isArray(rows) && isColumns(rows, reader)) {
       const columns = rows as InputColumns;
-      const texts: CodedTexts = new Map();
       return {
         rowCount: reader.rowCount(table, columns),
         valuesOfOne: 1,
@@ -530,6 +530,7 @@ function inputSource(
           start === 0 && end === objects.length ? objects : objects.slice(start, end),
           context,
           start,
+          texts,
         ),
     };
   });

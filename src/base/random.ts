@@ -31,6 +31,26 @@ export class SeededRandom implements Random {
     return result >>> 0;
   }
 
+  /** The next `out.length` values of `uint32`, with the state at hand: a third of the time. */
+  fill(out: Uint32Array): void {
+    let a = this.#a;
+    let b = this.#b;
+    let c = this.#c;
+    let counter = this.#counter;
+    for (let index = 0; index < out.length; index += 1) {
+      const result = (a + b + counter) | 0;
+      counter = (counter + 1) | 0;
+      a = b ^ (b >>> 9);
+      b = (c + (c << 3)) | 0;
+      c = (((c << 21) | (c >>> 11)) + result) | 0;
+      out[index] = result;
+    }
+    this.#a = a;
+    this.#b = b;
+    this.#c = c;
+    this.#counter = counter;
+  }
+
   unit(): number {
     return ((this.uint32() >>> 5) * 0x400_0000 + (this.uint32() >>> 6)) / 0x20_0000_0000_0000;
   }

@@ -54,6 +54,10 @@ export type ArrayKernels = {
     base: number,
     out: NumberArray,
   ): void;
+  /** out[slots[i]] = from[i] for i < count. */
+  scatter(from: Int32Array, slots: Uint16Array, count: number, out: NumberArray): void;
+  /** seen[values[i]] = 1 where the value is present; the values are no larger than 65,535 and not negative. */
+  mark(values: NumberArray, validity: Uint8Array | undefined, seen: Uint8Array): void;
 };
 
 const NAMES = [
@@ -138,7 +142,17 @@ function generate(name: string): ArrayKernels {
       'from, slots, start, count, factor, base, out',
       name.startsWith('Float')
         ? 'for (let i = 0; i < count; i += 1) out[slots[start + i]] = from[start + i];'
-        : 'for (let i = 0; i < count; i += 1) out[slots[start + i]] = (from[start + i] - base) / factor;',
+        : `if (factor === 1) for (let i = 0; i < count; i += 1) out[slots[start + i]] = from[start + i] - base;
+          else for (let i = 0; i < count; i += 1) out[slots[start + i]] = (from[start + i] - base) / factor;`,
+    ),
+    scatter: make(
+      'from, slots, count, out',
+      'for (let i = 0; i < count; i += 1) out[slots[i]] = from[i];',
+    ),
+    mark: make(
+      'values, validity, seen',
+      `if (validity === undefined) for (let i = 0; i < values.length; i += 1) seen[values[i]] = 1;
+      else for (let i = 0; i < values.length; i += 1) if (validity[i] === 1) seen[values[i]] = 1;`,
     ),
   };
 }

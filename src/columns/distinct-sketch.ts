@@ -20,8 +20,9 @@ export class DistinctSketch {
     if (rank > this.#registers[index]!) this.#registers[index] = rank;
   }
 
-  addAll(hashes: Int32Array, count: number): void {
-    for (let index = 0; index < count; index += 1) this.add(hashes[index]!);
+  addAll(hashes: Int32Array, validity: Uint8Array | undefined, count: number): void {
+    for (let index = 0; index < count; index += 1)
+      if (validity === undefined || validity[index] === 1) this.add(hashes[index]!);
   }
 
   estimate(): number {

@@ -1,11 +1,12 @@
 import type { MemoryAccount } from '../base/memory.ts';
 import { kernelsOf, type NumberArrayConstructor } from './array-kernels.ts';
-import { datumAt } from './cells.ts';
+import { datumAt, hashNumber } from './cells.ts';
 import { Dictionary } from './dictionary.ts';
 import { hashRows } from './build.ts';
+import type { DistinctSketch } from './distinct-sketch.ts';
 import type { StoredColumn } from './stored-column.ts';
 import { isTextType } from './types.ts';
-import { compareBytes, decodeText } from './utf8.ts';
+import { compareBytes, decodeText, mixHash } from './utf8.ts';
 import { Decimal, normalInteger, type Datum } from './values.ts';
 import type { NumberBounds, Vector } from './vector.ts';
 import { objectBytes } from './vector-builder.ts';
@@ -59,7 +60,6 @@ function* encodeNumbers(
 ): Generator<number, SealedColumn> {
   const isFloat = column.type.kind === 'float8' || column.type.kind === 'float4';
   const stats = new NumberStats();
-  const sketch = column.sketchForSealing();
   let bigMin: bigint | undefined;
   let bigMax: bigint | undefined;
   let scale: number | undefined;
@@ -67,8 +67,9 @@ function* encodeNumbers(
   for (let start = 0; start < source.rowCount; start += STEP_ROWS) {
     const count = Math.min(STEP_ROWS, source.rowCount - start);
     const vector = source.read(column, start, count);
-    stats.nullCount += nullCountOf(vector, count);
-    const allNull = nullCountOf(vector, count) === count;
+    const nulls = nullCountOf(vector, count);
+    stats.nullCount += nulls;
+    const allNull = nulls === count;
     if (vector.rep === 'object' && !allNull) isObject = true;
     if ((vector.rep === 'number' || vector.rep === 'bigint') && !allNull) {
       if (scale === undefined) scale = vector.scale;
@@ -76,8 +77,10 @@ function* encodeNumbers(
     }
     if (vector.rep === 'number') {
       const values = vector.values as Float64Array;
-      stats.addAll(values, vector.validity, count);
-      if (isFloat) stats.addBits(values, vector.validity, count);
+      if (isFloat) {
+        stats.addAll(values, vector.validity, count);
+        stats.addBits(values, vector.validity, count);
+      } else stats.addWhole(values, vector.validity, count);
     } else if (vector.rep === 'bigint') {
       for (let row = 0; row < count; row += 1) {
         if (vector.validity !== undefined && vector.validity[row] === 0) continue;
@@ -86,15 +89,14 @@ function* encodeNumbers(
         if (bigMax === undefined || value > bigMax) bigMax = value;
       }
     }
-    const hashes = hashRows([vector], count);
-    if (vector.validity === undefined) sketch.addAll(hashes, count);
-    else
-      for (let row = 0; row < count; row += 1)
-        if (vector.validity[row] === 1) sketch.add(hashes[row]!);
     yield count;
   }
-  if (isObject) return yield* encodeObjects(column, source, slotOf);
+  if (isObject) {
+    yield* sketchRows(column, source);
+    return yield* encodeObjects(column, source, slotOf);
+  }
   if (bigMin !== undefined && !(isSafe(bigMin) && isSafe(bigMax!))) {
+    yield* sketchRows(column, source);
     return yield* encodeBigints(column, source, slotOf, stats, bigMin, bigMax!, scale ?? 0);
   }
   if (bigMin !== undefined) {
@@ -104,6 +106,57 @@ function* encodeNumbers(
     stats.divisor = 1;
   }
   return yield* fillNumbers(column, source, slotOf, stats, scale ?? 0, isFloat);
+}
+
+/** Has the column's sketch see every row. */
+function* sketchRows(column: StoredColumn, source: EncodeSource): Generator<number, void> {
+  const sketch = column.sketchForSealing();
+  for (let start = 0; start < source.rowCount; start += STEP_ROWS) {
+    const count = Math.min(STEP_ROWS, source.rowCount - start);
+    const vector = source.read(column, start, count);
+    sketch.addAll(hashRows([vector], count), vector.validity, count);
+    yield count;
+  }
+}
+
+/** The same for numbers that were encoded in at most two bytes: what occurs is hashed, not what repeats. */
+function* sketchCodes(
+  column: StoredColumn,
+  values: Uint8Array | Uint16Array,
+  validity: Uint8Array | undefined,
+  encoding: { readonly factor: number; readonly base: number },
+): Generator<number, void> {
+  const sketch = column.sketchForSealing();
+  const seen = new Uint8Array(values instanceof Uint8Array ? 2 ** 8 : 2 ** 16);
+  kernelsOf(values).mark(values, validity, seen);
+  yield values.length / 4;
+  for (let start = 0; start < seen.length; start += STEP_ROWS) {
+    addSeen(sketch, seen, start, Math.min(seen.length, start + STEP_ROWS), encoding);
+    yield STEP_ROWS / 4;
+  }
+}
+
+function addSeen(
+  sketch: DistinctSketch,
+  seen: Uint8Array,
+  start: number,
+  end: number,
+  { factor, base }: { readonly factor: number; readonly base: number },
+): void {
+  for (let code = start; code < end; code += 1)
+    if (seen[code] === 1) sketch.add(mixHash(hashNumber(code * factor + base)));
+}
+
+/** What decides about plans need not tell 1.5 from 1.50: the coefficients are hashed. */
+function addNumbers(
+  sketch: DistinctSketch,
+  values: Float64Array,
+  validity: Uint8Array | undefined,
+  count: number,
+): void {
+  for (let row = 0; row < count; row += 1)
+    if (validity === undefined || validity[row] === 1)
+      sketch.add(mixHash(hashNumber(values[row]!)));
 }
 
 function* fillNumbers(
@@ -119,11 +172,15 @@ function* fillNumbers(
   const values = new encoding.array(rowCount);
   const kernels = kernelsOf(values);
   const validity = stats.nullCount > 0 ? new Uint8Array(rowCount) : undefined;
+  const codes = values instanceof Uint8Array || values instanceof Uint16Array ? values : undefined;
+  const sketch = column.sketchForSealing();
   for (let start = 0; start < rowCount; start += STEP_ROWS) {
     const count = Math.min(STEP_ROWS, rowCount - start);
     const vector = source.read(column, start, count);
     const slots = slotOf.subarray(start, start + count);
     if (vector.rep === 'number') {
+      if (codes === undefined)
+        addNumbers(sketch, vector.values as Float64Array, vector.validity, count);
       kernels.encode(
         vector.values as Float64Array,
         slots,
@@ -135,12 +192,14 @@ function* fillNumbers(
       );
     } else if (vector.rep === 'bigint') {
       const numbers = Float64Array.from(vector.values.subarray(0, count), Number);
+      if (codes === undefined) addNumbers(sketch, numbers, vector.validity, count);
       kernels.encode(numbers, slots, 0, count, encoding.factor, encoding.base, values);
     }
     fillValidity(validity, vector, slots, count);
     yield count;
   }
   const { factor, base } = encoding;
+  if (codes !== undefined) yield* sketchCodes(column, codes, validity, encoding);
   const bounds = stats.bounds(isFloat);
   const vector: Vector = {
     rep: 'number',
@@ -267,6 +326,27 @@ class NumberStats {
     this.isWhole = isWhole;
     this.isFloat32 = isFloat32;
     if (isWhole && this.divisor !== 1) this.#divide(values, validity, count);
+  }
+
+  /** Values of a type that has no fractions: whole numbers, and for times the infinities. */
+  addWhole(values: Float64Array, validity: Uint8Array | undefined, count: number): void {
+    let { min, max } = this;
+    // Nobody looks for whole numbers of half the digits that are too far apart for four bytes.
+    this.isFloat32 = false;
+    for (let row = 0; row < count; row += 1) {
+      if (validity !== undefined && validity[row] === 0) continue;
+      const value = values[row]!;
+      if (!(value - value === 0)) {
+        this.#addNonFinite(value);
+        this.isWhole = false;
+        continue;
+      }
+      if (value < min) min = value;
+      if (value > max) max = value;
+    }
+    this.min = min;
+    this.max = max;
+    if (this.isWhole && this.divisor !== 1) this.#divide(values, validity, count);
   }
 
   addValue(value: number): void {
@@ -495,8 +575,7 @@ function* encodeTexts(
     const vector = source.read(column, start, count);
     nullCount += nullCountOf(vector, count);
     if (vector.rep === 'dictionary' && vector.dictionary === column.dictionary) {
-      for (let row = 0; row < count; row += 1)
-        if (vector.codes[row]! > codeMax) codeMax = vector.codes[row]!;
+      codeMax = largestCode(vector.codes as Int32Array, count, codeMax);
     } else {
       allCodes = false;
     }
@@ -528,6 +607,12 @@ function* encodeTexts(
     }
   }
   return yield* encodeBytes(column, source, slotOf, nullCount);
+}
+
+function largestCode(codes: Int32Array, count: number, codeMax: number): number {
+  let largest = codeMax;
+  for (let row = 0; row < count; row += 1) if (codes[row]! > largest) largest = codes[row]!;
+  return largest;
 }
 
 /** A dictionary of this segment's texts, or undefined where more than a quarter of the rows are distinct. */
@@ -573,6 +658,7 @@ function* encodeCodes(
         ? new Uint16Array(rowCount)
         : new Int32Array(rowCount);
   const validity = nullCount > 0 ? new Uint8Array(rowCount) : undefined;
+  const kernels = kernelsOf(codes);
   const seen = new Uint8Array((codeMax >>> 3) + 1);
   const range = new CodeRange(dictionary);
   let isDone = false;
@@ -582,17 +668,11 @@ function* encodeCodes(
       const vector = source.read(column, start, count);
       const slots = slotOf.subarray(start, start + count);
       if (vector.rep === 'dictionary' && vector.dictionary === dictionary) {
-        for (let row = 0; row < count; row += 1) {
-          const code = vector.codes[row]!;
-          codes[slots[row]!] = code;
-          if (vector.validity !== undefined && vector.validity[row] === 0) continue;
-          if (range.isGivenUp) continue;
-          const bit = 1 << (code & 7);
-          if ((seen[code >>> 3]! & bit) === 0) {
-            seen[code >>> 3]! |= bit;
-            range.add(code);
-          }
-        }
+        // Of a segment that is compacted they may be narrower.
+        const given =
+          vector.codes instanceof Int32Array ? vector.codes : new Int32Array(vector.codes);
+        kernels.scatter(given, slots, count, codes);
+        if (!range.isGivenUp) range.addAll(given, vector.validity, count, seen);
       } else {
         eachBytes(vector, count, (row, bytes, from, to) => {
           const code = dictionary.findBytes(bytes, from, to);
@@ -638,6 +718,24 @@ class CodeRange {
   /** Whether more codes than are worth comparing have come: then nothing is known. */
   get isGivenUp(): boolean {
     return this.#count > CODE_RANGE_MAX;
+  }
+
+  /** Each code once: `seen` has a bit for it. */
+  addAll(
+    codes: Int32Array,
+    validity: Uint8Array | undefined,
+    count: number,
+    seen: Uint8Array,
+  ): void {
+    for (let row = 0; row < count; row += 1) {
+      const code = codes[row]!;
+      const bit = 1 << (code & 7);
+      if ((seen[code >>> 3]! & bit) !== 0) continue;
+      if (validity !== undefined && validity[row] === 0) continue;
+      seen[code >>> 3]! |= bit;
+      this.add(code);
+      if (this.isGivenUp) return;
+    }
   }
 
   add(code: number): void {
@@ -707,9 +805,7 @@ function* encodeBytes(
         maxPrefix = prefix;
       }
     });
-    const hashes = hashRows([vector], count);
-    for (let row = 0; row < count; row += 1)
-      if (vector.validity === undefined || vector.validity[row] === 1) sketch.add(hashes[row]!);
+    sketch.addAll(hashRows([vector], count), vector.validity, count);
     fillValidity(validity, vector, slots, count);
     yield count * 4;
   }

@@ -100,18 +100,26 @@ function* permutation(count: number, seed: number, label: string): Generator<num
   const slots = new Uint16Array(count);
   for (let index = 0; index < count; index += 1) slots[index] = index;
   const random = new SeededRandom(seed, label);
-  for (let last = count - 1; last > 0;) {
-    const stop = Math.max(0, last - SHUFFLE_STEP);
-    for (; last > stop; last -= 1) {
-      // A product of two 32-bit numbers fits a double; the bias of 2^−16 a draw is far below what a sample can show.
-      const pick = Math.floor((random.uint32() * (last + 1)) / 0x1_0000_0000);
-      const slot = slots[last]!;
-      slots[last] = slots[pick]!;
-      slots[pick] = slot;
-    }
+  const draws = new Uint32Array(Math.min(count, SHUFFLE_STEP));
+  for (let last = count - 1; last > 0; last -= SHUFFLE_STEP) {
+    const step = draws.subarray(0, Math.min(last, SHUFFLE_STEP));
+    random.fill(step);
+    shuffle(slots, last, step);
     yield SHUFFLE_STEP;
   }
   return slots;
+}
+
+/** A step for each draw: the slot at `last`, then the one before it, changes places with one that is drawn among those up to it. */
+function shuffle(slots: Uint16Array, last: number, draws: Uint32Array): void {
+  for (let index = 0; index < draws.length; index += 1) {
+    const at = last - index;
+    // A product of two 32-bit numbers fits a double; the bias of 2^−16 a draw is far below what a sample can show.
+    const pick = Math.floor((draws[index]! * (at + 1)) / 0x1_0000_0000);
+    const slot = slots[at]!;
+    slots[at] = slots[pick]!;
+    slots[pick] = slot;
+  }
 }
 
 const SHUFFLE_STEP = 8192;
@@ -129,15 +137,27 @@ function* orderByTime(
   for (let start = 0; start < rowCount; start += CHUNK_ROWS) {
     const count = Math.min(CHUNK_ROWS, rowCount - start);
     readTimes(source, column, start, count, times);
-    for (let row = start; row < start + count; row += 1) {
-      const time = times[row]!;
-      if (!(time >= before)) isAscending = false;
-      before = time;
-    }
+    if (isAscending) isAscending = isAscendingFrom(before, times, start, start + count);
+    before = times[start + count - 1]!;
     yield count;
   }
   if (isAscending) return slotOf;
   return yield* radixOrder(times, slotOf);
+}
+
+function isAscendingFrom(
+  before: number,
+  times: Float64Array,
+  start: number,
+  end: number,
+): boolean {
+  let last = before;
+  for (let row = start; row < end; row += 1) {
+    const time = times[row]!;
+    if (!(time >= last)) return false;
+    last = time;
+  }
+  return true;
 }
 
 /** NULLs become NaN, which sorts last. Beyond 2^53 µs neighbours may tie: the order only narrows searches, values decide. */
@@ -150,6 +170,10 @@ function readTimes(
 ): void {
   // A source reads within one chunk of 8,192 rows.
   const vector = source.read(column, start, count);
+  if (vector.rep === 'number' && vector.validity === undefined) {
+    times.set(vector.values as Float64Array, start);
+    return;
+  }
   for (let row = 0; row < count; row += 1) {
     const isNull = vector.validity !== undefined && vector.validity[row] === 0;
     let time = NaN;

@@ -162,7 +162,7 @@ test('a table equals a list of rows with all versions kept, whatever is written,
         expect(memory.usedBytes).toBe(0);
       },
     ),
-    { numRuns: Number(process.env['RUNS'] ?? 60) },
+    { numRuns: Number(process.env['RUNS'] ?? 45) },
   );
 });
 
