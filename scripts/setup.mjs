@@ -44,6 +44,7 @@ if (wanted.has('build') && isStale()) {
     '-p',
     'tsconfig.build.json',
   ]);
+  run(process.execPath, [join(root, 'scripts', 'bundle.mjs')]);
   run(process.execPath, [join(root, 'scripts', 'build-page.mjs')]);
   mkdirSync(join(root, 'dist'), { recursive: true });
   writeFileSync(join(root, 'dist', '.built'), '');

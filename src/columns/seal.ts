@@ -145,12 +145,7 @@ function* orderByTime(
   return yield* radixOrder(times, slotOf);
 }
 
-function isAscendingFrom(
-  before: number,
-  times: Float64Array,
-  start: number,
-  end: number,
-): boolean {
+function isAscendingFrom(before: number, times: Float64Array, start: number, end: number): boolean {
   let last = before;
   for (let row = start; row < end; row += 1) {
     const time = times[row]!;
