@@ -79,6 +79,8 @@ async function measureMailbox(report, quick) {
   if (Math.max(...meters) - Math.min(...meters) > 0)
     throw new Error('tenants with equal load were charged differently');
 
+  const { Supervisor, childPolicy } = await import(built('supervisor/supervisor.js'));
+  const { SeededRandom } = await import(built('base/random.js'));
   const count = 100_000;
   const idle = [];
   for (let index = 0; index < count; index += 1) idle.push(undefined);
@@ -90,17 +92,29 @@ async function measureMailbox(report, quick) {
     mailbox,
     start: () => idleReceive,
   }));
-  const before = heapAfterCollection();
-  for (let index = 0; index < count; index += 1)
-    idle[index] = dispatcher.spawn(specs[index % specs.length]);
-  for (const actor of idle) actor.tell(message);
-  dispatcher.runUntilIdle(Infinity);
-  report.add({
-    metric: 'an idle actor that has worked',
-    unit: 'bytes',
-    value: (heapAfterCollection() - before) / count,
-    bar: { valueMax: 300 },
-  });
+  const supervisor = new Supervisor(
+    { name: 'all', tenant: tenants[0], strategy: 'oneForOne' },
+    { dispatcher, clock: new NodeClock(), random: new SeededRandom(1), events: {} },
+  );
+  const policy = childPolicy('idle');
+  for (const [metric, start] of [
+    ['an idle actor that has worked', (spec) => dispatcher.spawn(spec)],
+    ['the same under a supervisor', (spec) => supervisor.startChild(policy, spec)],
+  ]) {
+    const before = heapAfterCollection();
+    for (let index = 0; index < count; index += 1) idle[index] = start(specs[index % specs.length]);
+    for (const actor of idle) actor.tell(message);
+    dispatcher.runUntilIdle(Infinity);
+    report.add({
+      metric,
+      unit: 'bytes',
+      value: (heapAfterCollection() - before) / count,
+      bar: { valueMax: 300 },
+    });
+    for (const actor of idle) actor.stop();
+    dispatcher.runUntilIdle(Infinity);
+    idle.fill(undefined);
+  }
 }
 
 function heapAfterCollection() {

@@ -87,6 +87,12 @@ const ACTOR_TIMERS_MAX = 256;
 const START = 1;
 const STOP = 2;
 
+/** What only some actors have: timers of the present life, and who wants to know of the end. */
+class Ties {
+  readonly timers = new Set<TimerHandle>();
+  readonly watchers: { readonly cell: ActorCell<unknown>; readonly message: unknown }[] = [];
+}
+
 /**
  * One actor: its address, its context, and what the dispatcher runs, in one object, since there may be a hundred
  * thousand idle ones. Fields that only some actors need stay undefined until used.
@@ -99,6 +105,9 @@ export class ActorCell<Message>
   readonly name: string;
   state: ActorState = 'starting';
   asks: PendingAsk<unknown> | undefined = undefined;
+  /** Of the dispatcher's registry. */
+  older: ActorCell<unknown> | undefined = undefined;
+  newer: ActorCell<unknown> | undefined = undefined;
   readonly #host: CellHost;
   readonly #start: (context: ActorContext<Message>) => Behavior<Message>;
   readonly #limits: MailboxLimits<never>;
@@ -108,9 +117,7 @@ export class ActorCell<Message>
   #signals = START;
   /** Counts starts, so that outcomes and timers of an earlier life are not delivered to a later one. */
   #life = 0;
-  #timers: Set<TimerHandle> | undefined = undefined;
-  #watchers: { readonly cell: ActorCell<unknown>; readonly message: unknown }[] | undefined =
-    undefined;
+  #ties: Ties | undefined = undefined;
 
   constructor(
     id: number,
@@ -229,7 +236,7 @@ export class ActorCell<Message>
   }
 
   after(delayMs: number, message: Message, lane: Lane = 'control'): TimerHandle {
-    const timers = (this.#timers ??= new Set());
+    const { timers } = (this.#ties ??= new Ties());
     assert(timers.size < ACTOR_TIMERS_MAX, `an actor has at most ${ACTOR_TIMERS_MAX} timers`);
     const timer = this.#host.timers.after(delayMs, () => {
       timers.delete(handle);
@@ -259,7 +266,7 @@ export class ActorCell<Message>
   watch(other: ActorRef<never>, message: Message): void {
     assert(other instanceof ActorCell, 'an actor watches actors of its own dispatcher');
     if (other.state === 'ended') this.#pushForced(0, message);
-    else (other.#watchers ??= []).push({ cell: this as ActorCell<unknown>, message });
+    else (other.#ties ??= new Ties()).watchers.push({ cell: this as ActorCell<unknown>, message });
   }
 
   // The hold of a supervisor.
@@ -305,7 +312,7 @@ export class ActorCell<Message>
       waiting: lanes.map((lane) => mailbox?.countOf(lane) ?? 0),
       waitingBytes: lanes.reduce<number>((sum, lane) => sum + (mailbox?.bytesOf(lane) ?? 0), 0),
       parkedOffers: lanes.reduce<number>((sum, lane) => sum + (mailbox?.parkedOf(lane) ?? 0), 0),
-      timers: this.#timers?.size ?? 0,
+      timers: this.#ties?.timers.size ?? 0,
     };
   }
 
@@ -443,8 +450,8 @@ export class ActorCell<Message>
     this.#host.forget(this);
     if (this.#watcher !== undefined) this.#watcher.ended(exit);
     else if (exit.kind === 'failed') this.#host.unsupervisedFailure(this, exit);
-    const watchers = this.#watchers ?? [];
-    this.#watchers = undefined;
+    const watchers = this.#ties?.watchers ?? [];
+    this.#ties = undefined;
     for (const { cell, message } of watchers) cell.#pushForced(0, message);
   }
 
@@ -453,10 +460,7 @@ export class ActorCell<Message>
     const behavior = this.#behavior;
     this.#behavior = undefined;
     this.#life += 1;
-    if (this.#timers !== undefined) {
-      for (const timer of this.#timers) timer.cancel();
-      this.#timers = undefined;
-    }
+    if (this.#ties !== undefined) for (const timer of this.#ties.timers) timer.cancel();
     if (behavior === undefined || typeof behavior === 'function') return;
     try {
       behavior.stopped?.(why);

@@ -36,7 +36,10 @@ export class Dispatcher implements CellHost {
   /** The run loop's: called when somebody is woken while the loop sleeps. */
   onReady: (() => void) | undefined = undefined;
   readonly #runQueue: RunQueue;
-  readonly #actors = new Map<number, ActorCell<unknown>>();
+  /** The registry runs through the cells themselves. */
+  #oldest: ActorCell<unknown> | undefined = undefined;
+  #newest: ActorCell<unknown> | undefined = undefined;
+  #actorCount = 0;
   readonly #onUnsupervisedFailure: DispatcherOptions['onUnsupervisedFailure'];
   readonly #charge: StepCharge = { workUnits: 0, messageCount: 0 };
   #lastId = 0;
@@ -52,7 +55,7 @@ export class Dispatcher implements CellHost {
   }
 
   get actorCount(): number {
-    return this.#actors.size;
+    return this.#actorCount;
   }
 
   /** The actor starts in a step of its own; messages told before that wait. */
@@ -99,12 +102,15 @@ export class Dispatcher implements CellHost {
   }
 
   *actors(): Generator<ActorInfo> {
-    for (const cell of this.#actors.values()) yield cell.info();
+    // Whoever looks may end some of them.
+    const cells: ActorCell<unknown>[] = [];
+    for (let cell = this.#oldest; cell !== undefined; cell = cell.newer) cells.push(cell);
+    for (const cell of cells) yield cell.info();
   }
 
   /** Ends all actors at once, newest first, and all timers. For the end of a process or a test. */
   close(): void {
-    for (const cell of [...this.#actors.values()].reverse()) cell.kill();
+    while (this.#newest !== undefined) this.#newest.kill();
     this.timers.close();
   }
 
@@ -117,7 +123,16 @@ export class Dispatcher implements CellHost {
 
   forget(cell: RunEntry): void {
     if ((cell.place & RUNNING) === 0) this.#runQueue.remove(cell);
-    this.#actors.delete((cell as ActorCell<unknown>).id);
+    const ended = cell as ActorCell<unknown>;
+    const { older, newer } = ended;
+    if (older === undefined) this.#oldest = newer;
+    else older.newer = newer;
+    if (newer === undefined) this.#newest = older;
+    else newer.older = older;
+    // Who holds the address of one holds no others by it.
+    ended.older = undefined;
+    ended.newer = undefined;
+    this.#actorCount -= 1;
     this.counters[ENDED]! += 1;
   }
 
@@ -128,7 +143,12 @@ export class Dispatcher implements CellHost {
   #add<Message>(spec: ActorSpec<Message>, watcher: ActorWatcher | undefined): ActorCell<Message> {
     const cell = new ActorCell(this.#lastId + 1, spec, this, watcher);
     this.#lastId = cell.id;
-    this.#actors.set(cell.id, cell as ActorCell<unknown>);
+    const known = cell as ActorCell<unknown>;
+    known.older = this.#newest;
+    if (this.#newest === undefined) this.#oldest = known;
+    else this.#newest.newer = known;
+    this.#newest = known;
+    this.#actorCount += 1;
     this.counters[SPAWNED]! += 1;
     this.wake(cell, true);
     return cell;

@@ -106,6 +106,8 @@ export class Supervisor {
   #last: Child | undefined;
   #count = 0;
   readonly #budget: RestartBudget;
+  /** Policies are shared by all children of a kind. */
+  readonly #kin = new Map<ChildPolicy, Kin>();
   readonly #self: Child | undefined;
   /** Children to be started one after the other; the first is being started. */
   #starting: Child[] = [];
@@ -138,7 +140,7 @@ export class Supervisor {
     assert(this.#state === 'running', 'a supervisor that stops takes no more children');
     const child = this.#add(policy);
     const control = this.#context.dispatcher.spawnSupervised(actor, child);
-    child.control = control as ActorControl<unknown>;
+    child.subject = control as ActorControl<unknown>;
     return control.ref;
   }
 
@@ -161,9 +163,10 @@ export class Supervisor {
   startSupervisor(spec: SupervisorSpec): Supervisor {
     assert(this.#state === 'running', 'a supervisor that stops takes no more children');
     const child = this.#add(spec.policy ?? SUPERVISOR_POLICY);
-    child.supervisor = new Supervisor(spec, this.#context, this, child);
+    const supervisor = new Supervisor(spec, this.#context, this, child);
+    child.subject = supervisor;
     child.happen('started');
-    return child.supervisor;
+    return supervisor;
   }
 
   /** Stops a child for good; `done` is called when it has ended. */
@@ -250,8 +253,8 @@ export class Supervisor {
     child.happen('ended');
     this.#remove(child);
     this.#leaveStarting([child]);
-    const done = child.whenEnded;
-    child.whenEnded = undefined;
+    const done = child.trouble?.whenEnded;
+    if (done !== undefined) child.trouble!.whenEnded = undefined;
     done?.();
     if (this.#state === 'stopping') this.#stopNext();
   }
@@ -374,16 +377,16 @@ export class Supervisor {
   }
 
   #stop(child: Child, done?: () => void): void {
+    const trouble = (child.trouble ??= new Trouble());
     if (done !== undefined) {
-      const before = child.whenEnded;
-      child.whenEnded = (): void => {
+      const before = trouble.whenEnded;
+      trouble.whenEnded = (): void => {
         before?.();
         done();
       };
     }
     if (child.state === 'stopping') return;
     child.happen('stop');
-    const trouble = (child.trouble ??= new Trouble());
     trouble.timer?.cancel();
     // Those who waited for its restart need not wait any more.
     const { together } = trouble;
@@ -443,7 +446,12 @@ export class Supervisor {
   }
 
   #add(policy: ChildPolicy): Child {
-    const child = new Child(this, policy);
+    let kin = this.#kin.get(policy);
+    if (kin === undefined) {
+      kin = { parent: this, policy };
+      this.#kin.set(policy, kin);
+    }
+    const child = new Child(kin);
     child.previous = this.#last;
     if (this.#last === undefined) this.#first = child;
     else this.#last.next = child;
@@ -469,6 +477,8 @@ class Trouble {
   /** Failures in a row, and when the newest was. */
   attempts = 0;
   failedMs = -Infinity;
+  /** Of all its life. */
+  restarts = 0;
   /** Until the restart, or until it is killed. */
   timer: TimerHandle | undefined = undefined;
   poison: { readonly message: unknown; readonly kills: number } | undefined = undefined;
@@ -476,24 +486,44 @@ class Trouble {
   budget: RestartBudget | undefined = undefined;
   /** While its restart waits: who is to be started with it. */
   together: readonly Child[] | undefined = undefined;
+  whenEnded: (() => void) | undefined = undefined;
 }
+
+/** What the children of one kind have in common. */
+type Kin = { readonly parent: Supervisor; readonly policy: ChildPolicy };
 
 /** A child in its supervisor's order: small, since there is one for each table. */
 class Child implements ActorWatcher {
-  readonly parent: Supervisor;
-  readonly policy: ChildPolicy;
+  readonly #kin: Kin;
   previous: Child | undefined = undefined;
   next: Child | undefined = undefined;
-  control: ActorControl<unknown> | undefined = undefined;
-  supervisor: Supervisor | undefined = undefined;
+  /** What it is; undefined while that is being made. */
+  subject: ActorControl<unknown> | Supervisor | undefined = undefined;
   state: ChildState = CHILD_LIFECYCLE.initial;
-  restarts = 0;
   trouble: Trouble | undefined = undefined;
-  whenEnded: (() => void) | undefined = undefined;
 
-  constructor(parent: Supervisor, policy: ChildPolicy) {
-    this.parent = parent;
-    this.policy = policy;
+  constructor(kin: Kin) {
+    this.#kin = kin;
+  }
+
+  get parent(): Supervisor {
+    return this.#kin.parent;
+  }
+
+  get policy(): ChildPolicy {
+    return this.#kin.policy;
+  }
+
+  get supervisor(): Supervisor | undefined {
+    return this.subject instanceof Supervisor ? this.subject : undefined;
+  }
+
+  get control(): ActorControl<unknown> | undefined {
+    return this.subject instanceof Supervisor ? undefined : this.subject;
+  }
+
+  get restarts(): number {
+    return this.trouble?.restarts ?? 0;
   }
 
   get name(): string {
@@ -507,7 +537,7 @@ class Child implements ActorWatcher {
   /** Starts, for the first time or anew. */
   begin(): void {
     if (this.state === 'waiting') {
-      this.restarts += 1;
+      (this.trouble ??= new Trouble()).restarts += 1;
       this.happen('restart');
     }
     if (this.supervisor !== undefined) {
