@@ -1,14 +1,26 @@
+import { SEGMENT_ROWS } from './segment.ts';
+
 /** Rows a page of a bitmap covers: a batch of a scan looks at one page. */
 export const DELETES_PAGE_ROWS = 2048;
 const PAGE_BYTES = DELETES_PAGE_ROWS / 8;
 
+/** A change of more rows than this copies the bitmap as a whole: cheaper than page by page, and one array instead of many. */
+const ROWS_BY_PAGE_MAX = 16;
+const BITMAP_BYTES = SEGMENT_ROWS / 8;
+const PAGE_COUNT = BITMAP_BYTES / PAGE_BYTES;
+
 /**
- * Which rows of a segment are dead, by physical place. Versions share pages: a change copies the page it touches and the list
- * of pages, so a reader's version costs the writer some 300 bytes and never changes.
+ * Which rows of a segment are dead, by physical place. Versions share pages: a change of a few rows copies the pages it touches and the
+ * list of pages, so a reader's version costs the writer some 300 bytes and never changes. A change of many rows has a whole
+ * bitmap of its own.
  */
 export class Deletes {
-  /** Absent: no row of the page is dead. */
-  readonly #pages: (Uint8Array | undefined)[];
+  /** Absent: no row of the page is dead. Empty while there is a `#whole`. */
+  #pages: (Uint8Array | undefined)[];
+  /** All pages behind one another. */
+  #whole: Uint8Array | undefined;
+  /** Whether `#whole` belongs to this version alone. */
+  #ownsWhole = false;
   /** Bit n: page n belongs to this version alone and may be written. */
   #owned = 0;
   #pageCount: number;
@@ -19,40 +31,83 @@ export class Deletes {
   constructor(epoch: number, from?: Deletes) {
     this.epoch = epoch;
     this.#pages = from === undefined ? [] : from.#pages.slice();
+    this.#whole = from === undefined ? undefined : from.#whole;
     this.#pageCount = from === undefined ? 0 : from.#pageCount;
     this.count = from === undefined ? 0 : from.count;
   }
 
   has(row: number): boolean {
+    const whole = this.#whole;
+    if (whole !== undefined) return (whole[row >>> 3]! & (1 << (row & 7))) !== 0;
     const page = this.#pages[row >>> 11];
     return page !== undefined && (page[(row & 2047) >>> 3]! & (1 << (row & 7))) !== 0;
   }
 
   /** The dead rows of a page as bits, or undefined where there is none. */
   page(index: number): Uint8Array | undefined {
-    return this.#pages[index];
+    return this.#whole === undefined ? this.#pages[index] : pageOf(this.#whole, index);
   }
 
   /** Marks a living row as dead. */
   add(row: number): void {
-    const page = this.#own(row >>> 11);
-    page[(row & 2047) >>> 3]! |= 1 << (row & 7);
+    if (this.#ownsWhole) this.#whole![row >>> 3]! |= 1 << (row & 7);
+    else this.#own(row >>> 11)[(row & 2047) >>> 3]! |= 1 << (row & 7);
     this.count += 1;
+  }
+
+  /** Marks rows [start, end) of `rows` as dead; false where one of them is dead already, and then some may be marked. */
+  addAll(rows: Int32Array, start: number, end: number): boolean {
+    if (end - start > ROWS_BY_PAGE_MAX) this.#ownWhole();
+    if (!this.#ownsWhole) {
+      for (let at = start; at < end; at += 1) {
+        if (this.has(rows[at]!)) return false;
+        this.add(rows[at]!);
+      }
+      return true;
+    }
+    const whole = this.#whole!;
+    for (let at = start; at < end; at += 1) {
+      const row = rows[at]!;
+      const bit = 1 << (row & 7);
+      const byte = whole[row >>> 3]!;
+      if ((byte & bit) !== 0) return false;
+      whole[row >>> 3] = byte | bit;
+      this.count += 1;
+    }
+    return true;
   }
 
   /** Brings a dead row back. */
   remove(row: number): void {
-    const page = this.#own(row >>> 11);
-    page[(row & 2047) >>> 3]! &= ~(1 << (row & 7));
+    if (this.#ownsWhole) this.#whole![row >>> 3]! &= ~(1 << (row & 7));
+    else this.#own(row >>> 11)[(row & 2047) >>> 3]! &= ~(1 << (row & 7));
     this.count -= 1;
   }
 
   /** Bytes of all pages. */
   get byteLength(): number {
-    return this.#pageCount * PAGE_BYTES;
+    return this.#whole === undefined ? this.#pageCount * PAGE_BYTES : BITMAP_BYTES;
   }
 
+  #ownWhole(): void {
+    if (this.#ownsWhole) return;
+    const whole = this.#whole === undefined ? new Uint8Array(BITMAP_BYTES) : this.#whole.slice();
+    for (let index = 0; index < this.#pages.length; index += 1) {
+      const page = this.#pages[index];
+      if (page !== undefined) whole.set(page, index * PAGE_BYTES);
+    }
+    this.#whole = whole;
+    this.#ownsWhole = true;
+    this.#pages = [];
+    this.#pageCount = PAGE_COUNT;
+  }
+
+  /** A page to write, of a version that has no whole bitmap of its own. */
   #own(index: number): Uint8Array {
+    if (this.#whole !== undefined) {
+      for (let each = 0; each < PAGE_COUNT; each += 1) this.#pages.push(pageOf(this.#whole, each));
+      this.#whole = undefined;
+    }
     const bit = 1 << index;
     let page = this.#pages[index];
     if (page !== undefined && (this.#owned & bit) !== 0) return page;
@@ -63,6 +118,10 @@ export class Deletes {
     this.#owned |= bit;
     return page;
   }
+}
+
+function pageOf(whole: Uint8Array, index: number): Uint8Array {
+  return whole.subarray(index * PAGE_BYTES, (index + 1) * PAGE_BYTES);
 }
 
 /**

@@ -5,6 +5,7 @@ import { denseBatch } from './build.ts';
 import { equalCells, isNullAt } from './cells.ts';
 import { duplicateInTable, duplicateRefused } from './constraint-errors.ts';
 import { PostingIndex } from './posting-index.ts';
+import { placeOf, stateOf } from './segment.ts';
 import type { SegmentStore } from './segment-store.ts';
 import { cellEquals, type Snapshot, type TableIndex } from './snapshot.ts';
 import type { StoredColumn } from './stored-column.ts';
@@ -87,7 +88,7 @@ export class IndexSet implements KeyReader {
       for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
         const { columns, rowIds, rowCount } = denseBatch(batch);
         if (rowIds![rowCount - 1]! - rowIds![0]! === rowCount - 1) {
-          const refused = this.#insertAll(index, columns, rowCount, rowIds![0]!);
+          const refused = this.#insertAll(index, columns, 0, rowCount, rowIds![0]!);
           if (refused >= 0) throw duplicateInTable(this.#schema(), schema, columns, refused);
           yield rowCount;
           continue;
@@ -130,7 +131,7 @@ export class IndexSet implements KeyReader {
       let refused = 0;
       let isDone = false;
       try {
-        refused = this.#insertAll(index, keys, rows.rowCount, firstRowId);
+        refused = this.#insertAll(index, keys, 0, rows.rowCount, firstRowId);
         isDone = refused < 0;
       } finally {
         if (!isDone) {
@@ -153,23 +154,41 @@ export class IndexSet implements KeyReader {
    */
   apply(entry: LogEntry): boolean {
     let isKeyChanged = false;
-    if (entry.insertedCount === 0) return false;
+    const { insertedCount } = entry;
+    if (insertedCount === 0) return false;
+    const singles = singlesOf(entry);
     for (let position = 0; position < this.#indexes.length; position += 1) {
       const index = this.#indexes[position]!;
       const keys = insertedKeys(index, entry);
-      for (let row = 0; row < entry.insertedCount; row += 1) {
-        const rowId = entry.insertedRowId(row);
+      for (let row = 0; row < singles; row += 1) {
         if (!bringsKey(index, entry, row)) continue;
-        if (rowId < entry.nextRowIdBefore) isKeyChanged = true;
+        if (entry.insertedRowId(row) < entry.nextRowIdBefore) isKeyChanged = true;
         let isAdded = false;
         try {
-          isAdded = this.#insert(index, keys, entry.insertedIndex(row), rowId);
+          isAdded = this.#insert(index, keys, entry.insertedIndex(row), entry.insertedRowId(row));
         } finally {
           if (!isAdded) this.#takeBack(entry, position, row);
         }
         if (!isAdded)
           throw duplicateRefused(this.#schema(), index.schema, keys, entry.insertedIndex(row));
       }
+      if (singles === insertedCount) continue;
+      const start = entry.insertedIndex(singles);
+      let refused = start;
+      let isDone = false;
+      try {
+        refused = this.#insertAll(
+          index,
+          keys,
+          start,
+          insertedCount - singles,
+          entry.insertedRowId(singles),
+        );
+        isDone = refused < 0;
+      } finally {
+        if (!isDone) this.#takeBack(entry, position, singles);
+      }
+      if (!isDone) throw duplicateRefused(this.#schema(), index.schema, keys, refused);
     }
     return isKeyChanged;
   }
@@ -205,7 +224,8 @@ export class IndexSet implements KeyReader {
       const keys = deletedKeys(index, entry);
       for (let row = start; row < end; row += 1) {
         const rowId = entry.deletedRowId(row);
-        const now = entry.insertedRow(rowId);
+        // Only what was overwritten is among the inserted rows too.
+        const now = entry.hasOverwritten ? entry.insertedRow(rowId) : -1;
         const at = entry.deletedIndex(row);
         if (now >= 0 && sameKey(keys, at, insertedKeys(index, entry), entry.insertedIndex(now)))
           continue;
@@ -243,20 +263,13 @@ export class IndexSet implements KeyReader {
     keys: readonly Vector[],
     row: number,
   ): boolean {
-    const found = this.#store.find(rowId);
-    if (found === undefined) return false;
+    if (!this.#store.isLive(rowId)) return false;
+    const { segment } = stateOf(this.#store.list, rowId)!;
+    const place = placeOf(segment, rowId);
     const columns = this.#columns();
     for (let position = 0; position < columnIndexes.length; position += 1) {
-      if (
-        !cellEquals(
-          found.segment,
-          columns[columnIndexes[position]!]!,
-          found.place,
-          keys[position]!,
-          row,
-        )
-      )
-        return false;
+      const column = columns[columnIndexes[position]!]!;
+      if (!cellEquals(segment, column, place, keys[position]!, row)) return false;
     }
     return true;
   }
@@ -278,15 +291,17 @@ export class IndexSet implements KeyReader {
     this.#indexes = entries.map(({ index }) => index);
   }
 
-  /** −1, or the row that is refused. */
+  /** Entries [start, start + rowCount) of the keys: −1, or the entry that is refused, and then none was added. */
   #insertAll(
     index: TableIndex,
     keys: readonly Vector[],
+    start: number,
     rowCount: number,
     firstRowId: number,
   ): number {
-    if (index instanceof UniqueIndex) return index.insertRange(keys, rowCount, firstRowId, this);
-    index.insertRange(keys, rowCount, firstRowId);
+    if (index instanceof UniqueIndex)
+      return index.insertRange(keys, start, rowCount, firstRowId, this);
+    index.insertRange(keys, start, rowCount, firstRowId);
     return -1;
   }
 
@@ -314,6 +329,16 @@ function insertedKeys(index: TableIndex, entry: LogEntry): readonly Vector[] {
 
 function deletedKeys(index: TableIndex, entry: LogEntry): readonly Vector[] {
   return index.schema.columnIndexes.map((column) => entry.deletedVector(column));
+}
+
+/** How many of an entry's inserted rows are indexed one by one: the rows behind them are new, with consecutive ids. */
+function singlesOf(entry: LogEntry): number {
+  const { insertedCount } = entry;
+  const kept = entry.insertedRowsBelow(entry.nextRowIdBefore);
+  if (kept === insertedCount) return kept;
+  // New rows that died in the same commit leave gaps.
+  const span = entry.insertedRowId(insertedCount - 1) - entry.insertedRowId(kept) + 1;
+  return span === insertedCount - kept ? kept : insertedCount;
 }
 
 /** Whether the entry's inserted row `row` brings a key that the index does not have for it yet. */

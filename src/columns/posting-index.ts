@@ -2,8 +2,8 @@ import { ChunkedInt32, ChunkedUint53 } from '../base/chunked.ts';
 import { HashParts } from '../base/hash-parts.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
 import { datumAt, equalCells } from './cells.ts';
-import { hashRow, hashRows } from './build.ts';
-import { hasNull } from './unique-index.ts';
+import { hashRow } from './build.ts';
+import { hashesOf, hasNull } from './unique-index.ts';
 import type { IndexSchema } from './table-contract.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { Vector } from './vector.ts';
@@ -71,21 +71,19 @@ export class PostingIndex {
     return this.#rowCount;
   }
 
-  /** Adds rows [0, rowCount) under row ids from `firstRowId` on; nothing was added when it throws 53200. */
-  insertRange(keys: readonly Vector[], rowCount: number, firstRowId: number): void {
-    const hashes = rowCount === 1 ? undefined : hashRows(keys, rowCount);
-    let done = 0;
+  /** Adds rows [start, start + rowCount) under row ids from `firstRowId` on; nothing was added when it throws 53200. */
+  insertRange(keys: readonly Vector[], start: number, rowCount: number, firstRowId: number): void {
+    const end = start + rowCount;
+    const hashes = hashesOf(keys, start, end);
+    let row = start;
     try {
-      for (; done < rowCount; done += 1) {
-        this.#insert(
-          keys,
-          done,
-          hashes === undefined ? hashRow(keys, done) : hashes[done]!,
-          firstRowId + done,
-        );
+      for (; row < end; row += 1) {
+        const hash = hashes === undefined ? hashRow(keys, row) : hashes[row]!;
+        this.#insert(keys, row, hash, firstRowId + row - start);
       }
     } catch (cause) {
-      for (let row = 0; row < done; row += 1) this.remove(keys, row, firstRowId + row);
+      for (let undo = start; undo < row; undo += 1)
+        this.remove(keys, undo, firstRowId + undo - start);
       throw cause;
     }
   }

@@ -1,7 +1,9 @@
+import { assert } from '../base/errors.ts';
+import { kernelsOf } from './array-kernels.ts';
 import type { Batch } from './batch.ts';
 import { constantVector, gather, gatherOne } from './build.ts';
 import { CHUNK_ROWS } from './open-segment.ts';
-import type { Segment } from './segment.ts';
+import { placeOf, stateOf, type Segment, type SegmentList } from './segment.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { Vector } from './vector.ts';
 import { VectorBuilder } from './vector-builder.ts';
@@ -46,11 +48,51 @@ export function fetchRows(
     places[count] = isOpen ? place.place - chunk * CHUNK_ROWS : place.place;
     count += 1;
   }
-  return {
-    rowCount: count,
-    columns: columns.map((column) => fetchColumn(column, runs, places, count)),
-    rowIds: found.subarray(0, count),
-  };
+  return fetchLocated(found.subarray(0, count), columns, { runs, places });
+}
+
+/** Where rows are: those of one segment (of one chunk of an open one) behind one another are a run. */
+export type LocatedRows = {
+  readonly runs: readonly Run[];
+  /** Places in the run's segment or chunk. */
+  readonly places: Int32Array;
+};
+
+/** Where living rows of the newest state are. Few runs where the ids ascend. */
+export function locateRows(rowIds: Float64Array, list: SegmentList): LocatedRows {
+  const places = new Int32Array(rowIds.length);
+  const runs: Run[] = [];
+  let last: Run | undefined;
+  for (let index = 0; index < rowIds.length; index += 1) {
+    const rowId = rowIds[index]!;
+    const state = stateOf(list, rowId);
+    assert(state !== undefined, 'a row that is changed lives');
+    const { segment, deletes } = state;
+    const place = placeOf(segment, rowId);
+    assert(
+      place >= 0 && (deletes === undefined || !deletes.has(place)),
+      'a row that is changed lives',
+    );
+    const chunk = segment.kind === 'open' ? Math.floor(place / CHUNK_ROWS) : 0;
+    if (last === undefined || last.segment !== segment || last.chunk !== chunk) {
+      last = { segment, entry: undefined, chunk, start: index };
+      runs.push(last);
+    }
+    places[index] = place - chunk * CHUNK_ROWS;
+  }
+  return { runs, places };
+}
+
+/** Rows of which it is known where they are, column by column. */
+export function fetchLocated(
+  rowIds: Float64Array,
+  columns: readonly StoredColumn[],
+  { runs, places }: LocatedRows,
+): Batch {
+  const rowCount = rowIds.length;
+  const vectors: Vector[] = [];
+  for (const column of columns) vectors.push(fetchColumn(column, runs, places, rowCount));
+  return { rowCount, columns: vectors, rowIds };
 }
 
 /** One row, the size of most commits: without lists of places. */
@@ -70,7 +112,7 @@ function fetchRow(rowId: number, columns: readonly StoredColumn[], place: RowPla
   return { rowCount: 1, columns: vectors, rowIds: Float64Array.of(rowId) };
 }
 
-type Run = {
+export type Run = {
   readonly segment: Segment | undefined;
   readonly entry: LogEntry | undefined;
   readonly chunk: number;
@@ -89,6 +131,8 @@ function fetchColumn(
       ? constantVector(column.type, column.missing, count)
       : gather(vector, places, count);
   }
+  const numbers = fetchNumbers(column, runs, places, count);
+  if (numbers !== undefined) return numbers;
   const builder = new VectorBuilder(column.type, { capacityMax: count });
   for (let index = 0; index < runs.length; index += 1) {
     const run = runs[index]!;
@@ -102,6 +146,49 @@ function fetchColumn(
     builder.append(vector, places, run.start, end - run.start);
   }
   return builder.finish();
+}
+
+/** The same for a column that is numbers of one scale in every run; undefined where it is not. */
+function fetchNumbers(
+  column: StoredColumn,
+  runs: readonly Run[],
+  places: Int32Array,
+  count: number,
+): Vector | undefined {
+  let values: Float64Array | undefined;
+  let validity: Uint8Array | undefined;
+  let scale = 0;
+  for (let index = 0; index < runs.length; index += 1) {
+    const run = runs[index]!;
+    const vector = vectorOf(column, run);
+    if (vector === undefined || vector.rep !== 'number') return undefined;
+    if (values === undefined) {
+      values = new Float64Array(count);
+      scale = vector.scale;
+    } else if (vector.scale !== scale) return undefined;
+    const { start } = run;
+    const end = runs[index + 1]?.start ?? count;
+    const { factor, base } = vector;
+    kernelsOf(vector.values).decodeSelected(
+      vector.values,
+      places,
+      start,
+      end - start,
+      factor,
+      base,
+      values,
+      start,
+    );
+    if (vector.validity === undefined) continue;
+    for (let row = start; row < end; row += 1) {
+      if (vector.validity[places[row]!] === 1) continue;
+      validity ??= new Uint8Array(count).fill(1);
+      validity[row] = 0;
+      values[row] = 0;
+    }
+  }
+  if (values === undefined) return undefined;
+  return { rep: 'number', type: column.type, values, validity, factor: 1, base: 0, scale };
 }
 
 /** Undefined: the source is older than the column, and all of it shows the default. */

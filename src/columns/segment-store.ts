@@ -2,7 +2,8 @@ import { assert } from '../base/errors.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from './batch.ts';
 import { Deletes } from './deletes.ts';
-import { OpenSegment } from './open-segment.ts';
+import { CHUNK_ROWS, OpenSegment } from './open-segment.ts';
+import type { LocatedRows } from './row-fetch.ts';
 import {
   NO_SEGMENTS,
   placeOf,
@@ -50,10 +51,10 @@ export class SegmentStore {
     this.#epoch += 1;
   }
 
-  /** Appends the rows of a batch without a selection and returns the first one's id. Nothing has changed when it throws. */
-  append(columns: readonly StoredColumn[], batch: Batch): number {
+  /** Appends the rows of a batch without a selection, from row `start` on, and returns the first one's id. Nothing has changed when it throws. */
+  append(columns: readonly StoredColumn[], batch: Batch, start = 0): number {
     const first = this.#nextRowId;
-    let done = 0;
+    let done = start;
     try {
       while (done < batch.rowCount) {
         const segment = this.#openSegment();
@@ -66,7 +67,7 @@ export class SegmentStore {
       this.truncateTo(first);
       throw cause;
     }
-    this.rowCount += batch.rowCount;
+    this.rowCount += batch.rowCount - start;
     return first;
   }
 
@@ -128,6 +129,26 @@ export class SegmentStore {
     deletes.add(place);
     this.#account(deletes.byteLength - before);
     this.rowCount -= 1;
+  }
+
+  /** The first `count` of living rows, each there once, die: a segment at a time. */
+  removeAll({ runs, places }: LocatedRows, count: number): void {
+    let absolute = places;
+    for (let index = 0; index < runs.length; index += 1) {
+      const { segment, chunk, start } = runs[index]!;
+      if (start >= count) break;
+      const end = Math.min(count, runs[index + 1]?.start ?? count);
+      if (chunk > 0) {
+        if (absolute === places) absolute = places.slice();
+        for (let row = start; row < end; row += 1) absolute[row]! += chunk * CHUNK_ROWS;
+      }
+      const deletes = this.#ownDeletes(segment!.firstRowId);
+      const before = deletes.byteLength;
+      const areLiving = deletes.addAll(absolute, start, end);
+      assert(areLiving, 'a row that is deleted lives');
+      this.#account(deletes.byteLength - before);
+      this.rowCount -= end - start;
+    }
   }
 
   /** A dead row lives again. */

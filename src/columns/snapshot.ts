@@ -15,10 +15,10 @@ import type {
   TableSnapshot,
   ZoneTest,
 } from './table-contract.ts';
-import type { UniqueIndex } from './unique-index.ts';
+import { hashesOf, UniqueIndex } from './unique-index.ts';
 import type { Datum } from './values.ts';
 import type { Vector } from './vector.ts';
-import type { VersionLog } from './version-log.ts';
+import type { LogEntry, VersionLog } from './version-log.ts';
 
 export type TableIndex = UniqueIndex | PostingIndex;
 
@@ -118,21 +118,27 @@ export class Snapshot implements TableSnapshot {
   ): Float64Array {
     this.#assertOpen();
     const index = this.#index(indexName);
-    assert(index.schema.unique, 'one row at most is looked for by a unique index');
+    assert(index instanceof UniqueIndex, 'one row at most is looked for by a unique index');
+    const { columnIndexes } = index.schema;
     const found = new Float64Array(rowCount);
-    const candidates: number[] = [];
+    const hashes = selection === undefined ? hashesOf(keys, 0, rowCount) : undefined;
+    const { isOfThePast } = this;
     for (let at = 0; at < rowCount; at += 1) {
       const row = selection === undefined ? at : selection[at]!;
-      candidates.length = 0;
-      this.#candidates(index, keys, row, candidates);
-      found[at] = -1;
-      for (let each = 0; each < candidates.length; each += 1) {
-        if (!this.#hasKey(candidates[each]!, index.schema.columnIndexes, keys, row)) continue;
-        found[at] = candidates[each]!;
-        break;
-      }
+      const hash = hashes === undefined ? hashRow(keys, row) : hashes[row]!;
+      let rowId = index.first(keys, row, hash);
+      while (rowId >= 0 && !this.#hasKey(rowId, columnIndexes, keys, row)) rowId = index.next();
+      if (rowId < 0 && isOfThePast) rowId = this.#findGone(columnIndexes, keys, row);
+      found[at] = rowId;
     }
     return found;
+  }
+
+  /** Rows that were deleted since are in no index any more, only in the overlay. */
+  #findGone(columnIndexes: readonly number[], keys: readonly Vector[], row: number): number {
+    for (const rowId of this.overlay?.rowIds() ?? [])
+      if (this.#hasKey(rowId, columnIndexes, keys, row)) return rowId;
+    return -1;
   }
 
   lookup(indexName: string, key: readonly Datum[]): Float64Array {
@@ -223,20 +229,27 @@ export class Snapshot implements TableSnapshot {
     keys: readonly Vector[],
     row: number,
   ): boolean {
-    const place = this.locate(rowId);
-    if (place === undefined) return false;
+    if (!(rowId < this.view.rowIdEnd)) return false;
+    const overlay = this.overlay;
+    const version = overlay === undefined ? -1 : overlay.placeOf(rowId);
+    if (version >= 0)
+      return hadKey(
+        overlay!.entryAt(version),
+        overlay!.rowAt(version),
+        columnIndexes,
+        this.view,
+        keys,
+        row,
+      );
+    const state = stateOf(this.view.list, rowId);
+    if (state === undefined) return false;
+    const { segment, deletes } = state;
+    const place = placeOf(segment, rowId);
+    if (place < 0 || (deletes !== undefined && deletes.has(place))) return false;
     for (let position = 0; position < columnIndexes.length; position += 1) {
       const column = this.view.columns[columnIndexes[position]!]!;
       const key = keys[position]!;
-      if (isNullAt(key, row)) return false;
-      if (place.entry !== undefined) {
-        const at = place.entry.columns.indexOf(column);
-        const vector = place.entry.deletedVector(at);
-        if (isNullAt(vector, place.place) || !equalCells(vector, place.place, key, row))
-          return false;
-      } else if (!cellEquals(place.segment, column, place.place, key, row)) {
-        return false;
-      }
+      if (isNullAt(key, row) || !cellEquals(segment, column, place, key, row)) return false;
     }
     return true;
   }
@@ -250,6 +263,25 @@ export class Snapshot implements TableSnapshot {
   #assertOpen(): void {
     assert(this.#isOpen, 'a snapshot is read before it is released');
   }
+}
+
+/** Whether the old version of a row that an entry deleted has the key of entry `row`. */
+function hadKey(
+  entry: LogEntry,
+  deleted: number,
+  columnIndexes: readonly number[],
+  { columns }: SnapshotView,
+  keys: readonly Vector[],
+  row: number,
+): boolean {
+  const at = entry.deletedIndex(deleted);
+  for (let position = 0; position < columnIndexes.length; position += 1) {
+    const key = keys[position]!;
+    const vector = entry.deletedVector(entry.columns.indexOf(columns[columnIndexes[position]!]!));
+    if (isNullAt(key, row) || isNullAt(vector, at) || !equalCells(vector, at, key, row))
+      return false;
+  }
+  return true;
 }
 
 /** Whether the cell of a segment is present and equals the present cell `row` of `key`. */

@@ -8,7 +8,7 @@ import { IndexSet } from './index-set.ts';
 import { SegmentImage } from './inserted-rows.ts';
 import { allRows, LazyRows } from './lazy-rows.ts';
 import { Maintenance } from './maintenance.ts';
-import { fetchRows } from './row-fetch.ts';
+import { fetchLocated, fetchRows, locateRows } from './row-fetch.ts';
 import { nullRefused } from './constraint-errors.ts';
 import type { OpenSegment } from './open-segment.ts';
 import { SegmentStore } from './segment-store.ts';
@@ -226,14 +226,18 @@ export class Table implements TableData {
     const before = { nextRowId: this.#store.nextRowId, rowCount: this.#store.rowCount };
     this.#store.beginOperation();
     const only = writes.length === 1 ? writes[0]! : undefined;
-    if (only?.kind === 'insert') return this.#stageInsert(only.rows, before);
-    if (only?.kind === 'update' && this.#isInPlace(only.rowIds))
-      return this.#stageOverwrite(only.rowIds, only.rows, before);
-    if (only?.kind === 'update' && this.#isMove(only.rowIds))
-      return this.#stageMove(only.rowIds, only.rows, before);
-    if (only?.kind === 'delete' && only.rowIds.length <= FEW_ROWS_MAX && isAscending(only.rowIds))
-      return this.#stageDelete(only.rowIds, before);
-    return this.#stageWrites(writes, before);
+    switch (only?.kind) {
+      case 'insert':
+        return this.#stageInsert(only.rows, before);
+      case 'update':
+        return (
+          this.#stageUpdate(only.rowIds, only.rows, before) ?? this.#stageWrites(writes, before)
+        );
+      case 'delete':
+        return this.#stageDelete(only.rowIds, before);
+      default:
+        return this.#stageWrites(writes, before);
+    }
   }
 
   /** Rows arrive, nothing else happens. */
@@ -271,30 +275,71 @@ export class Table implements TableData {
     }
   }
 
-  #isInPlace(rowIds: Float64Array): boolean {
-    return rowIds.length > 0 && rowIds[0]! >= this.#store.openFrom && isAscending(rowIds);
+  /**
+   * Rows get new values, each once, and nothing else happens: in place where they are in the open segment, else they die where they are
+   * and arrive at the end. Undefined where a row is named twice.
+   */
+  #stageUpdate(rowIds: Float64Array, batch: Batch, before: Before): TableDelta | undefined {
+    assert(rowIds.length === batch.rowCount, 'each row of an update has a row id');
+    const { openFrom } = this.#store;
+    const count = rowIds.length;
+    if (count === 0) return undefined;
+    if (count <= FEW_ROWS_MAX && isAscending(rowIds)) {
+      if (rowIds[0]! >= openFrom) return this.#stageOverwrite(rowIds, batch, before);
+      if (rowIds[count - 1]! < openFrom) return this.#stageMove(rowIds, batch, before);
+    }
+    const order = isAscending(rowIds) ? undefined : ascendingOrder(rowIds);
+    const oldIds = order === undefined ? rowIds.slice() : pickDoubles(rowIds, order);
+    if (order !== undefined && !isAscending(oldIds)) return undefined;
+    const rows = this.#checked(batch);
+    const located = locateRows(oldIds, this.#store.list);
+    const old = fetchLocated(oldIds, this.#columns, located);
+    const moved = lowerBound(oldIds, openFrom);
+    const stays = count - moved;
+    // New rows by row id: first those that stay, then those that arrive, in the order of the write.
+    const inserted = stays === 0 ? rows : newRows(rows, rowIds, order, moved, openFrom);
+    const first = this.#store.append(this.#columns, inserted, stays);
+    const newIds = new Float64Array(count);
+    newIds.set(oldIds.subarray(moved));
+    for (let row = 0; row < moved; row += 1) newIds[stays + row] = first + row;
+    let entry: LogEntry | undefined;
+    try {
+      for (const column of this.#columns) column.codedRowCount += moved;
+      const delta: TableDelta = {
+        deleted: old,
+        inserted: { rowCount: count, columns: inserted.columns, rowIds: newIds },
+      };
+      const isOverwritten = stays === 0 ? undefined : new Uint8Array(count).fill(1, moved);
+      entry = this.#push(delta, isOverwritten, before, undefined);
+      for (let row = 0; row < stays; row += 1)
+        this.#store.overwrite(newIds[row]!, this.#columns, inserted, row);
+      this.#store.removeAll(located, moved);
+      const isKeyChanged = this.#indexes.apply(entry);
+      entry.leavesGarbage = isKeyChanged || moved > 0;
+      this.#staged();
+      return delta;
+    } catch (cause) {
+      this.#setLimits(false);
+      if (entry !== undefined) this.#takeBack(entry);
+      this.#store.truncateTo(before.nextRowId);
+      this.#store.rowCount = before.rowCount;
+      this.#indexes.forgetFrom(before.nextRowId);
+      if (entry !== undefined) this.#log.popped(this.#log.pop());
+      throw cause;
+    }
   }
 
-  /** Rows of the open segment get new values, nothing else happens. */
-  #stageOverwrite(rowIds: Float64Array, batch: Batch, before: Before): TableDelta {
-    assert(rowIds.length === batch.rowCount, 'each row of an update has a row id');
+  /** A few rows of the open segment get new values, nothing else happens. */
+  #stageOverwrite(rowIds: Float64Array, rows: Batch, before: Before): TableDelta {
     this.#assertLive(rowIds);
-    const isFew = rowIds.length <= FEW_ROWS_MAX;
-    const rows = isFew ? batch : denseBatch(batch);
     this.#check(rows);
-    const facts = this.#facts(before, undefined);
-    let entry: LogEntry;
-    let delta: TableDelta;
-    if (isFew) {
-      entry = this.#log.pushFew(this.#oldRows(rowIds), true, rows, rowIds, facts);
-      delta = entry.deltaNow;
-    } else {
-      delta = {
-        deleted: this.#fetchStaged(rowIds),
-        inserted: { rowCount: rows.rowCount, columns: rows.columns, rowIds },
-      };
-      entry = this.#log.push(delta, new Uint8Array(rowIds.length).fill(1), facts);
-    }
+    const entry = this.#log.pushFew(
+      this.#oldRows(rowIds),
+      true,
+      rows,
+      rowIds,
+      this.#facts(before, undefined),
+    );
     try {
       for (let row = 0; row < rowIds.length; row += 1)
         this.#store.overwrite(rowIds[row]!, this.#columns, rows, physical(rows, row));
@@ -306,23 +351,13 @@ export class Table implements TableData {
       throw cause;
     }
     this.#staged();
-    return delta;
+    return entry.deltaNow;
   }
 
-  /** All rows lie in sealed segments, each once. */
-  #isMove(rowIds: Float64Array): boolean {
-    const { openFrom } = this.#store;
-    for (let index = 0; index < rowIds.length; index += 1)
-      if (rowIds[index]! >= openFrom) return false;
-    return rowIds.length === 1 || (rowIds.length > 0 && new Set(rowIds).size === rowIds.length);
-  }
-
-  /** Rows of sealed segments die where they are, and arrive with new values at the end; nothing else happens. */
+  /** A few rows of sealed segments die where they are, and arrive with new values at the end; nothing else happens. */
   #stageMove(rowIds: Float64Array, batch: Batch, before: Before): TableDelta {
     const rows = this.#checked(batch);
-    assert(rowIds.length === rows.rowCount, 'each row of an update has a row id');
     this.#assertLive(rowIds);
-    const oldIds = isAscending(rowIds) ? rowIds : rowIds.slice().sort();
     const first = this.#store.append(this.#columns, rows);
     const newIds = new Float64Array(rows.rowCount);
     for (let row = 0; row < newIds.length; row += 1) newIds[row] = first + row;
@@ -331,23 +366,18 @@ export class Table implements TableData {
     try {
       for (const column of this.#columns) column.codedRowCount += rows.rowCount;
       const facts = this.#facts(before, undefined);
-      const inserted = { rowCount: rows.rowCount, columns: rows.columns, rowIds: newIds };
-      let delta: TableDelta;
-      if (rows.rowCount <= FEW_ROWS_MAX) {
-        entry = this.#log.pushFew(this.#oldRows(oldIds), false, rows, newIds, facts);
-        delta = { deleted: entry.deletedNow, inserted };
-      } else {
-        delta = { deleted: this.#fetchStaged(oldIds), inserted };
-        entry = this.#log.push(delta, undefined, facts);
-      }
-      for (; removed < oldIds.length; removed += 1) this.#store.remove(oldIds[removed]!);
+      entry = this.#log.pushFew(this.#oldRows(rowIds), false, rows, newIds, facts);
+      for (; removed < rowIds.length; removed += 1) this.#store.remove(rowIds[removed]!);
       this.#indexes.apply(entry);
       entry.leavesGarbage = true;
       this.#staged();
-      return delta;
+      return {
+        deleted: entry.deletedNow,
+        inserted: { rowCount: rows.rowCount, columns: rows.columns, rowIds: newIds },
+      };
     } catch (cause) {
       this.#setLimits(false);
-      for (let row = 0; row < removed; row += 1) this.#store.restore(oldIds[row]!);
+      for (let row = 0; row < removed; row += 1) this.#store.restore(rowIds[row]!);
       this.#store.truncateTo(before.nextRowId);
       this.#store.rowCount = before.rowCount;
       this.#indexes.forgetFrom(before.nextRowId);
@@ -356,20 +386,33 @@ export class Table implements TableData {
     }
   }
 
-  /** A few rows die, nothing else happens. */
-  #stageDelete(rowIds: Float64Array, before: Before): TableDelta {
-    this.#assertLive(rowIds);
-    const entry = this.#log.pushFew(
-      this.#oldRows(rowIds),
-      false,
-      undefined,
-      rowIds,
-      this.#facts(before, undefined),
+  /** Rows die, nothing else happens. */
+  #stageDelete(given: Float64Array, before: Before): TableDelta {
+    const rowIds = isAscending(given) ? given : given.slice().sort();
+    // A row that is named twice is refused there.
+    if (rowIds !== given && !isAscending(rowIds))
+      return this.#stageWrites([{ kind: 'delete', rowIds: given }], before);
+    const facts = this.#facts(before, undefined);
+    if (rowIds.length <= FEW_ROWS_MAX) {
+      this.#assertLive(rowIds);
+      const entry = this.#log.pushFew(this.#oldRows(rowIds), false, undefined, rowIds, facts);
+      for (let row = 0; row < rowIds.length; row += 1) this.#store.remove(rowIds[row]!);
+      entry.leavesGarbage = true;
+      this.#staged();
+      return entry.deltaNow;
+    }
+    const located = locateRows(rowIds, this.#store.list);
+    const deleted = fetchLocated(
+      rowIds === given ? rowIds.slice() : rowIds,
+      this.#columns,
+      located,
     );
-    for (let row = 0; row < rowIds.length; row += 1) this.#store.remove(rowIds[row]!);
+    const delta: TableDelta = { deleted, inserted: undefined };
+    const entry = this.#log.push(delta, undefined, facts);
+    this.#store.removeAll(located, rowIds.length);
     entry.leavesGarbage = true;
     this.#staged();
-    return entry.deltaNow;
+    return delta;
   }
 
   #assertLive(rowIds: Float64Array): void {
@@ -1076,6 +1119,67 @@ function isAscending(rowIds: Float64Array): boolean {
   for (let index = 1; index < rowIds.length; index += 1)
     if (!(rowIds[index]! > rowIds[index - 1]!)) return false;
   return true;
+}
+
+/** Indexes of the row ids in ascending order. */
+function ascendingOrder(rowIds: Float64Array): Int32Array {
+  const order = new Int32Array(rowIds.length);
+  let greatest = 0;
+  for (let index = 0; index < rowIds.length; index += 1)
+    if (rowIds[index]! > greatest) greatest = rowIds[index]!;
+  const step = 2 ** Math.ceil(Math.log2(rowIds.length));
+  if (greatest < Number.MAX_SAFE_INTEGER / step - 1) {
+    // Id and index in one number each: sorting those needs no function that compares.
+    const packed = new Float64Array(rowIds.length);
+    for (let index = 0; index < rowIds.length; index += 1)
+      packed[index] = rowIds[index]! * step + index;
+    packed.sort();
+    for (let index = 0; index < order.length; index += 1) order[index] = packed[index]! % step;
+    return order;
+  }
+  for (let index = 0; index < order.length; index += 1) order[index] = index;
+  return order.sort((a, b) => rowIds[a]! - rowIds[b]! || a - b);
+}
+
+function pickDoubles(values: Float64Array, order: Int32Array): Float64Array {
+  const picked = new Float64Array(order.length);
+  for (let index = 0; index < order.length; index += 1) picked[index] = values[order[index]!]!;
+  return picked;
+}
+
+/** How many of ascending values are below `end`. */
+function lowerBound(values: Float64Array, end: number): number {
+  let low = 0;
+  let high = values.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (values[middle]! < end) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** The rows of an update by new row id: those that stay in the open segment by their ids, then those that move, in the order of the write. */
+function newRows(
+  rows: Batch,
+  rowIds: Float64Array,
+  order: Int32Array | undefined,
+  moved: number,
+  openFrom: number,
+): Batch {
+  const count = rowIds.length;
+  if (moved === 0 && order === undefined) return rows;
+  const selection = new Int32Array(count);
+  const stays = count - moved;
+  for (let row = 0; row < stays; row += 1)
+    selection[row] = order === undefined ? moved + row : order[moved + row]!;
+  let next = stays;
+  for (let index = 0; index < count; index += 1) {
+    if (rowIds[index]! >= openFrom) continue;
+    selection[next] = index;
+    next += 1;
+  }
+  return denseBatch({ rowCount: count, columns: rows.columns, selection });
 }
 
 /** The physical row of a batch's logical one. */

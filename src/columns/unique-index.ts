@@ -35,6 +35,9 @@ export class UniqueIndex {
   #madeRuns: KeyRuns | undefined;
   /** Largest integer key in `#hashes`: greater ones need no look there. */
   #hashedKeyMax = -Infinity;
+  /** Where `next` goes on: by this hash, undefined where nothing is to be found by it. */
+  #cursorHash: number | undefined;
+  #isCursorInRuns = false;
 
   constructor(schema: IndexSchema, lease: MemoryLease, isInteger: boolean) {
     this.schema = schema;
@@ -44,11 +47,12 @@ export class UniqueIndex {
   }
 
   /**
-   * Adds rows [0, rowCount) with row ids from `firstRowId` on. Returns −1, or the first row whose key a living row has already:
-   * then nothing was added. Throws 53200 likewise.
+   * Adds rows [start, start + rowCount) with row ids from `firstRowId` on. Returns −1, or the first row whose key a living row has
+   * already: then nothing was added. Throws 53200 likewise.
    */
   insertRange(
     keys: readonly Vector[],
+    start: number,
     rowCount: number,
     firstRowId: number,
     reader: KeyReader,
@@ -57,24 +61,28 @@ export class UniqueIndex {
     if (
       runs !== undefined &&
       rowCount > 1 &&
+      start === 0 &&
       runs.isNewRun(keys[0]!, rowCount, this.#hashedKeyMax)
     ) {
       runs.addRun(numberOf(keys[0]!, 0), firstRowId, rowCount);
       return -1;
     }
-    const hashes = rowCount === 1 ? undefined : hashRows(keys, rowCount);
-    for (let row = 0; row < rowCount; row += 1) {
-      const hash = hashes === undefined ? hashRow(keys, row) : hashes[row]!;
-      let inserted = false;
-      try {
-        inserted = this.#insert(keys, row, hash, firstRowId + row, reader);
-      } finally {
-        if (!inserted)
-          for (let undo = row - 1; undo >= 0; undo -= 1) this.remove(keys, undo, firstRowId + undo);
+    const end = start + rowCount;
+    const hashes = hashesOf(keys, start, end);
+    let row = start;
+    let isDone = false;
+    try {
+      for (; row < end; row += 1) {
+        const hash = hashes === undefined ? hashRow(keys, row) : hashes[row]!;
+        if (!this.#insert(keys, row, hash, firstRowId + row - start, reader)) return row;
       }
-      if (!inserted) return row;
+      isDone = true;
+      return -1;
+    } finally {
+      if (!isDone)
+        for (let undo = row - 1; undo >= start; undo -= 1)
+          this.remove(keys, undo, firstRowId + undo - start);
     }
-    return -1;
   }
 
   /** The same for one row; false where a living row has the key. */
@@ -131,6 +139,35 @@ export class UniqueIndex {
     this.#madeRuns?.forgetFrom(nextRowId);
   }
 
+  /** A row id that may have the key of entry `row`, to be confirmed, or −1. `next` gives the others, maybe one twice. */
+  first(keys: readonly Vector[], row: number, hash: number): number {
+    this.#cursorHash = hash;
+    this.#isCursorInRuns = false;
+    if (hasNull(keys, row)) {
+      this.#cursorHash = undefined;
+      return -1;
+    }
+    const runs = this.#runs;
+    if (runs !== undefined) {
+      const key = numberOf(keys[0]!, row);
+      if (key === key) {
+        const found = runs.find(key);
+        if (key > this.#hashedKeyMax) this.#cursorHash = undefined;
+        if (found >= 0) {
+          this.#isCursorInRuns = true;
+          return found;
+        }
+      }
+    }
+    return this.#cursorHash === undefined ? -1 : this.#hashes.first(hash);
+  }
+
+  next(): number {
+    if (!this.#isCursorInRuns) return this.#hashes.next();
+    this.#isCursorInRuns = false;
+    return this.#cursorHash === undefined ? -1 : this.#hashes.first(this.#cursorHash);
+  }
+
   /** Row ids that may have the key of entry `row`, to be confirmed: appended to `out`, which may get one twice. */
   candidates(keys: readonly Vector[], row: number, hash: number, out: number[]): void {
     if (hasNull(keys, row)) return;
@@ -147,6 +184,18 @@ export class UniqueIndex {
     this.#hashes.clear();
     this.#madeRuns?.clear();
   }
+}
+
+/** So many keys are hashed one by one. */
+const HASHED_ALONE_MAX = 8;
+
+/** Hashes of entries [start, end) by entry; undefined where hashing one by one is cheaper than from the first entry of the columns on. */
+export function hashesOf(
+  keys: readonly Vector[],
+  start: number,
+  end: number,
+): Int32Array | undefined {
+  return end - start < start + HASHED_ALONE_MAX ? undefined : hashRows(keys, end);
 }
 
 export function hasNull(keys: readonly Vector[], row: number): boolean {

@@ -417,14 +417,8 @@ export class LogEntry {
 
   /** The number of the inserted row with this id, or −1. */
   insertedRow(rowId: number): number {
-    let low = 0;
-    let high = this.insertedCount;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.insertedRowId(middle) < rowId) low = middle + 1;
-      else high = middle;
-    }
-    return low < this.insertedCount && this.insertedRowId(low) === rowId ? low : -1;
+    const row = this.insertedRowsBelow(rowId);
+    return row < this.insertedCount && this.insertedRowId(row) === rowId ? row : -1;
   }
 
   deletedRow(rowId: number): number {
@@ -436,6 +430,18 @@ export class LogEntry {
       else high = middle;
     }
     return low < this.deletedCount && this.deletedRowId(low) === rowId ? low : -1;
+  }
+
+  /** How many of the inserted rows, which ascend, have an id below `end`. */
+  insertedRowsBelow(end: number): number {
+    let low = 0;
+    let high = this.insertedCount;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.insertedRowId(middle) < end) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   get delta(): TableDelta {
