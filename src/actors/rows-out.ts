@@ -33,6 +33,11 @@ export type ResultRow = Record<string, unknown>;
 export class RowWriter {
   readonly #names: readonly string[];
   readonly #writers: readonly ValueWriter[];
+  /** Made for the names, once so many rows are written that it pays. */
+  #makeRows:
+    | ((columns: readonly unknown[][], rowCount: number, rows: ResultRow[]) => void)
+    | undefined;
+  #rowCount = 0;
 
   constructor(columns: readonly OutputColumn[], options: ValueOptions) {
     this.#names = columns.map(({ name }) => name);
@@ -40,19 +45,29 @@ export class RowWriter {
   }
 
   append(batch: Batch, rows: ResultRow[]): void {
-    if (batch.rowCount === 0) return;
+    const { rowCount, columns } = batch;
+    if (rowCount === 0) return;
+    this.#rowCount += rowCount;
+    if (this.#rowCount > ROWS_BEFORE_MAKER && this.#names.length <= MAKER_COLUMNS_MAX) {
+      this.#makeRows ??= rowMaker(this.#names);
+      const values: unknown[][] = [];
+      for (let column = 0; column < columns.length; column += 1)
+        values.push(this.#writers[column]!(columns[column]!, batch));
+      this.#makeRows(values, rowCount, rows);
+      return;
+    }
     const first = rows.length;
-    for (let row = 0; row < batch.rowCount; row += 1) rows.push({});
+    for (let row = 0; row < rowCount; row += 1) rows.push({});
     for (let column = 0; column < this.#names.length; column += 1) {
       const name = this.#names[column]!;
-      const values = this.#writers[column]!(batch.columns[column]!, batch);
+      const values = this.#writers[column]!(columns[column]!, batch);
       if (name === '__proto__') {
         // Assigned, it would be the row's prototype.
-        for (let row = 0; row < batch.rowCount; row += 1)
+        for (let row = 0; row < rowCount; row += 1)
           Object.defineProperty(rows[first + row], name, { ...PLAIN, value: values[row] });
         continue;
       }
-      for (let row = 0; row < batch.rowCount; row += 1) rows[first + row]![name] = values[row];
+      for (let row = 0; row < rowCount; row += 1) rows[first + row]![name] = values[row];
     }
   }
 
@@ -60,6 +75,29 @@ export class RowWriter {
   columnar(batch: Batch): unknown[][] {
     return this.#writers.map((write, column) => write(batch.columns[column]!, batch));
   }
+}
+
+/** Compiling costs as much as some hundred rows one property after another. */
+const ROWS_BEFORE_MAKER = 512;
+const MAKER_COLUMNS_MAX = 64;
+
+/** A loop that writes rows as object literals of these names: a fifth of what setting one property after another takes. */
+function rowMaker(
+  names: readonly string[],
+): (columns: readonly unknown[][], rowCount: number, rows: ResultRow[]) => void {
+  const columns = names.map((_, index) => `c${index} = columns[${index}]`).join(', ');
+  const properties = names.map((name, index) => {
+    const text = JSON.stringify(name);
+    // Computed, it is a property like others; as it stands it would be the row's prototype.
+    return `${name === '__proto__' ? `[${text}]` : text}: c${index}[row]`;
+  });
+  return new Function(
+    'columns',
+    'rowCount',
+    'rows',
+    `'use strict'; ${names.length === 0 ? '' : `const ${columns};`}
+    for (let row = 0; row < rowCount; row += 1) rows.push({ ${properties.join(', ')} });`,
+  ) as never;
 }
 
 const PLAIN = { enumerable: true, configurable: true, writable: true };

@@ -5,7 +5,7 @@ import { datumAt, hashCell, hashNumber, isNullAt, numberAt } from './cells.ts';
 import type { SqlType } from './types.ts';
 import { mixHash } from './utf8.ts';
 import type { Datum } from './values.ts';
-import type { Vector } from './vector.ts';
+import { sliceVector, type Vector } from './vector.ts';
 import { VectorBuilder } from './vector-builder.ts';
 
 export { datumAt, isNullAt };
@@ -108,65 +108,6 @@ export function gatherOne(vector: Vector, index: number): Vector {
     }
     default:
       return gather(vector, Int32Array.of(index), 1);
-  }
-}
-
-/** Entries [start, end) without copying (data of rep `object` are copied). */
-export function sliceVector(vector: Vector, start: number, end: number): Vector {
-  const validity = vector.validity?.subarray(start, end);
-  switch (vector.rep) {
-    case 'number': {
-      const { rep, type, values, factor, base, scale, bounds } = vector;
-      return {
-        rep,
-        type,
-        values: values.subarray(start, end),
-        validity,
-        factor,
-        base,
-        scale,
-        bounds,
-      };
-    }
-    case 'bigint':
-      return {
-        rep: 'bigint',
-        type: vector.type,
-        values: vector.values.subarray(start, end),
-        validity,
-        scale: vector.scale,
-      };
-    case 'boolean':
-      return {
-        rep: 'boolean',
-        type: vector.type,
-        values: vector.values.subarray(start, end),
-        validity,
-      };
-    case 'dictionary':
-      return {
-        rep: 'dictionary',
-        type: vector.type,
-        codes: vector.codes.subarray(start, end),
-        validity,
-        dictionary: vector.dictionary,
-      };
-    case 'bytes':
-      // Offsets count from the start of `bytes`, which therefore stays whole.
-      return {
-        rep: 'bytes',
-        type: vector.type,
-        offsets: vector.offsets.subarray(start, end + 1),
-        bytes: vector.bytes,
-        validity,
-      };
-    case 'object':
-      return {
-        rep: 'object',
-        type: vector.type,
-        values: vector.values.slice(start, end),
-        validity,
-      };
   }
 }
 

@@ -112,6 +112,11 @@ export class OpenSegment {
       : { vector, offset: 0 };
   }
 
+  /** Chunk number `chunk` of a column, to be read at once; undefined where the rep has no such form (raw bytes). */
+  chunkVector(column: StoredColumn, chunk: number): Vector | undefined {
+    return this.#columns[column.id]![chunk]!.peek();
+  }
+
   /** A vector that holds the cell of row `row`, and where: to be read at once. */
   cellVector(column: StoredColumn, row: number): Vector {
     const chunk = this.#chunk(column, row);

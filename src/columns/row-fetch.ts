@@ -95,18 +95,49 @@ export function fetchLocated(
   return { rowCount, columns: vectors, rowIds };
 }
 
+/** Cells of one column of located rows, in order. */
+export function appendLocated(
+  builder: VectorBuilder,
+  column: StoredColumn,
+  { runs, places }: LocatedRows,
+): void {
+  for (let index = 0; index < runs.length; index += 1) {
+    const { segment, chunk, start } = runs[index]!;
+    const end = index + 1 < runs.length ? runs[index + 1]!.start : places.length;
+    const vector =
+      segment!.kind === 'open'
+        ? segment!.chunkVector(column, chunk)
+        : segment!.columns[column.id]?.vector;
+    if (vector !== undefined) builder.append(vector, places, start, end - start);
+    else if (segment!.kind === 'sealed') builder.appendConstant(column.missing, end - start);
+    // Raw bytes of an open segment have no vector: a copy of each cell, not of all of them.
+    else
+      for (let row = start; row < end; row += 1)
+        builder.append(
+          segment!.cellVector(column, chunk * CHUNK_ROWS + places[row]!),
+          undefined,
+          0,
+          1,
+        );
+  }
+}
+
 /** One row, the size of most commits: without lists of places. */
 function fetchRow(rowId: number, columns: readonly StoredColumn[], place: RowPlace): Batch {
-  const chunk = place.segment?.kind === 'open' ? Math.floor(place.place / CHUNK_ROWS) : 0;
-  const run: Run = { segment: place.segment, entry: place.entry, chunk, start: 0 };
-  const index = place.place - chunk * CHUNK_ROWS;
+  const { segment, entry } = place;
+  const run: Run = { segment, entry, chunk: 0, start: 0 };
   const vectors: Vector[] = [];
   for (const column of columns) {
+    if (segment?.kind === 'open') {
+      const index = segment.cellIndex(column, place.place);
+      vectors.push(gatherOne(segment.cellVector(column, place.place), index));
+      continue;
+    }
     const vector = vectorOf(column, run);
     vectors.push(
       vector === undefined
         ? constantVector(column.type, column.missing, 1)
-        : gatherOne(vector, index),
+        : gatherOne(vector, place.place),
     );
   }
   return { rowCount: 1, columns: vectors, rowIds: Float64Array.of(rowId) };

@@ -6,6 +6,7 @@ export abstract class RowsByColumn implements Batch {
   readonly rowCount: number;
   readonly #columnCount: number;
   #columns: (Vector | undefined)[] | undefined;
+  #all: readonly Vector[] | undefined;
   #rowIds: Float64Array | undefined;
 
   constructor(rowCount: number, columnCount: number) {
@@ -25,9 +26,12 @@ export abstract class RowsByColumn implements Batch {
   }
 
   get columns(): readonly Vector[] {
-    const columns: Vector[] = [];
-    for (let index = 0; index < this.#columnCount; index += 1) columns.push(this.column(index));
-    return columns;
+    if (this.#all === undefined) {
+      const columns: Vector[] = [];
+      for (let index = 0; index < this.#columnCount; index += 1) columns.push(this.column(index));
+      this.#all = columns;
+    }
+    return this.#all;
   }
 
   get rowIds(): Float64Array {

@@ -1,5 +1,5 @@
 import { BATCH_ROW_COUNT_MAX, type Batch } from './batch.ts';
-import { constantVector, gather, sliceVector } from './build.ts';
+import { constantVector, gather } from './build.ts';
 import { livingRows, type Deletes } from './deletes.ts';
 import type { OpenSegment } from './open-segment.ts';
 import { fetchRows } from './row-fetch.ts';
@@ -7,7 +7,7 @@ import { SEGMENT_ROWS, type SealedSegment, type SegmentState } from './segment.t
 import type { Snapshot } from './snapshot.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { TableScan, ZoneTest } from './table-contract.ts';
-import type { Vector } from './vector.ts';
+import { sliceVector, type Vector } from './vector.ts';
 import { zonePasses } from './zone-map.ts';
 
 /**

@@ -1,11 +1,12 @@
 import type { MemoryAccount } from '../base/memory.ts';
 import { SeededRandom } from '../base/random.ts';
 import { kernelsOf } from './array-kernels.ts';
-import { gather, sliceVector } from './build.ts';
+import { gather } from './build.ts';
 import { encodeColumn, type EncodeSource, type SealedColumn } from './encode.ts';
 import { CHUNK_ROWS, type OpenSegment } from './open-segment.ts';
 import { SealedSegment } from './segment.ts';
 import type { StoredColumn } from './stored-column.ts';
+import { sliceVector } from './vector.ts';
 
 /**
  * Makes the sealed form of a segment's rows in bounded pieces: yields the number of values handled since the last yield, some tens of

@@ -156,7 +156,9 @@ export class SegmentStore {
     const deletes = this.#ownDeletes(rowId);
     const place = placeOf(stateOf(this.#list, rowId)!.segment, rowId);
     assert(place >= 0 && deletes.has(place), 'a row that is restored is there and dead');
+    const before = deletes.byteLength;
     deletes.remove(place);
+    this.#account(deletes.byteLength - before);
     this.rowCount += 1;
   }
 
@@ -206,8 +208,11 @@ export class SegmentStore {
   #forgetDeletes(segment: OpenSegment, rowCount: number): void {
     const firstRowId = segment.firstRowId + segment.firstOrdinal;
     for (let row = rowCount; row < segment.rowCount; row += 1) {
-      const deletes = stateOf(this.#list, firstRowId + row)!.deletes!;
-      if (deletes.has(row)) this.#ownDeletes(firstRowId + row).remove(row);
+      if (!stateOf(this.#list, firstRowId + row)!.deletes!.has(row)) continue;
+      const deletes = this.#ownDeletes(firstRowId + row);
+      const before = deletes.byteLength;
+      deletes.remove(row);
+      this.#account(deletes.byteLength - before);
     }
   }
 

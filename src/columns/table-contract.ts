@@ -68,6 +68,8 @@ export interface TableData {
    * (53200); when it throws, nothing has changed. `limits: false` is replay: memory is never refused.
    */
   stage(writes: readonly TableWrite[], options: { readonly limits: boolean }): TableDelta;
+  /** Whether entry `row` of the columns is identical to the newest (staged) version of a living row: nobody could tell them apart. */
+  shows(rowId: number, columns: readonly Vector[], row: number): boolean;
   /** Undoes the newest staged and unpublished commit. */
   undo(): void;
   /** The oldest staged commit is acknowledged: it becomes visible, its delta goes to the version log at `position`. */

@@ -4,6 +4,7 @@ import { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from './batch.ts';
 import { concatBatches, denseBatch, gather } from './build.ts';
 import { isNullAt } from './cells.ts';
+import { identicalCells } from './identical.ts';
 import { IndexSet } from './index-set.ts';
 import { SegmentImage } from './inserted-rows.ts';
 import { allRows, LazyRows } from './lazy-rows.ts';
@@ -13,9 +14,10 @@ import { nullRefused } from './constraint-errors.ts';
 import type { OpenSegment } from './open-segment.ts';
 import { SegmentStore } from './segment-store.ts';
 import {
+  placeOf,
   SEGMENT_ROWS,
+  stateOf,
   type SealedSegment,
-  type Segment,
   type SegmentList,
   type SegmentState,
 } from './segment.ts';
@@ -37,9 +39,8 @@ import { sameType } from './types.ts';
 import type { Datum } from './values.ts';
 import type { Vector } from './vector.ts';
 import {
-  COPIED_ROWS_MAX,
+  COPIED_IN_PLACE_ROWS_MAX,
   VersionLog,
-  type CellPlace,
   type LogEntry,
   type LogEntryFacts,
 } from './version-log.ts';
@@ -165,6 +166,8 @@ export class Table implements TableData {
         // History is the first to go when memory is short.
         if (!(cause instanceof DbError && cause.code === '53200') || !this.#shedHistory())
           throw cause;
+        // What took the first attempt back did so without limits.
+        this.#setLimits(options.limits);
         return this.#stage(writes);
       }
     } finally {
@@ -220,6 +223,26 @@ export class Table implements TableData {
     this.#reclaim(this.#log.byteLength > 2 * this.#log.byteLimit ? Infinity : RECLAIM_ROWS_AT_ONCE);
     this.#evict();
     if (this.#retired.length > 0) this.#closeRetired();
+  }
+
+  shows(rowId: number, columns: readonly Vector[], row: number): boolean {
+    assert(this.#store.isLive(rowId), 'a row that is looked at lives');
+    const { segment } = stateOf(this.#store.list, rowId)!;
+    const place = placeOf(segment, rowId);
+    for (let position = 0; position < this.#columns.length; position += 1) {
+      const column = this.#columns[position]!;
+      const isSame =
+        segment.kind === 'open'
+          ? identicalCells(
+              segment.cellVector(column, place),
+              segment.cellIndex(column, place),
+              columns[position]!,
+              row,
+            )
+          : identicalCells(segment.vectorOf(column), place, columns[position]!, row);
+      if (!isSame) return false;
+    }
+    return true;
   }
 
   #stage(writes: readonly TableWrite[]): TableDelta {
@@ -284,35 +307,40 @@ export class Table implements TableData {
     const { openFrom } = this.#store;
     const count = rowIds.length;
     if (count === 0) return undefined;
-    if (count <= FEW_ROWS_MAX && isAscending(rowIds)) {
-      if (rowIds[0]! >= openFrom) return this.#stageOverwrite(rowIds, batch, before);
-      if (rowIds[count - 1]! < openFrom) return this.#stageMove(rowIds, batch, before);
-    }
     const order = isAscending(rowIds) ? undefined : ascendingOrder(rowIds);
     const oldIds = order === undefined ? rowIds.slice() : pickDoubles(rowIds, order);
     if (order !== undefined && !isAscending(oldIds)) return undefined;
-    const rows = this.#checked(batch);
+    this.#check(batch);
     const located = locateRows(oldIds, this.#store.list);
-    const old = fetchLocated(oldIds, this.#columns, located);
+    const isCopied = count * 2 <= COPIED_IN_PLACE_ROWS_MAX;
+    const old = isCopied ? undefined : fetchLocated(oldIds, this.#columns, located);
     const moved = lowerBound(oldIds, openFrom);
     const stays = count - moved;
-    // New rows by row id: first those that stay, then those that arrive, in the order of the write.
-    const inserted = stays === 0 ? rows : newRows(rows, rowIds, order, moved, openFrom);
-    const first = this.#store.append(this.#columns, inserted, stays);
+    const rows = newRows(batch, rowIds, order, moved, openFrom);
+    const first = this.#store.append(this.#columns, rows, stays);
     const newIds = new Float64Array(count);
-    newIds.set(oldIds.subarray(moved));
+    for (let row = 0; row < stays; row += 1) newIds[row] = oldIds[moved + row]!;
     for (let row = 0; row < moved; row += 1) newIds[stays + row] = first + row;
     let entry: LogEntry | undefined;
     try {
       for (const column of this.#columns) column.codedRowCount += moved;
-      const delta: TableDelta = {
-        deleted: old,
-        inserted: { rowCount: count, columns: inserted.columns, rowIds: newIds },
-      };
-      const isOverwritten = stays === 0 ? undefined : new Uint8Array(count).fill(1, moved);
-      entry = this.#push(delta, isOverwritten, before, undefined);
+      const facts = this.#facts(before, undefined);
+      let delta: TableDelta;
+      if (old === undefined) {
+        const standing = { rowIds: oldIds, located, overwrittenFrom: moved };
+        entry = this.#log.pushInPlace(standing, rows, newIds, facts);
+        delta = entry.deltaNow;
+      } else {
+        const inserted = denseBatch(rows);
+        delta = {
+          deleted: old,
+          inserted: { rowCount: count, columns: inserted.columns, rowIds: newIds },
+        };
+        const isOverwritten = stays === 0 ? undefined : new Uint8Array(count).fill(1, moved);
+        entry = this.#log.push(delta, isOverwritten, facts);
+      }
       for (let row = 0; row < stays; row += 1)
-        this.#store.overwrite(newIds[row]!, this.#columns, inserted, row);
+        this.#store.overwrite(newIds[row]!, this.#columns, rows, physical(rows, row));
       this.#store.removeAll(located, moved);
       const isKeyChanged = this.#indexes.apply(entry);
       entry.leavesGarbage = isKeyChanged || moved > 0;
@@ -329,107 +357,29 @@ export class Table implements TableData {
     }
   }
 
-  /** A few rows of the open segment get new values, nothing else happens. */
-  #stageOverwrite(rowIds: Float64Array, rows: Batch, before: Before): TableDelta {
-    this.#assertLive(rowIds);
-    this.#check(rows);
-    const entry = this.#log.pushFew(
-      this.#oldRows(rowIds),
-      true,
-      rows,
-      rowIds,
-      this.#facts(before, undefined),
-    );
-    try {
-      for (let row = 0; row < rowIds.length; row += 1)
-        this.#store.overwrite(rowIds[row]!, this.#columns, rows, physical(rows, row));
-      entry.leavesGarbage = this.#indexes.apply(entry);
-    } catch (cause) {
-      this.#setLimits(false);
-      this.#takeBack(entry);
-      this.#log.popped(this.#log.pop());
-      throw cause;
-    }
-    this.#staged();
-    return entry.deltaNow;
-  }
-
-  /** A few rows of sealed segments die where they are, and arrive with new values at the end; nothing else happens. */
-  #stageMove(rowIds: Float64Array, batch: Batch, before: Before): TableDelta {
-    const rows = this.#checked(batch);
-    this.#assertLive(rowIds);
-    const first = this.#store.append(this.#columns, rows);
-    const newIds = new Float64Array(rows.rowCount);
-    for (let row = 0; row < newIds.length; row += 1) newIds[row] = first + row;
-    let entry: LogEntry | undefined;
-    let removed = 0;
-    try {
-      for (const column of this.#columns) column.codedRowCount += rows.rowCount;
-      const facts = this.#facts(before, undefined);
-      entry = this.#log.pushFew(this.#oldRows(rowIds), false, rows, newIds, facts);
-      for (; removed < rowIds.length; removed += 1) this.#store.remove(rowIds[removed]!);
-      this.#indexes.apply(entry);
-      entry.leavesGarbage = true;
-      this.#staged();
-      return {
-        deleted: entry.deletedNow,
-        inserted: { rowCount: rows.rowCount, columns: rows.columns, rowIds: newIds },
-      };
-    } catch (cause) {
-      this.#setLimits(false);
-      for (let row = 0; row < removed; row += 1) this.#store.restore(rowIds[row]!);
-      this.#store.truncateTo(before.nextRowId);
-      this.#store.rowCount = before.rowCount;
-      this.#indexes.forgetFrom(before.nextRowId);
-      if (entry !== undefined) this.#log.popped(this.#log.pop());
-      throw cause;
-    }
-  }
-
   /** Rows die, nothing else happens. */
   #stageDelete(given: Float64Array, before: Before): TableDelta {
-    const rowIds = isAscending(given) ? given : given.slice().sort();
+    const rowIds = isAscending(given) ? given.slice() : given.slice().sort();
     // A row that is named twice is refused there.
-    if (rowIds !== given && !isAscending(rowIds))
-      return this.#stageWrites([{ kind: 'delete', rowIds: given }], before);
-    const facts = this.#facts(before, undefined);
-    if (rowIds.length <= FEW_ROWS_MAX) {
-      this.#assertLive(rowIds);
-      const entry = this.#log.pushFew(this.#oldRows(rowIds), false, undefined, rowIds, facts);
-      for (let row = 0; row < rowIds.length; row += 1) this.#store.remove(rowIds[row]!);
-      entry.leavesGarbage = true;
-      this.#staged();
-      return entry.deltaNow;
-    }
+    if (!isAscending(rowIds)) return this.#stageWrites([{ kind: 'delete', rowIds: given }], before);
+    const count = rowIds.length;
     const located = locateRows(rowIds, this.#store.list);
-    const deleted = fetchLocated(
-      rowIds === given ? rowIds.slice() : rowIds,
-      this.#columns,
-      located,
-    );
-    const delta: TableDelta = { deleted, inserted: undefined };
-    const entry = this.#log.push(delta, undefined, facts);
-    this.#store.removeAll(located, rowIds.length);
+    const facts = this.#facts(before, undefined);
+    let entry: LogEntry;
+    let delta: TableDelta;
+    if (count <= COPIED_IN_PLACE_ROWS_MAX) {
+      const standing = { rowIds, located, overwrittenFrom: count };
+      entry = this.#log.pushInPlace(standing, undefined, rowIds, facts);
+      delta = entry.deltaNow;
+    } else {
+      const deleted = fetchLocated(rowIds, this.#columns, located);
+      delta = { deleted, inserted: undefined };
+      entry = this.#log.push(delta, undefined, facts);
+    }
+    this.#store.removeAll(located, count);
     entry.leavesGarbage = true;
     this.#staged();
     return delta;
-  }
-
-  #assertLive(rowIds: Float64Array): void {
-    for (let row = 0; row < rowIds.length; row += 1)
-      assert(this.#store.isLive(rowIds[row]!), 'a row that is changed lives');
-  }
-
-  /** Living rows, to be copied from where they stand. */
-  #oldRows(rowIds: Float64Array): { rowIds: Float64Array; place(rowId: number): CellPlace } {
-    const cells = new StoredCells();
-    return {
-      rowIds,
-      place: (rowId) => {
-        cells.found = this.#store.find(rowId)!;
-        return cells;
-      },
-    };
   }
 
   #stageWrites(writes: readonly TableWrite[], before: Before): TableDelta {
@@ -683,7 +633,7 @@ export class Table implements TableData {
       const entry = this.#log.entry(sequence);
       if (entry.position > to) break;
       if (entry.isEmpty) continue;
-      const delta = reading === 'atOnce' ? entry.deltaAtOnce : entry.delta;
+      const delta = reading === 'atOnce' ? entry.deltaNow : entry.delta;
       found.push({ position: entry.position, delta });
     }
     return found;
@@ -1159,7 +1109,10 @@ function lowerBound(values: Float64Array, end: number): number {
   return low;
 }
 
-/** The rows of an update by new row id: those that stay in the open segment by their ids, then those that move, in the order of the write. */
+/**
+ * The rows of an update by new row id: those that stay in the open segment by their ids, then those that move, in the order of the write.
+ * Without a selection where some move.
+ */
 function newRows(
   rows: Batch,
   rowIds: Float64Array,
@@ -1168,43 +1121,25 @@ function newRows(
   openFrom: number,
 ): Batch {
   const count = rowIds.length;
+  if (moved === count) return denseBatch(rows);
   if (moved === 0 && order === undefined) return rows;
   const selection = new Int32Array(count);
   const stays = count - moved;
   for (let row = 0; row < stays; row += 1)
-    selection[row] = order === undefined ? moved + row : order[moved + row]!;
+    selection[row] = physical(rows, order === undefined ? moved + row : order[moved + row]!);
   let next = stays;
-  for (let index = 0; index < count; index += 1) {
+  for (let index = 0; moved > 0 && index < count; index += 1) {
     if (rowIds[index]! >= openFrom) continue;
-    selection[next] = index;
+    selection[next] = physical(rows, index);
     next += 1;
   }
-  return denseBatch({ rowCount: count, columns: rows.columns, selection });
+  const sorted = { rowCount: count, columns: rows.columns, selection };
+  return moved === 0 ? sorted : denseBatch(sorted);
 }
 
 /** The physical row of a batch's logical one. */
 function physical(batch: Batch, row: number): number {
   return batch.selection === undefined ? row : batch.selection[row]!;
-}
-
-/** Old rows up to here are copied from where they stand; with as many new ones they fit a small entry of the log. */
-const FEW_ROWS_MAX = COPIED_ROWS_MAX / 2;
-
-/** The cells of a stored row. */
-class StoredCells implements CellPlace {
-  found: { readonly segment: Segment; readonly place: number } | undefined;
-
-  vector(column: StoredColumn): Vector | undefined {
-    const { segment, place } = this.found!;
-    return segment.kind === 'open'
-      ? segment.cellVector(column, place)
-      : segment.columns[column.id]?.vector;
-  }
-
-  index(column: StoredColumn): number {
-    const { segment, place } = this.found!;
-    return segment.kind === 'open' ? segment.cellIndex(column, place) : place;
-  }
 }
 
 function closeSegments(list: SegmentList, lease: MemoryLease): void {

@@ -6,7 +6,7 @@ import { bytesAt, bytesOfDatum, datumAt, isNullAt, numberAt } from './cells.ts';
 import type { Dictionary } from './dictionary.ts';
 import { isTextType, type SqlType } from './types.ts';
 import { Decimal, Interval, normalInteger, type Datum } from './values.ts';
-import type { Vector } from './vector.ts';
+import { sliceVector, type Vector } from './vector.ts';
 
 export type BuilderRep = Vector['rep'];
 
@@ -306,6 +306,12 @@ export class VectorBuilder {
       case undefined:
         return { rep: 'object', type, values: [] };
     }
+  }
+
+  /** Entries [start, end) where they stand, for as long as nothing is written over them (columns of raw bytes are copied). */
+  window(start: number, end: number): Vector {
+    const whole = this.peek();
+    return whole === undefined ? this.slice(start, end) : sliceVector(whole, start, end);
   }
 
   /** All entries; the builder must not be used any more, since the vector may share its arrays. */

@@ -99,3 +99,62 @@ export type ObjectVector = {
   readonly values: readonly Datum[];
   readonly validity?: Uint8Array | undefined;
 };
+
+/** Entries [start, end) without copying (data of rep `object` are copied). */
+export function sliceVector(vector: Vector, start: number, end: number): Vector {
+  const validity = vector.validity?.subarray(start, end);
+  switch (vector.rep) {
+    case 'number': {
+      const { rep, type, values, factor, base, scale, bounds } = vector;
+      return {
+        rep,
+        type,
+        values: values.subarray(start, end),
+        validity,
+        factor,
+        base,
+        scale,
+        bounds,
+      };
+    }
+    case 'bigint':
+      return {
+        rep: 'bigint',
+        type: vector.type,
+        values: vector.values.subarray(start, end),
+        validity,
+        scale: vector.scale,
+      };
+    case 'boolean':
+      return {
+        rep: 'boolean',
+        type: vector.type,
+        values: vector.values.subarray(start, end),
+        validity,
+      };
+    case 'dictionary':
+      return {
+        rep: 'dictionary',
+        type: vector.type,
+        codes: vector.codes.subarray(start, end),
+        validity,
+        dictionary: vector.dictionary,
+      };
+    case 'bytes':
+      // Offsets count from the start of `bytes`, which therefore stays whole.
+      return {
+        rep: 'bytes',
+        type: vector.type,
+        offsets: vector.offsets.subarray(start, end + 1),
+        bytes: vector.bytes,
+        validity,
+      };
+    case 'object':
+      return {
+        rep: 'object',
+        type: vector.type,
+        values: vector.values.slice(start, end),
+        validity,
+      };
+  }
+}

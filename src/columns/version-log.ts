@@ -4,6 +4,7 @@ import { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from './batch.ts';
 import { InsertedRows, type SegmentImage } from './inserted-rows.ts';
 import { LazyRows } from './lazy-rows.ts';
+import { appendLocated, type LocatedRows } from './row-fetch.ts';
 import { RowsByColumn } from './rows-by-column.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { TableDelta } from './table-contract.ts';
@@ -14,6 +15,8 @@ import { objectBytes, VectorBuilder } from './vector-builder.ts';
 const CHUNK_ROWS = 2048;
 /** Deltas up to this size are copied into chunks; larger ones are kept as they are. */
 export const COPIED_ROWS_MAX = 64;
+/** The same where old rows are copied from where they stand: then there is nothing yet that could be kept. */
+export const COPIED_IN_PLACE_ROWS_MAX = 512;
 /** What an entry is beside its rows. */
 const ENTRY_BYTES = 160;
 /** And where its rows lie in segments: what says in which. */
@@ -130,43 +133,41 @@ export class VersionLog {
   }
 
   /**
-   * The same for a few rows whose old versions are copied from where they stand: nothing is made for them but the entry. `old` ascends
-   * by row id; entries of `inserted` without a selection are physical rows [0, rowCount).
+   * The same for rows whose old versions are copied from where they stand, column by column: nothing is made for them but the entry.
+   * `old` ascends by row id; from row `overwrittenFrom` on they are overwritten in place.
    */
-  pushFew(
-    old: { readonly rowIds: Float64Array; place(rowId: number): CellPlace },
-    isOverwritten: boolean,
+  pushInPlace(
+    old: {
+      readonly rowIds: Float64Array;
+      readonly located: LocatedRows;
+      readonly overwrittenFrom: number;
+    },
     inserted: Batch | undefined,
     insertedIds: Float64Array,
     about: LogEntryFacts,
   ): LogEntry {
+    const deletedCount = old.rowIds.length;
     const insertedCount = inserted?.rowCount ?? 0;
-    const count = old.rowIds.length + insertedCount;
-    assert(count <= COPIED_ROWS_MAX, 'only small deltas are copied');
+    const count = deletedCount + insertedCount;
+    assert(count <= COPIED_IN_PLACE_ROWS_MAX, 'only small deltas are copied');
     this.#lease.take(ENTRY_BYTES);
     const entry = new LogEntry(this.endSequence, about, ENTRY_BYTES);
     try {
       const chunk = this.#chunkFor(entry, count);
       const start = chunk.length;
       try {
-        for (let row = 0; row < old.rowIds.length; row += 1)
-          chunk.appendOld(
-            entry.columns,
-            old.place(old.rowIds[row]!),
-            old.rowIds[row]!,
-            isOverwritten,
-          );
+        chunk.appendLocated(entry.columns, old.located, old.rowIds, old.overwrittenFrom);
         if (inserted !== undefined) chunk.append(inserted, undefined, insertedIds);
       } catch (cause) {
         chunk.truncate(start);
         throw cause;
       }
-      entry.place(chunk, start, old.rowIds.length, insertedCount);
+      entry.place(chunk, start, deletedCount, insertedCount);
     } catch (cause) {
       this.#lease.give(ENTRY_BYTES);
       throw cause;
     }
-    entry.hasOverwritten = isOverwritten;
+    entry.hasOverwritten = old.overwrittenFrom < deletedCount;
     this.#entries.push(entry);
     return entry;
   }
@@ -456,17 +457,7 @@ export class LogEntry {
     };
   }
 
-  /** The same for who reads it at once, before anything is written: nothing is copied. */
-  get deltaAtOnce(): TableDelta {
-    if (this.#kept !== undefined || this.chunk === undefined) return this.delta;
-    const middle = this.#start + this.deletedCount;
-    return {
-      deleted: this.chunk.window(this.#start, middle),
-      inserted: this.chunk.window(middle, middle + this.insertedCount),
-    };
-  }
-
-  /** The same for who reads within the commit, or at once: columns are copied when somebody looks at them. */
+  /** The same for who reads within the commit, or at once: where the rows stand, column by column when somebody looks. */
   get deltaNow(): TableDelta {
     if (this.#kept !== undefined || this.chunk === undefined) return this.delta;
     return { deleted: this.deletedNow, inserted: this.insertedNow };
@@ -487,13 +478,7 @@ export class LogEntry {
   }
 }
 
-/** One cell of each column: entry `index` of `vector(column)`; undefined where the source is older than the column. */
-export type CellPlace = {
-  vector(column: StoredColumn): Vector | undefined;
-  index(column: StoredColumn): number;
-};
-
-/** Rows of a small delta, copied column by column. To be read within the commit. */
+/** Rows of a small delta where they stand in the log. To be read within the commit. */
 class EntryRows extends RowsByColumn {
   readonly #chunk: LogChunk;
   readonly #start: number;
@@ -505,7 +490,7 @@ class EntryRows extends RowsByColumn {
   }
 
   protected makeColumn(index: number): Vector {
-    return this.#chunk.sliceColumn(index, this.#start, this.#start + this.rowCount);
+    return this.#chunk.columnWindow(index, this.#start, this.#start + this.rowCount);
   }
 
   protected makeRowIds(): Float64Array {
@@ -566,35 +551,33 @@ class LogChunk {
     this.length = length + rowCount;
   }
 
-  /** One row from where its cells stand. */
-  appendOld(
+  /** Rows from where they stand. */
+  appendLocated(
     columns: readonly StoredColumn[],
-    place: CellPlace,
-    rowId: number,
-    isOverwritten: boolean,
+    located: LocatedRows,
+    rowIds: Float64Array,
+    overwrittenFrom: number,
   ): void {
     const { length } = this;
-    if (length + 1 > this.rowIds.length) this.#grow(length + 1);
+    const count = rowIds.length;
+    if (length + count > this.rowIds.length) this.#grow(length + count);
     try {
-      for (let position = 0; position < this.#columns.length; position += 1) {
-        const column = columns[position]!;
-        const vector = place.vector(column);
-        const builder = this.#columns[position]!;
-        if (vector === undefined) builder.appendDatum(column.missing);
-        else builder.append(vector, undefined, place.index(column), 1);
-      }
+      for (let position = 0; position < this.#columns.length; position += 1)
+        appendLocated(this.#columns[position]!, columns[position]!, located);
     } catch (cause) {
       this.truncate(length);
       throw cause;
     }
-    this.rowIds[length] = rowId;
-    this.isOverwritten[length] = isOverwritten ? 1 : 0;
-    this.length = length + 1;
+    for (let row = 0; row < count; row += 1) {
+      this.rowIds[length + row] = rowIds[row]!;
+      this.isOverwritten[length + row] = row < overwrittenFrom ? 0 : 1;
+    }
+    this.length = length + count;
   }
 
-  sliceColumn(position: number, start: number, end: number): Vector {
+  columnWindow(position: number, start: number, end: number): Vector {
     assert(end <= this.length && !this.#isClosed, 'rows of a delta are read within their commit');
-    return this.#columns[position]!.slice(start, end);
+    return this.#columns[position]!.window(start, end);
   }
 
   reserve(): void {
@@ -629,20 +612,6 @@ class LogChunk {
     }
     this.#copies[position] ??= column.slice(0, this.length);
     return this.#copies[position];
-  }
-
-  /** Rows [start, end) where they stand. */
-  window(start: number, end: number): Batch | undefined {
-    if (start === end) return undefined;
-    const columns: Vector[] = [];
-    for (const column of this.#columns) {
-      const vector = column.peek();
-      if (vector === undefined) return this.slice(start, end);
-      columns.push(vector);
-    }
-    const selection = new Int32Array(end - start);
-    for (let row = start; row < end; row += 1) selection[row - start] = row;
-    return { rowCount: end - start, columns, selection, rowIds: this.rowIds };
   }
 
   slice(start: number, end: number): Batch | undefined {

@@ -91,8 +91,9 @@ export class GroupTable {
 
   /** The codes that one column has in the given groups. */
   #codesOf(groups: Int32Array, count: number, column: number): Int32Array {
-    const codes = new Int32Array(count);
     const last = this.#pairs.length - 1;
+    if (last < 0) return groups;
+    const codes = new Int32Array(count);
     // A tuple's code is a pair of the tuple before it and the last column's code, and so on down to the first two.
     for (let at = 0; at < count; at += 1) {
       let code = groups[at]!;

@@ -2,7 +2,7 @@ import { HashParts } from '../base/hash-parts.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from '../columns/batch.ts';
 import type { Vector } from '../columns/vector.ts';
-import { identicalRows } from './identical.ts';
+import { identicalRows } from '../columns/identical.ts';
 import { hashRow } from '../columns/build.ts';
 import { takeRows } from './take-rows.ts';
 

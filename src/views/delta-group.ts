@@ -22,7 +22,7 @@ import { EMPTY_BATCH } from '../operators/row-operators.ts';
 import type { AggregateCall, AggregateNode, OutputColumn } from '../plan/logical.ts';
 import { isScaleFree } from '../plan/shown-keys.ts';
 import type { StatefulOperator } from './delta-operator.ts';
-import { identicalCells } from './identical.ts';
+import { identicalCells } from '../columns/identical.ts';
 import { MergeScratch, NumberCounts } from './number-counts.ts';
 import { OrderedCounts } from './ordered-counts.ts';
 
@@ -40,7 +40,7 @@ export class DeltaGroup implements StatefulOperator {
   readonly columns: readonly OutputColumn[];
   batch: Batch = EMPTY_BATCH;
   readonly #input: Operator;
-  /** False where whoever reads the output knows what the groups look like: then a group leaves or is shown, by its number. */
+  /** False where whoever reads the output knows what the groups look like: then each touched group leaves or is shown, by its number. */
   readonly #showsOld: boolean;
   readonly #keys: readonly CompiledExpression[];
   readonly #groups: GroupTable;
@@ -51,7 +51,11 @@ export class DeltaGroup implements StatefulOperator {
   #touchedIn = new Int32Array(64);
   #commit = 0;
   #touched: number[] = [];
-  /** What the touched groups looked like, in pieces of consecutive touched groups. */
+  /** By group: 1 where it had rows before this commit touched it. */
+  #wasLive = new Uint8Array(64);
+  /** The touched groups in order of their numbers, once they are shown. */
+  #shownGroups: Int32Array = NO_GROUPS;
+  /** What the touched groups looked like, in pieces of consecutive touched groups; only where that is shown. */
   #before: {
     readonly start: number;
     readonly live: Uint8Array;
@@ -99,9 +103,13 @@ export class DeltaGroup implements StatefulOperator {
       // The one row of an aggregate without keys is there from the start.
       if (!this.#globalShown && this.#touched.length === 0) this.#touch(new Int32Array(1), 1);
       this.#emitting = 0;
+      if (!this.#showsOld) this.#shownGroups = Int32Array.from(this.#touched).sort();
     }
-    while (this.#emitting < this.#before.length) {
-      const made = this.#changes(this.#before[this.#emitting]!);
+    for (;;) {
+      const start = this.#emitting * GROUPS_PER_BATCH;
+      const before = this.#before[this.#emitting];
+      if (this.#showsOld ? before === undefined : start >= this.#shownGroups.length) break;
+      const made = this.#showsOld ? this.#changes(before!) : this.#shown(start);
       this.#emitting += 1;
       budget.charge(this.#touched.length * WORK_PER_GROUP);
       if (made === undefined) continue;
@@ -144,6 +152,7 @@ export class DeltaGroup implements StatefulOperator {
 
   #settle(): void {
     this.#touched = [];
+    this.#shownGroups = NO_GROUPS;
     this.#before = [];
     this.#emitting = -1;
     this.#commit += 1;
@@ -171,38 +180,31 @@ export class DeltaGroup implements StatefulOperator {
     for (const call of this.#calls) call.add(batch, groups, weights, this.#context);
   }
 
-  /** Remembers how groups look that this commit touches for the first time. */
+  /** Takes down the groups that this commit touches for the first time, and how they look where that will be shown. */
   #touch(groups: Int32Array, rowCount: number): void {
-    const fresh: number[] = [];
+    const first = this.#touched.length;
     for (let row = 0; row < rowCount; row += 1) {
       const group = groups[row]!;
       if (this.#touchedIn[group] === this.#commit) continue;
       this.#touchedIn[group] = this.#commit;
-      fresh.push(group);
+      this.#wasLive[group] = this.#isShown(group) ? 1 : 0;
+      this.#touched.push(group);
     }
-    if (fresh.length === 0) return;
-    for (let start = 0; start < fresh.length; start += GROUPS_PER_BATCH) {
-      const piece = Int32Array.from(fresh.slice(start, start + GROUPS_PER_BATCH));
-      this.#before.push({
-        start: this.#touched.length,
-        live: this.#live(piece),
-        columns: this.#finish(piece),
-      });
-      for (const group of piece) this.#touched.push(group);
+    if (!this.#showsOld) return;
+    for (let start = first; start < this.#touched.length; start += GROUPS_PER_BATCH) {
+      const piece = Int32Array.from(this.#touched.slice(start, start + GROUPS_PER_BATCH));
+      this.#before.push({ start, live: this.#live(piece), columns: this.#finish(piece) });
     }
+  }
+
+  /** Whether there was a row of the group before the rows at hand. */
+  #isShown(group: number): boolean {
+    return this.#keys.length === 0 ? this.#globalShown : this.#rowCounts[group]! > 0;
   }
 
   #live(groups: Int32Array): Uint8Array {
     const live = new Uint8Array(groups.length);
-    for (let at = 0; at < groups.length; at += 1)
-      live[at] =
-        this.#keys.length === 0
-          ? this.#globalShown
-            ? 1
-            : 0
-          : this.#rowCounts[groups[at]!]! > 0
-            ? 1
-            : 0;
+    for (let at = 0; at < groups.length; at += 1) live[at] = this.#isShown(groups[at]!) ? 1 : 0;
     return live;
   }
 
@@ -226,7 +228,6 @@ export class DeltaGroup implements StatefulOperator {
     const count = live.length;
     const groups = Int32Array.from(this.#touched.slice(start, start + count));
     const after = this.#finish(groups);
-    if (!this.#showsOld) return this.#shown(groups, live, columns, after);
     // Rows of both versions in one batch: version 0 first, then version 1 behind it.
     const rows: number[] = [];
     const weights: number[] = [];
@@ -261,35 +262,38 @@ export class DeltaGroup implements StatefulOperator {
     };
   }
 
-  /** Of one piece: +1 for groups that look new or different, −1 for those that are gone; rows of both look as they do now. */
-  #shown(
-    groups: Int32Array,
-    live: Uint8Array,
-    before: readonly Vector[],
-    after: readonly Vector[],
-  ): Batch | undefined {
+  /**
+   * A batch of the touched groups, as they look now, from number `start` on: +1 for those that have rows (whoever stores them knows
+   * whether they look as before), −1 for those that have none any more.
+   */
+  #shown(start: number): Batch | undefined {
+    const groups = this.#shownGroups.subarray(start, start + GROUPS_PER_BATCH);
     const count = groups.length;
-    const weights = new Int32Array(count);
     const rowIds = new Float64Array(count);
-    let changed = 0;
+    let weights: Int32Array | undefined;
+    let told = 0;
     for (let at = 0; at < count; at += 1) {
-      const isLive = this.#keys.length === 0 || this.#rowCounts[groups[at]!]! > 0;
-      const wasLive = live[at] === 1;
-      rowIds[at] = groups[at]!;
-      if (isLive) weights[at] = wasLive && isSameRow(before, after, at) ? 0 : 1;
-      else weights[at] = wasLive ? -1 : 0;
-      if (weights[at] !== 0) changed += 1;
+      const group = groups[at]!;
+      rowIds[at] = group;
+      if (this.#keys.length === 0 || this.#rowCounts[group]! > 0) {
+        told += 1;
+        continue;
+      }
+      weights ??= new Int32Array(count).fill(1);
+      weights[at] = this.#wasLive[group] === 1 ? -1 : 0;
+      if (weights[at] !== 0) told += 1;
     }
-    if (changed === 0) return undefined;
-    if (changed === count) return { rowCount: count, columns: after, weights, rowIds };
-    const selection = new Int32Array(changed);
+    if (told === 0) return undefined;
+    const columns = this.#finish(groups);
+    if (told === count) return { rowCount: count, columns, weights, rowIds };
+    const selection = new Int32Array(told);
     let next = 0;
     for (let at = 0; at < count; at += 1) {
-      if (weights[at] === 0) continue;
+      if (weights![at] === 0) continue;
       selection[next] = at;
       next += 1;
     }
-    return { rowCount: changed, columns: after, selection, weights, rowIds };
+    return { rowCount: told, columns, selection, weights, rowIds };
   }
 
   #ensure(groupCount: number): void {
@@ -302,17 +306,15 @@ export class DeltaGroup implements StatefulOperator {
       const touched = new Int32Array(next);
       touched.set(this.#touchedIn);
       this.#touchedIn = touched;
+      const live = new Uint8Array(next);
+      live.set(this.#wasLive);
+      this.#wasLive = live;
     }
     for (const call of this.#calls) call.ensure(groupCount);
   }
 }
 
-function isSameRow(before: readonly Vector[], after: readonly Vector[], row: number): boolean {
-  for (let column = 0; column < before.length; column += 1)
-    if (!identicalCells(before[column]!, row, after[column]!, row)) return false;
-  return true;
-}
-
+const NO_GROUPS = new Int32Array(0);
 const GROUPS_PER_BATCH = BATCH_ROW_COUNT_MAX / 2;
 
 type Applied = {

@@ -1,7 +1,8 @@
 import type { Batch } from '../columns/batch.ts';
+import { denseBatch, hashRows } from '../columns/build.ts';
 import type { TableDelta } from '../columns/table-contract.ts';
 import { Consolidator } from './consolidate.ts';
-import { identicalRows } from './identical.ts';
+import { identicalRows } from '../columns/identical.ts';
 
 /**
  * Folds the changes of consecutive commits into one: the difference between the rows before the first and after the last,
@@ -22,22 +23,45 @@ export function mergeDeltas(deltas: readonly TableDelta[]): TableDelta | undefin
   };
 }
 
-/** More pairs of rows than this are not compared one by one. */
-const PAIRS_MAX = 64;
+/** Up to here comparing all pairs of rows is cheaper than hashing them. */
+const PAIRS_MAX = 16;
 
 /** The change of one commit in which no row both leaves and arrives: what most commits are. */
 function isConsolidated({ deleted, inserted }: TableDelta): boolean {
   if (deleted === undefined || inserted === undefined)
     return deleted !== undefined || inserted !== undefined;
-  if (deleted.rowCount * inserted.rowCount > PAIRS_MAX) return false;
-  for (let old = 0; old < deleted.rowCount; old += 1) {
-    const oldRow = deleted.selection === undefined ? old : deleted.selection[old]!;
-    for (let row = 0; row < inserted.rowCount; row += 1) {
-      const newRow = inserted.selection === undefined ? row : inserted.selection[row]!;
-      if (identicalRows(deleted.columns, oldRow, inserted.columns, newRow)) return false;
+  return deleted.rowCount * inserted.rowCount <= PAIRS_MAX
+    ? !shareRow(denseBatch(deleted), denseBatch(inserted))
+    : !shareRowByHash(denseBatch(deleted), denseBatch(inserted));
+}
+
+function shareRow(a: Batch, b: Batch): boolean {
+  for (let aRow = 0; aRow < a.rowCount; aRow += 1)
+    for (let bRow = 0; bRow < b.rowCount; bRow += 1)
+      if (identicalRows(a.columns, aRow, b.columns, bRow)) return true;
+  return false;
+}
+
+function shareRowByHash(a: Batch, b: Batch): boolean {
+  const aHashes = hashRows(a.columns, a.rowCount);
+  const bHashes = hashRows(b.columns, b.rowCount);
+  let slots = 32;
+  while (slots < a.rowCount * 2) slots *= 2;
+  /** Row + 1 by hash, with open addressing. */
+  const table = new Int32Array(slots);
+  for (let row = 0; row < a.rowCount; row += 1) {
+    let slot = aHashes[row]! & (slots - 1);
+    while (table[slot] !== 0) slot = (slot + 1) & (slots - 1);
+    table[slot] = row + 1;
+  }
+  for (let row = 0; row < b.rowCount; row += 1) {
+    const hash = bHashes[row]!;
+    for (let slot = hash & (slots - 1); table[slot] !== 0; slot = (slot + 1) & (slots - 1)) {
+      const aRow = table[slot]! - 1;
+      if (aHashes[aRow] === hash && identicalRows(a.columns, aRow, b.columns, row)) return true;
     }
   }
-  return true;
+  return false;
 }
 
 /** A row of weight ±n stands there n times, as in the delta of a table. */

@@ -5,7 +5,7 @@ import { mixHash } from '../columns/utf8.ts';
 import type { Datum } from '../columns/values.ts';
 import { datumAt, equalValues, hashDatum } from '../columns/cells.ts';
 import type { Vector } from '../columns/vector.ts';
-import { identicalDatums } from './identical.ts';
+import { identicalDatums } from '../columns/identical.ts';
 
 const CHUNK_BITS = 10;
 const CHUNK_SIZE = 1 << CHUNK_BITS;

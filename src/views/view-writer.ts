@@ -10,14 +10,14 @@ import type {
   TableWrite,
 } from '../columns/table-contract.ts';
 import type { Vector } from '../columns/vector.ts';
-import { identicalRows } from './identical.ts';
+import { identicalRows } from '../columns/identical.ts';
 import { RowIdMap } from './row-id-map.ts';
 import { hashRow } from '../columns/build.ts';
 
 /**
  * How the rows of a view's delta lead to the stored rows they change:
  * - `ordinal`: a batch's `rowIds` number its rows (the group that a row shows); one stored row an ordinal at most. A row that arrives takes
- *   the place of the one with its number; one that leaves only to come back changed need not be told.
+ *   the place of the one with its number; one that leaves only to come back changed need not be told, one that is as it was may be.
  * - `row`: by what stands in the row. With `key`, rows of equal keys are versions of one row; without, a row of multiplicity
  *   n is stored n times.
  */
@@ -103,6 +103,7 @@ export class ViewWriter {
         changes.deleteIds.push(rowId);
         changes.deletePlaces.push(ordinal);
       } else if (rowId >= 0) {
+        if (this.#data.shows(rowId, batch.columns, row)) continue;
         changes.updates.push(row);
         changes.updateIds.push(rowId);
         changes.updateFrom.push(ordinal);
@@ -231,8 +232,12 @@ export class ViewWriter {
 
   /** Takes down where the rows are now. */
   #follow(changes: Changes, delta: TableDelta, before: number): void {
-    for (const [index, place] of changes.deletePlaces.entries())
+    for (let index = 0; index < changes.deletePlaces.length; index += 1) {
+      const place = changes.deletePlaces[index]!;
       this.#move(place, changes.deleteIds[index]!, place, -1);
+    }
+    // Nothing has moved or arrived.
+    if (this.#data.nextRowId === before) return;
     const { inserted } = delta;
     const newRows = changes.inserts.length;
     // Updates that found their row in a sealed segment moved to the end, in order, before the new rows.
@@ -292,11 +297,11 @@ function newChanges(): Changes {
 function writesOf(changes: Changes, columns: readonly Vector[]): TableWrite[] {
   const writes: TableWrite[] = [];
   if (changes.deletes.length > 0)
-    writes.push({ kind: 'delete', rowIds: Float64Array.from(changes.deleteIds) });
+    writes.push({ kind: 'delete', rowIds: doublesOf(changes.deleteIds) });
   if (changes.updates.length > 0) {
     writes.push({
       kind: 'update',
-      rowIds: Float64Array.from(changes.updateIds),
+      rowIds: doublesOf(changes.updateIds),
       rows: rowsOf(changes.updates, columns),
     });
   }
@@ -305,8 +310,23 @@ function writesOf(changes: Changes, columns: readonly Vector[]): TableWrite[] {
   return writes;
 }
 
+/** Without a selection where the rows are the first of the columns, in order. */
 function rowsOf(rows: readonly number[], columns: readonly Vector[]): Batch {
-  return { rowCount: rows.length, columns, selection: Int32Array.from(rows) };
+  const rowCount = rows.length;
+  if (rows[rowCount - 1] === rowCount - 1 && rows[0] === 0) {
+    let next = 1;
+    while (next < rowCount && rows[next] === next) next += 1;
+    if (next === rowCount) return { rowCount, columns };
+  }
+  const selection = new Int32Array(rowCount);
+  for (let index = 0; index < rowCount; index += 1) selection[index] = rows[index]!;
+  return { rowCount, columns, selection };
+}
+
+function doublesOf(numbers: readonly number[]): Float64Array {
+  const doubles = new Float64Array(numbers.length);
+  for (let index = 0; index < numbers.length; index += 1) doubles[index] = numbers[index]!;
+  return doubles;
 }
 
 /** The arriving row with the same key, −1 if none. */

@@ -1,7 +1,7 @@
-import { datumAt, isNullAt, numberAt } from '../columns/cells.ts';
-import { Decimal, Interval } from '../columns/values.ts';
-import type { Datum } from '../columns/values.ts';
-import type { Vector } from '../columns/vector.ts';
+import { datumAt, isNullAt, numberAt } from './cells.ts';
+import { Decimal, Interval } from './values.ts';
+import type { Datum } from './values.ts';
+import type { Vector } from './vector.ts';
 
 /**
  * Two rows are identical where no reader could tell them apart. It is finer than SQL's equality: −0 is not 0 and 1.0 is not 1.00
