@@ -15,7 +15,11 @@ import {
 } from '../expressions/compile.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import { scalesAlone, withoutScale } from '../operators/aggregates/distinct-numerics.ts';
-import { createAggregateState, type AggregateState } from '../operators/aggregates/state.ts';
+import {
+  createAggregateState,
+  FloatSumState,
+  type AggregateState,
+} from '../operators/aggregates/state.ts';
 import { GroupTable } from '../operators/group-table.ts';
 import type { Budget, Operator, Step } from '../operators/operator.ts';
 import { EMPTY_BATCH } from '../operators/row-operators.ts';
@@ -354,20 +358,30 @@ function pick(
   );
 }
 
-/** The states of a view's aggregates. min and max of one argument share the order of its values. */
+/**
+ * The states of a view's aggregates. min and max of one argument share the order of its values, sum and avg of doubles their exact sum:
+ * the rows are added to the first of both.
+ */
 function callStates(calls: readonly AggregateCall[]): CallState[] {
   const extremes = new Map<string, NumberExtremes>();
+  const sums = new Map<string, FloatSumState>();
   return calls.map((call) => {
-    if ((call.fn !== 'min' && call.fn !== 'max') || !isNumberKind(call.type.kind))
-      return new CallState(call, stateOf(call));
     const key = JSON.stringify([call.args, call.filter, call.distinct], (_, value: unknown) =>
       typeof value === 'bigint' ? `${value}n` : value,
     );
-    const known = extremes.get(key);
-    if (known !== undefined) return new CallState(call, known.end(call.fn), true);
-    const made = new NumberExtremes(call.type);
-    extremes.set(key, made);
-    return new CallState(call, made.end(call.fn));
+    if ((call.fn === 'min' || call.fn === 'max') && isNumberKind(call.type.kind)) {
+      const known = extremes.get(key);
+      if (known !== undefined) return new CallState(call, known.end(call.fn), true);
+      const made = new NumberExtremes(call.type);
+      extremes.set(key, made);
+      return new CallState(call, made.end(call.fn));
+    }
+    const known = sums.get(key);
+    if (known !== undefined && (call.fn === 'sum' || call.fn === 'avg'))
+      return new CallState(call, known.other(call.type, call.fn === 'avg'), true);
+    const state = stateOf(call);
+    if (state instanceof FloatSumState) sums.set(key, state);
+    return new CallState(call, state);
   });
 }
 

@@ -1,25 +1,36 @@
 import { assert } from '../base/errors.ts';
 
+/** Changes that wait until they are put in order, at most: sorting as many stays near a twentieth of a millisecond. */
+const BUFFER_MAX = 1024;
+/** A small multiset keeps little waiting, so that a hundred thousand groups of a few rows stay small. */
+const BUFFER_MIN = 16;
 /** Values of one leaf: a flush writes at most so many anew. */
 const LEAF_SIZE_MAX = 256;
+/** Leaves that are made of one that is full leave room for what comes next. */
+const LEAF_SIZE_SPLIT = 160;
 /** Changes that wait in a leaf, at most. */
 const WAITING_MAX = 64;
-/** The least room of a leaf, so that a hundred thousand groups of a few rows stay small. */
+/** The least room of a leaf. */
 const ROOM_MIN = 4;
 /** Copies beyond this are counted, not listed. */
 const LISTED_COPIES_MAX = 8;
 
 /**
- * A multiset of doubles of which only the least and the greatest are ever asked for: any value may leave. Values lie in leaves in the order
- * of their values; changes wait, unordered, in the leaf that they belong to, and are merged into it by the dozen: several times
- * cheaper than keeping every value in its place at once, and no change ever waits for more than one leaf. What waits is
- * looked at only when the extreme itself may have left.
+ * A multiset of doubles of which only the least and the greatest are ever asked for: any value may leave. Changes wait, unordered, in a
+ * buffer; by the thousand they are sorted and handed to the leaves that they belong to, where they wait once more and are merged
+ * by the dozen. So a change costs an entry of an array, its share of a sort, and a few values written anew, and memory is walked
+ * in order: several times cheaper than finding the place of each at once. What waits is looked at only when the extreme itself
+ * may have left.
  *
  * NaN is greater than all numbers; −0 must be given as 0.
  */
 export class NumberCounts {
   /** Ascending: all values of a leaf, waiting ones included, are at most its bound and above that of the leaf before. */
   readonly #leaves: Leaf[] = [];
+  #arrivals: Float64Array = NONE;
+  #arrivalCount = 0;
+  #departures: Float64Array = NONE;
+  #departureCount = 0;
   /** Greatest value that belongs to each leaf but the last, whose bound is none. */
   #bounds: Float64Array = NONE;
   /** Numbers, copies counted; without NaN. */
@@ -38,10 +49,12 @@ export class NumberCounts {
   get memoryBytes(): number {
     return (
       OBJECT_BYTES +
+      this.#arrivals.byteLength +
+      this.#departures.byteLength +
       this.#bounds.byteLength +
       this.#leaves.reduce(
         (bytes, { values, waiting }) =>
-          bytes + values.length * 12 + waiting.byteLength + LEAF_BYTES,
+          bytes + values.length * 12 + waiting.length * 12 + LEAF_BYTES,
         0,
       )
     );
@@ -63,17 +76,25 @@ export class NumberCounts {
       if (value <= this.#least) this.#isLeastStale = true;
       if (value >= this.#greatest) this.#isGreatestStale = true;
     }
-    const at = this.#leafFor(value);
     if (weight > LISTED_COPIES_MAX || weight < -LISTED_COPIES_MAX) {
-      this.#flush(at, scratch);
-      const there = this.#leafFor(value);
+      this.#spill(scratch);
+      if (this.#leaves.length === 0) this.#leaves.push(newLeaf());
       scratch.values[0] = value;
       scratch.changes[0] = weight;
-      this.#merge(there, 1, scratch);
+      const at = this.#leafFor(value, 0);
+      this.#merge(at, takenWith(this.#leaves[at]!, 0, 1, scratch), scratch);
       return;
     }
-    if (weight > 0) for (let copy = 0; copy < weight; copy += 1) this.#wait(value, true, scratch);
-    else for (let copy = 0; copy > weight; copy -= 1) this.#wait(value, false, scratch);
+    for (let copy = weight; copy > 0; copy -= 1) {
+      if (this.#arrivalCount === this.#arrivals.length) this.#makeArrivalRoom(scratch);
+      this.#arrivals[this.#arrivalCount] = value;
+      this.#arrivalCount += 1;
+    }
+    for (let copy = weight; copy < 0; copy += 1) {
+      if (this.#departureCount === this.#departures.length) this.#makeDepartureRoom(scratch);
+      this.#departures[this.#departureCount] = value;
+      this.#departureCount += 1;
+    }
   }
 
   /** Undefined where there is none. */
@@ -99,6 +120,7 @@ export class NumberCounts {
 
   /** The first or last leaf that holds something when nothing waits in it any more: there is one. */
   #settled(end: 'first' | 'last', scratch: MergeScratch): Leaf {
+    this.#spill(scratch);
     for (;;) {
       const at = end === 'first' ? 0 : this.#leaves.length - 1;
       const leaf = this.#leaves[at]!;
@@ -111,11 +133,58 @@ export class NumberCounts {
     }
   }
 
-  /** The leaf that the value belongs to. */
-  #leafFor(value: number): number {
+  #makeArrivalRoom(scratch: MergeScratch): void {
+    if (this.#arrivalCount >= this.#bufferMax) this.#spill(scratch);
+    if (this.#arrivalCount === this.#arrivals.length) this.#arrivals = grown(this.#arrivals);
+  }
+
+  #makeDepartureRoom(scratch: MergeScratch): void {
+    if (this.#departureCount >= this.#bufferMax) this.#spill(scratch);
+    if (this.#departureCount === this.#departures.length)
+      this.#departures = grown(this.#departures);
+  }
+
+  get #bufferMax(): number {
+    return Math.min(BUFFER_MAX, Math.max(BUFFER_MIN, this.#count >> 2));
+  }
+
+  /** Hands what waits in the buffer to the leaves it belongs to, in order. */
+  #spill(scratch: MergeScratch): void {
+    const count = sorted(
+      this.#arrivals.subarray(0, this.#arrivalCount).sort(),
+      this.#departures.subarray(0, this.#departureCount).sort(),
+      scratch,
+    );
+    this.#arrivalCount = 0;
+    this.#departureCount = 0;
+    if (this.#leaves.length === 0) this.#leaves.push(newLeaf());
+    const { values } = scratch;
+    let at = 0;
+    for (let start = 0; start < count;) {
+      at = this.#leafFor(values[start]!, at);
+      const bound = at === this.#leaves.length - 1 ? Infinity : this.#bounds[at]!;
+      let end = start + 1;
+      while (end < count && values[end]! <= bound) end += 1;
+      const leaf = this.#leaves[at]!;
+      if (leaf.waitingCount + end - start <= waitingMaxOf(leaf)) wait(leaf, start, end, scratch);
+      else at = this.#merge(at, takenWith(leaf, start, end, scratch), scratch);
+      start = end;
+    }
+  }
+
+  /** The leaf that the value belongs to, from leaf `from` on. */
+  #leafFor(value: number, from: number): number {
     const bounds = this.#bounds;
-    let low = 0;
+    let low = from;
     let high = this.#leaves.length - 1;
+    // Mostly it is near.
+    for (let step = 1; low + step < high; step *= 2) {
+      if (bounds[low + step]! < value) low += step + 1;
+      else {
+        high = low + step;
+        break;
+      }
+    }
     while (low < high) {
       const middle = (low + high) >>> 1;
       if (bounds[middle]! < value) low = middle + 1;
@@ -124,87 +193,38 @@ export class NumberCounts {
     return low;
   }
 
-  #wait(value: number, arrives: boolean, scratch: MergeScratch): void {
-    const at = this.#leafFor(value);
-    let leaf = this.#leaves[at];
-    if (leaf === undefined) {
-      leaf = newLeaf(ROOM_MIN);
-      this.#leaves.push(leaf);
-      this.#setBounds();
-    }
-    if (leaf.arrivals + leaf.departures === leaf.waiting.length) {
-      if (leaf.waiting.length >= waitingMaxOf(leaf)) {
-        this.#flush(at, scratch);
-        this.#wait(value, arrives, scratch);
-        return;
-      }
-      growWaiting(leaf);
-    }
-    if (arrives) {
-      leaf.waiting[leaf.arrivals] = value;
-      leaf.arrivals += 1;
-    } else {
-      leaf.departures += 1;
-      leaf.waiting[leaf.waiting.length - leaf.departures] = value;
-    }
-  }
-
   /** Puts all that waits in a leaf in its place. */
   #flush(at: number, scratch: MergeScratch): void {
-    const leaf = this.#leaves[at];
-    if (leaf === undefined || leaf.arrivals + leaf.departures === 0) return;
-    const { waiting } = leaf;
-    const departuresFrom = waiting.length - leaf.departures;
-    sort(waiting, 0, leaf.arrivals);
-    sort(waiting, departuresFrom, waiting.length);
-    const { values, changes } = scratch;
-    let count = 0;
-    let arrival = 0;
-    let departure = departuresFrom;
-    while (arrival < leaf.arrivals || departure < waiting.length) {
-      const value =
-        departure === waiting.length ||
-        (arrival < leaf.arrivals && waiting[arrival]! < waiting[departure]!)
-          ? waiting[arrival]!
-          : waiting[departure]!;
-      let change = 0;
-      for (; arrival < leaf.arrivals && waiting[arrival] === value; arrival += 1) change += 1;
-      for (; departure < waiting.length && waiting[departure] === value; departure += 1)
-        change -= 1;
-      if (change === 0) continue;
-      values[count] = value;
-      changes[count] = change;
-      count += 1;
-    }
-    leaf.arrivals = 0;
-    leaf.departures = 0;
-    this.#merge(at, count, scratch);
+    const leaf = this.#leaves[at]!;
+    if (leaf.waitingCount > 0) this.#merge(at, takenWith(leaf, 0, 0, scratch), scratch);
   }
 
-  /** Applies the first `count` changes of the scratch, which stand in order of their values and belong to one leaf. */
-  #merge(at: number, count: number, scratch: MergeScratch): void {
-    if (count === 0) return;
-    let leaf = this.#leaves[at];
-    if (leaf === undefined) {
-      leaf = newLeaf(ROOM_MIN);
-      this.#leaves.push(leaf);
-      this.#setBounds();
-    }
+  /** Applies the first `count` changes that were taken to the leaf they belong to; the last leaf that holds values of it now. */
+  #merge(at: number, count: number, scratch: MergeScratch): number {
+    const leaf = this.#leaves[at]!;
     const size = merged(leaf, count, scratch);
     if (size <= LEAF_SIZE_MAX) {
-      if (size > leaf.values.length) makeRoom(leaf, size);
       fill(leaf, scratch, 0, size);
-      if (size === 0 && this.#leaves.length > 1) this.#drop(at);
-      return;
+      if (size > 0 || this.#leaves.length === 1) return at;
+      this.#drop(at);
+      return Math.min(at, this.#leaves.length - 1);
     }
-    // In halves: both have room for what comes next.
-    const half = size >>> 1;
-    const upper = newLeaf(LEAF_SIZE_MAX);
-    makeRoom(leaf, LEAF_SIZE_MAX);
-    fill(leaf, scratch, 0, half);
-    fill(upper, scratch, half, size);
-    this.#leaves.splice(at + 1, 0, upper);
-    this.#insertBound(at, leaf.values[half - 1]!);
+    // Several leaves, all of them with room for what comes next.
+    const partCount = Math.ceil(size / LEAF_SIZE_SPLIT);
+    const partSize = Math.ceil(size / partCount);
+    const parts: Leaf[] = [];
+    for (let from = 0; from < size; from += partSize) {
+      const part = from === 0 ? leaf : newLeaf();
+      fill(part, scratch, from, Math.min(size, from + partSize));
+      if (from > 0) parts.push(part);
+    }
+    this.#leaves.splice(at + 1, 0, ...parts);
+    this.#makeBoundRoom();
+    const bounds = this.#bounds;
+    bounds.copyWithin(at + parts.length, at, this.#leaves.length - 1 - parts.length);
+    for (let part = 0; part < parts.length; part += 1)
+      bounds[at + part] = scratch.outValues[(part + 1) * partSize - 1]!;
+    return at + parts.length;
   }
 
   /** An empty leaf goes; what belonged to it belongs to the next one, or to the one before the last. */
@@ -215,27 +235,27 @@ export class NumberCounts {
     if (at < this.#leaves.length) bounds.copyWithin(at, at + 1, this.#leaves.length);
   }
 
-  #insertBound(at: number, bound: number): void {
-    this.#setBounds();
-    this.#bounds.copyWithin(at + 1, at, this.#leaves.length - 2);
-    this.#bounds[at] = bound;
-  }
-
   /** Room for a bound of each leaf but the last. */
-  #setBounds(): void {
-    if (this.#leaves.length - 1 <= this.#bounds.length) return;
-    const grown = new Float64Array(Math.max(4, this.#bounds.length * 2));
-    grown.set(this.#bounds);
-    this.#bounds = grown;
+  #makeBoundRoom(): void {
+    let room = Math.max(4, this.#bounds.length);
+    while (room < this.#leaves.length - 1) room *= 2;
+    if (room === this.#bounds.length) return;
+    const larger = new Float64Array(room);
+    larger.set(this.#bounds);
+    this.#bounds = larger;
   }
 }
 
 /** What merging works in; one for all multisets of an owner. */
 export class MergeScratch {
-  readonly values = new Float64Array(WAITING_MAX);
-  readonly changes = new Float64Array(WAITING_MAX);
-  readonly outValues = new Float64Array(LEAF_SIZE_MAX + WAITING_MAX);
-  readonly outCounts = new Float64Array(LEAF_SIZE_MAX + WAITING_MAX);
+  /** What leaves the buffer, in order. */
+  readonly values = new Float64Array(2 * BUFFER_MAX);
+  readonly changes = new Int32Array(2 * BUFFER_MAX);
+  /** The same of one leaf, with what waited there. */
+  readonly takenValues = new Float64Array(2 * BUFFER_MAX + WAITING_MAX);
+  readonly takenChanges = new Float64Array(2 * BUFFER_MAX + WAITING_MAX);
+  readonly outValues = new Float64Array(2 * BUFFER_MAX + WAITING_MAX + LEAF_SIZE_MAX);
+  readonly outCounts = new Float64Array(2 * BUFFER_MAX + WAITING_MAX + LEAF_SIZE_MAX);
 }
 
 type Leaf = {
@@ -243,84 +263,143 @@ type Leaf = {
   values: Float64Array;
   counts: Uint32Array;
   size: number;
-  /** Arrivals from the start on, departures from the end back. */
+  /** The first `waitingCount` ascend. */
   waiting: Float64Array;
-  arrivals: number;
-  departures: number;
+  waitingChanges: Int32Array;
+  waitingCount: number;
 };
 
 const NONE = new Float64Array(0);
+const NO_COUNTS = new Uint32Array(0);
+const NO_CHANGES = new Int32Array(0);
 /** The object with its fields and its array of leaves, by formula. */
 const OBJECT_BYTES = 200;
 const LEAF_BYTES = 400;
 
-function newLeaf(room: number): Leaf {
+function newLeaf(): Leaf {
   return {
-    values: new Float64Array(room),
-    counts: new Uint32Array(room),
+    values: NONE,
+    counts: NO_COUNTS,
     size: 0,
     waiting: NONE,
-    arrivals: 0,
-    departures: 0,
+    waitingChanges: NO_CHANGES,
+    waitingCount: 0,
   };
+}
+
+function grown(array: Float64Array): Float64Array {
+  const larger = new Float64Array(Math.max(4, array.length * 2));
+  larger.set(array);
+  return larger;
+}
+
+/** Writes what both buffers, which ascend, amount to into the scratch; how many values that are. */
+function sorted(
+  arrivals: Float64Array,
+  departures: Float64Array,
+  { values, changes }: MergeScratch,
+): number {
+  let count = 0;
+  let arrival = 0;
+  let departure = 0;
+  while (arrival < arrivals.length || departure < departures.length) {
+    const value =
+      departure === departures.length || arrivals[arrival]! < departures[departure]!
+        ? arrivals[arrival]!
+        : departures[departure]!;
+    let change = 0;
+    for (; arrival < arrivals.length && arrivals[arrival] === value; arrival += 1) change += 1;
+    for (; departure < departures.length && departures[departure] === value; departure += 1)
+      change -= 1;
+    if (change === 0) continue;
+    values[count] = value;
+    changes[count] = change;
+    count += 1;
+  }
+  return count;
 }
 
 /** A small leaf keeps little waiting. */
 function waitingMaxOf(leaf: Leaf): number {
-  return Math.min(WAITING_MAX, Math.max(ROOM_MIN * 2, leaf.values.length >> 2));
+  return Math.min(WAITING_MAX, leaf.values.length >> 2);
 }
 
-function growWaiting(leaf: Leaf): void {
-  const { waiting, arrivals, departures } = leaf;
-  const grown = new Float64Array(
-    Math.min(waitingMaxOf(leaf), Math.max(ROOM_MIN, waiting.length * 2)),
-  );
-  for (let at = 0; at < arrivals; at += 1) grown[at] = waiting[at]!;
-  for (let at = 1; at <= departures; at += 1)
-    grown[grown.length - at] = waiting[waiting.length - at]!;
-  leaf.waiting = grown;
-}
-
-/** The values are written anew afterwards. */
-function makeRoom(leaf: Leaf, size: number): void {
-  if (size <= leaf.values.length) return;
-  let room = Math.max(ROOM_MIN, leaf.values.length);
-  while (room < size) room *= 2;
-  leaf.values = new Float64Array(room);
-  leaf.counts = new Uint32Array(room);
-}
-
-/** A few dozen numbers: cheaper in place than by a call that asks for a view of them. */
-function sort(values: Float64Array, start: number, end: number): void {
-  for (let at = start + 1; at < end; at += 1) {
-    const value = values[at]!;
-    let place = at;
-    while (place > start && values[place - 1]! > value) {
-      values[place] = values[place - 1]!;
-      place -= 1;
-    }
-    values[place] = value;
+/** Changes [start, end) of the scratch wait in the leaf, in order. */
+function wait(leaf: Leaf, start: number, end: number, { values, changes }: MergeScratch): void {
+  const total = leaf.waitingCount + end - start;
+  if (total > leaf.waiting.length) {
+    let room = Math.max(ROOM_MIN, leaf.waiting.length);
+    while (room < total) room *= 2;
+    const { waiting, waitingChanges } = leaf;
+    leaf.waiting = new Float64Array(room);
+    leaf.waiting.set(waiting);
+    leaf.waitingChanges = new Int32Array(room);
+    leaf.waitingChanges.set(waitingChanges);
   }
+  const { waiting, waitingChanges } = leaf;
+  let old = leaf.waitingCount - 1;
+  let next = end - 1;
+  // From the end back, so that nothing is written over before it is read.
+  for (let to = total - 1; next >= start; to -= 1) {
+    if (old >= 0 && waiting[old]! > values[next]!) {
+      waiting[to] = waiting[old]!;
+      waitingChanges[to] = waitingChanges[old]!;
+      old -= 1;
+    } else {
+      waiting[to] = values[next]!;
+      waitingChanges[to] = changes[next]!;
+      next -= 1;
+    }
+  }
+  leaf.waitingCount = total;
 }
 
-/** Merges the first `count` changes into the values of a leaf; the result is in the scratch, its size is returned. */
+/** Takes what waits in a leaf, with changes [start, end) of the scratch; nothing waits any more. How many values that are. */
+function takenWith(
+  leaf: Leaf,
+  start: number,
+  end: number,
+  { values, changes, takenValues, takenChanges }: MergeScratch,
+): number {
+  const { waiting, waitingChanges, waitingCount } = leaf;
+  let count = 0;
+  let old = 0;
+  let next = start;
+  while (old < waitingCount || next < end) {
+    const value =
+      next === end || (old < waitingCount && waiting[old]! < values[next]!)
+        ? waiting[old]!
+        : values[next]!;
+    let change = 0;
+    for (; old < waitingCount && waiting[old] === value; old += 1) change += waitingChanges[old]!;
+    for (; next < end && values[next] === value; next += 1) change += changes[next]!;
+    if (change === 0) continue;
+    takenValues[count] = value;
+    takenChanges[count] = change;
+    count += 1;
+  }
+  leaf.waitingCount = 0;
+  return count;
+}
+
+/** Merges the first `count` changes that were taken into the values of a leaf; the result is in the scratch, its size is returned. */
 function merged(
   leaf: Leaf,
   count: number,
-  { values, changes, outValues, outCounts }: MergeScratch,
+  { takenValues, takenChanges, outValues, outCounts }: MergeScratch,
 ): number {
   const { size: leafSize, values: leafValues, counts: leafCounts } = leaf;
   let size = 0;
   let at = 0;
   for (let change = 0; change < count; change += 1) {
-    const value = values[change]!;
+    const value = takenValues[change]!;
     while (at < leafSize && leafValues[at]! < value) {
       outValues[size] = leafValues[at]!;
       outCounts[size] = leafCounts[at]!;
       size += 1;
       at += 1;
     }
-    let copies = changes[change]!;
+    let copies = takenChanges[change]!;
     if (at < leafSize && leafValues[at] === value) {
       copies += leafCounts[at]!;
       at += 1;
@@ -340,10 +419,17 @@ function merged(
 }
 
 function fill(leaf: Leaf, { outValues, outCounts }: MergeScratch, from: number, end: number): void {
+  const size = end - from;
+  if (size > leaf.values.length) {
+    let room = Math.max(ROOM_MIN, leaf.values.length);
+    while (room < size) room *= 2;
+    leaf.values = new Float64Array(room);
+    leaf.counts = new Uint32Array(room);
+  }
   const { values, counts } = leaf;
   for (let at = from; at < end; at += 1) {
     values[at - from] = outValues[at]!;
     counts[at - from] = outCounts[at]!;
   }
-  leaf.size = end - from;
+  leaf.size = size;
 }

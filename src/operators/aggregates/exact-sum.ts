@@ -18,6 +18,13 @@ export class ExactSum {
   /** Exponent of the grids; raised when a larger value comes. NaN before the first value. */
   #exponent = Number.NaN;
   #limit = 0;
+  /** What rounds to each grid when added and taken away again; the powers take longer than the sums. */
+  #m1 = 0;
+  #m2 = 0;
+  #m3 = 0;
+  #m4 = 0;
+  /** The values of a batch of departures, negated. */
+  #negated: Float64Array = NO_VALUES;
   /** Terms in the bins: beyond 2^26 they are emptied, so that no bin ever rounds. */
   #terms = 0;
   readonly #wide = new Map<number, bigint>();
@@ -31,6 +38,7 @@ export class ExactSum {
   get memoryBytes(): number {
     return (
       this.#bins.byteLength +
+      this.#negated.byteLength +
       this.#wide.size * 320 +
       (this.#special === undefined ? 0 : this.#groupCount * 12)
     );
@@ -67,14 +75,15 @@ export class ExactSum {
       if (bounds?.finite === true && !isScaled) this.#raise(2 ** (bounds.bitEnd - 2));
       else this.#choose(values, factor, base, validity, rowCount);
     }
-    if (weights !== undefined || (isScaled && isFloatArray(values))) {
+    if (weights !== undefined || (isScaled && isFloatArray(values)) || rowCount <= FEW_ROWS_MAX) {
+      if (weights !== undefined && rowCount > FEW_ROWS_MAX && areDepartures(weights, rowCount)) {
+        this.#takeAway(groups, values, factor, base, validity, rowCount);
+        return;
+      }
       for (let row = 0; row < rowCount; row += 1) {
         if (validity !== undefined && validity[row] === 0) continue;
-        this.add(
-          groups[row]!,
-          values[row]! * factor + base,
-          weights === undefined ? 1 : weights[row]!,
-        );
+        const value = isScaled ? values[row]! * factor + base : values[row]!;
+        this.add(groups[row]!, value, weights === undefined ? 1 : weights[row]!);
       }
       return;
     }
@@ -94,19 +103,41 @@ export class ExactSum {
     }
   }
 
+  /** Takes values[i] from groups[i]: the parts of −x are those of x, negated. */
+  #takeAway(
+    groups: Int32Array,
+    values: NumberArray,
+    factor: number,
+    base: number,
+    validity: Uint8Array | undefined,
+    rowCount: number,
+  ): void {
+    if (this.#negated.length < rowCount) this.#negated = new Float64Array(rowCount);
+    const negated = this.#negated;
+    for (let row = 0; row < rowCount; row += 1) negated[row] = -(values[row]! * factor + base);
+    const loops = sumLoopsOf(negated);
+    let row = 0;
+    for (;;) {
+      const add = this.#width === 3 ? loops.tested3 : loops.tested4;
+      row = add(groups, negated, 1, 0, validity, row, rowCount, this.#bins, this.#exponent);
+      if (row >= rowCount) return;
+      this.#addOutside(groups[row]!, -negated[row]!, -1);
+      row += 1;
+    }
+  }
+
   add(group: number, x: number, weight: number): void {
     if (this.#exponent !== this.#exponent) this.#raise(x);
-    const exponent = this.#exponent;
-    const m1 = 1.5 * 2 ** (exponent + 27);
-    const m2 = 1.5 * 2 ** (exponent + 1);
-    const m3 = 1.5 * 2 ** (exponent - 25);
+    const m1 = this.#m1;
+    const m2 = this.#m2;
+    const m3 = this.#m3;
+    const m4 = this.#m4;
     const q1 = x + m1 - m1;
     const r1 = x - q1;
     const q2 = r1 + m2 - m2;
     const r2 = r1 - q2;
     const q3 = r2 + m3 - m3;
     const r3 = r2 - q3;
-    const m4 = 1.5 * 2 ** (exponent - 51);
     if (
       x < this.#limit &&
       x > -this.#limit &&
@@ -218,6 +249,10 @@ export class ExactSum {
         : EXPONENT_MIN;
     this.#exponent = exponent;
     this.#limit = 2 ** exponent;
+    this.#m1 = 1.5 * 2 ** (exponent + 27);
+    this.#m2 = 1.5 * 2 ** (exponent + 1);
+    this.#m3 = 1.5 * 2 ** (exponent - 25);
+    this.#m4 = 1.5 * 2 ** (exponent - 51);
   }
 
   #addFourthBin(): void {
@@ -246,6 +281,14 @@ export class ExactSum {
   }
 }
 
+function areDepartures(weights: Int32Array, rowCount: number): boolean {
+  for (let row = 0; row < rowCount; row += 1) if (weights[row] !== -1) return false;
+  return true;
+}
+
+const NO_VALUES = new Float64Array(0);
+/** Up to here rows are added one by one: a loop over arrays computes its grids first. */
+const FEW_ROWS_MAX = 4;
 /** A term has at most 26 bits in each bin: with 2^26 of them a bin stays below 2^53. */
 const TERMS_MAX = 2 ** 26;
 const WEIGHT_MAX = 2 ** 20;

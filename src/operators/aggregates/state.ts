@@ -371,16 +371,27 @@ class NumericSumState implements AggregateState {
   }
 }
 
-class FloatSumState implements AggregateState {
-  readonly #sums = new ExactSum();
+export class FloatSumState implements AggregateState {
+  readonly #sums: ExactSum;
   readonly #counts: Counts;
   readonly #type: SqlType;
   readonly #average: boolean;
 
-  constructor(type: SqlType, average: boolean, rows: RowCounts | undefined) {
-    this.#counts = new Counts(rows);
+  constructor(
+    type: SqlType,
+    average: boolean,
+    rows: RowCounts | undefined,
+    shared?: FloatSumState,
+  ) {
+    this.#sums = shared === undefined ? new ExactSum() : shared.#sums;
+    this.#counts = shared === undefined ? new Counts(rows) : shared.#counts;
     this.#type = type;
     this.#average = average;
+  }
+
+  /** The sum or average of the same rows, which are to be added to one of both. */
+  other(type: SqlType, average: boolean): FloatSumState {
+    return new FloatSumState(type, average, undefined, this);
   }
 
   get memoryBytes(): number {
