@@ -1,15 +1,17 @@
 #!/usr/bin/env node
 /**
- * Runs the engine in simulated worlds, one a seed, and asks every invariant (test/sim/run-seed.ts).
+ * Runs the engine in simulated worlds, one a seed, with every oracle looking on (test/sim/engine-world.ts).
  *
- *   npm run sim -- --seeds 10000            many seeds, from --from (default 0)
- *   npm run sim -- --seed 123 --trace       one seed, with the end of its trace
+ *   npm run sim -- --seeds 10000                many seeds, from --from (default 0)
+ *   npm run sim -- --seeds 100000 --state FILE  the same, resumed where FILE says the last call had come
+ *   npm run sim -- --replay ADB1:…              what a failure printed
  *
- * Options: --seeds N  --from N  --seed N  --schedule fifo|random|pct  --twice (every seed again, the traces compared)
- *          --trace  --dir DIR (a build of the engine other than dist/sim)  --stop-on-first  --json
- * Exit code 1 where a seed fails. Each failure prints the line that replays it.
+ * Options: --seeds N  --from N  --budget SECONDS  --once (each seed once; else twice, and the traces must agree)
+ *          --shrink SECONDS (what a failure's plan may take; 20)  --dir DIR (a build other than dist/sim)  --json
+ * Exit code 1 where a seed fails. Each failure prints its smallest plan and the line that replays it.
  */
 import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -19,12 +21,13 @@ const { values: args } = parseArgs({
   options: {
     seeds: { type: 'string', default: '1000' },
     from: { type: 'string', default: '0' },
-    seed: { type: 'string' },
-    schedule: { type: 'string' },
-    twice: { type: 'boolean', default: false },
-    trace: { type: 'boolean', default: false },
+    state: { type: 'string' },
+    budget: { type: 'string', default: 'Infinity' },
+    all: { type: 'boolean', default: false },
+    once: { type: 'boolean', default: false },
+    shrink: { type: 'string', default: '20' },
+    replay: { type: 'string' },
     dir: { type: 'string' },
-    'stop-on-first': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   },
 });
@@ -38,56 +41,83 @@ if (args.dir === undefined) {
   if (built.status !== 0) process.exit(1);
 }
 const dir = args.dir === undefined ? join(root, 'dist', 'sim') : resolve(args.dir);
-const { runSeed, loadSimulation } = await import(
-  pathToFileURL(join(dir, 'test', 'sim', 'run-seed.js')).href
+const { engineSimulation } = await import(
+  pathToFileURL(join(dir, 'test', 'sim', 'engine-world.js')).href
 );
-await loadSimulation();
 
-const from = Number(args.seed ?? args.from);
-const count = args.seed === undefined ? Number(args.seeds) : 1;
-const options = { schedule: args.schedule, traceLines: args.trace ? 200 : 0 };
-const startMs = performance.now();
-const seen = new Map();
-let events = 0;
-let acknowledged = 0;
-let failures = 0;
-let firstFailure;
-const hashes = [];
+if (args.replay !== undefined) {
+  const report = await engineSimulation(0).replay(
+    args.replay.replace(/^ANALYTICDB_REPLAY=|\s.*$/g, ''),
+  );
+  for (const { invariant, at, message } of report.failures)
+    console.log(`${invariant} at ${at}\n  ${message}`);
+  if (report.failures.length === 0) console.log('nothing failed');
+  console.log(`trace ${report.traceHash}`);
+  process.exit(report.failures.length === 0 ? 0 : 1);
+}
+
+const before =
+  args.state !== undefined && existsSync(args.state)
+    ? JSON.parse(readFileSync(args.state, 'utf8'))
+    : { next: Number(args.from), seeds: 0, failures: [], seconds: 0, simulatedMs: 0 };
+const endSeed = Number(args.from) + Number(args.seeds);
 // Ended from outside it says how far it has come.
 let stopped = false;
 process.once('SIGTERM', () => (stopped = true));
 process.once('SIGINT', () => (stopped = true));
+const startMs = performance.now();
+const seconds = () => (performance.now() - startMs) / 1000;
+const seen = new Map();
+const hashes = [];
+let { next } = before;
 let ran = 0;
-for (let seed = from; seed < from + count && !stopped; seed += 1) {
+let done = 0;
+let simulatedMs = 0;
+const failures = [];
+for (; next < endSeed && !stopped && seconds() < Number(args.budget); next += 1) {
+  const report = await engineSimulation(next).explore({
+    seeds: 1,
+    twice: !args.once,
+    shrinkMs: Number(args.shrink) * 1000,
+  });
   ran += 1;
-  const report = await runSeed(seed, options);
-  let { failure } = report;
-  events += report.events;
-  acknowledged += report.acknowledged;
-  if (args.json || count === 1) hashes.push(`${seed} ${report.traceHash}`);
-  for (const what of report.seen) seen.set(what, (seen.get(what) ?? 0) + 1);
-  if (args.twice && failure === undefined) {
-    const again = await runSeed(seed, options);
-    if (again.traceHash !== report.traceHash)
-      failure = {
-        message: `the same seed gave another trace: ${report.traceHash}, then ${again.traceHash}`,
-        replay: `node scripts/sim.mjs --seed ${seed} --twice`,
-      };
+  done += report.operations.done;
+  simulatedMs += report.simulatedMs;
+  if (args.json) hashes.push(`${next} ${report.traceHash}`);
+  for (const what of [...report.seen, ...Object.keys(report.operations.refused)])
+    seen.set(what, (seen.get(what) ?? 0) + 1);
+  for (const { invariant, seed, at, message, replay, plan } of report.failures) {
+    const told = {
+      seed,
+      invariant,
+      at,
+      message,
+      operations: plan.operations?.length,
+      faults: plan.faults?.length,
+      seconds: seconds(),
+      replay: `node scripts/sim.mjs --replay ${/ADB1:\S+/.exec(replay)[0]}`,
+    };
+    failures.push(told);
+    if (!args.json)
+      console.log(
+        `seed ${seed}: ${invariant} at ${at}: ${message}\n  ${told.operations} operations, ${told.faults} faults; again: ${told.replay}`,
+      );
   }
-  if (failure !== undefined) {
-    failures += 1;
-    firstFailure ??= { seed, ...failure };
-    if (args.trace) console.log(report.newest.join('\n'));
-    if (!args.json) console.log(`seed ${seed}: ${failure.message}\n  again: ${failure.replay}`);
-    if (args['stop-on-first']) break;
-  }
+  if (failures.length > 0 && args.state === undefined && !args.all) break;
 }
-const seconds = (performance.now() - startMs) / 1000;
+const total = {
+  next,
+  seeds: before.seeds + ran,
+  failures: [...before.failures, ...failures],
+  seconds: before.seconds + seconds(),
+  simulatedMs: before.simulatedMs + simulatedMs,
+};
+if (args.state !== undefined) writeFileSync(args.state, JSON.stringify(total, undefined, 1));
 if (args.json) {
-  console.log(JSON.stringify({ seeds: ran, failures, firstFailure, seconds, events, hashes }));
+  console.log(JSON.stringify({ seeds: ran, failures, seconds: seconds(), hashes }));
 } else {
   console.log(
-    `${ran} seeds from ${from}, ${failures} failed, ${(ran / seconds).toFixed(1)} seeds/s, ${Math.round(events / seconds)} events/s, ${acknowledged} operations acknowledged`,
+    `${ran} seeds, ${failures.length} failed, ${(ran / seconds()).toFixed(1)} seeds/s, ${Math.round(simulatedMs / seconds() / 1000)} simulated seconds a second, ${done} operations done`,
   );
   console.log(
     `seen: ${[...seen]
@@ -95,6 +125,9 @@ if (args.json) {
       .map(([what, times]) => `${what} in ${times}`)
       .join(', ')}`,
   );
-  for (const line of count === 1 ? hashes : []) console.log(`trace ${line}`);
+  if (args.state !== undefined)
+    console.log(
+      `in all ${total.seeds} seeds, ${total.failures.length} failed, ${Math.round(total.seconds)} s`,
+    );
 }
-process.exit(failures === 0 ? 0 : 1);
+process.exit(failures.length === 0 ? 0 : 1);

@@ -567,7 +567,8 @@ export class Session {
     const { transaction, engine } = this;
     if (transaction === undefined) return engine.visiblePosition;
     try {
-      if (transaction.isEmpty) return engine.visiblePosition;
+      // It has read what stood at its own position, whatever was committed since.
+      if (transaction.isEmpty) return transaction.position ?? engine.visiblePosition;
       // Behind the definitions: a sequence may be created by the same commit.
       const sequences = this.sequences.operations();
       const { position } = await engine.commit(

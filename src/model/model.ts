@@ -73,6 +73,37 @@ export class Model {
     return result;
   }
 
+  /** Another database of the same contents; what is done to one is not seen in the other. */
+  copy(): Model {
+    const copy = new Model();
+    copy.#relations = this.#relations;
+    return copy;
+  }
+
+  /** A row of a table from what PostgreSQL prints of it. */
+  rowOf(name: string, texts: readonly (string | null)[]): Row {
+    const { columns } = this.#table(name);
+    return texts.map((text, index) =>
+      text === null ? null : parseValue(columns[index]!.type, text),
+    );
+  }
+
+  /** Puts rows in the place of all rows of a table, unchecked. */
+  setRows(name: string, rows: readonly Row[]): void {
+    this.#set(name, { ...this.#table(name), rows });
+  }
+
+  /** The rows of a table themselves: those that a statement does not touch stay the same objects. */
+  rowsOf(name: string): readonly Row[] {
+    return this.#table(name).rows;
+  }
+
+  /** Rows of a table as PostgreSQL prints them. */
+  textsOf(name: string, rows: readonly Row[]): (string | null)[][] {
+    const { columns } = this.#table(name);
+    return rows.map((row) => row.map((value, index) => textOf(columns[index]!.type, value)));
+  }
+
   query(sql: string, parameters: readonly ModelParameter[] = []): ModelResult {
     return this.exec(sql, parameters);
   }

@@ -4,8 +4,18 @@
  * repeated. The engine itself goes through its ports; what this finds is a library, or a workload.
  */
 
+import crypto from 'node:crypto';
+import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+
 const { setImmediate: realImmediate } = globalThis;
 const realNextTick = process.nextTick;
+const realPerformanceNow = performance.now.bind(performance);
+
+/** What a simulation takes in the real world: for budgets and reports, never inside a world. */
+export function realMs(): number {
+  return realPerformanceNow();
+}
 
 /** Resolves when every promise that could settle has settled, before any timer or I/O of the real world. */
 export function settled(): Promise<void> {
@@ -20,7 +30,10 @@ export function realTurn(): Promise<void> {
 /** While set, ambient time and chance throw. Returns what lifts it. Nests. */
 export function forbidAmbient(): () => void {
   depth += 1;
-  if (depth === 1) for (const trap of traps) trap.set();
+  if (depth === 1) {
+    for (const trap of traps) trap.set();
+    trapModules();
+  }
   let lifted = false;
   return () => {
     if (lifted) return;
@@ -33,13 +46,69 @@ export function forbidAmbient(): () => void {
 export class AmbientError extends Error {
   constructor(name: string) {
     super(
-      `${name} inside a simulation: the run could not be repeated. Use the ports of the world (clock, random).`,
+      `${name} inside a simulation: the run could not be repeated. Use world.now(), world.sleep() and world.rng() instead, or ambient: 'allow'.`,
     );
     this.name = 'AmbientError';
   }
 }
 
 let depth = 0;
+let modulesTrapped = false;
+
+/**
+ * Files and chance of Node's own modules. They stay replaced once they are, since telling all importers costs a millisecond; what
+ * stands in their place asks whether a world is running.
+ */
+function trapModules(): void {
+  if (modulesTrapped) return;
+  modulesTrapped = true;
+  for (const [owner, label, names] of [
+    [fs, 'fs', FILE_FUNCTIONS],
+    [fs.promises, 'fs.promises', FILE_PROMISES],
+    [crypto, 'crypto', ['randomBytes', 'randomInt', 'randomUUID', 'randomFillSync']],
+  ] as const) {
+    for (const name of names) {
+      const real = (owner as unknown as Record<string, (...args: unknown[]) => unknown>)[name]!;
+      const guarded = function guarded(this: unknown, ...args: unknown[]): unknown {
+        if (depth > 0 && !byModuleLoader()) throw new AmbientError(`${label}.${name}`);
+        return real.apply(this, args);
+      };
+      Object.assign(guarded, real);
+      Object.defineProperty(owner, name, { value: guarded, configurable: true, writable: true });
+    }
+  }
+  syncBuiltinESMExports();
+}
+
+const FILE_FUNCTIONS = [
+  ...[
+    'readFile',
+    'writeFile',
+    'appendFile',
+    'open',
+    'readdir',
+    'mkdir',
+    'rename',
+    'unlink',
+  ].flatMap((name) => [name, `${name}Sync`]),
+  'createReadStream',
+  'createWriteStream',
+];
+const FILE_PROMISES = [
+  'readFile',
+  'writeFile',
+  'appendFile',
+  'open',
+  'readdir',
+  'mkdir',
+  'rename',
+  'rm',
+];
+
+/** Code that is loaded on its first use comes from files, too. */
+function byModuleLoader(): boolean {
+  return /node:internal\/modules|node_modules\/vite/.test(new Error().stack ?? '');
+}
 
 type Trap = { set(): void; lift(): void };
 

@@ -4,40 +4,37 @@ import type { JournalBackend, JournalGroup, JournalReader } from '../journal/bac
 import { MemoryBackend } from '../journal/memory-backend.ts';
 import type { SimulatedClock } from './clock.ts';
 
-export type BackendFaults = {
+export type BackendOptions = {
+  readonly clock: SimulatedClock;
+  readonly random: Random;
   /** Milliseconds until a group is acknowledged, at least and at most. 0 and 0: from within `append`. */
   readonly latencyMs: readonly [number, number];
   readonly groupsInFlightMax: number;
-  /** The group, counted from 1, that fails, and all after it; 0: none. */
-  readonly failingGroup: number;
-  /** Appends, counted from 1, whose room is refused: nothing is appended, and the journal goes on. */
-  readonly refusedAppends: ReadonlySet<number>;
+  /** Whether room is refused for the next append: then nothing is appended, and the journal goes on. */
+  readonly refusal: () => Error | undefined;
 };
 
 /** A journal that acknowledges late and in order, refuses room now and then, and may fail for good. */
 export class SimulatedBackend implements JournalBackend {
   readonly name = 'simulated';
   readonly groupsInFlightMax: number;
-  readonly #clock: SimulatedClock;
-  readonly #random: Random;
-  readonly #faults: BackendFaults;
-  readonly #refusal: () => Error;
+  readonly #options: BackendOptions;
   readonly #kept = new MemoryBackend();
   readonly #inFlight: {
     readonly group: JournalGroup;
     readonly report: (failure: unknown) => void;
   }[] = [];
-  #groupCount = 0;
-  #appendCount = 0;
   #lastDueMs = 0;
   #failure: Error | undefined;
 
-  constructor(clock: SimulatedClock, random: Random, faults: BackendFaults, refusal: () => Error) {
-    this.#clock = clock;
-    this.#random = random;
-    this.#faults = faults;
-    this.#refusal = refusal;
-    this.groupsInFlightMax = faults.groupsInFlightMax;
+  constructor(options: BackendOptions) {
+    this.#options = options;
+    this.groupsInFlightMax = options.groupsInFlightMax;
+  }
+
+  /** From the next acknowledgement on nothing is written any more: groups in flight are lost. */
+  fail(): void {
+    this.#failure ??= new Error('the simulated journal has failed');
   }
 
   get failed(): boolean {
@@ -57,27 +54,22 @@ export class SimulatedBackend implements JournalBackend {
   }
 
   reserve(heapBytes: number): void {
-    this.#appendCount += 1;
-    if (this.#faults.refusedAppends.has(this.#appendCount)) throw this.#refusal();
+    const refusal = this.#options.refusal();
+    if (refusal !== undefined) throw refusal;
     this.#kept.reserve(heapBytes);
   }
 
   append(group: JournalGroup, report: (failure: unknown) => void): void {
-    this.#groupCount += 1;
-    if (this.#groupCount === this.#faults.failingGroup)
-      this.#failure = new Error('the simulated journal has failed');
-    const [least, most] = this.#faults.latencyMs;
+    const { clock, random, latencyMs } = this.#options;
+    const [least, most] = latencyMs;
     this.#inFlight.push({ group, report });
     if (most === 0) {
       this.#land();
       return;
     }
-    const nowMs = this.#clock.monotonicMs();
-    this.#lastDueMs = Math.max(
-      this.#lastDueMs,
-      nowMs + least + this.#random.unit() * (most - least),
-    );
-    this.#clock.at(this.#lastDueMs - nowMs, 'journal', () => this.#land());
+    const nowMs = clock.monotonicMs();
+    this.#lastDueMs = Math.max(this.#lastDueMs, nowMs + least + random.unit() * (most - least));
+    clock.at(this.#lastDueMs - nowMs, 'journal', () => this.#land());
   }
 
   read(from: Position): JournalReader {

@@ -60,6 +60,11 @@ export class SimulatedClock implements Clock {
     return new Promise((resolve) => void this.at(delayMs, source, resolve));
   }
 
+  /** Nothing happens until then: time goes on. */
+  advanceTo(ms: number): void {
+    this.#elapsedMs = Math.max(this.#elapsedMs, ms);
+  }
+
   /** Work took so long: time goes on. */
   spend(ms: number): void {
     this.#elapsedMs += ms;
@@ -105,6 +110,50 @@ export class SimulatedClock implements Clock {
   #next(): number {
     this.#order += 1;
     return this.#order;
+  }
+}
+
+/** The clock as one process has it: when the process has ended, nothing that waited for time happens any more. */
+export class ProcessClock implements Clock {
+  readonly #clock: SimulatedClock;
+  #ended = false;
+
+  constructor(clock: SimulatedClock) {
+    this.#clock = clock;
+  }
+
+  end(): void {
+    this.#ended = true;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  now(): InstantMs {
+    return this.#clock.now();
+  }
+
+  monotonicMs(): number {
+    return this.#clock.monotonicMs();
+  }
+
+  after(delayMs: number, callback: () => void): TimerHandle {
+    return this.#clock.after(delayMs, this.#whileAlive(callback));
+  }
+
+  soon(callback: () => void): void {
+    this.#clock.soon(this.#whileAlive(callback));
+  }
+
+  afterIo(callback: () => void): void {
+    this.#clock.afterIo(this.#whileAlive(callback));
+  }
+
+  #whileAlive(callback: () => void): () => void {
+    return () => {
+      if (!this.#ended) callback();
+    };
   }
 }
 

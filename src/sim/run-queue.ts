@@ -22,11 +22,15 @@ export class ScheduledRunQueue implements RunQueue {
     return this.#ready.length;
   }
 
+  /** By its name where a schedule starves somebody, else by its number, since names cost to compare. */
+  #sourceOf({ id, name }: ActorCell<unknown>): string {
+    return typeof this.#schedule.kind === 'object' ? name : String(id);
+  }
+
   wake(entry: RunEntry, urgent: boolean): void {
     if ((entry.place & RUNNING) !== 0) return;
     if (entry.place === 0) {
-      const { id } = entry as ActorCell<unknown>;
-      this.#ready.push({ source: String(id), entry });
+      this.#ready.push({ source: this.#sourceOf(entry as ActorCell<unknown>), entry });
       entry.place = QUEUED;
     }
     if (urgent) entry.place = URGENT;

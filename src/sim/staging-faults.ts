@@ -4,16 +4,7 @@ import type { TableData } from '../columns/table-contract.ts';
 import type { StoredEntry } from '../actors/catalog.ts';
 import type { CommitState } from '../actors/commit-turn.ts';
 import type { MaintainedView } from '../actors/maintained-view.ts';
-
-/** Probabilities for each call. */
-export type StagingFaults = {
-  /** A table refuses a write (53200), as a memory limit does: the commit is undone. */
-  readonly table: number;
-  /** A view's expression fails (22012): the commit is undone, tables included. */
-  readonly viewRefuses: number;
-  /** A view breaks (an InvariantError): the commit goes on, the view is built anew. */
-  readonly viewBreaks: number;
-};
+import type { FaultSource } from './faults.ts';
 
 export const INJECTED_REFUSAL = 'refused by the simulation';
 export const INJECTED_BREAK = 'broken by the simulation';
@@ -24,23 +15,20 @@ export const INJECTED_BREAK = 'broken by the simulation';
  */
 export function withStagingFaults(
   state: CommitState,
-  faults: StagingFaults,
+  faults: FaultSource,
   random: Random,
-  active: () => boolean,
 ): CommitState {
-  const hits = (probability: number): boolean =>
-    probability > 0 && random.unit() < probability && active();
   return {
     stored: (relation) => {
       const entry = state.stored(relation);
-      return hits(faults.table) ? refusing(entry) : entry;
+      return faults.hits('memory') ? refusing(entry) : entry;
     },
     viewsOn: (relation) => state.viewsOn(relation),
     viewsInOrder: (changed) =>
       state.viewsInOrder(changed).map((view) => {
-        if (hits(faults.viewRefuses))
+        if (faults.hits('viewError'))
           return failing(view, random.below(3), () => new DbError('22012', INJECTED_REFUSAL));
-        if (hits(faults.viewBreaks))
+        if (faults.hits('viewBreak'))
           return failing(view, random.below(3), () => new InvariantError(INJECTED_BREAK));
         return view;
       }),

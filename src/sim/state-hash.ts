@@ -5,7 +5,7 @@ import type { TableData } from '../columns/table-contract.ts';
 import { Trace } from './trace.ts';
 
 /** One relation, as text: what it is, and the hash of what it holds. */
-export type RelationHash = { readonly name: string; readonly hash: string };
+export type RelationHash = { readonly id: number; readonly name: string; readonly hash: string };
 
 /**
  * A hash for each relation of what is published: definitions, and the rows of tables with their row ids, in their order.
@@ -16,6 +16,7 @@ export function stateHashes(state: DatabaseState): RelationHash[] {
     .all()
     .filter((entry) => !entry.definition.schema.startsWith('adb_live_'))
     .map((entry) => ({
+      id: entry.definition.id,
       name: `${entry.definition.tenant}.${entry.definition.schema}.${entry.definition.name}`,
       hash: hashOf(entry),
     }));

@@ -3,12 +3,10 @@
  * by the simulator.
  */
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { loadParser } from '../../src/actors/load-parser.ts';
-import { SimulatedBackend } from '../../src/sim/backend.ts';
-import { NO_JOURNAL_FAULTS, Simulation } from '../../src/sim/simulation.ts';
 import { INJECTED_BREAK } from '../../src/sim/staging-faults.ts';
+import { TestWorld } from '../sim/test-world.ts';
 
-let sim: Simulation;
+let sim: TestWorld;
 
 beforeEach(async () => {
   sim = await worldWith({});
@@ -24,29 +22,18 @@ afterEach(async () => {
   expect(sim.engine.memory.usedBytes).toBe(0);
 });
 
-async function worldWith(options: {
-  readonly refusedAppends?: ReadonlySet<number>;
-  readonly viewBreaks?: number;
+function worldWith(options: {
+  readonly viewBreak?: number;
   readonly stepBudgetUnits?: number;
-}): Promise<Simulation> {
-  const world = new Simulation({
-    seed: 1,
-    parser: await loadParser(),
-    schedule: 'fifo',
-    startMs: 0,
-    memoryBytes: 1 << 28,
-    stepBudgetUnits: options.stepBudgetUnits ?? 20_000,
-    nanosecondsPerUnit: 10_000,
-    journal: {
-      ...NO_JOURNAL_FAULTS,
-      latencyMs: [5, 5],
+}): Promise<TestWorld> {
+  return TestWorld.make({
+    machine: {
+      stepBudgetUnits: options.stepBudgetUnits ?? 20_000,
+      nanosecondsPerUnit: 10_000,
       groupsInFlightMax: 4,
-      refusedAppends: options.refusedAppends ?? new Set(),
     },
-    staging: { table: 0, viewRefuses: 0, viewBreaks: options.viewBreaks ?? 0 },
+    faults: { journalDelay: 5, viewBreak: options.viewBreak ?? 0 },
   });
-  world.faultsActive = false;
-  return world;
 }
 
 const rowsOf = async (sql: string): Promise<unknown[]> => (await sim.db.query(sql)).rows;
@@ -117,21 +104,24 @@ test('write skew is refused also where a transaction reads after the other has c
 
 test('a commit for which the journal has no room is undone alone', async () => {
   await sim.run(() => sim.db.close());
-  sim = await worldWith({ refusedAppends: new Set([3]) });
+  sim = await TestWorld.make({
+    faults: { journalDelay: 5 },
+    planned: [{ kind: 'journalFull', nth: 2 }],
+  });
   await sim.run(async () => {
     await sim.db.exec('CREATE TABLE t (id int PRIMARY KEY, n int)');
+    sim.faultsActive = true;
     const writes = [1, 2, 3].map((id) => sim.db.insert('t', { id, n: 1 }));
     const outcomes = await Promise.allSettled(writes);
     expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
     await expect(writes[1]).rejects.toMatchObject({ code: '53000' });
     expect(await rowsOf('SELECT id FROM t ORDER BY id')).toEqual([{ id: 1 }, { id: 3 }]);
-    expect(sim.backend).toBeInstanceOf(SimulatedBackend);
   });
 });
 
 test('a view above one that broke is made anew, too; meanwhile both say how old they are', async () => {
   await sim.run(() => sim.db.close());
-  sim = await worldWith({ viewBreaks: 1 });
+  sim = await worldWith({ viewBreak: 1 });
   await sim.run(async () => {
     await sim.db.exec(
       `CREATE TABLE t (id int PRIMARY KEY, g text);

@@ -5,8 +5,8 @@
 import fc from 'fast-check';
 import { beforeAll, expect, test, vi } from 'vitest';
 import { loadParser } from '../../src/actors/load-parser.ts';
-import { NO_JOURNAL_FAULTS, Simulation } from '../../src/sim/simulation.ts';
 import { publishedRows } from '../../src/sim/state-hash.ts';
+import { TestWorld } from '../sim/test-world.ts';
 import type { Parser } from '../../src/sql/parse.ts';
 import { Model } from '../../src/model/model.ts';
 
@@ -204,23 +204,13 @@ const onView = fc.constantFrom(
 );
 
 class World {
-  readonly sim: Simulation;
+  readonly sim: TestWorld;
   readonly model = new Model();
   readonly #ids: Record<'t' | 'u', number[]> = { t: [], u: [] };
   #nextId = 1;
 
   constructor(stepBudgetUnits: number) {
-    this.sim = new Simulation({
-      seed: 1,
-      parser,
-      schedule: 'fifo',
-      startMs: 0,
-      memoryBytes: 1 << 30,
-      stepBudgetUnits,
-      nanosecondsPerUnit: 10,
-      journal: NO_JOURNAL_FAULTS,
-      staging: { table: 0, viewRefuses: 0, viewBreaks: 0 },
-    });
+    this.sim = new TestWorld({ parser, machine: { stepBudgetUnits } });
   }
 
   /** Both do it, or both refuse it. */
@@ -350,7 +340,7 @@ test('view = query = replay = the naive interpreter, whatever comes and goes', a
               kept += 1;
             }
           }
-          const replica = await sim.replayed();
+          const replica = await sim.world.replayed();
           for (const entry of sim.engine.state.catalog.all()) {
             if (entry.kind !== 'table' && entry.kind !== 'materializedView') continue;
             const other = replica.state.catalog.byId(entry.definition.id);

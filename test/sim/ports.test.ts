@@ -59,12 +59,13 @@ test('a journal acknowledges late, in order, each group once, and nothing after 
       fc.integer({ min: 0, max: 12 }),
       (kind, seed, failingGroup) => {
         const clock = clockOf(kind, seed);
-        const backend = new SimulatedBackend(
+        const backend = new SimulatedBackend({
           clock,
-          new SeededRandom(seed),
-          { latencyMs: [0, 9], groupsInFlightMax: 4, failingGroup, refusedAppends: new Set() },
-          () => new Error('no room'),
-        );
+          random: new SeededRandom(seed),
+          latencyMs: [0, 9],
+          groupsInFlightMax: 4,
+          refusal: () => undefined,
+        });
         const reports: string[] = [];
         for (let at = 1; at <= 10; at += 1) {
           const group: JournalGroup = {
@@ -80,6 +81,7 @@ test('a journal acknowledges late, in order, each group once, and nothing after 
               },
             ],
           };
+          if (at === failingGroup) backend.fail();
           backend.reserve(1);
           backend.append(group, (failure) =>
             reports.push(`${at} ${failure === undefined ? 'ok' : 'failed'}`),
