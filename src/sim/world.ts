@@ -267,9 +267,7 @@ export class SimulatedWorld {
   }
 
   /** Records that are acknowledged, from `from` on. */
-  async *acknowledgedRecords(
-    from = 1,
-  ): AsyncGenerator<{
+  async *acknowledgedRecords(from = 1): AsyncGenerator<{
     readonly position: number;
     readonly record: CommitRecord;
     readonly instantMs: number;
