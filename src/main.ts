@@ -74,8 +74,12 @@ program
               kind: 'file',
               dir: options.data,
               fsync: options.fsync as 'always' | 'interval',
-              onProgress: ({ phase, position, head, elapsedMs }) => {
+              onProgress: ({ phase, position, head, elapsedMs, damagedSnapshots }) => {
                 const seconds = (elapsedMs / 1000).toFixed(1);
+                if (phase === 'ready' && damagedSnapshots.length > 0)
+                  console.log(
+                    `· damaged snapshots were passed over: ${damagedSnapshots.join(', ')}`,
+                  );
                 if (phase === 'ready')
                   console.log(
                     `· ${options.data} is read up to position ${position} in ${seconds} s`,

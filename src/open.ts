@@ -1,11 +1,12 @@
 import { DbError } from './base/errors.ts';
-import { defaultMemoryBytes, nodePorts } from './base/node-ports.ts';
+import { defaultMemoryBytes, nodePorts, runtimeVersions } from './base/node-ports.ts';
 import type { Clock, Disk, Network, Random, Workers } from './base/ports.ts';
 import { checkValueOptions, checkZone } from './actors/check-options.ts';
 import { Database } from './actors/database.ts';
 import { Engine } from './actors/engine.ts';
 import { openFileLog } from './actors/commit-log.ts';
 import { recover, type RecoveryProgress } from './actors/recovery.ts';
+import { Snapshots } from './actors/snapshots.ts';
 import { loadParser } from './actors/load-parser.ts';
 import type { ValueOptions } from './actors/rows-out.ts';
 import type { FsyncMode } from './journal/file-backend.ts';
@@ -28,6 +29,8 @@ export type OpenOptions = {
          */
         readonly fsync?: FsyncMode;
         readonly fsyncMs?: number;
+        /** Bytes of changes between two snapshots (`'128 MB'`): what recovery reads at most is about twice as much. */
+        readonly snapshotEvery?: string | number;
         /** Told while what is in the files is read, and once at the end. */
         readonly onProgress?: (progress: RecoveryProgress) => void;
       }
@@ -90,7 +93,13 @@ export async function open(options: OpenOptions = {}): Promise<Database> {
   });
   if (log !== undefined && journal.kind === 'file') {
     try {
-      await recover(engine, log, journal.onProgress ?? (() => undefined));
+      const snapshots = new Snapshots(engine, log, {
+        disk: ports.disk,
+        directory: journal.dir,
+        everyBytes: sizeBytes('journal.snapshotEvery', journal.snapshotEvery ?? '128 MB'),
+        versions: runtimeVersions(),
+      });
+      await recover(engine, log, snapshots, journal.onProgress ?? (() => undefined));
     } catch (cause) {
       await engine.close();
       throw cause;
@@ -137,7 +146,7 @@ function journalOption(
   return journal;
 }
 
-const FILE_OPTIONS = ['kind', 'dir', 'fsync', 'fsyncMs', 'onProgress'];
+const FILE_OPTIONS = ['kind', 'dir', 'fsync', 'fsyncMs', 'snapshotEvery', 'onProgress'];
 
 const OPTION_NAMES = [
   'memory',

@@ -99,6 +99,22 @@ export class Catalog implements CatalogView {
     return this.#epoch;
   }
 
+  /** Ids below have been given; some perhaps to what is gone. */
+  get nextId(): number {
+    return this.#nextId;
+  }
+
+  set nextId(next: number) {
+    this.#nextId = Math.max(this.#nextId, next);
+  }
+
+  /** Schemas that were created, in order. */
+  schemas(): { readonly tenant: string; readonly name: string }[] {
+    return [...this.#schemas].flatMap(([tenant, names]) =>
+      [...names].map((name) => ({ tenant, name })),
+    );
+  }
+
   takeId(): number {
     const id = this.#nextId;
     this.#nextId += 1;

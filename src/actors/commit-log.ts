@@ -17,6 +17,8 @@ export type CommitLogOptions = {
   readonly keepBytes: number;
   /** Keep all, whatever it costs: where somebody will replay from the start. */
   readonly keepAll: boolean;
+  /** Keep what snapshots do not cover, and nothing else. */
+  readonly keepUncovered?: boolean;
   /** Records stay objects of this process: small rows are kept compactly, large ones are shared with the tables. */
   readonly compacts?: boolean;
 };
@@ -35,7 +37,7 @@ export class JournalLog implements CommitLog {
       backend: options.backend,
       codec: new CommitCodec(),
       keepBytes: options.keepAll ? Infinity : options.keepBytes,
-      dropUncovered: !options.keepAll,
+      dropUncovered: !options.keepAll && options.keepUncovered !== true,
       listener: {
         acknowledged: (upTo) => {
           while (this.#acknowledged < upTo) {
@@ -136,5 +138,5 @@ export async function openFileLog(
     fsyncMs: options.fsyncMs,
     segmentBytes: options.segmentBytes,
   });
-  return new JournalLog({ backend, keepBytes: 0, keepAll: true });
+  return new JournalLog({ backend, keepBytes: 0, keepAll: false, keepUncovered: true });
 }

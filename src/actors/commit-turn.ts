@@ -67,6 +67,11 @@ export class CommitTurn {
     return this.#unacknowledged.some(({ defines }) => defines);
   }
 
+  /** The same, or in a commit that is being staged over several steps. */
+  get definesStaged(): boolean {
+    return this.definesUnacknowledged || this.#stepped.some(({ staged }) => staged.defines);
+  }
+
   /** Why the database refuses writes, once an append has failed. */
   get refusal(): DbError | undefined {
     return this.#refusal;

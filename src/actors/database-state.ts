@@ -23,7 +23,12 @@ import type { AppliedDefinition, CommitState } from './commit-turn.ts';
 import { Grants } from './grants.ts';
 import { KeyedWrites } from './idempotency.ts';
 import { MaintainedView } from './maintained-view.ts';
-import type { IndexDefinition, Operation, TableDefinition } from './records.ts';
+import type {
+  IndexDefinition,
+  MaterializedViewDefinition,
+  Operation,
+  TableDefinition,
+} from './records.ts';
 import type { ViewBuilder } from './view-builder.ts';
 
 /**
@@ -300,6 +305,16 @@ export class DatabaseState implements CommitState {
       view,
       info: viewInfo(definition, 'materializedView', columns, query, view.indexes),
     };
+  }
+
+  /** A view that is refreshed by time and could not be filled: it has no rows, and is tried again. */
+  putFailedView(definition: MaterializedViewDefinition, cause: unknown, position: number): void {
+    const view = this.#views.unfilled(definition, this.catalog);
+    view.wentLive(position);
+    view.fail(cause, position, 'gaveUp');
+    const entry = this.materializedViewEntry(view);
+    this.catalog.put(entry);
+    this.#relationMade(entry);
   }
 
   parseQuery(text: string): Query {

@@ -715,6 +715,23 @@ export class Database extends Handle implements AsyncDisposable {
     throw notSupported('a server in a simulated world', 'Open the database with open().');
   }
 
+  /**
+   * Takes a snapshot now, where the journal is in files: what the next start reads of the journal begins here. Snapshots are
+   * taken by themselves, too (`journal.snapshotEvery`).
+   */
+  async checkpoint(): Promise<{ readonly position: number }> {
+    this.engine.assertOpen();
+    if (this.engine.snapshots === undefined)
+      throw new DbError(
+        '55000',
+        'the journal is in memory: there is nothing to take a snapshot for',
+        {
+          hint: "Open the database with journal: { kind: 'file', dir }.",
+        },
+      );
+    return { position: await this.engine.snapshots.take() };
+  }
+
   /** The newest visible position. */
   get position(): number {
     return this.engine.visiblePosition;

@@ -32,6 +32,7 @@ import { EngineMetrics } from './metrics.ts';
 import { PositionLog } from './position-log.ts';
 import { queryActor, type QueryMessage } from './query-actor.ts';
 import type { ValueOptions } from './rows-out.ts';
+import type { Snapshots } from './snapshots.ts';
 import { StatementCache } from './statement-cache.ts';
 import { SubscriptionHub } from './subscriptions.ts';
 import type { Transaction } from './transaction.ts';
@@ -107,6 +108,8 @@ export class Engine {
   #visibleInstant: number;
   #closed = false;
   #mending: TimerHandle | undefined;
+  /** Where the journal is in files. */
+  snapshots: Snapshots | undefined;
   #sessionCount = 0;
 
   constructor(options: EngineOptions) {
@@ -375,6 +378,11 @@ export class Engine {
       await this.#untilSettled(signal);
   }
 
+  /** Resolves once the catalog shows what is in the journal at the visible position, and nothing else. */
+  async untilNothingDefined(): Promise<void> {
+    while (this.turn.definesStaged) await this.#untilSettled(undefined);
+  }
+
   async #untilSettled(signal: AbortSignal | undefined): Promise<void> {
     if (signal?.aborted === true) throw canceled(signal);
     this.assertOpen();
@@ -416,6 +424,7 @@ export class Engine {
     if (this.#closed) return;
     this.#closed = true;
     for (const action of this.#whenClosed.toReversed()) await action();
+    await this.snapshots?.settled();
     this.#mending?.cancel();
     this.history.close();
     this.subscriptions.wakeAll();
@@ -505,6 +514,7 @@ export class Engine {
     this.housekeeping.published(position, deltas);
     this.history.changed(deltas.keys());
     this.compaction.published(deltas);
+    this.snapshots?.published();
   }
 }
 

@@ -18,6 +18,9 @@ export type DatabaseEvents = {
   'journal.refused': { readonly cause: unknown };
   /** The disk has room again: writes are taken. */
   'journal.resumed': { readonly position: number };
+  /** What recovery needs of the journal begins two snapshots back. */
+  'snapshot.taken': { readonly position: number };
+  'snapshot.failed': { readonly cause: unknown };
 };
 
 export type DatabaseEventName = keyof DatabaseEvents;
@@ -32,6 +35,8 @@ const NAMES: { readonly [Name in DatabaseEventName]: true } = {
   'actor.failed': true,
   'journal.refused': true,
   'journal.resumed': true,
+  'snapshot.taken': true,
+  'snapshot.failed': true,
 };
 
 export class EventHub {

@@ -4,21 +4,25 @@ import { corruptJournal } from '../journal/frame.ts';
 import { isStored } from './catalog.ts';
 import type { JournalLog } from './commit-log.ts';
 import type { Engine } from './engine.ts';
+import type { Snapshots } from './snapshots.ts';
 import type { Operation, CommitRecord } from './records.ts';
 
 /** How far a recovery is. */
 export type RecoveryProgress = {
-  readonly phase: 'journal' | 'ready';
+  readonly phase: 'snapshot' | 'journal' | 'ready';
   /** The position reached, and the one to be reached. */
   readonly position: number;
   readonly head: number;
   readonly elapsedMs: number;
+  /** Snapshots that are damaged and were passed over for an older one, or for the whole journal. */
+  readonly damagedSnapshots: readonly number[];
 };
 
 /** Makes the state that the journal tells of, before anybody asks the database anything. */
 export async function recover(
   engine: Engine,
   log: JournalLog,
+  snapshots: Snapshots,
   onProgress: (progress: RecoveryProgress) => void,
 ): Promise<void> {
   const { clock } = engine.ports;
@@ -27,15 +31,46 @@ export async function recover(
   const head = journal.head;
   let reached = 0;
   let lastInstantMs = 0;
+  let readBytes = 0;
+  const damaged: number[] = [];
   const tell = (phase: RecoveryProgress['phase']): void =>
-    onProgress({ phase, position: reached, head, elapsedMs: clock.monotonicMs() - startedMs });
+    onProgress({
+      phase,
+      position: reached,
+      head,
+      elapsedMs: clock.monotonicMs() - startedMs,
+      damagedSnapshots: damaged,
+    });
+  let toldMs = startedMs;
+  const tellSometimes = (phase: RecoveryProgress['phase']): void => {
+    const nowMs = clock.monotonicMs();
+    if (nowMs - toldMs < PROGRESS_MS) return;
+    toldMs = nowMs;
+    tell(phase);
+  };
+
+  for (const at of await snapshots.positions()) {
+    if (at > head)
+      throw corruptJournal('it ends before its newest snapshot', {
+        position: head,
+        place: `There is a snapshot of position ${at}; the journal ends with position ${head}.`,
+      });
+    const instant = await snapshots.load(at, () => tellSometimes('snapshot'));
+    if (instant === undefined) {
+      damaged.push(at);
+      continue;
+    }
+    reached = at;
+    lastInstantMs = instant;
+    engine.positions.note(at, instant);
+    break;
+  }
 
   if (journal.first > reached + 1)
     throw corruptJournal('its beginning is missing', {
       position: reached,
       place: `Positions ${reached + 1} to ${journal.first - 1} are in no file.`,
     });
-  let toldMs = startedMs;
   await journal.replay(
     position(reached + 1),
     (record) => {
@@ -51,19 +86,20 @@ export async function recover(
       }
       reached = record.position;
       lastInstantMs = record.instantMs;
+      readBytes += record.heapBytes;
       engine.positions.note(record.position, record.instantMs);
     },
     async () => {
-      const nowMs = clock.monotonicMs();
-      if (nowMs - toldMs >= PROGRESS_MS) {
-        toldMs = nowMs;
-        tell('journal');
-      }
+      tellSometimes('journal');
       await engine.pause();
     },
   );
   journal.continueAfter(instantMs(lastInstantMs));
   engine.recovered(reached, lastInstantMs);
+  engine.snapshots = snapshots;
+  snapshots.readBytes(readBytes);
+  // Nobody should take them for something to go back to.
+  for (const at of damaged) await snapshots.remove(at);
   wake(engine);
   await dropTemporary(engine);
   tell('ready');

@@ -70,6 +70,11 @@ export class ViewBuilder {
     }
   }
 
+  /** A view without rows. */
+  unfilled(definition: MaterializedViewDefinition, catalog: Catalog): MaintainedView {
+    return this.#prepare(definition, catalog);
+  }
+
   /** Fills a view from snapshots while writes go on; what was committed meanwhile is caught up afterwards. */
   async buildAside(
     engine: Engine,

@@ -210,3 +210,15 @@ export function defaultMemoryBytes(): number {
   const limit = constrained > 0 && constrained < totalmem() ? constrained : totalmem();
   return Math.floor(limit * 0.75);
 }
+
+/** What computes derived state besides ourselves. */
+export function runtimeVersions(): {
+  readonly adb: string;
+  readonly v8: string;
+  readonly unicode: string;
+  readonly icu: string;
+  readonly tz: string;
+} {
+  const { v8, unicode = '', icu = '', tz = '' } = process.versions;
+  return { adb: '0.1.0', v8, unicode, icu, tz };
+}

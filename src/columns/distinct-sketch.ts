@@ -7,7 +7,16 @@ const REGISTER_COUNT = 1 << REGISTER_BITS;
  * Method: HyperLogLog (Flajolet et al. 2007) with linear counting below 2.5 registers' worth and the correction near 2^32.
  */
 export class DistinctSketch {
-  readonly #registers = new Uint8Array(REGISTER_COUNT);
+  readonly #registers: Uint8Array;
+
+  /** `registers`: of a sketch that was kept. */
+  constructor(registers: Uint8Array = new Uint8Array(REGISTER_COUNT)) {
+    this.#registers = registers;
+  }
+
+  get registers(): Uint8Array {
+    return this.#registers;
+  }
 
   get byteLength(): number {
     return REGISTER_COUNT;

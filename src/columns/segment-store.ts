@@ -34,6 +34,15 @@ export class SegmentStore {
     this.#lease = lease;
   }
 
+  /** Segments that were kept elsewhere, with what is dead in them; for a store without rows. */
+  takeOver(list: SegmentList, nextRowId: number, rowCount: number): void {
+    assert(this.#nextRowId === 0, 'a store takes over before it has rows of its own');
+    this.#list = list;
+    this.#nextRowId = nextRowId;
+    this.rowCount = rowCount;
+    for (const state of list.states) this.#account(state?.deletes?.byteLength ?? 0);
+  }
+
   get list(): SegmentList {
     return this.#list;
   }

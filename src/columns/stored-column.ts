@@ -85,6 +85,17 @@ export class StoredColumn {
     return this.#sketch;
   }
 
+  /** What a column of the same table knew when it was kept. */
+  restore(kept: {
+    readonly codedRowCount: number;
+    readonly sketch?: Uint8Array | undefined;
+  }): void {
+    this.codedRowCount = kept.codedRowCount;
+    if (kept.sketch === undefined) return;
+    this.#sketch = new DistinctSketch(kept.sketch);
+    this.#lease.take(this.#sketch.byteLength);
+  }
+
   /** The dictionary's memory; the rest is the lease's. */
   get memoryBytes(): number {
     return this.#dictionary?.memoryBytes ?? 0;

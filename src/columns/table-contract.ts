@@ -4,6 +4,7 @@
  */
 import type { Batch } from './batch.ts';
 import type { InsertedRows } from './inserted-rows.ts';
+import type { TableReading } from './table-image.ts';
 import type { SqlType } from './types.ts';
 import type { Datum } from './values.ts';
 import type { Vector } from './vector.ts';
@@ -77,6 +78,8 @@ export interface TableData {
 
   /** Rows as of the newest published position; holds them until released, whatever is written meanwhile. */
   snapshot(): TableSnapshot;
+  /** The same, to be kept elsewhere. */
+  read(): TableReading;
   /** As of an earlier position still covered by the version log, else undefined. */
   snapshotAt(position: number): TableSnapshot | undefined;
   /** Rows with staged writes on top, for the commit turn's own reads (view deltas, validations). */

@@ -25,6 +25,7 @@ import { segmentPasses } from './scan.ts';
 import { Snapshot, type TableIndex } from './snapshot.ts';
 import { distinctOfOpenRows } from './statistics.ts';
 import { StoredColumn } from './stored-column.ts';
+import { TableReading } from './table-image.ts';
 import type {
   ColumnSchema,
   IndexSchema,
@@ -53,9 +54,24 @@ const LAZY_ROWS_MIN = 65_536;
 /** Deleted rows whose index entries are taken away at once when a commit is published; more wait for `maintain`. */
 const RECLAIM_ROWS_AT_ONCE = 64;
 
-export function createTable(schema: TableSchema, options: TableOptions): Table {
-  return new Table(schema, options);
+export function createTable(
+  schema: TableSchema,
+  options: TableOptions,
+  restored?: RestoredRows,
+): Table {
+  return new Table(schema, options, restored);
 }
+
+/** What TableRestore has made. */
+export type RestoredRows = {
+  readonly lease: MemoryLease;
+  readonly columns: readonly StoredColumn[];
+  readonly nextColumnId: number;
+  readonly store: SegmentStore;
+  readonly position: number;
+  /** Positions before this one are not told. */
+  readonly historyFrom: number;
+};
 
 export type TableOptions = {
   readonly memory: MemoryAccount;
@@ -106,16 +122,23 @@ export class Table implements TableData {
   #isClosing = false;
   #isClosed = false;
 
-  constructor(schema: TableSchema, options: TableOptions) {
+  /** `restored`: rows that were kept elsewhere; indexes over them are built by `addIndexInSteps`. */
+  constructor(schema: TableSchema, options: TableOptions, restored?: RestoredRows) {
+    assert(
+      restored === undefined || schema.indexes.length === 0,
+      'indexes over restored rows are built afterwards',
+    );
     this.#memory = options.memory;
-    this.#lease = new MemoryLease(options.memory);
+    this.#lease = restored?.lease ?? new MemoryLease(options.memory);
     this.#wholeSchema = undefined;
     this.#schema = schema;
-    this.#columns = schema.columns.map(
-      (column, id) => new StoredColumn(id, column.type, null, options.memory, this.#lease),
-    );
-    this.#nextColumnId = schema.columns.length;
-    this.#store = new SegmentStore(this.#lease);
+    this.#columns =
+      restored?.columns ??
+      schema.columns.map(
+        (column, id) => new StoredColumn(id, column.type, null, options.memory, this.#lease),
+      );
+    this.#nextColumnId = restored?.nextColumnId ?? schema.columns.length;
+    this.#store = restored?.store ?? new SegmentStore(this.#lease);
     this.#log = new VersionLog(options.memory, options.historyBytes ?? HISTORY_BYTES_DEFAULT);
     this.#indexes = new IndexSet(
       this.#lease,
@@ -125,6 +148,18 @@ export class Table implements TableData {
     );
     for (const index of schema.indexes) this.#indexes.add(index, 0);
     this.#published = this.#stagedView();
+    if (restored === undefined) return;
+    this.#position = restored.position;
+    this.#log.forget(restored.historyFrom);
+  }
+
+  /** Its published rows as they are now, to be kept elsewhere: see TableReading. */
+  read(): TableReading {
+    const snapshot = this.snapshot() as Snapshot;
+    return new TableReading(snapshot, {
+      position: this.#position,
+      nextColumnId: this.#nextColumnId,
+    });
   }
 
   get schema(): TableSchema {

@@ -51,6 +51,7 @@ export class Journal {
   #lastInstantMs = -Infinity;
   #pending: JournalRecord[] = [];
   #pendingBytes = 0;
+  #appendedBytes = 0;
   #groupsInFlight = 0;
   /** Positions up to here can be had from snapshots. */
   #covered = 0;
@@ -86,6 +87,11 @@ export class Journal {
     return this.#backend.heldBytes;
   }
 
+  /** What records held in memory that were appended since it was opened. */
+  get appendedBytes(): number {
+    return this.#appendedBytes;
+  }
+
   get writable(): boolean {
     return this.#state.kind === 'open';
   }
@@ -118,6 +124,7 @@ export class Journal {
       heapBytes,
     });
     this.#pendingBytes += heapBytes;
+    this.#appendedBytes += heapBytes;
     this.#flush();
     return given;
   }

@@ -1,8 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { Database } from '../../src/index.ts';
 
-/** One hash of everything a user can see: the position, the catalog, and all rows of all tables and views in their order. */
-export async function stateHash(db: Database): Promise<string> {
+/**
+ * One hash of everything a user can see: the position, the catalog, and all rows of all tables and views in their order. `views` as bags:
+ * one that was made anew has given out its row ids in another order.
+ */
+export async function stateHash(
+  db: Database,
+  views: 'in order' | 'as bags' = 'in order',
+): Promise<string> {
   const hash = createHash('sha256');
   const add = (value: unknown): void => void hash.update(JSON.stringify(value)).update('\n');
   add(db.position);
@@ -11,7 +17,9 @@ export async function stateHash(db: Database): Promise<string> {
     add(relation);
     const name = `"${relation.name.replaceAll('"', '""')}"`;
     const { rows } = await db.query(`SELECT * FROM ${relation.schema}.${name}`, { format: 'text' });
-    for (const row of rows) add(row);
+    const isBag = views === 'as bags' && relation.kind !== 'table';
+    const texts = rows.map((row) => JSON.stringify(row));
+    for (const row of isBag ? texts.sort() : texts) add(row);
   }
   return hash.digest('hex');
 }
