@@ -30,11 +30,16 @@ export class Deletes {
   #owned = 0;
   #pageCount: number;
   count: number;
-  /** The operation that made this version: only that one may still write it. */
+  /** The operation that made this version: while somebody may hold it, only that one may still write it. */
   readonly epoch: number;
 
+  /** With `from`, a copy: what it had to itself, both share from here on. */
   constructor(epoch: number, from?: Deletes) {
     this.epoch = epoch;
+    if (from !== undefined) {
+      from.#owned = 0;
+      from.#ownsWhole = false;
+    }
     this.#pages = from === undefined ? [] : from.#pages.slice();
     this.#whole = from === undefined ? undefined : from.#whole;
     this.#pageCount = from === undefined ? 0 : from.#pageCount;

@@ -1,7 +1,7 @@
 import { assert } from '../base/errors.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
-import type { Deletes } from './deletes.ts';
+import { Deletes } from './deletes.ts';
 import type { OpenSegment } from './open-segment.ts';
 import { openSource, seal, sealedSource } from './seal.ts';
 import type { SegmentStore } from './segment-store.ts';
@@ -76,7 +76,9 @@ export class Maintenance {
   compact(number: number, list: SegmentList): void {
     const state = list.states[number - list.first];
     if (state === undefined || state.deletes === undefined || state.deletes.count === 0) return;
-    this.#compactions.push({ number, segment: state.segment, deletes: state.deletes });
+    // A copy of its own: the bitmap in use may be written where it is.
+    const deletes = new Deletes(-1, state.deletes);
+    this.#compactions.push({ number, segment: state.segment, deletes });
   }
 
   /** The columns change, or the table goes: what was begun is begun anew. */

@@ -18,7 +18,7 @@ import type { StoredColumn } from './stored-column.ts';
 
 /**
  * The rows of a table in their newest (staged) state. Every operation begins with `beginOperation`; it then copies what it changes
- * of the segment list and the delete bitmaps, so that lists taken before stay as they were. Appending and overwriting
+ * of the segment list and, where a reader is open, of the delete bitmaps, so that lists taken before stay as they were. Appending and overwriting
  * happen in the open segment itself: readers know which rows are theirs.
  */
 export class SegmentStore {
@@ -29,6 +29,8 @@ export class SegmentStore {
   /** Counts operations: what was made in this one may be written. */
   #epoch = 0;
   #listEpoch = -1;
+  /** Nobody holds a list: bitmaps of deletes may be written where they are. */
+  #isAlone = false;
 
   constructor(lease: MemoryLease) {
     this.#lease = lease;
@@ -56,8 +58,10 @@ export class SegmentStore {
     return segmentOf(this.#nextRowId) * SEGMENT_ROWS;
   }
 
-  beginOperation(): void {
+  /** `isAlone`: no reader is open. Then deletes are marked where they are, and whoever opens one later must know (`withoutMarks`). */
+  beginOperation(isAlone = false): void {
     this.#epoch += 1;
+    this.#isAlone = isAlone;
   }
 
   /** Appends the rows of a batch without a selection, from row `start` on, and returns the first one's id. Nothing has changed when it throws. */
@@ -249,7 +253,8 @@ export class SegmentStore {
   #ownDeletes(rowId: number): Deletes {
     const state = stateOf(this.#list, rowId);
     assert(state !== undefined, 'a row that is deleted or restored has a segment');
-    if (state.deletes?.epoch === this.#epoch) return state.deletes;
+    if (state.deletes !== undefined && (this.#isAlone || state.deletes.epoch === this.#epoch))
+      return state.deletes;
     const deletes = new Deletes(this.#epoch, state.deletes);
     this.#ownList()[segmentOf(rowId) - this.#list.first] = { segment: state.segment, deletes };
     return deletes;
@@ -263,4 +268,27 @@ export class SegmentStore {
     this.#lease.take(bytes);
     this.#lease.limits = limits;
   }
+}
+
+/** The list as it was before `rowIds` were marked as dead in bitmaps that it shares; the very same one where none is. */
+export function withoutMarks(list: SegmentList, rowIds: Iterable<number>): SegmentList {
+  let states: (SegmentState | undefined)[] | undefined;
+  const copies = new Map<number, Deletes>();
+  for (const rowId of rowIds) {
+    const index = segmentOf(rowId) - list.first;
+    const state = list.states[index];
+    if (state?.deletes === undefined) continue;
+    const { segment } = state;
+    const place = placeOf(segment, rowId);
+    if (place < 0 || !state.deletes.has(place)) continue;
+    let deletes = copies.get(index);
+    if (deletes === undefined) {
+      deletes = new Deletes(-1, state.deletes);
+      copies.set(index, deletes);
+      states ??= list.states.slice();
+      states[index] = { segment, deletes };
+    }
+    deletes.remove(place);
+  }
+  return states === undefined ? list : { first: list.first, states };
 }

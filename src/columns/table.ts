@@ -12,7 +12,7 @@ import { Maintenance } from './maintenance.ts';
 import { fetchLocated, fetchRows, locateRows } from './row-fetch.ts';
 import { nullRefused } from './constraint-errors.ts';
 import type { OpenSegment } from './open-segment.ts';
-import { SegmentStore } from './segment-store.ts';
+import { SegmentStore, withoutMarks } from './segment-store.ts';
 import {
   placeOf,
   SEGMENT_ROWS,
@@ -105,6 +105,8 @@ export class Table implements TableData {
   readonly #stagedViews: PublishedView[] = [];
   /** Sequence of the oldest staged entry. */
   #stagedFrom = 0;
+  /** Staged entries up to here have left no marks in the bitmaps of `#published`. */
+  #unmarkedTo = 0;
   #position = 0;
   /** Rows of published truncations, until the next upkeep. */
   readonly #lazyRows: LazyRows[] = [];
@@ -216,7 +218,8 @@ export class Table implements TableData {
     this.#setLimits(false);
     const entry = this.#log.pop();
     for (const snapshot of this.#snapshots) snapshot.rewind(this.#log.endSequence);
-    this.#store.beginOperation();
+    this.#unmarkedTo = Math.min(this.#unmarkedTo, this.#log.endSequence);
+    this.#store.beginOperation(this.#snapshots.size === 0);
     const { cleared } = view;
     if (cleared !== undefined) {
       view.lazy?.close();
@@ -253,6 +256,7 @@ export class Table implements TableData {
     }
     this.#published =
       cleared === undefined ? view : { ...view, cleared: undefined, lazy: undefined };
+    this.#unmarkedTo = this.#stagedFrom;
     this.#refreshPublished();
     // Upkeep that lags behind far enough to hold up eviction is done here and now.
     this.#reclaim(this.#log.byteLength > 2 * this.#log.byteLimit ? Infinity : RECLAIM_ROWS_AT_ONCE);
@@ -282,7 +286,7 @@ export class Table implements TableData {
 
   #stage(writes: readonly TableWrite[]): TableDelta {
     const before = { nextRowId: this.#store.nextRowId, rowCount: this.#store.rowCount };
-    this.#store.beginOperation();
+    this.#store.beginOperation(this.#snapshots.size === 0);
     const only = writes.length === 1 ? writes[0]! : undefined;
     switch (only?.kind) {
       case 'insert':
@@ -641,7 +645,7 @@ export class Table implements TableData {
   // ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   snapshot(): TableSnapshot {
-    return this.#open(this.#published, this.#indexes.published, this.#stagedFrom, this.#stagedFrom);
+    return this.#open(this.#forReaders(), this.#indexes.published, this.#stagedFrom, this.#stagedFrom);
   }
 
   staged(): TableSnapshot {
@@ -653,7 +657,7 @@ export class Table implements TableData {
     const after = this.#log.firstAfter(position);
     if (after >= this.#stagedFrom) return this.snapshot();
     const { nextRowIdBefore, rowCountBefore } = this.#log.entry(after);
-    const view = { ...this.#published, rowIdEnd: nextRowIdBefore, rowCount: rowCountBefore };
+    const view = { ...this.#forReaders(), rowIdEnd: nextRowIdBefore, rowCount: rowCountBefore };
     return this.#open(view, this.#indexes.published, after, this.#stagedFrom);
   }
 
@@ -681,6 +685,28 @@ export class Table implements TableData {
 
   covers(position: number): boolean {
     return this.#log.covers(position);
+  }
+
+  /** What is published, without the deletes that are only staged: those may be marked in bitmaps that it shares with the newest state. */
+  #forReaders(): PublishedView {
+    const end = this.#log.endSequence;
+    if (this.#unmarkedTo < end) {
+      this.#published = {
+        ...this.#published,
+        list: withoutMarks(this.#published.list, this.#stagedDeletes(this.#unmarkedTo, end)),
+      };
+      this.#unmarkedTo = end;
+    }
+    return this.#published;
+  }
+
+  /** Row ids that entries [from, end) deleted, up to a truncation: that one has a list of its own. */
+  *#stagedDeletes(from: number, end: number): Generator<number> {
+    for (let sequence = from; sequence < end; sequence += 1) {
+      const entry = this.#log.entry(sequence);
+      if (entry.isClear) return;
+      for (let row = 0; row < entry.deletedCount; row += 1) yield entry.deletedRowId(row);
+    }
   }
 
   #openStaged(): Snapshot {
@@ -827,7 +853,7 @@ export class Table implements TableData {
   }
 
   compact(segment: number): void {
-    this.#upkeep().compact(segment, this.#published.list);
+    this.#upkeep().compact(segment, this.#forReaders().list);
   }
 
   /** Who still reads it may read on: memory is given back when the last snapshot is. */
