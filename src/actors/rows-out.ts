@@ -38,10 +38,13 @@ export class RowWriter {
     | ((columns: readonly unknown[][], rowCount: number, rows: ResultRow[]) => void)
     | undefined;
   #rowCount = 0;
+  /** Values by column, written anew for each batch. */
+  readonly #scratch: unknown[][];
 
   constructor(columns: readonly OutputColumn[], options: ValueOptions) {
     this.#names = columns.map(({ name }) => name);
     this.#writers = columns.map(({ type, name }) => valueWriter(type, name, options));
+    this.#scratch = columns.map(() => []);
   }
 
   append(batch: Batch, rows: ResultRow[]): void {
@@ -50,17 +53,19 @@ export class RowWriter {
     this.#rowCount += rowCount;
     if (this.#rowCount > ROWS_BEFORE_MAKER && this.#names.length <= MAKER_COLUMNS_MAX) {
       this.#makeRows ??= rowMaker(this.#names);
-      const values: unknown[][] = [];
       for (let column = 0; column < columns.length; column += 1)
-        values.push(this.#writers[column]!(columns[column]!, batch));
-      this.#makeRows(values, rowCount, rows);
+        this.#writers[column]!(columns[column]!, batch, this.#scratch[column]!);
+      this.#makeRows(this.#scratch, rowCount, rows);
+      // What a large batch held is not kept alive.
+      if (rowCount > SCRATCH_ROWS_MAX) for (const values of this.#scratch) values.length = 0;
       return;
     }
     const first = rows.length;
     for (let row = 0; row < rowCount; row += 1) rows.push({});
     for (let column = 0; column < this.#names.length; column += 1) {
       const name = this.#names[column]!;
-      const values = this.#writers[column]!(columns[column]!, batch);
+      const values: unknown[] = [];
+      this.#writers[column]!(columns[column]!, batch, values);
       if (name === '__proto__') {
         // Assigned, it would be the row's prototype.
         for (let row = 0; row < rowCount; row += 1)
@@ -73,13 +78,18 @@ export class RowWriter {
 
   /** One array a column. */
   columnar(batch: Batch): unknown[][] {
-    return this.#writers.map((write, column) => write(batch.columns[column]!, batch));
+    return this.#writers.map((write, column) => {
+      const values: unknown[] = [];
+      write(batch.columns[column]!, batch, values);
+      return values;
+    });
   }
 }
 
 /** Compiling costs as much as some hundred rows one property after another. */
 const ROWS_BEFORE_MAKER = 512;
 const MAKER_COLUMNS_MAX = 64;
+const SCRATCH_ROWS_MAX = 256;
 
 /** A loop that writes rows as object literals of these names: a fifth of what setting one property after another takes. */
 function rowMaker(
@@ -130,7 +140,8 @@ export function jsonValue(value: unknown): unknown {
   return value;
 }
 
-type ValueWriter = (vector: Vector, batch: Batch) => unknown[];
+/** Writes the values of a batch into the first entries of an array. */
+type ValueWriter = (vector: Vector, batch: Batch, out: unknown[]) => void;
 
 function valueWriter(type: SqlType, name: string, options: ValueOptions): ValueWriter {
   const convert = datumWriter(type, name, options);
@@ -140,9 +151,8 @@ function valueWriter(type: SqlType, name: string, options: ValueOptions): ValueW
     type.kind === 'float4' ||
     type.kind === 'float8' ||
     (type.kind === 'int8' && (options.int8 ?? 'number') === 'number');
-  return (vector, batch) => {
+  return (vector, batch, out) => {
     const { rowCount, selection } = batch;
-    const out: unknown[] = [];
     if (plainNumbers && vector.rep === 'number') {
       const { values, validity, factor, base } = vector;
       // −0 survives only where nothing is added to it.
@@ -150,16 +160,15 @@ function valueWriter(type: SqlType, name: string, options: ValueOptions): ValueW
       for (let row = 0; row < rowCount; row += 1) {
         const at = selection === undefined ? row : selection[row]!;
         const value = values[at]!;
-        if (validity !== undefined && validity[at] === 0) out.push(null);
-        else out.push(isPlain ? value : value * factor + base);
+        if (validity !== undefined && validity[at] === 0) out[row] = null;
+        else out[row] = isPlain ? value : value * factor + base;
       }
-      return out;
+      return;
     }
     for (let row = 0; row < rowCount; row += 1) {
       const datum = datumAt(vector, selection === undefined ? row : selection[row]!);
-      out.push(datum === null ? null : convert(datum));
+      out[row] = datum === null ? null : convert(datum);
     }
-    return out;
   };
 }
 

@@ -1,6 +1,6 @@
 import { DbError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
-import { denseBatch, gatherBatch, hashRows } from '../columns/build.ts';
+import { denseBatch, gatherBatch, hashRows, sliceBatch, vectorFromData } from '../columns/build.ts';
 import { equalCells, isNullAt } from '../columns/cells.ts';
 import type { TableSnapshot, TableWrite } from '../columns/table-contract.ts';
 import type { Datum } from '../columns/values.ts';
@@ -300,20 +300,27 @@ function lastOfEachKey(rows: Batch, columnIndexes: readonly number[]): Int32Arra
   while (slots < rowCount * 2) slots *= 2;
   /** Row + 1 by hash, with open addressing. */
   const table = new Int32Array(slots);
-  const kept: number[] = [];
+  /** Made when the first key comes twice. */
+  let kept: number[] | undefined;
   for (let row = rowCount - 1; row >= 0; row -= 1) {
     let slot = hashes[row]! & (slots - 1);
     while (table[slot] !== 0 && !sameKey(keys, table[slot]! - 1, row))
       slot = (slot + 1) & (slots - 1);
-    if (table[slot] !== 0) continue;
-    table[slot] = row + 1;
-    kept.push(row);
+    if (table[slot] === 0) {
+      table[slot] = row + 1;
+      kept?.push(row);
+    } else if (kept === undefined) {
+      kept = [];
+      for (let later = rowCount - 1; later > row; later -= 1) kept.push(later);
+    }
   }
-  return kept.length === rowCount ? undefined : Int32Array.from(kept.reverse());
+  return kept === undefined ? undefined : Int32Array.from(kept.reverse());
 }
 
 function sameKey(keys: readonly Vector[], a: number, b: number): boolean {
-  return keys.every((key) => !isNullAt(key, a) && !isNullAt(key, b) && equalCells(key, a, key, b));
+  for (const key of keys)
+    if (isNullAt(key, a) || isNullAt(key, b) || !equalCells(key, a, key, b)) return false;
+  return true;
 }
 
 /** Rows whose key is there replace the columns that were given; the others are inserted. Of a key given twice the last row counts. */
@@ -331,6 +338,8 @@ function upsertWrites(
   const keys = primary.columnIndexes.map((index) => complete.columns[index]!);
   const rowCount = distinct === undefined ? complete.rowCount : distinct.length;
   const ids = snapshot.findUnique(primary.name, keys, rowCount, distinct);
+  if (distinct === undefined && keptColumns(entry, given).length === 0 && areFound(ids))
+    return { writes: [], updated: { rowIds: ids, rows: complete } };
   const updates: number[] = [];
   const updateIds: number[] = [];
   const inserts: number[] = [];
@@ -346,9 +355,7 @@ function upsertWrites(
   if (inserts.length > 0) writes.push({ kind: 'insert', rows: rowsAt(complete, inserts) });
   if (updates.length === 0) return { writes, updated: undefined };
   const rowIds = Float64Array.from(updateIds);
-  const kept = entry.definition.columns.flatMap((_, index) =>
-    given.columns[index] === undefined || given.missing[index] !== undefined ? [index] : [],
-  );
+  const kept = keptColumns(entry, given);
   const fresh = rowsAt(complete, updates);
   if (kept.length === 0) return { writes, updated: { rowIds, rows: fresh } };
   const dense = denseBatch(snapshot.fetch(rowIds, kept));
@@ -365,6 +372,19 @@ function upsertWrites(
         );
   });
   return { writes, updated: { rowIds, rows: { rowCount: updates.length, columns } } };
+}
+
+/** Columns of which some given row does not say anything: a row that is there keeps its value. */
+function keptColumns(entry: TableEntry, given: InputBatch): readonly number[] {
+  const kept: number[] = [];
+  for (let index = 0; index < entry.definition.columns.length; index += 1)
+    if (given.columns[index] === undefined || given.missing[index] !== undefined) kept.push(index);
+  return kept;
+}
+
+function areFound(ids: Float64Array): boolean {
+  for (let index = 0; index < ids.length; index += 1) if (ids[index]! < 0) return false;
+  return true;
 }
 
 /** Deletes by primary key: { id: 1 }, { id: [1, 2] }, or for a key of several columns { a: 1, b: 2 }, { a: [1, 1], b: [2, 3] }. */
@@ -406,11 +426,11 @@ function deleteKeys(
   const pieces: RowsToWrite[] = [];
   for (let start = 0; start < keys.rowCount; start += PIECE_ROW_COUNT_MAX) {
     const count = Math.min(PIECE_ROW_COUNT_MAX, keys.rowCount - start);
-    const selection = Int32Array.from({ length: count }, (_, at) => start + at);
+    const piece = keys.rowCount === count ? keys : sliceBatch(keys, start, start + count);
     pieces.push((snapshot) => {
       // One that waited for a claim begins anew.
       if (start === 0) rows = 0;
-      const found = snapshot().findUnique(primary.name, keys.columns, count, selection);
+      const found = snapshot().findUnique(primary.name, piece.columns, count);
       const ids = distinctIds(found);
       rows += ids.length;
       return ids.length === 0 ? [] : [{ kind: 'delete', rowIds: ids }];
@@ -484,10 +504,15 @@ function keysOf(
         });
       }
     });
-    return { rep: 'object', type, values, validity: undefined };
+    // Of many keys a column of numbers is made: it is hashed and compared as a whole.
+    return values.length > KEYS_AS_DATA_MAX
+      ? vectorFromData(type, values)
+      : { rep: 'object', type, values, validity: undefined };
   });
   return { rowCount: lists[0]!.length, columns };
 }
+
+const KEYS_AS_DATA_MAX = 8;
 
 /** Rows as users give them, to be read in pieces. */
 type InputSource = {

@@ -645,7 +645,12 @@ export class Table implements TableData {
   // ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   snapshot(): TableSnapshot {
-    return this.#open(this.#forReaders(), this.#indexes.published, this.#stagedFrom, this.#stagedFrom);
+    return this.#open(
+      this.#forReaders(),
+      this.#indexes.published,
+      this.#stagedFrom,
+      this.#stagedFrom,
+    );
   }
 
   staged(): TableSnapshot {
@@ -672,7 +677,7 @@ export class Table implements TableData {
       const entry = this.#log.entry(sequence);
       if (entry.position > to) break;
       if (entry.isEmpty) continue;
-      const delta = reading === 'atOnce' ? entry.deltaNow : entry.delta;
+      const delta = reading === 'atOnce' ? entry.deltaAtOnce : entry.delta;
       found.push({ position: entry.position, delta });
     }
     return found;

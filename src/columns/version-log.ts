@@ -17,6 +17,8 @@ const CHUNK_ROWS = 2048;
 export const COPIED_ROWS_MAX = 64;
 /** The same where old rows are copied from where they stand: then there is nothing yet that could be kept. */
 export const COPIED_IN_PLACE_ROWS_MAX = 512;
+/** So few rows are read from the whole columns of their chunk. */
+const FEW_ROWS_MAX = 8;
 /** What an entry is beside its rows. */
 const ENTRY_BYTES = 160;
 /** And where its rows lie in segments: what says in which. */
@@ -463,6 +465,20 @@ export class LogEntry {
     return { deleted: this.deletedNow, inserted: this.insertedNow };
   }
 
+  /** The same for who reads it at once, before anything is written: of a few rows not even a column is made. */
+  get deltaAtOnce(): TableDelta {
+    const { chunk } = this;
+    if (chunk === undefined || this.deletedCount + this.insertedCount > FEW_ROWS_MAX)
+      return this.deltaNow;
+    const columns = chunk.wholeColumns();
+    if (columns === undefined) return this.deltaNow;
+    const middle = this.#start + this.deletedCount;
+    return {
+      deleted: chunk.selected(columns, this.#start, middle),
+      inserted: chunk.selected(columns, middle, middle + this.insertedCount),
+    };
+  }
+
   get deletedNow(): Batch | undefined {
     if (this.chunk === undefined) return this.delta.deleted;
     return this.deletedCount === 0
@@ -612,6 +628,26 @@ class LogChunk {
     }
     this.#copies[position] ??= column.slice(0, this.length);
     return this.#copies[position];
+  }
+
+  /** All columns where they stand; undefined where one has no such form. */
+  wholeColumns(): readonly Vector[] | undefined {
+    const columns: Vector[] = [];
+    for (let position = 0; position < this.#columns.length; position += 1) {
+      const vector = this.#columns[position]!.peek();
+      if (vector === undefined) return undefined;
+      columns.push(vector);
+    }
+    return columns;
+  }
+
+  /** Rows [start, end) of the whole columns. */
+  selected(columns: readonly Vector[], start: number, end: number): Batch | undefined {
+    if (start === end) return undefined;
+    const rowCount = end - start;
+    const selection = new Int32Array(rowCount);
+    for (let row = 0; row < rowCount; row += 1) selection[row] = start + row;
+    return { rowCount, columns, selection, rowIds: this.rowIds };
   }
 
   slice(start: number, end: number): Batch | undefined {

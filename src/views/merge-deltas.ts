@@ -31,20 +31,28 @@ function isConsolidated({ deleted, inserted }: TableDelta): boolean {
   if (deleted === undefined || inserted === undefined)
     return deleted !== undefined || inserted !== undefined;
   return deleted.rowCount * inserted.rowCount <= PAIRS_MAX
-    ? !shareRow(denseBatch(deleted), denseBatch(inserted))
+    ? !shareRow(deleted, inserted)
     : !shareRowByHash(denseBatch(deleted), denseBatch(inserted));
 }
 
 function shareRow(a: Batch, b: Batch): boolean {
-  for (let aRow = 0; aRow < a.rowCount; aRow += 1)
-    for (let bRow = 0; bRow < b.rowCount; bRow += 1)
-      if (identicalRows(a.columns, aRow, b.columns, bRow)) return true;
+  const { columns: aColumns } = a;
+  const { columns: bColumns } = b;
+  for (let aAt = 0; aAt < a.rowCount; aAt += 1) {
+    const aRow = a.selection === undefined ? aAt : a.selection[aAt]!;
+    for (let bAt = 0; bAt < b.rowCount; bAt += 1) {
+      const bRow = b.selection === undefined ? bAt : b.selection[bAt]!;
+      if (identicalRows(aColumns, aRow, bColumns, bRow)) return true;
+    }
+  }
   return false;
 }
 
 function shareRowByHash(a: Batch, b: Batch): boolean {
-  const aHashes = hashRows(a.columns, a.rowCount);
-  const bHashes = hashRows(b.columns, b.rowCount);
+  const { columns: aColumns } = a;
+  const { columns: bColumns } = b;
+  const aHashes = hashRows(aColumns, a.rowCount);
+  const bHashes = hashRows(bColumns, b.rowCount);
   let slots = 32;
   while (slots < a.rowCount * 2) slots *= 2;
   /** Row + 1 by hash, with open addressing. */
@@ -58,7 +66,7 @@ function shareRowByHash(a: Batch, b: Batch): boolean {
     const hash = bHashes[row]!;
     for (let slot = hash & (slots - 1); table[slot] !== 0; slot = (slot + 1) & (slots - 1)) {
       const aRow = table[slot]! - 1;
-      if (aHashes[aRow] === hash && identicalRows(a.columns, aRow, b.columns, row)) return true;
+      if (aHashes[aRow] === hash && identicalRows(aColumns, aRow, bColumns, row)) return true;
     }
   }
   return false;

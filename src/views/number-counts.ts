@@ -62,6 +62,17 @@ export class NumberCounts {
 
   /** `weight` more copies, or fewer; only what is there may leave. */
   add(value: number, weight: number, scratch: MergeScratch): void {
+    // Short enough to become part of its caller's loop: most changes are arrivals.
+    if (weight === 1 && value === value && this.#arrivalCount < this.#arrivals.length) {
+      this.#count += 1;
+      if (value < this.#least) this.#least = value;
+      if (value > this.#greatest) this.#greatest = value;
+      this.#arrivals[this.#arrivalCount] = value;
+      this.#arrivalCount += 1;
+    } else this.#change(value, weight, scratch);
+  }
+
+  #change(value: number, weight: number, scratch: MergeScratch): void {
     if (value !== value) {
       this.#nanCount += weight;
       assert(this.#nanCount >= 0, 'a value leaves as often as it came');
@@ -328,8 +339,7 @@ function waitingMaxOf(leaf: Leaf): number {
 function wait(leaf: Leaf, start: number, end: number, { values, changes }: MergeScratch): void {
   const total = leaf.waitingCount + end - start;
   if (total > leaf.waiting.length) {
-    let room = Math.max(ROOM_MIN, leaf.waiting.length);
-    while (room < total) room *= 2;
+    const room = Math.max(total, waitingMaxOf(leaf));
     const { waiting, waitingChanges } = leaf;
     leaf.waiting = new Float64Array(room);
     leaf.waiting.set(waiting);
