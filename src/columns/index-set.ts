@@ -345,7 +345,9 @@ function singlesOf(entry: LogEntry): number {
 function bringsKey(index: TableIndex, entry: LogEntry, row: number): boolean {
   const rowId = entry.insertedRowId(row);
   if (rowId >= entry.nextRowIdBefore) return true;
-  const old = entry.deletedRow(rowId);
+  // Where rows are overwritten and nothing else happens they are the last to be deleted, in the same order.
+  const guess = entry.deletedCount - entry.insertedCount + row;
+  const old = guess >= 0 && entry.deletedRowId(guess) === rowId ? guess : entry.deletedRow(rowId);
   assert(old >= 0, 'a row that was there before is in both halves of its delta');
   for (const column of index.schema.columnIndexes) {
     const isSame = sameCell(

@@ -80,6 +80,34 @@ export class OpenSegment {
     }
   }
 
+  /** The rows at places [start, end) of a chunk take the values of logical rows start − from, … of the batch, column by column. */
+  setRows(
+    chunk: number,
+    places: Int32Array,
+    start: number,
+    end: number,
+    columns: readonly StoredColumn[],
+    { columns: vectors, selection }: Batch,
+    from: number,
+  ): void {
+    const first = chunk * CHUNK_ROWS;
+    for (let at = start; at < end; at += 1) {
+      const row = first + places[at]!;
+      if (row < this.overwrittenFrom) this.overwrittenFrom = row;
+      if (row >= this.overwrittenEnd) this.overwrittenEnd = row + 1;
+    }
+    for (let column = 0; column < columns.length; column += 1) {
+      const builder = this.#columns[columns[column]!.id]![chunk]!;
+      const vector = vectors[column]!;
+      for (let at = start; at < end; at += 1)
+        builder.set(
+          places[at]!,
+          vector,
+          selection === undefined ? at - from : selection[at - from]!,
+        );
+    }
+  }
+
   /** Forgets the rows from `rowCount` on. */
   truncate(rowCount: number): void {
     this.#rowCount = Math.min(this.#rowCount, rowCount);

@@ -185,6 +185,25 @@ export class SegmentStore {
     state.segment.set(placeOf(state.segment, rowId), columns, batch, index);
   }
 
+  /**
+   * The first `count` rows of `batch` overwrite the located rows from number `from` on, which lie in the open segment, each there once:
+   * column by column.
+   */
+  overwriteAll(
+    { runs, places }: LocatedRows,
+    from: number,
+    columns: readonly StoredColumn[],
+    batch: Batch,
+  ): void {
+    for (let index = 0; index < runs.length; index += 1) {
+      const { segment, chunk, start } = runs[index]!;
+      const end = index + 1 < runs.length ? runs[index + 1]!.start : places.length;
+      if (end <= from) continue;
+      assert(segment?.kind === 'open', 'rows are overwritten in the open segment only');
+      segment.setRows(chunk, places, Math.max(start, from), end, columns, batch, from);
+    }
+  }
+
   /** Puts another form of a segment in its place, with the deletes by its own places. */
   replace(number: number, state: SegmentState | undefined): void {
     const before = this.#list.states[number - this.#list.first];

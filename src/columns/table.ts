@@ -378,8 +378,7 @@ export class Table implements TableData {
         const isOverwritten = stays === 0 ? undefined : new Uint8Array(count).fill(1, moved);
         entry = this.#log.push(delta, isOverwritten, facts);
       }
-      for (let row = 0; row < stays; row += 1)
-        this.#store.overwrite(newIds[row]!, this.#columns, rows, physical(rows, row));
+      if (stays > 0) this.#store.overwriteAll(located, moved, this.#columns, rows);
       this.#store.removeAll(located, moved);
       const isKeyChanged = this.#indexes.apply(entry);
       entry.leavesGarbage = isKeyChanged || moved > 0;
