@@ -433,6 +433,9 @@ class TextCoder {
     () => undefined,
   );
   readonly #slotCodes = new Int32Array(CODER_SLOTS);
+  /** Pieces in a row whose texts hardly repeated, and pieces before the next attempt. */
+  #failures = 0;
+  #pause = 0;
 
   constructor(type: SqlType) {
     this.type = type;
@@ -444,7 +447,12 @@ class TextCoder {
     count: number,
     convert: (value: string) => Datum,
   ): Vector | undefined {
-    const codes = new Int32Array(count);
+    if (this.#pause > 0) {
+      this.#pause -= 1;
+      return undefined;
+    }
+    // There are never more than CODED_TEXTS_MAX.
+    const codes = new Uint16Array(count);
     const slotTexts = this.#slotTexts;
     const slotCodes = this.#slotCodes;
     const known = this.#known;
@@ -466,7 +474,10 @@ class TextCoder {
           ) {
             this.#forget();
             // What was learnt from other pieces makes room for what this one brings.
-            return before === 0 ? undefined : this.codes(values, start, count, convert);
+            if (before > 0) return this.codes(values, start, count, convert);
+            this.#failures += 1;
+            this.#pause = Math.min(PIECES_PAUSED_MAX, 2 ** this.#failures);
+            return undefined;
           }
           code = this.#dictionary.add(convert(value) as string);
           known.set(value, code);
@@ -479,6 +490,7 @@ class TextCoder {
         validity[row] = 0;
       } else return undefined;
     }
+    this.#failures = 0;
     const dictionary = this.#dictionary;
     // A vector of NULLs alone has no text to lend.
     return dictionary.size === 0
@@ -495,6 +507,7 @@ class TextCoder {
 }
 
 const CODER_SLOTS = 1024;
+const PIECES_PAUSED_MAX = 32;
 
 /** Tells short texts such as codes, names and labels apart; others go the way through the map. */
 function slotOf(text: string): number {
@@ -587,6 +600,8 @@ class FieldKernels {
   readonly name: string;
   /** out[i] = rows[i][name], while these are numbers; the first row whose value is none. */
   readonly numbers: (rows: readonly InputRow[], from: number, out: Float64Array) => number;
+  /** The same for whole numbers of 32 bits. */
+  readonly integers: (rows: readonly InputRow[], from: number, out: Int32Array) => number;
   readonly #values: (rows: readonly InputRow[], out: unknown[]) => void;
 
   constructor(name: string) {
@@ -603,6 +618,17 @@ class FieldKernels {
       }
       return out.length;`,
     ) as FieldKernels['numbers'];
+    this.integers = new Function(
+      'rows',
+      'from',
+      'out',
+      `'use strict'; for (let i = from; i < out.length; i += 1) {
+        const value = rows[i][${field}];
+        if ((value | 0) !== value) return i;
+        out[i] = value;
+      }
+      return out.length;`,
+    ) as FieldKernels['integers'];
     this.#values = new Function(
       'rows',
       'out',
@@ -635,6 +661,7 @@ function numberFields(
   rows: readonly InputRow[],
 ): Vector | undefined {
   const { kind } = type;
+  if (kind === 'int2' || kind === 'int4') return integerFields(type, fields, rows);
   const values = new Float64Array(rows.length);
   let validity: Uint8Array | undefined;
   const isTime = kind === 'timestamp' || kind === 'timestamptz';
@@ -648,7 +675,27 @@ function numberFields(
     row = fields.numbers(rows, row + 1, values);
   }
   if (isTime) return microsOf(values, validity) ? numberVector(type, values, validity) : undefined;
-  if (kind !== 'float8' && !areWhole(values, INT_LIMITS[kind as 'int4'])) return undefined;
+  if (kind === 'int8' && !areWhole(values, INT_LIMITS.int8)) return undefined;
+  return numberVector(type, values, validity);
+}
+
+/** The same for what fits 32 bits: half the memory until the rows are sealed. */
+function integerFields(
+  type: SqlType,
+  fields: FieldKernels,
+  rows: readonly InputRow[],
+): Vector | undefined {
+  const values = new Int32Array(rows.length);
+  let validity: Uint8Array | undefined;
+  for (let row = fields.integers(rows, 0, values); row < rows.length;) {
+    if (rows[row]![fields.name] !== null) return undefined;
+    validity ??= new Uint8Array(rows.length).fill(1);
+    validity[row] = 0;
+    row = fields.integers(rows, row + 1, values);
+  }
+  if (type.kind === 'int2')
+    for (let row = 0; row < values.length; row += 1)
+      if ((values[row]! << 16) >> 16 !== values[row]) return undefined;
   return numberVector(type, values, validity);
 }
 
