@@ -178,9 +178,8 @@ export class DeltaGroup implements StatefulOperator {
     batch: Batch,
     weights: Int32Array | undefined,
   ): void {
-    const counts = this.#rowCounts;
-    for (let row = 0; row < rowCount; row += 1)
-      counts[groups[row]!] = counts[groups[row]!]! + (weights === undefined ? 1 : weights[row]!);
+    if (weights === undefined) countArrivals(this.#rowCounts, groups, rowCount);
+    else countChanges(this.#rowCounts, groups, weights, rowCount);
     for (const call of this.#calls) call.add(batch, groups, weights, this.#context);
   }
 
@@ -315,6 +314,25 @@ export class DeltaGroup implements StatefulOperator {
       this.#wasLive = live;
     }
     for (const call of this.#calls) call.ensure(groupCount);
+  }
+}
+
+function countArrivals(counts: Float64Array, groups: Int32Array, rowCount: number): void {
+  for (let row = 0; row < rowCount; row += 1) {
+    const group = groups[row]!;
+    counts[group] = counts[group]! + 1;
+  }
+}
+
+function countChanges(
+  counts: Float64Array,
+  groups: Int32Array,
+  weights: Int32Array,
+  rowCount: number,
+): void {
+  for (let row = 0; row < rowCount; row += 1) {
+    const group = groups[row]!;
+    counts[group] = counts[group]! + weights[row]!;
   }
 }
 
