@@ -11,6 +11,7 @@ import {
 import type { CatalogEntry } from './catalog.ts';
 import type { Engine } from './engine.ts';
 import { journalActor, type JournalMessage } from './journal-actor.ts';
+import type { ProgressiveMessage } from './progressive-actor.ts';
 import type { QueryMessage } from './query-actor.ts';
 import { tableActor, viewActor, type TableMessage, type ViewMessage } from './relation-actors.ts';
 
@@ -82,7 +83,10 @@ export class ActorTree {
     (this.#relations.get(relation) as ActorRef<ViewMessage> | undefined)?.tell(message);
   }
 
-  startQuery(tenant: string, actor: ActorSpec<QueryMessage>): ActorRef<QueryMessage> {
+  startQuery<Message extends QueryMessage | ProgressiveMessage>(
+    tenant: string,
+    actor: ActorSpec<Message>,
+  ): ActorRef<Message> {
     return this.#tenant(tenant).startChild(QUERY, actor);
   }
 

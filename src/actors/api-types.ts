@@ -280,3 +280,74 @@ export type RequestHandler<Request extends IncomingMessage = IncomingMessage> = 
   response: ServerResponse,
   next?: (cause?: unknown) => void,
 ) => void;
+
+/** When an answer is good enough: the first rule that is met. Errors are half the width of the widest interval shown. */
+export type ProgressiveStop =
+  | 'exact'
+  | {
+      readonly relativeError?: number | undefined;
+      readonly absoluteError?: number | undefined;
+      readonly ms?: number | undefined;
+      readonly rows?: number | undefined;
+      readonly work?: number | undefined;
+    };
+
+export type ProgressiveOptions = QueryOptions & {
+  /** 0.5 … 1: how sure it is that no interval of a value is ever wrong, at any look. Default 0.95. */
+  readonly confidence?: number | undefined;
+  /** The confidence holds for all values of all groups at once, not for each by itself. */
+  readonly simultaneous?: boolean | undefined;
+  /** Default 'exact'. */
+  readonly stop?: ProgressiveStop | undefined;
+  /** Which sample: the same seed reads the same rows first. Default: one of its own. */
+  readonly seed?: number | undefined;
+  /** The `resume` of an earlier event: the same sample of the same position, so the same sequence. */
+  readonly resume?: string | undefined;
+};
+
+/**
+ * A value of a progressive answer. `rigorous`: the interval is proven; `asymptotic`: it rests on the central limit theorem; `none`: there is
+ * an estimate at best. Numbers are null where nothing is known.
+ */
+export type EstimatedValue<Value = unknown> = {
+  readonly estimate: number | null;
+  readonly lower: number | null;
+  readonly upper: number | null;
+  readonly guarantee: 'exact' | 'rigorous' | 'asymptotic' | 'none';
+  /** The value as the plain query has it, once it is exact. */
+  readonly value?: Value;
+};
+
+export type ProgressiveRow<Keys, Values> = Keys & {
+  readonly [Name in keyof Values]: EstimatedValue<Values[Name]>;
+};
+
+export type ProgressiveEvent<Keys = ResultRow, Values = object> = {
+  readonly kind: 'estimate' | 'final';
+  /** Of the final state: every row was read, the stop rule was met, or it was cancelled. */
+  readonly reason?: 'exact' | 'stop' | 'cancelled' | undefined;
+  readonly queryId: string;
+  readonly position: number;
+  readonly asOf: string;
+  readonly confidence: number;
+  readonly rows: readonly ProgressiveRow<Keys, Values>[];
+  readonly rowsSeen: number;
+  readonly rowsTotal: number;
+  readonly fraction: number;
+  /** Work units so far. */
+  readonly work: number;
+  readonly elapsedMs: number;
+  /** Until the stop rule is met, as far as can be told. */
+  readonly etaMs: number | undefined;
+  /** Why there are no estimates (yet). */
+  readonly why?: string | undefined;
+  /** For `{ resume }`. */
+  readonly resume: string;
+  /** Half the width of the widest interval beside its estimate, round by round. */
+  readonly convergence: readonly {
+    readonly rowsSeen: number;
+    readonly relativeError: number | null;
+    readonly work: number;
+    readonly elapsedMs: number;
+  }[];
+};

@@ -16,6 +16,7 @@ import type {
   LoadOptions,
   LoadResult,
   LoadSource,
+  ProgressiveOptions,
   QueryMeta,
   QueryModelInput,
   QueryOptions,
@@ -38,6 +39,7 @@ import { canceled, deadline, untilAborted, untilSettled } from './deadline.ts';
 import { type Engine } from './engine.ts';
 import type { DatabaseEventName, DatabaseEvents } from './event-hub.ts';
 import { arrowOf, exportRows, formatted, loadRows } from './load-export.ts';
+import { openProgressive, type ProgressiveQuery } from './progressive.ts';
 import {
   resultColumns,
   RowWriter,
@@ -276,6 +278,19 @@ export class Handle implements WideVerbs {
     }
   }
 
+  /** An answer that begins as an estimate and ends exact: see ProgressiveQuery. */
+  progressive<Keys = ResultRow, Values = object>(
+    statement: Statement,
+    options: ProgressiveOptions = {},
+  ): ProgressiveQuery<Keys, Values> {
+    this.engine.assertOpen();
+    const { text, params } = this.textOf(statement, options);
+    return openProgressive(this.engine, this.readSession(options), text, params, options, {
+      ...this.values,
+      ...options.values,
+    }) as unknown as ProgressiveQuery<Keys, Values>;
+  }
+
   insert(table: string, rows: RowsInput, options: WriteOptions = {}): Promise<WriteResult> {
     return insertRows(this.engine, this.writeSession(), table, rows, 'insert', options);
   }
@@ -512,6 +527,10 @@ export class Handle implements WideVerbs {
     return options.zone ?? this.engine.options.zone;
   }
 
+  protected readSession(identity: Identity): Session {
+    return this.#session(identity);
+  }
+
   #writer: Session | undefined;
 
   protected writeSession(): Session {
@@ -644,6 +663,10 @@ export class SessionHandle extends Handle implements AsyncDisposable {
   }
 
   protected override writeSession(): Session {
+    return this.#session;
+  }
+
+  protected override readSession(): Session {
     return this.#session;
   }
 

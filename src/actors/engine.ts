@@ -5,7 +5,7 @@ import type { Ports, TimerHandle } from '../base/ports.ts';
 import { tenantId, type InstantMs } from '../base/units.ts';
 import type { Batch } from '../columns/batch.ts';
 import type { TableDelta } from '../columns/table-contract.ts';
-import type { ActorRef } from '../mailbox/actor.ts';
+import type { ActorRef, ActorSpec } from '../mailbox/actor.ts';
 import { Dispatcher } from '../mailbox/dispatcher.ts';
 import { RunLoop } from '../mailbox/run-loop.ts';
 import type { RunQueue } from '../mailbox/run-queue.ts';
@@ -26,7 +26,14 @@ import { History } from './history.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { ActorTree } from './actor-tree.ts';
 import type { JournalMessage } from './journal-actor.ts';
-import { QUERY_LIFECYCLE, type QueryState } from './lifecycles.ts';
+import type { ProgressiveEvent } from './api-types.ts';
+import {
+  PROGRESSIVE_LIFECYCLE,
+  QUERY_LIFECYCLE,
+  type ProgressiveState,
+  type QueryState,
+} from './lifecycles.ts';
+import type { ProgressiveMessage } from './progressive-actor.ts';
 import { createCommitLog } from './commit-log.ts';
 import { EngineMetrics } from './metrics.ts';
 import { PositionLog } from './position-log.ts';
@@ -67,9 +74,21 @@ export type RunningQuery = {
   readonly text: string;
   readonly startedMs: number;
   rows: number;
-  state: QueryState;
+  state: QueryState | ProgressiveState;
+  /** Of a progressive answer: half the width of its widest interval beside the estimate; null where one is unbounded. */
+  relativeError?: number | null;
   readonly ref: ActorRef<QueryMessage>;
 };
+
+export type EndedQuery = {
+  readonly id: string;
+  readonly tenant: string;
+  readonly text: string;
+  readonly state: RunningQuery['state'];
+  readonly convergence: ProgressiveEvent['convergence'];
+};
+
+const ENDED_QUERIES_MAX = 100;
 
 /**
  * The database without its doors: the run loop and its actors, the journal and the state it makes, open transactions,
@@ -94,6 +113,8 @@ export class Engine {
   readonly liveQueries: LiveQueries;
   readonly transactions = new Set<Transaction>();
   readonly queries = new Map<string, RunningQuery>();
+  /** Progressive answers that have ended, the latest last: how they converged. */
+  readonly ended: EndedQuery[] = [];
   readonly turn: CommitTurn;
   readonly views: ViewBuilder;
   readonly housekeeping: Housekeeping;
@@ -324,6 +345,33 @@ export class Engine {
     else signal?.addEventListener('abort', abort, { once: true });
     if (ref.tell({ kind: 'step' }) === 'dead') settle!.reject(closedError());
     return { id, finished, demand: () => void ref.tell({ kind: 'demand' }, 'control'), cancel };
+  }
+
+  /** Starts a progressive answer under the id it was given. */
+  startProgressive(
+    query: Pick<RunningQuery, 'id' | 'tenant' | 'user' | 'label' | 'text'>,
+    actor: ActorSpec<ProgressiveMessage>,
+  ): ActorRef<ProgressiveMessage> {
+    this.assertOpen();
+    const ref = this.tree.startQuery(query.tenant, actor);
+    this.queries.set(query.id, {
+      ...query,
+      startedMs: this.ports.clock.now(),
+      rows: 0,
+      state: PROGRESSIVE_LIFECYCLE.initial,
+      ref: ref as ActorRef<QueryMessage>,
+    });
+    if (ref.tell({ kind: 'step' }) === 'dead') throw closedError();
+    return ref;
+  }
+
+  /** A progressive answer is over. */
+  queryEnded(id: string, convergence: ProgressiveEvent['convergence']): void {
+    const query = this.queries.get(id);
+    if (query === undefined) return;
+    this.queries.delete(id);
+    this.ended.push({ id, tenant: query.tenant, text: query.text, state: query.state, convergence });
+    if (this.ended.length > ENDED_QUERIES_MAX) this.ended.shift();
   }
 
   /** Resolves once `position` is visible. */

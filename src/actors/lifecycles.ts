@@ -60,3 +60,74 @@ export const QUERY_LIFECYCLE: Lifecycle<QueryState, QueryEvent> = {
     cancelled: { description: 'was taken back', type: 'final' },
   },
 };
+
+/** Of a progressive answer. */
+export type ProgressiveState =
+  | 'planned'
+  | 'admitted'
+  | 'sampling'
+  | 'refining'
+  | 'paused'
+  | 'stopped'
+  | 'exact'
+  | 'cancelled'
+  | 'failed';
+export type ProgressiveLifecycleEvent =
+  | 'admit'
+  | 'step'
+  | 'look'
+  | 'pause'
+  | 'resume'
+  | 'enough'
+  | 'refine'
+  | 'finish'
+  | 'cancel'
+  | 'fail';
+
+export const PROGRESSIVE_LIFECYCLE: Lifecycle<ProgressiveState, ProgressiveLifecycleEvent> = {
+  id: 'progressive answer',
+  initial: 'planned',
+  states: {
+    planned: {
+      description: 'is bound to a position; waits for its turn',
+      on: { admit: 'admitted', cancel: 'cancelled', fail: 'failed' },
+    },
+    admitted: {
+      description: 'waits for its first step',
+      on: { step: 'sampling', pause: 'paused', cancel: 'cancelled', fail: 'failed' },
+    },
+    sampling: {
+      description: 'reads towards its first estimate',
+      on: {
+        look: 'refining',
+        pause: 'paused',
+        finish: 'exact',
+        enough: 'stopped',
+        cancel: 'cancelled',
+        fail: 'failed',
+      },
+    },
+    refining: {
+      description: 'has shown an estimate and narrows it, after the first estimates of all others',
+      on: {
+        look: 'refining',
+        pause: 'paused',
+        enough: 'stopped',
+        finish: 'exact',
+        cancel: 'cancelled',
+        fail: 'failed',
+      },
+    },
+    paused: {
+      description: 'keeps what it has and reads nothing until it is resumed',
+      on: { resume: 'sampling', cancel: 'cancelled', fail: 'failed' },
+    },
+    stopped: {
+      description: 'is as good as was asked for; may be refined',
+      on: { refine: 'sampling', cancel: 'cancelled', fail: 'failed' },
+    },
+    exact: { description: 'has read every row', type: 'final' },
+    cancelled: { description: 'was taken back; what it had stays valid', type: 'final' },
+    failed: { description: 'has ended with an error', type: 'final' },
+  },
+};

@@ -317,7 +317,7 @@ export async function executePlan(
 }
 
 /** The position whose rows a statement sees: the visible one, but for views that lag. */
-function rowsPosition(session: Session, relations: readonly number[]): number {
+export function rowsPosition(session: Session, relations: readonly number[]): number {
   const { visiblePosition } = session.engine;
   let position = visiblePosition;
   for (const relation of relations) {

@@ -8,6 +8,7 @@ import type { StoredColumn } from './stored-column.ts';
 import { isTextType } from './types.ts';
 import { compareBytes, decodeText, mixHash } from './utf8.ts';
 import { Decimal, normalInteger, type Datum } from './values.ts';
+import { tailsOf, type Tails } from './tails.ts';
 import type { NumberBounds, Vector } from './vector.ts';
 import { objectBytes } from './vector-builder.ts';
 import type { ZoneMap } from './zone-map.ts';
@@ -20,6 +21,8 @@ export type SealedColumn = {
   readonly byteLength: number;
   /** A dictionary of this segment alone: closed with it. */
   readonly ownDictionary: Dictionary | undefined;
+  /** Numbers only, and only where some lie far from the others. */
+  readonly tails?: Tails | undefined;
 };
 
 /** Rows in arrival order, as the column to be encoded gives them. */
@@ -211,6 +214,11 @@ function* fillNumbers(
     scale,
     bounds,
   };
+  const tails =
+    bounds !== undefined && isMeasure(column.type.kind)
+      ? tailsOf(values, validity, { factor, base, bounds })
+      : undefined;
+  yield STEP_ROWS;
   const present = rowCount > stats.nullCount;
   const datum = (value: number): Datum =>
     column.type.kind === 'numeric' ? new Decimal(BigInt(value), scale) : value;
@@ -222,9 +230,23 @@ function* fillNumbers(
       min: present ? datum(stats.sqlMin) : undefined,
       max: present ? datum(stats.sqlMax) : undefined,
     },
-    byteLength: values.byteLength + (validity?.byteLength ?? 0),
+    byteLength:
+      values.byteLength + (validity?.byteLength ?? 0) + (tails?.slots.byteLength ?? 0),
     ownDictionary: undefined,
+    tails,
   };
+}
+
+/** Whether sums of it are asked for: not of instants. */
+function isMeasure(kind: StoredColumn['type']['kind']): boolean {
+  return (
+    kind === 'int2' ||
+    kind === 'int4' ||
+    kind === 'int8' ||
+    kind === 'float4' ||
+    kind === 'float8' ||
+    kind === 'numeric'
+  );
 }
 
 function* encodeBigints(

@@ -20,6 +20,7 @@ export class SegmentScan implements TableScan {
   readonly #ordered: boolean;
   readonly #withRowIds: boolean;
   readonly #prune: readonly ZoneTest[];
+  readonly #reads: ((segment: number) => boolean) | undefined;
   #rowsRead = 0;
   /** Number of the segment in hand, and how far it was read: slots, rows in arrival order, or visible row ids. */
   #segment: number;
@@ -39,10 +40,13 @@ export class SegmentScan implements TableScan {
       readonly ordered: boolean;
       readonly withRowIds: boolean;
       readonly prune?: readonly ZoneTest[];
+      /** Only segments that it is true of. */
+      readonly reads?: (segment: number) => boolean;
     },
   ) {
     const { view } = snapshot;
     this.#snapshot = snapshot;
+    this.#reads = options.reads;
     this.#columns = options.columnIndexes.map((index) => view.columns[index]!);
     this.#ordered = options.ordered;
     this.#withRowIds = options.withRowIds;
@@ -59,7 +63,8 @@ export class SegmentScan implements TableScan {
   next(): Batch | undefined {
     for (;;) {
       if (this.#segment >= this.#segmentEnd) return undefined;
-      const batch = this.#read();
+      const batch =
+        this.#isNew && this.#reads?.(this.#segment) === false ? 'end' : this.#read();
       if (batch === 'end') {
         this.#segment += 1;
         this.#at = 0;
@@ -247,7 +252,7 @@ export function segmentPasses(
   return zonePasses(zone, test, column.type.kind);
 }
 
-function slotsOf(segment: SealedSegment, column: StoredColumn, start: number, end: number): Vector {
+export function slotsOf(segment: SealedSegment, column: StoredColumn, start: number, end: number): Vector {
   const vector = segment.columns[column.id]?.vector;
   return vector === undefined
     ? constantVector(column.type, column.missing, end - start)

@@ -6,10 +6,13 @@ import type { PostingIndex } from './posting-index.ts';
 import { RowOverlay } from './row-overlay.ts';
 import { fetchRows, type RowPlace } from './row-fetch.ts';
 import { placeOf, stateOf, type SegmentList } from './segment.ts';
+import { SampledScan } from './sampled-scan.ts';
 import { SegmentScan } from './scan.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type {
   IndexProbe,
+  SampleOptions,
+  TableSample,
   TableScan,
   TableSchema,
   TableSnapshot,
@@ -108,6 +111,11 @@ export class Snapshot implements TableSnapshot {
   }): TableScan {
     this.#assertOpen();
     return new SegmentScan(this, options);
+  }
+
+  sample(options: SampleOptions): TableSample {
+    this.#assertOpen();
+    return new SampledScan(this, options);
   }
 
   findUnique(

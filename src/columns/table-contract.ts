@@ -166,8 +166,50 @@ export interface TableSnapshot {
     rowCount: number,
     selection?: Int32Array,
   ): IndexProbe;
+  /** Reads in rounds, each a fair sample; absent where rows do not lie in random order. */
+  sample?(options: SampleOptions): TableSample;
   release(): void;
 }
+
+export type SampleOptions = {
+  readonly columnIndexes: readonly number[];
+  readonly prune: readonly ZoneTest[];
+  /** Columns whose extreme rows are read beforehand. */
+  readonly tailColumns: readonly number[];
+  /** Where the sample begins in each segment: another seed, another sample. */
+  readonly seed: number;
+  /** Rows of segments from this one on are read whole, sealed or not: that of a run to be repeated. */
+  readonly wholeFrom?: number | undefined;
+  /** Batches of at most so many rows: what counts as one draw where rows meet many others. */
+  readonly batchRowsMax?: number | undefined;
+};
+
+/**
+ * Rows in the order of a sample, by phases: 'tails' (extreme rows, which come once more with the others), 'whole' (rows that are in no
+ * random order: all of them), then rounds. The rows of the rounds so far are a sample without replacement of all rows of the rounds.
+ */
+export interface TableSample extends TableScan {
+  readonly phase: 'tails' | 'whole' | 'round';
+  /** `next` has said undefined: goes on to the next phase or round; false at the end of all. */
+  advance(): boolean;
+  /** Rows that are drawn in rounds, dead ones included: a draw of one matches nothing. */
+  readonly population: number;
+  /** Of them, those of the rounds begun so far. */
+  readonly drawn: number;
+  /** Of `drawn`, those of the first round. */
+  readonly firstRound: number;
+  /** Rows that are read whole, dead ones included; known once the phase is over. */
+  readonly wholeRows: number;
+  /** The first segment whose rows are read whole because they are not sealed. */
+  readonly wholeFrom: number;
+  /**
+   * What bounds the present values of a column in the rows of the rounds, extreme ones aside (`rest`) or not (`all`), as numbers
+   * (numeric: the value, not the coefficient); undefined where nothing is known.
+   */
+  bounds(columnIndex: number): { readonly rest: Range; readonly all: Range } | undefined;
+}
+
+export type Range = { readonly min: number; readonly max: number };
 
 /** Pairs of a probing row (logical) and a visible row id, by probing row, then row id. */
 export interface IndexProbe {

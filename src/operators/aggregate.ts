@@ -20,6 +20,21 @@ import { createInterner, PairInterner, type ColumnInterner } from './interner.ts
 import type { Budget, Operator, Step } from './operator.ts';
 import { EMPTY_BATCH } from './row-operators.ts';
 
+/** Sees what the states of an aggregation are given: how a sample is watched. */
+export interface AggregateObserver {
+  /** A batch begins: the group of each of its rows. */
+  begin(groups: Int32Array, rowCount: number, groupCount: number): void;
+  /** Rows that an aggregate with arguments or a FILTER takes; `places`: where they are among the batch's rows (undefined: all). */
+  take(
+    call: number,
+    args: readonly Vector[],
+    rowCount: number,
+    places: Int32Array | undefined,
+  ): void;
+  /** All aggregates have had the batch. */
+  end(): void;
+}
+
 /** GROUP BY and plain aggregates: reads all of its input, then gives the groups in the order of their keys. */
 export class AggregateOperator implements Operator {
   readonly id: number;
@@ -37,6 +52,7 @@ export class AggregateOperator implements Operator {
   readonly #unseen: readonly (Vector | undefined)[];
   /** A group is there while it has rows. */
   readonly #rows = new RowCounts();
+  readonly #observer: AggregateObserver | undefined;
   #groupCount = 0;
   #ordering: GroupOrder | undefined;
   #order: Int32Array | undefined;
@@ -49,6 +65,7 @@ export class AggregateOperator implements Operator {
     context: EvaluationContext,
     memory: MemoryAccount,
     demand: Demand = EVERYTHING,
+    observer?: AggregateObserver,
   ) {
     this.id = node.id;
     this.columns = node.columns;
@@ -56,6 +73,7 @@ export class AggregateOperator implements Operator {
     this.#context = context;
     this.#memory = memory;
     this.#demand = demand;
+    this.#observer = observer;
     this.#unseen = node.keys.map(({ type }, column) =>
       isDemanded(demand, column) ? undefined : unseenVector(type),
     );
@@ -67,6 +85,39 @@ export class AggregateOperator implements Operator {
     this.#calls = node.calls.map((call) => new CallState(call, memory, this.#rows));
     this.#work = node.keys.length + node.calls.length;
     if (node.keys.length === 0) this.#ensure(1);
+  }
+
+  get groupCount(): number {
+    return this.#groups.groupCount;
+  }
+
+  /**
+   * Reads what the input has, without going on to the answer: it may have more later. `counted` false: the rows are shown to the observer
+   * only, and are not in the answer.
+   */
+  absorb(budget: Budget, counted: boolean): 'more' | 'done' {
+    for (;;) {
+      const step = this.#input.next(budget);
+      if (step !== 'batch') return step;
+      this.#take(this.#input.batch, counted);
+      budget.charge(this.#input.batch.rowCount * this.#work);
+      if (budget.exhausted) return 'more';
+    }
+  }
+
+  /** The answer as far as it is known, of some groups: keys, then calls; NULL in the place of calls that are not wanted. */
+  peek(groups: Int32Array, count: number, isWanted: (call: number) => boolean): Vector[] {
+    return [
+      ...this.#keys.map((_, column) => this.#groups.key(column, groups, count)),
+      ...this.#calls.map(({ state, type }, call) =>
+        isWanted(call) ? state.finish(groups, count) : unseenVector(type),
+      ),
+    ];
+  }
+
+  /** Rows counted so far, by group. */
+  get rowCounts(): Float64Array {
+    return this.#rows.values;
   }
 
   next(budget: Budget): Step {
@@ -116,8 +167,9 @@ export class AggregateOperator implements Operator {
     this.#accounted = 0;
   }
 
-  #take(batch: Batch): void {
+  #take(batch: Batch, counted = true): void {
     const { rowCount } = batch;
+    const observer = this.#observer;
     const groups = this.#groups.intern(
       this.#keys.map((key) => key.evaluate(batch, this.#context)),
       rowCount,
@@ -125,10 +177,26 @@ export class AggregateOperator implements Operator {
     const { groupCount } = this.#groups;
     this.#ensure(groupCount);
     const weights = denseWeights(batch);
+    observer?.begin(groups, rowCount, groupCount);
+    if (!counted) {
+      this.#calls.forEach((call, index) => call.show(batch, this.#context, observer!, index));
+      observer!.end();
+      return;
+    }
     if (this.#keys.length > 0 || weights !== undefined)
       this.#rows.addAll(groups, weights, rowCount);
     else this.#rows.values[0] = this.#rows.values[0]! + rowCount;
-    for (const call of this.#calls) call.add(batch, groups, groupCount, weights, this.#context);
+    for (let index = 0; index < this.#calls.length; index += 1)
+      this.#calls[index]!.add(
+        batch,
+        groups,
+        groupCount,
+        weights,
+        this.#context,
+        observer,
+        index,
+      );
+    observer?.end();
   }
 
   #ensure(groupCount: number): void {
@@ -150,6 +218,7 @@ export class AggregateOperator implements Operator {
 /** One aggregate call: its arguments, its FILTER, its DISTINCT, and its state. */
 class CallState {
   readonly state: AggregateState;
+  readonly type: AggregateCall['type'];
   readonly #args: readonly CompiledExpression[];
   readonly #filter: CompiledFilter | undefined;
   readonly #distinct: DistinctRows | undefined;
@@ -162,6 +231,7 @@ class CallState {
 
   constructor(call: AggregateCall, memory: MemoryAccount, rows: RowCounts) {
     this.#seesAll = call.filter === undefined && !call.distinct;
+    this.type = call.type;
     this.#isCount = call.fn === 'count';
     this.#isSum = call.fn === 'sum';
     this.#isScaleFree = call.distinct && !this.#isCount && isScaleFree(call.args[0]!.type);
@@ -186,21 +256,25 @@ class CallState {
     groupCount: number,
     weights: Int32Array | undefined,
     context: EvaluationContext,
+    observer?: AggregateObserver,
+    index = 0,
   ): void {
     if (this.#seesAll && this.#isCount && this.#args.length === 0) return;
     let rows = batch;
     let ids = groups;
     let copies = weights;
+    let places: Int32Array | undefined;
     if (this.#filter !== undefined) {
       const kept = this.#filter.select(batch, context);
       if (kept === undefined) return;
       if (kept.rowCount < batch.rowCount) {
-        ({ ids, copies } = narrowed(batch, kept, groups, weights));
+        ({ ids, copies, places } = narrowed(batch, kept, groups, weights));
         rows = kept;
       }
     }
     let args = this.#args.map((arg) => arg.evaluate(rows, context));
     let { rowCount } = rows;
+    observer?.take(index, args, rowCount, places);
     if (this.#distinct !== undefined) {
       const first = this.#distinct.firsts(ids, groupCount, args, rowCount);
       if (this.#isSum && this.#isScaleFree)
@@ -215,6 +289,32 @@ class CallState {
       if (this.#isScaleFree && args.length === 1) args = [withoutScale(args[0]!, rowCount)];
     }
     this.state.add(ids, rowCount, args, copies);
+  }
+
+  /** Shows an observer the rows that would be added. */
+  show(
+    batch: Batch,
+    context: EvaluationContext,
+    observer: AggregateObserver,
+    index: number,
+  ): void {
+    if (this.#seesAll && this.#isCount && this.#args.length === 0) return;
+    let rows = batch;
+    let places: Int32Array | undefined;
+    if (this.#filter !== undefined) {
+      const kept = this.#filter.select(batch, context);
+      if (kept === undefined) return;
+      if (kept.rowCount < batch.rowCount) {
+        places = placesOf(batch, kept);
+        rows = kept;
+      }
+    }
+    observer.take(
+      index,
+      this.#args.map((arg) => arg.evaluate(rows, context)),
+      rows.rowCount,
+      places,
+    );
   }
 
   close(): void {
@@ -232,24 +332,32 @@ function gatherIds(ids: Int32Array, rows: Int32Array): Int32Array {
   return out;
 }
 
-/** Group ids and weights of the rows that a filter kept, both sides being ordered alike. */
+/** Where the rows that a filter kept are among the batch's, both sides being ordered alike. */
+function placesOf(batch: Batch, kept: Batch): Int32Array {
+  const places = new Int32Array(kept.rowCount);
+  let row = 0;
+  for (let at = 0; at < kept.rowCount; at += 1) {
+    const physical = kept.selection![at]!;
+    while ((batch.selection === undefined ? row : batch.selection[row]!) !== physical) row += 1;
+    places[at] = row;
+    row += 1;
+  }
+  return places;
+}
+
+/** Group ids and weights of the rows that a filter kept. */
 function narrowed(
   batch: Batch,
   kept: Batch,
   groups: Int32Array,
   weights: Int32Array | undefined,
-): { ids: Int32Array; copies: Int32Array | undefined } {
-  const ids = new Int32Array(kept.rowCount);
-  const copies = weights === undefined ? undefined : new Int32Array(kept.rowCount);
-  let row = 0;
-  for (let at = 0; at < kept.rowCount; at += 1) {
-    const physical = kept.selection![at]!;
-    while ((batch.selection === undefined ? row : batch.selection[row]!) !== physical) row += 1;
-    ids[at] = groups[row]!;
-    if (copies !== undefined) copies[at] = weights![row]!;
-    row += 1;
-  }
-  return { ids, copies };
+): { ids: Int32Array; copies: Int32Array | undefined; places: Int32Array } {
+  const places = placesOf(batch, kept);
+  return {
+    ids: gatherIds(groups, places),
+    copies: weights === undefined ? undefined : gatherIds(weights, places),
+    places,
+  };
 }
 
 /** Which rows bring a value that their group has not had: (group, value) pairs, a bit each while they are few. */

@@ -3,7 +3,7 @@ import { assert, InvariantError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import { denseBatch } from '../columns/build.ts';
 import type { AggregateNode, JoinNode, PlanNode } from '../plan/logical.ts';
-import { AggregateOperator } from './aggregate.ts';
+import { AggregateOperator, type AggregateObserver } from './aggregate.ts';
 import { ApplyOperator } from './apply.ts';
 import { CollectedRows } from './collect.ts';
 import {
@@ -47,8 +47,7 @@ export function buildAggregate(
   input: (demand: Demand) => Operator,
   demand: Demand = EVERYTHING,
 ): Operator {
-  // One key alone is shown as the table of keys has it.
-  const shown = plan.keys.length > 1 ? withShownKeys(plan) : plan;
+  const shown = shownAggregate(plan);
   const aggregate = new AggregateOperator(
     shown,
     input(aggregateDemand(shown)),
@@ -56,9 +55,7 @@ export function buildAggregate(
     memory,
     shown === plan ? demand : { ordered: demand.ordered, columns: undefined },
   );
-  return shown === plan
-    ? aggregate
-    : new ProjectOperator(plan.id, plan.columns, aggregate, shownPlaces(plan), context);
+  return withPlaces(plan, shown, aggregate, context);
 }
 
 type Ctes = ReadonlyMap<number, SharedRows>;
@@ -72,6 +69,8 @@ function build(
   const input = (node: PlanNode, wanted: Demand = EVERYTHING): Operator =>
     build(node, environment, ctes, wanted);
   const { context, memory } = environment;
+  const stand = environment.stands?.get(plan.id);
+  if (stand !== undefined) return stand;
   switch (plan.kind) {
     case 'scan':
       return new ScanOperator(plan, environment.snapshotOf(plan.relation), context, demand.ordered);
@@ -174,6 +173,52 @@ function build(
         build(inner, environment, ctes, EVERYTHING),
       );
   }
+}
+
+/** The aggregation that is run: keys of which equal ones may look different are shown by calls. One key alone is as the table of keys has it. */
+function shownAggregate(plan: AggregateNode): AggregateNode {
+  return plan.keys.length > 1 ? withShownKeys(plan) : plan;
+}
+
+function withPlaces(
+  plan: AggregateNode,
+  shown: AggregateNode,
+  aggregate: Operator,
+  context: ExecutionEnvironment['context'],
+): Operator {
+  return shown === plan
+    ? aggregate
+    : new ProjectOperator(plan.id, plan.columns, aggregate, shownPlaces(plan), context);
+}
+
+/**
+ * An aggregation whose input is drained again and again while `observer` watches, and what it gives in the end. Its input is read in
+ * whatever order is fastest.
+ */
+export function buildObserved(
+  plan: AggregateNode,
+  environment: ExecutionEnvironment,
+  observer: AggregateObserver,
+): { readonly aggregate: AggregateOperator; readonly output: Operator } {
+  const shown = shownAggregate(plan);
+  const input = build(plan.input, environment, new Map(), {
+    ...aggregateDemand(shown),
+    ordered: false,
+  });
+  const aggregate = new AggregateOperator(
+    shown,
+    input,
+    environment.context,
+    environment.memory,
+    EVERYTHING,
+    observer,
+  );
+  return { aggregate, output: withPlaces(plan, shown, aggregate, environment.context) };
+}
+
+/** Whether its answer does not depend on the order of its rows. */
+export function isOrderFreeAggregate(plan: AggregateNode): boolean {
+  return !aggregateDemand(shownAggregate(plan)).ordered;
 }
 
 /** Whether only the existence of right rows matters, not which comes first. */

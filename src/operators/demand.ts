@@ -80,10 +80,12 @@ export function isOrderFree({ kind }: SqlType): boolean {
 function isOrderFreeCall(call: AggregateCall): boolean {
   switch (call.fn) {
     case 'string_agg':
-    case 'percentile_cont':
-    case 'percentile_disc':
     case 'mode':
       return false;
+    case 'percentile_cont':
+    case 'percentile_disc':
+      // Which of equal values it is cannot be seen.
+      return call.args.every(({ type }) => isOrderFree(type) && type.kind !== 'numeric');
     case 'count':
       return true;
     default:

@@ -1,6 +1,7 @@
 import type { MemoryAccount } from '../base/memory.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
+import type { Operator } from './operator.ts';
 
 /** What operators run in: the rows they read, what expressions may know, and the account their state is charged to. */
 export type ExecutionEnvironment = {
@@ -8,4 +9,6 @@ export type ExecutionEnvironment = {
   snapshotOf(relation: number): TableSnapshot;
   readonly context: EvaluationContext;
   readonly memory: MemoryAccount;
+  /** Operators that stand for nodes of the plan, by node id: how rows of another origin are run through it. */
+  readonly stands?: ReadonlyMap<number, Operator> | undefined;
 };

@@ -121,6 +121,8 @@ export class JoinOperator implements Operator {
         const step = this.#left.next(budget);
         if (step === 'more') return 'more';
         if (step === 'done') {
+          // Nothing is owed: when the left side goes on, so does the join.
+          if (this.#matchedRight === undefined) return 'done';
           this.#leftDone = true;
           continue;
         }

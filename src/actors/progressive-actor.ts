@@ -1,0 +1,214 @@
+import { DbError } from '../base/errors.ts';
+import type { TenantId } from '../base/units.ts';
+import type { Batch } from '../columns/batch.ts';
+import { denseBatch } from '../columns/build.ts';
+import type { ActorContext, ActorSpec, Next } from '../mailbox/actor.ts';
+import { Budget, type Operator } from '../operators/operator.ts';
+import type { Look, ProgressiveRun } from '../progressive/run.ts';
+import { knowsEvent, nextState } from '../supervisor/lifecycle.ts';
+import {
+  PROGRESSIVE_LIFECYCLE,
+  type ProgressiveLifecycleEvent,
+  type ProgressiveState,
+} from './lifecycles.ts';
+import type { QueryMessage } from './query-actor.ts';
+
+export type ProgressiveMessage =
+  | QueryMessage
+  | { readonly kind: 'pause' }
+  | { readonly kind: 'resume' }
+  /** A stop rule was changed: goes on unless it is met. */
+  | { readonly kind: 'refine' }
+  /** Ends with an error: a signal, a timeout. */
+  | { readonly kind: 'abort'; readonly cause: DbError };
+
+/** What is run: rounds of a sample, or the plain operators where nothing can be estimated. */
+export type ProgressiveSource =
+  | { readonly kind: 'sampled'; readonly run: ProgressiveRun }
+  | { readonly kind: 'plain'; readonly operator: Operator };
+
+export type ProgressiveTask = {
+  readonly name: string;
+  readonly tenant: TenantId;
+  /** Builds what is run; called inside the first step. */
+  open(): ProgressiveSource;
+  /** A round is over and was looked at. True: good enough. */
+  looked(look: Look, spent: number): boolean;
+  /** Whether the last look is good enough by now. */
+  isEnough(): boolean;
+  /** A piece of the exact answer. */
+  take(batch: Batch): void;
+  entered(state: ProgressiveState): void;
+  ended(end: ProgressiveEnd, spent: number): void;
+  readonly workMax: number | undefined;
+};
+
+export type ProgressiveEnd =
+  | { readonly kind: 'exact' }
+  | { readonly kind: 'enough' }
+  | { readonly kind: 'cancelled' }
+  | { readonly kind: 'failed'; readonly cause: unknown };
+
+/** Kernels have just been made: cold code takes ten times as long for a unit (query-actor.ts). */
+const FIRST_STEP_SHARE = 1 / 16;
+
+/** A look may cost a fifth of the reading since the one before: the answer is for people, and its end for all. */
+const LOOK_SHARE = 0.2;
+
+/**
+ * A progressive answer as an actor: each step reads on in the sample, and after rounds that are worth it a look is taken and published. Before the
+ * first look its steps are as any query's; afterwards they travel in the bulk lane, behind whatever else it is told. What it is told
+ * overtakes, and is obeyed before the next step.
+ */
+export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMessage> {
+  return {
+    name: task.name,
+    tenant: task.tenant,
+    start: () => {
+      const budget = new Budget(0);
+      let source: ProgressiveSource | undefined;
+      let share = FIRST_STEP_SHARE;
+      let state = PROGRESSIVE_LIFECYCLE.initial;
+      let isLooking = false;
+      let lookedAtSpent = 0;
+      let isFirst = true;
+      /** A step is on its way: resuming must not send a second one. */
+      let isStepping = true;
+      const happened = (event: ProgressiveLifecycleEvent): void => {
+        const next = nextState(PROGRESSIVE_LIFECYCLE, state, event);
+        if (next === state) return;
+        state = next;
+        task.entered(state);
+      };
+      const hasEnded = (): boolean => PROGRESSIVE_LIFECYCLE.states[state].type === 'final';
+      const close = (): void => {
+        if (source?.kind === 'sampled') source.run.close();
+        else source?.operator.close();
+      };
+      const end = (
+        event: 'finish' | 'cancel' | 'fail',
+        outcome: ProgressiveEnd,
+      ): Next<ProgressiveMessage> => {
+        happened(event);
+        close();
+        task.ended(outcome, budget.spent);
+        return 'stop';
+      };
+      const reads = (): boolean => state === 'sampling' || state === 'refining';
+
+      /** Reads on until the step is used up; true: every row was read and given. */
+      const readOn = (opened: ProgressiveSource): boolean => {
+        if (opened.kind === 'plain') return drain(opened.operator);
+        const { run } = opened;
+        for (;;) {
+          if (isLooking) {
+            const look = run.look(budget);
+            if (look === undefined) return false;
+            isLooking = false;
+            isFirst = false;
+            lookedAtSpent = budget.spent;
+            happened('look');
+            if (task.looked(look, budget.spent)) {
+              happened('enough');
+              task.ended({ kind: 'enough' }, budget.spent);
+            }
+            // What was shown should be seen before more is read.
+            return false;
+          }
+          switch (run.step(budget)) {
+            case 'more':
+              return false;
+            case 'exact':
+              return drain(run.output);
+            case 'look':
+              isLooking =
+                isFirst || run.lookWork <= (budget.spent - lookedAtSpent) * LOOK_SHARE;
+          }
+        }
+      };
+      const drain = (operator: Operator): boolean => {
+        for (;;) {
+          const outcome = operator.next(budget);
+          if (outcome === 'done') return true;
+          if (outcome === 'more') return false;
+          task.take(denseBatch(operator.batch));
+          budget.charge(operator.batch.rowCount);
+          if (budget.exhausted) return false;
+        }
+      };
+
+      const step = (context: ActorContext<ProgressiveMessage>): Next<ProgressiveMessage> => {
+        isStepping = false;
+        if (state === 'admitted') happened('step');
+        if (!reads()) return 'continue';
+        const before = budget.spent;
+        budget.refill(Math.max(1, Math.floor(context.stepBudget * share)));
+        share = Math.min(1, share * 2);
+        try {
+          source ??= task.open();
+          if (readOn(source)) return end('finish', { kind: 'exact' });
+          if (task.workMax !== undefined && budget.spent > task.workMax)
+            throw new DbError('53400', `the query needs more than ${task.workMax} work units`, {
+              limit: 'work',
+              hint: "Stop earlier, by { stop: { work } }, or raise maxWork.",
+            });
+          if (reads()) proceed(context);
+          return 'continue';
+        } catch (cause) {
+          if (hasEnded()) throw cause;
+          return end('fail', { kind: 'failed', cause });
+        } finally {
+          context.charge(budget.spent - before);
+        }
+      };
+      const proceed = (context: ActorContext<ProgressiveMessage>): void => {
+        if (isStepping) return;
+        isStepping = true;
+        context.self.tell({ kind: 'step' }, state === 'refining' ? 'bulk' : 'command');
+      };
+
+      return {
+        receive: (message, context) => {
+          switch (message.kind) {
+            case 'step':
+              if (state === 'planned') happened('admit');
+              return step(context);
+            case 'demand':
+              return 'continue';
+            case 'cancel':
+              return hasEnded() ? 'stop' : end('cancel', { kind: 'cancelled' });
+            case 'abort':
+              return hasEnded() ? 'stop' : end('fail', { kind: 'failed', cause: message.cause });
+            case 'pause':
+              if (state === 'planned') happened('admit');
+              if (knowsEvent(PROGRESSIVE_LIFECYCLE, state, 'pause')) happened('pause');
+              return 'continue';
+            case 'resume':
+              if (state !== 'paused') return 'continue';
+              happened('resume');
+              proceed(context);
+              return 'continue';
+            case 'refine':
+              if (state === 'stopped' && !task.isEnough()) {
+                happened('refine');
+                proceed(context);
+              } else if (state === 'stopped') task.ended({ kind: 'enough' }, budget.spent);
+              return 'continue';
+          }
+        },
+        stopped: () => {
+          if (hasEnded()) return;
+          happened('fail');
+          close();
+          task.ended(
+            {
+              kind: 'failed',
+              cause: new DbError('57P01', 'the query was stopped: the database is closing'),
+            },
+            budget.spent,
+          );
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,656 @@
+import { DbError } from '../base/errors.ts';
+import { tenantId } from '../base/units.ts';
+import type { Batch } from '../columns/batch.ts';
+import { concatBatches, vectorFromData } from '../columns/build.ts';
+import type { TimerHandle } from '../base/ports.ts';
+import type { ActorRef } from '../mailbox/actor.ts';
+import { buildOperator, isOrderFreeAggregate } from '../operators/build.ts';
+import type { OutputColumn } from '../plan/logical.ts';
+import { ProgressiveRun, type Look, type LookCell } from '../progressive/run.ts';
+import { shapeOf, type Shape } from '../progressive/shape.ts';
+import { writeDoubles } from '../progressive/doubles.ts';
+import { isEstimated, isNumeric, outputsOf } from '../progressive/outputs.ts';
+import type {
+  EstimatedValue,
+  ProgressiveEvent,
+  ProgressiveOptions,
+  ProgressiveStop,
+} from './api-types.ts';
+import { checkQueryOptions } from './check-options.ts';
+import { canceled, deadline } from './deadline.ts';
+import type { Engine } from './engine.ts';
+import type { ProgressiveState } from './lifecycles.ts';
+import { progressiveActor, type ProgressiveEnd, type ProgressiveMessage } from './progressive-actor.ts';
+import { RowWriter, type ResultRow, type ValueOptions } from './rows-out.ts';
+import type { Session } from './session.ts';
+import { boundOf, parametersOf, rowsPosition } from './statements.ts';
+
+/** Somebody looks: what cannot be told yet is said by then. */
+const FIRST_EVENT_MS = 200;
+/** What nobody goes on with is given up, with the rows it holds on to. */
+const IDLE_MS = 60_000;
+const CONFIDENCE = 0.95;
+
+/**
+ * A progressive answer: the newest state for whoever iterates, and what steers it. It runs whether or not it is read; leaving a loop before
+ * its end cancels.
+ */
+export class ProgressiveQuery<Keys = ResultRow, Values = object>
+  implements AsyncIterable<ProgressiveEvent<Keys, Values>>, AsyncDisposable
+{
+  readonly queryId: string;
+  readonly #state: Answer;
+
+  constructor(state: Answer) {
+    this.#state = state;
+    this.queryId = state.id;
+  }
+
+  /** Keeps what it has and reads no more until `resume`. */
+  async pause(): Promise<void> {
+    this.#state.tell({ kind: 'pause' });
+  }
+
+  async resume(): Promise<void> {
+    this.#state.tell({ kind: 'resume' });
+  }
+
+  /** Goes on, or on for longer, until the rule is met. */
+  async refineTo(stop: ProgressiveStop): Promise<void> {
+    this.#state.refineTo(checkedStop(stop));
+  }
+
+  /** Ends it; what it had stays valid, and is told once more as the final state. */
+  async cancel(): Promise<void> {
+    this.#state.cancel();
+    await this.#state.untilFinal().catch(() => undefined);
+  }
+
+  /** The final state, once there is one. */
+  result(): Promise<ProgressiveEvent<Keys, Values>> {
+    return this.#state.untilFinal() as Promise<ProgressiveEvent<Keys, Values>>;
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<ProgressiveEvent<Keys, Values>> {
+    return this.#state.iterate() as AsyncIterator<ProgressiveEvent<Keys, Values>>;
+  }
+
+  async close(): Promise<void> {
+    if (this.#state.isOver) return;
+    await this.cancel();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** Begins to answer a query. Errors of the query itself are thrown where it is iterated or awaited. */
+export function openProgressive(
+  engine: Engine,
+  session: Session,
+  text: string,
+  params: readonly unknown[],
+  options: ProgressiveOptions,
+  values: ValueOptions,
+): ProgressiveQuery {
+  checkQueryOptions(options);
+  const { confidence = CONFIDENCE, simultaneous = false } = options;
+  if (!(typeof confidence === 'number' && confidence >= 0.5 && confidence < 1))
+    throw wrong('confidence', 'is no share between 0.5 and 1', 'Give one such as 0.95.');
+  if (typeof simultaneous !== 'boolean')
+    throw wrong('simultaneous', 'is neither true nor false', 'true: all groups hold at once.');
+  const resume = options.resume === undefined ? undefined : checkedToken(options.resume);
+  const answer = new Answer(engine, session, {
+    text,
+    params,
+    options,
+    values,
+    confidence,
+    simultaneous,
+    stop: checkedStop(options.stop ?? 'exact'),
+    resume,
+  });
+  return new ProgressiveQuery(answer);
+}
+
+function wrong(field: string, what: string, hint: string): DbError {
+  return new DbError('22023', `"${field}" ${what}`, { field, hint });
+}
+
+type Rule = Exclude<ProgressiveStop, 'exact'>;
+
+const RULES = ['relativeError', 'absoluteError', 'ms', 'rows', 'work'] as const;
+
+function checkedStop(stop: ProgressiveStop): Rule | undefined {
+  if (stop === 'exact') return undefined;
+  const hint = "Give 'exact', or { relativeError: 0.01 }; also absoluteError, ms, rows, work.";
+  if (typeof stop !== 'object' || stop === null) throw wrong('stop', 'is no rule', hint);
+  for (const [name, value] of Object.entries(stop)) {
+    if (!(RULES as readonly string[]).includes(name))
+      throw wrong(`stop.${name}`, 'is no such rule', hint);
+    if (value !== undefined && !(typeof value === 'number' && value > 0))
+      throw wrong(`stop.${name}`, 'is not a positive number', hint);
+  }
+  return stop;
+}
+
+/** Which sample, of which rows: what gives the same sequence again. */
+type Token = { readonly position: number; readonly seed: number; readonly wholeFrom: number };
+
+function tokenText({ position, seed, wholeFrom }: Token): string {
+  return `${position}.${seed}.${Number.isFinite(wholeFrom) ? wholeFrom : ''}`;
+}
+
+function checkedToken(text: string): Token {
+  const parts = typeof text === 'string' ? /^(\d+)\.(\d+)\.(\d*)$/.exec(text) : null;
+  if (parts === null)
+    throw wrong('resume', 'is no mark of an answer', 'Give the `resume` of an event as it came.');
+  return {
+    position: Number(parts[1]),
+    seed: Number(parts[2]),
+    wholeFrom: parts[3] === '' ? Infinity : Number(parts[3]),
+  };
+}
+
+type AnswerOptions = {
+  readonly text: string;
+  readonly params: readonly unknown[];
+  readonly options: ProgressiveOptions;
+  readonly values: ValueOptions;
+  readonly confidence: number;
+  readonly simultaneous: boolean;
+  readonly stop: Rule | undefined;
+  readonly resume: Token | undefined;
+};
+
+/** The state of one answer: the newest event, who waits for it, and its actor. */
+class Answer {
+  readonly id: string;
+  readonly #engine: Engine;
+  readonly #given: AnswerOptions;
+  readonly #startedMs: number;
+  #ref: ActorRef<ProgressiveMessage> | undefined;
+  #stop: Rule | undefined;
+  #latest: ProgressiveEvent | undefined;
+  /** Counts events: an iterator knows by it whether there is a newer one. */
+  #version = 0;
+  #failure: { readonly cause: unknown } | undefined;
+  #isOver = false;
+  readonly #waiting = new Set<() => void>();
+  #columns: readonly OutputColumn[] = [];
+  #estimated: readonly boolean[] = [];
+  #why: string | undefined;
+  #rowsTotal = 0;
+  #run: ProgressiveRun | undefined;
+  #position = 0;
+  #asOf = '';
+  #token: Token;
+  readonly #exact: Batch[] = [];
+  #release = (): void => undefined;
+  #firstTimer: TimerHandle | undefined;
+  #idleTimer: TimerHandle | undefined;
+  #doneWithDeadline = (): void => undefined;
+  #widths: ProgressiveEvent['convergence'] = [];
+  #lastLook: Look | undefined;
+
+  constructor(engine: Engine, session: Session, given: AnswerOptions) {
+    engine.assertOpen();
+    this.#engine = engine;
+    this.#given = given;
+    this.#stop = given.stop;
+    this.id = engine.newId();
+    this.#startedMs = engine.ports.clock.monotonicMs();
+    const seed =
+      given.resume?.seed ?? given.options.seed ?? engine.ports.random.split(`progressive/${this.id}`).uint32();
+    this.#token = { position: 0, seed, wholeFrom: given.resume?.wholeFrom ?? Infinity };
+    void this.#begin(session).catch((cause: unknown) => this.#fail(cause));
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  tell(message: ProgressiveMessage): void {
+    this.#ref?.tell(message, 'control');
+    if (message.kind === 'pause' || message.kind === 'resume') this.#armIdle(message.kind === 'pause');
+  }
+
+  refineTo(stop: Rule | undefined): void {
+    if (this.#failure !== undefined) throw this.#failure.cause;
+    if (this.#latest?.kind === 'final' && this.#latest.reason === 'cancelled')
+      throw new DbError('55000', 'a cancelled answer is not refined', {
+        hint: 'Ask again, with { resume } to go on with the same sample.',
+      });
+    this.#stop = stop;
+    this.#armIdle(false);
+    this.#ref?.tell({ kind: 'refine' }, 'control');
+    // Final no more: who iterates on waits for what comes.
+    if (this.#latest?.kind === 'final' && this.#latest.reason === 'stop' && !this.isEnough()) {
+      const { reason: _, ...rest } = this.#latest;
+      this.#latest = { ...rest, kind: 'estimate' };
+    }
+  }
+
+  cancel(): void {
+    const cause = new DbError('57014', 'canceling statement due to user request');
+    if (this.#ref === undefined && !this.#isOver) this.#ended({ kind: 'cancelled' }, 0);
+    else this.#ref?.tell({ kind: 'cancel', cause }, 'control');
+  }
+
+  async untilFinal(): Promise<ProgressiveEvent> {
+    for (;;) {
+      if (this.#failure !== undefined) throw this.#failure.cause;
+      if (this.#latest?.kind === 'final') return this.#latest;
+      await new Promise<void>((resolve) => this.#waiting.add(resolve));
+    }
+  }
+
+  iterate(): AsyncIterator<ProgressiveEvent> {
+    let seen = 0;
+    let isDone = false;
+    return {
+      next: async () => {
+        for (;;) {
+          if (isDone) return { done: true, value: undefined };
+          if (this.#latest !== undefined && this.#version > seen) {
+            seen = this.#version;
+            if (this.#latest.kind === 'final') isDone = true;
+            return { done: false, value: this.#latest };
+          }
+          if (this.#failure !== undefined) {
+            isDone = true;
+            throw this.#failure.cause;
+          }
+          await new Promise<void>((resolve) => this.#waiting.add(resolve));
+        }
+      },
+      return: async () => {
+        if (!isDone) {
+          isDone = true;
+          this.cancel();
+        }
+        return { done: true, value: undefined };
+      },
+    };
+  }
+
+  isEnough(): boolean {
+    return this.#stop !== undefined && this.#lastLook !== undefined && this.#meets(this.#stop);
+  }
+
+  // ── Beginning ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #begin(session: Session): Promise<void> {
+    const { engine, given } = { engine: this.#engine, given: this.#given };
+    const { options } = given;
+    const { signal, done } = deadline(engine.ports.clock, options);
+    this.#doneWithDeadline = done;
+    const abort = (): void => {
+      if (this.#ref === undefined) this.#fail(canceled(signal!));
+      else this.#ref.tell({ kind: 'abort', cause: canceled(signal!) }, 'control');
+    };
+    if (signal?.aborted === true) throw canceled(signal);
+    signal?.addEventListener('abort', abort, { once: true });
+    this.#doneWithDeadline = () => {
+      signal?.removeEventListener('abort', abort);
+      done();
+    };
+    if (options.atLeast !== undefined) await engine.untilVisible(options.atLeast, signal);
+    if (this.#isOver) return;
+    const parsed = engine.statements.parse(given.text);
+    if (parsed.length !== 1 || parsed[0]!.statement.kind !== 'query')
+      throw new DbError('42601', 'a progressive answer is that of one query', {
+        hint: 'Give one SELECT.',
+      });
+    const bound = boundOf(session, parsed[0]!, undefined);
+    if (bound.kind !== 'query' || bound.locks !== undefined)
+      throw new DbError('0A000', 'a query that claims rows has no progressive answer', {
+        hint: 'Ask without FOR UPDATE.',
+      });
+    const parameters = parametersOf(session, bound, { ...options, params: given.params });
+    const context = session.evaluationContext(parameters, options);
+    const asOf = given.resume?.position ?? options.asOf;
+    if (asOf !== undefined && asOf > engine.visiblePosition)
+      throw new DbError('ADB_POSITION_GONE', `position ${asOf} is not there yet`, {
+        position: asOf,
+        hint: 'Use atLeast to wait for a position.',
+      });
+    this.#position = asOf ?? session.transaction?.position ?? rowsPosition(session, bound.relations);
+    this.#asOf = engine.asOfText(this.#position);
+    const snapshots = new Map(
+      bound.relations.map((relation) => [relation, session.snapshotOf(relation, asOf)]),
+    );
+    const memory = engine.memory.child(`a progressive query of tenant ${session.identity.tenant}`);
+    this.#release = () => {
+      for (const snapshot of snapshots.values()) snapshot.release();
+      if (memory.usedBytes > 0) memory.release(memory.usedBytes);
+    };
+    const environment = {
+      snapshotOf: (relation: number) => snapshots.get(relation)!,
+      context,
+      memory,
+    };
+    let shape: Shape = shapeOf(bound.plan, environment.snapshotOf);
+    if (shape.kind === 'sampled' && !isOrderFreeAggregate(shape.aggregate))
+      shape = { kind: 'exactOnly', why: 'an aggregate shows the order of its rows' };
+    if (
+      shape.kind === 'sampled' &&
+      environment.snapshotOf(shape.driving.relation).sample === undefined
+    )
+      shape = { kind: 'exactOnly', why: 'the rows are not stored in an order that can be sampled' };
+    this.#columns = bound.plan.columns;
+    this.#rowsTotal = [...snapshots.values()].reduce((rows, { rowCount }) => rows + rowCount, 0);
+    if (shape.kind === 'exactOnly') {
+      this.#why = shape.why;
+      this.#estimated = this.#columns.map(() => false);
+      this.#publish({ ...this.#frame(0), kind: 'estimate', rows: [] });
+    } else {
+      const { aggregate } = shape;
+      this.#estimated = outputsOf(shape.plan, aggregate).map((output) =>
+        isEstimated(output, aggregate.keys.length),
+      );
+      this.#firstTimer = engine.ports.clock.after(FIRST_EVENT_MS, () => {
+        if (this.#version > 0 || this.#isOver) return;
+        this.#publish({
+          ...this.#frame(this.#run?.rowsSeen ?? 0),
+          kind: 'estimate',
+          rows: [],
+          why: 'nothing was read yet: others are being answered, or what it joins is read first',
+        });
+      });
+    }
+    const settled = shape;
+    this.#token = { ...this.#token, position: this.#position };
+    const ref = engine.startProgressive(
+      {
+        id: this.id,
+        tenant: session.identity.tenant,
+        user: session.identity.user,
+        label: options.label,
+        text: given.text,
+      },
+      progressiveActor({
+        name: `query ${this.id}`,
+        tenant: tenantId(session.identity.tenant),
+        workMax: options.maxWork,
+        open: () => {
+          if (settled.kind === 'exactOnly')
+            return { kind: 'plain', operator: buildOperator(bound.plan, environment) };
+          const run = new ProgressiveRun(settled, environment, {
+            confidence: given.confidence,
+            simultaneous: given.simultaneous,
+            seed: this.#token.seed,
+            wholeFrom: this.#token.wholeFrom,
+          });
+          this.#run = run;
+          this.#token = { ...this.#token, wholeFrom: run.sample.wholeFrom };
+          return { kind: 'sampled', run };
+        },
+        looked: (look, spent) => this.#looked(look, spent),
+        isEnough: () => this.isEnough(),
+        take: (batch) => void this.#exact.push(batch),
+        entered: (state) => this.#entered(state),
+        ended: (end, spent) => this.#ended(end, spent),
+      }),
+    );
+    this.#ref = ref;
+  }
+
+  #entered(state: ProgressiveState): void {
+    const running = this.#engine.queries.get(this.id);
+    if (running !== undefined) running.state = state;
+  }
+
+  // ── Looking ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #looked(look: Look, spent: number): boolean {
+    this.#lastLook = look;
+    const elapsedMs = this.#elapsedMs;
+    const width = widest(look);
+    this.#widths = [
+      ...this.#widths,
+      { rowsSeen: look.rowsSeen, relativeError: width.relative, work: spent, elapsedMs },
+    ].slice(-CONVERGENCE_MAX);
+    const running = this.#engine.queries.get(this.id);
+    if (running !== undefined) {
+      running.rows = look.rowsSeen;
+      running.relativeError = width.relative;
+    }
+    this.#rowsTotal = look.rowsTotal;
+    this.#publish({
+      ...this.#frame(look.rowsSeen, spent),
+      kind: 'estimate',
+      rows: look.rows.map((cells) => this.#rowOf(cells)),
+    });
+    return this.isEnough();
+  }
+
+  #frame(rowsSeen: number, work = 0): Omit<ProgressiveEvent, 'kind' | 'rows'> {
+    const rowsTotal = Math.max(this.#rowsTotal, rowsSeen);
+    const fraction = rowsTotal === 0 ? 1 : rowsSeen / rowsTotal;
+    return {
+      queryId: this.id,
+      position: this.#position,
+      asOf: this.#asOf,
+      confidence: this.#given.confidence,
+      rowsSeen,
+      rowsTotal,
+      fraction,
+      work,
+      elapsedMs: this.#elapsedMs,
+      etaMs: this.#etaMs(fraction),
+      resume: tokenText(this.#token),
+      convergence: this.#widths,
+      ...(this.#why === undefined ? {} : { why: this.#why }),
+    };
+  }
+
+  get #elapsedMs(): number {
+    return this.#engine.ports.clock.monotonicMs() - this.#startedMs;
+  }
+
+  /** Time to the wanted error: widths shrink with the root of the rows, and faster where few are left. */
+  #etaMs(fraction: number): number | undefined {
+    if (!(fraction > 0)) return undefined;
+    const wanted = this.#stop?.relativeError;
+    const have = this.#lastLook === undefined ? undefined : widest(this.#lastLook).relative;
+    let target = 1;
+    if (wanted !== undefined && have !== null && have !== undefined && fraction < 1)
+      target = have <= wanted ? fraction : 1 / (1 + (wanted / have) ** 2 * (1 / fraction - 1));
+    if (this.#stop?.rows !== undefined)
+      target = Math.min(target, this.#stop.rows / Math.max(1, this.#rowsTotal));
+    const left = Math.max(0, (this.#elapsedMs * (target - fraction)) / fraction);
+    return this.#stop?.ms === undefined
+      ? left
+      : Math.max(0, Math.min(left, this.#stop.ms - this.#elapsedMs));
+  }
+
+  #rowOf(cells: readonly LookCell[]): ResultRow {
+    const row: ResultRow = {};
+    const writer = this.#keyWriter;
+    const keys: ResultRow[] = [];
+    writer.append(
+      {
+        rowCount: 1,
+        columns: cells.map((cell, column) =>
+          vectorFromData(this.#columns[column]!.type, [cell.kind === 'value' ? cell.value : null]),
+        ),
+      },
+      keys,
+    );
+    cells.forEach((cell, column) => {
+      const { name } = this.#columns[column]!;
+      set(row, name, cell.kind === 'value' ? keys[0]![name] : estimatedValue(cell));
+    });
+    return row;
+  }
+
+  #writer: RowWriter | undefined;
+
+  get #keyWriter(): RowWriter {
+    this.#writer ??= new RowWriter(this.#columns, this.#given.values);
+    return this.#writer;
+  }
+
+  #meets(stop: Rule): boolean {
+    const look = this.#lastLook!;
+    if (stop.ms !== undefined && this.#elapsedMs >= stop.ms) return true;
+    if (stop.rows !== undefined && look.rowsSeen >= stop.rows) return true;
+    if (stop.work !== undefined && (this.#widths.at(-1)?.work ?? 0) >= stop.work) return true;
+    const { relative, absolute } = widest(look);
+    if (stop.relativeError !== undefined && relative !== null && relative <= stop.relativeError)
+      return true;
+    return stop.absoluteError !== undefined && absolute !== null && absolute <= stop.absoluteError;
+  }
+
+  // ── Ending ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #ended(end: ProgressiveEnd, spent: number): void {
+    switch (end.kind) {
+      case 'enough':
+        this.#final('stop', spent);
+        this.#armIdle(true);
+        return;
+      case 'exact':
+        this.#over();
+        this.#finishExact(spent);
+        return;
+      case 'cancelled':
+        this.#over();
+        this.#final('cancelled', spent);
+        return;
+      case 'failed':
+        this.#fail(end.cause);
+    }
+  }
+
+  #final(reason: 'stop' | 'cancelled', spent: number): void {
+    const rows = this.#latest?.rows ?? [];
+    this.#publish({
+      ...this.#frame(this.#lastLook?.rowsSeen ?? 0, spent),
+      kind: 'final',
+      reason,
+      rows,
+    });
+  }
+
+  #finishExact(spent: number): void {
+    const rows: ResultRow[] = [];
+    const columns = this.#columns;
+    try {
+      const whole =
+        this.#exact.length === 0
+          ? { rowCount: 0, columns: columns.map(({ type }) => vectorFromData(type, [])) }
+          : concatBatches(this.#exact);
+      this.#keyWriter.append(whole, rows);
+      const values = this.#keyWriter.columnar(whole);
+      columns.forEach((column, index) => {
+        if (!this.#estimated[index]) return;
+        const numbers = new Float64Array(whole.rowCount).fill(Number.NaN);
+        if (isNumeric(column)) writeDoubles(whole.columns[index]!, whole.rowCount, undefined, numbers);
+        rows.forEach((row, at) => {
+          const number = finiteOrNull(numbers[at]!);
+          const exact: EstimatedValue = {
+            estimate: number,
+            lower: number,
+            upper: number,
+            guarantee: 'exact',
+            value: values[index]![at],
+          };
+          set(row, column.name, exact);
+        });
+      });
+    } catch (cause) {
+      this.#fail(cause);
+      return;
+    }
+    this.#rowsTotal = Math.max(this.#run?.rowsTotal ?? this.#rowsTotal, 0);
+    this.#publish({ ...this.#frame(this.#rowsTotal, spent), kind: 'final', reason: 'exact', rows });
+  }
+
+  #fail(cause: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = { cause };
+    this.#over();
+    this.#wake();
+  }
+
+  /** Nothing is run any more. */
+  #over(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#firstTimer?.cancel();
+    this.#idleTimer?.cancel();
+    this.#doneWithDeadline();
+    this.#engine.queryEnded(this.id, this.#widths);
+    this.#release();
+  }
+
+  /** While nobody goes on, the rows it reads are kept for it; not for ever. */
+  #armIdle(isIdle: boolean): void {
+    this.#idleTimer?.cancel();
+    this.#idleTimer = undefined;
+    if (!isIdle || this.#isOver) return;
+    this.#idleTimer = this.#engine.ports.clock.after(IDLE_MS, () =>
+      this.#ref?.tell(
+        {
+          kind: 'abort',
+          cause: new DbError('72000', 'the answer was left alone for a minute', {
+            hint: 'Ask again with { resume } of its last event: the sequence is the same.',
+          }),
+        },
+        'control',
+      ),
+    );
+  }
+
+  #publish(event: ProgressiveEvent): void {
+    this.#latest = event;
+    this.#version += 1;
+    this.#wake();
+  }
+
+  #wake(): void {
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const wake of waiting) wake();
+  }
+}
+
+/** Rounds whose widths are kept. */
+const CONVERGENCE_MAX = 64;
+
+/** Half the width of the widest value, absolute and beside its estimate; null where one is unbounded. */
+function widest(look: Look): { readonly relative: number | null; readonly absolute: number | null } {
+  let relative = 0;
+  let absolute = 0;
+  for (const cells of look.rows)
+    for (const cell of cells) {
+      if (cell.kind === 'value') continue;
+      const half = (cell.upper - cell.lower) / 2;
+      if (!Number.isFinite(half)) return { relative: null, absolute: null };
+      absolute = Math.max(absolute, half);
+      relative = Math.max(relative, half === 0 ? 0 : half / Math.abs(cell.estimate));
+    }
+  return { relative: Number.isFinite(relative) ? relative : null, absolute };
+}
+
+function estimatedValue(cell: Extract<LookCell, { kind: 'estimate' }>): EstimatedValue {
+  return {
+    estimate: finiteOrNull(cell.estimate),
+    lower: finiteOrNull(cell.lower),
+    upper: finiteOrNull(cell.upper),
+    guarantee: cell.guarantee,
+  };
+}
+
+function finiteOrNull(value: number): number | null {
+  return Number.isFinite(value) ? value : null;
+}
+
+function set(row: ResultRow, name: string, value: unknown): void {
+  if (name === '__proto__')
+    Object.defineProperty(row, name, { value, enumerable: true, configurable: true, writable: true });
+  else row[name] = value;
+}

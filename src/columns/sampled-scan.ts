@@ -1,0 +1,283 @@
+import { SeededRandom } from '../base/random.ts';
+import { BATCH_ROW_COUNT_MAX, type Batch } from './batch.ts';
+import { constantVector, gather } from './build.ts';
+import { DELETES_PAGE_ROWS, livingRows, type Deletes } from './deletes.ts';
+import { SegmentScan, segmentPasses, slotsOf } from './scan.ts';
+import { SEGMENT_ROWS, type SealedSegment } from './segment.ts';
+import type { Snapshot } from './snapshot.ts';
+import type { StoredColumn } from './stored-column.ts';
+import type { Range, SampleOptions, TableSample } from './table-contract.ts';
+import { Decimal } from './values.ts';
+
+/**
+ * Slots of a full segment that the first rounds read: 64, 64, 128, … to 4,096 together; each later round reads as many again. Doubling
+ * rounds cost what a plain scan does; rounds of fewer rows later on would cost half as much again.
+ */
+const SMALL_ROUNDS = [64, 128, 256, 512, 1024, 2048, 4096];
+const BLOCK_SLOTS = 4096;
+const BLOCKS = SEGMENT_ROWS / BLOCK_SLOTS;
+const OFFSET_STEP = 64;
+
+type Sampled = {
+  readonly segment: SealedSegment;
+  readonly deletes: Deletes | undefined;
+  /** Full segments: the block that is read first, and where in it. Shorter ones: where they are begun. */
+  readonly block: number;
+  readonly offset: number;
+};
+
+/**
+ * Sealed segments lie in an order that is random and different in each of them, so the same share of every segment is a stratified sample of the
+ * table, read in sequence. Where each segment is begun depends on the query's seed: dashboards do not all share one unlucky sample.
+ */
+export class SampledScan implements TableSample {
+  readonly #snapshot: Snapshot;
+  readonly #columns: readonly StoredColumn[];
+  readonly #tailColumns: readonly StoredColumn[];
+  readonly #sampled: readonly Sampled[];
+  readonly #whole: SegmentScan;
+  readonly #batchRowsMax: number;
+  readonly population: number;
+  readonly wholeFrom: number;
+  phase: 'tails' | 'whole' | 'round';
+  drawn = 0;
+  firstRound = 0;
+  #round = -1;
+  #segmentAt = 0;
+  /** Of the segment in hand, in the order of the sample: read up to here, and read in this round up to there. */
+  #at = 0;
+  #end = 0;
+  #isBegun = false;
+  /** The extreme slots of the segment in hand. */
+  #tailSlots: Int32Array | undefined;
+  #rowsRead = 0;
+  #tailRows = 0;
+
+  constructor(snapshot: Snapshot, options: SampleOptions) {
+    const { view } = snapshot;
+    this.#snapshot = snapshot;
+    this.#columns = options.columnIndexes.map((index) => view.columns[index]!);
+    this.#tailColumns = options.tailColumns.map((index) => view.columns[index]!);
+    this.#batchRowsMax = options.batchRowsMax ?? BATCH_ROW_COUNT_MAX;
+    const random = new SeededRandom(options.seed);
+    const wholeFrom = options.wholeFrom ?? Infinity;
+    const sampled: Sampled[] = [];
+    const isSampled = new Set<number>();
+    let population = 0;
+    let firstOpen = Math.ceil(view.rowIdEnd / SEGMENT_ROWS);
+    view.list.states.forEach((state, index) => {
+      const number = view.list.first + index;
+      if (state === undefined) return;
+      const { segment, deletes } = state;
+      const isReadable =
+        segment.kind === 'sealed' &&
+        number < wholeFrom &&
+        view.rowIdEnd >= (number + 1) * SEGMENT_ROWS &&
+        // Rows of the past lie elsewhere.
+        snapshot.overlay?.touches(number) !== true;
+      if (segment.kind !== 'sealed' || number >= wholeFrom)
+        firstOpen = Math.min(firstOpen, number);
+      if (!isReadable) return;
+      isSampled.add(number);
+      const isPruned = options.prune.some(
+        (test) => !segmentPasses(segment, view.columns[test.column]!, test),
+      );
+      this.#rowsRead += 1;
+      if (isPruned || segment.rowCount === 0) return;
+      const own = random.split(`segment/${number}`);
+      const isFull = segment.rowCount === SEGMENT_ROWS;
+      sampled.push({
+        segment,
+        deletes,
+        block: isFull ? own.below(BLOCKS) : 0,
+        offset: isFull
+          ? own.below(BLOCK_SLOTS / OFFSET_STEP) * OFFSET_STEP
+          : own.below(segment.rowCount),
+      });
+      population += segment.rowCount;
+    });
+    this.#sampled = sampled;
+    this.population = population;
+    this.wholeFrom = firstOpen;
+    this.#whole = new SegmentScan(snapshot, {
+      columnIndexes: options.columnIndexes,
+      ordered: false,
+      withRowIds: false,
+      prune: options.prune,
+      reads: (segment) => !isSampled.has(segment),
+    });
+    this.phase = sampled.some((each) => this.#tailsOf(each) !== undefined) ? 'tails' : 'whole';
+  }
+
+  get rowsRead(): number {
+    return this.#rowsRead + this.#whole.rowsRead;
+  }
+
+  get wholeRows(): number {
+    return this.#whole.rowsRead;
+  }
+
+  /** Extreme rows, which were read beside the others. */
+  get tailRows(): number {
+    return this.#tailRows;
+  }
+
+  next(): Batch | undefined {
+    switch (this.phase) {
+      case 'tails':
+        return this.#nextTails();
+      case 'whole':
+        return this.#whole.next();
+      case 'round':
+        return this.#nextOfRound();
+    }
+  }
+
+  advance(): boolean {
+    if (this.phase === 'tails') {
+      this.phase = 'whole';
+      return true;
+    }
+    if (this.drawn >= this.population) return false;
+    this.phase = 'round';
+    this.#round += 1;
+    this.#segmentAt = 0;
+    this.#isBegun = false;
+    this.drawn = 0;
+    for (const { segment } of this.#sampled) this.drawn += drawsUpTo(this.#round, segment.rowCount);
+    if (this.#round === 0) this.firstRound = this.drawn;
+    return true;
+  }
+
+  bounds(columnIndex: number): { readonly rest: Range; readonly all: Range } | undefined {
+    const column = this.#snapshot.view.columns[columnIndex]!;
+    let all: Range = NO_RANGE;
+    let rest: Range = NO_RANGE;
+    for (const { segment } of this.#sampled) {
+      const sealed = segment.columns[column.id];
+      const zone = sealed?.zone ?? { min: column.missing, max: column.missing, rowCount: 1, nullCount: column.missing === null ? 1 : 0 };
+      if (zone.nullCount === zone.rowCount) continue;
+      const min = numberOf(zone.min);
+      const max = numberOf(zone.max);
+      if (min === undefined || max === undefined) return undefined;
+      all = widened(all, min, max);
+      const tails = sealed?.tails;
+      if (tails === undefined || !this.#tailColumns.includes(column)) {
+        rest = widened(rest, min, max);
+        continue;
+      }
+      const vector = sealed!.vector;
+      const unit = vector.rep === 'number' ? 10 ** -vector.scale : 1;
+      if (tails.min <= tails.max) rest = widened(rest, tails.min * unit, tails.max * unit);
+    }
+    return { rest, all };
+  }
+
+  #nextTails(): Batch | undefined {
+    while (this.#segmentAt < this.#sampled.length) {
+      const sampled = this.#sampled[this.#segmentAt]!;
+      this.#tailSlots ??= this.#tailsOf(sampled) ?? NO_SLOTS;
+      if (this.#at < this.#tailSlots.length) {
+        const slots = this.#tailSlots.subarray(this.#at, this.#at + BATCH_ROW_COUNT_MAX);
+        this.#at += slots.length;
+        this.#rowsRead += slots.length;
+        this.#tailRows += slots.length;
+        return {
+          rowCount: slots.length,
+          columns: this.#columns.map((column) => {
+            const vector = sampled.segment.columns[column.id]?.vector;
+            return vector === undefined
+              ? constantVector(column.type, column.missing, slots.length)
+              : gather(vector, slots, slots.length);
+          }),
+        };
+      }
+      this.#segmentAt += 1;
+      this.#at = 0;
+      this.#tailSlots = undefined;
+    }
+    return undefined;
+  }
+
+  /** Extreme slots of a segment that live, each once. */
+  #tailsOf({ segment, deletes }: Sampled): Int32Array | undefined {
+    let marked: Set<number> | undefined;
+    for (const column of this.#tailColumns) {
+      const slots = segment.columns[column.id]?.tails?.slots;
+      if (slots === undefined) continue;
+      marked ??= new Set();
+      for (const slot of slots) if (deletes?.has(slot) !== true) marked.add(slot);
+    }
+    return marked === undefined || marked.size === 0 ? undefined : Int32Array.from(marked).sort();
+  }
+
+  #nextOfRound(): Batch | undefined {
+    while (this.#segmentAt < this.#sampled.length) {
+      const sampled = this.#sampled[this.#segmentAt]!;
+      const { segment, deletes } = sampled;
+      if (!this.#isBegun) {
+        this.#isBegun = true;
+        this.#at = this.#round === 0 ? 0 : drawsUpTo(this.#round - 1, segment.rowCount);
+        this.#end = drawsUpTo(this.#round, segment.rowCount);
+      }
+      if (this.#at >= this.#end) {
+        this.#segmentAt += 1;
+        this.#isBegun = false;
+        continue;
+      }
+      const start = slotAt(sampled, this.#at);
+      const end = start + Math.min(this.#end - this.#at, runFrom(sampled, this.#at), this.#batchRowsMax);
+      this.#at += end - start;
+      this.#rowsRead += end - start;
+      const selection = livingRows(deletes, start, end);
+      if (selection !== undefined && selection.length === 0) continue;
+      return {
+        rowCount: selection?.length ?? end - start,
+        columns: this.#columns.map((column) => slotsOf(segment, column, start, end)),
+        selection,
+      };
+    }
+    return undefined;
+  }
+}
+
+const NO_SLOTS = new Int32Array(0);
+const NO_RANGE: Range = { min: Infinity, max: -Infinity };
+
+function widened(range: Range, min: number, max: number): Range {
+  return { min: Math.min(range.min, min), max: Math.max(range.max, max) };
+}
+
+function numberOf(value: unknown): number | undefined {
+  if (typeof value === 'number') return Number.isNaN(value) ? Infinity : value;
+  if (typeof value === 'bigint') return Number(value);
+  if (value instanceof Decimal && value.special === undefined)
+    return Number(value.coefficient) / 10 ** value.scale;
+  return undefined;
+}
+
+/** Draws of a segment of so many rows when the round is over: the same share of each segment. */
+function drawsUpTo(round: number, rowCount: number): number {
+  const slots =
+    round < SMALL_ROUNDS.length
+      ? SMALL_ROUNDS[round]!
+      : Math.min(SEGMENT_ROWS, BLOCK_SLOTS * (round - SMALL_ROUNDS.length + 2));
+  return rowCount === SEGMENT_ROWS ? slots : Math.floor((rowCount * slots) / SEGMENT_ROWS);
+}
+
+/** The slot of draw `at`: blocks in a circle from the segment's own, the first one in a circle of its own. */
+function slotAt({ segment, block, offset }: Sampled, at: number): number {
+  if (segment.rowCount !== SEGMENT_ROWS) return (offset + at) % segment.rowCount;
+  if (at < BLOCK_SLOTS) return block * BLOCK_SLOTS + ((offset + at) % BLOCK_SLOTS);
+  return ((block * BLOCK_SLOTS + at) % SEGMENT_ROWS);
+}
+
+/** Draws from `at` on that lie side by side, within one page of deletes. */
+function runFrom(sampled: Sampled, at: number): number {
+  const slot = slotAt(sampled, at);
+  const page = DELETES_PAGE_ROWS - (slot % DELETES_PAGE_ROWS);
+  const { rowCount } = sampled.segment;
+  if (rowCount !== SEGMENT_ROWS) return Math.min(page, rowCount - slot);
+  // The first block ends where its circle closes.
+  return at < BLOCK_SLOTS ? Math.min(page, BLOCK_SLOTS - at) : page;
+}

@@ -1,0 +1,61 @@
+import type { Vector } from '../columns/vector.ts';
+import { datumAt } from '../columns/cells.ts';
+import { numberOf } from './ranges.ts';
+
+/**
+ * The values of a vector as doubles, NaN for NULL. What is no finite number becomes ∞, which lies in no range. `places`: where the rows
+ * belong in `out` (undefined: in order).
+ */
+export function writeDoubles(
+  vector: Vector,
+  rowCount: number,
+  places: Int32Array | undefined,
+  out: Float64Array,
+): void {
+  if (vector.rep === 'number') {
+    const { values, factor, base, validity, scale } = vector;
+    const unit = 10 ** -scale;
+    if (places === undefined && validity === undefined && factor === 1 && base === 0 && scale === 0) {
+      for (let row = 0; row < rowCount; row += 1) {
+        const value = values[row]!;
+        out[row] = value - value === 0 ? value : Infinity;
+      }
+      return;
+    }
+    for (let row = 0; row < rowCount; row += 1) {
+      const place = places === undefined ? row : places[row]!;
+      if (validity !== undefined && validity[row] === 0) {
+        out[place] = Number.NaN;
+        continue;
+      }
+      const value = (values[row]! * factor + base) * unit;
+      out[place] = value - value === 0 ? value : Infinity;
+    }
+    return;
+  }
+  for (let row = 0; row < rowCount; row += 1) {
+    const place = places === undefined ? row : places[row]!;
+    const datum = datumAt(vector, row);
+    if (datum === null) {
+      out[place] = Number.NaN;
+      continue;
+    }
+    const value = numberOf(datum) ?? Infinity;
+    out[place] = value - value === 0 ? value : Infinity;
+  }
+}
+
+/** 1 for each row that is present, NaN for NULL. */
+export function writePresence(
+  vector: Vector | undefined,
+  rowCount: number,
+  places: Int32Array | undefined,
+  out: Float64Array,
+): void {
+  const validity = vector?.validity;
+  const nulls = vector?.rep === 'object' ? vector.values : undefined;
+  for (let row = 0; row < rowCount; row += 1) {
+    const isNull = validity?.[row] === 0 || nulls?.[row] === null;
+    out[places === undefined ? row : places[row]!] = isNull ? Number.NaN : 1;
+  }
+}

@@ -1,0 +1,644 @@
+import { assert } from '../base/errors.ts';
+import { MemoryLease } from '../base/memory-lease.ts';
+import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
+import { datumAt, vectorFromData } from '../columns/build.ts';
+import type { Range, TableSample } from '../columns/table-contract.ts';
+import type { SqlType } from '../columns/types.ts';
+import type { Datum } from '../columns/values.ts';
+import type { Vector } from '../columns/vector.ts';
+import { fromFloat } from '../expressions/decimal-arithmetic.ts';
+import type { Expression } from '../expressions/expression.ts';
+import { referencedColumns } from '../expressions/fold.ts';
+import type { AggregateOperator } from '../operators/aggregate.ts';
+import { buildObserved, buildOperator } from '../operators/build.ts';
+import type { ExecutionEnvironment } from '../operators/environment.ts';
+import { Budget, type Operator, type Step } from '../operators/operator.ts';
+import { EMPTY_BATCH } from '../operators/row-operators.ts';
+import { zoneTestsOf } from '../operators/sources.ts';
+import type { OutputColumn, PlanNode, ScanNode } from '../plan/logical.ts';
+import { inputsOf } from '../plan/nodes.ts';
+import { tunedDraws } from './confidence.ts';
+import { writeDoubles } from './doubles.ts';
+import {
+  evaluateFormula,
+  isEstimated,
+  isNumeric,
+  outputsOf,
+  withGroupColumn,
+} from './outputs.ts';
+import { CLUSTER_ROWS, planTracks, type CallTrack, type Tracks } from './plan-tracks.ts';
+import { NO_RANGE, type ColumnRanges } from './ranges.ts';
+import { SampleSource } from './sample-source.ts';
+import type { SampledShape } from './shape.ts';
+import { NOTHING, type Draws, type Estimate } from './tracks.ts';
+import { Watcher } from './watcher.ts';
+
+export type RunOptions = {
+  /** 0 … 1: how sure an interval is, at all looks together. */
+  readonly confidence: number;
+  /** All values of all groups at once, or each by itself. */
+  readonly simultaneous: boolean;
+  /** Which sample. */
+  readonly seed: number;
+  readonly wholeFrom?: number | undefined;
+};
+
+/** A value of a look: the group's own, or an estimate. */
+export type LookCell =
+  | { readonly kind: 'value'; readonly value: Datum }
+  | ({ readonly kind: 'estimate' } & Estimate);
+
+export type Look = {
+  /** Rows read so far of all rows that are to be read. */
+  readonly rowsSeen: number;
+  readonly rowsTotal: number;
+  readonly rows: readonly (readonly LookCell[])[];
+};
+
+/**
+ * One run of a query over a sample that grows to the whole: the rounds of the sample go through the ordinary operators, a watcher adds up what
+ * the aggregation takes, and after any round there is an estimate of every value. After the last round the aggregation has had every row once, and
+ * `output` is the plain query's answer to the bit, since its states do not depend on the order of rows.
+ */
+export class ProgressiveRun {
+  readonly columns: readonly OutputColumn[];
+  /** Which columns of the answer are estimated. */
+  readonly estimated: readonly boolean[];
+  readonly sample: TableSample;
+  readonly #shape: SampledShape;
+  readonly #environment: ExecutionEnvironment;
+  readonly #options: RunOptions;
+  readonly #watcher: Watcher;
+  readonly #aggregate: AggregateOperator;
+  readonly #output: Operator;
+  readonly #outputs: readonly Expression[];
+  readonly #others: OtherRanges;
+  #tracks: Tracks | undefined;
+  /** Of each call: what of its chance to miss one formula may use. */
+  readonly #shares: readonly number[];
+  readonly #estimatedCount: number;
+  #phase: 'ranges' | 'absorb' | 'settle' | 'exact' = 'ranges';
+  #settledDraws = 0;
+  #wholeCounts: Float64Array = new Float64Array(0);
+  /** By output column, then group: the narrowest interval shown so far. */
+  readonly #shown: Bounded[];
+  #looking: Looking | undefined;
+
+  constructor(shape: SampledShape, environment: ExecutionEnvironment, options: RunOptions) {
+    this.#shape = shape;
+    this.#environment = environment;
+    this.#options = options;
+    const { driving, aggregate, plan } = shape;
+    const { context, memory } = environment;
+    this.columns = plan.columns;
+    const snapshot = environment.snapshotOf(driving.relation);
+    assert(snapshot.sample !== undefined, 'what is sampled is a stored relation');
+    const outputs = outputsOf(plan, aggregate);
+    this.#outputs = outputs;
+    const keyCount = aggregate.keys.length;
+    this.estimated = outputs.map((output) => isEstimated(output, keyCount));
+    this.#estimatedCount = Math.max(1, this.estimated.filter(Boolean).length);
+    this.#shares = aggregate.calls.map((_, call) =>
+      Math.min(
+        1,
+        ...outputs
+          .map((output) => [...referencedColumns(output)].filter((index) => index >= keyCount))
+          .filter((calls) => calls.includes(call + keyCount))
+          .map((calls) => 1 / calls.length),
+      ),
+    );
+    this.#shown = outputs.map(() => new Bounded());
+    this.sample = snapshot.sample({
+      columnIndexes: driving.columnIndexes,
+      prune:
+        driving.filter === undefined
+          ? []
+          : zoneTestsOf(driving.filter, driving.columnIndexes, context),
+      tailColumns: shape.isSingle ? tailColumnsOf(shape) : [],
+      seed: options.seed,
+      wholeFrom: options.wholeFrom,
+      batchRowsMax: shape.isSingle ? undefined : CLUSTER_ROWS,
+    });
+    this.#watcher = new Watcher(aggregate.calls, new MemoryLease(memory));
+    const source = new SampleSource(
+      driving,
+      this.sample,
+      context,
+      shape.isSingle ? undefined : () => this.#watcher.endDraw(),
+    );
+    const stands = new Map<number, Operator>([[driving.id, source]]);
+    const observed = buildObserved(aggregate, { ...environment, stands }, this.#watcher);
+    this.#aggregate = observed.aggregate;
+    this.#output = buildOperator(plan, {
+      ...environment,
+      stands: new Map([[aggregate.id, observed.output]]),
+    });
+    this.#others = new OtherRanges(shape, environment);
+  }
+
+  /** 'look': a round is over and there is something to look at; 'exact': every row was read, `output` has the answer. */
+  step(budget: Budget): 'more' | 'look' | 'exact' {
+    for (;;) {
+      switch (this.#phase) {
+        case 'ranges':
+          if (!this.#others.step(budget)) return 'more';
+          this.#plan();
+          this.#phase = 'absorb';
+          break;
+        case 'absorb': {
+          this.#watcher.reading = this.sample.phase;
+          if (this.#aggregate.absorb(budget, this.sample.phase !== 'tails') === 'more') return 'more';
+          if (this.sample.phase === 'round') {
+            this.#watcher.endDraw();
+            this.#phase = 'settle';
+            break;
+          }
+          if (this.sample.phase === 'whole')
+            this.#wholeCounts = this.#aggregate.rowCounts.slice(0, this.#aggregate.groupCount);
+          if (!this.sample.advance()) this.#phase = 'exact';
+          break;
+        }
+        case 'settle': {
+          const { n } = this.#draws;
+          const isOver = this.#watcher.settle(
+            n - this.#settledDraws,
+            { of: (group) => this.#riskOf(group), unmet: this.#riskOf(this.#watcher.groupCount) },
+            budget,
+          );
+          if (!isOver) return 'more';
+          this.#settledDraws = n;
+          if (this.sample.drawn >= this.sample.population) {
+            this.#phase = 'exact';
+            break;
+          }
+          this.#phase = 'absorb';
+          this.sample.advance();
+          return 'look';
+        }
+        case 'exact':
+          return 'exact';
+      }
+    }
+  }
+
+  /** The plain query's answer, once all rows are read. */
+  get output(): Operator {
+    assert(this.#phase === 'exact', 'the answer is exact when every row was read');
+    return this.#output;
+  }
+
+  /** Work units that a look costs: what decides how often one is worth its price. */
+  get lookWork(): number {
+    return (
+      this.#aggregate.groupCount * (2 + this.#shape.aggregate.calls.length) +
+      Math.min(this.#aggregate.groupCount, this.#rowsShownMax) * this.#estimatedCount * INTERVAL_WORK
+    );
+  }
+
+  /** Rows that count as read when a round is over, and all. */
+  get rowsTotal(): number {
+    return this.sample.wholeRows + this.sample.population;
+  }
+
+  get rowsSeen(): number {
+    return this.sample.wholeRows + this.#settledDrawnRows;
+  }
+
+  /** Estimates after the last round that is over, in steps; undefined: call again. */
+  look(budget: Budget): Look | undefined {
+    this.#looking ??= this.#beginLook();
+    const looking = this.#looking;
+    for (;;) {
+      if (budget.exhausted) return undefined;
+      const step = looking.top.next(budget);
+      if (step === 'more') return undefined;
+      if (step === 'done') break;
+      this.#show(looking.top.batch, looking.rows, budget);
+    }
+    looking.top.close();
+    this.#looking = undefined;
+    return { rowsSeen: this.rowsSeen, rowsTotal: this.rowsTotal, rows: looking.rows };
+  }
+
+  close(): void {
+    this.#looking?.top.close();
+    this.#output.close();
+    this.#aggregate.close();
+    this.#watcher.close();
+    this.#others.close();
+  }
+
+  // ── Planning ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  #plan(): void {
+    const { driving } = this.#shape;
+    this.#tracks = planTracks({
+      shape: this.#shape,
+      sample: this.sample,
+      snapshot: this.#environment.snapshotOf(driving.relation),
+      watcher: this.#watcher,
+      context: this.#environment.context,
+      otherRanges: (scan) => this.#others.of(scan),
+      rowCounts: () => this.#aggregate.rowCounts,
+      wholeCounts: () => this.#wholeCounts,
+      outputs: this.#outputs,
+    });
+    this.#watcher.account();
+  }
+
+  /** A draw is a row, or the rows of a cluster. */
+  get #draws(): Draws {
+    const unit = this.#shape.isSingle ? 1 : CLUSTER_ROWS;
+    const { sample } = this;
+    return {
+      N: sample.population / unit,
+      n: sample.drawn / unit,
+      tuned: tunedDraws(sample.firstRound / unit),
+    };
+  }
+
+  get #settledDrawnRows(): number {
+    return this.#settledDraws * (this.#shape.isSingle ? 1 : CLUSTER_ROWS);
+  }
+
+  get #rowsShownMax(): number {
+    // Without a limit every group is shown.
+    return this.#aggregate.groupCount;
+  }
+
+  /** The chance that a value of a group is ever missed: of all groups together, a share that shrinks with the square of the group's number. */
+  #riskOf(group: number): number {
+    const risk = 1 - this.#options.confidence;
+    return this.#options.simultaneous
+      ? (6 * risk) / (Math.PI * Math.PI * (group + 1) ** 2) / this.#estimatedCount
+      : risk;
+  }
+
+  // ── Looking ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #beginLook(): Looking {
+    const { aggregate, plan } = this.#shape;
+    const rows = new GroupRows(
+      { ...aggregate, columns: withGroupColumn(aggregate, aggregate).columns },
+      this.#metGroups(),
+      (groups) => this.#pointsOf(groups),
+    );
+    const top = buildOperator(withGroupColumn(plan, aggregate), {
+      ...this.#environment,
+      stands: new Map<number, Operator>([[aggregate.id, rows]]),
+    });
+    return { top, rows: [] };
+  }
+
+  /** Groups that rows were read of; without keys there is one. */
+  #metGroups(): Int32Array {
+    const { groupCount, rowCounts } = this.#aggregate;
+    if (this.#shape.aggregate.keys.length === 0) return Int32Array.of(0);
+    const groups = new Int32Array(groupCount);
+    let count = 0;
+    for (let group = 0; group < groupCount; group += 1) {
+      if (!(rowCounts[group]! > 0)) continue;
+      groups[count] = group;
+      count += 1;
+    }
+    return groups.subarray(0, count);
+  }
+
+  /** Keys, then estimates as values of the calls' types, then the group. */
+  #pointsOf(groups: Int32Array): Vector[] {
+    const { aggregate } = this.#shape;
+    const draws = this.#lookDraws;
+    const seen = this.#aggregate.peek(groups, groups.length, (call) => {
+      const track = this.#tracks!.calls[call];
+      return track === undefined || track.kind === 'extreme' || track.kind === 'distinct';
+    });
+    const keyCount = aggregate.keys.length;
+    const calls = aggregate.calls.map(({ type }, call): Vector => {
+      const track = this.#tracks!.calls[call]!;
+      if (track.kind !== 'track') return seen[keyCount + call]!;
+      return valuesOf(
+        type,
+        Array.from(groups, (group) => track.track.point(group, draws)),
+      );
+    });
+    return [
+      ...seen.slice(0, keyCount),
+      ...calls,
+      {
+        rep: 'number',
+        type: { kind: 'float8' },
+        values: Float64Array.from(groups),
+        factor: 1,
+        base: 0,
+        scale: 0,
+      },
+    ];
+  }
+
+  /** Draws of the rounds that are over: the next one may have begun. */
+  get #lookDraws(): Draws {
+    return { ...this.#draws, n: this.#settledDraws };
+  }
+
+  #show(batch: Batch, rows: LookCell[][], budget: Budget): void {
+    const draws = this.#lookDraws;
+    const groupColumn = batch.columns.at(-1)!;
+    for (let row = 0; row < batch.rowCount; row += 1) {
+      const physical = batch.selection === undefined ? row : batch.selection[row]!;
+      const group = datumAt(groupColumn, physical) as number;
+      rows.push(
+        this.#outputs.map((output, column): LookCell => {
+          const datum = datumAt(batch.columns[column]!, physical);
+          return this.estimated[column]
+            ? { kind: 'estimate', ...this.#estimate(output, column, group, draws, datum) }
+            : { kind: 'value', value: datum };
+        }),
+      );
+    }
+    budget.charge(batch.rowCount * this.#estimatedCount * INTERVAL_WORK);
+  }
+
+  #estimate(output: Expression, column: number, group: number, draws: Draws, datum: Datum): Estimate {
+    const risk = this.#riskOf(group);
+    const found = evaluateFormula({
+      expression: output,
+      keyCount: this.#shape.aggregate.keys.length,
+      context: this.#environment.context,
+      call: (index) =>
+        this.#callEstimate(this.#tracks!.calls[index]!, index, group, draws, risk * this.#shares[index]!),
+      quotient: (over, under) => this.#tracks!.quotient(over, under)?.estimate(group, draws, risk),
+    });
+    if (found !== undefined) return this.#shown[column]!.narrowed(group, found);
+    // What interval arithmetic cannot follow is told as it stands, and promises nothing.
+    return isNumeric({ type: output.type }) && datum !== null
+      ? { ...NOTHING, estimate: doubleOf(datum, output.type) }
+      : NOTHING;
+  }
+
+  #callEstimate(
+    call: CallTrack,
+    index: number,
+    group: number,
+    draws: Draws,
+    risk: number,
+  ): Estimate {
+    switch (call.kind) {
+      case 'track':
+        return call.track.estimate(group, draws, risk);
+      case 'none':
+        return NOTHING;
+      case 'extreme': {
+        const seen = this.#seen(index, group);
+        if (Number.isNaN(seen)) return { ...NOTHING, lower: call.all.min, upper: call.all.max };
+        return call.isMax
+          ? { estimate: seen, lower: seen, upper: Math.max(seen, call.all.max), guarantee: 'rigorous' }
+          : { estimate: seen, lower: Math.min(seen, call.all.min), upper: seen, guarantee: 'rigorous' };
+      }
+      case 'distinct': {
+        const seen = this.#seen(index, group);
+        return {
+          estimate: seen,
+          lower: seen,
+          upper: seen + (draws.N - draws.n),
+          guarantee: 'rigorous',
+        };
+      }
+    }
+  }
+
+  /** What the aggregation itself would say now. */
+  #seen(call: number, group: number): number {
+    const keyCount = this.#shape.aggregate.keys.length;
+    const vector = this.#aggregate.peek(Int32Array.of(group), 1, (each) => each === call)[
+      keyCount + call
+    ]!;
+    const datum = datumAt(vector, 0);
+    return datum === null ? Number.NaN : doubleOf(datum, vector.type);
+  }
+}
+
+/** An interval takes some hundred logarithms. */
+const INTERVAL_WORK = 200;
+
+type Looking = { readonly top: Operator; readonly rows: LookCell[][] };
+
+function doubleOf(datum: Datum, type: SqlType): number {
+  const out = new Float64Array(1);
+  writeDoubles(vectorFromData(type, [datum]), 1, undefined, out);
+  return out[0]!;
+}
+
+/** Estimates as values of a type, for what lies above the aggregation. */
+function valuesOf(type: SqlType, points: readonly number[]): Vector {
+  return vectorFromData(
+    type,
+    points.map((point): Datum => {
+      if (!Number.isFinite(point)) return null;
+      switch (type.kind) {
+        case 'int2':
+        case 'int4':
+        case 'int8': {
+          const whole = Math.round(point);
+          return Number.isSafeInteger(whole) ? whole : BigInt(whole);
+        }
+        case 'numeric':
+          return fromFloat(point, 15);
+        default:
+          return point;
+      }
+    }),
+  );
+}
+
+/** The narrowest bounds so far, by group: what was once excluded stays so. */
+class Bounded {
+  #bounds = new Float64Array(0);
+
+  narrowed(group: number, found: Estimate): Estimate {
+    const at = group * 2;
+    if (at + 2 > this.#bounds.length) {
+      const bounds = new Float64Array(Math.max(8, (at + 2) * 2));
+      for (let index = 0; index < bounds.length; index += 2) {
+        bounds[index] = -Infinity;
+        bounds[index + 1] = Infinity;
+      }
+      bounds.set(this.#bounds);
+      this.#bounds = bounds;
+    }
+    const known = this.#bounds;
+    let lower = Math.max(known[at]!, found.lower);
+    let upper = Math.min(known[at + 1]!, found.upper);
+    // Two looks that exclude one another are one of the few that miss: the newer one is as good as any.
+    if (lower > upper) ({ lower, upper } = found);
+    known[at] = lower;
+    known[at + 1] = upper;
+    return {
+      estimate: Number.isNaN(found.estimate)
+        ? found.estimate
+        : Math.min(upper, Math.max(lower, found.estimate)),
+      lower,
+      upper,
+      guarantee: found.guarantee,
+    };
+  }
+}
+
+/** Groups as rows, in batches. */
+class GroupRows implements Operator {
+  readonly id: number;
+  readonly columns: readonly OutputColumn[];
+  batch: Batch = EMPTY_BATCH;
+  readonly #groups: Int32Array;
+  readonly #valuesOf: (groups: Int32Array) => Vector[];
+  #at = 0;
+
+  constructor(
+    node: Extract<PlanNode, { kind: 'aggregate' }>,
+    groups: Int32Array,
+    values: (groups: Int32Array) => Vector[],
+  ) {
+    this.id = node.id;
+    this.columns = node.columns;
+    this.#groups = groups;
+    this.#valuesOf = values;
+  }
+
+  next(budget: Budget): Step {
+    if (this.#at >= this.#groups.length) return 'done';
+    const groups = this.#groups.subarray(this.#at, this.#at + BATCH_ROW_COUNT_MAX);
+    this.#at += groups.length;
+    budget.charge(groups.length * this.columns.length);
+    this.batch = { rowCount: groups.length, columns: this.#valuesOf(groups) };
+    return 'batch';
+  }
+
+  close(): void {
+    this.#at = this.#groups.length;
+  }
+}
+
+/** Columns of the driving relation that a sum is taken of: their extreme rows are read beforehand. */
+function tailColumnsOf({ aggregate, driving }: SampledShape): number[] {
+  const columns = new Set<number>();
+  for (const call of aggregate.calls) {
+    if (!SUMMED.has(call.fn) || call.distinct) continue;
+    for (const arg of call.args)
+      for (const index of referencedColumns(arg)) sourcesOf(aggregate.input, index, driving, columns);
+  }
+  return [...columns].sort((a, b) => a - b);
+}
+
+const SUMMED = new Set([
+  'sum',
+  'avg',
+  'var_pop',
+  'var_samp',
+  'stddev_pop',
+  'stddev_samp',
+]);
+
+function sourcesOf(plan: PlanNode, index: number, driving: ScanNode, into: Set<number>): void {
+  switch (plan.kind) {
+    case 'scan':
+      if (plan.id === driving.id && isNumeric(plan.columns[index]!)) into.add(plan.columnIndexes[index]!);
+      break;
+    case 'project':
+      for (const each of referencedColumns(plan.expressions[index]!))
+        sourcesOf(plan.input, each, driving, into);
+      break;
+    case 'join':
+      if (index < plan.left.columns.length) sourcesOf(plan.left, index, driving, into);
+      break;
+    default:
+      for (const input of inputsOf(plan)) sourcesOf(input, index, driving, into);
+  }
+}
+
+/** Bounds of the numbers of the relations that are read whole: found by reading them, where a value that is added up comes from one. */
+class OtherRanges {
+  readonly #scans: { readonly scan: ScanNode; readonly operator: Operator; readonly ranges: Range[] }[] =
+    [];
+  readonly #scratch = new Float64Array(BATCH_ROW_COUNT_MAX);
+  #at = 0;
+
+  constructor(shape: SampledShape, environment: ExecutionEnvironment) {
+    const { aggregate, driving } = shape;
+    const visit = (plan: PlanNode): void => {
+      if (plan.kind === 'scan' && plan.id !== driving.id && plan.columns.some(isNumeric))
+        this.#scans.push({
+          scan: plan,
+          operator: buildOperator(plan, environment),
+          ranges: plan.columns.map(() => NO_RANGE),
+        });
+      for (const input of inputsOf(plan)) visit(input);
+    };
+    // Only where a sum reaches past the driving relation.
+    if (aggregate.calls.some((call) => call.args.some((arg) => reachesOthers(aggregate.input, arg, driving))))
+      visit(aggregate.input);
+  }
+
+  step(budget: Budget): boolean {
+    while (this.#at < this.#scans.length) {
+      const { operator, ranges, scan } = this.#scans[this.#at]!;
+      const step = operator.next(budget);
+      if (step === 'more') return false;
+      if (step === 'done') {
+        this.#at += 1;
+        continue;
+      }
+      const { batch } = operator;
+      scan.columns.forEach((column, index) => {
+        if (!isNumeric(column)) return;
+        writeDoubles(batch.columns[index]!, physicalCount(batch), undefined, this.#scratch);
+        let { min, max } = ranges[index]!;
+        for (let row = 0; row < batch.rowCount; row += 1) {
+          const value = this.#scratch[batch.selection === undefined ? row : batch.selection[row]!]!;
+          if (Number.isNaN(value)) continue;
+          if (value < min) min = value;
+          if (value > max) max = value;
+          if (value === Infinity) min = -Infinity;
+        }
+        ranges[index] = { min, max };
+      });
+      budget.charge(batch.rowCount * scan.columns.length);
+    }
+    return true;
+  }
+
+  of(scan: ScanNode): ColumnRanges {
+    const known = this.#scans.find((each) => each.scan.id === scan.id);
+    return scan.columns.map((column, index) =>
+      known !== undefined && isNumeric(column) ? known.ranges[index] : undefined,
+    );
+  }
+
+  close(): void {
+    for (const { operator } of this.#scans) operator.close();
+  }
+}
+
+function physicalCount({ rowCount, selection }: Batch): number {
+  return selection === undefined ? rowCount : selection[rowCount - 1]! + 1;
+}
+
+function reachesOthers(plan: PlanNode, expression: Expression, driving: ScanNode): boolean {
+  return [...referencedColumns(expression)].some((index) => isOfOthers(plan, index, driving));
+}
+
+function isOfOthers(plan: PlanNode, index: number, driving: ScanNode): boolean {
+  switch (plan.kind) {
+    case 'scan':
+      return plan.id !== driving.id;
+    case 'project':
+      return reachesOthers(plan.input, plan.expressions[index]!, driving);
+    case 'join':
+      return index < plan.left.columns.length
+        ? isOfOthers(plan.left, index, driving)
+        : isOfOthers(plan.right, index - plan.left.columns.length, driving);
+    case 'filter':
+      return isOfOthers(plan.input, index, driving);
+    default:
+      return true;
+  }
+}
+
