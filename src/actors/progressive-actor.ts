@@ -52,9 +52,6 @@ export type ProgressiveEnd =
 /** Kernels have just been made: cold code takes ten times as long for a unit (query-actor.ts). */
 const FIRST_STEP_SHARE = 1 / 16;
 
-/** A look may cost a fifth of the reading since the one before: the answer is for people, and its end for all. */
-const LOOK_SHARE = 0.2;
-
 /**
  * A progressive answer as an actor: each step reads on in the sample, and after rounds that are worth it a look is taken and published. Before the
  * first look its steps are as any query's; afterwards they travel in the bulk lane, behind whatever else it is told. What it is told
@@ -70,8 +67,6 @@ export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMe
       let share = FIRST_STEP_SHARE;
       let state = PROGRESSIVE_LIFECYCLE.initial;
       let isLooking = false;
-      let lookedAtSpent = 0;
-      let isFirst = true;
       /** A step is on its way: resuming must not send a second one. */
       let isStepping = true;
       const happened = (event: ProgressiveLifecycleEvent): void => {
@@ -105,8 +100,6 @@ export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMe
             const look = run.look(budget);
             if (look === undefined) return false;
             isLooking = false;
-            isFirst = false;
-            lookedAtSpent = budget.spent;
             happened('look');
             if (task.looked(look, budget.spent)) {
               happened('enough');
@@ -121,8 +114,7 @@ export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMe
             case 'exact':
               return drain(run.output);
             case 'look':
-              isLooking =
-                isFirst || run.lookWork <= (budget.spent - lookedAtSpent) * LOOK_SHARE;
+              isLooking = true;
           }
         }
       };

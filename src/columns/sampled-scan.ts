@@ -1,6 +1,6 @@
 import { SeededRandom } from '../base/random.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from './batch.ts';
-import { constantVector, gather } from './build.ts';
+import { BatchBuilder, constantVector, gather } from './build.ts';
 import { DELETES_PAGE_ROWS, livingRows, type Deletes } from './deletes.ts';
 import { SegmentScan, segmentPasses, slotsOf } from './scan.ts';
 import { SEGMENT_ROWS, type SealedSegment } from './segment.ts';
@@ -10,13 +10,16 @@ import type { Range, SampleOptions, TableSample } from './table-contract.ts';
 import { Decimal } from './values.ts';
 
 /**
- * Slots of a full segment that the first rounds read: 64, 64, 128, … to 4,096 together; each later round reads as many again. Doubling
+ * Slots of a full segment that the first rounds read: 128, 128, 256, … to 4,096 together; each later round reads as many again. Doubling
  * rounds cost what a plain scan does; rounds of fewer rows later on would cost half as much again.
  */
-const SMALL_ROUNDS = [64, 128, 256, 512, 1024, 2048, 4096];
+const SMALL_ROUNDS = [128, 256, 512, 1024, 2048, 4096];
 const BLOCK_SLOTS = 4096;
 const BLOCKS = SEGMENT_ROWS / BLOCK_SLOTS;
 const OFFSET_STEP = 64;
+/** Of the later rounds every so manieth is watched, and of it one batch a segment: the spread of the values is known well by then. */
+const WATCHED_EVERY = 8;
+const WATCHED_SLOTS = BATCH_ROW_COUNT_MAX;
 
 type Sampled = {
   readonly segment: SealedSegment;
@@ -24,6 +27,13 @@ type Sampled = {
   /** Full segments: the block that is read first, and where in it. Shorter ones: where they are begun. */
   readonly block: number;
   readonly offset: number;
+};
+
+/** Extreme slots of a segment that live, by the round that draws them: those of round r are [starts[r], starts[r + 1]). */
+type SegmentTails = {
+  readonly segment: SealedSegment;
+  readonly slots: Int32Array;
+  readonly starts: Int32Array;
 };
 
 /**
@@ -40,18 +50,22 @@ export class SampledScan implements TableSample {
   readonly population: number;
   readonly wholeFrom: number;
   phase: 'tails' | 'whole' | 'round';
+  isWatched = true;
   drawn = 0;
+  watched = 0;
   firstRound = 0;
-  #round = -1;
+  readonly #hasTails: boolean;
+  readonly #watchesAll: boolean;
+  round = 0;
   #segmentAt = 0;
   /** Of the segment in hand, in the order of the sample: read up to here, and read in this round up to there. */
   #at = 0;
   #end = 0;
+  #watchedEnd = 0;
   #isBegun = false;
-  /** The extreme slots of the segment in hand. */
-  #tailSlots: Int32Array | undefined;
+  #tails: readonly SegmentTails[] | undefined;
+  readonly #tailBuilder: BatchBuilder;
   #rowsRead = 0;
-  #tailRows = 0;
 
   constructor(snapshot: Snapshot, options: SampleOptions) {
     const { view } = snapshot;
@@ -106,7 +120,12 @@ export class SampledScan implements TableSample {
       prune: options.prune,
       reads: (segment) => !isSampled.has(segment),
     });
-    this.phase = sampled.some((each) => this.#tailsOf(each) !== undefined) ? 'tails' : 'whole';
+    this.#hasTails = sampled.some(({ segment }) =>
+      this.#tailColumns.some((column) => segment.columns[column.id]?.tails !== undefined),
+    );
+    this.#watchesAll = options.batchRowsMax !== undefined;
+    this.#tailBuilder = new BatchBuilder(this.#columns.map(({ type }) => type));
+    this.phase = this.#hasTails ? 'tails' : 'whole';
   }
 
   get rowsRead(): number {
@@ -115,11 +134,6 @@ export class SampledScan implements TableSample {
 
   get wholeRows(): number {
     return this.#whole.rowsRead;
-  }
-
-  /** Extreme rows, which were read beside the others. */
-  get tailRows(): number {
-    return this.#tailRows;
   }
 
   next(): Batch | undefined {
@@ -134,18 +148,27 @@ export class SampledScan implements TableSample {
   }
 
   advance(): boolean {
+    this.#segmentAt = 0;
+    this.#at = 0;
+    this.#isBegun = false;
     if (this.phase === 'tails') {
       this.phase = 'whole';
+      this.round = -1;
       return true;
     }
     if (this.drawn >= this.population) return false;
+    this.round = this.phase === 'round' ? this.round + 1 : 0;
     this.phase = 'round';
-    this.#round += 1;
-    this.#segmentAt = 0;
-    this.#isBegun = false;
     this.drawn = 0;
-    for (const { segment } of this.#sampled) this.drawn += drawsUpTo(this.#round, segment.rowCount);
-    if (this.#round === 0) this.firstRound = this.drawn;
+    let watched = 0;
+    for (const { segment } of this.#sampled) {
+      const from = drawsUpTo(this.round - 1, segment.rowCount);
+      const to = drawsUpTo(this.round, segment.rowCount);
+      this.drawn += to;
+      watched += this.#watchesAll ? to - from : watchedOf(this.round, from, to);
+    }
+    this.watched += watched;
+    if (this.round === 0) this.firstRound = this.drawn;
     return true;
   }
 
@@ -173,42 +196,70 @@ export class SampledScan implements TableSample {
     return { rest, all };
   }
 
+  /** Round by round, and of each the segments' few rows together. */
   #nextTails(): Batch | undefined {
-    while (this.#segmentAt < this.#sampled.length) {
-      const sampled = this.#sampled[this.#segmentAt]!;
-      this.#tailSlots ??= this.#tailsOf(sampled) ?? NO_SLOTS;
-      if (this.#at < this.#tailSlots.length) {
-        const slots = this.#tailSlots.subarray(this.#at, this.#at + BATCH_ROW_COUNT_MAX);
-        this.#at += slots.length;
-        this.#rowsRead += slots.length;
-        this.#tailRows += slots.length;
-        return {
-          rowCount: slots.length,
+    this.#tails ??= this.#sampled.map((each) => this.#tailsOf(each));
+    const builder = this.#tailBuilder;
+    while (this.round < ROUNDS) {
+      while (this.#segmentAt < this.#tails.length) {
+        const { segment, slots, starts } = this.#tails[this.#segmentAt]!;
+        const from = starts[this.round]! + this.#at;
+        const own = slots.subarray(from, Math.min(starts[this.round + 1]!, from + builder.room));
+        if (own.length === 0) {
+          // The segment's are through, or the batch is full.
+          if (builder.isFull) break;
+          this.#segmentAt += 1;
+          this.#at = 0;
+          continue;
+        }
+        this.#at += own.length;
+        this.#rowsRead += own.length;
+        builder.append({
+          rowCount: own.length,
           columns: this.#columns.map((column) => {
-            const vector = sampled.segment.columns[column.id]?.vector;
+            const vector = segment.columns[column.id]?.vector;
             return vector === undefined
-              ? constantVector(column.type, column.missing, slots.length)
-              : gather(vector, slots, slots.length);
+              ? constantVector(column.type, column.missing, own.length)
+              : gather(vector, own, own.length);
           }),
-        };
+        });
       }
-      this.#segmentAt += 1;
+      const batch = builder.take();
+      if (batch !== undefined) return batch;
+      this.round += 1;
+      this.#segmentAt = 0;
       this.#at = 0;
-      this.#tailSlots = undefined;
     }
     return undefined;
   }
 
-  /** Extreme slots of a segment that live, each once. */
-  #tailsOf({ segment, deletes }: Sampled): Int32Array | undefined {
-    let marked: Set<number> | undefined;
-    for (const column of this.#tailColumns) {
-      const slots = segment.columns[column.id]?.tails?.slots;
-      if (slots === undefined) continue;
-      marked ??= new Set();
-      for (const slot of slots) if (deletes?.has(slot) !== true) marked.add(slot);
+  #tailsOf(sampled: Sampled): SegmentTails {
+    const { segment, deletes } = sampled;
+    const lists = this.#tailColumns.flatMap(
+      (column) => segment.columns[column.id]?.tails?.slots ?? [],
+    );
+    const marked = new Uint8Array(lists.length > 1 ? SEGMENT_ROWS : 0);
+    const starts = new Int32Array(ROUNDS + 1);
+    const slots: number[] = [];
+    const rounds: number[] = [];
+    for (const list of lists)
+      for (const slot of list) {
+        if (deletes?.has(slot) === true || marked[slot] === 1) continue;
+        if (lists.length > 1) marked[slot] = 1;
+        const round = roundOf(drawOf(sampled, slot), segment.rowCount);
+        slots.push(slot);
+        rounds.push(round);
+        starts[round + 1]! += 1;
+      }
+    for (let round = 0; round < ROUNDS; round += 1) starts[round + 1]! += starts[round]!;
+    const next = starts.slice();
+    const ordered = new Int32Array(slots.length);
+    for (let at = 0; at < slots.length; at += 1) {
+      const round = rounds[at]!;
+      ordered[next[round]!] = slots[at]!;
+      next[round]! += 1;
     }
-    return marked === undefined || marked.size === 0 ? undefined : Int32Array.from(marked).sort();
+    return { segment, slots: ordered, starts };
   }
 
   #nextOfRound(): Batch | undefined {
@@ -217,8 +268,11 @@ export class SampledScan implements TableSample {
       const { segment, deletes } = sampled;
       if (!this.#isBegun) {
         this.#isBegun = true;
-        this.#at = this.#round === 0 ? 0 : drawsUpTo(this.#round - 1, segment.rowCount);
-        this.#end = drawsUpTo(this.#round, segment.rowCount);
+        this.#at = drawsUpTo(this.round - 1, segment.rowCount);
+        this.#end = drawsUpTo(this.round, segment.rowCount);
+        this.#watchedEnd =
+          this.#at +
+          (this.#watchesAll ? this.#end - this.#at : watchedOf(this.round, this.#at, this.#end));
       }
       if (this.#at >= this.#end) {
         this.#segmentAt += 1;
@@ -226,7 +280,14 @@ export class SampledScan implements TableSample {
         continue;
       }
       const start = slotAt(sampled, this.#at);
-      const end = start + Math.min(this.#end - this.#at, runFrom(sampled, this.#at), this.#batchRowsMax);
+      this.isWatched = this.#at < this.#watchedEnd;
+      const end =
+        start +
+        Math.min(
+          (this.isWatched ? this.#watchedEnd : this.#end) - this.#at,
+          runFrom(sampled, this.#at),
+          this.#batchRowsMax,
+        );
       this.#at += end - start;
       this.#rowsRead += end - start;
       const selection = livingRows(deletes, start, end);
@@ -241,7 +302,6 @@ export class SampledScan implements TableSample {
   }
 }
 
-const NO_SLOTS = new Int32Array(0);
 const NO_RANGE: Range = { min: Infinity, max: -Infinity };
 
 function widened(range: Range, min: number, max: number): Range {
@@ -258,6 +318,7 @@ function numberOf(value: unknown): number | undefined {
 
 /** Draws of a segment of so many rows when the round is over: the same share of each segment. */
 function drawsUpTo(round: number, rowCount: number): number {
+  if (round < 0) return 0;
   const slots =
     round < SMALL_ROUNDS.length
       ? SMALL_ROUNDS[round]!
@@ -270,6 +331,37 @@ function slotAt({ segment, block, offset }: Sampled, at: number): number {
   if (segment.rowCount !== SEGMENT_ROWS) return (offset + at) % segment.rowCount;
   if (at < BLOCK_SLOTS) return block * BLOCK_SLOTS + ((offset + at) % BLOCK_SLOTS);
   return ((block * BLOCK_SLOTS + at) % SEGMENT_ROWS);
+}
+
+/** Which draw a slot is: the other way round. */
+function drawOf({ segment, block, offset }: Sampled, slot: number): number {
+  const { rowCount } = segment;
+  if (rowCount !== SEGMENT_ROWS) return (slot - offset + rowCount) % rowCount;
+  const from = block * BLOCK_SLOTS;
+  const within = slot - from;
+  return within >= 0 && within < BLOCK_SLOTS
+    ? (within - offset + BLOCK_SLOTS) % BLOCK_SLOTS
+    : (slot - from + SEGMENT_ROWS) % SEGMENT_ROWS;
+}
+
+/** Of the draws [from, to) of a round, so many are watched, the first ones. */
+function watchedOf(round: number, from: number, to: number): number {
+  const later = round - SMALL_ROUNDS.length;
+  if (later < 0) return to - from;
+  if (later % WATCHED_EVERY !== 0) return 0;
+  return Math.ceil(((to - from) * WATCHED_SLOTS) / BLOCK_SLOTS);
+}
+
+const ROUNDS = SMALL_ROUNDS.length + BLOCKS - 1;
+
+/** Which round draws it. */
+function roundOf(draw: number, rowCount: number): number {
+  const guess = Math.floor((draw * SEGMENT_ROWS) / rowCount / BLOCK_SLOTS);
+  let round = guess < 1 ? 0 : SMALL_ROUNDS.length - 1 + guess;
+  // Shares of short segments are rounded down: the guess may be off by one.
+  while (round > 0 && drawsUpTo(round - 1, rowCount) > draw) round -= 1;
+  while (drawsUpTo(round, rowCount) <= draw) round += 1;
+  return round;
 }
 
 /** Draws from `at` on that lie side by side, within one page of deletes. */

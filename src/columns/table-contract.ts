@@ -190,12 +190,18 @@ export type SampleOptions = {
  */
 export interface TableSample extends TableScan {
   readonly phase: 'tails' | 'whole' | 'round';
+  /** The number of the round in hand, from 0; of a batch of tails, that of the round that draws its rows. */
+  readonly round: number;
+  /** Whether the batch just given is one to look at closely: all of the first rounds, a share of each later one. */
+  readonly isWatched: boolean;
   /** `next` has said undefined: goes on to the next phase or round; false at the end of all. */
   advance(): boolean;
   /** Rows that are drawn in rounds, dead ones included: a draw of one matches nothing. */
   readonly population: number;
   /** Of them, those of the rounds begun so far. */
   readonly drawn: number;
+  /** Of `drawn`, those that are watched. */
+  readonly watched: number;
   /** Of `drawn`, those of the first round. */
   readonly firstRound: number;
   /** Rows that are read whole, dead ones included; known once the phase is over. */

@@ -1,3 +1,4 @@
+import { assert } from '../base/errors.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { gather } from '../columns/build.ts';
@@ -22,6 +23,8 @@ import { EMPTY_BATCH } from './row-operators.ts';
 
 /** Sees what the states of an aggregation are given: how a sample is watched. */
 export interface AggregateObserver {
+  /** Whether it looks at the rows that come now. */
+  readonly isWatching: boolean;
   /** A batch begins: the group of each of its rows. */
   begin(groups: Int32Array, rowCount: number, groupCount: number): void;
   /** Rows that an aggregate with arguments or a FILTER takes; `places`: where they are among the batch's rows (undefined: all). */
@@ -115,6 +118,22 @@ export class AggregateOperator implements Operator {
     ];
   }
 
+  /** What a call has taken of a group so far: of count, sum and avg. */
+  tally(call: number, group: number): { readonly sum: number; readonly count: number } {
+    const { state } = this.#calls[call]!;
+    assert(state.tally !== undefined, 'counts, sums and averages are tallied');
+    return state.tally(group);
+  }
+
+  /** The groups that have rows by now, in the order of their keys; the caller closes it. */
+  orderSoFar(): GroupOrder {
+    return this.#groups.order(
+      // Without keys there is one group, be it of no rows.
+      this.#keys.length === 0 ? ONE_ROW : this.#rows.values,
+      { ordered: this.#demand.ordered, memory: this.#memory },
+    );
+  }
+
   /** Rows counted so far, by group. */
   get rowCounts(): Float64Array {
     return this.#rows.values;
@@ -169,7 +188,7 @@ export class AggregateOperator implements Operator {
 
   #take(batch: Batch, counted = true): void {
     const { rowCount } = batch;
-    const observer = this.#observer;
+    const observer = this.#observer?.isWatching === true ? this.#observer : undefined;
     const groups = this.#groups.intern(
       this.#keys.map((key) => key.evaluate(batch, this.#context)),
       rowCount,
@@ -179,8 +198,9 @@ export class AggregateOperator implements Operator {
     const weights = denseWeights(batch);
     observer?.begin(groups, rowCount, groupCount);
     if (!counted) {
-      this.#calls.forEach((call, index) => call.show(batch, this.#context, observer!, index));
-      observer!.end();
+      if (observer === undefined) return;
+      this.#calls.forEach((call, index) => call.show(batch, this.#context, observer, index));
+      observer.end();
       return;
     }
     if (this.#keys.length > 0 || weights !== undefined)
@@ -214,6 +234,8 @@ export class AggregateOperator implements Operator {
     }
   }
 }
+
+const ONE_ROW = Float64Array.of(1);
 
 /** One aggregate call: its arguments, its FILTER, its DISTINCT, and its state. */
 class CallState {

@@ -2,6 +2,20 @@ import type { Vector } from '../columns/vector.ts';
 import { datumAt } from '../columns/cells.ts';
 import { numberOf } from './ranges.ts';
 
+/** The values themselves where they are doubles already, all of them present and finite, so that nothing need be written. */
+export function plainDoubles(vector: Vector, places: Int32Array | undefined): Float64Array | undefined {
+  return places === undefined &&
+    vector.rep === 'number' &&
+    vector.values instanceof Float64Array &&
+    vector.validity === undefined &&
+    vector.factor === 1 &&
+    vector.base === 0 &&
+    vector.scale === 0 &&
+    vector.bounds?.finite === true
+    ? vector.values
+    : undefined;
+}
+
 /**
  * The values of a vector as doubles, NaN for NULL. What is no finite number becomes ∞, which lies in no range. `places`: where the rows
  * belong in `out` (undefined: in order).

@@ -3,32 +3,38 @@
  * means of bounded random variables by betting, JRSS-B 2024; batches by Maclaurin's inequality: a bet and a mean held for a batch of draws
  * can only lose), each side with a bet of its own size, cut with what is certain of the rows to come.
  *
- * One population of N draws for all groups: a draw of another group counts 0. State is 12 doubles a group.
+ * One population of N draws for all groups: a draw of another group counts 0. Of a batch, the *watched* draws are bet on, as if they came
+ * first; of the others only the sum is known, which moves the mean of the rows to come.
  */
 import { betLoss, betSquare, type Bounds } from './confidence.ts';
 
 /** Places in a group's state. */
 const At = {
   sum: 0,
-  center: 1,
-  squares: 2,
-  variance: 3,
-  lowGain: 4,
-  lowWeight: 5,
-  lowLoss: 6,
-  highGain: 7,
-  highWeight: 8,
-  highLoss: 9,
-  lower: 10,
-  upper: 11,
-  width: 12,
+  watchedSum: 1,
+  watchedSquares: 2,
+  center: 3,
+  variance: 4,
+  lowGain: 5,
+  lowWeight: 6,
+  lowLoss: 7,
+  highGain: 8,
+  highWeight: 9,
+  highLoss: 10,
+  lower: 11,
+  upper: 12,
+  width: 13,
 } as const;
+
+/** A batch of draws: how many, and how many of them are watched. */
+export type DrawBatch = { readonly draws: number; readonly watched: number };
 
 export class MeanSequence {
   readonly #population: number;
   readonly #low: number;
   readonly #range: number;
   #drawn = 0;
+  #watched = 0;
   #groupCount = 0;
   /** Groups that have not been met: all their draws were 0, so one state stands for each of them. */
   readonly #unmet: Float64Array;
@@ -57,15 +63,22 @@ export class MeanSequence {
     this.#groupCount = Math.max(this.#groupCount, groupCount);
   }
 
-  /** `draws` more rows of a group: the sum of their values and of their squares. Call `close` when every group had its turn. */
-  add(group: number, draws: number, sum: number, squares: number, lnRisk: number): void {
-    this.#bet(this.#states, group * At.width, draws, sum, squares, lnRisk);
+  /** More draws of a group: of the watched ones the sum and that of squares, and the sum of all draws so far. Then `close`, once for all groups. */
+  add(
+    group: number,
+    batch: DrawBatch,
+    watched: { readonly sum: number; readonly squares: number },
+    allSum: number,
+    lnRisk: number,
+  ): void {
+    this.#bet(this.#states, group * At.width, batch, watched, allSum, lnRisk);
   }
 
   /** The draws of all groups are in. */
-  close(draws: number, lnRisk: number): void {
-    if (draws > 0) this.#bet(this.#unmet, 0, draws, 0, 0, lnRisk);
-    this.#drawn += draws;
+  close(batch: DrawBatch, lnRisk: number): void {
+    if (batch.draws > 0) this.#bet(this.#unmet, 0, batch, NOTHING, 0, lnRisk);
+    this.#drawn += batch.draws;
+    this.#watched += batch.watched;
   }
 
   bounds(group: number): Bounds {
@@ -79,9 +92,9 @@ export class MeanSequence {
   #bet(
     states: Float64Array,
     at: number,
-    draws: number,
-    rawSum: number,
-    rawSquares: number,
+    { draws, watched }: DrawBatch,
+    raw: { readonly sum: number; readonly squares: number },
+    rawAll: number,
     lnRisk: number,
   ): void {
     const range = this.#range;
@@ -95,34 +108,40 @@ export class MeanSequence {
     const n = this.#drawn;
     const low = this.#low;
     // On the scale of 0 … 1.
-    const sum = (rawSum - draws * low) / range;
-    const squares = (rawSquares - 2 * low * rawSum + draws * low * low) / (range * range);
+    const sum = (raw.sum - watched * low) / range;
+    const squares = (raw.squares - 2 * low * raw.sum + watched * low * low) / (range * range);
+    const before = states[at + At.sum]!;
+    const drawn = n + draws;
+    const total = (rawAll - drawn * low) / range;
     const left = N - n;
     const center = states[at + At.center]!;
-    const size = Math.sqrt(betSquare(states[at + At.variance]!, lnRisk, { N, n }, draws));
-    const lowScale = Math.max(center, 1e-9);
-    const highScale = Math.max(1 - center, 1e-9);
-    const lowBet = Math.min(0.5, lowScale * size);
-    const highBet = Math.min(0.5, highScale * size);
-    const spread = Math.max(0, squares - 2 * center * sum + draws * center * center);
-    const before = states[at + At.sum]!;
-    states[at + At.lowGain]! += (lowBet / lowScale) * (sum + (draws * before) / left);
-    states[at + At.lowWeight]! += ((lowBet / lowScale) * draws * N) / left;
-    states[at + At.lowLoss]! += (betLoss(lowBet) * spread) / (lowScale * lowScale);
-    states[at + At.highGain]! += (highBet / highScale) * (draws - sum + (draws * (n - before)) / left);
-    states[at + At.highWeight]! += ((highBet / highScale) * draws * N) / left;
-    states[at + At.highLoss]! += (betLoss(highBet) * spread) / (highScale * highScale);
-    const total = before + sum;
-    const totalSquares = states[at + At.squares]! + squares;
-    const drawn = n + draws;
-    const nextCenter = (0.5 + total) / (drawn + 1);
+    if (watched > 0) {
+      const size = Math.sqrt(betSquare(states[at + At.variance]!, lnRisk, { N, n }, watched));
+      const lowScale = Math.max(center, 1e-9);
+      const highScale = Math.max(1 - center, 1e-9);
+      const lowBet = Math.min(0.5, lowScale * size);
+      const highBet = Math.min(0.5, highScale * size);
+      const spread = Math.max(0, squares - 2 * center * sum + watched * center * center);
+      states[at + At.lowGain]! += (lowBet / lowScale) * (sum + (watched * before) / left);
+      states[at + At.lowWeight]! += ((lowBet / lowScale) * watched * N) / left;
+      states[at + At.lowLoss]! += (betLoss(lowBet) * spread) / (lowScale * lowScale);
+      states[at + At.highGain]! +=
+        (highBet / highScale) * (watched - sum + (watched * (n - before)) / left);
+      states[at + At.highWeight]! += ((highBet / highScale) * watched * N) / left;
+      states[at + At.highLoss]! += (betLoss(highBet) * spread) / (highScale * highScale);
+      const seen = this.#watched + watched;
+      const watchedSum = states[at + At.watchedSum]! + sum;
+      const watchedSquares = states[at + At.watchedSquares]! + squares;
+      const next = (0.5 + watchedSum) / (seen + 1);
+      states[at + At.watchedSum] = watchedSum;
+      states[at + At.watchedSquares] = watchedSquares;
+      states[at + At.center] = next;
+      states[at + At.variance] = Math.max(
+        1e-12,
+        (0.25 + watchedSquares - 2 * next * watchedSum + seen * next * next) / (seen + 1),
+      );
+    }
     states[at + At.sum] = total;
-    states[at + At.squares] = totalSquares;
-    states[at + At.center] = nextCenter;
-    states[at + At.variance] = Math.max(
-      1e-12,
-      (0.25 + totalSquares - 2 * nextCenter * total + drawn * nextCenter * nextCenter) / (drawn + 1),
-    );
     states[at + At.lower] = Math.max(
       states[at + At.lower]!,
       total / N,
@@ -131,10 +150,14 @@ export class MeanSequence {
     states[at + At.upper] = Math.min(
       states[at + At.upper]!,
       1 - (drawn - total) / N,
-      1 - (states[at + At.highGain]! - lnRisk - states[at + At.highLoss]!) / states[at + At.highWeight]!,
+      1 -
+        (states[at + At.highGain]! - lnRisk - states[at + At.highLoss]!) /
+          states[at + At.highWeight]!,
     );
   }
 }
+
+const NOTHING = { sum: 0, squares: 0 };
 
 function fresh(): Float64Array {
   const state = new Float64Array(At.width);

@@ -18,8 +18,8 @@ import {
   type RatioTerms,
   type Track,
 } from './tracks.ts';
-import type { ValueSums } from './value-sums.ts';
-import type { Watcher } from './watcher.ts';
+import type { Tally, ValueSums } from './value-sums.ts';
+import type { RowTally, Watcher } from './watcher.ts';
 
 /** How the value of a call is told. */
 export type CallTrack =
@@ -43,6 +43,8 @@ export type TrackOptions = {
   readonly context: EvaluationContext;
   /** Bounds of the columns of the other relations. */
   readonly otherRanges: (scan: Extract<PlanNode, { kind: 'scan' }>) => ColumnRanges;
+  /** What a call has taken of a group: counts, sums and averages. */
+  readonly tally: (call: number, group: number) => Tally;
   /** Rows counted by the aggregation, by group, and those of them that were read whole. */
   readonly rowCounts: () => Float64Array;
   readonly wholeCounts: () => Float64Array;
@@ -76,22 +78,38 @@ export function planTracks(options: TrackOptions): Tracks {
 
   const valueSums = (call: number, arg: number): ValueSums => {
     const expression = aggregate.calls[call]!.args[arg]!;
-    return watcher.sums(watcher.series(call, arg), drawable(rangeIn(expression, rest)), isClustered);
+    return watcher.sums(watcher.series(call, arg), drawable(rangeIn(expression, rest)), {
+      isClustered,
+      tally: (group) => options.tally(call, group),
+    });
   };
+  /** Rows that bring an argument; `counted`: the call itself counts them. */
   const presence = (call: number): ValueSums =>
-    watcher.sums(watcher.series(call, 'presence'), { min: 1, max: 1 }, isClustered);
+    watcher.sums(
+      watcher.series(call, 'presence'),
+      { min: 1, max: 1 },
+      {
+        isClustered,
+        tally: (group) => {
+          const { count } = options.tally(call, group);
+          return { sum: count, count };
+        },
+      },
+    );
   /** Every row of a group counts. */
   const countsAll = (call: AggregateCall): boolean =>
     call.args.length === 0 && call.filter === undefined;
   const knownRows = isWhole && !hasKeys && !isClustered ? snapshot.rowCount : undefined;
 
+  const drawnRows = (group: number): number =>
+    (options.rowCounts()[group] ?? 0) - (options.wholeCounts()[group] ?? 0);
   const countTrack = (index: number): Track => {
     const call = aggregate.calls[index]!;
     if (countsAll(call)) {
       if (knownRows !== undefined) return new CertainTrack(knownRows);
       if (!isClustered)
         return new CountTrack(
-          (group) => (options.rowCounts()[group] ?? 0) - (options.wholeCounts()[group] ?? 0),
+          drawnRows,
           (group) => options.wholeCounts()[group] ?? 0,
         );
     }
@@ -165,7 +183,6 @@ export function planTracks(options: TrackOptions): Tracks {
         const isDescending = call.orderBy[0]?.descending === true;
         if (isDescending && call.fn === 'percentile_disc') return { kind: 'none' };
         const values = watcher.values(watcher.series(index, 1));
-        const rows = watcher.sums(watcher.series(index, 'presence'), { min: 1, max: 1 }, false);
         const isCounted =
           knownRows !== undefined && call.filter === undefined && !isNullable(argument!);
         return {
@@ -174,7 +191,7 @@ export function planTracks(options: TrackOptions): Tracks {
             share: isDescending ? 1 - share : share,
             isContinuous: call.fn === 'percentile_cont',
             all: range,
-            rows: isCounted ? knownRows! : new CountTrack(rows.count, rows.knownCount),
+            rows: isCounted ? knownRows : undefined,
           }),
         };
       }
@@ -194,8 +211,16 @@ export function planTracks(options: TrackOptions): Tracks {
     const u = termOf(aggregate.calls[over]!, over);
     const v = termOf(aggregate.calls[under]!, under);
     if (u === undefined || v === undefined) return undefined;
-    const terms = watcher.pairs(u.series, v.series, { u: u.range, v: v.range }, isClustered);
+    if (u.sums === undefined) return undefined;
+    const terms = watcher.pairs(u.sums, v.sums ?? everyRow, isClustered);
     return new RatioTrack(terms, quotientLimits(u, v), { population, isClustered });
+  };
+  const everyRow: RowTally = {
+    series: watcher.everyRow(),
+    range: { min: 1, max: 1 },
+    allCount: drawnRows,
+    count: drawnRows,
+    knownCount: (group) => options.wholeCounts()[group] ?? 0,
   };
   /** What a call adds of each row: 1 of a count, a value of a sum. */
   const termOf = (call: AggregateCall, index: number): Term | undefined => {
@@ -203,21 +228,15 @@ export function planTracks(options: TrackOptions): Tracks {
     if (call.fn === 'count') {
       const isAll = countsAll(call);
       return {
-        series: isAll ? watcher.everyRow() : watcher.series(index, 'presence'),
+        sums: isAll ? undefined : presence(index),
         range: { min: 1, max: 1 },
-        all: { min: 1, max: 1 },
         isCount: true,
         isEveryRow: isAll,
       };
     }
     if (call.fn !== 'sum' || !isNumeric(call.args[0]!)) return undefined;
-    return {
-      series: watcher.series(index, 0),
-      range: drawable(rangeIn(call.args[0]!, rest)),
-      all: rangeIn(call.args[0]!, all),
-      isCount: false,
-      isEveryRow: false,
-    };
+    const sums = valueSums(index, 0);
+    return { sums, range: sums.range, isCount: false, isEveryRow: false };
   };
   for (const output of outputs) visitQuotients(output);
   function visitQuotients(expression: Expression): void {
@@ -242,9 +261,9 @@ export function planTracks(options: TrackOptions): Tracks {
 export const CLUSTER_ROWS = 64;
 
 type Term = {
-  readonly series: ReturnType<Watcher['series']>;
+  /** Undefined: every row. */
+  readonly sums: ValueSums | undefined;
   readonly range: Range;
-  readonly all: Range;
   readonly isCount: boolean;
   readonly isEveryRow: boolean;
 };
@@ -256,20 +275,22 @@ function drawable(range: Range): Range {
 
 function averageTerms(sums: ValueSums): RatioTerms {
   return {
-    round: (group) => ({
-      u: sums.roundSum(group),
-      v: sums.roundCount(group),
-      uu: sums.roundSquares(group),
-      uv: sums.roundSum(group),
-      vv: sums.roundCount(group),
+    fresh: (group) => ({
+      u: sums.newSum(group),
+      v: sums.newCount(group),
+      uu: sums.newSquares(group),
+      uv: sums.newProducts(group),
+      vv: sums.newCountSquares(group),
     }),
-    total: (group) => ({
-      u: sums.sum(group),
-      v: sums.count(group),
+    watched: (group) => ({
+      u: sums.watchedSum(group),
+      v: sums.watchedCount(group),
       uu: sums.squares(group),
       uv: sums.products(group),
       vv: sums.countSquares(group),
     }),
+    drawn: (group) => ({ u: sums.sum(group), v: sums.count(group) }),
+    drawnByNow: (group) => ({ u: sums.allSum(group), v: sums.allCount(group) }),
     known: (group) => ({ u: sums.knownSum(group), v: sums.knownCount(group) }),
   };
 }

@@ -6,6 +6,7 @@
  * What is known beforehand, rows read whole, joins as sums that no draw had: `known`.
  */
 import { betLoss, betSquare, type Bounds } from './confidence.ts';
+import type { DrawBatch } from './mean-sequence.ts';
 
 /** Places in a group's state. */
 const At = {
@@ -37,6 +38,7 @@ export class RatioSequence {
   readonly #range: number;
   readonly #thetas: Bounds;
   #drawn = 0;
+  #watched = 0;
   #groupCount = 0;
   readonly #unmet: Float64Array;
   #states = new Float64Array(0);
@@ -64,20 +66,24 @@ export class RatioSequence {
     this.#groupCount = Math.max(this.#groupCount, groupCount);
   }
 
-  /** `draws` more rows of a group, as sums of terms; `known`: u and v of the rows that are not drawn. */
+  /**
+   * More draws of a group: the terms of the watched ones; and u and v of all draws so far and of the rows that are not drawn. Then `close`, once
+   * for all groups.
+   */
   add(
     group: number,
-    draws: number,
-    terms: RatioTerms,
-    known: { readonly u: number; readonly v: number },
+    batch: DrawBatch,
+    watched: RatioTerms,
+    all: { readonly u: number; readonly v: number },
     lnRisk: number,
   ): void {
-    this.#bet(this.#states, group * At.width, draws, terms, known, lnRisk);
+    this.#bet(this.#states, group * At.width, batch, watched, all, lnRisk);
   }
 
-  close(draws: number, lnRisk: number): void {
-    if (draws > 0) this.#bet(this.#unmet, 0, draws, NO_TERMS, NO_TERMS, lnRisk);
-    this.#drawn += draws;
+  close(batch: DrawBatch, lnRisk: number): void {
+    if (batch.draws > 0) this.#bet(this.#unmet, 0, batch, NO_TERMS, NO_TERMS, lnRisk);
+    this.#drawn += batch.draws;
+    this.#watched += batch.watched;
   }
 
   /**
@@ -111,46 +117,51 @@ export class RatioSequence {
     };
   }
 
+  /** The first batch of a group begins with what is known of it. */
+  begin(group: number, known: { readonly u: number; readonly v: number }): void {
+    this.#states[group * At.width + At.u] = known.u;
+    this.#states[group * At.width + At.v] = known.v;
+  }
+
   #bet(
     states: Float64Array,
     at: number,
-    draws: number,
+    { draws, watched }: DrawBatch,
     terms: RatioTerms,
-    known: { readonly u: number; readonly v: number },
+    all: { readonly u: number; readonly v: number },
     lnRisk: number,
   ): void {
     if (draws === 0 || this.#range === 0) return;
     const N = this.#population;
     const n = this.#drawn;
     const range = this.#range;
-    const left = N - n;
-    const bet = Math.min(
-      0.5,
-      Math.sqrt(betSquare(states[at + At.variance]!, lnRisk, { N, n }, draws)),
-    );
-    const gain = bet / range;
-    const loss = betLoss(bet) / (range * range);
-    const seenU = states[at + At.u]! + known.u;
-    const seenV = states[at + At.v]! + known.v;
-    states[at + At.gainU]! += gain * (terms.u + (draws * seenU) / left);
-    states[at + At.gainV]! += gain * (terms.v + (draws * seenV) / left);
-    states[at + At.lossUu]! += loss * terms.uu;
-    states[at + At.lossUv]! += loss * terms.uv;
-    states[at + At.lossVv]! += loss * terms.vv;
-    states[at + At.u]! += terms.u;
-    states[at + At.v]! += terms.v;
-    states[at + At.uu]! += terms.uu;
-    states[at + At.uv]! += terms.uv;
-    states[at + At.vv]! += terms.vv;
-    const allV = seenV + terms.v;
-    const theta = allV === 0 ? 0 : (seenU + terms.u) / allV;
+    if (watched > 0) {
+      const left = N - n;
+      const bet = Math.min(
+        0.5,
+        Math.sqrt(betSquare(states[at + At.variance]!, lnRisk, { N, n }, watched)),
+      );
+      const gain = bet / range;
+      const loss = betLoss(bet) / (range * range);
+      states[at + At.gainU]! += gain * (terms.u + (watched * states[at + At.u]!) / left);
+      states[at + At.gainV]! += gain * (terms.v + (watched * states[at + At.v]!) / left);
+      states[at + At.lossUu]! += loss * terms.uu;
+      states[at + At.lossUv]! += loss * terms.uv;
+      states[at + At.lossVv]! += loss * terms.vv;
+      states[at + At.uu]! += terms.uu;
+      states[at + At.uv]! += terms.uv;
+      states[at + At.vv]! += terms.vv;
+    }
+    states[at + At.u] = all.u;
+    states[at + At.v] = all.v;
+    const theta = all.v === 0 ? 0 : all.u / all.v;
     const squares = Math.max(
       0,
       states[at + At.uu]! - 2 * theta * states[at + At.uv]! + theta * theta * states[at + At.vv]!,
     );
     states[at + At.variance] = Math.max(
       1e-12,
-      (0.25 + squares / (range * range)) / (n + draws + 1),
+      (0.25 + squares / (range * range)) / (this.#watched + watched + 1),
     );
   }
 }

@@ -8,11 +8,13 @@ import type { Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
 import { fromFloat } from '../expressions/decimal-arithmetic.ts';
 import type { Expression } from '../expressions/expression.ts';
+import type { EvaluationContext } from '../expressions/function-def.ts';
 import { referencedColumns } from '../expressions/fold.ts';
 import type { AggregateOperator } from '../operators/aggregate.ts';
 import { buildObserved, buildOperator } from '../operators/build.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
-import { Budget, type Operator, type Step } from '../operators/operator.ts';
+import type { GroupOrder } from '../operators/group-order.ts';
+import type { Budget, Operator, Step } from '../operators/operator.ts';
 import { EMPTY_BATCH } from '../operators/row-operators.ts';
 import { zoneTestsOf } from '../operators/sources.ts';
 import type { OutputColumn, PlanNode, ScanNode } from '../plan/logical.ts';
@@ -75,14 +77,21 @@ export class ProgressiveRun {
   readonly #others: OtherRanges;
   #tracks: Tracks | undefined;
   /** Of each call: what of its chance to miss one formula may use. */
-  readonly #shares: readonly number[];
+  readonly #shares: number[];
   readonly #estimatedCount: number;
   #phase: 'ranges' | 'absorb' | 'settle' | 'exact' = 'ranges';
-  #settledDraws = 0;
+  /** Draws, and watched ones, up to the last look. */
+  #settled = { draws: 0, watched: 0 };
+  #isFirstLook = true;
+  #lookedAtSpent = 0;
+  /** Work that looks took so far. */
+  #lookWork = 0;
   #wholeCounts: Float64Array = new Float64Array(0);
   /** By output column, then group: the narrowest interval shown so far. */
   readonly #shown: Bounded[];
   #looking: Looking | undefined;
+  #ordering: GroupOrder | undefined;
+  #rowsSettled = 0;
 
   constructor(shape: SampledShape, environment: ExecutionEnvironment, options: RunOptions) {
     this.#shape = shape;
@@ -98,15 +107,12 @@ export class ProgressiveRun {
     const keyCount = aggregate.keys.length;
     this.estimated = outputs.map((output) => isEstimated(output, keyCount));
     this.#estimatedCount = Math.max(1, this.estimated.filter(Boolean).length);
-    this.#shares = aggregate.calls.map((_, call) =>
-      Math.min(
-        1,
-        ...outputs
-          .map((output) => [...referencedColumns(output)].filter((index) => index >= keyCount))
-          .filter((calls) => calls.includes(call + keyCount))
-          .map((calls) => 1 / calls.length),
-      ),
-    );
+    this.#shares = aggregate.calls.map(() => 1);
+    for (const output of outputs) {
+      const calls = callsOf(output, keyCount, context);
+      for (const call of calls)
+        this.#shares[call] = Math.min(this.#shares[call]!, 1 / calls.size);
+    }
     this.#shown = outputs.map(() => new Bounded());
     this.sample = snapshot.sample({
       columnIndexes: driving.columnIndexes,
@@ -120,12 +126,10 @@ export class ProgressiveRun {
       batchRowsMax: shape.isSingle ? undefined : CLUSTER_ROWS,
     });
     this.#watcher = new Watcher(aggregate.calls, new MemoryLease(memory));
-    const source = new SampleSource(
-      driving,
-      this.sample,
-      context,
-      shape.isSingle ? undefined : () => this.#watcher.endDraw(),
-    );
+    const source = new SampleSource(driving, this.sample, context, {
+      watch: () => this.#watch(),
+      endDraw: shape.isSingle ? undefined : () => this.#watcher.endDraw(),
+    });
     const stands = new Map<number, Operator>([[driving.id, source]]);
     const observed = buildObserved(aggregate, { ...environment, stands }, this.#watcher);
     this.#aggregate = observed.aggregate;
@@ -146,31 +150,33 @@ export class ProgressiveRun {
           this.#phase = 'absorb';
           break;
         case 'absorb': {
-          this.#watcher.reading = this.sample.phase;
-          if (this.#aggregate.absorb(budget, this.sample.phase !== 'tails') === 'more') return 'more';
-          if (this.sample.phase === 'round') {
-            this.#watcher.endDraw();
-            this.#phase = 'settle';
+          const { phase } = this.sample;
+          const isCounted = phase !== 'tails';
+          if (this.#aggregate.absorb(budget, isCounted) === 'more') return 'more';
+          if (phase === 'whole')
+            this.#wholeCounts = this.#aggregate.rowCounts.slice(0, this.#aggregate.groupCount);
+          if (phase !== 'round') {
+            if (!this.sample.advance()) this.#phase = 'exact';
             break;
           }
-          if (this.sample.phase === 'whole')
-            this.#wholeCounts = this.#aggregate.rowCounts.slice(0, this.#aggregate.groupCount);
-          if (!this.sample.advance()) this.#phase = 'exact';
+          this.#watcher.endDraw();
+          this.#watcher.drew(this.sample.round);
+          if (this.sample.drawn >= this.sample.population) this.#phase = 'exact';
+          else if (this.#isWorthALook(budget)) this.#phase = 'settle';
+          else this.sample.advance();
           break;
         }
         case 'settle': {
-          const { n } = this.#draws;
+          const { n, watched } = this.#drawsByNow;
           const isOver = this.#watcher.settle(
-            n - this.#settledDraws,
+            { draws: n - this.#settled.draws, watched: watched - this.#settled.watched },
             { of: (group) => this.#riskOf(group), unmet: this.#riskOf(this.#watcher.groupCount) },
             budget,
           );
           if (!isOver) return 'more';
-          this.#settledDraws = n;
-          if (this.sample.drawn >= this.sample.population) {
-            this.#phase = 'exact';
-            break;
-          }
+          this.#settled = { draws: n, watched };
+          this.#rowsSettled = this.sample.drawn;
+          this.#isFirstLook = false;
           this.#phase = 'absorb';
           this.sample.advance();
           return 'look';
@@ -187,12 +193,25 @@ export class ProgressiveRun {
     return this.#output;
   }
 
-  /** Work units that a look costs: what decides how often one is worth its price. */
-  get lookWork(): number {
-    return (
-      this.#aggregate.groupCount * (2 + this.#shape.aggregate.calls.length) +
-      Math.min(this.#aggregate.groupCount, this.#rowsShownMax) * this.#estimatedCount * INTERVAL_WORK
-    );
+  /**
+   * A look may cost a share of the reading since the one before; early on, when rounds are short and somebody waits, a share of the whole. The answer
+   * is for people, and its end for all.
+   */
+  #isWorthALook(budget: Budget): boolean {
+    const { groupCount } = this.#aggregate;
+    const work =
+      groupCount *
+      (2 + this.#shape.aggregate.calls.length * 2 + this.#estimatedCount * INTERVAL_WORK);
+    const { drawn, population } = this.sample;
+    const whole = (budget.spent * population) / Math.max(1, drawn);
+    const isWorth =
+      this.#isFirstLook ||
+      work <= (budget.spent - this.#lookedAtSpent) * LOOK_SHARE ||
+      this.#lookWork + work <= whole * EARLY_LOOKS_SHARE;
+    if (!isWorth) return false;
+    this.#lookWork += work;
+    this.#lookedAtSpent = budget.spent;
+    return true;
   }
 
   /** Rows that count as read when a round is over, and all. */
@@ -201,12 +220,19 @@ export class ProgressiveRun {
   }
 
   get rowsSeen(): number {
-    return this.sample.wholeRows + this.#settledDrawnRows;
+    return this.sample.wholeRows + this.#rowsSettled;
   }
 
   /** Estimates after the last round that is over, in steps; undefined: call again. */
   look(budget: Budget): Look | undefined {
-    this.#looking ??= this.#beginLook();
+    if (this.#looking === undefined) {
+      this.#ordering ??= this.#aggregate.orderSoFar();
+      const groups = this.#ordering.step(budget);
+      if (groups === undefined) return undefined;
+      this.#ordering.close();
+      this.#ordering = undefined;
+      this.#looking = this.#beginLook(groups);
+    }
     const looking = this.#looking;
     for (;;) {
       if (budget.exhausted) return undefined;
@@ -222,10 +248,18 @@ export class ProgressiveRun {
 
   close(): void {
     this.#looking?.top.close();
+    this.#ordering?.close();
     this.#output.close();
     this.#aggregate.close();
     this.#watcher.close();
     this.#others.close();
+  }
+
+  /** A batch of the sample comes. */
+  #watch(): void {
+    const { sample } = this;
+    this.#watcher.isWatching = sample.isWatched;
+    this.#watcher.reading = { kind: sample.phase, round: sample.round };
   }
 
   // ── Planning ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -239,6 +273,7 @@ export class ProgressiveRun {
       watcher: this.#watcher,
       context: this.#environment.context,
       otherRanges: (scan) => this.#others.of(scan),
+      tally: (call, group) => this.#aggregate.tally(call, group),
       rowCounts: () => this.#aggregate.rowCounts,
       wholeCounts: () => this.#wholeCounts,
       outputs: this.#outputs,
@@ -247,23 +282,15 @@ export class ProgressiveRun {
   }
 
   /** A draw is a row, or the rows of a cluster. */
-  get #draws(): Draws {
+  get #drawsByNow(): Draws {
     const unit = this.#shape.isSingle ? 1 : CLUSTER_ROWS;
     const { sample } = this;
     return {
       N: sample.population / unit,
       n: sample.drawn / unit,
+      watched: sample.watched / unit,
       tuned: tunedDraws(sample.firstRound / unit),
     };
-  }
-
-  get #settledDrawnRows(): number {
-    return this.#settledDraws * (this.#shape.isSingle ? 1 : CLUSTER_ROWS);
-  }
-
-  get #rowsShownMax(): number {
-    // Without a limit every group is shown.
-    return this.#aggregate.groupCount;
   }
 
   /** The chance that a value of a group is ever missed: of all groups together, a share that shrinks with the square of the group's number. */
@@ -276,32 +303,18 @@ export class ProgressiveRun {
 
   // ── Looking ────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #beginLook(): Looking {
+  #beginLook(groups: Int32Array): Looking {
     const { aggregate, plan } = this.#shape;
     const rows = new GroupRows(
       { ...aggregate, columns: withGroupColumn(aggregate, aggregate).columns },
-      this.#metGroups(),
-      (groups) => this.#pointsOf(groups),
+      groups,
+      (some) => this.#pointsOf(some),
     );
     const top = buildOperator(withGroupColumn(plan, aggregate), {
       ...this.#environment,
       stands: new Map<number, Operator>([[aggregate.id, rows]]),
     });
     return { top, rows: [] };
-  }
-
-  /** Groups that rows were read of; without keys there is one. */
-  #metGroups(): Int32Array {
-    const { groupCount, rowCounts } = this.#aggregate;
-    if (this.#shape.aggregate.keys.length === 0) return Int32Array.of(0);
-    const groups = new Int32Array(groupCount);
-    let count = 0;
-    for (let group = 0; group < groupCount; group += 1) {
-      if (!(rowCounts[group]! > 0)) continue;
-      groups[count] = group;
-      count += 1;
-    }
-    return groups.subarray(0, count);
   }
 
   /** Keys, then estimates as values of the calls' types, then the group. */
@@ -335,9 +348,9 @@ export class ProgressiveRun {
     ];
   }
 
-  /** Draws of the rounds that are over: the next one may have begun. */
+  /** Draws up to the last look: the next round may have begun. */
   get #lookDraws(): Draws {
-    return { ...this.#draws, n: this.#settledDraws };
+    return { ...this.#drawsByNow, n: this.#settled.draws, watched: this.#settled.watched };
   }
 
   #show(batch: Batch, rows: LookCell[][], budget: Budget): void {
@@ -355,7 +368,7 @@ export class ProgressiveRun {
         }),
       );
     }
-    budget.charge(batch.rowCount * this.#estimatedCount * INTERVAL_WORK);
+    budget.charge(batch.rowCount * this.#estimatedCount * 200);
   }
 
   #estimate(output: Expression, column: number, group: number, draws: Draws, datum: Datum): Estimate {
@@ -417,8 +430,10 @@ export class ProgressiveRun {
   }
 }
 
-/** An interval takes some hundred logarithms. */
-const INTERVAL_WORK = 200;
+/** An interval takes some hundred logarithms: as long as some thousand rows. */
+const INTERVAL_WORK = 4000;
+const LOOK_SHARE = 0.05;
+const EARLY_LOOKS_SHARE = 0.02;
 
 type Looking = { readonly top: Operator; readonly rows: LookCell[][] };
 
@@ -481,6 +496,22 @@ class Bounded {
       guarantee: found.guarantee,
     };
   }
+}
+
+/** The calls whose own intervals a formula is made of; quotients have theirs. */
+function callsOf(output: Expression, keyCount: number, context: EvaluationContext): Set<number> {
+  const calls = new Set<number>();
+  evaluateFormula({
+    expression: output,
+    keyCount,
+    context,
+    call: (index) => {
+      calls.add(index);
+      return NOTHING;
+    },
+    quotient: () => NOTHING,
+  });
+  return calls;
 }
 
 /** Groups as rows, in batches. */

@@ -16,20 +16,26 @@ export class SampleSource implements Operator {
   readonly #context: EvaluationContext;
   /** Told before each batch: all that came of the one before is through. */
   readonly #endDraw: (() => void) | undefined;
+  readonly #watch: () => void;
   #charged = 0;
 
   constructor(
     node: ScanNode,
     sample: TableSample,
     context: EvaluationContext,
-    endDraw: (() => void) | undefined,
+    options: {
+      /** Told of each batch before it is given. */
+      readonly watch: () => void;
+      readonly endDraw: (() => void) | undefined;
+    },
   ) {
     this.id = node.id;
     this.columns = node.columns;
     this.#sample = sample;
     this.#context = context;
     this.#filter = node.filter === undefined ? undefined : compileFilter(node.filter);
-    this.#endDraw = endDraw;
+    this.#endDraw = options.endDraw;
+    this.#watch = options.watch;
   }
 
   next(budget: Budget): Step {
@@ -39,6 +45,7 @@ export class SampleSource implements Operator {
       budget.charge(this.#sample.rowsRead - this.#charged);
       this.#charged = this.#sample.rowsRead;
       if (batch === undefined) return 'done';
+      this.#watch();
       const kept = this.#filter === undefined ? batch : this.#filter.select(batch, this.#context);
       if (kept !== undefined && kept.rowCount > 0) {
         this.batch = kept;

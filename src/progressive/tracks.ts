@@ -11,8 +11,8 @@ import {
   RIGOROUS_SHARE,
   type Guarantee,
 } from './confidence.ts';
-import { MeanSequence } from './mean-sequence.ts';
-import { RatioSequence } from './ratio-sequence.ts';
+import { MeanSequence, type DrawBatch } from './mean-sequence.ts';
+import { RatioSequence, type RatioTerms as ProductTerms } from './ratio-sequence.ts';
 import type { SortedRuns } from './sorted-runs.ts';
 import type { ValueSums } from './value-sums.ts';
 
@@ -28,6 +28,8 @@ export type Estimate = {
 export type Draws = {
   readonly N: number;
   readonly n: number;
+  /** Of the n, those whose spread is known. */
+  readonly watched: number;
   /** What intervals are tuned to. */
   readonly tuned: number;
 };
@@ -35,10 +37,10 @@ export type Draws = {
 export interface Track {
   readonly memoryBytes: number;
   ensure(groupCount: number): void;
-  /** A round is over: takes the sums of groups [from, to). */
-  settle(from: number, to: number, draws: number, riskOf: (group: number) => number): void;
+  /** Draws are looked at: takes the sums of the new ones of groups [from, to). */
+  settle(from: number, to: number, batch: DrawBatch, riskOf: (group: number) => number): void;
   /** All groups are settled. */
-  close(draws: number, risk: number): void;
+  close(batch: DrawBatch, risk: number): void;
   /** The estimate alone, which costs little. */
   point(group: number, draws: Draws): number;
   /** `risk`: that the truth is ever missed. */
@@ -198,20 +200,20 @@ export class SumTrack implements Track {
     this.#sequence?.ensure(groupCount);
   }
 
-  settle(from: number, to: number, draws: number, riskOf: (group: number) => number): void {
+  settle(from: number, to: number, batch: DrawBatch, riskOf: (group: number) => number): void {
     if (this.#sequence === undefined) return;
     for (let group = from; group < to; group += 1)
       this.#sequence.add(
         group,
-        draws,
-        this.#sums.roundSum(group),
-        this.#sums.roundSquares(group),
+        batch,
+        { sum: this.#sums.newSum(group), squares: this.#sums.newSquares(group) },
+        this.#sums.allSum(group),
         lnRiskOf(riskOf(group)),
       );
   }
 
-  close(draws: number, risk: number): void {
-    this.#sequence?.close(draws, lnRiskOf(risk));
+  close(batch: DrawBatch, risk: number): void {
+    this.#sequence?.close(batch, lnRiskOf(risk));
   }
 
   point(group: number, { N, n }: Draws): number {
@@ -231,8 +233,12 @@ export class SumTrack implements Track {
     if (n === 0) return NOTHING;
     const sum = isSum ? this.#sums.sum(group) : this.#sums.count(group);
     const squares = isSum ? this.#sums.squares(group) : this.#sums.countSquares(group);
+    const seen = isSum ? this.#sums.watchedSum(group) : this.#sums.watchedCount(group);
+    const { watched } = draws;
     const estimate = (N * sum) / n + known;
-    const deviation = Math.sqrt(Math.max(0, (squares - (sum * sum) / n) / Math.max(1, n - 1)));
+    const deviation = Math.sqrt(
+      Math.max(0, (squares - (seen * seen) / watched) / Math.max(1, watched - 1)),
+    );
     const half = (): { lower: number; upper: number } => {
       const width = N * asymptoticHalfWidth(deviation, draws, risk * this.#asymptoticShare, tuned);
       return { lower: estimate - width, upper: estimate + width };
@@ -278,8 +284,13 @@ function scaled(estimate: Estimate, factor: number): Estimate {
 
 /** The sums that a ratio is made of, by group. */
 export interface RatioTerms {
-  round(group: number): { u: number; v: number; uu: number; uv: number; vv: number };
-  total(group: number): { u: number; v: number; uu: number; uv: number; vv: number };
+  /** Of watched draws since the last look. */
+  fresh(group: number): ProductTerms;
+  /** Of all watched draws. */
+  watched(group: number): ProductTerms;
+  /** Of all draws up to the last look, and by now. */
+  drawn(group: number): { u: number; v: number };
+  drawnByNow(group: number): { u: number; v: number };
   known(group: number): { u: number; v: number };
 }
 
@@ -299,6 +310,7 @@ export class RatioTrack implements Track {
   readonly #limits: RatioLimits;
   readonly #isClustered: boolean;
   readonly #sequence: RatioSequence | undefined;
+  #isBegun = false;
 
   constructor(
     terms: RatioTerms,
@@ -327,25 +339,30 @@ export class RatioTrack implements Track {
     this.#sequence?.ensure(groupCount);
   }
 
-  settle(from: number, to: number, draws: number, riskOf: (group: number) => number): void {
+  settle(from: number, to: number, batch: DrawBatch, riskOf: (group: number) => number): void {
     if (this.#sequence === undefined) return;
-    for (let group = from; group < to; group += 1)
+    for (let group = from; group < to; group += 1) {
+      const known = this.#terms.known(group);
+      if (!this.#isBegun) this.#sequence.begin(group, known);
+      const drawn = this.#terms.drawnByNow(group);
       this.#sequence.add(
         group,
-        draws,
-        this.#terms.round(group),
-        this.#terms.known(group),
+        batch,
+        this.#terms.fresh(group),
+        { u: drawn.u + known.u, v: drawn.v + known.v },
         lnRiskOf(riskOf(group)),
       );
+    }
   }
 
-  close(draws: number, risk: number): void {
-    this.#sequence?.close(draws, lnRiskOf(risk));
+  close(batch: DrawBatch, risk: number): void {
+    this.#isBegun = true;
+    this.#sequence?.close(batch, lnRiskOf(risk));
   }
 
   point(group: number, { N, n }: Draws): number {
     const known = this.#terms.known(group);
-    const total = this.#terms.total(group);
+    const total = this.#terms.drawn(group);
     const weight = n === 0 ? 0 : N / n;
     return (weight * total.u + known.u) / (weight * total.v + known.v);
   }
@@ -356,7 +373,7 @@ export class RatioTrack implements Track {
     const logical = this.#limits.logical();
     if (N === 0) return known.v === 0 ? NOTHING : certain(known.u / known.v);
     if (n === 0) return NOTHING;
-    const total = this.#terms.total(group);
+    const total = this.#terms.drawn(group);
     const u = total.u / n + known.u / N;
     const v = total.v / n + known.v / N;
     if (v === 0)
@@ -375,7 +392,7 @@ export class RatioTrack implements Track {
         lower: Math.max(logical.min, rigorous?.lower ?? -Infinity),
         upper: Math.min(logical.max, rigorous?.upper ?? Infinity),
       },
-      this.#byLimit(estimate, { u, v }, total, draws, {
+      this.#byLimit(estimate, { u, v }, this.#terms.watched(group), draws, {
         risk: this.#sequence === undefined ? risk : risk * (1 - RIGOROUS_SHARE),
         tuned,
       }),
@@ -386,11 +403,11 @@ export class RatioTrack implements Track {
   #byLimit(
     estimate: number,
     means: { readonly u: number; readonly v: number },
-    total: { readonly u: number; readonly v: number; readonly uu: number; readonly uv: number; readonly vv: number },
+    total: ProductTerms,
     draws: Draws,
     { risk, tuned }: { readonly risk: number; readonly tuned: number },
   ): { lower: number; upper: number } | undefined {
-    const { n } = draws;
+    const n = draws.watched;
     const uu = Math.max(0, total.uu / n - (total.u / n) ** 2);
     const uv = total.uv / n - (total.u / n) * (total.v / n);
     const vv = Math.max(0, total.vv / n - (total.v / n) ** 2);
@@ -407,6 +424,11 @@ export class RatioTrack implements Track {
     const root = Math.sqrt(Math.max(0, b * b - a * c));
     return { lower: (b - root) / a, upper: (b + root) / a };
   }
+}
+
+/** Only what is watched counts. */
+function watchedOnly(draws: Draws): Draws {
+  return { ...draws, n: draws.watched };
 }
 
 // ── variances ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -455,7 +477,8 @@ export class VarianceTrack implements Track {
     // Likewise.
   }
 
-  point(group: number, { N, n }: Draws): number {
+  point(group: number, all: Draws): number {
+    const { N, n } = watchedOnly(all);
     const [count, s1, s2] = this.#terms.drawn(group);
     const [knownCount, k1, k2] = this.#terms.known(group);
     const weight = n === 0 ? 0 : N / n;
@@ -466,7 +489,8 @@ export class VarianceTrack implements Track {
     return this.#isRoot ? Math.sqrt(variance * scaledBy) : variance * scaledBy;
   }
 
-  estimate(group: number, draws: Draws, risk: number): Estimate {
+  estimate(group: number, all: Draws, risk: number): Estimate {
+    const draws = watchedOnly(all);
     const { N, n, tuned } = draws;
     const [count, s1, s2, s3, s4] = this.#terms.drawn(group);
     const [knownCount, k1, k2] = this.#terms.known(group);
@@ -528,6 +552,8 @@ export class VarianceTrack implements Track {
 
 /** The values of a group: drawn ones and known ones, in order. */
 export interface QuantileValues {
+  /** No more are kept once there are many; what there is stays a sample. */
+  freezeIfMany(): boolean;
   drawn(group: number): SortedRuns;
   known(group: number): SortedRuns;
 }
@@ -542,8 +568,11 @@ export class QuantileTrack implements Track {
   readonly #share: number;
   readonly #isContinuous: boolean;
   readonly #all: Range;
-  /** How many rows the group has: draws of others say nothing about its order. */
-  readonly #rows: CountTrack | number;
+  /** Draws while values were kept. */
+  #watched = 0;
+  #isFrozen = false;
+  /** How many rows there are, if that is known. */
+  readonly #rows: number | undefined;
 
   constructor(
     values: QuantileValues,
@@ -551,7 +580,7 @@ export class QuantileTrack implements Track {
       readonly share: number;
       readonly isContinuous: boolean;
       readonly all: Range;
-      readonly rows: CountTrack | number;
+      readonly rows: number | undefined;
     },
   ) {
     this.#values = values;
@@ -569,15 +598,16 @@ export class QuantileTrack implements Track {
     // Draws so far are all that matters.
   }
 
-  close(): void {
-    // Likewise.
+  close(batch: DrawBatch): void {
+    if (!this.#isFrozen) this.#watched += batch.watched;
+    this.#isFrozen = this.#values.freezeIfMany();
   }
 
   point(group: number, draws: Draws): number {
     const drawn = this.#values.drawn(group);
     const known = this.#values.known(group);
     if (drawn.size + known.size === 0) return Number.NaN;
-    const scale = draws.n === 0 ? 0 : draws.N / draws.n;
+    const scale = this.#watched === 0 ? 0 : draws.N / this.#watched;
     const total = Math.round(scale * drawn.size) + known.size;
     return weightedRank(drawn, known, scale, ranksOf(this.#share, total, this.#isContinuous));
   }
@@ -590,13 +620,14 @@ export class QuantileTrack implements Track {
     const most = Math.max(this.#all.max, known.size === 0 ? -Infinity : known.at(known.size - 1));
     if (n + known.size === 0)
       return { estimate: Number.NaN, lower: least, upper: most, guarantee: 'rigorous' };
-    const isCounted = typeof this.#rows === 'number';
+    const isCounted = this.#rows !== undefined;
     const own = isCounted ? risk : risk / 2;
     // More rows than there are only widen the interval.
     const drawable =
-      typeof this.#rows === 'number'
-        ? this.#rows - known.size
-        : Math.max(n, this.#rows.estimate(group, draws, risk / 2).upper - known.size);
+      this.#rows === undefined
+        ? countBounds({ N: draws.N, n: this.#watched, k: n }, risk / 2, draws.tuned)
+            .upper
+        : this.#rows - known.size;
     const total = drawable + known.size;
     const ranks = ranksOf(this.#share, total, this.#isContinuous);
     const limit = -Math.log(own / 2);

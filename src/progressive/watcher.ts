@@ -6,16 +6,18 @@ import { expressionEquals } from '../expressions/fold.ts';
 import type { AggregateObserver } from '../operators/aggregate.ts';
 import type { Budget } from '../operators/operator.ts';
 import type { AggregateCall } from '../plan/logical.ts';
-import { writeDoubles, writePresence } from './doubles.ts';
+import { plainDoubles, writeDoubles, writePresence } from './doubles.ts';
 import { NO_RANGE } from './ranges.ts';
 import { SortedRuns } from './sorted-runs.ts';
 import type { PowerTerms, QuantileValues, RatioTerms, Track } from './tracks.ts';
-import { ValueSums, type Reading, type Series } from './value-sums.ts';
+import type { RatioTerms as ProductTerms } from './ratio-sequence.ts';
+import type { DrawBatch } from './mean-sequence.ts';
+import { ValueSums, type Reading, type Series, type Tally } from './value-sums.ts';
 
 /** Groups settled between two looks at the budget. */
 const SETTLE_GROUPS = 256;
-/** Of one group's values, as many as are drawn at first are kept for its quantiles: an interval of a fifth of a percent of the ranks. */
-const QUANTILE_VALUES_MAX = 1 << 18;
+/** So many values, of all groups, are kept for quantiles: an interval of a fifth of a percent of the ranks where there is one group. */
+const QUANTILE_VALUES_MAX = 1 << 19;
 
 const EVERY_ROW: Series = { values: new Float64Array(BATCH_ROW_COUNT_MAX).fill(1), isGiven: true };
 
@@ -32,10 +34,16 @@ type Accumulator = {
  * estimate, and handed to them round by round.
  */
 export class Watcher implements AggregateObserver {
-  reading: Reading = 'tails';
+  reading: Reading = { kind: 'tails', round: 0 };
+  isWatching = true;
   groupCount = 0;
   readonly #lease: MemoryLease;
-  readonly #series: { readonly call: number; readonly arg: number | 'presence'; readonly series: Series }[] = [];
+  readonly #series: {
+    readonly call: number;
+    readonly arg: number | 'presence';
+    readonly series: Series;
+    readonly own: Float64Array;
+  }[] = [];
   readonly #accumulators: Accumulator[] = [];
   readonly #tracks: Track[] = [];
   readonly #sums: { readonly series: Series; readonly sums: ValueSums }[] = [];
@@ -58,8 +66,9 @@ export class Watcher implements AggregateObserver {
       (each) => each.arg === arg && takesAlike(this.#calls[each.call]!, this.#calls[call]!),
     );
     if (same !== undefined) return same.series;
-    const series = { values: new Float64Array(BATCH_ROW_COUNT_MAX), isGiven: false };
-    this.#series.push({ call, arg, series });
+    const own = new Float64Array(BATCH_ROW_COUNT_MAX);
+    const series: Series = { values: own, isGiven: false };
+    this.#series.push({ call, arg, series, own });
     return series;
   }
 
@@ -68,17 +77,21 @@ export class Watcher implements AggregateObserver {
     return EVERY_ROW;
   }
 
-  sums(series: Series, range: Range, isClustered: boolean): ValueSums {
+  sums(
+    series: Series,
+    range: Range,
+    options: { readonly isClustered: boolean; readonly tally: (group: number) => Tally },
+  ): ValueSums {
     const known = this.#sums.find((each) => each.series === series);
     if (known !== undefined) return known.sums;
-    const sums = new ValueSums(series, range, isClustered);
+    const sums = new ValueSums(series, range, options);
     this.#sums.push({ series, sums });
     this.#accumulators.push(sums);
     return sums;
   }
 
-  pairs(u: Series, v: Series, ranges: { readonly u: Range; readonly v: Range }, isClustered: boolean): RatioTerms {
-    const pairs = new PairSums(u, v, ranges, isClustered);
+  pairs(u: ValueSums, v: ValueSums | RowTally, isClustered: boolean): RatioTerms {
+    const pairs = new PairSums(u, v, isClustered);
     this.#accumulators.push(pairs);
     return pairs;
   }
@@ -116,11 +129,14 @@ export class Watcher implements AggregateObserver {
   ): void {
     for (const each of this.#series) {
       if (each.call !== call) continue;
-      const { series, arg } = each;
+      const { series, arg, own } = each;
       series.isGiven = true;
-      if (places !== undefined) series.values.fill(Number.NaN, 0, this.#rowCount);
-      if (arg === 'presence') writePresence(args[0], rowCount, places, series.values);
-      else writeDoubles(args[arg]!, rowCount, places, series.values);
+      const plain = arg === 'presence' ? undefined : plainDoubles(args[arg]!, places);
+      series.values = plain ?? own;
+      if (plain !== undefined) continue;
+      if (places !== undefined) own.fill(Number.NaN, 0, this.#rowCount);
+      if (arg === 'presence') writePresence(args[0], rowCount, places, own);
+      else writeDoubles(args[arg]!, rowCount, places, own);
     }
   }
 
@@ -133,9 +149,14 @@ export class Watcher implements AggregateObserver {
     for (const each of this.#accumulators) each.endDraw();
   }
 
-  /** The round is over: its sums go to the tracks, then join the others. True when all groups had their turn. */
+  /** A round is read. */
+  drew(round: number): void {
+    for (const { sums } of this.#sums) sums.drew(round);
+  }
+
+  /** Draws are looked at: the sums of the new ones go to the tracks, then join the others. True when all groups had their turn. */
   settle(
-    draws: number,
+    draws: DrawBatch,
     risks: { readonly of: (group: number) => number; readonly unmet: number },
     budget: Budget,
   ): boolean {
@@ -189,23 +210,33 @@ function takesAlike(a: AggregateCall, b: AggregateCall): boolean {
 
 // ── Accumulators ───────────────────────────────────────────────────────────────────────────────────────────────
 
-const PAIR_WIDTH = 19;
+/** Rows of a group, all of them: what count(*) has. */
+export type RowTally = {
+  readonly series: Series;
+  readonly range: Range;
+  /** Draws by now, and up to the last look. */
+  allCount(group: number): number;
+  count(group: number): number;
+  knownCount(group: number): number;
+};
 
-/** Sums of two arguments and of their products. */
+/** Products of two arguments over the watched draws: new ones, all, and a cluster's. */
+const PAIR_WIDTH = 12;
+
 class PairSums implements Accumulator, RatioTerms {
-  readonly #u: Series;
-  readonly #v: Series;
-  readonly #ranges: { readonly u: Range; readonly v: Range };
+  readonly #u: ValueSums;
+  readonly #v: ValueSums | RowTally;
   readonly #isClustered: boolean;
-  /** By group: the round's u, v, uu, uv, vv; then all rounds'; known u, v; a cluster's u, v. */
+  /** By group: u, v, uu, uv, vv of new draws, then of all; a cluster's u and v. */
   #states = new Float64Array(0);
   readonly #touched = new Set<number>();
+  readonly #isCountU: boolean;
 
-  constructor(u: Series, v: Series, ranges: { readonly u: Range; readonly v: Range }, isClustered: boolean) {
+  constructor(u: ValueSums, v: ValueSums | RowTally, isClustered: boolean) {
     this.#u = u;
     this.#v = v;
-    this.#ranges = ranges;
     this.#isClustered = isClustered;
+    this.#isCountU = u.range.min === 1 && u.range.max === 1;
   }
 
   get memoryBytes(): number {
@@ -217,36 +248,30 @@ class PairSums implements Accumulator, RatioTerms {
   }
 
   add(reading: Reading, groups: Int32Array, rowCount: number): void {
+    // What is not drawn is the sums' business.
+    if (reading.kind !== 'round') return;
     const states = this.#states;
-    const { u: uRange, v: vRange } = this.#ranges;
-    const us = this.#u;
-    const vs = this.#v;
+    const { series: us, range: uRange } = this.#u;
+    const { series: vs, range: vRange } = this.#v;
     for (let row = 0; row < rowCount; row += 1) {
       const rawU = us.isGiven ? us.values[row]! : Number.NaN;
       const rawV = vs.isGiven ? vs.values[row]! : Number.NaN;
       const at = groups[row]! * PAIR_WIDTH;
-      const isDrawnU = rawU >= uRange.min && rawU <= uRange.max;
-      const isDrawnV = rawV >= vRange.min && rawV <= vRange.max;
-      if (reading !== 'round') {
-        if (!Number.isNaN(rawU) && (reading === 'whole' || !isDrawnU)) states[at + 15]! += rawU;
-        if (!Number.isNaN(rawV) && (reading === 'whole' || !isDrawnV)) states[at + 16]! += rawV;
-        continue;
-      }
-      const u = isDrawnU ? rawU : 0;
-      const v = isDrawnV ? rawV : 0;
+      const u = rawU >= uRange.min && rawU <= uRange.max ? rawU : 0;
+      const v = rawV >= vRange.min && rawV <= vRange.max ? rawV : 0;
       if (this.#isClustered) {
         this.#touched.add(at);
-        states[at + 17]! += u;
-        states[at + 18]! += v;
+        states[at + 10]! += u;
+        states[at + 11]! += v;
       } else this.#draw(at, u, v);
     }
   }
 
   endDraw(): void {
     for (const at of this.#touched) {
-      this.#draw(at, this.#states[at + 17]!, this.#states[at + 18]!);
-      this.#states[at + 17] = 0;
-      this.#states[at + 18] = 0;
+      this.#draw(at, this.#states[at + 10]!, this.#states[at + 11]!);
+      this.#states[at + 10] = 0;
+      this.#states[at + 11] = 0;
     }
     this.#touched.clear();
   }
@@ -260,20 +285,40 @@ class PairSums implements Accumulator, RatioTerms {
       }
   }
 
-  round(group: number): { u: number; v: number; uu: number; uv: number; vv: number } {
+  fresh(group: number): ProductTerms {
     return this.#terms(group * PAIR_WIDTH);
   }
 
-  total(group: number): { u: number; v: number; uu: number; uv: number; vv: number } {
+  watched(group: number): ProductTerms {
     return this.#terms(group * PAIR_WIDTH + 5);
   }
 
-  known(group: number): { u: number; v: number } {
-    const at = group * PAIR_WIDTH;
-    return { u: this.#states[at + 15]!, v: this.#states[at + 16]! };
+  drawn(group: number): { u: number; v: number } {
+    return { u: this.#isCountU ? this.#u.count(group) : this.#u.sum(group), v: this.#ofV(group) };
   }
 
-  #terms(at: number): { u: number; v: number; uu: number; uv: number; vv: number } {
+  drawnByNow(group: number): { u: number; v: number } {
+    const v = this.#v;
+    return {
+      u: this.#isCountU ? this.#u.allCount(group) : this.#u.allSum(group),
+      v: v instanceof ValueSums && !isCount(v) ? v.allSum(group) : v.allCount(group),
+    };
+  }
+
+  known(group: number): { u: number; v: number } {
+    const v = this.#v;
+    return {
+      u: this.#isCountU ? this.#u.knownCount(group) : this.#u.knownSum(group),
+      v: v instanceof ValueSums && !isCount(v) ? v.knownSum(group) : v.knownCount(group),
+    };
+  }
+
+  #ofV(group: number): number {
+    const v = this.#v;
+    return v instanceof ValueSums && !isCount(v) ? v.sum(group) : v.count(group);
+  }
+
+  #terms(at: number): ProductTerms {
     const states = this.#states;
     return {
       u: states[at]!,
@@ -292,6 +337,10 @@ class PairSums implements Accumulator, RatioTerms {
     states[at + 3]! += u * v;
     states[at + 4]! += v * v;
   }
+}
+
+function isCount({ range }: ValueSums): boolean {
+  return range.min === 1 && range.max === 1;
 }
 
 const POWER_WIDTH = 8;
@@ -329,7 +378,7 @@ class PowerSums implements Accumulator, PowerTerms {
       const isDrawn = value >= min && value <= max;
       const at = groups[row]! * POWER_WIDTH;
       const x = value - this.shift;
-      if (reading === 'round') {
+      if (reading.kind === 'round') {
         if (!isDrawn) continue;
         const square = x * x;
         states[at]! += 1;
@@ -337,7 +386,7 @@ class PowerSums implements Accumulator, PowerTerms {
         states[at + 2]! += square;
         states[at + 3]! += square * x;
         states[at + 4]! += square * square;
-      } else if (reading === 'whole' || !isDrawn) {
+      } else if (reading.kind === 'whole' || !isDrawn) {
         states[at + 5]! += 1;
         states[at + 6]! += x;
         states[at + 7]! += x * x;
@@ -375,8 +424,8 @@ class KeptValues implements Accumulator, QuantileValues {
   readonly #series: Series;
   readonly #drawn: SortedRuns[] = [];
   readonly #known: SortedRuns[] = [];
-  /** Groups that are full by the end of a round take no more: what they have stays a sample. */
-  #full = new Uint8Array(0);
+  #isFrozen = false;
+  #size = 0;
 
   constructor(series: Series) {
     this.#series = series;
@@ -394,23 +443,18 @@ class KeptValues implements Accumulator, QuantileValues {
       this.#drawn.push(new SortedRuns());
       this.#known.push(new SortedRuns());
     }
-    if (this.#full.length < groupCount) {
-      const full = new Uint8Array(groupCount * 2);
-      full.set(this.#full);
-      this.#full = full;
-    }
   }
 
   add(reading: Reading, groups: Int32Array, rowCount: number): void {
-    if (reading === 'tails' || !this.#series.isGiven) return;
+    const { kind } = reading;
+    if (!this.#series.isGiven || kind === 'tails' || (kind === 'round' && this.#isFrozen)) return;
     const { values } = this.#series;
-    const runs = reading === 'round' ? this.#drawn : this.#known;
+    const runs = kind === 'round' ? this.#drawn : this.#known;
     for (let row = 0; row < rowCount; row += 1) {
       const value = values[row]!;
       if (Number.isNaN(value)) continue;
-      const group = groups[row]!;
-      if (reading === 'round' && this.#full[group] === 1) continue;
-      runs[group]!.add(value);
+      runs[groups[row]!]!.add(value);
+      this.#size += 1;
     }
   }
 
@@ -418,9 +462,13 @@ class KeptValues implements Accumulator, QuantileValues {
     // Clusters' quantiles are not estimated.
   }
 
-  fold(from: number, to: number): void {
-    for (let group = from; group < to; group += 1)
-      if (this.#drawn[group]!.size >= QUANTILE_VALUES_MAX) this.#full[group] = 1;
+  fold(): void {
+    // Values are looked at where they are.
+  }
+
+  freezeIfMany(): boolean {
+    if (this.#size >= QUANTILE_VALUES_MAX) this.#isFrozen = true;
+    return this.#isFrozen;
   }
 
   drawn(group: number): SortedRuns {

@@ -94,11 +94,12 @@ describe('confidence sequences', () => {
             squares += values[row]! ** 2;
           }
           at += size;
-          sequence.add(0, size, sum, squares, Math.log(2 / risk));
-          sequence.close(size, Math.log(2 / risk));
           S += sum;
           Q += squares;
           n += size;
+          const batch = { draws: size, watched: size };
+          sequence.add(0, batch, { sum, squares }, S, Math.log(2 / risk));
+          sequence.close(batch, Math.log(2 / risk));
           let { lower, upper } = sequence.bounds(0);
           const deviation = Math.sqrt(Math.max(0, (Q - (S * S) / n) / (n - 1)));
           if (asymptoticHolds(high - low, deviation, { N, n })) {
@@ -138,6 +139,7 @@ describe('confidence sequences', () => {
       const rows = shuffled(order, random);
       const sequence = new RatioSequence(N, limit, { lower: 0, upper: limit });
       sequence.ensure(1);
+      sequence.begin(0, known);
       let at = 0;
       let [u, v] = [known.u, known.v];
       let isMissed = false;
@@ -153,10 +155,11 @@ describe('confidence sequences', () => {
           terms.vv += 1;
         }
         at += size;
-        sequence.add(0, size, terms, known, lnRisk);
-        sequence.close(size, lnRisk);
         u += terms.u;
         v += terms.v;
+        const batch = { draws: size, watched: size };
+        sequence.add(0, batch, terms, { u, v }, lnRisk);
+        sequence.close(batch, lnRisk);
         const bounds = sequence.bounds(0, u / v, lnRisk, false);
         if (truth < bounds.lower - 1e-9 || truth > bounds.upper + 1e-9) isMissed = true;
         if (at >= N / 2 && width === 0) width = bounds.upper - bounds.lower;

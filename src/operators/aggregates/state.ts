@@ -4,7 +4,7 @@ import { compareDatums } from '../../columns/compare.ts';
 import type { SqlType, TypeKind } from '../../columns/types.ts';
 import { Decimal, Interval, normalInteger, type Datum } from '../../columns/values.ts';
 import type { NumberArray, Vector } from '../../columns/vector.ts';
-import { divide } from '../../expressions/decimal-arithmetic.ts';
+import { divide, toDouble } from '../../expressions/decimal-arithmetic.ts';
 import type { AggregateCall } from '../../plan/logical.ts';
 import { DecimalSum, IntegerSum } from './integer-sum.ts';
 import { ExactSum } from './exact-sum.ts';
@@ -31,6 +31,8 @@ export interface AggregateState {
   /** Adds another state's group; both were made for the same call. */
   mergeGroup(group: number, from: AggregateState, fromGroup: number): void;
   finish(groups: Int32Array, count: number): Vector;
+  /** Of counts, sums and averages: what a group has so far, as doubles. */
+  tally?(group: number): { readonly sum: number; readonly count: number };
 }
 
 /**
@@ -218,6 +220,11 @@ class CountState implements AggregateState {
     this.#counts.add(group, from.#counts.of(fromGroup));
   }
 
+  tally(group: number): { readonly sum: number; readonly count: number } {
+    const count = this.#counts.of(group);
+    return { sum: count, count };
+  }
+
   finish(groups: Int32Array, count: number): Vector {
     const values = new Float64Array(count);
     for (let at = 0; at < count; at += 1) values[at] = this.#counts.of(groups[at]!);
@@ -281,6 +288,13 @@ class IntegerSumState implements AggregateState {
     assert(from instanceof IntegerSumState, 'states of one call are merged');
     this.#sums.addBig(group, from.#sums.value(fromGroup));
     this.#counts.add(group, from.#counts.of(fromGroup));
+  }
+
+  tally(group: number): { readonly sum: number; readonly count: number } {
+    return {
+      sum: this.#sums.small(group) ?? Number(this.#sums.value(group)),
+      count: this.#counts.of(group),
+    };
   }
 
   finish(groups: Int32Array, count: number): Vector {
@@ -359,6 +373,10 @@ class NumericSumState implements AggregateState {
     this.#counts.add(group, from.#counts.of(fromGroup));
   }
 
+  tally(group: number): { readonly sum: number; readonly count: number } {
+    return { sum: toDouble(this.#sums.value(group)), count: this.#counts.of(group) };
+  }
+
   finish(groups: Int32Array, count: number): Vector {
     const data = Array.from({ length: count }, (_, at): Datum => {
       const group = groups[at]!;
@@ -435,6 +453,10 @@ export class FloatSumState implements AggregateState {
     assert(from instanceof FloatSumState, 'states of one call are merged');
     this.#sums.mergeGroup(group, from.#sums, fromGroup);
     this.#counts.add(group, from.#counts.of(fromGroup));
+  }
+
+  tally(group: number): { readonly sum: number; readonly count: number } {
+    return { sum: this.#sums.value(group), count: this.#counts.of(group) };
   }
 
   finish(groups: Int32Array, count: number): Vector {
