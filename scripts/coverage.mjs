@@ -75,7 +75,12 @@ const CELLS = ['count', 'sum', 'avg', 'ratio', 'filtered', 'median', 'groupAvg']
 
 async function tableOf(name, seed) {
   const random = chance(seed);
-  const db = await open({ memory: '3 GB', workers: 0, history: '1 second', journal: { kind: 'memory', keep: '1 MB' } });
+  const db = await open({
+    memory: '3 GB',
+    workers: 0,
+    history: '1 second',
+    journal: { kind: 'memory', keep: '1 MB' },
+  });
   await db.exec(
     'CREATE TABLE t (x double precision, y double precision NOT NULL, f boolean, g integer)',
   );
@@ -145,7 +150,10 @@ for (const name of wanted) {
           const N = ROWS - (ROWS % SEGMENT);
           const n = event.rowsSeen - (ROWS % SEGMENT);
           const clt = ((1.96 * N) / ROWS) * deviation * Math.sqrt((1 - n / N) / n);
-          for (const [cell, scale] of [['sum', ROWS], ['avg', 1]]) {
+          for (const [cell, scale] of [
+            ['sum', ROWS],
+            ['avg', 1],
+          ]) {
             const value = row[cell];
             if (value.upper !== null && clt > 0)
               widths[cell].push((value.upper - value.lower) / 2 / (clt * scale));

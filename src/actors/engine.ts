@@ -370,7 +370,13 @@ export class Engine {
     const query = this.queries.get(id);
     if (query === undefined) return;
     this.queries.delete(id);
-    this.ended.push({ id, tenant: query.tenant, text: query.text, state: query.state, convergence });
+    this.ended.push({
+      id,
+      tenant: query.tenant,
+      text: query.text,
+      state: query.state,
+      convergence,
+    });
     if (this.ended.length > ENDED_QUERIES_MAX) this.ended.shift();
   }
 

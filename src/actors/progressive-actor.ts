@@ -142,7 +142,7 @@ export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMe
           if (task.workMax !== undefined && budget.spent > task.workMax)
             throw new DbError('53400', `the query needs more than ${task.workMax} work units`, {
               limit: 'work',
-              hint: "Stop earlier, by { stop: { work } }, or raise maxWork.",
+              hint: 'Stop earlier, by { stop: { work } }, or raise maxWork.',
             });
           if (reads()) proceed(context);
           return 'continue';

@@ -20,7 +20,11 @@ import { checkQueryOptions } from './check-options.ts';
 import { canceled, deadline } from './deadline.ts';
 import type { Engine } from './engine.ts';
 import type { ProgressiveState } from './lifecycles.ts';
-import { progressiveActor, type ProgressiveEnd, type ProgressiveMessage } from './progressive-actor.ts';
+import {
+  progressiveActor,
+  type ProgressiveEnd,
+  type ProgressiveMessage,
+} from './progressive-actor.ts';
 import { RowWriter, type ResultRow, type ValueOptions } from './rows-out.ts';
 import type { Session } from './session.ts';
 import { boundOf, parametersOf, rowsPosition } from './statements.ts';
@@ -202,7 +206,9 @@ class Answer {
     this.id = engine.newId();
     this.#startedMs = engine.ports.clock.monotonicMs();
     const seed =
-      given.resume?.seed ?? given.options.seed ?? engine.ports.random.split(`progressive/${this.id}`).uint32();
+      given.resume?.seed ??
+      given.options.seed ??
+      engine.ports.random.split(`progressive/${this.id}`).uint32();
     this.#token = { position: 0, seed, wholeFrom: given.resume?.wholeFrom ?? Infinity };
     void this.#begin(session).catch((cause: unknown) => this.#fail(cause));
   }
@@ -213,7 +219,8 @@ class Answer {
 
   tell(message: ProgressiveMessage): void {
     this.#ref?.tell(message, 'control');
-    if (message.kind === 'pause' || message.kind === 'resume') this.#armIdle(message.kind === 'pause');
+    if (message.kind === 'pause' || message.kind === 'resume')
+      this.#armIdle(message.kind === 'pause');
   }
 
   refineTo(stop: Rule | undefined): void {
@@ -316,7 +323,8 @@ class Answer {
         position: asOf,
         hint: 'Use atLeast to wait for a position.',
       });
-    this.#position = asOf ?? session.transaction?.position ?? rowsPosition(session, bound.relations);
+    this.#position =
+      asOf ?? session.transaction?.position ?? rowsPosition(session, bound.relations);
     this.#asOf = engine.asOfText(this.#position);
     const snapshots = new Map(
       bound.relations.map((relation) => [relation, session.snapshotOf(relation, asOf)]),
@@ -548,7 +556,8 @@ class Answer {
       columns.forEach((column, index) => {
         if (!this.#estimated[index]) return;
         const numbers = new Float64Array(whole.rowCount).fill(Number.NaN);
-        if (isNumeric(column)) writeDoubles(whole.columns[index]!, whole.rowCount, undefined, numbers);
+        if (isNumeric(column))
+          writeDoubles(whole.columns[index]!, whole.rowCount, undefined, numbers);
         rows.forEach((row, at) => {
           const number = finiteOrNull(numbers[at]!);
           const exact: EstimatedValue = {
@@ -622,7 +631,10 @@ class Answer {
 const CONVERGENCE_MAX = 64;
 
 /** Half the width of the widest value, absolute and beside its estimate; null where one is unbounded. */
-function widest(look: Look): { readonly relative: number | null; readonly absolute: number | null } {
+function widest(look: Look): {
+  readonly relative: number | null;
+  readonly absolute: number | null;
+} {
   let relative = 0;
   let absolute = 0;
   for (const cells of look.rows)
@@ -651,6 +663,11 @@ function finiteOrNull(value: number): number | null {
 
 function set(row: ResultRow, name: string, value: unknown): void {
   if (name === '__proto__')
-    Object.defineProperty(row, name, { value, enumerable: true, configurable: true, writable: true });
+    Object.defineProperty(row, name, {
+      value,
+      enumerable: true,
+      configurable: true,
+      writable: true,
+    });
   else row[name] = value;
 }

@@ -230,8 +230,7 @@ function* fillNumbers(
       min: present ? datum(stats.sqlMin) : undefined,
       max: present ? datum(stats.sqlMax) : undefined,
     },
-    byteLength:
-      values.byteLength + (validity?.byteLength ?? 0) + (tails?.slots.byteLength ?? 0),
+    byteLength: values.byteLength + (validity?.byteLength ?? 0) + (tails?.slots.byteLength ?? 0),
     ownDictionary: undefined,
     tails,
   };

@@ -89,8 +89,7 @@ export class SampledScan implements TableSample {
         view.rowIdEnd >= (number + 1) * SEGMENT_ROWS &&
         // Rows of the past lie elsewhere.
         snapshot.overlay?.touches(number) !== true;
-      if (segment.kind !== 'sealed' || number >= wholeFrom)
-        firstOpen = Math.min(firstOpen, number);
+      if (segment.kind !== 'sealed' || number >= wholeFrom) firstOpen = Math.min(firstOpen, number);
       if (!isReadable) return;
       isSampled.add(number);
       const isPruned = options.prune.some(
@@ -178,7 +177,12 @@ export class SampledScan implements TableSample {
     let rest: Range = NO_RANGE;
     for (const { segment } of this.#sampled) {
       const sealed = segment.columns[column.id];
-      const zone = sealed?.zone ?? { min: column.missing, max: column.missing, rowCount: 1, nullCount: column.missing === null ? 1 : 0 };
+      const zone = sealed?.zone ?? {
+        min: column.missing,
+        max: column.missing,
+        rowCount: 1,
+        nullCount: column.missing === null ? 1 : 0,
+      };
       if (zone.nullCount === zone.rowCount) continue;
       const min = numberOf(zone.min);
       const max = numberOf(zone.max);
@@ -330,7 +334,7 @@ function drawsUpTo(round: number, rowCount: number): number {
 function slotAt({ segment, block, offset }: Sampled, at: number): number {
   if (segment.rowCount !== SEGMENT_ROWS) return (offset + at) % segment.rowCount;
   if (at < BLOCK_SLOTS) return block * BLOCK_SLOTS + ((offset + at) % BLOCK_SLOTS);
-  return ((block * BLOCK_SLOTS + at) % SEGMENT_ROWS);
+  return (block * BLOCK_SLOTS + at) % SEGMENT_ROWS;
 }
 
 /** Which draw a slot is: the other way round. */

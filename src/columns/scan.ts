@@ -63,8 +63,7 @@ export class SegmentScan implements TableScan {
   next(): Batch | undefined {
     for (;;) {
       if (this.#segment >= this.#segmentEnd) return undefined;
-      const batch =
-        this.#isNew && this.#reads?.(this.#segment) === false ? 'end' : this.#read();
+      const batch = this.#isNew && this.#reads?.(this.#segment) === false ? 'end' : this.#read();
       if (batch === 'end') {
         this.#segment += 1;
         this.#at = 0;
@@ -252,7 +251,12 @@ export function segmentPasses(
   return zonePasses(zone, test, column.type.kind);
 }
 
-export function slotsOf(segment: SealedSegment, column: StoredColumn, start: number, end: number): Vector {
+export function slotsOf(
+  segment: SealedSegment,
+  column: StoredColumn,
+  start: number,
+  end: number,
+): Vector {
   const vector = segment.columns[column.id]?.vector;
   return vector === undefined
     ? constantVector(column.type, column.missing, end - start)

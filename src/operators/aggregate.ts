@@ -207,15 +207,7 @@ export class AggregateOperator implements Operator {
       this.#rows.addAll(groups, weights, rowCount);
     else this.#rows.values[0] = this.#rows.values[0]! + rowCount;
     for (let index = 0; index < this.#calls.length; index += 1)
-      this.#calls[index]!.add(
-        batch,
-        groups,
-        groupCount,
-        weights,
-        this.#context,
-        observer,
-        index,
-      );
+      this.#calls[index]!.add(batch, groups, groupCount, weights, this.#context, observer, index);
     observer?.end();
   }
 
@@ -314,12 +306,7 @@ class CallState {
   }
 
   /** Shows an observer the rows that would be added. */
-  show(
-    batch: Batch,
-    context: EvaluationContext,
-    observer: AggregateObserver,
-    index: number,
-  ): void {
+  show(batch: Batch, context: EvaluationContext, observer: AggregateObserver, index: number): void {
     if (this.#seesAll && this.#isCount && this.#args.length === 0) return;
     let rows = batch;
     let places: Int32Array | undefined;

@@ -139,7 +139,5 @@ export function betSquare(
 ): number {
   const after = draws.n + batch;
   const fraction = Math.min(after / draws.N, 1 - (0.5 * batch) / draws.N);
-  return (
-    (2 * lnRisk) / (variance * after * (1 - fraction) * Math.log(1 + after / (1 - fraction)))
-  );
+  return (2 * lnRisk) / (variance * after * (1 - fraction) * Math.log(1 + after / (1 - fraction)));
 }

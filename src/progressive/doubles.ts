@@ -3,7 +3,10 @@ import { datumAt } from '../columns/cells.ts';
 import { numberOf } from './ranges.ts';
 
 /** The values themselves where they are doubles already, all of them present and finite, so that nothing need be written. */
-export function plainDoubles(vector: Vector, places: Int32Array | undefined): Float64Array | undefined {
+export function plainDoubles(
+  vector: Vector,
+  places: Int32Array | undefined,
+): Float64Array | undefined {
   return places === undefined &&
     vector.rep === 'number' &&
     vector.values instanceof Float64Array &&
@@ -29,7 +32,13 @@ export function writeDoubles(
   if (vector.rep === 'number') {
     const { values, factor, base, validity, scale } = vector;
     const unit = 10 ** -scale;
-    if (places === undefined && validity === undefined && factor === 1 && base === 0 && scale === 0) {
+    if (
+      places === undefined &&
+      validity === undefined &&
+      factor === 1 &&
+      base === 0 &&
+      scale === 0
+    ) {
       for (let row = 0; row < rowCount; row += 1) {
         const value = values[row]!;
         out[row] = value - value === 0 ? value : Infinity;

@@ -29,7 +29,10 @@ export function outputsOf(plan: PlanNode, aggregate: AggregateNode): readonly Ex
     case 'limit':
       return outputsOf(plan.input, aggregate);
     default:
-      throw new DbError('XX000', 'only projections, filters, sorts and limits lie above the aggregation');
+      throw new DbError(
+        'XX000',
+        'only projections, filters, sorts and limits lie above the aggregation',
+      );
   }
 }
 
@@ -56,7 +59,10 @@ export function withGroupColumn(plan: PlanNode, aggregate: AggregateNode): PlanN
     case 'limit':
       return { ...plan, input: withGroupColumn(plan.input, aggregate), columns };
     default:
-      throw new DbError('XX000', 'only projections, filters, sorts and limits lie above the aggregation');
+      throw new DbError(
+        'XX000',
+        'only projections, filters, sorts and limits lie above the aggregation',
+      );
   }
 }
 
@@ -77,7 +83,9 @@ export function scaledCallOf(
   const of = (part: Expression): ScaledCall | undefined => scaledCallOf(part, keyCount, context);
   switch (expression.kind) {
     case 'column':
-      return expression.index >= keyCount ? { call: expression.index - keyCount, factor: 1 } : undefined;
+      return expression.index >= keyCount
+        ? { call: expression.index - keyCount, factor: 1 }
+        : undefined;
     case 'cast':
       return isNumeric(expression) && !isInteger(expression) ? of(expression.arg) : undefined;
     case 'case':
@@ -271,7 +279,12 @@ function corners(
   b: Estimate,
   of: (x: number, y: number) => number,
 ): { lower: number; upper: number } {
-  const values = [of(a.lower, b.lower), of(a.lower, b.upper), of(a.upper, b.lower), of(a.upper, b.upper)];
+  const values = [
+    of(a.lower, b.lower),
+    of(a.lower, b.upper),
+    of(a.upper, b.lower),
+    of(a.upper, b.upper),
+  ];
   if (values.some(Number.isNaN)) return { lower: -Infinity, upper: Infinity };
   return { lower: Math.min(...values), upper: Math.max(...values) };
 }

@@ -108,10 +108,7 @@ export function planTracks(options: TrackOptions): Tracks {
     if (countsAll(call)) {
       if (knownRows !== undefined) return new CertainTrack(knownRows);
       if (!isClustered)
-        return new CountTrack(
-          drawnRows,
-          (group) => options.wholeCounts()[group] ?? 0,
-        );
+        return new CountTrack(drawnRows, (group) => options.wholeCounts()[group] ?? 0);
     }
     const sums = presence(index);
     return isClustered
@@ -142,7 +139,12 @@ export function planTracks(options: TrackOptions): Tracks {
         if (isCounted && knownRows! > 0)
           return {
             kind: 'track',
-            track: new SumTrack(sums, { population, of: 'sum', factor: 1 / knownRows!, isClustered }),
+            track: new SumTrack(sums, {
+              population,
+              of: 'sum',
+              factor: 1 / knownRows!,
+              isClustered,
+            }),
           };
         return {
           kind: 'track',

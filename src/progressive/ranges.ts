@@ -136,7 +136,10 @@ function union(ranges: readonly (Range | undefined)[]): Range | undefined {
   return { min, max };
 }
 
-function roundedTo(range: Range, { type }: Extract<Expression, { kind: 'cast' }>): Range | undefined {
+function roundedTo(
+  range: Range,
+  { type }: Extract<Expression, { kind: 'cast' }>,
+): Range | undefined {
   switch (type.kind) {
     case 'int2':
     case 'int4':

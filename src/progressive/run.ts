@@ -21,13 +21,7 @@ import type { OutputColumn, PlanNode, ScanNode } from '../plan/logical.ts';
 import { inputsOf } from '../plan/nodes.ts';
 import { tunedDraws } from './confidence.ts';
 import { writeDoubles } from './doubles.ts';
-import {
-  evaluateFormula,
-  isEstimated,
-  isNumeric,
-  outputsOf,
-  withGroupColumn,
-} from './outputs.ts';
+import { evaluateFormula, isEstimated, isNumeric, outputsOf, withGroupColumn } from './outputs.ts';
 import { CLUSTER_ROWS, planTracks, type CallTrack, type Tracks } from './plan-tracks.ts';
 import { NO_RANGE, type ColumnRanges } from './ranges.ts';
 import { SampleSource } from './sample-source.ts';
@@ -110,8 +104,7 @@ export class ProgressiveRun {
     this.#shares = aggregate.calls.map(() => 1);
     for (const output of outputs) {
       const calls = callsOf(output, keyCount, context);
-      for (const call of calls)
-        this.#shares[call] = Math.min(this.#shares[call]!, 1 / calls.size);
+      for (const call of calls) this.#shares[call] = Math.min(this.#shares[call]!, 1 / calls.size);
     }
     this.#shown = outputs.map(() => new Bounded());
     this.sample = snapshot.sample({
@@ -371,14 +364,26 @@ export class ProgressiveRun {
     budget.charge(batch.rowCount * this.#estimatedCount * 200);
   }
 
-  #estimate(output: Expression, column: number, group: number, draws: Draws, datum: Datum): Estimate {
+  #estimate(
+    output: Expression,
+    column: number,
+    group: number,
+    draws: Draws,
+    datum: Datum,
+  ): Estimate {
     const risk = this.#riskOf(group);
     const found = evaluateFormula({
       expression: output,
       keyCount: this.#shape.aggregate.keys.length,
       context: this.#environment.context,
       call: (index) =>
-        this.#callEstimate(this.#tracks!.calls[index]!, index, group, draws, risk * this.#shares[index]!),
+        this.#callEstimate(
+          this.#tracks!.calls[index]!,
+          index,
+          group,
+          draws,
+          risk * this.#shares[index]!,
+        ),
       quotient: (over, under) => this.#tracks!.quotient(over, under)?.estimate(group, draws, risk),
     });
     if (found !== undefined) return this.#shown[column]!.narrowed(group, found);
@@ -404,8 +409,18 @@ export class ProgressiveRun {
         const seen = this.#seen(index, group);
         if (Number.isNaN(seen)) return { ...NOTHING, lower: call.all.min, upper: call.all.max };
         return call.isMax
-          ? { estimate: seen, lower: seen, upper: Math.max(seen, call.all.max), guarantee: 'rigorous' }
-          : { estimate: seen, lower: Math.min(seen, call.all.min), upper: seen, guarantee: 'rigorous' };
+          ? {
+              estimate: seen,
+              lower: seen,
+              upper: Math.max(seen, call.all.max),
+              guarantee: 'rigorous',
+            }
+          : {
+              estimate: seen,
+              lower: Math.min(seen, call.all.min),
+              upper: seen,
+              guarantee: 'rigorous',
+            };
       }
       case 'distinct': {
         const seen = this.#seen(index, group);
@@ -554,24 +569,19 @@ function tailColumnsOf({ aggregate, driving }: SampledShape): number[] {
   for (const call of aggregate.calls) {
     if (!SUMMED.has(call.fn) || call.distinct) continue;
     for (const arg of call.args)
-      for (const index of referencedColumns(arg)) sourcesOf(aggregate.input, index, driving, columns);
+      for (const index of referencedColumns(arg))
+        sourcesOf(aggregate.input, index, driving, columns);
   }
   return [...columns].sort((a, b) => a - b);
 }
 
-const SUMMED = new Set([
-  'sum',
-  'avg',
-  'var_pop',
-  'var_samp',
-  'stddev_pop',
-  'stddev_samp',
-]);
+const SUMMED = new Set(['sum', 'avg', 'var_pop', 'var_samp', 'stddev_pop', 'stddev_samp']);
 
 function sourcesOf(plan: PlanNode, index: number, driving: ScanNode, into: Set<number>): void {
   switch (plan.kind) {
     case 'scan':
-      if (plan.id === driving.id && isNumeric(plan.columns[index]!)) into.add(plan.columnIndexes[index]!);
+      if (plan.id === driving.id && isNumeric(plan.columns[index]!))
+        into.add(plan.columnIndexes[index]!);
       break;
     case 'project':
       for (const each of referencedColumns(plan.expressions[index]!))
@@ -587,8 +597,11 @@ function sourcesOf(plan: PlanNode, index: number, driving: ScanNode, into: Set<n
 
 /** Bounds of the numbers of the relations that are read whole: found by reading them, where a value that is added up comes from one. */
 class OtherRanges {
-  readonly #scans: { readonly scan: ScanNode; readonly operator: Operator; readonly ranges: Range[] }[] =
-    [];
+  readonly #scans: {
+    readonly scan: ScanNode;
+    readonly operator: Operator;
+    readonly ranges: Range[];
+  }[] = [];
   readonly #scratch = new Float64Array(BATCH_ROW_COUNT_MAX);
   #at = 0;
 
@@ -604,7 +617,11 @@ class OtherRanges {
       for (const input of inputsOf(plan)) visit(input);
     };
     // Only where a sum reaches past the driving relation.
-    if (aggregate.calls.some((call) => call.args.some((arg) => reachesOthers(aggregate.input, arg, driving))))
+    if (
+      aggregate.calls.some((call) =>
+        call.args.some((arg) => reachesOthers(aggregate.input, arg, driving)),
+      )
+    )
       visit(aggregate.input);
   }
 
@@ -672,4 +689,3 @@ function isOfOthers(plan: PlanNode, index: number, driving: ScanNode): boolean {
       return true;
   }
 }
-

@@ -2,7 +2,14 @@ import type { ScanNode, AggregateNode, JoinNode, PlanNode } from '../plan/logica
 import type { TableSnapshot } from '../columns/table-contract.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { mapColumns } from '../expressions/fold.ts';
-import { columnsAsExpressions, inputsOf, mapInputs, node, numberPlan, planIsVolatile } from '../plan/nodes.ts';
+import {
+  columnsAsExpressions,
+  inputsOf,
+  mapInputs,
+  node,
+  numberPlan,
+  planIsVolatile,
+} from '../plan/nodes.ts';
 
 /**
  * How a query is estimated: one aggregation over rows that are each a function of one row of one relation, the *driving* one, which is sampled.
@@ -28,8 +35,7 @@ const ABOVE: ReadonlySet<PlanNode['kind']> = new Set(['project', 'filter', 'sort
 export function shapeOf(plan: PlanNode, snapshotOf: (relation: number) => TableSnapshot): Shape {
   let top = plan;
   while (ABOVE.has(top.kind)) {
-    if (top.kind === 'limit' && top.counts !== undefined)
-      return exactOnly('LIMIT is a subquery');
+    if (top.kind === 'limit' && top.counts !== undefined) return exactOnly('LIMIT is a subquery');
     top = inputsOf(top)[0]!;
   }
   if (top.kind !== 'aggregate')
@@ -167,7 +173,7 @@ function isUnique(
 ): boolean {
   const columns = new Set<number>();
   for (const key of keys) if (key.kind === 'column') columns.add(key.index);
-  for (let below = plan, at = columns; ; ) {
+  for (let below = plan, at = columns; ;) {
     switch (below.kind) {
       case 'filter':
         below = below.input;
@@ -200,8 +206,10 @@ function isUnique(
 }
 
 function reasonBelow(plan: PlanNode): string {
-  if (plan.kind === 'join' && plan.type === 'full') return 'a full join needs all rows of both sides';
-  if (plan.kind === 'aggregate') return 'an aggregation of an aggregation needs the inner one whole';
+  if (plan.kind === 'join' && plan.type === 'full')
+    return 'a full join needs all rows of both sides';
+  if (plan.kind === 'aggregate')
+    return 'an aggregation of an aggregation needs the inner one whole';
   if (plan.kind === 'filter' || plan.kind === 'project') return reasonBelow(plan.input);
   if (plan.kind === 'join') return reasonBelow(plan.left);
   return `${WORDS[plan.kind] ?? plan.kind} below the aggregation has to be read whole`;

@@ -49,10 +49,7 @@ export class SortedRuns {
     const run = this.#loose.slice(0, this.#looseCount).sort();
     this.#looseCount = 0;
     this.#runs.push(run);
-    while (
-      this.#runs.length > 1 &&
-      this.#runs.at(-2)!.length < 2 * this.#runs.at(-1)!.length
-    )
+    while (this.#runs.length > 1 && this.#runs.at(-2)!.length < 2 * this.#runs.at(-1)!.length)
       this.#mergeLast();
   }
 

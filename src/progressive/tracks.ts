@@ -112,7 +112,8 @@ export class CountTrack implements Track {
   estimate(group: number, { N, n, tuned }: Draws, risk: number): Estimate {
     const known = this.#known(group);
     if (N === 0) return certain(known);
-    if (n === 0) return { estimate: Number.NaN, lower: known, upper: known + N, guarantee: 'rigorous' };
+    if (n === 0)
+      return { estimate: Number.NaN, lower: known, upper: known + N, guarantee: 'rigorous' };
     const k = this.#drawn(group);
     const { lower, upper } = countBounds({ N, n, k }, risk, tuned);
     return {
@@ -324,11 +325,10 @@ export class RatioTrack implements Track {
     this.#sequence =
       options.isClustered || tested === undefined || !Number.isFinite(spreadMax)
         ? undefined
-        : new RatioSequence(
-            options.population,
-            spreadMax,
-            { lower: tested.min, upper: tested.max },
-          );
+        : new RatioSequence(options.population, spreadMax, {
+            lower: tested.min,
+            upper: tested.max,
+          });
   }
 
   get memoryBytes(): number {
@@ -377,7 +377,12 @@ export class RatioTrack implements Track {
     const u = total.u / n + known.u / N;
     const v = total.v / n + known.v / N;
     if (v === 0)
-      return { estimate: Number.NaN, lower: logical.min, upper: logical.max, guarantee: 'rigorous' };
+      return {
+        estimate: Number.NaN,
+        lower: logical.min,
+        upper: logical.max,
+        guarantee: 'rigorous',
+      };
     const estimate = u / v;
     const { tested } = this.#limits;
     const rigorous = this.#sequence?.bounds(
@@ -497,11 +502,15 @@ export class VarianceTrack implements Track {
     const weight = n === 0 ? 0 : N / n;
     const rows = weight * count + knownCount;
     const { knownRange } = this.#terms;
-    const range =
-      Math.max(this.#all.max, knownRange.max) - Math.min(this.#all.min, knownRange.min);
+    const range = Math.max(this.#all.max, knownRange.max) - Math.min(this.#all.min, knownRange.min);
     const most = Number.isFinite(range) ? (range * range) / 4 : Infinity;
     if (rows < 2)
-      return this.#shown({ estimate: Number.NaN, lower: 0, upper: 2 * most, guarantee: 'rigorous' });
+      return this.#shown({
+        estimate: Number.NaN,
+        lower: 0,
+        upper: 2 * most,
+        guarantee: 'rigorous',
+      });
     const mean = (weight * s1 + k1) / rows;
     const variance = Math.max(0, (weight * s2 + k2) / rows - mean * mean);
     const factor = this.#isSample ? rows / (rows - 1) : 1;
@@ -511,14 +520,19 @@ export class VarianceTrack implements Track {
       lower: 0,
       upper: most * (this.#isSample ? fewest / Math.max(1, fewest - 1) : 1),
     };
-    if (N === 0)
-      return this.#shown(certain(variance * factor));
+    if (N === 0) return this.#shown(certain(variance * factor));
     // Squared distances less their mean: the terms that the variance is a mean of.
-    const square = (p2: number, p1: number, p0: number): number => p2 - 2 * mean * p1 + mean * mean * p0;
+    const square = (p2: number, p1: number, p0: number): number =>
+      p2 - 2 * mean * p1 + mean * mean * p0;
     const sum = square(s2, s1, count) - variance * count;
     const squares =
-      s4 - 4 * mean * s3 + 6 * mean * mean * s2 - 4 * mean ** 3 * s1 + mean ** 4 * count -
-      2 * variance * square(s2, s1, count) + variance * variance * count;
+      s4 -
+      4 * mean * s3 +
+      6 * mean * mean * s2 -
+      4 * mean ** 3 * s1 +
+      mean ** 4 * count -
+      2 * variance * square(s2, s1, count) +
+      variance * variance * count;
     const deviation = Math.sqrt(Math.max(0, (squares - (sum * sum) / n) / Math.max(1, n - 1)));
     const { min, max } = this.#terms.range;
     const shift = this.#terms.shift;
@@ -625,8 +639,7 @@ export class QuantileTrack implements Track {
     // More rows than there are only widen the interval.
     const drawable =
       this.#rows === undefined
-        ? countBounds({ N: draws.N, n: this.#watched, k: n }, risk / 2, draws.tuned)
-            .upper
+        ? countBounds({ N: draws.N, n: this.#watched, k: n }, risk / 2, draws.tuned).upper
         : this.#rows - known.size;
     const total = drawable + known.size;
     const ranks = ranksOf(this.#share, total, this.#isContinuous);

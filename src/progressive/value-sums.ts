@@ -169,21 +169,26 @@ export class ValueSums {
   products = (group: number): number =>
     this.#isClustered ? this.#states[group * At.width + At.products]! : this.watchedSum(group);
   countSquares = (group: number): number =>
-    this.#isClustered ? this.#states[group * At.width + At.countSquares]! : this.watchedCount(group);
+    this.#isClustered
+      ? this.#states[group * At.width + At.countSquares]!
+      : this.watchedCount(group);
   // Of all draws up to the last look.
   sum = (group: number): number => this.#states[group * At.width + At.settledSum]!;
   count = (group: number): number => this.#states[group * At.width + At.settledCount]!;
   knownSum = (group: number): number =>
     this.#states[group * At.width + At.wholeSum]! + this.#states[group * At.width + At.tailSum]!;
   knownCount = (group: number): number =>
-    this.#states[group * At.width + At.wholeCount]! + this.#states[group * At.width + At.tailCount]!;
+    this.#states[group * At.width + At.wholeCount]! +
+    this.#states[group * At.width + At.tailCount]!;
 
   /** All draws by now, those since the last look included. */
   get allSum(): (group: number) => number {
     return (group) => {
       const at = group * At.width;
       return (
-        this.#tally(group).sum - this.#states[at + At.wholeSum]! - this.#states[at + At.drawnTailSum]!
+        this.#tally(group).sum -
+        this.#states[at + At.wholeSum]! -
+        this.#states[at + At.drawnTailSum]!
       );
     };
   }
@@ -255,12 +260,7 @@ export class ValueSums {
   }
 
   /** `undrawn`: extreme rows, of which those within the range are draws like others. */
-  #know(
-    groups: Int32Array,
-    rowCount: number,
-    place: number,
-    undrawn: Drawable | undefined,
-  ): void {
+  #know(groups: Int32Array, rowCount: number, place: number, undrawn: Drawable | undefined): void {
     const { values } = this.series;
     const { min, max } = this.range;
     const states = this.#states;

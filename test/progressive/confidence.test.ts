@@ -1,5 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { countBounds, asymptoticHalfWidth, asymptoticHolds, RIGOROUS_SHARE } from '../../src/progressive/confidence.ts';
+import {
+  countBounds,
+  asymptoticHalfWidth,
+  asymptoticHolds,
+  RIGOROUS_SHARE,
+} from '../../src/progressive/confidence.ts';
 import { MeanSequence } from '../../src/progressive/mean-sequence.ts';
 import { RatioSequence } from '../../src/progressive/ratio-sequence.ts';
 
@@ -43,7 +48,7 @@ const POPULATIONS: Readonly<Record<string, (random: () => number) => number>> = 
 /** Rounds as a query reads them: 64, 64, 128, … rows. */
 function rounds(N: number): number[] {
   const sizes: number[] = [];
-  for (let drawn = 0, size = 64; drawn < N; ) {
+  for (let drawn = 0, size = 64; drawn < N;) {
     const next = Math.min(size, N - drawn);
     sizes.push(next);
     drawn += next;
@@ -54,7 +59,10 @@ function rounds(N: number): number[] {
 
 describe('confidence sequences', () => {
   test('a count is certain when all rows are drawn, and never below what was seen', () => {
-    expect(countBounds({ N: 1000, n: 1000, k: 137 }, 0.05, 1000)).toEqual({ lower: 137, upper: 137 });
+    expect(countBounds({ N: 1000, n: 1000, k: 137 }, 0.05, 1000)).toEqual({
+      lower: 137,
+      upper: 137,
+    });
     expect(countBounds({ N: 1000, n: 0, k: 0 }, 0.05, 1000)).toEqual({ lower: 0, upper: 1000 });
     const none = countBounds({ N: 1_000_000, n: 10_000, k: 0 }, 0.05, 1000);
     expect(none.lower).toBe(0);
