@@ -8,6 +8,7 @@ export type {
   ExecResult,
   Cancelable,
   CsvOptions,
+  EstimatedValue,
   ExportOptions,
   ExportProgress,
   ExportResult,
@@ -20,6 +21,10 @@ export type {
   LoadResult,
   LoadSource,
   Priority,
+  ProgressiveEvent,
+  ProgressiveOptions,
+  ProgressiveRow,
+  ProgressiveStop,
   QueryMeta,
   QueryModelInput,
   QueryOptions,
@@ -37,6 +42,7 @@ export type {
   WriteOptions,
   WriteResult,
 } from './actors/api-types.ts';
+export type { ProgressiveQuery } from './actors/progressive.ts';
 export type { InputColumn, InputColumns, InputRow } from './actors/rows-in.ts';
 export type { ResultColumn, ResultRow, ValueOptions } from './actors/rows-out.ts';
 export type { DatabaseEventName, DatabaseEvents } from './actors/event-hub.ts';

@@ -477,6 +477,13 @@ export class Handle implements WideVerbs {
     return entry.data.changes(position, visiblePosition)?.length !== 0;
   }
 
+  /** A progressive answer of this identity's tenant that is not over, by its id. */
+  progressiveOf(queryId: string): ProgressiveQuery | undefined {
+    if (this.engine.queries.get(queryId)?.tenant !== (this.identity.tenant ?? 'main'))
+      return undefined;
+    return this.engine.answers.get(queryId);
+  }
+
   /** Ends a running query of this identity's tenant with 57014; false where there is none of that id. */
   cancel(queryId: string): boolean {
     const query = this.engine.queries.get(queryId);

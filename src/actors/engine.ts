@@ -33,6 +33,7 @@ import {
   type ProgressiveState,
   type QueryState,
 } from './lifecycles.ts';
+import type { ProgressiveQuery } from './progressive.ts';
 import type { ProgressiveMessage } from './progressive-actor.ts';
 import { createCommitLog } from './commit-log.ts';
 import { EngineMetrics } from './metrics.ts';
@@ -113,6 +114,8 @@ export class Engine {
   readonly liveQueries: LiveQueries;
   readonly transactions = new Set<Transaction>();
   readonly queries = new Map<string, RunningQuery>();
+  /** Progressive answers that are not over, by id. */
+  readonly answers = new Map<string, ProgressiveQuery>();
   /** Progressive answers that have ended, the latest last: how they converged. */
   readonly ended: EndedQuery[] = [];
   readonly turn: CommitTurn;
@@ -370,6 +373,7 @@ export class Engine {
     const query = this.queries.get(id);
     if (query === undefined) return;
     this.queries.delete(id);
+    this.answers.delete(id);
     this.ended.push({
       id,
       tenant: query.tenant,

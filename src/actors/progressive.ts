@@ -115,7 +115,9 @@ export function openProgressive(
     stop: checkedStop(options.stop ?? 'exact'),
     resume,
   });
-  return new ProgressiveQuery(answer);
+  const query = new ProgressiveQuery(answer);
+  engine.answers.set(query.queryId, query);
+  return query;
 }
 
 function wrong(field: string, what: string, hint: string): DbError {
@@ -592,6 +594,7 @@ class Answer {
     this.#firstTimer?.cancel();
     this.#idleTimer?.cancel();
     this.#doneWithDeadline();
+    this.#engine.answers.delete(this.id);
     this.#engine.queryEnded(this.id, this.#widths);
     this.#release();
   }

@@ -4,10 +4,12 @@ import type { Clock } from '../base/ports.ts';
 import type { Handle } from '../actors/database.ts';
 import type { QueryOptions, Statement } from '../actors/api-types.ts';
 import { problemOf } from './problem.ts';
+import { answerProgressively, progressiveRoutes } from './progressive-routes.ts';
 import { begin, drained, formatFor, jsonText, sendResult } from './reply.ts';
 import {
   bodyObject,
   header,
+  PROGRESSIVE_FIELDS,
   QUERY_FIELDS,
   queryOptions,
   statementOf,
@@ -39,6 +41,23 @@ export function queryRoutes(app: FastifyInstance, context: RouteContext): void {
     const body = bodyObject<QueryBody>(request.body, QUERY_FIELDS);
     const { format } = request.query;
     const options = queryOptions(body, reply);
+    if (body.mode === 'progressive') {
+      await answerProgressively({
+        request,
+        reply,
+        handle: verbs(request),
+        statement: statementOf(body),
+        body,
+        options,
+      });
+      return;
+    }
+    const own = PROGRESSIVE_FIELDS.find((field) => body[field] !== undefined);
+    if (own !== undefined)
+      throw new DbError('22023', `"${own}" belongs to a progressive answer`, {
+        field: own,
+        hint: 'Send "mode": "progressive" with it.',
+      });
     await answer({
       request,
       reply,
@@ -88,6 +107,11 @@ export function queryRoutes(app: FastifyInstance, context: RouteContext): void {
         field: 'sql',
         hint: 'Send { "sql": "CREATE TABLE …" }.',
       });
+    if (body.mode === 'progressive')
+      throw new DbError('22023', 'what is executed has no progressive answer', {
+        field: 'mode',
+        hint: 'POST /v1/query answers a SELECT progressively.',
+      });
     return reply.send(await verbs(request).exec(body.sql, queryOptions(body, reply)));
   });
 
@@ -107,6 +131,8 @@ export function queryRoutes(app: FastifyInstance, context: RouteContext): void {
     if (!verbs(request).cancel(id)) throw noQuery(id);
     return { id, canceled: true };
   });
+
+  progressiveRoutes(app, context);
 }
 
 function noQuery(id: string): DbError {

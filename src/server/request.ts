@@ -12,6 +12,10 @@ export type QueryBody = {
   readonly window?: unknown;
   readonly params?: unknown;
   readonly mode?: unknown;
+  readonly stop?: unknown;
+  readonly confidence?: unknown;
+  readonly simultaneous?: unknown;
+  readonly resume?: unknown;
   readonly values?: unknown;
   readonly atLeast?: unknown;
   readonly asOf?: unknown;
@@ -29,6 +33,8 @@ export const QUERY_FIELDS = [
   'mode',
   'stop',
   'confidence',
+  'simultaneous',
+  'resume',
   'values',
   'atLeast',
   'asOf',
@@ -37,6 +43,9 @@ export const QUERY_FIELDS = [
   'maxWork',
   'label',
 ];
+
+/** Fields that mean something with `mode: "progressive"` only. */
+export const PROGRESSIVE_FIELDS = ['stop', 'confidence', 'simultaneous', 'resume'] as const;
 
 /** The JSON object that a request's body is, with no other fields than those named. */
 export function bodyObject<Body>(body: unknown, fields?: readonly string[]): Body {
@@ -82,10 +91,10 @@ const PRIORITIES = ['interactive', 'normal', 'batch', 'background'];
 /** Options of a query; it ends when its client goes away. */
 export function queryOptions(body: QueryBody, reply: FastifyReply): QueryOptions {
   const { mode, params, values, priority, label } = body;
-  if (mode !== undefined && mode !== 'exact')
-    throw new DbError('0A000', `mode "${String(mode)}" is not supported yet`, {
+  if (mode !== undefined && mode !== 'exact' && mode !== 'progressive')
+    throw new DbError('22023', `there is no mode "${String(mode)}"`, {
       field: 'mode',
-      hint: 'Use "exact".',
+      hint: 'Use "exact" or "progressive".',
     });
   if (params !== undefined && !Array.isArray(params))
     throw new DbError('22023', '"params" is not an array', {
