@@ -100,7 +100,7 @@ for (; next < endSeed && !stopped && seconds() < Number(args.budget); next += 1)
     failures.push(told);
     if (!args.json)
       console.log(
-        `seed ${seed}: ${invariant} at ${at}: ${message}\n  ${told.operations} operations, ${told.faults} faults; again: ${told.replay}`,
+        `seed ${seed}: ${invariant} at ${at}: ${message.slice(0, 600)}\n  ${told.operations} operations, ${told.faults} faults; again: ${told.replay}`,
       );
   }
   if (failures.length > 0 && args.state === undefined && !args.all) break;

@@ -10,9 +10,9 @@ export type Faults = {
   readonly crash?: string | undefined;
   /** How long it stays away: `'100ms..10s'` by default. */
   readonly down?: Duration | undefined;
-  /** A crash leaves a part of the last unsynced write: a share of crashes. */
+  /** The last write that the power loss left is there in part only: a share of power losses. */
   readonly tornWrite?: number | undefined;
-  /** A crash loses what was not synced: a share of crashes; 1 by default. */
+  /** The power goes with the process, and what was not synced may be lost: a share of crashes. */
   readonly lostTail?: number | undefined;
   /** A bit of a file turns over while the process is away: a share of crashes. */
   readonly bitFlip?: number | undefined;
@@ -96,6 +96,21 @@ export function checkFaults(faults: Faults): void {
   }
 }
 
+/** Whether any of them needs a disk under the database. */
+export function needsDisk(faults: Faults): boolean {
+  return DISK_FAULTS.some((kind) => faults[kind] !== undefined);
+}
+
+const DISK_FAULTS = [
+  'crash',
+  'tornWrite',
+  'lostTail',
+  'bitFlip',
+  'diskFull',
+  'ioError',
+  'lyingSync',
+] as const satisfies readonly (keyof Faults)[];
+
 /** Kinds that a world can do without, one by one: what a swarm of seeds switches off. */
 export function faultKinds(faults: Faults): (keyof Faults)[] {
   return [...SHARE_FAULTS, ...TIMED_FAULTS, 'delay' as const, 'journalDelay' as const].filter(
@@ -134,7 +149,7 @@ export class FaultSource {
 
   hits(kind: ShareFault): boolean {
     if (!this.active) return false;
-    const share = this.#faults[kind] ?? (kind === 'lostTail' ? 1 : 0);
+    const share = this.#faults[kind] ?? 0;
     if (share === 0 && this.#planned === undefined) return false;
     const nth = (this.#counts.get(kind) ?? 0) + 1;
     this.#counts.set(kind, nth);

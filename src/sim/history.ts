@@ -69,13 +69,23 @@ const READ = /^\s*(?:select|with|values|table)\b/i;
 export class HistoryOracle implements Oracle {
   readonly name = 'history';
   readonly observer = { began: (call: Call) => this.#began(call) };
-  readonly #entries: Entry[] = [];
+  #entries: Entry[] = [];
   readonly #sessions = new Map<number, SessionState>();
   #world: SimulatedWorld | undefined;
   #overflowed = false;
 
   begin(world: SimulatedWorld): void {
     this.#world = world;
+  }
+
+  restarted(_world: SimulatedWorld, position: number, excused: boolean): void {
+    const lost = this.#entries.find((entry) => entry.position > position && writes(entry));
+    if (lost !== undefined && !excused)
+      throw new InvariantFailure(
+        this.name,
+        `${lost.who} was acknowledged at position ${lost.position}, after a crash the journal ends at ${position}`,
+      );
+    this.#entries = this.#entries.filter((entry) => entry.position <= position);
   }
 
   #began(call: Call): CallEnd | undefined {

@@ -144,15 +144,16 @@ async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
 
 /** What a client and the database talk over. Once lost it stays lost. */
 export class Connection {
-  readonly #network: SimulatedNetwork;
-  readonly #random: Random;
+  readonly #network: SimulatedNetwork | undefined;
+  readonly #random: Random | undefined;
   readonly #there = { lastMs: 0 };
   readonly #back = { lastMs: 0 };
   readonly #waiting = new Set<(cause: DbError) => void>();
   readonly #whenLost: (() => void)[] = [];
   #loss: DbError | undefined;
 
-  constructor(network: SimulatedNetwork, random: Random) {
+  /** Without a network it is within the process: messages are there at once, and only its end breaks it. */
+  constructor(network?: SimulatedNetwork, random?: Random) {
     this.#network = network;
     this.#random = random;
   }
@@ -180,7 +181,7 @@ export class Connection {
     this.assertAlive();
     await this.#deliver('there', this.#there);
     const work = run();
-    if (key && this.#network.faults.hits('duplicate')) run().catch(() => undefined);
+    if (key && this.#network?.faults.hits('duplicate') === true) run().catch(() => undefined);
     const value = await this.#orLost(work);
     await this.#deliver('back', this.#back);
     return value;
@@ -195,9 +196,11 @@ export class Connection {
   }
 
   async #deliver(direction: Direction, order: { lastMs: number }): Promise<void> {
-    const arrives = this.#network.message(direction, this.#random, order);
+    const network = this.#network;
+    if (network === undefined) return;
+    const arrives = network.message(direction, this.#random!, order);
     if (await this.#orLost(arrives)) return;
-    await this.#orLost(this.#network.clock.pause(LOST_AFTER_MS, 'network'));
+    await this.#orLost(network.clock.pause(LOST_AFTER_MS, 'network'));
     this.break('A message did not arrive.');
     this.assertAlive();
   }

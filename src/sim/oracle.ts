@@ -10,6 +10,8 @@ export interface Oracle {
   begin?(world: SimulatedWorld): void | Promise<void>;
   /** After every event: must be quick. */
   watch?(world: SimulatedWorld): void;
+  /** The database is there again, with all up to `position`. `excused`: what was behind it could be lost, as nothing was promised. */
+  restarted?(world: SimulatedWorld, position: number, excused: boolean): void;
   /** Once the world has healed. */
   check?(world: SimulatedWorld): void | Promise<void>;
 }

@@ -81,6 +81,7 @@ class SessionOracle implements Oracle {
     const { asOf } = (second ?? {}) as { readonly asOf?: number };
     if (asOf !== undefined || this.#blocks.has(session)) return undefined;
     const { process } = world;
+    // Each process knows only what it has said itself: a session does not outlive it.
     const visible = Math.max(process.engine.visiblePosition, this.#newest.get(session) ?? 0);
     return {
       answered: (result) => {

@@ -1,5 +1,5 @@
 import type { Change, Verbs } from '../actors/api-types.ts';
-import type { SessionHandle } from '../actors/database.ts';
+import type { Database, SessionHandle } from '../actors/database.ts';
 import type { Connection } from './network.ts';
 
 /** One request as the database saw it, and what became of it there, whatever the client learned. */
@@ -45,6 +45,11 @@ export function remoteSession(
 ): SessionHandle {
   connection.onLost(() => void target.close().catch(() => undefined));
   return remote(target, connection, context);
+}
+
+/** The database within its own process: everything as it is, but that the end of the process ends what is under way. */
+export function localDatabase(target: Database, connection: Connection): Database {
+  return remote(target, connection, { session: 0, who: 'the database', tenant: 'main', observers: [] });
 }
 
 export type RemoteContext = {

@@ -9,7 +9,7 @@ import type { Parser } from '../sql/parse.ts';
 import { sizeBytes } from '../tenancy/tenant-settings.ts';
 import { realMs, realTurn } from './ambient.ts';
 import { buildId, callerFile, replayForced, replayLine, tokenToReplay } from './build-id.ts';
-import { checkFaults, faultKinds, type Faults } from './faults.ts';
+import { checkFaults, faultKinds, needsDisk, type Faults } from './faults.ts';
 import type { LatencySummary } from './latency.ts';
 import { checkLoad, type Load } from './load.ts';
 import type { Oracle } from './oracle.ts';
@@ -23,6 +23,7 @@ import {
   type Machine,
   type World,
   type WorldFailure,
+  type WorldJournal,
 } from './world.ts';
 
 export type SimulateOptions = {
@@ -41,6 +42,11 @@ export type SimulateOptions = {
   readonly ambient?: 'throw' | 'allow' | undefined;
   /** As `open` has them. */
   readonly memory?: string | number | undefined;
+  /** In memory, or in files of the simulated disk: so by default where a fault needs a disk. */
+  readonly journal?:
+    | { readonly kind: 'memory' }
+    | { readonly kind: 'file'; readonly fsync?: 'always' | 'interval' | undefined }
+    | undefined;
   readonly zone?: string | undefined;
   readonly values?: ValueOptions | undefined;
   /** `'any'`: drawn by the seed, so that many seeds are many machines. */
@@ -120,6 +126,7 @@ const OPTION_NAMES = [
   'load',
   'ambient',
   'memory',
+  'journal',
   'zone',
   'values',
   'machine',
@@ -374,6 +381,7 @@ export class Simulation {
       setup: options.setup,
       invariants: this.#invariants,
       ambient: options.ambient ?? 'throw',
+      journal: journalOf(options, this.#fork?.faults),
       memoryBytes:
         options.memory === undefined ? MEMORY_BYTES : sizeBytes('memory', options.memory),
       zone: options.zone ?? 'UTC',
@@ -587,6 +595,16 @@ const POSITION_MAX = 1e10;
 
 const isoOf = (ms: number): string => new Date(ms).toISOString();
 
+const SEGMENT_BYTES = 16 * 1024;
+
+function journalOf(options: SimulateOptions, later: Faults = {}): WorldJournal {
+  const { journal, faults = {} } = options;
+  const kind = journal?.kind ?? (needsDisk(faults) || needsDisk(later) ? 'file' : 'memory');
+  if (kind === 'memory') return { kind };
+  const fsync = (journal?.kind === 'file' ? journal.fsync : undefined) ?? 'always';
+  return { kind, fsync, segmentBytes: SEGMENT_BYTES };
+}
+
 function scheduleOf(given: SimulateOptions['schedule'], seed: number): ScheduleKind {
   if (given !== 'any') return given ?? 'random';
   return SCHEDULES[new SeededRandom(seed, 'schedule').below(SCHEDULES.length)]!;
@@ -654,7 +672,12 @@ function checkOptions(options: SimulateOptions): void {
     );
   if (ambient !== undefined && ambient !== 'throw' && ambient !== 'allow')
     throw wrong('ambient', '"ambient" is none', "Choose 'throw' or 'allow'.");
+  const { journal } = options;
+  if (journal !== undefined && journal.kind !== 'memory' && journal.kind !== 'file')
+    throw wrong('journal', '"journal" is none', "Choose { kind: 'memory' } or { kind: 'file' }.");
   checkFaults(options.faults ?? {});
+  if (journal?.kind === 'memory' && needsDisk(options.faults ?? {}))
+    throw wrong('journal', 'these faults need a disk', "Leave journal out, or give { kind: 'file' }.");
   checkZone(options.zone);
   checkValueOptions(options.values);
   standardOracles(options.oracles);

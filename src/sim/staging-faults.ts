@@ -15,7 +15,7 @@ export const INJECTED_BREAK = 'broken by the simulation';
  */
 export function withStagingFaults(
   state: CommitState,
-  faults: FaultSource,
+  faults: Pick<FaultSource, 'hits'>,
   random: Random,
 ): CommitState {
   return {

@@ -24,11 +24,7 @@ export function stateHashes(state: DatabaseState): RelationHash[] {
 
 function hashOf(entry: CatalogEntry): string {
   const trace = new Trace();
-  trace.note(
-    JSON.stringify(entry.definition, (_, value: unknown) =>
-      typeof value === 'bigint' ? String(value) : value,
-    ),
-  );
+  trace.note(canonical(entry.definition));
   switch (entry.kind) {
     case 'table':
       for (const row of publishedRows(entry.data, true)) trace.note(row);
@@ -44,6 +40,17 @@ function hashOf(entry: CatalogEntry): string {
       break;
   }
   return trace.hash;
+}
+
+/** As JSON with the keys in order: a definition that was read from a file has them in another. */
+function canonical(definition: unknown): string {
+  return JSON.stringify(definition, (_, value: unknown) =>
+    typeof value === 'bigint'
+      ? String(value)
+      : typeof value === 'object' && value !== null && !Array.isArray(value)
+        ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+        : value,
+  );
 }
 
 /** Published rows as texts, in arrival order. */

@@ -1,4 +1,5 @@
-import { JournalLog } from '../actors/commit-log.ts';
+import { JournalLog, openFileLog } from '../actors/commit-log.ts';
+import { recover } from '../actors/recovery.ts';
 import { Database, type SessionHandle } from '../actors/database.ts';
 import { Engine } from '../actors/engine.ts';
 import type { Identity } from '../actors/api-types.ts';
@@ -6,19 +7,21 @@ import type { CommitRecord } from '../actors/records.ts';
 import type { ValueOptions } from '../actors/rows-out.ts';
 import { SqlText } from '../actors/sql-tag.ts';
 import { DbError, InvariantError } from '../base/errors.ts';
-import type { Disk, Random } from '../base/ports.ts';
+import type { Random } from '../base/ports.ts';
 import { SeededRandom } from '../base/random.ts';
+import { instantMs as instantMsOf, position } from '../base/units.ts';
 import type { Parser } from '../sql/parse.ts';
 import { AmbientError, forbidAmbient, realTurn, settled } from './ambient.ts';
 import { SimulatedBackend } from './backend.ts';
 import { ProcessClock, SimulatedClock } from './clock.ts';
+import { SimulatedDisk, type CrashDamage } from './disk.ts';
 import { FaultSource, type Faults, type PlannedFault } from './faults.ts';
 import { Latencies, type LatencySummary } from './latency.ts';
 import { arrivalTimes, type Load } from './load.ts';
-import { SimulatedNetwork, type Connection } from './network.ts';
+import { Connection, SimulatedNetwork } from './network.ts';
 import type { Oracle } from './oracle.ts';
 import type { Plan, PlannedOperation } from './plan.ts';
-import { remoteSession, type Call, type CallEnd, type CallObserver } from './remote.ts';
+import { localDatabase, remoteSession, type Call, type CallEnd, type CallObserver } from './remote.ts';
 import { ScheduledRunQueue } from './run-queue.ts';
 import {
   createSchedule,
@@ -51,6 +54,8 @@ export type World = {
   readonly nth: number;
   /** What operations of one run share; each run begins with nothing. */
   readonly shared: Map<string, unknown>;
+  /** The database's process ends now, as a fault would end it, and comes again. */
+  crash(): void;
   /** A line for the trace: whatever is noted must be the same in each run. */
   note(line: string): void;
 };
@@ -74,6 +79,7 @@ export type WorldOptions = {
   readonly setup: ((world: World) => unknown) | undefined;
   readonly invariants: readonly Invariant[];
   readonly ambient: 'throw' | 'allow';
+  readonly journal: WorldJournal;
   readonly memoryBytes: number;
   readonly zone: string;
   readonly values: ValueOptions;
@@ -86,6 +92,15 @@ export type WorldOptions = {
   readonly records: boolean;
   readonly traceLines: number;
 };
+
+export type WorldJournal =
+  | { readonly kind: 'memory' }
+  | {
+      readonly kind: 'file';
+      readonly fsync: 'always' | 'interval';
+      /** Files are small in a small world, so that there are several. */
+      readonly segmentBytes: number;
+    };
 
 export type Machine = {
   readonly nanosecondsPerUnit: number;
@@ -108,6 +123,8 @@ const EVENTS_PER_REAL_TURN = 5_000;
 /** After the faults have ended everything that was begun must end within this. */
 const HEAL_MS_MAX = 120_000;
 const IN_FLIGHT_MAX = 1_000;
+const DATA_DIRECTORY = '/data';
+const DOWN = '100ms..10s';
 /** Invariants are asked so many times in a run, but not more than once a second. */
 const ASKED_TIMES = 1_000;
 const ASKED_MS_MIN = 1_000;
@@ -136,12 +153,20 @@ export class DatabaseProcess {
   readonly clock: ProcessClock;
   readonly engine: Engine;
   readonly db: Database;
+  /** The same, for whoever must not wait for ever once the process has ended. */
+  readonly local: Database;
+  /** The journal in files, where it is. */
+  readonly log: JournalLog | undefined;
   readonly connections = new Set<Connection>();
 
-  constructor(clock: ProcessClock, engine: Engine) {
+  constructor(clock: ProcessClock, engine: Engine, log: JournalLog | undefined) {
     this.clock = clock;
     this.engine = engine;
+    this.log = log;
     this.db = new Database(engine);
+    const connection = new Connection();
+    this.connections.add(connection);
+    this.local = localDatabase(this.db, connection);
   }
 }
 
@@ -157,6 +182,7 @@ export class SimulatedWorld {
   readonly trace: Trace;
   readonly faults: FaultSource;
   readonly network: SimulatedNetwork;
+  readonly disk: SimulatedDisk;
   readonly oracles: readonly Oracle[];
   readonly operations: PlannedOperation[] = [];
   /** Operations that the database refused, by code. */
@@ -202,6 +228,12 @@ export class SimulatedWorld {
       faults: this.faults,
       delayMs: durationRange('faults.delay', faults.delay ?? 0),
       random: this.random.split('network'),
+    });
+    this.disk = new SimulatedDisk({
+      clock: this.clock,
+      faults: this.faults,
+      random: this.random.split('disk'),
+      syncMs: durationRange('faults.journalDelay', faults.journalDelay ?? 0),
     });
     this.#backend = new SimulatedBackend({
       clock: this.clock,
@@ -272,13 +304,21 @@ export class SimulatedWorld {
     readonly record: CommitRecord;
     readonly instantMs: number;
   }> {
-    const reader = this.#backend.read(Math.max(from, 1) as never);
+    const { log } = this.process;
+    const reader =
+      log === undefined
+        ? this.#backend.read(position(Math.max(from, 1)))
+        : log.journal.read(position(Math.max(from, 1)));
     try {
       for (;;) {
         const chunk = await reader.next();
         if (chunk === undefined) return;
-        for (const { position, payload, instantMs } of chunk)
-          yield { position, record: payload as CommitRecord, instantMs };
+        for (const each of chunk)
+          yield {
+            position: each.position,
+            record: each.payload as CommitRecord,
+            instantMs: each.instantMs,
+          };
       }
     } finally {
       reader.close();
@@ -286,7 +326,7 @@ export class SimulatedWorld {
   }
 
   get acknowledgedPosition(): number {
-    return this.#backend.lastPosition;
+    return this.process.log?.journal.acknowledged ?? this.#backend.lastPosition;
   }
 
   /** What setup, invariants, or one operation of a load see. */
@@ -294,7 +334,7 @@ export class SimulatedWorld {
     const world = this;
     return {
       get db() {
-        return world.process.db;
+        return world.process.local;
       },
       seed: this.options.plan.seed,
       network: this.network,
@@ -302,6 +342,7 @@ export class SimulatedWorld {
       sleep: (duration) => this.clock.pause(durationMs('sleep', duration), who),
       rng: (name) => random.split(name),
       session: (identity = {}) => this.#connect(identity, who),
+      crash: () => this.crash(),
       nth,
       shared: this.shared,
       note: (line) => this.trace.note(`${who}: ${line}`),
@@ -344,10 +385,10 @@ export class SimulatedWorld {
   /** The database is opened, and set up; no fault happens meanwhile. */
   async begin(): Promise<void> {
     await this.#guarded('setup', async () => {
-      this.#process = this.#boot();
       const { setup } = this.options;
       const world = this.view(this.random.split('setup'), 'setup');
       await this.drive(async () => {
+        this.#process = await this.#boot();
         for (const oracle of this.oracles) await oracle.begin?.(this);
         await setup?.(world);
       });
@@ -381,7 +422,14 @@ export class SimulatedWorld {
         this.faults.active = false;
         this.#ending = true;
         this.network.heal();
+        this.disk.heal();
+        if (this.#process?.engine.turn.refusal !== undefined && this.options.journal.kind === 'file') {
+          // What has failed for good is mended as people mend it.
+          await this.clock.pause(5_000, 'rest');
+          if (this.#process?.engine.turn.refusal !== undefined) this.crash();
+        }
         await this.#rest();
+        if (this.hopeless) return;
         await this.#askAtEnd();
         for (const oracle of this.oracles) {
           this.#asking = oracle.name;
@@ -500,15 +548,32 @@ export class SimulatedWorld {
 
   // ── The database's process ──────────────────────────────────────────────────────────────────────────────────
 
-  #boot(): DatabaseProcess {
+  /** What becomes of a boot that a crash interrupts is never known: it must not be waited for but by its own process. */
+  async #boot(): Promise<DatabaseProcess> {
     const clock = new ProcessClock(this.clock);
+    this.#booting = clock;
     const { options } = this;
     const { schedule = options.schedule } = options.plan;
+    this.#boots += 1;
+    // What was done once can be done again: a replay is never refused.
+    let recovering = true;
+    const disk = this.disk.port(() => !clock.ended);
+    const log =
+      options.journal.kind === 'file'
+        ? await openFileLog(
+            { disk, clock },
+            {
+              directory: DATA_DIRECTORY,
+              fsync: options.journal.fsync,
+              segmentBytes: options.journal.segmentBytes,
+            },
+          )
+        : undefined;
     const engine = new Engine({
       ports: {
         clock,
-        random: this.random.split('engine'),
-        disk: NO_DISK,
+        random: this.random.split(this.#boots === 1 ? 'engine' : `engine ${this.#boots}`),
+        disk,
         network: this.network,
         workers: new SimulatedWorkers({
           count: 0,
@@ -525,23 +590,114 @@ export class SimulatedWorld {
       zone: options.zone,
       values: options.values,
       stepBudgetUnits: options.machine.stepBudgetUnits,
-      log: () => new JournalLog({ backend: this.#backend, keepBytes: Infinity, keepAll: true }),
+      log: () =>
+        log ?? new JournalLog({ backend: this.#backend, keepBytes: Infinity, keepAll: true }),
       // In order means: as the fair queue has it, which is what runs outside of simulations.
       ...(schedule === 'fifo'
         ? {}
         : { runQueue: new ScheduledRunQueue(this.#schedules.actors, this.trace) }),
-      staging: (state) => withStagingFaults(state, this.faults, this.random.split('staging')),
+      staging: (state) =>
+        withStagingFaults(
+          state,
+          { hits: (kind) => !recovering && this.faults.hits(kind) },
+          this.random.split('staging'),
+        ),
     });
-    const started = new DatabaseProcess(clock, engine);
-    started.db.on('view.failed', ({ view, position }) =>
-      this.trace.note(`${view} broke after ${position}`),
+    if (log !== undefined) await recover(engine, log, () => undefined);
+    recovering = false;
+    const started = new DatabaseProcess(clock, engine, log);
+    started.db.on('view.failed', ({ view, position: at }) =>
+      this.trace.note(`${view} broke after ${at}`),
     );
-    started.db.on('view.rebuilt', ({ view, position }) => {
+    started.db.on('view.rebuilt', ({ view, position: at }) => {
       this.seen.add('a view was made anew');
-      this.trace.note(`${view} made anew at ${position}`);
+      this.trace.note(`${view} made anew at ${at}`);
     });
     return started;
   }
+
+  #booting: ProcessClock | undefined;
+  #boots = 0;
+
+  /** The process ends in the middle of whatever it does, and starts again after a while. */
+  crash(): void {
+    if (this.options.journal.kind !== 'file')
+      throw new DbError('22023', 'a crash needs a journal in files', {
+        field: 'journal',
+        hint: "Give simulate journal: { kind: 'file' }, or a fault that needs a disk.",
+      });
+    const process = this.#process;
+    this.#booting?.end();
+    this.#process = undefined;
+    const damage = this.disk.crash();
+    this.seen.add(damage.power ? 'a power loss' : 'a crash');
+    this.trace.note(damage.power ? 'the power is lost' : 'the process ends');
+    for (const connection of process?.connections ?? [])
+      connection.break('The process of the database has ended.');
+    const [least, most] = durationRange('faults.down', this.options.faults.down ?? DOWN);
+    const downMs = least + this.random.split(`down ${this.#boots}`).unit() * (most - least);
+    const boots = this.#boots;
+    this.clock.at(downMs, 'restart', () => {
+      if (this.#boots === boots) void this.#restart(damage);
+    });
+  }
+
+  async #restart(damage: CrashDamage): Promise<void> {
+    try {
+      const booted = this.#boot();
+      const clock = this.#booting!;
+      booted.then(undefined, () => undefined);
+      const started = await booted;
+      if (clock.ended) return;
+      const { visiblePosition } = started.engine;
+      this.#process = started;
+      this.trace.note(`started again at ${visiblePosition}`);
+      this.seen.add('a restart');
+      const excused =
+        damage.power &&
+        (damage.lied ||
+          (this.options.journal.kind === 'file' && this.options.journal.fsync === 'interval'));
+      for (const oracle of this.oracles) {
+        this.#asking = oracle.name;
+        oracle.restarted?.(this, visiblePosition, excused);
+      }
+    } catch (cause) {
+      const { flipped } = damage;
+      if (cause instanceof DbError && cause.code === 'ADB_JOURNAL_CORRUPT') {
+        if (flipped !== undefined) {
+          // Damage was found and said: a copy is restored.
+          this.seen.add('damage was found');
+          this.trace.note(`damage was found in ${flipped.path}`);
+          flipped.undo();
+          this.#tryAgain({ ...damage, flipped: undefined });
+          return;
+        }
+        if (damage.lied) {
+          this.seen.add('what a disk lied about was found');
+          this.hopeless = true;
+          return;
+        }
+      } else if (cause instanceof DbError && this.faults.active) {
+        // The disk is full or fails: somebody tries again.
+        this.trace.note(`not started: ${cause.code}`);
+        this.#tryAgain(damage);
+        return;
+      }
+      this.fail(this.#asking === 'the end' ? 'recovery' : this.#asking, cause);
+    }
+  }
+
+  #tryAgain(damage: CrashDamage): void {
+    this.#booting?.end();
+    this.disk.processEnded();
+    const boots = this.#boots;
+    this.clock.at(1_000, 'restart', () => {
+      if (this.#boots === boots) void this.#restart(damage);
+    });
+  }
+
+  /** A disk that lied has destroyed the journal, and the database has said so: nothing more can be asked of it. */
+  hopeless = false;
 
   /** A second database whose state is the fold of what the journal has acknowledged. Close it. */
   async replayed(): Promise<Engine> {
@@ -569,7 +725,7 @@ export class SimulatedWorld {
     });
     for await (const { position, record, instantMs } of this.acknowledgedRecords()) {
       engine.turn.replay(record, position);
-      engine.state.noteInstant(instantMs as never);
+      engine.state.noteInstant(instantMsOf(instantMs));
     }
     return engine;
   }
@@ -600,9 +756,13 @@ export class SimulatedWorld {
             break;
           case 'journalFailure':
             this.#backend.fail();
+            this.disk.break();
             break;
           case 'crash':
+            this.crash();
+            break;
           case 'diskFull':
+            this.disk.fill();
             break;
         }
       });
@@ -819,6 +979,7 @@ export class SimulatedWorld {
     const startMs = this.elapsedMs;
     for (let round = 0; this.elapsedMs - startMs < HEAL_MS_MAX; round += 1) {
       await this.clock.pause(50, 'rest');
+      if (this.hopeless && this.#inFlight.size === 0) return;
       const process = this.#process;
       if (process === undefined) continue;
       const { engine } = process;
@@ -886,6 +1047,3 @@ export function describe(cause: unknown): string {
   return `${cause.name}${code}: ${cause.message}${stack}${why}`;
 }
 
-const NO_DISK: Disk = new Proxy({} as Disk, {
-  get: () => () => Promise.reject(new Error('this simulated world has no disk')),
-});

@@ -9,6 +9,13 @@ export function engineSimulation(seed: number): Simulation {
     schedule: 'any',
     machine: 'any',
     faults: {
+      crash: '0.4/min',
+      lostTail: 0.5,
+      tornWrite: 0.5,
+      bitFlip: 0.1,
+      diskFull: '0.1/min',
+      ioError: 0.002,
+      lyingSync: 0.01,
       delay: '0ms..6ms',
       drop: 0.002,
       duplicate: 0.2,

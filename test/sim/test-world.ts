@@ -31,6 +31,7 @@ export class TestWorld {
       setup: undefined,
       invariants: [],
       ambient: options.ambient ?? 'throw',
+      journal: { kind: 'memory' },
       memoryBytes: 1 << 28,
       zone: 'UTC',
       values: {},
