@@ -75,11 +75,15 @@ let done = 0;
 let simulatedMs = 0;
 const failures = [];
 for (; next < endSeed && !stopped && seconds() < Number(args.budget); next += 1) {
-  const report = await engineSimulation(next).explore({
-    seeds: 1,
-    twice: !args.once,
-    shrinkMs: Number(args.shrink) * 1000,
-  });
+  const simulation = engineSimulation(next);
+  let report = await simulation.explore({ seeds: 1, twice: !args.once, shrinkMs: 0 });
+  const foundSeconds = seconds();
+  if (report.failures.length > 0 && Number(args.shrink) > 0)
+    report = await simulation.explore({
+      seeds: 1,
+      twice: !args.once,
+      shrinkMs: Number(args.shrink) * 1000,
+    });
   ran += 1;
   done += report.operations.done;
   simulatedMs += report.simulatedMs;
@@ -94,7 +98,7 @@ for (; next < endSeed && !stopped && seconds() < Number(args.budget); next += 1)
       message,
       operations: plan.operations?.length,
       faults: plan.faults?.length,
-      seconds: seconds(),
+      foundSeconds,
       replay: `node scripts/sim.mjs --replay ${/ADB1:\S+/.exec(replay)[0]}`,
     };
     failures.push(told);

@@ -185,8 +185,7 @@ export class SimulatedDisk {
     const within = (path: string): boolean => posix.dirname(path) === posix.normalize(directory);
     for (const path of [...this.#durableNames.keys()])
       if (within(path)) this.#durableNames.delete(path);
-    for (const [path, inode] of this.#names)
-      if (within(path)) this.#durableNames.set(path, inode);
+    for (const [path, inode] of this.#names) if (within(path)) this.#durableNames.set(path, inode);
   }
 
   change(inode: Inode, change: Unsynced): void {
@@ -206,8 +205,7 @@ export class SimulatedDisk {
 
   async sync(done: () => void): Promise<void> {
     const [least, most] = this.#syncMs;
-    if (most > 0)
-      await this.#clock.pause(least + this.#random.unit() * (most - least), 'journal');
+    if (most > 0) await this.#clock.pause(least + this.#random.unit() * (most - least), 'journal');
     if (this.#broken || this.#faults.hits('ioError')) throw diskFailure('EIO', 'fsync');
     if (this.#faults.hits('lyingSync')) {
       this.lies += 1;

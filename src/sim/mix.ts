@@ -269,12 +269,15 @@ class Operation {
     const hot = random.below(3) === 0 ? this.#hotEvent() : undefined;
     const event = this.#event();
     const thinks = random.below(2) === 0;
+    const looksAgain = random.below(2) === 0;
     await this.#session.transaction(
       async (tx) => {
         const { rows } = await tx.query<{ s: number | null }>(read);
         if (thinks) await this.#think();
         await tx.insert('events', { ...event, amt: Number(rows[0]?.s ?? 0) % 100_000 });
         await tx.exec(`UPDATE accounts SET bal = bal + 1 WHERE id = ${target}`);
+        // Now with what this transaction has written itself.
+        if (looksAgain) await tx.query(read);
         if (hot !== undefined) await tx.upsert('events', hot);
       },
       { retries: 3 },
@@ -320,22 +323,22 @@ class Operation {
   /** Appends to lists and reads them, in one transaction: what tells serializable from not so in every case. */
   async lists(): Promise<void> {
     const random = this.#random;
+    // A single append goes with a key: however often it arrives, it is done once.
+    if (random.below(4) === 0) {
+      const [k, v] = [random.below(LIST_KEYS), this.#id()];
+      await this.#listed(async (operation) => {
+        operation.steps.push({ kind: 'append', key: k, value: v });
+        await this.#session.insert('lists', { k, v }, { idempotencyKey: `append ${v}` });
+      });
+      return;
+    }
     const steps = Array.from({ length: 1 + random.below(4) }, () => ({
       key: random.below(LIST_KEYS),
       value: random.below(2) === 0 ? this.#id() : undefined,
     }));
     const thinks = random.below(2) === 0;
-    const operation: ListOperation = {
-      who: `mix ${this.#world.nth}`,
-      beganMs: this.#world.now(),
-      endedMs: undefined,
-      outcome: 'unknown',
-      steps: [],
-    };
-    const lists = this.#shared<ListOperation[]>('lists', () => []);
-    lists.push(operation);
-    try {
-      await this.#session.transaction(
+    await this.#listed((operation) =>
+      this.#session.transaction(
         async (tx) => {
           operation.steps = [];
           for (const { key, value } of steps) {
@@ -352,11 +355,27 @@ class Operation {
           }
         },
         { retries: 2 },
-      );
+      ),
+    );
+  }
+
+  /** Keeps what an operation on lists did, when, and whether it was done. */
+  async #listed(work: (operation: ListOperation) => Promise<unknown>): Promise<void> {
+    const operation: ListOperation = {
+      who: `mix ${this.#world.nth}`,
+      beganMs: this.#world.now(),
+      endedMs: undefined,
+      outcome: 'unknown',
+      steps: [],
+    };
+    this.#shared<ListOperation[]>('lists', () => []).push(operation);
+    try {
+      await work(operation);
       operation.outcome = 'done';
     } catch (cause) {
-      const { code } = cause as DbError;
-      if (code !== '08006' && code !== '58030') operation.outcome = 'refused';
+      // After these nobody knows whether it was done.
+      if (cause instanceof DbError && !['08006', '58030', '57P01'].includes(cause.code))
+        operation.outcome = 'refused';
       throw cause;
     } finally {
       operation.endedMs = this.#world.now();

@@ -1,19 +1,22 @@
 import { DbError } from '../base/errors.ts';
-import { DEFAULT_LIMITS, LANES, PARKED_OFFERS_MAX } from '../mailbox/lane.ts';
+import { tenantId } from '../base/units.ts';
+import type { ActorRef } from '../mailbox/actor.ts';
+import { DEFAULT_LIMITS, LANES, PARKED_OFFERS_MAX, type Lane } from '../mailbox/lane.ts';
 import { HistoryOracle } from './history.ts';
 import type { Oracle } from './oracle.ts';
 import type { Call, CallEnd } from './remote.ts';
 import { publishedRows, stateHashes } from './state-hash.ts';
-import { InvariantFailure, type SimulatedWorld } from './world.ts';
+import { InvariantFailure, type DatabaseProcess, type SimulatedWorld } from './world.ts';
 
 const MADE: Readonly<Record<OracleName, () => Oracle>> = {
   mailboxes: () => new MailboxOracle(),
+  lanes: () => new LaneOracle(),
   sessions: () => new SessionOracle(),
   fold: () => new FoldOracle(),
   history: () => new HistoryOracle(),
 };
 
-export type OracleName = 'mailboxes' | 'sessions' | 'fold' | 'history';
+export type OracleName = 'mailboxes' | 'lanes' | 'sessions' | 'fold' | 'history';
 
 const NAMES = Object.keys(MADE) as OracleName[];
 
@@ -49,12 +52,85 @@ class MailboxOracle implements Oracle {
   }
 }
 
+/** Every so many events each lane of the probe gets a few messages. */
+const EVENTS_PER_PROBE = 16;
+const PROBES_AT_ONCE = 3;
+/** Beyond so many events of others, a message that waits is starved. */
+const STARVED_EVENTS_MAX = 50_000;
+
+/** In each lane messages of one sender arrive in order, each once, none is lost, and none waits for ever: asked of an actor of its own. */
+class LaneOracle implements Oracle {
+  readonly name = 'lanes';
+  #probe: { readonly process: DatabaseProcess; readonly ref: ActorRef<ProbeMessage> } | undefined;
+  /** By lane: told, and arrived. */
+  #told: number[] = [];
+  #arrived: number[] = [];
+  #waitsSince = 0;
+
+  watch(world: SimulatedWorld): void {
+    if (world.eventCount % EVENTS_PER_PROBE !== 0 || !world.isUp) return;
+    const { process } = world;
+    if (process.engine.closed) return;
+    if (this.#probe?.process !== process) this.#start(world, process);
+    const waits = this.#told.some((count, lane) => this.#arrived[lane]! < count);
+    if (!waits) this.#waitsSince = world.eventCount;
+    else if (world.eventCount - this.#waitsSince > STARVED_EVENTS_MAX)
+      throw new InvariantFailure(this.name, 'a message has waited too long for its turn');
+    for (const [lane, name] of PROBED_LANES.entries())
+      for (let count = 0; count < PROBES_AT_ONCE; count += 1) {
+        const number = this.#told[lane]! + 1;
+        if (this.#probe!.ref.tell({ lane, number }, name) === 'ok') this.#told[lane] = number;
+      }
+  }
+
+  #start(world: SimulatedWorld, process: DatabaseProcess): void {
+    this.#told = PROBED_LANES.map(() => 0);
+    this.#arrived = PROBED_LANES.map(() => 0);
+    const arrived = this.#arrived;
+    const ref = process.engine.dispatcher.spawn<ProbeMessage>({
+      name: 'probe',
+      tenant: tenantId('adb'),
+      start: () => (message) => {
+        const { lane, number } = message;
+        if (number !== arrived[lane]! + 1)
+          world.fail(
+            this.name,
+            new InvariantFailure(
+              this.name,
+              `message ${number} came after ${arrived[lane]!} in the ${PROBED_LANES[lane]} lane`,
+            ),
+          );
+        arrived[lane] = number;
+        return 'continue';
+      },
+    });
+    process.engine.onClose(() => ref.stop());
+    this.#probe = { process, ref };
+  }
+
+  check(): void {
+    const lost = this.#told.findIndex(
+      (count, lane) => this.#arrived[lane]! < count - PROBES_AT_ONCE,
+    );
+    if (lost >= 0)
+      throw new InvariantFailure(
+        this.name,
+        `${this.#told[lost]! - this.#arrived[lost]!} messages in the ${PROBED_LANES[lost]} lane never arrived`,
+      );
+  }
+}
+
+const PROBED_LANES = ['control', 'command', 'bulk'] as const satisfies readonly Lane[];
+
+type ProbeMessage = { readonly lane: number; readonly number: number };
+
 /** Whoever asks sees what was visible when she asked: her own writes, and nothing older than before. */
 class SessionOracle implements Oracle {
   readonly name = 'sessions';
   readonly observer = { began: (call: Call) => this.#began(call) };
   readonly #newest = new Map<number, number>();
   readonly #blocks = new Set<number>();
+  readonly #queryIds = new Set<string>();
   #world: SimulatedWorld | undefined;
 
   begin(world: SimulatedWorld): void {
@@ -88,11 +164,12 @@ class SessionOracle implements Oracle {
         const { position, meta } = (result ?? {}) as {
           readonly position?: number;
           readonly meta?: {
+            readonly queryId: string;
             readonly position: number;
             readonly source: string;
-            readonly lagMs: number;
           };
         };
+        if (meta !== undefined && meta.source !== 'catalog') this.#once(world, who, meta.queryId);
         const at = position ?? meta?.position;
         if (at === undefined) return;
         // A view that broke, or that is kept at intervals, may answer for an older position, and says so.
@@ -110,7 +187,22 @@ class SessionOracle implements Oracle {
       failed: () => undefined,
     };
   }
+
+  #once(world: SimulatedWorld, who: string, queryId: string): void {
+    if (this.#queryIds.has(queryId))
+      world.fail(
+        this.name,
+        new InvariantFailure(
+          this.name,
+          `${who} was answered under the id ${queryId} of another query`,
+        ),
+      );
+    if (this.#queryIds.size < QUERY_IDS_MAX) this.#queryIds.add(queryId);
+  }
 }
+
+/** Ids of queries remembered: enough to find a stream of chance that is used twice. */
+const QUERY_IDS_MAX = 10_000;
 
 function lagging(world: SimulatedWorld): boolean {
   const { engine } = world;

@@ -49,7 +49,12 @@ export function remoteSession(
 
 /** The database within its own process: everything as it is, but that the end of the process ends what is under way. */
 export function localDatabase(target: Database, connection: Connection): Database {
-  return remote(target, connection, { session: 0, who: 'the database', tenant: 'main', observers: [] });
+  return remote(target, connection, {
+    session: 0,
+    who: 'the database',
+    tenant: 'main',
+    observers: [],
+  });
 }
 
 export type RemoteContext = {

@@ -677,7 +677,11 @@ function checkOptions(options: SimulateOptions): void {
     throw wrong('journal', '"journal" is none', "Choose { kind: 'memory' } or { kind: 'file' }.");
   checkFaults(options.faults ?? {});
   if (journal?.kind === 'memory' && needsDisk(options.faults ?? {}))
-    throw wrong('journal', 'these faults need a disk', "Leave journal out, or give { kind: 'file' }.");
+    throw wrong(
+      'journal',
+      'these faults need a disk',
+      "Leave journal out, or give { kind: 'file' }.",
+    );
   checkZone(options.zone);
   checkValueOptions(options.values);
   standardOracles(options.oracles);

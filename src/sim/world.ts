@@ -21,7 +21,13 @@ import { arrivalTimes, type Load } from './load.ts';
 import { Connection, SimulatedNetwork } from './network.ts';
 import type { Oracle } from './oracle.ts';
 import type { Plan, PlannedOperation } from './plan.ts';
-import { localDatabase, remoteSession, type Call, type CallEnd, type CallObserver } from './remote.ts';
+import {
+  localDatabase,
+  remoteSession,
+  type Call,
+  type CallEnd,
+  type CallObserver,
+} from './remote.ts';
 import { ScheduledRunQueue } from './run-queue.ts';
 import {
   createSchedule,
@@ -423,7 +429,10 @@ export class SimulatedWorld {
         this.#ending = true;
         this.network.heal();
         this.disk.heal();
-        if (this.#process?.engine.turn.refusal !== undefined && this.options.journal.kind === 'file') {
+        if (
+          this.#process?.engine.turn.refusal !== undefined &&
+          this.options.journal.kind === 'file'
+        ) {
           // What has failed for good is mended as people mend it.
           await this.clock.pause(5_000, 'rest');
           if (this.#process?.engine.turn.refusal !== undefined) this.crash();
@@ -1046,4 +1055,3 @@ export function describe(cause: unknown): string {
       : '';
   return `${cause.name}${code}: ${cause.message}${stack}${why}`;
 }
-
