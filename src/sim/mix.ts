@@ -326,7 +326,7 @@ class Operation {
     // A single append goes with a key: however often it arrives, it is done once.
     if (random.below(4) === 0) {
       const [k, v] = [random.below(LIST_KEYS), this.#id()];
-      await this.#listed(async (operation) => {
+      await this.#listed(true, async (operation) => {
         operation.steps.push({ kind: 'append', key: k, value: v });
         await this.#session.insert('lists', { k, v }, { idempotencyKey: `append ${v}` });
       });
@@ -337,7 +337,7 @@ class Operation {
       value: random.below(2) === 0 ? this.#id() : undefined,
     }));
     const thinks = random.below(2) === 0;
-    await this.#listed((operation) =>
+    await this.#listed(false, (operation) =>
       this.#session.transaction(
         async (tx) => {
           operation.steps = [];
@@ -360,7 +360,10 @@ class Operation {
   }
 
   /** Keeps what an operation on lists did, when, and whether it was done. */
-  async #listed(work: (operation: ListOperation) => Promise<unknown>): Promise<void> {
+  async #listed(
+    keyed: boolean,
+    work: (operation: ListOperation) => Promise<unknown>,
+  ): Promise<void> {
     const operation: ListOperation = {
       who: `mix ${this.#world.nth}`,
       beganMs: this.#world.now(),
@@ -373,8 +376,12 @@ class Operation {
       await work(operation);
       operation.outcome = 'done';
     } catch (cause) {
-      // After these nobody knows whether it was done.
-      if (cause instanceof DbError && !['08006', '58030', '57P01'].includes(cause.code))
+      // After these nobody knows whether it was done; nor where the request may have come twice, and the second was luckier.
+      if (
+        !keyed &&
+        cause instanceof DbError &&
+        !['08006', '58030', '57P01'].includes(cause.code)
+      )
         operation.outcome = 'refused';
       throw cause;
     } finally {
