@@ -377,11 +377,7 @@ class Operation {
       operation.outcome = 'done';
     } catch (cause) {
       // After these nobody knows whether it was done; nor where the request may have come twice, and the second was luckier.
-      if (
-        !keyed &&
-        cause instanceof DbError &&
-        !['08006', '58030', '57P01'].includes(cause.code)
-      )
+      if (!keyed && cause instanceof DbError && !['08006', '58030', '57P01'].includes(cause.code))
         operation.outcome = 'refused';
       throw cause;
     } finally {

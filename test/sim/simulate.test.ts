@@ -157,6 +157,41 @@ test('eventually and sometimes: too late, and never', async () => {
   ]);
 });
 
+test('what was acknowledged is there after crashes and power losses; whoever was connected learns that nobody is there', async () => {
+  const acknowledged = async ({ db, shared }: World): Promise<boolean> => {
+    const ids = (shared.get('ids') ?? []) as readonly number[];
+    const { rows } = await db.query<{ id: number }>('SELECT id FROM orders');
+    const there = new Set(rows.map(({ id }) => id));
+    return ids.every((id) => there.has(id));
+  };
+  const sim = shop({
+    faults: {
+      crash: '3/min',
+      down: '200ms..2s',
+      lostTail: 0.5,
+      tornWrite: 0.5,
+      journalDelay: '1ms..9ms',
+    },
+    load: {
+      orders: {
+        arrivals: { perSecond: 2, shape: 'bursts' },
+        do: async (session, { nth, shared }) => {
+          await session.insert('orders', { id: nth, region: 'EU', amount: '1.50' });
+          const ids = (shared.get('ids') ?? []) as number[];
+          shared.set('ids', [...ids, nth]);
+        },
+      },
+    },
+  }).always('acknowledged orders are there', acknowledged);
+  const report = await sim.run();
+  expect(report.failures).toEqual([]);
+  for (const what of ['a power loss', 'a restart']) expect(report.seen).toContain(what);
+  expect(report.operations.done).toBeGreaterThan(50);
+  expect(() => shop({ journal: { kind: 'memory' }, faults: { crash: '1/h' } })).toThrow(
+    /need a disk/,
+  );
+});
+
 test('the world at a moment, further, and forked from there', async () => {
   const sim = shop();
   const noon = await sim.at('2026-03-07T12:01:00-05:00');
