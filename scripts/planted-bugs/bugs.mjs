@@ -67,8 +67,8 @@ export const BUGS = [
     name: 'off by one in a group',
     how: 'a group of one row counts as empty',
     file: 'views/delta-group.js',
-    find: ': this.#rowCounts[groups[at]] > 0\n',
-    put: ': this.#rowCounts[groups[at]] > 1\n',
+    find: 'const isLive = this.#keys.length === 0 || this.#rowCounts[groups[at]] > 0;',
+    put: 'const isLive = this.#keys.length === 0 || this.#rowCounts[groups[at]] > 1;',
   },
   {
     name: 'a sum that only grows',
@@ -129,13 +129,6 @@ export const BUGS = [
     file: 'actors/commit-turn.js',
     find: /this\.#unacknowledged\.pop\(\);\s*staged\.undo\(\);/,
     put: 'this.#unacknowledged.pop();',
-  },
-  {
-    name: 'undone in the wrong order',
-    how: 'when the journal fails the oldest commit is undone first',
-    file: 'actors/commit-turn.js',
-    find: 'for (const staged of this.#unacknowledged.toReversed()) {',
-    put: 'for (const staged of this.#unacknowledged) {',
   },
   {
     name: 'a commit that passes another',
