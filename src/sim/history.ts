@@ -359,12 +359,8 @@ export class HistoryOracle implements Oracle {
     let next = 0;
     let visited = 0;
     let tooLong = this.#overflowed;
-    for await (const { position, record } of world.acknowledgedRecords()) {
-      if (position !== ledger.position + 1)
-        throw new InvariantFailure(
-          this.name,
-          `position ${ledger.position + 1} is missing from the journal`,
-        );
+    for (const [index, { record }] of world.acknowledgedRecords.entries()) {
+      const position = index + 1;
       const at: Entry[] = [];
       for (; next < entries.length && entries[next]!.position <= position; next += 1)
         if (entries[next]!.position === position) at.push(entries[next]!);

@@ -45,7 +45,12 @@ export type SimulateOptions = {
   /** In memory, or in files of the simulated disk: so by default where a fault needs a disk. */
   readonly journal?:
     | { readonly kind: 'memory' }
-    | { readonly kind: 'file'; readonly fsync?: 'always' | 'interval' | undefined }
+    | {
+        readonly kind: 'file';
+        readonly fsync?: 'always' | 'interval' | undefined;
+        /** Bytes of changes between two snapshots: `'16 kB'`. */
+        readonly snapshotEvery?: string | number | undefined;
+      }
     | undefined;
   readonly zone?: string | undefined;
   readonly values?: ValueOptions | undefined;
@@ -595,14 +600,22 @@ const POSITION_MAX = 1e10;
 
 const isoOf = (ms: number): string => new Date(ms).toISOString();
 
+/** Small, as worlds are, so that there are several of each. */
 const SEGMENT_BYTES = 16 * 1024;
+const SNAPSHOT_BYTES = 64 * 1024;
 
 function journalOf(options: SimulateOptions, later: Faults = {}): WorldJournal {
   const { journal, faults = {} } = options;
   const kind = journal?.kind ?? (needsDisk(faults) || needsDisk(later) ? 'file' : 'memory');
   if (kind === 'memory') return { kind };
   const fsync = (journal?.kind === 'file' ? journal.fsync : undefined) ?? 'always';
-  return { kind, fsync, segmentBytes: SEGMENT_BYTES };
+  const every = (journal?.kind === 'file' ? journal.snapshotEvery : undefined) ?? SNAPSHOT_BYTES;
+  return {
+    kind,
+    fsync,
+    segmentBytes: SEGMENT_BYTES,
+    snapshotEveryBytes: sizeBytes('journal.snapshotEvery', every),
+  };
 }
 
 function scheduleOf(given: SimulateOptions['schedule'], seed: number): ScheduleKind {

@@ -1,5 +1,8 @@
 import { JournalLog, openFileLog } from '../actors/commit-log.ts';
+import type { CommitLog } from '../actors/commit-turn.ts';
 import { recover } from '../actors/recovery.ts';
+import { Snapshots } from '../actors/snapshots.ts';
+import { runtimeVersions } from '../base/node-ports.ts';
 import { Database, type SessionHandle } from '../actors/database.ts';
 import { Engine } from '../actors/engine.ts';
 import type { Identity } from '../actors/api-types.ts';
@@ -9,7 +12,7 @@ import { SqlText } from '../actors/sql-tag.ts';
 import { DbError, InvariantError } from '../base/errors.ts';
 import type { Random } from '../base/ports.ts';
 import { SeededRandom } from '../base/random.ts';
-import { instantMs as instantMsOf, position } from '../base/units.ts';
+import { position, type InstantMs } from '../base/units.ts';
 import type { Parser } from '../sql/parse.ts';
 import { AmbientError, forbidAmbient, realTurn, settled } from './ambient.ts';
 import { SimulatedBackend } from './backend.ts';
@@ -106,7 +109,11 @@ export type WorldJournal =
       readonly fsync: 'always' | 'interval';
       /** Files are small in a small world, so that there are several. */
       readonly segmentBytes: number;
+      /** Bytes of changes between two snapshots. */
+      readonly snapshotEveryBytes: number;
     };
+
+export type ArchivedRecord = { readonly record: CommitRecord; readonly instantMs: InstantMs };
 
 export type Machine = {
   readonly nanosecondsPerUnit: number;
@@ -161,11 +168,10 @@ export class DatabaseProcess {
   readonly db: Database;
   /** The same, for whoever must not wait for ever once the process has ended. */
   readonly local: Database;
-  /** The journal in files, where it is. */
-  readonly log: JournalLog | undefined;
+  readonly log: JournalLog;
   readonly connections = new Set<Connection>();
 
-  constructor(clock: ProcessClock, engine: Engine, log: JournalLog | undefined) {
+  constructor(clock: ProcessClock, engine: Engine, log: JournalLog) {
     this.clock = clock;
     this.engine = engine;
     this.log = log;
@@ -199,6 +205,7 @@ export class SimulatedWorld {
   failure: WorldFailure | undefined;
   done = 0;
   readonly #backend: SimulatedBackend;
+  readonly #archive: ArchivedRecord[] = [];
   readonly #schedules: { readonly events: Schedule; readonly actors: Schedule };
   readonly #latencies = new Map<string, Latencies>();
   readonly #inFlight = new Set<string>();
@@ -304,35 +311,14 @@ export class SimulatedWorld {
     return (this.#latencies.get(load) ?? new Latencies()).summary;
   }
 
-  /** Records that are acknowledged, from `from` on. */
-  async *acknowledgedRecords(from = 1): AsyncGenerator<{
-    readonly position: number;
-    readonly record: CommitRecord;
-    readonly instantMs: number;
-  }> {
-    const { log } = this.process;
-    const reader =
-      log === undefined
-        ? this.#backend.read(position(Math.max(from, 1)))
-        : log.journal.read(position(Math.max(from, 1)));
-    try {
-      for (;;) {
-        const chunk = await reader.next();
-        if (chunk === undefined) return;
-        for (const each of chunk)
-          yield {
-            position: each.position,
-            record: each.payload as CommitRecord,
-            instantMs: each.instantMs,
-          };
-      }
-    } finally {
-      reader.close();
-    }
+  /** Records that are acknowledged, by position from 1: kept here, since the journal forgets what snapshots cover. */
+  get acknowledgedRecords(): readonly ArchivedRecord[] {
+    return this.#archive;
   }
 
+  /** As the journal itself has it. */
   get acknowledgedPosition(): number {
-    return this.process.log?.journal.acknowledged ?? this.#backend.lastPosition;
+    return this.process.log.journal.acknowledged;
   }
 
   /** What setup, invariants, or one operation of a load see. */
@@ -578,6 +564,8 @@ export class SimulatedWorld {
             },
           )
         : undefined;
+    const kept =
+      log ?? new JournalLog({ backend: this.#backend, keepBytes: Infinity, keepAll: true });
     const engine = new Engine({
       ports: {
         clock,
@@ -599,8 +587,7 @@ export class SimulatedWorld {
       zone: options.zone,
       values: options.values,
       stepBudgetUnits: options.machine.stepBudgetUnits,
-      log: () =>
-        log ?? new JournalLog({ backend: this.#backend, keepBytes: Infinity, keepAll: true }),
+      log: () => this.#archiving(kept),
       // In order means: as the fair queue has it, which is what runs outside of simulations.
       ...(schedule === 'fifo'
         ? {}
@@ -612,9 +599,18 @@ export class SimulatedWorld {
           this.random.split('staging'),
         ),
     });
-    if (log !== undefined) await recover(engine, log, () => undefined);
+    if (log !== undefined && options.journal.kind === 'file') {
+      const snapshots = new Snapshots(engine, log, {
+        disk,
+        directory: DATA_DIRECTORY,
+        everyBytes: options.journal.snapshotEveryBytes,
+        versions: runtimeVersions(),
+      });
+      await recover(engine, log, snapshots, () => undefined);
+      await this.#settleArchive(log);
+    }
     recovering = false;
-    const started = new DatabaseProcess(clock, engine, log);
+    const started = new DatabaseProcess(clock, engine, kept);
     started.db.on('view.failed', ({ view, position: at }) =>
       this.trace.note(`${view} broke after ${at}`),
     );
@@ -627,6 +623,46 @@ export class SimulatedWorld {
 
   #booting: ProcessClock | undefined;
   #boots = 0;
+
+  /** The log, with every record that it acknowledges put by. */
+  #archiving(log: JournalLog): CommitLog {
+    return {
+      append: (record, instantMs, outcome, kept) =>
+        log.append(
+          record,
+          instantMs,
+          {
+            acknowledged: (at) => {
+              this.#archive[at - 1] = { record, instantMs };
+              outcome.acknowledged(at);
+            },
+            failed: (cause) => outcome.failed(cause),
+            refused: (cause) => outcome.refused(cause),
+          },
+          kept,
+        ),
+      mend: () => log.mend(),
+      close: () => log.close(),
+    };
+  }
+
+  /** After a restart: what was acknowledged and is lost is taken out, what is there and nobody was told of is put in. */
+  async #settleArchive(log: JournalLog): Promise<void> {
+    const { acknowledged } = log.journal;
+    this.#lostFrom = this.#archive.length > acknowledged ? acknowledged + 1 : undefined;
+    this.#archive.length = Math.min(this.#archive.length, acknowledged);
+    const reader = log.journal.read(position(this.#archive.length + 1));
+    for (;;) {
+      const chunk = await reader.next();
+      if (chunk === undefined) break;
+      for (const { payload, instantMs } of chunk)
+        this.#archive.push({ record: payload as CommitRecord, instantMs });
+    }
+    reader.close();
+  }
+
+  /** The first acknowledged position that the last restart did not find. */
+  #lostFrom: number | undefined;
 
   /** The process ends in the middle of whatever it does, and starts again after a while. */
   crash(): void {
@@ -666,6 +702,11 @@ export class SimulatedWorld {
         damage.power &&
         (damage.lied ||
           (this.options.journal.kind === 'file' && this.options.journal.fsync === 'interval'));
+      if (this.#lostFrom !== undefined && !excused)
+        throw new InvariantFailure(
+          'durability',
+          `position ${this.#lostFrom} was acknowledged, after a crash the journal ends at ${visiblePosition}`,
+        );
       for (const oracle of this.oracles) {
         this.#asking = oracle.name;
         oracle.restarted?.(this, visiblePosition, excused);
@@ -732,9 +773,9 @@ export class SimulatedWorld {
       runQueue: undefined,
       staging: undefined,
     });
-    for await (const { position, record, instantMs } of this.acknowledgedRecords()) {
-      engine.turn.replay(record, position);
-      engine.state.noteInstant(instantMsOf(instantMs));
+    for (const [index, { record, instantMs }] of this.#archive.entries()) {
+      engine.turn.replay(record, index + 1);
+      engine.state.noteInstant(instantMs);
     }
     return engine;
   }

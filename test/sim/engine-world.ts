@@ -33,6 +33,9 @@ export function engineSimulation(seed: number): Simulation {
     run: '3min',
     schedule: 'any',
     machine: 'any',
+    journal: inMemory
+      ? { kind: 'memory' }
+      : { kind: 'file', snapshotEvery: [1_000, 8_000, 1_000_000][(seed % 4) % 3]! },
     faults: inMemory ? { ...FAULTS, journalFull: 0.03 } : { ...FAULTS, ...DISK_FAULTS },
     ...mix(),
   });
