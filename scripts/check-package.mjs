@@ -48,6 +48,7 @@ function programOf(path) {
 const SCRIPT = `
 import assert from 'node:assert/strict';
 import { open, sql, DbError } from 'analyticdb';
+import { manualClock, model, rows as rowsOf } from 'analyticdb/testing';
 const db = await open({ workers: 0 });
 try {
   await db.exec('CREATE TABLE orders (id bigint PRIMARY KEY, region text, amount numeric(12,2))');
@@ -63,6 +64,10 @@ try {
   const server = await db.listen({ http: 0 });
   assert.equal((await fetch(server.http + '/readyz')).status, 200);
   await assert.rejects(db.query('SELECT nope FROM orders'), DbError);
+  // Without fast-check, clock and model work, and arbitraries say what is missing.
+  await manualClock().advance('1h');
+  assert.deepEqual((await model(db).check('SELECT count(*) FROM orders')).rows, [['2']]);
+  assert.throws(() => rowsOf(db, 'orders'), { code: '58P01', hint: /npm install --save-dev fast-check/ });
 } finally {
   await db.close();
 }
