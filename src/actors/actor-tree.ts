@@ -2,6 +2,7 @@ import type { Clock, Random } from '../base/ports.ts';
 import { tenantId } from '../base/units.ts';
 import type { ActorRef, ActorSpec } from '../mailbox/actor.ts';
 import type { Dispatcher } from '../mailbox/dispatcher.ts';
+import type { Lane } from '../mailbox/lane.ts';
 import {
   childPolicy,
   Supervisor,
@@ -34,6 +35,7 @@ export class ActorTree {
   readonly #engine: Engine;
   readonly #tenants = new Map<string, Supervisor>();
   readonly #relations = new Map<number, ActorRef<TableMessage> | ActorRef<ViewMessage>>();
+  readonly #relationOfActor = new Map<number, number>();
 
   constructor(
     engine: Engine,
@@ -63,20 +65,34 @@ export class ActorTree {
     }
     if (entry.kind === 'table') {
       const actor = tableActor(this.#engine, id, `table ${name}`, tenantId(tenant));
-      this.#relations.set(id, this.#tenant(tenant).startChild(TABLE, actor));
+      this.#looksAfter(id, this.#tenant(tenant).startChild(TABLE, actor));
     } else if (entry.kind === 'materializedView') {
       const actor = viewActor(this.#engine, entry.view, `view ${name}`, tenantId(tenant));
-      this.#relations.set(id, this.#tenant(tenant).startChild(VIEW, actor));
+      this.#looksAfter(id, this.#tenant(tenant).startChild(VIEW, actor));
     }
   }
 
   relationGone(relation: number): void {
-    this.#relations.get(relation)?.stop();
+    const ref = this.#relations.get(relation);
+    if (ref === undefined) return;
+    ref.stop();
     this.#relations.delete(relation);
+    this.#relationOfActor.delete(ref.id);
   }
 
-  tellTable(relation: number): void {
-    (this.#relations.get(relation) as ActorRef<TableMessage> | undefined)?.tell(UPKEEP, 'bulk');
+  #looksAfter(relation: number, ref: ActorRef<TableMessage> | ActorRef<ViewMessage>): void {
+    this.#relations.set(relation, ref);
+    this.#relationOfActor.set(ref.id, relation);
+  }
+
+  tellTable(relation: number, message: TableMessage = UPKEEP, lane: Lane = 'bulk'): void {
+    const ref = this.#relations.get(relation) as ActorRef<TableMessage> | undefined;
+    if (ref?.tell(message, lane) !== 'dead' || message.kind === 'upkeep') return;
+    // It was given up, and its table is to be looked after again: what it begins with is told by the recovery.
+    this.#relations.delete(relation);
+    this.#relationOfActor.delete(ref.id);
+    const entry = this.#engine.state.catalog.byId(relation);
+    if (entry?.kind === 'table') this.relationMade(entry);
   }
 
   tellView(relation: number, message: ViewMessage): void {
@@ -92,8 +108,7 @@ export class ActorTree {
 
   /** The relation whose actor it is. */
   relationOf(actorId: number): number | undefined {
-    for (const [relation, ref] of this.#relations) if (ref.id === actorId) return relation;
-    return undefined;
+    return this.#relationOfActor.get(actorId);
   }
 
   /** All of the tree, from the top. */

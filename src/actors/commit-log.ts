@@ -3,7 +3,7 @@ import type { Clock, Disk } from '../base/ports.ts';
 import { position } from '../base/units.ts';
 import { FileBackend, type FsyncMode } from '../journal/file-backend.ts';
 import { Journal } from '../journal/journal.ts';
-import type { JournalBackend } from '../journal/backend.ts';
+import type { JournalBackend, JournalReader } from '../journal/backend.ts';
 import { MemoryBackend } from '../journal/memory-backend.ts';
 import type { AppendOutcome, CommitLog } from './commit-turn.ts';
 import { compacted, expanded } from './compact-rows.ts';
@@ -28,10 +28,14 @@ export class JournalLog implements CommitLog {
   readonly journal: Journal;
   readonly #outcomes: AppendOutcome[] = [];
   readonly #compacts: boolean;
+  readonly keepBytes: number;
+  readonly forgets: boolean;
   #acknowledged: number;
 
   constructor(options: CommitLogOptions) {
     this.#compacts = options.compacts ?? false;
+    this.keepBytes = options.keepAll ? Infinity : options.keepBytes;
+    this.forgets = !options.keepAll;
     this.#acknowledged = options.backend.lastPosition;
     this.journal = new Journal({
       backend: options.backend,
@@ -60,13 +64,14 @@ export class JournalLog implements CommitLog {
   ): void {
     this.#outcomes.push(outcome);
     const payload = this.#compacts ? compacted(record, kept) : record;
+    const heapBytes = recordBytes(payload);
     try {
       this.journal.append({
         instantMs,
         kind: record.kind,
         schemaVersion: RECORD_SCHEMA_VERSION,
         payload,
-        heapBytes: recordBytes(payload),
+        heapBytes,
       });
     } catch (cause) {
       // Nothing was appended; what is on its way is not concerned.
@@ -75,6 +80,18 @@ export class JournalLog implements CommitLog {
       this.#outcomes.splice(index, 1);
       outcome.refused(cause);
     }
+  }
+
+  get first(): number {
+    return this.journal.first;
+  }
+
+  get appendedBytes(): number {
+    return this.journal.appendedBytes;
+  }
+
+  read(from: number): JournalReader {
+    return this.journal.read(position(from));
   }
 
   /** All records that are kept, oldest first. */

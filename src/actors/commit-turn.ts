@@ -1,10 +1,11 @@
-import { assert, DbError, InvariantError } from '../base/errors.ts';
+import { assert, DbError } from '../base/errors.ts';
 import type { InstantMs } from '../base/units.ts';
 import type { InsertedRows } from '../columns/inserted-rows.ts';
 import type { TableDelta, TableWrite } from '../columns/table-contract.ts';
 import { Budget } from '../operators/operator.ts';
 import { sliceBatch } from '../columns/build.ts';
 import { expanded } from './compact-rows.ts';
+import type { JournalReader } from '../journal/backend.ts';
 import type { StoredEntry } from './catalog.ts';
 import type { MaintainedView } from './maintained-view.ts';
 import type { CommitRecord, Operation } from './records.ts';
@@ -123,14 +124,32 @@ export class CommitTurn {
     return true;
   }
 
-  /** Applies a record of the journal to the state: the same staging without limits, published at once. */
+  /**
+   * Applies a record of the journal to the state: the same staging without limits, published at once. A table that cannot take
+   * it breaks, and is made anew by its actor; the rest of the record, and of the journal, is applied.
+   */
   replay(record: CommitRecord, position: number): void {
-    const staged = new StagedCommit(undefined);
-    const budget = new Budget(Infinity);
-    const { operations } = expanded(record);
-    for (const _ of stage(this.#state, staged, operations, { limits: false }, budget))
-      budget.refill(Infinity);
-    staged.publish(position);
+    for (;;) {
+      const staged = new StagedCommit(undefined);
+      const operations = this.#state.replayed(expanded(record).operations, position);
+      const budget = new Budget(Infinity);
+      try {
+        for (const _ of stage(this.#state, staged, operations, { limits: false }, budget))
+          budget.refill(Infinity);
+      } catch (cause) {
+        this.#undo(staged);
+        if (!(cause instanceof TableBroke)) throw cause;
+        this.#state.broke(cause.relation, cause.cause);
+        continue;
+      }
+      this.#publish(staged, position);
+      return;
+    }
+  }
+
+  /** Whether something of the relation is staged and not published, or about to be. */
+  isBusyWith(relation: number): boolean {
+    return this.#claimed.has(relation) || this.#unacknowledged.length > 0;
   }
 
   #begin(request: CommitRequest, budget: Budget): boolean {
@@ -185,7 +204,7 @@ export class CommitTurn {
     const record: CommitRecord = { kind: 'commit', operations: staging.operations };
     if (staging.request.ephemeral) {
       const position = this.#events.visiblePosition();
-      staged.publish(position);
+      this.#publish(staged, position);
       staging.request.committed(position, this.#state.nextInstant(), staged.work);
       this.#retry();
       return;
@@ -205,9 +224,19 @@ export class CommitTurn {
     if (this.#refusal !== undefined) return;
     assert(this.#unacknowledged.at(-1) === staged, 'an append is refused while it is made');
     this.#unacknowledged.pop();
-    staged.undo();
+    this.#undo(staged);
     staged.request?.failed(cause);
     this.#events.unstaged();
+  }
+
+  /** A table or view that breaks at it is made anew, this commit included: it is in the journal. */
+  #publish(staged: StagedCommit, position: number): void {
+    for (const { owner, cause } of staged.publish(position)) this.#state.broke(owner, cause);
+  }
+
+  #undo(staged: StagedCommit): void {
+    for (const { owner, cause } of staged.undo()) this.#state.broke(owner, cause);
+    this.#state.undone();
   }
 
   #acknowledge(staged: StagedCommit, position: number, instant: InstantMs): void {
@@ -216,10 +245,10 @@ export class CommitTurn {
       this.#unacknowledged[0] === staged,
       'commits are acknowledged in the order of their positions',
     );
-    staged.publish(position);
+    this.#publish(staged, position);
     this.#unacknowledged.shift();
     this.#acknowledgedCount += 1;
-    this.#events.published(position, instant, staged.deltas, staged.dropped);
+    this.#events.published(position, instant, staged);
     staged.request?.committed(position, instant, staged.work);
     if (this.#waiting.some(({ settled }) => settled)) this.#retry();
   }
@@ -240,7 +269,7 @@ export class CommitTurn {
     // What is being staged stands on what was not acknowledged.
     for (const staging of this.#stepped.toReversed()) this.#abandon(staging, this.#refusal);
     for (const staged of this.#unacknowledged.toReversed()) {
-      staged.undo();
+      this.#undo(staged);
       staged.request?.failed(this.#refusal);
     }
     this.#unacknowledged.length = 0;
@@ -277,9 +306,12 @@ export class CommitTurn {
   #abandon(staging: StagingCommit, cause: unknown): void {
     // What is half done undoes itself, then what was done whole is undone.
     staging.steps.return(undefined);
-    staging.staged.undo();
+    this.#undo(staging.staged);
     this.#leave(staging);
-    staging.request.failed(cause);
+    if (cause instanceof TableBroke) {
+      this.#state.broke(cause.relation, cause.cause);
+      staging.request.failed(cause.told());
+    } else staging.request.failed(cause);
     this.#events.unstaged();
     this.#retry();
   }
@@ -358,7 +390,16 @@ export interface CommitState {
   nextInstant(): InstantMs;
   /** A commit view broke: it leaves the commit path and is rebuilt. */
   viewFailed(view: MaintainedView, cause: unknown): void;
+  /** State of a table or view surprised us: it serves nothing (a view: what it had) until it was made anew. */
+  broke(owner: PartOwner, cause: unknown): void;
+  /** A commit, or a part of it, was undone: what has broken stays broken. */
+  undone(): void;
+  /** Of a record that is replayed, what is to be done. */
+  replayed(operations: readonly Operation[], position: number): readonly Operation[];
 }
+
+/** Whose state a part of a commit is: a table by its id. */
+export type PartOwner = number | MaintainedView;
 
 export type AppliedDefinition = {
   readonly undo: () => void;
@@ -373,6 +414,15 @@ export interface CommitLog {
   mend?(): Promise<boolean>;
   /** `kept`: rows of large writes as the tables hold them anyway. */
   append(record: CommitRecord, instant: InstantMs, outcome: AppendOutcome, kept?: KeptRows): void;
+  /** Acknowledged records from a position on; absent where they cannot be had again. */
+  read?(from: number): JournalReader;
+  /** The oldest position that can be read. */
+  readonly first?: number;
+  /** Of records appended since it was opened, and of those that are kept. */
+  readonly appendedBytes?: number;
+  readonly keepBytes?: number;
+  /** The oldest records go whoever may still need them. */
+  readonly forgets?: boolean;
 }
 
 /** By write, from its first row on. */
@@ -388,12 +438,11 @@ export type AppendOutcome = {
 
 export interface CommitEvents {
   visiblePosition(): number;
-  /** The visible position has moved. Deltas by relation, views included; relations that are no more. */
+  /** The visible position has moved. */
   published(
     position: number,
     instant: InstantMs,
-    deltas: ReadonlyMap<number, readonly TableDelta[]>,
-    dropped: readonly number[],
+    commit: PublishedCommit,
   ): void;
   refused(cause: DbError): void;
   /** Something staged was undone. */
@@ -401,6 +450,15 @@ export interface CommitEvents {
   /** A request that waited can begin: submit it again in a turn of its own. */
   resubmit(request: CommitRequest): void;
 }
+
+/** What a commit has changed. */
+export type PublishedCommit = {
+  /** By relation, views included. */
+  readonly deltas: ReadonlyMap<number, readonly TableDelta[]>;
+  /** Tables whose definition it changed. */
+  readonly defined: readonly number[];
+  readonly dropped: readonly number[];
+};
 
 export type CommitRequest = {
   readonly tenant: string;
@@ -430,8 +488,9 @@ type StagingCommit = {
 };
 
 /** What a commit has done so far: enough to undo it, to publish it, and to tell what changed. */
-class StagedCommit {
+class StagedCommit implements PublishedCommit {
   readonly deltas = new Map<number, TableDelta[]>();
+  readonly defined: number[] = [];
   readonly dropped: number[] = [];
   readonly request: CommitRequest | undefined;
   work = 0;
@@ -440,14 +499,17 @@ class StagedCommit {
   /** In the order of staging; a table staged n times is published n times. */
   readonly #parts: StagedPart[] = [];
   #kept: Map<TableWrite, InsertedRows[]> | undefined;
+  /** Whose they are; undefined: definitions, which nothing can be made anew from. */
+  readonly #owners: (PartOwner | undefined)[] = [];
 
   /** Replay has no request. */
   constructor(request: CommitRequest | undefined) {
     this.request = request;
   }
 
-  note(part: StagedPart): void {
+  note(part: StagedPart, owner: PartOwner | undefined): void {
     this.#parts.push(part);
+    this.#owners.push(owner);
   }
 
   /** Whether it changed one of these relations. */
@@ -474,14 +536,70 @@ class StagedCommit {
     else deltas.push(delta);
   }
 
-  undo(): void {
-    for (let part = this.#parts.pop(); part !== undefined; part = this.#parts.pop()) part.undo();
+  /** Those that broke at it: theirs is not undone, all else is. */
+  undo(): readonly Breakage[] {
+    let broken: Breakage[] | undefined;
+    for (let part = this.#parts.pop(); part !== undefined; part = this.#parts.pop()) {
+      const owner = this.#owners.pop();
+      try {
+        part.undo();
+      } catch (cause) {
+        if (owner === undefined) throw cause;
+        (broken ??= []).push({ owner, cause });
+      }
+    }
     this.deltas.clear();
+    return broken ?? NONE_BROKEN;
   }
 
-  publish(position: number): void {
-    for (const part of this.#parts) part.publish(position);
+  publish(position: number): readonly Breakage[] {
+    let broken: Breakage[] | undefined;
+    for (let index = 0; index < this.#parts.length; index += 1) {
+      try {
+        this.#parts[index]!.publish(position);
+      } catch (cause) {
+        const owner = this.#owners[index];
+        if (owner === undefined) throw cause;
+        (broken ??= []).push({ owner, cause });
+      }
+    }
+    return broken ?? NONE_BROKEN;
   }
+}
+
+type Breakage = { readonly owner: PartOwner; readonly cause: unknown };
+const NONE_BROKEN: readonly Breakage[] = [];
+
+/** A table threw what is no refusal: the commit is undone, and the table made anew. */
+class TableBroke extends Error {
+  readonly relation: number;
+  readonly table: string;
+
+  constructor(relation: number, table: string, cause: unknown) {
+    super(`table ${table} broke`, { cause });
+    this.relation = relation;
+    this.table = table;
+  }
+
+  told(): DbError {
+    return new DbError('XX000', `table "${this.table}" broke at this change: nothing was written`, {
+      table: this.table,
+      cause: this.cause,
+      hint: 'This is an error of AnalyticDB: please report it. The table is being made anew from the journal; everything else goes on.',
+    });
+  }
+}
+
+/** One table's share of a record, staged and published: how a table is made anew from the journal. */
+export function* replayInto(
+  state: CommitState,
+  operations: readonly Operation[],
+  position: number,
+  budget: Budget,
+): Generator<void, void> {
+  const staged = new StagedCommit(undefined);
+  yield* stage(state, staged, operations, { limits: false }, budget);
+  for (const { cause } of staged.publish(position)) throw cause;
 }
 
 /** Something a commit has staged: a table, a view, a definition. */
@@ -505,9 +623,13 @@ function* stage(
   for (const operation of operations) {
     if (operation.op !== 'rows') {
       const applied = yield* state.applyDefinition(operation, options);
-      staged.note({ undo: applied.undo, publish: (position) => applied.published?.(position) });
+      staged.note(
+        { undo: applied.undo, publish: (position) => applied.published?.(position) },
+        undefined,
+      );
       staged.defines ||= !KEEPS_CATALOG.has(operation.op);
       if (operation.op === 'dropRelation') staged.dropped.push(operation.relation);
+      else staged.defined.push(...relationsOf(operation));
       // It was filled with everything staged before it, and stands last.
       if (operation.op === 'createMaterializedView') made.add(operation.view.id);
       budget.charge(100);
@@ -521,9 +643,11 @@ function* stage(
         if (options.limits && grows(writes)) state.assertRoomToGrow();
         delta = data.stage(writes, options);
       } catch (cause) {
+        if (!(cause instanceof DbError))
+          throw new TableBroke(operation.relation, definition.name, cause);
         throw inTable(cause, definition.name);
       }
-      staged.note(data);
+      staged.note(data, operation.relation);
       staged.addDelta(operation.relation, delta);
       if (delta.kept !== undefined && whole !== undefined) staged.keeps(whole, delta.kept);
       budget.charge(
@@ -544,15 +668,15 @@ function* stage(
       while (!view.run(budget)) yield;
       whole = true;
     } catch (cause) {
-      if (!(cause instanceof InvariantError)) throw cause;
+      if (cause instanceof DbError) throw cause;
       // Our fault, not the writer's: the commit goes on, the view serves what it had and is rebuilt aside.
       state.viewFailed(view, cause);
       continue;
     } finally {
       // Also where the commit is taken back between two steps.
-      if (!whole) view.undo();
+      if (!whole) undoView(state, view);
     }
-    staged.note(view);
+    staged.note(view, view);
     for (const delta of view.stagedDeltas) staged.addDelta(view.relation, delta);
   }
 }
@@ -562,6 +686,15 @@ const KEEPS_CATALOG: ReadonlySet<Operation['op']> = new Set([
   'keyedWrite',
   'compact',
 ]);
+
+function undoView(state: CommitState, view: MaintainedView): void {
+  try {
+    view.undo();
+  } catch (cause) {
+    // It serves what is published, and is built anew aside.
+    state.broke(view, cause);
+  }
+}
 
 /** The same operations, noted as they are taken: the record is made of them. */
 function* taken(operations: Iterable<Operation>, notes: Operation[]): Generator<Operation> {
@@ -630,6 +763,21 @@ function rowCountOf(write: TableWrite): number {
       return write.rowIds.length;
     case 'truncate':
       return 1;
+  }
+}
+
+/** What a table that is made anew does once more. */
+export function isTableWork(operation: Operation): boolean {
+  switch (operation.op) {
+    case 'rows':
+    case 'createTable':
+    case 'alterTable':
+    case 'addIndex':
+    case 'dropIndex':
+    case 'compact':
+      return true;
+    default:
+      return false;
   }
 }
 

@@ -19,13 +19,21 @@ import {
   type StoredEntry,
   type TableEntry,
 } from './catalog.ts';
-import type { AppliedDefinition, CommitState } from './commit-turn.ts';
+import {
+  isTableWork,
+  relationsOf,
+  type AppliedDefinition,
+  type CommitState,
+  type PartOwner,
+} from './commit-turn.ts';
+import { DeadTable } from './dead-table.ts';
 import { Grants } from './grants.ts';
 import { KeyedWrites } from './idempotency.ts';
 import { MaintainedView } from './maintained-view.ts';
 import type {
   IndexDefinition,
   MaterializedViewDefinition,
+  OnPoison,
   Operation,
   TableDefinition,
 } from './records.ts';
@@ -44,13 +52,23 @@ export class DatabaseState implements CommitState {
   readonly #parse: (text: string) => readonly ParsedStatement[];
   readonly #views: ViewBuilder;
   readonly #onViewsFailed: (views: readonly MaintainedView[], cause: unknown) => void;
+  readonly #onTableBroke: (
+    entry: TableEntry,
+    corpse: TableData,
+    cause: unknown,
+  ) => { readonly refusal: () => DbError };
   readonly #rowsKnownUpTo: () => number;
-  readonly #relationMade: (entry: CatalogEntry) => void;
+  readonly #relationMade: (entry: CatalogEntry, position: number) => void;
   readonly #relationGone: (relation: number) => void;
   /** Views that were built aside, waiting for their commit. */
   readonly #prepared = new Map<number, MaintainedView>();
   #lastInstant = 0;
   readonly #lagging = new Set<MaintainedView>();
+  /** Tables that broke, with what stands in the place of their rows. */
+  readonly #dead = new Map<number, DeadTable>();
+  /** By table and position: what its records did there is passed over. */
+  readonly #skipped = new Map<number, Map<number, SkipDecision>>();
+  #onPoison: OnPoison = 'hold';
   #newestMadeAt = 0;
 
   constructor(options: {
@@ -61,8 +79,14 @@ export class DatabaseState implements CommitState {
     /** A view that broke, and those downstream that it took along, lowest first. */
     readonly viewsFailed: (views: readonly MaintainedView[], cause: unknown) => void;
     /** A relation has been published, or is no more. */
-    readonly relationMade: (entry: CatalogEntry) => void;
+    readonly relationMade: (entry: CatalogEntry, position: number) => void;
     readonly relationGone: (relation: number) => void;
+    /** A table broke: `corpse` is what it had. It serves nothing until `revive`; `refusal` says why. */
+    readonly tableBroke: (
+      entry: TableEntry,
+      corpse: TableData,
+      cause: unknown,
+    ) => { readonly refusal: () => DbError };
     /** The newest position that everything staged reaches, but for the commit that is being staged. */
     readonly rowsKnownUpTo: () => number;
   }) {
@@ -71,6 +95,7 @@ export class DatabaseState implements CommitState {
     this.#parse = options.parse;
     this.#views = options.views;
     this.#onViewsFailed = options.viewsFailed;
+    this.#onTableBroke = options.tableBroke;
     this.#rowsKnownUpTo = options.rowsKnownUpTo;
     this.#relationMade = options.relationMade;
     this.#relationGone = options.relationGone;
@@ -126,6 +151,92 @@ export class DatabaseState implements CommitState {
     this.#onViewsFailed(failed, cause);
   }
 
+  broke(owner: PartOwner, cause: unknown): void {
+    if (typeof owner !== 'number') {
+      if (!owner.lags) this.viewFailed(owner, cause);
+      return;
+    }
+    const entry = this.catalog.byId(owner);
+    if (entry?.kind === 'table' && !this.#dead.has(owner)) this.#tableBroke(entry, cause);
+  }
+
+  /**
+   * The views on it go first: they serve what they had, and need not ask it for rows any more. They are made anew when it
+   * serves again, since what it told them of its changes is not to be trusted either.
+   */
+  #tableBroke(entry: TableEntry, cause: unknown): void {
+    const relation = entry.definition.id;
+    for (const dependant of this.catalog.dependantsOf(relation)) {
+      if (dependant.kind !== 'materializedView' || dependant.view.lags) continue;
+      if (dependant.view.inCommit) this.viewFailed(dependant.view, cause);
+    }
+    const { refusal } = this.#onTableBroke(entry, entry.data, cause);
+    const dead = new DeadTable(entry.data, refusal);
+    this.#dead.set(relation, dead);
+    this.catalog.put({ ...entry, data: dead });
+  }
+
+  undone(): void {
+    for (const [relation, data] of this.#dead) {
+      const entry = this.catalog.byId(relation);
+      if (entry?.kind === 'table' && entry.data !== data) this.catalog.put({ ...entry, data });
+    }
+  }
+
+  isDead(relation: number): boolean {
+    return this.#dead.has(relation);
+  }
+
+  /** A table that was made anew serves, under the definition that it has now. False: it was dropped meanwhile. */
+  revive(relation: number, data: TableData, position: number): boolean {
+    this.#dead.delete(relation);
+    const entry = this.catalog.byId(relation);
+    if (entry?.kind !== 'table') return false;
+    this.catalog.put({ ...entry, data });
+    this.#newestMadeAt = Math.max(this.#newestMadeAt, position);
+    return true;
+  }
+
+  skipDecision(relation: number, position: number): SkipDecision | undefined {
+    return this.#skipped.get(relation)?.get(position);
+  }
+
+  get skips(): readonly (SkipDecision & { readonly relation: number; readonly position: number })[] {
+    return [...this.#skipped].flatMap(([relation, decisions]) =>
+      [...decisions].map(([position, decision]) => ({ relation, position, ...decision })),
+    );
+  }
+
+  /** What was decided before the journal begins, as a snapshot has it. */
+  restoreDecisions(
+    skips: readonly (SkipDecision & { readonly relation: number; readonly position: number })[],
+    onPoison: OnPoison,
+  ): void {
+    for (const { relation, position, reason, by } of skips) {
+      const decisions = this.#skipped.get(relation) ?? new Map<number, SkipDecision>();
+      decisions.set(position, { reason, by });
+      this.#skipped.set(relation, decisions);
+    }
+    this.#onPoison = onPoison;
+  }
+
+  get onPoison(): OnPoison {
+    return this.#onPoison;
+  }
+
+  /** Of a record that is replayed, what is to be done: not what was decided to be skipped, nor what a table that broke would do. */
+  replayed(operations: readonly Operation[], position: number): readonly Operation[] {
+    if (this.#dead.size === 0 && this.#skipped.size === 0) return operations;
+    return operations.filter(
+      (operation) =>
+        !isTableWork(operation) ||
+        relationsOf(operation).every(
+          (relation) =>
+            !this.#dead.has(relation) && this.skipDecision(relation, position) === undefined,
+        ),
+    );
+  }
+
   /** Whether views lag, and the position at which the newest one was made: who reads before it cannot read the view. */
   get viewsMade(): { readonly someLag: boolean; readonly newestMadeAt: number } {
     return { someLag: this.#lagging.size > 0, newestMadeAt: this.#newestMadeAt };
@@ -156,7 +267,7 @@ export class DatabaseState implements CommitState {
             undo();
             entry.data.close();
           },
-          published: () => this.#relationMade(entry),
+          published: (position) => this.#relationMade(entry, position),
         };
       }
       case 'createView': {
@@ -181,7 +292,7 @@ export class DatabaseState implements CommitState {
             // A view that was filled aside was published then.
             if (prepared === undefined) view.filled(position);
             this.#newestMadeAt = Math.max(this.#newestMadeAt, position);
-            this.#relationMade(entry);
+            this.#relationMade(entry, position);
           },
         };
       }
@@ -211,12 +322,15 @@ export class DatabaseState implements CommitState {
           undo: () => {
             undo();
             // Whoever would have made it anew has looked away meanwhile.
-            if (entry.kind === 'materializedView' && entry.view.lags) this.#relationMade(entry);
+            if (entry.kind === 'materializedView' && entry.view.lags)
+              this.#relationMade(entry, entry.view.position);
           },
           published: () => {
             closeEntry(entry);
             this.grants.forget(operation.relation);
             if (entry.kind === 'materializedView') this.#lagging.delete(entry.view);
+            this.#dead.delete(operation.relation);
+            this.#skipped.delete(operation.relation);
             this.#relationGone(operation.relation);
           },
         };
@@ -261,6 +375,24 @@ export class DatabaseState implements CommitState {
           undo: () => undefined,
           published: (position) => this.keyedWrites.set(key, { position, rows, chunks, done }),
         };
+      }
+      case 'skip': {
+        const { relation, position, reason, by } = operation;
+        const decisions = this.#skipped.get(relation) ?? new Map<number, SkipDecision>();
+        this.#skipped.set(relation, decisions);
+        const before = decisions.get(position);
+        decisions.set(position, { reason, by });
+        return {
+          undo: () => {
+            if (before === undefined) decisions.delete(position);
+            else decisions.set(position, before);
+          },
+        };
+      }
+      case 'recoveryPolicy': {
+        const before = this.#onPoison;
+        this.#onPoison = operation.onPoison;
+        return { undo: () => void (this.#onPoison = before) };
       }
       case 'compact': {
         const { data } = this.stored(operation.relation);
@@ -314,7 +446,7 @@ export class DatabaseState implements CommitState {
     view.fail(cause, position, 'gaveUp');
     const entry = this.materializedViewEntry(view);
     this.catalog.put(entry);
-    this.#relationMade(entry);
+    this.#relationMade(entry, position);
   }
 
   parseQuery(text: string): Query {
@@ -480,6 +612,8 @@ export class DatabaseState implements CommitState {
     }
   }
 }
+
+export type SkipDecision = { readonly reason: string; readonly by: string };
 
 export function schemaOf(definition: TableDefinition): TableSchema {
   return {

@@ -47,6 +47,7 @@ import {
   type ResultRow,
   type ValueOptions,
 } from './rows-out.ts';
+import { RecoveryVerbs } from './recovery-verbs.ts';
 import { Session, type ExecutionOptions, type RowSink, type StatementOutcome } from './session.ts';
 import { quoteIdentifier, SqlText } from './sql-tag.ts';
 import { openSubscription } from './subscribe.ts';
@@ -709,11 +710,14 @@ export type Doors = {
 /** The database: the verbs as tenant `main`, and what belongs to the whole. */
 export class Database extends Handle implements AsyncDisposable {
   readonly metrics: { text(): Promise<string>; snapshot(): Record<string, number> };
+  /** Tables that broke, and what is decided about them (docs/architecture.md). */
+  readonly recovery: RecoveryVerbs;
   readonly #doors: Doors | undefined;
 
   constructor(engine: Engine, doors?: Doors) {
     super(engine, { tenant: 'main' });
     this.#doors = doors;
+    this.recovery = new RecoveryVerbs(engine);
     this.metrics = { text: () => engine.metrics.text(), snapshot: () => engine.metrics.snapshot() };
   }
 
@@ -852,4 +856,9 @@ function pickIdentity({ tenant, user, claims }: Identity): Identity {
 }
 
 /** What a transaction that begins again may not meet: a conflict, a deadlock, a table that was redefined under its snapshot. */
-const BEGUN_AGAIN: ReadonlySet<string> = new Set(['40001', '40P01', '72000']);
+const BEGUN_AGAIN: ReadonlySet<string> = new Set([
+  '40001',
+  '40P01',
+  '72000',
+  'ADB_RECOVERING',
+]);

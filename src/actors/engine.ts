@@ -4,7 +4,6 @@ import { MemoryAccount } from '../base/memory.ts';
 import type { Ports, TimerHandle } from '../base/ports.ts';
 import { tenantId, type InstantMs } from '../base/units.ts';
 import type { Batch } from '../columns/batch.ts';
-import type { TableDelta } from '../columns/table-contract.ts';
 import type { ActorRef, ActorSpec } from '../mailbox/actor.ts';
 import { Dispatcher } from '../mailbox/dispatcher.ts';
 import { RunLoop } from '../mailbox/run-loop.ts';
@@ -13,7 +12,7 @@ import type { Operator } from '../operators/operator.ts';
 import type { Parser } from '../sql/parse.ts';
 import { FairRunQueue } from '../tenancy/fair-run-queue.ts';
 import { Claims } from './claims.ts';
-import { CommitTurn, type CommitLog, type CommitRequest, type CommitState } from './commit-turn.ts';
+import { CommitTurn, type CommitLog, type CommitRequest, type CommitState, type PublishedCommit } from './commit-turn.ts';
 import type { TableData } from '../columns/table-contract.ts';
 import { createTable } from '../columns/table.ts';
 import { canceled } from './deadline.ts';
@@ -36,6 +35,7 @@ import {
 import type { ProgressiveQuery } from './progressive.ts';
 import type { ProgressiveMessage } from './progressive-actor.ts';
 import { createCommitLog } from './commit-log.ts';
+import { TableRecovery } from './table-recovery.ts';
 import { EngineMetrics } from './metrics.ts';
 import { PositionLog } from './position-log.ts';
 import { queryActor, type QueryMessage } from './query-actor.ts';
@@ -121,6 +121,7 @@ export class Engine {
   readonly turn: CommitTurn;
   readonly views: ViewBuilder;
   readonly housekeeping: Housekeeping;
+  readonly recovery: TableRecovery;
   readonly log: CommitLog;
   readonly #runLoop: RunLoop;
   readonly tree: ActorTree;
@@ -165,8 +166,21 @@ export class Engine {
             transaction.testReplaced(relation, this.#visiblePosition);
         this.housekeeping.viewsFailed(views, cause);
       },
-      relationMade: (entry) => this.tree.relationMade(entry),
-      relationGone: (relation) => this.tree.relationGone(relation),
+      tableBroke: (entry, corpse, cause) => {
+        for (const transaction of this.transactions)
+          transaction.testReplaced(entry.definition.id, this.#visiblePosition);
+        const refusal = this.recovery.broke(entry, corpse, cause);
+        this.housekeeping.tableBroke(entry.definition.id, cause);
+        return refusal;
+      },
+      relationMade: (entry, position) => {
+        this.tree.relationMade(entry);
+        this.recovery.made(entry, position);
+      },
+      relationGone: (relation) => {
+        this.tree.relationGone(relation);
+        this.recovery.gone(relation);
+      },
       rowsKnownUpTo: () => this.#visiblePosition + this.turn.stagedUnacknowledged,
     });
     this.idempotency = new Idempotency(this.state.keyedWrites);
@@ -184,8 +198,7 @@ export class Engine {
       createCommitLog({ keepBytes: options.journal.keepBytes, memory: this.memory });
     this.turn = new CommitTurn(options.staging?.(this.state) ?? this.state, this.log, {
       visiblePosition: () => this.#visiblePosition,
-      published: (position, instant, deltas, dropped) =>
-        this.#published(position, instant, deltas, dropped),
+      published: (position, instant, commit) => this.#published(position, instant, commit),
       refused: (cause) => {
         this.events.emit('journal.refused', { cause });
         this.#wakeSettled();
@@ -201,9 +214,11 @@ export class Engine {
       events: {
         restarted: ({ name }, { cause }) =>
           this.events.emit('actor.restarted', { actor: name, cause }),
+        quarantined: ({ id }, { cause }) => this.#quarantined(id, cause),
         gaveUp: ({ id, name }, cause) => this.#gaveUp(id, name, cause),
       },
     });
+    this.recovery = new TableRecovery(this);
     this.housekeeping = new Housekeeping(this);
     this.history = new History(this);
     this.compaction = new Compaction(this);
@@ -497,6 +512,7 @@ export class Engine {
     this.transactions.clear();
     this.#runLoop.stop();
     this.dispatcher.close();
+    this.recovery.close();
     this.state.close();
     await this.log.close?.();
     await this.ports.workers.close();
@@ -523,6 +539,7 @@ export class Engine {
     this.#visiblePosition = position;
     this.#visibleInstant = Math.max(this.#visibleInstant, instant);
     this.state.noteInstant(instant);
+    this.recovery.replayed(position);
   }
 
   /** An actor that no restart could mend. */
@@ -530,9 +547,17 @@ export class Engine {
     const relation = this.tree.relationOf(id);
     const entry = relation === undefined ? undefined : this.state.catalog.byId(relation);
     if (entry?.kind === 'materializedView') this.housekeeping.viewGivenUp(entry.view, cause);
+    if (relation !== undefined && entry?.kind === 'table') this.recovery.giveUp(relation, cause);
     this.events.emit('actor.failed', { actor: name, cause });
     // Without its root nothing runs any more.
     if (id === 0) void this.close();
+  }
+
+  /** Upkeep that fails each time works on state that is not to be trusted. */
+  #quarantined(id: number, cause: unknown): void {
+    const relation = this.tree.relationOf(id);
+    const entry = relation === undefined ? undefined : this.state.catalog.byId(relation);
+    if (relation !== undefined && entry?.kind === 'table') this.state.broke(relation, cause);
   }
 
   #tellJournal(message: JournalMessage): void {
@@ -551,9 +576,9 @@ export class Engine {
   #published(
     position: number,
     instant: InstantMs,
-    deltas: ReadonlyMap<number, readonly TableDelta[]>,
-    dropped: readonly number[],
+    commit: PublishedCommit,
   ): void {
+    const { deltas, dropped } = commit;
     this.#visiblePosition = position;
     this.#visibleInstant = instant;
     this.positions.note(position, instant);
@@ -573,6 +598,7 @@ export class Engine {
     this.history.changed(deltas.keys());
     this.compaction.published(deltas);
     this.snapshots?.published();
+    this.recovery.published(position, commit);
   }
 }
 

@@ -3,7 +3,23 @@ import { DbError } from '../base/errors.ts';
 /** What `db.on` tells (docs/api.md). Listeners that throw are told of in a microtask of their own, like any stray error. */
 export type DatabaseEvents = {
   'view.failed': { readonly view: string; readonly position: number; readonly cause: unknown };
-  'view.rebuilt': { readonly view: string; readonly position: number; readonly elapsedMs: number };
+  'view.rebuilt': {
+    readonly view: string;
+    readonly position: number;
+    readonly elapsedMs: number;
+    /** What the new rows were compared with: those they replace, at their position, or the answer of the view's query. */
+    readonly checked: 'rows' | 'query';
+    /** The rows that were replaced were wrong. */
+    readonly differed: boolean;
+  };
+  /** It broke and is being made anew; a second time with what keeps it from that (ADB_TABLE_FAILED). */
+  'table.failed': { readonly table: string; readonly position: number; readonly cause: unknown };
+  'table.rebuilt': {
+    readonly table: string;
+    readonly position: number;
+    readonly rows: number;
+    readonly elapsedMs: number;
+  };
   'query.slow': {
     readonly queryId: string;
     readonly text: string;
@@ -28,6 +44,8 @@ export type DatabaseEventName = keyof DatabaseEvents;
 const NAMES: { readonly [Name in DatabaseEventName]: true } = {
   'view.failed': true,
   'view.rebuilt': true,
+  'table.failed': true,
+  'table.rebuilt': true,
   'query.slow': true,
   'tenant.throttled': true,
   'memory.pressure': true,

@@ -2,6 +2,7 @@ import type { TableDelta } from '../columns/table-contract.ts';
 import { isStored } from './catalog.ts';
 import type { Engine } from './engine.ts';
 import type { MaintainedView } from './maintained-view.ts';
+import type { Shadow } from './view-builder.ts';
 
 /**
  * Looks at what commits have changed and tells the actors whose business it is: tables and views that want upkeep, views that
@@ -66,22 +67,44 @@ export class Housekeeping {
     }
   }
 
-  /** Whether a view that this one reads has failed and is not live again. */
+  /** Whether a table or view that this one reads has failed and does not serve again. */
   sourcesLag(view: MaintainedView): boolean {
-    const { catalog } = this.#engine.state;
+    const { state } = this.#engine;
     return view.sources.some((source) => {
-      const entry = catalog.byId(source);
-      return entry?.kind === 'materializedView' && entry.view.lags;
+      const entry = state.catalog.byId(source);
+      return (entry?.kind === 'materializedView' && entry.view.lags) || state.isDead(source);
     });
   }
 
-  viewRemade(view: MaintainedView, startedMs: number): void {
-    const { events, ports, subscriptions, visiblePosition } = this.#engine;
+  /** Views that are refreshed by time begin anew, too: what the table told them of its changes is not to be trusted. */
+  tableBroke(relation: number, cause: unknown): void {
+    for (const dependant of this.#engine.state.catalog.dependantsOf(relation)) {
+      if (dependant.kind !== 'materializedView') continue;
+      const { view } = dependant;
+      if (view.status === 'live' && !view.inCommit) this.refreshFailed(view, cause);
+    }
+  }
+
+  /** It serves again: who reads it is made anew, and who follows it learns of it. */
+  tableMended(relation: number): void {
+    const { state, subscriptions, tree } = this.#engine;
+    subscriptions.wake(relation);
+    for (const dependant of state.catalog.dependantsOf(relation)) {
+      if (dependant.kind !== 'materializedView') continue;
+      tree.tellView(dependant.view.relation, dependant.view.lags ? REMAKE : CHANGED);
+    }
+  }
+
+  viewRemade(view: MaintainedView, startedMs: number, { checked, differed }: Shadow): void {
+    const { events, metrics, ports, subscriptions, visiblePosition } = this.#engine;
+    metrics.viewRebuilt(differed);
     subscriptions.wake(view.relation);
     events.emit('view.rebuilt', {
       view: view.definition.name,
       position: visiblePosition,
       elapsedMs: ports.clock.monotonicMs() - startedMs,
+      checked,
+      differed,
     });
     this.#tellDependants(view, REMAKE);
   }

@@ -17,6 +17,8 @@ export class EngineMetrics {
     work: 0,
     errors: 0,
     viewFailures: 0,
+    viewsRebuilt: 0,
+    viewsDiffered: 0,
   };
 
   constructor(engine: Engine) {
@@ -55,6 +57,11 @@ export class EngineMetrics {
     this.#counts.viewFailures += 1;
   }
 
+  viewRebuilt(differed: boolean): void {
+    this.#counts.viewsRebuilt += 1;
+    if (differed) this.#counts.viewsDiffered += 1;
+  }
+
   /** prom-client is loaded by the first who asks: it costs more than opening a database. */
   async text(): Promise<string> {
     const { metricsText } = await import('./metrics-text.ts');
@@ -73,6 +80,10 @@ export class EngineMetrics {
       actors: this.#engine.dispatcher.actorCount,
       actorRestarts: this.#engine.dispatcher.count('restarted'),
       deadLetters: this.#engine.dispatcher.deadLetters.count(),
+      tablesRebuilt: this.#engine.recovery.rebuilt,
+      tablesFailed: this.#engine.recovery.failed,
+      tablesOutOfService: this.#engine.recovery.brokenCount,
+      recoveryBases: this.#engine.recovery.basesTaken,
       planCacheHits: this.#engine.statements.hits,
       planCacheMisses: this.#engine.statements.misses,
     };
@@ -103,6 +114,26 @@ export class EngineMetrics {
           'analyticdb_view_failures_total',
           'Materialized views that broke and were built anew.',
           counts.viewFailures,
+        ],
+        [
+          'analyticdb_tables_rebuilt_total',
+          'Tables that broke and were made anew from the journal.',
+          engine.recovery.rebuilt,
+        ],
+        [
+          'analyticdb_tables_failed_total',
+          'Tables that broke and could not be made anew.',
+          engine.recovery.failed,
+        ],
+        [
+          'analyticdb_views_rebuilt_total',
+          'Materialized views that were made anew and compared with what they replaced.',
+          counts.viewsRebuilt,
+        ],
+        [
+          'analyticdb_views_differed_total',
+          'Of those, views whose old rows were not those of their query.',
+          counts.viewsDiffered,
         ],
         [
           'analyticdb_plan_cache_hits_total',
@@ -141,6 +172,11 @@ export class EngineMetrics {
         ['analyticdb_running_queries', 'Queries under way.', engine.queries.size],
         ['analyticdb_open_transactions', 'Transactions under way.', engine.transactions.size],
         ['analyticdb_actors', 'Actors alive.', engine.dispatcher.actorCount],
+        [
+          'analyticdb_tables_out_of_service',
+          'Tables that are being made anew, or wait for a decision.',
+          engine.recovery.brokenCount,
+        ],
         ['analyticdb_relations', 'Tables and views.', engine.state.catalog.all().length],
       ],
       histogram: {

@@ -79,7 +79,19 @@ export type Operation =
       readonly done: boolean;
     }
   /** A segment of a table is rewritten without its dead rows. */
-  | { readonly op: 'compact'; readonly relation: number; readonly segment: number };
+  | { readonly op: 'compact'; readonly relation: number; readonly segment: number }
+  /** What the record at `position` did to a table is passed over when the table is made anew. */
+  | {
+      readonly op: 'skip';
+      readonly relation: number;
+      readonly position: number;
+      readonly reason: string;
+      readonly by: string;
+    }
+  /** What becomes of a table at a record that it cannot take in: `hold` waits for an operator, `skip` passes it over. */
+  | { readonly op: 'recoveryPolicy'; readonly onPoison: OnPoison; readonly by: string };
+
+export type OnPoison = 'hold' | 'skip';
 
 export type RelationName = {
   readonly tenant: string;

@@ -71,6 +71,7 @@ export async function recover(
       position: reached,
       place: `Positions ${reached + 1} to ${journal.first - 1} are in no file.`,
     });
+  engine.recovery.replaying();
   await journal.replay(
     position(reached + 1),
     (record) => {

@@ -445,7 +445,12 @@ export class Session {
     attempt = 1,
   ): Promise<StatementOutcome> {
     return runStatement(this, statement, options, sink).catch((cause: unknown) =>
-      afterRedefinition(cause, attempt, (next) => this.#runNewest(statement, options, sink, next)),
+      afterRedefinition(
+        cause,
+        attempt,
+        (next) => this.#runNewest(statement, options, sink, next),
+        options.signal,
+      ),
     );
   }
 

@@ -15,12 +15,13 @@ import type { RuntimeVersions } from '../journal/snapshot-store.ts';
 import { ValueCodec } from '../journal/value-codec.ts';
 import { newSequenceEntry, type CatalogEntry, type SequenceState } from './catalog.ts';
 import type { JournalLog } from './commit-log.ts';
-import { schemaOf } from './database-state.ts';
+import { schemaOf, type DatabaseState } from './database-state.ts';
 import type { Engine } from './engine.ts';
 import type { KeyedWrite } from './idempotency.ts';
 import { plainBatch, revivedBatch, type PlainBatch } from './plain-batch.ts';
 import { recordCodecEntries } from './record-codec.ts';
 import type {
+  OnPoison,
   MaterializedViewDefinition,
   SequenceDefinition,
   TableDefinition,
@@ -80,6 +81,8 @@ export class Snapshots {
   published(): void {
     const since = this.#log.journal.appendedBytes - this.#begunAtBytes;
     if (since < this.#nextAfterBytes || this.#running !== undefined) return;
+    // A table that is out of service is in no snapshot, and needs the journal before it.
+    if (this.#engine.recovery.brokenCount > 0) return;
     // What waits to be sealed would be written row by row now, and as segments again next time.
     if (since < 2 * this.#nextAfterBytes && this.#upkeepWaits()) return;
     void this.take().catch((cause: unknown) => {
@@ -177,6 +180,8 @@ export class Snapshots {
         schemas: state.catalog.schemas(),
         grants: state.grants.list(),
         keyedWrites: state.keyedWrites.entries(),
+        skips: state.skips,
+        onPoison: state.onPoison,
       },
       parts,
       release: () => {
@@ -373,6 +378,7 @@ export class Snapshots {
           const made = state.tableEntry(entry.definition, data);
           catalog.put(made);
           this.#engine.tree.relationMade(made);
+          this.#engine.recovery.restored(made);
           break;
         }
         case 'view':
@@ -394,6 +400,7 @@ export class Snapshots {
       await this.#pause();
     }
     catalog.nextId = head.nextId;
+    state.restoreDecisions(head.skips ?? [], head.onPoison ?? 'hold');
     for (const { relation, to } of head.grants) state.grants.set(relation, to, true);
     for (const { key, ...write } of head.keyedWrites) state.keyedWrites.set(key, write);
   }
@@ -438,6 +445,9 @@ type Head = {
   readonly schemas: readonly { readonly tenant: string; readonly name: string }[];
   readonly grants: readonly { readonly relation: number; readonly to?: string | undefined }[];
   readonly keyedWrites: readonly (KeyedWrite & { readonly key: string })[];
+  /** Absent in the first snapshots. */
+  readonly skips?: DatabaseState['skips'];
+  readonly onPoison?: OnPoison;
 };
 
 type PlainEntry =

@@ -1,6 +1,7 @@
 import { DbError, notSupported } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import { vectorFromData } from '../columns/build.ts';
+import type { TableSnapshot } from '../columns/table-contract.ts';
 import { TEXT, type SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import { coerce } from '../expressions/coercion.ts';
@@ -12,6 +13,7 @@ import { bindExpression, bindStatement, type BoundStatement } from '../plan/bind
 import { explainPlan } from '../plan/explain.ts';
 import type { BoundQuery, OutputColumn, PlanNode } from '../plan/logical.ts';
 import type { ParsedStatement, Statement } from '../sql/ast.ts';
+import { ACTOR_COLUMNS, actorRows } from './actor-rows.ts';
 import type { AnswerSource } from './api-types.ts';
 import { runDefinition } from './definitions.ts';
 import { runDml } from './dml.ts';
@@ -261,6 +263,8 @@ export async function executePlan(
   sink: RowSink,
 ): Promise<StatementOutcome> {
   const { engine } = session;
+  if (engine.recovery.brokenCount > 0)
+    await engine.recovery.untilServed(bound.relations, options.signal);
   const context = session.evaluationContext(parameters, options);
   session.transaction?.noteReads(bound.plan, context, (relation, since) =>
     session.storedEntry(relation).data.changes(since, engine.visiblePosition),
@@ -336,9 +340,13 @@ export function openPlan(
   context: ReturnType<Session['evaluationContext']>,
   asOf: number | undefined,
 ): { open(): Operator; release(): void } {
-  const snapshots = new Map(
-    relations.map((relation) => [relation, session.snapshotOf(relation, asOf)]),
-  );
+  const snapshots = new Map<number, TableSnapshot>();
+  try {
+    for (const relation of relations) snapshots.set(relation, session.snapshotOf(relation, asOf));
+  } catch (cause) {
+    for (const snapshot of snapshots.values()) snapshot.release();
+    throw cause;
+  }
   const memory = session.engine.memory.child(`a query of tenant ${session.identity.tenant}`);
   let released = false;
   return {
@@ -515,19 +523,8 @@ function show(session: Session, name: string, sink: RowSink): StatementOutcome {
     case 'actors':
       return sendTexts(
         session,
-        textColumns('name', 'kind', 'tenant', 'parent', 'state', 'restarts', 'mailbox_depth'),
-        engine.tree
-          .infos()
-          .filter(({ tenant }) => [tenant, 'main'].includes(session.identity.tenant))
-          .map(({ name, kind, tenant, parent, state, restarts, mailboxDepth }) => [
-            name,
-            kind,
-            tenant,
-            parent ?? null,
-            state,
-            String(restarts),
-            String(mailboxDepth),
-          ]),
+        textColumns(...ACTOR_COLUMNS),
+        actorRows(engine, session.identity.tenant),
         'SHOW',
         sink,
       );

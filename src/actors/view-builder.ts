@@ -1,10 +1,12 @@
 import type { MemoryAccount } from '../base/memory.ts';
-import { DbError, notSupported } from '../base/errors.ts';
+import { assert, DbError, notSupported } from '../base/errors.ts';
+import { BagHash } from '../columns/bag-hash.ts';
 import type { TableDelta, TableSnapshot } from '../columns/table-contract.ts';
 import { createTable } from '../columns/table.ts';
 import { foldInContext, isImmutable } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
-import { Budget } from '../operators/operator.ts';
+import { buildOperator } from '../operators/build.ts';
+import { Budget, type Operator } from '../operators/operator.ts';
 import { bindStatement } from '../plan/bind.ts';
 import { viewCatalog, type PlanCatalog } from '../plan/catalog.ts';
 import type { BoundQuery, PlanNode } from '../plan/logical.ts';
@@ -62,7 +64,12 @@ export class ViewBuilder {
     const view = this.#prepare(definition, catalog);
     let whole = false;
     try {
-      yield* this.#fill(view, (relation) => storedData(catalog, relation).staged());
+      const budget = new Budget(FILL_UNITS);
+      const steps = this.#fill(view, (relation) => storedData(catalog, relation).staged(), budget);
+      for (const _ of steps) {
+        yield;
+        budget.refill(FILL_UNITS);
+      }
       whole = true;
       return view;
     } finally {
@@ -82,12 +89,23 @@ export class ViewBuilder {
     signal: AbortSignal | undefined,
   ): Promise<MaintainedView> {
     const view = this.#prepare(definition, engine.state.catalog);
+    let isWhole = false;
     try {
-      await this.#fillAside(engine, view, signal);
+      const budget = new Budget(FILL_UNITS);
+      // A loop that is left ends the generator, which gives its snapshots back.
+      for (const _ of this.#fillAside(engine, view, undefined, budget)) {
+        if (signal?.aborted === true) throw canceled(signal);
+        await engine.pause();
+        budget.refill(FILL_UNITS);
+      }
+      for (const _ of this.#catchUpMost(engine, view, budget)) {
+        await engine.pause();
+        budget.refill(FILL_UNITS);
+      }
+      isWhole = true;
       return view;
-    } catch (cause) {
-      view.close();
-      throw cause;
+    } finally {
+      if (!isWhole) view.close();
     }
   }
 
@@ -100,25 +118,60 @@ export class ViewBuilder {
       if (entry.view.lags) throw sourceLags(entry.view);
       if (entry.view.generation !== generation) throw behind(view);
     }
-    if (!this.#catchUp(engine, view, new Budget(Infinity))) throw behind(view);
+    if (!this.#catchUpAtOnce(engine, view)) throw behind(view);
   }
 
   /** A view that is refreshed by time takes what has come since; true when its rows changed. */
   async refresh(engine: Engine, view: MaintainedView): Promise<boolean> {
     if (view.status !== 'live' && view.status !== 'failed') return false;
+    // It will be told when what it reads serves again.
+    if (engine.housekeeping.sourcesLag(view)) return false;
     const before = view.position;
     // One that could not be refreshed begins anew.
-    if (view.status === 'failed' || !this.#catchUp(engine, view, new Budget(Infinity)))
+    if (view.status === 'failed' || !this.#catchUpAtOnce(engine, view))
       await this.rebuild(engine, view);
     return view.position !== before;
   }
 
   /** Builds a view anew beside the present rows, then puts it in their place. */
   async rebuild(engine: Engine, view: MaintainedView): Promise<void> {
+    const budget = new Budget(FILL_UNITS);
+    const steps = this.shadow(engine, view, budget);
+    for (;;) {
+      const step = steps.next();
+      if (step.done === true) return this.putInPlace(engine, view, step.value);
+      await engine.pause();
+      budget.refill(FILL_UNITS);
+    }
+  }
+
+  /**
+   * Builds a view anew beside its present rows, which go on serving: yields where `budget` is used up. What it gives has been compared
+   * with what it is to replace, at the position whose rows those are; where they differ, or that position is not kept any more,
+   * with the answer of the view's query. An InvariantError where that differs, too.
+   */
+  *shadow(engine: Engine, view: MaintainedView, budget: Budget): Generator<void, Shadow> {
     const fresh = this.#prepare(view.definition, engine.state.catalog);
+    let isWhole = false;
+    try {
+      const at = this.#comparableAt(engine, view);
+      yield* this.#fillAside(engine, fresh, at, budget);
+      const before = at === undefined ? undefined : yield* hashOfPresent(view, budget);
+      const differed =
+        before !== undefined && !before.equals(yield* hashOfRows(fresh.data.snapshot(), budget));
+      yield* this.#catchUpMost(engine, fresh, budget);
+      if (before === undefined || differed) yield* this.#compareWithQuery(engine, fresh, budget);
+      isWhole = true;
+      return { fresh, checked: before === undefined || differed ? 'query' : 'rows', differed };
+    } finally {
+      if (!isWhole) fresh.close();
+    }
+  }
+
+  /** The shadow's rows and operators take the place of the view's, in a commit turn of their own. */
+  async putInPlace(engine: Engine, view: MaintainedView, { fresh }: Shadow): Promise<void> {
     let taken = false;
     try {
-      await this.#fillAside(engine, fresh, undefined);
       await engine.commit({
         tenant: view.definition.tenant,
         relations: [view.relation, ...view.sources],
@@ -134,6 +187,53 @@ export class ViewBuilder {
       });
     } finally {
       if (!taken) fresh.close();
+    }
+  }
+
+  /** The position whose rows the view still shows, if those of everything it reads can be told there, too. */
+  #comparableAt(engine: Engine, view: MaintainedView): number | undefined {
+    if (view.status !== 'rebuilding' && view.status !== 'failed') return undefined;
+    const at = view.rowsPosition(engine.visiblePosition);
+    if (!Number.isSafeInteger(at)) return undefined;
+    const reachBack = view.sources.every((source) => {
+      const entry = engine.state.catalog.byId(source);
+      return isStored(entry) && entry.data.covers(at);
+    });
+    return reachBack ? at : undefined;
+  }
+
+  *#compareWithQuery(engine: Engine, fresh: MaintainedView, budget: Budget): Generator<void> {
+    // Both of one position: nobody commits between here and the snapshots.
+    if (!this.#catchUpAtOnce(engine, fresh)) throw behind(fresh);
+    const { catalog } = engine.state;
+    const snapshots = new Map<number, TableSnapshot>();
+    const memory = engine.memory.child(`the comparison of view ${fresh.definition.name}`);
+    let rows: TableSnapshot | undefined = fresh.data.snapshot();
+    try {
+      for (const source of fresh.sources)
+        snapshots.set(source, storedData(catalog, source).snapshot());
+      const { plan } = this.#plan(fresh.definition, catalog);
+      const query = buildOperator(plan, {
+        snapshotOf: (relation) => snapshots.get(relation)!,
+        context: viewContext(fresh.definition.zone),
+        memory,
+      });
+      let answer: BagHash;
+      try {
+        answer = yield* hashOfAnswer(query, budget);
+      } finally {
+        query.close();
+      }
+      const snapshot = rows;
+      rows = undefined;
+      assert(
+        answer.equals(yield* hashOfRows(snapshot, budget)),
+        `a view that was made anew has the rows of its query (${fresh.definition.name})`,
+      );
+    } finally {
+      rows?.release();
+      for (const snapshot of snapshots.values()) snapshot.release();
+      if (memory.usedBytes > 0) memory.release(memory.usedBytes);
     }
   }
 
@@ -235,58 +335,76 @@ export class ViewBuilder {
     return { plan: standing, data, writer: new ViewWriter(data, standing.identity, this.#memory) };
   }
 
-  *#fill(view: MaintainedView, snapshotOf: (relation: number) => TableSnapshot): Generator<void> {
+  *#fill(
+    view: MaintainedView,
+    snapshotOf: (relation: number) => TableSnapshot,
+    budget: Budget,
+  ): Generator<void> {
     const snapshots = new Map<number, TableSnapshot>();
-    const budget = new Budget(FILL_UNITS);
     try {
       view.fill((relation) => {
         const snapshot = snapshots.get(relation) ?? snapshotOf(relation);
         snapshots.set(relation, snapshot);
         return snapshot;
       });
-      while (!view.run(budget, { limits: true })) {
-        yield;
-        budget.refill(FILL_UNITS);
-      }
+      while (!view.run(budget, { limits: true })) yield;
     } finally {
       for (const snapshot of snapshots.values()) snapshot.release();
     }
   }
 
-  async #fillAside(
+  /** `at`: the position of the rows it is filled with; undefined: the visible one. */
+  *#fillAside(
     engine: Engine,
     view: MaintainedView,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
-    const position = engine.visiblePosition;
+    at: number | undefined,
+    budget: Budget,
+  ): Generator<void> {
+    const position = at ?? engine.visiblePosition;
+    const { catalog } = engine.state;
     view.madeFrom = new Map(
       view.sources.flatMap((source) => {
-        const entry = engine.state.catalog.byId(source);
+        const entry = catalog.byId(source);
         return entry?.kind === 'materializedView' ? [[source, entry.view.generation] as const] : [];
       }),
     );
-    const steps = this.#fill(view, (relation) =>
-      storedData(engine.state.catalog, relation).snapshot(),
+    yield* this.#fill(
+      view,
+      (relation) => {
+        const data = storedData(catalog, relation);
+        const snapshot = at === undefined ? data.snapshot() : data.snapshotAt(at);
+        if (snapshot === undefined) throw behind(view);
+        return snapshot;
+      },
+      budget,
     );
-    // A loop that is left ends the generator, which gives its snapshots back.
-    for (const _ of steps) {
-      if (signal?.aborted === true) throw canceled(signal);
-      await engine.pause();
-    }
     view.filled(position);
-    // Most of what came meanwhile is caught up before the turn, so that the turn is short.
+  }
+
+  /** Most of what came meanwhile is caught up before the turn, so that the turn is short. */
+  *#catchUpMost(engine: Engine, view: MaintainedView, budget: Budget): Generator<void> {
     for (
       let round = 0;
       round < CATCH_UP_ROUNDS && view.position < engine.visiblePosition;
       round += 1
     ) {
-      if (!this.#catchUp(engine, view, new Budget(Infinity))) throw behind(view);
-      await engine.pause();
+      if (!(yield* this.#catchUp(engine, view, budget))) throw behind(view);
+      yield;
+    }
+  }
+
+  #catchUpAtOnce(engine: Engine, view: MaintainedView): boolean {
+    const budget = new Budget(Infinity);
+    const steps = this.#catchUp(engine, view, budget);
+    for (;;) {
+      const step = steps.next();
+      if (step.done === true) return step.value;
+      budget.refill(Infinity);
     }
   }
 
   /** Applies published changes after the view's position; false when they are no longer kept. */
-  #catchUp(engine: Engine, view: MaintainedView, budget: Budget): boolean {
+  *#catchUp(engine: Engine, view: MaintainedView, budget: Budget): Generator<void, boolean> {
     const head = engine.visiblePosition;
     if (view.position >= head) return true;
     const byPosition = new Map<number, Map<number, TableDelta[]>>();
@@ -301,11 +419,64 @@ export class ViewBuilder {
     }
     for (const position of [...byPosition.keys()].sort((a, b) => a - b)) {
       if (!view.push(byPosition.get(position)!)) continue;
-      while (!view.run(budget)) budget.refill(Infinity);
+      while (!view.run(budget)) yield;
       view.publish(position);
+      if (budget.exhausted) yield;
     }
     view.position = head;
     return true;
+  }
+}
+
+/** A view that was made anew and is not in its place yet. */
+export type Shadow = {
+  readonly fresh: MaintainedView;
+  /** What its rows were compared with last. */
+  readonly checked: 'rows' | 'query';
+  /** The rows that it replaces were not those of the view's query. */
+  readonly differed: boolean;
+};
+
+function* hashOfPresent(
+  view: MaintainedView,
+  budget: Budget,
+): Generator<void, BagHash | undefined> {
+  try {
+    return yield* hashOfRows(view.data.snapshot(), budget);
+  } catch (cause) {
+    if (cause instanceof DbError) throw cause;
+    // It broke so badly that it cannot be read: its query has to do.
+    return undefined;
+  }
+}
+
+/** Of a snapshot, which is released. */
+function* hashOfRows(snapshot: TableSnapshot, budget: Budget): Generator<void, BagHash> {
+  const hash = new BagHash();
+  try {
+    const columnIndexes = snapshot.schema.columns.map((_, index) => index);
+    const scan = snapshot.scan({ columnIndexes, ordered: false, withRowIds: false });
+    for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
+      hash.add(batch);
+      budget.charge(batch.rowCount * (1 + columnIndexes.length));
+      if (budget.exhausted) yield;
+    }
+    return hash;
+  } finally {
+    snapshot.release();
+  }
+}
+
+function* hashOfAnswer(query: Operator, budget: Budget): Generator<void, BagHash> {
+  const hash = new BagHash();
+  for (;;) {
+    const step = query.next(budget);
+    if (step === 'done') return hash;
+    if (step === 'batch') {
+      hash.add(query.batch);
+      budget.charge(query.batch.rowCount);
+    }
+    if (step === 'more' || budget.exhausted) yield;
   }
 }
 

@@ -6,6 +6,7 @@ import type { TableSnapshot, TableWrite } from '../columns/table-contract.ts';
 import { datumToText } from '../expressions/text-io.ts';
 import type { TableEntry } from './catalog.ts';
 import { newClaimOwner, type ClaimOwner } from './claims.ts';
+import { TableRecovering } from './dead-table.ts';
 import { canceled } from './deadline.ts';
 import { type CommitOutcome, type Engine } from './engine.ts';
 import type { Operation } from './records.ts';
@@ -307,13 +308,19 @@ export class DefinitionChanged extends DbError {
   }
 }
 
-/** Writes again after a definition has changed: a single statement does not fail for that. Throws whatever else went wrong. */
-export function afterRedefinition<Value>(
+/**
+ * Runs again after a definition has changed, or a table was made anew: a single statement does not fail for that. Throws whatever
+ * else went wrong.
+ */
+export async function afterRedefinition<Value>(
   cause: unknown,
   attempt: number,
   again: (attempt: number) => Promise<Value>,
+  signal: AbortSignal | undefined,
 ): Promise<Value> {
-  if (!(cause instanceof DefinitionChanged) || attempt === DEFINITION_ATTEMPTS_MAX) throw cause;
+  if (attempt === DEFINITION_ATTEMPTS_MAX) throw cause;
+  if (cause instanceof TableRecovering) await cause.untilServed(signal);
+  else if (!(cause instanceof DefinitionChanged)) throw cause;
   return again(attempt + 1);
 }
 

@@ -210,8 +210,11 @@ function insertChunk(
   return written.then(
     ({ position }) => ({ position, rows: rowCount }),
     (cause: unknown) =>
-      afterRedefinition(cause, attempt, (next) =>
-        insertChunk(engine, session, table, rows, mode, signal, () => also, next),
+      afterRedefinition(
+        cause,
+        attempt,
+        (next) => insertChunk(engine, session, table, rows, mode, signal, () => also, next),
+        signal,
       ),
   );
 }
@@ -439,8 +442,11 @@ function deleteKeys(
   return writePieces(engine, session, entry, pieces, signal).then(
     ({ position }) => ({ position, rows }),
     (cause: unknown) =>
-      afterRedefinition(cause, attempt, (next) =>
-        deleteKeys(engine, session, table, key, signal, next),
+      afterRedefinition(
+        cause,
+        attempt,
+        (next) => deleteKeys(engine, session, table, key, signal, next),
+        signal,
       ),
   );
 }

@@ -23,7 +23,17 @@ export type DbErrorDetails = {
 };
 
 /** SQLSTATEs (or `ADB_…` codes) after which the same call may succeed. */
-const RETRYABLE = new Set(['40001', '40P01', '53000', '53100', '53200', '53300', '53400', '72000']);
+const RETRYABLE = new Set([
+  '40001',
+  '40P01',
+  '53000',
+  '53100',
+  '53200',
+  '53300',
+  '53400',
+  '72000',
+  'ADB_RECOVERING',
+]);
 
 /**
  * An error the caller can act upon. `code` is PostgreSQL's SQLSTATE, else `ADB_…` (docs/errors.md);

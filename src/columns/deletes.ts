@@ -103,6 +103,25 @@ export class Deletes {
     return this.#whole === undefined ? this.#pageCount * PAGE_BYTES : BITMAP_BYTES;
   }
 
+  /** All rows, a bit each in words of 32: a copy that nobody shares. */
+  toBits(): Int32Array {
+    const bits = new Int32Array(BITMAP_BYTES / 4);
+    for (let index = 0; index < PAGE_COUNT; index += 1) {
+      const page = this.page(index);
+      if (page !== undefined) bits.set(page, index * PAGE_WORDS);
+    }
+    return bits;
+  }
+
+  static ofBits(epoch: number, bits: Int32Array): Deletes {
+    const deletes = new Deletes(epoch);
+    deletes.#whole = bits.slice();
+    deletes.#ownsWhole = true;
+    for (let index = 0; index < bits.length; index += 1)
+      for (let left = bits[index]!; left !== 0; left &= left - 1) deletes.count += 1;
+    return deletes;
+  }
+
   #ownWhole(): void {
     if (this.#ownsWhole) return;
     const whole =

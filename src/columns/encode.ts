@@ -14,7 +14,12 @@ import { objectBytes } from './vector-builder.ts';
 import type { ZoneMap } from './zone-map.ts';
 
 /** A column of a sealed segment, by slot. */
-export type SealedColumn = {
+export type SealedColumn = EncodedColumn & {
+  /** Of all there is of it (`checksumOfColumn`), taken when it was sealed. */
+  readonly checksum: number;
+};
+
+export type EncodedColumn = {
   readonly vector: Vector;
   readonly zone: ZoneMap;
   /** Bytes of the arrays (the dictionaries aside, which account for themselves). */
@@ -44,7 +49,7 @@ export function* encodeColumn(
   source: EncodeSource,
   slotOf: Uint16Array,
   memory: MemoryAccount | undefined,
-): Generator<number, SealedColumn> {
+): Generator<number, EncodedColumn> {
   const { type } = column;
   if (isTextType(type) || type.kind === 'uuid' || type.kind === 'bytea') {
     return yield* encodeTexts(column, source, slotOf, memory);
@@ -60,7 +65,7 @@ function* encodeNumbers(
   column: StoredColumn,
   source: EncodeSource,
   slotOf: Uint16Array,
-): Generator<number, SealedColumn> {
+): Generator<number, EncodedColumn> {
   const isFloat = column.type.kind === 'float8' || column.type.kind === 'float4';
   const stats = new NumberStats();
   let bigMin: bigint | undefined;
@@ -169,7 +174,7 @@ function* fillNumbers(
   stats: NumberStats,
   scale: number,
   isFloat: boolean,
-): Generator<number, SealedColumn> {
+): Generator<number, EncodedColumn> {
   const { rowCount } = source;
   const encoding = stats.encoding(column.type.kind === 'float4');
   const values = new encoding.array(rowCount);
@@ -256,7 +261,7 @@ function* encodeBigints(
   bigMin: bigint,
   bigMax: bigint,
   scale: number,
-): Generator<number, SealedColumn> {
+): Generator<number, EncodedColumn> {
   const { rowCount } = source;
   const values = new BigInt64Array(rowCount);
   const validity = stats.nullCount > 0 ? new Uint8Array(rowCount) : undefined;
@@ -510,7 +515,7 @@ function* encodeBooleans(
   column: StoredColumn,
   source: EncodeSource,
   slotOf: Uint16Array,
-): Generator<number, SealedColumn> {
+): Generator<number, EncodedColumn> {
   const { rowCount } = source;
   const values = new Uint8Array(rowCount);
   let nullCount = 0;
@@ -552,7 +557,7 @@ function* encodeObjects(
   column: StoredColumn,
   source: EncodeSource,
   slotOf: Uint16Array,
-): Generator<number, SealedColumn> {
+): Generator<number, EncodedColumn> {
   const { rowCount } = source;
   const values: Datum[] = [];
   let nullCount = 0;
@@ -586,7 +591,7 @@ function* encodeTexts(
   source: EncodeSource,
   slotOf: Uint16Array,
   memory: MemoryAccount | undefined,
-): Generator<number, SealedColumn> {
+): Generator<number, EncodedColumn> {
   const { rowCount } = source;
   let allCodes = true;
   let codeMax = 0;
@@ -670,7 +675,7 @@ function* encodeCodes(
   codeMax: number,
   nullCount: number,
   ownDictionary: Dictionary | undefined,
-): Generator<number, SealedColumn> {
+): Generator<number, EncodedColumn> {
   const { rowCount } = source;
   const codes =
     codeMax < 2 ** 8
@@ -781,7 +786,7 @@ function* encodeBytes(
   source: EncodeSource,
   slotOf: Uint16Array,
   nullCount: number,
-): Generator<number, SealedColumn> {
+): Generator<number, EncodedColumn> {
   const { rowCount } = source;
   const isUuid = column.type.kind === 'uuid';
   // Values of one width share their offsets with every other such column.

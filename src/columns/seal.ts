@@ -1,5 +1,6 @@
 import type { MemoryAccount } from '../base/memory.ts';
 import { SeededRandom } from '../base/random.ts';
+import { checksumOfColumn, checksumOfSegment } from './checksum.ts';
 import { kernelsOf } from './array-kernels.ts';
 import { gather } from './build.ts';
 import { encodeColumn, type EncodeSource, type SealedColumn } from './encode.ts';
@@ -24,7 +25,13 @@ export function* seal(job: SealJob): Generator<number, SealedSegment> {
     for (const column of columns) {
       while (sealed.length <= column.id) sealed.push(undefined);
       const encoded = yield* encodeColumn(column, source, slotOf, job.memory);
-      sealed[column.id] = encoded;
+      let checksum: number | undefined;
+      try {
+        checksum = yield* checksumOfColumn(encoded);
+      } finally {
+        if (checksum === undefined) encoded.ownDictionary?.close();
+      }
+      sealed[column.id] = { ...encoded, checksum };
       byteLength += encoded.byteLength;
     }
     if (job.timeColumn !== undefined) {
@@ -37,17 +44,10 @@ export function* seal(job: SealJob): Generator<number, SealedSegment> {
     // Abandoned at a yield: the dictionaries made so far account for themselves.
     if (!isDone) for (const column of sealed) column?.ownDictionary?.close();
   }
-  return new SealedSegment({
-    number: job.number,
-    rowCount,
-    firstOrdinal: job.firstOrdinal,
-    slotOf,
-    ordinals: job.ordinals,
-    columns: sealed,
-    timeOrder,
-    byteLength,
-    generation: job.generation,
-  });
+  const { number, firstOrdinal, ordinals, generation } = job;
+  const rows = { number, rowCount, firstOrdinal, slotOf, ordinals, timeOrder, generation };
+  const checksum = checksumOfSegment(rows);
+  return new SealedSegment({ ...rows, columns: sealed, byteLength, checksum });
 }
 
 export type SealJob = {

@@ -232,6 +232,16 @@ export class SegmentStore {
     this.rowCount = rowCount;
   }
 
+  /** An empty store takes whole segments in; rows to come have ids from `nextRowId` on. */
+  adopt(list: SegmentList, nextRowId: number, rowCount: number): void {
+    assert(this.#list.states.length === 0, 'an empty store is filled');
+    this.#list = list;
+    this.#listEpoch = this.#epoch;
+    this.#nextRowId = nextRowId;
+    this.rowCount = rowCount;
+    for (const state of list.states) this.#account(state?.deletes?.byteLength ?? 0);
+  }
+
   newDeletes(): Deletes {
     return new Deletes(this.#epoch);
   }

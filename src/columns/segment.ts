@@ -32,6 +32,8 @@ export class SealedSegment {
   byteLength: number;
   /** How often it was compacted: part of the permutation's seed. */
   readonly generation: number;
+  /** Of all but the columns, which have their own: `checksumOfSegment`, taken when it was sealed. */
+  readonly checksum: number;
 
   constructor(parts: SealedParts) {
     this.number = parts.number;
@@ -43,6 +45,12 @@ export class SealedSegment {
     this.timeOrder = parts.timeOrder;
     this.byteLength = parts.byteLength;
     this.generation = parts.generation;
+    this.checksum = parts.checksum;
+  }
+
+  /** The same rows in other columns, one for each. */
+  withColumns(columns: SealedParts['columns']): SealedSegment {
+    return new SealedSegment({ ...this, columns });
   }
 
   get firstRowId(): number {
@@ -123,6 +131,7 @@ export type SealedParts = Pick<
   | 'timeOrder'
   | 'byteLength'
   | 'generation'
+  | 'checksum'
 >;
 
 export type Segment = OpenSegment | SealedSegment;

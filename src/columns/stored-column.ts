@@ -54,6 +54,10 @@ export class StoredColumn {
     return this.#dictionary;
   }
 
+  get dictionaryIfAny(): Dictionary | undefined {
+    return this.#dictionary;
+  }
+
   /** False while a replay writes: memory is then never refused. */
   set limits(limits: boolean) {
     this.#limits = limits;

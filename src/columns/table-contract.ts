@@ -5,6 +5,7 @@
 import type { Batch } from './batch.ts';
 import type { InsertedRows } from './inserted-rows.ts';
 import type { TableReading } from './table-image.ts';
+import type { TableBase } from './table-base.ts';
 import type { SqlType } from './types.ts';
 import type { Datum } from './values.ts';
 import type { Vector } from './vector.ts';
@@ -124,6 +125,15 @@ export interface TableData {
   /** The same in steps: yields the rows indexed since the last one. Nobody may write meanwhile; 23505 leaves nothing behind. */
   addIndexInSteps(index: IndexSchema): Generator<number, void>;
   dropIndex(name: string): void;
+  /**
+   * In steps, what the table can be made anew from later: see `TableBase`. The newest published state must be that of `position`.
+   * `isChanged`: whether rows of a chunk were overwritten or deleted since `previous` was taken.
+   */
+  checkpoint(
+    position: number,
+    previous: TableBase | undefined,
+    isChanged: (chunk: number) => boolean,
+  ): Generator<number, TableBase>;
   /** Gives back all memory, once the last open snapshot is released. */
   close(): void;
 }

@@ -3,9 +3,10 @@ import type { MemoryAccount } from '../base/memory.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from './batch.ts';
 import { constantVector, sliceBatch } from './build.ts';
+import { checksumOfColumn, checksumOfSegment, drained } from './checksum.ts';
 import { Deletes } from './deletes.ts';
 import { Dictionary } from './dictionary.ts';
-import type { SealedColumn } from './encode.ts';
+import type { EncodedColumn, SealedColumn } from './encode.ts';
 import { OpenSegment } from './open-segment.ts';
 import { plainColumn, revivedColumn, type PlainColumn } from './plain-column.ts';
 import { SealedSegment, SEGMENT_ROWS, type SegmentState } from './segment.ts';
@@ -221,7 +222,7 @@ export class TableRestore {
       while (columns.length <= kept.id) columns.push(undefined);
       const ownDictionary = kept.own ? this.#dictionary() : undefined;
       const vector = revivedColumn(kept.column, ownDictionary ?? stored.dictionary);
-      columns[kept.id] = {
+      const column: EncodedColumn = {
         vector:
           vector.rep === 'number' && kept.bounds !== undefined
             ? { ...vector, bounds: kept.bounds }
@@ -235,15 +236,16 @@ export class TableRestore {
         byteLength: kept.byteLength,
         ownDictionary,
       };
+      columns[kept.id] = { ...column, checksum: drained(checksumOfColumn(column)) };
       byteLength += kept.byteLength;
     }
-    const segment = new SealedSegment({
+    const rows = {
       ...plain,
       ordinals: plain.ordinals,
       timeOrder: plain.timeOrder === true ? plain.slotOf : plain.timeOrder,
-      columns,
-      byteLength,
-    });
+    };
+    const checksum = checksumOfSegment(rows);
+    const segment = new SealedSegment({ ...rows, columns, byteLength, checksum });
     this.#lease.take(byteLength);
     this.#states.push({ segment, deletes: deletesOf(state.deletes) });
     return segment;

@@ -26,6 +26,7 @@ import { Snapshot, type TableIndex } from './snapshot.ts';
 import { distinctOfOpenRows } from './statistics.ts';
 import { StoredColumn } from './stored-column.ts';
 import { TableReading } from './table-image.ts';
+import { restoredColumns, restoreRows, takeBase, verifyBase, type TableBase } from './table-base.ts';
 import type {
   ColumnSchema,
   IndexSchema,
@@ -88,6 +89,7 @@ export type TableOptions = {
  * 4. The order of rows, and their ids, depend on the writes alone: never on when segments were sealed.
  */
 export class Table implements TableData {
+  readonly #identity = {};
   readonly #lease: MemoryLease;
   readonly #memory: MemoryAccount;
   readonly #store: SegmentStore;
@@ -162,6 +164,61 @@ export class Table implements TableData {
       position: this.#position,
       nextColumnId: this.#nextColumnId,
     });
+  }
+
+  /**
+   * The table that a base tells of, in steps: the same rows under the same ids, in objects of its own but for the arrays of sealed
+   * segments. Throws XX001 where a checksum differs. Memory is never refused.
+   */
+  static *restore(base: TableBase, options: TableOptions): Generator<number, Table> {
+    yield* verifyBase(base);
+    const table = new Table({ ...base.schema, indexes: [] }, options);
+    let isDone = false;
+    try {
+      table.#setLimits(false);
+      table.#columns = yield* restoredColumns(base, table.#memory, table.#lease);
+      table.#nextColumnId = base.nextColumnId;
+      yield* restoreRows(base, {
+        columns: table.#columns,
+        memory: table.#memory,
+        lease: table.#lease,
+        store: table.#store,
+      });
+      table.#position = base.position;
+      table.#log.forget(base.position);
+      for (const index of base.schema.indexes) yield* table.addIndexInSteps(index);
+      table.#refreshPublished();
+      table.#setLimits(true);
+      isDone = true;
+      return table;
+    } finally {
+      if (!isDone) table.close();
+    }
+  }
+
+  /** See `TableBase`: of the newest published state, which is that of `position`. */
+  *checkpoint(
+    position: number,
+    previous: TableBase | undefined,
+    isChanged: (chunk: number) => boolean,
+  ): Generator<number, TableBase> {
+    const snapshot = this.#open(
+      this.#published,
+      this.#indexes.published,
+      this.#stagedFrom,
+      this.#stagedFrom,
+    );
+    try {
+      const source = {
+        identity: this.#identity,
+        snapshot,
+        position,
+        nextColumnId: this.#nextColumnId,
+      };
+      return yield* takeBase(source, previous, isChanged);
+    } finally {
+      snapshot.release();
+    }
   }
 
   get schema(): TableSchema {

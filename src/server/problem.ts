@@ -36,8 +36,9 @@ export function statusOf(code: string): number {
   if (code === '57014') return 499;
   if (code === '53400' || code === '53300') return 429;
   if (code.startsWith('53') || code.startsWith('57P') || code === '58030') return 503;
+  if (code === 'ADB_RECOVERING' || code === 'ADB_TABLE_FAILED') return 503;
   if (code === '0A000') return 501;
-  if (code === 'XX000' || code.startsWith('ADB_JOURNAL')) return 500;
+  if (code.startsWith('XX') || code.startsWith('ADB_JOURNAL')) return 500;
   return 400;
 }
 

@@ -36,6 +36,10 @@ export function withStagingFaults(
     assertRoomToGrow: () => state.assertRoomToGrow(),
     nextInstant: () => state.nextInstant(),
     viewFailed: (view, cause) => state.viewFailed(realViews.get(view) ?? view, cause),
+    broke: (owner, cause) =>
+      state.broke(typeof owner === 'number' ? owner : (realViews.get(owner) ?? owner), cause),
+    undone: () => state.undone(),
+    replayed: (operations, position) => state.replayed(operations, position),
   };
 }
 

@@ -83,6 +83,9 @@ export type ChildInfo = {
   readonly parent: string | undefined;
   readonly state: ChildState;
   readonly restarts: number;
+  /** What it failed with last, and when by the monotonic clock; undefined: it never has. */
+  readonly lastError: string | undefined;
+  readonly lastFailedMs: number | undefined;
   /** Waiting messages; 0 for supervisors. */
   readonly mailboxDepth: number;
 };
@@ -235,6 +238,7 @@ export class Supervisor {
     const nowMs = this.#context.clock.monotonicMs();
     if (nowMs - trouble.failedMs > policy.backoff.stableMs) trouble.attempts = 0;
     trouble.failedMs = nowMs;
+    trouble.lastError = textOf(failure.cause);
     trouble.attempts += 1;
     const own = policy.exhausted === 'giveUp';
     const budget = own
@@ -441,6 +445,8 @@ export class Supervisor {
       parent: undefined,
       state: this.#state,
       restarts: 0,
+      lastError: undefined,
+      lastFailedMs: undefined,
       mailboxDepth: 0,
     };
   }
@@ -470,6 +476,12 @@ export class Supervisor {
   }
 }
 
+/** Errors may be long, and hold what a user wrote: a line of them is enough. */
+function textOf(cause: unknown): string {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
+}
+
 const SUPERVISOR_POLICY = childPolicy('supervisor');
 
 /** What a child needs only once it has failed, or is being stopped. */
@@ -479,6 +491,7 @@ class Trouble {
   failedMs = -Infinity;
   /** Of all its life. */
   restarts = 0;
+  lastError: string | undefined = undefined;
   /** Until the restart, or until it is killed. */
   timer: TimerHandle | undefined = undefined;
   poison: { readonly message: unknown; readonly kills: number } | undefined = undefined;
@@ -567,7 +580,8 @@ class Child implements ActorWatcher {
   }
 
   info(): ChildInfo {
-    const { control } = this;
+    const { control, trouble } = this;
+    const lastError = trouble?.lastError;
     const waiting = control instanceof ActorCell ? control.info().waiting : [];
     return {
       id: control?.ref.id ?? 0,
@@ -577,6 +591,8 @@ class Child implements ActorWatcher {
       parent: this.parent.name,
       state: this.state,
       restarts: this.restarts,
+      lastError,
+      lastFailedMs: lastError === undefined ? undefined : trouble!.failedMs,
       mailboxDepth: waiting.reduce((sum, count) => sum + count, 0),
     };
   }

@@ -1,0 +1,124 @@
+import { DbError } from '../base/errors.ts';
+import { findRelation } from './catalog.ts';
+import type { Engine } from './engine.ts';
+import type { OnPoison } from './records.ts';
+import { Session } from './session.ts';
+import { RebuildAsked, type TableTrouble } from './table-recovery.ts';
+
+/** `db.recovery`: tables that broke, and what an operator decides about them. */
+export class RecoveryVerbs {
+  readonly #engine: Engine;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /** Tables that are out of service: being made anew, or waiting for a decision. */
+  async list(): Promise<readonly TableTrouble[]> {
+    return this.#engine.recovery.list();
+  }
+
+  /** What becomes of a table at a record that it cannot take in, and what was decided so far. */
+  async get(): Promise<{
+    readonly onPoison: OnPoison;
+    readonly skips: readonly {
+      readonly table: string;
+      readonly position: number;
+      readonly reason: string;
+      readonly by: string;
+    }[];
+  }> {
+    const { state } = this.#engine;
+    return {
+      onPoison: state.onPoison,
+      skips: state.skips.map(({ relation, position, reason, by }) => ({
+        table: state.catalog.byId(relation)?.definition.name ?? '',
+        position,
+        reason,
+        by,
+      })),
+    };
+  }
+
+  /** `hold` (default): the table stays out of service until somebody decides. `skip`: the record is passed over, by a journaled decision. */
+  async set(policy: {
+    readonly onPoison: OnPoison;
+    readonly by?: string;
+  }): Promise<{ readonly position: number }> {
+    const { onPoison, by = 'operator' } = policy;
+    if (onPoison !== 'hold' && onPoison !== 'skip')
+      throw new DbError('22023', '"onPoison" is neither "hold" nor "skip"', { field: 'onPoison' });
+    return { position: await this.#engine.recovery.setPolicy(onPoison, by) };
+  }
+
+  /**
+   * Decides that what the record at `position` did to the table is passed over, in the journal and for ever. A table that failed is
+   * made anew without it; resolves when that is done.
+   */
+  async skip(
+    table: string,
+    decision: { readonly position: number; readonly reason: string; readonly by?: string },
+  ): Promise<{ readonly position: number }> {
+    const relation = this.#table(table);
+    const { position, reason, by = 'operator' } = decision;
+    const { recovery, visiblePosition } = this.#engine;
+    if (!Number.isSafeInteger(position) || position < 1 || position > visiblePosition)
+      throw new DbError('22023', '"position" is not a position of the journal', {
+        field: 'position',
+        hint: 'db.recovery.list() tells the position of the record that the table cannot take in.',
+      });
+    if (typeof reason !== 'string' || reason.trim() === '')
+      throw new DbError('22023', '"reason" is empty', {
+        field: 'reason',
+        hint: 'It stays in the journal: say why the record is passed over.',
+      });
+    if (!recovery.isBroken(relation))
+      throw new DbError('55000', `table "${table}" serves: there is no record to pass over`, {
+        table,
+        hint: 'Only what keeps a table from being made anew can be skipped. DELETE or UPDATE change what is there.',
+      });
+    const at = await recovery.skip(relation, { position, reason, by });
+    await this.#untilServed(relation);
+    return { position: at };
+  }
+
+  /**
+   * Makes a table anew from its newest base and the journal, whether it broke or not; its views follow. Resolves when it serves.
+   */
+  async rebuild(
+    table: string,
+  ): Promise<{ readonly position: number; readonly rows: number; readonly elapsedMs: number }> {
+    const relation = this.#table(table);
+    const { state, recovery, ports } = this.#engine;
+    const started = ports.clock.monotonicMs();
+    if (recovery.isBroken(relation)) recovery.retry(relation);
+    else state.broke(relation, new RebuildAsked(`an operator has table "${table}" made anew`));
+    await this.#untilServed(relation);
+    const entry = state.catalog.byId(relation);
+    return {
+      position: this.#engine.visiblePosition,
+      rows: entry?.kind === 'table' ? entry.data.rowCount : 0,
+      elapsedMs: ports.clock.monotonicMs() - started,
+    };
+  }
+
+  async #untilServed(relation: number): Promise<void> {
+    const error = await this.#engine.recovery.settled(relation);
+    if (error !== undefined) throw error;
+  }
+
+  #table(written: string): number {
+    this.#engine.assertOpen();
+    const session = new Session(this.#engine, { tenant: 'main' });
+    const parts = String(written).split('.');
+    const name = { name: parts.at(-1)!, ...(parts.length > 1 ? { schema: parts.at(-2)! } : {}) };
+    const scope =
+      parts.length > 2 ? new Session(this.#engine, { tenant: parts.at(-3)! }).scope : session.scope;
+    const entry = findRelation(this.#engine.state.catalog, scope, name);
+    if (entry?.kind === 'table') return entry.definition.id;
+    throw new DbError('42P01', `table "${written}" does not exist`, {
+      table: String(written),
+      hint: "Another tenant's is written 'acme.public.orders'. Views are made anew by themselves.",
+    });
+  }
+}

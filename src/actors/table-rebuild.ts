@@ -1,0 +1,182 @@
+import { DbError } from '../base/errors.ts';
+import type { TableBase } from '../columns/table-base.ts';
+import type { TableData } from '../columns/table-contract.ts';
+import { Table } from '../columns/table.ts';
+import type { JournalChunk, JournalReader } from '../journal/backend.ts';
+import { Budget } from '../operators/operator.ts';
+import { expanded } from './compact-rows.ts';
+import { isTableWork, relationsOf, replayInto } from './commit-turn.ts';
+import { DatabaseState } from './database-state.ts';
+import type { Engine } from './engine.ts';
+import type { CommitRecord, Operation, TableDefinition } from './records.ts';
+
+/** What a table is made anew from: a base, or nothing, and the records from a position on. */
+export type RebuildSource = {
+  readonly base: { readonly rows: TableBase; readonly definition: TableDefinition } | undefined;
+  /** The first record that is not in the base. */
+  readonly from: number;
+  /** The newest record that may concern it: it is refused what comes later. */
+  readonly upTo: number;
+};
+
+/** A record that the table cannot take in. */
+export class PoisonRecord extends Error {
+  readonly position: number;
+
+  constructor(position: number, cause: unknown) {
+    super(`the record at position ${position} cannot be applied`, { cause });
+    this.position = position;
+  }
+}
+
+type TailRecord = { readonly position: number; readonly operations: readonly Operation[] };
+
+/**
+ * Makes a table anew from its base and the records that came after, in a catalog where it is alone: the commit turn's own staging
+ * does it, so that what it makes is what the fold over the journal is. Long work in short steps.
+ */
+export class TableRebuild {
+  readonly #engine: Engine;
+  readonly #relation: number;
+  readonly #source: RebuildSource;
+  readonly #scratch: DatabaseState;
+  readonly #budget = new Budget(0);
+  readonly #steps: Generator<Promise<JournalChunk> | undefined, void, JournalChunk>;
+  #reader: JournalReader | undefined;
+  #arrived: JournalChunk;
+  #isTaken = false;
+  recordCount = 0;
+
+  constructor(engine: Engine, relation: number, source: RebuildSource) {
+    this.#engine = engine;
+    this.#relation = relation;
+    this.#source = source;
+    this.#scratch = new DatabaseState({
+      memory: engine.memory,
+      clock: engine.ports.clock,
+      parse: (text) => engine.statements.parse(text),
+      views: engine.views,
+      viewsFailed: () => undefined,
+      // A failure inside is this rebuild's: it is thrown, not mended here.
+      tableBroke: (_entry, _corpse, cause) => {
+        throw cause;
+      },
+      relationMade: () => undefined,
+      relationGone: () => undefined,
+      rowsKnownUpTo: () => 0,
+    });
+    this.#steps = this.#run();
+  }
+
+  /**
+   * Works for about `units`. A promise: what `arrive` is to be called with before the next step. Throws `PoisonRecord`, or what
+   * makes the rebuild impossible.
+   */
+  advance(units: number): 'more' | 'done' | Promise<JournalChunk> {
+    this.#budget.refill(units);
+    const arrived = this.#arrived;
+    this.#arrived = undefined;
+    const step = this.#steps.next(arrived);
+    if (step.done === true) return 'done';
+    return step.value ?? 'more';
+  }
+
+  arrive(chunk: JournalChunk): void {
+    this.#arrived = chunk;
+  }
+
+  get spent(): number {
+    return this.#budget.spent;
+  }
+
+  /** The rows, which are the caller's from now on. */
+  take(): { readonly data: TableData; readonly definition: TableDefinition } {
+    const entry = this.#scratch.catalog.byId(this.#relation);
+    if (entry?.kind !== 'table') throw sourceGone('the journal does not tell how it was made');
+    this.#isTaken = true;
+    return entry;
+  }
+
+  close(): void {
+    this.#steps.return();
+    this.#reader?.close();
+    if (!this.#isTaken) this.#scratch.close();
+  }
+
+  *#run(): Generator<Promise<JournalChunk> | undefined, void, JournalChunk> {
+    const { base } = this.#source;
+    // A journal that forgets may do so while the base is restored: what is needed of it comes first.
+    const tail = this.#engine.log.forgets === true ? yield* this.#collected() : undefined;
+    if (base !== undefined) {
+      const steps = Table.restore(base.rows, { memory: this.#engine.memory });
+      try {
+        for (;;) {
+          const step = steps.next();
+          if (step.done === true) {
+            this.#scratch.catalog.put(this.#scratch.tableEntry(base.definition, step.value));
+            break;
+          }
+          this.#budget.charge(step.value);
+          if (this.#budget.exhausted) yield undefined;
+        }
+      } finally {
+        steps.return(undefined as never);
+      }
+    }
+    if (tail === undefined) yield* this.#eachRecord((record) => this.#apply(record));
+    else for (const record of tail) yield* this.#apply(record);
+  }
+
+  *#collected(): Generator<Promise<JournalChunk> | undefined, TailRecord[], JournalChunk> {
+    const tail: TailRecord[] = [];
+    yield* this.#eachRecord(function* (record) {
+      tail.push(record);
+    });
+    return tail;
+  }
+
+  /** The records that concern the table, oldest first. */
+  *#eachRecord(
+    take: (record: TailRecord) => Generator<undefined, void>,
+  ): Generator<Promise<JournalChunk> | undefined, void, JournalChunk> {
+    const { from, upTo } = this.#source;
+    if (from > upTo) return;
+    const reader = this.#engine.log.read?.(from);
+    if (reader === undefined) throw sourceGone('this journal cannot be read again');
+    this.#reader = reader;
+    for (;;) {
+      const next = reader.next();
+      const chunk = next instanceof Promise ? yield next : next;
+      if (chunk === undefined) return;
+      for (const record of chunk) {
+        if (record.position > upTo) return;
+        const operations = (record.payload as CommitRecord).operations.filter(
+          (operation) =>
+            isTableWork(operation) && relationsOf(operation).includes(this.#relation),
+        );
+        this.#budget.charge(1);
+        if (operations.length > 0) yield* take({ position: record.position, operations });
+        if (this.#budget.exhausted) yield undefined;
+      }
+    }
+  }
+
+  *#apply({ position, operations }: TailRecord): Generator<undefined, void> {
+    if (this.#engine.state.skipDecision(this.#relation, position) !== undefined) return;
+    this.recordCount += 1;
+    try {
+      const record = expanded({ kind: 'commit', operations });
+      const steps = replayInto(this.#scratch, record.operations, position, this.#budget);
+      while (steps.next().done !== true) yield undefined;
+    } catch (cause) {
+      throw new PoisonRecord(position, cause);
+    }
+    if (this.#budget.exhausted) yield undefined;
+  }
+}
+
+export function sourceGone(why: string): DbError {
+  return new DbError('ADB_POSITION_GONE', why, {
+    hint: 'Keep more of the journal (`journal: { keep }`), or keep it in files (`journal: { kind: "file" }`).',
+  });
+}
