@@ -11,12 +11,7 @@ export {
   type RowOptions,
   type TableChange,
 } from './testing/tables.ts';
-export {
-  queries,
-  schemas,
-  type QueryOptionsOf,
-  type TableSchemaText,
-} from './testing/queries.ts';
+export { queries, schemas, type QueryOptionsOf, type TableSchemaText } from './testing/queries.ts';
 export { calendars } from './testing/calendars.ts';
 export {
   DatabaseModel,

@@ -439,11 +439,7 @@ export type AppendOutcome = {
 export interface CommitEvents {
   visiblePosition(): number;
   /** The visible position has moved. */
-  published(
-    position: number,
-    instant: InstantMs,
-    commit: PublishedCommit,
-  ): void;
+  published(position: number, instant: InstantMs, commit: PublishedCommit): void;
   refused(cause: DbError): void;
   /** Something staged was undone. */
   unstaged(): void;

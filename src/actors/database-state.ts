@@ -201,7 +201,10 @@ export class DatabaseState implements CommitState {
     return this.#skipped.get(relation)?.get(position);
   }
 
-  get skips(): readonly (SkipDecision & { readonly relation: number; readonly position: number })[] {
+  get skips(): readonly (SkipDecision & {
+    readonly relation: number;
+    readonly position: number;
+  })[] {
     return [...this.#skipped].flatMap(([relation, decisions]) =>
       [...decisions].map(([position, decision]) => ({ relation, position, ...decision })),
     );

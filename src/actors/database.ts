@@ -856,9 +856,4 @@ function pickIdentity({ tenant, user, claims }: Identity): Identity {
 }
 
 /** What a transaction that begins again may not meet: a conflict, a deadlock, a table that was redefined under its snapshot. */
-const BEGUN_AGAIN: ReadonlySet<string> = new Set([
-  '40001',
-  '40P01',
-  '72000',
-  'ADB_RECOVERING',
-]);
+const BEGUN_AGAIN: ReadonlySet<string> = new Set(['40001', '40P01', '72000', 'ADB_RECOVERING']);

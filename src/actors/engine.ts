@@ -12,7 +12,13 @@ import type { Operator } from '../operators/operator.ts';
 import type { Parser } from '../sql/parse.ts';
 import { FairRunQueue } from '../tenancy/fair-run-queue.ts';
 import { Claims } from './claims.ts';
-import { CommitTurn, type CommitLog, type CommitRequest, type CommitState, type PublishedCommit } from './commit-turn.ts';
+import {
+  CommitTurn,
+  type CommitLog,
+  type CommitRequest,
+  type CommitState,
+  type PublishedCommit,
+} from './commit-turn.ts';
 import type { TableData } from '../columns/table-contract.ts';
 import { createTable } from '../columns/table.ts';
 import { canceled } from './deadline.ts';
@@ -573,11 +579,7 @@ export class Engine {
     );
   }
 
-  #published(
-    position: number,
-    instant: InstantMs,
-    commit: PublishedCommit,
-  ): void {
+  #published(position: number, instant: InstantMs, commit: PublishedCommit): void {
     const { deltas, dropped } = commit;
     this.#visiblePosition = position;
     this.#visibleInstant = instant;

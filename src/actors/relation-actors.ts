@@ -299,10 +299,7 @@ function viewBehavior(engine: Engine, view: MaintainedView): Behavior<ViewMessag
       context.charge(Math.max(1, budget.spent - before));
     }
   };
-  const receive = (
-    message: ViewMessage,
-    context: ActorContext<ViewMessage>,
-  ): Next<ViewMessage> => {
+  const receive = (message: ViewMessage, context: ActorContext<ViewMessage>): Next<ViewMessage> => {
     switch (message.kind) {
       case 'upkeep':
         return upkeep(engine, view.relation, context as ActorContext<never>);

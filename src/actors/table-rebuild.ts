@@ -129,15 +129,16 @@ export class TableRebuild {
 
   *#collected(): Generator<Promise<JournalChunk> | undefined, TailRecord[], JournalChunk> {
     const tail: TailRecord[] = [];
-    yield* this.#eachRecord(function* (record) {
+    yield* this.#eachRecord((record) => {
       tail.push(record);
+      return NO_STEPS;
     });
     return tail;
   }
 
   /** The records that concern the table, oldest first. */
   *#eachRecord(
-    take: (record: TailRecord) => Generator<undefined, void>,
+    take: (record: TailRecord) => Iterable<undefined>,
   ): Generator<Promise<JournalChunk> | undefined, void, JournalChunk> {
     const { from, upTo } = this.#source;
     if (from > upTo) return;
@@ -151,8 +152,7 @@ export class TableRebuild {
       for (const record of chunk) {
         if (record.position > upTo) return;
         const operations = (record.payload as CommitRecord).operations.filter(
-          (operation) =>
-            isTableWork(operation) && relationsOf(operation).includes(this.#relation),
+          (operation) => isTableWork(operation) && relationsOf(operation).includes(this.#relation),
         );
         this.#budget.charge(1);
         if (operations.length > 0) yield* take({ position: record.position, operations });
@@ -174,6 +174,8 @@ export class TableRebuild {
     if (this.#budget.exhausted) yield undefined;
   }
 }
+
+const NO_STEPS: readonly undefined[] = [];
 
 export function sourceGone(why: string): DbError {
   return new DbError('ADB_POSITION_GONE', why, {

@@ -244,11 +244,7 @@ export class TableRecovery {
   }
 
   /** From within the commit turn: the table is out of service from now on. */
-  broke(
-    entry: TableEntry,
-    corpse: TableData,
-    cause: unknown,
-  ): { readonly refusal: () => DbError } {
+  broke(entry: TableEntry, corpse: TableData, cause: unknown): { readonly refusal: () => DbError } {
     const { id } = entry.definition;
     const { clock } = this.#engine.ports;
     const broken = new Broken(entry, corpse, cause, clock.now(), clock.monotonicMs());
@@ -258,7 +254,8 @@ export class TableRecovery {
       position: corpse.position,
       cause,
     });
-    if (cause instanceof RebuildAsked) this.#engine.tree.tellTable(id, { kind: 'rebuild' }, 'command');
+    if (cause instanceof RebuildAsked)
+      this.#engine.tree.tellTable(id, { kind: 'rebuild' }, 'command');
     else this.#engine.tree.tellTable(id, { kind: 'broke', cause }, 'control');
     return { refusal: () => broken.refusal() };
   }
@@ -574,7 +571,8 @@ function failedError(table: string, cause: unknown): DbError {
   }
   const detail = cause instanceof Error ? cause.message : String(cause);
   const fix = `DROP TABLE "${table}", create it and load it again; everything else is served.`;
-  const keep = cause instanceof DbError && cause.code === 'ADB_POSITION_GONE' ? cause.hint : undefined;
+  const keep =
+    cause instanceof DbError && cause.code === 'ADB_POSITION_GONE' ? cause.hint : undefined;
   return new DbError('ADB_TABLE_FAILED', `table "${table}" cannot be made anew`, {
     table,
     detail,

@@ -19,7 +19,8 @@ export class BagHash {
       const weight = weights === undefined ? 1 : weights[row]!;
       this.rowCount += weight;
       this.#sum = (this.#sum + Math.imul(hash, weight)) | 0;
-      this.#mixed = (this.#mixed + Math.imul(Math.imul(hash ^ (hash >>> 15), 0x85eb_ca6b), weight)) | 0;
+      this.#mixed =
+        (this.#mixed + Math.imul(Math.imul(hash ^ (hash >>> 15), 0x85eb_ca6b), weight)) | 0;
     }
   }
 

@@ -301,8 +301,7 @@ export function* restoredColumns(
       columns.push(column);
       column.limits = false;
       column.codedRowCount = codedRowCount;
-      if (texts !== undefined)
-        yield* copyTexts(texts.dictionary, texts.size, column.dictionary!);
+      if (texts !== undefined) yield* copyTexts(texts.dictionary, texts.size, column.dictionary!);
     }
     isDone = true;
     return columns;

@@ -26,7 +26,13 @@ import { Snapshot, type TableIndex } from './snapshot.ts';
 import { distinctOfOpenRows } from './statistics.ts';
 import { StoredColumn } from './stored-column.ts';
 import { TableReading } from './table-image.ts';
-import { restoredColumns, restoreRows, takeBase, verifyBase, type TableBase } from './table-base.ts';
+import {
+  restoredColumns,
+  restoreRows,
+  takeBase,
+  verifyBase,
+  type TableBase,
+} from './table-base.ts';
 import type {
   ColumnSchema,
   IndexSchema,

@@ -138,7 +138,9 @@ function asked(action: () => ModelResult): ModelResult {
     throw new DbError(cause.code, cause.message.replace(`${cause.code}: `, ''), {
       cause,
       ...(cause.code === '0A000'
-        ? { hint: 'The model of analyticdb/testing knows less SQL than the database: docs/testing.md.' }
+        ? {
+            hint: 'The model of analyticdb/testing knows less SQL than the database: docs/testing.md.',
+          }
         : {}),
     });
   }

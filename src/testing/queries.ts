@@ -30,17 +30,13 @@ export function schemas(
   );
   const modifier = fc.constantFrom('', '', ' NOT NULL');
   const table = fc.array(fc.tuple(column, modifier), { minLength: 1, maxLength: 5 });
-  return fc
-    .array(table, { minLength: 1, maxLength: options.maxTables ?? 2 })
-    .map((tables) =>
-      tables.map((columns, index) => {
-        const name = `t${index}`;
-        const rest = columns.map(
-          ([text, not], at) => `${text.replace(' ', `${at} `)}${not}`,
-        );
-        return { name, sql: `CREATE TABLE ${name} (${['id int PRIMARY KEY', ...rest].join(', ')})` };
-      }),
-    );
+  return fc.array(table, { minLength: 1, maxLength: options.maxTables ?? 2 }).map((tables) =>
+    tables.map((columns, index) => {
+      const name = `t${index}`;
+      const rest = columns.map(([text, not], at) => `${text.replace(' ', `${at} `)}${not}`);
+      return { name, sql: `CREATE TABLE ${name} (${['id int PRIMARY KEY', ...rest].join(', ')})` };
+    }),
+  );
 }
 
 export type QueryOptionsOf = {
@@ -88,7 +84,9 @@ function joinsOf(tables: readonly RelationDescription[]): Source[] {
     tables.flatMap((second) => {
       const [left, right] = [sourceOf(first, 'a'), sourceOf(second, 'b')];
       const pairs = left.fields.flatMap((a) =>
-        right.fields.filter((b) => a.type === b.type && isKeyType(a.type)).map((b) => [a, b] as const),
+        right.fields
+          .filter((b) => a.type === b.type && isKeyType(a.type))
+          .map((b) => [a, b] as const),
       );
       return pairs.slice(0, 3).flatMap(([a, b]) =>
         ['JOIN', 'LEFT JOIN'].map((kind) => ({
@@ -133,7 +131,8 @@ function queryOver(source: Source, options: QueryOptionsOf): Arbitrary<string> {
         ...measures.map((text, index) => `${text} AS m${index}`),
       ];
       const by = keys.length === 0 ? '' : ` GROUP BY ${keys.map(({ text }) => text).join(', ')}`;
-      const least = having === undefined || keys.length === 0 ? '' : ` HAVING count(*) >= ${having}`;
+      const least =
+        having === undefined || keys.length === 0 ? '' : ` HAVING count(*) >= ${having}`;
       return `SELECT ${shown.join(', ')} FROM ${source.from}${filter}${by}${least}`;
     });
   const plain = fc
@@ -157,9 +156,7 @@ function queryOver(source: Source, options: QueryOptionsOf): Arbitrary<string> {
     })
     .map(({ shown, filter, descending, limit }) => {
       const list = shown.map(({ text, name }) => `${text} AS ${quoteIdentifier(name)}`).join(', ');
-      const order = shown
-        .map((_, index) => `${index + 1}${descending ? ' DESC' : ''}`)
-        .join(', ');
+      const order = shown.map((_, index) => `${index + 1}${descending ? ' DESC' : ''}`).join(', ');
       return `SELECT ${list} FROM ${source.from}${filter} ORDER BY ${order} LIMIT ${limit}`;
     });
   return fc.oneof(

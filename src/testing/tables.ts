@@ -161,7 +161,8 @@ function rowOf(description: RelationDescription, options: RowOptions): Arbitrary
     const own = given[name];
     const isKey = description.primaryKey.includes(name);
     model[name] =
-      own ?? (nullable && !isKey ? fc.option(valueOf(type), { freq: 5, nil: null }) : valueOf(type));
+      own ??
+      (nullable && !isKey ? fc.option(valueOf(type), { freq: 5, nil: null }) : valueOf(type));
     if (!nullable || isKey || own !== undefined) required.push(name);
   }
   return fc.record(model, { requiredKeys: required }) as Arbitrary<InputRow>;

@@ -53,13 +53,15 @@ export function valueOf(type: string): Arbitrary<unknown> {
     case 'bpchar': {
       const length = Math.min(modifiers[0] ?? 12, 12);
       return often<string>(
-        fc.constantFrom('a', 'b', 'ab', 'Ab', '', 'ü', '東', 'a b').filter(
-          (text) => [...text].length <= length,
-        ),
+        fc
+          .constantFrom('a', 'b', 'ab', 'Ab', '', 'ü', '東', 'a b')
+          .filter((text) => [...text].length <= length),
         fc
           .string({ unit: 'grapheme', maxLength: length })
           .filter((text) => !text.includes('\0') && [...text].length <= length),
-      ).map((text) => (name.startsWith('character varying') || name === 'text' ? text : text.trimEnd()));
+      ).map((text) =>
+        name.startsWith('character varying') || name === 'text' ? text : text.trimEnd(),
+      );
     }
     case 'uuid':
       return fc.uuid();
@@ -68,9 +70,9 @@ export function valueOf(type: string): Arbitrary<unknown> {
     case 'date':
       return instants().map((ms) => new Date(ms).toISOString().slice(0, 10));
     case 'time without time zone':
-      return fc.integer({ min: 0, max: 86_399 }).map((second) =>
-        new Date(second * 1000).toISOString().slice(11, 19),
-      );
+      return fc
+        .integer({ min: 0, max: 86_399 })
+        .map((second) => new Date(second * 1000).toISOString().slice(11, 19));
     case 'timestamp without time zone':
       return instants().map((ms) => new Date(ms).toISOString().slice(0, 23));
     case 'timestamp with time zone':

@@ -49,7 +49,11 @@ test('a poison record at the start takes its table out of service, not the datab
   const { stage } = Table.prototype;
   vi.spyOn(Table.prototype, 'stage').mockImplementation(function (this: Table, writes, options) {
     for (const write of writes)
-      if (write.kind === 'insert' && write.rows.columns.length === 2 && datumAt(write.rows.columns[0]!, 0) === 666)
+      if (
+        write.kind === 'insert' &&
+        write.rows.columns.length === 2 &&
+        datumAt(write.rows.columns[0]!, 0) === 666
+      )
         throw new InvariantError('the beast');
     return stage.call(this, writes, options);
   });

@@ -45,7 +45,10 @@ const sql = fc.oneof(
     .map(([id, g, x]) => `INSERT INTO t VALUES (${id}, ${g}, ${x})`),
   fc
     .tuple(small, group)
-    .map(([id, g]) => `INSERT INTO t SELECT id, ${g}, id FROM generate_series(${id}, ${id + 4}) AS s(id) WHERE id NOT IN (SELECT id FROM t)`),
+    .map(
+      ([id, g]) =>
+        `INSERT INTO t SELECT id, ${g}, id FROM generate_series(${id}, ${id + 4}) AS s(id) WHERE id NOT IN (SELECT id FROM t)`,
+    ),
   fc.tuple(group, small).map(([g, y]) => `INSERT INTO u VALUES (${g}, ${y}), ('b', ${y})`),
   fc.tuple(small, group).map(([id, g]) => `UPDATE t SET g = ${g}, x = x + 1 WHERE id <= ${id}`),
   small.map((id) => `DELETE FROM t WHERE id = ${id}`),
@@ -53,7 +56,10 @@ const sql = fc.oneof(
   fc.constant('TRUNCATE u'),
   fc
     .tuple(small, small)
-    .map(([id, y]) => `BEGIN; INSERT INTO u VALUES ('a', ${y}); INSERT INTO t VALUES (${id}, 'a', 1); COMMIT`),
+    .map(
+      ([id, y]) =>
+        `BEGIN; INSERT INTO u VALUES ('a', ${y}); INSERT INTO t VALUES (${id}, 'a', 1); COMMIT`,
+    ),
 );
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 8, arbitrary: sql.map((text) => ({ kind: 'sql' as const, sql: text })) },
@@ -66,7 +72,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       after: fc.integer({ min: 0, max: 2 }),
     }),
   },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('rebuild' as const, 'base' as const), table }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constantFrom('rebuild' as const, 'base' as const), table }),
+  },
 );
 
 class World {
@@ -134,7 +143,8 @@ class World {
     }
     for (const relation of ['t', 'u', 'v', 'w', 'top']) {
       const { rows } = await this.db.query(`SELECT * FROM ${relation}`, { format: 'text' });
-      const texts = (all: readonly unknown[]): string[] => all.map((row) => JSON.stringify(row)).sort();
+      const texts = (all: readonly unknown[]): string[] =>
+        all.map((row) => JSON.stringify(row)).sort();
       expect([relation, texts(rows)]).toEqual([
         relation,
         texts(this.model.query(`SELECT * FROM ${relation}`).rows),
@@ -143,7 +153,8 @@ class World {
   }
 
   #relation(name: string): number {
-    return this.engine.state.catalog.byName({ tenant: 'main', schema: 'public', name })!.definition.id;
+    return this.engine.state.catalog.byName({ tenant: 'main', schema: 'public', name })!.definition
+      .id;
   }
 
   #data(name: string): TableData {
@@ -153,7 +164,11 @@ class World {
   }
 }
 
-function breakLater(data: TableData, method: 'stage' | 'publish' | 'undo' | 'maintain', after: number): void {
+function breakLater(
+  data: TableData,
+  method: 'stage' | 'publish' | 'undo' | 'maintain',
+  after: number,
+): void {
   if (Object.hasOwn(data, method) || data.constructor.name === 'DeadTable') return;
   const whole = data[method].bind(data) as (...given: unknown[]) => never;
   let calls = 0;
@@ -198,13 +213,23 @@ test('a table of sealed segments, deletes and open rows comes back as it was, id
   const loaded = db.position;
   await db.exec('DELETE FROM big WHERE id % 1000 = 3; UPDATE big SET x = -1 WHERE id % 5000 = 1');
   const shown = async (): Promise<unknown> => [
-    (await db.query('SELECT count(*), sum(id), sum(x), count(DISTINCT g), min(g), max(g) FROM big', { format: 'text' })).rows,
-    (await db.query('SELECT * FROM big WHERE id IN (1, 5001, 66000, 139999)', { format: 'text' })).rows,
+    (
+      await db.query(
+        'SELECT count(*), sum(id), sum(x), count(DISTINCT g), min(g), max(g) FROM big',
+        { format: 'text' },
+      )
+    ).rows,
+    (await db.query('SELECT * FROM big WHERE id IN (1, 5001, 66000, 139999)', { format: 'text' }))
+      .rows,
     // Without ORDER BY: in the order of row ids.
     (await db.query('SELECT id FROM big LIMIT 5 OFFSET 130000', { format: 'text' })).rows,
   ];
   const before = await shown();
-  const { id } = engine.state.catalog.byName({ tenant: 'main', schema: 'public', name: 'big' })!.definition;
+  const { id } = engine.state.catalog.byName({
+    tenant: 'main',
+    schema: 'public',
+    name: 'big',
+  })!.definition;
   // The journal forgets large records at once: a base soon has what they brought.
   const covered = async (position: number): Promise<void> => {
     while ((engine.recovery.basePosition(id) ?? 0) < position)

@@ -24,7 +24,9 @@ beforeEach(async () => {
   });
   db = new Database(engine);
   await db.exec('CREATE TABLE t (id int PRIMARY KEY, g text, x float8)');
-  await db.exec('CREATE MATERIALIZED VIEW v AS SELECT g, count(*) AS n, sum(x) AS s FROM t GROUP BY g');
+  await db.exec(
+    'CREATE MATERIALIZED VIEW v AS SELECT g, count(*) AS n, sum(x) AS s FROM t GROUP BY g',
+  );
   await db.insert(
     't',
     Array.from({ length: 12_000 }, (_, id) => ({ id, g: `g${id % 50}`, x: id / 8 })),

@@ -185,10 +185,7 @@ class World {
   #living(picks: readonly number[]): Float64Array {
     const snapshot = this.table.snapshot();
     const wanted = picks.map((pick) => Math.floor(pick * this.table.nextRowId));
-    const { rowIds, rowCount } = snapshot.fetch(
-      Float64Array.from(new Set(wanted)).sort(),
-      [0],
-    );
+    const { rowIds, rowCount } = snapshot.fetch(Float64Array.from(new Set(wanted)).sort(), [0]);
     snapshot.release();
     return rowIds!.slice(0, rowCount);
   }
@@ -250,10 +247,12 @@ function arraysOf(value: unknown, seen = new Set<unknown>()): Uint8Array[] {
     return value.byteLength === 0
       ? []
       : [new Uint8Array(value.buffer, value.byteOffset, value.byteLength)];
-  return Object.entries(value)
-    // Told by identity only.
-    .filter(([key]) => key !== 'deletesOf')
-    .flatMap(([, each]) => arraysOf(each, seen));
+  return (
+    Object.entries(value)
+      // Told by identity only.
+      .filter(([key]) => key !== 'deletesOf')
+      .flatMap(([, each]) => arraysOf(each, seen))
+  );
 }
 
 test('a bit that flips in a base, or in the sealed segments it shares, is found', () => {

@@ -84,7 +84,9 @@ test('a planted mistake is found, and shrunk to a change or two', async () => {
 test('a view that has gone wrong is told of with the rows that differ', async () => {
   await using db = await open(small);
   await db.exec('CREATE TABLE orders (id int PRIMARY KEY, region text)');
-  await db.exec('CREATE MATERIALIZED VIEW v AS SELECT region, count(*) AS n FROM orders GROUP BY region');
+  await db.exec(
+    'CREATE MATERIALIZED VIEW v AS SELECT region, count(*) AS n FROM orders GROUP BY region',
+  );
   await db.insert('orders', [
     { id: 1, region: 'EU' },
     { id: 2, region: 'US' },
@@ -141,7 +143,9 @@ test('time stands still until it is moved; what is due happens at its own instan
   const clock = manualClock('2026-03-08T00:00:00-05:00');
   await using db = await open({ ...small, clock });
   await db.exec('CREATE TABLE t (id int PRIMARY KEY, at timestamptz DEFAULT now())');
-  await db.exec("CREATE MATERIALIZED VIEW slow WITH (refresh = '10min') AS SELECT count(*) AS n FROM t");
+  await db.exec(
+    "CREATE MATERIALIZED VIEW slow WITH (refresh = '10min') AS SELECT count(*) AS n FROM t",
+  );
   await db.insert('t', [{ id: 1 }]);
   expect((await db.query('SELECT at FROM t')).rows).toEqual([{ at: '2026-03-08T05:00:00Z' }]);
   expect((await db.query('SELECT n FROM slow')).rows).toEqual([{ n: 0 }]);
