@@ -107,7 +107,7 @@ export class DeltaGroup implements StatefulOperator {
       // The one row of an aggregate without keys is there from the start.
       if (!this.#globalShown && this.#touched.length === 0) this.#touch(new Int32Array(1), 1);
       this.#emitting = 0;
-      if (!this.#showsOld) this.#shownGroups = Int32Array.from(this.#touched).sort();
+      if (!this.#showsOld) this.#shownGroups = ascending(this.#touched);
     }
     for (;;) {
       const start = this.#emitting * GROUPS_PER_BATCH;
@@ -270,7 +270,9 @@ export class DeltaGroup implements StatefulOperator {
    * whether they look as before), −1 for those that have none any more.
    */
   #shown(start: number): Batch | undefined {
-    const groups = this.#shownGroups.subarray(start, start + GROUPS_PER_BATCH);
+    const all = this.#shownGroups;
+    const groups =
+      all.length <= GROUPS_PER_BATCH ? all : all.subarray(start, start + GROUPS_PER_BATCH);
     const count = groups.length;
     const rowIds = new Float64Array(count);
     let weights: Int32Array | undefined;
@@ -315,6 +317,13 @@ export class DeltaGroup implements StatefulOperator {
     }
     for (const call of this.#calls) call.ensure(groupCount);
   }
+}
+
+function ascending(numbers: readonly number[]): Int32Array {
+  const array = new Int32Array(numbers.length);
+  for (let at = 0; at < array.length; at += 1) array[at] = numbers[at]!;
+  // Mostly it is one.
+  return array.length > 1 ? array.sort() : array;
 }
 
 function countArrivals(counts: Float64Array, groups: Int32Array, rowCount: number): void {
