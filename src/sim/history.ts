@@ -53,7 +53,7 @@ type SessionState = {
 
 /** What depends on more than the database's contents. */
 const UNTOLD =
-  /\b(?:now|current_\w+|local\w+|clock_timestamp|statement_timestamp|transaction_timestamp|random|gen_random_uuid|nextval|currval|lastval|show|explain|pg_\w+|adb\w*|copy|declare|fetch|set|refresh)\b/i;
+  /\b(?:now|current_\w+|local\w+|clock_timestamp|statement_timestamp|transaction_timestamp|random|gen_random_uuid|nextval|currval|lastval|pg_\w+|adb\w*)\b|^\s*(?:show|explain|copy|declare|fetch|set|refresh)\b/i;
 const WRITE = /^\s*(?:insert|update|delete)\b/i;
 /** Rows given in full, or rows of one key. */
 const BY_KEY =

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { DbError } from '../base/errors.ts';
-import type { PlannedFault } from './faults.ts';
+import { SHARE_FAULTS, TIMED_FAULTS, type PlannedFault } from './faults.ts';
 import type { ScheduleKind, Tape } from './schedule.ts';
 
 /** One arrival of a load: the nth of its kind, counted from 1, so many milliseconds after the start. */
@@ -34,6 +34,43 @@ export type Token = {
   readonly build: string;
   readonly traceHash: string;
 };
+
+/** Plans come from files, tokens and generators: 22023, and `field` names what is wrong. */
+export function checkPlan(plan: Plan, loads: readonly string[]): void {
+  const wrong = (field: string, message: string, hint: string): DbError =>
+    new DbError('22023', message, { field, hint });
+  const isTime = (ms: unknown): boolean => typeof ms === 'number' && Number.isFinite(ms) && ms >= 0;
+  if (!Number.isSafeInteger(plan?.seed) || plan.seed < 0)
+    throw wrong('plan.seed', 'a plan has a seed', 'Give a whole number from 0 on.');
+  if (!isTime(plan.runMs))
+    throw wrong('plan.runMs', 'a plan says how long it runs', 'Give milliseconds.');
+  for (const [index, { load, nth, atMs }] of (plan.operations ?? []).entries()) {
+    const field = `plan.operations.${index}`;
+    if (!loads.includes(load))
+      throw wrong(
+        `${field}.load`,
+        `there is no load "${load}"`,
+        `There are ${loads.join(', ') || 'none'}.`,
+      );
+    if (!Number.isSafeInteger(nth) || nth < 1 || !isTime(atMs))
+      throw wrong(field, 'an operation has a number and a time', 'Give nth, from 1 on, and atMs.');
+  }
+  for (const [index, fault] of (plan.faults ?? []).entries()) {
+    const isShare = (SHARE_FAULTS as readonly string[]).includes(fault.kind);
+    if (!isShare && !(TIMED_FAULTS as readonly string[]).includes(fault.kind))
+      throw wrong(
+        `plan.faults.${index}.kind`,
+        `there is no fault "${fault.kind}" to plan`,
+        `There are ${[...SHARE_FAULTS, ...TIMED_FAULTS].join(', ')}.`,
+      );
+    if (isShare ? !('nth' in fault) : !('atMs' in fault && isTime(fault.atMs)))
+      throw wrong(
+        `plan.faults.${index}`,
+        `the fault "${fault.kind}" does not say when`,
+        isShare ? 'Give nth: which call it hits, from 1 on.' : 'Give atMs.',
+      );
+  }
+}
 
 const PREFIX = 'ADB1:';
 

@@ -14,7 +14,15 @@ import type { LatencySummary } from './latency.ts';
 import { checkLoad, type Load } from './load.ts';
 import type { Oracle } from './oracle.ts';
 import { standardOracles, type OracleName } from './oracles.ts';
-import { decodeToken, encodeToken, hashOf, shrinkPlan, type Plan, type Token } from './plan.ts';
+import {
+  checkPlan,
+  decodeToken,
+  encodeToken,
+  hashOf,
+  shrinkPlan,
+  type Plan,
+  type Token,
+} from './plan.ts';
 import { SCHEDULES, type ScheduleKind } from './schedule.ts';
 import { durationMs, instantOf, type Duration } from './times.ts';
 import {
@@ -284,6 +292,7 @@ export class Simulation {
 
   /** One plan, once; a property for fast-check, or what a shrunk failure left. */
   async runPlan(plan: Plan): Promise<SimulationReport> {
+    checkPlan(plan, Object.keys(this.options.load ?? {}));
     return this.#report([await this.#runOnce(plan, undefined, false)], false);
   }
 

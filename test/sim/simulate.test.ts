@@ -1,4 +1,5 @@
 /** The harness as its users have it. */
+import fc from 'fast-check';
 import { expect, test, vi } from 'vitest';
 import { decodeToken } from '../../src/sim/plan.ts';
 import { simulate, type SimulateOptions, type Simulation, type World } from '../../src/sim.ts';
@@ -108,6 +109,44 @@ test('what fails is told with a plan that is small, a moment, and a line that do
   );
   told.mockRestore();
   vi.unstubAllEnvs();
+});
+
+test('a plan is data: fast-check makes plans, and shrinks operations, faults and the schedule alike', async () => {
+  const sim = shop({ faults: { journalDelay: '1ms..9ms', crash: '1/h' }, oracles: [] }).always(
+    'fewer than two orders',
+    async ({ db }) => (await db.query('SELECT 1 FROM orders')).rowCount < 2,
+  );
+  const tape = fc.array(fc.tuple(fc.integer({ min: 1, max: 40 }), fc.nat(3)), { maxLength: 4 });
+  const plans = fc.record({
+    seed: fc.constant(1),
+    runMs: fc.constant(30_000),
+    operations: fc.array(
+      fc.record({
+        load: fc.constantFrom('orders', 'panels'),
+        nth: fc.integer({ min: 1, max: 99 }),
+        atMs: fc.nat(20_000),
+      }),
+      { maxLength: 8 },
+    ),
+    faults: fc.array(fc.record({ kind: fc.constant('crash' as const), atMs: fc.nat(20_000) }), {
+      maxLength: 1,
+    }),
+    schedule: fc.record({ events: tape, actors: tape }),
+  });
+  const details = await fc.check(
+    fc.asyncProperty(plans, async (plan) => (await sim.runPlan(plan)).failures.length === 0),
+    { numRuns: 20, seed: 3 },
+  );
+  expect(details.failed).toBe(true);
+  const [{ operations, faults, schedule }] = details.counterexample!;
+  expect(operations.map(({ load }) => load)).toEqual(['orders', 'orders']);
+  expect(faults).toEqual([]);
+  expect(schedule).toEqual({ events: [], actors: [] });
+  const wrong = { seed: 1, runMs: 1, operations: [{ load: 'order', nth: 1, atMs: 0 }] };
+  await expect(sim.runPlan(wrong)).rejects.toMatchObject({
+    code: '22023',
+    field: 'plan.operations.0.load',
+  });
 });
 
 test('ambient time in a load, an error that is no DbError, and a run that differs from itself are failures', async () => {
