@@ -105,8 +105,9 @@ export class SimulatedDisk {
     this.processEnded();
     const lied = this.lies > 0;
     this.lies = 0;
-    const power = this.#faults.hits('lostTail');
-    const torn = power && this.#faults.hits('tornWrite');
+    // Only a power loss tears a write.
+    const torn = this.#faults.hits('tornWrite');
+    const power = this.#faults.hits('lostTail') || torn;
     if (power) {
       // Each directory was synced or not; a name that was not may have made it all the same.
       const names = new Map(this.#durableNames);

@@ -10,7 +10,7 @@ export type Faults = {
   readonly crash?: string | undefined;
   /** How long it stays away: `'100ms..10s'` by default. */
   readonly down?: Duration | undefined;
-  /** The last write that the power loss left is there in part only: a share of power losses. */
+  /** The power goes in the middle of a write, which is there in part only: a share of crashes. */
   readonly tornWrite?: number | undefined;
   /** The power goes with the process, and what was not synced may be lost: a share of crashes. */
   readonly lostTail?: number | undefined;

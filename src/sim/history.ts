@@ -37,6 +37,8 @@ type Entry = {
   readonly tenant: string;
   readonly steps: readonly Step[];
   readonly key: string | undefined;
+  /** The columns by which its statements name their rows: they mean what they say where these are the keys. */
+  readonly byKey?: readonly { readonly table: string; readonly column: string }[];
 };
 
 type SessionState = {
@@ -45,6 +47,7 @@ type SessionState = {
   inBlock: 'no' | 'reads' | 'writes';
   /** Writes of a BEGIN … COMMIT; undefined once one of them means more than it says. */
   block: Step[] | undefined;
+  byKey: { readonly table: string; readonly column: string }[];
   /** The steps of a `transaction` that is under way. */
   steps: Step[] | undefined;
   /** Something happened in it that cannot be told to the interpreter. */
@@ -55,9 +58,11 @@ type SessionState = {
 const UNTOLD =
   /\b(?:now|current_\w+|local\w+|clock_timestamp|statement_timestamp|transaction_timestamp|random|gen_random_uuid|nextval|currval|lastval|pg_\w+|adb\w*)\b|^\s*(?:show|explain|copy|declare|fetch|set|refresh)\b/i;
 const WRITE = /^\s*(?:insert|update|delete)\b/i;
-/** Rows given in full, or rows of one key. */
+/** Rows that are given in full. */
+const IN_FULL = /^\s*insert\s+into\s+[\w".]+\s*(?:\([^)]*\)\s*)?values\b(?!.*\bselect\b)/is;
+/** One row by the value of one column. */
 const BY_KEY =
-  /^\s*(?:insert\s+into\s+[\w".]+\s*(?:\([^)]*\)\s*)?values\b(?!.*\bselect\b)|(?:update\s+[\w"]+\s+set\b(?!.*\bselect\b).*|delete\s+from\s+[\w"]+)\s+where\s+"?id"?\s*=\s*\d+\s*$)/is;
+  /^\s*(?:update|delete\s+from)\s+"?(\w+)"?\s(?!.*\bselect\b).*\bwhere\s+"?(\w+)"?\s*=\s*(?:\d+|\$\d+)\s*$/is;
 const READ = /^\s*(?:select|with|values|table)\b/i;
 
 /**
@@ -134,7 +139,14 @@ export class HistoryOracle implements Oracle {
     if (state === undefined)
       this.#sessions.set(
         session,
-        (state = { tenant, inBlock: 'no', block: undefined, steps: undefined, untold: false }),
+        (state = {
+          tenant,
+          inBlock: 'no',
+          block: undefined,
+          byKey: [],
+          steps: undefined,
+          untold: false,
+        }),
       );
     return state;
   }
@@ -158,10 +170,11 @@ export class HistoryOracle implements Oracle {
     if (block !== null) {
       state.inBlock = /read\s+only/i.test(block[1]!) ? 'reads' : 'writes';
       state.block = [];
+      state.byKey = [];
       return undefined;
     }
     if (/^\s*(?:commit|rollback|end|abort)\b(?!\s+to\b)/i.test(text)) {
-      const steps = state.block ?? [];
+      const { block: steps = [], byKey } = state;
       state.inBlock = 'no';
       return {
         answered: (result) => {
@@ -170,7 +183,14 @@ export class HistoryOracle implements Oracle {
             readonly command: string;
           };
           if (command === 'COMMIT' && steps.length > 0)
-            this.#note({ position, who: call.who, tenant: state.tenant, steps, key: undefined });
+            this.#note({
+              position,
+              who: call.who,
+              tenant: state.tenant,
+              steps,
+              key: undefined,
+              byKey,
+            });
         },
         failed: () => undefined,
       };
@@ -234,7 +254,13 @@ export class HistoryOracle implements Oracle {
     if (READ.test(text) && !/\bfor\s+(?:no\s+key\s+)?update\b/i.test(text)) return undefined;
     const { block } = state;
     if (block === undefined) return undefined;
-    if (params === undefined || UNTOLD.test(text) || text.includes(';') || !BY_KEY.test(text)) {
+    if (params === undefined || UNTOLD.test(text) || text.includes(';')) {
+      state.block = undefined;
+      return undefined;
+    }
+    const [, table, column] = BY_KEY.exec(text) ?? [];
+    if (table !== undefined && column !== undefined) state.byKey.push({ table, column });
+    else if (!IN_FULL.test(text)) {
       state.block = undefined;
       return undefined;
     }
@@ -398,6 +424,8 @@ export class HistoryOracle implements Oracle {
     ledger: Ledger,
   ): { readonly step: Step; readonly sql: string }[] | undefined {
     const told: { readonly step: Step; readonly sql: string }[] = [];
+    for (const { table, column } of writer.byKey ?? [])
+      if (ledger.describe(writer.tenant, table)?.key.join() !== column) return undefined;
     for (const step of writer.steps) {
       const sql = step.kind === 'read' ? step.sql : step.sql(ledger);
       if (sql === undefined) return undefined;

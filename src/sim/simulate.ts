@@ -255,6 +255,11 @@ export class Simulation {
   fork(options: { readonly at: string | number; readonly faults: Faults }): Simulation {
     checkFaults(options.faults);
     const atMs = instantOf('at', options.at) - instantOf('start', this.options.start);
+    if (atMs < 0 || atMs > durationMs('run', this.options.run))
+      throw new DbError('22023', `${String(options.at)} is not within the run`, {
+        field: 'at',
+        hint: 'Give an instant between the start and the end of the run.',
+      });
     const forked = new Simulation(this.options, this.#file);
     forked.#invariants.push(...this.#invariants);
     forked.#fork = { atMs, faults: options.faults };

@@ -785,20 +785,27 @@ export class SimulatedWorld {
   #startFaults(): void {
     this.#startedMs = this.elapsedMs;
     const { fork, plan } = this.options;
-    this.#scheduleFaults(this.faults, 0, Math.min(plan.runMs, fork?.atMs ?? Infinity));
+    this.#scheduleFaults(
+      this.faults,
+      0,
+      plan.faults === undefined ? Math.min(plan.runMs, fork?.atMs ?? Infinity) : plan.runMs,
+    );
     if (fork === undefined) return;
     this.clock.at(Math.max(0, fork.atMs - this.elapsedMs), 'fork', () => {
-      this.faults.become(fork.faults, this.random.split('fork'));
       this.network.delayMs = durationRange('faults.delay', fork.faults.delay ?? 0);
-      this.#scheduleFaults(this.faults, 0, plan.runMs - fork.atMs);
+      // A plan names its faults, those after the fork, too.
+      if (plan.faults !== undefined) return;
+      this.faults.become(fork.faults, this.random.split('fork'));
+      this.#scheduleFaults(this.faults, this.elapsedMs - this.#startedMs, plan.runMs);
     });
   }
 
+  /** Both since the start. */
   #scheduleFaults(faults: FaultSource, fromMs: number, untilMs: number): void {
-    for (const { kind, atMs } of faults.timed(untilMs)) {
-      this.clock.at(atMs - fromMs, kind, () => {
+    for (const { kind, atMs } of faults.timed(untilMs - fromMs)) {
+      this.clock.at(atMs, kind, () => {
         if (!faults.active) return;
-        faults.happened.push({ kind, atMs });
+        faults.happened.push({ kind, atMs: fromMs + atMs });
         this.trace.note(kind);
         switch (kind) {
           case 'partition':

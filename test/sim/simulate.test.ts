@@ -64,6 +64,8 @@ test('a run says what was done, how long it took, and is the same each time', as
   expect(report.metrics['commits']).toBeGreaterThan(30);
   expect((await sim.run()).traceHash).toBe(report.traceHash);
   expect((await shop().run()).traceHash).not.toBe(report.traceHash);
+  for (const schedule of ['fifo', 'pct', { starve: 'journal' }] as const)
+    expect((await shop({ schedule, run: '20s' }).run()).failures).toEqual([]);
   expect(() => report.latency('panel')).toThrow(/there is no load/);
 });
 
