@@ -43,6 +43,17 @@ export type {
   WriteResult,
 } from './actors/api-types.ts';
 export type { ProgressiveQuery } from './actors/progressive.ts';
+export type { CalendarVerbs } from './actors/calendars.ts';
+export type { WindowExplanation } from './actors/explain-window.ts';
+export type { Measure } from './actors/window-plan.ts';
+export type {
+  WindowMeta,
+  WindowQuery,
+  WindowResult,
+  WindowResultRow,
+} from './actors/window-query.ts';
+export type { Alignment, CompareSpec, CompareTo } from './windows/compare.ts';
+export type { FillMode, WindowSpec } from './windows/window-spec.ts';
 export type { InputColumn, InputColumns, InputRow } from './actors/rows-in.ts';
 export type { ResultColumn, ResultRow, ValueOptions } from './actors/rows-out.ts';
 export type { DatabaseEventName, DatabaseEvents } from './actors/event-hub.ts';

@@ -8,6 +8,7 @@ import type { IndexSchema, TableData, TableSchema, TableWrite } from '../columns
 import { createTable } from '../columns/table.ts';
 import { bindRowExpressions } from '../plan/bind.ts';
 import type { ParsedStatement, Query, SqlExpression } from '../sql/ast.ts';
+import { Calendars } from './calendars.ts';
 import {
   Catalog,
   isStored,
@@ -47,6 +48,7 @@ export class DatabaseState implements CommitState {
   readonly catalog = new Catalog();
   readonly grants = new Grants();
   readonly keyedWrites = new KeyedWrites();
+  readonly calendars = new Calendars();
   readonly memory: MemoryAccount;
   readonly #clock: Clock;
   readonly #parse: (text: string) => readonly ParsedStatement[];
@@ -315,6 +317,8 @@ export class DatabaseState implements CommitState {
         if (catalog.hasSchema(operation.tenant, operation.name))
           throw new DbError('42P06', `schema "${operation.name}" already exists`);
         return { undo: catalog.addSchema(operation.tenant, operation.name) };
+      case 'setCalendar':
+        return { undo: this.calendars.set(operation.tenant, operation.name, operation.spec) };
       case 'dropSchema':
         return { undo: catalog.removeSchema(operation.tenant, operation.name) };
       case 'dropRelation': {

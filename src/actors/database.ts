@@ -17,7 +17,6 @@ import type {
   LoadResult,
   LoadSource,
   ProgressiveOptions,
-  QueryMeta,
   QueryModelInput,
   QueryOptions,
   QueryResult,
@@ -53,6 +52,15 @@ import { quoteIdentifier, SqlText } from './sql-tag.ts';
 import { openSubscription } from './subscribe.ts';
 import { deleteByKey, insertRows, isAsyncIterable, keyOf } from './write-verbs.ts';
 import type { ViewUpkeep } from './maintained-view.ts';
+import { CalendarVerbs } from './calendars.ts';
+import { explainedWindow, type WindowExplanation } from './explain-window.ts';
+import {
+  metaOf,
+  runWindowQuery,
+  type WindowQuery,
+  type WindowResult,
+  type WindowRun,
+} from './window-query.ts';
 
 /** What is known of a relation from outside: `GET /v1/tables`. */
 export type RelationDescription = {
@@ -531,6 +539,63 @@ export class Handle implements WideVerbs {
     });
   }
 
+  /** Aggregates over windows of time: docs/windows.md. */
+  async window(
+    table: string,
+    query: WindowQuery,
+    options: QueryOptions = {},
+  ): Promise<WindowResult> {
+    return (await this.runWindow(table, query, options)).result;
+  }
+
+  /** Runs a window query and tells what it read: boundaries, days that are not 24 hours long, tiles, rows. */
+  async explainWindow(
+    table: string,
+    query: WindowQuery,
+    options: QueryOptions = {},
+  ): Promise<WindowExplanation> {
+    return explainedWindow(table, await this.runWindow(table, query, options));
+  }
+
+  protected async runWindow(
+    table: string,
+    query: WindowQuery,
+    options: QueryOptions,
+  ): Promise<WindowRun> {
+    checkQueryOptions(options);
+    this.engine.assertOpen();
+    const { signal, done } = deadline(this.engine.ports.clock, options);
+    try {
+      if (options.atLeast !== undefined) await this.engine.untilVisible(options.atLeast, signal);
+      return await this.inSession(options, (session) =>
+        runWindowQuery(session, table, query, {
+          ...options,
+          signal,
+          timeoutMs: undefined,
+          values: { ...this.values, ...options.values },
+        }),
+      );
+    } catch (cause) {
+      this.engine.metrics.failed();
+      throw cause;
+    } finally {
+      done();
+    }
+  }
+
+  /** Calendars by name, for windows and SQL. */
+  get calendars(): CalendarVerbs {
+    return new CalendarVerbs(this.engine, this.identity.tenant ?? 'main');
+  }
+
+  /** Does something in the session these verbs speak in. */
+  protected inSession<Value>(
+    identity: Identity,
+    action: (session: Session) => Promise<Value>,
+  ): Promise<Value> {
+    return action(this.#session(identity));
+  }
+
   protected zoneOf(options: QueryOptions): string {
     return options.zone ?? this.engine.options.zone;
   }
@@ -678,6 +743,13 @@ export class SessionHandle extends Handle implements AsyncDisposable {
     return this.#session;
   }
 
+  protected override inSession<Value>(
+    _identity: Identity,
+    action: (session: Session) => Promise<Value>,
+  ): Promise<Value> {
+    return this.#session.verb(() => action(this.#session));
+  }
+
   protected override zoneOf(options: QueryOptions): string {
     return options.zone ?? this.#session.zone;
   }
@@ -814,24 +886,6 @@ async function executeIn(
   } finally {
     done();
   }
-}
-
-function metaOf(engine: Engine, outcome: StatementOutcome): QueryMeta {
-  const asOf = engine.asOfText(outcome.position);
-  const lagMs =
-    outcome.position >= engine.visiblePosition ? 0 : engine.visibleInstant - Date.parse(asOf);
-  return {
-    queryId: outcome.queryId,
-    position: outcome.position,
-    asOf,
-    lagMs,
-    source: outcome.source,
-    sources: outcome.sources,
-    guarantee: 'exact',
-    work: outcome.work,
-    elapsedMs: outcome.elapsedMs,
-    queuedMs: outcome.queuedMs,
-  };
 }
 
 /** Rows are made when they are asked for: who wants columns does not pay for objects. */

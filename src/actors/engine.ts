@@ -11,6 +11,10 @@ import type { RunQueue } from '../mailbox/run-queue.ts';
 import type { Operator } from '../operators/operator.ts';
 import type { Parser } from '../sql/parse.ts';
 import { FairRunQueue } from '../tenancy/fair-run-queue.ts';
+import { scannedWindows, type WindowSource } from '../windows/window-source.ts';
+import type { BoundStatement } from '../plan/bind.ts';
+import type { BoundWindows } from './window-plan.ts';
+import { NamedCalendar } from './calendars.ts';
 import { Claims } from './claims.ts';
 import {
   CommitTurn,
@@ -128,6 +132,12 @@ export class Engine {
   readonly views: ViewBuilder;
   readonly housekeeping: Housekeeping;
   readonly recovery: TableRecovery;
+  /** Where the windows of window queries are computed. */
+  readonly windowSource: WindowSource = scannedWindows;
+  /** Calendars of nothing but a zone. */
+  readonly plainCalendars = new NamedCalendar({});
+  /** What window queries came to, by what they are bound to. */
+  readonly windowPlans = new WeakMap<BoundStatement, BoundWindows>();
   readonly log: CommitLog;
   readonly #runLoop: RunLoop;
   readonly tree: ActorTree;

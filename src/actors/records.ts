@@ -1,3 +1,4 @@
+import type { CalendarSpec } from '../calendar/spec.ts';
 import type { TableWrite } from '../columns/table-contract.ts';
 import type { SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
@@ -77,6 +78,13 @@ export type Operation =
       readonly rows: number;
       readonly chunks: number;
       readonly done: boolean;
+    }
+  /** Undefined: there is none of that name any more. */
+  | {
+      readonly op: 'setCalendar';
+      readonly tenant: string;
+      readonly name: string;
+      readonly spec: CalendarSpec | undefined;
     }
   /** A segment of a table is rewritten without its dead rows. */
   | { readonly op: 'compact'; readonly relation: number; readonly segment: number }

@@ -8,6 +8,7 @@ import { coerce } from '../expressions/coercion.ts';
 import { evaluateConstant } from '../expressions/fold.ts';
 import { typeOfName } from '../expressions/type-names.ts';
 import { buildOperator } from '../operators/build.ts';
+import type { ExecutionEnvironment } from '../operators/environment.ts';
 import type { Operator } from '../operators/operator.ts';
 import { bindExpression, bindStatement, type BoundStatement } from '../plan/bind.ts';
 import { explainPlan } from '../plan/explain.ts';
@@ -269,19 +270,7 @@ export async function executePlan(
   session.transaction?.noteReads(bound.plan, context, (relation, since) =>
     session.storedEntry(relation).data.changes(since, engine.visiblePosition),
   );
-  const position =
-    options.asOf ?? session.transaction?.position ?? rowsPosition(session, bound.relations);
-  if (!Number.isSafeInteger(position) || position < 0)
-    throw new DbError('22023', '"asOf" is not a position', {
-      field: 'asOf',
-      hint: 'Give the position of a write or of an answer.',
-    });
-  if (options.asOf !== undefined && options.asOf > engine.visiblePosition) {
-    throw new DbError('ADB_POSITION_GONE', `position ${options.asOf} is not there yet`, {
-      position: options.asOf,
-      hint: 'Use atLeast to wait for a position.',
-    });
-  }
+  const position = answerPosition(session, bound.relations, options);
   const opened = openPlan(session, bound.plan, bound.relations, context, options.asOf);
   let rowCount = 0;
   const run = engine.run({
@@ -320,6 +309,27 @@ export async function executePlan(
   }
 }
 
+/** The position a query's answer is true at. */
+export function answerPosition(
+  session: Session,
+  relations: readonly number[],
+  { asOf }: Pick<ExecutionOptions, 'asOf'>,
+): number {
+  const position = asOf ?? session.transaction?.position ?? rowsPosition(session, relations);
+  if (!Number.isSafeInteger(position) || position < 0)
+    throw new DbError('22023', '"asOf" is not a position', {
+      field: 'asOf',
+      hint: 'Give the position of a write or of an answer.',
+    });
+  if (asOf !== undefined && asOf > session.engine.visiblePosition) {
+    throw new DbError('ADB_POSITION_GONE', `position ${asOf} is not there yet`, {
+      position: asOf,
+      hint: 'Use atLeast to wait for a position.',
+    });
+  }
+  return position;
+}
+
 /** The position whose rows a statement sees: the visible one, but for views that lag. */
 export function rowsPosition(session: Session, relations: readonly number[]): number {
   const { visiblePosition } = session.engine;
@@ -340,6 +350,17 @@ export function openPlan(
   context: ReturnType<Session['evaluationContext']>,
   asOf: number | undefined,
 ): { open(): Operator; release(): void } {
+  const { environment, release } = openRelations(session, relations, context, asOf);
+  return { open: () => buildOperator(plan, environment), release };
+}
+
+/** Snapshots of relations, all taken now, and an account for what is made of them; to be released. */
+export function openRelations(
+  session: Session,
+  relations: readonly number[],
+  context: ReturnType<Session['evaluationContext']>,
+  asOf: number | undefined,
+): { readonly environment: ExecutionEnvironment; release(): void } {
   const snapshots = new Map<number, TableSnapshot>();
   try {
     for (const relation of relations) snapshots.set(relation, session.snapshotOf(relation, asOf));
@@ -350,8 +371,7 @@ export function openPlan(
   const memory = session.engine.memory.child(`a query of tenant ${session.identity.tenant}`);
   let released = false;
   return {
-    open: () =>
-      buildOperator(plan, { snapshotOf: (relation) => snapshots.get(relation)!, context, memory }),
+    environment: { snapshotOf: (relation) => snapshots.get(relation)!, context, memory },
     release: () => {
       if (released) return;
       released = true;
@@ -432,7 +452,7 @@ export function parametersOf(
   });
 }
 
-function provenance(
+export function provenance(
   session: Session,
   relations: readonly number[],
 ): Pick<StatementOutcome, 'source' | 'sources'> {

@@ -36,6 +36,7 @@ import {
   localInstants,
   offsetPieceAt,
   TZ_VERSION,
+  type LocalInstants,
   type Zone,
 } from './zones.ts';
 
@@ -156,6 +157,11 @@ export class Calendar {
   /** The first instant of a local day, given as days since 1970, in seconds. */
   dayStart(day: number): number {
     return firstInstantSeconds(this.#zone, day * 86_400);
+  }
+
+  /** What instants a local time may mean, in seconds. */
+  localInstants(localSeconds: number): LocalInstants {
+    return localInstants(this.#zone, localSeconds);
   }
 
   /** The local day of an instant by contiguous windows: what `window(…, 'day')` is labelled with, as days since 1970. */

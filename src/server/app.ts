@@ -20,6 +20,7 @@ import { queryRoutes } from './query-routes.ts';
 import { NDJSON, relationRoutes } from './relation-routes.ts';
 import { NotAcceptable, sendProblem } from './reply.ts';
 import { header, identityOf } from './request.ts';
+import { windowRoutes } from './window-routes.ts';
 
 /** What is served beside the database: the page, and the demo's controls where there is one. */
 export type AppOptions = {
@@ -72,6 +73,7 @@ export function createApp(options: AppOptions): FastifyInstance {
     database.as(whoAsks(request), { bytes: 'base64' });
   const context = { clock, verbs, open };
   queryRoutes(app, context);
+  windowRoutes(app, context);
   relationRoutes(app, context);
   liveRoutes(app, { ...context, instantMs: (position) => database.instantMs(position) });
   demoRoutes(app, options.demo);

@@ -5,7 +5,8 @@ import type { Handle } from '../actors/database.ts';
 import type { QueryOptions, Statement } from '../actors/api-types.ts';
 import { problemOf } from './problem.ts';
 import { answerProgressively, progressiveRoutes } from './progressive-routes.ts';
-import { begin, drained, formatFor, jsonText, sendResult } from './reply.ts';
+import { begin, drained, formatFor, jsonText, sendResult, sendRows } from './reply.ts';
+import { questionOf } from './window-routes.ts';
 import {
   bodyObject,
   header,
@@ -58,6 +59,12 @@ export function queryRoutes(app: FastifyInstance, context: RouteContext): void {
         field: own,
         hint: 'Send "mode": "progressive" with it.',
       });
+    if (body.window !== undefined && body.sql === undefined && body.query === undefined) {
+      const { window, ...rest } = body;
+      const { table, query } = questionOf(window, reply);
+      const { rows, meta } = await verbs(request).window(table, query, queryOptions(rest, reply));
+      return sendRows(reply, rows, { meta }, meta, clock);
+    }
     await answer({
       request,
       reply,

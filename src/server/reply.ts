@@ -1,7 +1,7 @@
 import type { FastifyReply } from 'fastify';
 import { DbError } from '../base/errors.ts';
 import type { Clock } from '../base/ports.ts';
-import type { QueryResult } from '../actors/api-types.ts';
+import type { QueryMeta, QueryResult } from '../actors/api-types.ts';
 import { jsonValue } from '../actors/rows-out.ts';
 import { problemOf } from './problem.ts';
 
@@ -16,13 +16,23 @@ export function sendJson(reply: FastifyReply, value: unknown): FastifyReply {
   return reply.type('application/json; charset=utf-8').send(jsonText(value));
 }
 
-/** `{ rows, columns, meta }`. However many rows there are, nobody waits for all of them to become text. */
+/** `{ rows, columns, meta }`. */
 export async function sendResult(
   reply: FastifyReply,
-  result: QueryResult,
+  { rows, columns, meta }: QueryResult,
   clock: Clock,
 ): Promise<void> {
-  const { rows, columns, meta } = result;
+  await sendRows(reply, rows, { columns, meta }, meta, clock);
+}
+
+/** `rows` and what else there is to say. However many rows there are, nobody waits for all of them to become text. */
+export async function sendRows(
+  reply: FastifyReply,
+  rows: readonly unknown[],
+  rest: Readonly<Record<string, unknown>>,
+  meta: QueryMeta,
+  clock: Clock,
+): Promise<void> {
   reply
     .header('adb-position', String(meta.position))
     .header('adb-source', meta.source)
@@ -31,7 +41,7 @@ export async function sendResult(
       `exec;dur=${meta.elapsedMs.toFixed(3)}, queue;dur=${meta.queuedMs.toFixed(3)}`,
     );
   if (rows.length <= ROWS_PER_PIECE) {
-    await sendJson(reply, { rows, columns, meta });
+    await sendJson(reply, { rows, ...rest });
     return;
   }
   const raw = begin(reply, { 'content-type': 'application/json; charset=utf-8' });
@@ -40,7 +50,7 @@ export async function sendResult(
     if (!raw.write(start === 0 ? `{"rows":[${piece}` : `,${piece}`)) await drained(raw);
     else await new Promise<void>((resolve) => clock.afterIo(resolve));
   }
-  raw.end(`],${jsonText({ columns, meta }).slice(1)}`);
+  raw.end(`],${jsonText(rest).slice(1)}`);
 }
 
 /** Takes the connection over to write a body in pieces. */

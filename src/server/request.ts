@@ -75,11 +75,6 @@ export function statementOf(body: QueryBody): Statement {
       hint: 'Send { "sql": "SELECT …", "params": […] }.',
     });
   if (typeof body.query === 'object' && body.query !== null) return body.query as Statement;
-  if (body.window !== undefined)
-    throw new DbError('0A000', 'window queries are not supported yet', {
-      field: 'window',
-      hint: 'Use sql with date_trunc and GROUP BY.',
-    });
   throw new DbError('22023', 'the body says neither sql nor query', {
     field: 'sql',
     hint: 'Send { "sql": "SELECT …", "params": […] }.',

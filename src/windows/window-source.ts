@@ -121,7 +121,7 @@ export function windowColumns({ keys, calls }: WindowPlan): OutputColumn[] {
 }
 
 /** The input without rows before the first window or after the last one: zone maps skip what lies elsewhere. */
-function between({ input, time }: WindowPlan, { from, to }: WindowBounds): PlanNode {
+export function between({ input, time }: WindowPlan, { from, to }: WindowBounds): PlanNode {
   let [first, last] = [Infinity, -Infinity];
   for (let index = 0; index < from.length; index += 1) {
     first = Math.min(first, from[index]!);

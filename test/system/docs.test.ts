@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { expect, test, vi } from 'vitest';
 
 /** The examples of a page are one program: they must run, and what they claim by console.assert must hold. */
-for (const page of ['docs/api.md', 'docs/formats.md', 'docs/calendars.md']) {
+for (const page of ['docs/api.md', 'docs/formats.md', 'docs/calendars.md', 'docs/windows.md']) {
   test(`the examples of ${page} run`, async () => {
     const folder = await mkdtemp(join(tmpdir(), 'analyticdb-docs-'));
     const claims = vi.spyOn(console, 'assert').mockImplementation((holds: unknown) => {

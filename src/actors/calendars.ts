@@ -1,0 +1,154 @@
+import { DbError } from '../base/errors.ts';
+import { nearestOf } from '../base/nearest.ts';
+import { calendar, type Calendar } from '../calendar/calendar.ts';
+import type { CalendarSpec } from '../calendar/spec.ts';
+import type { Engine } from './engine.ts';
+
+/** Calendars by name, as the journal made them: `setCalendar` records are all there is. */
+export class Calendars {
+  readonly #tenants = new Map<string, Map<string, NamedCalendar>>();
+
+  /** Puts, or takes away, one; gives what undoes it. */
+  set(tenant: string, name: string, spec: CalendarSpec | undefined): () => void {
+    let known = this.#tenants.get(tenant);
+    if (known === undefined) this.#tenants.set(tenant, (known = new Map()));
+    const before = known.get(name);
+    if (spec === undefined) known.delete(name);
+    else known.set(name, new NamedCalendar(spec));
+    return () => {
+      if (before === undefined) known.delete(name);
+      else known.set(name, before);
+    };
+  }
+
+  /** The tenant's own, else main's. */
+  find(tenant: string, name: string): NamedCalendar | undefined {
+    return this.#tenants.get(tenant)?.get(name) ?? this.#tenants.get('main')?.get(name);
+  }
+
+  own(tenant: string, name: string): NamedCalendar | undefined {
+    return this.#tenants.get(tenant)?.get(name);
+  }
+
+  /** 42704 where there is none. */
+  require(tenant: string, name: string): NamedCalendar {
+    const found = this.find(tenant, name);
+    if (found !== undefined) return found;
+    throw unknownCalendar(name, this.names(tenant));
+  }
+
+  names(tenant: string): string[] {
+    const names = new Set([
+      ...(this.#tenants.get(tenant)?.keys() ?? []),
+      ...(this.#tenants.get('main')?.keys() ?? []),
+    ]);
+    return [...names].sort();
+  }
+
+  ownNames(tenant: string): string[] {
+    return [...(this.#tenants.get(tenant)?.keys() ?? [])].sort();
+  }
+
+  /** All of them, for snapshots. */
+  all(): { readonly tenant: string; readonly name: string; readonly spec: CalendarSpec }[] {
+    return [...this.#tenants].flatMap(([tenant, known]) =>
+      [...known].map(([name, { spec }]) => ({ tenant, name, spec })),
+    );
+  }
+}
+
+/** A calendar, and what it becomes in other zones than its own. */
+export class NamedCalendar {
+  readonly spec: CalendarSpec;
+  readonly #byZone = new Map<string, Calendar>();
+
+  constructor(spec: CalendarSpec) {
+    this.spec = spec;
+  }
+
+  in(zone: string | undefined): Calendar {
+    const key = zone ?? '';
+    let made = this.#byZone.get(key);
+    if (made === undefined) {
+      made = calendar(zone === undefined ? this.spec : { ...this.spec, zone });
+      if (this.#byZone.size >= ZONE_COUNT_MAX) this.#byZone.clear();
+      this.#byZone.set(key, made);
+    }
+    return made;
+  }
+}
+
+/** There are some four hundred zones; a few are used. */
+const ZONE_COUNT_MAX = 64;
+
+/** `db.calendars`: each change is a commit of the journal. */
+export class CalendarVerbs {
+  readonly #engine: Engine;
+  readonly #tenant: string;
+
+  constructor(engine: Engine, tenant: string) {
+    this.#engine = engine;
+    this.#tenant = tenant;
+  }
+
+  /** Makes a calendar, or replaces it. */
+  async set(name: string, spec: CalendarSpec): Promise<{ readonly position: number }> {
+    checkName(name);
+    // Checked, and every default written out: what is journaled means the same for ever.
+    return this.#commit(name, calendar(spec).spec);
+  }
+
+  async get(name: string): Promise<CalendarSpec | undefined> {
+    checkName(name);
+    this.#engine.assertOpen();
+    return this.#engine.state.calendars.own(this.#tenant, name)?.spec;
+  }
+
+  async list(): Promise<{ readonly name: string; readonly spec: CalendarSpec }[]> {
+    this.#engine.assertOpen();
+    const { calendars } = this.#engine.state;
+    return calendars
+      .ownNames(this.#tenant)
+      .map((name) => ({ name, spec: calendars.own(this.#tenant, name)!.spec }));
+  }
+
+  async drop(name: string): Promise<{ readonly position: number }> {
+    checkName(name);
+    this.#engine.assertOpen();
+    const { calendars } = this.#engine.state;
+    if (calendars.own(this.#tenant, name) === undefined)
+      throw unknownCalendar(name, calendars.ownNames(this.#tenant));
+    return this.#commit(name, undefined);
+  }
+
+  async #commit(
+    name: string,
+    spec: CalendarSpec | undefined,
+  ): Promise<{ readonly position: number }> {
+    const { position } = await this.#engine.commit({
+      tenant: this.#tenant,
+      relations: [],
+      prepare: () => [{ op: 'setCalendar', tenant: this.#tenant, name, spec }],
+    });
+    return { position };
+  }
+}
+
+function unknownCalendar(name: string, names: readonly string[]): DbError {
+  const nearest = nearestOf(name, names);
+  return new DbError('42704', `calendar "${name}" does not exist`, {
+    field: 'calendar',
+    hint:
+      nearest === undefined
+        ? `Make it with db.calendars.set('${name}', { … }).`
+        : `Did you mean "${nearest}"?`,
+  });
+}
+
+function checkName(name: unknown): void {
+  if (typeof name === 'string' && /^[^\0]{1,63}$/u.test(name)) return;
+  throw new DbError('42602', 'the name of a calendar is a text of 1 to 63 characters', {
+    field: 'name',
+    hint: "Write db.calendars.set('acme', { … }).",
+  });
+}

@@ -1,0 +1,380 @@
+import { DbError } from '../base/errors.ts';
+import { nearestOf } from '../base/nearest.ts';
+import { typeName, type SqlType } from '../columns/types.ts';
+import type { Datum } from '../columns/values.ts';
+import { datumAt } from '../columns/build.ts';
+import type { Expression } from '../expressions/expression.ts';
+import { mapColumns } from '../expressions/fold.ts';
+import { buildAggregate, buildOperator, runToEnd } from '../operators/build.ts';
+import type { ExecutionEnvironment } from '../operators/environment.ts';
+import { ProjectOperator } from '../operators/row-operators.ts';
+import { bindStatement, type BoundStatement } from '../plan/bind.ts';
+import type { RelationInfo } from '../plan/catalog.ts';
+import type { AggregateNode, OutputColumn, PlanNode } from '../plan/logical.ts';
+import { node } from '../plan/nodes.ts';
+import type { FromItem, Query, SelectBody, SqlExpression } from '../sql/ast.ts';
+import type { WindowPlan } from '../windows/window-source.ts';
+import type { Session } from './session.ts';
+import { quoteIdentifier, SqlText } from './sql-tag.ts';
+
+/** What of a window query does not depend on its windows. */
+export type WindowQuestion = {
+  readonly time: string | undefined;
+  readonly measures: Readonly<Record<string, Measure>>;
+  readonly by: readonly string[];
+  readonly where: string | undefined;
+  /** Of a `timestamp` or `date` column: the zone whose wall it reads. */
+  readonly zone: string;
+};
+
+/** `'sum(amount)'`, or its parts. */
+export type Measure =
+  | string
+  | {
+      readonly fn: string;
+      /** None: `count(*)`. */
+      readonly column?: string | undefined;
+      readonly distinct?: boolean | undefined;
+      /** A condition: only rows that meet it. */
+      readonly filter?: string | undefined;
+    };
+
+/** A window query bound to its table. */
+export type BoundWindows = {
+  readonly plan: WindowPlan;
+  /** Over window number, keys, calls: window number, what `by` shows, the measures. */
+  readonly shown: readonly Expression[];
+  readonly columns: readonly OutputColumn[];
+  readonly keyTypes: readonly SqlType[];
+  readonly valueTypes: readonly SqlType[];
+  readonly bound: Extract<BoundStatement, { kind: 'query' }>;
+};
+
+/** Binds a question; the same object for the same question while the catalog stays, so that what is made of it can be remembered. */
+export function boundWindows(
+  session: Session,
+  table: string,
+  question: WindowQuestion,
+): BoundWindows {
+  const { engine } = session;
+  const bind = (): BoundStatement =>
+    bindStatement(
+      { kind: 'query', query: queryOf(session, table, question) },
+      session.planCatalog(),
+    );
+  const { epoch } = session.catalog;
+  const cached = epoch >= 0 && session.transaction?.bindsForItself(engine.state.viewsMade) !== true;
+  const bound = cached
+    ? engine.statements.bound(
+        `${epoch}.${engine.housekeeping.statisticsEpoch}\0${session.scopeKey}\0window\0${table}\0${JSON.stringify(question)}`,
+        bind,
+      )
+    : bind();
+  if (bound.kind !== 'query') throw new DbError('22023', 'a window query reads a table');
+  let windows = engine.windowPlans.get(bound);
+  if (windows === undefined) {
+    windows = takenApart(bound, question);
+    engine.windowPlans.set(bound, windows);
+  }
+  return windows;
+}
+
+/** SELECT by, measures, max(time) FROM table WHERE … GROUP BY by: the last column only tells what the time is. */
+function queryOf(session: Session, table: string, question: WindowQuestion): Query {
+  const parse = (text: string, field: string): SelectBody => parsedSelect(session, text, field);
+  const name = session.hasRelation(table)
+    ? quoteIdentifier(table)
+    : table.split('.').map(quoteIdentifier).join('.');
+  const { from } = parse(`SELECT 1 FROM ${name}`, 'table');
+  const written = (from[0] as Extract<FromItem, { kind: 'relation' }>).name;
+  const info = session.planCatalog().relation(written);
+  // Unknown tables are told by whoever knows the names.
+  if (info === undefined) session.requireRelation(written);
+  const time = timeText(info!, question);
+  const by = question.by.map((text, index) => expressionOf(parse, text, `by.${index}`));
+  const entries = Object.entries(question.measures);
+  if (entries.length === 0)
+    throw new DbError('22023', 'a window query has at least one measure', {
+      field: 'measures',
+      hint: "Write measures: { n: 'count(*)', s: 'sum(amount)' }.",
+    });
+  const measures = entries.map(([alias, measure]) =>
+    expressionOf(parse, measureText(measure, `measures.${alias}`), `measures.${alias}`),
+  );
+  const where = question.where === undefined ? undefined : conditionOf(parse, question.where);
+  const item = (expression: SqlExpression): SelectBody['items'][number] => ({
+    kind: 'expression',
+    expression,
+  });
+  return {
+    body: {
+      kind: 'select',
+      distinct: 'no',
+      items: [...by, ...measures, expressionOf(parse, `max(${time})`, 'time')].map(item),
+      from,
+      ...(where === undefined ? {} : { where }),
+      groupBy: by.map((expression) => ({ kind: 'expression', expression })),
+      groupDistinct: false,
+      windows: [],
+    },
+    orderBy: [],
+    withTies: false,
+    locking: [],
+  };
+}
+
+function parsedSelect(session: Session, text: string, field: string): SelectBody {
+  let parsed;
+  try {
+    parsed = session.engine.statements.parse(text);
+  } catch (cause) {
+    if (!(cause instanceof DbError)) throw cause;
+    throw new DbError(cause.code, `${field}: ${cause.message}`, { field, hint: cause.hint });
+  }
+  const statement = parsed.length === 1 ? parsed[0]!.statement : undefined;
+  if (
+    statement?.kind !== 'query' ||
+    statement.query.body.kind !== 'select' ||
+    statement.query.with !== undefined ||
+    statement.query.orderBy.length > 0 ||
+    statement.query.limit !== undefined ||
+    statement.query.offset !== undefined ||
+    statement.query.locking.length > 0
+  )
+    throw notAnExpression(field);
+  return statement.query.body;
+}
+
+type Parse = (text: string, field: string) => SelectBody;
+
+function expressionOf(parse: Parse, text: string, field: string): SqlExpression {
+  if (typeof text !== 'string' || text.trim() === '') throw notAnExpression(field);
+  const body = parse(`SELECT ${text}`, field);
+  const item = body.items[0];
+  if (
+    body.items.length !== 1 ||
+    item?.kind !== 'expression' ||
+    item.alias !== undefined ||
+    body.from.length > 0 ||
+    hasClauses(body) ||
+    body.where !== undefined
+  )
+    throw notAnExpression(field);
+  if (item.expression.kind === 'number' || item.expression.kind === 'string')
+    throw notAnExpression(field);
+  return item.expression;
+}
+
+function conditionOf(parse: Parse, text: string): SqlExpression {
+  const body = parse(`SELECT 1 WHERE ${text}`, 'where');
+  if (body.where === undefined || hasClauses(body)) throw notAnExpression('where');
+  return body.where;
+}
+
+function hasClauses(body: SelectBody): boolean {
+  return (
+    body.groupBy.length > 0 ||
+    body.having !== undefined ||
+    body.into !== undefined ||
+    body.windows.length > 0 ||
+    body.distinct !== 'no'
+  );
+}
+
+function notAnExpression(field: string): DbError {
+  return new DbError('22023', `"${field}" is no SQL expression`, {
+    field,
+    hint:
+      field === 'where'
+        ? 'Write a condition such as "region = \'EU\'".'
+        : "Write one expression, such as 'sum(amount)' or 'region', without a name.",
+  });
+}
+
+function measureText(measure: Measure, field: string): string {
+  if (typeof measure === 'string') return measure;
+  if (typeof measure !== 'object' || measure === null || !/^[a-z_]\w*$/i.test(String(measure.fn)))
+    throw new DbError('22023', `"${field}" is no measure`, {
+      field,
+      hint: "Write 'sum(amount)', or { fn: 'sum', column: 'amount' }.",
+    });
+  const { fn, column, distinct, filter } = measure;
+  const argument = column === undefined ? '*' : quoteIdentifier(column);
+  return `${fn}(${distinct === true ? 'DISTINCT ' : ''}${argument})${filter === undefined ? '' : ` FILTER (WHERE ${filter}\n)`}`;
+}
+
+const TIME_KINDS = new Set(['timestamptz', 'timestamp', 'date']);
+
+/** The time column as a timestamptz: a wall's time is read in the query's zone. */
+function timeText(info: RelationInfo, { time, zone }: WindowQuestion): string {
+  const candidates = info.columns.filter(({ type }) => TIME_KINDS.has(type.kind));
+  const names = candidates.map(({ name }) => name);
+  const chosen = time ?? info.timeColumn ?? (names.length === 1 ? names[0] : undefined);
+  if (chosen === undefined)
+    throw new DbError(
+      '22023',
+      names.length === 0
+        ? `"${info.name}" has no column of times`
+        : `"${info.name}" has several columns of times: ${names.join(', ')}`,
+      {
+        field: 'time',
+        table: info.name,
+        hint:
+          names.length === 0
+            ? 'Windows need a timestamptz, timestamp or date column.'
+            : `Say which: { time: '${names[0]}' }, or CREATE TABLE … WITH (time = '${names[0]}').`,
+      },
+    );
+  const column = info.columns.find(({ name }) => name === chosen);
+  if (column === undefined) {
+    const nearest = nearestOf(chosen, names);
+    throw new DbError('42703', `column "${chosen}" does not exist`, {
+      field: 'time',
+      table: info.name,
+      hint:
+        nearest === undefined
+          ? `Columns of times are ${names.join(', ') || 'none'}.`
+          : `Did you mean "${nearest}"?`,
+    });
+  }
+  if (!TIME_KINDS.has(column.type.kind))
+    throw new DbError(
+      '42804',
+      `column "${chosen}" is of type ${typeName(column.type)}, not a time`,
+      {
+        field: 'time',
+        table: info.name,
+        column: chosen,
+        hint: 'Windows need a timestamptz, timestamp or date column.',
+      },
+    );
+  const quoted = quoteIdentifier(chosen);
+  if (column.type.kind === 'timestamptz') return quoted;
+  const literal = `'${zone.replaceAll("'", "''")}'`;
+  return `${quoted}::timestamp AT TIME ZONE ${literal}`;
+}
+
+/** The aggregation of a bound query, with the time it was given to find. */
+function takenApart(
+  bound: Extract<BoundStatement, { kind: 'query' }>,
+  question: WindowQuestion,
+): BoundWindows {
+  const projections: Extract<PlanNode, { kind: 'project' }>[] = [];
+  let plan = bound.plan;
+  while (plan.kind === 'project') {
+    projections.push(plan);
+    plan = plan.input;
+  }
+  if (plan.kind !== 'aggregate')
+    throw new DbError(
+      '0A000',
+      'measures with subqueries or window functions are not supported in a window query',
+      {
+        field: 'measures',
+        hint: 'Make a view with what they compute, and ask for its windows.',
+      },
+    );
+  const aggregate = plan;
+  // What the answer shows, in terms of the aggregation's own columns.
+  let shown: Expression[] = aggregate.columns.map(({ name, type, nullable }, index) => ({
+    kind: 'column',
+    index,
+    type,
+    nullable,
+    name,
+  }));
+  for (const { expressions } of projections.toReversed())
+    shown = expressions.map((expression) => mapColumns(expression, ({ index }) => shown[index]!));
+  const keyCount = aggregate.keys.length;
+  const last = shown.pop()!;
+  if (last.kind !== 'column') throw notAnExpression('time');
+  const timeCall = last.index - keyCount;
+  const time = aggregate.calls[timeCall]!.args[0]!;
+  const isShown = shown.some((expression) => mentions(expression, last.index));
+  const calls = isShown
+    ? aggregate.calls
+    : aggregate.calls.filter((_, index) => index !== timeCall);
+  const windowColumn: Expression = {
+    kind: 'column',
+    index: 0,
+    type: { kind: 'int4' },
+    nullable: false,
+    name: 'window',
+  };
+  const names = [...question.by, ...Object.keys(question.measures)];
+  // The window's number comes first, and the call that only told the time has gone.
+  const moved = shown.map((expression) =>
+    mapColumns(expression, (each) => ({
+      ...each,
+      index: each.index + 1 - (!isShown && each.index > last.index ? 1 : 0),
+    })),
+  );
+  const types = shown.map(({ type }) => type);
+  return {
+    plan: { input: aggregate.input, time, keys: aggregate.keys, calls },
+    shown: [windowColumn, ...moved],
+    columns: [
+      { name: 'window', type: { kind: 'int4' }, nullable: false },
+      ...types.map((type, index) => ({ name: names[index]!, type, nullable: true })),
+    ],
+    keyTypes: types.slice(0, question.by.length),
+    valueTypes: types.slice(question.by.length),
+    bound,
+  };
+}
+
+function mentions(expression: Expression, column: number): boolean {
+  let found = false;
+  mapColumns(expression, (each) => {
+    if (each.index === column) found = true;
+    return each;
+  });
+  return found;
+}
+
+/** What the measures are of no rows. */
+export function emptyValues(windows: BoundWindows, environment: ExecutionEnvironment): Datum[] {
+  const { plan, shown, columns, keyTypes } = windows;
+  const values = node({ kind: 'values', rows: [], columns: plan.input.columns });
+  const aggregate: AggregateNode = {
+    kind: 'aggregate',
+    id: 0,
+    input: values,
+    keys: [],
+    calls: plan.calls,
+    columns: plan.calls.map(({ type }, index) => ({ name: `call${index}`, type, nullable: true })),
+  };
+  const offset = 1 + plan.keys.length;
+  const own = shown
+    .slice(1 + keyTypes.length)
+    .map((expression) =>
+      mapColumns(expression, (each) =>
+        each.index < offset
+          ? { kind: 'constant', type: each.type, value: null }
+          : { ...each, index: each.index - offset },
+      ),
+    );
+  const operator = new ProjectOperator(
+    0,
+    columns.slice(1 + keyTypes.length),
+    buildAggregate(aggregate, environment, () => buildOperator(values, environment)),
+    own,
+    environment.context,
+  );
+  const [batch] = runToEnd(operator);
+  return batch!.columns.map((column) => datumAt(column, 0));
+}
+
+/** The text of a condition and its parameters. */
+export function whereOf(where: unknown): {
+  readonly text: string | undefined;
+  readonly params: readonly unknown[];
+} {
+  if (where === undefined) return { text: undefined, params: [] };
+  if (where instanceof SqlText) return { text: where.text, params: where.values };
+  if (typeof where === 'string') return { text: where, params: [] };
+  throw new DbError('22023', '"where" is neither a text nor sql`…`', {
+    field: 'where',
+    hint: 'Write where: "region = \'EU\'", or where: sql`region = ${region}`.',
+  });
+}

@@ -1,0 +1,590 @@
+import { DbError } from '../base/errors.ts';
+import { calendar, type Calendar } from '../calendar/calendar.ts';
+import { parseInstantMs, type InstantInput } from '../calendar/instants.ts';
+import type { CalendarSpec } from '../calendar/spec.ts';
+import { TZ_VERSION, zoneOf } from '../calendar/zones.ts';
+import type { Batch } from '../columns/batch.ts';
+import { datumAt } from '../columns/build.ts';
+import type { SqlType } from '../columns/types.ts';
+import type { Datum } from '../columns/values.ts';
+import { resolveOperator } from '../expressions/catalog.ts';
+import type { Expression } from '../expressions/expression.ts';
+import { evaluateConstant } from '../expressions/fold.ts';
+import type { EvaluationContext } from '../expressions/function-def.ts';
+import { buildAggregate, buildOperator } from '../operators/build.ts';
+import type { ExecutionEnvironment } from '../operators/environment.ts';
+import type { Operator } from '../operators/operator.ts';
+import { ProjectOperator } from '../operators/row-operators.ts';
+import type { AggregateNode } from '../plan/logical.ts';
+import { openSessions } from '../windows/sessions.ts';
+import {
+  askedWindows,
+  Interpolated,
+  isInterpolable,
+  tooManyRows,
+  WindowAnswer,
+  type WindowRow,
+} from '../windows/window-answer.ts';
+import {
+  checkWindowSpec,
+  instantLabel,
+  planWindows,
+  type ComparedSpan,
+  type PlannedWindow,
+  type WindowSeries,
+  type WindowSpec,
+} from '../windows/window-spec.ts';
+import type { QueryMeta } from './api-types.ts';
+import type { Engine } from './engine.ts';
+import { datumWriter, type ValueOptions } from './rows-out.ts';
+import type { ExecutionOptions, Session, StatementOutcome } from './session.ts';
+import { answerPosition, openRelations, parametersOf, provenance } from './statements.ts';
+import type { SqlText } from './sql-tag.ts';
+import {
+  boundWindows,
+  emptyValues,
+  whereOf,
+  type BoundWindows,
+  type Measure,
+} from './window-plan.ts';
+
+/** A window query (docs/windows.md): which windows, and what of them. */
+export type WindowQuery = WindowSpec & {
+  /** The column of times: by default the table's WITH (time = …), else its only one. */
+  readonly time?: string | undefined;
+  readonly zone?: string | undefined;
+  /** The name of a calendar of `db.calendars`, or a calendar's spec. */
+  readonly calendar?: string | CalendarSpec | undefined;
+  /** `clock` (default), `watermark` (the newest time in the table), or an instant. */
+  readonly now?: 'clock' | 'watermark' | InstantInput | undefined;
+  readonly measures: Readonly<Record<string, Measure>>;
+  readonly by?: string | readonly string[] | undefined;
+  readonly where?: string | SqlText | undefined;
+};
+
+export type WindowResultRow = {
+  readonly start: string;
+  readonly end: string;
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly label: string;
+  readonly offsetSeconds: number;
+  readonly partial: boolean;
+  readonly complete: boolean;
+  readonly by: Record<string, unknown>;
+  readonly values: Record<string, unknown>;
+  /** What the measures were where the window is compared with; null where there is nothing to compare with. */
+  readonly previous?: Record<string, unknown> | null;
+  /** `values` less `previous`, exactly; null where one of them is NULL or has no difference. */
+  readonly change?: Record<string, unknown> | null;
+  /** `change` as a share of `previous`. */
+  readonly changeShare?: Record<string, number | null> | null;
+  /** The window it is compared with. */
+  readonly compared?: { readonly startMs: number; readonly endMs: number } | null;
+};
+
+export type WindowMeta = QueryMeta & {
+  readonly zone: string;
+  readonly tzVersion: string;
+  /** The instant all windows are relative to. */
+  readonly now: string;
+  /** The newest time among the rows, where it was asked for. */
+  readonly watermark: string | null;
+  /** Tiles merged. */
+  readonly tiles: number;
+  /** Rows read. */
+  readonly rowsScanned: number;
+};
+
+export type WindowResult = { readonly rows: WindowResultRow[]; readonly meta: WindowMeta };
+
+const QUESTION_KEYS = ['time', 'zone', 'calendar', 'now', 'measures', 'by', 'where'];
+
+/** What a run came to, before it becomes the user's rows. */
+export type WindowRun = {
+  readonly result: WindowResult;
+  readonly series: WindowSeries;
+  readonly calendar: Calendar;
+  readonly relations: readonly number[];
+};
+
+/** Runs a window query in its session: one instant, one position, one pass. */
+export async function runWindowQuery(
+  session: Session,
+  table: string,
+  query: WindowQuery,
+  options: ExecutionOptions & { readonly values: ValueOptions },
+): Promise<WindowRun> {
+  const { engine } = session;
+  checkWindowSpec(query, QUESTION_KEYS);
+  if (typeof table !== 'string' || table === '')
+    throw new DbError('22023', 'the name of the table is not a text', {
+      field: 'table',
+      hint: "Write db.window('orders', { … }).",
+    });
+  const own = calendarOf(session, query, options);
+  const where = whereOf(query.where);
+  const names = by(query.by);
+  const windows = boundWindows(session, table, {
+    time: query.time,
+    measures: measuresOf(query),
+    by: names,
+    where: where.text,
+    zone: own.zone,
+  });
+  if (query.fill === 'linear') refuseLinear(windows, Object.keys(query.measures));
+  const parameters = parametersOf(session, windows.bound, {
+    ...options,
+    params: where.params.length > 0 ? where.params : (options.params ?? []),
+  });
+  const context = session.evaluationContext(parameters, {
+    ...options,
+    zone: zoneOf(own.zone).name,
+  });
+  session.transaction?.noteReads(windows.bound.plan, context, (relation, since) =>
+    session.storedEntry(relation).data.changes(since, engine.visiblePosition),
+  );
+  const { relations } = windows.bound;
+  const position = answerPosition(session, relations, options);
+  const { environment, release } = openRelations(session, relations, context, options.asOf);
+  try {
+    const text = `window of ${table}`;
+    const runner = new WindowRunner(session, environment, text, options);
+    const isWatermark = query.now === 'watermark';
+    const watermark = isWatermark ? await runner.watermark(windows) : undefined;
+    const nowMs = nowOf(session, query.now, watermark, own, options);
+    const series = planWindows(query, own, nowMs);
+    const write = new RowMaker(
+      windows,
+      names,
+      Object.keys(query.measures),
+      options.values,
+      context,
+    );
+    const rows =
+      series.gapMs === undefined
+        ? await runner.windows(windows, series, write)
+        : await runner.sessions(windows, series, series.gapMs, own, nowMs, write);
+    const outcome: StatementOutcome = {
+      command: 'SELECT',
+      columns: windows.columns,
+      rowCount: rows.length,
+      position,
+      ...provenance(session, relations),
+      ...(runner.tiles > 0 ? { source: 'windows' as const } : {}),
+      queryId: runner.queryId,
+      work: runner.work,
+      elapsedMs: runner.elapsedMs,
+      queuedMs: runner.queuedMs,
+    };
+    engine.metrics.finished(outcome);
+    return {
+      series,
+      calendar: own,
+      relations,
+      result: {
+        rows,
+        meta: {
+          ...metaOf(engine, outcome),
+          zone: own.zone,
+          tzVersion: TZ_VERSION,
+          now: isoOf(nowMs),
+          watermark: watermark === undefined ? null : new Date(watermark / 1000).toISOString(),
+          tiles: runner.tiles,
+          rowsScanned: runner.rowsScanned,
+        },
+      },
+    };
+  } finally {
+    release();
+  }
+}
+
+export function metaOf(engine: Engine, outcome: StatementOutcome): QueryMeta {
+  const asOf = engine.asOfText(outcome.position);
+  const lagMs =
+    outcome.position >= engine.visiblePosition ? 0 : engine.visibleInstant - Date.parse(asOf);
+  return {
+    queryId: outcome.queryId,
+    position: outcome.position,
+    asOf,
+    lagMs,
+    source: outcome.source,
+    sources: outcome.sources,
+    guarantee: 'exact',
+    work: outcome.work,
+    elapsedMs: outcome.elapsedMs,
+    queuedMs: outcome.queuedMs,
+  };
+}
+
+/** The calendar a query names, in the zone it names: else in the calendar's own, else in the session's. */
+export function calendarOf(
+  session: Session,
+  { calendar: given, zone }: Pick<WindowQuery, 'calendar' | 'zone'>,
+  options: { readonly zone?: string | undefined },
+): Calendar {
+  const asked = zone ?? options.zone;
+  if (asked !== undefined && typeof asked !== 'string')
+    throw new DbError('22023', '"zone" is no text', {
+      field: 'zone',
+      hint: "Use an IANA name such as 'Europe/Berlin'.",
+    });
+  const { calendars } = session.engine.state;
+  if (typeof given === 'string') return calendars.require(session.identity.tenant, given).in(asked);
+  if (given !== undefined) return calendar(asked === undefined ? given : { ...given, zone: asked });
+  return session.engine.plainCalendars.in(asked ?? session.zone);
+}
+
+function measuresOf({ measures }: WindowQuery): Readonly<Record<string, Measure>> {
+  if (typeof measures === 'object' && measures !== null && !Array.isArray(measures))
+    return measures;
+  throw new DbError('22023', '"measures" is no object', {
+    field: 'measures',
+    hint: "Write measures: { n: 'count(*)', s: 'sum(amount)' }.",
+  });
+}
+
+function by(given: WindowQuery['by']): readonly string[] {
+  if (given === undefined) return [];
+  const names = typeof given === 'string' ? [given] : given;
+  if (Array.isArray(names) && names.every((name) => typeof name === 'string')) return names;
+  throw new DbError('22023', '"by" is no list of columns', {
+    field: 'by',
+    hint: "Write by: ['region'].",
+  });
+}
+
+function refuseLinear({ valueTypes }: BoundWindows, names: readonly string[]): void {
+  const at = valueTypes.findIndex((type) => !isInterpolable(type));
+  if (at >= 0)
+    throw new DbError('42804', `measure "${names[at]!}" is no number, which fill "linear" needs`, {
+      field: 'fill',
+      hint: "Use fill 'previous' or 'null'.",
+    });
+}
+
+/** One snapshot of now for the whole query. */
+function nowOf(
+  session: Session,
+  now: WindowQuery['now'],
+  watermark: number | undefined,
+  own: Calendar,
+  { asOf }: ExecutionOptions,
+): number {
+  // The first instant after the newest row: that row lies before now.
+  if (watermark !== undefined) return Math.floor(watermark / 1000) + 1;
+  if (now === undefined || now === 'clock' || now === 'watermark') {
+    if (asOf !== undefined) return Date.parse(session.engine.asOfText(asOf));
+    const { transaction, engine } = session;
+    return transaction === undefined ? engine.ports.clock.now() : transaction.nowMicros / 1000;
+  }
+  return parseInstantMs(now, zoneOf(own.zone), 'now');
+}
+
+/** Runs the operators of one query, and adds up what they took. */
+class WindowRunner {
+  queryId = '';
+  work = 0;
+  elapsedMs = 0;
+  queuedMs = 0;
+  tiles = 0;
+  rowsScanned = 0;
+  readonly #session: Session;
+  readonly #environment: ExecutionEnvironment;
+  readonly #text: string;
+  readonly #options: ExecutionOptions;
+
+  constructor(
+    session: Session,
+    environment: ExecutionEnvironment,
+    text: string,
+    options: ExecutionOptions,
+  ) {
+    this.#session = session;
+    this.#environment = environment;
+    this.#text = text;
+    this.#options = options;
+  }
+
+  /** The newest time among the rows in microseconds; undefined where there is none. */
+  async watermark({ plan }: BoundWindows): Promise<number | undefined> {
+    const aggregate: AggregateNode = {
+      kind: 'aggregate',
+      id: 0,
+      input: plan.input,
+      keys: [],
+      calls: [{ fn: 'max', args: [plan.time], distinct: false, orderBy: [], type: plan.time.type }],
+      columns: [{ name: 'watermark', type: plan.time.type, nullable: true }],
+    };
+    let newest: Datum = null;
+    await this.#run(
+      () =>
+        buildAggregate(aggregate, this.#environment, (demand) =>
+          buildOperator(plan.input, this.#environment, demand),
+        ),
+      (batch) => (newest = datumAt(batch.columns[0]!, 0)),
+    );
+    const micros = newest === null ? NaN : Number(newest);
+    return Number.isFinite(micros) ? micros : undefined;
+  }
+
+  async windows(
+    windows: BoundWindows,
+    series: WindowSeries,
+    make: RowMaker,
+  ): Promise<WindowResultRow[]> {
+    const asked = askedWindows(series);
+    const answer = new WindowAnswer(series, asked, {
+      keyTypes: windows.keyTypes,
+      valueTypes: windows.valueTypes,
+      empty: emptyValues(windows, this.#environment),
+    });
+    const { windowSource } = this.#session.engine;
+    if (asked.owners.length > 0) {
+      let opened: ReturnType<typeof windowSource.open> | undefined;
+      await this.#run(
+        () => {
+          opened = windowSource.open(windows.plan, asked.bounds, this.#environment);
+          return this.#shown(windows, opened, []);
+        },
+        (batch) => answer.take(batch),
+      );
+      this.tiles = opened?.tiles ?? 0;
+      this.rowsScanned += opened?.rowsScanned ?? 0;
+    }
+    const rows: WindowResultRow[] = [];
+    for (const some of answer.rows()) {
+      // A large answer is made in pieces, between which others may run.
+      if (rows.length > 0) await this.#session.engine.pause();
+      for (const row of some) rows.push(make.row(row));
+    }
+    return rows;
+  }
+
+  async sessions(
+    windows: BoundWindows,
+    series: WindowSeries,
+    gapMs: number,
+    own: Calendar,
+    nowMs: number,
+    make: RowMaker,
+  ): Promise<WindowResultRow[]> {
+    const rows: WindowRow[] = [];
+    const { keyTypes } = windows;
+    const [span] = series.windows;
+    if (span === undefined) return [];
+    const bounds = {
+      from: Float64Array.of(span.startMs * 1000),
+      to: Float64Array.of(span.endMs * 1000),
+    };
+    let opened: ReturnType<typeof openSessions> | undefined;
+    await this.#run(
+      () => {
+        opened = openSessions(windows.plan, bounds, gapMs * 1000, this.#environment);
+        return this.#shown(windows, opened, opened.columns.slice(-2));
+      },
+      (batch) => {
+        if (rows.length + batch.rowCount > SESSION_COUNT_MAX) throw tooManyRows();
+        for (let row = 0; row < batch.rowCount; row += 1) {
+          const at = batch.selection === undefined ? row : batch.selection[row]!;
+          const data = batch.columns.map((column) => datumAt(column, at));
+          const [first, last] = data.slice(-2).map((micros) => Number(micros) / 1000);
+          rows.push({
+            window: sessionWindow(first!, last!, gapMs, own, nowMs),
+            by: data.slice(1, 1 + keyTypes.length),
+            values: data.slice(1 + keyTypes.length, -2),
+            isFilled: false,
+            previous: undefined,
+          });
+        }
+      },
+    );
+    this.rowsScanned += opened?.rowsScanned ?? 0;
+    // Sessions come by group: the sort is stable.
+    rows.sort((a, b) => a.window.startMs - b.window.startMs);
+    return rows.map((row) => make.row(row));
+  }
+
+  /** The columns an answer is made of: window, keys, measures, and what is given besides. */
+  #shown(
+    { shown, columns, plan }: BoundWindows,
+    input: Operator,
+    more: Operator['columns'],
+  ): Operator {
+    const first = 1 + plan.keys.length + plan.calls.length;
+    const besides = more.map(({ type, name, nullable }, index): Expression => ({
+      kind: 'column',
+      index: first + index,
+      type,
+      nullable,
+      name,
+    }));
+    return new ProjectOperator(
+      0,
+      [...columns, ...more],
+      input,
+      [...shown, ...besides],
+      this.#environment.context,
+    );
+  }
+
+  async #run(open: () => Operator, take: (batch: Batch) => void): Promise<void> {
+    const { engine, identity } = this.#session;
+    const run = engine.run({
+      text: this.#text,
+      tenant: identity.tenant,
+      user: identity.user,
+      label: this.#options.label,
+      workMax: this.#options.maxWork,
+      signal: this.#options.signal,
+      open,
+      take: (batch) => {
+        take(batch);
+        return true;
+      },
+    });
+    const { id, work, elapsedMs, queuedMs } = await run.finished;
+    this.queryId = id;
+    this.work += work;
+    this.elapsedMs += elapsedMs;
+    this.queuedMs += queuedMs;
+  }
+}
+
+/** Sessions are as many as people: an answer has so many rows at most. */
+const SESSION_COUNT_MAX = 100_000;
+
+function sessionWindow(
+  firstMs: number,
+  lastMs: number,
+  gapMs: number,
+  own: Calendar,
+  nowMs: number,
+): PlannedWindow {
+  const startMs = Math.floor(firstMs);
+  const endMs = lastMs + gapMs;
+  return {
+    startMs,
+    endMs,
+    label: instantLabel(own, startMs),
+    offsetSeconds: own.offsetAt(Math.floor(startMs / 1000)),
+    partial: false,
+    complete: endMs <= nowMs,
+  };
+}
+
+/** Makes the rows that users get. */
+class RowMaker {
+  readonly #by: readonly string[];
+  readonly #names: readonly string[];
+  readonly #writeBy: readonly ((datum: Datum) => unknown)[];
+  readonly #writeValue: readonly ((datum: Datum) => unknown)[];
+  readonly #minus: readonly (Expression | undefined)[];
+  readonly #writeChange: readonly ((datum: Datum) => unknown)[];
+  readonly #context: EvaluationContext;
+
+  constructor(
+    { keyTypes, valueTypes }: BoundWindows,
+    by: readonly string[],
+    names: readonly string[],
+    options: ValueOptions,
+    context: EvaluationContext,
+  ) {
+    this.#by = by;
+    this.#names = names;
+    this.#writeBy = keyTypes.map((type, index) => datumWriter(type, by[index]!, options));
+    this.#writeValue = valueTypes.map((type, index) => datumWriter(type, names[index]!, options));
+    this.#minus = valueTypes.map(differenceOf);
+    this.#writeChange = this.#minus.map((minus, index) =>
+      datumWriter(minus?.type ?? valueTypes[index]!, names[index]!, options),
+    );
+    this.#context = context;
+  }
+
+  row({ window, by, values, previous }: WindowRow): WindowResultRow {
+    const { startMs, endMs, label, offsetSeconds, partial, complete } = window;
+    const row = {
+      start: isoOf(startMs),
+      end: isoOf(endMs),
+      startMs,
+      endMs,
+      label,
+      offsetSeconds,
+      partial,
+      complete,
+      by: record(this.#by, (index) => written(by[index]!, this.#writeBy[index]!)),
+      values: record(this.#names, (index) => written(values[index]!, this.#writeValue[index]!)),
+    };
+    if (previous === undefined) return row;
+    if (previous === null)
+      return { ...row, previous: null, change: null, changeShare: null, compared: null };
+    const changes = values.map((value, index) =>
+      this.#change(value, previous.values[index]!, index),
+    );
+    return {
+      ...row,
+      previous: record(this.#names, (index) =>
+        written(previous.values[index]!, this.#writeValue[index]!),
+      ),
+      change: record(this.#names, (index) => written(changes[index]!, this.#writeChange[index]!)),
+      changeShare: record(this.#names, (index) =>
+        shareOf(changes[index]!, previous.values[index]!),
+      ) as Record<string, number | null>,
+      compared: spanOf(previous),
+    };
+  }
+
+  #change(value: Datum | Interpolated, previous: Datum, index: number): Datum | Interpolated {
+    if (value === null || previous === null) return null;
+    if (value instanceof Interpolated)
+      return new Interpolated(value.value - Number(String(previous)));
+    const minus = this.#minus[index];
+    if (minus === undefined) return null;
+    return evaluateConstant(minus, { ...this.#context, parameters: [value, previous] });
+  }
+}
+
+function spanOf({ startMs, endMs }: ComparedSpan): ComparedSpan {
+  return { startMs, endMs };
+}
+
+/** `$1 - $2` for a type that has differences. */
+function differenceOf(type: SqlType): Expression | undefined {
+  try {
+    return resolveOperator(
+      '-',
+      { kind: 'parameter', index: 0, type },
+      { kind: 'parameter', index: 1, type },
+    );
+  } catch (cause) {
+    if (cause instanceof DbError) return undefined;
+    throw cause;
+  }
+}
+
+function shareOf(change: Datum | Interpolated, previous: Datum): number | null {
+  if (change === null || previous === null) return null;
+  const [part, whole] = [
+    change instanceof Interpolated ? change.value : Number(String(change)),
+    Number(String(previous)),
+  ];
+  const share = part / Math.abs(whole);
+  return Number.isFinite(share) ? share : null;
+}
+
+function written(datum: Datum | Interpolated, write: (datum: Datum) => unknown): unknown {
+  if (datum instanceof Interpolated) return datum.value;
+  return datum === null ? null : write(datum);
+}
+
+function record(
+  names: readonly string[],
+  value: (index: number) => unknown,
+): Record<string, unknown> {
+  return Object.fromEntries(names.map((name, index) => [name, value(index)]));
+}
+
+function isoOf(ms: number): string {
+  return new Date(ms).toISOString().replace('.000Z', 'Z');
+}

@@ -1,0 +1,293 @@
+import { DbError } from '../base/errors.ts';
+import { datumAt } from '../columns/build.ts';
+import type { Batch } from '../columns/batch.ts';
+import { compareDatums, equalDatums, hashDatum } from '../columns/compare.ts';
+import { FLOAT8, type SqlType } from '../columns/types.ts';
+import { Decimal, type Datum } from '../columns/values.ts';
+import type { WindowBounds } from './window-source.ts';
+import type { ComparedSpan, PlannedWindow, WindowSeries } from './window-spec.ts';
+
+/**
+ * The windows of a series and those they are compared with as one list for a source, and whose each is: entry i belongs to window
+ * `owners[i]`, or is what window `−1 − owners[i]` is compared with.
+ */
+export type AskedWindows = { readonly bounds: WindowBounds; readonly owners: Int32Array };
+
+export function askedWindows({ windows, compared }: WindowSeries): AskedWindows {
+  const all: { readonly span: ComparedSpan; readonly owner: number }[] = windows.map(
+    (span, owner) => ({ span, owner }),
+  );
+  compared?.forEach((span, owner) => {
+    if (span !== undefined) all.push({ span, owner: -1 - owner });
+  });
+  if (compared !== undefined || !isAscending(windows))
+    all.sort((a, b) => a.span.startMs - b.span.startMs || a.span.endMs - b.span.endMs);
+  return {
+    bounds: {
+      from: Float64Array.from(all, ({ span }) => span.startMs * 1000),
+      to: Float64Array.from(all, ({ span }) => span.endMs * 1000),
+    },
+    owners: Int32Array.from(all, ({ owner }) => owner),
+  };
+}
+
+function isAscending(windows: readonly PlannedWindow[]): boolean {
+  return windows.every(
+    ({ startMs }, index) => index === 0 || startMs >= windows[index - 1]!.startMs,
+  );
+}
+
+/** A value between two others, which is a double whatever they are. */
+export class Interpolated {
+  readonly value: number;
+
+  constructor(value: number) {
+    this.value = value;
+  }
+}
+
+/** One row of the answer. */
+export type WindowRow = {
+  readonly window: PlannedWindow;
+  readonly by: readonly Datum[];
+  readonly values: readonly (Datum | Interpolated)[];
+  /** No row of the data is in it. */
+  readonly isFilled: boolean;
+  /** What it is compared with: undefined where nothing is asked, null where there is nothing to compare with. */
+  readonly previous: (ComparedSpan & { readonly values: readonly Datum[] }) | null | undefined;
+};
+
+/** Rows an answer may have, filled ones included. */
+export const ANSWER_ROW_COUNT_MAX = 500_000;
+/** Rows made between two pauses. */
+const ROWS_A_STEP = 1024;
+
+type Group = { readonly by: readonly Datum[]; readonly hash: number };
+
+/**
+ * Takes the batches of a window operator (window number, keys, values) and makes rows of them: in the order of windows, then of
+ * keys.
+ */
+export class WindowAnswer {
+  readonly #series: WindowSeries;
+  readonly #owners: Int32Array;
+  readonly #keyTypes: readonly SqlType[];
+  readonly #valueTypes: readonly SqlType[];
+  /** What the values are of no rows at all: count 0, sum NULL. */
+  readonly #empty: readonly Datum[];
+  readonly #groups: Group[] = [];
+  readonly #byHash = new Map<number, number[]>();
+  /** By window: group → values. */
+  readonly #current: Map<number, readonly Datum[]>[];
+  readonly #previous: Map<number, readonly Datum[]>[];
+  #cellCount = 0;
+
+  constructor(
+    series: WindowSeries,
+    asked: AskedWindows,
+    options: {
+      readonly keyTypes: readonly SqlType[];
+      readonly valueTypes: readonly SqlType[];
+      readonly empty: readonly Datum[];
+    },
+  ) {
+    this.#series = series;
+    this.#owners = asked.owners;
+    this.#keyTypes = options.keyTypes;
+    this.#valueTypes = options.valueTypes;
+    this.#empty = options.empty;
+    this.#current = series.windows.map(() => new Map());
+    this.#previous = series.compared === undefined ? [] : series.windows.map(() => new Map());
+    // Without keys there is one group, be it of no rows.
+    if (this.#keyTypes.length === 0) this.#groupOf([]);
+  }
+
+  take(batch: Batch): void {
+    const keyCount = this.#keyTypes.length;
+    this.#cellCount += batch.rowCount;
+    if (this.#cellCount > 2 * ANSWER_ROW_COUNT_MAX) throw tooManyRows();
+    for (let row = 0; row < batch.rowCount; row += 1) {
+      const at = batch.selection === undefined ? row : batch.selection[row]!;
+      const data = batch.columns.map((column) => datumAt(column, at));
+      const owner = this.#owners[data[0] as number]!;
+      const group = this.#groupOf(data.slice(1, 1 + keyCount));
+      const values = data.slice(1 + keyCount);
+      if (owner >= 0) this.#current[owner]!.set(group, values);
+      else this.#previous[-1 - owner]!.set(group, values);
+    }
+  }
+
+  /** Rows, a few at a time. */
+  *rows(): Generator<readonly WindowRow[]> {
+    const { windows, compared, fill } = this.#series;
+    const order = this.#groups.map((_, group) => group).sort((a, b) => this.#compareGroups(a, b));
+    // One window alone is an answer even of no rows, as in SQL without GROUP BY.
+    const isOne = this.#keyTypes.length === 0 && windows.length === 1;
+    const fills = fill !== 'none' || isOne;
+    if (fills && windows.length * order.length > ANSWER_ROW_COUNT_MAX) throw tooManyRows();
+    const carried = fill === 'linear' ? undefined : new Map<number, readonly Datum[]>();
+    let rows: WindowRow[] = [];
+    for (const [index, window] of windows.entries()) {
+      for (const group of order) {
+        const known = this.#current[index]!.get(group);
+        if (known !== undefined) carried?.set(group, known);
+        const previous = this.#previousOf(index, group, compared);
+        if (known === undefined && !fills && !(previous?.isFound ?? false)) continue;
+        rows.push({
+          window,
+          by: this.#groups[group]!.by,
+          values: known ?? this.#filled(fill, index, group, carried),
+          isFilled: known === undefined,
+          previous: previous === undefined ? undefined : previous.span,
+        });
+        if (rows.length >= ROWS_A_STEP) {
+          yield rows;
+          rows = [];
+        }
+      }
+    }
+    yield rows;
+  }
+
+  #previousOf(
+    index: number,
+    group: number,
+    compared: WindowSeries['compared'],
+  ): { readonly isFound: boolean; readonly span: WindowRow['previous'] } | undefined {
+    if (compared === undefined) return undefined;
+    const span = compared[index];
+    if (span === undefined) return { isFound: false, span: null };
+    const values = this.#previous[index]!.get(group);
+    return {
+      isFound: values !== undefined,
+      span: { startMs: span.startMs, endMs: span.endMs, values: values ?? this.#empty },
+    };
+  }
+
+  #filled(
+    fill: WindowSeries['fill'],
+    index: number,
+    group: number,
+    carried: ReadonlyMap<number, readonly Datum[]> | undefined,
+  ): readonly (Datum | Interpolated)[] {
+    switch (fill) {
+      case 'none':
+        return this.#empty;
+      case 'null':
+        return this.#empty.map(() => null);
+      case 'zero':
+        return this.#empty.map((datum, value) => datum ?? zeroOf(this.#valueTypes[value]!));
+      case 'previous':
+        return carried!.get(group) ?? this.#empty.map(() => null);
+      case 'linear':
+        return this.#empty.map((_, value) => this.#between(index, group, value));
+    }
+  }
+
+  /** On the line between the nearest windows that have rows; NULL before the first and after the last. */
+  #between(index: number, group: number, value: number): Datum | Interpolated {
+    const left = this.#nearest(index, group, -1);
+    const right = this.#nearest(index, group, 1);
+    if (left === undefined || right === undefined) return null;
+    const { windows } = this.#series;
+    const [from, to] = [left, right].map((each) =>
+      numberOf(this.#current[each]!.get(group)![value]!),
+    );
+    if (from === undefined || to === undefined) return null;
+    const startOf = (each: number): number => windows[each]!.startMs;
+    const share = (startOf(index) - startOf(left)) / (startOf(right) - startOf(left));
+    return new Interpolated(from + (to - from) * share);
+  }
+
+  readonly #nearestKnown = new Map<
+    number,
+    { readonly index: number; readonly found: number | undefined }
+  >();
+
+  #nearest(index: number, group: number, step: 1 | -1): number | undefined {
+    // What was found for the window before holds until it is passed.
+    const key = group * 2 + (step === 1 ? 1 : 0);
+    const known = this.#nearestKnown.get(key);
+    if (known !== undefined && step === 1 && (known.found === undefined || known.found > index))
+      return known.found;
+    let found: number | undefined;
+    if (step === -1 && known !== undefined) {
+      found = known.found;
+      for (let each = known.index; each < index; each += 1)
+        if (this.#current[each]!.has(group)) found = each;
+    } else {
+      const end = step === 1 ? this.#current.length : -1;
+      for (let each = index + step; each !== end; each += step)
+        if (this.#current[each]!.has(group)) {
+          found = each;
+          break;
+        }
+    }
+    this.#nearestKnown.set(key, { index, found });
+    return found;
+  }
+
+  #groupOf(by: readonly Datum[]): number {
+    let hash = 0;
+    for (const [column, datum] of by.entries())
+      hash = (Math.imul(hash, 31) + hashDatum(datum, this.#keyTypes[column]!.kind)) | 0;
+    const candidates = this.#byHash.get(hash);
+    for (const group of candidates ?? [])
+      if (
+        this.#groups[group]!.by.every((datum, column) =>
+          equalDatums(datum, by[column]!, this.#keyTypes[column]!.kind),
+        )
+      )
+        return group;
+    const group = this.#groups.length;
+    this.#groups.push({ by, hash });
+    if (candidates === undefined) this.#byHash.set(hash, [group]);
+    else candidates.push(group);
+    return group;
+  }
+
+  #compareGroups(a: number, b: number): number {
+    const [left, right] = [this.#groups[a]!.by, this.#groups[b]!.by];
+    for (const [column, { kind }] of this.#keyTypes.entries()) {
+      const order = compareDatums(left[column]!, right[column]!, kind);
+      if (order !== 0) return order;
+    }
+    return 0;
+  }
+}
+
+export function tooManyRows(): DbError {
+  return new DbError('54000', `the answer has more than ${ANSWER_ROW_COUNT_MAX} rows`, {
+    limit: 'rows',
+    hint: 'Ask for longer windows, fewer groups, or a shorter time; db.query streams larger ones.',
+  });
+}
+
+/** The datum of nought; NULL for types that have none. */
+function zeroOf({ kind }: SqlType): Datum {
+  switch (kind) {
+    case 'int2':
+    case 'int4':
+    case 'int8':
+    case 'float4':
+    case 'float8':
+      return 0;
+    case 'numeric':
+      return new Decimal(0n, 0);
+    default:
+      return null;
+  }
+}
+
+function numberOf(datum: Datum): number | undefined {
+  if (datum === null) return undefined;
+  const value = Number(datum instanceof Decimal ? datum.toString() : datum);
+  return Number.isFinite(value) ? value : undefined;
+}
+
+/** Whether values of a type lie on lines. */
+export function isInterpolable({ kind }: SqlType): boolean {
+  return ['int2', 'int4', 'int8', 'float4', 'float8', 'numeric'].includes(kind);
+}
+
+export const INTERPOLATED_TYPE = FLOAT8;
