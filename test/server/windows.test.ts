@@ -30,17 +30,26 @@ afterEach(async () => {
   await db.close();
 });
 
+/** What the tests look at in answers. */
+type Answer = {
+  readonly rows: readonly { readonly values: Record<string, unknown> }[];
+  readonly meta: Record<string, unknown>;
+  readonly code?: string;
+  readonly field?: string;
+  readonly calendars?: unknown;
+};
+
 async function ask(
   method: 'GET' | 'POST' | 'PUT' | 'DELETE',
   url: string,
   payload?: Record<string, unknown>,
-): Promise<{ readonly status: number; readonly body: Record<string, any> }> {
+): Promise<{ readonly status: number; readonly body: Answer }> {
   const { statusCode, json } = await app.inject({
     method,
     url,
     ...(payload === undefined ? {} : { payload }),
   });
-  return { status: statusCode, body: json() };
+  return { status: statusCode, body: json<Answer>() };
 }
 
 const QUESTION = {
@@ -55,12 +64,12 @@ test('POST /v1/windows answers as db.window does; options of a query stand besid
   const { status, body } = await ask('POST', '/v1/windows', QUESTION);
   const { table, ...query } = QUESTION;
   const { rows, meta } = await db.window(table, query as never);
-  expect([status, body['rows']]).toEqual([200, rows]);
+  expect([status, body.rows]).toEqual([200, rows]);
   expect(rows.map(({ label, values }) => [label, values['s']])).toEqual([
     ['2026-11-01T01:00-04:00', '1.00'],
     ['2026-11-01T01:00-05:00', '2.00'],
   ]);
-  expect(body['meta']).toMatchObject({
+  expect(body.meta).toMatchObject({
     zone: meta.zone,
     position: meta.position,
     tzVersion: meta.tzVersion,
@@ -71,26 +80,24 @@ test('POST /v1/windows answers as db.window does; options of a query stand besid
     where: 'id > $1',
     params: [1],
   });
-  expect((numbers.body['rows'] as { values: unknown }[]).map(({ values }) => values)).toEqual([
-    { s: 2 },
-  ]);
+  expect(numbers.body.rows.map(({ values }) => values)).toEqual([{ s: 2 }]);
   const query1 = await ask('POST', '/v1/query', {
     window: QUESTION,
     values: { numeric: 'number' },
   });
-  expect((query1.body['rows'] as { values: unknown }[])[0]!.values).toEqual({ s: 1 });
+  expect(query1.body.rows[0]!.values).toEqual({ s: 1 });
 });
 
 test('a large answer leaves in pieces, and is whole', async () => {
   const { body } = await ask('POST', '/v1/windows', { ...QUESTION, every: 'minute', fill: 'zero' });
-  expect((body['rows'] as unknown[]).length).toBe(1500);
-  expect(body['meta']['rowsScanned']).toBe(2);
+  expect(body.rows.length).toBe(1500);
+  expect(body.meta['rowsScanned']).toBe(2);
 });
 
 test('what is wrong with a question is a problem with the field', async () => {
   const wrong = async (body: Record<string, unknown>, path = '/v1/windows'): Promise<unknown[]> => {
     const { status, body: problem } = await ask('POST', path, body);
-    return [status, problem['code'], problem['field']];
+    return [status, problem.code, problem.field];
   };
   expect(await wrong({ ...QUESTION, table: undefined })).toEqual([400, '22023', 'table']);
   expect(await wrong({ ...QUESTION, evry: 'day' })).toEqual([400, '22023', 'evry']);
@@ -113,7 +120,7 @@ test('calendars are resources', async () => {
     name: 'acme',
     spec: { fiscalYearStart: 2 },
   });
-  expect((await ask('GET', '/v1/calendars')).body['calendars']).toMatchObject([{ name: 'acme' }]);
+  expect((await ask('GET', '/v1/calendars')).body.calendars).toMatchObject([{ name: 'acme' }]);
   expect(await ask('PUT', '/v1/calendars/acme', { fiscalYearStart: 13 })).toMatchObject({
     status: 400,
     body: { field: 'fiscalYearStart' },
