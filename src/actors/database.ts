@@ -49,7 +49,8 @@ import {
 import { RecoveryVerbs } from './recovery-verbs.ts';
 import { Session, type ExecutionOptions, type RowSink, type StatementOutcome } from './session.ts';
 import { quoteIdentifier, SqlText } from './sql-tag.ts';
-import { openSubscription } from './subscribe.ts';
+import { checkSubscribeOptions, openSubscription } from './subscribe.ts';
+import { WindowSubscription } from './window-subscription.ts';
 import { deleteByKey, insertRows, isAsyncIterable, keyOf } from './write-verbs.ts';
 import type { ViewUpkeep } from './maintained-view.ts';
 import { CalendarVerbs } from './calendars.ts';
@@ -59,8 +60,12 @@ import {
   runWindowQuery,
   type WindowQuery,
   type WindowResult,
+  type WindowResultRow,
   type WindowRun,
 } from './window-query.ts';
+
+/** A window query with the table it reads: what is followed. */
+export type WindowQuestionInput = WindowQuery & { readonly table: string };
 
 /** What is known of a relation from outside: `GET /v1/tables`. */
 export type RelationDescription = {
@@ -347,11 +352,21 @@ export class Handle implements WideVerbs {
     );
   }
 
+  subscribe(
+    what: { readonly window: WindowQuestionInput },
+    options?: SubscribeOptions,
+  ): Subscription<WindowResultRow>;
   subscribe<Row = ResultRow>(
     what: string | SqlText<Row> | QueryModelInput,
+    options?: SubscribeOptions,
+  ): Subscription<Row>;
+  subscribe<Row = ResultRow>(
+    what: string | SqlText<Row> | QueryModelInput | { readonly window: WindowQuestionInput },
     options: SubscribeOptions = {},
-  ): Subscription<Row> {
+  ): Subscription<Row> | Subscription<WindowResultRow> {
     this.engine.assertOpen();
+    if (typeof what === 'object' && what !== null && 'window' in what && !('from' in what))
+      return this.#followWindow(what.window as WindowQuestionInput, options);
     const session = this.#session(options);
     const isName =
       typeof what === 'string' && (/^[\w.]+$/.test(what.trim()) || session.hasRelation(what));
@@ -361,6 +376,37 @@ export class Handle implements WideVerbs {
       isName ? what.trim() : this.textOf(what as Statement, { params: options.params }),
       options,
     ) as Subscription<Row>;
+  }
+
+  #followWindow(
+    { table, ...query }: WindowQuestionInput,
+    options: SubscribeOptions,
+  ): Subscription<WindowResultRow> {
+    const { engine } = this;
+    const { from, heartbeatMs, maxRate } = checkSubscribeOptions(options);
+    const { signal, done } = deadline(engine.ports.clock, options);
+    return new WindowSubscription({
+      clock: engine.ports.clock,
+      hub: engine.subscriptions,
+      run: (asOf) =>
+        this.runWindow(table, query, {
+          ...pickIdentity(options),
+          params: options.params,
+          values: options.values,
+          signal,
+          asOf,
+        }),
+      from,
+      refreshMs: maxRate === undefined ? undefined : 1000 / maxRate,
+      heartbeatMs,
+      signal,
+      done,
+      newest: () => {
+        const position = engine.visiblePosition;
+        return { position, asOf: engine.asOfText(position) };
+      },
+      isClosed: () => engine.closed,
+    });
   }
 
   async transaction<Value>(

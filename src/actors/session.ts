@@ -5,6 +5,7 @@ import type { TableSnapshot } from '../columns/table-contract.ts';
 import { TEXT, type SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
+import type { Calendar } from '../calendar/calendar.ts';
 import { zoneOf } from '../calendar/zones.ts';
 import type { OutputColumn } from '../plan/logical.ts';
 import type { PlanCatalog } from '../plan/catalog.ts';
@@ -675,8 +676,12 @@ export class Session {
       random: new StatementRandom(this.engine),
       setting: this.#settingOf,
       sequences: this.sequences,
+      calendar: this.#calendarOf,
     };
   }
+
+  readonly #calendarOf = (name: string, zone: string | undefined): Calendar =>
+    this.engine.state.calendars.require(this.identity.tenant, name).in(zone);
 
   readonly #settingOf = (name: string): string | undefined => this.setting(name);
 

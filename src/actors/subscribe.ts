@@ -16,6 +16,32 @@ export function openSubscription(
   what: string | { readonly text: string; readonly params: readonly unknown[] },
   options: SubscribeOptions,
 ): Subscription {
+  const { from, maxRate, heartbeatMs } = checkSubscribeOptions(options);
+  const { signal, done } = deadline(engine.ports.clock, options);
+  return engine.subscriptions.subscribe(
+    {
+      open: async () =>
+        typeof what === 'string'
+          ? openNamed(engine, session, what)
+          : openQuery(engine, session, what.text, what.params),
+    },
+    {
+      from,
+      maxRate,
+      heartbeatMs,
+      values: { ...engine.options.values, ...options.values },
+      signal,
+      done,
+      clock: engine.ports.clock,
+    },
+  );
+}
+
+export function checkSubscribeOptions(options: SubscribeOptions): {
+  readonly from: 'snapshot' | 'now' | number;
+  readonly maxRate: number | undefined;
+  readonly heartbeatMs: number;
+} {
   const { maxRate, heartbeatMs = HEARTBEAT_MS } = options;
   checkValueOptions(options.values);
   if (!(typeof heartbeatMs === 'number' && heartbeatMs > 0)) {
@@ -37,24 +63,7 @@ export function openSubscription(
       hint: "Give 'snapshot', 'now' or the position of a change.",
     });
   }
-  const { signal, done } = deadline(engine.ports.clock, options);
-  return engine.subscriptions.subscribe(
-    {
-      open: async () =>
-        typeof what === 'string'
-          ? openNamed(engine, session, what)
-          : openQuery(engine, session, what.text, what.params),
-    },
-    {
-      from,
-      maxRate,
-      heartbeatMs,
-      values: { ...engine.options.values, ...options.values },
-      signal,
-      done,
-      clock: engine.ports.clock,
-    },
-  );
+  return { from, maxRate, heartbeatMs };
 }
 
 async function openNamed(engine: Engine, session: Session, name: string): Promise<OpenedSource> {

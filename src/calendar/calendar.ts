@@ -23,14 +23,7 @@ import {
   type CalendarRules,
   type CalendarSpec,
 } from './spec.ts';
-import {
-  civilUnit,
-  clockSeconds,
-  parseAmount,
-  type Amount,
-  type CivilUnit,
-  type UnitContext,
-} from './units.ts';
+import { civilUnit, clockSeconds, parseAmount, type CivilUnit, type UnitContext } from './units.ts';
 import {
   firstInstantSeconds,
   localInstants,
@@ -71,6 +64,8 @@ export type Duration = {
 export type Disambiguation = 'compatible' | 'earlier' | 'later' | 'reject';
 
 export type WindowOptions = {
+  /** @internal What errors call the unit. */
+  readonly field?: string | undefined;
   /** Clock units: the two passes of a repeated hour are one window. */
   readonly mergeRepeated?: boolean | undefined;
 };
@@ -93,6 +88,8 @@ export class Calendar {
   readonly tzVersion: string = TZ_VERSION;
   /** How 52/53-week years are compared. */
   readonly leapWeek: CalendarRules['leapWeek'];
+  /** 1 … 12. */
+  readonly fiscalYearStart: number;
   readonly business: BusinessDays;
   readonly retail: RetailYears | undefined;
   readonly #spec: CalendarSpec;
@@ -108,6 +105,7 @@ export class Calendar {
     this.#names = rules.names;
     this.zone = rules.zone.name;
     this.leapWeek = rules.leapWeek;
+    this.fiscalYearStart = rules.fiscalYearStart;
     this.business = new BusinessDays(rules.business);
     this.retail = rules.retail === undefined ? undefined : new RetailYears(rules.retail);
     this.#context = {
@@ -175,17 +173,18 @@ export class Calendar {
     const key = merged ? `merged ${unit}` : unit;
     let ruler = this.#rulers.get(key);
     if (ruler === undefined) {
-      ruler = this.#newRuler(parseAmount(unit, 'unit'), merged);
+      ruler = this.#newRuler(unit, options.field ?? 'unit', merged);
       if (this.#rulers.size >= RULER_COUNT_MAX) this.#rulers.clear();
       this.#rulers.set(key, ruler);
     }
     return ruler;
   }
 
-  #newRuler(amount: Amount, merged: boolean): Ruler {
+  #newRuler(unit: string, field: string, merged: boolean): Ruler {
+    const amount = parseAmount(unit, field);
     if (amount.kind === 'civil')
-      return new CivilRuler(this.#zone, civilUnit(amount, this.#context, 'unit'));
-    const width = clockSeconds(amount, 'unit');
+      return new CivilRuler(this.#zone, civilUnit(amount, this.#context, field));
+    const width = clockSeconds(amount, field);
     return merged ? new MergedClockRuler(this.#zone, width) : new ClockRuler(this.#zone, width);
   }
 

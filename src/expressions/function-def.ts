@@ -1,3 +1,4 @@
+import type { Calendar } from '../calendar/calendar.ts';
 import type { SqlType, TypeKind } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 
@@ -14,6 +15,8 @@ export type EvaluationContext = {
   setting(name: string): string | undefined;
   /** nextval() and its kin; absent where there are no sequences. */
   readonly sequences?: SequenceAccess | undefined;
+  /** A calendar by its name, in its own zone or another (42704 where there is none); absent where names would not stay what they are. */
+  readonly calendar?: ((name: string, zone: string | undefined) => Calendar) | undefined;
 };
 
 /** The sequences a session may use. Throws 42P01, 55000, 2200H. */

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { DbError } from '../base/errors.ts';
 import type { QueryModelInput } from '../actors/api-types.ts';
+import type { WindowQuestionInput } from '../actors/database.ts';
 import { lastEventId, serveLive, type EventSink, type LiveItem } from './live.ts';
 import type { RouteContext } from './query-routes.ts';
 import { begin, drained } from './reply.ts';
@@ -8,7 +9,7 @@ import { bodyObject, header, wholeNumber } from './request.ts';
 
 type Wanted = {
   readonly name: string;
-  readonly what: string | QueryModelInput;
+  readonly what: string | QueryModelInput | { readonly window: WindowQuestionInput };
   readonly params?: readonly unknown[] | undefined;
   readonly maxRate?: number | undefined;
 };
@@ -76,7 +77,7 @@ export function liveRoutes(
     const items: LiveItem[] = wanted.map((item) => ({
       name: item.name,
       open: (from, signal) =>
-        handle.subscribe(item.what, {
+        handle.subscribe(item.what as string, {
           from,
           signal,
           maxRate: item.maxRate,
@@ -117,14 +118,25 @@ function wantedOf(name: string, given: unknown): Wanted {
   if (typeof given !== 'object' || given === null || Array.isArray(given))
     throw wrong('', `item "${name}" is not an object`, 'Send { "view": "sales" }.');
   const item = bodyObject<Record<string, unknown>>(given, ITEM_FIELDS);
-  if (item['window'] !== undefined || (item['mode'] !== undefined && item['mode'] !== 'exact'))
-    throw new DbError('0A000', 'windows and progressive queries are not followed yet', {
+  if (item['mode'] !== undefined && item['mode'] !== 'exact')
+    throw new DbError('0A000', 'progressive queries are not followed yet', {
       field: `items.${name}`,
       hint: 'Follow a view or an SQL query.',
     });
-  const what = item['view'] ?? item['sql'] ?? item['query'];
+  const window = item['window'];
+  if (
+    window !== undefined &&
+    (typeof window !== 'object' || window === null || !('table' in window))
+  )
+    throw wrong(
+      '.window',
+      '"window" has no table',
+      'Send { "window": { "table": "orders", "last": "24h", … } }.',
+    );
+  const what =
+    item['view'] ?? item['sql'] ?? item['query'] ?? (window === undefined ? undefined : { window });
   if (typeof what !== 'string' && (typeof what !== 'object' || what === null))
-    throw wrong('', `item "${name}" says neither view, sql nor query`);
+    throw wrong('', `item "${name}" says neither view, sql, query nor window`);
   const { params, maxRate } = item;
   if (params !== undefined && !Array.isArray(params))
     throw wrong('.params', '"params" is not an array');
@@ -132,7 +144,7 @@ function wantedOf(name: string, given: unknown): Wanted {
     throw wrong('.maxRate', '"maxRate" is not a positive number', 'Changes a second, such as 4.');
   return {
     name,
-    what: what as string | QueryModelInput,
+    what: what as Wanted['what'],
     params: params as readonly unknown[] | undefined,
     maxRate: maxRate as number | undefined,
   };

@@ -123,7 +123,8 @@ export function comparedWindows(
   calendar: Calendar,
 ): (ComparedSpan | undefined)[] {
   const earlier = earlierPeriod(period, comparison, calendar);
-  if (ruler === undefined && windows.length === 1) return [isSpan(earlier) ? earlier : undefined];
+  // The one row of a question that is not cut: an empty span has no such row.
+  if (ruler === undefined && windows.length === 1) return [earlier].filter(isSpan);
   const dayOf = dayShift(period, earlier, comparison, calendar);
   const spans = windows.map((window) =>
     comparison.align === 'elapsed' || dayOf === undefined

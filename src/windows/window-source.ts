@@ -1,3 +1,4 @@
+import { assert } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import { BATCH_ROW_COUNT_MAX } from '../columns/batch.ts';
 import { datumAt, gather } from '../columns/build.ts';
@@ -256,6 +257,7 @@ class AssignedRows implements Operator {
 
   #give(): void {
     const { columns, weights } = this.#input.batch;
+    assert(weights === undefined, 'a window query reads rows, not changes');
     const end = Math.min(this.#at + BATCH_ROW_COUNT_MAX, this.#rows.length);
     const rows = Int32Array.from(this.#rows.slice(this.#at, end));
     const numbers = Int32Array.from(this.#numbers.slice(this.#at, end));
@@ -263,7 +265,6 @@ class AssignedRows implements Operator {
     this.batch = {
       rowCount: rows.length,
       columns: [...columns.map((each) => gather(each, rows, rows.length)), numberColumn(numbers)],
-      weights: weights === undefined ? undefined : rows.map((row) => weights[row]!),
     };
   }
 }

@@ -211,12 +211,7 @@ export function rulerOf(
   field: string,
   options: { readonly mergeRepeated?: boolean | undefined } = {},
 ): Ruler {
-  try {
-    return calendar.ruler(unit, options);
-  } catch (cause) {
-    if (!(cause instanceof DbError)) throw cause;
-    throw new DbError(cause.code, cause.message, { field, hint: cause.hint });
-  }
+  return calendar.ruler(unit, { ...options, field });
 }
 
 // ── The span ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -682,6 +682,19 @@ test('a spec that is wrong is refused with the field and what helps', () => {
   );
 });
 
+test('a comparison of retail periods has no months to align business days by', () => {
+  expect(
+    refusal(
+      {
+        previous: 'retailPeriod',
+        every: 'day',
+        compare: { to: 'previous', align: 'businessDay' },
+      },
+      RETAIL,
+    ),
+  ).toMatch(/"businessDay" aligns months/);
+});
+
 test('extreme questions are refused before they are planned: a century by second, a year by second, hops too', () => {
   const century: WindowSpec = { range: ['1950-01-01', '2050-01-01'] };
   for (const spec of [

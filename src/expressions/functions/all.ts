@@ -6,6 +6,7 @@ import { DIGESTS } from './digests.ts';
 import { FORMATTING } from './formatting.ts';
 import { MATHEMATICS } from './mathematics.ts';
 import { REGEX } from './regex.ts';
+import { TIME_BUCKETS } from './time-bucket.ts';
 import { TIMES } from './times.ts';
 
 /** Every scalar function and operator. Overloads are resolved by the catalog; ids are unique (tested). */
@@ -17,5 +18,6 @@ export const ALL_FUNCTIONS: readonly FunctionDef[] = [
   ...BYTES,
   ...MATHEMATICS,
   ...TIMES,
+  ...TIME_BUCKETS,
   ...FORMATTING,
 ];

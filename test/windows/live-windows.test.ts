@@ -1,0 +1,228 @@
+import { expect, test } from 'vitest';
+import type { Change } from '../../src/actors/api-types.ts';
+import type { Database } from '../../src/actors/database.ts';
+import type { WindowResultRow } from '../../src/actors/window-query.ts';
+import { open } from '../../src/open.ts';
+import { HandClock } from '../actors/hand-clock.ts';
+
+/** Follows a window query under a clock that is moved by hand, and remembers what it is told. */
+function follow(
+  db: Database,
+  clock: HandClock,
+  query: Record<string, unknown>,
+  options: Record<string, unknown> = {},
+) {
+  const subscription = db.subscribe(
+    { window: { table: 't', measures: { n: 'count(*)' }, ...query } as never },
+    options,
+  );
+  const told: Change<WindowResultRow>[] = [];
+  let failure: unknown;
+  const reading = (async () => {
+    for await (const change of subscription) told.push(change);
+  })().catch((cause: unknown) => (failure = cause));
+  /** Time passes in small steps, between which everybody who waits has run. */
+  const pass = async (ms: number): Promise<void> => {
+    await settled();
+    const step = Math.max(1, Math.ceil(ms / 8));
+    for (let left = ms; left > 0; left -= step) {
+      clock.advance(Math.min(step, left));
+      await settled();
+    }
+  };
+  return { subscription, told, pass, reading, failure: () => failure };
+}
+
+async function settled(): Promise<void> {
+  for (let turn = 0; turn < 12; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+const shown = (change: Change<WindowResultRow>): unknown => {
+  const rows = (all: readonly WindowResultRow[]): string[] =>
+    all.map(
+      ({ label, values, by }) => `${label} ${Object.values(by).join()}${String(values['n'])}`,
+    );
+  switch (change.kind) {
+    case 'snapshot':
+      return ['snapshot', ...rows(change.rows)];
+    case 'delta':
+      return [
+        'delta',
+        ...rows(change.deleted).map((row) => `-${row}`),
+        ...rows(change.inserted).map((row) => `+${row}`),
+      ];
+    default:
+      return [change.kind];
+  }
+};
+
+async function database(): Promise<{ db: Database; clock: HandClock }> {
+  const clock = new HandClock();
+  const db = await open({ workers: 0, clock });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, ts timestamptz, team text)');
+  return { db, clock };
+}
+
+test('a window that is followed is told when a row comes, late ones too, and not when nothing has changed', async () => {
+  const { db, clock } = await database();
+  const { told, pass, subscription, reading } = follow(db, clock, {
+    current: 'day',
+    every: 'hour',
+  });
+  await pass(10);
+  await db.insert('t', [{ id: 1, ts: '2026-01-01T00:30:00Z' }]);
+  await pass(1100);
+  // Of another day: read, and no difference.
+  await db.insert('t', [{ id: 2, ts: '2025-12-31T00:30:00Z' }]);
+  await pass(1100);
+  await db.insert('t', [{ id: 3, ts: '2026-01-01T00:10:00Z' }]);
+  await db.exec('DELETE FROM t WHERE id = 1');
+  await db.insert('t', [{ id: 4, ts: '2026-01-01T05:00:00Z' }]);
+  await pass(1100);
+  expect(told.map(shown)).toEqual([
+    ['snapshot'],
+    ['delta', '+2026-01-01T00:00+00:00 1'],
+    ['delta', '+2026-01-01T05:00+00:00 1'],
+  ]);
+  await subscription.close();
+  await reading;
+  await db.close();
+});
+
+test('A6: at midnight in the zone, and not at another, the windows are told anew, also across a change of the clocks', async () => {
+  const { db, clock } = await database();
+  await db.insert('t', [
+    { id: 1, ts: '2026-01-01T03:30:00Z' },
+    { id: 2, ts: '2026-01-01T05:30:00Z' },
+  ]);
+  const { told, pass, subscription } = follow(
+    db,
+    clock,
+    { lastComplete: '1 day', every: 'day', fill: 'zero', zone: 'America/New_York' },
+    { heartbeatMs: 1e12 },
+  );
+  await pass(4 * 3_600_000 + 3_599_000); // 23:59:59
+  expect(told.map(shown)).toEqual([['snapshot', '2025-12-30 0']]);
+  await pass(1000);
+  expect(told.slice(1).map(shown)).toEqual([['delta', '-2025-12-30 0', '+2025-12-31 1']]);
+  await pass(86_400_000);
+  expect(told.slice(2).map(shown)).toEqual([['delta', '-2025-12-31 1', '+2026-01-01 1']]);
+  await subscription.close();
+  await db.close();
+});
+
+test('A6: live hours across the changes of clocks of twelve zones come exactly when they begin', async () => {
+  const cases = [
+    ['America/New_York', '2026-03-08T05:00:00Z'],
+    ['Europe/Berlin', '2026-03-28T23:00:00Z'],
+    ['Australia/Lord_Howe', '2026-04-04T13:00:00Z'],
+    ['Australia/Lord_Howe', '2026-10-03T13:30:00Z'],
+    ['America/Havana', '2026-03-08T03:00:00Z'],
+    ['America/Santiago', '2026-04-05T02:00:00Z'],
+    ['Africa/Cairo', '2026-04-23T20:00:00Z'],
+    ['Asia/Beirut', '2026-03-28T20:00:00Z'],
+    ['Pacific/Chatham', '2026-04-04T12:15:00Z'],
+    ['Antarctica/Troll', '2026-03-28T23:00:00Z'],
+    ['Atlantic/Azores', '2026-03-28T23:00:00Z'],
+    ['Africa/Casablanca', '2026-02-14T23:00:00Z'],
+    ['Asia/Jerusalem', '2026-03-26T22:00:00Z'],
+  ] as const;
+  for (const [zone, start] of cases) {
+    const { db, clock } = await database();
+    clock.advance(Date.parse(start) - clock.now());
+    const { told, subscription } = follow(
+      db,
+      clock,
+      { current: 'hour', fill: 'zero', zone },
+      { heartbeatMs: 1e12 },
+    );
+    await settled();
+    for (let minute = 0; minute < 5 * 60; minute += 15) {
+      clock.advance(15 * 60_000);
+      await settled();
+    }
+    const seen = told.flatMap((change) =>
+      change.kind === 'snapshot' ? change.rows : change.kind === 'delta' ? change.inserted : [],
+    );
+    const expected = await db.window('t', {
+      range: [Date.parse(start), Date.parse(start) + 5 * 3_600_000],
+      zone,
+      every: 'hour',
+      fill: 'zero',
+      measures: { n: 'count(*)' },
+    });
+    const starts = (rows: readonly WindowResultRow[]): string[] => rows.map((row) => row.start);
+    expect([zone, ...starts(seen).slice(0, expected.rows.length)]).toEqual([
+      zone,
+      ...starts(expected.rows),
+    ]);
+    await subscription.close();
+    await db.close();
+  }
+});
+
+test('changes are told as often as their windows are long: minutes at once, days seldom; maxRate says otherwise', async () => {
+  const { db, clock } = await database();
+  const day = follow(db, clock, { current: 'day' });
+  const rolling = follow(db, clock, { last: '30min' });
+  const fast = follow(db, clock, { current: 'month' }, { maxRate: 1000 });
+  await settled();
+  const month = follow(db, clock, { current: 'month' });
+  await settled();
+  for (let id = 0; id < 8; id += 1) {
+    await db.insert('t', [{ id, ts: '2026-01-01T00:00:00Z' }]);
+    await day.pass(1000);
+  }
+  expect(
+    [day, rolling, fast, month].map(
+      ({ told }) => told.filter(({ kind }) => kind === 'delta').length,
+    ),
+  ).toEqual([0, 8, 8, 0]);
+  await day.pass(14_000);
+  expect(day.told.filter(({ kind }) => kind === 'delta').map(shown)).toEqual([
+    ['delta', '-2026-01-01 0', '+2026-01-01 8'],
+  ]);
+  await day.pass(60_000);
+  expect(month.told.filter(({ kind }) => kind === 'delta').length).toBe(1);
+  await db.close();
+  await settled();
+  await day.pass(60_000);
+  expect(day.failure()).toMatchObject({ code: '57P01' });
+});
+
+test('where nothing changes, progress says so; a reader begins now, or where it was; a signal ends it', async () => {
+  const { db, clock } = await database();
+  await db.insert('t', [{ id: 1, ts: '2026-01-01T00:00:00Z', team: 'a' }]);
+  const before = db.position;
+  await db.insert('t', [{ id: 2, ts: '2026-01-01T00:00:00Z', team: 'b' }]);
+  const range = ['2026-01-01', '2026-01-02'];
+  const quiet = follow(db, clock, { range }, { heartbeatMs: 1000 });
+  const abort = new AbortController();
+  const later = follow(db, clock, { range, by: 'team' }, { from: before, signal: abort.signal });
+  const now = follow(db, clock, { range }, { from: 'now' });
+  await quiet.pass(2500);
+  expect(quiet.told.map(({ kind }) => kind).slice(0, 3)).toEqual([
+    'snapshot',
+    'progress',
+    'progress',
+  ]);
+  expect(later.told.map(shown)).toEqual([['delta', '+2026-01-01 b1']]);
+  expect(now.told).toEqual([]);
+  await db.insert('t', [{ id: 3, ts: '2026-01-01T00:00:00Z' }]);
+  await quiet.pass(15_000);
+  expect(now.told.map(shown)).toEqual([['delta', '-2026-01-01 2', '+2026-01-01 3']]);
+  expect(now.subscription.unchanged(1, 1)).toBe(true);
+  expect(now.subscription.unchanged(1, 2)).toBe(false);
+  expect(await now.subscription.key).toEqual(['start', 'label', 'by']);
+  abort.abort();
+  await settled();
+  expect(later.failure()).toMatchObject({ code: '57014' });
+  const gone = follow(db, clock, { range }, { from: 1_000_000 });
+  await settled();
+  expect(gone.told.map(({ kind }) => kind)).toEqual(['reset', 'snapshot']);
+  await gone.subscription[Symbol.asyncDispose]();
+  const wrong = follow(db, clock, { range, evry: 'day' });
+  await settled();
+  expect(wrong.failure()).toMatchObject({ code: '22023', field: 'evry' });
+  await db.close();
+});
