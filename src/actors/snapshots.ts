@@ -13,6 +13,7 @@ import type { Disk } from '../base/ports.ts';
 import { CheckedFileWriter, readChecked } from '../journal/checked-file.ts';
 import type { RuntimeVersions } from '../journal/snapshot-store.ts';
 import { ValueCodec } from '../journal/value-codec.ts';
+import type { Calendars } from './calendars.ts';
 import { newSequenceEntry, type CatalogEntry, type SequenceState } from './catalog.ts';
 import type { JournalLog } from './commit-log.ts';
 import { schemaOf, type DatabaseState } from './database-state.ts';
@@ -182,6 +183,7 @@ export class Snapshots {
         keyedWrites: state.keyedWrites.entries(),
         skips: state.skips,
         onPoison: state.onPoison,
+        calendars: state.calendars.all(),
       },
       parts,
       release: () => {
@@ -403,6 +405,8 @@ export class Snapshots {
     state.restoreDecisions(head.skips ?? [], head.onPoison ?? 'hold');
     for (const { relation, to } of head.grants) state.grants.set(relation, to, true);
     for (const { key, ...write } of head.keyedWrites) state.keyedWrites.set(key, write);
+    for (const { tenant, name, spec } of head.calendars ?? [])
+      state.calendars.set(tenant, name, spec);
   }
 
   async #installView(view: MaterializedViewDefinition, at: number): Promise<void> {
@@ -448,6 +452,7 @@ type Head = {
   /** Absent in the first snapshots. */
   readonly skips?: DatabaseState['skips'];
   readonly onPoison?: OnPoison;
+  readonly calendars?: ReturnType<Calendars['all']>;
 };
 
 type PlainEntry =

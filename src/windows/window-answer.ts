@@ -21,7 +21,7 @@ export function askedWindows({ windows, compared }: WindowSeries): AskedWindows 
     if (span !== undefined) all.push({ span, owner: -1 - owner });
   });
   if (compared !== undefined || !isAscending(windows))
-    all.sort((a, b) => a.span.startMs - b.span.startMs || a.span.endMs - b.span.endMs);
+    all.sort((a, b) => a.span.startMs - b.span.startMs);
   return {
     bounds: {
       from: Float64Array.from(all, ({ span }) => span.startMs * 1000),

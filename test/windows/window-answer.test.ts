@@ -1,9 +1,13 @@
 import { expect, test } from 'vitest';
 import { vectorFromData } from '../../src/columns/build.ts';
 import { FLOAT8, INT4, NUMERIC, TEXT, TIMESTAMPTZ, type SqlType } from '../../src/columns/types.ts';
+import { calendar } from '../../src/calendar/calendar.ts';
+import { hashDatum } from '../../src/columns/compare.ts';
 import { Decimal, type Datum } from '../../src/columns/values.ts';
+import { planWindows } from '../../src/windows/window-spec.ts';
 import {
   ANSWER_ROW_COUNT_MAX,
+  askedWindows,
   WindowAnswer,
   type WindowRow,
 } from '../../src/windows/window-answer.ts';
@@ -57,44 +61,62 @@ test('a batch is read through its selection', () => {
 });
 
 test('groups whose hashes are equal are two all the same, and equal numerics of other scales are one', () => {
-  const made = answer(2, 'null', [NUMERIC, TEXT], [INT4]);
-  const key = (value: string): Datum =>
-    new Decimal(
-      BigInt(value.replace('.', '')),
-      value.includes('.') ? value.length - value.indexOf('.') - 1 : 0,
-    );
-  // Texts with one hash are hard to find; enough of them meet in 32 bits.
-  const texts = Array.from({ length: 40_000 }, (_, at) => `t${at}`);
+  // Two pairs of numbers with one hash, as the answer makes it of its columns.
+  const seen = new Map<number, readonly [number, number]>();
+  let collision: (readonly [number, number])[] = [];
+  for (let a = 0; a < 2000 && collision.length === 0; a += 1)
+    for (let b = 0; b < 500 && collision.length === 0; b += 1) {
+      const hash = (Math.imul(hashDatum(a, 'int4'), 31) + hashDatum(b, 'int4')) | 0;
+      const before = seen.get(hash);
+      if (before !== undefined) collision = [before, [a, b]];
+      seen.set(hash, [a, b]);
+    }
+  expect(collision.length).toBe(2);
+  const made = answer(2, 'null', [INT4, INT4], [INT4]);
   made.take({
-    rowCount: texts.length,
+    rowCount: 2,
     columns: [
+      vectorFromData(INT4, [0, 0]),
       vectorFromData(
         INT4,
-        texts.map(() => 0),
+        collision.map(([a]) => a),
       ),
-      vectorFromData(
-        NUMERIC,
-        texts.map(() => key('1.0')),
-      ),
-      vectorFromData(TEXT, texts),
       vectorFromData(
         INT4,
-        texts.map((_, at) => at),
+        collision.map(([, b]) => b),
       ),
+      vectorFromData(INT4, [7, 8]),
     ],
   });
-  made.take({
-    rowCount: 1,
+  expect(
+    rowsOf(made)
+      .map(({ values }) => values[0])
+      .sort(),
+  ).toEqual([7, 8, null, null]);
+  const scales = answer(2, 'null', [NUMERIC], [INT4]);
+  const one = new Decimal(10n, 1);
+  const same = new Decimal(100n, 2);
+  scales.take({
+    rowCount: 2,
     columns: [
-      vectorFromData(INT4, [1]),
-      vectorFromData(NUMERIC, [key('1.00')]),
-      vectorFromData(TEXT, ['t7']),
-      vectorFromData(INT4, [70]),
+      vectorFromData(INT4, [0, 1]),
+      vectorFromData(NUMERIC, [one, same]),
+      vectorFromData(INT4, [7, 70]),
     ],
   });
-  const rows = rowsOf(made);
-  expect(rows.length).toBe(80_000);
-  expect(rows.filter(({ by }) => by[1] === 't7').map(({ values }) => values)).toEqual([[7], [70]]);
+  expect(rowsOf(scales).map(({ values }) => values)).toEqual([[7], [70]]);
+});
+
+test('windows that go back by the wall across a repeated hour are asked for in the order of their starts', () => {
+  const planned = planWindows(
+    { range: ['2026-11-01T00:30', '2026-11-01T02:30'], every: '1 day', hop: '15min' },
+    calendar({ zone: 'America/New_York' }),
+    0,
+  );
+  const { bounds, owners } = askedWindows(planned);
+  expect([...bounds.from]).toEqual([...bounds.from].sort((a, b) => a - b));
+  expect([...owners].sort((a, b) => a - b)).toEqual([...owners.keys()]);
+  expect([...owners]).not.toEqual([...owners.keys()]);
 });
 
 test('more rows than an answer may have are refused while they come', () => {

@@ -5,6 +5,7 @@ import type { WindowQuery } from '../../src/actors/window-query.ts';
 import { DbError } from '../../src/base/errors.ts';
 import { open } from '../../src/open.ts';
 import { sql } from '../../src/actors/sql-tag.ts';
+import { MemoryDisk } from '../journal/memory-disk.ts';
 import { HandClock } from '../actors/hand-clock.ts';
 
 const NOW = '2026-11-05T12:00:00Z';
@@ -709,4 +710,25 @@ test('calendars are made, replaced, listed and dropped; windows know them by nam
       (await db.window('orders', { range: [0, 1], calendar: 'retail', zone, measures: N })).rows
         .length,
     ).toBe(1);
+});
+
+test('calendars survive a restart: from the journal, and from a snapshot', async () => {
+  const disk = new MemoryDisk();
+  const start = (): Promise<Database> =>
+    open({ disk, journal: { kind: 'file', dir: '/d' }, workers: 0 });
+  let db = await start();
+  await db.calendars.set('acme', { fiscalYearStart: 2, holidays: ['2026-12-25'] });
+  await db.calendars.set('gone', {});
+  await db.calendars.drop('gone');
+  const before = await db.calendars.list();
+  await db.close();
+  db = await start();
+  expect(await db.calendars.list()).toEqual(before);
+  await db.checkpoint();
+  await db.calendars.set('later', { weekStart: 'sunday' });
+  await db.close();
+  db = await start();
+  expect((await db.calendars.list()).map(({ name }) => name)).toEqual(['acme', 'later']);
+  expect(await db.calendars.get('acme')).toEqual(before[0]!.spec);
+  await db.close();
 });
