@@ -11,7 +11,8 @@ import type { RunQueue } from '../mailbox/run-queue.ts';
 import type { Operator } from '../operators/operator.ts';
 import type { Parser } from '../sql/parse.ts';
 import { FairRunQueue } from '../tenancy/fair-run-queue.ts';
-import { scannedWindows, type WindowSource } from '../windows/window-source.ts';
+import { TileStore } from '../windows/tile-store.ts';
+import { isStored } from './catalog.ts';
 import type { BoundStatement } from '../plan/bind.ts';
 import type { BoundWindows } from './window-plan.ts';
 import { NamedCalendar } from './calendars.ts';
@@ -132,8 +133,8 @@ export class Engine {
   readonly views: ViewBuilder;
   readonly housekeeping: Housekeeping;
   readonly recovery: TableRecovery;
-  /** Where the windows of window queries are computed. */
-  readonly windowSource: WindowSource = scannedWindows;
+  /** Where windows over time are computed. */
+  readonly tiles: TileStore;
   /** Calendars of nothing but a zone. */
   readonly plainCalendars = new NamedCalendar({});
   /** What window queries came to, by what they are bound to. */
@@ -194,12 +195,22 @@ export class Engine {
         this.recovery.made(entry, position);
       },
       relationGone: (relation) => {
+        this.tiles.forget(relation);
         this.tree.relationGone(relation);
         this.recovery.gone(relation);
       },
       rowsKnownUpTo: () => this.#visiblePosition + this.turn.stagedUnacknowledged,
     });
     this.idempotency = new Idempotency(this.state.keyedWrites);
+    this.tiles = new TileStore({
+      memory: this.memory,
+      dataOf: (relation) => {
+        const entry = this.state.catalog.byId(relation);
+        // A view that is refreshed by time changes outside of commits.
+        const isFollowed = isStored(entry) && (entry.kind === 'table' || entry.view.inCommit);
+        return isFollowed ? entry.data : undefined;
+      },
+    });
     this.runQueue = new FairRunQueue();
     this.dispatcher = new Dispatcher({ clock, runQueue: options.runQueue ?? this.runQueue });
     this.#runLoop = new RunLoop({
@@ -529,6 +540,7 @@ export class Engine {
     this.#runLoop.stop();
     this.dispatcher.close();
     this.recovery.close();
+    this.tiles.close();
     this.state.close();
     await this.log.close?.();
     await this.ports.workers.close();
@@ -593,6 +605,7 @@ export class Engine {
     const { deltas, dropped } = commit;
     this.#visiblePosition = position;
     this.#visibleInstant = instant;
+    this.tiles.published(deltas, position);
     this.positions.note(position, instant);
     if (this.transactions.size > 0)
       for (const transaction of this.transactions) transaction.testAgainst(deltas, position);

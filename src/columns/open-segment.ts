@@ -1,10 +1,11 @@
-import { assert } from '../base/errors.ts';
+import { assert, DbError } from '../base/errors.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from './batch.ts';
 import { equalBytes } from './utf8.ts';
 import { bytesAt, datumAt, equalCells, equalValues, isNullAt } from './cells.ts';
 import { SEGMENT_ROWS } from './segment.ts';
 import type { StoredColumn } from './stored-column.ts';
+import { TimeOrder } from './time-order.ts';
 import type { Datum } from './values.ts';
 import type { Vector } from './vector.ts';
 import { VectorBuilder } from './vector-builder.ts';
@@ -30,6 +31,9 @@ export class OpenSegment {
   overwrittenFrom = Infinity;
   overwrittenEnd = 0;
   isClosed = false;
+  /** Made when somebody reads rows by their time. */
+  #timeOrder: TimeOrder | undefined;
+  #timeOrderBytes = 0;
 
   constructor(number: number, firstOrdinal: number, lease: MemoryLease) {
     this.number = number;
@@ -75,9 +79,42 @@ export class OpenSegment {
   set(row: number, columns: readonly StoredColumn[], batch: Batch, index: number): void {
     if (row < this.overwrittenFrom) this.overwrittenFrom = row;
     if (row >= this.overwrittenEnd) this.overwrittenEnd = row + 1;
+    const before = this.#timeOrder?.timeOf(row);
     for (let column = 0; column < columns.length; column += 1) {
       this.#chunk(columns[column]!, row).set(row & CHUNK_MASK, batch.columns[column]!, index);
     }
+    if (this.#timeOrder?.changed(row, before) === false) this.#dropTimeOrder();
+  }
+
+  /**
+   * Its rows in the order of a time column, unpublished ones included: to be read at once. Undefined where its times are no doubles, or
+   * there is no memory for it.
+   */
+  timeOrder(column: StoredColumn): TimeOrder | undefined {
+    if (this.#timeOrder !== undefined && this.#timeOrder.column !== column) this.#dropTimeOrder();
+    const order = (this.#timeOrder ??= new TimeOrder(column, this));
+    const room = order.extend(this.#rowCount) && this.#accountTimeOrder(order);
+    if (!room) this.#dropTimeOrder();
+    return this.#timeOrder;
+  }
+
+  #accountTimeOrder(order: TimeOrder): boolean {
+    const more = order.byteLength - this.#timeOrderBytes;
+    if (more === 0) return true;
+    try {
+      this.#lease.take(more);
+    } catch (cause) {
+      if (!(cause instanceof DbError)) throw cause;
+      return false;
+    }
+    this.#timeOrderBytes += more;
+    return true;
+  }
+
+  #dropTimeOrder(): void {
+    this.#timeOrder = undefined;
+    this.#lease.give(this.#timeOrderBytes);
+    this.#timeOrderBytes = 0;
   }
 
   /** The rows at places [start, end) of a chunk take the values of logical rows start − from, … of the batch, column by column. */
@@ -111,6 +148,7 @@ export class OpenSegment {
   /** Forgets the rows from `rowCount` on. */
   truncate(rowCount: number): void {
     this.#rowCount = Math.min(this.#rowCount, rowCount);
+    this.#timeOrder?.truncate(rowCount);
     for (const chunks of this.#columns) {
       if (chunks === undefined) continue;
       for (let index = chunks.length - 1; index >= 0; index -= 1) {
@@ -155,6 +193,14 @@ export class OpenSegment {
     return this.#chunk(column, row).peek() === undefined ? 0 : row & CHUNK_MASK;
   }
 
+  /** NaN for NULL; undefined where the column holds something else than doubles. */
+  numberAt(column: StoredColumn, row: number): number | undefined {
+    const vector = this.#chunk(column, row).peek();
+    if (vector?.rep !== 'number') return undefined;
+    const at = row & CHUNK_MASK;
+    return vector.validity !== undefined && vector.validity[at] === 0 ? NaN : vector.values[at]!;
+  }
+
   datumAt(column: StoredColumn, row: number): Datum {
     return this.#chunk(column, row).datumAt(row & CHUNK_MASK);
   }
@@ -186,6 +232,7 @@ export class OpenSegment {
   }
 
   dropColumn(column: StoredColumn): void {
+    if (this.#timeOrder?.column === column) this.#dropTimeOrder();
     for (const chunk of this.#columns[column.id] ?? []) chunk.close();
     this.#columns[column.id] = undefined;
   }
@@ -193,6 +240,7 @@ export class OpenSegment {
   close(): void {
     if (this.isClosed) return;
     this.isClosed = true;
+    this.#dropTimeOrder();
     // The row count stays: whoever compares places with it, without reading, may still do so.
     for (const chunks of this.#columns) for (const chunk of chunks ?? []) chunk.close();
     this.#columns.length = 0;

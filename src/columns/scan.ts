@@ -42,6 +42,8 @@ export class SegmentScan implements TableScan {
       readonly prune?: readonly ZoneTest[];
       /** Only segments that it is true of. */
       readonly reads?: (segment: number) => boolean;
+      /** Of this segment alone. */
+      readonly segment?: number;
     },
   ) {
     const { view } = snapshot;
@@ -52,8 +54,10 @@ export class SegmentScan implements TableScan {
     this.#withRowIds = options.withRowIds;
     this.#prune = options.prune ?? [];
     // A reader of the past may see rows of segments that are gone: it starts at the beginning.
-    this.#segment = snapshot.isOfThePast ? 0 : view.list.first;
-    this.#segmentEnd = Math.ceil(view.rowIdEnd / SEGMENT_ROWS);
+    const { segment } = options;
+    this.#segment = segment ?? (snapshot.isOfThePast ? 0 : view.list.first);
+    this.#segmentEnd =
+      segment === undefined ? Math.ceil(view.rowIdEnd / SEGMENT_ROWS) : segment + 1;
   }
 
   get rowsRead(): number {

@@ -47,7 +47,13 @@ export function* seal(job: SealJob): Generator<number, SealedSegment> {
   const { number, firstOrdinal, ordinals, generation } = job;
   const rows = { number, rowCount, firstOrdinal, slotOf, ordinals, timeOrder, generation };
   const checksum = checksumOfSegment(rows);
-  return new SealedSegment({ ...rows, columns: sealed, byteLength, checksum });
+  return new SealedSegment({
+    ...rows,
+    columns: sealed,
+    timeColumn: job.timeColumn?.id,
+    byteLength,
+    checksum,
+  });
 }
 
 export type SealJob = {

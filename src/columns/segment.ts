@@ -29,6 +29,8 @@ export class SealedSegment {
   readonly columns: readonly (SealedColumn | undefined)[];
   /** Slots in the order of the time column (NULLs last, ties in arrival order); undefined without such a column. */
   readonly timeOrder: Uint16Array | undefined;
+  /** The id of the column that `timeOrder` is of. */
+  readonly timeColumn: number | undefined;
   byteLength: number;
   /** How often it was compacted: part of the permutation's seed. */
   readonly generation: number;
@@ -43,6 +45,7 @@ export class SealedSegment {
     this.ordinals = parts.ordinals;
     this.columns = parts.columns;
     this.timeOrder = parts.timeOrder;
+    this.timeColumn = parts.timeColumn;
     this.byteLength = parts.byteLength;
     this.generation = parts.generation;
     this.checksum = parts.checksum;
@@ -132,7 +135,7 @@ export type SealedParts = Pick<
   | 'byteLength'
   | 'generation'
   | 'checksum'
->;
+> & { readonly timeColumn?: number | undefined };
 
 export type Segment = OpenSegment | SealedSegment;
 

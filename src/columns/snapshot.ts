@@ -8,6 +8,7 @@ import { fetchRows, type RowPlace } from './row-fetch.ts';
 import { placeOf, stateOf, type SegmentList } from './segment.ts';
 import { SampledScan } from './sampled-scan.ts';
 import { SegmentScan } from './scan.ts';
+import { TimeScan, type SegmentTimes } from './time-scan.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type {
   IndexProbe,
@@ -39,6 +40,10 @@ export type SnapshotView = {
   readonly logFrom: number;
   /** The view lies before the segment list: rows that entries up to here deleted are put back. `logFrom` for readers of the present. */
   readonly logPresent: number;
+  /** Every published commit up to here is in it, and nothing else; undefined where staged rows are. */
+  readonly position: number | undefined;
+  /** The table's, for whoever reads by time. */
+  readonly times: SegmentTimes;
 };
 
 /**
@@ -116,6 +121,20 @@ export class Snapshot implements TableSnapshot {
   sample(options: SampleOptions): TableSample {
     this.#assertOpen();
     return new SampledScan(this, options);
+  }
+
+  get position(): number | undefined {
+    return this.view.position;
+  }
+
+  scanTimes(options: {
+    readonly column: number;
+    readonly from: number;
+    readonly to: number;
+    readonly columnIndexes: readonly number[];
+  }): TableScan {
+    this.#assertOpen();
+    return new TimeScan(this, this.view.times, options);
   }
 
   findUnique(

@@ -153,6 +153,20 @@ export interface TableSnapshot {
     readonly prune?: readonly ZoneTest[];
   }): TableScan;
   /**
+   * The rows are those of every commit published up to here, and no others; undefined where some are staged or a transaction's
+   * own. Commits that did not change the table may lie between.
+   */
+  readonly position?: number | undefined;
+  /**
+   * Rows whose time lies in [from, to), read by the order of time where the segments have it; `column` is a date or timestamp.
+   */
+  scanTimes?(options: {
+    readonly column: number;
+    readonly from: number;
+    readonly to: number;
+    readonly columnIndexes: readonly number[];
+  }): TableScan;
+  /**
    * For a unique index: by key (entry `selection[i]`, or i, of the vectors) the id of the row that has it, −1 where there is
    * none. NULL equals nothing.
    */

@@ -23,6 +23,7 @@ import {
 } from './segment.ts';
 import { segmentPasses } from './scan.ts';
 import { Snapshot, type TableIndex } from './snapshot.ts';
+import { SegmentTimes } from './time-scan.ts';
 import { distinctOfOpenRows } from './statistics.ts';
 import { StoredColumn } from './stored-column.ts';
 import { TableReading } from './table-image.ts';
@@ -100,6 +101,7 @@ export class Table implements TableData {
   readonly #memory: MemoryAccount;
   readonly #store: SegmentStore;
   readonly #indexes: IndexSet;
+  readonly #times = new SegmentTimes();
   readonly #log: VersionLog;
   /** Made when there is something to seal. */
   #maintenance: Maintenance | undefined;
@@ -712,6 +714,7 @@ export class Table implements TableData {
       this.#indexes.published,
       this.#stagedFrom,
       this.#stagedFrom,
+      this.#position,
     );
   }
 
@@ -725,7 +728,7 @@ export class Table implements TableData {
     if (after >= this.#stagedFrom) return this.snapshot();
     const { nextRowIdBefore, rowCountBefore } = this.#log.entry(after);
     const view = { ...this.#forReaders(), rowIdEnd: nextRowIdBefore, rowCount: rowCountBefore };
-    return this.#open(view, this.#indexes.published, after, this.#stagedFrom);
+    return this.#open(view, this.#indexes.published, after, this.#stagedFrom, position);
   }
 
   changes(
@@ -778,7 +781,7 @@ export class Table implements TableData {
 
   #openStaged(): Snapshot {
     const { endSequence } = this.#log;
-    return this.#open(this.#stagedView(), this.#indexes.all, endSequence, endSequence);
+    return this.#open(this.#stagedView(), this.#indexes.all, endSequence, endSequence, undefined);
   }
 
   #open(
@@ -786,6 +789,7 @@ export class Table implements TableData {
     indexes: readonly TableIndex[],
     logFrom: number,
     logPresent: number,
+    position: number | undefined,
   ): Snapshot {
     const snapshot = new Snapshot(
       {
@@ -797,6 +801,8 @@ export class Table implements TableData {
         indexes,
         logFrom,
         logPresent,
+        position,
+        times: this.#times,
       },
       this.#log,
       view.epoch,

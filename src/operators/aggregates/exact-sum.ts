@@ -401,7 +401,7 @@ function bitLength(value: bigint): number {
 const LEADING_ZEROS = [4, 3, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /** The correctly rounded sum of four doubles, none of them overflowing; undefined where it takes more than doubles to tell. */
-function roundedSum(a: number, b: number, c: number, d: number): number | undefined {
+export function roundedSum(a: number, b: number, c: number, d: number): number | undefined {
   if (d === 0) return roundedSum3(a, b, c);
   // Exact sums from the smallest up: what is left of each has room in three doubles, nearly always.
   const s2 = c + d;

@@ -1,0 +1,417 @@
+import { BATCH_ROW_COUNT_MAX, type Batch } from './batch.ts';
+import { constantVector, gather, sliceVector } from './build.ts';
+import { datumAt } from './cells.ts';
+import { livingRows, type Deletes } from './deletes.ts';
+import { CHUNK_ROWS, type OpenSegment } from './open-segment.ts';
+import { SegmentScan } from './scan.ts';
+import { SEGMENT_ROWS, type SealedSegment, type Segment, type SegmentList } from './segment.ts';
+import type { Snapshot } from './snapshot.ts';
+import type { StoredColumn } from './stored-column.ts';
+import type { TableScan } from './table-contract.ts';
+import type { Vector } from './vector.ts';
+
+/**
+ * Rows whose time lies in [from, to), in whatever order is fastest: of each segment those that its time order names, so that
+ * what is read is what was asked for. The work of finding them does not grow with the table but for a look at each segment's bounds.
+ */
+export class TimeScan implements TableScan {
+  readonly #snapshot: Snapshot;
+  readonly #columns: readonly StoredColumn[];
+  readonly #time: StoredColumn;
+  readonly #from: number;
+  readonly #to: number;
+  /** Numbers of the segments that may hold such rows. */
+  readonly #segments: readonly number[];
+  #next = 0;
+  #part: Part | undefined;
+  #rowsRead = 0;
+
+  constructor(
+    snapshot: Snapshot,
+    bounds: SegmentTimes,
+    options: {
+      readonly column: number;
+      readonly from: number;
+      readonly to: number;
+      readonly columnIndexes: readonly number[];
+    },
+  ) {
+    const { view } = snapshot;
+    this.#snapshot = snapshot;
+    this.#columns = options.columnIndexes.map((index) => view.columns[index]!);
+    this.#time = view.columns[options.column]!;
+    this.#from = options.from;
+    this.#to = options.to;
+    // A reader of the past may see rows of segments that are gone, or were compacted since.
+    this.#segments = snapshot.isOfThePast
+      ? Array.from({ length: Math.ceil(view.rowIdEnd / SEGMENT_ROWS) }, (_, number) => number)
+      : bounds.meeting(view.list, this.#time, options.from, options.to);
+  }
+
+  get rowsRead(): number {
+    return this.#rowsRead;
+  }
+
+  next(): Batch | undefined {
+    for (;;) {
+      if (this.#part === undefined) {
+        if (this.#next >= this.#segments.length) return undefined;
+        this.#part = this.#open(this.#segments[this.#next]!);
+        this.#next += 1;
+      }
+      const batch = this.#part.next();
+      this.#rowsRead += this.#part.takeRead();
+      if (batch === 'end') this.#part = undefined;
+      else if (batch !== undefined) return batch;
+    }
+  }
+
+  #open(number: number): Part {
+    const { view } = this.#snapshot;
+    const state = view.list.states[number - view.list.first];
+    const isCut = view.rowIdEnd < (number + 1) * SEGMENT_ROWS;
+    const isPlain =
+      state !== undefined &&
+      this.#snapshot.overlay?.touches(number) !== true &&
+      !this.#snapshot.isOfThePast;
+    if (isPlain && state.segment.kind === 'sealed' && !isCut) {
+      const { segment, deletes } = state;
+      const places = sealedPlaces(segment, this.#time, this.#from, this.#to);
+      if (places !== undefined) return new SealedPart(segment, deletes, places, this.#columns);
+    } else if (isPlain && state.segment.kind === 'open') {
+      const { segment, deletes } = state;
+      const rowEnd = view.rowIdEnd - segment.firstRowId - segment.firstOrdinal;
+      const rows = openRows(segment, this.#time, this.#from, this.#to, rowEnd, deletes);
+      if (rows !== undefined) return new OpenPart(segment, rows, this.#columns);
+    }
+    return new FilteredPart(
+      this.#snapshot,
+      number,
+      this.#time,
+      this.#from,
+      this.#to,
+      this.#columns,
+    );
+  }
+}
+
+/** The bounds of sealed segments by number, remembered for one column of a table. */
+export class SegmentTimes {
+  #column: StoredColumn | undefined;
+  #first = 0;
+  #known: (Segment | undefined)[] = [];
+  #from = new Float64Array(0);
+  #to = new Float64Array(0);
+
+  /** Numbers of the segments in which some row may lie in [from, to). */
+  meeting(list: SegmentList, column: StoredColumn, from: number, to: number): number[] {
+    const { first, states } = list;
+    if (column !== this.#column || first !== this.#first) {
+      this.#column = column;
+      this.#first = first;
+      this.#known = [];
+    }
+    if (this.#from.length < states.length) {
+      const room = Math.max(16, states.length * 2);
+      this.#from = grown(this.#from, room);
+      this.#to = grown(this.#to, room);
+    }
+    const found: number[] = [];
+    const known = this.#known;
+    for (let index = 0; index < states.length; index += 1) {
+      const segment = states[index]?.segment;
+      if (segment !== known[index] || index >= known.length) this.#look(index, segment, column);
+      if (this.#to[index]! >= from && this.#from[index]! < to) found.push(first + index);
+    }
+    return found;
+  }
+
+  #look(index: number, segment: Segment | undefined, column: StoredColumn): void {
+    this.#known[index] = segment;
+    const bounds = boundsOf(segment, column);
+    this.#from[index] = bounds.least;
+    this.#to[index] = bounds.greatest;
+  }
+}
+
+function grown(array: Float64Array, length: number): Float64Array<ArrayBuffer> {
+  const next = new Float64Array(length);
+  next.set(array);
+  return next;
+}
+
+/** Infinite both ways where nothing is known; least > greatest where no row has a time. */
+function boundsOf(
+  segment: Segment | undefined,
+  column: StoredColumn,
+): { readonly least: number; readonly greatest: number } {
+  if (segment === undefined) return { least: Infinity, greatest: -Infinity };
+  if (segment.kind === 'open') return { least: -Infinity, greatest: Infinity };
+  const zone = segment.columns[column.id]?.zone;
+  if (zone === undefined) {
+    const { missing } = column;
+    return missing === null
+      ? { least: Infinity, greatest: -Infinity }
+      : { least: Number(missing), greatest: Number(missing) };
+  }
+  if (zone.nullCount === zone.rowCount) return { least: Infinity, greatest: -Infinity };
+  return {
+    least: zone.min === undefined ? -Infinity : Number(zone.min),
+    greatest: zone.max === undefined ? Infinity : Number(zone.max),
+  };
+}
+
+/** Rows of one segment. `next`: undefined where what was looked at gives nothing. */
+interface Part {
+  next(): Batch | 'end' | undefined;
+  /** Rows looked at since the last call. */
+  takeRead(): number;
+}
+
+/** All rows: undefined as order. */
+type SealedPlaces = {
+  readonly order: Uint16Array | undefined;
+  readonly from: number;
+  readonly to: number;
+};
+
+/** Where the rows of [from, to) stand in the time order; undefined where it is not of this column. */
+function sealedPlaces(
+  segment: SealedSegment,
+  column: StoredColumn,
+  from: number,
+  to: number,
+): SealedPlaces | undefined {
+  const { timeOrder } = segment;
+  const stored = segment.columns[column.id];
+  if (stored === undefined) return undefined;
+  const { vector, zone } = stored;
+  if (
+    zone.nullCount === 0 &&
+    zone.min !== undefined &&
+    zone.max !== undefined &&
+    Number(zone.min) >= from &&
+    Number(zone.max) < to
+  )
+    return { order: undefined, from: 0, to: segment.rowCount };
+  if (timeOrder === undefined || segment.timeColumn !== column.id || vector.rep !== 'number')
+    return undefined;
+  const present = segment.rowCount - zone.nullCount;
+  return {
+    order: timeOrder,
+    from: lowerBound(vector, timeOrder, present, from),
+    to: lowerBound(vector, timeOrder, present, to),
+  };
+}
+
+/** Of the first `count` places of the order, the first whose time is at least `time`. */
+function lowerBound(
+  { values, factor, base }: Extract<Vector, { rep: 'number' }>,
+  order: Uint16Array,
+  count: number,
+  time: number,
+): number {
+  let low = 0;
+  let high = count;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (values[order[middle]!]! * factor + base < time) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+class SealedPart implements Part {
+  readonly #segment: SealedSegment;
+  readonly #deletes: Deletes | undefined;
+  readonly #order: Uint16Array | undefined;
+  readonly #columns: readonly StoredColumn[];
+  readonly #end: number;
+  #at: number;
+  #read = 0;
+
+  constructor(
+    segment: SealedSegment,
+    deletes: Deletes | undefined,
+    places: SealedPlaces,
+    columns: readonly StoredColumn[],
+  ) {
+    this.#segment = segment;
+    this.#deletes = deletes;
+    this.#order = places.order;
+    this.#columns = columns;
+    this.#at = places.from;
+    this.#end = places.to;
+  }
+
+  takeRead(): number {
+    const read = this.#read;
+    this.#read = 0;
+    return read;
+  }
+
+  next(): Batch | 'end' | undefined {
+    const start = this.#at;
+    if (start >= this.#end) return 'end';
+    const end = Math.min(start + BATCH_ROW_COUNT_MAX, this.#end);
+    this.#at = end;
+    this.#read += end - start;
+    const segment = this.#segment;
+    if (this.#order === undefined) {
+      const selection = livingRows(this.#deletes, start, end);
+      if (selection?.length === 0) return undefined;
+      return {
+        rowCount: selection?.length ?? end - start,
+        columns: this.#columns.map((column) => {
+          const vector = segment.columns[column.id]?.vector;
+          return vector === undefined
+            ? constantVector(column.type, column.missing, end - start)
+            : sliceVector(vector, start, end);
+        }),
+        selection,
+      };
+    }
+    const slots = new Int32Array(end - start);
+    let count = 0;
+    for (let index = start; index < end; index += 1) {
+      const slot = this.#order[index]!;
+      if (this.#deletes?.has(slot) === true) continue;
+      slots[count] = slot;
+      count += 1;
+    }
+    if (count === 0) return undefined;
+    return {
+      rowCount: count,
+      columns: this.#columns.map((column) => {
+        const vector = segment.columns[column.id]?.vector;
+        return vector === undefined
+          ? constantVector(column.type, column.missing, count)
+          : gather(vector, slots, count);
+      }),
+    };
+  }
+}
+
+/** Living rows before `rowEnd` with a time in [from, to), ascending; undefined where there is no time order. */
+function openRows(
+  segment: OpenSegment,
+  column: StoredColumn,
+  from: number,
+  to: number,
+  rowEnd: number,
+  deletes: Deletes | undefined,
+): Int32Array | undefined {
+  const order = segment.timeOrder(column);
+  if (order === undefined) return undefined;
+  const first = order.lowerBound(from);
+  const end = order.lowerBound(to);
+  const rows = new Int32Array(end - first);
+  let count = 0;
+  for (let index = first; index < end; index += 1) {
+    const row = order.rowAt(index);
+    if (row >= rowEnd || deletes?.has(row) === true) continue;
+    rows[count] = row;
+    count += 1;
+  }
+  return rows.subarray(0, count).sort();
+}
+
+/** Copies: an open segment changes. */
+class OpenPart implements Part {
+  readonly #segment: OpenSegment;
+  readonly #rows: Int32Array;
+  readonly #columns: readonly StoredColumn[];
+  #at = 0;
+  #read = 0;
+
+  constructor(segment: OpenSegment, rows: Int32Array, columns: readonly StoredColumn[]) {
+    this.#segment = segment;
+    this.#rows = rows;
+    this.#columns = columns;
+  }
+
+  takeRead(): number {
+    const read = this.#read;
+    this.#read = 0;
+    return read;
+  }
+
+  next(): Batch | 'end' | undefined {
+    const start = this.#at;
+    if (start >= this.#rows.length) return 'end';
+    // The rows of one batch lie in one chunk.
+    const chunk = Math.floor(this.#rows[start]! / CHUNK_ROWS);
+    const chunkEnd = (chunk + 1) * CHUNK_ROWS;
+    let end = start;
+    const endMax = Math.min(start + BATCH_ROW_COUNT_MAX, this.#rows.length);
+    while (end < endMax && this.#rows[end]! < chunkEnd) end += 1;
+    this.#at = end;
+    this.#read += end - start;
+    const places = new Int32Array(end - start);
+    for (let index = start; index < end; index += 1)
+      places[index - start] = this.#rows[index]! - chunk * CHUNK_ROWS;
+    return {
+      rowCount: end - start,
+      columns: this.#columns.map((column) =>
+        gather(this.#segment.view(column, chunk * CHUNK_ROWS).vector, places, end - start),
+      ),
+    };
+  }
+}
+
+/** Every visible row of a segment, looked at one by one: where rows have old versions, or there is no order. */
+class FilteredPart implements Part {
+  readonly #scan: SegmentScan;
+  readonly #from: number;
+  readonly #to: number;
+  #charged = 0;
+  #read = 0;
+
+  constructor(
+    snapshot: Snapshot,
+    number: number,
+    time: StoredColumn,
+    from: number,
+    to: number,
+    columns: readonly StoredColumn[],
+  ) {
+    this.#from = from;
+    this.#to = to;
+    this.#scan = new SegmentScan(snapshot, {
+      columnIndexes: [...columns, time].map((column) => snapshot.view.columns.indexOf(column)),
+      ordered: false,
+      withRowIds: false,
+      segment: number,
+    });
+  }
+
+  takeRead(): number {
+    const read = this.#read;
+    this.#read = 0;
+    return read;
+  }
+
+  next(): Batch | 'end' | undefined {
+    const batch = this.#scan.next();
+    this.#read += this.#scan.rowsRead - this.#charged;
+    this.#charged = this.#scan.rowsRead;
+    if (batch === undefined) return 'end';
+    const times = batch.columns.at(-1)!;
+    const kept = new Int32Array(batch.rowCount);
+    let count = 0;
+    for (let row = 0; row < batch.rowCount; row += 1) {
+      const at = batch.selection === undefined ? row : batch.selection[row]!;
+      const time = datumAt(times, at);
+      if (time === null || !((time as number) >= this.#from && (time as number) < this.#to))
+        continue;
+      kept[count] = at;
+      count += 1;
+    }
+    if (count === 0) return undefined;
+    return {
+      rowCount: count,
+      columns: batch.columns.slice(0, -1),
+      selection: kept.subarray(0, count),
+    };
+  }
+}

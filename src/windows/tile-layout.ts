@@ -1,0 +1,256 @@
+/**
+ * How the states of aggregates lie in a tile: a few doubles. A sum is kept in bins of 26 bits on fixed grids, each the exact sum of what
+ * every row has on its grid, so that rows are added, taken back and tiles merged without ever rounding; bins grow at both ends
+ * as values need them. Bin k holds multiples of 2^26k.
+ */
+const BIN_BITS = 26;
+/** Values from 2^−884 to 2^910 in magnitude; what lies beyond has no tiles. */
+const BIN_MIN = -34;
+const BIN_MAX = 34;
+/** More bins than this are no tile any more, but a bignum. */
+const BIN_COUNT_MAX = 12;
+
+/** Adding and subtracting it rounds to the grid of bin k: MAGIC[k − BIN_MIN]. */
+const MAGIC = new Float64Array(BIN_MAX - BIN_MIN + 2);
+/** Beyond this a bin gives its upper part to the next. */
+const FULL = new Float64Array(MAGIC.length);
+/** Values of bin k are smaller. */
+const LIMIT = new Float64Array(MAGIC.length);
+for (let index = 0; index < MAGIC.length; index += 1) {
+  const bit = (BIN_MIN + index) * BIN_BITS;
+  MAGIC[index] = 1.5 * 2 ** (bit + 52);
+  FULL[index] = 2 ** (bit + 51);
+  LIMIT[index] = 2 ** (bit + BIN_BITS);
+}
+
+/** Rows and tiles that may be added to a bin before its upper part must move on: each brings less than 2^27 of its units. */
+export const ADDITIONS_MAX = 2 ** 23;
+
+/** What one term of an aggregate keeps in every tile. */
+export type TermShape = {
+  /** Rows that count, where those are not all. */
+  readonly counts: boolean;
+  readonly sums: boolean;
+  readonly extremes: boolean;
+};
+
+export type TermPlace = {
+  /** −1: all rows count. */
+  readonly count: number;
+  /** First bin; −1: there is no sum. */
+  readonly sum: number;
+  readonly binFrom: number;
+  readonly bins: number;
+  /** Least and greatest value; −1: they are not kept. */
+  readonly extremes: number;
+  /** NaN, ∞ and −∞ are counted here, once one was met; else −1. */
+  readonly special: number;
+};
+
+/** What the values met so far ask of a sum. */
+export type BinRange = { readonly from: number; readonly to: number; readonly special: boolean };
+
+/** Where everything lies in a tile; never changed. The first double counts the rows. */
+export class TileLayout {
+  readonly shapes: readonly TermShape[];
+  readonly ranges: readonly BinRange[];
+  readonly terms: readonly TermPlace[];
+  /** Doubles of a tile. */
+  readonly stride: number;
+  /** A tile without rows. */
+  readonly empty: Float64Array;
+  #wider: TileLayout | undefined;
+
+  constructor(shapes: readonly TermShape[], ranges: readonly BinRange[]) {
+    this.shapes = shapes;
+    this.ranges = ranges;
+    let at = 1;
+    this.terms = shapes.map((shape, index) => {
+      const range = ranges[index]!;
+      const take = (doubles: number): number => {
+        at += doubles;
+        return at - doubles;
+      };
+      const count = shape.counts ? take(1) : -1;
+      const bins = shape.sums ? range.to - range.from : 0;
+      const sum = shape.sums ? take(bins) : -1;
+      const extremes = shape.extremes ? take(2) : -1;
+      const special = range.special ? take(3) : -1;
+      return { count, sum, binFrom: range.from, bins, extremes, special };
+    });
+    this.stride = at;
+    this.empty = new Float64Array(at);
+    for (const { extremes } of this.terms) {
+      if (extremes < 0) continue;
+      this.empty[extremes] = Infinity;
+      this.empty[extremes + 1] = -Infinity;
+    }
+  }
+
+  /** The same with one more bin on top of each sum: where many tiles are added. */
+  get wider(): TileLayout {
+    this.#wider ??= new TileLayout(
+      this.shapes,
+      this.ranges.map(({ from, to, special }) => ({ from, to: to + 1, special })),
+    );
+    return this.#wider;
+  }
+
+  /** Room for `count` tiles without rows. */
+  tiles(count: number): Float64Array {
+    const data = new Float64Array(count * this.stride);
+    if (this.shapes.some(({ extremes }) => extremes))
+      for (let tile = 0; tile < count; tile += 1) data.set(this.empty, tile * this.stride);
+    return data;
+  }
+}
+
+/** Whether `x` falls on the bins. */
+export function fitsBins(x: number, { from, to, special }: BinRange): boolean {
+  if (x === 0) return true;
+  if (!(x - x === 0)) return special;
+  if (to <= from) return false;
+  const limit = LIMIT[to - 1 - BIN_MIN]!;
+  if (!(x < limit && x > -limit)) return false;
+  let rest = x;
+  for (let bin = to - 1; bin >= from; bin -= 1) {
+    const magic = MAGIC[bin - BIN_MIN]!;
+    rest -= rest + magic - magic;
+    if (rest === 0) return true;
+  }
+  return false;
+}
+
+const word = new Float64Array(1);
+const halves = new Uint32Array(word.buffer);
+
+/** The range with room for `x`; undefined where no tile can have it. */
+export function widened(range: BinRange, x: number): BinRange | undefined {
+  if (!(x - x === 0)) return { ...range, special: true };
+  word[0] = x;
+  const exponent = ((halves[1]! >>> 20) & 0x7ff) - 1023;
+  const high = halves[1]! & 0xf_ffff;
+  const trailing =
+    halves[0] !== 0
+      ? 31 - Math.clz32(halves[0]! & -halves[0]!)
+      : high !== 0
+        ? 63 - Math.clz32(high & -high)
+        : 52;
+  const least = Math.floor((exponent - 52 + trailing) / BIN_BITS);
+  const most = Math.floor(exponent / BIN_BITS);
+  const isFresh = range.to <= range.from;
+  const from = isFresh ? least : Math.min(range.from, least);
+  const to = isFresh ? most + 1 : Math.max(range.to, most + 1);
+  if (from < BIN_MIN || to > BIN_MAX || to - from > BIN_COUNT_MAX) return undefined;
+  return { from, to, special: range.special };
+}
+
+export const NO_BINS: BinRange = { from: 0, to: 0, special: false };
+
+/** Adds or takes back a value that fits the bins. */
+export function addToSum(
+  data: Float64Array,
+  at: number,
+  place: TermPlace,
+  x: number,
+  sign: number,
+): void {
+  const start = at + place.sum;
+  if (!(x - x === 0)) {
+    const special = at + place.special + (x !== x ? 0 : x > 0 ? 1 : 2);
+    data[special] = data[special]! + sign;
+    return;
+  }
+  let rest = x;
+  for (let bin = place.bins - 1; bin > 0; bin -= 1) {
+    const magic = MAGIC[place.binFrom + bin - BIN_MIN]!;
+    const part = rest + magic - magic;
+    data[start + bin] = data[start + bin]! + part * sign;
+    rest -= part;
+    if (rest === 0) return;
+  }
+  if (place.bins > 0) data[start] = data[start]! + rest * sign;
+}
+
+/** Moves the upper parts of bins on, so that as many additions fit again; the last bin has room for what a table can hold. */
+export function carry(data: Float64Array, at: number, layout: TileLayout): void {
+  for (const { sum, bins, binFrom } of layout.terms) {
+    for (let bin = 0; bin + 1 < bins; bin += 1) {
+      const value = data[at + sum + bin]!;
+      if (value === 0) continue;
+      const magic = MAGIC[binFrom + bin + 1 - BIN_MIN]!;
+      const up = value + magic - magic;
+      data[at + sum + bin] = value - up;
+      data[at + sum + bin + 1] = data[at + sum + bin + 1]! + up;
+    }
+  }
+}
+
+/**
+ * Adds a tile to another, whose layout has all that the first one's has. Sums are carried where they come near the end of a double's
+ * precision, so any number of tiles can be added to one of a `wider` layout.
+ */
+export function addTile(
+  into: Float64Array,
+  intoAt: number,
+  intoLayout: TileLayout,
+  from: Float64Array,
+  fromAt: number,
+  fromLayout: TileLayout,
+): void {
+  into[intoAt] = into[intoAt]! + from[fromAt]!;
+  const { terms } = fromLayout;
+  let isFull = false;
+  for (let index = 0; index < terms.length; index += 1) {
+    const source = terms[index]!;
+    const target = intoLayout.terms[index]!;
+    if (source.count >= 0) {
+      const at = intoAt + target.count;
+      into[at] = into[at]! + from[fromAt + source.count]!;
+    }
+    if (source.bins > 0) {
+      const shift = source.binFrom - target.binFrom;
+      let at = intoAt + target.sum + shift;
+      let sourceAt = fromAt + source.sum;
+      const full = source.binFrom - BIN_MIN;
+      for (let bin = 0; bin < source.bins; bin += 1, at += 1, sourceAt += 1) {
+        const value = into[at]! + from[sourceAt]!;
+        into[at] = value;
+        if (value > FULL[full + bin]! || value < -FULL[full + bin]!) isFull = true;
+      }
+    }
+    if (source.extremes >= 0) {
+      const at = intoAt + target.extremes;
+      const sourceAt = fromAt + source.extremes;
+      if (from[sourceAt]! < into[at]!) into[at] = from[sourceAt]!;
+      if (from[sourceAt + 1]! > into[at + 1]!) into[at + 1] = from[sourceAt + 1]!;
+    }
+    if (source.special >= 0) {
+      const at = intoAt + target.special;
+      const sourceAt = fromAt + source.special;
+      for (let kind = 0; kind < 3; kind += 1)
+        into[at + kind] = into[at + kind]! + from[sourceAt + kind]!;
+    }
+  }
+  if (isFull) carry(into, intoAt, intoLayout);
+}
+
+/** A sum has come so far that additions may no longer be exact: its layout needs another bin. */
+export function isNearTop(data: Float64Array, at: number, layout: TileLayout): boolean {
+  for (const { sum, bins, binFrom } of layout.terms) {
+    if (bins === 0) continue;
+    const value = data[at + sum + bins - 1]!;
+    const near = FULL[binFrom + bins - 1 - BIN_MIN]! / 2;
+    if (value > near || value < -near) return true;
+  }
+  return false;
+}
+
+/** The same tiles in a layout that has all that theirs has. */
+export function relaid(data: Float64Array, before: TileLayout, after: TileLayout): Float64Array {
+  const count = data.length / before.stride;
+  const moved = after.tiles(count);
+  for (let tile = 0; tile < count; tile += 1)
+    addTile(moved, tile * after.stride, after, data, tile * before.stride, before);
+  return moved;
+}

@@ -1,0 +1,348 @@
+import { DbError } from '../base/errors.ts';
+import type { Batch } from '../columns/batch.ts';
+import { BATCH_ROW_COUNT_MAX } from '../columns/batch.ts';
+import { datumAt, isNullAt } from '../columns/cells.ts';
+import { Decimal, normalInteger, type Datum } from '../columns/values.ts';
+import type { Vector } from '../columns/vector.ts';
+import { compileExpression, type CompiledExpression } from '../expressions/compile.ts';
+import { divide } from '../expressions/decimal-arithmetic.ts';
+import type { EvaluationContext } from '../expressions/function-def.ts';
+import { fromUnits, roundedSum, toUnits } from '../operators/aggregates/exact-sum.ts';
+import type { AggregateCall } from '../plan/logical.ts';
+import {
+  addToSum,
+  fitsBins,
+  NO_BINS,
+  TileLayout,
+  widened,
+  type BinRange,
+  type TermPlace,
+  type TermShape,
+} from './tile-layout.ts';
+import { expressionText } from './tile-plan.ts';
+
+/**
+ * What the tiles of one question keep, and how it becomes the values of its aggregates. Calls of one argument and FILTER share a
+ * *term*: sum(x), avg(x) and count(x) are one sum and one count.
+ */
+export class TileMeasures {
+  readonly #terms: readonly Term[];
+  readonly #calls: readonly { readonly call: AggregateCall; readonly term: number }[];
+  readonly #context: EvaluationContext;
+  layout: TileLayout;
+
+  constructor(calls: readonly AggregateCall[], context: EvaluationContext) {
+    this.#context = context;
+    const terms = new Map<string, { readonly index: number; readonly calls: AggregateCall[] }>();
+    this.#calls = calls.map((call) => {
+      if (call.args.length === 0 && call.filter === undefined) return { call, term: -1 };
+      const key = termText(call);
+      const known = terms.get(key) ?? { index: terms.size, calls: [] };
+      terms.set(key, known);
+      known.calls.push(call);
+      return { call, term: known.index };
+    });
+    this.#terms = [...terms.values()].map((each) => new Term(each.calls));
+    this.layout = new TileLayout(
+      this.#terms.map(({ shape }) => shape),
+      this.#terms.map(() => NO_BINS),
+    );
+  }
+
+  /** Work units of a row. */
+  get work(): number {
+    return 1 + this.#terms.length;
+  }
+
+  /** Whether taking rows back may leave a tile whose extremes are not known. */
+  get hasExtremes(): boolean {
+    return this.#terms.some(({ shape }) => shape.extremes);
+  }
+
+  /**
+   * Evaluates the terms of a batch, and widens the layout where its values ask for it. False: they hold something that no tile can.
+   */
+  load(batch: Batch): boolean {
+    let ranges: BinRange[] | undefined;
+    for (let index = 0; index < this.#terms.length; index += 1) {
+      const term = this.#terms[index]!;
+      const range = term.load(batch, this.#context, this.layout.ranges[index]!);
+      if (range === undefined) return false;
+      if (range === this.layout.ranges[index]) continue;
+      ranges ??= [...this.layout.ranges];
+      ranges[index] = range;
+    }
+    if (ranges !== undefined) this.layout = new TileLayout(this.layout.shapes, ranges);
+    return true;
+  }
+
+  /** Sums have come near the end of their last bins. */
+  widenTops(): void {
+    this.layout = this.layout.wider;
+  }
+
+  /** Adds row `row` of the loaded batch to a tile, or takes it back. False: an extreme may have left. */
+  add(data: Float64Array, at: number, layout: TileLayout, row: number, sign: 1 | -1): boolean {
+    data[at] = data[at]! + sign;
+    const terms = this.#terms;
+    let isSure = true;
+    for (let index = 0; index < terms.length; index += 1) {
+      const term = terms[index]!;
+      if (term.present[row] === 0) continue;
+      const place = layout.terms[index]!;
+      if (place.count >= 0) data[at + place.count] = data[at + place.count]! + sign;
+      const x = term.values[row]!;
+      if (place.sum >= 0) addToSum(data, at, place, x, sign);
+      else if (place.special >= 0 && x !== x)
+        data[at + place.special] = data[at + place.special]! + sign;
+      if (place.extremes >= 0) {
+        const least = at + place.extremes;
+        if (sign > 0) {
+          if (x < data[least]!) data[least] = x;
+          if (x > data[least + 1]!) data[least + 1] = x;
+        } else if (!(x > data[least]! && x < data[least + 1]!) && x === x) isSure = false;
+      }
+    }
+    return isSure;
+  }
+
+  /** The value of call `index` in a tile. */
+  finish(index: number, data: Float64Array, at: number, layout: TileLayout): Datum {
+    const { call, term: number } = this.#calls[index]!;
+    const rows = data[at]!;
+    if (number < 0) return rows;
+    const place = layout.terms[number]!;
+    const count = place.count < 0 ? rows : data[at + place.count]!;
+    if (call.fn === 'count') return count;
+    if (count === 0) return null;
+    const term = this.#terms[number]!;
+    if (call.fn === 'min' || call.fn === 'max') return extreme(call, term, place, data, at, count);
+    if (term.kind === 'float') {
+      const sum = specialSum(place, data, at) ?? roundedBins(place, data, at);
+      const value = call.fn === 'avg' ? sum / count : sum;
+      return call.type.kind === 'float4' ? Math.fround(value) : value;
+    }
+    const small = smallSum(place, data, at);
+    if (call.type.kind === 'int8') {
+      if (small === undefined) return int8(wholeSum(place, data, at));
+      return small;
+    }
+    const coefficient = small === undefined ? wholeSum(place, data, at) : BigInt(small);
+    const sum = new Decimal(coefficient, term.kind === 'numeric' ? term.scale! : 0);
+    return call.fn === 'avg' ? divide(sum, new Decimal(BigInt(count), 0)) : sum;
+  }
+}
+
+function termText(call: AggregateCall): string {
+  const argument = call.args[0] === undefined ? '*' : expressionText(call.args[0]);
+  return call.filter === undefined ? argument : `${argument} ${expressionText(call.filter)}`;
+}
+
+/** One argument with its FILTER: its values by row of the loaded batch. */
+class Term {
+  readonly shape: TermShape;
+  readonly kind: 'integer' | 'float' | 'numeric' | 'other';
+  /** numeric: digits after the point, once a value was met. */
+  scale: number | undefined;
+  /** NULL and filtered rows: 0. */
+  readonly present = new Uint8Array(BATCH_ROW_COUNT_MAX);
+  readonly values = new Float64Array(BATCH_ROW_COUNT_MAX);
+  readonly #argument: CompiledExpression | undefined;
+  readonly #filter: CompiledExpression | undefined;
+  readonly #needsValues: boolean;
+
+  constructor(calls: readonly AggregateCall[]) {
+    const { args, filter } = calls[0]!;
+    const argument = args[0];
+    this.#argument = argument === undefined ? undefined : compileExpression(argument);
+    this.#filter = filter === undefined ? undefined : compileExpression(filter);
+    const has = (...names: readonly string[]): boolean =>
+      calls.some(({ fn }) => names.includes(fn));
+    this.shape = {
+      counts: filter !== undefined || !(argument?.kind === 'column' && !argument.nullable),
+      sums: has('sum', 'avg'),
+      extremes: has('min', 'max'),
+    };
+    this.#needsValues = this.shape.sums || this.shape.extremes;
+    switch (argument?.type.kind) {
+      case 'int2':
+      case 'int4':
+      case 'int8':
+        this.kind = 'integer';
+        break;
+      case 'float4':
+      case 'float8':
+        this.kind = 'float';
+        break;
+      case 'numeric':
+        this.kind = 'numeric';
+        break;
+      default:
+        this.kind = 'other';
+    }
+  }
+
+  /** The range that has room for all of its values: the given one where it has; undefined: no tile can hold them. */
+  load(batch: Batch, context: EvaluationContext, known: BinRange): BinRange | undefined {
+    const { rowCount } = batch;
+    const { present } = this;
+    present.fill(1, 0, rowCount);
+    if (this.#filter !== undefined) {
+      const kept = this.#filter.evaluate(batch, context);
+      for (let row = 0; row < rowCount; row += 1) if (!isTrue(kept, row)) present[row] = 0;
+    }
+    if (this.#argument === undefined) return known;
+    const vector = this.#argument.evaluate(batch, context);
+    if (!this.#needsValues) {
+      for (let row = 0; row < rowCount; row += 1) if (isNullAt(vector, row)) present[row] = 0;
+      return known;
+    }
+    if (!this.#read(vector, rowCount)) return undefined;
+    return this.#ranged(known, vector, rowCount);
+  }
+
+  #read(vector: Vector, rowCount: number): boolean {
+    const { values, present } = this;
+    if (vector.rep === 'number') {
+      const { validity, factor, base } = vector;
+      if (validity !== undefined)
+        for (let row = 0; row < rowCount; row += 1) if (validity[row] === 0) present[row] = 0;
+      const isScaled = factor !== 1 || base !== 0;
+      for (let row = 0; row < rowCount; row += 1)
+        values[row] = isScaled ? vector.values[row]! * factor + base : vector.values[row]!;
+      return this.kind !== 'numeric' || this.#hasScale(vector.scale, rowCount);
+    }
+    for (let row = 0; row < rowCount; row += 1) {
+      const datum = datumAt(vector, row);
+      if (datum === null) present[row] = 0;
+      if (present[row] === 0) continue;
+      if (typeof datum === 'number') values[row] = datum;
+      else if (datum instanceof Decimal) {
+        const coefficient = Number(datum.coefficient);
+        if (datum.special !== undefined || !Number.isSafeInteger(coefficient)) return false;
+        this.scale ??= datum.scale;
+        if (this.scale !== datum.scale) return false;
+        values[row] = coefficient;
+      } else return false;
+    }
+    return true;
+  }
+
+  #hasScale(scale: number, rowCount: number): boolean {
+    if (this.scale === scale) return true;
+    if (this.present.subarray(0, rowCount).indexOf(1) < 0) return true;
+    this.scale ??= scale;
+    return this.scale === scale;
+  }
+
+  #ranged(known: BinRange, vector: Vector, rowCount: number): BinRange | undefined {
+    let range: BinRange | undefined = known;
+    const { values, present } = this;
+    const isFloat = this.kind === 'float';
+    if (!this.shape.sums) {
+      if (!isFloat || known.special) return known;
+      for (let row = 0; row < rowCount; row += 1)
+        if (present[row] === 1 && values[row] !== values[row]) return { ...known, special: true };
+      return known;
+    }
+    const bounds = vector.rep === 'number' ? vector.bounds : undefined;
+    if (bounds !== undefined && isProven(bounds, known, isFloat)) return known;
+    for (let row = 0; row < rowCount; row += 1) {
+      if (present[row] === 0 || fitsBins(values[row]!, range)) continue;
+      range = widened(range, values[row]!);
+      if (range === undefined) return undefined;
+    }
+    return range;
+  }
+}
+
+/** Whether every value within the bounds falls on the bins. */
+function isProven(
+  bounds: { min: number; max: number; bitMin: number; bitEnd: number; finite: boolean },
+  { from, to }: BinRange,
+  isFloat: boolean,
+): boolean {
+  if (isFloat) return bounds.finite && bounds.bitMin >= from * 26 && bounds.bitEnd <= to * 26;
+  const limit = 2 ** (to * 26);
+  return from <= 0 && to > from && bounds.max < limit && bounds.min > -limit;
+}
+
+function isTrue(vector: Vector, row: number): boolean {
+  if (vector.rep === 'boolean')
+    return (
+      (vector.validity === undefined || vector.validity[row] === 1) && vector.values[row] === 1
+    );
+  return datumAt(vector, row) === true;
+}
+
+function extreme(
+  call: AggregateCall,
+  term: Term,
+  place: TermPlace,
+  data: Float64Array,
+  at: number,
+  count: number,
+): Datum {
+  // NaN is greater than all numbers.
+  const nans = place.special < 0 ? 0 : data[at + place.special]!;
+  const isNaN = call.fn === 'max' ? nans > 0 : nans === count;
+  if (isNaN) return NaN;
+  const value = data[at + place.extremes + (call.fn === 'min' ? 0 : 1)]!;
+  if (term.kind === 'numeric') return new Decimal(BigInt(value), term.scale!);
+  return value === 0 ? 0 : value;
+}
+
+function specialSum(place: TermPlace, data: Float64Array, at: number): number | undefined {
+  if (place.special < 0) return undefined;
+  const nans = data[at + place.special]!;
+  const plus = data[at + place.special + 1]!;
+  const minus = data[at + place.special + 2]!;
+  if (nans > 0 || (plus > 0 && minus > 0)) return NaN;
+  return plus > 0 ? Infinity : minus > 0 ? -Infinity : undefined;
+}
+
+/** The double nearest to the exact sum. */
+function roundedBins(place: TermPlace, data: Float64Array, at: number): number {
+  let [a, b, c, d] = [0, 0, 0, 0];
+  let count = 0;
+  for (let bin = place.bins - 1; bin >= 0; bin -= 1) {
+    const value = data[at + place.sum + bin]!;
+    if (value === 0) continue;
+    count += 1;
+    if (count === 1) a = value;
+    else if (count === 2) b = value;
+    else if (count === 3) c = value;
+    else d = value;
+  }
+  if (count <= 4) {
+    const sum = roundedSum(a, b, c, d);
+    if (sum !== undefined) return sum === 0 ? 0 : sum;
+  }
+  let units = 0n;
+  for (let bin = 0; bin < place.bins; bin += 1) units += toUnits(data[at + place.sum + bin]!);
+  return fromUnits(units);
+}
+
+/** A sum of integers as a double where it is one exactly. */
+function smallSum(place: TermPlace, data: Float64Array, at: number): number | undefined {
+  let sum = 0;
+  let size = 0;
+  for (let bin = 0; bin < place.bins; bin += 1) {
+    const value = data[at + place.sum + bin]!;
+    sum += value;
+    size += Math.abs(value);
+  }
+  return size < 2 ** 53 ? (sum === 0 ? 0 : sum) : undefined;
+}
+
+function int8(sum: bigint): Datum {
+  if (sum >= 2n ** 63n || sum < -(2n ** 63n))
+    throw new DbError('22003', 'bigint out of range', { hint: 'Cast the argument to numeric.' });
+  return normalInteger(sum);
+}
+
+function wholeSum(place: TermPlace, data: Float64Array, at: number): bigint {
+  let sum = 0n;
+  for (let bin = 0; bin < place.bins; bin += 1) sum += BigInt(data[at + place.sum + bin]!);
+  return sum;
+}

@@ -1,0 +1,113 @@
+import type { MemoryLease } from '../base/memory-lease.ts';
+import { carry, isNearTop, relaid, addTile, type TileLayout } from './tile-layout.ts';
+import type { TileMeasures } from './tile-measures.ts';
+
+/** What a page is beside its tiles: the object, its map. */
+const PAGE_BYTES = 256;
+/** What a typed array is beside its elements. */
+const BLOCK_BYTES = 128;
+
+/**
+ * The tiles of one stretch of time, by group: a block of doubles each, one tile behind the other. Pages are what is built, accounted
+ * and evicted.
+ */
+export class TilePage {
+  readonly places: number;
+  layout: TileLayout;
+  readonly blocks = new Map<number, Float64Array>();
+  /** Rows in it. */
+  rows = 0;
+  /** Reads, halved now and then: what was of use will be. */
+  uses = 1;
+  /** Rows added since sums were carried. */
+  #additions = 0;
+  #bytes = PAGE_BYTES;
+  readonly #lease: MemoryLease;
+
+  /** Throws 53200. */
+  constructor(places: number, layout: TileLayout, lease: MemoryLease) {
+    this.places = places;
+    this.layout = layout;
+    this.#lease = lease;
+    lease.take(PAGE_BYTES);
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** The tiles of a group; throws 53200 where there is no room for them. */
+  block(group: number): Float64Array {
+    let block = this.blocks.get(group);
+    if (block === undefined) {
+      this.#take(this.places * this.layout.stride * 8 + BLOCK_BYTES);
+      block = this.layout.tiles(this.places);
+      this.blocks.set(group, block);
+    }
+    return block;
+  }
+
+  /** Rows of all groups in one tile. */
+  rowsAt(place: number): number {
+    let rows = 0;
+    const at = place * this.layout.stride;
+    for (const block of this.blocks.values()) rows += block[at]!;
+    return rows;
+  }
+
+  /** Takes the newest layout, in which every loaded row has room. */
+  adopt(layout: TileLayout): void {
+    if (layout === this.layout) return;
+    const before = this.layout;
+    this.#take(this.blocks.size * this.places * (layout.stride - before.stride) * 8);
+    for (const [group, block] of this.blocks) this.blocks.set(group, relaid(block, before, layout));
+    this.layout = layout;
+  }
+
+  /** To be called for each row added or taken back: sums stay exact however many there are. */
+  noteAddition(measures: TileMeasures, most: number): void {
+    this.#additions += 1;
+    if (this.#additions < most) return;
+    this.#additions = 0;
+    this.settle(measures);
+  }
+
+  /** Carries all sums, and widens the layout where one comes near its end. */
+  settle(measures: TileMeasures): void {
+    const { layout } = this;
+    let isNear = false;
+    for (const block of this.blocks.values()) {
+      for (let at = 0; at < block.length; at += layout.stride) {
+        carry(block, at, layout);
+        if (isNearTop(block, at, layout)) isNear = true;
+      }
+    }
+    if (!isNear) return;
+    // Other pages may have widened it already.
+    if (measures.layout === layout) measures.widenTops();
+    this.adopt(measures.layout);
+  }
+
+  /** The tile at `to` becomes the sum of `count` tiles from place `from` on, in every block. */
+  rollUp(from: number, count: number, to: number): void {
+    const { layout } = this;
+    const { stride } = layout;
+    for (const block of this.blocks.values()) {
+      block.set(layout.empty, to * stride);
+      for (let place = from; place < from + count; place += 1)
+        if (block[place * stride]! !== 0)
+          addTile(block, to * stride, layout, block, place * stride, layout);
+    }
+  }
+
+  close(): void {
+    this.#lease.give(this.#bytes);
+    this.#bytes = 0;
+    this.blocks.clear();
+  }
+
+  #take(bytes: number): void {
+    this.#lease.take(bytes);
+    this.#bytes += bytes;
+  }
+}

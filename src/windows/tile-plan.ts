@@ -1,0 +1,152 @@
+import { isNumberKind, type TypeKind } from '../columns/types.ts';
+import type { Datum } from '../columns/values.ts';
+import { castOf } from '../expressions/coercion.ts';
+import type { Expression } from '../expressions/expression.ts';
+import {
+  foldInContext,
+  isImmutable,
+  isSettledByZone,
+  mapColumns,
+  mapParts,
+  referencedColumns,
+  someNode,
+} from '../expressions/fold.ts';
+import type { EvaluationContext } from '../expressions/function-def.ts';
+import type { AggregateCall } from '../plan/logical.ts';
+import type { WindowPlan } from './window-source.ts';
+
+/**
+ * A question that tiles can answer: everything in it depends on a row alone. Expressions speak of the table's columns by their
+ * number; parameters, and what `today` means, are constants.
+ */
+export type TilePlan = {
+  readonly relation: number;
+  /** The column whose time decides. */
+  readonly time: number;
+  /** All columns that are read, ascending. */
+  readonly columnIndexes: readonly number[];
+  readonly filter: Expression | undefined;
+  readonly keys: readonly Expression[];
+  readonly calls: readonly AggregateCall[];
+  readonly zone: string;
+  /** The same for the same rows and groups, whatever is computed of them. */
+  readonly text: string;
+  readonly callTexts: readonly string[];
+};
+
+/** Undefined where the answer cannot come from tiles. */
+export function tilePlanOf(plan: WindowPlan, context: EvaluationContext): TilePlan | undefined {
+  const { input, time, keys, calls } = plan;
+  if (input.kind !== 'scan' || time.kind !== 'column' || time.type.kind !== 'timestamptz')
+    return undefined;
+  const settle = (expression: Expression): Expression =>
+    mapColumns(
+      foldInContext(withParameters(expression, context.parameters), context),
+      (column) => ({
+        ...column,
+        index: input.columnIndexes[column.index]!,
+      }),
+    );
+  if (!calls.every(isTileCall) || !keys.every(({ type }) => KEY_KINDS.has(type.kind)))
+    return undefined;
+  const filter = input.filter === undefined ? undefined : settle(input.filter);
+  const ownKeys = keys.map(settle);
+  const ownCalls = calls.map((call) => ({
+    ...call,
+    args: call.args.map(settle),
+    filter: call.filter === undefined ? undefined : settle(call.filter),
+  }));
+  const all = [
+    ...(filter === undefined ? [] : [filter]),
+    ...ownKeys,
+    ...ownCalls.flatMap(({ args, filter: own }) => (own === undefined ? args : [...args, own])),
+  ];
+  if (!all.every(isOfTheRow)) return undefined;
+  const timeColumn = input.columnIndexes[time.index]!;
+  const columns = new Set([timeColumn]);
+  for (const expression of all) referencedColumns(expression, columns);
+  return {
+    relation: input.relation,
+    time: timeColumn,
+    columnIndexes: [...columns].sort((a, b) => a - b),
+    filter,
+    keys: ownKeys,
+    calls: ownCalls,
+    zone: context.zone,
+    text: [
+      timeColumn,
+      filter === undefined ? '' : expressionText(filter),
+      ...ownKeys.map(expressionText),
+      all.every(isImmutable) ? '' : context.zone,
+    ].join('\n'),
+    callTexts: ownCalls.map(callText),
+  };
+}
+
+function isTileCall(call: AggregateCall): boolean {
+  if (call.distinct || call.orderBy.length > 0) return false;
+  const kind = call.args[0]?.type.kind;
+  switch (call.fn) {
+    case 'count':
+      return true;
+    case 'sum':
+    case 'avg':
+      return kind !== 'interval';
+    case 'min':
+    case 'max':
+      return kind === 'numeric' || isNumberKind(kind!);
+    default:
+      return false;
+  }
+}
+
+/** Types whose equal values look the same. */
+const KEY_KINDS: ReadonlySet<TypeKind> = new Set<TypeKind>([
+  'boolean',
+  'int2',
+  'int4',
+  'int8',
+  'float4',
+  'float8',
+  'text',
+  'varchar',
+  'date',
+  'time',
+  'timestamp',
+  'timestamptz',
+  'uuid',
+]);
+
+function withParameters(expression: Expression, parameters: readonly Datum[]): Expression {
+  return expression.kind === 'parameter'
+    ? { kind: 'constant', type: expression.type, value: parameters[expression.index] ?? null }
+    : mapParts(expression, (part) => withParameters(part, parameters));
+}
+
+/** Its value is the row's, whoever asks and whenever. */
+function isOfTheRow(expression: Expression): boolean {
+  return isSettledByZone(expression) && !someNode(expression, isStableCast);
+}
+
+/** A cast of a text that may be `today`. */
+function isStableCast(node: Expression): boolean {
+  if (node.kind !== 'cast') return false;
+  const { kind } = node.arg.type;
+  return castOf(kind === 'unknown' ? 'text' : kind, node.type.kind)?.volatility === 'stable';
+}
+
+function callText(call: AggregateCall): string {
+  const { fn, args, filter } = call;
+  return `${fn}(${args.map(expressionText).join()})${filter === undefined ? '' : expressionText(filter)}`;
+}
+
+/** The same text for expressions that mean the same, as far as a glance tells; never for different ones. */
+export function expressionText(expression: Expression): string {
+  return JSON.stringify(expression, (key, value: unknown) => {
+    if (key === 'at' || key === 'name') return undefined;
+    if (typeof value === 'bigint') return `${value}n`;
+    if (typeof value === 'number' && (!Number.isFinite(value) || Object.is(value, -0)))
+      return `number ${Object.is(value, -0) ? '-0' : String(value)}`;
+    return value;
+  });
+}

@@ -1,0 +1,732 @@
+import { assert, DbError } from '../base/errors.ts';
+import type { MemoryAccount } from '../base/memory.ts';
+import { MemoryLease } from '../base/memory-lease.ts';
+import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
+import { sliceBatch } from '../columns/build.ts';
+import { LazyRows } from '../columns/lazy-rows.ts';
+import type { TableData, TableDelta, TableSnapshot } from '../columns/table-contract.ts';
+import { columnOf } from '../columns/rows-by-column.ts';
+import type { Vector } from '../columns/vector.ts';
+import {
+  compileExpression,
+  compileFilter,
+  type CompiledExpression,
+  type CompiledFilter,
+} from '../expressions/compile.ts';
+import type { EvaluationContext } from '../expressions/function-def.ts';
+import { GroupTable } from '../operators/group-table.ts';
+import type { Budget } from '../operators/operator.ts';
+import { ADDITIONS_MAX, addTile } from './tile-layout.ts';
+import { TileMeasures } from './tile-measures.ts';
+import { TilePage } from './tile-page.ts';
+import type { TilePlan } from './tile-plan.ts';
+import {
+  DAY,
+  DAY_PLACES,
+  DaySet,
+  FOURS_AT,
+  HOURS_AT,
+  MINUTE,
+  QUARTER,
+  QUARTERS,
+  SECOND,
+  SPANS,
+  WHOLE_AT,
+} from './tile-time.ts';
+import { timesOf } from './window-source.ts';
+
+/** Groups a set has tiles for; a question with more is read from rows. */
+const GROUP_COUNT_MAX = 16_384;
+/** Rows changed at once beyond which tiles are made anew rather than kept. */
+const CATCH_UP_ROWS_MAX = 1_000_000;
+/** Quarters whose extremes are not known, beyond which their days are made anew. */
+const STALE_COUNT_MAX = 1024;
+
+/** The question is answered from rows: this time, or always, since it has values that tiles cannot hold or too many groups. */
+export class NoTiles extends Error {
+  readonly always: boolean;
+
+  constructor(always: boolean) {
+    super('answered from rows');
+    this.always = always;
+  }
+}
+
+/** Work on tiles in steps: 'go' where the budget is used up, 'wait' where somebody else must first finish a step of theirs. */
+export type Tiling<Result> = Generator<'go' | 'wait', Result>;
+
+/** Rows of a stretch of time, loaded batch by batch. */
+export interface TileRows {
+  /** Loads the next batch: its rows, or undefined at the end. */
+  next(): number | undefined;
+  /** Rows read since the last call, those that the filter refused included. */
+  takeRead(): number;
+}
+
+/**
+ * The tiles of one question about one table: filter, groups and measures. They are built for the days that are asked for and follow
+ * every published commit. Invariants:
+ *
+ * 1. At rest every tile holds exactly the rows of the table at `position`, but for the extremes of `stale` quarters.
+ * 2. A day is known or not; one that is known and has no page has no rows.
+ * 3. While `isBusy` a change is half applied: nobody reads.
+ */
+export class TileSet {
+  readonly plan: TilePlan;
+  readonly data: TableData;
+  readonly measures: TileMeasures;
+  readonly groups: GroupTable;
+  /** The table's columns when it was made: once they change it is of no use. */
+  readonly columns: TableData['schema']['columns'];
+  position: number;
+  isBusy = false;
+  isClosed = false;
+  /** Grows when something is evicted: who reads in steps looks again. */
+  evictions = 0;
+  #resets = 0;
+  /** Quarters, counted from 1970, of which an extreme has left: to be read from rows. */
+  readonly stale = new Set<number>();
+  readonly #context: EvaluationContext;
+  readonly #memory: MemoryAccount;
+  readonly #lease: MemoryLease;
+  readonly #filter: CompiledFilter | undefined;
+  readonly #keys: readonly CompiledExpression[];
+  readonly #known = new DaySet();
+  readonly #days = new Map<number, TilePage>();
+  /** By level: tiles of 8, 64 and 512 days. */
+  readonly #tops: readonly Map<number, TilePage>[] = SPANS.map(() => new Map());
+  /** Minutes of a quarter hour, by quarter; seconds of a minute, by minute. */
+  readonly #minutes = new Map<number, TilePage>();
+  readonly #seconds = new Map<number, TilePage>();
+  #building = false;
+  /** The rows at hand: their times and groups. */
+  #times: Float64Array = new Float64Array(0);
+  #rowGroups: Int32Array = new Int32Array(0);
+  #order: { readonly groupCount: number; readonly ranks: Int32Array } | undefined;
+
+  constructor(plan: TilePlan, data: TableData, context: EvaluationContext, memory: MemoryAccount) {
+    this.plan = plan;
+    this.data = data;
+    this.columns = data.schema.columns;
+    this.position = data.position;
+    // Whatever depended on the statement is a constant by now, but for the zone.
+    this.#context = { ...context, parameters: [] };
+    this.#memory = memory;
+    this.#lease = new MemoryLease(memory);
+    this.measures = new TileMeasures(plan.calls, this.#context);
+    this.groups = new GroupTable(
+      plan.keys.map(({ type }) => type),
+      memory,
+    );
+    this.#filter = plan.filter === undefined ? undefined : compileFilter(plan.filter);
+    this.#keys = plan.keys.map(compileExpression);
+  }
+
+  get bytes(): number {
+    return this.#lease.bytes;
+  }
+
+  get pageCount(): number {
+    return this.#days.size + this.#minutes.size + this.#seconds.size;
+  }
+
+  get isBuilding(): boolean {
+    return this.#building;
+  }
+
+  /** Nothing is known: the next who asks builds. */
+  get isEmpty(): boolean {
+    return this.#known.isEmpty;
+  }
+
+  // ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  knows(day: number): boolean {
+    return this.#known.has(day);
+  }
+
+  gaps(from: number, to: number): { readonly from: number; readonly to: number }[] {
+    return this.#known.gaps(from, to);
+  }
+
+  day(day: number): TilePage | undefined {
+    const page = this.#days.get(day);
+    if (page !== undefined) page.uses += 1;
+    return page;
+  }
+
+  /** The tile of 8, 64 or 512 days, if all of them are known: made of those below. */
+  top(level: number, index: number): TilePage | undefined {
+    const known = this.#tops[level]!.get(index);
+    if (known !== undefined) return known;
+    const span = SPANS[level]!;
+    if (!this.#known.covers(index * span, (index + 1) * span)) return undefined;
+    const page = new TilePage(1, this.measures.layout, this.#lease);
+    let isMade = false;
+    try {
+      for (let part = index * 8; part < (index + 1) * 8; part += 1) {
+        const below = level === 0 ? this.#days.get(part) : this.top(level - 1, part);
+        if (below === undefined) continue;
+        page.adopt(this.measures.layout);
+        const at = (level === 0 ? WHOLE_AT : 0) * below.layout.stride;
+        for (const [group, block] of below.blocks)
+          if (block[at] !== 0) addTile(page.block(group), 0, page.layout, block, at, below.layout);
+        page.rows += below.rows;
+      }
+      page.settle(this.measures);
+      isMade = true;
+    } finally {
+      if (!isMade) page.close();
+    }
+    this.#tops[level]!.set(index, page);
+    return page;
+  }
+
+  minutes(quarter: number): TilePage | undefined {
+    return this.#minutes.get(quarter);
+  }
+
+  seconds(minute: number): TilePage | undefined {
+    return this.#seconds.get(minute);
+  }
+
+  /** Rows of a snapshot in [from, to), to be handled batch by batch: another load takes the one before away. */
+  rowsOf(snapshot: TableSnapshot, from: number, to: number): TileRows {
+    const { columnIndexes, time } = this.plan;
+    const scan = snapshot.scanTimes!({ column: time, from, to, columnIndexes });
+    let taken = 0;
+    return {
+      next: () => {
+        for (;;) {
+          const batch = scan.next();
+          if (batch === undefined) return undefined;
+          const rowCount = this.#load(batch.rowCount, batch.selection, batch.columns);
+          if (rowCount > 0) return rowCount;
+        }
+      },
+      takeRead: () => {
+        const read = scan.rowsRead - taken;
+        taken = scan.rowsRead;
+        return read;
+      },
+    };
+  }
+
+  /** The group of a loaded row. */
+  groupOf(row: number): number {
+    return this.#rowGroups[row]!;
+  }
+
+  /** The place of each group in the order of keys, found in steps. */
+  *ranks(budget: () => Budget): Tiling<Int32Array> {
+    for (;;) {
+      const { groupCount } = this.groups;
+      if (this.#order?.groupCount === groupCount) return this.#order.ranks;
+      const order = this.groups.order(new Float64Array(groupCount).fill(1), {
+        ordered: true,
+        memory: this.#memory,
+      });
+      try {
+        let found = order.step(budget());
+        while (found === undefined) {
+          yield 'go';
+          if (this.isClosed) throw new NoTiles(false);
+          found = order.step(budget());
+        }
+        const ranks = new Int32Array(groupCount);
+        for (let rank = 0; rank < found.length; rank += 1) ranks[found[rank]!] = rank;
+        this.#order = { groupCount, ranks };
+      } finally {
+        order.close();
+      }
+    }
+  }
+
+  /** Quarters in which rows have come or gone between two positions, ascending; undefined where nobody knows any more. */
+  changedQuarters(a: number, b: number): Float64Array | undefined {
+    if (a === b) return NO_QUARTERS;
+    const changes = this.data.changes(Math.min(a, b), Math.max(a, b), 'atOnce');
+    if (changes === undefined) return undefined;
+    const quarters = new Set<number>();
+    let rows = 0;
+    for (const { delta } of changes) {
+      for (const batch of [delta.deleted, delta.inserted]) {
+        if (batch === undefined) continue;
+        if (batch instanceof LazyRows) return undefined;
+        rows += batch.rowCount;
+        if (rows > BATCH_ROW_COUNT_MAX * 16) return undefined;
+        this.#quartersOf(batch, quarters);
+      }
+    }
+    return Float64Array.from(quarters).sort();
+  }
+
+  #quartersOf(batch: Batch, into: Set<number>): void {
+    const vector = columnOf(batch, this.plan.time);
+    const { selection } = batch;
+    const times = timesAt(vector, { rowCount: batch.rowCount, selection });
+    for (let row = 0; row < batch.rowCount; row += 1)
+      if (Number.isFinite(times[row]!)) into.add(Math.floor(times[row]! / QUARTER));
+  }
+
+  // ── following the table ──────────────────────────────────────────────────────────────────────────────────────
+
+  /** A commit was published, the set being at the one before it: applied at once. */
+  apply(deltas: readonly TableDelta[], position: number): void {
+    this.#guarded(() => {
+      for (const delta of deltas) for (const _ of this.#applyDelta(delta)) continue;
+      this.position = position;
+    });
+  }
+
+  /** Applies what was published since, in steps. */
+  *catchUp(budget: () => Budget): Tiling<void> {
+    while (this.isBusy) yield 'wait';
+    while (!this.isClosed && this.position < this.data.position) {
+      const { position } = this.data;
+      if (this.isEmpty) {
+        this.position = position;
+        return;
+      }
+      const changes = this.data.changes(this.position, position);
+      let rows = 0;
+      for (const { delta } of changes ?? [])
+        rows += (delta.deleted?.rowCount ?? 0) + (delta.inserted?.rowCount ?? 0);
+      const isLazy = changes?.some(({ delta }) => delta.deleted instanceof LazyRows);
+      if (changes === undefined || isLazy === true || rows > CATCH_UP_ROWS_MAX) {
+        this.reset();
+        return;
+      }
+      this.isBusy = true;
+      let isDone = false;
+      try {
+        for (const { delta } of changes) {
+          for (const count of this.#applyDelta(delta)) {
+            budget().charge(count * this.measures.work);
+            if (budget().exhausted) yield 'go';
+          }
+        }
+        this.position = position;
+        isDone = true;
+      } finally {
+        this.isBusy = false;
+        if (!isDone) this.reset();
+      }
+    }
+  }
+
+  /** All tiles go; what is asked for next is built from rows. */
+  reset(): void {
+    for (const pages of [this.#days, ...this.#tops, this.#minutes, this.#seconds]) {
+      for (const page of pages.values()) page.close();
+      pages.clear();
+    }
+    this.#known.clear();
+    this.stale.clear();
+    this.position = this.data.position;
+    this.evictions += 1;
+    this.#resets += 1;
+  }
+
+  close(): void {
+    if (this.isClosed) return;
+    this.reset();
+    this.isClosed = true;
+    // Pages that are being built give themselves back.
+    this.groups.close();
+  }
+
+  /** Pages of days, for whoever looks for something to evict. */
+  pages(): IterableIterator<[number, TilePage]> {
+    return this.#days.entries();
+  }
+
+  evictDay(day: number): void {
+    const page = this.#days.get(day);
+    if (page === undefined) return;
+    page.close();
+    this.#days.delete(day);
+    this.#known.remove(day);
+    this.#dropTops(day);
+    this.#dropDetails(day);
+    for (let quarter = day * QUARTERS; quarter < (day + 1) * QUARTERS; quarter += 1)
+      this.stale.delete(quarter);
+    this.evictions += 1;
+  }
+
+  #dropTops(day: number): void {
+    for (const [level, pages] of this.#tops.entries()) {
+      const index = Math.floor(day / SPANS[level]!);
+      pages.get(index)?.close();
+      pages.delete(index);
+    }
+  }
+
+  #dropDetails(day: number): void {
+    for (const quarter of this.#minutes.keys())
+      if (Math.floor(quarter / QUARTERS) === day) this.#dropMinutes(quarter);
+  }
+
+  #dropMinutes(quarter: number): void {
+    this.#minutes.get(quarter)?.close();
+    this.#minutes.delete(quarter);
+    for (let minute = quarter * 15; minute < (quarter + 1) * 15; minute += 1) {
+      this.#seconds.get(minute)?.close();
+      this.#seconds.delete(minute);
+    }
+  }
+
+  /** Yields the rows applied since the last yield. */
+  *#applyDelta(delta: TableDelta): Generator<number, void> {
+    for (const [batch, sign] of [
+      [delta.deleted, -1],
+      [delta.inserted, 1],
+    ] as const) {
+      if (batch === undefined || batch.rowCount === 0) continue;
+      if (batch instanceof LazyRows) {
+        this.reset();
+        return;
+      }
+      for (let start = 0; start < batch.rowCount; start += BATCH_ROW_COUNT_MAX) {
+        const end = Math.min(batch.rowCount, start + BATCH_ROW_COUNT_MAX);
+        const rows = this.#pick(batch, start, end);
+        const rowCount = this.#load(rows.rowCount, rows.selection, rows.columns, this.plan);
+        for (let row = 0; row < rowCount; row += 1) this.#change(row, sign);
+        yield end - start;
+      }
+    }
+  }
+
+  /** Rows [start, end) of a batch of the table's columns, those of the plan alone. */
+  #pick(batch: Batch, start: number, end: number): Batch {
+    const picked: Batch = {
+      rowCount: batch.rowCount,
+      columns: this.plan.columnIndexes.map((index) => columnOf(batch, index)),
+      selection: batch.selection,
+    };
+    return start === 0 && end === batch.rowCount ? picked : sliceBatch(picked, start, end);
+  }
+
+  /** Evaluates rows; gives how many the filter left. `columns` are those of the plan. */
+  #load(
+    rowCount: number,
+    selection: Int32Array | undefined,
+    columns: readonly Vector[],
+    plan: TilePlan = this.plan,
+  ): number {
+    const wide: Vector[] = [];
+    for (let index = 0; index < columns.length; index += 1)
+      wide[plan.columnIndexes[index]!] = columns[index]!;
+    const batch: Batch = { rowCount, columns: wide, selection };
+    const rows = this.#filter === undefined ? batch : this.#filter.select(batch, this.#context);
+    if (rows === undefined || rows.rowCount === 0) return 0;
+    this.#times = timesAt(wide[plan.time]!, rows);
+    this.#rowGroups = this.groups.intern(
+      this.#keys.map((key) => key.evaluate(rows, this.#context)),
+      rows.rowCount,
+    );
+    if (this.groups.groupCount > GROUP_COUNT_MAX) throw new NoTiles(true);
+    if (!this.measures.load(rows)) throw new NoTiles(true);
+    return rows.rowCount;
+  }
+
+  /** A loaded row comes or goes, in every tile that is there. */
+  #change(row: number, sign: 1 | -1): void {
+    const time = this.#times[row]!;
+    if (!Number.isFinite(time)) return;
+    const day = Math.floor(time / DAY);
+    if (!this.#known.has(day)) return;
+    const group = this.#rowGroups[row]!;
+    let page = this.#days.get(day);
+    if (page === undefined) {
+      page = new TilePage(DAY_PLACES, this.measures.layout, this.#lease);
+      this.#days.set(day, page);
+    }
+    const quarter = Math.floor(time / QUARTER);
+    const leaf = quarter - day * QUARTERS;
+    page.adopt(this.measures.layout);
+    page.rows += sign;
+    const block = page.block(group);
+    const { layout } = page;
+    const { stride } = layout;
+    const { measures } = this;
+    const isSure = measures.add(block, leaf * stride, layout, row, sign);
+    measures.add(block, (HOURS_AT + (leaf >> 2)) * stride, layout, row, sign);
+    measures.add(block, (FOURS_AT + (leaf >> 4)) * stride, layout, row, sign);
+    measures.add(block, WHOLE_AT * stride, layout, row, sign);
+    page.noteAddition(measures, ADDITIONS_MAX);
+    if (!isSure) this.#extremeLeft(quarter, day);
+    else this.#changeTops(day, group, row, sign);
+    if (this.#minutes.size > 0) this.#changeDetails(time, quarter, group, row, sign);
+  }
+
+  #extremeLeft(quarter: number, day: number): void {
+    if (this.stale.size >= STALE_COUNT_MAX) {
+      this.evictDay(day);
+      return;
+    }
+    this.stale.add(quarter);
+    this.#dropTops(day);
+  }
+
+  /** Reads a quarter's rows anew, whose extremes are not known; false where the set is not at the table's newest position. */
+  repair(quarter: number): boolean {
+    const day = Math.floor(quarter / QUARTERS);
+    const page = this.#days.get(day);
+    if (page === undefined) return this.stale.delete(quarter);
+    const snapshot = this.data.snapshot();
+    const fresh = new TilePage(1, this.measures.layout, this.#lease);
+    try {
+      if (snapshot.position !== this.position) return false;
+      const rows = this.rowsOf(snapshot, quarter * QUARTER, (quarter + 1) * QUARTER);
+      for (let rowCount = rows.next(); rowCount !== undefined; rowCount = rows.next()) {
+        fresh.adopt(this.measures.layout);
+        for (let row = 0; row < rowCount; row += 1) {
+          this.measures.add(fresh.block(this.#rowGroups[row]!), 0, fresh.layout, row, 1);
+          fresh.noteAddition(this.measures, ADDITIONS_MAX);
+        }
+      }
+      fresh.adopt(this.measures.layout);
+      page.adopt(this.measures.layout);
+      const leaf = quarter - day * QUARTERS;
+      const { layout } = page;
+      for (const [group, block] of page.blocks)
+        block.set(fresh.blocks.get(group) ?? layout.empty, leaf * layout.stride);
+      rollUpDay(page, leaf, leaf + 1);
+      this.stale.delete(quarter);
+      return true;
+    } finally {
+      fresh.close();
+      snapshot.release();
+    }
+  }
+
+  #changeTops(day: number, group: number, row: number, sign: 1 | -1): void {
+    for (let level = 0; level < SPANS.length; level += 1) {
+      const top = this.#tops[level]!.get(Math.floor(day / SPANS[level]!));
+      if (top === undefined) continue;
+      top.adopt(this.measures.layout);
+      this.measures.add(top.block(group), 0, top.layout, row, sign);
+      top.rows += sign;
+      top.noteAddition(this.measures, ADDITIONS_MAX);
+    }
+  }
+
+  #changeDetails(time: number, quarter: number, group: number, row: number, sign: 1 | -1): void {
+    const minutes = this.#minutes.get(quarter);
+    if (minutes === undefined) return;
+    const minute = Math.floor(time / MINUTE);
+    const isSure = this.#changePage(minutes, minute - quarter * 15, group, row, sign);
+    const seconds = this.#seconds.get(minute);
+    const second = Math.floor((time - minute * MINUTE) / (MINUTE / 60));
+    const isSecondSure =
+      seconds === undefined || this.#changePage(seconds, second, group, row, sign);
+    if (!isSure || !isSecondSure) this.#dropMinutes(quarter);
+  }
+
+  #changePage(page: TilePage, place: number, group: number, row: number, sign: 1 | -1): boolean {
+    page.adopt(this.measures.layout);
+    page.rows += sign;
+    page.noteAddition(this.measures, ADDITIONS_MAX);
+    return this.measures.add(page.block(group), place * page.layout.stride, page.layout, row, sign);
+  }
+
+  /** What cannot be applied leaves no half of it: the tiles go, the commit does not notice. */
+  #guarded(action: () => void): void {
+    try {
+      action();
+    } catch (cause) {
+      if (cause instanceof NoTiles || (cause instanceof DbError && cause.code === '53200'))
+        this.reset();
+      else throw cause;
+    }
+  }
+
+  // ── building ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Makes the pages of days [from, to) from rows; gives the rows read. Throws 53200 and NoTiles. */
+  *buildDays(from: number, to: number, budget: () => Budget): Tiling<number> {
+    const left: number[] = [];
+    return yield* this.#build(from * DAY, to * DAY, budget, {
+      places: DAY_PLACES,
+      pageOf: (time) => Math.floor(time / DAY),
+      placeOf: (time, day) => Math.floor(time / QUARTER) - day * QUARTERS,
+      isTree: true,
+      extremeLeft: (time) => void left.push(Math.floor(time / QUARTER)),
+      install: (pages) => {
+        for (const day of pages.keys()) this.#days.get(day)?.close();
+        for (const [day, page] of pages) this.#days.set(day, page);
+        this.#known.add(from, to);
+        for (const quarter of left) this.#extremeLeft(quarter, Math.floor(quarter / QUARTERS));
+      },
+    });
+  }
+
+  *buildMinutes(quarter: number, budget: () => Budget): Tiling<number> {
+    return yield* this.#build(quarter * QUARTER, (quarter + 1) * QUARTER, budget, {
+      places: 15,
+      pageOf: () => quarter,
+      placeOf: (time) => Math.floor(time / MINUTE) - quarter * 15,
+      isTree: false,
+      extremeLeft: notNow,
+      install: (pages) => {
+        this.#dropMinutes(quarter);
+        for (const page of pages.values()) this.#minutes.set(quarter, page);
+      },
+    });
+  }
+
+  *buildSeconds(minute: number, budget: () => Budget): Tiling<number> {
+    return yield* this.#build(minute * MINUTE, (minute + 1) * MINUTE, budget, {
+      places: 60,
+      pageOf: () => minute,
+      placeOf: (time) => Math.floor((time - minute * MINUTE) / SECOND),
+      isTree: false,
+      extremeLeft: notNow,
+      install: (pages) => {
+        this.#seconds.get(minute)?.close();
+        for (const page of pages.values()) this.#seconds.set(minute, page);
+      },
+    });
+  }
+
+  /**
+   * Reads the rows of [from, to) as they are now, adds what was published meanwhile, and installs the pages: after each step the set is
+   * what it was, or has them. Gives the rows read.
+   */
+  *#build(
+    from: number,
+    to: number,
+    budget: () => Budget,
+    parts: {
+      readonly places: number;
+      pageOf(time: number): number;
+      placeOf(time: number, page: number): number;
+      /** Pages of days, with tiles above those that rows go to. */
+      readonly isTree: boolean;
+      extremeLeft(time: number): void;
+      install(pages: ReadonlyMap<number, TilePage>): void;
+    },
+  ): Tiling<number> {
+    while (this.#building) yield 'wait';
+    yield* this.catchUp(budget);
+    if (this.isClosed) throw new NoTiles(false);
+    this.#building = true;
+    const resets = this.#resets;
+    const { measures } = this;
+    const pages = new Map<number, TilePage>();
+    const snapshot = this.data.snapshot();
+    let isInstalled = false;
+    const add = (rowCount: number, sign: 1 | -1, isWhole: boolean): void => {
+      for (let row = 0; row < rowCount; row += 1) {
+        const time = this.#times[row]!;
+        if (!(time >= from && time < to)) continue;
+        const number = parts.pageOf(time);
+        let page = pages.get(number);
+        if (page === undefined) {
+          page = new TilePage(parts.places, measures.layout, this.#lease);
+          pages.set(number, page);
+        }
+        page.adopt(measures.layout);
+        const block = page.block(this.#rowGroups[row]!);
+        const place = parts.placeOf(time, number);
+        const { layout } = page;
+        if (!measures.add(block, place * layout.stride, layout, row, sign)) parts.extremeLeft(time);
+        if (isWhole)
+          for (const above of placesAbove(place))
+            measures.add(block, above * layout.stride, layout, row, sign);
+        page.rows += sign;
+        page.noteAddition(measures, ADDITIONS_MAX);
+      }
+    };
+    try {
+      const { columnIndexes, time } = this.plan;
+      const scan = snapshot.scanTimes!({ column: time, from, to, columnIndexes });
+      let charged = 0;
+      for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
+        add(this.#load(batch.rowCount, batch.selection, batch.columns), 1, false);
+        budget().charge((scan.rowsRead - charged) * measures.work);
+        charged = scan.rowsRead;
+        if (!budget().exhausted) continue;
+        yield 'go';
+        if (this.isClosed) throw new NoTiles(false);
+      }
+      if (parts.isTree) {
+        for (const page of pages.values()) {
+          rollUpDay(page, 0, QUARTERS);
+          page.settle(measures);
+          budget().charge(DAY_PLACES * page.blocks.size);
+          if (budget().exhausted) yield 'go';
+        }
+      }
+      while (this.isBusy) yield 'wait';
+      assert(snapshot.position !== undefined, 'tiles are built from published rows');
+      // A set that was reset meanwhile begins anew, and so does this.
+      if (this.isClosed || this.#resets !== resets) throw new NoTiles(false);
+      const changes = this.data.changes(snapshot.position, this.position, 'atOnce');
+      if (changes === undefined) throw new NoTiles(false);
+      for (const { delta } of changes) {
+        for (const [batch, sign] of [
+          [delta.deleted, -1],
+          [delta.inserted, 1],
+        ] as const) {
+          if (batch === undefined) continue;
+          if (batch instanceof LazyRows) throw new NoTiles(false);
+          for (let start = 0; start < batch.rowCount; start += BATCH_ROW_COUNT_MAX) {
+            const end = Math.min(batch.rowCount, start + BATCH_ROW_COUNT_MAX);
+            const rows = this.#pick(batch, start, end);
+            add(this.#load(rows.rowCount, rows.selection, rows.columns), sign, parts.isTree);
+          }
+        }
+      }
+      parts.install(pages);
+      isInstalled = true;
+      return charged;
+    } finally {
+      this.#building = false;
+      snapshot.release();
+      if (!isInstalled) for (const page of pages.values()) page.close();
+    }
+  }
+}
+
+/** A finer tile whose extremes are not known is not made. */
+function notNow(): void {
+  throw new NoTiles(false);
+}
+
+/** The tiles above a quarter of a day. */
+function placesAbove(leaf: number): readonly number[] {
+  return [HOURS_AT + (leaf >> 2), FOURS_AT + (leaf >> 4), WHOLE_AT];
+}
+
+/** Makes the tiles above quarters [from, to) anew. */
+function rollUpDay(page: TilePage, from: number, to: number): void {
+  for (let hour = from >> 2; hour < (to + 3) >> 2; hour += 1)
+    page.rollUp(hour * 4, 4, HOURS_AT + hour);
+  for (let four = from >> 4; four < (to + 15) >> 4; four += 1)
+    page.rollUp(HOURS_AT + four * 4, 4, FOURS_AT + four);
+  page.rollUp(FOURS_AT, 6, WHOLE_AT);
+}
+
+const NO_QUARTERS = new Float64Array(0);
+
+/** Times by logical row. */
+function timesAt(
+  vector: Vector,
+  { rowCount, selection }: Pick<Batch, 'rowCount' | 'selection'>,
+): Float64Array {
+  if (selection === undefined) return timesOf(vector, rowCount);
+  const times = new Float64Array(rowCount);
+  if (vector.rep === 'number' && vector.validity === undefined) {
+    const { values, factor, base } = vector;
+    for (let row = 0; row < rowCount; row += 1)
+      times[row] = values[selection[row]!]! * factor + base;
+    return times;
+  }
+  let end = 0;
+  for (let row = 0; row < rowCount; row += 1) end = Math.max(end, selection[row]! + 1);
+  const all = timesOf(vector, end);
+  for (let row = 0; row < rowCount; row += 1) times[row] = all[selection[row]!]!;
+  return times;
+}

@@ -1,0 +1,252 @@
+import { MemoryAccount } from '../base/memory.ts';
+import type { TableData, TableDelta } from '../columns/table-contract.ts';
+import type { TypeKind } from '../columns/types.ts';
+import type { ExecutionEnvironment } from '../operators/environment.ts';
+import { someNode } from '../expressions/fold.ts';
+import type { TilePage } from './tile-page.ts';
+import { tilePlanOf, type TilePlan } from './tile-plan.ts';
+import { TileSet } from './tile-set.ts';
+import { MINUTE } from './tile-time.ts';
+import { TiledWindows } from './tile-windows.ts';
+import {
+  scannedWindows,
+  type WindowBounds,
+  type WindowOperator,
+  type WindowPlan,
+  type WindowSource,
+} from './window-source.ts';
+
+/** Of the database's memory, what tiles may take. */
+const MEMORY_SHARE = 0.25;
+/** Of the database's memory: beyond it tiles go before anything else is refused. */
+const PRESSURE_SHARE = 0.8;
+/** Changed rows times sets that a commit applies itself; what is more waits for who reads next. */
+const APPLY_AT_ONCE_MAX = 2048;
+/** Pages that are looked at when memory is short: of these the least useful half goes. */
+const LOOKED_AT_MAX = 256;
+/** Questions of one table; the one that was asked longest ago goes. */
+const SETS_MAX = 256;
+/** Many windows shorter than a minute are cheaper to fill row by row. */
+const NARROW_WINDOWS_MAX = 512;
+
+/**
+ * All tiles of a database: made when a question is asked, kept by the commits that change its table, evicted when memory is short. They
+ * are never visible in an answer: each has the same bits without them.
+ */
+export class TileStore implements WindowSource {
+  readonly memory: MemoryAccount;
+  readonly #dataOf: (relation: number) => TableData | undefined;
+  readonly #relations = new Map<number, Relation>();
+  /** Plans that were looked at: dashboards ask the same again and again. */
+  readonly #plans = new WeakMap<WindowPlan, { readonly zone: string; readonly plan: TilePlan }>();
+
+  constructor(options: {
+    readonly memory: MemoryAccount;
+    readonly dataOf: (relation: number) => TableData | undefined;
+  }) {
+    this.memory = new MemoryAccount(
+      'window tiles',
+      options.memory,
+      options.memory.limitBytes * MEMORY_SHARE,
+    );
+    this.#dataOf = options.dataOf;
+  }
+
+  open(plan: WindowPlan, windows: WindowBounds, environment: ExecutionEnvironment): WindowOperator {
+    const { context } = environment;
+    const tiled = isNarrow(windows) ? undefined : this.#planOf(plan, environment);
+    const data = tiled === undefined ? undefined : this.#dataOf(tiled.relation);
+    if (tiled === undefined || data === undefined)
+      return scannedWindows.open(plan, windows, environment);
+    const snapshot = environment.snapshotOf(tiled.relation);
+    // A transaction's own rows, or a table that was redefined since.
+    if (
+      snapshot.position === undefined ||
+      snapshot.scanTimes === undefined ||
+      snapshot.schema.columns !== data.schema.columns
+    )
+      return scannedWindows.open(plan, windows, environment);
+    const relation = this.#relationOf(tiled.relation, data);
+    if (relation.refused.has(tiled.text)) return scannedWindows.open(plan, windows, environment);
+    const { set, calls } = this.#setOf(
+      relation,
+      tiled,
+      () => new TileSet(tiled, data, context, this.memory),
+    );
+    return new TiledWindows({
+      plan,
+      windows,
+      environment,
+      set,
+      calls,
+      snapshot,
+      refused: (always) => {
+        if (always) {
+          relation.refused.add(tiled.text);
+          this.#drop(relation, set);
+        } else this.shed(this.memory.usedBytes / 4);
+      },
+    });
+  }
+
+  /** A commit is visible: sets that are where it began follow it at once, in its own turn; others when they are read. */
+  published(deltas: ReadonlyMap<number, readonly TableDelta[]>, position: number): void {
+    if (this.#relations.size === 0) return;
+    const { usedBytes, limitBytes } = this.memory.parent!;
+    if (usedBytes > limitBytes * PRESSURE_SHARE) this.shed(usedBytes - limitBytes * PRESSURE_SHARE);
+    for (const [number, changes] of deltas) {
+      const relation = this.#relations.get(number);
+      if (relation === undefined) continue;
+      const before = relation.position;
+      relation.position = position;
+      let rows = 0;
+      for (const { deleted, inserted } of changes)
+        rows += (deleted?.rowCount ?? 0) + (inserted?.rowCount ?? 0);
+      if (rows * relation.sets.length > APPLY_AT_ONCE_MAX) continue;
+      for (const set of relation.sets)
+        if (set.position === before && !set.isBusy && !set.isEmpty) set.apply(changes, position);
+    }
+  }
+
+  /** A relation is no more, or its rows were replaced as a whole. */
+  forget(number: number): void {
+    const relation = this.#relations.get(number);
+    if (relation === undefined) return;
+    for (const set of relation.sets.splice(0)) set.close();
+    this.#relations.delete(number);
+  }
+
+  /** Gives back about `bytes`, the least useful first: what was read seldom, is large, and quickly made again. */
+  shed(bytes: number): void {
+    let left = bytes;
+    for (const relation of this.#relations.values()) {
+      for (const set of [...relation.sets]) {
+        if (left <= 0) return;
+        left -= shedFrom(set, left);
+        if (set.isEmpty && !set.isBuilding && !set.isBusy) this.#drop(relation, set);
+      }
+    }
+  }
+
+  close(): void {
+    for (const number of [...this.#relations.keys()]) this.forget(number);
+  }
+
+  #planOf(plan: WindowPlan, { context }: ExecutionEnvironment): TilePlan | undefined {
+    const known = this.#plans.get(plan);
+    if (known?.zone === context.zone) return known.plan;
+    const made = tilePlanOf(plan, context);
+    // Parameters, and words such as `today`, are this statement's own.
+    if (made !== undefined && isTimeless(plan))
+      this.#plans.set(plan, { zone: context.zone, plan: made });
+    return made;
+  }
+
+  #relationOf(number: number, data: TableData): Relation {
+    const known = this.#relations.get(number);
+    if (known !== undefined && known.data === data && known.columns === data.schema.columns)
+      return known;
+    this.forget(number);
+    const made: Relation = {
+      data,
+      columns: data.schema.columns,
+      sets: [],
+      refused: new Set(),
+      position: data.position,
+    };
+    this.#relations.set(number, made);
+    return made;
+  }
+
+  /** The set that computes all that is asked for, with the place of each call in it. */
+  #setOf(
+    relation: Relation,
+    plan: TilePlan,
+    make: () => TileSet,
+  ): { readonly set: TileSet; readonly calls: readonly number[] } {
+    const { sets } = relation;
+    for (let index = sets.length - 1; index >= 0; index -= 1) {
+      const set = sets[index]!;
+      if (set.plan.text !== plan.text) continue;
+      const calls = plan.callTexts.map((text) => set.plan.callTexts.indexOf(text));
+      if (calls.includes(-1)) continue;
+      if (index < sets.length - 1) {
+        sets.splice(index, 1);
+        sets.push(set);
+      }
+      return { set, calls };
+    }
+    if (sets.length >= SETS_MAX) this.#drop(relation, sets[0]!);
+    const set = make();
+    sets.push(set);
+    return { set, calls: plan.calls.map((_, index) => index) };
+  }
+
+  #drop(relation: Relation, set: TileSet): void {
+    const index = relation.sets.indexOf(set);
+    if (index >= 0) relation.sets.splice(index, 1);
+    set.close();
+  }
+}
+
+type Relation = {
+  readonly data: TableData;
+  readonly columns: TableData['schema']['columns'];
+  /** Those asked last at the end. */
+  readonly sets: TileSet[];
+  /** Questions that tiles cannot answer. */
+  readonly refused: Set<string>;
+  /** Of the newest commit that changed it. */
+  position: number;
+};
+
+function isTimeless({ input, calls, keys }: WindowPlan): boolean {
+  const all = [
+    ...(input.kind === 'scan' && input.filter !== undefined ? [input.filter] : []),
+    ...keys,
+    ...calls.flatMap(({ args, filter }) => (filter === undefined ? args : [...args, filter])),
+  ];
+  return !all.some((expression) =>
+    someNode(
+      expression,
+      (each) =>
+        each.kind === 'parameter' || (each.kind === 'cast' && TEXT_KINDS.has(each.arg.type.kind)),
+    ),
+  );
+}
+
+const TEXT_KINDS: ReadonlySet<TypeKind> = new Set<TypeKind>([
+  'unknown',
+  'text',
+  'varchar',
+  'bpchar',
+]);
+
+function isNarrow({ from, to }: WindowBounds): boolean {
+  if (from.length <= NARROW_WINDOWS_MAX) return false;
+  let length = 0;
+  for (let index = 0; index < from.length; index += 1) length += to[index]! - from[index]!;
+  return length < from.length * MINUTE;
+}
+
+/** Evicts the least useful pages of a set; gives the bytes it gave back. */
+function shedFrom(set: TileSet, bytes: number): number {
+  const before = set.bytes;
+  const looked: { readonly day: number; readonly value: number }[] = [];
+  for (const [day, page] of set.pages()) {
+    looked.push({ day, value: valueOf(page) });
+    page.uses /= 2;
+    if (looked.length >= LOOKED_AT_MAX) break;
+  }
+  looked.sort((a, b) => a.value - b.value || a.day - b.day);
+  for (const { day } of looked.slice(0, Math.ceil(looked.length / 2))) {
+    if (before - set.bytes >= bytes) break;
+    set.evictDay(day);
+  }
+  return before - set.bytes;
+}
+
+/** What making it again costs, times how likely that is, for a byte. */
+function valueOf(page: TilePage): number {
+  return ((page.rows + 1) * page.uses) / page.bytes;
+}

@@ -1,0 +1,109 @@
+/**
+ * How time is cut into tiles: quarter hours of UTC, on which every civil day of every zone has begun and ended since October 1979,
+ * with hours, four hours and days above them, then 8, 64 and 512 days. Times are microseconds since 1970.
+ */
+export const SECOND = 1_000_000;
+export const MINUTE = 60 * SECOND;
+export const QUARTER = 15 * MINUTE;
+export const DAY = 96 * QUARTER;
+
+/** Quarter hours of a day. */
+export const QUARTERS = 96;
+/** Places in the page of a day: its quarters, 24 hours, six times four hours, the day itself. */
+export const HOURS_AT = QUARTERS;
+export const FOURS_AT = HOURS_AT + 24;
+export const WHOLE_AT = FOURS_AT + 6;
+export const DAY_PLACES = WHOLE_AT + 1;
+
+/** Days that one tile above the days covers, by level. */
+export const SPANS: readonly number[] = [8, 64, 512];
+
+/** Whole days that are known, as half-open stretches that neither meet nor overlap. */
+export class DaySet {
+  /** Starts and ends in turn, ascending. */
+  #bounds: number[] = [];
+
+  get isEmpty(): boolean {
+    return this.#bounds.length === 0;
+  }
+
+  has(day: number): boolean {
+    return this.#place(day) % 2 === 1;
+  }
+
+  /** All of [from, to). */
+  covers(from: number, to: number): boolean {
+    const place = this.#place(from);
+    return place % 2 === 1 && this.#bounds[place]! >= to;
+  }
+
+  add(from: number, to: number): void {
+    if (from >= to) return;
+    const bounds = this.#bounds;
+    // Stretches that touch [from, to) become one with it.
+    let first = lowerBound(bounds, from);
+    let last = upperBound(bounds, to);
+    const start = first % 2 === 1 ? bounds[first - 1]! : from;
+    if (first % 2 === 1) first -= 1;
+    const end = last % 2 === 1 ? bounds[last]! : to;
+    if (last % 2 === 1) last += 1;
+    bounds.splice(first, last - first, start, end);
+  }
+
+  remove(day: number): void {
+    const place = this.#place(day);
+    if (place % 2 === 0) return;
+    const start = this.#bounds[place - 1]!;
+    const end = this.#bounds[place]!;
+    const left = start < day ? [start, day] : [];
+    const right = day + 1 < end ? [day + 1, end] : [];
+    this.#bounds.splice(place - 1, 2, ...left, ...right);
+  }
+
+  clear(): void {
+    this.#bounds = [];
+  }
+
+  /** What of [from, to) is not in it. */
+  gaps(from: number, to: number): { readonly from: number; readonly to: number }[] {
+    const gaps: { from: number; to: number }[] = [];
+    let at = from;
+    for (let place = this.#place(from); at < to; place += 1) {
+      if (place % 2 === 1) {
+        at = this.#bounds[place]!;
+        continue;
+      }
+      const end = Math.min(to, this.#bounds[place] ?? Infinity);
+      if (at < end) gaps.push({ from: at, to: end });
+      at = end;
+    }
+    return gaps;
+  }
+
+  /** Bounds at or before `day`: odd inside of a stretch. */
+  #place(day: number): number {
+    return upperBound(this.#bounds, day);
+  }
+}
+
+function lowerBound(ascending: readonly number[], value: number): number {
+  let low = 0;
+  let high = ascending.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (ascending[middle]! < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function upperBound(ascending: readonly number[], value: number): number {
+  let low = 0;
+  let high = ascending.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (ascending[middle]! <= value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,540 @@
+import { DbError } from '../base/errors.ts';
+import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
+import { vectorFromData } from '../columns/build.ts';
+import type { TableSnapshot } from '../columns/table-contract.ts';
+import { INT4 } from '../columns/types.ts';
+import type { Datum } from '../columns/values.ts';
+import type { ExecutionEnvironment } from '../operators/environment.ts';
+import { Budget, type Step } from '../operators/operator.ts';
+import { EMPTY_BATCH } from '../operators/row-operators.ts';
+import type { OutputColumn } from '../plan/logical.ts';
+import { addTile, carry, relaid, type TileLayout } from './tile-layout.ts';
+import type { TilePage } from './tile-page.ts';
+import { NoTiles, type TileSet, type Tiling } from './tile-set.ts';
+import {
+  DAY,
+  FOURS_AT,
+  HOURS_AT,
+  MINUTE,
+  QUARTER,
+  QUARTERS,
+  SECOND,
+  SPANS,
+  WHOLE_AT,
+} from './tile-time.ts';
+import {
+  scannedWindows,
+  windowColumns,
+  type WindowBounds,
+  type WindowOperator,
+  type WindowPlan,
+} from './window-source.ts';
+
+/** A tile of more rows is read through finer ones where a window begins or ends inside. */
+const DENSE_ROWS = 512;
+/** Days built at once: what a query that is called off leaves behind is whole. */
+const BUILD_DAYS = 64;
+/** What a step costs in which nothing could be done, so that others have their turn. */
+const WAIT_WORK = 64;
+/** Windows whose ends are looked at for finer tiles. */
+const FINE_WINDOWS_MAX = 4096;
+
+/**
+ * Windows from tiles: each is the sum of a few tiles and, at its ends, of rows. The reader is at the position of its snapshot, whatever
+ * the set has followed since: where rows have come or gone between the two it reads rows, tiles elsewhere. What tiles cannot
+ * answer is scanned.
+ */
+export class TiledWindows implements WindowOperator {
+  readonly id = 0;
+  readonly columns: readonly OutputColumn[];
+  batch: Batch = EMPTY_BATCH;
+  #tiles = 0;
+  #rows = 0;
+  readonly #plan: WindowPlan;
+  readonly #windows: WindowBounds;
+  readonly #environment: ExecutionEnvironment;
+  readonly #set: TileSet;
+  /** By call of the plan, the call of the set. */
+  readonly #calls: readonly number[];
+  readonly #snapshot: TableSnapshot;
+  readonly #refused: (always: boolean) => void;
+  readonly #total: Accumulator;
+  #budget = new Budget(0);
+  #steps: Tiling<void> | undefined;
+  #scan: WindowOperator | undefined;
+  /** Windows before this one are finished. */
+  #window = 0;
+  /** What has been finished and not given: window numbers, groups, values by call. */
+  #numbers: number[] = [];
+  #groups: number[] = [];
+  #values: Datum[][];
+  /** Quarters that are read from rows, as of the set's position `#changedAt`. */
+  #changed: Float64Array = new Float64Array(0);
+  #changedAt = NaN;
+
+  constructor(options: {
+    readonly plan: WindowPlan;
+    readonly windows: WindowBounds;
+    readonly environment: ExecutionEnvironment;
+    readonly set: TileSet;
+    readonly calls: readonly number[];
+    readonly snapshot: TableSnapshot;
+    /** The set cannot answer, this time or ever. */
+    readonly refused: (always: boolean) => void;
+  }) {
+    this.columns = windowColumns(options.plan);
+    this.#plan = options.plan;
+    this.#windows = options.windows;
+    this.#environment = options.environment;
+    this.#set = options.set;
+    this.#calls = options.calls;
+    this.#snapshot = options.snapshot;
+    this.#refused = options.refused;
+    this.#total = new Accumulator(options.set.measures.layout.wider);
+    this.#values = options.calls.map(() => []);
+  }
+
+  get tiles(): number {
+    return this.#tiles;
+  }
+
+  get rowsScanned(): number {
+    return this.#rows + (this.#scan?.rowsScanned ?? 0);
+  }
+
+  next(budget: Budget): Step {
+    if (this.#scan !== undefined) return this.#scanned(budget);
+    this.#budget = budget;
+    this.#steps ??= this.#run();
+    try {
+      for (;;) {
+        const step = this.#steps.next();
+        if (step.done === true) break;
+        if (step.value === 'wait') {
+          budget.charge(WAIT_WORK);
+          return 'more';
+        }
+        if (this.#numbers.length >= BATCH_ROW_COUNT_MAX / 2) return this.#give();
+        if (budget.exhausted) return 'more';
+      }
+    } catch (cause) {
+      const isFull = cause instanceof DbError && cause.code === '53200';
+      if (!(cause instanceof NoTiles) && !isFull) throw cause;
+      this.#refused(cause instanceof NoTiles && cause.always);
+      // What was given stays: the rest comes from rows.
+      this.#scanRest();
+      return this.#numbers.length > 0 ? this.#give() : this.#scanned(budget);
+    }
+    return this.#numbers.length > 0 ? this.#give() : 'done';
+  }
+
+  close(): void {
+    this.#steps?.return(undefined);
+    this.#scan?.close();
+    this.#numbers = [];
+  }
+
+  // ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  *#run(): Tiling<void> {
+    const { from, to } = this.#windows;
+    const current = (): Budget => this.#budget;
+    if (from.length === 0) return;
+    yield* this.#prepare();
+    const set = this.#set;
+    let ranks: Int32Array | undefined;
+    let { evictions } = set;
+    for (; this.#window < from.length; this.#window += 1) {
+      if (this.#budget.exhausted || this.#numbers.length >= BATCH_ROW_COUNT_MAX / 2) {
+        yield* this.#pause();
+        if (set.evictions !== evictions) {
+          ({ evictions } = set);
+          yield* this.#prepare();
+        }
+      }
+      if (set.position !== this.#changedAt) this.#compare();
+      this.#total.reset(set.measures.layout.wider);
+      yield* this.#read(from[this.#window]!, to[this.#window]!);
+      if (this.#plan.keys.length > 0 && this.#total.count > 1) ranks = yield* set.ranks(current);
+      this.#finish(ranks);
+    }
+  }
+
+  /** Brings the set up to date and builds what is missing of the days the windows lie in. */
+  *#prepare(): Tiling<void> {
+    const set = this.#set;
+    const current = (): Budget => this.#budget;
+    yield* set.catchUp(current);
+    if (set.isClosed) throw new NoTiles(false);
+    const { from, to } = this.#windows;
+    for (const stretch of this.#stretches()) {
+      for (const gap of set.gaps(stretch.from, stretch.to)) {
+        for (let day = gap.from; day < gap.to; day += BUILD_DAYS) {
+          this.#rows += yield* set.buildDays(day, Math.min(gap.to, day + BUILD_DAYS), current);
+        }
+      }
+    }
+    for (const quarter of [...set.stale]) {
+      if (!this.#touches(quarter)) continue;
+      if (set.isBusy || !set.repair(quarter)) break;
+      if (this.#budget.exhausted) yield 'go';
+    }
+    const fine = Math.min(from.length, FINE_WINDOWS_MAX);
+    for (let window = this.#window; window < fine; window += 1) {
+      yield* this.#refine(from[window]!);
+      yield* this.#refine(to[window]!);
+    }
+  }
+
+  /** Whole days that windows yet to be read lie in, ascending. */
+  #stretches(): { readonly from: number; readonly to: number }[] {
+    const { from, to } = this.#windows;
+    const stretches: { from: number; to: number }[] = [];
+    for (let window = this.#window; window < from.length; window += 1) {
+      const first = Math.floor(from[window]! / DAY);
+      const end = Math.ceil(to[window]! / DAY);
+      const last = stretches.at(-1);
+      if (last !== undefined && first <= last.to) last.to = Math.max(last.to, end);
+      else stretches.push({ from: first, to: end });
+    }
+    return stretches;
+  }
+
+  #touches(quarter: number): boolean {
+    const start = quarter * QUARTER;
+    const { from, to } = this.#windows;
+    return start < to.at(-1)! + DAY && start >= from[0]! - DAY;
+  }
+
+  /** Finer tiles where a window begins or ends inside a tile of many rows. */
+  *#refine(time: number): Tiling<void> {
+    const set = this.#set;
+    const current = (): Budget => this.#budget;
+    const quarter = Math.floor(time / QUARTER);
+    if (quarter * QUARTER === time) return;
+    const day = Math.floor(quarter / QUARTERS);
+    const rows = set.day(day)?.rowsAt(quarter - day * QUARTERS) ?? 0;
+    if (rows <= DENSE_ROWS) return;
+    try {
+      if (set.minutes(quarter) === undefined)
+        this.#rows += yield* set.buildMinutes(quarter, current);
+      const minute = Math.floor(time / MINUTE);
+      const inMinute = set.minutes(quarter)?.rowsAt(minute - quarter * 15) ?? 0;
+      if (minute * MINUTE === time || inMinute <= DENSE_ROWS) return;
+      if (set.seconds(minute) === undefined) this.#rows += yield* set.buildSeconds(minute, current);
+    } catch (cause) {
+      // Finer tiles are a help, no need.
+      if (!(cause instanceof NoTiles) || cause.always) throw cause;
+    }
+  }
+
+  /** What differs between the snapshot and the set. */
+  #compare(): void {
+    const { position } = this.#set;
+    const changed = this.#set.changedQuarters(this.#snapshot.position!, position);
+    if (changed === undefined) throw new NoTiles(false);
+    this.#changed = changed;
+    this.#changedAt = position;
+  }
+
+  // ── one window ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Each piece is exact at the snapshot's position when it is added, so what the set follows between two steps does not matter to those
+   * that are in.
+   */
+  *#read(from: number, to: number): Tiling<void> {
+    let time = from;
+    while (time < to) {
+      const end = this.#addTileAt(time, to);
+      if (end === time) {
+        time = this.#nextTileAfter(time, to);
+        yield* this.#addRows(end, time);
+      } else time = end;
+      if (this.#budget.exhausted && time < to) yield* this.#pause();
+    }
+  }
+
+  /** Gives the thread back between two windows, or pieces of one. */
+  *#pause(): Tiling<void> {
+    const set = this.#set;
+    yield 'go';
+    while (set.isBusy) yield 'wait';
+    if (set.isClosed) throw new NoTiles(false);
+    if (set.position !== this.#changedAt) this.#compare();
+  }
+
+  /** Adds the largest tile that begins at `time` and does not reach beyond `to`; where it ends, or `time` where there is none. */
+  #addTileAt(time: number, to: number): number {
+    const set = this.#set;
+    const quarter = Math.floor(time / QUARTER);
+    const start = quarter * QUARTER;
+    if (start === time && to - time >= QUARTER) {
+      const span = this.#addLargest(quarter, Math.floor((to - time) / QUARTER));
+      if (span > 0) return time + span * QUARTER;
+    }
+    const day = Math.floor(quarter / QUARTERS);
+    if (!set.knows(day) || this.#isChanged(quarter, 1)) return time;
+    const rows = set.day(day)?.rowsAt(quarter - day * QUARTERS) ?? 0;
+    if (rows === 0) return Math.min(to, start + QUARTER);
+    return this.#addFine(quarter, time, to);
+  }
+
+  /** The same of minutes and seconds. */
+  #addFine(quarter: number, time: number, to: number): number {
+    const minutes = this.#set.minutes(quarter);
+    if (minutes === undefined) return time;
+    const minute = Math.floor(time / MINUTE);
+    const place = minute - quarter * 15;
+    const end = (minute + 1) * MINUTE;
+    if (minutes.rowsAt(place) === 0) return Math.min(to, end);
+    if (minute * MINUTE === time && end <= to) {
+      this.#add(minutes, place);
+      return end;
+    }
+    const seconds = this.#set.seconds(minute);
+    if (seconds === undefined || time % SECOND !== 0 || to - time < SECOND) return time;
+    this.#add(seconds, time / SECOND - minute * 60);
+    return time + SECOND;
+  }
+
+  /** Where rows need not be read any more: the next tile may begin there. */
+  #nextTileAfter(time: number, to: number): number {
+    const quarter = Math.floor(time / QUARTER);
+    const minute = Math.floor(time / MINUTE);
+    const fine =
+      this.#set.minutes(quarter) === undefined || this.#isChanged(quarter, 1)
+        ? QUARTER
+        : this.#set.seconds(minute) === undefined
+          ? MINUTE
+          : SECOND;
+    return Math.min(to, (Math.floor(time / fine) + 1) * fine);
+  }
+
+  /** Adds the largest tile that begins with a quarter and is not longer than `room` quarters; its length, or 0 where there is none. */
+  #addLargest(quarter: number, room: number): number {
+    const set = this.#set;
+    const day = Math.floor(quarter / QUARTERS);
+    const leaf = quarter - day * QUARTERS;
+    if (leaf === 0 && room >= QUARTERS) {
+      for (let level = SPANS.length - 1; level >= 0; level -= 1) {
+        const span = SPANS[level]!;
+        if (room < span * QUARTERS || day % span !== 0) continue;
+        if (this.#isChanged(quarter, span * QUARTERS)) continue;
+        const top = set.top(level, day / span);
+        if (top === undefined) continue;
+        this.#add(top, 0);
+        return span * QUARTERS;
+      }
+    }
+    if (!set.knows(day)) return 0;
+    const [length, place] =
+      leaf === 0 && room >= QUARTERS && !this.#isChanged(quarter, QUARTERS)
+        ? [QUARTERS, WHOLE_AT]
+        : (leaf & 15) === 0 && room >= 16 && !this.#isChanged(quarter, 16)
+          ? [16, FOURS_AT + (leaf >> 4)]
+          : (leaf & 3) === 0 && room >= 4 && !this.#isChanged(quarter, 4)
+            ? [4, HOURS_AT + (leaf >> 2)]
+            : this.#isChanged(quarter, 1)
+              ? [0, 0]
+              : [1, leaf];
+    if (length === 0) return 0;
+    const page = set.day(day);
+    if (page !== undefined) this.#add(page, place);
+    return length;
+  }
+
+  #isChanged(quarter: number, length: number): boolean {
+    const { stale } = this.#set;
+    const changed = this.#changed;
+    if (changed.length > 0) {
+      let low = 0;
+      let high = changed.length;
+      while (low < high) {
+        const middle = (low + high) >>> 1;
+        if (changed[middle]! < quarter) low = middle + 1;
+        else high = middle;
+      }
+      if (low < changed.length && changed[low]! < quarter + length) return true;
+    }
+    if (stale.size === 0) return false;
+    for (const each of stale) if (each >= quarter && each < quarter + length) return true;
+    return false;
+  }
+
+  #add(page: TilePage, place: number): void {
+    const { layout } = page;
+    const at = place * layout.stride;
+    this.#tiles += 1;
+    for (const [group, block] of page.blocks)
+      if (block[at] !== 0) {
+        const slot = this.#total.slotOf(group);
+        addTile(this.#total.data, slot, this.#total.layout, block, at, layout);
+      }
+    this.#budget.charge(1 + page.blocks.size);
+  }
+
+  *#addRows(from: number, to: number): Tiling<void> {
+    const set = this.#set;
+    const { measures } = set;
+    const total = this.#total;
+    const rows = set.rowsOf(this.#snapshot, from, to);
+    for (let rowCount = rows.next(); rowCount !== undefined; rowCount = rows.next()) {
+      total.adopt(measures.layout.wider);
+      for (let row = 0; row < rowCount; row += 1) {
+        // A new group may take the tiles to a larger array.
+        const slot = total.slotOf(set.groupOf(row));
+        measures.add(total.data, slot, total.layout, row, 1);
+      }
+      total.settle();
+      const read = rows.takeRead();
+      this.#rows += read;
+      this.#budget.charge(read * measures.work);
+      if (this.#budget.exhausted) yield* this.#pause();
+    }
+    this.#rows += rows.takeRead();
+  }
+
+  #finish(ranks: Int32Array | undefined): void {
+    const total = this.#total;
+    const { measures } = this.#set;
+    const groups = total.groups.slice(0, total.count);
+    if (ranks !== undefined && groups.length > 1) groups.sort((a, b) => ranks[a]! - ranks[b]!);
+    for (const group of groups) {
+      const slot = total.slotOf(group);
+      if (total.data[slot] === 0) continue;
+      this.#numbers.push(this.#window);
+      this.#groups.push(group);
+      for (let index = 0; index < this.#calls.length; index += 1)
+        this.#values[index]!.push(
+          measures.finish(this.#calls[index]!, total.data, slot, total.layout),
+        );
+    }
+    this.#budget.charge(groups.length * (1 + this.#calls.length));
+  }
+
+  // ── output ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #give(): Step {
+    const rowCount = Math.min(this.#numbers.length, BATCH_ROW_COUNT_MAX);
+    const groups = Int32Array.from(this.#groups.splice(0, rowCount));
+    this.batch = {
+      rowCount,
+      columns: [
+        {
+          rep: 'number',
+          type: INT4,
+          values: Int32Array.from(this.#numbers.splice(0, rowCount)),
+          factor: 1,
+          base: 0,
+          scale: 0,
+        },
+        ...this.#set.groups.keys(groups, rowCount),
+        ...this.#plan.calls.map(({ type }, index) =>
+          vectorFromData(type, this.#values[index]!.splice(0, rowCount)),
+        ),
+      ],
+    };
+    return 'batch';
+  }
+
+  /** Windows from `#window` on from rows, numbered as they are. */
+  #scanRest(): void {
+    const { from, to } = this.#windows;
+    this.#scan = scannedWindows.open(
+      this.#plan,
+      { from: from.subarray(this.#window), to: to.subarray(this.#window) },
+      this.#environment,
+    );
+  }
+
+  #scanned(budget: Budget): Step {
+    if (this.#numbers.length > 0) return this.#give();
+    const step = this.#scan!.next(budget);
+    if (step !== 'batch') return step;
+    const { batch } = this.#scan!;
+    if (this.#window === 0) {
+      this.batch = batch;
+      return 'batch';
+    }
+    const numbers = batch.columns[0]!;
+    const shifted = new Int32Array(batch.rowCount);
+    for (let row = 0; row < batch.rowCount; row += 1)
+      shifted[row] = (numbers.rep === 'number' ? numbers.values[row]! : 0) + this.#window;
+    this.batch = {
+      ...batch,
+      columns: [
+        { rep: 'number', type: INT4, values: shifted, factor: 1, base: 0, scale: 0 },
+        ...batch.columns.slice(1),
+      ],
+    };
+    return 'batch';
+  }
+}
+
+/** The groups of one window, each a tile. */
+class Accumulator {
+  layout: TileLayout;
+  data: Float64Array;
+  readonly groups: number[] = [];
+  count = 0;
+  /** By group, slot + 1 of the window at hand: others are of windows before. */
+  #slots = new Int32Array(16);
+  #windows = new Int32Array(16);
+  #window = 1;
+
+  constructor(layout: TileLayout) {
+    this.layout = layout;
+    this.data = layout.tiles(1);
+  }
+
+  reset(layout: TileLayout): void {
+    this.#window += 1;
+    this.count = 0;
+    if (layout === this.layout) return;
+    this.layout = layout;
+    this.data = layout.tiles(1);
+  }
+
+  /** Where the group's tile begins. */
+  slotOf(group: number): number {
+    if (group >= this.#slots.length) this.#grow(group);
+    const { stride } = this.layout;
+    if (this.#windows[group] === this.#window) return this.#slots[group]! * stride;
+    const slot = this.count;
+    this.#windows[group] = this.#window;
+    this.#slots[group] = slot;
+    this.groups[slot] = group;
+    this.count += 1;
+    if (this.count * stride > this.data.length) {
+      const grown = new Float64Array(this.data.length * 2);
+      grown.set(this.data);
+      this.data = grown;
+    }
+    this.data.set(this.layout.empty, slot * stride);
+    return slot * stride;
+  }
+
+  adopt(layout: TileLayout): void {
+    if (layout === this.layout) return;
+    this.data = relaid(this.data, this.layout, layout);
+    this.layout = layout;
+  }
+
+  /** Sums have room for another batch of rows. */
+  settle(): void {
+    for (let slot = 0; slot < this.count; slot += 1)
+      carry(this.data, slot * this.layout.stride, this.layout);
+  }
+
+  #grow(group: number): void {
+    let room = this.#slots.length;
+    while (room <= group) room *= 2;
+    const slots = new Int32Array(room);
+    slots.set(this.#slots);
+    this.#slots = slots;
+    const windows = new Int32Array(room);
+    windows.set(this.#windows);
+    this.#windows = windows;
+  }
+}
