@@ -1,5 +1,5 @@
 import { BATCH_ROW_COUNT_MAX, type Batch } from './batch.ts';
-import { constantVector, gather, sliceVector } from './build.ts';
+import { constantVector, gather } from './build.ts';
 import { datumAt } from './cells.ts';
 import { livingRows, type Deletes } from './deletes.ts';
 import { CHUNK_ROWS, type OpenSegment } from './open-segment.ts';
@@ -8,7 +8,7 @@ import { SEGMENT_ROWS, type SealedSegment, type Segment, type SegmentList } from
 import type { Snapshot } from './snapshot.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { TableScan } from './table-contract.ts';
-import type { Vector } from './vector.ts';
+import { sliceVector, type Vector } from './vector.ts';
 
 /**
  * Rows whose time lies in [from, to), in whatever order is fastest: of each segment those that its time order names, so that

@@ -2,7 +2,7 @@ import { assert, DbError } from '../base/errors.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
-import { sliceBatch } from '../columns/build.ts';
+import { datumAt, sliceBatch } from '../columns/build.ts';
 import { LazyRows } from '../columns/lazy-rows.ts';
 import type { TableData, TableDelta, TableSnapshot } from '../columns/table-contract.ts';
 import { columnOf } from '../columns/rows-by-column.ts';
@@ -33,7 +33,6 @@ import {
   SPANS,
   WHOLE_AT,
 } from './tile-time.ts';
-import { timesOf } from './window-source.ts';
 
 /** Groups a set has tiles for; a question with more is read from rows. */
 const GROUP_COUNT_MAX = 16_384;
@@ -100,7 +99,9 @@ export class TileSet {
   readonly #seconds = new Map<number, TilePage>();
   #building = false;
   /** The rows at hand: their times and groups. */
-  #times: Float64Array = new Float64Array(0);
+  readonly #times = new Float64Array(BATCH_ROW_COUNT_MAX);
+  /** The vectors of the rows at hand, by the table's columns. */
+  readonly #wide: Vector[] = [];
   #rowGroups: Int32Array = new Int32Array(0);
   #order: { readonly groupCount: number; readonly ranks: Int32Array } | undefined;
 
@@ -264,19 +265,35 @@ export class TileSet {
   #quartersOf(batch: Batch, into: Set<number>): void {
     const vector = columnOf(batch, this.plan.time);
     const { selection } = batch;
-    const times = timesAt(vector, { rowCount: batch.rowCount, selection });
-    for (let row = 0; row < batch.rowCount; row += 1)
-      if (Number.isFinite(times[row]!)) into.add(Math.floor(times[row]! / QUARTER));
+    const times = new Float64Array(batch.rowCount);
+    timesInto(times, vector, { rowCount: batch.rowCount, selection });
+    for (const time of times) if (Number.isFinite(time)) into.add(Math.floor(time / QUARTER));
   }
 
   // ── following the table ──────────────────────────────────────────────────────────────────────────────────────
 
   /** A commit was published, the set being at the one before it: applied at once. */
   apply(deltas: readonly TableDelta[], position: number): void {
-    this.#guarded(() => {
-      for (const delta of deltas) for (const _ of this.#applyDelta(delta)) continue;
+    try {
+      for (let index = 0; index < deltas.length; index += 1) {
+        const { deleted, inserted } = deltas[index]!;
+        if (deleted !== undefined) this.#applyAtOnce(deleted, -1);
+        if (inserted !== undefined) this.#applyAtOnce(inserted, 1);
+      }
       this.position = position;
-    });
+    } catch (cause) {
+      // What cannot be applied leaves no half of it: the tiles go, the commit does not notice.
+      const isFull = cause instanceof DbError && cause.code === '53200';
+      if (!(cause instanceof NoTiles) && !isFull) throw cause;
+      this.reset();
+    }
+  }
+
+  #applyAtOnce(batch: Batch, sign: 1 | -1): void {
+    if (batch instanceof LazyRows) this.reset();
+    else
+      for (let start = 0; start < batch.rowCount; start += BATCH_ROW_COUNT_MAX)
+        this.#applyRows(batch, start, Math.min(batch.rowCount, start + BATCH_ROW_COUNT_MAX), sign);
   }
 
   /** Applies what was published since, in steps. */
@@ -389,12 +406,22 @@ export class TileSet {
       }
       for (let start = 0; start < batch.rowCount; start += BATCH_ROW_COUNT_MAX) {
         const end = Math.min(batch.rowCount, start + BATCH_ROW_COUNT_MAX);
-        const rows = this.#pick(batch, start, end);
-        const rowCount = this.#load(rows.rowCount, rows.selection, rows.columns, this.plan);
-        for (let row = 0; row < rowCount; row += 1) this.#change(row, sign);
+        this.#applyRows(batch, start, end, sign);
         yield end - start;
       }
     }
+  }
+
+  #applyRows(batch: Batch, start: number, end: number, sign: 1 | -1): void {
+    const rows = start === 0 && end === batch.rowCount ? batch : this.#pick(batch, start, end);
+    const { columnIndexes } = this.plan;
+    const isPicked = rows !== batch;
+    for (let index = 0; index < columnIndexes.length; index += 1) {
+      const column = columnIndexes[index]!;
+      this.#wide[column] = isPicked ? rows.columns[index]! : columnOf(batch, column);
+    }
+    const rowCount = this.#loadWide(rows.rowCount, rows.selection);
+    for (let row = 0; row < rowCount; row += 1) this.#change(row, sign);
   }
 
   /** Rows [start, end) of a batch of the table's columns, those of the plan alone. */
@@ -412,19 +439,24 @@ export class TileSet {
     rowCount: number,
     selection: Int32Array | undefined,
     columns: readonly Vector[],
-    plan: TilePlan = this.plan,
   ): number {
-    const wide: Vector[] = [];
     for (let index = 0; index < columns.length; index += 1)
-      wide[plan.columnIndexes[index]!] = columns[index]!;
-    const batch: Batch = { rowCount, columns: wide, selection };
+      this.#wide[this.plan.columnIndexes[index]!] = columns[index]!;
+    return this.#loadWide(rowCount, selection);
+  }
+
+  #loadWide(rowCount: number, selection: Int32Array | undefined): number {
+    const batch: Batch = { rowCount, columns: this.#wide, selection };
     const rows = this.#filter === undefined ? batch : this.#filter.select(batch, this.#context);
     if (rows === undefined || rows.rowCount === 0) return 0;
-    this.#times = timesAt(wide[plan.time]!, rows);
-    this.#rowGroups = this.groups.intern(
-      this.#keys.map((key) => key.evaluate(rows, this.#context)),
-      rows.rowCount,
-    );
+    timesInto(this.#times, this.#wide[this.plan.time]!, rows);
+    this.#rowGroups =
+      this.#keys.length === 0
+        ? ONE_GROUP
+        : this.groups.intern(
+            this.#keys.map((key) => key.evaluate(rows, this.#context)),
+            rows.rowCount,
+          );
     if (this.groups.groupCount > GROUP_COUNT_MAX) throw new NoTiles(true);
     if (!this.measures.load(rows)) throw new NoTiles(true);
     return rows.rowCount;
@@ -529,17 +561,6 @@ export class TileSet {
     page.rows += sign;
     page.noteAddition(this.measures, ADDITIONS_MAX);
     return this.measures.add(page.block(group), place * page.layout.stride, page.layout, row, sign);
-  }
-
-  /** What cannot be applied leaves no half of it: the tiles go, the commit does not notice. */
-  #guarded(action: () => void): void {
-    try {
-      action();
-    } catch (cause) {
-      if (cause instanceof NoTiles || (cause instanceof DbError && cause.code === '53200'))
-        this.reset();
-      else throw cause;
-    }
   }
 
   // ── building ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -711,22 +732,26 @@ function rollUpDay(page: TilePage, from: number, to: number): void {
 
 const NO_QUARTERS = new Float64Array(0);
 
-/** Times by logical row. */
-function timesAt(
+/** Of questions without keys. */
+const ONE_GROUP = new Int32Array(BATCH_ROW_COUNT_MAX);
+
+/** Times by logical row; NaN for NULL. */
+function timesInto(
+  times: Float64Array,
   vector: Vector,
   { rowCount, selection }: Pick<Batch, 'rowCount' | 'selection'>,
-): Float64Array {
-  if (selection === undefined) return timesOf(vector, rowCount);
-  const times = new Float64Array(rowCount);
-  if (vector.rep === 'number' && vector.validity === undefined) {
-    const { values, factor, base } = vector;
-    for (let row = 0; row < rowCount; row += 1)
-      times[row] = values[selection[row]!]! * factor + base;
-    return times;
+): void {
+  const { validity } = vector;
+  for (let row = 0; row < rowCount; row += 1) {
+    const at = selection === undefined ? row : selection[row]!;
+    if (vector.rep === 'number')
+      times[row] =
+        validity !== undefined && validity[at] === 0
+          ? NaN
+          : vector.values[at]! * vector.factor + vector.base;
+    else {
+      const datum = datumAt(vector, at);
+      times[row] = datum === null ? NaN : Number(datum);
+    }
   }
-  let end = 0;
-  for (let row = 0; row < rowCount; row += 1) end = Math.max(end, selection[row]! + 1);
-  const all = timesOf(vector, end);
-  for (let row = 0; row < rowCount; row += 1) times[row] = all[selection[row]!]!;
-  return times;
 }
