@@ -12,7 +12,8 @@ import type { ExecutionEnvironment } from '../operators/environment.ts';
 import type { Operator } from '../operators/operator.ts';
 import { bindExpression, bindStatement, type BoundStatement } from '../plan/bind.ts';
 import { explainPlan } from '../plan/explain.ts';
-import type { BoundQuery, OutputColumn, PlanNode } from '../plan/logical.ts';
+import type { AggregateNode, BoundQuery, OutputColumn, PlanNode } from '../plan/logical.ts';
+import { inputsOf } from '../plan/nodes.ts';
 import type { ParsedStatement, Statement } from '../sql/ast.ts';
 import { ACTOR_COLUMNS, actorRows } from './actor-rows.ts';
 import type { AnswerSource } from './api-types.ts';
@@ -271,7 +272,8 @@ export async function executePlan(
     session.storedEntry(relation).data.changes(since, engine.visiblePosition),
   );
   const position = answerPosition(session, bound.relations, options);
-  const opened = openPlan(session, bound.plan, bound.relations, context, options.asOf);
+  const tiled = new Set<number>();
+  const opened = openPlan(session, bound.plan, bound.relations, context, options.asOf, tiled);
   let rowCount = 0;
   const run = engine.run({
     text,
@@ -289,7 +291,11 @@ export async function executePlan(
   sink.begin(bound.plan.columns, run.demand);
   try {
     const { id, work, elapsedMs, queuedMs } = await run.finished;
-    const { source, sources } = provenance(session, bound.relations);
+    const { source, sources } = provenance(
+      session,
+      bound.relations,
+      scansOf(bound.plan) === tiled.size ? tiled : undefined,
+    );
     const done: StatementOutcome = {
       command: 'SELECT',
       columns: bound.plan.columns,
@@ -349,9 +355,18 @@ export function openPlan(
   relations: readonly number[],
   context: ReturnType<Session['evaluationContext']>,
   asOf: number | undefined,
+  tiled?: Set<number>,
 ): { open(): Operator; release(): void } {
   const { environment, release } = openRelations(session, relations, context, asOf);
-  return { open: () => buildOperator(plan, environment), release };
+  const whole: ExecutionEnvironment =
+    tiled === undefined
+      ? environment
+      : {
+          ...environment,
+          aggregate: (node, inner, plain) =>
+            session.engine.tiles.aggregate(node, inner, plain, (relation) => tiled.add(relation)),
+        };
+  return { open: () => buildOperator(plan, whole), release };
 }
 
 /** Snapshots of relations, all taken now, and an account for what is made of them; to be released. */
@@ -452,9 +467,17 @@ export function parametersOf(
   });
 }
 
+function scansOf(plan: PlanNode): number {
+  return inputsOf(plan).reduce((count, each) => count + scansOf(each), plan.kind === 'scan' ? 1 : 0);
+}
+
+const NO_RELATIONS: ReadonlySet<number> = new Set();
+
+/** `tiled`: the relations that were read as tiles alone. */
 export function provenance(
   session: Session,
   relations: readonly number[],
+  tiled: ReadonlySet<number> = NO_RELATIONS,
 ): Pick<StatementOutcome, 'source' | 'sources'> {
   const sources = relations.flatMap((relation): StatementOutcome['sources'][number][] => {
     const entry = session.catalog.byId(relation);
@@ -466,9 +489,11 @@ export function provenance(
   const source: AnswerSource =
     sources.length === 0
       ? 'catalog'
-      : sources.every(({ kind }) => kind === 'view')
-        ? 'view'
-        : 'scan';
+      : relations.every((relation) => tiled.has(relation))
+        ? 'windows'
+        : sources.every(({ kind }) => kind === 'view')
+          ? 'view'
+          : 'scan';
   return { source, sources };
 }
 
@@ -605,6 +630,12 @@ async function explain(
   };
   const bound = boundOf(session, inner, undefined);
   const lines: string[] = [];
+  const { tiles } = session.engine;
+  const shown = {
+    format,
+    statistics: session.planCatalog().statistics,
+    isTiled: (node: AggregateNode) => bound.kind === 'query' && tiles.fits(node),
+  } as const;
   if (option('analyze')) {
     const silent: RowSink = { begin: () => undefined, take: () => true };
     const done =
@@ -619,7 +650,7 @@ async function explain(
           )
         : await runDml(session, inner, options, silent);
     lines.push(
-      ...explainPlan(bound.plan, { format, statistics: session.planCatalog().statistics }).split(
+      ...explainPlan(bound.plan, shown).split(
         '\n',
       ),
     );
@@ -630,7 +661,7 @@ async function explain(
     );
   } else {
     lines.push(
-      ...explainPlan(bound.plan, { format, statistics: session.planCatalog().statistics }).split(
+      ...explainPlan(bound.plan, shown).split(
         '\n',
       ),
     );

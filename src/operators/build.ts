@@ -93,8 +93,11 @@ function build(
         plan.expressions,
         context,
       );
-    case 'aggregate':
-      return buildAggregate(plan, environment, (wanted) => input(plan.input, wanted), demand);
+    case 'aggregate': {
+      const plain = (): Operator =>
+        buildAggregate(plan, environment, (wanted) => input(plan.input, wanted), demand);
+      return environment.aggregate?.(plan, environment, plain) ?? plain();
+    }
     case 'join':
       return new JoinOperator(
         plan,

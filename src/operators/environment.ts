@@ -1,6 +1,7 @@
 import type { MemoryAccount } from '../base/memory.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
+import type { AggregateNode } from '../plan/logical.ts';
 import type { Operator } from './operator.ts';
 
 /** What operators run in: the rows they read, what expressions may know, and the account their state is charged to. */
@@ -11,4 +12,10 @@ export type ExecutionEnvironment = {
   readonly memory: MemoryAccount;
   /** Operators that stand for nodes of the plan, by node id: how rows of another origin are run through it. */
   readonly stands?: ReadonlyMap<number, Operator> | undefined;
+  /** Whoever has a shorter way to an aggregate's answer; `plain` builds its ordinary operators. */
+  aggregate?(
+    node: AggregateNode,
+    environment: ExecutionEnvironment,
+    plain: () => Operator,
+  ): Operator | undefined;
 };

@@ -1,44 +1,53 @@
 import { printBound } from '../expressions/fold.ts';
 import type { PlanStatistics } from './catalog.ts';
 import { estimateRows } from './join-order.ts';
-import type { PlanNode } from './logical.ts';
+import type { AggregateNode, PlanNode } from './logical.ts';
 import { inputsOf } from './nodes.ts';
 
 export type ExplainOptions = {
   readonly format: 'text' | 'json';
   readonly statistics: PlanStatistics;
+  /** Whether an aggregate comes from window tiles. */
+  readonly isTiled?: ((node: AggregateNode) => boolean) | undefined;
 };
 
 /** A plan for people: one line a node as PostgreSQL prints them, or the same as JSON. Rows are estimates. */
 export function explainPlan(plan: PlanNode, options: ExplainOptions): string {
   if (options.format === 'json')
-    return JSON.stringify([{ Plan: json(plan, options.statistics) }], undefined, 2);
+    return JSON.stringify([{ Plan: json(plan, options) }], undefined, 2);
   const lines: string[] = [];
-  text(plan, options.statistics, 0, lines);
+  text(plan, options, 0, lines);
   return lines.join('\n');
 }
 
-function text(plan: PlanNode, statistics: PlanStatistics, depth: number, lines: string[]): void {
+function text(plan: PlanNode, options: ExplainOptions, depth: number, lines: string[]): void {
+  const { statistics } = options;
   const indent = depth === 0 ? '' : `${'  '.repeat(depth * 3 - 2)}->  `;
   const detail = '  '.repeat(depth * 3 + 1);
   lines.push(
     `${indent}${title(plan)}  (id=${plan.id} rows=${Math.round(estimateRows(plan, statistics))})`,
   );
-  for (const [name, value] of details(plan)) lines.push(`${detail}${name}: ${value}`);
-  for (const input of inputsOf(plan)) text(input, statistics, depth + 1, lines);
+  for (const [name, value] of [...details(plan), ...sourceOf(plan, options)])
+    lines.push(`${detail}${name}: ${value}`);
+  for (const input of inputsOf(plan)) text(input, options, depth + 1, lines);
 }
 
-function json(plan: PlanNode, statistics: PlanStatistics): Record<string, unknown> {
+function json(plan: PlanNode, options: ExplainOptions): Record<string, unknown> {
+  const { statistics } = options;
   return {
     'Node Type': title(plan),
     Id: plan.id,
     'Plan Rows': Math.round(estimateRows(plan, statistics)),
     Output: plan.columns.map(({ name }) => name),
-    ...Object.fromEntries(details(plan)),
+    ...Object.fromEntries([...details(plan), ...sourceOf(plan, options)]),
     ...(inputsOf(plan).length === 0
       ? {}
-      : { Plans: inputsOf(plan).map((input) => json(input, statistics)) }),
+      : { Plans: inputsOf(plan).map((input) => json(input, options)) }),
   };
+}
+
+function sourceOf(plan: PlanNode, { isTiled }: ExplainOptions): [string, string][] {
+  return plan.kind === 'aggregate' && isTiled?.(plan) === true ? [['Source', 'window tiles']] : [];
 }
 
 function title(plan: PlanNode): string {

@@ -83,7 +83,8 @@ export function tilePlanOf(plan: WindowPlan, context: EvaluationContext): TilePl
   };
 }
 
-function isTileCall(call: AggregateCall): boolean {
+/** An aggregate whose state fits a tile. */
+export function isTileCall(call: AggregateCall): boolean {
   if (call.distinct || call.orderBy.length > 0) return false;
   const kind = call.args[0]?.type.kind;
   switch (call.fn) {

@@ -2,9 +2,12 @@ import { MemoryAccount } from '../base/memory.ts';
 import type { TableData, TableDelta } from '../columns/table-contract.ts';
 import type { TypeKind } from '../columns/types.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
+import type { Operator } from '../operators/operator.ts';
+import type { AggregateNode } from '../plan/logical.ts';
 import { someNode } from '../expressions/fold.ts';
 import type { TilePage } from './tile-page.ts';
-import { tilePlanOf, type TilePlan } from './tile-plan.ts';
+import { TiledAggregate, timeAggregateOf, type TimeAggregate } from './tile-aggregate.ts';
+import { isTileCall, tilePlanOf, type TilePlan } from './tile-plan.ts';
 import { TileSet } from './tile-set.ts';
 import { MINUTE } from './tile-time.ts';
 import { TiledWindows } from './tile-windows.ts';
@@ -39,6 +42,10 @@ export class TileStore implements WindowSource {
   readonly #relations = new Map<number, Relation>();
   /** Plans that were looked at: dashboards ask the same again and again. */
   readonly #plans = new WeakMap<WindowPlan, { readonly zone: string; readonly plan: TilePlan }>();
+  readonly #aggregates = new WeakMap<
+    AggregateNode,
+    { readonly question: TimeAggregate | undefined }
+  >();
 
   constructor(options: {
     readonly memory: MemoryAccount;
@@ -53,11 +60,21 @@ export class TileStore implements WindowSource {
   }
 
   open(plan: WindowPlan, windows: WindowBounds, environment: ExecutionEnvironment): WindowOperator {
-    const { context } = environment;
+    return (
+      this.openTiles(plan, windows, environment) ?? scannedWindows.open(plan, windows, environment)
+    );
+  }
+
+  /** Undefined where tiles cannot answer. */
+  openTiles(
+    plan: WindowPlan,
+    windows: WindowBounds,
+    environment: ExecutionEnvironment,
+  ): TiledWindows | undefined {
     const tiled = isNarrow(windows) ? undefined : this.#planOf(plan, environment);
-    const data = tiled === undefined ? undefined : this.#dataOf(tiled.relation);
-    if (tiled === undefined || data === undefined)
-      return scannedWindows.open(plan, windows, environment);
+    if (tiled === undefined) return undefined;
+    const data = this.#dataOf(tiled.relation);
+    if (data === undefined || timeColumnOf(data) !== tiled.time) return undefined;
     const snapshot = environment.snapshotOf(tiled.relation);
     // A transaction's own rows, or a table that was redefined since.
     if (
@@ -65,14 +82,11 @@ export class TileStore implements WindowSource {
       snapshot.scanTimes === undefined ||
       snapshot.schema.columns !== data.schema.columns
     )
-      return scannedWindows.open(plan, windows, environment);
+      return undefined;
     const relation = this.#relationOf(tiled.relation, data);
-    if (relation.refused.has(tiled.text)) return scannedWindows.open(plan, windows, environment);
-    const { set, calls } = this.#setOf(
-      relation,
-      tiled,
-      () => new TileSet(tiled, data, context, this.memory),
-    );
+    if (relation.refused.has(tiled.text)) return undefined;
+    const make = (): TileSet => new TileSet(tiled, data, environment.context, this.memory);
+    const { set, calls } = this.#setOf(relation, tiled, make);
     return new TiledWindows({
       plan,
       windows,
@@ -87,6 +101,47 @@ export class TileStore implements WindowSource {
         } else this.shed(this.memory.usedBytes / 4);
       },
     });
+  }
+
+  /** Whether a plan's aggregate is one that tiles answer, as far as the plan tells. */
+  fits(node: AggregateNode): boolean {
+    return this.#timeAggregateOf(node) !== undefined;
+  }
+
+  /** For plans of plain SQL: an aggregate over a stretch of time comes from tiles, where it can. */
+  aggregate(
+    node: AggregateNode,
+    environment: ExecutionEnvironment,
+    plain: () => Operator,
+    answered: (relation: number) => void,
+  ): Operator | undefined {
+    const question = this.#timeAggregateOf(node);
+    if (question === undefined) return undefined;
+    return new TiledAggregate({
+      node,
+      question,
+      environment,
+      open: (plan, windows, inner) => this.openTiles(plan, windows, inner),
+      plain,
+      answered: () => {
+        if (question.plan.input.kind === 'scan') answered(question.plan.input.relation);
+      },
+    });
+  }
+
+  #timeAggregateOf(node: AggregateNode): TimeAggregate | undefined {
+    const known = this.#aggregates.get(node);
+    if (known !== undefined) return known.question;
+    const question = timeAggregateOf(node);
+    const relation = question?.plan.input.kind === 'scan' ? question.plan.input.relation : -1;
+    const data = this.#dataOf(relation);
+    const isOurs =
+      question !== undefined &&
+      data !== undefined &&
+      question.plan.calls.every(isTileCall) &&
+      timeColumnOf(data) === question.columnIndexes[question.time];
+    this.#aggregates.set(node, { question: isOurs ? question : undefined });
+    return isOurs ? question : undefined;
   }
 
   /** A commit is visible: sets that are where it began follow it at once, in its own turn; others when they are read. */
@@ -199,6 +254,17 @@ type Relation = {
   /** Of the newest commit that changed it. */
   position: number;
 };
+
+/** The column whose order segments keep. */
+function timeColumnOf({ schema }: TableData): number {
+  return (
+    schema.timeColumn ??
+    schema.columns.findIndex(
+      ({ type }) =>
+        type.kind === 'timestamp' || type.kind === 'timestamptz' || type.kind === 'date',
+    )
+  );
+}
 
 function isTimeless({ input, calls, keys }: WindowPlan): boolean {
   const all = [

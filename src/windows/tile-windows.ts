@@ -94,6 +94,11 @@ export class TiledWindows implements WindowOperator {
     this.#values = options.calls.map(() => []);
   }
 
+  /** All of the answer so far has come from tiles, and rows at the ends of windows. */
+  get isTiled(): boolean {
+    return this.#scan === undefined;
+  }
+
   get tiles(): number {
     return this.#tiles;
   }

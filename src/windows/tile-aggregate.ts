@@ -1,0 +1,339 @@
+import { findZone, nextChange } from '../calendar/zones.ts';
+import type { Batch } from '../columns/batch.ts';
+import { vectorFromData } from '../columns/build.ts';
+import type { ZoneTest } from '../columns/table-contract.ts';
+import type { Datum } from '../columns/values.ts';
+import { functionById } from '../expressions/catalog.ts';
+import type { Expression } from '../expressions/expression.ts';
+import { evaluateConstant, partsOf, referencedColumns } from '../expressions/fold.ts';
+import type { EvaluationContext } from '../expressions/function-def.ts';
+import { interpret } from '../expressions/interpret.ts';
+import { createAggregateState } from '../operators/aggregates/state.ts';
+import type { ExecutionEnvironment } from '../operators/environment.ts';
+import type { Budget, Operator, Step } from '../operators/operator.ts';
+import { EMPTY_BATCH } from '../operators/row-operators.ts';
+import { zoneTestsOf } from '../operators/sources.ts';
+import type { AggregateNode, OutputColumn } from '../plan/logical.ts';
+import { conjunction } from '../plan/nodes.ts';
+import { QUARTER } from './tile-time.ts';
+import type { TiledWindows } from './tile-windows.ts';
+import type { WindowBounds, WindowPlan } from './window-source.ts';
+
+/** Buckets an answer from tiles may have. */
+const BUCKETS_MAX = 65_536;
+/** Work units of one look at a bucket. */
+const LOOK_WORK = 8;
+
+/** An aggregate over a stretch of time, as a window query. */
+export type TimeAggregate = {
+  readonly plan: WindowPlan;
+  /** The filter's conditions on time: comparisons with constants. */
+  readonly bounds: readonly Expression[];
+  /** The first key, where it is a bucket of time. */
+  readonly bucket: Expression | undefined;
+  /** By the scan's columns. */
+  readonly columnIndexes: readonly number[];
+  readonly time: number;
+};
+
+/**
+ * Plain SQL that tiles may answer: an aggregate over a scan whose filter bounds a timestamptz on both sides, without keys of
+ * time or with a bucket of it (`date_trunc`, `time_bucket`, `date_bin`, `::date`) as the first.
+ */
+export function timeAggregateOf(node: AggregateNode): TimeAggregate | undefined {
+  const { input } = node;
+  if (input.kind !== 'scan' || input.filter === undefined || input.withRowIds || input.rowIdColumn)
+    return undefined;
+  const conditions = input.filter.kind === 'and' ? input.filter.args : [input.filter];
+  const column = timeBounded(conditions);
+  if (column === undefined) return undefined;
+  const bounds = conditions.filter((each) => boundedTime(each) === column);
+  const rest = conditions.filter((each) => !bounds.includes(each));
+  const [first, ...others] = node.keys;
+  const bucket = first !== undefined && isBucket(first, column) ? first : undefined;
+  const keys = bucket === undefined ? node.keys : others;
+  const time = input.columns[column]!;
+  if (keys.some((key) => referencedColumns(key).has(column))) return undefined;
+  return {
+    plan: {
+      input: { ...input, filter: conjunction(rest) },
+      time: { kind: 'column', index: column, ...time },
+      keys,
+      calls: node.calls,
+    },
+    bounds,
+    bucket,
+    columnIndexes: input.columnIndexes,
+    time: column,
+  };
+}
+
+/** The column of time that some condition bounds below and some above. */
+function timeBounded(conditions: readonly Expression[]): number | undefined {
+  const sides = new Map<number, Set<string>>();
+  for (const each of conditions) {
+    const column = boundedTime(each);
+    if (column === undefined) continue;
+    const seen = sides.get(column) ?? new Set();
+    sides.set(column, seen);
+    seen.add(sideOf(each));
+  }
+  for (const [column, seen] of sides) if (seen.has('below') && seen.has('above')) return column;
+  return undefined;
+}
+
+/** The timestamptz column that a condition compares with something that holds no column. */
+function boundedTime(condition: Expression): number | undefined {
+  if (condition.kind !== 'call' || condition.args.length !== 2) return undefined;
+  const { name } = functionById(condition.fn);
+  if (!COMPARISONS.has(name)) return undefined;
+  const column = condition.args.find((arg) => arg.kind === 'column');
+  const other = condition.args.find((arg) => arg !== column);
+  return column !== undefined &&
+    other !== undefined &&
+    column.type.kind === 'timestamptz' &&
+    other.type.kind === 'timestamptz' &&
+    referencedColumns(other).size === 0
+    ? column.index
+    : undefined;
+}
+
+const COMPARISONS = new Set(['<', '<=', '>', '>=']);
+
+function sideOf(condition: Expression): 'below' | 'above' {
+  const { fn, args } = condition as Extract<Expression, { kind: 'call' }>;
+  const isGreater = functionById(fn).name.startsWith('>');
+  return isGreater === (args[0]!.kind === 'column') ? 'below' : 'above';
+}
+
+function isBucket(key: Expression, column: number): boolean {
+  if (key.kind === 'cast')
+    return key.type.kind === 'date' && key.arg.kind === 'column' && key.arg.index === column;
+  if (key.kind !== 'call' || !BUCKETS.has(functionById(key.fn).name)) return false;
+  return key.args.every((arg) =>
+    arg.kind === 'column' ? arg.index === column : referencedColumns(arg).size === 0,
+  );
+}
+
+const BUCKETS = new Set(['date_trunc', 'time_bucket', 'date_bin']);
+
+/** Answers from tiles; what they cannot, `plain` does. */
+export class TiledAggregate implements Operator {
+  readonly id: number;
+  readonly columns: readonly OutputColumn[];
+  batch: Batch = EMPTY_BATCH;
+  readonly #node: AggregateNode;
+  readonly #question: TimeAggregate;
+  readonly #environment: ExecutionEnvironment;
+  readonly #open: (
+    plan: WindowPlan,
+    windows: WindowBounds,
+    environment: ExecutionEnvironment,
+  ) => TiledWindows | undefined;
+  readonly #plain: () => Operator;
+  readonly #answered: () => void;
+  #looking: Generator<void, Buckets | undefined> | undefined;
+  #buckets: Buckets | undefined;
+  #tiles: TiledWindows | undefined;
+  #other: Operator | undefined;
+  #budget: Budget | undefined;
+  #gave = false;
+
+  constructor(options: {
+    readonly node: AggregateNode;
+    readonly question: TimeAggregate;
+    readonly environment: ExecutionEnvironment;
+    /** Undefined where tiles cannot answer. */
+    readonly open: (
+      plan: WindowPlan,
+      windows: WindowBounds,
+      environment: ExecutionEnvironment,
+    ) => TiledWindows | undefined;
+    readonly plain: () => Operator;
+    /** Tiles have given the answer. */
+    readonly answered: () => void;
+  }) {
+    this.id = options.node.id;
+    this.columns = options.node.columns;
+    this.#node = options.node;
+    this.#question = options.question;
+    this.#environment = options.environment;
+    this.#open = options.open;
+    this.#plain = options.plain;
+    this.#answered = options.answered;
+  }
+
+  next(budget: Budget): Step {
+    this.#budget = budget;
+    if (this.#other === undefined && this.#tiles === undefined) {
+      this.#looking ??= bucketsOf(this.#question, this.#environment.context, () => this.#budget!);
+      const look = this.#looking.next();
+      if (look.done !== true) return 'more';
+      this.#buckets = look.value;
+      this.#tiles =
+        look.value === undefined
+          ? undefined
+          : this.#open(this.#question.plan, look.value, this.#environment);
+      if (this.#tiles === undefined) this.#other = this.#plain();
+    }
+    if (this.#other !== undefined) {
+      const step = this.#other.next(budget);
+      this.batch = this.#other.batch;
+      return step;
+    }
+    const step = this.#tiles!.next(budget);
+    if (step === 'batch') {
+      this.#gave = true;
+      this.batch = this.#shown(this.#tiles!.batch);
+      return step;
+    }
+    if (step === 'more') return step;
+    if (this.#tiles!.isTiled) this.#answered();
+    // Without keys there is one row, be it of no rows.
+    if (this.#gave || this.#node.keys.length > 0) return 'done';
+    this.#gave = true;
+    this.batch = { rowCount: 1, columns: this.#node.calls.map(emptyValue) };
+    return 'batch';
+  }
+
+  close(): void {
+    this.#tiles?.close();
+    this.#other?.close();
+  }
+
+  #shown(batch: Batch): Batch {
+    const [numbers, ...rest] = batch.columns;
+    const { bucket } = this.#question;
+    if (bucket === undefined) return { ...batch, columns: rest };
+    const { values } = this.#buckets!;
+    const data: Datum[] = [];
+    const count = batch.selection === undefined ? batch.rowCount : numbersOf(batch);
+    for (let row = 0; row < count; row += 1)
+      data.push(numbers!.rep === 'number' ? values[numbers!.values[row]!]! : null);
+    return { ...batch, columns: [vectorFromData(bucket.type, data), ...rest] };
+  }
+}
+
+/** Physical rows that a selection reaches. */
+function numbersOf({ selection, rowCount }: Batch): number {
+  let end = 0;
+  for (let row = 0; row < rowCount; row += 1) end = Math.max(end, selection![row]! + 1);
+  return end;
+}
+
+function emptyValue(call: AggregateNode['calls'][number]): Batch['columns'][number] {
+  const state = createAggregateState(call);
+  state.ensure(1);
+  return state.finish(new Int32Array(1), 1);
+}
+
+type Buckets = WindowBounds & { readonly values: readonly Datum[] };
+
+/**
+ * The windows of an aggregate, found in steps: where its bucket changes. Between two changes of an offset a bucket never decreases,
+ * so halving finds them; one that comes again later (a date that was entered twice) is no window. Undefined: not from tiles.
+ */
+function* bucketsOf(
+  { bounds, bucket, columnIndexes, time }: TimeAggregate,
+  context: EvaluationContext,
+  budget: () => Budget,
+): Generator<void, Buckets | undefined> {
+  let [from, to] = [-Infinity, Infinity];
+  for (const condition of bounds) {
+    const [test] = zoneTestsOf(condition, columnIndexes, context);
+    if (test === undefined || !('value' in test)) return undefined;
+    const value = Number((test as Extract<ZoneTest, { value: Datum }>).value);
+    if (!Number.isSafeInteger(value)) return undefined;
+    if (test.op === '>=') from = Math.max(from, value);
+    else if (test.op === '>') from = Math.max(from, value + 1);
+    else if (test.op === '<') to = Math.min(to, value);
+    else if (test.op === '<=') to = Math.min(to, value + 1);
+    else return undefined;
+  }
+  if (!Number.isSafeInteger(from) || !Number.isSafeInteger(to) || from >= to) return undefined;
+  if (bucket === undefined)
+    return { from: Float64Array.of(from), to: Float64Array.of(to), values: [] };
+  const valueAt = (instant: number): number => {
+    budget().charge(LOOK_WORK);
+    return Number(interpret(bucket, (column) => (column === time ? instant : null), context));
+  };
+  const starts: number[] = [];
+  const values: number[] = [];
+  for (const piece of piecesOf(bucket, context, from, to)) {
+    // Stretches whose bucket may change inside, the earliest last.
+    const waiting: [number, number, number, number][] = [];
+    const note = (start: number, value: number): boolean => {
+      if (values.length > 0 && values.at(-1) === value) return true;
+      if (!Number.isFinite(value) || (values.length > 0 && values.at(-1)! > value)) return false;
+      starts.push(start);
+      values.push(value);
+      return values.length <= BUCKETS_MAX;
+    };
+    const first = valueAt(piece.from);
+    if (!note(piece.from, first)) return undefined;
+    if (piece.to - 1 > piece.from)
+      waiting.push([piece.from, first, piece.to - 1, valueAt(piece.to - 1)]);
+    while (waiting.length > 0) {
+      if (budget().exhausted) yield;
+      const [a, valueA, b, valueB] = waiting.pop()!;
+      if (valueA === valueB) continue;
+      if (b - a === 1) {
+        if (!note(b, valueB)) return undefined;
+        continue;
+      }
+      const middle = middleOf(a, b);
+      const value = valueAt(middle);
+      waiting.push([middle, value, b, valueB]);
+      // Buckets begin on round instants: the one before tells nearly always.
+      if (value !== valueA && middle - a > 1) {
+        const before = valueAt(middle - 1);
+        waiting.push([middle - 1, before, middle, value]);
+        waiting.push([a, valueA, middle - 1, before]);
+      } else waiting.push([a, valueA, middle, value]);
+    }
+  }
+  const ends = [...starts.slice(1), to];
+  return { from: Float64Array.from(starts), to: Float64Array.from(ends), values };
+}
+
+/** Between them, on a quarter of an hour where there is one. */
+function middleOf(a: number, b: number): number {
+  const middle = Math.floor((a + b) / 2);
+  const round = Math.round(middle / QUARTER) * QUARTER;
+  return round > a && round < b ? round : middle;
+}
+
+/** [from, to) cut where an offset changes, of the session's zone or one that the bucket names. */
+function piecesOf(
+  bucket: Expression,
+  context: EvaluationContext,
+  from: number,
+  to: number,
+): { readonly from: number; readonly to: number }[] {
+  const cuts = new Set<number>([from]);
+  for (const name of [context.zone, ...textsOf(bucket, context)]) {
+    const zone = findZone(name);
+    if (zone === undefined) continue;
+    let at = Math.floor(from / 1e6);
+    const until = Math.ceil(to / 1e6);
+    for (;;) {
+      const change = nextChange(zone, at, until);
+      if (change === undefined) break;
+      at = change.at;
+      if (at * 1e6 > from && at * 1e6 < to) cuts.add(at * 1e6);
+    }
+  }
+  const ascending = [...cuts].sort((a, b) => a - b);
+  return ascending.map((start, index) => ({ from: start, to: ascending[index + 1] ?? to }));
+}
+
+function textsOf(expression: Expression, context: EvaluationContext): string[] {
+  const own =
+    referencedColumns(expression).size === 0 && ['text', 'unknown', 'varchar'].includes(expression.type.kind)
+      ? evaluateConstant(expression, context)
+      : null;
+  return [
+    ...(typeof own === 'string' ? [own] : []),
+    ...partsOf(expression).flatMap((part) => textsOf(part, context)),
+  ];
+}
