@@ -468,7 +468,10 @@ export function parametersOf(
 }
 
 function scansOf(plan: PlanNode): number {
-  return inputsOf(plan).reduce((count, each) => count + scansOf(each), plan.kind === 'scan' ? 1 : 0);
+  return inputsOf(plan).reduce(
+    (count, each) => count + scansOf(each),
+    plan.kind === 'scan' ? 1 : 0,
+  );
 }
 
 const NO_RELATIONS: ReadonlySet<number> = new Set();
@@ -649,22 +652,14 @@ async function explain(
             silent,
           )
         : await runDml(session, inner, options, silent);
-    lines.push(
-      ...explainPlan(bound.plan, shown).split(
-        '\n',
-      ),
-    );
+    lines.push(...explainPlan(bound.plan, shown).split('\n'));
     lines.push(
       `Work: ${done.work} units`,
       `Rows: ${done.rowCount}`,
       `Execution Time: ${done.elapsedMs.toFixed(3)} ms`,
     );
   } else {
-    lines.push(
-      ...explainPlan(bound.plan, shown).split(
-        '\n',
-      ),
-    );
+    lines.push(...explainPlan(bound.plan, shown).split('\n'));
   }
   return sendTexts(
     session,

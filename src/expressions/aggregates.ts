@@ -41,7 +41,9 @@ export type AggregateFunction =
   | 'string_agg'
   | 'percentile_cont'
   | 'percentile_disc'
-  | 'mode';
+  | 'mode'
+  | 'approx_percentile'
+  | 'approx_count_distinct';
 
 const NAMES: Readonly<Record<string, AggregateFunction>> = {
   count: 'count',
@@ -77,6 +79,8 @@ const NAMES: Readonly<Record<string, AggregateFunction>> = {
   percentile_cont: 'percentile_cont',
   percentile_disc: 'percentile_disc',
   mode: 'mode',
+  approx_percentile: 'approx_percentile',
+  approx_count_distinct: 'approx_count_distinct',
 };
 
 export const AGGREGATE_NAMES: readonly string[] = Object.keys(NAMES);
@@ -211,5 +215,16 @@ export function resolveAggregate(
     case 'mode':
       if (args.length !== 1) throw wrong();
       return { fn, args, type: args[0]!.type };
+    case 'approx_percentile':
+      return to([FLOAT8, FLOAT8], FLOAT8);
+    case 'approx_count_distinct':
+      if (args.length !== 1) throw wrong();
+      return {
+        fn,
+        args: args.map((arg) =>
+          arg.type.kind === 'unknown' ? coerce(arg, TEXT, 'implicit') : arg,
+        ),
+        type: INT8,
+      };
   }
 }

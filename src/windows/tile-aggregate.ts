@@ -329,7 +329,8 @@ function piecesOf(
 
 function textsOf(expression: Expression, context: EvaluationContext): string[] {
   const own =
-    referencedColumns(expression).size === 0 && ['text', 'unknown', 'varchar'].includes(expression.type.kind)
+    referencedColumns(expression).size === 0 &&
+    ['text', 'unknown', 'varchar'].includes(expression.type.kind)
       ? evaluateConstant(expression, context)
       : null;
   return [

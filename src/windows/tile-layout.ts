@@ -1,3 +1,5 @@
+import { NAN_BUCKET } from '../operators/aggregates/sketches.ts';
+
 /**
  * How the states of aggregates lie in a tile: a few doubles. A sum is kept in bins of 26 bits on fixed grids, each the exact sum of what
  * every row has on its grid, so that rows are added, taken back and tiles merged without ever rounding; bins grow at both ends
@@ -32,6 +34,8 @@ export type TermShape = {
   readonly counts: boolean;
   readonly sums: boolean;
   readonly extremes: boolean;
+  /** Values by bucket, for percentiles. */
+  readonly buckets: boolean;
 };
 
 export type TermPlace = {
@@ -45,10 +49,57 @@ export type TermPlace = {
   readonly extremes: number;
   /** NaN, ∞ and −∞ are counted here, once one was met; else −1. */
   readonly special: number;
+  /** Zeros, NaNs, then the buckets of positive values, then those of negative ones; −1: they are not kept. */
+  readonly buckets: number;
+  readonly range: BucketRange;
 };
 
+/** The buckets with room, by size: [from, to) of positive values, and of negative ones. */
+export type BucketRange = {
+  readonly from: number;
+  readonly to: number;
+  readonly negativeFrom: number;
+  readonly negativeTo: number;
+};
+
+export const NO_BUCKETS: BucketRange = { from: 0, to: 0, negativeFrom: 0, negativeTo: 0 };
+/** More buckets than this are no tile any more. */
+const BUCKET_COUNT_MAX = 2048;
+/** Buckets that come into a range at once, so that tiles are seldom relaid. */
+const BUCKETS_AT_ONCE = 32;
+
+/** Where a bucket is counted, from the first double of the term's buckets on; −1 where it has no room. */
+export function bucketPlace(bucket: number, range: BucketRange): number {
+  const { from, to, negativeFrom, negativeTo } = range;
+  if (bucket === 0) return 0;
+  if (bucket === NAN_BUCKET) return 1;
+  if (bucket > 0) return bucket >= from && bucket < to ? 2 + bucket - from : -1;
+  return -bucket >= negativeFrom && -bucket < negativeTo
+    ? 2 + to - from - bucket - negativeFrom
+    : -1;
+}
+
+/** The range with room for a bucket; undefined where no tile can have it. */
+export function withBucket(range: BucketRange, bucket: number): BucketRange | undefined {
+  const size = Math.abs(bucket);
+  const least = Math.floor(size / BUCKETS_AT_ONCE) * BUCKETS_AT_ONCE;
+  const end = least + BUCKETS_AT_ONCE;
+  const stretched = (from: number, to: number): [number, number] =>
+    from === to ? [least, end] : [Math.min(from, least), Math.max(to, end)];
+  let { from, to, negativeFrom, negativeTo } = range;
+  if (bucket > 0) [from, to] = stretched(from, to);
+  else [negativeFrom, negativeTo] = stretched(negativeFrom, negativeTo);
+  if (to - from + negativeTo - negativeFrom > BUCKET_COUNT_MAX) return undefined;
+  return { from, to, negativeFrom, negativeTo };
+}
+
 /** What the values met so far ask of a sum. */
-export type BinRange = { readonly from: number; readonly to: number; readonly special: boolean };
+export type BinRange = {
+  readonly from: number;
+  readonly to: number;
+  readonly special: boolean;
+  readonly buckets: BucketRange;
+};
 
 /** Where everything lies in a tile; never changed. The first double counts the rows. */
 export class TileLayout {
@@ -76,7 +127,18 @@ export class TileLayout {
       const sum = shape.sums ? take(bins) : -1;
       const extremes = shape.extremes ? take(2) : -1;
       const special = range.special ? take(3) : -1;
-      return { count, sum, binFrom: range.from, bins, extremes, special };
+      const { from, to, negativeFrom, negativeTo } = range.buckets;
+      const buckets = shape.buckets ? take(2 + to - from + negativeTo - negativeFrom) : -1;
+      return {
+        count,
+        sum,
+        binFrom: range.from,
+        bins,
+        extremes,
+        special,
+        buckets,
+        range: range.buckets,
+      };
     });
     this.stride = at;
     this.empty = new Float64Array(at);
@@ -91,7 +153,7 @@ export class TileLayout {
   get wider(): TileLayout {
     this.#wider ??= new TileLayout(
       this.shapes,
-      this.ranges.map(({ from, to, special }) => ({ from, to: to + 1, special })),
+      this.ranges.map((range) => ({ ...range, to: range.to + 1 })),
     );
     return this.#wider;
   }
@@ -142,10 +204,10 @@ export function widened(range: BinRange, x: number): BinRange | undefined {
   const from = isFresh ? least : Math.min(range.from, least);
   const to = isFresh ? most + 1 : Math.max(range.to, most + 1);
   if (from < BIN_MIN || to > BIN_MAX || to - from > BIN_COUNT_MAX) return undefined;
-  return { from, to, special: range.special };
+  return { ...range, from, to };
 }
 
-export const NO_BINS: BinRange = { from: 0, to: 0, special: false };
+export const NO_BINS: BinRange = { from: 0, to: 0, special: false, buckets: NO_BUCKETS };
 
 /** Adds or takes back a value that fits the bins. */
 export function addToSum(
@@ -225,6 +287,15 @@ export function addTile(
       if (from[sourceAt]! < into[at]!) into[at] = from[sourceAt]!;
       if (from[sourceAt + 1]! > into[at + 1]!) into[at + 1] = from[sourceAt + 1]!;
     }
+    if (source.buckets >= 0)
+      addBuckets(
+        into,
+        intoAt + target.buckets,
+        target.range,
+        from,
+        fromAt + source.buckets,
+        source.range,
+      );
     if (source.special >= 0) {
       const at = intoAt + target.special;
       const sourceAt = fromAt + source.special;
@@ -233,6 +304,26 @@ export function addTile(
     }
   }
   if (isFull) carry(into, intoAt, intoLayout);
+}
+
+function addBuckets(
+  into: Float64Array,
+  intoAt: number,
+  target: BucketRange,
+  from: Float64Array,
+  fromAt: number,
+  source: BucketRange,
+): void {
+  into[intoAt] = into[intoAt]! + from[fromAt]!;
+  into[intoAt + 1] = into[intoAt + 1]! + from[fromAt + 1]!;
+  const count = source.to - source.from;
+  let at = intoAt + 2 + source.from - target.from;
+  let sourceAt = fromAt + 2;
+  for (let bucket = 0; bucket < count; bucket += 1, at += 1, sourceAt += 1)
+    into[at] = into[at]! + from[sourceAt]!;
+  at = intoAt + 2 + target.to - target.from + source.negativeFrom - target.negativeFrom;
+  const end = sourceAt + source.negativeTo - source.negativeFrom;
+  for (; sourceAt < end; at += 1, sourceAt += 1) into[at] = into[at]! + from[sourceAt]!;
 }
 
 /** A sum has come so far that additions may no longer be exact: its layout needs another bin. */

@@ -7,15 +7,19 @@ import type { Vector } from '../columns/vector.ts';
 import { compileExpression, type CompiledExpression } from '../expressions/compile.ts';
 import { divide } from '../expressions/decimal-arithmetic.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
+import { assertFraction, bucketOf, bucketValue, rankOf } from '../operators/aggregates/sketches.ts';
 import { fromUnits, roundedSum, toUnits } from '../operators/aggregates/exact-sum.ts';
 import type { AggregateCall } from '../plan/logical.ts';
 import {
   addToSum,
+  bucketPlace,
   fitsBins,
   NO_BINS,
   TileLayout,
   widened,
+  withBucket,
   type BinRange,
+  type BucketRange,
   type TermPlace,
   type TermShape,
 } from './tile-layout.ts';
@@ -95,6 +99,10 @@ export class TileMeasures {
       if (place.sum >= 0) addToSum(data, at, place, x, sign);
       else if (place.special >= 0 && x !== x)
         data[at + place.special] = data[at + place.special]! + sign;
+      if (place.buckets >= 0) {
+        const bucket = at + place.buckets + bucketPlace(bucketOf(x), place.range);
+        data[bucket] = data[bucket]! + sign;
+      }
       if (place.extremes >= 0) {
         const least = at + place.extremes;
         if (sign > 0) {
@@ -117,6 +125,7 @@ export class TileMeasures {
     if (count === 0) return null;
     const term = this.#terms[number]!;
     if (call.fn === 'min' || call.fn === 'max') return extreme(call, term, place, data, at, count);
+    if (call.fn === 'approx_percentile') return percentile(call, place, data, at, count);
     if (term.kind === 'float') {
       const sum = specialSum(place, data, at) ?? roundedBins(place, data, at);
       const value = call.fn === 'avg' ? sum / count : sum;
@@ -162,8 +171,9 @@ class Term {
       counts: filter !== undefined || !(argument?.kind === 'column' && !argument.nullable),
       sums: has('sum', 'avg'),
       extremes: has('min', 'max'),
+      buckets: has('approx_percentile'),
     };
-    this.#needsValues = this.shape.sums || this.shape.extremes;
+    this.#needsValues = this.shape.sums || this.shape.extremes || this.shape.buckets;
     switch (argument?.type.kind) {
       case 'int2':
       case 'int4':
@@ -198,7 +208,20 @@ class Term {
       return known;
     }
     if (!this.#read(vector, rowCount)) return undefined;
-    return this.#ranged(known, vector, rowCount);
+    const range = this.#ranged(known, vector, rowCount);
+    return range === undefined || !this.shape.buckets ? range : this.#bucketed(range, rowCount);
+  }
+
+  #bucketed(known: BinRange, rowCount: number): BinRange | undefined {
+    let buckets: BucketRange | undefined = known.buckets;
+    for (let row = 0; row < rowCount; row += 1) {
+      if (this.present[row] === 0) continue;
+      const bucket = bucketOf(this.values[row]!);
+      if (bucketPlace(bucket, buckets) >= 0) continue;
+      buckets = withBucket(buckets, bucket);
+      if (buckets === undefined) return undefined;
+    }
+    return buckets === known.buckets ? known : { ...known, buckets };
   }
 
   #read(vector: Vector, rowCount: number): boolean {
@@ -290,6 +313,33 @@ function extreme(
   const value = data[at + place.extremes + (call.fn === 'min' ? 0 : 1)]!;
   if (term.kind === 'numeric') return new Decimal(BigInt(value), term.scale!);
   return value === 0 ? 0 : value;
+}
+
+function percentile(
+  call: AggregateCall,
+  place: TermPlace,
+  data: Float64Array,
+  at: number,
+  count: number,
+): Datum {
+  const fraction = call.args[1];
+  const share = fraction?.kind === 'constant' ? (fraction.value as number) : NaN;
+  assertFraction(share);
+  let left = rankOf(share, count);
+  const { from, to, negativeFrom, negativeTo } = place.range;
+  const start = at + place.buckets;
+  const negatives = start + 2 + to - from;
+  for (let size = negativeTo - 1; size >= negativeFrom; size -= 1) {
+    left -= data[negatives + size - negativeFrom]!;
+    if (left <= 0) return bucketValue(-size);
+  }
+  left -= data[start]!;
+  if (left <= 0) return 0;
+  for (let size = from; size < to; size += 1) {
+    left -= data[start + 2 + size - from]!;
+    if (left <= 0) return bucketValue(size);
+  }
+  return NaN;
 }
 
 function specialSum(place: TermPlace, data: Float64Array, at: number): number | undefined {

@@ -51,6 +51,8 @@ export function tilePlanOf(plan: WindowPlan, context: EvaluationContext): TilePl
     return undefined;
   const filter = input.filter === undefined ? undefined : settle(input.filter);
   const ownKeys = keys.map(settle);
+  if (calls.some(({ fn, args }) => fn === 'approx_percentile' && hasNoFraction(args[1]!, context)))
+    return undefined;
   const ownCalls = calls.map((call) => ({
     ...call,
     args: call.args.map(settle),
@@ -96,6 +98,12 @@ export function isTileCall(call: AggregateCall): boolean {
     case 'min':
     case 'max':
       return kind === 'numeric' || isNumberKind(kind!);
+    case 'approx_percentile': {
+      const fraction = call.args[1]!;
+      return (
+        fraction.kind === 'parameter' || (fraction.kind === 'constant' && fraction.value !== null)
+      );
+    }
     default:
       return false;
   }
@@ -117,6 +125,10 @@ const KEY_KINDS: ReadonlySet<TypeKind> = new Set<TypeKind>([
   'timestamptz',
   'uuid',
 ]);
+
+function hasNoFraction(fraction: Expression, { parameters }: EvaluationContext): boolean {
+  return fraction.kind === 'parameter' && (parameters[fraction.index] ?? null) === null;
+}
 
 function withParameters(expression: Expression, parameters: readonly Datum[]): Expression {
   return expression.kind === 'parameter'

@@ -435,11 +435,7 @@ export class TileSet {
   }
 
   /** Evaluates rows; gives how many the filter left. `columns` are those of the plan. */
-  #load(
-    rowCount: number,
-    selection: Int32Array | undefined,
-    columns: readonly Vector[],
-  ): number {
+  #load(rowCount: number, selection: Int32Array | undefined, columns: readonly Vector[]): number {
     for (let index = 0; index < columns.length; index += 1)
       this.#wide[this.plan.columnIndexes[index]!] = columns[index]!;
     return this.#loadWide(rowCount, selection);

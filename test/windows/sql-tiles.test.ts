@@ -17,7 +17,8 @@ const ZONES = [
   'Antarctica/Troll',
 ];
 
-const day = (days: number): string => new Date(Date.UTC(2026, 0, 1) + days * 86_400_000).toISOString();
+const day = (days: number): string =>
+  new Date(Date.UTC(2026, 0, 1) + days * 86_400_000).toISOString();
 
 test('SQL over stretches of time is answered from tiles, with the bits of a scan, in any zone', async () => {
   const db = await open({ workers: 0 });
@@ -30,7 +31,9 @@ test('SQL over stretches of time is answered from tiles, with the bits of a scan
       fc.asyncProperty(
         fc.array(
           fc.record({
-            ts: fc.integer({ min: 0, max: 366 * 86_400 }).map((s) => new Date(Date.UTC(2026, 0, 1) + s * 1000 + (s % 1000))),
+            ts: fc
+              .integer({ min: 0, max: 366 * 86_400 })
+              .map((s) => new Date(Date.UTC(2026, 0, 1) + s * 1000 + (s % 1000))),
             region: fc.constantFrom('EU', 'US', null),
             amount: fc.integer({ min: -999_999_999, max: 999_999_999 }).map((each) => each / 997),
             price: fc.integer({ min: -999, max: 999 }),

@@ -47,7 +47,7 @@ export const time = fc.oneof(
 );
 const amount = fc.oneof(
   { weight: 10, arbitrary: fc.integer({ min: -1000, max: 1000 }).map((each) => each / 8) },
-  { weight: 10, arbitrary: fc.double({ noNaN: true, min: -1e6, max: 1e6 }) },
+  { weight: 10, arbitrary: fc.integer({ min: -1e9, max: 1e9 }).map((each) => each / 997) },
   { weight: 1, arbitrary: fc.constantFrom<Datum>(null, NaN, Infinity, -Infinity, -0, 1e-30, 1e30) },
 );
 export const row: fc.Arbitrary<Row> = fc.tuple(
@@ -191,7 +191,17 @@ function CALLS(): AggregateCall[] {
     call('avg', integer),
     { fn: 'count', args: [], distinct: false, orderBy: [], type: INT8, filter },
     call('min', column(0, COLUMNS[0]!)),
+    percentile(0.5),
+    percentile(0.99),
   ];
+}
+
+function percentile(fraction: number): AggregateCall {
+  const resolved = resolveAggregate('approx_percentile', [
+    column(2, COLUMNS[2]!),
+    constant(fraction, FLOAT8),
+  ])!;
+  return { ...resolved, distinct: false, orderBy: [] };
 }
 
 export function planOf({ grouped, filtered, measures }: Question): WindowPlan {

@@ -11,6 +11,7 @@ import { ExactSum } from './exact-sum.ts';
 import { extremeLoopsOf, isFloatArray } from './loops.ts';
 import { createMomentState } from './moments.ts';
 import { createOrderedState } from './ordered.ts';
+import { DistinctState, PercentileState } from './sketches.ts';
 
 /**
  * The aggregate algebra: one state for queries, views, tiles, samples and shards. A row's term is a pure function of the row,
@@ -100,6 +101,10 @@ export function createAggregateState(call: AggregateCall, rows?: RowCounts): Agg
     case 'percentile_disc':
     case 'mode':
       return createOrderedState(call);
+    case 'approx_percentile':
+      return new PercentileState();
+    case 'approx_count_distinct':
+      return new DistinctState();
   }
 }
 
