@@ -83,7 +83,7 @@ export class OpenSegment {
     for (let column = 0; column < columns.length; column += 1) {
       this.#chunk(columns[column]!, row).set(row & CHUNK_MASK, batch.columns[column]!, index);
     }
-    if (this.#timeOrder?.changed(row, before) === false) this.#dropTimeOrder();
+    if (this.#timeOrder?.changed([row], [before]) === false) this.#dropTimeOrder();
   }
 
   /**
@@ -133,6 +133,11 @@ export class OpenSegment {
       if (row < this.overwrittenFrom) this.overwrittenFrom = row;
       if (row >= this.overwrittenEnd) this.overwrittenEnd = row + 1;
     }
+    const rows =
+      this.#timeOrder === undefined
+        ? []
+        : Array.from(places.subarray(start, end), (place) => first + place);
+    const before = rows.map((row) => this.#timeOrder!.timeOf(row));
     for (let column = 0; column < columns.length; column += 1) {
       const builder = this.#columns[columns[column]!.id]![chunk]!;
       const vector = vectors[column]!;
@@ -143,6 +148,7 @@ export class OpenSegment {
           selection === undefined ? at - from : selection[at - from]!,
         );
     }
+    if (this.#timeOrder?.changed(rows, before) === false) this.#dropTimeOrder();
   }
 
   /** Forgets the rows from `rowCount` on. */

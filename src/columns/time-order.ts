@@ -68,18 +68,26 @@ export class TimeOrder {
     return true;
   }
 
-  /** Row `row` was overwritten; its time was `before`. False where the order is of no use any more. */
-  changed(row: number, before: number | undefined): boolean {
-    if (row >= this.#seen) return true;
-    const after = this.timeOf(row);
-    if (after === undefined || before === undefined) return false;
-    if (after === before || (after !== after && before !== before)) return true;
-    const at = this.#order.subarray(0, this.#count).indexOf(row);
-    if (at >= 0) {
+  /** Rows were overwritten, whose times were `before`. False where the order is of no use any more. */
+  changed(rows: readonly number[], before: readonly (number | undefined)[]): boolean {
+    const moved: number[] = [];
+    for (let index = 0; index < rows.length; index += 1) {
+      const row = rows[index]!;
+      if (row >= this.#seen) continue;
+      const after = this.timeOf(row);
+      if (after === undefined || before[index] === undefined) return false;
+      if (Object.is(after, before[index])) continue;
+      moved.push(row);
+      if (moved.length > LATE_ROWS_FEW) return false;
+    }
+    // All leave before the first comes back: a search needs the others in order.
+    for (const row of moved) {
+      const at = this.#order.subarray(0, this.#count).indexOf(row);
+      if (at < 0) continue;
       this.#order.copyWithin(at, at + 1, this.#count);
       this.#count -= 1;
     }
-    if (after === after) this.#insert(row);
+    for (const row of moved) if (!Number.isNaN(this.timeOf(row))) this.#insert(row);
     return true;
   }
 

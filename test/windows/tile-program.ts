@@ -119,7 +119,10 @@ export const program: fc.Arbitrary<ProgramStep[]> = fc.array(
       weight: 3,
       arbitrary: fc.record({
         kind: fc.constant('update' as const),
-        picks: fc.array(fc.nat(), { minLength: 1, maxLength: 4 }),
+        picks: fc.oneof(
+          fc.array(fc.nat(), { minLength: 1, maxLength: 4 }),
+          fc.array(fc.nat(), { minLength: 1, maxLength: 90 }),
+        ),
         rows: fc.array(row, { minLength: 4, maxLength: 4 }),
       }),
     },
@@ -269,7 +272,11 @@ export class TileWorld {
         const ids = this.#pick(step.picks);
         if (ids.length === 0) return;
         this.stage([
-          { kind: 'update', rowIds: ids, rows: batchOf(step.rows.slice(0, ids.length)) },
+          {
+            kind: 'update',
+            rowIds: ids,
+            rows: batchOf(Array.from(ids, (_, at) => step.rows[at % step.rows.length]!)),
+          },
         ]);
         this.publish();
         return;
