@@ -340,7 +340,7 @@ class WindowRunner {
       valueTypes: windows.valueTypes,
       empty: emptyValues(windows, this.#environment),
     });
-    const { windowSource } = this.#session.engine;
+    const { tiles: windowSource } = this.#session.engine;
     if (asked.owners.length > 0) {
       let opened: ReturnType<typeof windowSource.open> | undefined;
       await this.#run(
