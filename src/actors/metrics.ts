@@ -74,6 +74,7 @@ export class EngineMetrics {
       ...this.#counts,
       position: this.#engine.visiblePosition,
       memoryBytes: this.#engine.memory.usedBytes,
+      tileBytes: this.#engine.tiles.memory.usedBytes,
       subscribers: this.#engine.subscriptions.count,
       runningQueries: this.#engine.queries.size,
       openTransactions: this.#engine.transactions.size,

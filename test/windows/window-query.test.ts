@@ -79,10 +79,10 @@ test('a window has the rows from its start until just before its end', async () 
     tzVersion: process.versions.tz,
     now: NOW,
     watermark: null,
-    source: 'scan',
+    source: 'windows',
     guarantee: 'exact',
-    tiles: 0,
-    rowsScanned: 8,
+    tiles: 8,
+    rowsScanned: 6,
     position: db.position,
   });
 });
@@ -623,7 +623,7 @@ test('EXPLAIN tells the boundaries, the days that are not 24 hours long, and wha
     '  2026-11-01T00:00:00-04:00 → 2026-11-02T00:00:00-05:00  25 hours  beside 2025-11-02T00:00:00-04:00 → 2025-11-03T00:00:00-05:00',
     '  2026-11-02T00:00:00-05:00 → 2026-11-03T00:00:00-05:00  24 hours  beside 2025-11-03T00:00:00-05:00 → 2025-11-04T00:00:00-05:00',
     'Note: 2026-11-01 has 25 hours',
-    'Source: scan, 0 tiles merged, 8 rows scanned',
+    'Source: windows, 13 tiles merged, 4 rows scanned',
     `Work: ${told.work} units`,
   ]);
   const apia = await db.explainWindow('orders', {
