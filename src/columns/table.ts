@@ -215,6 +215,7 @@ export class Table implements TableData {
       this.#indexes.published,
       this.#stagedFrom,
       this.#stagedFrom,
+      position,
     );
     try {
       const source = {
