@@ -298,6 +298,14 @@ export const BUGS = [
     find: 'throw syncFailed(cause);\n        }\n        this.#durable = written;',
     put: '}\n        this.#durable = written;',
   },
+  // ── Tables that are made anew
+  {
+    name: 'a table made anew without its last record',
+    how: 'the newest record that concerns a table which broke is not applied again',
+    file: 'actors/table-rebuild.js',
+    find: 'if (record.position > upTo)',
+    put: 'if (record.position >= upTo)',
+  },
   // ── The message tower
   {
     name: 'an unbounded lane',

@@ -34,7 +34,7 @@ export class JournalLog implements CommitLog {
 
   constructor(options: CommitLogOptions) {
     this.#compacts = options.compacts ?? false;
-    this.keepBytes = options.keepAll ? Infinity : options.keepBytes;
+    this.keepBytes = options.keepBytes;
     this.forgets = !options.keepAll;
     this.#acknowledged = options.backend.lastPosition;
     this.journal = new Journal({

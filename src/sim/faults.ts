@@ -46,6 +46,8 @@ export type Faults = {
   readonly viewError?: number | undefined;
   /** A view breaks and is built anew: a share. */
   readonly viewBreak?: number | undefined;
+  /** A table breaks at a write, or when it is published, and is made anew from the journal: a share. */
+  readonly tableBreak?: number | undefined;
 };
 
 /** Hit or not at each call. */
@@ -62,6 +64,7 @@ export const SHARE_FAULTS = [
   'memory',
   'viewError',
   'viewBreak',
+  'tableBreak',
 ] as const;
 /** Happen at some time. */
 export const TIMED_FAULTS = ['crash', 'diskFull', 'partition', 'journalFailure'] as const;

@@ -9,6 +9,14 @@ import type { FaultSource } from './faults.ts';
 export const INJECTED_REFUSAL = 'refused by the simulation';
 export const INJECTED_BREAK = 'broken by the simulation';
 
+/** Of one table in one life of the database: fewer than its supervisor starts it anew. */
+const BREAKS_MAX = 3;
+
+/** Whether the simulation broke it: whoever wrote then is told of an error of ours, and rightly. */
+export function isInjected(cause: unknown): boolean {
+  return cause instanceof InvariantError && cause.message === INJECTED_BREAK;
+}
+
 /**
  * What the commit turn stages into, with faults in between: everything it does half is undone, which is what is tested. A
  * view's fault comes before it starts, in the middle, or when it is done.
@@ -18,10 +26,17 @@ export function withStagingFaults(
   faults: Pick<FaultSource, 'hits'>,
   random: Random,
 ): CommitState {
+  const broken = new Map<number, number>();
   return {
     stored: (relation) => {
       const entry = state.stored(relation);
-      return faults.hits('memory') ? refusing(entry) : entry;
+      if (faults.hits('memory')) return refusing(entry);
+      const times = broken.get(relation) ?? 0;
+      // One that breaks again and again is given up, and rightly.
+      if (entry.kind !== 'table' || times === BREAKS_MAX || !faults.hits('tableBreak'))
+        return entry;
+      broken.set(relation, times + 1);
+      return breaking(entry, random.below(3));
     },
     viewsOn: (relation) => state.viewsOn(relation),
     viewsInOrder: (changed) =>
@@ -52,6 +67,25 @@ function refusing(entry: StoredEntry): StoredEntry {
     },
   };
   return { ...entry, data: data as TableData } as StoredEntry;
+}
+
+/** Breaks before it has done anything, when all is done, or when it is published. */
+function breaking(entry: StoredEntry, when: number): StoredEntry {
+  const { data } = entry;
+  const broken = (): never => {
+    throw new InvariantError(INJECTED_BREAK);
+  };
+  const faulty: Pick<TableData, 'stage' | 'undo' | 'publish' | 'schema'> = {
+    schema: data.schema,
+    stage: (writes, options) => {
+      if (when === 0) broken();
+      const delta = data.stage(writes, options);
+      return when === 1 ? broken() : delta;
+    },
+    undo: () => data.undo(),
+    publish: broken,
+  };
+  return { ...entry, data: faulty as TableData } as StoredEntry;
 }
 
 function failing(view: MaintainedView, when: number, error: () => Error): MaintainedView {

@@ -40,7 +40,7 @@ import {
   type ScheduleKind,
   type Tape,
 } from './schedule.ts';
-import { withStagingFaults } from './staging-faults.ts';
+import { isInjected, withStagingFaults } from './staging-faults.ts';
 import { durationMs, durationRange, type Duration } from './times.ts';
 import { Trace } from './trace.ts';
 import { SimulatedWorkers } from './workers.ts';
@@ -643,6 +643,16 @@ export class SimulatedWorld {
         ),
       mend: () => log.mend(),
       close: () => log.close(),
+      // Tables that break are made anew from it, and ready for that as if little were kept.
+      read: (from) => log.read(from),
+      get first() {
+        return log.first;
+      },
+      get appendedBytes() {
+        return log.appendedBytes;
+      },
+      keepBytes: 1 << 16,
+      forgets: log.forgets,
     };
   }
 
@@ -905,7 +915,7 @@ export class SimulatedWorld {
   }
 
   #operationFailed(load: string, who: string, cause: unknown): void {
-    if (cause instanceof DbError && cause.code !== 'XX000') {
+    if (cause instanceof DbError && (cause.code !== 'XX000' || isInjected(cause.cause))) {
       this.trace.note(`${who} refused: ${cause.code} ${cause.message}`);
       this.#refuse(cause.code);
       return;

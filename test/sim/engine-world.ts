@@ -11,6 +11,7 @@ const FAULTS: Faults = {
   memory: 0.04,
   viewError: 0.03,
   viewBreak: 0.02,
+  tableBreak: 0.02,
   journalFailure: '0.03/min',
 };
 
