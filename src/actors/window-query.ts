@@ -338,7 +338,7 @@ class WindowRunner {
     const answer = new WindowAnswer(series, asked, {
       keyTypes: windows.keyTypes,
       valueTypes: windows.valueTypes,
-      empty: emptyValues(windows, this.#environment),
+      empty: () => emptyValues(windows, this.#environment),
     });
     const { tiles: windowSource } = this.#session.engine;
     if (asked.owners.length > 0) {
@@ -480,8 +480,12 @@ class RowMaker {
   readonly #names: readonly string[];
   readonly #writeBy: readonly ((datum: Datum) => unknown)[];
   readonly #writeValue: readonly ((datum: Datum) => unknown)[];
-  readonly #minus: readonly (Expression | undefined)[];
-  readonly #writeChange: readonly ((datum: Datum) => unknown)[];
+  /** What `change` takes, made when there is something to compare. */
+  #differences:
+    | readonly { readonly minus: Expression | undefined; write(datum: Datum): unknown }[]
+    | undefined;
+  readonly #valueTypes: readonly SqlType[];
+  readonly #options: ValueOptions;
   readonly #context: EvaluationContext;
 
   constructor(
@@ -495,11 +499,20 @@ class RowMaker {
     this.#names = names;
     this.#writeBy = keyTypes.map((type, index) => datumWriter(type, by[index]!, options));
     this.#writeValue = valueTypes.map((type, index) => datumWriter(type, names[index]!, options));
-    this.#minus = valueTypes.map(differenceOf);
-    this.#writeChange = this.#minus.map((minus, index) =>
-      datumWriter(minus?.type ?? valueTypes[index]!, names[index]!, options),
-    );
+    this.#valueTypes = valueTypes;
+    this.#options = options;
     this.#context = context;
+  }
+
+  #differenceOf(index: number): {
+    readonly minus: Expression | undefined;
+    write(datum: Datum): unknown;
+  } {
+    this.#differences ??= this.#valueTypes.map((type, each) => {
+      const minus = differenceOf(type);
+      return { minus, write: datumWriter(minus?.type ?? type, this.#names[each]!, this.#options) };
+    });
+    return this.#differences[index]!;
   }
 
   row({ window, by, values, previous }: WindowRow): WindowResultRow {
@@ -527,7 +540,9 @@ class RowMaker {
       previous: record(this.#names, (index) =>
         written(previous.values[index]!, this.#writeValue[index]!),
       ),
-      change: record(this.#names, (index) => written(changes[index]!, this.#writeChange[index]!)),
+      change: record(this.#names, (index) =>
+        written(changes[index]!, this.#differenceOf(index).write),
+      ),
       changeShare: record(this.#names, (index) =>
         shareOf(changes[index]!, previous.values[index]!),
       ) as Record<string, number | null>,
@@ -539,7 +554,7 @@ class RowMaker {
     if (value === null || previous === null) return null;
     if (value instanceof Interpolated)
       return new Interpolated(value.value - Number(String(previous)));
-    const minus = this.#minus[index];
+    const { minus } = this.#differenceOf(index);
     if (minus === undefined) return null;
     return evaluateConstant(minus, { ...this.#context, parameters: [value, previous] });
   }

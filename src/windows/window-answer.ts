@@ -74,7 +74,8 @@ export class WindowAnswer {
   readonly #keyTypes: readonly SqlType[];
   readonly #valueTypes: readonly SqlType[];
   /** What the values are of no rows at all: count 0, sum NULL. */
-  readonly #empty: readonly Datum[];
+  readonly #makeEmpty: () => readonly Datum[];
+  #emptyMade: readonly Datum[] | undefined;
   readonly #groups: Group[] = [];
   readonly #byHash = new Map<number, number[]>();
   /** By window: group → values. */
@@ -88,18 +89,23 @@ export class WindowAnswer {
     options: {
       readonly keyTypes: readonly SqlType[];
       readonly valueTypes: readonly SqlType[];
-      readonly empty: readonly Datum[];
+      readonly empty: () => readonly Datum[];
     },
   ) {
     this.#series = series;
     this.#owners = asked.owners;
     this.#keyTypes = options.keyTypes;
     this.#valueTypes = options.valueTypes;
-    this.#empty = options.empty;
+    this.#makeEmpty = options.empty;
     this.#current = series.windows.map(() => new Map());
     this.#previous = series.compared === undefined ? [] : series.windows.map(() => new Map());
     // Without keys there is one group, be it of no rows.
     if (this.#keyTypes.length === 0) this.#groupOf([]);
+  }
+
+  /** Most answers have no empty window. */
+  get #empty(): readonly Datum[] {
+    return (this.#emptyMade ??= this.#makeEmpty());
   }
 
   take(batch: Batch): void {

@@ -44,7 +44,7 @@ function answer(
       bounds: { from: new Float64Array(count), to: new Float64Array(count) },
       owners: Int32Array.from({ length: count }, (_, at) => at),
     },
-    { keyTypes: keys, valueTypes: values, empty: values.map(() => null) },
+    { keyTypes: keys, valueTypes: values, empty: () => values.map(() => null) },
   );
 }
 
