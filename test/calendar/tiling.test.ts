@@ -37,7 +37,7 @@ const CIVIL = [
 const CLOCK = ['15min', '30min', 'hour', '6h'];
 
 test(
-  'windows of all units tile the line',
+  'A2: windows of all units tile the line',
   () => {
     const begun = performance.now();
     let checked = 0;
@@ -116,7 +116,7 @@ function holds(condition: boolean, zone: string, unit: string, at: RulerWindow):
 }
 
 test(
-  'a table of offsets is what Intl says, at random instants',
+  'A3: a table of offsets is what Intl says, at random instants',
   () => {
     let seed = 1;
     const random = (): number => (seed = (seed * 48_271) % 2_147_483_647) / 2_147_483_647;
