@@ -33,7 +33,7 @@ export type QueryTask = {
 };
 
 /**
- * Of a step, what a query's first one may spend; each following one twice as much. Its kernels have just been made, and cold code
+ * Of a step, what a query's first one may spend; each following one so much more. Its kernels have just been made, and cold code
  * takes ten times as long for a unit as what the run loop has learned.
  */
 const FIRST_STEP_SHARE = 1 / 16;
@@ -66,7 +66,7 @@ export function queryActor(task: QueryTask): ActorSpec<QueryMessage> {
       const step = (context: ActorContext<QueryMessage>): Next<QueryMessage> => {
         const before = budget.spent;
         budget.refill(Math.max(1, Math.floor(context.stepBudget * share)));
-        share = Math.min(1, share * 2);
+        share = Math.min(1, share + FIRST_STEP_SHARE);
         try {
           happened('step');
           operator ??= task.open();

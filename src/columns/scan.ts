@@ -19,6 +19,8 @@ export class SegmentScan implements TableScan {
   readonly #columns: readonly StoredColumn[];
   readonly #ordered: boolean;
   readonly #withRowIds: boolean;
+  /** Row ids of the batch that was handed out, where they are lent only. */
+  readonly #lentRowIds: Float64Array | undefined;
   readonly #prune: readonly ZoneTest[];
   readonly #reads: ((segment: number) => boolean) | undefined;
   #rowsRead = 0;
@@ -38,7 +40,7 @@ export class SegmentScan implements TableScan {
     options: {
       readonly columnIndexes: readonly number[];
       readonly ordered: boolean;
-      readonly withRowIds: boolean;
+      readonly withRowIds: boolean | 'lent';
       readonly prune?: readonly ZoneTest[];
       /** Only segments that it is true of. */
       readonly reads?: (segment: number) => boolean;
@@ -51,7 +53,8 @@ export class SegmentScan implements TableScan {
     this.#reads = options.reads;
     this.#columns = options.columnIndexes.map((index) => view.columns[index]!);
     this.#ordered = options.ordered;
-    this.#withRowIds = options.withRowIds;
+    this.#withRowIds = options.withRowIds !== false;
+    if (options.withRowIds === 'lent') this.#lentRowIds = new Float64Array(BATCH_ROW_COUNT_MAX);
     this.#prune = options.prune ?? [];
     // A reader of the past may see rows of segments that are gone: it starts at the beginning.
     const { segment } = options;
@@ -227,7 +230,7 @@ export class SegmentScan implements TableScan {
       segment.ordinalsBySlot(this.#ordinals);
       this.#ordinalsOf = segment.number;
     }
-    const rowIds = new Float64Array(end - start);
+    const rowIds = this.#lentRowIds ?? new Float64Array(end - start);
     const { firstRowId } = segment;
     for (let slot = start; slot < end; slot += 1)
       rowIds[slot - start] = firstRowId + this.#ordinals[slot]!;

@@ -111,7 +111,7 @@ export class Snapshot implements TableSnapshot {
   scan(options: {
     readonly columnIndexes: readonly number[];
     readonly ordered: boolean;
-    readonly withRowIds: boolean;
+    readonly withRowIds: boolean | 'lent';
     readonly prune?: readonly ZoneTest[];
   }): TableScan {
     this.#assertOpen();

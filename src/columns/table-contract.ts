@@ -143,13 +143,13 @@ export interface TableSnapshot {
   /** Live rows. */
   readonly rowCount: number;
   /**
-   * Reads in arrival order (`ordered: true`), or in whatever order is fastest. `prune` lets the scan skip segments by
-   * their zone maps; rows it lets through may still fail the condition.
+   * Reads in arrival order (`ordered: true`), or in whatever order is fastest. Row ids that are `'lent'` may be overwritten when the next
+   * batch is asked for. `prune` lets the scan skip segments by their zone maps; rows it lets through may still fail the condition.
    */
   scan(options: {
     readonly columnIndexes: readonly number[];
     readonly ordered: boolean;
-    readonly withRowIds: boolean;
+    readonly withRowIds: boolean | 'lent';
     readonly prune?: readonly ZoneTest[];
   }): TableScan;
   /**

@@ -8,8 +8,8 @@ import { MESSAGE_WORK_UNITS, RUNNING } from './run-queue.ts';
 import type { RunEntry, RunQueue, StepCharge } from './run-queue.ts';
 import { TimerQueue } from './timer-queue.ts';
 
-/** Before the run loop has learned what half a millisecond holds: about that, at ten nanoseconds a unit. */
-export const STEP_BUDGET_UNITS_FIRST = 50_000;
+/** Before the run loop has learned what a step holds: an eighth of a millisecond, at ten nanoseconds a unit. */
+export const STEP_BUDGET_UNITS_FIRST = 12_500;
 
 export type DispatcherOptions = {
   readonly clock: Clock;

@@ -11,13 +11,19 @@ export type RunLoopOptions = {
   readonly stepBudgetUnits?: number;
 };
 
-/** Law 5 aims at steps of half a millisecond. */
+/** Law 5 aims at half a millisecond until whoever waits gets the thread. */
 const TURN_MS = 0.5;
+
+/**
+ * What a step may spend, by what was learned. Four fit a turn, since a step cannot know that its code has just lost its
+ * optimisation, or that its units cost more than those that the loop has learned from: ten times as long is then still about a millisecond.
+ */
+export const STEP_MS = TURN_MS / 4;
 
 /** Between two readings of the clock there are at most so many steps, however small. */
 const STEPS_PER_READING = 32;
 
-/** Shorter spans say more about the clock than about the work. */
+/** Shorter spans say more about the clock than about the work: they are put together. */
 const LEARN_SPAN_MS_MIN = 0.1;
 
 /** One span changes what was learned by at most an eighth of the way. */
@@ -29,11 +35,11 @@ const LEARN_RATE = 1 / 8;
  */
 const SLOWER_MIN = 1 / 8;
 
-/** Spans of less work, by what a step may spend, are made of messages, whose price says nothing about work. */
-const LEARN_SHARE_MIN = 1 / 4;
+/** Slices of less work, by what a step may spend, are made of messages, whose price says nothing about work. */
+const LEARN_SHARE_MIN = 1 / 2;
 
-const BUDGET_UNITS_MIN = 1_000;
-const BUDGET_UNITS_MAX = 5_000_000;
+const BUDGET_UNITS_MIN = 500;
+const BUDGET_UNITS_MAX = 1_000_000;
 
 /**
  * Gives the dispatcher the thread in turns. Within a turn it goes from slice to slice by microtasks, so promises that
@@ -46,6 +52,9 @@ export class RunLoop {
   readonly #turnMs: number;
   readonly #learns: boolean;
   #unitsPerMs: number;
+  /** Work and time of slices that were too short to learn from alone. */
+  #learnUnits = 0;
+  #learnMs = 0;
   #running = false;
   /** A slice is scheduled, or the loop is in one: waking it again is not needed. */
   #awake = false;
@@ -60,7 +69,7 @@ export class RunLoop {
     this.#turnMs = turnMs;
     this.#learns = stepBudgetUnits === undefined;
     dispatcher.stepBudgetUnits = stepBudgetUnits ?? STEP_BUDGET_UNITS_FIRST;
-    this.#unitsPerMs = dispatcher.stepBudgetUnits / TURN_MS;
+    this.#unitsPerMs = dispatcher.stepBudgetUnits / STEP_MS;
     this.#readMs = clock.monotonicMs();
   }
 
@@ -146,12 +155,16 @@ export class RunLoop {
   }
 
   #learn(units: number, spanMs: number): void {
-    if (spanMs < LEARN_SPAN_MS_MIN) return;
     if (units < this.#dispatcher.stepBudgetUnits * LEARN_SHARE_MIN) return;
-    const ratio = units / spanMs / this.#unitsPerMs;
+    this.#learnUnits += units;
+    this.#learnMs += spanMs;
+    if (this.#learnMs < LEARN_SPAN_MS_MIN) return;
+    const ratio = this.#learnUnits / this.#learnMs / this.#unitsPerMs;
+    this.#learnUnits = 0;
+    this.#learnMs = 0;
     this.#unitsPerMs *=
       ratio < 0.5 ? Math.max(SLOWER_MIN, ratio) : Math.min(2, ratio) ** LEARN_RATE;
-    const budget = Math.round(this.#unitsPerMs * TURN_MS);
+    const budget = Math.round(this.#unitsPerMs * STEP_MS);
     this.#dispatcher.stepBudgetUnits = Math.min(
       BUDGET_UNITS_MAX,
       Math.max(BUDGET_UNITS_MIN, budget),

@@ -13,6 +13,7 @@ import {
   isOrderFree,
   projectDemand,
   sortDemand,
+  tiesOf,
   type Demand,
 } from './demand.ts';
 import { DistinctOperator, SetOperationOperator } from './distinct.ts';
@@ -53,7 +54,7 @@ export function buildAggregate(
     input(aggregateDemand(shown)),
     context,
     memory,
-    shown === plan ? demand : { ordered: demand.ordered, columns: undefined },
+    shown === plan ? demand : { ...demand, columns: undefined },
   );
   return withPlaces(plan, shown, aggregate, context);
 }
@@ -73,7 +74,7 @@ function build(
   if (stand !== undefined) return stand;
   switch (plan.kind) {
     case 'scan':
-      return new ScanOperator(plan, environment.snapshotOf(plan.relation), context, demand.ordered);
+      return new ScanOperator(plan, environment.snapshotOf(plan.relation), context, demand);
     case 'values':
       return new ValuesOperator(plan, context);
     case 'series':
@@ -101,14 +102,23 @@ function build(
     case 'join':
       return new JoinOperator(
         plan,
-        input(plan.left, { ordered: demand.ordered, columns: undefined }),
-        input(plan.right, { ordered: demand.ordered && !isExistence(plan), columns: undefined }),
+        input(plan.left, { ...EVERYTHING, ordered: demand.ordered }),
+        input(plan.right, { ...EVERYTHING, ordered: demand.ordered && !isExistence(plan) }),
         context,
         memory,
         demand,
       );
-    case 'sort':
-      return new SortOperator(plan, input(plan.input, sortDemand(demand, plan)), context, memory);
+    case 'sort': {
+      const ties = tiesOf(plan);
+      const keys = typeof ties === 'string' ? plan.keys : [...plan.keys, ...ties];
+      const sort = { ...plan, keys };
+      return new SortOperator(
+        sort,
+        input(plan.input, sortDemand(demand, sort, ties)),
+        context,
+        memory,
+      );
+    }
     case 'limit':
       return new LimitOperator(
         plan,
@@ -120,11 +130,11 @@ function build(
       return new DistinctOperator(
         plan,
         input(plan.input, {
+          ...EVERYTHING,
           ordered:
             demand.ordered ||
             plan.on !== undefined ||
             !plan.columns.every(({ type }) => isOrderFree(type) && type.kind !== 'numeric'),
-          columns: undefined,
         }),
         context,
         memory,

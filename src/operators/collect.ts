@@ -15,16 +15,20 @@ export class CollectedRows {
     this.#lease = new MemoryLease(memory);
   }
 
-  /** Reads on; true when the input is drained. */
-  fill(input: Operator, budget: Budget, each?: (batch: Batch) => void): boolean {
+  /** Reads on; true when the input is drained. Row ids may be lent: they are told, not kept. */
+  fill(
+    input: Operator,
+    budget: Budget,
+    each?: (batch: Batch, rowIds: Float64Array | undefined) => void,
+  ): boolean {
     for (;;) {
       const step = input.next(budget);
       if (step === 'done') return true;
       if (step === 'more') return false;
       // A scan's dictionary vectors and subarrays may be kept: vectors are never written once handed on.
-      const batch = denseBatch(input.batch);
+      const { rowIds, ...batch } = denseBatch(input.batch);
       this.keep(batch);
-      each?.(batch);
+      each?.(batch, rowIds);
       budget.charge(batch.rowCount);
       if (budget.exhausted) return false;
     }

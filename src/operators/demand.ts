@@ -3,20 +3,29 @@ import type { SqlType } from '../columns/types.ts';
 import type { Vector } from '../columns/vector.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { isVolatile, referencedColumns } from '../expressions/fold.ts';
-import type { AggregateCall, AggregateNode, PlanNode, SortNode } from '../plan/logical.ts';
+import type {
+  AggregateCall,
+  AggregateNode,
+  PlanNode,
+  SortKey,
+  SortNode,
+} from '../plan/logical.ts';
 
 /**
  * What the reader of an operator makes of its rows. Where order does not count, scans hand out segments as they lie and groups
  * leave unsorted; columns that nobody looks at may hold anything of their type. Neither is ever visible in an answer (law 2).
  */
 export type Demand = {
+  /** Rows come in arrival order. */
   readonly ordered: boolean;
+  /** Each batch says its row ids, good until the next one: whoever asks tells the order by them. Only of filtered, projected scans. */
+  readonly marked: boolean;
   /** undefined: all. */
   readonly columns: ReadonlySet<number> | undefined;
 };
 
 /** What stands at a query's end. */
-export const EVERYTHING: Demand = { ordered: true, columns: undefined };
+export const EVERYTHING: Demand = { ordered: true, marked: false, columns: undefined };
 
 export function isDemanded({ columns }: Demand, column: number): boolean {
   return columns === undefined || columns.has(column);
@@ -33,6 +42,7 @@ const NULLS: readonly null[] = Array.from({ length: BATCH_ROW_COUNT_MAX }, () =>
 export function filterDemand(demand: Demand, condition: Expression): Demand {
   return {
     ordered: demand.ordered || isVolatile(condition),
+    marked: demand.marked,
     columns: withColumns(demand.columns, [condition]),
   };
 }
@@ -41,6 +51,7 @@ export function filterDemand(demand: Demand, condition: Expression): Demand {
 export function projectDemand(demand: Demand, expressions: readonly Expression[]): Demand {
   return {
     ordered: demand.ordered || expressions.some(isVolatile),
+    marked: demand.marked,
     columns: withColumns(new Set(), expressions),
   };
 }
@@ -57,17 +68,58 @@ export function aggregateDemand(node: AggregateNode): Demand {
       !node.keys.every((key) => isOrderFree(key.type)) ||
       !node.calls.every(isOrderFreeCall) ||
       [...node.keys, ...expressions].some(isVolatile),
+    marked: false,
     columns: withColumns(new Set(), [...node.keys, ...expressions]),
   };
 }
 
-/** What a sort asks of its input: ties stay in arrival order, so order counts unless there can be none. */
-export function sortDemand(demand: Demand, node: SortNode): Demand {
+/**
+ * How rows that tie get into arrival order: as they come, by row id, or by further keys, because the arrival order of groups is that of
+ * their keys. The last two spare the input the order, and a top-k looks at few rows anyway.
+ */
+export type Ties = 'as they come' | 'by row id' | readonly SortKey[];
+
+export function tiesOf(node: SortNode): Ties {
+  let plan: PlanNode = node.input;
+  /** By column of `plan`: where it stands in the sort's input, and whether the sort goes by it already. */
+  let places = new Map(plan.columns.map((_, index) => [index, index]));
+  const sorted = new Set<number>();
+  for (const { expression, collation } of node.keys)
+    if (expression.kind === 'column' && collation === undefined) sorted.add(expression.index);
+  for (;;) {
+    if (plan.kind === 'filter') plan = plan.input;
+    else if (plan.kind === 'project') {
+      const below = new Map<number, number>();
+      plan.expressions.forEach((expression, index) => {
+        const place = places.get(index);
+        if (place === undefined || expression.kind !== 'column') return;
+        if (!below.has(expression.index) || sorted.has(place)) below.set(expression.index, place);
+      });
+      places = below;
+      plan = plan.input;
+    } else break;
+  }
+  if (plan.kind === 'scan') return node.keep === undefined ? 'as they come' : 'by row id';
+  if (plan.kind !== 'aggregate') return 'as they come';
+  const keys: SortKey[] = [];
+  for (let key = 0; key < plan.keys.length; key += 1) {
+    const index = places.get(key);
+    if (index === undefined) return 'as they come';
+    const { type, nullable, name } = node.input.columns[index]!;
+    const expression = { kind: 'column', index, type, nullable, name } as const;
+    if (!sorted.has(index)) keys.push({ expression, descending: false, nullsFirst: false });
+  }
+  return keys;
+}
+
+/** What a sort asks of its input. */
+export function sortDemand(demand: Demand, { keys }: SortNode, ties: Ties): Demand {
   return {
-    ordered: !hasNoTies(node),
+    ordered: ties === 'as they come',
+    marked: ties === 'by row id',
     columns: withColumns(
       demand.columns,
-      node.keys.map((key) => key.expression),
+      keys.map((key) => key.expression),
     ),
   };
 }
@@ -93,26 +145,6 @@ function isOrderFreeCall(call: AggregateCall): boolean {
       return call.args.every(
         ({ type }) => isOrderFree(type) && !(call.distinct && type.kind === 'numeric'),
       );
-  }
-}
-
-/** Sort keys that hold every key of the groups they order. */
-function hasNoTies({ input, keys }: SortNode): boolean {
-  let plan: PlanNode = input;
-  let sorted = new Set<number>();
-  for (const { expression, collation } of keys)
-    if (expression.kind === 'column' && collation === undefined) sorted.add(expression.index);
-  for (;;) {
-    if (plan.kind === 'filter') plan = plan.input;
-    else if (plan.kind === 'project') {
-      const below = new Set<number>();
-      for (const index of sorted) {
-        const expression = plan.expressions[index];
-        if (expression?.kind === 'column') below.add(expression.index);
-      }
-      sorted = below;
-      plan = plan.input;
-    } else return plan.kind === 'aggregate' && plan.keys.every((_, index) => sorted.has(index));
   }
 }
 

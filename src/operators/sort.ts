@@ -1,6 +1,7 @@
 import { ChunkedFloat64 } from '../base/chunked.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
+import { assert } from '../base/errors.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { BatchBuilder, denseBatch } from '../columns/build.ts';
 import { compileExpression, type CompiledExpression } from '../expressions/compile.ts';
@@ -36,6 +37,8 @@ export class SortOperator implements Operator {
   #lease: MemoryLease;
   /** By row number: the batch it lies in, and the row there. */
   #places: ChunkedFloat64;
+  /** By row number its row id, where the input says it: rows come as they lie then, and ties go by it. */
+  #arrivals: ChunkedFloat64 | undefined;
   #columnsOfKeys: readonly KeyColumn[];
   #drained = false;
   #sort: StepwiseSort | undefined;
@@ -43,6 +46,8 @@ export class SortOperator implements Operator {
   #at = 0;
   /** The first key of the worst row that a top-k keeps, once it has enough: what is worse is not looked at. */
   #bound: number | undefined;
+  /** The rows of a batch that are not worse than the bound. */
+  readonly #selection = new Int32Array(BATCH_ROW_COUNT_MAX);
 
   constructor(node: SortNode, input: Operator, context: EvaluationContext, memory: MemoryAccount) {
     this.id = node.id;
@@ -72,7 +77,9 @@ export class SortOperator implements Operator {
         if (step === 'more') return 'more';
         this.#drained = step === 'done';
       } else {
-        this.#drained = this.#rows.fill(this.#input, budget, (batch) => this.#number(batch));
+        this.#drained = this.#rows.fill(this.#input, budget, (batch, rowIds) =>
+          this.#number(batch, rowIds),
+        );
         if (!this.#drained && this.#places.length <= this.#keep + GATHERED_ROWS) return 'more';
       }
       if (this.#drained || this.#keep > TOP_ROWS_MAX) this.#sort = this.#newSort();
@@ -101,9 +108,9 @@ export class SortOperator implements Operator {
     budget.charge(batch.rowCount * (this.#keys.length + 1));
     const kept = this.#bound === undefined ? batch : this.#notWorse(batch, this.#bound);
     if (kept !== undefined) {
-      const dense = denseBatch(kept);
+      const { rowIds, ...dense } = denseBatch(kept);
       this.#rows.keep(dense);
-      this.#number(dense);
+      this.#number(dense, rowIds);
       if (this.#places.length > this.#keep + BATCH_ROW_COUNT_MAX) {
         this.#sort = this.#newSort();
         // A few thousand numbers: no more than a step.
@@ -120,7 +127,7 @@ export class SortOperator implements Operator {
     const vector = compiled.evaluate(batch, this.#context);
     if (vector.rep !== 'number' || vector.type.kind === 'numeric') return batch;
     const { values, validity, factor, base } = vector;
-    const selection = new Int32Array(batch.rowCount);
+    const selection = this.#selection;
     const descending = key.descending;
     let count = 0;
     for (let row = 0; row < batch.rowCount; row += 1) {
@@ -135,10 +142,10 @@ export class SortOperator implements Operator {
     if (count === 0) return undefined;
     return count === batch.rowCount
       ? batch
-      : { ...batch, rowCount: count, selection: selection.subarray(0, count) };
+      : { ...batch, rowCount: count, selection: selection.slice(0, count) };
   }
 
-  #number(batch: Batch): void {
+  #number(batch: Batch, rowIds: Float64Array | undefined): void {
     const index = this.#rows.batches.length - 1;
     this.#keys.forEach(({ compiled }, key) =>
       this.#columnsOfKeys[key]!.append(
@@ -151,11 +158,16 @@ export class SortOperator implements Operator {
       const copies = batch.weights === undefined ? 1 : batch.weights[row]!;
       for (let copy = 0; copy < copies; copy += 1) this.#places.push(index * PLACE_ROWS + row);
     }
+    if (rowIds === undefined) return;
+    assert(batch.weights === undefined, 'rows of a table are there once');
+    this.#arrivals ??= new ChunkedFloat64(this.#lease);
+    for (let row = 0; row < batch.rowCount; row += 1) this.#arrivals.push(rowIds[row]!);
   }
 
   #newSort(): StepwiseSort {
     const keys = this.#columnsOfKeys;
-    const only = keys.length === 1 ? keys[0]! : undefined;
+    const arrivals = this.#arrivals;
+    const only = keys.length === 1 && arrivals === undefined ? keys[0]! : undefined;
     const compare =
       only === undefined
         ? (a: number, b: number): number => {
@@ -163,7 +175,7 @@ export class SortOperator implements Operator {
               const order = key.compare(a, b);
               if (order !== 0) return order;
             }
-            return 0;
+            return arrivals === undefined ? 0 : arrivals.get(a) - arrivals.get(b);
           }
         : (a: number, b: number): number => only.compare(a, b);
     return new StepwiseSort(this.#places.length, compare, {
@@ -184,17 +196,22 @@ export class SortOperator implements Operator {
     const rows = new CollectedRows(this.#memory);
     for (let at = 0; at < kept.length; at += BATCH_ROW_COUNT_MAX)
       rows.keep(this.#rowsOf(kept.subarray(at, at + BATCH_ROW_COUNT_MAX))!);
+    const arrivals = this.#arrivals;
+    const rowIds = arrivals && Float64Array.from(kept, (number) => arrivals.get(number));
     this.#sort!.close();
     this.#sort = undefined;
     this.#rows.close();
     this.#lease.close();
     this.#lease = new MemoryLease(this.#memory);
     this.#places = new ChunkedFloat64(this.#lease);
+    this.#arrivals = undefined;
     this.#columnsOfKeys = this.#newKeys();
     this.#rows = new CollectedRows(this.#memory);
+    let at = 0;
     for (const batch of rows.batches) {
       this.#rows.keep(batch);
-      this.#number(batch);
+      this.#number(batch, rowIds?.subarray(at, at + batch.rowCount));
+      at += batch.rowCount;
     }
     rows.close();
   }

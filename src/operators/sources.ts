@@ -11,6 +11,7 @@ import type { Expression } from '../expressions/expression.ts';
 import { evaluateConstant, isVolatile, referencedColumns, someNode } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { OutputColumn, ScanNode, SeriesNode, ValuesNode } from '../plan/logical.ts';
+import { EVERYTHING, type Demand } from './demand.ts';
 import type { Budget, Operator, Step } from './operator.ts';
 import { EMPTY_BATCH } from './row-operators.ts';
 
@@ -25,7 +26,7 @@ export class ScanOperator implements Operator {
   readonly #node: ScanNode;
   readonly #snapshot: TableSnapshot;
   readonly #context: EvaluationContext;
-  readonly #ordered: boolean;
+  readonly #demand: Pick<Demand, 'ordered' | 'marked'>;
   readonly #filter: CompiledFilter | undefined;
   #scan: TableScan | undefined;
   #found: Float64Array | undefined;
@@ -33,14 +34,18 @@ export class ScanOperator implements Operator {
   #opened = false;
   #charged = 0;
 
-  /** `ordered`: rows come in arrival order; else as they lie. */
-  constructor(node: ScanNode, snapshot: TableSnapshot, context: EvaluationContext, ordered = true) {
+  constructor(
+    node: ScanNode,
+    snapshot: TableSnapshot,
+    context: EvaluationContext,
+    demand: Pick<Demand, 'ordered' | 'marked'> = EVERYTHING,
+  ) {
     this.id = node.id;
     this.columns = node.columns;
     this.#node = node;
     this.#snapshot = snapshot;
     this.#context = context;
-    this.#ordered = ordered;
+    this.#demand = demand;
     this.#filter = node.filter === undefined ? undefined : compileFilter(node.filter);
   }
 
@@ -87,8 +92,8 @@ export class ScanOperator implements Operator {
     }
     this.#scan = this.#snapshot.scan({
       columnIndexes: this.#node.columnIndexes,
-      ordered: this.#ordered,
-      withRowIds: this.#node.withRowIds || this.#node.rowIdColumn,
+      ordered: this.#demand.ordered,
+      withRowIds: this.#node.withRowIds || this.#node.rowIdColumn || (this.#demand.marked && 'lent'),
       prune: tests,
     });
   }
