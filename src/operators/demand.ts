@@ -3,13 +3,7 @@ import type { SqlType } from '../columns/types.ts';
 import type { Vector } from '../columns/vector.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { isVolatile, referencedColumns } from '../expressions/fold.ts';
-import type {
-  AggregateCall,
-  AggregateNode,
-  PlanNode,
-  SortKey,
-  SortNode,
-} from '../plan/logical.ts';
+import type { AggregateCall, AggregateNode, PlanNode, SortKey, SortNode } from '../plan/logical.ts';
 
 /**
  * What the reader of an operator makes of its rows. Where order does not count, scans hand out segments as they lie and groups

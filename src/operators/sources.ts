@@ -93,7 +93,8 @@ export class ScanOperator implements Operator {
     this.#scan = this.#snapshot.scan({
       columnIndexes: this.#node.columnIndexes,
       ordered: this.#demand.ordered,
-      withRowIds: this.#node.withRowIds || this.#node.rowIdColumn || (this.#demand.marked && 'lent'),
+      withRowIds:
+        this.#node.withRowIds || this.#node.rowIdColumn || (this.#demand.marked && 'lent'),
       prune: tests,
     });
   }

@@ -32,8 +32,15 @@ test('ties stay in arrival order, whatever order the rows lie in', async () => {
         sorted(left, descending).slice(0, keep),
       );
       expect(
-        await ids(`SELECT id, k + 1 AS k, t FROM t WHERE t < 'text 4' ORDER BY ${order} LIMIT ${keep}`),
-      ).toEqual(sorted(left.filter(({ t }) => t < 'text 4'), descending).slice(0, keep));
+        await ids(
+          `SELECT id, k + 1 AS k, t FROM t WHERE t < 'text 4' ORDER BY ${order} LIMIT ${keep}`,
+        ),
+      ).toEqual(
+        sorted(
+          left.filter(({ t }) => t < 'text 4'),
+          descending,
+        ).slice(0, keep),
+      );
     }
   expect(await ids('SELECT id FROM t ORDER BY k')).toEqual(sorted(left, false));
   // Rows that only a transaction sees come behind the others.
@@ -59,7 +66,9 @@ test('groups that tie come in the order of their keys, and are not ranked for it
     k: Int32Array.from({ length: 6000 }, (_, at) => (at * 7919) % 3000),
     t: Array.from({ length: 6000 }, (_, at) => `text ${(at * 31) % 3}`),
   });
-  const tied = await db.query('SELECT t, k, count(*) AS n FROM t GROUP BY t, k ORDER BY n LIMIT 50');
+  const tied = await db.query(
+    'SELECT t, k, count(*) AS n FROM t GROUP BY t, k ORDER BY n LIMIT 50',
+  );
   const told = await db.query(
     'SELECT t, k, count(*) AS n FROM t GROUP BY t, k ORDER BY n, t, k LIMIT 50',
   );
