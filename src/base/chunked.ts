@@ -32,8 +32,13 @@ export class ChunkedInt32 {
 
   push(value: number): void {
     const index = this.#length;
-    this.reserve(index + 1);
-    this.#chunks[index >>> CHUNK_BITS]![index & CHUNK_MASK] = value;
+    const at = index & CHUNK_MASK;
+    let chunk = this.#chunks[index >>> CHUNK_BITS];
+    if (chunk === undefined || at >= chunk.length) {
+      this.reserve(index + 1);
+      chunk = this.#chunks[index >>> CHUNK_BITS]!;
+    }
+    chunk[at] = value;
     this.#length = index + 1;
   }
 
@@ -100,8 +105,13 @@ export class ChunkedFloat64 {
 
   push(value: number): void {
     const index = this.#length;
-    this.reserve(index + 1);
-    this.#chunks[index >>> CHUNK_BITS]![index & CHUNK_MASK] = value;
+    const at = index & CHUNK_MASK;
+    let chunk = this.#chunks[index >>> CHUNK_BITS];
+    if (chunk === undefined || at >= chunk.length) {
+      this.reserve(index + 1);
+      chunk = this.#chunks[index >>> CHUNK_BITS]!;
+    }
+    chunk[at] = value;
     this.#length = index + 1;
   }
 

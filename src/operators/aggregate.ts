@@ -56,6 +56,8 @@ export class AggregateOperator implements Operator {
   /** A group is there while it has rows. */
   readonly #rows = new RowCounts();
   readonly #observer: AggregateObserver | undefined;
+  /** A batch of the input whose groups wait for room: its keys, and its groups once they are known. */
+  #waiting: { readonly keys: readonly Vector[]; groups: Int32Array | undefined } | undefined;
   #groupCount = 0;
   #ordering: GroupOrder | undefined;
   #order: Int32Array | undefined;
@@ -100,9 +102,9 @@ export class AggregateOperator implements Operator {
    */
   absorb(budget: Budget, counted: boolean): 'more' | 'done' {
     for (;;) {
-      const step = this.#input.next(budget);
+      const step = this.#waiting === undefined ? this.#input.next(budget) : 'batch';
       if (step !== 'batch') return step;
-      this.#take(this.#input.batch, counted);
+      if (!this.#take(this.#input.batch, budget, counted)) return 'more';
       budget.charge(this.#input.batch.rowCount * this.#work);
       if (budget.exhausted) return 'more';
     }
@@ -146,10 +148,10 @@ export class AggregateOperator implements Operator {
         if (this.#order === undefined) return 'more';
         continue;
       }
-      const step = this.#input.next(budget);
+      const step = this.#waiting === undefined ? this.#input.next(budget) : 'batch';
       if (step === 'more') return 'more';
       if (step === 'batch') {
-        this.#take(this.#input.batch);
+        if (!this.#take(this.#input.batch, budget)) return 'more';
         budget.charge(this.#input.batch.rowCount * this.#work);
         if (budget.exhausted) return 'more';
         continue;
@@ -186,22 +188,26 @@ export class AggregateOperator implements Operator {
     this.#accounted = 0;
   }
 
-  #take(batch: Batch, counted = true): void {
+  /** False: there is no room yet for the batch's groups; it is to be given again. */
+  #take(batch: Batch, budget: Budget, counted = true): boolean {
     const { rowCount } = batch;
     const observer = this.#observer?.isWatching === true ? this.#observer : undefined;
-    const groups = this.#groups.intern(
-      this.#keys.map((key) => key.evaluate(batch, this.#context)),
-      rowCount,
-    );
+    const waiting = (this.#waiting ??= {
+      keys: this.#keys.map((key) => key.evaluate(batch, this.#context)),
+      groups: undefined,
+    });
+    const groups = (waiting.groups ??= this.#groups.internWithin(waiting.keys, rowCount, budget));
+    if (groups === undefined) return false;
     const { groupCount } = this.#groups;
-    this.#ensure(groupCount);
+    if (!this.#ensure(groupCount, budget)) return false;
+    this.#waiting = undefined;
     const weights = denseWeights(batch);
     observer?.begin(groups, rowCount, groupCount);
     if (!counted) {
-      if (observer === undefined) return;
+      if (observer === undefined) return true;
       this.#calls.forEach((call, index) => call.show(batch, this.#context, observer, index));
       observer.end();
-      return;
+      return true;
     }
     if (this.#keys.length > 0 || weights !== undefined)
       this.#rows.addAll(groups, weights, rowCount);
@@ -209,21 +215,21 @@ export class AggregateOperator implements Operator {
     for (let index = 0; index < this.#calls.length; index += 1)
       this.#calls[index]!.add(batch, groups, groupCount, weights, this.#context, observer, index);
     observer?.end();
+    return true;
   }
 
-  #ensure(groupCount: number): void {
-    if (groupCount <= this.#groupCount) return;
-    const before = this.#rows.values.length;
+  #ensure(groupCount: number, budget?: Budget): boolean {
+    if (groupCount <= this.#groupCount) return true;
+    if (!this.#rows.ensure(groupCount, budget)) return false;
+    for (const { state } of this.#calls) if (!state.ensure(groupCount, budget)) return false;
     this.#groupCount = groupCount;
-    this.#rows.ensure(groupCount);
-    for (const call of this.#calls) call.state.ensure(groupCount);
-    if (this.#rows.values.length === before) return;
     let bytes = this.#rows.values.byteLength;
     for (const call of this.#calls) bytes += call.state.memoryBytes;
     if (bytes > this.#accounted) {
       this.#memory.reserve(bytes - this.#accounted);
       this.#accounted = bytes;
     }
+    return true;
   }
 }
 
@@ -376,8 +382,11 @@ class DistinctRows {
   readonly #pairs: PairInterner;
   #codes = new Int32Array(0);
   #other = new Int32Array(0);
-  /** A bit for each value code, by group, while they are few: a look instead of a search. */
-  #seen: (Uint8Array | undefined)[] | undefined = [];
+  /** A bit for each value code, by group: a look instead of a search, for the groups and codes that came while there was room. */
+  readonly #seen: (Uint8Array | undefined)[] = [];
+  #isFull = false;
+  #groupsSeen = 0;
+  #codesSeen = 0;
 
   constructor(types: readonly OutputColumn['type'][], memory: MemoryAccount) {
     this.#columns = types.map((type) => createInterner(type, memory));
@@ -404,25 +413,28 @@ class DistinctRows {
     const first = new Int32Array(rowCount);
     let count = 0;
     const size = this.#tuples.at(-1)?.size ?? this.#columns[0]!.size;
-    if (this.#seen !== undefined && (groupCount * size) / 8 > SEEN_BYTES_MAX) this.#leaveSeen();
-    const seen = this.#seen;
-    if (seen === undefined) {
-      for (let row = 0; row < rowCount; row += 1) {
-        const before = this.#pairs.size;
-        this.#pairs.codeOf(groups[row]!, codes[row]!, true);
-        if (this.#pairs.size > before) {
-          first[count] = row;
-          count += 1;
-        }
-      }
-      return first.subarray(0, count);
+    if (!this.#isFull && (groupCount * size) / 8 > SEEN_BYTES_MAX) this.#isFull = true;
+    if (!this.#isFull) {
+      this.#groupsSeen = groupCount;
+      this.#codesSeen = size;
     }
+    const seen = this.#seen;
     for (let row = 0; row < rowCount; row += 1) {
       const group = groups[row]!;
       const code = codes[row]!;
+      if (group >= this.#groupsSeen || code >= this.#codesSeen) {
+        const before = this.#pairs.size;
+        this.#pairs.codeOf(group, code, true);
+        if (this.#pairs.size === before) continue;
+        first[count] = row;
+        count += 1;
+        continue;
+      }
       let bytes = seen[group];
       if (bytes === undefined || bytes.length <= code >>> 3) {
-        const grown = new Uint8Array(Math.max(128, 2 ** Math.ceil(Math.log2(size / 8 + 1))));
+        const grown = new Uint8Array(
+          Math.max(128, 2 ** Math.ceil(Math.log2(this.#codesSeen / 8 + 1))),
+        );
         if (bytes !== undefined) grown.set(bytes);
         bytes = grown;
         seen[group] = grown;
@@ -442,16 +454,6 @@ class DistinctRows {
     for (const interner of this.#columns) interner.close();
     for (const tuples of this.#tuples) tuples.close();
     this.#pairs.close();
-  }
-
-  #leaveSeen(): void {
-    this.#seen!.forEach((bytes, group) => {
-      bytes?.forEach((bits, byte) => {
-        for (let bit = 0; bit < 8; bit += 1)
-          if ((bits & (1 << bit)) !== 0) this.#pairs.codeOf(group, byte * 8 + bit, true);
-      });
-    });
-    this.#seen = undefined;
   }
 }
 

@@ -34,7 +34,12 @@ export class GroupOrder {
   #ranking: Ranking | undefined;
   readonly #ranks: Int32Array[] = [];
   #sort: StepwiseSort | undefined;
-  #codes: readonly Int32Array[] = [];
+  /** Of several keys: ranks by place in `#groups`, and how many places have all of theirs. */
+  #placed: readonly Int32Array[] = [];
+  #placedTo = 0;
+  /** Of several keys: the groups in order, and how many are. */
+  #ordered: Int32Array | undefined;
+  #orderedTo = 0;
 
   constructor(
     rowCounts: Float64Array,
@@ -66,12 +71,10 @@ export class GroupOrder {
       this.#ranks.push(ranks);
       this.#ranking = undefined;
     }
+    if (this.#keys.length > 1 && !this.#place(budget)) return undefined;
     this.#sort ??= this.#newSort();
     if (!this.#sort.step(budget)) return undefined;
-    const groups = this.#groups;
-    return this.#keys.length === 1
-      ? this.#sort.sorted
-      : this.#sort.sorted.map((index) => groups[index]!);
+    return this.#keys.length === 1 ? this.#sort.sorted : this.#groupsOf(this.#sort.sorted, budget);
   }
 
   close(): void {
@@ -91,32 +94,65 @@ export class GroupOrder {
     this.#looked = end;
   }
 
+  /** Looks up the ranks of each group's keys; true when all are there. */
+  #place(budget: Budget): boolean {
+    if (this.#placed.length === 0) {
+      this.#lease.take(this.#count * 4 * this.#keys.length);
+      this.#placed = this.#keys.map(() => new Int32Array(this.#count));
+    }
+    while (this.#placedTo < this.#count) {
+      if (budget.exhausted) return false;
+      const start = this.#placedTo;
+      const end = Math.min(this.#count, start + BATCH_ROW_COUNT_MAX);
+      const groups = this.#groups.subarray(start, end);
+      for (const [column, key] of this.#keys.entries()) {
+        const ranks = this.#ranks[column]!;
+        const placed = this.#placed[column]!;
+        const codes = key.codesOf(groups, end - start);
+        for (let at = start; at < end; at += 1) placed[at] = ranks[codes[at - start]!]!;
+      }
+      budget.charge((end - start) * this.#keys.length);
+      this.#placedTo = end;
+    }
+    return true;
+  }
+
   #newSort(): StepwiseSort {
     const memory = this.#memory;
-    const count = this.#count;
     if (this.#ranks.length === 1) {
       const ranks = this.#ranks[0]!;
-      const groups = this.#groups.slice(0, count);
+      const groups = this.#groups.subarray(0, this.#count);
       return new StepwiseSort(groups, (a, b) => ranks[a]! - ranks[b]!, { memory });
     }
-    this.#lease.take(count * 4 * this.#keys.length);
-    // Ranks by place in `#groups`.
-    this.#codes = this.#keys.map((key, column) => {
-      const ranks = this.#ranks[column]!;
-      return key.codesOf(this.#groups, count).map((code) => ranks[code]!);
-    });
-    const codes = this.#codes;
+    const placed = this.#placed;
     return new StepwiseSort(
-      count,
+      this.#count,
       (a, b) => {
-        for (const ranked of codes) {
-          const difference = ranked[a]! - ranked[b]!;
+        for (const ranks of placed) {
+          const difference = ranks[a]! - ranks[b]!;
           if (difference !== 0) return difference;
         }
         return 0;
       },
       { memory },
     );
+  }
+
+  /** The groups at the given places; undefined while some are left. */
+  #groupsOf(places: Int32Array, budget: Budget): Int32Array | undefined {
+    if (this.#ordered === undefined) {
+      this.#lease.take(places.length * 4);
+      this.#ordered = new Int32Array(places.length);
+    }
+    while (this.#orderedTo < places.length) {
+      if (budget.exhausted) return undefined;
+      const end = Math.min(places.length, this.#orderedTo + GROUPS_A_STEP);
+      for (let at = this.#orderedTo; at < end; at += 1)
+        this.#ordered[at] = this.#groups[places[at]!]!;
+      budget.charge(end - this.#orderedTo);
+      this.#orderedTo = end;
+    }
+    return this.#ordered;
   }
 }
 
@@ -129,6 +165,9 @@ class Ranking {
   readonly #column: KeyColumn;
   #read = 0;
   #sort: StepwiseSort | undefined;
+  #ranks: Int32Array | undefined;
+  #ranked = 0;
+  readonly #codes = new Int32Array(BATCH_ROW_COUNT_MAX);
 
   constructor(key: GroupKey, lease: MemoryLease, memory: MemoryAccount | undefined) {
     this.#interner = key.interner;
@@ -147,9 +186,8 @@ class Ranking {
     while (this.#read < size) {
       if (budget.exhausted) return undefined;
       const count = Math.min(BATCH_ROW_COUNT_MAX, size - this.#read);
-      const start = this.#read;
-      const codes = Int32Array.from({ length: count }, (_, index) => start + index);
-      this.#column.append(this.#interner.vector(codes, count), count);
+      for (let index = 0; index < count; index += 1) this.#codes[index] = this.#read + index;
+      this.#column.append(this.#interner.vector(this.#codes, count), count);
       budget.charge(count);
       this.#read += count;
     }
@@ -157,12 +195,20 @@ class Ranking {
       memory: this.#memory,
     });
     if (!this.#sort.step(budget)) return undefined;
-    this.#lease.take(size * 4);
-    const ranks = new Int32Array(size);
+    if (this.#ranks === undefined) {
+      this.#lease.take(size * 4);
+      this.#ranks = new Int32Array(size);
+    }
     const { sorted } = this.#sort;
-    for (let rank = 0; rank < size; rank += 1) ranks[sorted[rank]!] = rank;
+    while (this.#ranked < size) {
+      if (budget.exhausted) return undefined;
+      const end = Math.min(size, this.#ranked + GROUPS_A_STEP);
+      for (let rank = this.#ranked; rank < end; rank += 1) this.#ranks[sorted[rank]!] = rank;
+      budget.charge(end - this.#ranked);
+      this.#ranked = end;
+    }
     this.close();
-    return ranks;
+    return this.#ranks;
   }
 
   close(): void {

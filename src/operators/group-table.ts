@@ -1,8 +1,11 @@
+import { assert } from '../base/errors.ts';
 import type { MemoryAccount } from '../base/memory.ts';
+import { BATCH_ROW_COUNT_MAX } from '../columns/batch.ts';
 import type { SqlType } from '../columns/types.ts';
 import type { Vector } from '../columns/vector.ts';
 import { GroupOrder } from './group-order.ts';
 import { createInterner, PairInterner, type ColumnInterner } from './interner.ts';
+import type { Budget } from './operator.ts';
 
 /**
  * Tuples of key values numbered densely: group ids. Each column is interned by itself, tuples as pairs of codes, so a key
@@ -14,6 +17,9 @@ export class GroupTable {
   readonly #pairs: readonly PairInterner[];
   readonly #scratch: Int32Array[];
   #groups = new Int32Array(0);
+  /** The column that is being numbered, and whether it has its codes: growth may interrupt it. */
+  #column = 0;
+  #isCoded = false;
 
   constructor(types: readonly SqlType[], memory: MemoryAccount | undefined) {
     this.#types = types;
@@ -30,8 +36,24 @@ export class GroupTable {
 
   /** Group ids of dense key vectors; the array is good until the next call. `add` false: unknown tuples give −1. */
   intern(keys: readonly Vector[], rowCount: number, add = true): Int32Array {
+    const groups = this.#codes(keys, rowCount, add, undefined);
+    assert(groups !== undefined, 'without a budget all is done at once');
+    return groups;
+  }
+
+  /** The same as far as the budget reaches: tables that grow are moved in steps. undefined: to be called again, with the same vectors. */
+  internWithin(keys: readonly Vector[], rowCount: number, budget: Budget): Int32Array | undefined {
+    return this.#codes(keys, rowCount, true, budget);
+  }
+
+  #codes(
+    keys: readonly Vector[],
+    rowCount: number,
+    add: boolean,
+    budget: Budget | undefined,
+  ): Int32Array | undefined {
     if (this.#groups.length < rowCount) {
-      this.#groups = new Int32Array(Math.max(rowCount, 2048));
+      this.#groups = new Int32Array(Math.max(rowCount, BATCH_ROW_COUNT_MAX));
       for (let column = 0; column < this.#scratch.length; column += 1)
         this.#scratch[column] = new Int32Array(this.#groups.length);
     }
@@ -40,18 +62,28 @@ export class GroupTable {
       groups.fill(0, 0, rowCount);
       return groups;
     }
-    if (this.#columns.length === 1) {
-      this.#columns[0]!.codes(keys[0]!, rowCount, groups, add);
-      return groups;
+    const isAlone = this.#columns.length === 1;
+    while (this.#column < this.#columns.length) {
+      const column = this.#column;
+      const interner = this.#columns[column]!;
+      const codes = isAlone ? groups : this.#scratch[column]!;
+      if (!this.#isCoded) {
+        const key = keys[column]!;
+        if (budget !== undefined && interner.prepare?.(key, rowCount, budget) === false)
+          return undefined;
+        interner.codes(key, rowCount, codes, add);
+        this.#isCoded = true;
+      }
+      if (column > 0) {
+        const left = column === 1 ? this.#scratch[0]! : groups;
+        const pairs = this.#pairs[column - 1]!;
+        if (budget !== undefined && !pairs.prepare(left, codes, rowCount, budget)) return undefined;
+        pairs.codes(left, codes, rowCount, groups, add);
+      }
+      this.#isCoded = false;
+      this.#column += 1;
     }
-    let left = this.#scratch[0]!;
-    this.#columns[0]!.codes(keys[0]!, rowCount, left, add);
-    for (let column = 1; column < this.#columns.length; column += 1) {
-      const right = this.#scratch[column]!;
-      this.#columns[column]!.codes(keys[column]!, rowCount, right, add);
-      this.#pairs[column - 1]!.codes(left, right, rowCount, groups, add);
-      left = groups;
-    }
+    this.#column = 0;
     return groups;
   }
 

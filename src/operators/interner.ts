@@ -1,3 +1,5 @@
+import { ChunkedFloat64, ChunkedInt32 } from '../base/chunked.ts';
+import { assert } from '../base/errors.ts';
 import { HashParts } from '../base/hash-parts.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import type { MemoryAccount } from '../base/memory.ts';
@@ -9,6 +11,7 @@ import { TextScratch } from '../columns/utf8.ts';
 import { Decimal, type Datum } from '../columns/values.ts';
 import type { DictionaryVector, NumberVector, Vector } from '../columns/vector.ts';
 import { lookupLoopOf } from './code-loops.ts';
+import type { Budget } from './operator.ts';
 
 /**
  * Values of one type numbered 0, 1, 2, … in the order they come; NULL is a value, −0 is 0, NaN is NaN, 1.0 is 1.00 (the
@@ -18,6 +21,11 @@ export interface ColumnInterner {
   readonly size: number;
   /** Codes of logical rows 0 … rowCount−1 of a dense vector, into `out`. `add` false: values never met give −1. */
   codes(vector: Vector, rowCount: number, out: Int32Array, add: boolean): void;
+  /**
+   * Makes room for what a vector may bring, as far as the budget reaches; false: to be called again. `codes` then never moves more than
+   * 64 KB; without this call it does all at once.
+   */
+  prepare?(vector: Vector, rowCount: number, budget: Budget): boolean;
   /** The value of each code. */
   vector(codes: Int32Array, count: number): Vector;
   datum(code: number): Datum;
@@ -52,33 +60,41 @@ class NumberInterner implements ColumnInterner {
   readonly #memory: MemoryAccount | undefined;
   readonly #lease: MemoryLease;
   readonly #hashes: HashParts;
-  #values = new Float64Array(64);
-  /** Values that are no double: int8 and timestamps beyond 2^53. */
+  readonly #values: ChunkedFloat64;
+  /** Values that are no double: int8 and timestamps beyond 2^53. By our code theirs, and ours by theirs. */
   #large: DatumInterner | undefined;
   #largeCodes: number[] = [];
-  #size = 0;
+  #codesOfLarge: number[] = [];
   #nullCode = -1;
   /** Code + 1 of `directBase + index × directFactor`; grows by doubling while the span stays small. */
   #direct = new Int32Array(0);
   #directBase = 0;
   #directFactor = 1;
-  #useDirect: boolean;
+  /** Values outside of the table are hashed: it stays as it is, and what it holds is not hashed again. */
+  #isFrozen: boolean;
+  /** The larger table that is being filled. */
+  #laying: { table: Int32Array<ArrayBuffer>; base: number; factor: number; moved: number } | undefined;
 
   constructor(type: SqlType, memory: MemoryAccount | undefined) {
     this.#type = type;
     this.#memory = memory;
     this.#lease = new MemoryLease(memory);
     this.#hashes = new HashParts(this.#lease);
-    this.#useDirect = type.kind !== 'float4' && type.kind !== 'float8';
+    this.#values = new ChunkedFloat64(this.#lease);
+    this.#isFrozen = type.kind === 'float4' || type.kind === 'float8';
   }
 
   get size(): number {
-    return this.#size;
+    return this.#values.length;
+  }
+
+  prepare(vector: Vector, rowCount: number, budget: Budget): boolean {
+    return vector.rep !== 'number' || this.#coverage(vector, rowCount, budget) !== 'later';
   }
 
   codes(vector: Vector, rowCount: number, out: Int32Array, add: boolean): void {
     if (vector.rep === 'number') {
-      if (this.#useDirect && this.#coverSpan(vector, rowCount))
+      if (this.#coverage(vector, rowCount, undefined) === 'direct')
         this.#directCodes(vector, rowCount, out, add);
       else this.#hashedCodes(vector, rowCount, out, add);
       return;
@@ -107,7 +123,7 @@ class NumberInterner implements ColumnInterner {
           this.#type,
           Array.from({ length: count }, (_, index) => this.datum(codes[index]!)),
         );
-      } else values[at] = this.#values[code]!;
+      } else values[at] = this.#values.get(code);
     }
     return { rep: 'number', type: this.#type, values, validity, factor: 1, base: 0, scale: 0 };
   }
@@ -115,7 +131,7 @@ class NumberInterner implements ColumnInterner {
   datum(code: number): Datum {
     if (code === this.#nullCode) return null;
     const large = this.#largeCodes[code];
-    return large === undefined ? this.#values[code]! : this.#large!.datum(large);
+    return large === undefined ? this.#values.get(code) : this.#large!.datum(large);
   }
 
   close(): void {
@@ -123,20 +139,25 @@ class NumberInterner implements ColumnInterner {
     this.#large?.close();
   }
 
-  /** Makes the direct table reach all values of the vector; false where they lie too far apart. */
-  #coverSpan(vector: NumberVector, rowCount: number): boolean {
-    const { values, validity, factor, base, bounds } = vector;
+  /** Makes the direct table reach all values of the vector; `hashed` where they lie too far apart for that. */
+  #coverage(
+    { values, validity, factor, base, bounds }: NumberVector,
+    rowCount: number,
+    budget: Budget | undefined,
+  ): Coverage {
+    if (this.#laying !== undefined && !this.#layOut(budget)) return 'later';
     if (!(Number.isSafeInteger(factor) && Number.isSafeInteger(base) && factor > 0)) {
-      this.#leaveDirect();
-      return false;
+      this.#isFrozen = true;
+      return 'hashed';
     }
+    if (this.#direct.length === 0 && this.#isFrozen) return 'hashed';
     if (
       bounds !== undefined &&
       this.#direct.length > 0 &&
       this.#isOnGrid(factor, base) &&
       this.#reaches(bounds.min, bounds.max)
     )
-      return true;
+      return 'direct';
     let low = Infinity;
     let high = -Infinity;
     for (let row = 0; row < rowCount; row += 1) {
@@ -146,20 +167,28 @@ class NumberInterner implements ColumnInterner {
       if (value > high) high = value;
     }
     // Nothing but NULLs: no value is looked up.
-    if (low > high) return this.#direct.length > 0 || validity !== undefined;
+    if (low > high)
+      return this.#direct.length > 0 || validity !== undefined ? 'direct' : 'hashed';
     low = low * factor + base;
     high = high * factor + base;
+    const isOnGrid = this.#direct.length === 0 || this.#isOnGrid(factor, base);
+    if (this.#direct.length > 0 && isOnGrid && this.#reaches(low, high)) return 'direct';
+    if (this.#isFrozen) return 'hashed';
     if (this.#direct.length === 0) {
       this.#directBase = low;
       this.#directFactor = factor;
-    } else if (!this.#isOnGrid(factor, base)) {
-      const shared = greatestCommonDivisor(
-        greatestCommonDivisor(this.#directFactor, factor),
-        Math.abs(base - this.#directBase),
-      );
-      if (!this.#layOut(low, high, shared)) return false;
     }
-    return this.#reaches(low, high) || this.#layOut(low, high, this.#directFactor);
+    const shared = isOnGrid
+      ? this.#directFactor
+      : greatestCommonDivisor(
+          greatestCommonDivisor(this.#directFactor, factor),
+          Math.abs(base - this.#directBase),
+        );
+    if (!this.#beginLayOut(low, high, shared)) {
+      this.#isFrozen = true;
+      return 'hashed';
+    }
+    return this.#layOut(budget) ? 'direct' : 'later';
   }
 
   #isOnGrid(factor: number, base: number): boolean {
@@ -174,38 +203,44 @@ class NumberInterner implements ColumnInterner {
     );
   }
 
-  /** A direct table that reaches from `low` to `high` besides what it has, in steps of `factor`. */
-  #layOut(low: number, high: number, factor: number): boolean {
+  /** A direct table that reaches from `low` to `high` besides what it has, in steps of `factor`; false: it would be too large. */
+  #beginLayOut(low: number, high: number, factor: number): boolean {
     const size = this.#direct.length;
-    const before = this.#directFactor;
     const from = size === 0 ? low : Math.min(low, this.#directBase);
-    const to = size === 0 ? high : Math.max(high, this.#directBase + (size - 1) * before);
+    const to =
+      size === 0 ? high : Math.max(high, this.#directBase + (size - 1) * this.#directFactor);
     const span = (to - from) / factor;
-    if (!(span < DIRECT_SPAN_MAX)) {
-      this.#leaveDirect();
-      return false;
-    }
+    if (!(span < DIRECT_SPAN_MAX)) return false;
     let next = Math.max(1024, size);
     while (next < span + 1) next *= 2;
-    const grown = new Int32Array(next);
     this.#lease.take((next - size) * 4);
-    if (before === factor) grown.set(this.#direct, (this.#directBase - from) / factor);
-    else
-      for (let index = 0; index < size; index += 1)
-        grown[(this.#directBase + index * before - from) / factor] = this.#direct[index]!;
-    this.#direct = grown;
-    this.#directBase = from;
-    this.#directFactor = factor;
+    this.#laying = { table: new Int32Array(next), base: from, factor, moved: 0 };
     return true;
   }
 
-  #leaveDirect(): void {
-    this.#useDirect = false;
-    for (let code = 0; code < this.#size; code += 1)
-      if (code !== this.#nullCode && this.#largeCodes[code] === undefined)
-        this.#hashes.add(hashNumber(this.#values[code]!), code);
-    this.#lease.give(this.#direct.byteLength);
-    this.#direct = new Int32Array(0);
+  /** Moves what the old table has, in steps of 64 KB; true when the new one is in place. */
+  #layOut(budget: Budget | undefined): boolean {
+    const laying = this.#laying!;
+    const { table, base, factor } = laying;
+    const old = this.#direct;
+    const offset = (this.#directBase - base) / factor;
+    const stride = this.#directFactor / factor;
+    while (laying.moved < old.length) {
+      const start = laying.moved;
+      if (start > 0 && budget?.exhausted === true) return false;
+      const end = Math.min(old.length, start + MOVED_AT_ONCE);
+      if (stride === 1) table.set(old.subarray(start, end), offset + start);
+      else
+        for (let index = start; index < end; index += 1)
+          table[offset + index * stride] = old[index]!;
+      if (old.length > MOVED_AT_ONCE) budget?.charge(Math.ceil((end - start) / MOVED_A_UNIT));
+      laying.moved = end;
+    }
+    this.#direct = table;
+    this.#directBase = base;
+    this.#directFactor = factor;
+    this.#laying = undefined;
+    return true;
   }
 
   #directCodes(
@@ -249,7 +284,7 @@ class NumberInterner implements ColumnInterner {
 
   #codeOf(given: number, add: boolean): number {
     const value = given === 0 ? 0 : given;
-    if (this.#useDirect && this.#direct.length > 0) {
+    if (this.#direct.length > 0) {
       const index = (value - this.#directBase) / this.#directFactor;
       if (index >= 0 && index < this.#direct.length && Number.isInteger(index)) {
         const known = this.#direct[index]!;
@@ -259,10 +294,10 @@ class NumberInterner implements ColumnInterner {
         return code;
       }
     }
-    if (this.#useDirect) this.#leaveDirect();
+    this.#isFrozen = true;
     const hash = hashNumber(value);
     for (let code = this.#hashes.first(hash); code >= 0; code = this.#hashes.next()) {
-      const known = this.#values[code]!;
+      const known = this.#values.get(code);
       if (known === value || (known !== known && value !== value)) return code;
     }
     if (!add) return -1;
@@ -276,9 +311,10 @@ class NumberInterner implements ColumnInterner {
     const before = this.#large.size;
     const inner = this.#large.codeOf(datum, add);
     if (inner < 0) return -1;
-    if (inner < before) return this.#largeCodes.indexOf(inner);
+    if (inner < before) return this.#codesOfLarge[inner]!;
     const code = this.#push(0);
     this.#largeCodes[code] = inner;
+    this.#codesOfLarge.push(code);
     return code;
   }
 
@@ -288,17 +324,17 @@ class NumberInterner implements ColumnInterner {
   }
 
   #push(value: number): number {
-    if (this.#size === this.#values.length) {
-      const grown = new Float64Array(this.#size * 2);
-      this.#lease.take(this.#size * 8);
-      grown.set(this.#values);
-      this.#values = grown;
-    }
-    this.#values[this.#size] = value;
-    this.#size += 1;
-    return this.#size - 1;
+    this.#values.push(value);
+    return this.#values.length - 1;
   }
 }
+
+type Coverage = 'direct' | 'hashed' | 'later';
+
+/** Entries of a table that are moved between two looks at the budget: 64 KB. */
+const MOVED_AT_ONCE = 16_384;
+/** Moved entries that one work unit pays for. */
+const MOVED_A_UNIT = 8;
 
 /**
  * Texts, numbered from 1 on; 0 is NULL. The first dictionary that is met lends its texts: its codes lead to ours by an array, and no text
@@ -311,10 +347,9 @@ class TextInterner implements ColumnInterner {
   #lender: Dictionary | undefined;
   /** Texts that the lender did not have when they came, and our code of each. */
   #own: Dictionary | undefined;
-  #ownCodes = new Int32Array(0);
+  readonly #ownCodes: ChunkedInt32;
   /** By our code: the lender's code, or −1 − the code in `#own`. */
-  #origins = new Int32Array(64);
-  #size = 1;
+  readonly #origins: ChunkedInt32;
   /** Our code + 1 for each code of a dictionary; a scan meets one dictionary a segment at most. */
   readonly #memos = new Map<Dictionary, Int32Array>();
   #memoOf: Dictionary | undefined;
@@ -325,10 +360,13 @@ class TextInterner implements ColumnInterner {
     this.#type = type;
     this.#memory = memory;
     this.#lease = new MemoryLease(memory);
+    this.#ownCodes = new ChunkedInt32(this.#lease);
+    this.#origins = new ChunkedInt32(this.#lease);
+    this.#origins.push(0);
   }
 
   get size(): number {
-    return this.#size;
+    return this.#origins.length;
   }
 
   codes(vector: Vector, rowCount: number, out: Int32Array, add: boolean): void {
@@ -362,7 +400,7 @@ class TextInterner implements ColumnInterner {
     let isLent = lender !== undefined;
     for (let at = 0; at < count && isLent; at += 1) {
       const code = codes[at]!;
-      const origin = code === 0 ? 0 : this.#origins[code]!;
+      const origin = code === 0 ? 0 : this.#origins.get(code);
       if (code === 0) {
         validity ??= new Uint8Array(count).fill(1);
         validity[at] = 0;
@@ -378,7 +416,7 @@ class TextInterner implements ColumnInterner {
 
   datum(code: number): Datum {
     if (code === 0) return null;
-    const origin = this.#origins[code]!;
+    const origin = this.#origins.get(code);
     return origin >= 0 ? this.#lender!.text(origin) : this.#own!.text(-1 - origin);
   }
 
@@ -422,13 +460,13 @@ class TextInterner implements ColumnInterner {
     if (dictionary !== this.#lender) return this.#codeOf(bytes, start, end, add);
     // The text may have come from elsewhere before the lender had it.
     const own = this.#own!.findBytes(bytes, start, end);
-    if (own >= 0) return this.#ownCodes[own]!;
+    if (own >= 0) return this.#ownCodes.get(own);
     return add ? this.#push(entry) : -1;
   }
 
   #codeOf(bytes: Uint8Array, start: number, end: number, add: boolean): number {
     const own = this.#own === undefined ? -1 : this.#own.findBytes(bytes, start, end);
-    if (own >= 0) return this.#ownCodes[own]!;
+    if (own >= 0) return this.#ownCodes.get(own);
     const lent = this.#lender === undefined ? -1 : this.#lender.findBytes(bytes, start, end);
     if (lent >= 0) {
       const memo = this.#memoFor(this.#lender!);
@@ -442,21 +480,14 @@ class TextInterner implements ColumnInterner {
     this.#own ??= new Dictionary(this.#memory);
     const added = this.#own.addBytes(bytes, start, end);
     const code = this.#push(-1 - added);
-    if (added >= this.#ownCodes.length) {
-      const grown = new Int32Array(Math.max(64, this.#ownCodes.length * 2));
-      this.#lease.take(grown.byteLength - this.#ownCodes.byteLength);
-      grown.set(this.#ownCodes);
-      this.#ownCodes = grown;
-    }
-    this.#ownCodes[added] = code;
+    assert(added === this.#ownCodes.length, 'texts of our own are numbered as they come');
+    this.#ownCodes.push(code);
     return code;
   }
 
   #push(origin: number): number {
-    if (this.#size === this.#origins.length) this.#origins = grownInt32(this.#origins, this.#lease);
-    this.#origins[this.#size] = origin;
-    this.#size += 1;
-    return this.#size - 1;
+    this.#origins.push(origin);
+    return this.#origins.length - 1;
   }
 
   #memoFor(dictionary: Dictionary): Int32Array {
@@ -571,19 +602,38 @@ export function hashNumber(value: number): number {
 export class PairInterner {
   readonly #lease: MemoryLease;
   /** Code + 1 of first × 2^bits + second; undefined: hashed. */
-  #chunks: (Int32Array | undefined)[] | undefined = [];
+  #chunks: Chunks | undefined = [];
   #bits = 4;
-  #slots = new Int32Array(0);
-  #first = new Int32Array(256);
-  #second = new Int32Array(256);
-  #size = 0;
+  readonly #hashes: HashParts;
+  readonly #first: ChunkedInt32;
+  readonly #second: ChunkedInt32;
+  /** The wider table, or the hashes where there are no chunks, that the pairs are being moved to. */
+  #moving: { readonly chunks: Chunks | undefined; readonly bits: number; moved: number } | undefined;
 
   constructor(memory: MemoryAccount | undefined) {
     this.#lease = new MemoryLease(memory);
+    this.#hashes = new HashParts(this.#lease);
+    this.#first = new ChunkedInt32(this.#lease);
+    this.#second = new ChunkedInt32(this.#lease);
   }
 
   get size(): number {
-    return this.#size;
+    return this.#first.length;
+  }
+
+  /** Makes the table reach all pairs of these codes, as far as the budget reaches; false: to be called again. */
+  prepare(a: Int32Array, b: Int32Array, rowCount: number, budget: Budget): boolean {
+    if (this.#moving !== undefined) return this.#move(budget);
+    if (this.#chunks === undefined) return true;
+    let firstMax = 0;
+    let secondMax = 0;
+    for (let row = 0; row < rowCount; row += 1) {
+      if (a[row]! > firstMax) firstMax = a[row]!;
+      if (b[row]! > secondMax) secondMax = b[row]!;
+    }
+    if (!this.#isOutside(firstMax, secondMax)) return true;
+    this.#widen(firstMax, secondMax);
+    return this.#move(budget);
   }
 
   codes(a: Int32Array, b: Int32Array, rowCount: number, out: Int32Array, add: boolean): void {
@@ -598,17 +648,19 @@ export class PairInterner {
 
   codeOf(a: number, b: number, add: boolean): number {
     if (a < 0 || b < 0) return -1;
+    if (this.#moving !== undefined) this.#move(undefined);
     if (this.#chunks === undefined) return this.#hashedCodeOf(a, b, add);
-    if (b >>> this.#bits !== 0 || a >= PAIRS_MAX >>> this.#bits) {
+    if (this.#isOutside(a, b)) {
       if (!add) return -1;
-      this.#reach(a, b);
+      this.#widen(a, b);
+      this.#move(undefined);
       return this.codeOf(a, b, true);
     }
     const index = (a << this.#bits) | b;
     let chunk = this.#chunks[index >>> CHUNK_BITS];
     if (chunk === undefined) {
       if (!add) return -1;
-      chunk = this.#newChunk(index >>> CHUNK_BITS);
+      chunk = this.#newChunk(this.#chunks, index >>> CHUNK_BITS);
     }
     const known = chunk[index & CHUNK_MASK]!;
     if (known !== 0 || !add) return known - 1;
@@ -617,9 +669,21 @@ export class PairInterner {
     return code;
   }
 
+  first(code: number): number {
+    return this.#first.get(code);
+  }
+
+  second(code: number): number {
+    return this.#second.get(code);
+  }
+
+  close(): void {
+    this.#lease.close();
+  }
+
   /** Codes of pairs that have one, up to the first that has none. */
   #known(a: Int32Array, b: Int32Array, from: number, rowCount: number, out: Int32Array): number {
-    const chunks = this.#chunks;
+    const chunks = this.#moving === undefined ? this.#chunks : undefined;
     if (chunks === undefined) return from;
     const bits = this.#bits;
     const firstEnd = PAIRS_MAX >>> bits;
@@ -640,91 +704,77 @@ export class PairInterner {
     return rowCount;
   }
 
-  /** Widens the table for a pair that lies outside, or gives it up. */
-  #reach(a: number, b: number): void {
-    while (b >>> this.#bits !== 0) this.#bits += 1;
-    const chunks = this.#chunks!;
-    this.#chunks = undefined;
-    for (const chunk of chunks) if (chunk !== undefined) this.#lease.give(chunk.byteLength);
-    let firstMax = a;
-    for (let code = 0; code < this.#size; code += 1)
-      if (this.#first[code]! > firstMax) firstMax = this.#first[code]!;
-    if (firstMax < PAIRS_MAX >>> this.#bits) {
-      this.#chunks = [];
-      for (let code = 0; code < this.#size; code += 1) {
-        const index = (this.#first[code]! << this.#bits) | this.#second[code]!;
-        const chunk = this.#chunks[index >>> CHUNK_BITS] ?? this.#newChunk(index >>> CHUNK_BITS);
-        chunk[index & CHUNK_MASK] = code + 1;
-      }
-      return;
-    }
-    let slotCount = 1024;
-    while (slotCount < this.#size * 4) slotCount *= 2;
-    this.#rehash(slotCount);
+  #isOutside(a: number, b: number): boolean {
+    return b >>> this.#bits !== 0 || a >= PAIRS_MAX >>> this.#bits;
   }
 
-  #newChunk(index: number): Int32Array {
+  /** Begins a table that reaches a pair that lies outside, or gives tables up. */
+  #widen(a: number, b: number): void {
+    let bits = this.#bits;
+    while (b >>> bits !== 0) bits += 1;
+    // First codes come in order: chunks tell how far they go.
+    const firstMax = Math.max(a, (this.#chunks!.length << CHUNK_BITS) >>> this.#bits);
+    const isTable = bits < 24 && firstMax < PAIRS_MAX >>> bits;
+    this.#moving = { chunks: isTable ? [] : undefined, bits, moved: 0 };
+  }
+
+  #move(budget: Budget | undefined): boolean {
+    const moving = this.#moving!;
+    const { chunks, bits } = moving;
+    const { size } = this;
+    while (moving.moved < size) {
+      const start = moving.moved;
+      if (start > 0 && budget?.exhausted === true) return false;
+      const end = Math.min(size, start + PAIRS_AT_ONCE);
+      for (let code = start; code < end; code += 1) {
+        const first = this.#first.get(code);
+        const second = this.#second.get(code);
+        if (chunks === undefined) this.#hashes.add(hashPair(first, second), code);
+        else {
+          const index = (first << bits) | second;
+          const chunk = chunks[index >>> CHUNK_BITS] ?? this.#newChunk(chunks, index >>> CHUNK_BITS);
+          chunk[index & CHUNK_MASK] = code + 1;
+        }
+      }
+      if (size > PAIRS_AT_ONCE) budget?.charge(end - start);
+      moving.moved = end;
+    }
+    for (const chunk of this.#chunks!) if (chunk !== undefined) this.#lease.give(chunk.byteLength);
+    this.#chunks = chunks;
+    this.#bits = bits;
+    this.#moving = undefined;
+    return true;
+  }
+
+  #newChunk(chunks: Chunks, index: number): Int32Array {
     const chunk = new Int32Array(CHUNK_MASK + 1);
     this.#lease.take(chunk.byteLength);
-    const chunks = this.#chunks!;
     while (chunks.length <= index) chunks.push(undefined);
     chunks[index] = chunk;
     return chunk;
   }
 
   #hashedCodeOf(a: number, b: number, add: boolean): number {
-    const mask = this.#slots.length - 1;
-    let slot = hashPair(a, b) & mask;
-    for (;;) {
-      const code = this.#slots[slot]! - 1;
-      if (code < 0) break;
-      if (this.#first[code] === a && this.#second[code] === b) return code;
-      slot = (slot + 1) & mask;
-    }
+    const hash = hashPair(a, b);
+    for (let code = this.#hashes.first(hash); code >= 0; code = this.#hashes.next())
+      if (this.#first.get(code) === a && this.#second.get(code) === b) return code;
     if (!add) return -1;
     const code = this.#push(a, b);
-    this.#slots[slot] = code + 1;
-    if (this.#size * 2 > this.#slots.length) this.#rehash(this.#slots.length * 4);
+    this.#hashes.add(hash, code);
     return code;
   }
 
   #push(a: number, b: number): number {
-    const code = this.#size;
-    if (code === this.#first.length) {
-      this.#first = grownInt32(this.#first, this.#lease);
-      this.#second = grownInt32(this.#second, this.#lease);
-    }
-    this.#first[code] = a;
-    this.#second[code] = b;
-    this.#size += 1;
-    return code;
-  }
-
-  first(code: number): number {
-    return this.#first[code]!;
-  }
-
-  second(code: number): number {
-    return this.#second[code]!;
-  }
-
-  close(): void {
-    this.#lease.close();
-  }
-
-  #rehash(slotCount: number): void {
-    const slots = new Int32Array(slotCount);
-    this.#lease.take(slots.byteLength - this.#slots.byteLength);
-    const mask = slots.length - 1;
-    for (let code = 0; code < this.#size; code += 1) {
-      let slot = hashPair(this.#first[code]!, this.#second[code]!) & mask;
-      while (slots[slot] !== 0) slot = (slot + 1) & mask;
-      slots[slot] = code + 1;
-    }
-    this.#slots = slots;
+    this.#first.push(a);
+    this.#second.push(b);
+    return this.#first.length - 1;
   }
 }
 
+type Chunks = (Int32Array | undefined)[];
+
+/** Pairs that are moved between two looks at the budget. */
+const PAIRS_AT_ONCE = 2048;
 /** Pairs that a table is laid out for, at most: 64 MB. */
 const PAIRS_MAX = 2 ** 24;
 /** Chunks of 64 KB. */
@@ -740,14 +790,4 @@ function hashPair(a: number, b: number): number {
   let hash = Math.imul(a, 0x9e37_79b1) ^ Math.imul(b + 0x7f4a_7c15, 0x85eb_ca6b);
   hash = Math.imul(hash ^ (hash >>> 15), 0xc2b2_ae35);
   return hash ^ (hash >>> 13);
-}
-
-export function grownInt32(
-  array: Int32Array<ArrayBuffer>,
-  lease: MemoryLease,
-): Int32Array<ArrayBuffer> {
-  const grown = new Int32Array(array.length * 2);
-  lease.take(array.byteLength);
-  grown.set(array);
-  return grown;
 }

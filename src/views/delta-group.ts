@@ -597,8 +597,9 @@ class ExtremeEnd implements AggregateState {
     return this.#extremes.memoryBytes;
   }
 
-  ensure(groupCount: number): void {
+  ensure(groupCount: number): boolean {
     this.#extremes.ensure(groupCount);
+    return true;
   }
 
   add(
@@ -648,8 +649,9 @@ class ExtremeCounts implements AggregateState {
     return this.#groups.reduce((bytes, group) => bytes + group.distinctCount * 16 + 64, 0);
   }
 
-  ensure(groupCount: number): void {
+  ensure(groupCount: number): boolean {
     while (this.#groups.length < groupCount) this.#groups.push(new OrderedCounts());
+    return true;
   }
 
   add(

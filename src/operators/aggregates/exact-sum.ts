@@ -1,4 +1,6 @@
 import type { NumberArray, NumberBounds } from '../../columns/vector.ts';
+import type { Budget } from '../operator.ts';
+import { GrowingDoubles } from './growing.ts';
 import { isFloatArray, sumLoopsOf } from './loops.ts';
 
 /**
@@ -12,9 +14,8 @@ import { isFloatArray, sumLoopsOf } from './loops.ts';
  */
 export class ExactSum {
   /** `#width` bins a group. */
-  #bins: Float64Array;
+  #growing: GrowingDoubles;
   #width: 3 | 4 = 3;
-  #groupCount: number;
   /** Exponent of the grids; raised when a larger value comes. NaN before the first value. */
   #exponent = Number.NaN;
   #limit = 0;
@@ -31,8 +32,7 @@ export class ExactSum {
   #special: Special | undefined;
 
   constructor(groupCount = 16) {
-    this.#groupCount = groupCount;
-    this.#bins = new Float64Array(groupCount * 3);
+    this.#growing = new GrowingDoubles(groupCount * 3);
   }
 
   get memoryBytes(): number {
@@ -40,18 +40,16 @@ export class ExactSum {
       this.#bins.byteLength +
       this.#negated.byteLength +
       this.#wide.size * 320 +
-      (this.#special === undefined ? 0 : this.#groupCount * 12)
+      (this.#special === undefined ? 0 : (this.#bins.length / this.#width) * 12)
     );
   }
 
-  ensure(groupCount: number): void {
-    if (groupCount <= this.#groupCount) return;
-    let next = this.#groupCount;
-    while (next < groupCount) next *= 2;
-    const grown = new Float64Array(next * this.#width);
-    grown.set(this.#bins);
-    this.#bins = grown;
-    this.#groupCount = next;
+  ensure(groupCount: number, budget?: Budget): boolean {
+    return this.#growing.ensure(groupCount * this.#width, budget);
+  }
+
+  get #bins(): Float64Array {
+    return this.#growing.values;
   }
 
   /**
@@ -256,13 +254,15 @@ export class ExactSum {
   }
 
   #addFourthBin(): void {
-    const bins = new Float64Array(this.#groupCount * 4);
-    for (let group = 0; group < this.#groupCount; group += 1) {
-      bins[group * 4] = this.#bins[group * 3]!;
-      bins[group * 4 + 1] = this.#bins[group * 3 + 1]!;
-      bins[group * 4 + 2] = this.#bins[group * 3 + 2]!;
+    const three = this.#bins;
+    const groupCount = three.length / 3;
+    this.#growing = new GrowingDoubles(groupCount * 4);
+    const four = this.#bins;
+    for (let group = 0; group < groupCount; group += 1) {
+      four[group * 4] = three[group * 3]!;
+      four[group * 4 + 1] = three[group * 3 + 1]!;
+      four[group * 4 + 2] = three[group * 3 + 2]!;
     }
-    this.#bins = bins;
     this.#width = 4;
   }
 

@@ -1,6 +1,8 @@
 import { datumAt } from '../../columns/build.ts';
 import { Decimal } from '../../columns/values.ts';
 import type { NumberArray, Vector } from '../../columns/vector.ts';
+import type { Budget } from '../operator.ts';
+import { GrowingDoubles } from './growing.ts';
 import { integerLoopOf } from './loops.ts';
 
 /**
@@ -8,24 +10,23 @@ import { integerLoopOf } from './loops.ts';
  * numerics (as coefficients of one scale) and times.
  */
 export class IntegerSum {
-  #sums: Float64Array;
+  readonly #totals: GrowingDoubles;
   readonly #large = new Map<number, bigint>();
 
   constructor(groupCount = 16) {
-    this.#sums = new Float64Array(groupCount);
+    this.#totals = new GrowingDoubles(groupCount);
   }
 
   get memoryBytes(): number {
-    return this.#sums.byteLength + this.#large.size * 96;
+    return this.#totals.byteLength + this.#large.size * 96;
   }
 
-  ensure(groupCount: number): void {
-    if (groupCount <= this.#sums.length) return;
-    let next = this.#sums.length;
-    while (next < groupCount) next *= 2;
-    const grown = new Float64Array(next);
-    grown.set(this.#sums);
-    this.#sums = grown;
+  ensure(groupCount: number, budget?: Budget): boolean {
+    return this.#totals.ensure(groupCount, budget);
+  }
+
+  get #sums(): Float64Array {
+    return this.#totals.values;
   }
 
   addAll(
@@ -92,7 +93,7 @@ const SAFE = 2 ** 53;
  * scale present is shown and a retraction can shrink it.
  */
 export class DecimalSum {
-  readonly #byScale = new Map<number, { readonly sums: IntegerSum; counts: Int32Array }>();
+  readonly #byScale = new Map<number, ScaleSum>();
   #groupCount = 16;
   readonly #special = new Map<number, { nan: number; plus: number; minus: number }>();
 
@@ -103,9 +104,11 @@ export class DecimalSum {
     return bytes;
   }
 
-  ensure(groupCount: number): void {
-    while (this.#groupCount < groupCount) this.#groupCount *= 2;
-    for (const entry of this.#byScale.values()) this.#grow(entry);
+  ensure(groupCount: number, budget?: Budget): boolean {
+    this.#groupCount = Math.max(this.#groupCount, groupCount);
+    for (const { sums, counts } of this.#byScale.values())
+      if (!sums.ensure(groupCount, budget) || !counts.ensure(groupCount, budget)) return false;
+    return true;
   }
 
   addVector(
@@ -115,7 +118,8 @@ export class DecimalSum {
     rowCount: number,
   ): void {
     if (vector.rep === 'number') {
-      const { sums, counts } = this.#of(vector.scale);
+      const { sums, counts: growing } = this.#of(vector.scale);
+      const counts = growing.values;
       sums.addAll(
         groups,
         vector.values,
@@ -148,17 +152,19 @@ export class DecimalSum {
       else counts.minus += weight;
       return;
     }
-    const { sums, counts } = this.#of(value.scale);
+    const { sums, counts: growing } = this.#of(value.scale);
+    const counts = growing.values;
     sums.addBig(group, value.coefficient * BigInt(weight));
     counts[group] = counts[group]! + weight;
   }
 
   mergeGroup(group: number, from: DecimalSum, fromGroup: number): void {
     for (const [scale, { sums, counts }] of from.#byScale) {
-      if (counts[fromGroup] === 0) continue;
+      const count = counts.values[fromGroup]!;
+      if (count === 0) continue;
       const own = this.#of(scale);
       own.sums.addBig(group, sums.value(fromGroup));
-      own.counts[group] = own.counts[group]! + counts[fromGroup]!;
+      own.counts.values[group] = own.counts.values[group]! + count;
     }
     const special = from.#special.get(fromGroup);
     if (special === undefined) return;
@@ -176,7 +182,7 @@ export class DecimalSum {
     }
     let scale = 0;
     for (const [each, { counts }] of this.#byScale)
-      if (counts[group] !== 0 && each > scale) scale = each;
+      if (counts.values[group] !== 0 && each > scale) scale = each;
     let coefficient = 0n;
     for (const [each, { sums }] of this.#byScale) {
       const sum = sums.value(group);
@@ -188,20 +194,17 @@ export class DecimalSum {
     return new Decimal(coefficient, scale);
   }
 
-  #of(scale: number): { readonly sums: IntegerSum; counts: Int32Array } {
+  #of(scale: number): ScaleSum {
     let entry = this.#byScale.get(scale);
     if (entry === undefined) {
-      entry = { sums: new IntegerSum(this.#groupCount), counts: new Int32Array(this.#groupCount) };
+      entry = {
+        sums: new IntegerSum(this.#groupCount),
+        counts: new GrowingDoubles(this.#groupCount),
+      };
       this.#byScale.set(scale, entry);
-    } else if (entry.counts.length < this.#groupCount) this.#grow(entry);
+    }
     return entry;
   }
-
-  #grow(entry: { readonly sums: IntegerSum; counts: Int32Array }): void {
-    entry.sums.ensure(this.#groupCount);
-    if (entry.counts.length >= this.#groupCount) return;
-    const grown = new Int32Array(this.#groupCount);
-    grown.set(entry.counts);
-    entry.counts = grown;
-  }
 }
+
+type ScaleSum = { readonly sums: IntegerSum; readonly counts: GrowingDoubles };

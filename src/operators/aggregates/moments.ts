@@ -6,6 +6,7 @@ import { BATCH_ROW_COUNT_MAX } from '../../columns/batch.ts';
 import type { NumberBounds, NumberVector, Vector } from '../../columns/vector.ts';
 import { divide, DECIMAL_ZERO, multiply, subtract } from '../../expressions/decimal-arithmetic.ts';
 import type { AggregateCall, AggregateFunction } from '../../plan/logical.ts';
+import type { Budget } from '../operator.ts';
 import { ExactSum, ratio, twoProduct } from './exact-sum.ts';
 import { DecimalSum } from './integer-sum.ts';
 import { Counts, type AggregateState, type RowCounts } from './state.ts';
@@ -47,9 +48,11 @@ class MomentState implements AggregateState {
     return this.#sums().reduce((bytes, sum) => bytes + sum.memoryBytes, this.#counts.byteLength);
   }
 
-  ensure(groupCount: number): void {
-    this.#counts.ensure(groupCount);
-    for (const sum of this.#sums()) sum.ensure(groupCount);
+  ensure(groupCount: number, budget?: Budget): boolean {
+    return (
+      this.#counts.ensure(groupCount, budget) &&
+      this.#sums().every((sum) => sum.ensure(groupCount, budget))
+    );
   }
 
   add(
@@ -203,9 +206,8 @@ class ProductSum {
     return this.#high.memoryBytes + this.#low.memoryBytes;
   }
 
-  ensure(groupCount: number): void {
-    this.#high.ensure(groupCount);
-    this.#low.ensure(groupCount);
+  ensure(groupCount: number, budget?: Budget): boolean {
+    return this.#high.ensure(groupCount, budget) && this.#low.ensure(groupCount, budget);
   }
 
   add(group: number, x: number, y: number, weight: number): void {
@@ -307,10 +309,8 @@ class DecimalVarianceState implements AggregateState {
     return this.#x.memoryBytes + this.#xx.memoryBytes + this.#counts.byteLength;
   }
 
-  ensure(groupCount: number): void {
-    this.#counts.ensure(groupCount);
-    this.#x.ensure(groupCount);
-    this.#xx.ensure(groupCount);
+  ensure(groupCount: number, budget?: Budget): boolean {
+    return [this.#counts, this.#x, this.#xx].every((each) => each.ensure(groupCount, budget));
   }
 
   add(

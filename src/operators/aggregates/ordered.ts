@@ -132,8 +132,9 @@ class OrderedState implements AggregateState {
     return this.#count * 64;
   }
 
-  ensure(groupCount: number): void {
+  ensure(groupCount: number): boolean {
     while (this.#groups.length < groupCount) this.#groups.push([]);
+    return true;
   }
 
   add(

@@ -7,7 +7,9 @@ import type { NumberArray, Vector } from '../../columns/vector.ts';
 import { divide, toDouble } from '../../expressions/decimal-arithmetic.ts';
 import type { AggregateCall } from '../../plan/logical.ts';
 import { DecimalSum, IntegerSum } from './integer-sum.ts';
+import type { Budget } from '../operator.ts';
 import { ExactSum } from './exact-sum.ts';
+import { GrowingDoubles } from './growing.ts';
 import { extremeLoopsOf, isFloatArray } from './loops.ts';
 import { createMomentState } from './moments.ts';
 import { createOrderedState } from './ordered.ts';
@@ -20,8 +22,8 @@ import { DistinctState, PercentileState } from './sketches.ts';
  */
 export interface AggregateState {
   readonly memoryBytes: number;
-  /** Makes room for groups 0 … groupCount−1. */
-  ensure(groupCount: number): void;
+  /** Makes room for groups 0 … groupCount−1. False: it goes on when called again; nothing may be added until then. Without a budget: at once. */
+  ensure(groupCount: number, budget?: Budget): boolean;
   /** Dense argument vectors (none for count(*)); `groups` and `weights` by row. */
   add(
     groups: Int32Array,
@@ -110,10 +112,14 @@ export function createAggregateState(call: AggregateCall, rows?: RowCounts): Agg
 
 /** Rows by group, all of them. */
 export class RowCounts {
-  values: Float64Array = new Float64Array(16);
+  readonly #counts = new GrowingDoubles(16);
 
-  ensure(groupCount: number): void {
-    if (groupCount > this.values.length) this.values = grownTo(this.values, groupCount);
+  get values(): Float64Array {
+    return this.#counts.values;
+  }
+
+  ensure(groupCount: number, budget?: Budget): boolean {
+    return this.#counts.ensure(groupCount, budget);
   }
 
   addAll(groups: Int32Array, weights: Int32Array | undefined, rowCount: number): void {
@@ -151,8 +157,8 @@ export class Counts {
     return this.#rows === undefined ? own : this.#rows.values[group]! - own;
   }
 
-  ensure(groupCount: number): void {
-    this.#own.ensure(groupCount);
+  ensure(groupCount: number, budget?: Budget): boolean {
+    return this.#own.ensure(groupCount, budget);
   }
 
   /** Rows counted by the owner of `rows` may not be added here. */
@@ -186,14 +192,6 @@ export class Counts {
   }
 }
 
-export function grownTo(array: Float64Array, length: number): Float64Array {
-  let next = array.length;
-  while (next < length) next *= 2;
-  const grown = new Float64Array(next);
-  grown.set(array);
-  return grown;
-}
-
 class CountState implements AggregateState {
   readonly #counts: Counts;
   readonly #ofArgument: boolean;
@@ -207,8 +205,8 @@ class CountState implements AggregateState {
     return this.#counts.byteLength;
   }
 
-  ensure(groupCount: number): void {
-    this.#counts.ensure(groupCount);
+  ensure(groupCount: number, budget?: Budget): boolean {
+    return this.#counts.ensure(groupCount, budget);
   }
 
   add(
@@ -254,9 +252,8 @@ class IntegerSumState implements AggregateState {
     return this.#sums.memoryBytes + this.#counts.byteLength;
   }
 
-  ensure(groupCount: number): void {
-    this.#sums.ensure(groupCount);
-    this.#counts.ensure(groupCount);
+  ensure(groupCount: number, budget?: Budget): boolean {
+    return this.#sums.ensure(groupCount, budget) && this.#counts.ensure(groupCount, budget);
   }
 
   add(
@@ -357,9 +354,8 @@ class NumericSumState implements AggregateState {
     return this.#sums.memoryBytes + this.#counts.byteLength;
   }
 
-  ensure(groupCount: number): void {
-    this.#sums.ensure(groupCount);
-    this.#counts.ensure(groupCount);
+  ensure(groupCount: number, budget?: Budget): boolean {
+    return this.#sums.ensure(groupCount, budget) && this.#counts.ensure(groupCount, budget);
   }
 
   add(
@@ -421,9 +417,8 @@ export class FloatSumState implements AggregateState {
     return this.#sums.memoryBytes + this.#counts.byteLength;
   }
 
-  ensure(groupCount: number): void {
-    this.#sums.ensure(groupCount);
-    this.#counts.ensure(groupCount);
+  ensure(groupCount: number, budget?: Budget): boolean {
+    return this.#sums.ensure(groupCount, budget) && this.#counts.ensure(groupCount, budget);
   }
 
   add(
@@ -503,9 +498,10 @@ class IntervalSumState implements AggregateState {
     return this.#months.memoryBytes * 3 + this.#counts.byteLength;
   }
 
-  ensure(groupCount: number): void {
-    for (const sums of [this.#months, this.#days, this.#micros]) sums.ensure(groupCount);
-    this.#counts.ensure(groupCount);
+  ensure(groupCount: number, budget?: Budget): boolean {
+    return [this.#months, this.#days, this.#micros, this.#counts].every((each) =>
+      each.ensure(groupCount, budget),
+    );
   }
 
   add(
@@ -572,7 +568,7 @@ class ExtremeState implements AggregateState {
   readonly #max: boolean;
   readonly #sign: 1 | -1;
   /** NaN: none yet. numeric: coefficients of `#scale`. */
-  #best: Float64Array = new Float64Array(16).fill(Number.NaN);
+  readonly #best = new GrowingDoubles(16, Number.NaN);
   #scale: number | undefined;
   #data: (Datum | undefined)[] | undefined;
 
@@ -587,10 +583,8 @@ class ExtremeState implements AggregateState {
     return this.#best.byteLength + (this.#data?.length ?? 0) * 48;
   }
 
-  ensure(groupCount: number): void {
-    const before = this.#best.length;
-    if (groupCount <= before) return;
-    this.#best = grownTo(this.#best, groupCount).fill(Number.NaN, before);
+  ensure(groupCount: number, budget?: Budget): boolean {
+    return this.#best.ensure(groupCount, budget);
   }
 
   add(
@@ -609,7 +603,7 @@ class ExtremeState implements AggregateState {
         this.#scale = vector.scale;
         const loops = extremeLoopsOf(values);
         const loop = this.#max ? loops.max : loops.min;
-        loop(groups, values, factor, base, validity, rowCount, this.#best);
+        loop(groups, values, factor, base, validity, rowCount, this.#best.values);
         return;
       }
     }
@@ -632,9 +626,10 @@ class ExtremeState implements AggregateState {
         Array.from({ length: count }, (_, at) => this.#datum(groups[at]!)),
       );
     const values = new Float64Array(count);
+    const best = this.#best.values;
     let validity: Uint8Array | undefined;
     for (let at = 0; at < count; at += 1) {
-      const value = this.#best[groups[at]!]!;
+      const value = best[groups[at]!]!;
       if (value === value) {
         values[at] = value === 0 ? 0 : value;
       } else {
@@ -662,7 +657,7 @@ class ExtremeState implements AggregateState {
   }
 
   #datum(group: number): Datum {
-    const best = this.#best[group]!;
+    const best = this.#best.values[group]!;
     const number =
       best !== best
         ? null
@@ -695,9 +690,8 @@ class BooleanState implements AggregateState {
     return this.#yes.byteLength * 2;
   }
 
-  ensure(groupCount: number): void {
-    this.#yes.ensure(groupCount);
-    this.#no.ensure(groupCount);
+  ensure(groupCount: number, budget?: Budget): boolean {
+    return this.#yes.ensure(groupCount, budget) && this.#no.ensure(groupCount, budget);
   }
 
   add(
@@ -738,25 +732,24 @@ class BitState implements AggregateState {
   readonly #fn: 'bit_and' | 'bit_or' | 'bit_xor';
   readonly #width: number;
   readonly #rows = new RowCounts();
-  #bits: Float64Array;
+  readonly #bits: GrowingDoubles;
 
   constructor(type: SqlType, fn: 'bit_and' | 'bit_or' | 'bit_xor') {
     this.#type = type;
     this.#fn = fn;
     this.#width = type.kind === 'int2' ? 16 : type.kind === 'int4' ? 32 : 64;
-    this.#bits = new Float64Array(16 * this.#width);
+    this.#bits = new GrowingDoubles(16 * this.#width);
   }
 
   get memoryBytes(): number {
     return this.#bits.byteLength + this.#rows.values.byteLength;
   }
 
-  ensure(groupCount: number): void {
-    this.#rows.ensure(groupCount);
-    if (this.#rows.values.length * this.#width <= this.#bits.length) return;
-    const grown = new Float64Array(this.#rows.values.length * this.#width);
-    grown.set(this.#bits);
-    this.#bits = grown;
+  ensure(groupCount: number, budget?: Budget): boolean {
+    return (
+      this.#rows.ensure(groupCount, budget) &&
+      this.#bits.ensure(groupCount * this.#width, budget)
+    );
   }
 
   add(
@@ -765,6 +758,7 @@ class BitState implements AggregateState {
     args: readonly Vector[],
     weights: Int32Array | undefined,
   ): void {
+    const bits = this.#bits.values;
     for (let row = 0; row < rowCount; row += 1) {
       const datum = datumAt(args[0]!, row);
       if (datum === null) continue;
@@ -774,7 +768,7 @@ class BitState implements AggregateState {
       const word = BigInt.asUintN(this.#width, BigInt(datum as number | bigint));
       for (let bit = 0; bit < this.#width; bit += 1) {
         if ((word >> BigInt(bit)) & 1n)
-          this.#bits[group * this.#width + bit] = this.#bits[group * this.#width + bit]! + weight;
+          bits[group * this.#width + bit] = bits[group * this.#width + bit]! + weight;
       }
     }
   }
@@ -782,9 +776,10 @@ class BitState implements AggregateState {
   mergeGroup(group: number, from: AggregateState, fromGroup: number): void {
     assert(from instanceof BitState, 'states of one call are merged');
     this.#rows.values[group] = this.#rows.values[group]! + from.#rows.values[fromGroup]!;
+    const bits = this.#bits.values;
     for (let bit = 0; bit < this.#width; bit += 1) {
-      this.#bits[group * this.#width + bit] =
-        this.#bits[group * this.#width + bit]! + from.#bits[fromGroup * this.#width + bit]!;
+      bits[group * this.#width + bit] =
+        bits[group * this.#width + bit]! + from.#bits.values[fromGroup * this.#width + bit]!;
     }
   }
 
@@ -797,7 +792,7 @@ class BitState implements AggregateState {
         if (rows === 0) return null;
         let word = 0n;
         for (let bit = 0; bit < this.#width; bit += 1) {
-          const set = this.#bits[group * this.#width + bit]!;
+          const set = this.#bits.values[group * this.#width + bit]!;
           const on =
             this.#fn === 'bit_and' ? set === rows : this.#fn === 'bit_or' ? set > 0 : set % 2 !== 0;
           if (on) word |= 1n << BigInt(bit);
