@@ -163,7 +163,10 @@ class LiveSubscription implements Subscription {
         next: Batch | undefined;
       }
     | undefined;
+  /** Up to where changes were looked for. */
   #position = -1;
+  /** The last position that was told: the next change begins there, though nothing may have happened for a while after it. */
+  #toldPosition = -1;
   #epoch = 0;
   #started = false;
   #closed = false;
@@ -309,6 +312,7 @@ class LiveSubscription implements Subscription {
       const { from } = this.#options;
       if (from === 'snapshot') return this.#beginSnapshot(source);
       this.#position = from === 'now' ? head : from;
+      this.#toldPosition = this.#position;
       if (this.#position > head)
         return this.#reset(source, 'the position lies ahead of this database: it was started anew');
     } else if (source.epoch() !== this.#epoch) {
@@ -338,7 +342,9 @@ class LiveSubscription implements Subscription {
       taken.map(({ delta }) => delta),
     );
     if (inserted.length === 0 && deleted.length === 0) return this.#ready(source);
-    return { kind: 'delta', from, position, inserted, deleted };
+    const change = { kind: 'delta', from: this.#toldPosition, position, inserted, deleted } as const;
+    this.#toldPosition = position;
+    return change;
   }
 
   #encode(
@@ -386,6 +392,7 @@ class LiveSubscription implements Subscription {
       open.snapshot.release();
       this.#snapshot = undefined;
       this.#position = open.position;
+      this.#toldPosition = open.position;
     }
     return { kind: 'snapshot', position: open.position, rows, more };
   }
@@ -435,6 +442,7 @@ class LiveSubscription implements Subscription {
     this.#isWaiting = false;
     this.#feed!.forget(this.#wake);
     this.#position = Math.max(this.#position, source.visiblePosition());
+    this.#toldPosition = this.#position;
     this.#deliver({ kind: 'progress', position: this.#position, asOf: source.asOf() });
   };
 }

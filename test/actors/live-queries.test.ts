@@ -67,3 +67,24 @@ test('a plain view with a name that needs quotes is subscribed to by its name', 
   await db.exec('CREATE VIEW "Two Words" AS SELECT id FROM t WHERE id = 2');
   expect(await first(db.subscribe('Two Words'))).toEqual([{ id: 2 }]);
 });
+
+test('a change begins at the position that was told last, whatever happened elsewhere meanwhile', async () => {
+  await db.exec('CREATE TABLE other (id int)');
+  const changes = db.subscribe('t')[Symbol.asyncIterator]();
+  const { position: told } = (await changes.next()).value as Change;
+  for (let id = 0; id < 3; id += 1) await db.insert('other', { id });
+  // Looks, and finds nothing up to here.
+  const pulled = changes.next();
+  await new Promise((resolve) => setImmediate(resolve));
+  await db.insert('other', { id: 3 });
+  const { position } = await db.insert('t', { id: 3, g: 'c' });
+  expect((await pulled).value).toMatchObject({ kind: 'delta', from: told, position });
+  await db.insert('other', { id: 4 });
+  const next = await db.insert('t', { id: 4, g: 'd' });
+  expect((await changes.next()).value).toMatchObject({
+    kind: 'delta',
+    from: position,
+    position: next.position,
+  });
+  await changes.return?.();
+});
