@@ -55,6 +55,7 @@ export type {
 export type { Alignment, CompareSpec, CompareTo } from './windows/compare.ts';
 export type { FillMode, WindowSpec } from './windows/window-spec.ts';
 export type { InputColumn, InputColumns, InputRow } from './actors/rows-in.ts';
+export type { Queries, QueryInfo } from './actors/queries.ts';
 export type { ResultColumn, ResultRow, ValueOptions } from './actors/rows-out.ts';
 export type { DatabaseEventName, DatabaseEvents } from './actors/event-hub.ts';
 export type { Clock, Disk, DiskFile, Network, Random, TimerHandle, Workers } from './base/ports.ts';

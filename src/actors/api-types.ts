@@ -1,10 +1,12 @@
+import { PRIORITIES, type Priority } from '../mailbox/run-queue.ts';
 import type { SqlText } from './sql-tag.ts';
 import type { InputColumns, InputRow } from './rows-in.ts';
 import type { ResultColumn, ResultRow, ValueOptions } from './rows-out.ts';
 
 /** The public shapes (docs/api.md). `index.ts` exports them. */
 
-export type Priority = 'interactive' | 'normal' | 'batch' | 'background';
+export { PRIORITIES };
+export type { Priority };
 
 export type Cancelable = {
   readonly signal?: AbortSignal | undefined;

@@ -13,6 +13,7 @@ import type {
   ViewDefinition,
 } from './records.ts';
 import type { MaintainedView } from './maintained-view.ts';
+import { withSystemRelations } from './system-relations.ts';
 
 /**
  * The catalog: what exists, under which name. Entries are immutable but for the state they own (a table's rows, a
@@ -406,12 +407,13 @@ export function findRelation(
 
 /** The catalog for binding what names relations by id only: queries of views. */
 export function catalogOfIds(view: CatalogView): PlanCatalog {
-  return planCatalog(view, {
+  const own = planCatalog(view, {
     tenant: '',
     searchPath: [],
     temporarySchema: '',
     granted: () => false,
   });
+  return withSystemRelations(own, '');
 }
 
 /** The catalog as binding sees it. `asPlainView`: materialized views that must be read as their query (see Transaction). */

@@ -1,5 +1,6 @@
 import { DbError } from '../base/errors.ts';
 import { findZone } from '../calendar/zones.ts';
+import { PRIORITIES } from '../mailbox/run-queue.ts';
 import type { QueryOptions } from './api-types.ts';
 import type { ValueOptions } from './rows-out.ts';
 
@@ -10,8 +11,6 @@ const VALUES: { readonly [Name in keyof Required<ValueOptions>]: readonly string
   numeric: ['string', 'number'],
   timestamptz: ['iso', 'ms', 'date'],
 };
-
-const PRIORITIES = ['interactive', 'normal', 'batch', 'background'];
 
 export function checkValueOptions(values: ValueOptions | undefined): void {
   if (values === undefined) return;

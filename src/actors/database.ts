@@ -39,6 +39,7 @@ import { type Engine } from './engine.ts';
 import type { DatabaseEventName, DatabaseEvents } from './event-hub.ts';
 import { arrowOf, exportRows, formatted, loadRows } from './load-export.ts';
 import { openProgressive, type ProgressiveQuery } from './progressive.ts';
+import { Queries } from './queries.ts';
 import {
   resultColumns,
   RowWriter,
@@ -539,36 +540,12 @@ export class Handle implements WideVerbs {
     return this.engine.answers.get(queryId);
   }
 
-  /** Ends a running query of this identity's tenant with 57014; false where there is none of that id. */
-  cancel(queryId: string): boolean {
-    const query = this.engine.queries.get(queryId);
-    if (query === undefined || query.tenant !== (this.identity.tenant ?? 'main')) return false;
-    const cause = new DbError('57014', 'canceling statement due to user request');
-    query.ref.tell({ kind: 'cancel', cause }, 'control');
-    return true;
+  /** What runs for this identity's tenant. */
+  get queries(): Queries {
+    return (this.#queries ??= new Queries(this.engine, this.identity.tenant ?? 'main'));
   }
 
-  queries(): {
-    readonly id: string;
-    readonly text: string;
-    readonly label: string | undefined;
-    readonly startedMs: number;
-    readonly rows: number;
-    /** queued, running, paused. */
-    readonly state: string;
-  }[] {
-    const tenant = this.identity.tenant ?? 'main';
-    return [...this.engine.queries.values()]
-      .filter((query) => query.tenant === tenant)
-      .map(({ id, text, label, startedMs, rows, state }) => ({
-        id,
-        text,
-        label,
-        startedMs,
-        rows,
-        state,
-      }));
-  }
+  #queries: Queries | undefined;
 
   /** The text and parameters of whatever a statement may be given as. */
   protected textOf(

@@ -7,7 +7,7 @@ import type { Batch } from '../columns/batch.ts';
 import type { ActorRef, ActorSpec } from '../mailbox/actor.ts';
 import { Dispatcher } from '../mailbox/dispatcher.ts';
 import { RunLoop } from '../mailbox/run-loop.ts';
-import type { RunQueue } from '../mailbox/run-queue.ts';
+import type { Priority, RunQueue } from '../mailbox/run-queue.ts';
 import type { Operator } from '../operators/operator.ts';
 import type { Parser } from '../sql/parse.ts';
 import { FairRunQueue } from '../tenancy/fair-run-queue.ts';
@@ -84,8 +84,11 @@ export type RunningQuery = {
   readonly user: string | undefined;
   readonly label: string | undefined;
   readonly text: string;
+  readonly priority: Priority;
   readonly startedMs: number;
+  /** Rows it has given, and work units it has spent, so far. */
   rows: number;
+  work: number;
   state: QueryState | ProgressiveState;
   /** Of a progressive answer: half the width of its widest interval beside the estimate; null where one is unbounded. */
   relativeError?: number | null;
@@ -326,6 +329,7 @@ export class Engine {
     readonly tenant: string;
     readonly user: string | undefined;
     readonly label: string | undefined;
+    readonly priority: Priority;
     readonly workMax: number | undefined;
     readonly signal: AbortSignal | undefined;
     open(): Operator;
@@ -349,6 +353,7 @@ export class Engine {
       queryActor({
         name: `query ${id}`,
         tenant: tenantId(task.tenant),
+        priority: task.priority,
         workMax: task.workMax,
         open: () => {
           queuedMs = this.ports.clock.monotonicMs() - started;
@@ -359,6 +364,7 @@ export class Engine {
           return task.take(batch);
         },
         entered: (state) => void (query.state = state),
+        worked: (spent) => void (query.work = spent),
         done: (spent) => {
           end();
           settle.resolve({
@@ -380,8 +386,10 @@ export class Engine {
       user: task.user,
       label: task.label,
       text: task.text,
+      priority: task.priority,
       startedMs: this.ports.clock.now(),
       rows: 0,
+      work: 0,
       state: QUERY_LIFECYCLE.initial,
       ref,
     };
@@ -394,7 +402,7 @@ export class Engine {
 
   /** Starts a progressive answer under the id it was given. */
   startProgressive(
-    query: Pick<RunningQuery, 'id' | 'tenant' | 'user' | 'label' | 'text'>,
+    query: Pick<RunningQuery, 'id' | 'tenant' | 'user' | 'label' | 'text' | 'priority'>,
     actor: ActorSpec<ProgressiveMessage>,
   ): ActorRef<ProgressiveMessage> {
     this.assertOpen();
@@ -403,6 +411,7 @@ export class Engine {
       ...query,
       startedMs: this.ports.clock.now(),
       rows: 0,
+      work: 0,
       state: PROGRESSIVE_LIFECYCLE.initial,
       ref: ref as ActorRef<QueryMessage>,
     });

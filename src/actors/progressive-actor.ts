@@ -3,6 +3,7 @@ import type { TenantId } from '../base/units.ts';
 import type { Batch } from '../columns/batch.ts';
 import { denseBatch } from '../columns/build.ts';
 import type { ActorContext, ActorSpec, Next } from '../mailbox/actor.ts';
+import type { Priority } from '../mailbox/run-queue.ts';
 import { Budget, type Operator } from '../operators/operator.ts';
 import type { Look, ProgressiveRun } from '../progressive/run.ts';
 import { knowsEvent, nextState } from '../supervisor/lifecycle.ts';
@@ -30,6 +31,7 @@ export type ProgressiveSource =
 export type ProgressiveTask = {
   readonly name: string;
   readonly tenant: TenantId;
+  readonly priority: Priority | undefined;
   /** Builds what is run; called inside the first step. */
   open(): ProgressiveSource;
   /** A round is over and was looked at. True: good enough. */
@@ -61,6 +63,7 @@ export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMe
   return {
     name: task.name,
     tenant: task.tenant,
+    priority: task.priority,
     start: () => {
       const budget = new Budget(0);
       let source: ProgressiveSource | undefined;

@@ -379,10 +379,12 @@ class Answer {
         user: session.identity.user,
         label: options.label,
         text: given.text,
+        priority: options.priority ?? 'normal',
       },
       progressiveActor({
         name: `query ${this.id}`,
         tenant: tenantId(session.identity.tenant),
+        priority: options.priority,
         workMax: options.maxWork,
         open: () => {
           if (settled.kind === 'exactOnly')
@@ -425,6 +427,7 @@ class Answer {
     const running = this.#engine.queries.get(this.id);
     if (running !== undefined) {
       running.rows = look.rowsSeen;
+      running.work = spent;
       running.relativeError = width.relative;
     }
     this.#rowsTotal = look.rowsTotal;

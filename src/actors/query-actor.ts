@@ -1,6 +1,7 @@
 import { DbError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import type { ActorContext, ActorSpec, Next } from '../mailbox/actor.ts';
+import type { Priority } from '../mailbox/run-queue.ts';
 import { Budget, type Operator } from '../operators/operator.ts';
 import { nextState } from '../supervisor/lifecycle.ts';
 import { QUERY_LIFECYCLE, type QueryEvent, type QueryState } from './lifecycles.ts';
@@ -20,12 +21,15 @@ export type QueryMessage =
 export type QueryTask = {
   readonly name: string;
   readonly tenant: TenantId;
+  readonly priority: Priority;
   /** Builds the operators; called inside the first step. */
   open(): Operator;
   /** Takes rows; false: no more until `demand`. The batch is valid during the call only. */
   take(batch: Batch): boolean;
   /** Where it is in its lifecycle. */
   entered?(state: QueryState): void;
+  /** Work units so far, after each step. */
+  worked?(spent: number): void;
   done(spent: number): void;
   failed(cause: unknown, spent: number): void;
   /** Work units after which it is ended with 53400. */
@@ -45,6 +49,7 @@ export function queryActor(task: QueryTask): ActorSpec<QueryMessage> {
   return {
     name: task.name,
     tenant: task.tenant,
+    priority: task.priority,
     start: () => {
       const budget = new Budget(0);
       let operator: Operator | undefined;
@@ -89,6 +94,7 @@ export function queryActor(task: QueryTask): ActorSpec<QueryMessage> {
           return end('fail', () => task.failed(cause, budget.spent));
         } finally {
           context.charge(budget.spent - before);
+          task.worked?.(budget.spent);
         }
       };
       return {

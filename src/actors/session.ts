@@ -30,6 +30,7 @@ import type { Engine } from './engine.ts';
 import type { InputContext } from './rows-in.ts';
 import { SessionSequences } from './sequences.ts';
 import { runStatement } from './statements.ts';
+import { isSystemRelation, systemSnapshot, withSystemRelations } from './system-relations.ts';
 import { BorrowedSnapshot } from './with-changes.ts';
 import { afterRedefinition } from './write-rows.ts';
 import { snapshotTooOld, Transaction } from './transaction.ts';
@@ -182,7 +183,7 @@ export class Session {
 
   planCatalog(): PlanCatalog {
     const { transaction } = this;
-    return planCatalog(
+    const own = planCatalog(
       this.catalog,
       this.scope,
       transaction === undefined
@@ -193,6 +194,7 @@ export class Session {
             return true;
           },
     );
+    return withSystemRelations(own, this.identity.tenant);
   }
 
   /** Distinguishes what names mean in two sessions, for the cache of plans. */
@@ -546,6 +548,7 @@ export class Session {
     const isolation =
       options.isolation ?? (this.setting('default_transaction_isolation') as IsolationLevel);
     const transaction = new Transaction({
+      tenant: this.identity.tenant,
       catalog: this.engine.state.catalog,
       isolation,
       readOnly: options.readOnly ?? this.setting('default_transaction_read_only') === 'on',
@@ -641,6 +644,7 @@ export class Session {
 
   /** The rows of a relation as this statement sees them. */
   snapshotOf(relation: number, asOf: number | undefined): TableSnapshot {
+    if (isSystemRelation(relation)) return systemSnapshot(this, relation, asOf);
     const frozen = this.frozen?.get(relation);
     if (frozen !== undefined) return new BorrowedSnapshot(frozen);
     const entry = this.storedEntry(relation);

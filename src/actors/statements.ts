@@ -19,6 +19,8 @@ import { ACTOR_COLUMNS, actorRows } from './actor-rows.ts';
 import type { AnswerSource } from './api-types.ts';
 import { runDefinition } from './definitions.ts';
 import { runDml } from './dml.ts';
+import { queriesOf } from './queries.ts';
+import { isSystemRelation, systemName } from './system-relations.ts';
 import { changesIn, runWithChanges } from './with-changes.ts';
 import { runLocking } from './row-locks.ts';
 import { converterOf } from './rows-in.ts';
@@ -280,6 +282,7 @@ export async function executePlan(
     tenant: session.identity.tenant,
     user: session.identity.user,
     label: options.label,
+    priority: options.priority ?? 'normal',
     workMax: options.maxWork,
     signal: options.signal,
     open: opened.open,
@@ -483,6 +486,7 @@ export function provenance(
   tiled: ReadonlySet<number> = NO_RELATIONS,
 ): Pick<StatementOutcome, 'source' | 'sources'> {
   const sources = relations.flatMap((relation): StatementOutcome['sources'][number][] => {
+    if (isSystemRelation(relation)) return [{ kind: 'catalog', name: systemName(relation) }];
     const entry = session.catalog.byId(relation);
     if (entry === undefined) return [];
     return [
@@ -490,7 +494,7 @@ export function provenance(
     ];
   });
   const source: AnswerSource =
-    sources.length === 0
+    sources.every(({ kind }) => kind === 'catalog')
       ? 'catalog'
       : relations.every((relation) => tiled.has(relation))
         ? 'windows'
@@ -580,7 +584,7 @@ function show(session: Session, name: string, sink: RowSink): StatementOutcome {
       return sendTexts(
         session,
         textColumns('id', 'tenant', 'state', 'query'),
-        [...engine.queries.values()].map(({ id, tenant, state, text }) => [
+        queriesOf(engine, session.identity.tenant).map(({ id, tenant, state, text }) => [
           id,
           tenant,
           state,

@@ -9,8 +9,8 @@ import type {
 import { columnOf } from '../columns/rows-by-column.ts';
 import { compileFilter, type CompiledFilter } from '../expressions/compile.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
-import type { PlanNode } from '../plan/logical.ts';
-import { inputsOf } from '../plan/nodes.ts';
+import type { PlanNode, ScanNode } from '../plan/logical.ts';
+import { visitScans } from '../plan/nodes.ts';
 import {
   CatalogOverlay,
   isStored,
@@ -21,6 +21,7 @@ import {
 import { newClaimOwner, type ClaimOwner } from './claims.ts';
 import { Overlay } from './overlay.ts';
 import type { Operation } from './records.ts';
+import { isSystemRelation } from './system-relations.ts';
 import type { IsolationLevel } from '../sql/ast.ts';
 
 /**
@@ -33,6 +34,7 @@ import type { IsolationLevel } from '../sql/ast.ts';
  * doomed at once (40001). A read-only transaction is a snapshot and never fails.
  */
 export class Transaction {
+  readonly tenant: string;
   readonly isolation: IsolationLevel;
   readonly readOnly: boolean;
   readonly owner: ClaimOwner = newClaimOwner();
@@ -53,6 +55,7 @@ export class Transaction {
   readonly #reads = new Map<number, ReadSet>();
 
   constructor(options: {
+    readonly tenant: string;
     readonly catalog: Catalog;
     readonly isolation: IsolationLevel;
     readonly readOnly: boolean;
@@ -60,6 +63,7 @@ export class Transaction {
     readonly startedMonotonicMs: number;
     readonly visiblePosition: number;
   }) {
+    this.tenant = options.tenant;
     this.isolation = options.isolation;
     this.readOnly = options.readOnly;
     this.nowMicros = options.nowMicros;
@@ -284,6 +288,8 @@ export class Transaction {
     const { position } = this;
     if (position === undefined || this.readOnly) return;
     visitScans(plan, (scan) => {
+      // What the system says of itself is no row of a commit.
+      if (isSystemRelation(scan.relation)) return;
       const reads = this.#reads.get(scan.relation) ?? { whole: false, tests: [] };
       this.#reads.set(scan.relation, reads);
       if (
@@ -431,15 +437,8 @@ function hits(reads: ReadSet, rows: Batch | undefined): boolean {
   });
 }
 
-type ScanOf = Extract<PlanNode, { kind: 'scan' }>;
-
-function visitScans(plan: PlanNode, visit: (scan: ScanOf) => void): void {
-  if (plan.kind === 'scan') visit(plan);
-  for (const input of inputsOf(plan)) visitScans(input, visit);
-}
-
 /** A filter that speaks of an outer query's row cannot be tested on its own. */
-function hasOuterColumns(scan: ScanOf): boolean {
+function hasOuterColumns(scan: ScanNode): boolean {
   return JSON.stringify(scan.filter, (_, value: unknown) =>
     typeof value === 'bigint' ? String(value) : value,
   ).includes('"outerColumn"');

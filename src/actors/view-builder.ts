@@ -10,7 +10,7 @@ import { Budget, type Operator } from '../operators/operator.ts';
 import { bindStatement } from '../plan/bind.ts';
 import { viewCatalog, type PlanCatalog } from '../plan/catalog.ts';
 import type { BoundQuery, PlanNode } from '../plan/logical.ts';
-import { mapPlanExpressions } from '../plan/nodes.ts';
+import { mapPlanExpressions, visitScans } from '../plan/nodes.ts';
 import type { ParsedStatement, Query } from '../sql/ast.ts';
 import { viewContext } from '../views/evaluate.ts';
 import { createStandingPlan, whyNotMaintained } from '../views/standing-plan.ts';
@@ -27,6 +27,7 @@ import { canceled } from './deadline.ts';
 import type { Engine } from './engine.ts';
 import { MaintainedView, type ViewParts } from './maintained-view.ts';
 import type { IndexDefinition, MaterializedViewDefinition, ViewDefinition } from './records.ts';
+import { refuseSystemRelation } from './system-relations.ts';
 
 /** Makes views of their texts: plans them, fills them, builds them anew. */
 export class ViewBuilder {
@@ -52,7 +53,9 @@ export class ViewBuilder {
 
   /** Throws 0A000 where the query cannot be kept up to date. */
   check(definition: MaterializedViewDefinition, catalog: CatalogView): void {
-    const why = whyNotMaintained(this.#plan(definition, catalog).plan);
+    const { plan } = this.#plan(definition, catalog);
+    visitScans(plan, ({ relation }) => refuseSystemRelation(relation));
+    const why = whyNotMaintained(plan);
     if (why !== undefined) throw why;
   }
 

@@ -125,7 +125,7 @@ export class ActorCell<Message>
     host: CellHost,
     watcher: ActorWatcher | undefined,
   ) {
-    super(spec.tenant);
+    super(spec.tenant, spec.priority);
     this.id = id;
     this.name = spec.name;
     this.#host = host;

@@ -2,6 +2,7 @@ import type { DbError } from '../base/errors.ts';
 import type { TimerHandle } from '../base/ports.ts';
 import type { TenantId } from '../base/units.ts';
 import type { Lane, MailboxLimits } from './lane.ts';
+import type { Priority } from './run-queue.ts';
 
 /** `full`: the lane's bound is reached and nothing was queued. `dead`: the actor has ended. */
 export type Told = 'ok' | 'full' | 'dead';
@@ -110,6 +111,8 @@ export type ActorSpec<Message> = {
   /** For people: `table orders`, `query 8h3k`. Need not be unique. */
   readonly name: string;
   readonly tenant: TenantId;
+  /** `normal` unless given. */
+  readonly priority?: Priority | undefined;
   /** Makes the behaviour, in the actor's first step and after each restart: state is rebuilt, never reused. */
   readonly start: (context: ActorContext<Message>) => Behavior<Message>;
   /** From `mailboxLimits`, one shared by all actors of a kind. */

@@ -1,11 +1,18 @@
 import type { TenantId } from '../base/units.ts';
 
+/** How urgent work is among the work of its tenant. */
+export type Priority = 'interactive' | 'normal' | 'batch' | 'background';
+
+/** The most urgent first. */
+export const PRIORITIES: readonly Priority[] = ['interactive', 'normal', 'batch', 'background'];
+
 /**
  * Whoever can be given a step. The dispatcher makes them; the queue keeps its own notes in them, so that waking and
  * charging need no look-up.
  */
 export class RunEntry {
   readonly tenant: TenantId;
+  readonly priority: Priority;
   /** Of the queue: RUNNING, QUEUED and URGENT say where the entry is. 0: nowhere, a message must wake it. */
   place = 0;
   /** Of the queue: work units this entry owes to its neighbours. */
@@ -18,8 +25,9 @@ export class RunEntry {
   previous: RunEntry | undefined = undefined;
   next: RunEntry | undefined = undefined;
 
-  constructor(tenant: TenantId) {
+  constructor(tenant: TenantId, priority: Priority = 'normal') {
     this.tenant = tenant;
+    this.priority = priority;
   }
 }
 

@@ -783,6 +783,12 @@ function targetTable(
       table: info.name,
       hint: 'Change the tables it reads; it follows by itself.',
     });
+  if (info.kind === 'catalog')
+    throw new DbError('42809', `cannot ${doing} system relation "${info.name}"`, {
+      at: written.at,
+      table: info.name,
+      hint: 'It shows what the database says of itself, and is only read.',
+    });
   if (info.kind !== 'table') {
     const hint = 'Change the table it reads.';
     // Such a view PostgreSQL writes through.

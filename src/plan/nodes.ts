@@ -1,7 +1,7 @@
 import { BOOLEAN, type SqlType } from '../columns/types.ts';
 import { foldConstants, isVolatile, mapParts, partsOf } from '../expressions/fold.ts';
 import type { Expression } from '../expressions/expression.ts';
-import type { OutputColumn, PlanNode } from './logical.ts';
+import type { OutputColumn, PlanNode, ScanNode } from './logical.ts';
 
 /** A node with its id left open: `numberPlan` gives ids when the plan is done. */
 type Fresh<Node> = Node extends { id: number } ? Omit<Node, 'id'> : never;
@@ -45,6 +45,12 @@ export function inputsOf(plan: PlanNode): readonly PlanNode[] {
     default:
       return [plan.input];
   }
+}
+
+/** Every scan of a plan, subqueries' included. */
+export function visitScans(plan: PlanNode, visit: (scan: ScanNode) => void): void {
+  if (plan.kind === 'scan') visit(plan);
+  for (const input of inputsOf(plan)) visitScans(input, visit);
 }
 
 export function mapInputs(plan: PlanNode, change: (input: PlanNode) => PlanNode): PlanNode {

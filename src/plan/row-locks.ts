@@ -95,6 +95,12 @@ function tablesOf(
           table: info.name,
           hint: 'Claim the rows of the tables it reads.',
         });
+      else if (info?.kind === 'catalog')
+        throw new DbError('42809', `cannot lock rows in system relation "${info.name}"`, {
+          at: item.name.at,
+          table: info.name,
+          hint: 'It is only read.',
+        });
       else if (info?.kind === 'table') found.push({ alias, relation: info.id });
     }
   };

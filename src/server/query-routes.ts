@@ -122,30 +122,19 @@ export function queryRoutes(app: FastifyInstance, context: RouteContext): void {
     return reply.send(await verbs(request).exec(body.sql, queryOptions(body, reply)));
   });
 
-  app.get('/v1/queries', async (request) => ({ queries: verbs(request).queries() }));
+  app.get('/v1/queries', async (request) => ({ queries: await verbs(request).queries.list() }));
 
-  app.get<{ Params: { id: string } }>('/v1/queries/:id', async (request) => {
-    const { id } = request.params;
-    const query = verbs(request)
-      .queries()
-      .find((each) => each.id === id);
-    if (query === undefined) throw noQuery(id);
-    return query;
-  });
+  app.get<{ Params: { id: string } }>('/v1/queries/:id', (request) =>
+    verbs(request).queries.get(request.params.id),
+  );
 
   app.delete<{ Params: { id: string } }>('/v1/queries/:id', async (request) => {
     const { id } = request.params;
-    if (!verbs(request).cancel(id)) throw noQuery(id);
+    await verbs(request).queries.cancel(id);
     return { id, canceled: true };
   });
 
   progressiveRoutes(app, context);
-}
-
-function noQuery(id: string): DbError {
-  return new DbError('42704', `no query "${id}" is running`, {
-    hint: 'It may have ended: GET /v1/queries lists those that run.',
-  });
 }
 
 /** `params=[1,"a"]`: JSON, as in a body. */

@@ -1,7 +1,13 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DbError } from '../base/errors.ts';
 import { nearestOf } from '../base/nearest.ts';
-import type { Identity, QueryOptions, Statement } from '../actors/api-types.ts';
+import {
+  PRIORITIES,
+  type Identity,
+  type Priority,
+  type QueryOptions,
+  type Statement,
+} from '../actors/api-types.ts';
 import type { ValueOptions } from '../actors/rows-out.ts';
 
 /** Reading requests: bodies, parameters and headers are checked here once, and what is wrong with them is named. */
@@ -81,8 +87,6 @@ export function statementOf(body: QueryBody): Statement {
   });
 }
 
-const PRIORITIES = ['interactive', 'normal', 'batch', 'background'];
-
 /** Options of a query; it ends when its client goes away. */
 export function queryOptions(body: QueryBody, reply: FastifyReply): QueryOptions {
   const { mode, params, values, priority, label } = body;
@@ -96,7 +100,7 @@ export function queryOptions(body: QueryBody, reply: FastifyReply): QueryOptions
       field: 'params',
       hint: 'Send the value of $1 first: { "sql": "SELECT $1::int", "params": [1] }.',
     });
-  if (priority !== undefined && !PRIORITIES.includes(priority as string))
+  if (priority !== undefined && !PRIORITIES.includes(priority as Priority))
     throw new DbError('22023', `"priority" is none of ${PRIORITIES.join(', ')}`, {
       field: 'priority',
     });
@@ -112,7 +116,7 @@ export function queryOptions(body: QueryBody, reply: FastifyReply): QueryOptions
     ...(values === undefined ? {} : { values: valueOptions(values) }),
     ...(atLeast === undefined ? {} : { atLeast }),
     ...(asOf === undefined ? {} : { asOf }),
-    ...(priority === undefined ? {} : { priority: priority as 'normal' }),
+    ...(priority === undefined ? {} : { priority: priority as Priority }),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     ...(maxWork === undefined ? {} : { maxWork }),
     ...(label === undefined ? {} : { label }),

@@ -1,7 +1,7 @@
 import { assert } from '../base/errors.ts';
 import type { TenantId } from '../base/units.ts';
 import { EntryList, MESSAGE_WORK_UNITS, QUEUED, RUNNING, URGENT } from '../mailbox/run-queue.ts';
-import type { More, RunEntry, RunQueue, StepCharge } from '../mailbox/run-queue.ts';
+import type { More, Priority, RunEntry, RunQueue, StepCharge } from '../mailbox/run-queue.ts';
 import { TenantMeter } from './meters.ts';
 import { DEFAULT_TENANT_SETTINGS } from './tenant-settings.ts';
 import type { TenantSettings } from './tenant-settings.ts';
@@ -11,6 +11,14 @@ import type { TenantSettings } from './tenant-settings.ts';
  * About a sixth of a millisecond; longer steps pay by sitting out rounds.
  */
 export const ACTOR_QUANTUM_UNITS = 16_384;
+
+/** How much a tenant's work of each priority weighs beside the others: each four times as much as the next. */
+const PRIORITY_WEIGHTS: Readonly<Record<Priority, number>> = {
+  interactive: 64,
+  normal: 16,
+  batch: 4,
+  background: 1,
+};
 
 /** An actor that owes more than this waits its turn even with a cancel in hand. */
 const URGENT_DEBT_UNITS_MAX = 4 * ACTOR_QUANTUM_UNITS;
@@ -32,7 +40,8 @@ const EIGHTHS_MASK = 0x3fff_ffff;
  * 2. Else the one with the least work by its weight (virtual time). Who slept starts at the present virtual time.
  * 3. A tenant over its limit waits until its bucket refills: the only case in which the machine may idle.
  *
- * Among the actors of a tenant: rounds with debt (surplus round robin); system and control messages go first.
+ * Within a tenant: system and control messages first; then the priority with the least work by its weight, so that the most urgent gets
+ * most and none is starved; among actors of one priority, rounds with debt (surplus round robin).
  * Ties go to the tenant known longer, so the order is a function of the calls.
  */
 export class FairRunQueue implements RunQueue {
@@ -95,7 +104,7 @@ export class FairRunQueue implements RunQueue {
       entry.readySince = this.#nowEighths;
       this.#queue(share, entry, urgent, false);
     } else if (urgent && place === QUEUED && entry.debtUnits < URGENT_DEBT_UNITS_MAX) {
-      share.line.remove(entry);
+      share.lineOf(entry.priority).entries.remove(entry);
       share.urgent.pushBack(entry);
       entry.place = URGENT;
     }
@@ -117,6 +126,7 @@ export class FairRunQueue implements RunQueue {
     const share = entry.share as TenantShare;
     const units = Math.max(1, step.workUnits + step.messageCount * MESSAGE_WORK_UNITS);
     share.virtualTime += units / share.weight;
+    share.lineOf(entry.priority).virtualTime += units / PRIORITY_WEIGHTS[entry.priority];
     if (share.servedFromReservation) {
       share.creditUnits -= units;
       share.reservedTime += units / share.reservation;
@@ -137,7 +147,7 @@ export class FairRunQueue implements RunQueue {
   remove(entry: RunEntry): void {
     if (entry.place !== QUEUED && entry.place !== URGENT) return;
     const share = entry.share as TenantShare;
-    (entry.place === QUEUED ? share.line : share.urgent).remove(entry);
+    (entry.place === QUEUED ? share.lineOf(entry.priority).entries : share.urgent).remove(entry);
     entry.place = 0;
     this.#unready(share);
   }
@@ -213,17 +223,18 @@ export class FairRunQueue implements RunQueue {
       share.urgent.remove(urgent);
       return urgent;
     }
+    const { entries } = share.nextLine();
     for (;;) {
-      const entry = share.line.first!;
-      share.line.remove(entry);
+      const entry = entries.first!;
+      entries.remove(entry);
       if (entry.debtUnits < ACTOR_QUANTUM_UNITS) return entry;
       // Alone it owes nobody; among others it sits out this round.
-      if (share.line.first === undefined) {
+      if (entries.first === undefined) {
         entry.debtUnits = 0;
         return entry;
       }
       entry.debtUnits -= ACTOR_QUANTUM_UNITS;
-      share.line.pushBack(entry);
+      entries.pushBack(entry);
     }
   }
 
@@ -233,12 +244,16 @@ export class FairRunQueue implements RunQueue {
       share.urgent.pushBack(entry);
       entry.place = URGENT;
     } else {
+      const line = share.lineOf(entry.priority);
+      // Who slept starts at the present.
+      if (line.entries.first === undefined)
+        line.virtualTime = Math.max(line.virtualTime, share.lineTime);
       if (goesOn && entry.debtUnits < ACTOR_QUANTUM_UNITS) {
-        share.line.pushFront(entry);
+        line.entries.pushFront(entry);
       } else {
         // Going to the back begins its next round, which brings a new quantum.
         if (goesOn) entry.debtUnits -= ACTOR_QUANTUM_UNITS;
-        share.line.pushBack(entry);
+        line.entries.pushBack(entry);
       }
       entry.place = QUEUED;
     }
@@ -320,7 +335,10 @@ class TenantShare {
   /** Breaks ties: tenants known earlier go first. */
   readonly ordinal: number;
   readonly meter = new TenantMeter();
-  readonly line = new EntryList();
+  /** Actors that wait, by priority: those that have been met, the most urgent first. */
+  readonly lines: Line[] = [];
+  /** Virtual time of the line that was chosen last. */
+  lineTime = 0;
   readonly urgent = new EntryList();
   readyCount = 0;
   heapIndex = -1;
@@ -344,6 +362,37 @@ class TenantShare {
   constructor(tenant: TenantId, ordinal: number) {
     this.tenant = tenant;
     this.ordinal = ordinal;
+  }
+
+  lineOf(priority: Priority): Line {
+    for (const line of this.lines) if (line.priority === priority) return line;
+    const line = new Line(priority);
+    line.virtualTime = this.lineTime;
+    this.lines.push(line);
+    this.lines.sort((a, b) => PRIORITY_WEIGHTS[b.priority] - PRIORITY_WEIGHTS[a.priority]);
+    return line;
+  }
+
+  /** Of the lines in which somebody waits, the one with the least work by its weight; of equals the most urgent. */
+  nextLine(): Line {
+    let least: Line | undefined;
+    for (const line of this.lines)
+      if (line.entries.first !== undefined && !(line.virtualTime >= (least?.virtualTime ?? Infinity)))
+        least = line;
+    assert(least !== undefined, 'a tenant that is chosen has somebody who waits');
+    this.lineTime = Math.max(this.lineTime, least.virtualTime);
+    return least;
+  }
+}
+
+/** A tenant's work of one priority. */
+class Line {
+  readonly priority: Priority;
+  readonly entries = new EntryList();
+  virtualTime = 0;
+
+  constructor(priority: Priority) {
+    this.priority = priority;
   }
 }
 

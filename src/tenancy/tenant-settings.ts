@@ -1,6 +1,5 @@
 import { DbError } from '../base/errors.ts';
-
-export type TenantPriority = 'interactive' | 'normal' | 'batch' | 'background';
+import { PRIORITIES, type Priority } from '../mailbox/run-queue.ts';
 
 /** Shares are of the whole machine, 0 … 1. `Infinity` means no bound. */
 export type TenantSettings = {
@@ -18,7 +17,7 @@ export type TenantSettings = {
   readonly concurrency: number;
   readonly queue: number;
   readonly queueTimeoutMs: number;
-  readonly priority: TenantPriority;
+  readonly priority: Priority;
   /** Work units that one query, one minute and one day may take. */
   readonly work: { readonly query: number; readonly minute: number; readonly day: number };
   /** Of each user: queries at once, and work units a minute. */
@@ -41,7 +40,7 @@ export type TenantSettingsInput = {
   readonly concurrency?: number | null | undefined;
   readonly queue?: number | null | undefined;
   readonly queueTimeoutMs?: number | null | undefined;
-  readonly priority?: TenantPriority | null | undefined;
+  readonly priority?: Priority | null | undefined;
   readonly work?:
     | {
         readonly query?: number | null | undefined;
@@ -76,7 +75,6 @@ export const DEFAULT_TENANT_SETTINGS: TenantSettings = {
 /** Reservations beyond this would leave nothing for the rest, nor for the engine itself. */
 export const RESERVATION_SUM_MAX = 0.9;
 
-const PRIORITIES: readonly TenantPriority[] = ['interactive', 'normal', 'batch', 'background'];
 
 /** `base` with `input` merged over it. Throws 22023 with the field's name where a value makes no sense. */
 export function mergeTenantSettings(
@@ -255,9 +253,9 @@ function bytesIn(
 }
 
 function priorityIn(
-  value: TenantPriority | null | undefined,
-  base: TenantPriority,
-): TenantPriority {
+  value: Priority | null | undefined,
+  base: Priority,
+): Priority {
   if (value === undefined) return base;
   if (value === null) return DEFAULT_TENANT_SETTINGS.priority;
   if (PRIORITIES.includes(value)) return value;

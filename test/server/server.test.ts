@@ -184,10 +184,10 @@ describe('queries', () => {
       }),
       signal: abort.signal,
     });
-    await eventually(() => db.queries().length === 1);
+    await eventually(async () => (await db.queries.list()).length === 1);
     abort.abort();
     await expect(answer).rejects.toThrow();
-    await eventually(() => db.queries().length === 0);
+    await eventually(async () => (await db.queries.list()).length === 0);
   });
 
   test('a reader of a stream that leaves ends its query', async () => {
@@ -200,9 +200,9 @@ describe('queries', () => {
     });
     const reader = stream.body!.getReader();
     await reader.read();
-    expect(db.queries().length).toBe(1);
+    expect((await db.queries.list()).length).toBe(1);
     await reader.cancel();
-    await eventually(() => db.queries().length === 0);
+    await eventually(async () => (await db.queries.list()).length === 0);
   });
 
   test('many requests over one connection leave nothing behind', async () => {

@@ -290,7 +290,7 @@ test('every call obeys a signal, aborted before or meanwhile, and a time limit',
     setTimeout(() => controller.abort(why), 2);
     expect(await ended).toMatchObject({ code: '57014', name: 'AbortError', cause: why });
   }
-  expect(db.queries()).toEqual([]);
+  expect(await db.queries.list()).toEqual([]);
 });
 
 test('a stream gives batches of rows or columns, of the size asked for, or bytes of a format', async () => {

@@ -137,7 +137,7 @@ test('a Writable sets the pace, is ended unless asked not to be, and its failure
   await expect(db.export('big', gone)).rejects.toMatchObject({ code: '58030' });
   // Nobody hears of what has gone before: an export into it waited for ever, now and then on a busy machine.
   await expect(db.export('big', gone)).rejects.toMatchObject({ code: '58030' });
-  expect(db.queries()).toEqual([]);
+  expect(await db.queries.list()).toEqual([]);
 });
 
 test('a load takes bytes, buffers, Node and web streams, and addresses through the network port', async () => {

@@ -147,7 +147,7 @@ test('a stream is pulled and ends when its reader leaves', async () => {
     if (rows > 10_000) break;
   }
   expect(rows).toBeLessThan(20_000);
-  expect(db.queries()).toEqual([]);
+  expect(await db.queries.list()).toEqual([]);
 });
 
 test('a stream of many batches comes to its end, whatever the pace of its reader', async () => {
@@ -203,4 +203,27 @@ test('a memory limit refuses what does not fit and keeps what is there', async (
   expect(failure).toBe('53200');
   expect(rows).toBeGreaterThan(100_000);
   expect((await db.query('SELECT count(*) AS n FROM t')).rows).toEqual([{ n: rows }]);
+});
+
+test('db.queries shows what runs, to its own tenant, and ends it', async () => {
+  db = await open();
+  const long = 'SELECT count(*) FROM generate_series(1, 3000000) a, generate_series(1, 1000) b';
+  const running = code(db.query(long, { label: 'panel 7', priority: 'batch' }));
+  let shown = await db.queries.list();
+  while (shown[0]?.work === undefined || shown[0].work === 0) {
+    await new Promise((resolve) => setImmediate(resolve));
+    shown = await db.queries.list();
+  }
+  expect(shown).toMatchObject([
+    { text: long, label: 'panel 7', priority: 'batch', tenant: 'main', state: 'running', rows: 0 },
+  ]);
+  const { id } = shown[0]!;
+  expect((await db.queries.get(id)).work).toBeGreaterThan(0);
+  const other = db.as({ tenant: 'acme' });
+  expect(await other.queries.list()).toEqual([]);
+  expect(await code(other.queries.cancel(id))).toBe('42704');
+  await db.queries.cancel(id);
+  expect(await running).toBe('57014');
+  expect(await code(db.queries.get(id))).toBe('42704');
+  expect(await db.queries.list()).toEqual([]);
 });

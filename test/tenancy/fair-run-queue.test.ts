@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { tenantId } from '../../src/base/units.ts';
-import { FifoRunQueue, RunEntry } from '../../src/mailbox/run-queue.ts';
+import { FifoRunQueue, PRIORITIES, RunEntry } from '../../src/mailbox/run-queue.ts';
 import { FairRunQueue } from '../../src/tenancy/fair-run-queue.ts';
 import { DEFAULT_TENANT_SETTINGS } from '../../src/tenancy/tenant-settings.ts';
 import type { TenantSettings } from '../../src/tenancy/tenant-settings.ts';
@@ -271,4 +271,51 @@ test('a flood of messages in one tenant leaves another its half', () => {
   const noisy = queue.meterOf(tenantId('noisy')).usage();
   expect(quiet.messages / noisy.messages).toBeGreaterThan(0.95);
   expect(quiet.messages + noisy.messages).toBe(dispatcher.count('messages'));
+});
+
+test('the priorities of one tenant share by weight, four to one, whoever their actors are', () => {
+  const queue = queueWith();
+  const tenant = tenantId('a');
+  const work = new Map<string, number>();
+  const entries = PRIORITIES.flatMap((priority, rank) =>
+    // The less urgent are more, and take longer steps.
+    Array.from({ length: 1 + rank * 3 }, () => new RunEntry(tenant, priority)),
+  );
+  const urgencies = new Map(entries.map((entry) => [entry, entry.priority]));
+  for (const entry of entries) queue.wake(entry, false);
+  for (let step = 0; step < 50_000; step += 1) {
+    const entry = queue.next()!;
+    const priority = urgencies.get(entry)!;
+    const workUnits = 4_000 * (1 + PRIORITIES.indexOf(priority));
+    work.set(priority, (work.get(priority) ?? 0) + workUnits);
+    queue.settle(entry, { workUnits, messageCount: 0 }, 'more');
+  }
+  const shares = PRIORITIES.map((priority) => work.get(priority)! / work.get('background')!);
+  expect(shares.map((share) => Math.round(share))).toEqual([64, 16, 4, 1]);
+});
+
+test('who slept claims nothing for it, and what is urgent comes first when it wakes', () => {
+  const queue = queueWith();
+  const tenant = tenantId('a');
+  const batch = new RunEntry(tenant, 'batch');
+  const interactive = new RunEntry(tenant, 'interactive');
+  const step = { workUnits: 10_000, messageCount: 0 };
+  queue.wake(interactive, false);
+  queue.settle(queue.next()!, step, 'no');
+  queue.wake(batch, false);
+  for (let at = 0; at < 1_000; at += 1) queue.settle(queue.next()!, step, 'more');
+  // A query that is asked now does not wait for the batch, and does not shut it out for as long as it slept.
+  queue.wake(interactive, false);
+  let waited = 0;
+  for (let at = 0; at < 170; at += 1) {
+    const entry = queue.next()!;
+    if (at === 0) expect(entry).toBe(interactive);
+    if (entry === batch) waited += 1;
+    queue.settle(entry, step, 'more');
+  }
+  // Sixteen steps to one.
+  expect(waited).toBe(9);
+  // A cancel of the batch is not held up by it all.
+  queue.wake(batch, true);
+  expect(queue.next()).toBe(batch);
 });

@@ -34,11 +34,12 @@ class PercentileState implements AggregateState {
     return this.#bytes;
   }
 
-  ensure(groupCount: number): void {
+  ensure(groupCount: number): boolean {
     while (this.#groups.length < groupCount) {
       this.#groups.push({ values: new Float64Array(4), count: 0 });
       this.#bytes += 32 + 96;
     }
+    return true;
   }
 
   add(

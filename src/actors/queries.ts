@@ -1,0 +1,69 @@
+import { DbError } from '../base/errors.ts';
+import type { Priority } from '../mailbox/run-queue.ts';
+import type { Engine, RunningQuery } from './engine.ts';
+
+/** What a query that runs shows of itself. */
+export type QueryInfo = {
+  readonly id: string;
+  readonly tenant: string;
+  readonly user: string | undefined;
+  readonly label: string | undefined;
+  readonly text: string;
+  readonly priority: Priority;
+  /** When it was asked, epoch milliseconds. */
+  readonly startedMs: number;
+  /** Rows it has given, and work units it has spent, so far. */
+  readonly rows: number;
+  readonly work: number;
+  /** Of a progressive answer: half the width of its widest interval beside the estimate; null where one is unbounded. */
+  readonly relativeError?: number | null | undefined;
+  /** queued, running, or paused until its rows are taken. */
+  readonly state: string;
+};
+
+/** `db.queries`: what runs for one tenant, and the way to end it. */
+export class Queries {
+  readonly #engine: Engine;
+  readonly #tenant: string;
+
+  constructor(engine: Engine, tenant: string) {
+    this.#engine = engine;
+    this.#tenant = tenant;
+  }
+
+  /** What runs now, in the order of asking. */
+  async list(): Promise<QueryInfo[]> {
+    this.#engine.assertOpen();
+    return queriesOf(this.#engine, this.#tenant);
+  }
+
+  /** 42704 where none of that id runs. */
+  async get(id: string): Promise<QueryInfo> {
+    return infoOf(this.#running(id));
+  }
+
+  /** Ends a query: whoever waits for it gets 57014. 42704 where none of that id runs. */
+  async cancel(id: string): Promise<void> {
+    const cause = new DbError('57014', 'canceling statement due to user request');
+    this.#running(id).ref.tell({ kind: 'cancel', cause }, 'control');
+  }
+
+  /** Another tenant's queries are not there. */
+  #running(id: string): RunningQuery {
+    this.#engine.assertOpen();
+    const query = this.#engine.queries.get(id);
+    if (query?.tenant === this.#tenant) return query;
+    throw new DbError('42704', `no query "${id}" is running`, {
+      hint: 'It may have ended: db.queries.list(), GET /v1/queries and adb.queries show those that run.',
+    });
+  }
+}
+
+/** What runs for a tenant. */
+export function queriesOf(engine: Engine, tenant: string): QueryInfo[] {
+  return [...engine.queries.values()].filter((query) => query.tenant === tenant).map(infoOf);
+}
+
+function infoOf({ ref, ...shown }: RunningQuery): QueryInfo {
+  return shown;
+}
