@@ -493,14 +493,13 @@ export function provenance(
       { kind: entry.kind === 'materializedView' ? 'view' : 'table', name: entry.definition.name },
     ];
   });
-  const source: AnswerSource =
-    sources.every(({ kind }) => kind === 'catalog')
-      ? 'catalog'
-      : relations.every((relation) => tiled.has(relation))
-        ? 'windows'
-        : sources.every(({ kind }) => kind === 'view')
-          ? 'view'
-          : 'scan';
+  const source: AnswerSource = sources.every(({ kind }) => kind === 'catalog')
+    ? 'catalog'
+    : relations.every((relation) => tiled.has(relation))
+      ? 'windows'
+      : sources.every(({ kind }) => kind === 'view')
+        ? 'view'
+        : 'scan';
   return { source, sources };
 }
 

@@ -342,7 +342,13 @@ class LiveSubscription implements Subscription {
       taken.map(({ delta }) => delta),
     );
     if (inserted.length === 0 && deleted.length === 0) return this.#ready(source);
-    const change = { kind: 'delta', from: this.#toldPosition, position, inserted, deleted } as const;
+    const change = {
+      kind: 'delta',
+      from: this.#toldPosition,
+      position,
+      inserted,
+      deleted,
+    } as const;
     this.#toldPosition = position;
     return change;
   }

@@ -73,7 +73,9 @@ class NumberInterner implements ColumnInterner {
   /** Values outside of the table are hashed: it stays as it is, and what it holds is not hashed again. */
   #isFrozen: boolean;
   /** The larger table that is being filled. */
-  #laying: { table: Int32Array<ArrayBuffer>; base: number; factor: number; moved: number } | undefined;
+  #laying:
+    | { table: Int32Array<ArrayBuffer>; base: number; factor: number; moved: number }
+    | undefined;
 
   constructor(type: SqlType, memory: MemoryAccount | undefined) {
     this.#type = type;
@@ -167,8 +169,7 @@ class NumberInterner implements ColumnInterner {
       if (value > high) high = value;
     }
     // Nothing but NULLs: no value is looked up.
-    if (low > high)
-      return this.#direct.length > 0 || validity !== undefined ? 'direct' : 'hashed';
+    if (low > high) return this.#direct.length > 0 || validity !== undefined ? 'direct' : 'hashed';
     low = low * factor + base;
     high = high * factor + base;
     const isOnGrid = this.#direct.length === 0 || this.#isOnGrid(factor, base);
@@ -608,7 +609,9 @@ export class PairInterner {
   readonly #first: ChunkedInt32;
   readonly #second: ChunkedInt32;
   /** The wider table, or the hashes where there are no chunks, that the pairs are being moved to. */
-  #moving: { readonly chunks: Chunks | undefined; readonly bits: number; moved: number } | undefined;
+  #moving:
+    | { readonly chunks: Chunks | undefined; readonly bits: number; moved: number }
+    | undefined;
 
   constructor(memory: MemoryAccount | undefined) {
     this.#lease = new MemoryLease(memory);
@@ -732,7 +735,8 @@ export class PairInterner {
         if (chunks === undefined) this.#hashes.add(hashPair(first, second), code);
         else {
           const index = (first << bits) | second;
-          const chunk = chunks[index >>> CHUNK_BITS] ?? this.#newChunk(chunks, index >>> CHUNK_BITS);
+          const chunk =
+            chunks[index >>> CHUNK_BITS] ?? this.#newChunk(chunks, index >>> CHUNK_BITS);
           chunk[index & CHUNK_MASK] = code + 1;
         }
       }

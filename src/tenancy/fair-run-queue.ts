@@ -377,7 +377,10 @@ class TenantShare {
   nextLine(): Line {
     let least: Line | undefined;
     for (const line of this.lines)
-      if (line.entries.first !== undefined && !(line.virtualTime >= (least?.virtualTime ?? Infinity)))
+      if (
+        line.entries.first !== undefined &&
+        !(line.virtualTime >= (least?.virtualTime ?? Infinity))
+      )
         least = line;
     assert(least !== undefined, 'a tenant that is chosen has somebody who waits');
     this.lineTime = Math.max(this.lineTime, least.virtualTime);

@@ -75,7 +75,6 @@ export const DEFAULT_TENANT_SETTINGS: TenantSettings = {
 /** Reservations beyond this would leave nothing for the rest, nor for the engine itself. */
 export const RESERVATION_SUM_MAX = 0.9;
 
-
 /** `base` with `input` merged over it. Throws 22023 with the field's name where a value makes no sense. */
 export function mergeTenantSettings(
   base: TenantSettings,
@@ -252,10 +251,7 @@ function bytesIn(
   return value === null ? initial : sizeBytes(field, value);
 }
 
-function priorityIn(
-  value: Priority | null | undefined,
-  base: Priority,
-): Priority {
+function priorityIn(value: Priority | null | undefined, base: Priority): Priority {
   if (value === undefined) return base;
   if (value === null) return DEFAULT_TENANT_SETTINGS.priority;
   if (PRIORITIES.includes(value)) return value;

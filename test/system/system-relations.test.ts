@@ -56,9 +56,9 @@ test('what the database says of itself is queried as any relation', async () => 
     { kind: 'journal', state: 'running' },
     { kind: 'table', state: 'running' },
   ]);
-  expect(
-    (await db.query("SELECT setting FROM adb.settings WHERE name = 'timezone'")).rows,
-  ).toEqual([{ setting: 'UTC' }]);
+  expect((await db.query("SELECT setting FROM adb.settings WHERE name = 'timezone'")).rows).toEqual(
+    [{ setting: 'UTC' }],
+  );
 });
 
 test('a query finds itself in adb.queries, a transaction itself in adb.snapshots', async () => {
@@ -71,8 +71,11 @@ test('a query finds itself in adb.queries, a transaction itself in adb.snapshots
   const session = db.session({ user: 'ann' });
   await session.exec('BEGIN ISOLATION LEVEL SERIALIZABLE');
   expect(
-    (await session.query('SELECT isolation, read_only, position, age_ms >= 0 AS aged FROM adb.snapshots'))
-      .rows,
+    (
+      await session.query(
+        'SELECT isolation, read_only, position, age_ms >= 0 AS aged FROM adb.snapshots',
+      )
+    ).rows,
   ).toEqual([{ isolation: 'serializable', read_only: false, position: db.position, aged: true }]);
   await session.exec('COMMIT');
   expect((await db.query('SELECT * FROM adb.snapshots')).rows).toEqual([]);

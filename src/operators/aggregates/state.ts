@@ -747,8 +747,7 @@ class BitState implements AggregateState {
 
   ensure(groupCount: number, budget?: Budget): boolean {
     return (
-      this.#rows.ensure(groupCount, budget) &&
-      this.#bits.ensure(groupCount * this.#width, budget)
+      this.#rows.ensure(groupCount, budget) && this.#bits.ensure(groupCount * this.#width, budget)
     );
   }
 
