@@ -64,6 +64,6 @@ export function queriesOf(engine: Engine, tenant: string): QueryInfo[] {
   return [...engine.queries.values()].filter((query) => query.tenant === tenant).map(infoOf);
 }
 
-function infoOf({ ref, ...shown }: RunningQuery): QueryInfo {
+function infoOf({ ref: _ref, ...shown }: RunningQuery): QueryInfo {
   return shown;
 }
