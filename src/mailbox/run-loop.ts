@@ -38,7 +38,12 @@ const SLOWER_MIN = 1 / 8;
 /** Slices of less work, by what a step may spend, are made of messages, whose price says nothing about work. */
 const LEARN_SHARE_MIN = 1 / 2;
 
-const BUDGET_UNITS_MIN = 500;
+/**
+ * A batch of rows is more, so that a smaller budget would cut nothing; and small commits are less: were they learned from, a budget that has
+ * once become small would stay so.
+ */
+const BUDGET_UNITS_MIN = 2_000;
+const LEARN_UNITS_MIN = BUDGET_UNITS_MIN;
 const BUDGET_UNITS_MAX = 1_000_000;
 
 /**
@@ -155,7 +160,8 @@ export class RunLoop {
   }
 
   #learn(units: number, spanMs: number): void {
-    if (units < this.#dispatcher.stepBudgetUnits * LEARN_SHARE_MIN) return;
+    if (units < Math.max(LEARN_UNITS_MIN, this.#dispatcher.stepBudgetUnits * LEARN_SHARE_MIN))
+      return;
     this.#learnUnits += units;
     this.#learnMs += spanMs;
     if (this.#learnMs < LEARN_SPAN_MS_MIN) return;

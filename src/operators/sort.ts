@@ -67,7 +67,7 @@ export class SortOperator implements Operator {
   next(budget: Budget): Step {
     while (!this.#isSorted) {
       if (this.#sort !== undefined) {
-        if (!this.#sort.step(budget)) return 'more';
+        if (!this.#sortOn(this.#sort, budget)) return 'more';
         if (this.#drained) this.#isSorted = true;
         else this.#forgetRest();
         continue;
@@ -100,6 +100,15 @@ export class SortOperator implements Operator {
     this.#lease.close();
   }
 
+  /** True when all is sorted. How often a top-k sorts depends on how its rows come: that takes time of the step, but is no work. */
+  #sortOn(sort: StepwiseSort, budget: Budget): boolean {
+    if (this.#drained || this.#keep > TOP_ROWS_MAX) return sort.step(budget);
+    const pace = new Budget(budget.remaining);
+    const isSorted = sort.step(pace);
+    budget.remaining = pace.remaining;
+    return isSorted;
+  }
+
   /** Reads a batch of a top-k's input and keeps what may be among the best. Costs the same in whatever order rows come. */
   #takeBest(budget: Budget): Step {
     const step = this.#input.next(budget);
@@ -113,8 +122,7 @@ export class SortOperator implements Operator {
       this.#number(dense, rowIds);
       if (this.#places.length > this.#keep + BATCH_ROW_COUNT_MAX) {
         this.#sort = this.#newSort();
-        // A few thousand numbers: no more than a step.
-        this.#sort.step(new Budget(Infinity));
+        if (!this.#sortOn(this.#sort, budget)) return 'more';
         this.#forgetRest();
       }
     }

@@ -68,6 +68,55 @@ test('the loop learns how many work units an eighth of a millisecond holds', () 
   expect(dispatcher.stepBudgetUnits).toBeLessThan(2_525);
 });
 
+test('small messages between the steps, and a halt, do not keep steps small', () => {
+  const clock = new StillClock();
+  const dispatcher = new Dispatcher({ clock, runQueue: new FifoRunQueue() });
+  const loop = new RunLoop({ clock, dispatcher });
+  loop.start();
+  let haltMs = 0;
+  // Work comes in batches of 8,000 units, at 100,000 a millisecond, however little a step may spend.
+  const busy = dispatcher.spawn<'work'>({
+    name: 'busy',
+    tenant: acme,
+    start: () => (_message, context) => {
+      const units = Math.max(8_000, context.stepBudget);
+      context.charge(units);
+      clock.advance(units / 100_000 + haltMs);
+      haltMs = 0;
+      return 'again';
+    },
+  });
+  // A commit takes as long as twelve thousand units of work, and is charged three hundred.
+  busy.tell('work');
+  for (let writer = 0; writer < 4; writer += 1)
+    dispatcher
+      .spawn<'commit'>({
+        name: 'commits',
+        tenant: acme,
+        start: () => (_message, context) => {
+          context.charge(300);
+          clock.advance(0.12);
+          return 'again';
+        },
+      })
+      .tell('commit');
+  const turns = (count: number): void => {
+    for (let turn = 0; turn < count; turn += 1) clock.later.shift()?.();
+  };
+  turns(2_000);
+  const learned = dispatcher.stepBudgetUnits;
+  expect(learned).toBeGreaterThan(2_200);
+  for (let halt = 0; halt < 12; halt += 1) {
+    haltMs = 20;
+    turns(5);
+  }
+  // The steps after a halt are short, for it may have been the work.
+  expect(dispatcher.stepBudgetUnits).toBeLessThan(2_200);
+  turns(2_000);
+  expect(dispatcher.stepBudgetUnits).toBeGreaterThan(learned * 0.8);
+  loop.stop();
+});
+
 test('timers fire in the order of time, then of making; cancelled ones never', () => {
   const clock = new StillClock();
   const timers = new TimerQueue(clock);
