@@ -3,6 +3,7 @@ import { nearestOf } from '../base/nearest.ts';
 import type { Random } from '../base/ports.ts';
 import { typeOfName } from '../expressions/type-names.ts';
 import { printExpression } from '../sql/print.ts';
+import { withColumnRenamed } from '../sql/substitute.ts';
 import type * as Ast from '../sql/ast.ts';
 import {
   findRelation,
@@ -43,6 +44,12 @@ export function createTableOperations(
   const checks: CheckDefinition[] = [];
   const sequences: Operation[] = [];
   for (const like of statement.like) copyLike(like, columns, checks, indexes, name.name, context);
+  for (const [index, column] of columns.entries())
+    if (columns.findIndex((each) => each.name === column.name) < index)
+      throw new DbError('42701', `column "${column.name}" specified more than once`, {
+        column: column.name,
+        hint: 'Two tables that LIKE copies have a column of this name.',
+      });
   for (const column of statement.columns) {
     if (columns.some((each) => each.name === column.name)) {
       throw new DbError('42701', `column "${column.name}" specified more than once`, {
@@ -197,6 +204,9 @@ function sequenceDefinition(
     (increment > 0 ? 1 : largest === undefined ? Number.MIN_SAFE_INTEGER : -largest - 1);
   const maximum = option('maxvalue') ?? (increment > 0 ? (largest ?? Number.MAX_SAFE_INTEGER) : -1);
   const start = option('start') ?? (increment > 0 ? minimum : maximum);
+  const cache = option('cache');
+  if (cache !== undefined && !(cache > 0))
+    throw new DbError('22023', `CACHE (${cache}) must be greater than zero`);
   if (increment === 0) throw new DbError('22023', 'INCREMENT must not be zero');
   if (minimum >= maximum)
     throw new DbError('22023', `MINVALUE (${minimum}) must be less than MAXVALUE (${maximum})`);
@@ -438,10 +448,23 @@ export function tableChange(
         );
       }
       const renamed = withColumn(index, { name: action.to });
+      const { info } = entry;
+      const rewritten = (expression: Ast.SqlExpression): string =>
+        printExpression(withColumnRenamed(expression, action.name, action.to));
       return result({
         kind: 'definition',
         table: {
           ...renamed,
+          columns: renamed.columns.map((column, position) => {
+            const { generated } = info.columns[position]!;
+            return generated === undefined
+              ? column
+              : { ...column, generated: rewritten(generated) };
+          }),
+          checks: definition.checks.map((check, position) => ({
+            ...check,
+            text: rewritten(info.checks[position]!.condition),
+          })),
           timeColumn: definition.timeColumn === action.name ? action.to : definition.timeColumn,
         },
       });

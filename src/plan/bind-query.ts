@@ -58,6 +58,7 @@ import {
   type CteBinding,
   type Scope,
   type ScopeColumn,
+  NO_SCHEMA,
 } from './scope.ts';
 
 /**
@@ -1219,7 +1220,7 @@ function bindRelation(
       at,
     );
     const plan = renamed(named, item.alias?.columns ?? [], alias, at);
-    return { plan, scope: scopeOf(alias, plan, [], undefined, item.name.schema, outer, ctes) };
+    return { plan, scope: scopeOf(alias, plan, [], undefined, schemaShown(item), outer, ctes) };
   }
   const columns = info.columns.map((each) => ({
     name: each.name,
@@ -1245,16 +1246,13 @@ function bindRelation(
     );
   return {
     plan: scan,
-    scope: scopeOf(
-      alias,
-      scan,
-      names,
-      info.id,
-      item.alias === undefined ? item.name.schema : undefined,
-      outer,
-      ctes,
-    ),
+    scope: scopeOf(alias, scan, names, info.id, schemaShown(item), outer, ctes),
   };
+}
+
+/** The schema that may stand before a relation's name: none before an alias, which is never written so; undefined: any. */
+function schemaShown({ alias, name }: Extract<FromItem, { kind: 'relation' }>): string | undefined {
+  return alias === undefined ? name.schema : NO_SCHEMA;
 }
 
 function bindFunction(

@@ -2,7 +2,7 @@ import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
 import { TEXT, typeName, type SqlType } from '../columns/types.ts';
 import { coerce, withoutModifiers } from '../expressions/coercion.ts';
 import type { Expression } from '../expressions/expression.ts';
-import { foldConstants, someNode } from '../expressions/fold.ts';
+import { foldConstants, referencedColumns, someNode } from '../expressions/fold.ts';
 import { nearestOf } from '../base/nearest.ts';
 import type {
   DeleteStatement,
@@ -153,13 +153,22 @@ export function bindRowExpressions(info: RelationInfo): {
             coerceTo(bindIn(each.default, none), each.type, each.name, each.default.at),
           ),
     ),
-    generated: info.columns.map((each) =>
-      each.generated === undefined
-        ? undefined
-        : foldConstants(
-            coerceTo(bindIn(each.generated, place), each.type, each.name, each.generated.at),
-          ),
-    ),
+    generated: info.columns.map((each) => {
+      if (each.generated === undefined) return undefined;
+      const expression = bindIn(each.generated, place);
+      for (const index of referencedColumns(expression))
+        if (info.columns[index]?.generated !== undefined)
+          throw new DbError(
+            '42P17',
+            `cannot use generated column "${info.columns[index].name}" in column generation expression`,
+            {
+              at: each.generated.at,
+              column: each.name,
+              hint: 'A generated column cannot refer to another, nor to itself: write out what it would give.',
+            },
+          );
+      return foldConstants(coerceTo(expression, each.type, each.name, each.generated.at));
+    }),
     checks: info.checks.map(({ name, condition: written }) => ({
       name,
       expression: foldConstants(condition(bindIn(written, place), 'CHECK', written.at)),

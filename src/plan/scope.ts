@@ -4,9 +4,13 @@ import { nearestOf } from '../base/nearest.ts';
 import type { AggregateCall, ApplyNode, OutputColumn, PlanNode } from './logical.ts';
 import { rewrite } from './nodes.ts';
 
+/** An alias has none: no schema may be written before it. */
+export const NO_SCHEMA = '';
+
 /** A name that FROM brings into view. */
 export type ScopeTable = {
   readonly name: string;
+  /** undefined: found without one, so that any may be written. */
   readonly schema: string | undefined;
   readonly columns: readonly ScopeColumn[];
   /** Id of the relation, where it is one: for functional dependence on its primary key. */
@@ -197,7 +201,8 @@ export function joined(
   const offset = left.columns.length;
   const move = (each: ScopeColumn): ScopeColumn => ({ ...each, index: each.index + offset });
   for (const table of right.tables) {
-    if (left.tables.some((each) => each.name === table.name && each.schema === table.schema)) {
+    const shown = ({ schema }: ScopeTable): string => schema ?? NO_SCHEMA;
+    if (left.tables.some((each) => each.name === table.name && shown(each) === shown(table))) {
       throw new DbError('42712', `table name "${table.name}" specified more than once`, {
         at,
         table: table.name,
