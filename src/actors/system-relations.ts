@@ -5,6 +5,7 @@ import type { TableScan, TableSchema, TableSnapshot } from '../columns/table-con
 import { typeName, type SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import type { PlanCatalog, RelationInfo } from '../plan/catalog.ts';
+import { ACTOR_COLUMNS, actorRows } from './actor-rows.ts';
 import type { CatalogEntry } from './catalog.ts';
 import { queriesOf } from './queries.ts';
 import type { Session } from './session.ts';
@@ -27,6 +28,8 @@ const INT8: SqlType = { kind: 'int8' };
 const BOOLEAN: SqlType = { kind: 'boolean' };
 const TIMESTAMPTZ: SqlType = { kind: 'timestamptz' };
 const FLOAT8: SqlType = { kind: 'float8' };
+
+const ACTOR_NUMBERS: ReadonlySet<string> = new Set(['restarts', 'mailbox_depth', 'position']);
 
 const SYSTEM_RELATIONS: readonly SystemRelation[] = [
   {
@@ -146,22 +149,12 @@ const SYSTEM_RELATIONS: readonly SystemRelation[] = [
     id: -5,
     schema: 'adb',
     name: 'actors',
-    columns: [
-      ['name', TEXT],
-      ['kind', TEXT],
-      ['tenant', TEXT],
-      ['parent', TEXT],
-      ['state', TEXT],
-      ['restarts', INT8],
-      ['mailbox_depth', INT8],
-    ],
+    columns: ACTOR_COLUMNS.map((name) => [name, ACTOR_NUMBERS.has(name) ? INT8 : TEXT] as const),
     *rows({ engine, identity }) {
-      for (const each of engine.tree.infos()) {
-        // The tenant main sees the house's own, too.
-        if (![each.tenant, 'main'].includes(identity.tenant)) continue;
-        const { name, kind, tenant, parent, state, restarts, mailboxDepth } = each;
-        yield [name, kind, tenant, parent ?? null, state, restarts, mailboxDepth];
-      }
+      for (const row of actorRows(engine, identity.tenant))
+        yield row.map((value, column) =>
+          value !== null && ACTOR_NUMBERS.has(ACTOR_COLUMNS[column]!) ? Number(value) : value,
+        );
     },
   },
   {
