@@ -436,6 +436,7 @@ class WindowRunner {
       tenant: identity.tenant,
       user: identity.user,
       label: this.#options.label,
+      priority: this.#options.priority ?? 'normal',
       workMax: this.#options.maxWork,
       signal: this.#options.signal,
       open,

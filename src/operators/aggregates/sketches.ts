@@ -60,8 +60,9 @@ export class PercentileState implements AggregateState {
     return this.#groups.length * 64 + this.#buckets * 40;
   }
 
-  ensure(groupCount: number): void {
+  ensure(groupCount: number): boolean {
     while (this.#groups.length < groupCount) this.#groups.push(new Map());
+    return true;
   }
 
   add(
@@ -145,8 +146,9 @@ export class DistinctState implements AggregateState {
     return this.#groups.length * 64 + this.#entries * 40;
   }
 
-  ensure(groupCount: number): void {
+  ensure(groupCount: number): boolean {
     while (this.#groups.length < groupCount) this.#groups.push(new Map());
+    return true;
   }
 
   add(
