@@ -13,8 +13,9 @@ import { evaluateConstant } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import { buildAggregate, buildOperator } from '../operators/build.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
-import type { Operator } from '../operators/operator.ts';
+import { Budget, type Operator } from '../operators/operator.ts';
 import { ProjectOperator } from '../operators/row-operators.ts';
+import { StepwiseSort } from '../operators/stepwise-sort.ts';
 import type { AggregateNode } from '../plan/logical.ts';
 import { openSessions } from '../windows/sessions.ts';
 import {
@@ -353,11 +354,17 @@ class WindowRunner {
       this.tiles = opened?.tiles ?? 0;
       this.rowsScanned += opened?.rowsScanned ?? 0;
     }
+    return this.#made(answer.rows(), make);
+  }
+
+  /** A large answer is made in pieces, between which others may run. */
+  async #made(pieces: Iterable<readonly WindowRow[]>, make: RowMaker): Promise<WindowResultRow[]> {
     const rows: WindowResultRow[] = [];
-    for (const some of answer.rows()) {
-      // A large answer is made in pieces, between which others may run.
-      if (rows.length > 0) await this.#session.engine.pause();
-      for (const row of some) rows.push(make.row(row));
+    let isFirst = true;
+    for (const piece of pieces) {
+      if (!isFirst) await this.#session.engine.pause();
+      isFirst = false;
+      for (const row of piece) rows.push(make.row(row));
     }
     return rows;
   }
@@ -401,9 +408,7 @@ class WindowRunner {
       },
     );
     this.rowsScanned += opened?.rowsScanned ?? 0;
-    // Sessions come by group: the sort is stable.
-    rows.sort((a, b) => a.window.startMs - b.window.startMs);
-    return rows.map((row) => make.row(row));
+    return this.#made(inOrder(rows), make);
   }
 
   /** The columns an answer is made of: window, keys, measures, and what is given besides. */
@@ -452,6 +457,28 @@ class WindowRunner {
     this.queuedMs += queuedMs;
   }
 }
+
+const PIECE_LENGTH = 1024;
+
+/** Sessions come by group and are told by their starts; sorted and given in pieces. */
+function* inOrder(rows: readonly WindowRow[]): Generator<readonly WindowRow[]> {
+  const sort = new StepwiseSort(
+    rows.length,
+    (a, b) => rows[a]!.window.startMs - rows[b]!.window.startMs,
+    { memory: undefined },
+  );
+  const budget = new Budget(SORT_UNITS);
+  while (!sort.step(budget)) {
+    yield [];
+    budget.refill(SORT_UNITS);
+  }
+  const { sorted } = sort;
+  for (let at = 0; at < sorted.length; at += PIECE_LENGTH)
+    yield Array.from(sorted.subarray(at, at + PIECE_LENGTH), (index) => rows[index]!);
+}
+
+/** Work units of sorting between two pauses. */
+const SORT_UNITS = 20_000;
 
 /** Sessions are as many as people: an answer has so many rows at most. */
 const SESSION_COUNT_MAX = 100_000;

@@ -4,6 +4,8 @@ import type { Batch } from '../columns/batch.ts';
 import { compareDatums, equalDatums, hashDatum } from '../columns/compare.ts';
 import { FLOAT8, type SqlType } from '../columns/types.ts';
 import { Decimal, type Datum } from '../columns/values.ts';
+import { Budget } from '../operators/operator.ts';
+import { StepwiseSort } from '../operators/stepwise-sort.ts';
 import type { WindowBounds } from './window-source.ts';
 import type { ComparedSpan, PlannedWindow, WindowSeries } from './window-spec.ts';
 
@@ -61,6 +63,8 @@ export type WindowRow = {
 export const ANSWER_ROW_COUNT_MAX = 500_000;
 /** Rows made between two pauses. */
 const ROWS_A_STEP = 1024;
+/** Work units of sorting groups between two pauses. */
+const SORT_UNITS = 20_000;
 
 type Group = { readonly by: readonly Datum[]; readonly hash: number };
 
@@ -126,7 +130,15 @@ export class WindowAnswer {
   /** Rows, a few at a time. */
   *rows(): Generator<readonly WindowRow[]> {
     const { windows, compared, fill } = this.#series;
-    const order = this.#groups.map((_, group) => group).sort((a, b) => this.#compareGroups(a, b));
+    const sort = new StepwiseSort(this.#groups.length, (a, b) => this.#compareGroups(a, b), {
+      memory: undefined,
+    });
+    const budget = new Budget(SORT_UNITS);
+    while (!sort.step(budget)) {
+      yield [];
+      budget.refill(SORT_UNITS);
+    }
+    const order = sort.sorted;
     // One window alone is an answer even of no rows, as in SQL without GROUP BY.
     const isOne = this.#keyTypes.length === 0 && windows.length === 1;
     const fills = fill !== 'none' || isOne;
