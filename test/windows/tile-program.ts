@@ -251,7 +251,11 @@ export class TileWorld {
     readonly release: () => void;
   }[] = [];
 
-  constructor() {
+  readonly #tell: (answer: string) => void;
+
+  /** `tell` hears every answer. */
+  constructor(tell: (answer: string) => void = () => undefined) {
+    this.#tell = tell;
     this.table = createTable(SCHEMA, { memory: this.memory });
     this.store = new TileStore({ memory: this.memory, dataOf: () => this.table });
   }
@@ -413,6 +417,7 @@ export class TileWorld {
     const [a, b] = [found, expected].map((rows) =>
       rows.map((each) => each.map(shown).join(' ')).join('\n'),
     );
+    this.#tell(a!);
     if (a !== b) throw new Error(`tiles:\n${a}\nrows:\n${b}`);
   }
 
