@@ -95,13 +95,16 @@ export class TimeScan implements TableScan {
   }
 }
 
+/** A table that nobody reads by time holds nothing for it. */
+const NO_TIMES = new Float64Array(0);
+
 /** The bounds of sealed segments by number, remembered for one column of a table. */
 export class SegmentTimes {
   #column: StoredColumn | undefined;
   #first = 0;
   #known: (Segment | undefined)[] = [];
-  #from = new Float64Array(0);
-  #to = new Float64Array(0);
+  #from = NO_TIMES;
+  #to = NO_TIMES;
 
   /** Numbers of the segments in which some row may lie in [from, to). */
   meeting(list: SegmentList, column: StoredColumn, from: number, to: number): number[] {
