@@ -103,6 +103,10 @@ export class JournalLog implements CommitLog {
     );
   }
 
+  get isBehind(): boolean {
+    return this.journal.isBehind;
+  }
+
   mend(): Promise<boolean> {
     return this.journal.mend();
   }

@@ -35,6 +35,8 @@ export class CommitTurn {
   /** Staged and appended, not yet acknowledged: oldest first. */
   readonly #unacknowledged: StagedCommit[] = [];
   #acknowledgedCount = 0;
+  /** Somebody waits until the log is not behind any more. */
+  #waitsForLog = false;
   #refusal: DbError | undefined;
   /** Relations that an unfinished stepped commit or DDL claims. */
   readonly #claimed = new Set<number>();
@@ -250,7 +252,10 @@ export class CommitTurn {
     this.#acknowledgedCount += 1;
     this.#events.published(position, instant, staged);
     staged.request?.committed(position, instant, staged.work);
-    if (this.#waiting.some(({ settled }) => settled)) this.#retry();
+    if (
+      this.#waitsForLog ? this.#log.isBehind !== true : this.#waiting.some(({ settled }) => settled)
+    )
+      this.#retry();
   }
 
   /** An append failed: everything not acknowledged is undone newest first, and writes are refused from now on. */
@@ -324,6 +329,7 @@ export class CommitTurn {
 
   /** Tells those to come again that need not wait any more, in one pass over all that wait. */
   #retry(): void {
+    this.#waitsForLog = false;
     if (this.#waiting.length === 0) return;
     const earlier = new Set<number>();
     // Those who wait for one claim mostly write one relation.
@@ -342,7 +348,9 @@ export class CommitTurn {
 
   #mustWait(request: CommitRequest): boolean {
     const settles = request.settled && this.#unacknowledged.length > 0;
-    if (this.#claimed.size === 0 && this.#waiting.length === 0 && !settles) return false;
+    const isBehind = this.#log.isBehind === true;
+    if (this.#claimed.size === 0 && this.#waiting.length === 0 && !settles && !isBehind)
+      return false;
     const earlier = new Set(this.#waiting.flatMap(({ relations }) => relations));
     for (const relation of earlier)
       for (const view of this.#state.viewsOn(relation)) earlier.add(view.relation);
@@ -351,13 +359,17 @@ export class CommitTurn {
 
   /**
    * Whether the request touches what is claimed, or what an earlier one waits for (so that nobody starves); or, for one
-   * that is made of published rows, what is staged and not acknowledged.
+   * that is made of published rows, what is staged and not acknowledged; or the log is behind.
    */
   #isBlocked(
     request: CommitRequest,
     reach: ReadonlySet<number>,
     earlier: ReadonlySet<number>,
   ): boolean {
+    if (this.#log.isBehind === true && !request.ephemeral) {
+      this.#waitsForLog = true;
+      return true;
+    }
     for (const relation of reach)
       if (this.#claimed.has(relation) || earlier.has(relation)) return true;
     return request.settled && this.#unacknowledged.some((staged) => staged.touches(reach));
@@ -410,6 +422,8 @@ export type AppliedDefinition = {
 export interface CommitLog {
   /** Gives back what it holds; nothing is appended afterwards. */
   close?(): void | Promise<void>;
+  /** Commits should wait until some of what was appended is acknowledged. */
+  readonly isBehind?: boolean;
   /** After an append has failed: whether there can be others. What has failed is gone for good then. */
   mend?(): Promise<boolean>;
   /** `kept`: rows of large writes as the tables hold them anyway. */

@@ -533,6 +533,7 @@ export class Engine {
     if (this.#closed) return;
     this.#closed = true;
     for (const action of this.#whenClosed.toReversed()) await action();
+    this.#wakeSettled();
     await this.snapshots?.settled();
     this.#mending?.cancel();
     this.history.close();

@@ -132,6 +132,8 @@ export class Snapshots {
         else await writer.chunk(this.#values.encodePieces(part));
         await this.#pause();
       }
+      // A snapshot of what a power loss takes from the journal would be one of another world.
+      await this.#log.journal.untilDurable(position(image.head.position));
       // Names of segments before the name of what refers to them.
       await this.#disk.syncDirectory(this.#directory);
       const { byteLength } = await writer.finish();

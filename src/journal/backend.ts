@@ -32,6 +32,8 @@ export interface JournalBackend {
    * journal and never will be.
    */
   mend?(): Promise<boolean>;
+  /** Resolves when all that is acknowledged up to `upTo` survives a power loss, where the backend knows of such a thing. */
+  untilDurable?(upTo: Position): Promise<void>;
   /** What the records hold, wherever they are. */
   readonly heldBytes: number;
   close(): Promise<void>;

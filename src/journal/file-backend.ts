@@ -220,6 +220,17 @@ export class FileBackend implements JournalBackend {
     return true;
   }
 
+  async untilDurable(upTo: Position): Promise<void> {
+    while (this.#durable.position < upTo) {
+      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#state === 'closed') throw new DbError('57P01', 'the journal is closed');
+      this.#syncTimer?.cancel();
+      this.#syncTimer = undefined;
+      this.#syncing ??= this.#syncBeside();
+      await this.#syncing;
+    }
+  }
+
   async close(): Promise<void> {
     if (this.#state === 'closed') return;
     await this.#working;

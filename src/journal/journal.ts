@@ -29,7 +29,8 @@ const KEEP_BYTES = 16 * 1_048_576;
 const GROUP_RECORDS_MAX = 4_096;
 const GROUP_BYTES_MAX = 1_048_576;
 
-/** Beyond this much waiting for the backend, an append is refused. */
+/** With this much waiting for the backend, commits should wait; beyond the second bound an append is refused. */
+const BEHIND_BYTES = 32 * 1_048_576;
 const PENDING_BYTES_MAX = 64 * 1_048_576;
 
 /**
@@ -90,6 +91,11 @@ export class Journal {
   /** What records held in memory that were appended since it was opened. */
   get appendedBytes(): number {
     return this.#appendedBytes;
+  }
+
+  /** More waits than should: append again once some of it is acknowledged. */
+  get isBehind(): boolean {
+    return this.#pendingBytes > BEHIND_BYTES;
   }
 
   get writable(): boolean {
@@ -164,6 +170,11 @@ export class Journal {
   /** After a replay: commits must not go back behind the instants of what was replayed. */
   continueAfter(lastInstantMs: InstantMs): void {
     this.#lastInstantMs = Math.max(this.#lastInstantMs, lastInstantMs);
+  }
+
+  /** Resolves when what is acknowledged up to `upTo` survives what the backend can make it survive. */
+  async untilDurable(upTo: Position): Promise<void> {
+    await this.#backend.untilDurable?.(upTo);
   }
 
   /** Snapshots or sealed segments hold everything up to `upTo`: the journal may forget it. */

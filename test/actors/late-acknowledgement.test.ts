@@ -209,3 +209,74 @@ test('a serializable transaction that writes by key what was deleted meanwhile i
     expect(await rowsOf('SELECT * FROM t')).toEqual([]);
   });
 });
+
+test('nobody reads a table before its definition is acknowledged; rows behind it are on their way with it', async () => {
+  await sim.run(async () => {
+    const made = sim.db.exec('CREATE TABLE late (a int)');
+    await sim.clock.pause(1, 'test');
+    const written = sim.db.insert('late', { a: 1 });
+    const read = sim.db.query('SELECT count(*) AS n FROM late');
+    let acknowledged = false;
+    void made.then(() => (acknowledged = true));
+    await read;
+    expect(acknowledged).toBe(true);
+    await written;
+    expect(await rowsOf('SELECT a FROM late')).toEqual([{ a: 1 }]);
+  });
+});
+
+test('a grant is seen once it is acknowledged', async () => {
+  await sim.run(async () => {
+    const granted = sim.db.exec('GRANT SELECT ON t TO acme');
+    await sim.clock.pause(1, 'test');
+    let acknowledged = false;
+    void granted.then(() => (acknowledged = true));
+    await sim.db.as({ tenant: 'acme' }).query('SELECT * FROM t');
+    expect(acknowledged).toBe(true);
+  });
+});
+
+test('a transaction that writes is not kept waiting by others who never stop', async () => {
+  await sim.run(async () => {
+    await sim.db.insert('t', { id: 1, g: 'a', n: 0 });
+    let stop = false;
+    let others = 0;
+    const busy = async (first: number): Promise<void> => {
+      for (let id = first; !stop; id += 10) {
+        await sim.db.insert('t', { id, g: 'b', n: 1 });
+        others += 1;
+      }
+    };
+    // At every moment some of their rows are staged and not acknowledged.
+    const writers = Array.from({ length: 6 }, (_, index) => busy(100 + index));
+    const session = sim.db.session();
+    for (let turn = 0; turn < 5; turn += 1) {
+      await session.exec('BEGIN');
+      await session.exec('UPDATE t SET n = n + 1 WHERE id = 1');
+      await session.exec('COMMIT');
+    }
+    stop = true;
+    await Promise.all(writers);
+    await session.close();
+    expect(await rowsOf('SELECT n FROM t WHERE id = 1')).toEqual([{ n: 5 }]);
+    expect(others).toBeLessThan(500);
+  });
+});
+
+test('while the journal is behind, commits wait, and go on in their order', async () => {
+  await sim.run(async () => {
+    let behind = true;
+    Object.defineProperty(sim.engine.log, 'isBehind', { get: () => behind, configurable: true });
+    const done: number[] = [];
+    const waiting = [1, 2, 3].map((id) =>
+      sim.db.insert('t', { id, g: 'a', n: id }).then(() => done.push(id)),
+    );
+    await sim.clock.pause(50, 'test');
+    expect(done).toEqual([]);
+    behind = false;
+    // The next acknowledgement lets them go on.
+    await sim.db.insert('u', { id: 1, n: 1 });
+    await Promise.all(waiting);
+    expect(done).toEqual([1, 2, 3]);
+  });
+});

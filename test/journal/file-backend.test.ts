@@ -283,6 +283,21 @@ test('after a failed sync nothing is written any more, and what it may have lost
   await next.close();
 });
 
+test('what is written is made durable at once for whoever waits for it', async () => {
+  const disk = new MemoryDisk();
+  const { append, journal, close } = await opened(disk, { fsync: 'interval', fsyncMs: 60_000 });
+  const at = await append(1);
+  const before = disk.calls.filter((call) => call === 'sync').length;
+  await journal.untilDurable(position(at));
+  expect(disk.calls.filter((call) => call === 'sync').length).toBe(before + 1);
+  await journal.untilDurable(position(at));
+  expect(disk.calls.filter((call) => call === 'sync').length).toBe(before + 1);
+  disk.failWith = (call) => (call === 'sync' ? 'EIO' : undefined);
+  const next = await append(2);
+  await expect(journal.untilDurable(position(next))).rejects.toMatchObject({ code: '58030' });
+  await close();
+});
+
 test('files behind a position are forgotten, oldest first, and the rest is read on', async () => {
   const disk = new MemoryDisk();
   const { append, backend, journal, payloads, close } = await opened(disk, { segmentBytes: 200 });

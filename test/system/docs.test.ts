@@ -4,8 +4,10 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { expect, test, vi } from 'vitest';
 
+const PAGES = ['api', 'formats', 'calendars', 'windows', 'durability'].map((name) => `docs/${name}.md`);
+
 /** The examples of a page are one program: they must run, and what they claim by console.assert must hold. */
-for (const page of ['docs/api.md', 'docs/formats.md', 'docs/calendars.md', 'docs/windows.md']) {
+for (const page of PAGES) {
   test(`the examples of ${page} run`, async () => {
     const folder = await mkdtemp(join(tmpdir(), 'analyticdb-docs-'));
     const claims = vi.spyOn(console, 'assert').mockImplementation((holds: unknown) => {
@@ -36,7 +38,7 @@ function programOf(page: string, folder: string): string {
         );
         return '';
       })
-      .replaceAll(/'([\w-]+\.(?:csv|parquet)(?:\.gz)?)'/g, (_, name: string) =>
+      .replaceAll(/'([\w-]+\.(?:csv|parquet|adb)(?:\.gz)?)'/g, (_, name: string) =>
         JSON.stringify(join(folder, name)),
       );
     return index === 0 ? body : `{\n${body}}\n`;
