@@ -123,10 +123,12 @@ async function measureAppend(report, quick, dir) {
   const { Journal } = await import(built('journal/journal.js'));
   const { NodeDisk } = await import(built('base/node-disk.js'));
   const { NodeClock } = await import(built('base/node-ports.js'));
-  const { vectorFromData } = await import(built('columns/build.js'));
+  const { Dictionary } = await import(built('columns/dictionary.js'));
   const megabytes = quick ? 128 : 768;
   const rowCount = 16_384;
   const data = Float64Array.from({ length: rowCount }, (_, row) => row * 1.1);
+  const dictionary = new Dictionary();
+  for (const region of REGIONS) dictionary.add(region);
   const number = (type, values) => ({ rep: 'number', type, values, factor: 1, base: 0, scale: 0 });
   const rows = {
     rowCount,
@@ -140,10 +142,13 @@ async function measureAppend(report, quick, dir) {
         { kind: 'int4' },
         data.map((_, row) => row * 1001),
       ),
-      vectorFromData(
-        { kind: 'text' },
-        Array.from({ length: rowCount }, (_, row) => REGIONS[row % REGIONS.length]),
-      ),
+      // As inserts make them of texts.
+      {
+        rep: 'dictionary',
+        type: { kind: 'text' },
+        codes: Int32Array.from(data, (_, row) => row % REGIONS.length),
+        dictionary,
+      },
     ],
   };
   const codec = new CommitCodec();

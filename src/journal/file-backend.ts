@@ -310,11 +310,16 @@ export class FileBackend implements JournalBackend {
     const frames: Uint8Array[] = [];
     let byteLength = 0;
     let end = this.#end;
+    // While some bytes are written the next are made.
+    let writing: Promise<void> | undefined;
     const flush = async (): Promise<void> => {
+      await writing;
       if (byteLength === 0) return;
       const bytes = joined(frames.splice(0));
       byteLength = 0;
-      await file.write(end, bytes);
+      writing = file.write(end, bytes);
+      // Who waits for it hears of it; until then nobody may.
+      writing.catch(() => undefined);
       end += bytes.length;
     };
     for (const { group } of round) {
@@ -325,6 +330,7 @@ export class FileBackend implements JournalBackend {
       }
     }
     await flush();
+    await writing;
     this.#end = end;
     this.#segments.at(-1)!.byteLength = end;
     this.#written = {

@@ -107,7 +107,7 @@ test('what was acknowledged is there again, whatever the sizes of files and grou
 
 test('a record larger than a file is read back', async () => {
   const disk = new MemoryDisk();
-  const values = Float64Array.from({ length: 400_000 }, (_, index) => index);
+  const values = Float64Array.from({ length: 160_000 }, (_, index) => index);
   const first = await opened(disk, { segmentBytes: 1_000 });
   await first.append({ values });
   await first.append('after');
