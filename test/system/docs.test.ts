@@ -4,7 +4,9 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { expect, test, vi } from 'vitest';
 
-const PAGES = ['api', 'formats', 'calendars', 'windows', 'durability'].map((name) => `docs/${name}.md`);
+const PAGES = ['api', 'formats', 'calendars', 'windows', 'durability'].map(
+  (name) => `docs/${name}.md`,
+);
 
 /** The examples of a page are one program: they must run, and what they claim by console.assert must hold. */
 for (const page of PAGES) {
