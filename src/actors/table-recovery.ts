@@ -136,9 +136,9 @@ export class TableRecovery {
         previous,
         (chunk) => allChanged || changed.has(chunk),
       );
-      isTaken = true;
       // Its table may have broken, or gone, meanwhile: then the base before is the one to trust.
       if (this.#kept.get(relation) !== kept || this.#broken.has(relation)) return;
+      isTaken = true;
       this.#setBase(kept, { rows, definition: entry.definition });
       this.basesTaken += 1;
     } finally {

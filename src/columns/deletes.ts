@@ -30,6 +30,8 @@ export class Deletes {
   #owned = 0;
   #pageCount: number;
   count: number;
+  /** Grows with every change: a version that only one may see is changed in place. */
+  changes = 0;
   /** The operation that made this version: while somebody may hold it, only that one may still write it. */
   readonly epoch: number;
 
@@ -66,6 +68,7 @@ export class Deletes {
     if (this.#ownsWhole) this.#whole![row >>> 5]! |= bit;
     else this.#own(row >>> 11)[(row & 2047) >>> 5]! |= bit;
     this.count += 1;
+    this.changes += 1;
   }
 
   /** Marks rows [start, end) of `rows` as dead; false where one of them is dead already, and then some may be marked. */
@@ -86,6 +89,7 @@ export class Deletes {
       if ((word & bit) !== 0) return false;
       whole[row >>> 5] = word | bit;
       this.count += 1;
+      this.changes += 1;
     }
     return true;
   }
@@ -96,6 +100,7 @@ export class Deletes {
     if (this.#ownsWhole) this.#whole![row >>> 5]! &= kept;
     else this.#own(row >>> 11)[(row & 2047) >>> 5]! &= kept;
     this.count -= 1;
+    this.changes += 1;
   }
 
   /** Bytes of all pages. */

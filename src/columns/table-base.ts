@@ -59,8 +59,9 @@ type BaseColumn = {
 
 type BaseSegment = {
   readonly segment: SealedSegment;
-  /** Told by identity whether the copy is still good; never read. */
+  /** What the copy was made of, and how often that had changed: whether it is still good. Never read. */
   readonly deletesOf: Deletes | undefined;
+  readonly deletesChanges: number;
   readonly deletes: Int32Array | undefined;
   readonly deletesChecksum: number;
 };
@@ -130,7 +131,11 @@ export function* takeBase(
     }
     const number = list.first + index;
     const known = previous?.segments[number - previous.first];
-    if (known?.segment === state.segment && known.deletesOf === state.deletes)
+    if (
+      known?.segment === state.segment &&
+      known.deletesOf === state.deletes &&
+      known.deletesChanges === (state.deletes?.changes ?? 0)
+    )
       segments[index] = known;
     else {
       const deletes = state.deletes?.toBits();
@@ -138,6 +143,7 @@ export function* takeBase(
       segments[index] = {
         segment: state.segment,
         deletesOf: state.deletes,
+        deletesChanges: state.deletes?.changes ?? 0,
         deletes,
         deletesChecksum,
       };

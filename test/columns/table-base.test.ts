@@ -293,3 +293,20 @@ test('a bit that flips in a base, or in the sealed segments it shares, is found'
   expect(SEGMENT_ROWS).toBeLessThan(world.table.nextRowId);
   world.table.close();
 });
+
+test('deletes that were changed in place, since nobody else read them, are copied again', () => {
+  const world = new World();
+  world.run({ kind: 'bulk', count: 40_000 });
+  world.run({ kind: 'bulk', count: 27_000 });
+  while (world.table.maintain(100_000));
+  world.write([{ kind: 'delete', rowIds: Float64Array.of(1, 2) }]);
+  world.take();
+  for (let row = 10; row < 200; row += 1)
+    world.write([{ kind: 'delete', rowIds: Float64Array.of(row) }]);
+  world.write([{ kind: 'delete', rowIds: Float64Array.from({ length: 900 }, (_, row) => 1000 + row) }]);
+  const again = whole(Table.restore(world.take(), { memory: new MemoryAccount('test') }));
+  expect(again.rowCount).toBe(world.table.rowCount);
+  expect(shown(again)).toEqual(shown(world.table));
+  again.close();
+  world.table.close();
+});
