@@ -303,7 +303,9 @@ test('deletes that were changed in place, since nobody else read them, are copie
   world.take();
   for (let row = 10; row < 200; row += 1)
     world.write([{ kind: 'delete', rowIds: Float64Array.of(row) }]);
-  world.write([{ kind: 'delete', rowIds: Float64Array.from({ length: 900 }, (_, row) => 1000 + row) }]);
+  world.write([
+    { kind: 'delete', rowIds: Float64Array.from({ length: 900 }, (_, row) => 1000 + row) },
+  ]);
   const again = whole(Table.restore(world.take(), { memory: new MemoryAccount('test') }));
   expect(again.rowCount).toBe(world.table.rowCount);
   expect(shown(again)).toEqual(shown(world.table));
