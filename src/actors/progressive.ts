@@ -2,6 +2,7 @@ import { DbError } from '../base/errors.ts';
 import { tenantId } from '../base/units.ts';
 import type { Batch } from '../columns/batch.ts';
 import { concatBatches, vectorFromData } from '../columns/build.ts';
+import type { TableSnapshot } from '../columns/table-contract.ts';
 import type { TimerHandle } from '../base/ports.ts';
 import type { ActorRef } from '../mailbox/actor.ts';
 import { buildOperator, isOrderFreeAggregate } from '../operators/build.ts';
@@ -67,7 +68,7 @@ export class ProgressiveQuery<Keys = ResultRow, Values = object>
   /** Ends it; what it had stays valid, and is told once more as the final state. */
   async cancel(): Promise<void> {
     this.#state.cancel();
-    await this.#state.untilFinal().catch(() => undefined);
+    await this.#state.untilOver();
   }
 
   /** The final state, once there is one. */
@@ -221,8 +222,6 @@ class Answer {
 
   tell(message: ProgressiveMessage): void {
     this.#ref?.tell(message, 'control');
-    if (message.kind === 'pause' || message.kind === 'resume')
-      this.#armIdle(message.kind === 'pause');
   }
 
   refineTo(stop: Rule | undefined): void {
@@ -232,7 +231,6 @@ class Answer {
         hint: 'Ask again, with { resume } to go on with the same sample.',
       });
     this.#stop = stop;
-    this.#armIdle(false);
     this.#ref?.tell({ kind: 'refine' }, 'control');
     // Final no more: who iterates on waits for what comes.
     if (this.#latest?.kind === 'final' && this.#latest.reason === 'stop' && !this.isEnough()) {
@@ -253,6 +251,11 @@ class Answer {
       if (this.#latest?.kind === 'final') return this.#latest;
       await new Promise<void>((resolve) => this.#waiting.add(resolve));
     }
+  }
+
+  /** What has stopped is final, but not over. */
+  async untilOver(): Promise<void> {
+    while (!this.#isOver) await new Promise<void>((resolve) => this.#waiting.add(resolve));
   }
 
   iterate(): AsyncIterator<ProgressiveEvent> {
@@ -328,14 +331,15 @@ class Answer {
     this.#position =
       asOf ?? session.transaction?.position ?? rowsPosition(session, bound.relations);
     this.#asOf = engine.asOfText(this.#position);
-    const snapshots = new Map(
-      bound.relations.map((relation) => [relation, session.snapshotOf(relation, asOf)]),
-    );
+    const snapshots = new Map<number, TableSnapshot>();
     const memory = engine.memory.child(`a progressive query of tenant ${session.identity.tenant}`);
     this.#release = () => {
       for (const snapshot of snapshots.values()) snapshot.release();
       if (memory.usedBytes > 0) memory.release(memory.usedBytes);
     };
+    // One by one: where the history of one is gone, those before it are given back.
+    for (const relation of bound.relations)
+      snapshots.set(relation, session.snapshotOf(relation, asOf));
     const environment = {
       snapshotOf: (relation: number) => snapshots.get(relation)!,
       context,
@@ -412,6 +416,8 @@ class Answer {
   #entered(state: ProgressiveState): void {
     const running = this.#engine.queries.get(this.id);
     if (running !== undefined) running.state = state;
+    // By its state, not by what it was told: resuming what has stopped, or refining what is paused, changes nothing.
+    this.#armIdle(state === 'paused' || state === 'stopped');
   }
 
   // ── Looking ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -434,7 +440,7 @@ class Answer {
     this.#publish({
       ...this.#frame(look.rowsSeen, spent),
       kind: 'estimate',
-      rows: look.rows.map((cells) => this.#rowOf(cells)),
+      rows: this.#rowsOf(look.rows),
     });
     return this.isEnough();
   }
@@ -479,24 +485,34 @@ class Answer {
       : Math.max(0, Math.min(left, this.#stop.ms - this.#elapsedMs));
   }
 
-  #rowOf(cells: readonly LookCell[]): ResultRow {
-    const row: ResultRow = {};
-    const writer = this.#keyWriter;
-    const keys: ResultRow[] = [];
-    writer.append(
+  /** Values of all rows together: a hundred thousand groups are as many rows of one batch. */
+  #rowsOf(looked: Look['rows']): ResultRow[] {
+    const rows: ResultRow[] = [];
+    const values: ResultRow[] = [];
+    this.#keyWriter.append(
       {
-        rowCount: 1,
-        columns: cells.map((cell, column) =>
-          vectorFromData(this.#columns[column]!.type, [cell.kind === 'value' ? cell.value : null]),
+        rowCount: looked.length,
+        columns: this.#columns.map(({ type }, column) =>
+          vectorFromData(
+            type,
+            looked.map((cells) => {
+              const cell = cells[column]!;
+              return cell.kind === 'value' ? cell.value : null;
+            }),
+          ),
         ),
       },
-      keys,
+      values,
     );
-    cells.forEach((cell, column) => {
-      const { name } = this.#columns[column]!;
-      set(row, name, cell.kind === 'value' ? keys[0]![name] : estimatedValue(cell));
+    looked.forEach((cells, at) => {
+      const row: ResultRow = {};
+      cells.forEach((cell, column) => {
+        const { name } = this.#columns[column]!;
+        set(row, name, cell.kind === 'value' ? values[at]![name] : estimatedValue(cell));
+      });
+      rows.push(row);
     });
-    return row;
+    return rows;
   }
 
   #writer: RowWriter | undefined;
@@ -523,7 +539,6 @@ class Answer {
     switch (end.kind) {
       case 'enough':
         this.#final('stop', spent);
-        this.#armIdle(true);
         return;
       case 'exact':
         this.#over();

@@ -20,8 +20,8 @@ export function plainDoubles(
 }
 
 /**
- * The values of a vector as doubles, NaN for NULL. What is no finite number becomes ∞, which lies in no range. `places`: where the rows
- * belong in `out` (undefined: in order).
+ * The values of a vector as doubles, NaN for NULL. What is no number becomes ∞, beside which it sorts. `places`: where the rows belong in
+ * `out` (undefined: in order).
  */
 export function writeDoubles(
   vector: Vector,
@@ -41,7 +41,7 @@ export function writeDoubles(
     ) {
       for (let row = 0; row < rowCount; row += 1) {
         const value = values[row]!;
-        out[row] = value - value === 0 ? value : Infinity;
+        out[row] = numberIn(value);
       }
       return;
     }
@@ -52,7 +52,7 @@ export function writeDoubles(
         continue;
       }
       const value = (values[row]! * factor + base) * unit;
-      out[place] = value - value === 0 ? value : Infinity;
+      out[place] = numberIn(value);
     }
     return;
   }
@@ -64,7 +64,7 @@ export function writeDoubles(
       continue;
     }
     const value = numberOf(datum) ?? Infinity;
-    out[place] = value - value === 0 ? value : Infinity;
+    out[place] = numberIn(value);
   }
 }
 
@@ -81,4 +81,8 @@ export function writePresence(
     const isNull = validity?.[row] === 0 || nulls?.[row] === null;
     out[places === undefined ? row : places[row]!] = isNull ? Number.NaN : 1;
   }
+}
+
+function numberIn(value: number): number {
+  return Number.isNaN(value) ? Infinity : value;
 }

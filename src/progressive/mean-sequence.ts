@@ -58,8 +58,13 @@ export class MeanSequence {
       states.set(this.#states);
       this.#states = states;
     }
-    for (let group = this.#groupCount; group < groupCount; group += 1)
-      this.#states.set(this.#unmet, group * At.width);
+    for (let group = this.#groupCount; group < groupCount; group += 1) {
+      const at = group * At.width;
+      this.#states.set(this.#unmet, at);
+      // What was bet stands; the bounds it gave were of another group's risk. Certain is what was drawn.
+      this.#states[at + At.lower] = this.#unmet[At.sum]! / this.#population;
+      this.#states[at + At.upper] = 1 - (this.#drawn - this.#unmet[At.sum]!) / this.#population;
+    }
     this.#groupCount = Math.max(this.#groupCount, groupCount);
   }
 

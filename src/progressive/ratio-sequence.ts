@@ -99,8 +99,18 @@ export class RatioSequence {
       states[at + At.lossUu]! -
       2 * theta * states[at + At.lossUv]! +
       theta * theta * states[at + At.lossVv]!;
-    const isTooSmall = (theta: number): boolean => gain(theta) - loss(theta) >= lnRisk;
-    const isTooLarge = (theta: number): boolean => -gain(theta) - loss(theta) >= lnRisk;
+    // Values that are huge beside their spread cancel out in both; what that costs in digits is no evidence.
+    const doubt = (theta: number): number =>
+      ROUNDING *
+      (Math.abs(states[at + At.gainU]!) +
+        Math.abs(theta * states[at + At.gainV]!) +
+        states[at + At.lossUu]! +
+        Math.abs(2 * theta * states[at + At.lossUv]!) +
+        theta * theta * states[at + At.lossVv]!);
+    const isTooSmall = (theta: number): boolean =>
+      gain(theta) - loss(theta) - doubt(theta) >= lnRisk;
+    const isTooLarge = (theta: number): boolean =>
+      -gain(theta) - loss(theta) - doubt(theta) >= lnRisk;
     const from = Math.min(upper, Math.max(lower, estimate));
     const span = upper - lower;
     return {
@@ -165,6 +175,9 @@ export class RatioSequence {
     );
   }
 }
+
+/** Of the terms of a sum of millions of doubles, the share that may be lost. */
+const ROUNDING = 1e-13;
 
 const NO_TERMS: RatioTerms = { u: 0, v: 0, uu: 0, uv: 0, vv: 0 };
 

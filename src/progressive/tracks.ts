@@ -416,8 +416,11 @@ export class RatioTrack implements Track {
     const uu = Math.max(0, total.uu / n - (total.u / n) ** 2);
     const uv = total.uv / n - (total.u / n) * (total.v / n);
     const vv = Math.max(0, total.vv / n - (total.v / n) ** 2);
-    const deviation = Math.sqrt(Math.max(0, uu - 2 * estimate * uv + estimate * estimate * vv));
-    if (!(deviation > 0)) return undefined;
+    const square = uu - 2 * estimate * uv + estimate * estimate * vv;
+    // Where values are huge beside their spread, doubles do not have it.
+    if (!(square > LOST_DIGITS * (total.uu / n + estimate * estimate * (total.vv / n))))
+      return undefined;
+    const deviation = Math.sqrt(square);
     if (this.#isClustered ? n < 100 : total.v < 100 && total.vv < 100) return undefined;
     if (!this.#isClustered && !asymptoticHolds(this.#limits.spread(estimate), deviation, draws))
       return undefined;
@@ -426,10 +429,16 @@ export class RatioTrack implements Track {
     const b = means.u * means.v - width * uv;
     const c = means.u * means.u - width * uu;
     if (a <= 0) return undefined;
-    const root = Math.sqrt(Math.max(0, b * b - a * c));
+    const inside = b * b - a * c;
+    if (!(inside > ROUNDED * b * b)) return undefined;
+    const root = Math.sqrt(inside);
     return { lower: (b - root) / a, upper: (b + root) / a };
   }
 }
+
+/** Differences that are this small beside what they are of are mostly rounding: of sums of many doubles, and of a few operations. */
+const LOST_DIGITS = 1e-11;
+const ROUNDED = 1e-13;
 
 /** Only what is watched counts. */
 function watchedOnly(draws: Draws): Draws {

@@ -1,0 +1,185 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { ProgressiveEvent } from '../../src/actors/api-types.ts';
+import type { Engine } from '../../src/actors/engine.ts';
+import { open, type Database } from '../../src/index.ts';
+import { MeanSequence } from '../../src/progressive/mean-sequence.ts';
+
+const ROWS = 140_000;
+let db: Database;
+let engine: Engine;
+
+beforeAll(async () => {
+  db = await open({ workers: 0 });
+  engine = (db as unknown as { readonly engine: Engine }).engine;
+  await db.exec(
+    'CREATE TABLE t (id int PRIMARY KEY, g int NOT NULL, far double precision, low double precision, x double precision)',
+  );
+  let state = 5;
+  const random = (): number => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fff_ffff;
+    return state / 0x8000_0000;
+  };
+  await db.insert('t', {
+    id: Int32Array.from({ length: ROWS }, (_, id) => id),
+    g: Int32Array.from({ length: ROWS }, (_, id) => id % 3),
+    far: Float64Array.from({ length: ROWS }, () => 1e15 + Math.floor(random() * 100)),
+    low: Float64Array.from({ length: ROWS }, () => (random() < 0.4 ? -Infinity : random())),
+    x: Float64Array.from({ length: ROWS }, () => random()),
+  });
+});
+
+afterAll(() => db.close());
+
+type Cell = { readonly lower: number | null; readonly upper: number | null };
+
+async function expectCovered(sql: string, seeds: readonly number[]): Promise<void> {
+  const { rows } = await db.query<Record<string, number>>(sql);
+  let looks = 0;
+  for (const seed of seeds)
+    for await (const event of db.progressive(sql, { seed })) {
+      if (event.kind === 'final') continue;
+      looks += event.rows.length;
+      for (const row of event.rows as readonly Record<string, Cell & number>[]) {
+        const truth = rows.find(({ g }) => g === row['g'])!;
+        for (const [name, { lower, upper }] of Object.entries(row)) {
+          if (name === 'g') continue;
+          expect(lower ?? -Infinity).toBeLessThanOrEqual(truth[name]!);
+          expect(upper ?? Infinity).toBeGreaterThanOrEqual(truth[name]!);
+        }
+      }
+    }
+  expect(looks).toBeGreaterThan(0);
+}
+
+test('averages of values that are huge beside their spread are not narrower than doubles are', () =>
+  expectCovered('SELECT g, avg(far) AS a, round(avg(far)) AS r FROM t GROUP BY g', [1, 3]));
+
+test('−∞ lies below all numbers for quantiles', () =>
+  expectCovered('SELECT percentile_disc(0.7) WITHIN GROUP (ORDER BY low) AS p FROM t', [1]));
+
+test('a group that is met late has bounds of its own risk, not of one that was met before', () => {
+  const batch = { draws: 1000, watched: 1000 };
+  const sequence = new MeanSequence(1_000_000, 0, 1);
+  sequence.ensure(1);
+  const early = Math.log(10);
+  const late = Math.log(1e9);
+  for (let round = 0; round < 5; round += 1) {
+    sequence.add(0, batch, { sum: 0, squares: 0 }, 0, late);
+    sequence.close(batch, early);
+  }
+  sequence.ensure(2);
+  for (const group of [0, 1]) sequence.add(group, batch, { sum: 1, squares: 1 }, 1, late);
+  sequence.close(batch, late);
+  // Bets were of another size, and that is all.
+  expect(sequence.bounds(1).upper).toBeGreaterThan(sequence.bounds(0).upper * 0.7);
+});
+
+test('every ending gives back memory and snapshots', async () => {
+  const sql = 'SELECT id % 5000 AS k, sum(x) AS s, avg(x) AS a, stddev(x) AS d FROM t GROUP BY 1';
+  await db.query(sql);
+  const before = engine.memory.usedBytes;
+  const first = async (answer: AsyncIterable<ProgressiveEvent>): Promise<void> => {
+    for await (const { rows } of answer) if (rows.length > 0) return;
+  };
+  // Exact, left, cancelled while it waits, aborted, stopped and then cancelled.
+  await db.progressive(sql).result();
+  await first(db.progressive(sql));
+  await db.progressive(sql).cancel();
+  const abort = new AbortController();
+  const aborted = db.progressive(sql, { signal: abort.signal });
+  abort.abort();
+  await expect(aborted.result()).rejects.toMatchObject({ code: '57014' });
+  const stopped = db.progressive(sql, { stop: { rows: 1 } });
+  expect((await stopped.result()).reason).toBe('stop');
+  expect(engine.memory.usedBytes).toBeGreaterThan(before);
+  await stopped.cancel();
+  // Work that is too much, and a query that fails while it reads.
+  await expect(db.progressive(sql, { maxWork: 1000 }).result()).rejects.toMatchObject({
+    code: '53400',
+  });
+  await expect(
+    db.progressive('SELECT sum(1 / (id - 100)) AS s FROM t').result(),
+  ).rejects.toMatchObject({ code: '22012' });
+  expect(engine.memory.usedBytes).toBe(before);
+  expect(engine.answers.size).toBe(0);
+});
+
+test('memory that runs out half-way is 53200, and is given back', async () => {
+  const small = await open({ workers: 0, memory: '24 MB' });
+  const own = (small as unknown as { readonly engine: Engine }).engine;
+  await small.exec('CREATE TABLE many (k int NOT NULL, x double precision NOT NULL)');
+  await small.insert('many', {
+    k: Int32Array.from({ length: ROWS }, (_, id) => id % 70_000),
+    x: Float64Array.from({ length: ROWS }, (_, id) => (id * 7919) % 1000),
+  });
+  const used: number[] = [];
+  for (let run = 0; run < 2; run += 1) {
+    await expect(
+      small
+        .progressive(
+          'SELECT k, sum(x) AS s, avg(x) AS a, stddev(x) AS d, sum(x * 2) AS t FROM many GROUP BY k',
+        )
+        .result(),
+    ).rejects.toMatchObject({ code: '53200' });
+    used.push(own.memory.usedBytes);
+  }
+  // Writes before may be tidied up meanwhile.
+  expect(used[1]).toBeLessThanOrEqual(used[0]!);
+  await small.close();
+});
+
+test('what is paused is given up after a minute even if a rule is changed; what has stopped, even if it is resumed', async () => {
+  const after = engine.ports.clock.after.bind(engine.ports.clock);
+  let idle = 0;
+  const { clock } = engine.ports;
+  const timed = clock as { after: typeof clock.after };
+  timed.after = (ms, run) => {
+    const timer = after(ms, run);
+    if (ms !== 60_000) return timer;
+    idle += 1;
+    let isGone = false;
+    return {
+      cancel: () => {
+        if (!isGone) idle -= 1;
+        isGone = true;
+        timer.cancel();
+      },
+    };
+  };
+  try {
+    const sql = 'SELECT sum(x) AS s FROM t';
+    const stopped = db.progressive(sql, { stop: { rows: 1 } });
+    await stopped.result();
+    expect(idle).toBe(1);
+    await stopped.resume();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(idle).toBe(1);
+    await stopped.cancel();
+    expect(idle).toBe(0);
+    const paused = db.progressive(sql);
+    await paused.pause();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    await paused.refineTo({ rows: 100_000 });
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(idle).toBe(1);
+    await paused.cancel();
+    expect(idle).toBe(0);
+  } finally {
+    timed.after = after;
+  }
+});
+
+test('inside a transaction its own writes count, and the answer is exact', async () => {
+  await db
+    .transaction(async (tx) => {
+      await tx.exec('INSERT INTO t (id, g, x) VALUES (-1, 9, 1e6)');
+      const plain = await tx.query<{ s: number }>('SELECT sum(x) AS s FROM t');
+      const last = await (tx as unknown as Database)
+        .progressive('SELECT sum(x) AS s FROM t')
+        .result();
+      expect(last.reason).toBe('exact');
+      expect(last.rows).toEqual(plain.rows);
+      throw new Error('back');
+    })
+    .catch((cause: unknown) => expect(String(cause)).toContain('back'));
+});
