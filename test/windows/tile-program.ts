@@ -253,11 +253,11 @@ export class TileWorld {
 
   readonly #tell: (answer: string) => void;
 
-  /** `tell` hears every answer. */
-  constructor(tell: (answer: string) => void = () => undefined) {
+  /** `tell` hears every answer; `tileMemory` is what tiles take a quarter of. */
+  constructor(tell: (answer: string) => void = () => undefined, tileMemory?: MemoryAccount) {
     this.#tell = tell;
     this.table = createTable(SCHEMA, { memory: this.memory });
-    this.store = new TileStore({ memory: this.memory, dataOf: () => this.table });
+    this.store = new TileStore({ memory: tileMemory ?? this.memory, dataOf: () => this.table });
   }
 
   get position(): number {
