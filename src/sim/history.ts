@@ -94,6 +94,10 @@ export class HistoryOracle implements Oracle {
   }
 
   #began(call: Call): CallEnd | undefined {
+    if (call.verb === 'close') {
+      this.#sessions.delete(call.session);
+      return undefined;
+    }
     const state = this.#session(call);
     const [first, second, third] = call.args;
     switch (call.verb) {

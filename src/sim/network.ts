@@ -150,6 +150,7 @@ export class Connection {
   readonly #back = { lastMs: 0 };
   readonly #waiting = new Set<(cause: DbError) => void>();
   readonly #whenLost: (() => void)[] = [];
+  readonly #whenOver: (() => void)[] = [];
   #loss: DbError | undefined;
 
   /** Without a network it is within the process: messages are there at once, and only its end breaks it. */
@@ -163,6 +164,16 @@ export class Connection {
     this.#whenLost.push(action);
   }
 
+  /** Called once, when nothing is said over it any more, lost or not. */
+  onOver(action: () => void): void {
+    this.#whenOver.push(action);
+  }
+
+  /** Its session was closed in order. */
+  close(): void {
+    for (const action of this.#whenOver.splice(0)) action();
+  }
+
   /** The process at the other end has ended: whoever waits is told at once. */
   break(why: string): void {
     if (this.#loss !== undefined) return;
@@ -170,6 +181,7 @@ export class Connection {
     for (const reject of this.#waiting) reject(this.#loss);
     this.#waiting.clear();
     for (const action of this.#whenLost.splice(0)) action();
+    this.close();
   }
 
   assertAlive(): void {

@@ -141,6 +141,11 @@ class SessionOracle implements Oracle {
     const world = this.#world;
     if (world === undefined || !world.isUp) return undefined;
     if (verb === 'subscribe') return undefined;
+    if (verb === 'close') {
+      this.#newest.delete(session);
+      this.#blocks.delete(session);
+      return undefined;
+    }
     if (verb === 'attempt') this.#blocks.add(session);
     if (verb === 'transaction') {
       const over = (): void => void this.#blocks.delete(session);

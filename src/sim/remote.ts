@@ -30,7 +30,6 @@ const ASKED: ReadonlySet<string> = new Set([
   'upsert',
   'delete',
   'load',
-  'close',
 ]);
 const REPEATABLE: ReadonlySet<string> = new Set(['insert', 'upsert', 'load']);
 
@@ -94,6 +93,14 @@ function methodOf(
 ): Method {
   const call = (...args: unknown[]): unknown => method.apply(target, args);
   if (name === Symbol.asyncDispose) return () => connection.request(() => call() as Promise<void>);
+  if (name === 'close') {
+    return async () => {
+      await connection.request(() =>
+        observed(context, name, [], () => call() as Promise<void>),
+      );
+      connection.close();
+    };
+  }
   if (typeof name === 'string' && ASKED.has(name)) {
     return (...args) =>
       connection.request(

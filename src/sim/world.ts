@@ -945,7 +945,7 @@ export class SimulatedWorld {
     this.#sessions += 1;
     const connection = this.network.connect(who);
     connections.add(connection);
-    connection.onLost(() => connections.delete(connection));
+    connection.onOver(() => connections.delete(connection));
     const { tenant, user, claims } = identity;
     const session = db.session({
       ...(tenant === undefined ? {} : { tenant }),
