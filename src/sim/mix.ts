@@ -114,6 +114,7 @@ const LATE_VIEWS: readonly string[] = [
 const GROUPS = ['a', 'b', 'c'];
 const KINDS = ['buy', 'sell', 'ü'];
 const ACCOUNT_COUNT = 12;
+const HOT_ACCOUNTS = 3;
 const HOT_EVENTS = 5;
 const LIST_KEYS = 3;
 /** Ids that one operation may give out. */
@@ -240,8 +241,10 @@ class Operation {
   async transactions(): Promise<void> {
     const random = this.#random;
     const session = this.#session;
-    const from = random.below(ACCOUNT_COUNT);
-    const to = (from + 1 + random.below(ACCOUNT_COUNT - 1)) % ACCOUNT_COUNT;
+    // Half of them among a few accounts, so that they meet.
+    const count = random.below(2) === 0 ? HOT_ACCOUNTS : ACCOUNT_COUNT;
+    const from = random.below(count);
+    const to = (from + 1 + random.below(count - 1)) % count;
     const amount = 1 + random.below(30);
     const event = this.#event();
     await session.exec('BEGIN');

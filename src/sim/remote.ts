@@ -23,14 +23,7 @@ export type CallEnd = {
   failed(cause: unknown): void;
 };
 
-const ASKED: ReadonlySet<string> = new Set([
-  'exec',
-  'query',
-  'insert',
-  'upsert',
-  'delete',
-  'load',
-]);
+const ASKED: ReadonlySet<string> = new Set(['exec', 'query', 'insert', 'upsert', 'delete', 'load']);
 const REPEATABLE: ReadonlySet<string> = new Set(['insert', 'upsert', 'load']);
 
 /**
@@ -95,9 +88,7 @@ function methodOf(
   if (name === Symbol.asyncDispose) return () => connection.request(() => call() as Promise<void>);
   if (name === 'close') {
     return async () => {
-      await connection.request(() =>
-        observed(context, name, [], () => call() as Promise<void>),
-      );
+      await connection.request(() => observed(context, name, [], () => call() as Promise<void>));
       connection.close();
     };
   }
