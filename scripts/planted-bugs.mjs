@@ -69,20 +69,27 @@ for (const bug of chosen) {
   rmSync(dir, { recursive: true, force: true });
   cpSync(join(folder, 'sound'), dir, { recursive: true });
   const path = join(dir, 'src', bug.file);
-  const source = readFileSync(path, 'utf8');
-  const places =
-    typeof bug.find === 'string'
-      ? source.split(bug.find).length - 1
-      : [...source.matchAll(new RegExp(bug.find, 'g'))].length;
-  if (places !== 1) {
-    console.log(
-      `${bug.name}: the patch fits ${places} places of ${bug.file}: adapt it to the source`,
-    );
+  let source = readFileSync(path, 'utf8');
+  let fits = true;
+  for (const { find, put } of [bug, ...(bug.also ?? [])]) {
+    const places =
+      typeof find === 'string'
+        ? source.split(find).length - 1
+        : [...source.matchAll(new RegExp(find, 'g'))].length;
+    if (places !== 1) {
+      console.log(
+        `${bug.name}: the patch fits ${places} places of ${bug.file}: adapt it to the source`,
+      );
+      fits = false;
+    }
+    source = source.replace(find, put);
+  }
+  if (!fits) {
     misfits += 1;
     continue;
   }
   if (args.check) continue;
-  writeFileSync(path, source.replace(bug.find, bug.put));
+  writeFileSync(path, source);
   const { stdout, stderr } = run(
     join('scripts', 'sim.mjs'),
     ...['--dir', dir, '--seeds', '1000000', '--once', '--json'],

@@ -39,7 +39,7 @@ export const BUGS = [
     name: 'a view that is not published',
     how: "a view's rows are staged with the commit and never published",
     file: 'actors/commit-turn.js',
-    find: 'staged.note(view);',
+    find: 'staged.note(view, view);',
     put: '',
   },
   {
@@ -53,8 +53,8 @@ export const BUGS = [
     name: 'a swallowed exception',
     how: 'an expression that fails in a view is passed over, and the view is left as it was',
     file: 'actors/commit-turn.js',
-    find: /if \(!\(cause instanceof InvariantError\)\)\s*throw cause;/,
-    put: 'if (!(cause instanceof InvariantError)) continue;',
+    find: /if \(cause instanceof DbError\)\s*throw cause;(\s*\/\/ Our fault)/,
+    put: 'if (cause instanceof DbError) continue;$1',
   },
   {
     name: 'a group that was undone',
@@ -120,14 +120,14 @@ export const BUGS = [
     name: 'a refused commit that stays',
     how: 'what was staged before a commit failed is not undone',
     file: 'actors/commit-turn.js',
-    find: 'staging.staged.undo();',
+    find: 'this.#undo(staging.staged);',
     put: '',
   },
   {
     name: 'a commit without room that stays',
     how: 'a commit that the journal does not take in stays in the tables',
     file: 'actors/commit-turn.js',
-    find: /this\.#unacknowledged\.pop\(\);\s*staged\.undo\(\);/,
+    find: /this\.#unacknowledged\.pop\(\);\s*this\.#undo\(staged\);/,
     put: 'this.#unacknowledged.pop();',
   },
   {
@@ -278,8 +278,9 @@ export const BUGS = [
   },
   {
     name: 'a bit that nobody notices',
-    how: 'checksums are not compared',
+    how: 'neither checksums nor seals are compared',
     file: 'journal/frame.js',
+    also: [{ find: 'if (Buffer.compare(chain, frame.body) !== 0)', put: 'if (false)' }],
     find: /if \(view\.getUint32\(40, true\) !== checksum\(frame\)\)/,
     put: 'if (false)',
   },
