@@ -30,7 +30,7 @@ const WEIGHTS: Required<{ [Name in keyof MixWeights]: number }> = {
   subscriptions: 2,
   lists: 2,
   ddl: 2,
-  floods: 0.02,
+  floods: 0.06,
 };
 
 /**
