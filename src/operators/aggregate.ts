@@ -63,6 +63,8 @@ export class AggregateOperator implements Operator {
   #order: Int32Array | undefined;
   #at = 0;
   #accounted = 0;
+  /** The groups that there was room for when memory was accounted last: at first those that a state begins with. */
+  #roomAccounted = this.#rows.values.length;
 
   constructor(
     node: AggregateNode,
@@ -223,6 +225,9 @@ export class AggregateOperator implements Operator {
     if (!this.#rows.ensure(groupCount, budget)) return false;
     for (const { state } of this.#calls) if (!state.ensure(groupCount, budget)) return false;
     this.#groupCount = groupCount;
+    // A few groups are nobody's burden: a query that counts must run where memory is full, too.
+    if (this.#rows.values.length === this.#roomAccounted) return true;
+    this.#roomAccounted = this.#rows.values.length;
     let bytes = this.#rows.values.byteLength;
     for (const call of this.#calls) bytes += call.state.memoryBytes;
     if (bytes > this.#accounted) {
