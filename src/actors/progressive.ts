@@ -7,7 +7,7 @@ import type { TimerHandle } from '../base/ports.ts';
 import type { ActorRef } from '../mailbox/actor.ts';
 import { buildOperator, isOrderFreeAggregate } from '../operators/build.ts';
 import type { OutputColumn } from '../plan/logical.ts';
-import { ProgressiveRun, type Look, type LookCell } from '../progressive/run.ts';
+import type { Look, LookCell, ProgressiveRun } from '../progressive/run.ts';
 import { shapeOf, type Shape } from '../progressive/shape.ts';
 import { writeDoubles } from '../progressive/doubles.ts';
 import { isEstimated, isNumeric, outputsOf } from '../progressive/outputs.ts';
@@ -308,6 +308,8 @@ class Answer {
       signal?.removeEventListener('abort', abort);
       done();
     };
+    // Statistics are loaded by whoever asks for them: a database opens without.
+    const { ProgressiveRun: Run } = await import('../progressive/run.ts');
     if (options.atLeast !== undefined) await engine.untilVisible(options.atLeast, signal);
     if (this.#isOver) return;
     const parsed = engine.statements.parse(given.text);
@@ -393,7 +395,7 @@ class Answer {
         open: () => {
           if (settled.kind === 'exactOnly')
             return { kind: 'plain', operator: buildOperator(bound.plan, environment) };
-          const run = new ProgressiveRun(settled, environment, {
+          const run = new Run(settled, environment, {
             confidence: given.confidence,
             simultaneous: given.simultaneous,
             seed: this.#token.seed,
