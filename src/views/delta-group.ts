@@ -57,7 +57,7 @@ export class DeltaGroup implements StatefulOperator {
   #touched: number[] = [];
   /** By group: 1 where it had rows before this commit touched it. */
   #wasLive = new Uint8Array(64);
-  /** The touched groups in order of their numbers, once they are shown. */
+  /** The touched groups once they are shown, in the order they were touched: their numbers depend on when the view was made. */
   #shownGroups: Int32Array = NO_GROUPS;
   /** What the touched groups looked like, in pieces of consecutive touched groups; only where that is shown. */
   #before: {
@@ -107,7 +107,7 @@ export class DeltaGroup implements StatefulOperator {
       // The one row of an aggregate without keys is there from the start.
       if (!this.#globalShown && this.#touched.length === 0) this.#touch(new Int32Array(1), 1);
       this.#emitting = 0;
-      if (!this.#showsOld) this.#shownGroups = ascending(this.#touched);
+      if (!this.#showsOld) this.#shownGroups = intsOf(this.#touched);
     }
     for (;;) {
       const start = this.#emitting * GROUPS_PER_BATCH;
@@ -319,11 +319,10 @@ export class DeltaGroup implements StatefulOperator {
   }
 }
 
-function ascending(numbers: readonly number[]): Int32Array {
+function intsOf(numbers: readonly number[]): Int32Array {
   const array = new Int32Array(numbers.length);
   for (let at = 0; at < array.length; at += 1) array[at] = numbers[at]!;
-  // Mostly it is one.
-  return array.length > 1 ? array.sort() : array;
+  return array;
 }
 
 function countArrivals(counts: Float64Array, groups: Int32Array, rowCount: number): void {
