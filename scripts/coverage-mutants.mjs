@@ -1,0 +1,117 @@
+#!/usr/bin/env node
+/**
+ * Whether `scripts/coverage.mjs` would notice: three ways in which intervals of progressive answers are wrong as a rule are planted in a copy of
+ * the build, one at a time, and a small run must fail with each; the copy as it is must pass.
+ *
+ *   npm run coverage:mutants -- [--runs 100] [--tables 4] [--rows 300000] [--only naive]
+ */
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const { values: given } = parseArgs({
+  options: {
+    runs: { type: 'string', default: '100' },
+    tables: { type: 'string', default: '4' },
+    rows: { type: 'string', default: '300000' },
+    only: { type: 'string' },
+  },
+});
+
+/** What is planted: which populations tell, and [file of the build, what stands there, what is put there]. */
+const MUTANTS = [
+  { name: 'none', only: 'lognormal1,season,trend', edits: [] },
+  {
+    name: 'naive: intervals of the central limit theorem, good at one look, whatever the range',
+    only: 'lognormal1,season',
+    // What is wrong at each look a little is so most of all after many.
+    upto: '0.9',
+    edits: [
+      [
+        'progressive/confidence.js',
+        'const time = n / (1 - n / N);',
+        'return deviation * 1.96 * Math.sqrt((1 - n / N) / n);',
+      ],
+      ['progressive/confidence.js', 'return n >= 100 && range <=', 'return n >= 100 || range <='],
+    ],
+  },
+  {
+    name: 'blocks: rows of a segment lie in the order of their arrival',
+    only: 'season,trend',
+    edits: [['columns/seal.js', 'slots[at] = slots[pick];', 'continue;']],
+  },
+  {
+    name: 'completion: looks count what the faster workers have read of a round, the others being one behind',
+    only: 'trend',
+    edits: [
+      [
+        'columns/sampled-scan.js',
+        'for (const { segment } of this.#sampled) {\n            const from = drawsUpTo(this.round - 1, segment.rowCount);\n            const to = drawsUpTo(this.round, segment.rowCount);',
+        'for (const [index, { segment }] of this.#sampled.entries()) {\n            const from = readBy(this.#sampled, index, this.round - 1);\n            const to = readBy(this.#sampled, index, this.round);',
+      ],
+      [
+        'columns/sampled-scan.js',
+        'this.#at = drawsUpTo(this.round - 1, segment.rowCount);',
+        'this.#at = readBy(this.#sampled, this.#segmentAt, this.round - 1);',
+      ],
+      [
+        'columns/sampled-scan.js',
+        'this.#end = drawsUpTo(this.round, segment.rowCount);',
+        'this.#end = readBy(this.#sampled, this.#segmentAt, this.round);',
+      ],
+      [
+        'columns/sampled-scan.js',
+        'const NO_RANGE =',
+        `function readBy(sampled, index, round) {
+  const isBehind = index * 2 >= sampled.length && round < 10;
+  return drawsUpTo(isBehind ? round - 1 : round, sampled[index].segment.rowCount);
+}
+const NO_RANGE =`,
+      ],
+    ],
+  },
+];
+
+const folder = mkdtempSync(join(root, 'dist', 'mutants-'));
+let wrong = 0;
+try {
+  mkdirSync(join(folder, 'scripts'));
+  cpSync(join(root, 'scripts', 'coverage.mjs'), join(folder, 'scripts', 'coverage.mjs'));
+  for (const { name, only, upto = '0.3', edits } of MUTANTS) {
+    if (given.only !== undefined && !name.startsWith(given.only)) continue;
+    const build = join(folder, 'dist', 'src');
+    rmSync(build, { recursive: true, force: true });
+    cpSync(join(root, 'dist', 'src'), build, { recursive: true });
+    for (const [file, from, to] of edits) plant(join(build, file), from, to);
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      [
+        join(folder, 'scripts', 'coverage.mjs'),
+        ...['--runs', given.runs, '--tables', given.tables, '--rows', given.rows],
+        ...['--only', only, '--upto', upto],
+      ],
+      { encoding: 'utf8' },
+    );
+    const isTold = status === 1 && stdout.includes('FAILED');
+    const isRight = edits.length === 0 ? status === 0 : isTold;
+    if (!isRight) wrong += 1;
+    console.log(`${isRight ? 'right' : 'WRONG'}: ${name}\n${stdout}${stderr}`);
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+console.log(wrong === 0 ? 'every mutant is told' : `${wrong} WRONG`);
+process.exitCode = wrong === 0 ? 0 : 1;
+
+function plant(file, from, to) {
+  const source = readFileSync(file, 'utf8');
+  if (source.split(from).length !== 2)
+    throw new Error(`${file}: the code that is to be broken has moved; adapt the mutant`);
+  writeFileSync(
+    file,
+    source.replace(from, () => to),
+  );
+}
