@@ -178,6 +178,8 @@ class Answer {
   readonly #given: AnswerOptions;
   readonly #startedMs: number;
   #ref: ActorRef<ProgressiveMessage> | undefined;
+  /** What it was told before it had begun. */
+  readonly #early: ProgressiveMessage[] = [];
   #stop: Rule | undefined;
   #latest: ProgressiveEvent | undefined;
   /** Counts events: an iterator knows by it whether there is a newer one. */
@@ -221,7 +223,8 @@ class Answer {
   }
 
   tell(message: ProgressiveMessage): void {
-    this.#ref?.tell(message, 'control');
+    if (this.#ref === undefined) this.#early.push(message);
+    else this.#ref.tell(message, 'control');
   }
 
   refineTo(stop: Rule | undefined): void {
@@ -413,6 +416,7 @@ class Answer {
       }),
     );
     this.#ref = ref;
+    for (const message of this.#early.splice(0)) ref.tell(message, 'control');
   }
 
   #entered(state: ProgressiveState): void {

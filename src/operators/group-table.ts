@@ -23,8 +23,19 @@ export class GroupTable {
 
   constructor(types: readonly SqlType[], memory: MemoryAccount | undefined) {
     this.#types = types;
-    this.#columns = types.map((type) => createInterner(type, memory));
-    this.#pairs = types.slice(1).map(() => new PairInterner(memory));
+    const made: { close(): void }[] = [];
+    const kept = <Made extends { close(): void }>(each: Made): Made => {
+      made.push(each);
+      return each;
+    };
+    try {
+      this.#columns = types.map((type) => kept(createInterner(type, memory)));
+      this.#pairs = types.slice(1).map(() => kept(new PairInterner(memory)));
+    } catch (cause) {
+      // No room for one of them: the others give theirs back.
+      for (const each of made) each.close();
+      throw cause;
+    }
     this.#scratch = types.map(() => new Int32Array(0));
   }
 

@@ -1,3 +1,4 @@
+import { DbError } from '../base/errors.ts';
 import { MemoryAccount } from '../base/memory.ts';
 import type { TableData, TableDelta } from '../columns/table-contract.ts';
 import type { TypeKind } from '../columns/types.ts';
@@ -86,7 +87,9 @@ export class TileStore implements WindowSource {
     const relation = this.#relationOf(tiled.relation, data);
     if (relation.refused.has(tiled.text)) return undefined;
     const make = (): TileSet => new TileSet(tiled, data, environment.context, this.memory);
-    const { set, calls } = this.#setOf(relation, tiled, make);
+    const found = this.#setWithRoom(relation, tiled, make);
+    if (found === undefined) return undefined;
+    const { set, calls } = found;
     return new TiledWindows({
       plan,
       windows,
@@ -214,6 +217,21 @@ export class TileStore implements WindowSource {
   }
 
   /** The set that computes all that is asked for, with the place of each call in it. */
+  /** Undefined where there is no room for a new one: some is made for the next who asks. */
+  #setWithRoom(
+    relation: Relation,
+    plan: TilePlan,
+    make: () => TileSet,
+  ): { readonly set: TileSet; readonly calls: readonly number[] } | undefined {
+    try {
+      return this.#setOf(relation, plan, make);
+    } catch (cause) {
+      if (!(cause instanceof DbError && cause.code === '53200')) throw cause;
+      this.shed(this.memory.usedBytes / 4);
+      return undefined;
+    }
+  }
+
   #setOf(
     relation: Relation,
     plan: TilePlan,
