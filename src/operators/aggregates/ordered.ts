@@ -21,8 +21,8 @@ export function createOrderedState(call: AggregateCall): AggregateState {
 class PercentileState implements AggregateState {
   readonly #type: SqlType;
   readonly #descending: boolean;
-  readonly #groups: { values: Float64Array; count: number }[] = [];
-  #fraction: Datum | undefined;
+  /** The fraction may be one of the group's keys: it is that of the group's first value. */
+  readonly #groups: { values: Float64Array; count: number; fraction: Datum }[] = [];
   #bytes = 0;
 
   constructor(call: AggregateCall) {
@@ -36,7 +36,7 @@ class PercentileState implements AggregateState {
 
   ensure(groupCount: number): boolean {
     while (this.#groups.length < groupCount) {
-      this.#groups.push({ values: new Float64Array(4), count: 0 });
+      this.#groups.push({ values: new Float64Array(4), count: 0, fraction: null });
       this.#bytes += 32 + 96;
     }
     return true;
@@ -49,7 +49,6 @@ class PercentileState implements AggregateState {
     weights: Int32Array | undefined,
   ): void {
     const vector = args[1]!;
-    this.#fraction ??= rowCount > 0 ? datumAt(args[0]!, 0) : undefined;
     const plain = vector.rep === 'number' ? vector : undefined;
     for (let row = 0; row < rowCount; row += 1) {
       const copies = weights === undefined ? 1 : weights[row]!;
@@ -64,14 +63,17 @@ class PercentileState implements AggregateState {
         // A base of 0 would turn −0 into 0, which is what is shown of it.
         value = plain.values[row]! * plain.factor + plain.base;
       }
+      const own = this.#groups[groups[row]!]!;
+      if (own.count === 0) own.fraction = datumAt(args[0]!, row);
       for (let copy = 0; copy < copies; copy += 1) this.#push(groups[row]!, value);
     }
   }
 
   mergeGroup(group: number, from: AggregateState, fromGroup: number): void {
     assert(from instanceof PercentileState, 'states of one call are merged');
-    const { values, count } = from.#groups[fromGroup]!;
-    this.#fraction ??= from.#fraction;
+    const { values, count, fraction } = from.#groups[fromGroup]!;
+    const own = this.#groups[group]!;
+    if (own.count === 0) own.fraction = fraction;
     for (let at = 0; at < count; at += 1) this.#push(group, values[at]!);
   }
 
@@ -95,9 +97,9 @@ class PercentileState implements AggregateState {
   }
 
   #datum(group: number): Datum {
-    const { values, count } = this.#groups[group]!;
-    if (count === 0 || this.#fraction === null || this.#fraction === undefined) return null;
-    const share = shareOf(this.#fraction);
+    const { values, count, fraction } = this.#groups[group]!;
+    if (count === 0 || fraction === null) return null;
+    const share = shareOf(fraction);
     // NaN is the greatest, as a typed array sorts it.
     const sorted = values.slice(0, count).sort();
     if (this.#descending) sorted.reverse();
