@@ -144,10 +144,14 @@ describe.skipIf(WITHOUT_BROWSER)('the page', () => {
 
   test('it fits a phone', async () => {
     await page.setViewportSize({ width: 360, height: 740 });
-    const overflow = await page.evaluate<number>(
-      'document.documentElement.scrollWidth - document.documentElement.clientWidth',
-    );
-    expect(overflow).toBe(0);
+    // Charts follow the width of the window in a frame of their own.
+    await expect
+      .poll(() =>
+        page.evaluate<number>(
+          'document.documentElement.scrollWidth - document.documentElement.clientWidth',
+        ),
+      )
+      .toBe(0);
     await page.setViewportSize({ width: 1280, height: 900 });
   });
 

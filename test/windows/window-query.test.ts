@@ -536,7 +536,8 @@ test('each window is what SQL says of its rows, whatever the zone, the unit and 
       },
     ),
     team: fc.constantFrom('a', 'b', null),
-    x: fc.option(fc.double({ noNaN: true, noDefaultInfinity: true })),
+    // Their sums do not overflow: that is an error of both, and another test's.
+    x: fc.option(fc.double({ noNaN: true, noDefaultInfinity: true, min: -1e300, max: 1e300 })),
   });
   await fc.assert(
     fc.asyncProperty(
