@@ -225,6 +225,8 @@ class World {
     } catch (cause) {
       expected = (cause as { code: string }).code;
     }
+    // A sum in a view that overflows refuses the commit, which the model of the tables alone cannot know: such programs say nothing here.
+    fc.pre(!(outcome === '22003' && expected === undefined));
     expect(outcome, sql).toBe(expected);
     return outcome === undefined;
   }
