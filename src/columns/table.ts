@@ -297,6 +297,7 @@ export class Table implements TableData {
       this.#store.truncateTo(entry.nextRowIdBefore);
       this.#store.rowCount = entry.rowCountBefore;
       this.#indexes.forgetFrom(entry.nextRowIdBefore);
+      this.#takeMarksOff(entry);
     }
     this.#log.popped(entry);
     this.#setLimits(true);
@@ -771,12 +772,26 @@ export class Table implements TableData {
     return this.#published;
   }
 
+  /**
+   * Deletes that are undone leave earlier lists, too: they may be marked in bitmaps that those share, where a reader that came since
+   * made the undoing go on in a copy.
+   */
+  #takeMarksOff(entry: LogEntry): void {
+    const unmarked = (view: PublishedView): PublishedView => {
+      const list = withoutMarks(view.list, deletedRowIds(entry));
+      return list === view.list ? view : { ...view, list };
+    };
+    this.#published = unmarked(this.#published);
+    for (let index = 0; index < this.#stagedViews.length; index += 1)
+      this.#stagedViews[index] = unmarked(this.#stagedViews[index]!);
+  }
+
   /** Row ids that entries [from, end) deleted, up to a truncation: that one has a list of its own. */
   *#stagedDeletes(from: number, end: number): Generator<number> {
     for (let sequence = from; sequence < end; sequence += 1) {
       const entry = this.#log.entry(sequence);
       if (entry.isClear) return;
-      for (let row = 0; row < entry.deletedCount; row += 1) yield entry.deletedRowId(row);
+      yield* deletedRowIds(entry);
     }
   }
 
@@ -1270,6 +1285,10 @@ function newRows(
   }
   const sorted = { rowCount: count, columns: rows.columns, selection };
   return moved === 0 ? sorted : denseBatch(sorted);
+}
+
+function* deletedRowIds(entry: LogEntry): Generator<number> {
+  for (let row = 0; row < entry.deletedCount; row += 1) yield entry.deletedRowId(row);
 }
 
 /** The physical row of a batch's logical one. */

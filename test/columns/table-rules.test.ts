@@ -45,6 +45,33 @@ test('a duplicate key is refused as PostgreSQL words it, and nothing has changed
   table.close();
 });
 
+/**
+ * Root cause: while nobody reads, a staged delete is marked in the bitmap that an earlier staged commit shares; with a reader there its undo
+ * went on in a copy, and the earlier commit kept the mark. The model's law found it one run in some thousands.
+ */
+test('a staged delete that is undone while somebody reads leaves no mark in the commit before it', () => {
+  const table = createTable(SCHEMA, { memory: new MemoryAccount('test') });
+  insert(table, [
+    [1, 'a'],
+    [2, 'b'],
+    [3, 'c'],
+  ]);
+  table.publish(1);
+  table.stage([{ kind: 'delete', rowIds: Float64Array.of(0) }], { limits: true });
+  table.stage([{ kind: 'delete', rowIds: Float64Array.of(1) }], { limits: true });
+  const reader = table.snapshot();
+  table.undo();
+  insert(table, [[4, 'd']]);
+  table.publish(2);
+  expect(rowsOf(table.snapshot())).toEqual([
+    [1, [2, 'b']],
+    [2, [3, 'c']],
+  ]);
+  table.publish(3);
+  reader.release();
+  table.close();
+});
+
 test('keys may be swapped within one commit', () => {
   const table = createTable(SCHEMA, { memory: new MemoryAccount('test') });
   insert(table, [
@@ -515,9 +542,12 @@ function refused(write: () => void): DbError {
 
 /** Staged rows by id. */
 function stateOf(table: Table): [number, Datum[]][] {
-  const snapshot = table.staged();
+  return rowsOf(table.staged());
+}
+
+function rowsOf(snapshot: TableSnapshot): [number, Datum[]][] {
   const scan = snapshot.scan({
-    columnIndexes: table.schema.columns.map((_, index) => index),
+    columnIndexes: snapshot.schema.columns.map((_, index) => index),
     ordered: true,
     withRowIds: true,
   });
