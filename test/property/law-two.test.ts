@@ -206,6 +206,8 @@ const onView = fc.constantFrom(
 class World {
   readonly sim: TestWorld;
   readonly model = new Model();
+  /** Names and queries of the materialized views. */
+  readonly views: [string, string][] = [];
   readonly #ids: Record<'t' | 'u', number[]> = { t: [], u: [] };
   #nextId = 1;
 
@@ -225,8 +227,11 @@ class World {
     } catch (cause) {
       expected = (cause as { code: string }).code;
     }
-    // A sum in a view that overflows refuses the commit, which the model of the tables alone cannot know: such programs say nothing here.
-    fc.pre(!(outcome === '22003' && expected === undefined));
+    if (outcome === '22003' && expected === undefined) {
+      // The model's views are queries, which refuse nobody's commit: one of them must overflow now. What follows has gone another way.
+      expect(this.views.map(([, view]) => this.expected(view))).toContain('22003');
+      fc.pre(false);
+    }
     expect(outcome, sql).toBe(expected);
     return outcome === undefined;
   }
@@ -318,10 +323,9 @@ test('view = query = replay = the naive interpreter, whatever comes and goes', a
       fc.nat(13),
       async (queries, above, steps, split, budget, late) => {
         const world = new World(budget);
-        const { sim } = world;
+        const { sim, views } = world;
         await sim.run(async () => {
           for (const sql of TABLES) await world.both(sql);
-          const views: [string, string][] = [];
           const make = async (): Promise<void> => {
             for (const [index, sql] of [...queries, above].entries()) {
               const name = index === 0 ? 'first' : `v${index}`;

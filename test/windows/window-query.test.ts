@@ -516,6 +516,20 @@ test('extreme questions end with an error or an answer: many windows by many gro
   );
 });
 
+test('a window whose sum overflows is refused as the query is', async () => {
+  await using db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t (ts timestamptz, x float8)');
+  await db.insert('t', [
+    { ts: new Date(Date.UTC(2026, 9, 30, 1)), x: 1.7e308 },
+    { ts: new Date(Date.UTC(2026, 9, 30, 2)), x: 1.7e308 },
+  ]);
+  const window = (every: string): Promise<unknown> =>
+    db.window('t', { range: ['2026-10-30', '2026-10-31'], every, measures: { s: 'sum(x)' } });
+  await expect(window('day')).rejects.toMatchObject({ code: '22003' });
+  await expect(db.query('SELECT sum(x) FROM t')).rejects.toMatchObject({ code: '22003' });
+  await expect(window('hour')).resolves.toMatchObject({ rows: { length: 2 } });
+});
+
 test('each window is what SQL says of its rows, whatever the zone, the unit and the rows', async () => {
   await using db = await open({ workers: 0 });
   await db.exec('CREATE TABLE t (id int PRIMARY KEY, ts timestamptz, team text, x float8)');
