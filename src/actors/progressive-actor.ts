@@ -12,7 +12,7 @@ import {
   type ProgressiveLifecycleEvent,
   type ProgressiveState,
 } from './lifecycles.ts';
-import type { QueryMessage } from './query-actor.ts';
+import { FIRST_STEP_SHARE, nextStepShare, type QueryMessage } from './query-actor.ts';
 
 export type ProgressiveMessage =
   | QueryMessage
@@ -50,9 +50,6 @@ export type ProgressiveEnd =
   | { readonly kind: 'enough' }
   | { readonly kind: 'cancelled' }
   | { readonly kind: 'failed'; readonly cause: unknown };
-
-/** Kernels have just been made: cold code takes ten times as long for a unit (query-actor.ts). */
-const FIRST_STEP_SHARE = 1 / 16;
 
 /**
  * A progressive answer as an actor: each step reads on in the sample, and after rounds that are worth it a look is taken and published. Before the
@@ -138,7 +135,7 @@ export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMe
         if (!reads()) return 'continue';
         const before = budget.spent;
         budget.refill(Math.max(1, Math.floor(context.stepBudget * share)));
-        share = Math.min(1, share * 2);
+        share = nextStepShare(share);
         try {
           source ??= task.open();
           if (readOn(source)) return end('finish', { kind: 'exact' });

@@ -40,7 +40,12 @@ export type QueryTask = {
  * Of a step, what a query's first one may spend; each following one so much more. Its kernels have just been made, and cold code
  * takes ten times as long for a unit as what the run loop has learned.
  */
-const FIRST_STEP_SHARE = 1 / 16;
+export const FIRST_STEP_SHARE = 1 / 16;
+
+/** What the step after one of `share` may spend. */
+export function nextStepShare(share: number): number {
+  return Math.min(1, share + FIRST_STEP_SHARE);
+}
 
 /** Batches handed over in one step at most: converting rows to JavaScript values costs more than reading them. */
 const BATCHES_PER_STEP_MAX = 4;
@@ -71,7 +76,7 @@ export function queryActor(task: QueryTask): ActorSpec<QueryMessage> {
       const step = (context: ActorContext<QueryMessage>): Next<QueryMessage> => {
         const before = budget.spent;
         budget.refill(Math.max(1, Math.floor(context.stepBudget * share)));
-        share = Math.min(1, share + FIRST_STEP_SHARE);
+        share = nextStepShare(share);
         try {
           happened('step');
           operator ??= task.open();

@@ -103,3 +103,19 @@ function yearText(year: number): string {
 export function pad2(value: number): string {
   return value < 10 ? `0${value}` : String(value);
 }
+
+/** January is the first; lower case. */
+export const MONTH_NAMES: readonly string[] = [
+  'january',
+  'february',
+  'march',
+  'april',
+  'may',
+  'june',
+  'july',
+  'august',
+  'september',
+  'october',
+  'november',
+  'december',
+];

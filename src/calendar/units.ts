@@ -1,7 +1,7 @@
 import { DbError } from '../base/errors.ts';
 import { nearestOf } from '../base/nearest.ts';
 import type { BusinessDays } from './business-days.ts';
-import { civilFromDays, daysFromCivil } from './civil.ts';
+import { civilFromDays, daysFromCivil, MONTH_NAMES } from './civil.ts';
 import type { RetailYears } from './retail.ts';
 
 /** Whole days and more: their windows begin at midnight. */
@@ -264,29 +264,14 @@ export function weekdayName(weekday: number): string {
   return WEEKDAYS[weekday - 1]!;
 }
 
-const MONTHS = [
-  'january',
-  'february',
-  'march',
-  'april',
-  'may',
-  'june',
-  'july',
-  'august',
-  'september',
-  'october',
-  'november',
-  'december',
-];
-
 /** 1 … 12 of a month's number or name. */
 export function monthOf(value: unknown, field: string): number {
   if (typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= 12)
     return value;
   const word = String(value).toLowerCase();
-  const index = MONTHS.findIndex((name) => name === word || name.slice(0, 3) === word);
+  const index = MONTH_NAMES.findIndex((name) => name === word || name.slice(0, 3) === word);
   if (index >= 0) return index + 1;
-  const nearest = nearestOf(word, MONTHS);
+  const nearest = nearestOf(word, MONTH_NAMES);
   throw new DbError('22023', `"${String(value)}" is no month`, {
     field,
     hint: nearest === undefined ? 'Use 1 to 12, or its name.' : `Did you mean "${nearest}"?`,

@@ -1,10 +1,9 @@
 /** 4,096 registers: a standard error of 1.6 %. */
 const REGISTER_BITS = 12;
-const REGISTER_COUNT = 1 << REGISTER_BITS;
+export const REGISTER_COUNT = 1 << REGISTER_BITS;
 
 /**
- * Estimates how many distinct values it has seen, from 32-bit hashes; for choosing plans, never for answers.
- * Method: HyperLogLog (Flajolet et al. 2007) with linear counting below 2.5 registers' worth and the correction near 2^32.
+ * Estimates how many distinct values it has seen, from 32-bit hashes; for choosing plans, never for answers. Method: HyperLogLog.
  */
 export class DistinctSketch {
   readonly #registers: Uint8Array;
@@ -24,8 +23,8 @@ export class DistinctSketch {
 
   /** `hash` is finalised (`mixHash`): every bit of it is as good as any other. */
   add(hash: number): void {
-    const index = hash >>> (32 - REGISTER_BITS);
-    const rank = Math.clz32((hash << REGISTER_BITS) | (1 << (REGISTER_BITS - 1))) + 1;
+    const index = registerOf(hash);
+    const rank = rankOfHash(hash);
     if (rank > this.#registers[index]!) this.#registers[index] = rank;
   }
 
@@ -35,17 +34,31 @@ export class DistinctSketch {
   }
 
   estimate(): number {
-    let sum = 0;
-    let zeros = 0;
-    for (const register of this.#registers) {
-      sum += 2 ** -register;
-      if (register === 0) zeros += 1;
-    }
-    const alpha = 0.7213 / (1 + 1.079 / REGISTER_COUNT);
-    const raw = (alpha * REGISTER_COUNT * REGISTER_COUNT) / sum;
-    if (raw <= 2.5 * REGISTER_COUNT && zeros > 0)
-      return Math.round(REGISTER_COUNT * Math.log(REGISTER_COUNT / zeros));
-    const range = 0x1_0000_0000;
-    return Math.round(raw <= range / 30 ? raw : -range * Math.log(1 - raw / range));
+    return estimateDistinct(this.#registers);
   }
+}
+
+/** The register of a hash, and the rank that it gives: the number of its leading zeros behind the register's bits, plus one. */
+export function registerOf(hash: number): number {
+  return hash >>> (32 - REGISTER_BITS);
+}
+
+export function rankOfHash(hash: number): number {
+  return Math.clz32((hash << REGISTER_BITS) | (1 << (REGISTER_BITS - 1))) + 1;
+}
+
+/** From each register's greatest rank: Flajolet et al. 2007, with linear counting below 2.5 registers' worth and the correction near 2^32. */
+export function estimateDistinct(registers: Uint8Array): number {
+  let sum = 0;
+  let zeros = 0;
+  for (const register of registers) {
+    sum += 2 ** -register;
+    if (register === 0) zeros += 1;
+  }
+  const alpha = 0.7213 / (1 + 1.079 / REGISTER_COUNT);
+  const raw = (alpha * REGISTER_COUNT * REGISTER_COUNT) / sum;
+  if (raw <= 2.5 * REGISTER_COUNT && zeros > 0)
+    return Math.round(REGISTER_COUNT * Math.log(REGISTER_COUNT / zeros));
+  const range = 0x1_0000_0000;
+  return Math.round(raw <= range / 30 ? raw : -range * Math.log(1 - raw / range));
 }

@@ -1,8 +1,8 @@
 import { SeededRandom } from '../base/random.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from './batch.ts';
-import { BatchBuilder, constantVector, gather } from './build.ts';
+import { BatchBuilder } from './build.ts';
 import { DELETES_PAGE_ROWS, livingRows, type Deletes } from './deletes.ts';
-import { SegmentScan, segmentPasses, slotsOf } from './scan.ts';
+import { gatheredSlots, SegmentScan, segmentPasses, slotsOf } from './scan.ts';
 import { SEGMENT_ROWS, type SealedSegment } from './segment.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { StoredColumn } from './stored-column.ts';
@@ -220,12 +220,7 @@ export class SampledScan implements TableSample {
         this.#rowsRead += own.length;
         builder.append({
           rowCount: own.length,
-          columns: this.#columns.map((column) => {
-            const vector = segment.columns[column.id]?.vector;
-            return vector === undefined
-              ? constantVector(column.type, column.missing, own.length)
-              : gather(vector, own, own.length);
-          }),
+          columns: this.#columns.map((column) => gatheredSlots(segment, column, own, own.length)),
         });
       }
       const batch = builder.take();

@@ -148,12 +148,7 @@ export class SegmentScan implements TableScan {
     if (count === 0) return undefined;
     return {
       rowCount: count,
-      columns: this.#columns.map((column) => {
-        const vector = segment.columns[column.id]?.vector;
-        return vector === undefined
-          ? constantVector(column.type, column.missing, count)
-          : gather(vector, slots, count);
-      }),
+      columns: this.#columns.map((column) => gatheredSlots(segment, column, slots, count)),
       rowIds: rowIds?.subarray(0, count),
     };
   }
@@ -258,6 +253,7 @@ export function segmentPasses(
   return zonePasses(zone, test, column.type.kind);
 }
 
+/** A column of a range of slots, without copying; made up where the segment is older than the column. */
 export function slotsOf(
   segment: SealedSegment,
   column: StoredColumn,
@@ -268,4 +264,17 @@ export function slotsOf(
   return vector === undefined
     ? constantVector(column.type, column.missing, end - start)
     : sliceVector(vector, start, end);
+}
+
+/** A column of some slots, in the given order. */
+export function gatheredSlots(
+  segment: SealedSegment,
+  column: StoredColumn,
+  slots: Int32Array,
+  count: number,
+): Vector {
+  const vector = segment.columns[column.id]?.vector;
+  return vector === undefined
+    ? constantVector(column.type, column.missing, count)
+    : gather(vector, slots, count);
 }

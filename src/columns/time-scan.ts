@@ -1,14 +1,14 @@
 import { BATCH_ROW_COUNT_MAX, type Batch } from './batch.ts';
-import { constantVector, gather } from './build.ts';
+import { gather } from './build.ts';
 import { datumAt } from './cells.ts';
 import { livingRows, type Deletes } from './deletes.ts';
 import { CHUNK_ROWS, type OpenSegment } from './open-segment.ts';
-import { SegmentScan } from './scan.ts';
+import { gatheredSlots, SegmentScan, slotsOf } from './scan.ts';
 import { SEGMENT_ROWS, type SealedSegment, type Segment, type SegmentList } from './segment.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { TableScan } from './table-contract.ts';
-import { sliceVector, type Vector } from './vector.ts';
+import type { Vector } from './vector.ts';
 
 /**
  * Rows whose time lies in [from, to), in whatever order is fastest: of each segment those that its time order names, so that
@@ -265,12 +265,7 @@ class SealedPart implements Part {
       if (selection?.length === 0) return undefined;
       return {
         rowCount: selection?.length ?? end - start,
-        columns: this.#columns.map((column) => {
-          const vector = segment.columns[column.id]?.vector;
-          return vector === undefined
-            ? constantVector(column.type, column.missing, end - start)
-            : sliceVector(vector, start, end);
-        }),
+        columns: this.#columns.map((column) => slotsOf(segment, column, start, end)),
         selection,
       };
     }
@@ -285,12 +280,7 @@ class SealedPart implements Part {
     if (count === 0) return undefined;
     return {
       rowCount: count,
-      columns: this.#columns.map((column) => {
-        const vector = segment.columns[column.id]?.vector;
-        return vector === undefined
-          ? constantVector(column.type, column.missing, count)
-          : gather(vector, slots, count);
-      }),
+      columns: this.#columns.map((column) => gatheredSlots(segment, column, slots, count)),
     };
   }
 }

@@ -1,5 +1,5 @@
 import { DbError } from '../base/errors.ts';
-import { civilFromDays, daysFromCivil, daysInMonth } from '../calendar/civil.ts';
+import { civilFromDays, daysFromCivil, daysInMonth, MONTH_NAMES } from '../calendar/civil.ts';
 import { findZone, localOffsetSeconds, plusSeconds } from '../calendar/zones.ts';
 import type { Zone } from '../calendar/zones.ts';
 import {
@@ -251,20 +251,7 @@ const DATE_WORDS: ReadonlyMap<string, Word> = new Map<string, Word>([
   ...['infinity', '-infinity', 'epoch', 'now', 'today', 'tomorrow', 'yesterday', 'allballs'].map(
     (word): [string, Word] => [word.slice(0, 10), { kind: 'reserved', value: word as Reserved }],
   ),
-  ...[
-    'january',
-    'february',
-    'march',
-    'april',
-    'may',
-    'june',
-    'july',
-    'august',
-    'september',
-    'october',
-    'november',
-    'december',
-  ].flatMap((word, index): [string, Word][] => [
+  ...MONTH_NAMES.flatMap((word, index): [string, Word][] => [
     [word, { kind: 'month', value: index + 1 }],
     [word.slice(0, 3), { kind: 'month', value: index + 1 }],
   ]),

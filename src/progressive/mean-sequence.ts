@@ -7,6 +7,7 @@
  * first; of the others only the sum is known, which moves the mean of the rows to come.
  */
 import { betLoss, betSquare, type Bounds } from './confidence.ts';
+import { grownStates } from './group-states.ts';
 
 /** Places in a group's state. */
 const At = {
@@ -53,11 +54,7 @@ export class MeanSequence {
   }
 
   ensure(groupCount: number): void {
-    if (groupCount * At.width > this.#states.length) {
-      const states = new Float64Array(Math.max(4, groupCount + (groupCount >>> 1)) * At.width);
-      states.set(this.#states);
-      this.#states = states;
-    }
+    this.#states = grownStates(this.#states, groupCount, At.width);
     for (let group = this.#groupCount; group < groupCount; group += 1) {
       const at = group * At.width;
       this.#states.set(this.#unmet, at);

@@ -4,7 +4,7 @@ import { mapColumns, referencedColumns } from '../expressions/fold.ts';
 import type { AggregateNode, PlanNode } from '../plan/logical.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import { rangeOf } from './ranges.ts';
-import type { Estimate } from './tracks.ts';
+import { scaled, type Estimate } from './estimate.ts';
 import type { Guarantee } from './confidence.ts';
 
 /** An output column in terms of the aggregation's columns (keys, then calls); undefined where it cannot be said so. */
@@ -211,7 +211,7 @@ function ofCall(
   const quotient = quotientOf(expression, keyCount, context);
   if (quotient !== undefined) {
     const ratio = formula.quotient(quotient.over.call, quotient.under.call);
-    if (ratio !== undefined) return times(ratio, quotient.over.factor / quotient.under.factor);
+    if (ratio !== undefined) return scaled(ratio, quotient.over.factor / quotient.under.factor);
   }
   const [left, right] = expression.args;
   const a = left === undefined ? undefined : of(left);
@@ -219,7 +219,7 @@ function ofCall(
   if (right === undefined)
     switch (name) {
       case '-':
-        return times(a, -1);
+        return scaled(a, -1);
       case '+':
         return a;
       case 'round':
@@ -287,17 +287,6 @@ function corners(
   ];
   if (values.some(Number.isNaN)) return { lower: -Infinity, upper: Infinity };
   return { lower: Math.min(...values), upper: Math.max(...values) };
-}
-
-function times(a: Estimate, factor: number): Estimate {
-  const lower = a.lower * factor;
-  const upper = a.upper * factor;
-  return {
-    estimate: a.estimate * factor,
-    lower: Math.min(lower, upper),
-    upper: Math.max(lower, upper),
-    guarantee: a.guarantee,
-  };
 }
 
 /** Rounding moves each side by half a unit at most, both towards one another or apart. */

@@ -6,6 +6,7 @@
  * What is known beforehand, rows read whole, joins as sums that no draw had: `known`.
  */
 import { betLoss, betSquare, type Bounds } from './confidence.ts';
+import { grownStates } from './group-states.ts';
 import type { DrawBatch } from './mean-sequence.ts';
 
 /** Places in a group's state. */
@@ -24,7 +25,8 @@ const At = {
   width: 11,
 } as const;
 
-export type RatioTerms = {
+/** Sums of u and v over draws, and of their products. */
+export type ProductTerms = {
   readonly u: number;
   readonly v: number;
   readonly uu: number;
@@ -56,11 +58,7 @@ export class RatioSequence {
   }
 
   ensure(groupCount: number): void {
-    if (groupCount * At.width > this.#states.length) {
-      const states = new Float64Array(Math.max(4, groupCount + (groupCount >>> 1)) * At.width);
-      states.set(this.#states);
-      this.#states = states;
-    }
+    this.#states = grownStates(this.#states, groupCount, At.width);
     for (let group = this.#groupCount; group < groupCount; group += 1)
       this.#states.set(this.#unmet, group * At.width);
     this.#groupCount = Math.max(this.#groupCount, groupCount);
@@ -73,7 +71,7 @@ export class RatioSequence {
   add(
     group: number,
     batch: DrawBatch,
-    watched: RatioTerms,
+    watched: ProductTerms,
     all: { readonly u: number; readonly v: number },
     lnRisk: number,
   ): void {
@@ -137,7 +135,7 @@ export class RatioSequence {
     states: Float64Array,
     at: number,
     { draws, watched }: DrawBatch,
-    terms: RatioTerms,
+    terms: ProductTerms,
     all: { readonly u: number; readonly v: number },
     lnRisk: number,
   ): void {
@@ -179,7 +177,7 @@ export class RatioSequence {
 /** Of the terms of a sum of millions of doubles, the share that may be lost. */
 const ROUNDING = 1e-13;
 
-const NO_TERMS: RatioTerms = { u: 0, v: 0, uu: 0, uv: 0, vv: 0 };
+const NO_TERMS: ProductTerms = { u: 0, v: 0, uu: 0, uv: 0, vv: 0 };
 
 /** Walks from `from` towards `edge` in growing strides to a rejected θ, then halves: the nearest rejected one. */
 function firstRejected(

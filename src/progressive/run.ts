@@ -26,7 +26,8 @@ import { CLUSTER_ROWS, planTracks, type CallTrack, type Tracks } from './plan-tr
 import { NO_RANGE, type ColumnRanges } from './ranges.ts';
 import { SampleSource } from './sample-source.ts';
 import type { SampledShape } from './shape.ts';
-import { NOTHING, type Draws, type Estimate } from './tracks.ts';
+import { NOTHING, type Estimate } from './estimate.ts';
+import type { Draws } from './tracks.ts';
 import { Watcher } from './watcher.ts';
 
 export type RunOptions = {

@@ -9,20 +9,12 @@ import {
   countBounds,
   lnEvidenceAgainst,
   RIGOROUS_SHARE,
-  type Guarantee,
 } from './confidence.ts';
+import { scaled, NOTHING, type Estimate } from './estimate.ts';
 import { MeanSequence, type DrawBatch } from './mean-sequence.ts';
-import { RatioSequence, type RatioTerms as ProductTerms } from './ratio-sequence.ts';
+import { RatioSequence, type ProductTerms } from './ratio-sequence.ts';
 import type { SortedRuns } from './sorted-runs.ts';
 import type { ValueSums } from './value-sums.ts';
-
-/** NaN and ±∞: nothing is known. */
-export type Estimate = {
-  readonly estimate: number;
-  readonly lower: number;
-  readonly upper: number;
-  readonly guarantee: Guarantee;
-};
 
 /** How far the drawing is; a draw is a row, or the rows of a cluster. */
 export type Draws = {
@@ -35,24 +27,18 @@ export type Draws = {
 };
 
 export interface Track {
-  readonly memoryBytes: number;
-  ensure(groupCount: number): void;
+  /** The first four are for those that keep sums of their own; others look at what is kept for them. */
+  readonly memoryBytes?: number;
+  ensure?(groupCount: number): void;
   /** Draws are looked at: takes the sums of the new ones of groups [from, to). */
-  settle(from: number, to: number, batch: DrawBatch, riskOf: (group: number) => number): void;
+  settle?(from: number, to: number, batch: DrawBatch, riskOf: (group: number) => number): void;
   /** All groups are settled. */
-  close(batch: DrawBatch, risk: number): void;
+  close?(batch: DrawBatch, risk: number): void;
   /** The estimate alone, which costs little. */
   point(group: number, draws: Draws): number;
   /** `risk`: that the truth is ever missed. */
   estimate(group: number, draws: Draws, risk: number): Estimate;
 }
-
-export const NOTHING: Estimate = {
-  estimate: Number.NaN,
-  lower: -Infinity,
-  upper: Infinity,
-  guarantee: 'none',
-};
 
 const lnRiskOf = (risk: number): number => Math.log(2 / (risk * RIGOROUS_SHARE));
 
@@ -84,25 +70,12 @@ function outward(bound: number, sign: -1 | 1): number {
 
 /** Rows of a group, or those of them that an argument or FILTER lets count. */
 export class CountTrack implements Track {
-  readonly memoryBytes = 0;
   readonly #drawn: (group: number) => number;
   readonly #known: (group: number) => number;
 
   constructor(drawn: (group: number) => number, known: (group: number) => number) {
     this.#drawn = drawn;
     this.#known = known;
-  }
-
-  ensure(): void {
-    // The counts are others'.
-  }
-
-  settle(): void {
-    // Draws so far are all that matters.
-  }
-
-  close(): void {
-    // Likewise.
   }
 
   point(group: number, { N, n }: Draws): number {
@@ -131,23 +104,10 @@ function certain(value: number): Estimate {
 
 /** A number that is known beforehand. */
 export class CertainTrack implements Track {
-  readonly memoryBytes = 0;
   readonly #value: number;
 
   constructor(value: number) {
     this.#value = value;
-  }
-
-  ensure(): void {
-    // One number.
-  }
-
-  settle(): void {
-    // It does not change.
-  }
-
-  close(): void {
-    // Nor now.
   }
 
   point(): number {
@@ -267,18 +227,6 @@ export class SumTrack implements Track {
   get #asymptoticShare(): number {
     return this.#sequence === undefined ? 1 : 1 - RIGOROUS_SHARE;
   }
-}
-
-function scaled(estimate: Estimate, factor: number): Estimate {
-  if (factor === 1) return estimate;
-  const lower = estimate.lower * factor;
-  const upper = estimate.upper * factor;
-  return {
-    estimate: estimate.estimate * factor,
-    lower: Math.min(lower, upper),
-    upper: Math.max(lower, upper),
-    guarantee: estimate.guarantee,
-  };
 }
 
 // ── ratios ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -463,7 +411,6 @@ export interface PowerTerms {
  * used, what the range alone says (Popoviciu).
  */
 export class VarianceTrack implements Track {
-  readonly memoryBytes = 0;
   readonly #terms: PowerTerms;
   readonly #isSample: boolean;
   readonly #isRoot: boolean;
@@ -477,18 +424,6 @@ export class VarianceTrack implements Track {
     this.#isSample = options.isSample;
     this.#isRoot = options.isRoot;
     this.#all = options.all;
-  }
-
-  ensure(): void {
-    // The sums are others'.
-  }
-
-  settle(): void {
-    // Draws so far are all that matters.
-  }
-
-  close(): void {
-    // Likewise.
   }
 
   point(group: number, all: Draws): number {
@@ -586,7 +521,6 @@ export interface QuantileValues {
  * `lnEvidenceAgainst`): a value is too small if too few rows lie at or below it.
  */
 export class QuantileTrack implements Track {
-  readonly memoryBytes = 0;
   readonly #values: QuantileValues;
   readonly #share: number;
   readonly #isContinuous: boolean;
@@ -611,14 +545,6 @@ export class QuantileTrack implements Track {
     this.#isContinuous = options.isContinuous;
     this.#all = options.all;
     this.#rows = options.rows;
-  }
-
-  ensure(): void {
-    // The values are others'.
-  }
-
-  settle(): void {
-    // Draws so far are all that matters.
   }
 
   close(batch: DrawBatch): void {

@@ -1,4 +1,5 @@
 import type { Range } from '../columns/table-contract.ts';
+import { grownStates } from './group-states.ts';
 
 /**
  * What the rows at hand are: extreme ones, shown before all others with the round that will draw them; rows read whole; draws that are watched.
@@ -80,10 +81,7 @@ export class ValueSums {
   }
 
   ensure(groupCount: number): void {
-    if (groupCount * At.width <= this.#states.length) return;
-    const states = new Float64Array(Math.max(4, groupCount + (groupCount >>> 1)) * At.width);
-    states.set(this.#states);
-    this.#states = states;
+    this.#states = grownStates(this.#states, groupCount, At.width);
   }
 
   add(reading: Reading, groups: Int32Array, rowCount: number): void {

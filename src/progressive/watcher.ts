@@ -6,11 +6,12 @@ import { expressionEquals } from '../expressions/fold.ts';
 import type { AggregateObserver } from '../operators/aggregate.ts';
 import type { Budget } from '../operators/operator.ts';
 import type { AggregateCall } from '../plan/logical.ts';
+import { grownStates } from './group-states.ts';
 import { plainDoubles, writeDoubles, writePresence } from './doubles.ts';
 import { NO_RANGE } from './ranges.ts';
 import { SortedRuns } from './sorted-runs.ts';
 import type { PowerTerms, QuantileValues, RatioTerms, Track } from './tracks.ts';
-import type { RatioTerms as ProductTerms } from './ratio-sequence.ts';
+import type { ProductTerms } from './ratio-sequence.ts';
 import type { DrawBatch } from './mean-sequence.ts';
 import { ValueSums, type Reading, type Series, type Tally } from './value-sums.ts';
 
@@ -164,12 +165,12 @@ export class Watcher implements AggregateObserver {
       if (budget.exhausted) return false;
       const from = this.#settledTo;
       const to = Math.min(this.groupCount, from + SETTLE_GROUPS);
-      for (const track of this.#tracks) track.settle(from, to, draws, risks.of);
+      for (const track of this.#tracks) track.settle?.(from, to, draws, risks.of);
       for (const each of this.#accumulators) each.fold(from, to);
       this.#settledTo = to;
       budget.charge((to - from) * (this.#tracks.length + this.#accumulators.length));
     }
-    for (const track of this.#tracks) track.close(draws, risks.unmet);
+    for (const track of this.#tracks) track.close?.(draws, risks.unmet);
     this.#settledTo = 0;
     this.account();
     return true;
@@ -178,7 +179,7 @@ export class Watcher implements AggregateObserver {
   #ensure(groupCount: number): void {
     this.groupCount = groupCount;
     for (const each of this.#accumulators) each.ensure(groupCount);
-    for (const track of this.#tracks) track.ensure(groupCount);
+    for (const track of this.#tracks) track.ensure?.(groupCount);
     this.account();
   }
 
@@ -186,7 +187,7 @@ export class Watcher implements AggregateObserver {
   account(): void {
     let bytes = this.#series.length * BATCH_ROW_COUNT_MAX * 8;
     for (const each of this.#accumulators) bytes += each.memoryBytes;
-    for (const track of this.#tracks) bytes += track.memoryBytes;
+    for (const track of this.#tracks) bytes += track.memoryBytes ?? 0;
     if (bytes <= this.#bytes) return;
     this.#lease.take(bytes - this.#bytes);
     this.#bytes = bytes;
@@ -244,7 +245,7 @@ class PairSums implements Accumulator, RatioTerms {
   }
 
   ensure(groupCount: number): void {
-    this.#states = widened(this.#states, groupCount * PAIR_WIDTH);
+    this.#states = grownStates(this.#states, groupCount, PAIR_WIDTH);
   }
 
   add(reading: Reading, groups: Int32Array, rowCount: number): void {
@@ -364,7 +365,7 @@ class PowerSums implements Accumulator, PowerTerms {
   }
 
   ensure(groupCount: number): void {
-    this.#states = widened(this.#states, groupCount * POWER_WIDTH);
+    this.#states = grownStates(this.#states, groupCount, POWER_WIDTH);
   }
 
   add(reading: Reading, groups: Int32Array, rowCount: number): void {
@@ -478,11 +479,4 @@ class KeptValues implements Accumulator, QuantileValues {
   known(group: number): SortedRuns {
     return this.#known[group]!;
   }
-}
-
-function widened(states: Float64Array<ArrayBuffer>, length: number): Float64Array<ArrayBuffer> {
-  if (length <= states.length) return states;
-  const wider = new Float64Array(Math.max(32, length + (length >>> 1)));
-  wider.set(states);
-  return wider;
 }

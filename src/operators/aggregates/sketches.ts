@@ -1,5 +1,11 @@
 import { assert, DbError } from '../../base/errors.ts';
 import { datumAt, hashRows, vectorFromData } from '../../columns/build.ts';
+import {
+  estimateDistinct,
+  rankOfHash,
+  REGISTER_COUNT,
+  registerOf,
+} from '../../columns/distinct-sketch.ts';
 import { FLOAT8, INT8 } from '../../columns/types.ts';
 import type { Datum } from '../../columns/values.ts';
 import type { Vector } from '../../columns/vector.ts';
@@ -50,19 +56,49 @@ export function assertFraction(fraction: number): void {
   });
 }
 
-/** approx_percentile(x, fraction): the middle of the bucket in which the value of that rank lies. */
-export class PercentileState implements AggregateState {
+/** By group, how often each whole number was counted; one that is counted down to 0 is forgotten. */
+class GroupedCounts {
   readonly #groups: Map<number, number>[] = [];
-  #fraction: number | undefined;
-  #buckets = 0;
+  #entries = 0;
 
   get memoryBytes(): number {
-    return this.#groups.length * 64 + this.#buckets * 40;
+    return this.#groups.length * 64 + this.#entries * 40;
   }
 
   ensure(groupCount: number): boolean {
     while (this.#groups.length < groupCount) this.#groups.push(new Map());
     return true;
+  }
+
+  of(group: number): ReadonlyMap<number, number> {
+    return this.#groups[group]!;
+  }
+
+  add(group: number, key: number, more: number): void {
+    const counts = this.#groups[group]!;
+    const before = counts.get(key);
+    const after = (before ?? 0) + more;
+    if (after === 0) counts.delete(key);
+    else counts.set(key, after);
+    this.#entries += (after === 0 ? 0 : 1) - (before === undefined ? 0 : 1);
+  }
+
+  mergeGroup(group: number, from: GroupedCounts, fromGroup: number): void {
+    for (const [key, count] of from.of(fromGroup)) this.add(group, key, count);
+  }
+}
+
+/** approx_percentile(x, fraction): the middle of the bucket in which the value of that rank lies. */
+export class ApproximatePercentileState implements AggregateState {
+  readonly #counts = new GroupedCounts();
+  #fraction: number | undefined;
+
+  get memoryBytes(): number {
+    return this.#counts.memoryBytes;
+  }
+
+  ensure(groupCount: number): boolean {
+    return this.#counts.ensure(groupCount);
   }
 
   add(
@@ -77,8 +113,8 @@ export class PercentileState implements AggregateState {
       const fraction = datumAt(fractions!, row);
       if (value === null || fraction === null) continue;
       this.#setFraction(fraction as number);
-      this.#count(
-        this.#groups[groups[row]!]!,
+      this.#counts.add(
+        groups[row]!,
         bucketOf(value as number),
         weights === undefined ? 1 : weights[row]!,
       );
@@ -86,16 +122,15 @@ export class PercentileState implements AggregateState {
   }
 
   mergeGroup(group: number, from: AggregateState, fromGroup: number): void {
-    assert(from instanceof PercentileState, 'states of one call are merged');
+    assert(from instanceof ApproximatePercentileState, 'states of one call are merged');
     if (from.#fraction !== undefined) this.#setFraction(from.#fraction);
-    for (const [bucket, count] of from.#groups[fromGroup]!)
-      this.#count(this.#groups[group]!, bucket, count);
+    this.#counts.mergeGroup(group, from.#counts, fromGroup);
   }
 
   finish(groups: Int32Array, count: number): Vector {
     return vectorFromData(
       FLOAT8,
-      Array.from({ length: count }, (_, at) => this.#datum(this.#groups[groups[at]!]!)),
+      Array.from({ length: count }, (_, at) => this.#datum(this.#counts.of(groups[at]!))),
     );
   }
 
@@ -111,14 +146,6 @@ export class PercentileState implements AggregateState {
     return null;
   }
 
-  #count(counts: Map<number, number>, bucket: number, more: number): void {
-    const before = counts.get(bucket);
-    const after = (before ?? 0) + more;
-    if (after === 0) counts.delete(bucket);
-    else counts.set(bucket, after);
-    this.#buckets += (after === 0 ? 0 : 1) - (before === undefined ? 0 : 1);
-  }
-
   #setFraction(fraction: number): void {
     if (fraction === this.#fraction) return;
     assertFraction(fraction);
@@ -130,25 +157,20 @@ export class PercentileState implements AggregateState {
   }
 }
 
-const REGISTER_BITS = 12;
-const REGISTER_COUNT = 1 << REGISTER_BITS;
-
 /**
  * approx_count_distinct(x): HyperLogLog with 4,096 registers (a standard error of 1.6 %). Instead of each register's greatest rank it
  * counts all ranks, so that rows can be taken back.
  */
 export class DistinctState implements AggregateState {
   /** By group: register × 32 + rank → values counted. */
-  readonly #groups: Map<number, number>[] = [];
-  #entries = 0;
+  readonly #counts = new GroupedCounts();
 
   get memoryBytes(): number {
-    return this.#groups.length * 64 + this.#entries * 40;
+    return this.#counts.memoryBytes;
   }
 
   ensure(groupCount: number): boolean {
-    while (this.#groups.length < groupCount) this.#groups.push(new Map());
-    return true;
+    return this.#counts.ensure(groupCount);
   }
 
   add(
@@ -162,15 +184,17 @@ export class DistinctState implements AggregateState {
     for (let row = 0; row < rowCount; row += 1) {
       if (datumAt(vector, row) === null) continue;
       const hash = hashes[row]!;
-      const register = hash >>> (32 - REGISTER_BITS);
-      const rank = Math.clz32((hash << REGISTER_BITS) | (1 << (REGISTER_BITS - 1))) + 1;
-      this.#count(groups[row]!, register * 32 + rank, weights === undefined ? 1 : weights[row]!);
+      this.#counts.add(
+        groups[row]!,
+        registerOf(hash) * 32 + rankOfHash(hash),
+        weights === undefined ? 1 : weights[row]!,
+      );
     }
   }
 
   mergeGroup(group: number, from: AggregateState, fromGroup: number): void {
     assert(from instanceof DistinctState, 'states of one call are merged');
-    for (const [entry, count] of from.#groups[fromGroup]!) this.#count(group, entry, count);
+    this.#counts.mergeGroup(group, from.#counts, fromGroup);
   }
 
   finish(groups: Int32Array, count: number): Vector {
@@ -179,7 +203,7 @@ export class DistinctState implements AggregateState {
       INT8,
       Array.from({ length: count }, (_, at): Datum => {
         registers.fill(0);
-        for (const entry of this.#groups[groups[at]!]!.keys()) {
+        for (const entry of this.#counts.of(groups[at]!).keys()) {
           const rank = entry & 31;
           if (rank > registers[entry >>> 5]!) registers[entry >>> 5] = rank;
         }
@@ -187,29 +211,4 @@ export class DistinctState implements AggregateState {
       }),
     );
   }
-
-  #count(group: number, entry: number, more: number): void {
-    const counts = this.#groups[group]!;
-    const before = counts.get(entry);
-    const after = (before ?? 0) + more;
-    if (after === 0) counts.delete(entry);
-    else counts.set(entry, after);
-    this.#entries += (after === 0 ? 0 : 1) - (before === undefined ? 0 : 1);
-  }
-}
-
-/** Flajolet et al. 2007, with linear counting below 2.5 registers' worth and the correction near 2^32. */
-function estimateDistinct(registers: Uint8Array): number {
-  let sum = 0;
-  let zeros = 0;
-  for (const register of registers) {
-    sum += 2 ** -register;
-    if (register === 0) zeros += 1;
-  }
-  const alpha = 0.7213 / (1 + 1.079 / REGISTER_COUNT);
-  const raw = (alpha * REGISTER_COUNT * REGISTER_COUNT) / sum;
-  if (raw <= 2.5 * REGISTER_COUNT && zeros > 0)
-    return Math.round(REGISTER_COUNT * Math.log(REGISTER_COUNT / zeros));
-  const range = 2 ** 32;
-  return Math.round(raw <= range / 30 ? raw : -range * Math.log(1 - raw / range));
 }

@@ -13,7 +13,7 @@ import { GrowingDoubles } from './growing.ts';
 import { extremeLoopsOf, isFloatArray } from './loops.ts';
 import { createMomentState } from './moments.ts';
 import { createOrderedState } from './ordered.ts';
-import { DistinctState, PercentileState } from './sketches.ts';
+import { ApproximatePercentileState, DistinctState } from './sketches.ts';
 
 /**
  * The aggregate algebra: one state for queries, views, tiles, samples and shards. A row's term is a pure function of the row,
@@ -104,7 +104,7 @@ export function createAggregateState(call: AggregateCall, rows?: RowCounts): Agg
     case 'mode':
       return createOrderedState(call);
     case 'approx_percentile':
-      return new PercentileState();
+      return new ApproximatePercentileState();
     case 'approx_count_distinct':
       return new DistinctState();
   }
