@@ -44,6 +44,8 @@ export type {
 } from './actors/api-types.ts';
 export type { ProgressiveQuery } from './actors/progressive.ts';
 export type { CalendarVerbs } from './actors/calendars.ts';
+export type { PolicyVerbs, TablePolicy } from './actors/policies.ts';
+export type { PolicySpec } from './windows/policy.ts';
 export type { WindowExplanation } from './actors/explain-window.ts';
 export type { Measure } from './actors/window-plan.ts';
 export type {

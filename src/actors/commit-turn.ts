@@ -639,7 +639,7 @@ function* stage(
       );
       staged.defines ||= !KEEPS_CATALOG.has(operation.op);
       if (operation.op === 'dropRelation') staged.dropped.push(operation.relation);
-      else staged.defined.push(...relationsOf(operation));
+      else if (operation.op !== 'setPolicy') staged.defined.push(...relationsOf(operation));
       // It was filled with everything staged before it, and stands last.
       if (operation.op === 'createMaterializedView') made.add(operation.view.id);
       budget.charge(100);
@@ -801,6 +801,7 @@ export function relationsOf(operation: Operation): readonly number[] {
     case 'alterMaterializedView':
     case 'grant':
     case 'compact':
+    case 'setPolicy':
       return [operation.relation];
     case 'createTable':
     case 'alterTable':

@@ -8,6 +8,7 @@ import type { IndexSchema, TableData, TableSchema, TableWrite } from '../columns
 import { createTable } from '../columns/table.ts';
 import { bindRowExpressions } from '../plan/bind.ts';
 import type { ParsedStatement, Query, SqlExpression } from '../sql/ast.ts';
+import type { Policy } from '../windows/policy.ts';
 import { Calendars } from './calendars.ts';
 import {
   Catalog,
@@ -319,6 +320,11 @@ export class DatabaseState implements CommitState {
         return { undo: catalog.addSchema(operation.tenant, operation.name) };
       case 'setCalendar':
         return { undo: this.calendars.set(operation.tenant, operation.name, operation.spec) };
+      case 'setPolicy': {
+        const entry = catalog.byId(operation.relation);
+        if (entry?.kind !== 'table') throw droppedMeanwhile();
+        return { undo: catalog.put(withPolicy(entry, operation.policy)) };
+      }
       case 'dropSchema':
         return { undo: catalog.removeSchema(operation.tenant, operation.name) };
       case 'dropRelation': {
@@ -618,6 +624,11 @@ export class DatabaseState implements CommitState {
       throw new DbError('42P07', `relation "${name.name}" already exists`, { table: name.name });
     }
   }
+}
+
+/** The same table with another policy. */
+export function withPolicy(entry: TableEntry, policy: Policy | undefined): TableEntry {
+  return { ...entry, definition: { ...entry.definition, policy } };
 }
 
 export type SkipDecision = { readonly reason: string; readonly by: string };

@@ -55,6 +55,7 @@ import { WindowSubscription } from './window-subscription.ts';
 import { deleteByKey, insertRows, isAsyncIterable, keyOf } from './write-verbs.ts';
 import type { ViewUpkeep } from './maintained-view.ts';
 import { CalendarVerbs } from './calendars.ts';
+import { PolicyVerbs } from './policies.ts';
 import { explainedWindow, type WindowExplanation } from './explain-window.ts';
 import {
   metaOf,
@@ -609,6 +610,11 @@ export class Handle implements WideVerbs {
   /** Calendars by name, for windows and SQL. */
   get calendars(): CalendarVerbs {
     return new CalendarVerbs(this.engine, this.identity.tenant ?? 'main');
+  }
+
+  /** What tables keep, and for how long: docs/policies.md. */
+  get policies(): PolicyVerbs {
+    return new PolicyVerbs(() => this.#session({}));
   }
 
   /** Does something in the session these verbs speak in. */

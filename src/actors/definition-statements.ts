@@ -6,6 +6,14 @@ import { printExpression } from '../sql/print.ts';
 import { withColumnRenamed } from '../sql/substitute.ts';
 import type * as Ast from '../sql/ast.ts';
 import {
+  POLICY_KEYS,
+  policyMentions,
+  policyOf,
+  policyWithColumnRenamed,
+  type Policy,
+  type PolicySpec,
+} from '../windows/policy.ts';
+import {
   findRelation,
   relationDoesNotExist,
   type CatalogEntry,
@@ -30,6 +38,8 @@ export type DefinitionContext = {
   readonly scope: NameScope;
   readonly takeId: () => number;
   readonly random: Random;
+  /** The session's time zone. */
+  readonly zone: string;
 };
 
 /** CREATE TABLE: the sequences of its serial columns, then the table. undefined: IF NOT EXISTS, and it does. */
@@ -65,15 +75,19 @@ export function createTableOperations(
     ...sequences,
     {
       op: 'createTable',
-      table: {
-        ...name,
-        id: context.takeId(),
-        columns: withPrimaryKeysNotNull(columns, indexes),
-        indexes,
-        checks,
-        seed: context.random.uint32(),
-        timeColumn: timeColumnOf(statement.options, columns),
-      },
+      table: withOptions(
+        {
+          ...name,
+          id: context.takeId(),
+          columns: withPrimaryKeysNotNull(columns, indexes),
+          indexes,
+          checks,
+          seed: context.random.uint32(),
+          timeColumn: undefined,
+        },
+        statement.options,
+        context.zone,
+      ),
     },
   ];
 }
@@ -98,15 +112,19 @@ export function tableOfQuery(
     sequence: undefined,
   }));
   refuseDuplicates(named);
-  return {
-    ...name,
-    id: context.takeId(),
-    columns: named,
-    indexes: [],
-    checks: [],
-    seed: context.random.uint32(),
-    timeColumn: timeColumnOf(statement.options, named),
-  };
+  return withOptions(
+    {
+      ...name,
+      id: context.takeId(),
+      columns: named,
+      indexes: [],
+      checks: [],
+      seed: context.random.uint32(),
+      timeColumn: undefined,
+    },
+    statement.options,
+    context.zone,
+  );
 }
 
 export function refuseDuplicates(columns: readonly { readonly name: string }[]): void {
@@ -266,6 +284,7 @@ function refreshOf(value: string | number | true, at: TextPlace | undefined): 'c
 export type TableChange =
   | { readonly kind: 'definition'; readonly table: TableDefinition }
   | { readonly kind: 'rename'; readonly name: string }
+  | { readonly kind: 'policy'; readonly policy: Policy | undefined }
   | {
       readonly kind: 'addColumn';
       readonly table: TableDefinition;
@@ -362,11 +381,13 @@ export function tableChange(
         if (action.ifExists) return result({ kind: 'nothing' });
         throw noColumn(columns, action.name, definition.name, at);
       }
+      refuseWherePolicyMentions(definition, action.name);
       return result({ kind: 'dropColumn', index, table: withoutColumn(definition, index) });
     }
     case 'alterType': {
       const index = columnIndex(columns, action.name, definition.name, at);
       const type = typeOfName(action.type, action.type.at);
+      refuseWherePolicyMentions(definition, action.name);
       const using: Ast.SqlExpression = action.using ?? { kind: 'column', parts: [action.name] };
       return result({ kind: 'alterType', index, using, table: withColumn(index, { type }) });
     }
@@ -466,6 +487,7 @@ export function tableChange(
             text: rewritten(info.checks[position]!.condition),
           })),
           timeColumn: definition.timeColumn === action.name ? action.to : definition.timeColumn,
+          policy: policyWithColumnRenamed(definition.policy, action.name, action.to),
         },
       });
     }
@@ -488,13 +510,8 @@ export function tableChange(
       return result({ kind: 'definition', table: { ...definition, indexes, checks } });
     }
     case 'setOptions':
-      return result({
-        kind: 'definition',
-        table: {
-          ...definition,
-          timeColumn: timeColumnOf(action.options, columns) ?? definition.timeColumn,
-        },
-      });
+    case 'resetOptions':
+      return result(optionsChange(definition, action, context));
     case 'unsupported':
       throw notSupported(action.what, undefined, at);
   }
@@ -875,19 +892,120 @@ function noColumn(
   );
 }
 
+/** WITH (time = …, retention = …, …). */
+function withOptions(table: TableDefinition, options: Ast.Options, zone: string): TableDefinition {
+  const timed = { ...table, timeColumn: timeColumnOf(options, table.columns) };
+  const policy = policyGiven(options, 'set');
+  if (policy === undefined) return timed;
+  return { ...timed, policy: policyFor(timed, policy, zone) };
+}
+
+/** ALTER TABLE … SET and RESET. */
+function optionsChange(
+  definition: TableDefinition,
+  { kind, options }: Extract<Ast.AlterTableAction, { kind: 'setOptions' | 'resetOptions' }>,
+  context: Pick<DefinitionContext, 'zone'>,
+): TableChange {
+  const isSet = kind === 'setOptions';
+  const time = timeColumnOf(options, isSet ? definition.columns : []);
+  const timeColumn = isSet
+    ? (time ?? definition.timeColumn)
+    : options.some(({ name }) => name === 'time')
+      ? undefined
+      : definition.timeColumn;
+  const given = policyGiven(options, isSet ? 'set' : 'reset');
+  const isSameTime = timeColumn === definition.timeColumn;
+  if (given === undefined && isSameTime) return { kind: 'definition', table: definition };
+  if (
+    !isSameTime &&
+    definition.policy !== undefined &&
+    definition.policy.retention.length > 0 &&
+    definition.policy.time !== timeColumn
+  )
+    throw new DbError(
+      '2BP01',
+      `the retention of "${definition.name}" goes by "${definition.policy.time}"`,
+      {
+        table: definition.name,
+        column: definition.policy.time,
+        hint: `ALTER TABLE ${definition.name} RESET (retention) first.`,
+      },
+    );
+  const policy =
+    given === undefined
+      ? definition.policy
+      : policyFor({ ...definition, timeColumn }, given, context.zone);
+  return isSameTime
+    ? { kind: 'policy', policy }
+    : { kind: 'definition', table: { ...definition, timeColumn, policy } };
+}
+
+function policyFor(
+  definition: TableDefinition,
+  given: PolicySpec,
+  zone: string,
+): Policy | undefined {
+  const primary = definition.indexes.find((index) => index.primary);
+  return policyOf(
+    given,
+    definition.policy,
+    {
+      name: definition.name,
+      columns: definition.columns,
+      timeColumn: definition.timeColumn,
+      keys: primary?.columnIndexes.map((index) => definition.columns[index]!.name) ?? [],
+    },
+    zone,
+  );
+}
+
+/** What options say of the policy; undefined where they say nothing. */
+function policyGiven(options: Ast.Options, to: 'set' | 'reset'): PolicySpec | undefined {
+  const named = options.filter(({ name }) => isPolicyKey(name));
+  if (named.length === 0) return undefined;
+  return Object.fromEntries(
+    named.map(({ name, value, at }) => {
+      if (to === 'reset') return [name, null];
+      if (typeof value === 'string') return [name, value];
+      throw new DbError('22023', `invalid value for parameter "${name}"`, {
+        at,
+        field: name,
+        hint: `Write ${name} = '…'.`,
+      });
+    }),
+  );
+}
+
+function isPolicyKey(name: string): boolean {
+  return (POLICY_KEYS as readonly string[]).includes(name);
+}
+
+/** What keeps a column that a policy speaks of from going, or becoming something else. */
+function refuseWherePolicyMentions(definition: TableDefinition, column: string): void {
+  const { policy } = definition;
+  if (policy === undefined || !policyMentions(policy, column)) return;
+  throw new DbError('2BP01', `the policy of "${definition.name}" speaks of column "${column}"`, {
+    table: definition.name,
+    column,
+    hint: `Change the policy first: ALTER TABLE ${definition.name} SET (by = …, measures = …), or RESET (retention).`,
+  });
+}
+
+/** `columns`: of which one may be named; none where it is only taken back. */
 function timeColumnOf(
   options: Ast.Options,
   columns: readonly { readonly name: string }[],
 ): string | undefined {
   let time: string | undefined;
   for (const { name, value, at } of options) {
-    if (name === 'fillfactor' || name === 'autovacuum_enabled') continue;
+    if (name === 'fillfactor' || name === 'autovacuum_enabled' || isPolicyKey(name)) continue;
     if (name !== 'time') {
       throw new DbError('22023', `unrecognized parameter "${name}"`, {
         at,
-        hint: "A table takes time = '<column>'.",
+        hint: `A table takes time = '<column>', and ${POLICY_KEYS.join(', ')}.`,
       });
     }
+    if (columns.length === 0) continue;
     if (!columns.some((column) => column.name === value)) {
       throw new DbError('42703', `column "${String(value)}" named in "time" does not exist`, {
         at,

@@ -40,7 +40,7 @@ import {
   type DefinitionContext,
   type TableChange,
 } from './definition-statements.ts';
-import { schemaOf } from './database-state.ts';
+import { schemaOf, withPolicy } from './database-state.ts';
 import type {
   MaterializedViewDefinition,
   Operation,
@@ -343,6 +343,13 @@ async function defineInTransaction(
     case 'alterMaterializedView':
       transaction.define(operation, {});
       return;
+    case 'setPolicy': {
+      await claim(operation.relation);
+      const entry = transaction.catalog.byId(operation.relation);
+      if (entry?.kind !== 'table') throw relationDoesNotExist('', []);
+      transaction.define(operation, { entry: withPolicy(entry, operation.policy) });
+      return;
+    }
     default:
       throw notSupported(`${operation.op} inside a transaction`);
   }
@@ -639,6 +646,8 @@ async function operationsOf(
       return [{ op: 'alterTable', table: change.table, data: { kind: 'keep' } }];
     case 'rename':
       return [{ op: 'renameRelation', relation, name: change.name }];
+    case 'policy':
+      return [{ op: 'setPolicy', relation, policy: change.policy }];
     case 'addColumn': {
       checkExpressions(session, change.table);
       const { column } = change;
@@ -1051,6 +1060,7 @@ function definitionContext(session: Session): DefinitionContext {
     scope: session.scope,
     takeId: () => state.catalog.takeId(),
     random: ports.random,
+    zone: session.zone,
   };
 }
 

@@ -3,6 +3,7 @@ import type { TableWrite } from '../columns/table-contract.ts';
 import type { SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import type { RelationRead } from '../plan/catalog.ts';
+import type { Policy } from '../windows/policy.ts';
 
 /**
  * What the journal holds: one record a commit, whose operations are applied in order, all or none. Everything an
@@ -86,6 +87,12 @@ export type Operation =
       readonly name: string;
       readonly spec: CalendarSpec | undefined;
     }
+  /** What a table keeps from now on; undefined: all of its rows. */
+  | {
+      readonly op: 'setPolicy';
+      readonly relation: number;
+      readonly policy: Policy | undefined;
+    }
   /** A segment of a table is rewritten without its dead rows. */
   | { readonly op: 'compact'; readonly relation: number; readonly segment: number }
   /** What the record at `position` did to a table is passed over when the table is made anew. */
@@ -116,6 +123,8 @@ export type TableDefinition = RelationName & {
   readonly seed: number;
   /** WITH (time = …). */
   readonly timeColumn: string | undefined;
+  /** Retention, lateness, refresh (docs/policies.md). */
+  readonly policy?: Policy | undefined;
 };
 
 export type ColumnDefinition = {

@@ -6,7 +6,8 @@ import { typeName, type SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import type { PlanCatalog, RelationInfo } from '../plan/catalog.ts';
 import { ACTOR_COLUMNS, actorRows } from './actor-rows.ts';
-import type { CatalogEntry } from './catalog.ts';
+import type { CatalogEntry, TableEntry } from './catalog.ts';
+import { writtenPolicy } from '../windows/policy.ts';
 import { queriesOf } from './queries.ts';
 import type { Session } from './session.ts';
 
@@ -305,6 +306,37 @@ const SYSTEM_RELATIONS: readonly SystemRelation[] = [
           ];
     },
   },
+  {
+    id: -13,
+    schema: 'adb',
+    name: 'policies',
+    columns: [
+      ['schema', TEXT],
+      ['table', TEXT],
+      ['time', TEXT],
+      ['zone', TEXT],
+      ['retention', TEXT],
+      ['by', TEXT],
+      ['measures', TEXT],
+      ['lateness', TEXT],
+      ['refresh', TEXT],
+    ],
+    *rows(session) {
+      for (const { definition } of tablesWithPolicy(session)) {
+        const policy = definition.policy!;
+        const { retention, by, measures, lateness, refresh } = writtenPolicy(policy);
+        const text = (value: unknown): Datum =>
+          value === undefined ? null : Array.isArray(value) ? value.join(', ') : String(value);
+        yield [
+          definition.schema,
+          definition.name,
+          policy.time,
+          policy.zone,
+          ...[retention, by, measures, lateness, refresh].map(text),
+        ];
+      }
+    },
+  },
 ];
 
 const BY_ID = new Map(SYSTEM_RELATIONS.map((each) => [each.id, each]));
@@ -389,6 +421,13 @@ function entriesOf(session: Session): readonly CatalogEntry[] {
   return session.catalog
     .ofTenant(session.identity.tenant)
     .filter(({ definition: { schema } }) => !schema.startsWith('adb_live_'));
+}
+
+/** Tables of the session's tenant that have a policy, in order of id. */
+export function tablesWithPolicy(session: Session): TableEntry[] {
+  return entriesOf(session)
+    .filter((entry): entry is TableEntry => entry.kind === 'table')
+    .filter(({ definition }) => definition.policy !== undefined);
 }
 
 /** Rows that are all there, for one statement. */

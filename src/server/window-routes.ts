@@ -11,7 +11,7 @@ const OPTION_FIELDS = QUERY_FIELDS.filter(
   (field) => !['sql', 'query', 'window', 'mode', 'stop', 'confidence'].includes(field),
 );
 
-/** POST /v1/windows, and calendars by name. */
+/** POST /v1/windows; calendars by name, policies by table. */
 export function windowRoutes(app: FastifyInstance, context: RouteContext): void {
   const { verbs, clock } = context;
 
@@ -46,6 +46,26 @@ export function windowRoutes(app: FastifyInstance, context: RouteContext): void 
   );
   app.delete<Named>('/v1/calendars/:name', async (request) =>
     verbs(request).calendars.drop(request.params.name),
+  );
+
+  app.get('/v1/policies', async (request) => ({ policies: await verbs(request).policies.list() }));
+
+  type OfTable = { Params: { table: string } };
+  app.get<OfTable>('/v1/policies/:table', async (request) => {
+    const { table } = request.params;
+    const policy = await verbs(request).policies.get(table);
+    if (policy === undefined)
+      throw new DbError('42704', `table "${table}" has no policy`, {
+        field: 'table',
+        hint: 'GET /v1/policies lists them.',
+      });
+    return { table, policy };
+  });
+  app.put<OfTable>('/v1/policies/:table', async (request) =>
+    verbs(request).policies.set(request.params.table, bodyObject(request.body)),
+  );
+  app.delete<OfTable>('/v1/policies/:table', async (request) =>
+    verbs(request).policies.drop(request.params.table),
   );
 }
 

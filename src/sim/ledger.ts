@@ -161,6 +161,7 @@ export class Ledger {
       case 'dropIndex':
       case 'alterMaterializedView':
       case 'compact':
+      case 'setPolicy':
         return;
     }
   }

@@ -625,5 +625,6 @@ export type AlterTableAction = { readonly at?: TextPlace | undefined } & (
   | { readonly kind: 'renameTable'; readonly to: string }
   | { readonly kind: 'renameConstraint'; readonly name: string; readonly to: string }
   | { readonly kind: 'setOptions'; readonly options: Options }
+  | { readonly kind: 'resetOptions'; readonly options: Options }
   | { readonly kind: 'unsupported'; readonly what: string }
 );

@@ -339,6 +339,8 @@ function lowerAction(low: Lowering, command: AlterTableCmd): AlterTableAction {
       return { kind: 'dropConstraint', name, ifExists: missingOk, cascade };
     case 'AT_SetRelOptions':
       return { kind: 'setOptions', options: lowerOptions(low, optionNodes(def)) };
+    case 'AT_ResetRelOptions':
+      return { kind: 'resetOptions', options: lowerOptions(low, optionNodes(def)) };
     default:
       return { kind: 'unsupported', what: `ALTER TABLE … ${actionWords(subtype ?? '')}` };
   }
@@ -350,7 +352,6 @@ function optionNodes(def: Node | undefined): readonly Node[] {
 
 function actionWords(subtype: string): string {
   if (subtype === 'AT_ChangeOwner') return 'OWNER TO';
-  if (subtype === 'AT_ResetRelOptions') return 'RESET';
   return subtype
     .replace('AT_', '')
     .replace(/([a-z])([A-Z])/g, '$1 $2')

@@ -37,6 +37,7 @@ type Answer = {
   readonly code?: string;
   readonly field?: string;
   readonly calendars?: unknown;
+  readonly policies?: unknown;
 };
 
 async function ask(
@@ -131,4 +132,25 @@ test('calendars are resources', async () => {
     body: { code: '42704' },
   });
   expect((await ask('GET', '/v1/calendars/acme')).status).toBe(404);
+});
+
+test('policies are resources of tables', async () => {
+  const policy = { retention: { raw: '90d', '15m': '5y', day: 'forever' }, by: ['id'] };
+  expect(await ask('GET', '/v1/policies/orders')).toMatchObject({
+    status: 404,
+    body: { code: '42704' },
+  });
+  expect((await ask('PUT', '/v1/policies/orders', policy)).status).toBe(200);
+  expect((await ask('GET', '/v1/policies/orders')).body).toEqual({
+    table: 'orders',
+    policy: { retention: 'raw 90d, 15m 5y, day forever', by: ['id'], zone: 'UTC' },
+  });
+  expect((await ask('GET', '/v1/policies')).body.policies).toMatchObject([{ table: 'orders' }]);
+  expect(await ask('PUT', '/v1/policies/orders', { retention: 'raw 1s' })).toMatchObject({
+    status: 400,
+    body: { code: '22023', field: 'retention' },
+  });
+  expect((await ask('DELETE', '/v1/policies/orders')).status).toBe(200);
+  expect((await ask('DELETE', '/v1/policies/orders')).status).toBe(404);
+  expect((await ask('GET', '/v1/policies/elsewhere')).status).toBe(404);
 });

@@ -1,0 +1,190 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { DbError, open, type Database } from '../../src/index.ts';
+
+let db: Database;
+const TABLE = `CREATE TABLE orders (id bigint PRIMARY KEY, ts timestamptz NOT NULL, region text, product text,
+  amount numeric(12,2), price float8, note interval) WITH (time = 'ts')`;
+beforeEach(async () => {
+  db = await open({ workers: 0 });
+  await db.exec(TABLE);
+});
+afterEach(() => db.close());
+
+async function refusal(action: Promise<unknown>): Promise<string> {
+  try {
+    await action;
+  } catch (cause) {
+    if (!(cause instanceof DbError)) throw cause;
+    return `${cause.code} ${cause.field ?? ''}: ${cause.message} | ${cause.hint ?? ''}`;
+  }
+  return 'nothing';
+}
+
+const RETENTION = 'raw 90d, 15m 5y, day forever';
+
+test('a policy is set by SQL and as an object, and says what it was told', async () => {
+  expect(await db.policies.get('orders')).toBeUndefined();
+  await db.exec(
+    `ALTER TABLE orders SET (retention = '${RETENTION}', lateness = '2d', refresh = 'hour 1s, day 15s')`,
+  );
+  const policy = {
+    retention: RETENTION,
+    zone: 'UTC',
+    lateness: '2d',
+    refresh: 'hour 1s, day 15s',
+  };
+  expect(await db.policies.get('orders')).toEqual(policy);
+  await db.policies.set('orders', {
+    retention: { raw: '30 days', day: '5 years' },
+    by: ['region', 'product'],
+    measures: 'amount, approx_percentile(price)',
+    zone: 'America/New_York',
+    refresh: null,
+  });
+  expect(await db.policies.list()).toEqual([
+    {
+      table: 'orders',
+      schema: 'public',
+      policy: {
+        retention: 'raw 30 days, day 5 years',
+        by: ['region', 'product'],
+        measures: ['amount', 'approx_percentile(price)'],
+        zone: 'America/New_York',
+        lateness: '2d',
+      },
+    },
+  ]);
+  expect((await db.query('SELECT * FROM adb.policies')).rows).toEqual([
+    {
+      schema: 'public',
+      table: 'orders',
+      time: 'ts',
+      zone: 'America/New_York',
+      retention: 'raw 30 days, day 5 years',
+      by: 'region, product',
+      measures: 'amount, approx_percentile(price)',
+      lateness: '2d',
+      refresh: null,
+    },
+  ]);
+  await db.exec('ALTER TABLE orders RESET (measures, lateness)');
+  expect(Object.keys((await db.policies.get('orders'))!)).toEqual(['retention', 'by', 'zone']);
+  await db.policies.drop('orders');
+  expect(await db.policies.list()).toEqual([]);
+  expect(await refusal(db.policies.drop('orders'))).toMatch(/^42704/);
+});
+
+test('a policy stands in CREATE TABLE, in a transaction, and follows the names of its columns', async () => {
+  await db.exec(
+    `CREATE TABLE calls (at timestamptz, line text, ms int4) WITH (retention = 'raw 7d, hour forever', by = 'line', measures = 'ms')`,
+  );
+  await db.exec('ALTER TABLE calls RENAME COLUMN line TO wire');
+  await db.exec('ALTER TABLE calls RENAME COLUMN at TO ts');
+  expect(await db.policies.get('calls')).toEqual({
+    retention: 'raw 7d, hour forever',
+    by: ['wire'],
+    measures: ['ms'],
+    zone: 'UTC',
+  });
+  expect((await db.query('SELECT time FROM adb.policies')).rows).toEqual([{ time: 'ts' }]);
+  for (const action of ['DROP COLUMN wire', 'DROP COLUMN ts', 'ALTER COLUMN ms TYPE int8'])
+    expect(await refusal(db.exec(`ALTER TABLE calls ${action}`))).toMatch(/^2BP01/);
+  const session = db.session();
+  await session.exec('BEGIN');
+  await session.exec(`ALTER TABLE calls SET (lateness = '1h')`);
+  expect((await db.policies.get('calls'))!.lateness).toBeUndefined();
+  await session.exec('COMMIT');
+  await session.close();
+  expect((await db.policies.get('calls'))!.lateness).toBe('1h');
+});
+
+test('a policy is its table’s: another tenant neither sees nor changes it', async () => {
+  await db.policies.set('orders', { lateness: '2d' });
+  const acme = db.as({ tenant: 'acme' });
+  expect(await acme.policies.list()).toEqual([]);
+  expect(await refusal(acme.policies.get('orders'))).toMatch(/^42P01/);
+  await db.exec('GRANT SELECT ON orders TO acme');
+  expect(await refusal(acme.policies.set('orders', { lateness: '1d' }))).toMatch(/^42501/);
+  expect(await db.policies.get('orders')).toEqual({ zone: 'UTC', lateness: '2d' });
+});
+
+test('policies come back from the journal and from a snapshot', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'adb-policies-'));
+  try {
+    const options = { workers: 0, journal: { kind: 'file', dir } } as const;
+    let kept = await open(options);
+    await kept.exec(TABLE);
+    await kept.policies.set('orders', { retention: RETENTION, by: 'region', zone: 'Asia/Kolkata' });
+    const policy = await kept.policies.get('orders');
+    await kept.close();
+    kept = await open(options);
+    expect(await kept.policies.get('orders')).toEqual(policy);
+    await kept.checkpoint();
+    await kept.close();
+    kept = await open(options);
+    expect(await kept.policies.get('orders')).toEqual(policy);
+    await kept.close();
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});
+
+test.each([
+  ['15m 5y', /^22023 retention: a retention begins with how long rows stay/],
+  ['raw 90d, day 5y, 15m forever', /^22023 retention: resolutions grow coarser/],
+  ['raw 90d, day 1y, day forever', /^22023 retention: resolutions grow coarser/],
+  ['raw 90d, week 1y, month forever', /^22023 retention: weeks do not add up to a month/],
+  ['raw 90d, 10m forever', /^22023 retention: "10m" is no resolution that tiles have/],
+  ['raw 90d, days forever', /Did you mean "day"/],
+  ['raw 90d, 15m 30d', /^22023 retention: ages grow/],
+  ['raw 90d, 15m 90d', /^22023 retention: ages grow/],
+  ['raw forever, day forever', /^22023 retention: "raw" is kept for ever/],
+  ['raw 90d, raw 100d', /^22023 retention: "raw" stands first/],
+  ['raw', /^22023 retention: "raw" is no part of a retention/],
+  ['raw 5m', /^22023 retention: "5m" is too short an age/],
+  ['raw 90 bananas', /^22023 retention: "90 bananas" is no unit or length of time/],
+  ['raw 3 business days', /^22023 retention: "3 business days" is no length of time/],
+])('retention = %j is refused', async (retention, expected) => {
+  expect(await refusal(db.policies.set('orders', { retention }))).toMatch(expected);
+});
+
+test.each([
+  [{ by: 'regoin' }, /^42703 by: column "regoin" .* Did you mean "region"/],
+  [{ by: 'note' }, /^42804 by: rows cannot be kept apart/],
+  [{ by: 'region, region' }, /^42701 by/],
+  [{ by: 'ts' }, /^(22023|42804) by/],
+  [{ measures: 'region' }, /^42804 measures: tiles cannot hold/],
+  [{ measures: 'approx_percentile(ts)' }, /^42804 measures: "ts" is no number/],
+  [{ by: 'id', measures: 'id' }, /^42701 measures/],
+  [{ zone: 'Mars/Phobos' }, /^22023 zone/],
+  [{ lateness: '2 years' }, /^22023 lateness/],
+  [{ lateness: 'soon' }, /^22023 lateness/],
+  [{ retention: 'raw 1d', lateness: '2d' }, /^22023 lateness: rows may come 2d late/],
+  [{ refresh: 'hour often' }, /^22023 refresh/],
+  [{ refresh: 'fortnight 1s' }, /^22023 refresh/],
+  [{ refresh: 'hour 1s, hour 2s' }, /^22023 refresh/],
+  [{ retain: 'raw 1d' }, /^22023 retain: unknown field/],
+  [{ retention: 7 }, /^22023 retention/],
+])('the policy %j is refused', async (policy, expected) => {
+  expect(await refusal(db.policies.set('orders', policy as never))).toMatch(expected);
+});
+
+test('a policy needs a column of instants', async () => {
+  await db.exec('CREATE TABLE plain (a int)');
+  expect(await refusal(db.policies.set('plain', { retention: 'raw 1d' }))).toMatch(
+    /has no column of times/,
+  );
+  await db.exec('CREATE TABLE walls (a timestamp)');
+  expect(await refusal(db.policies.set('walls', { retention: 'raw 1d' }))).toMatch(/^42804 time/);
+  await db.exec('CREATE TABLE two (a timestamptz, b timestamptz)');
+  expect(await refusal(db.policies.set('two', { retention: 'raw 1d' }))).toMatch(
+    /several columns of times: a, b/,
+  );
+  await db.exec(`ALTER TABLE two SET (time = 'b', retention = 'raw 1d')`);
+  expect(await refusal(db.exec(`ALTER TABLE two SET (time = 'a')`))).toMatch(/^2BP01/);
+  await db.exec(`ALTER TABLE two RESET (retention)`);
+  await db.exec(`ALTER TABLE two RESET (time)`);
+});
