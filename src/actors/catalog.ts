@@ -30,7 +30,8 @@ export type TableEntry = {
 };
 export type ViewEntry = {
   readonly kind: 'view';
-  readonly definition: ViewDefinition;
+  /** Of a materialized view, in the transaction that has made it: until the commit it is read as its query. */
+  readonly definition: ViewDefinition | MaterializedViewDefinition;
   readonly query: Query;
   readonly info: RelationInfo;
 };
@@ -340,6 +341,11 @@ export class CatalogOverlay implements CatalogView {
   }
 }
 
+/** What it was declared as. */
+export function declaredAs(entry: CatalogEntry): CatalogEntry['kind'] {
+  return 'options' in entry.definition ? 'materializedView' : entry.kind;
+}
+
 export function idOf(entry: CatalogEntry): number {
   return entry.definition.id;
 }
@@ -467,6 +473,7 @@ export function tableInfo(
       nullable: column.nullable,
       ...(column.default === undefined ? {} : { default: parse(column.default) }),
       ...(column.generated === undefined ? {} : { generated: parse(column.generated) }),
+      ...(column.identity === undefined ? {} : { identity: column.identity }),
     })),
     indexes: definition.indexes.map(indexInfo),
     checks: definition.checks.map(({ name, text }) => ({ name, text, condition: parse(text) })),

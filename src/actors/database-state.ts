@@ -353,6 +353,10 @@ export class DatabaseState implements CommitState {
         if (entry === undefined) throw droppedMeanwhile();
         const definition = { ...entry.definition, name: operation.name };
         this.#refuseTaken(definition);
+        if (entry.kind === 'materializedView')
+          return {
+            undo: this.#redefine(entry.view, { ...entry.definition, name: operation.name }),
+          };
         return { undo: catalog.put(renamed(entry, operation.name)) };
       }
       case 'alterTable':
@@ -364,18 +368,12 @@ export class DatabaseState implements CommitState {
       case 'alterMaterializedView': {
         const entry = catalog.byId(operation.relation);
         if (entry?.kind !== 'materializedView') throw droppedMeanwhile();
-        const before = entry.view.options;
-        entry.view.setOptions(operation.options);
-        const undo = catalog.put({
-          ...entry,
-          definition: { ...entry.definition, options: operation.options },
-        });
-        return {
-          undo: () => {
-            undo();
-            entry.view.setOptions(before);
-          },
-        };
+        const { view } = entry;
+        // Live it has been caught up before, in the same turn.
+        const isReplay = !options.limits;
+        if (isReplay && view.options.refresh !== 'commit' && operation.options.refresh === 'commit')
+          this.replaceView(view, yield* this.#views.buildTakenOver(view, catalog));
+        return { undo: this.#redefine(view, { ...view.definition, options: operation.options }) };
       }
       case 'grant': {
         const { relation, to, granted } = operation;
@@ -486,6 +484,16 @@ export class DatabaseState implements CommitState {
 
   renamed(entry: CatalogEntry, name: string): CatalogEntry {
     return renamed(entry, name);
+  }
+
+  #redefine(view: MaintainedView, definition: MaterializedViewDefinition): () => void {
+    const before = view.definition;
+    view.definition = definition;
+    const undo = this.catalog.put(this.materializedViewEntry(view));
+    return () => {
+      undo();
+      view.definition = before;
+    };
   }
 
   /** A rebuilt view's operators and rows take the place of the broken ones. */

@@ -2,6 +2,7 @@ import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
 import { nearestOf } from '../base/nearest.ts';
 import type { Random } from '../base/ports.ts';
 import { typeOfName } from '../expressions/type-names.ts';
+import type { IdentityKind } from '../plan/catalog.ts';
 import { printExpression } from '../sql/print.ts';
 import { withColumnRenamed } from '../sql/substitute.ts';
 import type * as Ast from '../sql/ast.ts';
@@ -563,6 +564,7 @@ function columnOf(
   let defaultText: string | undefined;
   let generated: string | undefined;
   let sequence: number | undefined;
+  let identity: IdentityKind | undefined;
   const own = (options: Ast.Options): void => {
     const name = freeName(
       `${table.name}_${column.name}_seq`,
@@ -616,6 +618,7 @@ function columnOf(
             column: column.name,
           });
         own(constraint.options ?? []);
+        identity = constraint.always ? 'always' : 'byDefault';
         break;
       case 'primaryKey':
       case 'unique':
@@ -651,7 +654,15 @@ function columnOf(
       { at: column.at, column: column.name },
     );
   }
-  return { name: column.name, type, nullable, default: defaultText, generated, sequence };
+  return {
+    name: column.name,
+    type,
+    nullable,
+    default: defaultText,
+    generated,
+    sequence,
+    ...(identity === undefined ? {} : { identity }),
+  };
 }
 
 function addConstraint(
@@ -776,6 +787,7 @@ function copyLike(
     columns.push({
       ...column,
       sequence: undefined,
+      identity: undefined,
       default: including('defaults') ? column.default : undefined,
       generated: including('generated') ? column.generated : undefined,
     });

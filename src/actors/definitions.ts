@@ -13,6 +13,7 @@ import type { OutputColumn } from '../plan/logical.ts';
 import type { Statement } from '../sql/ast.ts';
 import { printQuery } from '../sql/print.ts';
 import {
+  declaredAs,
   findRelation,
   idOf,
   newSequenceEntry,
@@ -128,7 +129,10 @@ export async function runDefinition(
     case 'createMaterializedView': {
       const name = targetName(statement.name, false, context);
       const before = context.view.byName(name);
-      if (before !== undefined && !(statement.orReplace && before.kind === 'materializedView')) {
+      if (
+        before !== undefined &&
+        !(statement.orReplace && declaredAs(before) === 'materializedView')
+      ) {
         if (isTaken(name, statement.ifNotExists, context))
           return done(session, 'CREATE MATERIALIZED VIEW');
       }
@@ -152,7 +156,8 @@ export async function runDefinition(
           options.signal,
         );
       } else {
-        if (entry.kind !== 'materializedView')
+        const { definition } = entry;
+        if (!('options' in definition))
           throw new DbError('42809', `"${statement.name.name}" is not a materialized view`);
         await define(
           session,
@@ -160,7 +165,7 @@ export async function runDefinition(
             {
               op: 'alterMaterializedView',
               relation: idOf(entry),
-              options: viewOptions(statement.action.options, entry.definition.options),
+              options: viewOptions(statement.action.options, definition.options),
             },
           ],
           options.signal,
@@ -191,9 +196,10 @@ export async function runDefinition(
     }
     case 'refreshMaterializedView': {
       const entry = find(session, statement.name, false)!;
-      if (entry.kind !== 'materializedView')
+      if (declaredAs(entry) !== 'materializedView')
         throw new DbError('42809', `"${statement.name.name}" is not a materialized view`);
-      if (!entry.view.inCommit) await engine.views.refresh(engine, entry.view);
+      if (entry.kind === 'materializedView' && !entry.view.inCommit)
+        await engine.views.refresh(engine, entry.view);
       return done(session, 'REFRESH MATERIALIZED VIEW');
     }
     case 'grant': {
@@ -230,11 +236,18 @@ async function define(
     for (const operation of operations) await defineInTransaction(session, operation, signal);
     return;
   }
+  const takenOver = engine.views.takenOver(engine, operations);
+  // Most of what they lack is taken in outside of the turn.
+  for (const view of takenOver) await engine.views.refresh(engine, view);
   const { position } = await engine.commit(
     {
       tenant: session.identity.tenant,
       relations: operations.flatMap(relationOf),
-      prepare: () => operations,
+      settled: takenOver.length > 0,
+      prepare: () => {
+        for (const view of takenOver) engine.views.takeOver(engine, view);
+        return operations;
+      },
     },
     signal,
   );
@@ -977,7 +990,7 @@ async function drop(
       default: {
         const entry = find(session, written, statement.ifExists);
         if (entry === undefined) continue;
-        if (entry.kind !== statement.what) {
+        if (declaredAs(entry) !== statement.what) {
           const is = {
             table: 'a table',
             view: 'a view',
@@ -987,7 +1000,7 @@ async function drop(
           throw new DbError('42809', `"${written.name}" is not ${is[statement.what]}`, {
             at: written.at,
             table: written.name,
-            hint: `Use DROP ${entry.kind === 'materializedView' ? 'MATERIALIZED VIEW' : entry.kind.toUpperCase()}.`,
+            hint: `Use DROP ${declaredAs(entry) === 'materializedView' ? 'MATERIALIZED VIEW' : entry.kind.toUpperCase()}.`,
           });
         }
         take(entry);
@@ -1026,7 +1039,7 @@ function refuseWhenViewsDepend(session: Session, entry: TableEntry, change: Tabl
 
 function dependency(entry: CatalogEntry, dependant: CatalogEntry): DbError {
   const kind = (each: CatalogEntry): string =>
-    each.kind === 'materializedView' ? 'materialized view' : each.kind;
+    declaredAs(each) === 'materializedView' ? 'materialized view' : each.kind;
   return new DbError(
     '2BP01',
     `cannot drop ${kind(entry)} ${entry.definition.name} because other objects depend on it`,

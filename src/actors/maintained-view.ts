@@ -28,7 +28,8 @@ export type ViewUpkeep = {
 
 /** A materialized view: a standing plan, the stored rows it keeps, and the lifecycle of both. */
 export class MaintainedView {
-  readonly definition: MaterializedViewDefinition;
+  /** As the catalog has it: renamed, altered. */
+  definition: MaterializedViewDefinition;
   readonly query: Query;
   readonly columns: readonly OutputColumn[];
   readonly sources: readonly number[];
@@ -37,7 +38,6 @@ export class MaintainedView {
   readonly height: number;
   /** Days and hours in its query depend on its zone. */
   readonly isZoned: boolean;
-  options: ViewOptions;
   /** See VIEW_LIFECYCLE. */
   status: ViewState = VIEW_LIFECYCLE.initial;
   failure: unknown;
@@ -78,12 +78,15 @@ export class MaintainedView {
     this.indexes = options.indexes;
     this.height = options.height;
     this.isZoned = options.isZoned;
-    this.options = options.definition.options;
     this.#parts = options.parts;
   }
 
   get relation(): number {
     return this.definition.id;
+  }
+
+  get options(): ViewOptions {
+    return this.definition.options;
   }
 
   get data(): TableData {
@@ -226,10 +229,6 @@ export class MaintainedView {
 
   #happened(event: ViewEvent): void {
     this.status = nextState(VIEW_LIFECYCLE, this.status, event);
-  }
-
-  setOptions(options: ViewOptions): void {
-    this.options = options;
   }
 
   close(): void {

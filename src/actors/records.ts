@@ -2,7 +2,7 @@ import type { CalendarSpec } from '../calendar/spec.ts';
 import type { TableWrite } from '../columns/table-contract.ts';
 import type { SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
-import type { RelationRead } from '../plan/catalog.ts';
+import type { IdentityKind, RelationRead } from '../plan/catalog.ts';
 import type { Policy } from '../windows/policy.ts';
 
 /**
@@ -136,6 +136,7 @@ export type ColumnDefinition = {
   readonly generated: string | undefined;
   /** Id of the sequence that belongs to a serial or identity column. */
   readonly sequence: number | undefined;
+  readonly identity?: IdentityKind | undefined;
 };
 
 export type IndexDefinition = {

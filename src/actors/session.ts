@@ -6,7 +6,7 @@ import { TEXT, type SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { Calendar } from '../calendar/calendar.ts';
-import { zoneOf } from '../calendar/zones.ts';
+import { findZone, zoneOf } from '../calendar/zones.ts';
 import type { OutputColumn } from '../plan/logical.ts';
 import type { PlanCatalog } from '../plan/catalog.ts';
 import type { IsolationLevel, ParsedStatement, Statement } from '../sql/ast.ts';
@@ -231,17 +231,14 @@ export class Session {
     return this.settings.get(key) ?? DEFAULT_SETTINGS[key];
   }
 
-  set(name: string, value: string | undefined, local: boolean): void {
+  set(name: string, text: string | undefined, local: boolean): void {
     const key = name.toLowerCase() === 'time zone' ? 'timezone' : name.toLowerCase();
-    if (
-      key === 'timezone' &&
-      value !== undefined &&
-      value.toLowerCase() !== 'local' &&
-      value.toLowerCase() !== 'default'
-    ) {
-      if (zoneOf(value) === undefined)
-        throw new DbError('22023', `invalid value for parameter "TimeZone": "${value}"`, {
-          hint: "Use an IANA name such as 'Europe/Berlin'.",
+    const value = key === 'timezone' && text !== undefined ? hoursAsZone(text) : text;
+    if (key === 'timezone' && value !== undefined && !/^(local|default)$/i.test(value)) {
+      if (value === text) zoneOf(value);
+      else if (findZone(value) === undefined)
+        throw new DbError('22023', `invalid value for parameter "TimeZone": "${text}"`, {
+          hint: "Give hours from -24 to 24, or an IANA name such as 'Europe/Berlin'.",
         });
     }
     const only = value === undefined ? undefined : STYLES[key];
@@ -580,10 +577,13 @@ export class Session {
       if (transaction.isEmpty) return transaction.position ?? engine.visiblePosition;
       // Behind the definitions: a sequence may be created by the same commit.
       const sequences = this.sequences.operations();
+      const takenOver = engine.views.takenOver(engine, transaction.definitions);
+      for (const view of takenOver) await engine.views.refresh(engine, view);
       const { position } = await engine.commit(
         {
           tenant: this.identity.tenant,
           relations: transaction.relationsWritten(),
+          settled: takenOver.length > 0,
           prepare: () => {
             const staged = engine.turn.unacknowledgedDeltas();
             for (const deltas of staged) transaction.testAgainst(deltas, engine.visiblePosition);
@@ -601,6 +601,7 @@ export class Session {
               },
               engine.visiblePosition,
             );
+            for (const view of takenOver) engine.views.takeOver(engine, view);
             return [...operations, ...sequences];
           },
         },
@@ -831,4 +832,18 @@ function positionGone(position: number, entry: CatalogEntry): DbError {
     table: entry.definition.name,
     hint,
   });
+}
+
+/**
+ * A plain number as a time zone is hours east of Greenwich, as in ISO 8601; everywhere else a zone of digits is POSIX's, west of it. It
+ * is told as PostgreSQL tells it: 5.5 is <+05:30>-05:30.
+ */
+function hoursAsZone(text: string): string {
+  if (!/^[+-]?(\d+\.?\d*|\.\d+)$/.test(text.trim())) return text;
+  const seconds = Math.round(Math.abs(Number(text)) * 3600);
+  const parts = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+  while (parts.length > 1 && parts.at(-1) === 0) parts.pop();
+  const clock = parts.map((part) => String(part).padStart(2, '0')).join(':');
+  const [east, west] = Number(text) < 0 ? '-+' : '+-';
+  return `<${east}${clock}>${west}${clock}`;
 }

@@ -250,6 +250,10 @@ export class Transaction {
     this.#savepoints.length = this.#savepointIndex(name);
   }
 
+  get definitions(): readonly Operation[] {
+    return this.#definitions;
+  }
+
   /** What committing it appends: row changes of shared tables first, then definitions with the rows of private tables. */
   operations(): Operation[] {
     const rows: Operation[] = [];
@@ -257,13 +261,8 @@ export class Transaction {
       const writes = overlay.isEmpty ? [] : overlay.writes();
       if (writes.length > 0) rows.push({ op: 'rows', relation, writes });
     }
-    // A view is filled from what the whole transaction has written: it comes last.
-    const isView = (operation: Operation): boolean => operation.op === 'createMaterializedView';
-    return [
-      ...rows,
-      ...this.#definitions.filter((each) => !isView(each)),
-      ...this.#definitions.filter(isView),
-    ];
+    const { first, others, ofViews } = inOrder(this.#definitions);
+    return [...first, ...rows, ...others, ...ofViews];
   }
 
   relationsWritten(): number[] {
@@ -442,4 +441,37 @@ function hasOuterColumns(scan: ScanNode): boolean {
   return JSON.stringify(scan.filter, (_, value: unknown) =>
     typeof value === 'bigint' ? String(value) : value,
   ).includes('"outerColumn"');
+}
+
+/**
+ * A materialized view is filled from what the whole transaction has written: it comes last, and behind it what speaks of it. Views
+ * that were made and dropped again are left out. One that commits take over from the clock has the rows of what stood before: first.
+ */
+function inOrder(
+  definitions: readonly Operation[],
+): Record<'first' | 'others' | 'ofViews', Operation[]> {
+  const dropped = new Set(
+    definitions.flatMap((each) => (each.op === 'dropRelation' ? [each.relation] : [])),
+  );
+  const passing = new Set(
+    definitions.flatMap((each) =>
+      'view' in each && dropped.has(each.view.id) ? [each.view.id] : [],
+    ),
+  );
+  const late = new Set<number>();
+  const order = { first: [], others: [], ofViews: [] } as ReturnType<typeof inOrder>;
+  for (const operation of definitions) {
+    const view = 'view' in operation ? operation.view : undefined;
+    const relation = view?.id ?? ('relation' in operation ? operation.relation : undefined);
+    if (relation !== undefined && passing.has(relation)) continue;
+    if (
+      operation.op === 'createMaterializedView' ||
+      view?.reads.some((read) => late.has(read.relation)) === true
+    )
+      late.add(relation!);
+    if (relation !== undefined && late.has(relation)) order.ofViews.push(operation);
+    else if (operation.op === 'alterMaterializedView') order.first.push(operation);
+    else order.others.push(operation);
+  }
+  return order;
 }

@@ -26,7 +26,12 @@ import {
 import { canceled } from './deadline.ts';
 import type { Engine } from './engine.ts';
 import { MaintainedView, type ViewParts } from './maintained-view.ts';
-import type { IndexDefinition, MaterializedViewDefinition, ViewDefinition } from './records.ts';
+import type {
+  IndexDefinition,
+  MaterializedViewDefinition,
+  Operation,
+  ViewDefinition,
+} from './records.ts';
 import { refuseSystemRelation } from './system-relations.ts';
 
 /** Makes views of their texts: plans them, fills them, builds them anew. */
@@ -134,6 +139,34 @@ export class ViewBuilder {
     if (view.status === 'failed' || !this.#catchUpAtOnce(engine, view))
       await this.rebuild(engine, view);
     return view.position !== before;
+  }
+
+  /** Views that were refreshed by time and that `operations` put into the care of commits. */
+  takenOver(engine: Engine, operations: readonly Operation[]): readonly MaintainedView[] {
+    return operations.flatMap((operation) => {
+      if (operation.op !== 'alterMaterializedView' || operation.options.refresh !== 'commit')
+        return [];
+      const entry = engine.state.catalog.byId(operation.relation);
+      const isByTime =
+        entry?.kind === 'materializedView' && entry.view.options.refresh !== 'commit';
+      return isByTime ? [entry.view] : [];
+    });
+  }
+
+  /** Inside the commit turn: a view that was refreshed by time takes in what has come since; from then on only changes reach it. */
+  takeOver(engine: Engine, view: MaintainedView): void {
+    if (view.status !== 'live') throw notLive(view);
+    this.catchUpNow(engine, view);
+  }
+
+  /** Replay: a view that was refreshed by time has none of the changes since it was made, and nobody keeps them: it is built anew. */
+  *buildTakenOver(view: MaintainedView, catalog: Catalog): Generator<void, MaintainedView> {
+    const fresh = yield* this.build(view.definition, catalog);
+    const { sources } = view;
+    fresh.filled(
+      Math.max(fresh.position, ...sources.map((source) => storedData(catalog, source).position)),
+    );
+    return fresh;
   }
 
   /** Builds a view anew beside the present rows, then puts it in their place. */
@@ -515,6 +548,18 @@ function sourceLags(source: MaintainedView): DbError {
     '55000',
     `materialized view "${source.definition.name}" has failed and is being built anew`,
     { table: source.definition.name, hint: 'Try again once it is live.', cause: source.failure },
+  );
+}
+
+function notLive(view: MaintainedView): DbError {
+  return new DbError(
+    '55000',
+    `materialized view "${view.definition.name}" has no rows to go on from`,
+    {
+      table: view.definition.name,
+      hint: 'REFRESH MATERIALIZED VIEW says why; mend that first.',
+      cause: view.failure,
+    },
   );
 }
 

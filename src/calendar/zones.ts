@@ -116,7 +116,7 @@ function ianaZone(name: string): Zone | undefined {
 /** `FOO+3`, `<+05>-5`, `-3`: one offset without daylight saving, positive to the west. */
 function posixZone(name: string): Zone | undefined {
   const match =
-    /^(?:[A-Za-z]{3,}|<[A-Za-z0-9+-]+>)?([+-]?)(\d{1,2})(?::(\d{2})(?::(\d{2}))?)?$/.exec(name);
+    /^(?:[A-Za-z]{3,}|<[A-Za-z0-9+:-]+>)?([+-]?)(\d{1,2})(?::(\d{2})(?::(\d{2}))?)?$/.exec(name);
   if (match === null) return undefined;
   const hours = Number(match[2]);
   if (hours > 24) return undefined;

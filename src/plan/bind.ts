@@ -304,10 +304,21 @@ function bindInsert(statement: InsertStatement, context: BindContext): BoundInse
   const defaults = bindRowExpressions(info).defaults;
   const expressions = columns.map((target, index): Expression => {
     const at = order.indexOf(index);
-    if (at < 0)
+    if (at < 0 || (target.identity !== undefined && statement.overriding === 'user'))
       return target.generated !== undefined
         ? constant(null, target.type)
         : (defaults[index] ?? constant(null, target.type));
+    if (
+      target.identity === 'always' &&
+      statement.overriding !== 'system' &&
+      !isWrittenDefault(body, at)
+    )
+      throw new DbError('428C9', `cannot insert a non-DEFAULT value into column "${target.name}"`, {
+        table: info.name,
+        column: target.name,
+        detail: `Column "${target.name}" is an identity column defined as GENERATED ALWAYS.`,
+        hint: 'Use OVERRIDING SYSTEM VALUE to override.',
+      });
     if (target.generated !== undefined && !isDefault(source, at))
       throw new DbError('428C9', `cannot insert a non-DEFAULT value into column "${target.name}"`, {
         table: info.name,
@@ -362,6 +373,10 @@ function withDefaults(query: Query, info: RelationInfo, targets: readonly number
     ),
   );
   return { ...query, body: { ...body, rows } };
+}
+
+function isWrittenDefault(body: Query['body'] | undefined, index: number): boolean {
+  return body?.kind === 'values' && body.rows.every((row) => row[index]?.kind === 'default');
 }
 
 function isDefault(source: PlanNode, index: number): boolean {
@@ -690,11 +705,12 @@ function assignments(
         at,
         column: name,
       });
-    if (info.columns[index]!.generated !== undefined && !isDefault)
+    const { generated, identity } = info.columns[index]!;
+    if ((generated !== undefined || identity === 'always') && !isDefault)
       throw new DbError('428C9', `column "${name}" can only be updated to DEFAULT`, {
         at,
         column: name,
-        detail: `Column "${name}" is a generated column.`,
+        detail: `Column "${name}" is ${generated === undefined ? 'an identity column defined as GENERATED ALWAYS' : 'a generated column'}.`,
       });
     return index;
   };

@@ -59,7 +59,11 @@ export type RelationColumn = {
   readonly nullable: boolean;
   readonly default?: SqlExpression | undefined;
   readonly generated?: SqlExpression | undefined;
+  readonly identity?: IdentityKind | undefined;
 };
+
+/** GENERATED ALWAYS | BY DEFAULT AS IDENTITY. */
+export type IdentityKind = 'always' | 'byDefault';
 
 /** For choosing plans; never visible in an answer. */
 export interface PlanStatistics {

@@ -426,12 +426,19 @@ function lowerSet(low: Lowering, set: VariableSetStmt): Statement {
 
 function settingText(node: Node | undefined): string {
   const cast = as(node, 'TypeCast');
-  // SET TIME ZONE INTERVAL '+02:00' HOUR TO MINUTE.
-  if (cast !== undefined) return settingText(cast.arg);
+  // SET TIME ZONE INTERVAL '+02:30' HOUR TO MINUTE: hours, as SET TIME ZONE 2.5 has them.
+  if (cast !== undefined) return hoursText(settingText(cast.arg));
   const constant = as(node, 'A_Const');
   if (constant?.ival !== undefined) return String(constant.ival.ival ?? 0);
   if (constant?.fval !== undefined) return constant.fval.fval ?? '';
   return constant?.sval?.sval ?? '';
+}
+
+function hoursText(text: string): string {
+  const clock = /^([+-]?)(\d+):(\d{2})(?::(\d{2}))?$/.exec(text);
+  if (clock === null) return text;
+  const [, sign, hours, minutes, seconds = '0'] = clock;
+  return `${sign}${Number(hours) + Number(minutes) / 60 + Number(seconds) / 3600}`;
 }
 
 export function lowerOptions(low: Lowering, nodes: readonly Node[] | undefined): Options {

@@ -108,3 +108,24 @@ test('a transaction in another zone that has changed the rows is told why it can
   await session.exec('ROLLBACK');
   await session.close();
 });
+
+test.each([
+  ["'+07'", '19:00:00+07'],
+  ['-3.5', '08:30:00-03:30'],
+  ["INTERVAL '+02:30' HOUR TO MINUTE", '14:30:00+02:30'],
+  // POSIX: west.
+  ["'+07:00'", '05:00:00-07'],
+])('SET TIME ZONE %s', async (zone, expected) => {
+  const db = await open({ workers: 0 });
+  const session = db.session();
+  await session.exec(`SET TIME ZONE ${zone}`);
+  const { rows } = await session.query("SELECT '2026-01-01 12:00+00'::timestamptz", {
+    format: 'text',
+  });
+  expect(rows).toEqual([[`2026-01-01 ${expected}`]]);
+  const shown = String((await session.query('SHOW timezone', { format: 'text' })).rows[0]![0]);
+  await session.exec(`SET timezone = '${shown}'`);
+  expect((await session.query('SHOW timezone', { format: 'text' })).rows).toEqual([[shown]]);
+  await expect(session.exec("SET TIME ZONE '30'")).rejects.toMatchObject({ code: '22023' });
+  await db.close();
+});

@@ -158,3 +158,41 @@ test('a journal option that makes no sense says which', async () => {
   });
   await expect(bad({ kind: 'file', dir: '/dev/null/x' })).rejects.toMatchObject({ code: '58030' });
 });
+
+test.each([
+  ['by itself', (alter: string, rows: string) => [alter, rows]],
+  ['in a transaction', (alter: string, rows: string) => [`BEGIN; ${rows}; ${alter}; COMMIT`]],
+])('a view that commits take over from the clock lacks nothing: %s', async (_, statements) => {
+  const disk = new MemoryDisk();
+  const options = { disk, journal: { kind: 'file', dir: '/d' }, workers: 0 } as const;
+  const view = 'SELECT g, n FROM w ORDER BY g';
+  const query = 'SELECT g, count(*) AS n FROM t GROUP BY g ORDER BY g';
+  const first = await open(options);
+  await first.exec(`CREATE TABLE t (id int PRIMARY KEY, g text);
+    INSERT INTO t VALUES (1, 'a');
+    CREATE MATERIALIZED VIEW v WITH (refresh = '60min') AS SELECT g, count(*) AS n FROM t GROUP BY g;
+    CREATE MATERIALIZED VIEW above AS SELECT sum(n) AS s FROM v;
+    ALTER MATERIALIZED VIEW v RENAME TO w;
+    INSERT INTO t VALUES (2, 'a'), (3, 'b')`);
+  for (const statement of statements(
+    "ALTER MATERIALIZED VIEW w SET (refresh = 'commit')",
+    "INSERT INTO t VALUES (4, 'b'), (5, 'c')",
+  ))
+    await first.exec(statement);
+  const wanted = (await first.query(query)).rows;
+  expect(wanted).toEqual([
+    { g: 'a', n: 2 },
+    { g: 'b', n: 2 },
+    { g: 'c', n: 1 },
+  ]);
+  expect((await first.query(view)).rows).toEqual(wanted);
+  expect((await first.query('SELECT s FROM above')).rows).toEqual([{ s: '5' }]);
+  disk.kill();
+  const again = await open(options);
+  expect((await again.query(view)).rows).toEqual(wanted);
+  expect((await again.query('SELECT s FROM above')).rows).toEqual([{ s: '5' }]);
+  await again.exec("INSERT INTO t VALUES (6, 'c')");
+  expect((await again.query(view)).rows).toEqual((await again.query(query)).rows);
+  await again.close();
+  await first.close();
+});
