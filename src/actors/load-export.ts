@@ -294,6 +294,12 @@ export async function exportRows(
   const path =
     typeof target === 'string' || target instanceof URL ? pathOf(String(target)) : undefined;
   const format = options.format ?? formatOfName(path) ?? 'csv';
+  const ending = /\.[^./\\]+$/.exec(path?.replace(/\.gz$/i, '') ?? '')?.[0];
+  if (options.format === undefined && ending !== undefined && formatOfName(path) === undefined)
+    throw new DbError('22023', `no format is known by "${ending}"`, {
+      field: 'format',
+      hint: "End the name with .csv, .ndjson, .json, .parquet or .arrow, or say which format: { format: 'csv' }.",
+    });
   const counts = { rows: 0 };
   const writerOptions: WriterOptions = {
     ...writerOptionsOf('UTC', options.csv),

@@ -337,6 +337,35 @@ const SYSTEM_RELATIONS: readonly SystemRelation[] = [
       }
     },
   },
+  {
+    id: -14,
+    schema: 'adb',
+    name: 'calendars',
+    columns: [
+      ['tenant', TEXT],
+      ['name', TEXT],
+      ['zone', TEXT],
+      ['week_start', TEXT],
+      ['fiscal_year_start', TEXT],
+      ['definition', TEXT],
+    ],
+    *rows(session) {
+      const { tenant } = session.identity;
+      const { calendars } = session.engine.state;
+      for (const name of calendars.names(tenant)) {
+        const { spec } = calendars.require(tenant, name);
+        const { zone = 'UTC', weekStart = 'monday', fiscalYearStart = 1 } = spec;
+        yield [
+          calendars.own(tenant, name) === undefined ? 'main' : tenant,
+          name,
+          typeof zone === 'string' ? zone : zone.name,
+          String(weekStart),
+          String(fiscalYearStart),
+          JSON.stringify(spec),
+        ];
+      }
+    },
+  },
 ];
 
 const BY_ID = new Map(SYSTEM_RELATIONS.map((each) => [each.id, each]));

@@ -63,6 +63,8 @@ function titleOf(status: number): string {
       return 'Not found';
     case 405:
       return 'Method not allowed';
+    case 406:
+      return 'Not acceptable';
     case 409:
       return 'In conflict with what is there';
     case 410:

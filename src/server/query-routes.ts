@@ -181,6 +181,12 @@ async function answer(asked: {
         // A CSV cannot say that it is not whole: the connection breaks instead.
         failed: () => undefined,
       });
+    case 'parquet':
+      return sendPieces(reply, handle.stream(statement, { ...options, format: 'parquet' }), {
+        type: 'application/vnd.apache.parquet',
+        // Without its footer it is no Parquet file, so the connection breaks.
+        failed: () => undefined,
+      });
     case 'ndjson':
       return sendPieces(reply, ndjson(handle, statement, options), {
         type: 'application/x-ndjson; charset=utf-8',

@@ -89,7 +89,7 @@ export function sendProblem(reply: FastifyReply, cause: unknown, known?: number)
     .send(JSON.stringify(body));
 }
 
-export type AnswerFormat = 'json' | 'ndjson' | 'csv' | 'arrow';
+export type AnswerFormat = 'json' | 'ndjson' | 'csv' | 'arrow' | 'parquet';
 
 const OFFERS: readonly (readonly [type: string, format: AnswerFormat])[] = [
   ['application/json', 'json'],
@@ -98,6 +98,7 @@ const OFFERS: readonly (readonly [type: string, format: AnswerFormat])[] = [
   ['application/jsonl', 'ndjson'],
   ['text/csv', 'csv'],
   ['application/vnd.apache.arrow.stream', 'arrow'],
+  ['application/vnd.apache.parquet', 'parquet'],
 ];
 
 /** The format a client likes best (RFC 9110, 12.5.1); JSON where it has no wish. */
@@ -107,7 +108,7 @@ export function formatFor(accept: string | undefined, named: string | undefined)
     if (found !== undefined) return found[1];
     throw new DbError('22023', `unknown format "${named}"`, {
       field: 'format',
-      hint: 'The formats are json, ndjson, csv and arrow.',
+      hint: 'The formats are json, ndjson, csv, arrow and parquet.',
     });
   }
   if (accept === undefined || accept.trim() === '') return 'json';
@@ -133,7 +134,7 @@ export class NotAcceptable extends DbError {
   constructor(accept: string) {
     super('22023', `no answer is made as "${accept}"`, {
       field: 'accept',
-      hint: 'Accept application/json, application/x-ndjson, text/csv or application/vnd.apache.arrow.stream.',
+      hint: 'Accept application/json, application/x-ndjson, text/csv, application/vnd.apache.arrow.stream or application/vnd.apache.parquet.',
     });
   }
 }

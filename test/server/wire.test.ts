@@ -4,6 +4,8 @@ import type { AddressInfo, Socket } from 'node:net';
 import { tableFromIPC } from '@uwdata/flechette';
 import fc from 'fast-check';
 import type { FastifyInstance } from 'fastify';
+import { parquetReadObjects } from 'hyparquet';
+import { compressors } from 'hyparquet-compressors';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { nodePorts } from '../../src/base/node-ports.ts';
 import type { Database } from '../../src/index.ts';
@@ -75,10 +77,30 @@ describe('what a client accepts', () => {
     expect(await typeOf('application/x-ndjson')).toBe('application/x-ndjson');
     expect(await typeOf('application/json, */*;q=0')).toBe('application/json');
     const none = await get(path, { accept: 'image/png' });
-    expect(await problem(none)).toMatchObject({ httpStatus: 406, code: '22023', field: 'accept' });
+    expect(await problem(none)).toMatchObject({
+      httpStatus: 406,
+      title: 'Not acceptable',
+      code: '22023',
+      field: 'accept',
+    });
     expect(await (await get(`${path}&format=csv`)).text()).toBe('a,b\r\n1,x\r\n');
     expect(await problem(await get(`${path}&format=pdf`))).toMatchObject({ field: 'format' });
     expect(await problem(await get(`${SELECT}&params=x`))).toMatchObject({ field: 'params' });
+  });
+
+  test('Parquet is read by a Parquet library; a query that fails is a problem', async () => {
+    const accept = 'application/vnd.apache.parquet';
+    const sql = 'SELECT n::int AS n, n::text AS t FROM generate_series(1, 3) s(n)';
+    const answer = await post('/v1/query', { sql }, { accept });
+    expect(answer.headers.get('content-type')).toBe(accept);
+    const rows = await parquetReadObjects({ file: await answer.arrayBuffer(), compressors });
+    expect(rows).toEqual([1, 2, 3].map((n) => ({ n, t: String(n) })));
+    expect(await problem(await post('/v1/query', { sql: 'SELECT 1/0' }, { accept }))).toMatchObject(
+      {
+        httpStatus: 400,
+        code: '22012',
+      },
+    );
   });
 
   test('Arrow is read by an Arrow library', async () => {

@@ -76,6 +76,10 @@ test('a file appears whole or not at all, and a failure leaves the old one', asy
   await expect(db.export('t', join(folder, 'no', 'x.csv'))).rejects.toMatchObject({
     code: '58P01',
   });
+  await expect(db.export('t', join(folder, 'x.xlsx'))).rejects.toMatchObject({
+    code: '22023',
+    field: 'format',
+  });
   await expect(db.export('t', 5 as never)).rejects.toMatchObject({
     code: '22023',
     field: 'target',

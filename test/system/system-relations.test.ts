@@ -61,6 +61,31 @@ test('what the database says of itself is queried as any relation', async () => 
   );
 });
 
+test('calendars are those of the tenant and of main', async () => {
+  await db.calendars.set('acme', { zone: 'America/New_York', fiscalYearStart: 2 });
+  const other = db.as({ tenant: 'other' });
+  await other.calendars.set('own', { weekStart: 'sunday' });
+  expect((await other.query('SELECT * FROM adb.calendars')).rows).toEqual([
+    {
+      tenant: 'main',
+      name: 'acme',
+      zone: 'America/New_York',
+      week_start: 'monday',
+      fiscal_year_start: '2',
+      definition: expect.stringContaining('"fiscalYearStart":2'),
+    },
+    {
+      tenant: 'other',
+      name: 'own',
+      zone: 'UTC',
+      week_start: 'sunday',
+      fiscal_year_start: '1',
+      definition: expect.stringContaining('"weekStart":"sunday"'),
+    },
+  ]);
+  expect((await db.query('SELECT name FROM adb.calendars')).rows).toEqual([{ name: 'acme' }]);
+});
+
 test('a query finds itself in adb.queries, a transaction itself in adb.snapshots', async () => {
   const shown = await db.query(
     "SELECT label, priority, state, query LIKE '%adb.queries%' AS found FROM adb.queries",
