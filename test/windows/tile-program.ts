@@ -241,6 +241,8 @@ export class TileWorld {
   readonly store: TileStore;
   operations = 0;
   answers = 0;
+  /** Rows of answers: windows, by group. */
+  windows = 0;
   tiles = 0;
   #position = 0;
   readonly #pending: { deltas: Map<number, ReturnType<Table['stage']>[]> }[] = [];
@@ -414,6 +416,7 @@ export class TileWorld {
 
   #assertSame(found: Datum[][], expected: Datum[][]): void {
     this.answers += 1;
+    this.windows += expected.length;
     const [a, b] = [found, expected].map((rows) =>
       rows.map((each) => each.map(shown).join(' ')).join('\n'),
     );

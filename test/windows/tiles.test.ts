@@ -65,7 +65,7 @@ test(
   'long lives of a table give the same bytes wherever the process runs',
   () => {
     const digest = createHash('sha256');
-    let [operations, answers, tiles] = [0, 0, 0];
+    let [operations, answers, windows, tiles, lives] = [0, 0, 0, 0, 0];
     for (let life = 0; operations < OPERATIONS; life += 1) {
       const [steps] = fc.sample(program, { seed: SEED * 1_000_003 + life, numRuns: 1 });
       const world = new TileWorld((text) => digest.update(text));
@@ -73,10 +73,12 @@ test(
       world.end();
       operations += world.operations;
       answers += world.answers;
+      windows += world.windows;
       tiles += world.tiles;
+      lives += 1;
     }
     console.log(
-      `tiles: ${operations} operations, ${answers} answers from ${tiles} tiles, digest ${digest.digest('hex')}`,
+      `tiles: ${operations} operations, ${lives} lives, ${answers} answers, ${windows} windows, ${tiles} tiles, digest ${digest.digest('hex')}`,
     );
     expect(tiles).toBeGreaterThan(0);
   },
