@@ -135,12 +135,13 @@ export class NumberCounts {
     for (;;) {
       const at = end === 'first' ? 0 : this.#leaves.length - 1;
       const leaf = this.#leaves[at]!;
-      this.#flush(at, scratch);
-      // One that was emptied is gone, and what waits in the next one counts.
-      if (this.#leaves[at] !== leaf) continue;
-      if (leaf.size > 0) return leaf;
-      assert(this.#leaves.length > 1, 'what is counted is somewhere');
-      this.#drop(at);
+      // Flushed, it may be gone, or have become several: the end is looked for anew.
+      if (leaf.waitingCount > 0) this.#flush(at, scratch);
+      else if (leaf.size > 0) return leaf;
+      else {
+        assert(this.#leaves.length > 1, 'what is counted is somewhere');
+        this.#drop(at);
+      }
     }
   }
 
@@ -206,8 +207,7 @@ export class NumberCounts {
 
   /** Puts all that waits in a leaf in its place. */
   #flush(at: number, scratch: MergeScratch): void {
-    const leaf = this.#leaves[at]!;
-    if (leaf.waitingCount > 0) this.#merge(at, takenWith(leaf, 0, 0, scratch), scratch);
+    this.#merge(at, takenWith(this.#leaves[at]!, 0, 0, scratch), scratch);
   }
 
   /** Applies the first `count` changes that were taken to the leaf they belong to; the last leaf that holds values of it now. */

@@ -98,6 +98,60 @@ test('a small multiset stays small however often its values change', () => {
   expect(counts.memoryBytes).toBeLessThan(2_000);
 });
 
+test('the same of large multisets, which come and leave by the hundred', () => {
+  const batches = fc.array(
+    fc.record({
+      arriving: fc.integer({ min: 0, max: 300 }),
+      first: fc.integer({ min: 0, max: 2_000 }),
+      stride: fc.integer({ min: 1, max: 40 }),
+      leaving: fc.integer({ min: 0, max: 200 }),
+      leavesFrom: fc.constantFrom('least', 'greatest', 'between'),
+    }),
+    { maxLength: 30 },
+  );
+  fc.assert(
+    fc.property(batches, (given) => {
+      const counts = new NumberCounts();
+      const scratch = new MergeScratch();
+      const all: number[] = [];
+      for (const { arriving, first, stride, leaving, leavesFrom } of given) {
+        for (let each = 0; each < arriving; each += 1) {
+          all.push(first + each * stride);
+          counts.add(first + each * stride, 1, scratch);
+        }
+        all.sort((a, b) => a - b);
+        const count = Math.min(leaving, all.length);
+        const start = {
+          least: 0,
+          greatest: all.length - count,
+          between: (all.length - count) >> 1,
+        };
+        const gone = all.splice(start[leavesFrom], count);
+        for (const value of gone) counts.add(value, -1, scratch);
+        expect(counts.least(scratch)).toBe(all[0]);
+        expect(counts.greatest(scratch)).toBe(all.at(-1));
+      }
+    }),
+    { numRuns: 60 },
+  );
+});
+
+// A batch of ten thousand changes made a last leaf overflow while the greatest was asked for: it was split, and the greatest of its first
+// half was given.
+// Nothing had looked at leaves that large.
+test('the greatest is found where looking for it splits its leaf', () => {
+  const counts = new NumberCounts();
+  const scratch = new MergeScratch();
+  for (let value = 0; value < 250; value += 1) counts.add(value, 1, scratch);
+  counts.add(249, -1, scratch);
+  expect(counts.greatest(scratch)).toBe(248);
+  for (let value = 0; value < 40; value += 1) counts.add(value + 0.5, 1, scratch);
+  counts.add(248, -1, scratch);
+  expect(counts.greatest(scratch)).toBe(247);
+  counts.add(0, -1, scratch);
+  expect(counts.least(scratch)).toBe(0.5);
+});
+
 test('what is not there does not leave', () => {
   const counts = new NumberCounts();
   const scratch = new MergeScratch();
