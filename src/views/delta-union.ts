@@ -29,6 +29,11 @@ export class DeltaUnion implements Operator {
     return 'done';
   }
 
+  /** A commit was undone in the middle: the next one begins with the first input. */
+  reset(): void {
+    this.#current = 0;
+  }
+
   close(): void {
     for (const input of this.#inputs) input.close();
   }

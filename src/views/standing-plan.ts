@@ -37,6 +37,7 @@ export class StandingPlan {
   batch: Batch = EMPTY_BATCH;
   readonly #root: Operator;
   readonly #scans: readonly DeltaScan[];
+  readonly #unions: readonly DeltaUnion[];
   readonly #stateful: readonly StatefulOperator[];
   /** Folds the rows of plans whose output has no identity of its own. */
   #consolidator: Consolidator | undefined;
@@ -45,6 +46,7 @@ export class StandingPlan {
   constructor(parts: {
     readonly root: Operator;
     readonly scans: readonly DeltaScan[];
+    readonly unions: readonly DeltaUnion[];
     readonly stateful: readonly StatefulOperator[];
     readonly identity: RowIdentity;
   }) {
@@ -52,6 +54,7 @@ export class StandingPlan {
     this.identity = parts.identity;
     this.#root = parts.root;
     this.#scans = parts.scans;
+    this.#unions = parts.unions;
     this.#stateful = parts.stateful;
   }
 
@@ -62,6 +65,7 @@ export class StandingPlan {
 
   rollback(): void {
     for (const scan of this.#scans) scan.reset();
+    for (const union of this.#unions) union.reset();
     this.#consolidator = undefined;
     this.#folded = undefined;
     for (const operator of this.#stateful.toReversed()) operator.rollback();
@@ -129,24 +133,29 @@ export function createStandingPlan(given: PlanNode, options: StandingPlanOptions
   const plan = maintainable(given);
   const unsupported = obstacle(plan);
   if (unsupported !== undefined) throw unsupported;
-  const scans: DeltaScan[] = [];
-  const stateful: StatefulOperator[] = [];
+  const parts: Parts = { scans: [], unions: [], stateful: [] };
   const identity = identityOf(plan);
-  const root = build(plan, options, scans, stateful, identity.kind === 'ordinal');
-  return new StandingPlan({ root, scans, stateful, identity });
+  const root = build(plan, options, parts, identity.kind === 'ordinal');
+  return new StandingPlan({ root, ...parts, identity });
 }
+
+/** The operators that hear of the beginning and the end of a commit. */
+type Parts = {
+  readonly scans: DeltaScan[];
+  readonly unions: DeltaUnion[];
+  readonly stateful: StatefulOperator[];
+};
 
 /** `isOutput`: what the operator gives is stored by its number; else operators above must see what leaves. */
 function build(
   plan: PlanNode,
   options: StandingPlanOptions,
-  scans: DeltaScan[],
-  stateful: StatefulOperator[],
+  parts: Parts,
   isOutput = false,
 ): Operator {
-  const input = (each: PlanNode): Operator => build(each, options, scans, stateful);
+  const input = (each: PlanNode): Operator => build(each, options, parts);
   const remember = <Each extends StatefulOperator>(operator: Each): Each => {
-    stateful.push(operator);
+    parts.stateful.push(operator);
     return operator;
   };
   const group = (aggregate: AggregateNode): Operator => {
@@ -161,7 +170,7 @@ function build(
   switch (plan.kind) {
     case 'scan': {
       const scan = new DeltaScan(plan);
-      scans.push(scan);
+      parts.scans.push(scan);
       return plan.filter === undefined
         ? scan
         : new FilterOperator(plan.id, scan, plan.filter, options.context);
@@ -172,7 +181,7 @@ function build(
       return new ProjectOperator(
         plan.id,
         plan.columns,
-        build(plan.input, options, scans, stateful, isOutput),
+        build(plan.input, options, parts, isOutput),
         plan.expressions,
         options.context,
       );
@@ -194,8 +203,11 @@ function build(
       return new DeltaUnion({ ...plan, kind: 'unionAll', inputs: [] }, []);
     case 'repeat':
       return new DeltaRepeat(plan, input(plan.input), options.context);
-    case 'unionAll':
-      return new DeltaUnion(plan, plan.inputs.map(input));
+    case 'unionAll': {
+      const union = new DeltaUnion(plan, plan.inputs.map(input));
+      parts.unions.push(union);
+      return union;
+    }
     default:
       throw notSupported(`${plan.kind} in a materialized view`);
   }
