@@ -15,11 +15,28 @@ class Inode {
   /** Oldest first: changes number `changes - unsynced.length` and after. */
   unsynced: Unsynced[] = [];
   changes = 0;
+  /** Bits that turned over, and were not written since. */
+  readonly turned = new Set<number>();
 
   change(change: Unsynced): void {
+    for (const bit of this.turned) {
+      const at = bit >> 3;
+      const isGone =
+        change.kind === 'truncate'
+          ? at >= change.size
+          : at >= change.offset && at < change.offset + change.bytes.length;
+      if (isGone) this.turned.delete(bit);
+    }
     this.bytes = applied(this.bytes, change);
     this.unsynced.push(change);
     this.changes += 1;
+  }
+
+  turn(bit: number): void {
+    this.bytes = this.bytes.slice();
+    this.bytes[bit >> 3]! ^= 1 << (bit & 7);
+    this.durable = this.bytes;
+    if (!this.turned.delete(bit)) this.turned.add(bit);
   }
 
   /** What makes durable all that is there now, whatever is written until then. */
@@ -40,8 +57,8 @@ export type CrashDamage = {
   readonly power: boolean;
   /** A sync before it had lied: then nothing is promised. */
   readonly lied: boolean;
-  /** A bit that turned over; `undo` turns it back, as restoring a copy does. */
-  readonly flipped: { readonly path: string; undo(): void } | undefined;
+  /** The file in which a bit turned over. */
+  readonly flipped: string | undefined;
 };
 
 /**
@@ -136,18 +153,22 @@ export class SimulatedDisk {
     inode.bytes = bytes;
   }
 
-  #flip(): CrashDamage['flipped'] {
+  #flip(): string | undefined {
     const files = [...this.#names].filter(([, { bytes }]) => bytes.length > 0);
     if (files.length === 0) return undefined;
     const [path, inode] = files[this.#random.below(files.length)]!;
-    const bit = this.#random.below(inode.bytes.length * 8);
-    const turn = (): void => {
-      inode.bytes = inode.bytes.slice();
-      inode.bytes[bit >> 3]! ^= 1 << (bit & 7);
-      inode.durable = inode.bytes;
-    };
-    turn();
-    return { path, undo: turn };
+    inode.turn(this.#random.below(inode.bytes.length * 8));
+    return path;
+  }
+
+  /** Turns back every bit that had turned over, as restoring a copy does; the files in which there was one. */
+  restore(): string[] {
+    const paths: string[] = [];
+    for (const [path, inode] of this.#names) {
+      if (inode.turned.size > 0) paths.push(path);
+      for (const bit of inode.turned) inode.turn(bit);
+    }
+    return paths;
   }
 
   // ── What processes do ───────────────────────────────────────────────────────────────────────────────────────

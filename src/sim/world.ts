@@ -10,14 +10,14 @@ import type { CommitRecord } from '../actors/records.ts';
 import type { ValueOptions } from '../actors/rows-out.ts';
 import { SqlText } from '../actors/sql-tag.ts';
 import { DbError, InvariantError } from '../base/errors.ts';
-import type { Random } from '../base/ports.ts';
+import type { Random, TimerHandle } from '../base/ports.ts';
 import { SeededRandom } from '../base/random.ts';
 import { position, type InstantMs } from '../base/units.ts';
 import type { Parser } from '../sql/parse.ts';
 import { AmbientError, forbidAmbient, realTurn, settled } from './ambient.ts';
 import { SimulatedBackend } from './backend.ts';
 import { ProcessClock, SimulatedClock } from './clock.ts';
-import { SimulatedDisk, type CrashDamage } from './disk.ts';
+import { SimulatedDisk } from './disk.ts';
 import { FaultSource, type Faults, type PlannedFault } from './faults.ts';
 import { Latencies, type LatencySummary } from './latency.ts';
 import { arrivalTimes, type Load } from './load.ts';
@@ -160,6 +160,18 @@ export class StuckError extends Error {
     this.name = 'StuckError';
   }
 }
+
+/** What crashes did to the files, as far as the database's promises go. */
+type Damage = {
+  readonly power: boolean;
+  /** The power was lost, and syncs before it had lied. */
+  readonly lied: boolean;
+  /** A bit turned over in the journal as the power was lost: its end may look like a write that was cut short. */
+  readonly torn: boolean;
+};
+
+const isSegment = (path: string | undefined): boolean =>
+  path !== undefined && /\/journal-\d+\.adb$/.test(path);
 
 /** One life of the database's process. */
 export class DatabaseProcess {
@@ -659,7 +671,9 @@ export class SimulatedWorld {
   /** After a restart: what was acknowledged and is lost is taken out, what is there and nobody was told of is put in. */
   async #settleArchive(log: JournalLog): Promise<void> {
     const { acknowledged } = log.journal;
-    this.#lostFrom = this.#archive.length > acknowledged ? acknowledged + 1 : undefined;
+    // A boot before this one may have been cut short, after it had found out.
+    if (this.#archive.length > acknowledged)
+      this.#lostFrom = Math.min(this.#lostFrom ?? Infinity, acknowledged + 1);
     this.#archive.length = Math.min(this.#archive.length, acknowledged);
     const reader = log.journal.read(position(this.#archive.length + 1));
     for (;;) {
@@ -671,7 +685,7 @@ export class SimulatedWorld {
     reader.close();
   }
 
-  /** The first acknowledged position that the last restart did not find. */
+  /** The first acknowledged position that a restart did not find; until the database is there. */
   #lostFrom: number | undefined;
 
   /** The process ends in the middle of whatever it does, and starts again after a while. */
@@ -684,55 +698,72 @@ export class SimulatedWorld {
     const process = this.#process;
     this.#booting?.end();
     this.#process = undefined;
-    const damage = this.disk.crash();
-    this.seen.add(damage.power ? 'a power loss' : 'a crash');
-    this.trace.note(damage.power ? 'the power is lost' : 'the process ends');
+    const before = this.#damage;
+    const now = this.disk.crash();
+    const { power } = now;
+    this.#damage = {
+      power: power || before?.power === true,
+      lied: (power && now.lied) || before?.lied === true,
+      torn: (power && isSegment(now.flipped)) || before?.torn === true,
+    };
+    if (this.#damage.lied) this.#hasLied = true;
+    this.#comingBack?.cancel();
+    this.seen.add(power ? 'a power loss' : 'a crash');
+    this.trace.note(power ? 'the power is lost' : 'the process ends');
     for (const connection of process?.connections ?? [])
       connection.break('The process of the database has ended.');
     const [least, most] = durationRange('faults.down', this.options.faults.down ?? DOWN);
     const downMs = least + this.random.split(`down ${this.#boots}`).unit() * (most - least);
-    const boots = this.#boots;
-    this.clock.at(downMs, 'restart', () => {
-      if (this.#boots === boots) void this.#restart(damage);
-    });
+    this.#comingBack = this.clock.at(downMs, 'restart', () => void this.#restart());
   }
 
-  async #restart(damage: CrashDamage): Promise<void> {
+  /** What crashes have done since the database was last there. */
+  #damage: Damage | undefined;
+  #comingBack: TimerHandle | undefined;
+  /** At some power loss the disk had lied before. */
+  #hasLied = false;
+
+  async #restart(): Promise<void> {
+    const damage = this.#damage!;
+    let asking = 'recovery';
+    const booted = this.#boot();
+    const clock = this.#booting!;
     try {
-      const booted = this.#boot();
-      const clock = this.#booting!;
-      booted.then(undefined, () => undefined);
       const started = await booted;
       if (clock.ended) return;
       const { visiblePosition } = started.engine;
+      const lostFrom = this.#lostFrom;
       this.#process = started;
+      this.#damage = undefined;
+      this.#lostFrom = undefined;
       this.trace.note(`started again at ${visiblePosition}`);
       this.seen.add('a restart');
+      const { journal } = this.options;
       const excused =
-        damage.power &&
-        (damage.lied ||
-          (this.options.journal.kind === 'file' && this.options.journal.fsync === 'interval'));
-      if (this.#lostFrom !== undefined && !excused)
+        damage.torn ||
+        (damage.power &&
+          (damage.lied || (journal.kind === 'file' && journal.fsync === 'interval')));
+      if (lostFrom !== undefined && !excused)
         throw new InvariantFailure(
           'durability',
-          `position ${this.#lostFrom} was acknowledged, after a crash the journal ends at ${visiblePosition}`,
+          `position ${lostFrom} was acknowledged, after a crash the journal ends at ${visiblePosition}`,
         );
       for (const oracle of this.oracles) {
-        this.#asking = oracle.name;
+        asking = oracle.name;
         oracle.restarted?.(this, visiblePosition, excused);
       }
     } catch (cause) {
-      const { flipped } = damage;
+      if (clock.ended) return;
       if (cause instanceof DbError && cause.code === 'ADB_JOURNAL_CORRUPT') {
-        if (flipped !== undefined) {
+        const restored = this.disk.restore();
+        if (restored.length > 0) {
           // Damage was found and said: a copy is restored.
           this.seen.add('damage was found');
-          this.trace.note(`damage was found in ${flipped.path}`);
-          flipped.undo();
-          this.#tryAgain({ ...damage, flipped: undefined });
+          this.trace.note(`damage was found in ${restored.join(' and ')}`);
+          this.#tryAgain();
           return;
         }
-        if (damage.lied) {
+        if (this.#hasLied) {
           this.seen.add('what a disk lied about was found');
           this.hopeless = true;
           return;
@@ -740,20 +771,17 @@ export class SimulatedWorld {
       } else if (cause instanceof DbError && this.faults.active) {
         // The disk is full or fails: somebody tries again.
         this.trace.note(`not started: ${cause.code}`);
-        this.#tryAgain(damage);
+        this.#tryAgain();
         return;
       }
-      this.fail(this.#asking === 'the end' ? 'recovery' : this.#asking, cause);
+      this.fail(asking, cause);
     }
   }
 
-  #tryAgain(damage: CrashDamage): void {
+  #tryAgain(): void {
     this.#booting?.end();
     this.disk.processEnded();
-    const boots = this.#boots;
-    this.clock.at(1_000, 'restart', () => {
-      if (this.#boots === boots) void this.#restart(damage);
-    });
+    this.#comingBack = this.clock.at(1_000, 'restart', () => void this.#restart());
   }
 
   /** A disk that lied has destroyed the journal, and the database has said so: nothing more can be asked of it. */

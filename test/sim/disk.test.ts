@@ -115,12 +115,18 @@ test('a full disk, a failing one, a lying one, and a bit that turns over', async
   const other = flipping.port(() => true);
   const written = await other.open('/d/f', 'create');
   await written.write(0, Uint8Array.of(0, 0, 0, 0));
-  const { flipped } = flipping.crash();
+  expect(flipping.crash()).toMatchObject({ power: false, flipped: '/d/f' });
   const bits = (await bytesOf(other, '/d/f')).reduce(
     (sum, byte) => sum + byte.toString(2).replaceAll('0', '').length,
     0,
   );
   expect(bits).toBe(1);
-  flipped!.undo();
+  expect(flipping.restore()).toEqual(['/d/f']);
   expect(await bytesOf(other, '/d/f')).toEqual([0, 0, 0, 0]);
+
+  // What was written over a bit that had turned is no damage any more.
+  flipping.crash();
+  await written.write(0, Uint8Array.of(1, 2, 3, 4));
+  expect(flipping.restore()).toEqual([]);
+  expect(await bytesOf(other, '/d/f')).toEqual([1, 2, 3, 4]);
 });
