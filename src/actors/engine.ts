@@ -151,6 +151,7 @@ export class Engine {
   readonly #whenClosed: (() => void | Promise<void>)[] = [];
   #visiblePosition = 0;
   #visibleInstant: number;
+  #asOf = { instant: NaN, text: '' };
   #closed = false;
   #mending: TimerHandle | undefined;
   /** Where the journal is in files. */
@@ -164,9 +165,11 @@ export class Engine {
     this.#visibleInstant = clock.now();
     this.positions = new PositionLog(options.historyMs);
     const idRandom = random.split('ids');
-    this.#nextId = customRandom(urlAlphabet, 12, (count) =>
-      Uint8Array.from({ length: count }, () => idRandom.below(256)),
-    );
+    this.#nextId = customRandom(urlAlphabet, 12, (count) => {
+      const bytes = new Uint8Array(count);
+      for (let index = 0; index < count; index += 1) bytes[index] = idRandom.below(256);
+      return bytes;
+    });
     this.memory = new MemoryAccount('the database', undefined, options.memoryBytes);
     this.memory.headroomBytes = Math.floor(options.memoryBytes * HEADROOM_SHARE);
     this.statements = new StatementCache(options.parser);
@@ -400,6 +403,22 @@ export class Engine {
     return { id, finished, demand: () => void ref.tell({ kind: 'demand' }, 'control'), cancel };
   }
 
+  /** Work units of an answer that is given in its caller's own turn; undefined where it has to be a query like others. */
+  serviceUnits(tenant: string): number | undefined {
+    this.assertOpen();
+    return this.#runLoop.serviceUnits(tenantId(tenant));
+  }
+
+  /** Such an answer, or what was tried of it, has taken so much. */
+  served(tenant: string, priority: Priority, workUnits: number): void {
+    this.dispatcher.served(tenantId(tenant), priority, workUnits);
+  }
+
+  /** Resolves when I/O has had its chance; undefined where it has not waited for long. */
+  untilTurn(): Promise<void> | undefined {
+    return this.#runLoop.untilTurn();
+  }
+
   /** Starts a progressive answer under the id it was given. */
   startProgressive(
     query: Pick<RunningQuery, 'id' | 'tenant' | 'user' | 'label' | 'text' | 'priority'>,
@@ -518,7 +537,10 @@ export class Engine {
       position >= this.#visiblePosition
         ? this.#visibleInstant
         : (this.positions.instantOf(position) ?? this.#visibleInstant);
-    return new Date(instant).toISOString();
+    // Whole answers of a dashboard are of one position.
+    if (instant !== this.#asOf.instant)
+      this.#asOf = { instant, text: new Date(instant).toISOString() };
+    return this.#asOf.text;
   }
 
   assertOpen(): void {

@@ -91,8 +91,8 @@ export class EngineMetrics {
   }
 
   #durationsOf(source: string): Durations {
-    const known = this.#durations.get(source) ?? new Durations();
-    this.#durations.set(source, known);
+    let known = this.#durations.get(source);
+    if (known === undefined) this.#durations.set(source, (known = new Durations()));
     return known;
   }
 

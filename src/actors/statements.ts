@@ -429,13 +429,15 @@ export function parameterTypesOf(bound: BoundStatement): readonly SqlType[] {
   return bound.parameterTypes;
 }
 
+const NO_PARAMETERS: readonly unknown[] = [];
+
 /** Parameters as data of the types the statement gave them. */
 export function parametersOf(
   session: Session,
   bound: BoundStatement,
   options: ExecutionOptions,
 ): Datum[] {
-  const given = options.params ?? [];
+  const given = options.params ?? NO_PARAMETERS;
   const types = parameterTypesOf(bound);
   if (given.length < types.length || (given.length > types.length && !options.sharedParams)) {
     throw new DbError(
@@ -444,6 +446,7 @@ export function parametersOf(
       { hint: 'Give one value for each $n in { params: […] }.' },
     );
   }
+  if (types.length === 0) return [];
   const context = {
     zone: options.zone ?? session.zone,
     nowMicros: session.engine.ports.clock.now() * 1000,

@@ -48,6 +48,10 @@ export type BoundWindows = {
   readonly keyTypes: readonly SqlType[];
   readonly valueTypes: readonly SqlType[];
   readonly bound: Extract<BoundStatement, { kind: 'query' }>;
+  /** By measure, the call that it is; undefined where something is computed of calls, or of what rows are grouped by. */
+  readonly plainCalls: readonly number[] | undefined;
+  /** How often it is yet to be left to an actor: it was more than a step. */
+  readonly sparing: { tries: number };
 };
 
 /** Binds a question; the same object for the same question while the catalog stays, so that what is made of it can be remembered. */
@@ -320,7 +324,21 @@ function takenApart(
     keyTypes: types.slice(0, question.by.length),
     valueTypes: types.slice(question.by.length),
     bound,
+    plainCalls: plainCallsOf([windowColumn, ...moved], question.by.length, keyCount),
+    sparing: { tries: 0 },
   };
+}
+
+function plainCallsOf(
+  shown: readonly Expression[],
+  byCount: number,
+  keyCount: number,
+): number[] | undefined {
+  const columns = shown.map((each) => (each.kind === 'column' ? each.index : -1));
+  if (byCount !== keyCount || columns.some((column, at) => at <= byCount && column !== at))
+    return undefined;
+  const calls = columns.slice(1 + byCount).map((column) => column - 1 - keyCount);
+  return calls.some((call) => call < 0) ? undefined : calls;
 }
 
 function mentions(expression: Expression, column: number): boolean {

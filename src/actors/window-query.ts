@@ -1,5 +1,6 @@
 import { DbError } from '../base/errors.ts';
 import { calendar, type Calendar } from '../calendar/calendar.ts';
+import { instantText } from '../calendar/civil.ts';
 import { parseInstantMs, type InstantInput } from '../calendar/instants.ts';
 import type { CalendarSpec } from '../calendar/spec.ts';
 import { TZ_VERSION, zoneOf } from '../calendar/zones.ts';
@@ -18,12 +19,14 @@ import { ProjectOperator } from '../operators/row-operators.ts';
 import { StepwiseSort } from '../operators/stepwise-sort.ts';
 import type { AggregateNode } from '../plan/logical.ts';
 import { openSessions } from '../windows/sessions.ts';
+import type { TiledWindows } from '../windows/tile-windows.ts';
 import {
   askedWindows,
   Interpolated,
   isInterpolable,
   tooManyRows,
   WindowAnswer,
+  type AskedWindows,
   type WindowRow,
 } from '../windows/window-answer.ts';
 import {
@@ -109,14 +112,22 @@ export type WindowRun = {
   readonly relations: readonly number[];
 };
 
-/** Runs a window query in its session: one instant, one position, one pass. */
-export async function runWindowQuery(
+/** A window query as it stands when it is asked: checked, bound to its table, in its calendar. */
+type Question = {
+  readonly own: Calendar;
+  readonly names: readonly string[];
+  readonly windows: BoundWindows;
+  readonly context: EvaluationContext;
+};
+
+type RunOptions = ExecutionOptions & { readonly values: ValueOptions };
+
+function questionOf(
   session: Session,
   table: string,
   query: WindowQuery,
-  options: ExecutionOptions & { readonly values: ValueOptions },
-): Promise<WindowRun> {
-  const { engine } = session;
+  options: RunOptions,
+): Question {
   checkWindowSpec(query, QUESTION_KEYS);
   if (typeof table !== 'string' || table === '')
     throw new DbError('22023', 'the name of the table is not a text', {
@@ -142,6 +153,19 @@ export async function runWindowQuery(
     ...options,
     zone: zoneOf(own.zone).name,
   });
+  return { own, names, windows, context };
+}
+
+/** Runs a window query in its session: one instant, one position, one pass. */
+export async function runWindowQuery(
+  session: Session,
+  table: string,
+  query: WindowQuery,
+  options: RunOptions,
+): Promise<WindowRun> {
+  const { engine } = session;
+  const question = questionOf(session, table, query, options);
+  const { own, windows, context } = question;
   session.transaction?.noteReads(windows.bound.plan, context, (relation, since) =>
     session.storedEntry(relation).data.changes(since, engine.visiblePosition),
   );
@@ -155,50 +179,173 @@ export async function runWindowQuery(
     const watermark = isWatermark ? await runner.watermark(windows) : undefined;
     const nowMs = nowOf(session, query.now, watermark, own, options);
     const series = planWindows(query, own, nowMs);
-    const write = new RowMaker(
-      windows,
-      names,
-      Object.keys(query.measures),
-      options.values,
-      context,
-    );
+    const make = rowMaker(question, query, options);
     const rows =
       series.gapMs === undefined
-        ? await runner.windows(windows, series, write)
-        : await runner.sessions(windows, series, series.gapMs, own, nowMs, write);
-    const outcome: StatementOutcome = {
-      command: 'SELECT',
-      columns: windows.columns,
-      rowCount: rows.length,
-      position,
-      ...provenance(session, relations),
-      ...(runner.tiles > 0 ? { source: 'windows' as const } : {}),
-      queryId: runner.queryId,
-      work: runner.work,
-      elapsedMs: runner.elapsedMs,
-      queuedMs: runner.queuedMs,
-    };
-    engine.metrics.finished(outcome);
-    return {
-      series,
-      calendar: own,
-      relations,
-      result: {
-        rows,
-        meta: {
-          ...metaOf(engine, outcome),
-          zone: own.zone,
-          tzVersion: TZ_VERSION,
-          now: isoOf(nowMs),
-          watermark: watermark === undefined ? null : new Date(watermark / 1000).toISOString(),
-          tiles: runner.tiles,
-          rowsScanned: runner.rowsScanned,
-        },
-      },
-    };
+        ? await runner.windows(windows, series, make)
+        : await runner.sessions(windows, series, series.gapMs, own, nowMs, make);
+    return finished(session, question, series, { ...runner.spent, position, nowMs, watermark, rows });
   } finally {
     release();
   }
+}
+
+/** Rows of an answer that is made in its caller's own turn: more take a step and longer. */
+const ROWS_AT_ONCE_MAX = 256;
+/** Times that a question which was more than a step is not tried again. */
+const TRIES_SPARED = 16;
+
+/**
+ * The same answer in the caller's own turn, without an actor: where its tiles are there, and it is no more than a step. Undefined
+ * where it is to be run as a query. What is spent is the tenant's, whatever it came to.
+ */
+export function windowsAtOnce(
+  session: Session,
+  table: string,
+  query: WindowQuery,
+  options: RunOptions,
+): WindowRun | undefined {
+  const { engine, identity } = session;
+  if (session.transaction !== undefined || options.asOf !== undefined) return undefined;
+  // What is ended by its work is ended by whoever counts its steps.
+  if (options.maxWork !== undefined || options.atLeast !== undefined) return undefined;
+  if (engine.turn.definesUnacknowledged || engine.recovery.brokenCount > 0) return undefined;
+  const units = engine.serviceUnits(identity.tenant);
+  if (units === undefined) return undefined;
+  const startedMs = engine.ports.clock.monotonicMs();
+  const question = questionOf(session, table, query, options);
+  const { own, windows, context } = question;
+  if (query.now === 'watermark' || query.gap !== undefined) return undefined;
+  if (windows.sparing.tries > 0) {
+    windows.sparing.tries -= 1;
+    return undefined;
+  }
+  const nowMs = nowOf(session, query.now, undefined, own, options);
+  const series = planWindows(query, own, nowMs);
+  const asked = askedWindows(series);
+  if (asked.owners.length > ROWS_AT_ONCE_MAX) return undefined;
+  const { relations } = windows.bound;
+  const position = answerPosition(session, relations, options);
+  const { environment, release } = openRelations(session, relations, context, undefined);
+  const budget = new Budget(units);
+  let tiles: TiledWindows | undefined;
+  try {
+    const answer = windowAnswer(windows, series, asked, environment);
+    const isAsked = asked.owners.length > 0;
+    if (isAsked) {
+      tiles = engine.tiles.openTiles(windows.plan, asked.bounds, environment);
+      if (tiles === undefined || !tiles.isReady) return undefined;
+      const isWhole = takeAtOnce(tiles, windows, context, answer, budget);
+      if (!isWhole || answer.rowCountMax > ROWS_AT_ONCE_MAX) {
+        windows.sparing.tries = TRIES_SPARED;
+        return undefined;
+      }
+    }
+    const make = rowMaker(question, query, options);
+    const rows: WindowResultRow[] = [];
+    for (const piece of answer.rows()) for (const row of piece) rows.push(make.row(row));
+    return finished(session, question, series, {
+      queryId: isAsked ? engine.newId() : '',
+      work: budget.spent,
+      elapsedMs: isAsked ? engine.ports.clock.monotonicMs() - startedMs : 0,
+      queuedMs: 0,
+      tiles: tiles?.tiles ?? 0,
+      rowsScanned: tiles?.rowsScanned ?? 0,
+      position,
+      nowMs,
+      watermark: undefined,
+      rows,
+    });
+  } finally {
+    tiles?.close();
+    release();
+    if (budget.spent > 0)
+      engine.served(identity.tenant, options.priority ?? 'normal', budget.spent);
+  }
+}
+
+/** False: it is more than the budget holds. */
+function takeAtOnce(
+  tiles: TiledWindows,
+  windows: BoundWindows,
+  context: EvaluationContext,
+  answer: WindowAnswer,
+  budget: Budget,
+): boolean {
+  const { plainCalls } = windows;
+  if (plainCalls !== undefined) {
+    const cells = tiles.nextAtOnce(budget);
+    if (cells === undefined) return false;
+    const { numbers, keys, values } = cells;
+    answer.takeTiles(numbers, keys, (row, column) => values[plainCalls[column]!]![row]!);
+    budget.charge(numbers.length);
+    return true;
+  }
+  const shown = shownWindows(windows, tiles, [], context);
+  for (let step = shown.next(budget); step !== 'done'; step = shown.next(budget)) {
+    if (step === 'more' || !tiles.isTiled) return false;
+    answer.take(shown.batch);
+    budget.charge(shown.batch.rowCount);
+  }
+  return tiles.isTiled;
+}
+
+function finished(
+  session: Session,
+  { own, windows }: Question,
+  series: WindowSeries,
+  run: Pick<StatementOutcome, 'queryId' | 'work' | 'elapsedMs' | 'queuedMs' | 'position'> & {
+    readonly tiles: number;
+    readonly rowsScanned: number;
+    readonly nowMs: number;
+    readonly watermark: number | undefined;
+    readonly rows: WindowResultRow[];
+  },
+): WindowRun {
+  const { engine } = session;
+  const { relations } = windows.bound;
+  const { rows, watermark } = run;
+  const { source, sources } = provenance(session, relations);
+  const outcome: StatementOutcome = {
+    command: 'SELECT',
+    columns: windows.columns,
+    rowCount: rows.length,
+    position: run.position,
+    source: run.tiles > 0 ? 'windows' : source,
+    sources,
+    queryId: run.queryId,
+    work: run.work,
+    elapsedMs: run.elapsedMs,
+    queuedMs: run.queuedMs,
+  };
+  engine.metrics.finished(outcome);
+  const meta = metaOf(engine, outcome);
+  return {
+    series,
+    calendar: own,
+    relations,
+    result: {
+      rows,
+      meta: {
+        queryId: meta.queryId,
+        position: meta.position,
+        asOf: meta.asOf,
+        lagMs: meta.lagMs,
+        source: meta.source,
+        sources: meta.sources,
+        guarantee: meta.guarantee,
+        work: meta.work,
+        elapsedMs: meta.elapsedMs,
+        queuedMs: meta.queuedMs,
+        zone: own.zone,
+        tzVersion: TZ_VERSION,
+        now: instantText(run.nowMs),
+        watermark: watermark === undefined ? null : new Date(watermark / 1000).toISOString(),
+        tiles: run.tiles,
+        rowsScanned: run.rowsScanned,
+      },
+    },
+  };
 }
 
 export function metaOf(engine: Engine, outcome: StatementOutcome): QueryMeta {
@@ -285,12 +432,14 @@ function nowOf(
 
 /** Runs the operators of one query, and adds up what they took. */
 class WindowRunner {
-  queryId = '';
-  work = 0;
-  elapsedMs = 0;
-  queuedMs = 0;
-  tiles = 0;
-  rowsScanned = 0;
+  readonly spent = {
+    queryId: '',
+    work: 0,
+    elapsedMs: 0,
+    queuedMs: 0,
+    tiles: 0,
+    rowsScanned: 0,
+  };
   readonly #session: Session;
   readonly #environment: ExecutionEnvironment;
   readonly #text: string;
@@ -336,23 +485,19 @@ class WindowRunner {
     make: RowMaker,
   ): Promise<WindowResultRow[]> {
     const asked = askedWindows(series);
-    const answer = new WindowAnswer(series, asked, {
-      keyTypes: windows.keyTypes,
-      valueTypes: windows.valueTypes,
-      empty: () => emptyValues(windows, this.#environment),
-    });
+    const answer = windowAnswer(windows, series, asked, this.#environment);
     const { tiles: windowSource } = this.#session.engine;
     if (asked.owners.length > 0) {
       let opened: ReturnType<typeof windowSource.open> | undefined;
       await this.#run(
         () => {
           opened = windowSource.open(windows.plan, asked.bounds, this.#environment);
-          return this.#shown(windows, opened, []);
+          return shownWindows(windows, opened, [], this.#environment.context);
         },
         (batch) => answer.take(batch),
       );
-      this.tiles = opened?.tiles ?? 0;
-      this.rowsScanned += opened?.rowsScanned ?? 0;
+      this.spent.tiles = opened?.tiles ?? 0;
+      this.spent.rowsScanned += opened?.rowsScanned ?? 0;
     }
     return this.#made(answer.rows(), make);
   }
@@ -389,7 +534,12 @@ class WindowRunner {
     await this.#run(
       () => {
         opened = openSessions(windows.plan, bounds, gapMs * 1000, this.#environment);
-        return this.#shown(windows, opened, opened.columns.slice(-2));
+        return shownWindows(
+          windows,
+          opened,
+          opened.columns.slice(-2),
+          this.#environment.context,
+        );
       },
       (batch) => {
         if (rows.length + batch.rowCount > SESSION_COUNT_MAX) throw tooManyRows();
@@ -407,31 +557,8 @@ class WindowRunner {
         }
       },
     );
-    this.rowsScanned += opened?.rowsScanned ?? 0;
+    this.spent.rowsScanned += opened?.rowsScanned ?? 0;
     return this.#made(inOrder(rows), make);
-  }
-
-  /** The columns an answer is made of: window, keys, measures, and what is given besides. */
-  #shown(
-    { shown, columns, plan }: BoundWindows,
-    input: Operator,
-    more: Operator['columns'],
-  ): Operator {
-    const first = 1 + plan.keys.length + plan.calls.length;
-    const besides = more.map(({ type, name, nullable }, index): Expression => ({
-      kind: 'column',
-      index: first + index,
-      type,
-      nullable,
-      name,
-    }));
-    return new ProjectOperator(
-      0,
-      [...columns, ...more],
-      input,
-      [...shown, ...besides],
-      this.#environment.context,
-    );
   }
 
   async #run(open: () => Operator, take: (batch: Batch) => void): Promise<void> {
@@ -451,11 +578,43 @@ class WindowRunner {
       },
     });
     const { id, work, elapsedMs, queuedMs } = await run.finished;
-    this.queryId = id;
-    this.work += work;
-    this.elapsedMs += elapsedMs;
-    this.queuedMs += queuedMs;
+    const { spent } = this;
+    spent.queryId = id;
+    spent.work += work;
+    spent.elapsedMs += elapsedMs;
+    spent.queuedMs += queuedMs;
   }
+}
+
+function windowAnswer(
+  windows: BoundWindows,
+  series: WindowSeries,
+  asked: AskedWindows,
+  environment: ExecutionEnvironment,
+): WindowAnswer {
+  return new WindowAnswer(series, asked, {
+    keyTypes: windows.keyTypes,
+    valueTypes: windows.valueTypes,
+    empty: () => emptyValues(windows, environment),
+  });
+}
+
+/** The columns an answer is made of: window, keys, measures, and what is given besides. */
+function shownWindows(
+  { shown, columns, plan }: BoundWindows,
+  input: Operator,
+  more: Operator['columns'],
+  context: EvaluationContext,
+): Operator {
+  const first = 1 + plan.keys.length + plan.calls.length;
+  const besides = more.map(({ type, name, nullable }, index): Expression => ({
+    kind: 'column',
+    index: first + index,
+    type,
+    nullable,
+    name,
+  }));
+  return new ProjectOperator(0, [...columns, ...more], input, [...shown, ...besides], context);
 }
 
 const PIECE_LENGTH = 1024;
@@ -502,6 +661,14 @@ function sessionWindow(
   };
 }
 
+function rowMaker(
+  { windows, names, context }: Question,
+  query: WindowQuery,
+  options: RunOptions,
+): RowMaker {
+  return new RowMaker(windows, names, Object.keys(query.measures), options.values, context);
+}
+
 /** Makes the rows that users get. */
 class RowMaker {
   readonly #by: readonly string[];
@@ -546,8 +713,8 @@ class RowMaker {
   row({ window, by, values, previous }: WindowRow): WindowResultRow {
     const { startMs, endMs, label, offsetSeconds, partial, complete } = window;
     const row = {
-      start: isoOf(startMs),
-      end: isoOf(endMs),
+      start: instantText(startMs),
+      end: instantText(endMs),
       startMs,
       endMs,
       label,
@@ -625,9 +792,19 @@ function record(
   names: readonly string[],
   value: (index: number) => unknown,
 ): Record<string, unknown> {
-  return Object.fromEntries(names.map((name, index) => [name, value(index)]));
+  const made: Record<string, unknown> = {};
+  for (let index = 0; index < names.length; index += 1) {
+    const name = names[index]!;
+    // Assigned, it would be the record's prototype.
+    if (name === '__proto__')
+      Object.defineProperty(made, name, {
+        value: value(index),
+        enumerable: true,
+        configurable: true,
+        writable: true,
+      });
+    else made[name] = value(index);
+  }
+  return made;
 }
 
-function isoOf(ms: number): string {
-  return new Date(ms).toISOString().replace('.000Z', 'Z');
-}

@@ -171,6 +171,10 @@ export function localOffsetSeconds(zone: Zone, localSeconds: number): number {
 /** The first instant whose local time is at or after `localSeconds`: how windows begin (gaps and repeats alike). */
 export function firstInstantSeconds(zone: Zone, localSeconds: number): number {
   if (zone.fixedOffsetSeconds !== undefined) return localSeconds - zone.fixedOffsetSeconds;
+  // Where the offset has been what it is for longer than offsets differ, there is nothing to look for.
+  const { last } = zone;
+  const near = localSeconds - last.offset;
+  if (near < last.to && near - last.from >= 2 * OFFSET_SECONDS_MAX) return near;
   // No offset exceeds 16 hours, so the answer lies after this instant.
   let from = localSeconds - 57_600;
   for (;;) {

@@ -5,7 +5,8 @@ import type { CellHost, CounterName } from './actor-cell.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { MailboxPool } from './mailbox.ts';
 import { MESSAGE_WORK_UNITS, RUNNING } from './run-queue.ts';
-import type { RunEntry, RunQueue, StepCharge } from './run-queue.ts';
+import type { Priority, RunEntry, RunQueue, StepCharge } from './run-queue.ts';
+import type { TenantId } from '../base/units.ts';
 import { TimerQueue } from './timer-queue.ts';
 
 /** Before the run loop has learned what a step holds: an eighth of a millisecond, at ten nanoseconds a unit. */
@@ -43,6 +44,7 @@ export class Dispatcher implements CellHost {
   readonly #onUnsupervisedFailure: DispatcherOptions['onUnsupervisedFailure'];
   readonly #charge: StepCharge = { workUnits: 0, messageCount: 0 };
   #lastId = 0;
+  #isStepping = false;
 
   constructor({ clock, runQueue, onUnsupervisedFailure }: DispatcherOptions) {
     this.timers = new TimerQueue(clock);
@@ -74,7 +76,13 @@ export class Dispatcher implements CellHost {
     if (entry === undefined) return false;
     const cell = entry as ActorCell<unknown>;
     this.chargedUnits = 0;
-    const messageCount = cell.step();
+    this.#isStepping = true;
+    let messageCount = 0;
+    try {
+      messageCount = cell.step();
+    } finally {
+      this.#isStepping = false;
+    }
     const charge = this.#charge;
     charge.workUnits = this.chargedUnits;
     charge.messageCount = messageCount;
@@ -83,6 +91,18 @@ export class Dispatcher implements CellHost {
     this.counters[WORK_UNITS]! += charge.workUnits;
     this.#runQueue.settle(cell, charge, cell.pending);
     return true;
+  }
+
+  /** Somebody is in the middle of a step. */
+  get isStepping(): boolean {
+    return this.#isStepping;
+  }
+
+  /** A short step that no actor took is over: counted and charged as one. */
+  served(tenant: TenantId, priority: Priority, workUnits: number): void {
+    this.counters[STEPS]! += 1;
+    this.counters[WORK_UNITS]! += workUnits;
+    this.#runQueue.served!(tenant, priority, workUnits);
   }
 
   /** Runs until nobody may run; returns the number of steps. Ends only if the actors come to rest. */

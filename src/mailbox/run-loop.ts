@@ -1,4 +1,5 @@
 import type { Clock, TimerHandle } from '../base/ports.ts';
+import type { TenantId } from '../base/units.ts';
 import { STEP_BUDGET_UNITS_FIRST } from './dispatcher.ts';
 import type { Dispatcher } from './dispatcher.ts';
 
@@ -67,6 +68,8 @@ export class RunLoop {
   #ioMs = -Infinity;
   #readMs: number;
   #waiting: TimerHandle | undefined;
+  /** Short steps out of turn, since I/O last had its chance: when they began, and who waits for that. */
+  #served: { readonly sinceMs: number; readonly waiting: (() => void)[] } | undefined;
 
   constructor({ clock, dispatcher, turnMs = TURN_MS, stepBudgetUnits }: RunLoopOptions) {
     this.#clock = clock;
@@ -87,6 +90,36 @@ export class RunLoop {
     this.#running = true;
     this.#dispatcher.onReady = this.#wake;
     if (this.#dispatcher.runQueue.readyCount > 0) this.#wake();
+  }
+
+  /**
+   * A step's work units for who serves a tenant out of turn, by a short step that no actor takes; undefined where that must wait: inside
+   * of somebody's step, for a tenant that is held up, in worlds where every step is decided on, and when I/O has waited for as long as a turn
+   * (`untilTurn` says when it has had its chance).
+   */
+  serviceUnits(tenant: TenantId): number | undefined {
+    const dispatcher = this.#dispatcher;
+    const { runQueue } = dispatcher;
+    if (!this.#running || !this.#learns || dispatcher.isStepping) return undefined;
+    if (runQueue.mayServe?.(tenant) !== true) return undefined;
+    const nowMs = this.#clock.monotonicMs();
+    if (this.#served === undefined) {
+      const served = { sinceMs: nowMs, waiting: [] as (() => void)[] };
+      this.#served = served;
+      this.#clock.afterIo(() => {
+        this.#served = undefined;
+        for (const wake of served.waiting) wake();
+      });
+    } else if (nowMs - this.#served.sinceMs >= this.#turnMs) return undefined;
+    return dispatcher.stepBudgetUnits;
+  }
+
+  /** Resolves when I/O has had its chance; undefined where it has not waited for long. */
+  untilTurn(): Promise<void> | undefined {
+    const served = this.#served;
+    if (served === undefined || this.#clock.monotonicMs() - served.sinceMs < this.#turnMs)
+      return undefined;
+    return new Promise((resolve) => served.waiting.push(resolve));
   }
 
   /** No step begins after this. */

@@ -63,6 +63,13 @@ export interface RunQueue {
   advance(capacityUnits: number, nowMs: number): void;
   /** Capacity units until somebody who is ready may run again; 0 when somebody may now or nobody is ready. */
   waitUnits(): number;
+  /**
+   * Whether a tenant may be served out of turn now, by a short step that no actor takes. A queue without it decides about every step, and
+   * nobody is served so.
+   */
+  mayServe?(tenant: TenantId): boolean;
+  /** Such a step is over: charged as one of an actor's would be. */
+  served?(tenant: TenantId, priority: Priority, workUnits: number): void;
 }
 
 /** What waits for an entry after its step. */

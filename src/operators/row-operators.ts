@@ -73,11 +73,11 @@ export class ProjectOperator implements Operator {
     this.id = id;
     this.columns = columns;
     this.#input = input;
-    this.#expressions = expressions.map(compileExpression);
     this.#context = context;
     this.#onlyColumns = expressions.every((each) => each.kind === 'column')
       ? expressions.map((each) => (each as { index: number }).index)
       : undefined;
+    this.#expressions = this.#onlyColumns === undefined ? expressions.map(compileExpression) : [];
   }
 
   next(budget: Budget): Step {

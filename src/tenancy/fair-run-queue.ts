@@ -144,6 +144,30 @@ export class FairRunQueue implements RunQueue {
     if (share.heapIndex >= 0) siftDown(this.#heap, share);
   }
 
+  /** All but those who have used up their limit: what is short goes first, and is paid for in what comes next. */
+  mayServe(tenant: TenantId): boolean {
+    const share = this.#shareOf(tenant);
+    if (share.limit === 1) return true;
+    this.#refill(share);
+    return share.limitUnits > 0;
+  }
+
+  served(tenant: TenantId, priority: Priority, workUnits: number): void {
+    const share = this.#shareOf(tenant);
+    const units = Math.max(1, workUnits);
+    const line = share.lineOf(priority);
+    // Who slept starts at the present.
+    if (share.readyCount === 0)
+      share.virtualTime = Math.max(share.virtualTime, this.#virtualTime);
+    if (line.entries.first === undefined)
+      line.virtualTime = Math.max(line.virtualTime, share.lineTime);
+    share.virtualTime += units / share.weight;
+    line.virtualTime += units / PRIORITY_WEIGHTS[priority];
+    if (share.limit < 1) share.limitUnits -= units;
+    share.meter.addStep(workUnits, 0, 0);
+    if (share.heapIndex >= 0) siftDown(this.#heap, share);
+  }
+
   remove(entry: RunEntry): void {
     if (entry.place !== QUEUED && entry.place !== URGENT) return;
     const share = entry.share as TenantShare;

@@ -16,6 +16,7 @@ import {
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import { GroupTable } from '../operators/group-table.ts';
 import type { Budget } from '../operators/operator.ts';
+import { Accumulator } from './accumulator.ts';
 import { ADDITIONS_MAX, addTile } from './tile-layout.ts';
 import { TileMeasures } from './tile-measures.ts';
 import { TilePage } from './tile-page.ts';
@@ -38,6 +39,8 @@ import {
 const GROUP_COUNT_MAX = 16_384;
 /** Rows changed at once beyond which tiles are made anew rather than kept. */
 const CATCH_UP_ROWS_MAX = 1_000_000;
+/** Doubles of an accumulator that is kept for the next window: those of many groups are not. */
+const SPARE_LENGTH_MAX = 4096;
 /** Quarters whose extremes are not known, beyond which their days are made anew. */
 const STALE_COUNT_MAX = 1024;
 
@@ -80,6 +83,8 @@ export class TileSet {
   position: number;
   isBusy = false;
   isClosed = false;
+  /** The number of the question that was asked last: sets of other questions go first. */
+  askedAt = 0;
   /** Grows when something is evicted: who reads in steps looks again. */
   evictions = 0;
   #resets = 0;
@@ -103,6 +108,7 @@ export class TileSet {
   /** The vectors of the rows at hand, by the table's columns. */
   readonly #wide: Vector[] = [];
   #rowGroups: Int32Array = new Int32Array(0);
+  #spare: Accumulator | undefined;
   #order: { readonly groupCount: number; readonly ranks: Int32Array } | undefined;
 
   constructor(plan: TilePlan, data: TableData, context: EvaluationContext, memory: MemoryAccount) {
@@ -144,6 +150,11 @@ export class TileSet {
 
   knows(day: number): boolean {
     return this.#known.has(day);
+  }
+
+  /** Knows all of days [from, to). */
+  covers(from: number, to: number): boolean {
+    return from >= to || this.#known.covers(from, to);
   }
 
   gaps(from: number, to: number): { readonly from: number; readonly to: number }[] {
@@ -189,6 +200,17 @@ export class TileSet {
 
   seconds(minute: number): TilePage | undefined {
     return this.#seconds.get(minute);
+  }
+
+  /** Where the groups of a window are added up; to be given back. */
+  takeAccumulator(): Accumulator {
+    const spare = this.#spare;
+    this.#spare = undefined;
+    return spare ?? new Accumulator(this.measures.layout.wider);
+  }
+
+  giveAccumulator(accumulator: Accumulator): void {
+    if (accumulator.data.length <= SPARE_LENGTH_MAX) this.#spare = accumulator;
   }
 
   /** Rows of a snapshot in [from, to), to be handled batch by batch: another load takes the one before away. */

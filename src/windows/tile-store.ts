@@ -41,8 +41,12 @@ export class TileStore implements WindowSource {
   readonly memory: MemoryAccount;
   readonly #dataOf: (relation: number) => TableData | undefined;
   readonly #relations = new Map<number, Relation>();
+  /** Questions so far: whose set was asked last has the greatest number. */
+  #asked = 0;
   /** Plans that were looked at: dashboards ask the same again and again. */
   readonly #plans = new WeakMap<WindowPlan, { readonly zone: string; readonly plan: TilePlan }>();
+  /** The sets that answer them. */
+  readonly #found = new WeakMap<TilePlan, FoundSet>();
   readonly #aggregates = new WeakMap<
     AggregateNode,
     { readonly question: TimeAggregate | undefined }
@@ -85,9 +89,8 @@ export class TileStore implements WindowSource {
     )
       return undefined;
     const relation = this.#relationOf(tiled.relation, data);
-    if (relation.refused.has(tiled.text)) return undefined;
-    const make = (): TileSet => new TileSet(tiled, data, environment.context, this.memory);
-    const found = this.#setWithRoom(relation, tiled, make);
+    if (relation.refused.size > 0 && relation.refused.has(tiled.text)) return undefined;
+    const found = this.#setFor(relation, tiled, data, environment);
     if (found === undefined) return undefined;
     const { set, calls } = found;
     return new TiledWindows({
@@ -216,13 +219,30 @@ export class TileStore implements WindowSource {
     return made;
   }
 
-  /** The set that computes all that is asked for, with the place of each call in it. */
+  #setFor(
+    relation: Relation,
+    plan: TilePlan,
+    data: TableData,
+    { context }: ExecutionEnvironment,
+  ): FoundSet | undefined {
+    let found = this.#found.get(plan);
+    if (found === undefined || found.set.isClosed || found.set.data !== data) {
+      const make = (): TileSet => new TileSet(plan, data, context, this.memory);
+      found = this.#setWithRoom(relation, plan, make);
+      if (found === undefined) return undefined;
+      this.#found.set(plan, found);
+    }
+    this.#asked += 1;
+    found.set.askedAt = this.#asked;
+    return found;
+  }
+
   /** Undefined where there is no room for a new one: some is made for the next who asks. */
   #setWithRoom(
     relation: Relation,
     plan: TilePlan,
     make: () => TileSet,
-  ): { readonly set: TileSet; readonly calls: readonly number[] } | undefined {
+  ): FoundSet | undefined {
     try {
       return this.#setOf(relation, plan, make);
     } catch (cause) {
@@ -232,24 +252,20 @@ export class TileStore implements WindowSource {
     }
   }
 
-  #setOf(
-    relation: Relation,
-    plan: TilePlan,
-    make: () => TileSet,
-  ): { readonly set: TileSet; readonly calls: readonly number[] } {
+  /** The set that computes all that is asked for. */
+  #setOf(relation: Relation, plan: TilePlan, make: () => TileSet): FoundSet {
     const { sets } = relation;
     for (let index = sets.length - 1; index >= 0; index -= 1) {
       const set = sets[index]!;
       if (set.plan.text !== plan.text) continue;
       const calls = plan.callTexts.map((text) => set.plan.callTexts.indexOf(text));
-      if (calls.includes(-1)) continue;
-      if (index < sets.length - 1) {
-        sets.splice(index, 1);
-        sets.push(set);
-      }
-      return { set, calls };
+      if (!calls.includes(-1)) return { set, calls };
     }
-    if (sets.length >= SETS_MAX) this.#drop(relation, sets[0]!);
+    if (sets.length >= SETS_MAX)
+      this.#drop(
+        relation,
+        sets.reduce((oldest, each) => (each.askedAt < oldest.askedAt ? each : oldest)),
+      );
     const set = make();
     sets.push(set);
     return { set, calls: plan.calls.map((_, index) => index) };
@@ -262,10 +278,12 @@ export class TileStore implements WindowSource {
   }
 }
 
+/** A set, and the place of each call of a question in it. */
+type FoundSet = { readonly set: TileSet; readonly calls: readonly number[] };
+
 type Relation = {
   readonly data: TableData;
   readonly columns: TableData['schema']['columns'];
-  /** Those asked last at the end. */
   readonly sets: TileSet[];
   /** Questions that tiles cannot answer. */
   readonly refused: Set<string>;

@@ -3,12 +3,14 @@ import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { vectorFromData } from '../columns/build.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
 import { INT4 } from '../columns/types.ts';
+import type { Vector } from '../columns/vector.ts';
 import type { Datum } from '../columns/values.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
 import { Budget, type Step } from '../operators/operator.ts';
 import { EMPTY_BATCH } from '../operators/row-operators.ts';
 import type { OutputColumn } from '../plan/logical.ts';
-import { addTile, carry, relaid, type TileLayout } from './tile-layout.ts';
+import type { Accumulator } from './accumulator.ts';
+import { addTile } from './tile-layout.ts';
 import type { TilePage } from './tile-page.ts';
 import { NoTiles, type TileSet, type Tiling } from './tile-set.ts';
 import {
@@ -36,6 +38,7 @@ const DENSE_ROWS = 512;
 const BUILD_DAYS = 64;
 /** What a step costs in which nothing could be done, so that others have their turn. */
 const WAIT_WORK = 64;
+const NO_KEYS: readonly Vector[] = [];
 /** Windows whose ends are looked at for finer tiles. */
 const FINE_WINDOWS_MAX = 4096;
 
@@ -59,6 +62,7 @@ export class TiledWindows implements WindowOperator {
   readonly #snapshot: TableSnapshot;
   readonly #refused: (always: boolean) => void;
   readonly #total: Accumulator;
+  #isClosed = false;
   #budget = new Budget(0);
   #steps: Tiling<void> | undefined;
   #scan: WindowOperator | undefined;
@@ -90,13 +94,21 @@ export class TiledWindows implements WindowOperator {
     this.#calls = options.calls;
     this.#snapshot = options.snapshot;
     this.#refused = options.refused;
-    this.#total = new Accumulator(options.set.measures.layout.wider);
+    this.#total = options.set.takeAccumulator();
     this.#values = options.calls.map(() => []);
   }
 
   /** All of the answer so far has come from tiles, and rows at the ends of windows. */
   get isTiled(): boolean {
     return this.#scan === undefined;
+  }
+
+  /** Nothing has to be built, followed or read anew before windows are read. */
+  get isReady(): boolean {
+    const set = this.#set;
+    if (set.isBusy || set.position !== set.data.position) return false;
+    for (const quarter of set.stale) if (this.#touches(quarter)) return false;
+    return this.#stretches().every(({ from, to }) => set.covers(from, to));
   }
 
   get tiles(): number {
@@ -133,19 +145,60 @@ export class TiledWindows implements WindowOperator {
     return this.#numbers.length > 0 ? this.#give() : 'done';
   }
 
+  /**
+   * All windows within a budget, where nothing has to be scanned: their numbers, ascending, with keys and values by call. Undefined: it is
+   * more than that, and to be begun anew.
+   */
+  nextAtOnce(budget: Budget):
+    | {
+        readonly numbers: readonly number[];
+        readonly keys: readonly Vector[];
+        readonly values: readonly (readonly Datum[])[];
+      }
+    | undefined {
+    this.#budget = budget;
+    const steps = this.#runReady();
+    this.#steps = steps;
+    try {
+      if (steps.next().done !== true) return undefined;
+    } catch (cause) {
+      const isFull = cause instanceof DbError && cause.code === '53200';
+      if (!(cause instanceof NoTiles) && !isFull) throw cause;
+      this.#refused(cause instanceof NoTiles && cause.always);
+      return undefined;
+    }
+    const keys =
+      this.#plan.keys.length === 0
+        ? NO_KEYS
+        : this.#set.groups.keys(Int32Array.from(this.#groups), this.#groups.length);
+    return { numbers: this.#numbers, keys, values: this.#values };
+  }
+
   close(): void {
     this.#steps?.return(undefined);
     this.#scan?.close();
     this.#numbers = [];
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#set.giveAccumulator(this.#total);
   }
 
   // ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   *#run(): Tiling<void> {
+    if (this.#windows.from.length === 0) return;
+    yield* this.#prepare();
+    yield* this.#readAll();
+  }
+
+  *#runReady(): Tiling<void> {
+    yield* this.#refineEnds();
+    yield* this.#readAll();
+  }
+
+  *#readAll(): Tiling<void> {
     const { from, to } = this.#windows;
     const current = (): Budget => this.#budget;
-    if (from.length === 0) return;
-    yield* this.#prepare();
     const set = this.#set;
     let ranks: Int32Array | undefined;
     let { evictions } = set;
@@ -159,7 +212,9 @@ export class TiledWindows implements WindowOperator {
       }
       if (set.position !== this.#changedAt) this.#compare();
       this.#total.reset(set.measures.layout.wider);
-      yield* this.#read(from[this.#window]!, to[this.#window]!);
+      const end = to[this.#window]!;
+      const time = this.#addTiles(from[this.#window]!, end);
+      if (time < end) yield* this.#read(time, end);
       if (this.#plan.keys.length > 0 && this.#total.count > 1) ranks = yield* set.ranks(current);
       this.#finish(ranks);
     }
@@ -171,7 +226,6 @@ export class TiledWindows implements WindowOperator {
     const current = (): Budget => this.#budget;
     yield* set.catchUp(current);
     if (set.isClosed) throw new NoTiles(false);
-    const { from, to } = this.#windows;
     for (const stretch of this.#stretches()) {
       for (const gap of set.gaps(stretch.from, stretch.to)) {
         for (let day = gap.from; day < gap.to; day += BUILD_DAYS) {
@@ -184,10 +238,15 @@ export class TiledWindows implements WindowOperator {
       if (set.isBusy || !set.repair(quarter)) break;
       if (this.#budget.exhausted) yield 'go';
     }
+    yield* this.#refineEnds();
+  }
+
+  *#refineEnds(): Tiling<void> {
+    const { from, to } = this.#windows;
     const fine = Math.min(from.length, FINE_WINDOWS_MAX);
     for (let window = this.#window; window < fine; window += 1) {
-      yield* this.#refine(from[window]!);
-      yield* this.#refine(to[window]!);
+      if (this.#isDense(from[window]!)) yield* this.#refine(from[window]!);
+      if (this.#isDense(to[window]!)) yield* this.#refine(to[window]!);
     }
   }
 
@@ -211,15 +270,20 @@ export class TiledWindows implements WindowOperator {
     return start < to.at(-1)! + DAY && start >= from[0]! - DAY;
   }
 
+  /** It lies inside of a quarter of many rows. */
+  #isDense(time: number): boolean {
+    const quarter = Math.floor(time / QUARTER);
+    if (quarter * QUARTER === time) return false;
+    const day = Math.floor(quarter / QUARTERS);
+    const rows = this.#set.day(day)?.rowsAt(quarter - day * QUARTERS) ?? 0;
+    return rows > DENSE_ROWS;
+  }
+
   /** Finer tiles where a window begins or ends inside a tile of many rows. */
   *#refine(time: number): Tiling<void> {
     const set = this.#set;
     const current = (): Budget => this.#budget;
     const quarter = Math.floor(time / QUARTER);
-    if (quarter * QUARTER === time) return;
-    const day = Math.floor(quarter / QUARTERS);
-    const rows = set.day(day)?.rowsAt(quarter - day * QUARTERS) ?? 0;
-    if (rows <= DENSE_ROWS) return;
     try {
       if (set.minutes(quarter) === undefined)
         this.#rows += yield* set.buildMinutes(quarter, current);
@@ -243,6 +307,17 @@ export class TiledWindows implements WindowOperator {
   }
 
   // ── one window ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Adds tiles as far as they reach, and the budget. */
+  #addTiles(from: number, to: number): number {
+    let time = from;
+    while (time < to && !this.#budget.exhausted) {
+      const end = this.#addTileAt(time, to);
+      if (end === time) break;
+      time = end;
+    }
+    return time;
+  }
 
   /**
    * Each piece is exact at the snapshot's position when it is added, so what the set follows between two steps does not matter to those
@@ -474,72 +549,5 @@ export class TiledWindows implements WindowOperator {
       ],
     };
     return 'batch';
-  }
-}
-
-/** The groups of one window, each a tile. */
-class Accumulator {
-  layout: TileLayout;
-  data: Float64Array;
-  readonly groups: number[] = [];
-  count = 0;
-  /** By group, slot + 1 of the window at hand: others are of windows before. */
-  #slots = new Int32Array(16);
-  #windows = new Int32Array(16);
-  #window = 1;
-
-  constructor(layout: TileLayout) {
-    this.layout = layout;
-    this.data = layout.tiles(1);
-  }
-
-  reset(layout: TileLayout): void {
-    this.#window += 1;
-    this.count = 0;
-    if (layout === this.layout) return;
-    this.layout = layout;
-    this.data = layout.tiles(1);
-  }
-
-  /** Where the group's tile begins. */
-  slotOf(group: number): number {
-    if (group >= this.#slots.length) this.#grow(group);
-    const { stride } = this.layout;
-    if (this.#windows[group] === this.#window) return this.#slots[group]! * stride;
-    const slot = this.count;
-    this.#windows[group] = this.#window;
-    this.#slots[group] = slot;
-    this.groups[slot] = group;
-    this.count += 1;
-    if (this.count * stride > this.data.length) {
-      const grown = new Float64Array(this.data.length * 2);
-      grown.set(this.data);
-      this.data = grown;
-    }
-    this.data.set(this.layout.empty, slot * stride);
-    return slot * stride;
-  }
-
-  adopt(layout: TileLayout): void {
-    if (layout === this.layout) return;
-    this.data = relaid(this.data, this.layout, layout);
-    this.layout = layout;
-  }
-
-  /** Sums have room for another batch of rows. */
-  settle(): void {
-    for (let slot = 0; slot < this.count; slot += 1)
-      carry(this.data, slot * this.layout.stride, this.layout);
-  }
-
-  #grow(group: number): void {
-    let room = this.#slots.length;
-    while (room <= group) room *= 2;
-    const slots = new Int32Array(room);
-    slots.set(this.#slots);
-    this.#slots = slots;
-    const windows = new Int32Array(room);
-    windows.set(this.#windows);
-    this.#windows = windows;
   }
 }

@@ -6,6 +6,7 @@ import { FLOAT8, type SqlType } from '../columns/types.ts';
 import { Decimal, type Datum } from '../columns/values.ts';
 import { Budget } from '../operators/operator.ts';
 import { StepwiseSort } from '../operators/stepwise-sort.ts';
+import type { Vector } from '../columns/vector.ts';
 import type { WindowBounds } from './window-source.ts';
 import type { ComparedSpan, PlannedWindow, WindowSeries } from './window-spec.ts';
 
@@ -16,14 +17,24 @@ import type { ComparedSpan, PlannedWindow, WindowSeries } from './window-spec.ts
 export type AskedWindows = { readonly bounds: WindowBounds; readonly owners: Int32Array };
 
 export function askedWindows({ windows, compared }: WindowSeries): AskedWindows {
+  if (compared === undefined && isAscending(windows)) {
+    const from = new Float64Array(windows.length);
+    const to = new Float64Array(windows.length);
+    const owners = new Int32Array(windows.length);
+    for (let index = 0; index < windows.length; index += 1) {
+      from[index] = windows[index]!.startMs * 1000;
+      to[index] = windows[index]!.endMs * 1000;
+      owners[index] = index;
+    }
+    return { bounds: { from, to }, owners };
+  }
   const all: { readonly span: ComparedSpan; readonly owner: number }[] = windows.map(
     (span, owner) => ({ span, owner }),
   );
   compared?.forEach((span, owner) => {
     if (span !== undefined) all.push({ span, owner: -1 - owner });
   });
-  if (compared !== undefined || !isAscending(windows))
-    all.sort((a, b) => a.span.startMs - b.span.startMs);
+  all.sort((a, b) => a.span.startMs - b.span.startMs);
   return {
     bounds: {
       from: Float64Array.from(all, ({ span }) => span.startMs * 1000),
@@ -34,9 +45,9 @@ export function askedWindows({ windows, compared }: WindowSeries): AskedWindows 
 }
 
 function isAscending(windows: readonly PlannedWindow[]): boolean {
-  return windows.every(
-    ({ startMs }, index) => index === 0 || startMs >= windows[index - 1]!.startMs,
-  );
+  for (let index = 1; index < windows.length; index += 1)
+    if (windows[index]!.startMs < windows[index - 1]!.startMs) return false;
+  return true;
 }
 
 /** A value between two others, which is a double whatever they are. */
@@ -82,9 +93,8 @@ export class WindowAnswer {
   #emptyMade: readonly Datum[] | undefined;
   readonly #groups: Group[] = [];
   readonly #byHash = new Map<number, number[]>();
-  /** By window: group → values. */
-  readonly #current: Map<number, readonly Datum[]>[];
-  readonly #previous: Map<number, readonly Datum[]>[];
+  readonly #current: Cells;
+  readonly #previous: Cells;
   #cellCount = 0;
 
   constructor(
@@ -101,8 +111,9 @@ export class WindowAnswer {
     this.#keyTypes = options.keyTypes;
     this.#valueTypes = options.valueTypes;
     this.#makeEmpty = options.empty;
-    this.#current = series.windows.map(() => new Map());
-    this.#previous = series.compared === undefined ? [] : series.windows.map(() => new Map());
+    const isAlone = this.#keyTypes.length === 0;
+    this.#current = new Cells(isAlone);
+    this.#previous = new Cells(isAlone);
     // Without keys there is one group, be it of no rows.
     if (this.#keyTypes.length === 0) this.#groupOf([]);
   }
@@ -119,35 +130,53 @@ export class WindowAnswer {
     for (let row = 0; row < batch.rowCount; row += 1) {
       const at = batch.selection === undefined ? row : batch.selection[row]!;
       const data = batch.columns.map((column) => datumAt(column, at));
-      const owner = this.#owners[data[0] as number]!;
-      const group = this.#groupOf(data.slice(1, 1 + keyCount));
-      const values = data.slice(1 + keyCount);
-      if (owner >= 0) this.#current[owner]!.set(group, values);
-      else this.#previous[-1 - owner]!.set(group, values);
+      const group = keyCount === 0 ? 0 : this.#groupOf(data.slice(1, 1 + keyCount));
+      this.#put(data[0] as number, group, data.slice(1 + keyCount));
     }
+  }
+
+  /** The same of what tiles hold: `numbers` are of windows, `valueOf` gives what a row of them shows. */
+  takeTiles(
+    numbers: readonly number[],
+    keys: readonly Vector[],
+    valueOf: (row: number, column: number) => Datum,
+  ): void {
+    const valueCount = this.#valueTypes.length;
+    this.#cellCount += numbers.length;
+    if (this.#cellCount > 2 * ANSWER_ROW_COUNT_MAX) throw tooManyRows();
+    for (let row = 0; row < numbers.length; row += 1) {
+      const values: Datum[] = [];
+      for (let column = 0; column < valueCount; column += 1) values.push(valueOf(row, column));
+      const group = keys.length === 0 ? 0 : this.#groupOf(keys.map((key) => datumAt(key, row)));
+      this.#put(numbers[row]!, group, values);
+    }
+  }
+
+  #put(number: number, group: number, values: readonly Datum[]): void {
+    const owner = this.#owners[number]!;
+    if (owner >= 0) this.#current.set(owner, group, values);
+    else this.#previous.set(-1 - owner, group, values);
+  }
+
+  /** Rows of the answer, if every window has every group that was met. */
+  get rowCountMax(): number {
+    return this.#series.windows.length * Math.max(1, this.#groups.length);
   }
 
   /** Rows, a few at a time. */
   *rows(): Generator<readonly WindowRow[]> {
     const { windows, compared, fill } = this.#series;
-    const sort = new StepwiseSort(this.#groups.length, (a, b) => this.#compareGroups(a, b), {
-      memory: undefined,
-    });
-    const budget = new Budget(SORT_UNITS);
-    while (!sort.step(budget)) {
-      yield [];
-      budget.refill(SORT_UNITS);
-    }
-    const order = sort.sorted;
+    const order = this.#groups.length > 1 ? yield* this.#sorted() : Array.from(this.#groups.keys());
     // One window alone is an answer even of no rows, as in SQL without GROUP BY.
     const isOne = this.#keyTypes.length === 0 && windows.length === 1;
     const fills = fill !== 'none' || isOne;
     if (fills && windows.length * order.length > ANSWER_ROW_COUNT_MAX) throw tooManyRows();
-    const carried = fill === 'linear' ? undefined : new Map<number, readonly Datum[]>();
+    const carried = fill === 'previous' ? new Map<number, readonly Datum[]>() : undefined;
     let rows: WindowRow[] = [];
-    for (const [index, window] of windows.entries()) {
+    for (let index = 0; index < windows.length; index += 1) {
+      const window = windows[index]!;
       for (const group of order) {
-        const known = this.#current[index]!.get(group);
+        const known = this.#current.get(index, group);
         if (known !== undefined) carried?.set(group, known);
         const previous = this.#previousOf(index, group, compared);
         if (known === undefined && !fills && !(previous?.isFound ?? false)) continue;
@@ -167,6 +196,18 @@ export class WindowAnswer {
     yield rows;
   }
 
+  *#sorted(): Generator<readonly WindowRow[], Int32Array> {
+    const sort = new StepwiseSort(this.#groups.length, (a, b) => this.#compareGroups(a, b), {
+      memory: undefined,
+    });
+    const budget = new Budget(SORT_UNITS);
+    while (!sort.step(budget)) {
+      yield [];
+      budget.refill(SORT_UNITS);
+    }
+    return sort.sorted;
+  }
+
   #previousOf(
     index: number,
     group: number,
@@ -175,7 +216,7 @@ export class WindowAnswer {
     if (compared === undefined) return undefined;
     const span = compared[index];
     if (span === undefined) return { isFound: false, span: null };
-    const values = this.#previous[index]!.get(group);
+    const values = this.#previous.get(index, group);
     return {
       isFound: values !== undefined,
       span: { startMs: span.startMs, endMs: span.endMs, values: values ?? this.#empty },
@@ -209,7 +250,7 @@ export class WindowAnswer {
     if (left === undefined || right === undefined) return null;
     const { windows } = this.#series;
     const [from, to] = [left, right].map((each) =>
-      numberOf(this.#current[each]!.get(group)![value]!),
+      numberOf(this.#current.get(each, group)![value]!),
     );
     if (from === undefined || to === undefined) return null;
     const startOf = (each: number): number => windows[each]!.startMs;
@@ -232,11 +273,11 @@ export class WindowAnswer {
     if (step === -1 && known !== undefined) {
       found = known.found;
       for (let each = known.index; each < index; each += 1)
-        if (this.#current[each]!.has(group)) found = each;
+        if (this.#current.get(each, group) !== undefined) found = each;
     } else {
-      const end = step === 1 ? this.#current.length : -1;
+      const end = step === 1 ? this.#series.windows.length : -1;
       for (let each = index + step; each !== end; each += step)
-        if (this.#current[each]!.has(group)) {
+        if (this.#current.get(each, group) !== undefined) {
           found = each;
           break;
         }
@@ -271,6 +312,28 @@ export class WindowAnswer {
       if (order !== 0) return order;
     }
     return 0;
+  }
+}
+
+/** Values by window and group. */
+class Cells {
+  readonly #windows: (Map<number, readonly Datum[]> | undefined)[];
+  /** Where there is one group. */
+  readonly #values: (readonly Datum[] | undefined)[] | undefined;
+
+  constructor(isAlone: boolean) {
+    this.#windows = [];
+    this.#values = isAlone ? [] : undefined;
+  }
+
+  get(window: number, group: number): readonly Datum[] | undefined {
+    if (this.#values !== undefined) return this.#values[window];
+    return this.#windows[window]?.get(group);
+  }
+
+  set(window: number, group: number, values: readonly Datum[]): void {
+    if (this.#values !== undefined) this.#values[window] = values;
+    else (this.#windows[window] ??= new Map()).set(group, values);
   }
 }
 
