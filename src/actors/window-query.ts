@@ -184,7 +184,13 @@ export async function runWindowQuery(
       series.gapMs === undefined
         ? await runner.windows(windows, series, make)
         : await runner.sessions(windows, series, series.gapMs, own, nowMs, make);
-    return finished(session, question, series, { ...runner.spent, position, nowMs, watermark, rows });
+    return finished(session, question, series, {
+      ...runner.spent,
+      position,
+      nowMs,
+      watermark,
+      rows,
+    });
   } finally {
     release();
   }
@@ -534,12 +540,7 @@ class WindowRunner {
     await this.#run(
       () => {
         opened = openSessions(windows.plan, bounds, gapMs * 1000, this.#environment);
-        return shownWindows(
-          windows,
-          opened,
-          opened.columns.slice(-2),
-          this.#environment.context,
-        );
+        return shownWindows(windows, opened, opened.columns.slice(-2), this.#environment.context);
       },
       (batch) => {
         if (rows.length + batch.rowCount > SESSION_COUNT_MAX) throw tooManyRows();
@@ -807,4 +808,3 @@ function record(
   }
   return made;
 }
-

@@ -157,8 +157,7 @@ export class FairRunQueue implements RunQueue {
     const units = Math.max(1, workUnits);
     const line = share.lineOf(priority);
     // Who slept starts at the present.
-    if (share.readyCount === 0)
-      share.virtualTime = Math.max(share.virtualTime, this.#virtualTime);
+    if (share.readyCount === 0) share.virtualTime = Math.max(share.virtualTime, this.#virtualTime);
     if (line.entries.first === undefined)
       line.virtualTime = Math.max(line.virtualTime, share.lineTime);
     share.virtualTime += units / share.weight;

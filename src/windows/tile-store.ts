@@ -238,11 +238,7 @@ export class TileStore implements WindowSource {
   }
 
   /** Undefined where there is no room for a new one: some is made for the next who asks. */
-  #setWithRoom(
-    relation: Relation,
-    plan: TilePlan,
-    make: () => TileSet,
-  ): FoundSet | undefined {
+  #setWithRoom(relation: Relation, plan: TilePlan, make: () => TileSet): FoundSet | undefined {
     try {
       return this.#setOf(relation, plan, make);
     } catch (cause) {

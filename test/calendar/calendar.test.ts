@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { calendar } from '../../src/calendar/calendar.ts';
 import type { CalendarSpec } from '../../src/calendar/spec.ts';
 import { DbError } from '../../src/base/errors.ts';
-import { civilDay, civilText, julianDay } from '../../src/calendar/civil.ts';
+import { civilDay, civilText, instantText, julianDay } from '../../src/calendar/civil.ts';
 import { findZone, zoneOf } from '../../src/calendar/zones.ts';
 
 const at = (text: string): number => Date.parse(text);
@@ -742,4 +742,24 @@ test('zones: fixed offsets of PostgreSQL, any case, aliases are one zone', () =>
   // Invented names are forgotten again.
   for (let index = 0; index < 5000; index += 1)
     expect(findZone(`Nowhere/${index}`)).toBeUndefined();
+});
+
+test('an instant is written as Date writes it, whole seconds without their nought thousandths', () => {
+  const wide = fc.double({ min: -8.64e15, max: 8.64e15, noNaN: true });
+  const near = fc.integer({ min: -62_200_000_000_000, max: 253_500_000_000_000 });
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        wide,
+        near,
+        near.map((ms) => ms * 1000).filter((ms) => Math.abs(ms) < 8.64e15),
+      ),
+      (ms) => {
+        expect(instantText(ms)).toBe(new Date(ms).toISOString().replace('.000Z', 'Z'));
+      },
+    ),
+  );
+  for (const ms of [0, 1, 10, 100, -1, 8.64e15, -8.64e15])
+    expect(instantText(ms)).toBe(new Date(ms).toISOString().replace('.000Z', 'Z'));
+  expect(() => instantText(NaN)).toThrow(RangeError);
 });

@@ -319,3 +319,30 @@ test('who slept claims nothing for it, and what is urgent comes first when it wa
   queue.wake(batch, true);
   expect(queue.next()).toBe(batch);
 });
+
+test('what a tenant is served out of turn is paid for: the others go first until they have had as much', () => {
+  const queue = queueWith({ held: { limit: 0.5, burstMs: 1 } });
+  const [a, b] = ['a', 'b'].map((tenant) => new RunEntry(tenantId(tenant))) as [RunEntry, RunEntry];
+  for (const entry of [a, b]) queue.wake(entry, false);
+  const order = (steps: number): string => {
+    let names = '';
+    for (let step = 0; step < steps; step += 1) {
+      const entry = queue.next()!;
+      names += entry === a ? 'a' : 'b';
+      queue.settle(entry, { workUnits: 1_000, messageCount: 0 }, 'more');
+    }
+    return names;
+  };
+  expect(order(4)).toBe('abab');
+  expect(queue.mayServe(tenantId('a'))).toBe(true);
+  queue.served(tenantId('a'), 'normal', 3_000);
+  expect(order(5)).toBe('bbbab');
+  expect(queue.meterOf(tenantId('a')).usage()).toMatchObject({ workUnits: 6_000, steps: 4 });
+  // A tenant that sleeps, too; and one that has used up its limit is not served.
+  const held = tenantId('held');
+  expect(queue.mayServe(held)).toBe(true);
+  queue.served(held, 'interactive', 1_000_000);
+  expect(queue.mayServe(held)).toBe(false);
+  queue.advance(4_000_000, 40);
+  expect(queue.mayServe(held)).toBe(true);
+});
