@@ -58,6 +58,7 @@ import { CalendarVerbs } from './calendars.ts';
 import { PolicyVerbs } from './policies.ts';
 import { explainedWindow, type WindowExplanation } from './explain-window.ts';
 import {
+  inSteps,
   metaOf,
   runWindowQuery,
   windowsAtOnce,
@@ -579,7 +580,8 @@ export class Handle implements WideVerbs {
     query: WindowQuery,
     options: QueryOptions = {},
   ): Promise<WindowExplanation> {
-    return explainedWindow(table, await this.runWindow(table, query, options));
+    const run = await this.runWindow(table, query, options);
+    return inSteps(this.engine, explainedWindow(table, run));
   }
 
   protected async runWindow(

@@ -1,21 +1,13 @@
 import type { Calendar } from '../calendar/calendar.ts';
 import { civilText } from '../calendar/civil.ts';
+import { nextChange, zoneOf } from '../calendar/zones.ts';
 import { instantLabel, type WindowSeries } from '../windows/window-spec.ts';
 import type { WindowRun } from './window-query.ts';
 
 /** What a window query read, for people: EXPLAIN ANALYZE of windows. */
 export type WindowExplanation = {
   readonly text: string;
-  readonly windows: readonly {
-    readonly start: string;
-    readonly end: string;
-    readonly label: string;
-    readonly hours: number;
-    readonly partial: boolean;
-    readonly complete: boolean;
-    /** What it is compared with. */
-    readonly compared?: { readonly start: string; readonly end: string } | null;
-  }[];
+  readonly windows: readonly ExplainedWindow[];
   /** Days of the span whose offset changes: `2026-11-01 has 25 hours`. */
   readonly notes: readonly string[];
   readonly source: string;
@@ -24,14 +16,30 @@ export type WindowExplanation = {
   readonly work: number;
 };
 
-export function explainedWindow(
+export type ExplainedWindow = {
+  readonly start: string;
+  readonly end: string;
+  readonly label: string;
+  readonly hours: number;
+  readonly partial: boolean;
+  readonly complete: boolean;
+  /** What it is compared with. */
+  readonly compared?: { readonly start: string; readonly end: string } | null;
+};
+
+/** Windows told between two pauses. */
+const WINDOWS_A_STEP = 64;
+
+/** In steps: yields where others may have a turn. */
+export function* explainedWindow(
   table: string,
   { result, series, calendar }: WindowRun,
-): WindowExplanation {
+): Generator<undefined, WindowExplanation> {
   const { meta } = result;
-  const windows = series.windows.map((window, index) => {
+  const windows: ExplainedWindow[] = [];
+  for (const [index, window] of series.windows.entries()) {
     const span = series.compared?.[index];
-    return {
+    windows.push({
       start: instantLabel(calendar, window.startMs),
       end: instantLabel(calendar, window.endMs),
       label: window.label,
@@ -49,26 +57,26 @@ export function explainedWindow(
                     end: instantLabel(calendar, span.endMs),
                   },
           }),
-    };
-  });
+    });
+    if (windows.length % WINDOWS_A_STEP === 0) yield;
+  }
   const notes = offsetNotes(series, calendar);
-  const marks = (window: (typeof windows)[number]): string =>
+  const marks = (window: ExplainedWindow): string =>
     [window.partial ? 'partial' : '', window.complete ? '' : 'running']
       .filter((mark) => mark !== '')
       .join(', ');
   const lines = [
     `Windows of ${table} in ${meta.zone} (tz ${meta.tzVersion}), now ${meta.now}`,
     ...shortened(
-      windows.map(
-        (window) =>
-          `  ${window.start} → ${window.end}  ${hoursText(window.hours)}${marks(window) === '' ? '' : `  (${marks(window)})`}${
-            window.compared === undefined
-              ? ''
-              : window.compared === null
-                ? '  beside nothing'
-                : `  beside ${window.compared.start} → ${window.compared.end}`
-          }`,
-      ),
+      windows,
+      (window) =>
+        `  ${window.start} → ${window.end}  ${hoursText(window.hours)}${marks(window) === '' ? '' : `  (${marks(window)})`}${
+          window.compared === undefined
+            ? ''
+            : window.compared === null
+              ? '  beside nothing'
+              : `  beside ${window.compared.start} → ${window.compared.end}`
+        }`,
     ),
     ...notes.map((note) => `Note: ${note}`),
     `Source: ${meta.source}, ${meta.tiles} tiles merged, ${meta.rowsScanned} rows scanned`,
@@ -89,32 +97,51 @@ export function explainedWindow(
 const LINES_MAX = 100;
 
 /** The first and the last of many lines. */
-function shortened(lines: readonly string[]): readonly string[] {
-  if (lines.length <= LINES_MAX) return lines;
+function shortened(
+  windows: readonly ExplainedWindow[],
+  line: (window: ExplainedWindow) => string,
+): readonly string[] {
+  if (windows.length <= LINES_MAX) return windows.map(line);
   const half = LINES_MAX / 2;
-  return [...lines.slice(0, half), `  … ${lines.length - LINES_MAX} more …`, ...lines.slice(-half)];
+  return [
+    ...windows.slice(0, half).map(line),
+    `  … ${windows.length - LINES_MAX} more …`,
+    ...windows.slice(-half).map(line),
+  ];
 }
 
 const NOTES_MAX = 50;
-const DAYS_LOOKED_AT_MAX = 20_000;
 
-/** Days within the span that have other than 24 hours, and days that are skipped. */
+/** Days within the span that have other than 24 hours, and days that are skipped: those in which an offset changes. */
 function offsetNotes({ startMs, endMs, windows }: WindowSeries, calendar: Calendar): string[] {
   const notes: string[] = [];
   if (windows.length === 0) return notes;
   const ruler = calendar.ruler('day');
-  let at = ruler.at(Math.floor(startMs / 1000));
-  for (let days = 0; at.start * 1000 < endMs && days < DAYS_LOOKED_AT_MAX; days += 1) {
-    const hours = (at.end - at.start) / 3600;
-    if (hours !== 24) notes.push(`${civilText(at.day)} has ${hoursText(hours)}`);
-    const next = ruler.next(at);
-    for (let day = at.day + 1; day < next.day; day += 1)
-      notes.push(`${civilText(day)} does not exist`);
-    at = next;
-    if (notes.length >= NOTES_MAX) break;
+  const zone = zoneOf(calendar.zone);
+  const first = ruler.at(Math.floor(startMs / 1000));
+  const until = Math.ceil(endMs / 1000) + LONGEST_DAY_SECONDS;
+  let noted = -Infinity;
+  // The instant of the change lies in the day before a skipped one, or begins the day after: both are looked at.
+  for (let at = first.start - 1; notes.length < NOTES_MAX;) {
+    const change = nextChange(zone, at, until);
+    if (change === undefined) break;
+    at = change.at;
+    for (const instant of [at - 1, at]) {
+      const day = ruler.at(instant);
+      if (day.start <= noted || day.start < first.start || day.start * 1000 >= endMs) continue;
+      noted = day.start;
+      const hours = (day.end - day.start) / 3600;
+      if (hours !== 24) notes.push(`${civilText(day.day)} has ${hoursText(hours)}`);
+      const next = ruler.next(day);
+      for (let skipped = day.day + 1; skipped < next.day; skipped += 1)
+        notes.push(`${civilText(skipped)} does not exist`);
+    }
   }
   return notes;
 }
+
+/** No day has been longer. */
+const LONGEST_DAY_SECONDS = 48 * 3600;
 
 function hoursText(hours: number): string {
   return `${Number(hours.toFixed(4))} ${hours === 1 ? 'hour' : 'hours'}`;

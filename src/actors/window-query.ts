@@ -32,7 +32,8 @@ import {
 import {
   checkWindowSpec,
   instantLabel,
-  planWindows,
+  planFewWindows,
+  planningWindows,
   type ComparedSpan,
   type PlannedWindow,
   type WindowSeries,
@@ -178,7 +179,10 @@ export async function runWindowQuery(
     const isWatermark = query.now === 'watermark';
     const watermark = isWatermark ? await runner.watermark(windows) : undefined;
     const nowMs = nowOf(session, query.now, watermark, own, options);
-    const series = planWindows(query, own, nowMs);
+    const planning = planningWindows(query, own, nowMs);
+    const few = planning.next();
+    // Few windows are planned in the turn that asks for them.
+    const series = few.done === true ? few.value : await inSteps(engine, planning);
     const make = rowMaker(question, query, options);
     const rows =
       series.gapMs === undefined
@@ -193,6 +197,18 @@ export async function runWindowQuery(
     });
   } finally {
     release();
+  }
+}
+
+/** Runs what is done in steps to its end, with a pause after each. */
+export async function inSteps<Result>(
+  engine: Engine,
+  steps: Generator<unknown, Result>,
+): Promise<Result> {
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+    await engine.pause();
   }
 }
 
@@ -227,7 +243,8 @@ export function windowsAtOnce(
     return undefined;
   }
   const nowMs = nowOf(session, query.now, undefined, own, options);
-  const series = planWindows(query, own, nowMs);
+  const series = planFewWindows(query, own, nowMs, ROWS_AT_ONCE_MAX);
+  if (series === undefined) return undefined;
   const asked = askedWindows(series);
   if (asked.owners.length > ROWS_AT_ONCE_MAX) return undefined;
   const { relations } = windows.bound;

@@ -114,24 +114,31 @@ export function compareOf(spec: CompareSpec, calendar: Calendar): Comparison {
 
 const WEEKS_AGO_MAX = 10_000;
 
-/** For each window the span it is compared with; undefined where there is none. */
-export function comparedWindows(
+/** Spans made between two pauses. */
+const SPANS_A_STEP = 32;
+
+/** For each window the span it is compared with, in steps; undefined where there is none. */
+export function* comparedWindows(
   windows: readonly PlannedWindow[],
   period: Period,
   ruler: Ruler | undefined,
   comparison: Comparison,
   calendar: Calendar,
-): (ComparedSpan | undefined)[] {
+): Generator<number, (ComparedSpan | undefined)[]> {
   const earlier = earlierPeriod(period, comparison, calendar);
   // The one row of a question that is not cut: an empty span has no such row.
   if (ruler === undefined && windows.length === 1) return [earlier].filter(isSpan);
   const dayOf = dayShift(period, earlier, comparison, calendar);
-  const spans = windows.map((window) =>
-    comparison.align === 'elapsed' || dayOf === undefined
-      ? sameElapsed(window, period, earlier)
-      : sameLocalTime(window, period, ruler, dayOf, comparison, calendar),
-  );
-  return spans.map((span) => (span !== undefined && isSpan(span) ? span : undefined));
+  const spans: (ComparedSpan | undefined)[] = [];
+  for (const window of windows) {
+    const span =
+      comparison.align === 'elapsed' || dayOf === undefined
+        ? sameElapsed(window, period, earlier)
+        : sameLocalTime(window, period, ruler, dayOf, comparison, calendar);
+    spans.push(span !== undefined && isSpan(span) ? span : undefined);
+    if (spans.length % SPANS_A_STEP === 0) yield spans.length;
+  }
+  return spans;
 }
 
 function isSpan({ startMs, endMs }: ComparedSpan): boolean {

@@ -73,9 +73,12 @@ export type WindowRow = {
 /** Rows an answer may have, filled ones included. */
 export const ANSWER_ROW_COUNT_MAX = 500_000;
 /** Rows made between two pauses. */
-const ROWS_A_STEP = 1024;
+const ROWS_A_STEP = 256;
 /** Work units of sorting groups between two pauses. */
 const SORT_UNITS = 20_000;
+
+/** Windows looked at between two pauses, rows or not. */
+const LOOKS_A_STEP = 4096;
 
 type Group = { readonly by: readonly Datum[]; readonly hash: number };
 
@@ -167,25 +170,28 @@ export class WindowAnswer {
   *rows(): Generator<readonly WindowRow[]> {
     const { windows, compared, fill } = this.#series;
     const order = this.#groups.length > 1 ? yield* this.#sorted() : Array.from(this.#groups.keys());
+    const ranks = new Int32Array(order.length);
+    for (let rank = 0; rank < order.length; rank += 1) ranks[order[rank]!] = rank;
     // One window alone is an answer even of no rows, as in SQL without GROUP BY.
     const isOne = this.#keyTypes.length === 0 && windows.length === 1;
     const fills = fill !== 'none' || isOne;
     if (fills && windows.length * order.length > ANSWER_ROW_COUNT_MAX) throw tooManyRows();
     const carried = fill === 'previous' ? new Map<number, readonly Datum[]>() : undefined;
     let rows: WindowRow[] = [];
+    let looks = 0;
     for (let index = 0; index < windows.length; index += 1) {
       const window = windows[index]!;
-      for (const group of order) {
+      looks += 1;
+      if (looks % LOOKS_A_STEP === 0) yield [];
+      for (const group of fills ? order : this.#groupsOf(index, ranks)) {
         const known = this.#current.get(index, group);
         if (known !== undefined) carried?.set(group, known);
-        const previous = this.#previousOf(index, group, compared);
-        if (known === undefined && !fills && !(previous?.isFound ?? false)) continue;
         rows.push({
           window,
           by: this.#groups[group]!.by,
           values: known ?? this.#filled(fill, index, group, carried),
           isFilled: known === undefined,
-          previous: previous === undefined ? undefined : previous.span,
+          previous: this.#previousOf(index, group, compared),
         });
         if (rows.length >= ROWS_A_STEP) {
           yield rows;
@@ -208,19 +214,28 @@ export class WindowAnswer {
     return sort.sorted;
   }
 
+  /** The groups that a window, or what it is compared with, has rows of; in order. */
+  #groupsOf(window: number, ranks: Int32Array): readonly number[] {
+    const groups = this.#current.groupsOf(window);
+    for (const group of this.#previous.groupsOf(window))
+      if (this.#current.get(window, group) === undefined) groups.push(group);
+    for (let at = 1; at < groups.length; at += 1)
+      // They come in order, but for those of two sources.
+      if (ranks[groups[at - 1]!]! > ranks[groups[at]!]!)
+        return groups.sort((a, b) => ranks[a]! - ranks[b]!);
+    return groups;
+  }
+
   #previousOf(
     index: number,
     group: number,
     compared: WindowSeries['compared'],
-  ): { readonly isFound: boolean; readonly span: WindowRow['previous'] } | undefined {
+  ): WindowRow['previous'] {
     if (compared === undefined) return undefined;
     const span = compared[index];
-    if (span === undefined) return { isFound: false, span: null };
-    const values = this.#previous.get(index, group);
-    return {
-      isFound: values !== undefined,
-      span: { startMs: span.startMs, endMs: span.endMs, values: values ?? this.#empty },
-    };
+    if (span === undefined) return null;
+    const values = this.#previous.get(index, group) ?? this.#empty;
+    return { startMs: span.startMs, endMs: span.endMs, values };
   }
 
   #filled(
@@ -334,6 +349,12 @@ class Cells {
   set(window: number, group: number, values: readonly Datum[]): void {
     if (this.#values !== undefined) this.#values[window] = values;
     else (this.#windows[window] ??= new Map()).set(group, values);
+  }
+
+  groupsOf(window: number): number[] {
+    if (this.#values !== undefined) return this.#values[window] === undefined ? [] : [0];
+    const groups = this.#windows[window];
+    return groups === undefined ? [] : [...groups.keys()];
   }
 }
 

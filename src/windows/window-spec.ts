@@ -109,8 +109,38 @@ export const SERIES_WINDOW_COUNT_MAX = 20_000;
 /** Within it microseconds are exact numbers. */
 const SPAN_MS_MAX = 9_007_199_254_740;
 
-/** The windows of a spec at `nowMs`. Throws 22023 for what is no spec, 54000 for too many windows, 22008 out of range. */
+/** Windows made between two pauses. */
+const WINDOWS_A_STEP = 64;
+
+/** The windows of a spec at `nowMs`, all at once. */
 export function planWindows(spec: WindowSpec, calendar: Calendar, nowMs: number): WindowSeries {
+  return planFewWindows(spec, calendar, nowMs, Infinity)!;
+}
+
+/** The same where they are no more than `countMax`, else undefined. */
+export function planFewWindows(
+  spec: WindowSpec,
+  calendar: Calendar,
+  nowMs: number,
+  countMax: number,
+): WindowSeries | undefined {
+  const planning = planningWindows(spec, calendar, nowMs);
+  for (;;) {
+    const step = planning.next();
+    if (step.done === true) return step.value.windows.length <= countMax ? step.value : undefined;
+    if (step.value > countMax) return undefined;
+  }
+}
+
+/**
+ * The windows of a spec at `nowMs`, in steps: yields, where others may have a turn, how many there are so far. Throws 22023 for what is no spec, 54000 for too
+ * many windows, 22008 out of range.
+ */
+export function* planningWindows(
+  spec: WindowSpec,
+  calendar: Calendar,
+  nowMs: number,
+): Generator<number, WindowSeries> {
   const period = periodOf(spec, calendar, nowMs);
   const { startMs, endMs } = period;
   if (Math.abs(startMs) > SPAN_MS_MAX || Math.abs(endMs) > SPAN_MS_MAX)
@@ -127,8 +157,8 @@ export function planWindows(spec: WindowSpec, calendar: Calendar, nowMs: number)
         ? [wholeWindow(period, calendar, nowMs)]
         : []
       : cut.kind === 'units'
-        ? unitWindows(period, cut.ruler, calendar, nowMs)
-        : hoppingWindows(period, cut, calendar, nowMs);
+        ? yield* unitWindows(period, cut.ruler, calendar, nowMs)
+        : yield* hoppingWindows(period, cut, calendar, nowMs);
   return {
     startMs,
     endMs,
@@ -136,7 +166,7 @@ export function planWindows(spec: WindowSpec, calendar: Calendar, nowMs: number)
     compared:
       comparison === undefined
         ? undefined
-        : comparedWindows(
+        : yield* comparedWindows(
             windows,
             period,
             cut.kind === 'units' ? cut.ruler : undefined,
@@ -393,18 +423,19 @@ function wholeWindow(period: Period, calendar: Calendar, nowMs: number): Planned
   };
 }
 
-function unitWindows(
+function* unitWindows(
   { startMs, endMs }: Period,
   ruler: Ruler,
   calendar: Calendar,
   nowMs: number,
-): PlannedWindow[] {
+): Generator<number, PlannedWindow[]> {
   const windows: PlannedWindow[] = [];
   if (!(startMs < endMs)) return windows;
   const first = ruler.at(Math.floor(startMs / 1000));
   refuseTooMany(startMs, endMs, (first.end - first.start) * 1000, 'every');
   for (let at = first; at.start * 1000 < endMs; at = ruler.next(at)) {
     if (windows.length >= SERIES_WINDOW_COUNT_MAX) throw tooManyWindows('every');
+    if (windows.length % WINDOWS_A_STEP === WINDOWS_A_STEP - 1) yield windows.length;
     const whole = ruler.describe(at);
     const isCut = whole.startMs < startMs || whole.endMs > endMs;
     const end = Math.min(whole.endMs, endMs);
@@ -423,12 +454,12 @@ function unitWindows(
   return windows;
 }
 
-function hoppingWindows(
+function* hoppingWindows(
   { startMs, endMs }: Period,
   { ruler, length }: Extract<Cut, { kind: 'hopping' }>,
   calendar: Calendar,
   nowMs: number,
-): PlannedWindow[] {
+): Generator<number, PlannedWindow[]> {
   const windows: PlannedWindow[] = [];
   if (!(startMs < endMs)) return windows;
   const first = ruler.at(Math.floor(startMs / 1000));
@@ -436,6 +467,7 @@ function hoppingWindows(
   const begin = lengthBack(length, calendar);
   for (let at = first; at.start * 1000 < endMs; at = ruler.next(at)) {
     if (windows.length >= SERIES_WINDOW_COUNT_MAX) throw tooManyWindows('hop');
+    if (windows.length % WINDOWS_A_STEP === WINDOWS_A_STEP - 1) yield windows.length;
     const whole = ruler.describe(at);
     const start = begin(whole.endMs);
     if (start > whole.startMs)
