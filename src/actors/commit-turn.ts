@@ -396,6 +396,8 @@ export interface CommitState {
     operation: Exclude<Operation, { op: 'rows' }>,
     options: { readonly limits: boolean },
   ): Generator<void, AppliedDefinition>;
+  /** TRUNCATE: what was demoted of the table's rows goes with those that are left. */
+  truncated(relation: number): AppliedDefinition | undefined;
   /** Throws 53200 where the memory that is left is for deleting. */
   assertRoomToGrow(): void;
   /** The instant of the next commit: max(the one before, the clock). */
@@ -639,7 +641,7 @@ function* stage(
       );
       staged.defines ||= !KEEPS_CATALOG.has(operation.op);
       if (operation.op === 'dropRelation') staged.dropped.push(operation.relation);
-      else if (operation.op !== 'setPolicy') staged.defined.push(...relationsOf(operation));
+      else if (!KEEPS_ROWS.has(operation.op)) staged.defined.push(...relationsOf(operation));
       // It was filled with everything staged before it, and stands last.
       if (operation.op === 'createMaterializedView') made.add(operation.view.id);
       budget.charge(100);
@@ -659,6 +661,14 @@ function* stage(
       }
       staged.note(data, operation.relation);
       staged.addDelta(operation.relation, delta);
+      if (writes.some(({ kind }) => kind === 'truncate')) {
+        const emptied = state.truncated(operation.relation);
+        if (emptied !== undefined)
+          staged.note(
+            { undo: emptied.undo, publish: (position) => emptied.published?.(position) },
+            undefined,
+          );
+      }
       if (delta.kept !== undefined && whole !== undefined) staged.keeps(whole, delta.kept);
       budget.charge(
         1 +
@@ -695,7 +705,11 @@ const KEEPS_CATALOG: ReadonlySet<Operation['op']> = new Set([
   'sequenceValue',
   'keyedWrite',
   'compact',
+  'keepTiles',
 ]);
+
+/** Of what is said of a table, what a table that is made anew need not know. */
+const KEEPS_ROWS: ReadonlySet<Operation['op']> = new Set(['setPolicy', 'keepTiles']);
 
 function undoView(state: CommitState, view: MaintainedView): void {
   try {
@@ -802,6 +816,7 @@ export function relationsOf(operation: Operation): readonly number[] {
     case 'grant':
     case 'compact':
     case 'setPolicy':
+    case 'keepTiles':
       return [operation.relation];
     case 'createTable':
     case 'alterTable':

@@ -8,6 +8,8 @@ import type { IndexSchema, TableData, TableSchema, TableWrite } from '../columns
 import { createTable } from '../columns/table.ts';
 import { bindRowExpressions } from '../plan/bind.ts';
 import type { ParsedStatement, Query, SqlExpression } from '../sql/ast.ts';
+import type { KeptTable } from '../windows/kept-reading.ts';
+import { KeptTiles } from '../windows/kept-tiles.ts';
 import type { Policy } from '../windows/policy.ts';
 import { Calendars } from './calendars.ts';
 import {
@@ -50,6 +52,8 @@ export class DatabaseState implements CommitState {
   readonly grants = new Grants();
   readonly keyedWrites = new KeyedWrites();
   readonly calendars = new Calendars();
+  /** What policies have demoted of tables. */
+  readonly #kept = new Map<number, KeptTiles>();
   readonly memory: MemoryAccount;
   readonly #clock: Clock;
   readonly #parse: (text: string) => readonly ParsedStatement[];
@@ -63,6 +67,7 @@ export class DatabaseState implements CommitState {
   readonly #rowsKnownUpTo: () => number;
   readonly #relationMade: (entry: CatalogEntry, position: number) => void;
   readonly #relationGone: (relation: number) => void;
+  readonly #policyChanged: (relation: number, policy: Policy | undefined) => void;
   /** Views that were built aside, waiting for their commit. */
   readonly #prepared = new Map<number, MaintainedView>();
   #lastInstant = 0;
@@ -84,6 +89,8 @@ export class DatabaseState implements CommitState {
     /** A relation has been published, or is no more. */
     readonly relationMade: (entry: CatalogEntry, position: number) => void;
     readonly relationGone: (relation: number) => void;
+    /** A table's policy has been published. */
+    readonly policyChanged: (relation: number, policy: Policy | undefined) => void;
     /** A table broke: `corpse` is what it had. It serves nothing until `revive`; `refusal` says why. */
     readonly tableBroke: (
       entry: TableEntry,
@@ -102,6 +109,7 @@ export class DatabaseState implements CommitState {
     this.#rowsKnownUpTo = options.rowsKnownUpTo;
     this.#relationMade = options.relationMade;
     this.#relationGone = options.relationGone;
+    this.#policyChanged = options.policyChanged;
   }
 
   assertRoomToGrow(): void {
@@ -273,7 +281,11 @@ export class DatabaseState implements CommitState {
             undo();
             entry.data.close();
           },
-          published: (position) => this.#relationMade(entry, position),
+          published: (position) => {
+            this.#relationMade(entry, position);
+            if (entry.definition.policy !== undefined)
+              this.#policyChanged(entry.definition.id, entry.definition.policy);
+          },
         };
       }
       case 'createView': {
@@ -320,10 +332,20 @@ export class DatabaseState implements CommitState {
         return { undo: catalog.addSchema(operation.tenant, operation.name) };
       case 'setCalendar':
         return { undo: this.calendars.set(operation.tenant, operation.name, operation.spec) };
+      case 'keepTiles': {
+        const { undo, published } = yield* this.keptOf(operation.relation).apply(
+          operation.change,
+          options.limits,
+        );
+        return { undo, published };
+      }
       case 'setPolicy': {
         const entry = catalog.byId(operation.relation);
         if (entry?.kind !== 'table') throw droppedMeanwhile();
-        return { undo: catalog.put(withPolicy(entry, operation.policy)) };
+        return {
+          undo: catalog.put(withPolicy(entry, operation.policy)),
+          published: () => this.#policyChanged(operation.relation, operation.policy),
+        };
       }
       case 'dropSchema':
         return { undo: catalog.removeSchema(operation.tenant, operation.name) };
@@ -344,7 +366,10 @@ export class DatabaseState implements CommitState {
             if (entry.kind === 'materializedView') this.#lagging.delete(entry.view);
             this.#dead.delete(operation.relation);
             this.#skipped.delete(operation.relation);
+            this.#kept.get(operation.relation)?.close();
+            this.#kept.delete(operation.relation);
             this.#relationGone(operation.relation);
+            this.#policyChanged(operation.relation, undefined);
           },
         };
       }
@@ -359,8 +384,16 @@ export class DatabaseState implements CommitState {
           };
         return { undo: catalog.put(renamed(entry, operation.name)) };
       }
-      case 'alterTable':
-        return yield* this.#alterTable(operation, options);
+      case 'alterTable': {
+        const applied = yield* this.#alterTable(operation, options);
+        return {
+          undo: applied.undo,
+          published: (position) => {
+            applied.published?.(position);
+            this.#policyChanged(operation.table.id, operation.table.policy);
+          },
+        };
+      }
       case 'addIndex':
         return yield* this.#addIndex(operation.relation, operation.index);
       case 'dropIndex':
@@ -460,6 +493,37 @@ export class DatabaseState implements CommitState {
     this.#relationMade(entry, position);
   }
 
+  /** Demoted rows of a table, to be added to. */
+  keptOf(relation: number): KeptTiles {
+    let kept = this.#kept.get(relation);
+    if (kept === undefined) this.#kept.set(relation, (kept = new KeptTiles(this.memory)));
+    return kept;
+  }
+
+  /** Undefined where nothing has been demoted. */
+  findKept(relation: number): KeptTiles | undefined {
+    return this.#kept.get(relation);
+  }
+
+  /** The same with what errors say of the table. */
+  keptTable(relation: number): KeptTable | undefined {
+    const tiles = this.#kept.get(relation);
+    const entry = tiles === undefined || tiles.isEmpty ? undefined : this.catalog.byId(relation);
+    if (entry?.kind !== 'table') return undefined;
+    const { name, columns, policy } = entry.definition;
+    return { tiles: tiles!, name, columns, policy };
+  }
+
+  truncated(relation: number): AppliedDefinition | undefined {
+    const kept = this.#kept.get(relation);
+    if (kept === undefined || kept.isEmpty) return undefined;
+    const steps = kept.apply({ kind: 'drop', until: Infinity }, false);
+    for (;;) {
+      const step = steps.next();
+      if (step.done === true) return step.value;
+    }
+  }
+
   parseQuery(text: string): Query {
     const statement = this.#parse(text)[0]?.statement;
     assert(statement?.kind === 'query', 'the text of a view is a query');
@@ -506,6 +570,7 @@ export class DatabaseState implements CommitState {
   }
 
   close(): void {
+    for (const kept of this.#kept.values()) kept.close();
     for (const entry of this.catalog.all().toReversed()) closeEntry(entry);
     for (const view of this.#prepared.values()) view.close();
   }
@@ -563,9 +628,16 @@ export class DatabaseState implements CommitState {
           if (!isDone) next.data.close();
         }
         const undo = this.catalog.put(next);
+        const dropped =
+          data.kind === 'dropColumn'
+            ? data.index
+            : columnDropped(entry.definition, operation.table);
+        const moveBack =
+          dropped < 0 ? undefined : this.#kept.get(operation.table.id)?.columnDropped(dropped);
         return {
           undo: () => {
             undo();
+            moveBack?.();
             next.data.close();
           },
           published: (position) => {
@@ -655,6 +727,13 @@ export function schemaOf(definition: TableDefinition): TableSchema {
       ? {}
       : { timeColumn: definition.columns.findIndex(({ name }) => name === definition.timeColumn) }),
   };
+}
+
+/** Of a table that a transaction has written anew: the column that is missing, −1 where all are there. */
+function columnDropped(before: TableDefinition, after: TableDefinition): number {
+  if (after.columns.length >= before.columns.length) return -1;
+  const index = after.columns.findIndex(({ name }, at) => name !== before.columns[at]!.name);
+  return index < 0 ? after.columns.length : index;
 }
 
 function closeEntry(entry: CatalogEntry): void {

@@ -31,6 +31,7 @@ import { Idempotency } from './idempotency.ts';
 import { LiveQueries } from './live-queries.ts';
 import { DatabaseState } from './database-state.ts';
 import { Compaction } from './compaction.ts';
+import { Retention } from './retention.ts';
 import { EventHub } from './event-hub.ts';
 import { History } from './history.ts';
 import { Housekeeping } from './housekeeping.ts';
@@ -124,6 +125,7 @@ export class Engine {
   readonly positions: PositionLog;
   readonly history: History;
   readonly compaction: Compaction;
+  readonly retention: Retention;
   readonly idempotency: Idempotency;
   readonly liveQueries: LiveQueries;
   readonly transactions = new Set<Transaction>();
@@ -200,6 +202,7 @@ export class Engine {
         this.tree.relationMade(entry);
         this.recovery.made(entry, position);
       },
+      policyChanged: (relation, policy) => this.retention.policyChanged(relation, policy),
       relationGone: (relation) => {
         this.tiles.forget(relation);
         this.tree.relationGone(relation);
@@ -216,6 +219,7 @@ export class Engine {
         const isFollowed = isStored(entry) && (entry.kind === 'table' || entry.view.inCommit);
         return isFollowed ? entry.data : undefined;
       },
+      keptOf: (relation) => this.state.keptTable(relation),
     });
     this.runQueue = new FairRunQueue();
     this.dispatcher = new Dispatcher({ clock, runQueue: options.runQueue ?? this.runQueue });
@@ -255,6 +259,7 @@ export class Engine {
     this.housekeeping = new Housekeeping(this);
     this.history = new History(this);
     this.compaction = new Compaction(this);
+    this.retention = new Retention(this);
     this.metrics = new EngineMetrics(this);
     this.liveQueries = new LiveQueries(this);
     this.#runLoop.start();
@@ -559,6 +564,7 @@ export class Engine {
     await this.snapshots?.settled();
     this.#mending?.cancel();
     this.history.close();
+    this.retention.close();
     this.subscriptions.wakeAll();
     this.#wakeSettled();
     for (const { ref } of [...this.queries.values()]) ref.stop();

@@ -37,6 +37,8 @@ export type DatabaseEvents = {
   /** What recovery needs of the journal begins two snapshots back. */
   'snapshot.taken': { readonly position: number };
   'snapshot.failed': { readonly cause: unknown };
+  /** Rows that a policy has no room for any more are still there; it is tried again. */
+  'retention.failed': { readonly table: string; readonly cause: unknown };
 };
 
 export type DatabaseEventName = keyof DatabaseEvents;
@@ -55,6 +57,7 @@ const NAMES: { readonly [Name in DatabaseEventName]: true } = {
   'journal.resumed': true,
   'snapshot.taken': true,
   'snapshot.failed': true,
+  'retention.failed': true,
 };
 
 export class EventHub {

@@ -26,8 +26,9 @@ export class History {
       for (const relation of this.#changed) {
         const entry = state.catalog.byId(relation);
         if (isStored(entry)) entry.data.expire(entry.data.position);
+        // Versions of demoted rows go by the clock alone.
+        if (state.findKept(relation) === undefined) this.#changed.delete(relation);
       }
-      this.#changed.clear();
     }
     if (this.#changed.size > 0) this.#timer ??= this.#sweepLater();
   }
@@ -50,10 +51,15 @@ export class History {
     const { state, positions, options, ports } = this.#engine;
     const horizon = positions.positionAt(ports.clock.now() - options.historyMs);
     if (horizon === undefined) return;
+    let read = horizon;
+    for (const { position } of this.#engine.transactions) read = Math.min(read, position ?? read);
     for (const relation of this.#changed) {
       const entry = state.catalog.byId(relation);
+      const kept = state.findKept(relation);
       if (isStored(entry)) entry.data.expire(horizon);
-      if (!isStored(entry) || entry.data.position <= horizon) this.#changed.delete(relation);
+      kept?.expire(read);
+      const isClean = isStored(entry) ? entry.data.position <= horizon : true;
+      if (isClean && (kept === undefined || kept.position <= read)) this.#changed.delete(relation);
     }
   }
 }

@@ -190,6 +190,7 @@ export type OverlayMark = {
 class OverlaySnapshot implements TableSnapshot {
   readonly schema: TableSchema;
   readonly rowCount: number;
+  readonly isTruncated: boolean;
   readonly #base: TableSnapshot;
   readonly #own: TableSnapshot;
   readonly #hidden: ReadonlySet<number>;
@@ -206,6 +207,7 @@ class OverlaySnapshot implements TableSnapshot {
     this.#own = own;
     this.#hidden = hidden;
     this.#truncated = truncated;
+    this.isTruncated = truncated;
     this.rowCount = (truncated ? 0 : base.rowCount - hidden.size) + own.rowCount;
   }
 

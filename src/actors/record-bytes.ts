@@ -9,6 +9,11 @@ export function recordBytes(record: CommitRecord): number {
     bytes += 96;
     if (operation.op !== 'rows') {
       bytes += 512;
+      if (operation.op === 'keepTiles' && operation.change.kind === 'add') {
+        const { starts, groups, keys, data } = operation.change.cells;
+        bytes += starts.byteLength * 3 + groups.byteLength + data.byteLength;
+        for (const column of keys.columns) bytes += vectorBytes(column, keys.rowCount);
+      }
       continue;
     }
     for (const write of operation.writes) {

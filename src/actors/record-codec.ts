@@ -9,6 +9,7 @@ import {
 } from '../journal/value-codec.ts';
 import type { PayloadCodec } from '../journal/record.ts';
 import { plainBatch, revivedBatch, type PlainBatch } from './plain-batch.ts';
+import type { KeptAddition, KeptCells, KeptChange } from '../windows/kept-tiles.ts';
 import { recordBytes } from './record-bytes.ts';
 import {
   RECORD_SCHEMA_VERSION,
@@ -111,10 +112,31 @@ function plainOperation(operation: Operation): PlainOperation {
       return operation.data.kind === 'rewrite'
         ? { ...operation, data: { ...operation.data, rows: plainWrite(operation.data.rows) } }
         : operation;
+    case 'keepTiles':
+      return { ...operation, change: plainKept(operation.change) };
     default:
       return operation;
   }
 }
+
+/** Changes of kept tiles with the keys of groups as plain data: snapshots hold them, too. */
+export function plainKept(change: KeptChange): PlainKept {
+  return change.kind === 'add'
+    ? { ...change, cells: { ...change.cells, keys: plainBatch(change.cells.keys) } }
+    : change;
+}
+
+export function revivedKept(plain: PlainKept): KeptChange {
+  return plain.kind === 'add'
+    ? { ...plain, cells: { ...plain.cells, keys: revivedBatch(plain.cells.keys) } }
+    : plain;
+}
+
+export type PlainKept =
+  | Exclude<KeptChange, { kind: 'add' }>
+  | (Omit<KeptAddition, 'cells'> & {
+      readonly cells: Omit<KeptCells, 'keys'> & { readonly keys: PlainBatch };
+    });
 
 function plainWrite(write: TableWrite): Record<string, unknown> {
   return write.kind === 'insert' || write.kind === 'update'
@@ -135,6 +157,11 @@ function revivedOperation(plain: PlainOperation): Operation {
         ? { ...plain, data: { ...data, rows: revivedWrite(data.rows!) } }
         : plain) as unknown as Operation;
     }
+    case 'keepTiles':
+      return {
+        ...plain,
+        change: revivedKept(plain['change'] as PlainKept),
+      } as unknown as Operation;
     default:
       return plain as unknown as Operation;
   }

@@ -3,6 +3,7 @@ import type { TableWrite } from '../columns/table-contract.ts';
 import type { SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import type { IdentityKind, RelationRead } from '../plan/catalog.ts';
+import type { KeptChange } from '../windows/kept-tiles.ts';
 import type { Policy } from '../windows/policy.ts';
 
 /**
@@ -93,6 +94,8 @@ export type Operation =
       readonly relation: number;
       readonly policy: Policy | undefined;
     }
+  /** Rows that the same record deletes become tiles, or tiles become coarser ones, or are no more. */
+  | { readonly op: 'keepTiles'; readonly relation: number; readonly change: KeptChange }
   /** A segment of a table is rewritten without its dead rows. */
   | { readonly op: 'compact'; readonly relation: number; readonly segment: number }
   /** What the record at `position` did to a table is passed over when the table is made anew. */

@@ -49,6 +49,7 @@ export async function recover(
     tell(phase);
   };
 
+  engine.retention.hold();
   for (const at of await snapshots.positions()) {
     if (at > head)
       throw corruptJournal('it ends before its newest snapshot', {
@@ -103,6 +104,7 @@ export async function recover(
   for (const at of damaged) await snapshots.remove(at);
   wake(engine);
   await dropTemporary(engine);
+  engine.retention.resume();
   tell('ready');
 }
 
@@ -111,6 +113,8 @@ function wake(engine: Engine): void {
   for (const entry of engine.state.catalog.all()) {
     if (!isStored(entry)) continue;
     if (entry.data.needsUpkeep) engine.housekeeping.maintain(entry.definition.id);
+    if (entry.kind === 'table' && entry.definition.policy !== undefined)
+      engine.retention.policyChanged(entry.definition.id, entry.definition.policy);
     if (entry.kind === 'materializedView' && !entry.view.inCommit)
       engine.tree.tellView(entry.view.relation, { kind: 'changed' });
   }

@@ -13,6 +13,7 @@ import type { Disk } from '../base/ports.ts';
 import { CheckedFileWriter, readChecked } from '../journal/checked-file.ts';
 import type { RuntimeVersions } from '../journal/snapshot-store.ts';
 import { ValueCodec } from '../journal/value-codec.ts';
+import type { KeptTiles } from '../windows/kept-tiles.ts';
 import type { Calendars } from './calendars.ts';
 import { newSequenceEntry, type CatalogEntry, type SequenceState } from './catalog.ts';
 import type { JournalLog } from './commit-log.ts';
@@ -20,7 +21,7 @@ import { schemaOf, type DatabaseState } from './database-state.ts';
 import type { Engine } from './engine.ts';
 import type { KeyedWrite } from './idempotency.ts';
 import { plainBatch, revivedBatch, type PlainBatch } from './plain-batch.ts';
-import { recordCodecEntries } from './record-codec.ts';
+import { plainKept, recordCodecEntries, revivedKept, type PlainKept } from './record-codec.ts';
 import type {
   OnPoison,
   MaterializedViewDefinition,
@@ -154,7 +155,7 @@ export class Snapshots {
   /** Everything as it is at the visible position, fixed in this turn: rows are read later, and do not change for it. */
   #capture(): Captured {
     const { state, visiblePosition, visibleInstant } = this.#engine;
-    const readings: TableReading[] = [];
+    const releases: (() => void)[] = [];
     const parts = state.catalog
       .all()
       .filter((entry) => !isUnjournaled(entry))
@@ -162,8 +163,10 @@ export class Snapshots {
         switch (entry.kind) {
           case 'table': {
             const reading = entry.data.read();
-            readings.push(reading);
-            return { kind: 'table', definition: entry.definition, reading };
+            releases.push(() => reading.release());
+            const kept = state.findKept(entry.definition.id)?.image(visiblePosition);
+            if (kept !== undefined) releases.push(() => kept.release());
+            return { kind: 'table', definition: entry.definition, reading, kept };
           }
           case 'sequence':
             return { kind: 'sequence', definition: entry.definition, state: { ...entry.state } };
@@ -189,14 +192,14 @@ export class Snapshots {
       },
       parts,
       release: () => {
-        for (const reading of readings) reading.release();
+        for (const release of releases) release();
       },
     };
   }
 
   async #writeTable(
     writer: CheckedFileWriter,
-    { definition, reading }: Extract<CapturedPart, { kind: 'table' }>,
+    { definition, reading, kept }: Extract<CapturedPart, { kind: 'table' }>,
     files: Set<string>,
   ): Promise<void> {
     const segments: (SegmentRef | null)[] = [];
@@ -219,6 +222,11 @@ export class Snapshots {
         await writer.chunk(this.#values.encodePieces(part));
         await this.#pause();
       }
+    }
+    for (const change of kept?.pieces() ?? []) {
+      const part: PlainPart = { kind: 'kept', relation: definition.id, change: plainKept(change) };
+      await writer.chunk(this.#values.encodePieces(part));
+      await this.#pause();
     }
   }
 
@@ -385,6 +393,14 @@ export class Snapshots {
           this.#engine.recovery.restored(made);
           break;
         }
+        case 'kept': {
+          const kept = state.keptOf(entry.relation);
+          const steps = kept.apply(revivedKept(entry.change), false);
+          let step = steps.next();
+          for (; step.done !== true; step = steps.next()) await this.#pause();
+          step.value.published(head.position);
+          break;
+        }
         case 'view':
           turn.replay(
             { kind: 'commit', operations: [{ op: 'createView', view: entry.definition }] },
@@ -476,7 +492,11 @@ type PlainPart =
       /** By segment; null where it is not sealed. */
       readonly segments: readonly (SegmentRef | null)[];
     }
-  | { readonly kind: 'rows'; readonly index: number; readonly rows: PlainBatch };
+  | { readonly kind: 'rows'; readonly index: number; readonly rows: PlainBatch }
+  | KeptPart;
+
+/** Demoted rows of a table, behind its rows. */
+type KeptPart = { readonly kind: 'kept'; readonly relation: number; readonly change: PlainKept };
 
 type CapturedPart =
   | PlainEntry
@@ -484,6 +504,7 @@ type CapturedPart =
       readonly kind: 'table';
       readonly definition: TableDefinition;
       readonly reading: TableReading;
+      readonly kept: ReturnType<KeptTiles['image']> | undefined;
     };
 type Captured = {
   readonly head: Head;
@@ -493,6 +514,7 @@ type Captured = {
 
 type RestoredEntry =
   | PlainEntry
+  | KeptPart
   | {
       readonly kind: 'table';
       readonly definition: TableDefinition;

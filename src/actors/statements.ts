@@ -389,7 +389,12 @@ export function openRelations(
   const memory = session.engine.memory.child(`a query of tenant ${session.identity.tenant}`);
   let released = false;
   return {
-    environment: { snapshotOf: (relation) => snapshots.get(relation)!, context, memory },
+    environment: {
+      snapshotOf: (relation) => snapshots.get(relation)!,
+      position: asOf ?? session.transaction?.position ?? session.engine.visiblePosition,
+      context,
+      memory,
+    },
     release: () => {
       if (released) return;
       released = true;

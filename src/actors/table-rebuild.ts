@@ -63,6 +63,7 @@ export class TableRebuild {
       },
       relationMade: () => undefined,
       relationGone: () => undefined,
+      policyChanged: () => undefined,
       rowsKnownUpTo: () => 0,
     });
     this.#steps = this.#run();

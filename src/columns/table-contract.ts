@@ -157,6 +157,8 @@ export interface TableSnapshot {
    * own. Commits that did not change the table may lie between.
    */
   readonly position?: number | undefined;
+  /** A transaction has emptied the table: what there was besides rows is not there for it either. */
+  readonly isTruncated?: boolean;
   /**
    * Rows whose time lies in [from, to), read by the order of time where the segments have it; `column` is a date or timestamp.
    */

@@ -8,6 +8,8 @@ import type { Operator } from './operator.ts';
 export type ExecutionEnvironment = {
   /** The snapshot of a relation; the caller releases it when the query has ended. */
   snapshotOf(relation: number): TableSnapshot;
+  /** The position that is read at; undefined where that is the newest one. */
+  readonly position?: number | undefined;
   readonly context: EvaluationContext;
   readonly memory: MemoryAccount;
   /** Operators that stand for nodes of the plan, by node id: how rows of another origin are run through it. */

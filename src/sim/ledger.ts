@@ -162,6 +162,7 @@ export class Ledger {
       case 'alterMaterializedView':
       case 'compact':
       case 'setPolicy':
+      case 'keepTiles':
         return;
     }
   }

@@ -48,6 +48,7 @@ export function withStagingFaults(
         return view;
       }),
     applyDefinition: (operation, options) => state.applyDefinition(operation, options),
+    truncated: (relation) => state.truncated(relation),
     assertRoomToGrow: () => state.assertRoomToGrow(),
     nextInstant: () => state.nextInstant(),
     viewFailed: (view, cause) => state.viewFailed(realViews.get(view) ?? view, cause),

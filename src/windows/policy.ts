@@ -541,9 +541,9 @@ export function ageStart(keep: string, nowMs: number, calendar: Calendar): numbe
     : calendar.add(nowMs, { [amount.unit]: -amount.count });
 }
 
-/** How long a lateness is, by the clock. */
-export function latenessMs(text: string): number {
-  return roughMs(text);
+/** About how long an age or a lateness is; undefined: for ever. */
+export function roughAgeMs(keep: string): number | undefined {
+  return keep === FOREVER ? undefined : roughMs(keep);
 }
 
 /** The same policy where a column has another name. */

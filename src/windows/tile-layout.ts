@@ -258,7 +258,7 @@ export function addTile(
   intoLayout: TileLayout,
   from: Float64Array,
   fromAt: number,
-  fromLayout: TileLayout,
+  fromLayout: Pick<TileLayout, 'terms'>,
 ): void {
   into[intoAt] = into[intoAt]! + from[fromAt]!;
   const { terms } = fromLayout;
@@ -344,4 +344,48 @@ export function relaid(data: Float64Array, before: TileLayout, after: TileLayout
   for (let tile = 0; tile < count; tile += 1)
     addTile(moved, tile * after.stride, after, data, tile * before.stride, before);
   return moved;
+}
+
+/** Bins and buckets that have all that two have. */
+export function unionOf(a: BinRange, b: BinRange): BinRange {
+  const span = (from: number, to: number, otherFrom: number, otherTo: number): [number, number] =>
+    to <= from
+      ? [otherFrom, otherTo]
+      : otherTo <= otherFrom
+        ? [from, to]
+        : [Math.min(from, otherFrom), Math.max(to, otherTo)];
+  const [from, to] = span(a.from, a.to, b.from, b.to);
+  const [positiveFrom, positiveTo] = span(
+    a.buckets.from,
+    a.buckets.to,
+    b.buckets.from,
+    b.buckets.to,
+  );
+  const [negativeFrom, negativeTo] = span(
+    a.buckets.negativeFrom,
+    a.buckets.negativeTo,
+    b.buckets.negativeFrom,
+    b.buckets.negativeTo,
+  );
+  const union: BinRange = {
+    from,
+    to,
+    special: a.special || b.special,
+    buckets: { from: positiveFrom, to: positiveTo, negativeFrom, negativeTo },
+  };
+  return isSameRange(union, a) ? a : isSameRange(union, b) ? b : union;
+}
+
+/** Whether two have room for the same. */
+export function isSameRange(a: BinRange, b: BinRange): boolean {
+  return (
+    a === b ||
+    (a.from === b.from &&
+      a.to === b.to &&
+      a.special === b.special &&
+      a.buckets.from === b.buckets.from &&
+      a.buckets.to === b.buckets.to &&
+      a.buckets.negativeFrom === b.buckets.negativeFrom &&
+      a.buckets.negativeTo === b.buckets.negativeTo)
+  );
 }

@@ -6,6 +6,7 @@ import { Decimal, normalInteger, type Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
 import { compileExpression, type CompiledExpression } from '../expressions/compile.ts';
 import { divide } from '../expressions/decimal-arithmetic.ts';
+import type { Expression } from '../expressions/expression.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import { assertFraction, bucketOf, bucketValue, rankOf } from '../operators/aggregates/sketches.ts';
 import { fromUnits, roundedSum, toUnits } from '../operators/aggregates/exact-sum.ts';
@@ -16,6 +17,7 @@ import {
   fitsBins,
   NO_BINS,
   TileLayout,
+  unionOf,
   widened,
   withBucket,
   type BinRange,
@@ -77,6 +79,29 @@ export class TileMeasures {
       ranges[index] = range;
     }
     if (ranges !== undefined) this.layout = new TileLayout(this.layout.shapes, ranges);
+    return true;
+  }
+
+  /** The term of call `index`; −1: it counts rows, whatever they are. */
+  termOf(index: number): number {
+    return this.#calls[index]!.term;
+  }
+
+  /** What the calls of a term are of. */
+  term(index: number): Pick<Term, 'argument' | 'filter' | 'shape'> {
+    return this.#terms[index]!;
+  }
+
+  /** Makes room in a term for what tiles made elsewhere hold; false where its values are numerics of another scale. */
+  admit(index: number, range: BinRange, scale: number | undefined): boolean {
+    const term = this.#terms[index]!;
+    term.scale ??= scale;
+    if (scale !== undefined && term.scale !== scale) return false;
+    const ranges = this.layout.ranges.map((each, at) =>
+      at === index ? unionOf(each, range) : each,
+    );
+    if (ranges[index] !== this.layout.ranges[index])
+      this.layout = new TileLayout(this.layout.shapes, ranges);
     return true;
   }
 
@@ -156,6 +181,8 @@ class Term {
   /** NULL and filtered rows: 0. */
   readonly present = new Uint8Array(BATCH_ROW_COUNT_MAX);
   readonly values = new Float64Array(BATCH_ROW_COUNT_MAX);
+  readonly argument: Expression | undefined;
+  readonly filter: Expression | undefined;
   readonly #argument: CompiledExpression | undefined;
   readonly #filter: CompiledExpression | undefined;
   readonly #needsValues: boolean;
@@ -163,6 +190,8 @@ class Term {
   constructor(calls: readonly AggregateCall[]) {
     const { args, filter } = calls[0]!;
     const argument = args[0];
+    this.argument = argument;
+    this.filter = filter;
     this.#argument = argument === undefined ? undefined : compileExpression(argument);
     this.#filter = filter === undefined ? undefined : compileExpression(filter);
     const has = (...names: readonly string[]): boolean =>

@@ -216,7 +216,10 @@ export class TileSet {
   /** Rows of a snapshot in [from, to), to be handled batch by batch: another load takes the one before away. */
   rowsOf(snapshot: TableSnapshot, from: number, to: number): TileRows {
     const { columnIndexes, time } = this.plan;
-    const scan = snapshot.scanTimes!({ column: time, from, to, columnIndexes });
+    // A transaction's own rows are in no order of time: whoever reads them looks at `timeOf`.
+    const scan =
+      snapshot.scanTimes?.({ column: time, from, to, columnIndexes }) ??
+      snapshot.scan({ columnIndexes, ordered: false, withRowIds: false });
     let taken = 0;
     return {
       next: () => {
@@ -238,6 +241,11 @@ export class TileSet {
   /** The group of a loaded row. */
   groupOf(row: number): number {
     return this.#rowGroups[row]!;
+  }
+
+  /** The time of a loaded row; NaN where it has none. */
+  timeOf(row: number): number {
+    return this.#times[row]!;
   }
 
   /** The place of each group in the order of keys, found in steps. */

@@ -6,6 +6,14 @@ import type { ExecutionEnvironment } from '../operators/environment.ts';
 import type { Operator } from '../operators/operator.ts';
 import type { AggregateNode } from '../plan/logical.ts';
 import { someNode } from '../expressions/fold.ts';
+import { visitScans } from '../plan/nodes.ts';
+import {
+  firstKept,
+  keptPosition,
+  KeptReading,
+  resolutionError,
+  type KeptTable,
+} from './kept-reading.ts';
 import type { TilePage } from './tile-page.ts';
 import { TiledAggregate, timeAggregateOf, type TimeAggregate } from './tile-aggregate.ts';
 import { isTileCall, tilePlanOf, type TilePlan } from './tile-plan.ts';
@@ -40,6 +48,7 @@ const NARROW_WINDOWS_MAX = 512;
 export class TileStore implements WindowSource {
   readonly memory: MemoryAccount;
   readonly #dataOf: (relation: number) => TableData | undefined;
+  readonly #keptOf: (relation: number) => KeptTable | undefined;
   readonly #relations = new Map<number, Relation>();
   /** Questions so far: whose set was asked last has the greatest number. */
   #asked = 0;
@@ -55,6 +64,8 @@ export class TileStore implements WindowSource {
   constructor(options: {
     readonly memory: MemoryAccount;
     readonly dataOf: (relation: number) => TableData | undefined;
+    /** What policies have demoted of a table; undefined: nothing. */
+    readonly keptOf?: (relation: number) => KeptTable | undefined;
   }) {
     this.memory = new MemoryAccount(
       'window tiles',
@@ -62,12 +73,26 @@ export class TileStore implements WindowSource {
       options.memory.limitBytes * MEMORY_SHARE,
     );
     this.#dataOf = options.dataOf;
+    this.#keptOf = options.keptOf ?? (() => undefined);
   }
 
   open(plan: WindowPlan, windows: WindowBounds, environment: ExecutionEnvironment): WindowOperator {
-    return (
-      this.openTiles(plan, windows, environment) ?? scannedWindows.open(plan, windows, environment)
-    );
+    const tiles = this.openTiles(plan, windows, environment);
+    if (tiles !== undefined) return tiles;
+    this.refuseKept(plan, windows, environment);
+    return scannedWindows.open(plan, windows, environment);
+  }
+
+  /** Throws ADB_RESOLUTION where windows that rows alone are to answer have some that were demoted. */
+  refuseKept(plan: WindowPlan, windows: WindowBounds, environment: ExecutionEnvironment): void {
+    visitScans(plan.input, ({ relation }) => {
+      const kept = this.#keptOf(relation);
+      if (kept === undefined) return;
+      const isOther = plan.input.kind === 'scan' && !isTimeOf(kept, plan);
+      const position = keptPosition(environment, relation);
+      const tile = firstKept(kept, position, isOther ? ALL_TIME : windows);
+      if (tile !== undefined) throw resolutionError(kept, whatIsNotKept(plan), tile);
+    });
   }
 
   /** Undefined where tiles cannot answer. */
@@ -76,11 +101,14 @@ export class TileStore implements WindowSource {
     windows: WindowBounds,
     environment: ExecutionEnvironment,
   ): TiledWindows | undefined {
-    const tiled = isNarrow(windows) ? undefined : this.#planOf(plan, environment);
+    const tiled = this.#planOf(plan, environment);
     if (tiled === undefined) return undefined;
     const data = this.#dataOf(tiled.relation);
     if (data === undefined || timeColumnOf(data) !== tiled.time) return undefined;
     const snapshot = environment.snapshotOf(tiled.relation);
+    const kept = this.#keptFor(tiled, environment, windows);
+    if (kept !== undefined) return this.#openKept(kept, plan, windows, environment, tiled, data);
+    if (isNarrow(windows)) return undefined;
     // A transaction's own rows, or a table that was redefined since.
     if (
       snapshot.position === undefined ||
@@ -92,20 +120,81 @@ export class TileStore implements WindowSource {
     if (relation.refused.size > 0 && relation.refused.has(tiled.text)) return undefined;
     const found = this.#setFor(relation, tiled, data, environment);
     if (found === undefined) return undefined;
-    const { set, calls } = found;
     return new TiledWindows({
       plan,
       windows,
       environment,
-      set,
-      calls,
+      ...found,
       snapshot,
-      refused: (always) => {
-        if (always) {
-          relation.refused.add(tiled.text);
-          this.#drop(relation, set);
-        } else this.shed(this.memory.usedBytes / 4);
-      },
+      refused: (always) => this.#refused(relation, tiled, found.set, always),
+    });
+  }
+
+  #refused(relation: Relation, plan: TilePlan, set: TileSet, always: boolean): void {
+    if (always) {
+      relation.refused.add(plan.text);
+      this.#drop(relation, set);
+    } else this.shed(this.memory.usedBytes / 4);
+  }
+
+  /** What was demoted of a table, where some of it lies in the windows. */
+  #keptFor(
+    { relation }: TilePlan,
+    environment: ExecutionEnvironment,
+    windows: WindowBounds,
+  ): KeptTable | undefined {
+    const kept = this.#keptOf(relation);
+    if (kept === undefined) return undefined;
+    const isMet = firstKept(kept, keptPosition(environment, relation), windows) !== undefined;
+    return isMet ? kept : undefined;
+  }
+
+  /** Demoted rows beside those that are left: from the cache where it can answer, else from the rows one by one. */
+  #openKept(
+    kept: KeptTable,
+    plan: WindowPlan,
+    windows: WindowBounds,
+    environment: ExecutionEnvironment,
+    tiled: TilePlan,
+    data: TableData,
+  ): TiledWindows {
+    const { relation: number } = tiled;
+    const snapshot = environment.snapshotOf(number);
+    const { context } = environment;
+    const reading = (): KeptReading =>
+      new KeptReading(kept, keptPosition(environment, number), tiled, context);
+    const plainly = (rest: WindowBounds): TiledWindows =>
+      new TiledWindows({
+        plan,
+        windows: rest,
+        environment,
+        set: new TileSet(tiled, data, context, environment.memory ?? this.memory),
+        calls: tiled.calls.map((_, index) => index),
+        snapshot,
+        kept: reading(),
+        isPlain: true,
+        refused: () => undefined,
+      });
+    if (
+      snapshot.position === undefined ||
+      snapshot.scanTimes === undefined ||
+      snapshot.schema.columns !== data.schema.columns
+    )
+      return plainly(windows);
+    const relation = this.#relationOf(number, data);
+    const found = relation.refused.has(tiled.text)
+      ? undefined
+      : this.#setFor(relation, tiled, data, environment);
+    if (found === undefined) return plainly(windows);
+    return new TiledWindows({
+      plan,
+      windows,
+      environment,
+      ...found,
+      snapshot,
+      kept: reading(),
+      otherwise: plainly,
+      refused: (always) => this.#refused(relation, tiled, found.set, always),
     });
   }
 
@@ -286,6 +375,22 @@ type Relation = {
   /** Of the newest commit that changed it. */
   position: number;
 };
+
+const ALL_TIME: WindowBounds = { from: Float64Array.of(-Infinity), to: Float64Array.of(Infinity) };
+
+/** Whether windows go by the time that rows were demoted by. */
+function isTimeOf({ tiles }: KeptTable, { input, time }: WindowPlan): boolean {
+  if (input.kind !== 'scan' || time.kind !== 'column') return false;
+  const column = input.columnIndexes[time.index];
+  return tiles.eras.every(({ shape }) => shape.terms[0]!.column === column);
+}
+
+/** Why a question does not come from tiles at all. */
+function whatIsNotKept({ input, calls }: WindowPlan): string {
+  const call = calls.find((each) => !isTileCall(each));
+  if (call !== undefined) return `${call.distinct ? 'distinct values of ' : ''}${call.fn}`;
+  return input.kind === 'scan' ? 'times other than the policy’s' : 'rows of joins and subqueries';
+}
 
 /** The column whose order segments keep. */
 function timeColumnOf({ schema }: TableData): number {

@@ -10,6 +10,7 @@ import { Budget, type Step } from '../operators/operator.ts';
 import { EMPTY_BATCH } from '../operators/row-operators.ts';
 import type { OutputColumn } from '../plan/logical.ts';
 import type { Accumulator } from './accumulator.ts';
+import type { KeptReading } from './kept-reading.ts';
 import { addTile } from './tile-layout.ts';
 import type { TilePage } from './tile-page.ts';
 import { NoTiles, type TileSet, type Tiling } from './tile-set.ts';
@@ -60,6 +61,11 @@ export class TiledWindows implements WindowOperator {
   /** By call of the plan, the call of the set. */
   readonly #calls: readonly number[];
   readonly #snapshot: TableSnapshot;
+  /** Rows that were demoted, where the windows may meet some. */
+  readonly #kept: KeptReading | undefined;
+  /** A set of its own, in which nothing is built: rows are read one by one. */
+  readonly #isPlain: boolean;
+  readonly #otherwise: ((windows: WindowBounds) => WindowOperator) | undefined;
   readonly #refused: (always: boolean) => void;
   readonly #total: Accumulator;
   #isClosed = false;
@@ -83,6 +89,10 @@ export class TiledWindows implements WindowOperator {
     readonly set: TileSet;
     readonly calls: readonly number[];
     readonly snapshot: TableSnapshot;
+    readonly kept?: KeptReading | undefined;
+    readonly isPlain?: boolean;
+    /** What answers where these tiles cannot; by default rows do. */
+    readonly otherwise?: ((windows: WindowBounds) => WindowOperator) | undefined;
     /** The set cannot answer, this time or ever. */
     readonly refused: (always: boolean) => void;
   }) {
@@ -93,6 +103,9 @@ export class TiledWindows implements WindowOperator {
     this.#set = options.set;
     this.#calls = options.calls;
     this.#snapshot = options.snapshot;
+    this.#kept = options.kept;
+    this.#isPlain = options.isPlain ?? false;
+    this.#otherwise = options.otherwise;
     this.#refused = options.refused;
     this.#total = options.set.takeAccumulator();
     this.#values = options.calls.map(() => []);
@@ -106,6 +119,7 @@ export class TiledWindows implements WindowOperator {
   /** Nothing has to be built, followed or read anew before windows are read. */
   get isReady(): boolean {
     const set = this.#set;
+    if (this.#isPlain) return false;
     if (set.isBusy || set.position !== set.data.position) return false;
     for (const quarter of set.stale) if (this.#touches(quarter)) return false;
     return this.#stretches().every(({ from, to }) => set.covers(from, to));
@@ -137,6 +151,7 @@ export class TiledWindows implements WindowOperator {
     } catch (cause) {
       const isFull = cause instanceof DbError && cause.code === '53200';
       if (!(cause instanceof NoTiles) && !isFull) throw cause;
+      if (this.#isPlain) throw isFull ? cause : beyondTiles();
       this.#refused(cause instanceof NoTiles && cause.always);
       // What was given stays: the rest comes from rows.
       this.#scanRest();
@@ -176,18 +191,20 @@ export class TiledWindows implements WindowOperator {
 
   close(): void {
     this.#steps?.return(undefined);
+    this.#kept?.close();
     this.#scan?.close();
     this.#numbers = [];
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#set.giveAccumulator(this.#total);
+    if (this.#isPlain) this.#set.close();
   }
 
   // ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   *#run(): Tiling<void> {
     if (this.#windows.from.length === 0) return;
-    yield* this.#prepare();
+    if (!this.#isPlain) yield* this.#prepare();
     yield* this.#readAll();
   }
 
@@ -200,6 +217,7 @@ export class TiledWindows implements WindowOperator {
     const { from, to } = this.#windows;
     const current = (): Budget => this.#budget;
     const set = this.#set;
+    if (this.#kept !== undefined) yield* this.#kept.begin(set, this.#calls, current);
     let ranks: Int32Array | undefined;
     let { evictions } = set;
     for (; this.#window < from.length; this.#window += 1) {
@@ -210,11 +228,13 @@ export class TiledWindows implements WindowOperator {
           yield* this.#prepare();
         }
       }
-      if (set.position !== this.#changedAt) this.#compare();
+      if (!this.#isPlain && set.position !== this.#changedAt) this.#compare();
       this.#total.reset(set.measures.layout.wider);
+      const start = from[this.#window]!;
       const end = to[this.#window]!;
-      const time = this.#addTiles(from[this.#window]!, end);
+      const time = this.#isPlain ? start : this.#addTiles(start, end);
       if (time < end) yield* this.#read(time, end);
+      if (this.#kept !== undefined) yield* this.#kept.addTo(this.#total, start, end, current);
       if (this.#plan.keys.length > 0 && this.#total.count > 1) ranks = yield* set.ranks(current);
       this.#finish(ranks);
     }
@@ -324,6 +344,10 @@ export class TiledWindows implements WindowOperator {
    * that are in.
    */
   *#read(from: number, to: number): Tiling<void> {
+    if (this.#isPlain) {
+      yield* this.#addRows(from, to);
+      return;
+    }
     let time = from;
     while (time < to) {
       const end = this.#addTileAt(time, to);
@@ -341,7 +365,7 @@ export class TiledWindows implements WindowOperator {
     yield 'go';
     while (set.isBusy) yield 'wait';
     if (set.isClosed) throw new NoTiles(false);
-    if (set.position !== this.#changedAt) this.#compare();
+    if (!this.#isPlain && set.position !== this.#changedAt) this.#compare();
   }
 
   /** Adds the largest tile that begins at `time` and does not reach beyond `to`; where it ends, or `time` where there is none. */
@@ -462,6 +486,7 @@ export class TiledWindows implements WindowOperator {
     for (let rowCount = rows.next(); rowCount !== undefined; rowCount = rows.next()) {
       total.adopt(measures.layout.wider);
       for (let row = 0; row < rowCount; row += 1) {
+        if (this.#isPlain && !(set.timeOf(row) >= from && set.timeOf(row) < to)) continue;
         // A new group may take the tiles to a larger array.
         const slot = total.slotOf(set.groupOf(row));
         measures.add(total.data, slot, total.layout, row, 1);
@@ -521,11 +546,9 @@ export class TiledWindows implements WindowOperator {
   /** Windows from `#window` on from rows, numbered as they are. */
   #scanRest(): void {
     const { from, to } = this.#windows;
-    this.#scan = scannedWindows.open(
-      this.#plan,
-      { from: from.subarray(this.#window), to: to.subarray(this.#window) },
-      this.#environment,
-    );
+    const rest = { from: from.subarray(this.#window), to: to.subarray(this.#window) };
+    this.#scan =
+      this.#otherwise?.(rest) ?? scannedWindows.open(this.#plan, rest, this.#environment);
   }
 
   #scanned(budget: Budget): Step {
@@ -550,4 +573,15 @@ export class TiledWindows implements WindowOperator {
     };
     return 'batch';
   }
+}
+
+/** Rows were demoted to tiles, and what lies beside them tiles do not hold. */
+function beyondTiles(): DbError {
+  return new DbError(
+    '54000',
+    'rows of these windows were demoted to tiles, which cannot hold what lies beside them',
+    {
+      hint: 'There are more than 16,384 groups, or values that tiles do not add up: ask for fewer groups, or for later windows.',
+    },
+  );
 }

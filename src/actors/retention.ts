@@ -1,0 +1,370 @@
+import type { TimerHandle } from '../base/ports.ts';
+import { tenantId } from '../base/units.ts';
+import type { Batch } from '../columns/batch.ts';
+import { denseBatch, gather } from '../columns/build.ts';
+import type { Vector } from '../columns/vector.ts';
+import type { EvaluationContext } from '../expressions/function-def.ts';
+import { KeptCellMaker, shapeOf } from '../windows/kept-cells.ts';
+import type { KeptAddition, KeptChange, KeptShape } from '../windows/kept-tiles.ts';
+import { roughAgeMs, type Policy } from '../windows/policy.ts';
+import { RetentionPlan, TIME_MIN } from '../windows/retention-plan.ts';
+import { timesOf } from '../windows/window-source.ts';
+import type { TableEntry } from './catalog.ts';
+import type { Engine } from './engine.ts';
+import type { Operation } from './records.ts';
+
+/**
+ * Does what policies say once it is time: rows that are old enough are deleted, in commits of a few, each with what is kept of them;
+ * tiles become coarser, and go. Sleeps while no table has a retention.
+ *
+ * It is the clock that decides when, and the journal what: replay demotes the same rows in the same records.
+ */
+export class Retention {
+  readonly #engine: Engine;
+  /** Tables with a retention, and when they are looked at next. */
+  readonly #dueMs = new Map<number, number>();
+  #timer: TimerHandle | undefined;
+  #timerMs = Infinity;
+  #isRunning = false;
+  /** The journal is being read: what it says comes first. */
+  #isHeld = false;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  hold(): void {
+    this.#isHeld = true;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#timerMs = Infinity;
+  }
+
+  resume(): void {
+    this.#isHeld = false;
+    this.#arm();
+  }
+
+  /** A table's policy is another one, or the table is new. */
+  policyChanged(relation: number, policy: Policy | undefined): void {
+    if (policy === undefined || policy.retention.length === 0) {
+      this.#dueMs.delete(relation);
+      return;
+    }
+    this.#dueMs.set(relation, this.#engine.ports.clock.now() + FIRST_LOOK_MS);
+    this.#arm();
+  }
+
+  close(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#dueMs.clear();
+  }
+
+  #arm(): void {
+    if (this.#isHeld || this.#isRunning || this.#engine.closed) return;
+    const nextMs = Math.min(...this.#dueMs.values());
+    if (nextMs === this.#timerMs) return;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#timerMs = nextMs;
+    if (nextMs === Infinity) return;
+    const { clock } = this.#engine.ports;
+    this.#timer = clock.after(Math.max(1, nextMs - clock.now()), () => {
+      this.#timer = undefined;
+      this.#timerMs = Infinity;
+      void this.#look();
+    });
+  }
+
+  async #look(): Promise<void> {
+    if (this.#isRunning || this.#isHeld) return;
+    this.#isRunning = true;
+    try {
+      const { clock } = this.#engine.ports;
+      for (const [relation, dueMs] of [...this.#dueMs]) {
+        if (dueMs > clock.now() || this.#engine.closed) continue;
+        const policy = this.#tableOf(relation)?.definition.policy;
+        if (policy === undefined || policy.retention.length === 0) {
+          this.#dueMs.delete(relation);
+          continue;
+        }
+        let delayMs = cadenceMs(policy);
+        try {
+          await this.run(relation);
+        } catch (cause) {
+          if (this.#engine.closed) return;
+          delayMs = Math.min(delayMs, RETRY_MS);
+          this.#engine.events.emit('retention.failed', {
+            table: this.#tableOf(relation)?.definition.name ?? '',
+            cause,
+          });
+        }
+        if (this.#dueMs.has(relation)) this.#dueMs.set(relation, clock.now() + delayMs);
+      }
+    } finally {
+      this.#isRunning = false;
+      this.#arm();
+    }
+  }
+
+  /** All that is due of one table now; resolves when it is done. */
+  async run(relation: number): Promise<void> {
+    const entry = this.#tableOf(relation);
+    const policy = entry?.definition.policy;
+    const { state, turn, plainCalendars, ports } = this.#engine;
+    if (entry === undefined || policy === undefined || state.isDead(relation)) return;
+    if (turn.refusal !== undefined) return;
+    const plan = new RetentionPlan(policy, plainCalendars.in(policy.zone), ports.clock.now());
+    await this.#demote(relation, policy, plan);
+    await this.#fold(relation, plan);
+    await this.#expire(relation, plan);
+  }
+
+  #tableOf(relation: number): TableEntry | undefined {
+    const entry = this.#engine.state.catalog.byId(relation);
+    return entry?.kind === 'table' ? entry : undefined;
+  }
+
+  // ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #demote(relation: number, policy: Policy, plan: RetentionPlan): Promise<void> {
+    if (plan.rawFrom === -Infinity) return;
+    /** Rows that stay this time: claimed by a transaction, or of values that tiles cannot hold. */
+    const left = new Set<number>();
+    for (;;) {
+      const entry = this.#tableOf(relation);
+      if (entry === undefined || entry.definition.policy !== policy) return;
+      const due = await this.#dueRows(entry, policy, plan, left);
+      if (due.length === 0) return;
+      const work = new Demotion(this.#engine, entry, policy, plan);
+      for (let start = 0; start < due.length; start += ROWS_A_COMMIT) {
+        const rowIds = Float64Array.from(due.slice(start, start + ROWS_A_COMMIT));
+        if (!(await this.#commit(relation, () => work.operations(rowIds, left)))) return;
+        await this.#engine.pause();
+      }
+    }
+  }
+
+  /** Row ids that should go, as many as fit one round. */
+  async #dueRows(
+    { data, definition }: TableEntry,
+    { time }: Policy,
+    { rawFrom }: RetentionPlan,
+    left: ReadonlySet<number>,
+  ): Promise<number[]> {
+    const column = definition.columns.findIndex(({ name }) => name === time);
+    const due: number[] = [];
+    const snapshot = data.snapshot();
+    try {
+      const scan = snapshot.scan({
+        columnIndexes: [column],
+        ordered: false,
+        withRowIds: 'lent',
+        prune: [{ column, op: '<', value: rawFrom }],
+      });
+      let batches = 0;
+      for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
+        const times = timesOf(dense(batch, batch.columns[0]!), batch.rowCount);
+        for (let row = 0; row < batch.rowCount; row += 1) {
+          const at = times[row]!;
+          if (!(at < rawFrom && at >= TIME_MIN)) continue;
+          const id = batch.rowIds![batch.selection === undefined ? row : batch.selection[row]!]!;
+          if (!left.has(id)) due.push(id);
+        }
+        if (due.length >= ROWS_A_ROUND) break;
+        batches += 1;
+        if (batches % BATCHES_A_STEP === 0) await this.#engine.pause();
+        if (this.#engine.closed) return [];
+      }
+    } finally {
+      snapshot.release();
+    }
+    return due;
+  }
+
+  // ── tiles ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #fold(relation: number, plan: RetentionPlan): Promise<void> {
+    const kept = this.#engine.state.findKept(relation);
+    if (kept === undefined) return;
+    const found = new Map<string, KeptChange>();
+    let looked = 0;
+    for (const { unit, start, end } of kept.overlapping(
+      this.#engine.visiblePosition,
+      -Infinity,
+      plan.rawFrom,
+    )) {
+      const target = plan.foldOf(unit, { start, end });
+      if (target !== undefined)
+        found.set(`${target.unit} ${target.start}`, { kind: 'fold', ...target });
+      looked += 1;
+      if (looked % TILES_A_STEP === 0) await this.#engine.pause();
+      if (this.#engine.closed) return;
+    }
+    for (const change of found.values()) {
+      if (!(await this.#commit(relation, () => [{ op: 'keepTiles', relation, change }]))) return;
+      await this.#engine.pause();
+    }
+  }
+
+  async #expire(relation: number, { goneBefore }: RetentionPlan): Promise<void> {
+    const kept = this.#engine.state.findKept(relation);
+    if (kept === undefined || goneBefore === -Infinity) return;
+    for (const { end } of kept.overlapping(this.#engine.visiblePosition, -Infinity, goneBefore)) {
+      if (end > goneBefore) continue;
+      const change: KeptChange = { kind: 'drop', until: goneBefore };
+      await this.#commit(relation, () => [{ op: 'keepTiles', relation, change }]);
+      return;
+    }
+  }
+
+  /** False where the database is closed meanwhile, or writes are refused. */
+  async #commit(relation: number, operations: () => readonly Operation[]): Promise<boolean> {
+    const engine = this.#engine;
+    if (engine.closed || engine.turn.refusal !== undefined) return false;
+    try {
+      await engine.commit({
+        tenant: tenantId('adb'),
+        relations: [relation],
+        prepare: () => {
+          if (this.#tableOf(relation) === undefined || engine.state.isDead(relation)) throw NOTHING;
+          const made = operations();
+          if (made.length === 0) throw NOTHING;
+          return made;
+        },
+      });
+    } catch (cause) {
+      if (engine.closed) return false;
+      if (cause !== NOTHING) throw cause;
+    }
+    engine.history.changed([relation]);
+    return true;
+  }
+}
+
+/** Says from inside the turn that there is nothing to commit. Never leaves this file. */
+const NOTHING = new Error('there is nothing to demote');
+
+/** Makes the records of one table's demotion. */
+class Demotion {
+  readonly #engine: Engine;
+  readonly #relation: number;
+  readonly #policy: Policy;
+  readonly #plan: RetentionPlan;
+  readonly #time: number;
+  readonly #columns: readonly number[];
+  readonly #columnCount: number;
+  readonly #maker: KeptCellMaker;
+
+  constructor(
+    engine: Engine,
+    { definition, data }: TableEntry,
+    policy: Policy,
+    plan: RetentionPlan,
+  ) {
+    this.#engine = engine;
+    this.#relation = definition.id;
+    this.#policy = policy;
+    this.#plan = plan;
+    const { columns } = data.schema;
+    this.#columnCount = columns.length;
+    this.#time = columns.findIndex(({ name }) => name === policy.time);
+    const primary = definition.indexes.find((index) => index.primary);
+    const shape: KeptShape = shapeOf(policy, columns, new Set(primary?.columnIndexes));
+    this.#columns = [
+      ...new Set([this.#time, ...[...shape.by, ...shape.terms].map(({ column }) => column)]),
+    ];
+    this.#maker = new KeptCellMaker(shape, CONTEXT);
+  }
+
+  /** Inside the commit turn: of these rows, those that are there and old enough go, with what is kept of them. */
+  operations(rowIds: Float64Array, left: Set<number>): Operation[] {
+    const { claims } = this.#engine;
+    const entry = this.#engine.state.stored(this.#relation);
+    if (entry.kind !== 'table' || entry.definition.policy !== this.#policy) return [];
+    const snapshot = entry.data.staged();
+    try {
+      const free = claims.isEmpty
+        ? rowIds
+        : rowIds.filter((id) => {
+            const isFree = claims.holderOf(undefined, this.#relation, [id]) === undefined;
+            if (!isFree) left.add(id);
+            return isFree;
+          });
+      const found = denseBatch(snapshot.fetch(free, this.#columns));
+      const ids = found.rowIds!;
+      const times = timesOf(found.columns[0]!, found.rowCount);
+      const gone: number[] = [];
+      const kept: number[] = [];
+      for (let row = 0; row < found.rowCount; row += 1) {
+        const at = times[row]!;
+        if (!(at < this.#plan.rawFrom && at >= TIME_MIN)) continue;
+        (this.#plan.placeOf(at) === undefined ? gone : kept).push(row);
+      }
+      const rows = this.#wide(found, Int32Array.from(kept));
+      const { additions, refused } = this.#maker.make(rows, this.#time, (at) =>
+        this.#plan.placeOf(at)!,
+      );
+      const held = new Set(refused);
+      for (const row of refused) left.add(ids[kept[row]!]!);
+      const deleted = [...gone, ...kept.filter((_, row) => !held.has(row))].map((row) => ids[row]!);
+      if (deleted.length === 0) return [];
+      deleted.sort((a, b) => a - b);
+      return [
+        {
+          op: 'rows',
+          relation: this.#relation,
+          writes: [{ kind: 'delete', rowIds: Float64Array.from(deleted) }],
+        },
+        ...additions.map((change: KeptAddition): Operation => ({
+          op: 'keepTiles',
+          relation: this.#relation,
+          change,
+        })),
+      ];
+    } finally {
+      snapshot.release();
+    }
+  }
+
+  /** Rows by the table's columns; those that nobody asks for show the time. */
+  #wide(found: Batch, rows: Int32Array): Batch {
+    const columns = found.columns.map((each) => gather(each, rows, rows.length));
+    const wide: Vector[] = Array.from({ length: this.#columnCount }, () => columns[0]!);
+    for (const [at, column] of this.#columns.entries()) wide[column] = columns[at]!;
+    return { rowCount: rows.length, columns: wide };
+  }
+}
+
+/** Plain columns need nothing of a statement. */
+const CONTEXT: EvaluationContext = {
+  nowMicros: 0,
+  zone: 'UTC',
+  parameters: [],
+  random: { unit: () => 0, uint32: () => 0 },
+  setting: () => undefined,
+};
+
+function dense(batch: Batch, vector: Vector): Vector {
+  return batch.selection === undefined ? vector : gather(vector, batch.selection, batch.rowCount);
+}
+
+/** After a policy was set, so that one may be corrected that was a slip. */
+const FIRST_LOOK_MS = 1000;
+/** Rows of one commit: of eight columns that is a millisecond. */
+const ROWS_A_COMMIT = 512;
+/** Row ids that are looked up at once. */
+const ROWS_A_ROUND = 131_072;
+const BATCHES_A_STEP = 16;
+const TILES_A_STEP = 4096;
+/** When it failed (no memory, a full disk). */
+const RETRY_MS = 60_000;
+const CADENCE_MS_MIN = 60_000;
+const CADENCE_MS_MAX = 3_600_000;
+
+/** How often a table is looked at: a hundredth of its shortest age, at least each hour. */
+function cadenceMs(policy: Policy): number {
+  const ages = policy.retention.flatMap(({ keep }) => roughAgeMs(keep) ?? []);
+  return Math.min(CADENCE_MS_MAX, Math.max(CADENCE_MS_MIN, Math.min(...ages, Infinity) / 96));
+}

@@ -1,0 +1,381 @@
+import { DbError } from '../base/errors.ts';
+import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
+import { datumAt } from '../columns/build.ts';
+import { compileExpression, compileFilter } from '../expressions/compile.ts';
+import type { Expression } from '../expressions/expression.ts';
+import { referencedColumns } from '../expressions/fold.ts';
+import type { EvaluationContext } from '../expressions/function-def.ts';
+import type { ExecutionEnvironment } from '../operators/environment.ts';
+import type { Budget } from '../operators/operator.ts';
+import type { AggregateCall } from '../plan/logical.ts';
+import type { KeptEra, KeptTerm, KeptTile, KeptTiles } from './kept-tiles.ts';
+import { writtenPolicy, type Policy } from './policy.ts';
+import { addTile, type TermPlace, type TileLayout } from './tile-layout.ts';
+import { NoTiles, type TileSet, type Tiling } from './tile-set.ts';
+import type { TilePlan } from './tile-plan.ts';
+import type { WindowBounds } from './window-source.ts';
+
+/** A table's demoted rows, and how errors speak of them. */
+export type KeptTable = {
+  readonly tiles: KeptTiles;
+  readonly name: string;
+  readonly columns: readonly { readonly name: string }[];
+  readonly policy: Policy | undefined;
+};
+
+/** Where sums of a window go: a tile by group. */
+export interface GroupTotals {
+  readonly data: Float64Array;
+  readonly layout: TileLayout;
+  slotOf(group: number): number;
+}
+
+/** Demoted rows as one reader sees them: at a position, for one question. What they cannot answer is `ADB_RESOLUTION`. */
+export class KeptReading {
+  readonly #table: KeptTable;
+  readonly #position: number;
+  readonly #release: () => void;
+  readonly #plan: TilePlan;
+  readonly #context: EvaluationContext;
+  #set: TileSet | undefined;
+  readonly #eras = new Map<KeptEra, EraReading>();
+
+  constructor(table: KeptTable, position: number, plan: TilePlan, context: EvaluationContext) {
+    this.#table = table;
+    this.#position = position;
+    this.#plan = plan;
+    this.#context = { ...context, parameters: [] };
+    this.#release = table.tiles.hold(position);
+  }
+
+  close(): void {
+    this.#release();
+  }
+
+  /** Makes room in a set for what demoted rows bring; its pages are as they were. */
+  *begin(set: TileSet, calls: readonly number[], budget: () => Budget): Tiling<void> {
+    if (this.#set === set) return;
+    this.#set = set;
+    this.#eras.clear();
+    for (const era of this.#table.tiles.eras) {
+      if (era.isEmpty) continue;
+      const read = new EraReading(era, this.#plan, set, calls, this.#context);
+      if (read.missing === undefined) yield* read.mapGroups(budget);
+      this.#eras.set(era, read);
+    }
+  }
+
+  /** Adds the demoted rows of a window. */
+  *addTo(totals: GroupTotals, from: number, to: number, budget: () => Budget): Tiling<void> {
+    for (const tile of this.#table.tiles.overlapping(this.#position, from, to)) {
+      const read = this.#eras.get(tile.era);
+      // An era that began later than this reader has nothing at its position.
+      if (read === undefined) continue;
+      if (read.missing !== undefined) throw resolutionError(this.#table, read.missing, tile);
+      const { slab } = tile;
+      if (tile.start < from || tile.end > to) {
+        if (read.meets(slab.groups)) throw resolutionError(this.#table, undefined, tile);
+        continue;
+      }
+      const { stride } = slab.layout;
+      for (let at = 0; at < slab.groups.length; at += 1) {
+        const mapped = read.groupOf(slab.groups[at]!);
+        if (mapped < 0) continue;
+        const slot = totals.slotOf(mapped);
+        addTile(
+          totals.data,
+          slot,
+          totals.layout,
+          slab.data,
+          at * stride,
+          read.layoutOf(slab.layout, slab.groups[at]!),
+        );
+      }
+      budget().charge(1 + slab.groups.length);
+      if (!budget().exhausted) continue;
+      yield 'go';
+      if (this.#set!.isClosed) throw new NoTiles(false);
+    }
+  }
+}
+
+/** How the tiles of an era answer a question, or what they lack. */
+class EraReading {
+  readonly missing: string | undefined;
+  readonly #era: KeptEra;
+  readonly #plan: TilePlan;
+  readonly #set: TileSet;
+  readonly #context: EvaluationContext;
+  /** By term of the set that the question needs: the era's term, −1 where all rows count, and its FILTER's number. */
+  readonly #terms: readonly {
+    readonly term: number;
+    readonly own: number;
+    readonly filter: number;
+  }[];
+  readonly #filters: readonly Expression[];
+  /** By group of the era: the set's group, −1 where the filter refuses it, −2 where it came later. */
+  #groups = new Int32Array(0);
+  /** By group: the FILTERs that it meets, a bit each. */
+  #masks = new Int32Array(0);
+  readonly #layouts = new WeakMap<TileLayout, Map<number, Pick<TileLayout, 'terms'>>>();
+
+  constructor(
+    era: KeptEra,
+    plan: TilePlan,
+    set: TileSet,
+    calls: readonly number[],
+    context: EvaluationContext,
+  ) {
+    this.#era = era;
+    this.#plan = plan;
+    this.#set = set;
+    this.#context = context;
+    const filters: Expression[] = [];
+    const terms = new Map<
+      number,
+      { readonly term: number; readonly own: number; readonly filter: number }
+    >();
+    let missing = this.#missingKeys(plan);
+    for (const [index, call] of plan.calls.entries()) {
+      const number = set.measures.termOf(calls[index]!);
+      if (number < 0 || missing !== undefined) continue;
+      const found = this.#termOf(call);
+      if (typeof found === 'string') {
+        missing = found;
+        continue;
+      }
+      let filter = -1;
+      if (call.filter !== undefined) {
+        if (!this.#isOfGroups(call.filter)) {
+          missing = `conditions of "${this.#strangers(call.filter)}"`;
+          continue;
+        }
+        filter = filters.push(call.filter) - 1;
+      }
+      terms.set(number, { term: number, own: found, filter });
+      if (found < 0) continue;
+      const { type } = era.shape.terms[found]!;
+      const range = era.layout.ranges[found]!;
+      const scale = type.kind === 'numeric' ? (type.scale ?? 0) : undefined;
+      if (!set.measures.admit(number, range, scale)) throw new NoTiles(true);
+    }
+    if (filters.length > FILTERS_MAX) missing ??= `more than ${FILTERS_MAX} FILTERs`;
+    this.missing = missing;
+    this.#terms = [...terms.values()];
+    this.#filters = filters;
+  }
+
+  /** Era's groups are looked up in the set's, in steps. */
+  *mapGroups(budget: () => Budget): Tiling<void> {
+    const { groupCount } = this.#era.groups;
+    this.#groups = new Int32Array(groupCount).fill(-1);
+    this.#masks = new Int32Array(groupCount);
+    const filter = this.#plan.filter === undefined ? undefined : compileFilter(this.#plan.filter);
+    const keys = this.#plan.keys.map(compileExpression);
+    const conditions = this.#filters.map(compileExpression);
+    for (let start = 0; start < groupCount; start += BATCH_ROW_COUNT_MAX) {
+      const count = Math.min(BATCH_ROW_COUNT_MAX, groupCount - start);
+      const numbers = Int32Array.from({ length: count }, (_, row) => start + row);
+      const all: Batch = {
+        rowCount: count,
+        columns: this.#era.keysByColumn(numbers, count),
+        selection: undefined,
+      };
+      const rows = filter === undefined ? all : filter.select(all, this.#context);
+      if (rows === undefined || rows.rowCount === 0) continue;
+      const found =
+        keys.length === 0
+          ? undefined
+          : this.#set.groups.intern(
+              keys.map((key) => key.evaluate(rows, this.#context)),
+              rows.rowCount,
+            );
+      const shown = conditions.map((each) => each.evaluate(rows, this.#context));
+      for (let row = 0; row < rows.rowCount; row += 1) {
+        const group = start + (rows.selection === undefined ? row : rows.selection[row]!);
+        this.#groups[group] = found === undefined ? 0 : found[row]!;
+        let mask = 0;
+        for (let bit = 0; bit < shown.length; bit += 1)
+          if (datumAt(shown[bit]!, row) === true) mask |= 1 << bit;
+        this.#masks[group] = mask;
+      }
+      budget().charge(count * (1 + keys.length + conditions.length));
+      if (budget().exhausted) yield 'go';
+    }
+  }
+
+  /** Whether the question is about some of these groups. */
+  meets(groups: Int32Array): boolean {
+    return groups.some((group) => this.groupOf(group) >= 0);
+  }
+
+  groupOf(group: number): number {
+    return this.#groups[group] ?? -1;
+  }
+
+  /** The places of the question's terms in a tile of a group, in the set's order of terms. */
+  layoutOf(layout: TileLayout, group: number): Pick<TileLayout, 'terms'> {
+    const mask = this.#masks[group]!;
+    let byMask = this.#layouts.get(layout);
+    if (byMask === undefined) this.#layouts.set(layout, (byMask = new Map()));
+    let mapped = byMask.get(mask);
+    if (mapped === undefined) byMask.set(mask, (mapped = this.#mapped(layout, mask)));
+    return mapped;
+  }
+
+  #mapped(layout: TileLayout, mask: number): Pick<TileLayout, 'terms'> {
+    const target = this.#set.measures.layout;
+    const terms: TermPlace[] = target.terms.map(() => NOTHING);
+    for (const { term, own, filter } of this.#terms) {
+      if (filter >= 0 && (mask & (1 << filter)) === 0) continue;
+      const { shape } = this.#set.measures.term(term);
+      const place = own < 0 ? NOTHING : layout.terms[own]!;
+      terms[term] = {
+        ...place,
+        // A tile's first double counts its rows: of a column without NULLs they are the values.
+        count: !shape.counts ? -1 : place.count >= 0 ? place.count : 0,
+        ...(shape.sums ? {} : { sum: -1, bins: 0 }),
+        extremes: shape.extremes ? place.extremes : -1,
+        buckets: shape.buckets ? place.buckets : -1,
+        special: target.terms[term]!.special >= 0 ? place.special : -1,
+      };
+    }
+    return { terms };
+  }
+
+  #missingKeys({ filter, keys }: TilePlan): string | undefined {
+    for (const expression of filter === undefined ? keys : [filter, ...keys])
+      if (!this.#isOfGroups(expression)) return `rows apart by "${this.#strangers(expression)}"`;
+    return undefined;
+  }
+
+  #isOfGroups(expression: Expression): boolean {
+    for (const column of referencedColumns(expression))
+      if (!this.#era.shape.by.some((each) => each.column === column)) return false;
+    return true;
+  }
+
+  #strangers(expression: Expression): string {
+    return [...referencedColumns(expression)]
+      .filter((column) => !this.#era.shape.by.some((each) => each.column === column))
+      .map((column) => this.#set.columns[column]?.name ?? '?')
+      .join(', ');
+  }
+
+  /** The era's term of a call; −1: all rows count; or what is missing. */
+  #termOf(call: AggregateCall): number | string {
+    const argument = call.args[0];
+    if (argument === undefined) return -1;
+    const inner = argument.kind === 'cast' ? argument.arg : argument;
+    if (inner.kind !== 'column') return `${call.fn} of an expression`;
+    const name = this.#set.columns[inner.index]?.name ?? '?';
+    const isDouble = argument.kind === 'cast' && argument.type.kind === 'float8';
+    if (argument.kind === 'cast' && !isDouble) return `${call.fn} of an expression`;
+    const has = ({ shape }: KeptTerm): boolean => {
+      switch (call.fn) {
+        case 'count':
+          return true;
+        case 'sum':
+        case 'avg':
+          return shape.sums;
+        case 'min':
+        case 'max':
+          return shape.extremes;
+        default:
+          return shape.buckets;
+      }
+    };
+    const found = this.#era.shape.terms.findIndex(
+      (term) => term.column === inner.index && term.isDouble === isDouble && has(term),
+    );
+    if (found >= 0) return found;
+    // Of a column without NULLs every row counts.
+    return call.fn === 'count' && !inner.nullable ? -1 : `${call.fn} of "${name}"`;
+  }
+}
+
+const NOTHING: TermPlace = {
+  count: -1,
+  sum: -1,
+  binFrom: 0,
+  bins: 0,
+  extremes: -1,
+  special: -1,
+  buckets: -1,
+  range: { from: 0, to: 0, negativeFrom: 0, negativeTo: 0 },
+};
+
+const FILTERS_MAX = 30;
+
+/** The first tile that lies in some window, wholly or in part. */
+export function firstKept(
+  { tiles }: KeptTable,
+  position: number,
+  { from, to }: WindowBounds,
+): KeptTile | undefined {
+  const hull = tiles.hull(position);
+  if (hull === undefined) return undefined;
+  for (let window = 0; window < from.length; window += 1) {
+    if (from[window]! >= hull.end || to[window]! <= hull.start) continue;
+    for (const tile of tiles.overlapping(position, from[window]!, to[window]!)) return tile;
+  }
+  return undefined;
+}
+
+/** At which position a reader sees demoted rows of a relation: tiles become coarser where no row changes. */
+export function keptPosition(
+  { position, snapshotOf }: Pick<ExecutionEnvironment, 'position' | 'snapshotOf'>,
+  relation: number,
+): number {
+  if (snapshotOf(relation).isTruncated === true) return -1;
+  return position ?? Number.MAX_SAFE_INTEGER;
+}
+
+/** The finest question that could be answered where rows were demoted. */
+export function resolutionError(
+  { name, columns, policy, tiles }: KeptTable,
+  missing: string | undefined,
+  tile: KeptTile | undefined,
+): DbError {
+  const shape = tile?.era.shape ?? tiles.eras.at(-1)?.shape;
+  const unit = tile?.unit;
+  const nameOf = (column: number): string => columns[column]?.name ?? '?';
+  const measured = (shape?.terms ?? [])
+    .filter(({ column, isDouble }) => column >= 0 && !isDouble)
+    .map(({ column }) => nameOf(column));
+  const groups = (shape?.by ?? []).filter(({ column }) => column >= 0);
+  const end = tile === undefined ? undefined : new Date(tile.end / 1000).toISOString();
+  const stretch =
+    tile === undefined ? '' : ` from ${new Date(tile.start / 1000).toISOString()} to ${end!}`;
+  const zoneText =
+    unit === undefined || unit === '1m' || unit === '15m'
+      ? ''
+      : ` of ${policy?.zone ?? 'another zone'}`;
+  return new DbError(
+    'ADB_RESOLUTION',
+    missing === undefined
+      ? `rows of "${name}"${stretch} are kept as one tile of ${unit ?? '15m'}${zoneText}`
+      : `rows of "${name}"${stretch} were demoted: ${missing} are not kept`,
+    {
+      table: name,
+      detail:
+        policy === undefined
+          ? 'They were demoted by a policy that is no more.'
+          : `The policy is ${policyText(policy)}.`,
+      hint:
+        missing === undefined
+          ? `The finest windows there are ${unit ?? '15m'}${zoneText}: ask for windows that begin and end where they do.`
+          : `Kept are count, sum, min and max of ${measured.join(', ') || 'nothing'}${
+              groups.length === 0
+                ? ''
+                : `, by ${groups.map(({ column }) => nameOf(column)).join(', ')}`
+            }; ask for those, or for later rows.`,
+    },
+  );
+}
+
+function policyText(policy: Policy): string {
+  return Object.entries(writtenPolicy(policy))
+    .map(([key, value]) => `${key} = '${Array.isArray(value) ? value.join(', ') : String(value)}'`)
+    .join(', ');
+}
