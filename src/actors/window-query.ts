@@ -697,6 +697,8 @@ class RowMaker {
   #differences:
     | readonly { readonly minus: Expression | undefined; write(datum: Datum): unknown }[]
     | undefined;
+  #endMs = NaN;
+  #end = '';
   readonly #valueTypes: readonly SqlType[];
   readonly #options: ValueOptions;
   readonly #context: EvaluationContext;
@@ -730,9 +732,14 @@ class RowMaker {
 
   row({ window, by, values, previous }: WindowRow): WindowResultRow {
     const { startMs, endMs, label, offsetSeconds, partial, complete } = window;
+    // Most windows begin where the one before ended.
+    const start = startMs === this.#endMs ? this.#end : instantText(startMs);
+    const end = endMs === this.#endMs ? this.#end : instantText(endMs);
+    this.#endMs = endMs;
+    this.#end = end;
     const row = {
-      start: instantText(startMs),
-      end: instantText(endMs),
+      start,
+      end,
       startMs,
       endMs,
       label,

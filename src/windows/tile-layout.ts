@@ -234,6 +234,18 @@ export function addToSum(
   if (place.bins > 0) data[start] = data[start]! + rest * sign;
 }
 
+/** The parts of a value that fits the bins, lowest bin first, into `parts`. */
+export function partsOfSum(parts: Float64Array, { binFrom, bins }: TermPlace, x: number): void {
+  let rest = x;
+  for (let bin = bins - 1; bin > 0; bin -= 1) {
+    const magic = MAGIC[binFrom + bin - BIN_MIN]!;
+    const part = rest + magic - magic;
+    parts[bin] = part;
+    rest -= part;
+  }
+  parts[0] = rest;
+}
+
 /** Moves the upper parts of bins on, so that as many additions fit again; the last bin has room for what a table can hold. */
 export function carry(data: Float64Array, at: number, layout: TileLayout): void {
   for (const { sum, bins, binFrom } of layout.terms) {

@@ -16,6 +16,7 @@ import {
   bucketPlace,
   fitsBins,
   NO_BINS,
+  partsOfSum,
   TileLayout,
   unionOf,
   widened,
@@ -35,6 +36,7 @@ export class TileMeasures {
   readonly #terms: readonly Term[];
   readonly #calls: readonly { readonly call: AggregateCall; readonly term: number }[];
   readonly #context: EvaluationContext;
+  readonly #change = new RowChange();
   layout: TileLayout;
 
   constructor(calls: readonly AggregateCall[], context: EvaluationContext) {
@@ -69,6 +71,7 @@ export class TileMeasures {
    * Evaluates the terms of a batch, and widens the layout where its values ask for it. False: they hold something that no tile can.
    */
   load(batch: Batch): boolean {
+    this.#change.layout = undefined;
     let ranges: BinRange[] | undefined;
     for (let index = 0; index < this.#terms.length; index += 1) {
       const term = this.#terms[index]!;
@@ -139,6 +142,72 @@ export class TileMeasures {
     return isSure;
   }
 
+  /**
+   * Finds out what row `row` of the loaded batch changes in every tile of a layout that it lies in: `addPrepared` does it. False: the
+   * layout has no room for its values.
+   */
+  prepare(layout: TileLayout, row: number, sign: 1 | -1): boolean {
+    const change = this.#change;
+    if (change.layout === layout && change.row === row && change.sign === sign) return true;
+    change.layout = undefined;
+    change.count = 0;
+    change.extremeCount = 0;
+    if (change.offsets.length < layout.terms.length * CHANGES_A_TERM + 1) change.grow(layout);
+    change.note(0, sign);
+    const terms = this.#terms;
+    for (let index = 0; index < terms.length; index += 1) {
+      const term = terms[index]!;
+      if (term.present[row] === 0) continue;
+      const place = layout.terms[index]!;
+      if (place.count >= 0) change.note(place.count, sign);
+      const x = term.values[row]!;
+      const isNumber = x - x === 0;
+      if (place.sum >= 0 && isNumber) {
+        if (!fitsBins(x, layout.ranges[index]!)) return false;
+        if (place.bins > 0) partsOfSum(change.parts, place, x);
+        for (let bin = 0; bin < place.bins; bin += 1)
+          if (change.parts[bin] !== 0) change.note(place.sum + bin, change.parts[bin]! * sign);
+      } else if (place.sum >= 0 || x !== x) {
+        // Of what has no sum only NaNs are counted, where they make a difference.
+        if (place.special >= 0) change.note(place.special + (x !== x ? 0 : x > 0 ? 1 : 2), sign);
+        else if (term.needsSpecial) return false;
+      }
+      if (place.buckets >= 0) {
+        const bucket = bucketPlace(bucketOf(x), place.range);
+        if (bucket < 0) return false;
+        change.note(place.buckets + bucket, sign);
+      }
+      if (place.extremes >= 0) {
+        change.extremeOffsets[change.extremeCount] = place.extremes;
+        change.extremes[change.extremeCount] = x;
+        change.extremeCount += 1;
+      }
+    }
+    change.layout = layout;
+    change.row = row;
+    change.sign = sign;
+    return true;
+  }
+
+  /** Adds the row that was prepared to a tile, or takes it back. False: an extreme may have left. */
+  addPrepared(data: Float64Array, at: number): boolean {
+    const { offsets, amounts, count, extremeOffsets, extremes, extremeCount, sign } = this.#change;
+    for (let index = 0; index < count; index += 1) {
+      const place = at + offsets[index]!;
+      data[place] = data[place]! + amounts[index]!;
+    }
+    let isSure = true;
+    for (let index = 0; index < extremeCount; index += 1) {
+      const x = extremes[index]!;
+      const least = at + extremeOffsets[index]!;
+      if (sign > 0) {
+        if (x < data[least]!) data[least] = x;
+        if (x > data[least + 1]!) data[least + 1] = x;
+      } else if (!(x > data[least]! && x < data[least + 1]!) && x === x) isSure = false;
+    }
+    return isSure;
+  }
+
   /** The value of call `index` in a tile. */
   finish(index: number, data: Float64Array, at: number, layout: TileLayout): Datum {
     const { call, term: number } = this.#calls[index]!;
@@ -167,6 +236,36 @@ export class TileMeasures {
   }
 }
 
+/** Doubles of a tile that a term of one row changes at most, its extremes apart. */
+const CHANGES_A_TERM = 32;
+
+/** What one row changes in a tile of one layout: by how much which of its doubles. */
+class RowChange {
+  layout: TileLayout | undefined;
+  row = -1;
+  sign: 1 | -1 = 1;
+  count = 0;
+  offsets = new Int32Array(0);
+  amounts = new Float64Array(0);
+  extremeCount = 0;
+  extremeOffsets = new Int32Array(0);
+  extremes = new Float64Array(0);
+  readonly parts = new Float64Array(CHANGES_A_TERM);
+
+  grow({ terms }: TileLayout): void {
+    this.offsets = new Int32Array(terms.length * CHANGES_A_TERM + 1);
+    this.amounts = new Float64Array(this.offsets.length);
+    this.extremeOffsets = new Int32Array(terms.length);
+    this.extremes = new Float64Array(terms.length);
+  }
+
+  note(offset: number, amount: number): void {
+    this.offsets[this.count] = offset;
+    this.amounts[this.count] = amount;
+    this.count += 1;
+  }
+}
+
 function termText(call: AggregateCall): string {
   const argument = call.args[0] === undefined ? '*' : expressionText(call.args[0]);
   return call.filter === undefined ? argument : `${argument} ${expressionText(call.filter)}`;
@@ -186,6 +285,8 @@ class Term {
   readonly #argument: CompiledExpression | undefined;
   readonly #filter: CompiledExpression | undefined;
   readonly #needsValues: boolean;
+  /** Whether NaN, where it comes, has to be counted. */
+  readonly needsSpecial: boolean;
 
   constructor(calls: readonly AggregateCall[]) {
     const { args, filter } = calls[0]!;
@@ -219,6 +320,7 @@ class Term {
       default:
         this.kind = 'other';
     }
+    this.needsSpecial = this.kind === 'float' && this.#needsValues;
   }
 
   /** The range that has room for all of its values: the given one where it has; undefined: no tile can hold them. */

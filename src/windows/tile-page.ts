@@ -15,6 +15,9 @@ export class TilePage {
   readonly places: number;
   layout: TileLayout;
   readonly blocks = new Map<number, Float64Array>();
+  /** The same, for whoever reads all of them: one behind the other. */
+  readonly groups: number[] = [];
+  readonly data: Float64Array[] = [];
   /** Rows in it. */
   rows = 0;
   /** Reads, halved now and then: what was of use will be. */
@@ -43,6 +46,8 @@ export class TilePage {
       this.#take(this.places * this.layout.stride * 8 + BLOCK_BYTES);
       block = this.layout.tiles(this.places);
       this.blocks.set(group, block);
+      this.groups.push(group);
+      this.data.push(block);
     }
     return block;
   }
@@ -51,7 +56,8 @@ export class TilePage {
   rowsAt(place: number): number {
     let rows = 0;
     const at = place * this.layout.stride;
-    for (const block of this.blocks.values()) rows += block[at]!;
+    const { data } = this;
+    for (let index = 0; index < data.length; index += 1) rows += data[index]![at]!;
     return rows;
   }
 
@@ -60,7 +66,11 @@ export class TilePage {
     if (layout === this.layout) return;
     const before = this.layout;
     this.#take(this.blocks.size * this.places * (layout.stride - before.stride) * 8);
-    for (const [group, block] of this.blocks) this.blocks.set(group, relaid(block, before, layout));
+    for (let index = 0; index < this.data.length; index += 1) {
+      const moved = relaid(this.data[index]!, before, layout);
+      this.data[index] = moved;
+      this.blocks.set(this.groups[index]!, moved);
+    }
     this.layout = layout;
   }
 
@@ -74,25 +84,34 @@ export class TilePage {
 
   /** Carries all sums, and widens the layout where one comes near its end. */
   settle(measures: TileMeasures): void {
+    if (!this.#carried()) return;
+    if (measures.layout !== this.layout) {
+      // Others may have widened it already.
+      this.adopt(measures.layout);
+      if (!this.#carried()) return;
+    }
+    measures.widenTops();
+    this.adopt(measures.layout);
+  }
+
+  /** Carries all sums; gives whether one is near its end. */
+  #carried(): boolean {
     const { layout } = this;
     let isNear = false;
-    for (const block of this.blocks.values()) {
+    for (const block of this.data) {
       for (let at = 0; at < block.length; at += layout.stride) {
         carry(block, at, layout);
         if (isNearTop(block, at, layout)) isNear = true;
       }
     }
-    if (!isNear) return;
-    // Other pages may have widened it already.
-    if (measures.layout === layout) measures.widenTops();
-    this.adopt(measures.layout);
+    return isNear;
   }
 
   /** The tile at `to` becomes the sum of `count` tiles from place `from` on, in every block. */
   rollUp(from: number, count: number, to: number): void {
     const { layout } = this;
     const { stride } = layout;
-    for (const block of this.blocks.values()) {
+    for (const block of this.data) {
       block.set(layout.empty, to * stride);
       for (let place = from; place < from + count; place += 1)
         if (block[place * stride]! !== 0)
@@ -104,6 +123,8 @@ export class TilePage {
     this.#lease.give(this.#bytes);
     this.#bytes = 0;
     this.blocks.clear();
+    this.groups.length = 0;
+    this.data.length = 0;
   }
 
   #take(bytes: number): void {

@@ -181,8 +181,11 @@ export class TileSet {
         if (below === undefined) continue;
         page.adopt(this.measures.layout);
         const at = (level === 0 ? WHOLE_AT : 0) * below.layout.stride;
-        for (const [group, block] of below.blocks)
-          if (block[at] !== 0) addTile(page.block(group), 0, page.layout, block, at, below.layout);
+        for (let index = 0; index < below.data.length; index += 1) {
+          const block = below.data[index]!;
+          if (block[at] !== 0)
+            addTile(page.block(below.groups[index]!), 0, page.layout, block, at, below.layout);
+        }
         page.rows += below.rows;
       }
       page.settle(this.measures);
@@ -502,20 +505,28 @@ export class TileSet {
     }
     const quarter = Math.floor(time / QUARTER);
     const leaf = quarter - day * QUARTERS;
-    page.adopt(this.measures.layout);
+    this.#prepare(page, row, sign);
     page.rows += sign;
     const block = page.block(group);
-    const { layout } = page;
-    const { stride } = layout;
+    const { stride } = page.layout;
     const { measures } = this;
-    const isSure = measures.add(block, leaf * stride, layout, row, sign);
-    measures.add(block, (HOURS_AT + (leaf >> 2)) * stride, layout, row, sign);
-    measures.add(block, (FOURS_AT + (leaf >> 4)) * stride, layout, row, sign);
-    measures.add(block, WHOLE_AT * stride, layout, row, sign);
+    const isSure = measures.addPrepared(block, leaf * stride);
+    measures.addPrepared(block, (HOURS_AT + (leaf >> 2)) * stride);
+    measures.addPrepared(block, (FOURS_AT + (leaf >> 4)) * stride);
+    measures.addPrepared(block, WHOLE_AT * stride);
     page.noteAddition(measures, ADDITIONS_MAX);
     if (!isSure) this.#extremeLeft(quarter, day);
     else this.#changeTops(day, group, row, sign);
     if (this.#minutes.size > 0) this.#changeDetails(time, quarter, group, row, sign);
+  }
+
+  /** A page keeps its layout as long as the rows fit: one that is rare elsewhere does not move every page. */
+  #prepare(page: TilePage, row: number, sign: 1 | -1): void {
+    const { measures } = this;
+    if (measures.prepare(page.layout, row, sign)) return;
+    page.adopt(measures.layout);
+    const fits = measures.prepare(page.layout, row, sign);
+    assert(fits, 'the newest layout has room for every loaded row');
   }
 
   #extremeLeft(quarter: number, day: number): void {
@@ -563,8 +574,8 @@ export class TileSet {
     for (let level = 0; level < SPANS.length; level += 1) {
       const top = this.#tops[level]!.get(Math.floor(day / SPANS[level]!));
       if (top === undefined) continue;
-      top.adopt(this.measures.layout);
-      this.measures.add(top.block(group), 0, top.layout, row, sign);
+      this.#prepare(top, row, sign);
+      this.measures.addPrepared(top.block(group), 0);
       top.rows += sign;
       top.noteAddition(this.measures, ADDITIONS_MAX);
     }
@@ -583,10 +594,11 @@ export class TileSet {
   }
 
   #changePage(page: TilePage, place: number, group: number, row: number, sign: 1 | -1): boolean {
-    page.adopt(this.measures.layout);
+    this.#prepare(page, row, sign);
     page.rows += sign;
+    const isSure = this.measures.addPrepared(page.block(group), place * page.layout.stride);
     page.noteAddition(this.measures, ADDITIONS_MAX);
-    return this.measures.add(page.block(group), place * page.layout.stride, page.layout, row, sign);
+    return isSure;
   }
 
   // ── building ─────────────────────────────────────────────────────────────────────────────────────────────────

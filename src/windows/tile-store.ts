@@ -247,6 +247,11 @@ export class TileStore implements WindowSource {
     for (const [number, changes] of deltas) {
       const relation = this.#relations.get(number);
       if (relation === undefined) continue;
+      // Nobody asks the old tiles of a table that was redefined.
+      if (relation.columns !== relation.data.schema.columns) {
+        this.forget(number);
+        continue;
+      }
       const before = relation.position;
       relation.position = position;
       let rows = 0;

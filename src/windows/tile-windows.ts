@@ -330,13 +330,48 @@ export class TiledWindows implements WindowOperator {
 
   /** Adds tiles as far as they reach, and the budget. */
   #addTiles(from: number, to: number): number {
+    const set = this.#set;
     let time = from;
     while (time < to && !this.#budget.exhausted) {
+      const quarter = Math.floor(time / QUARTER);
+      const day = Math.floor(quarter / QUARTERS);
+      const leaf = quarter - day * QUARTERS;
+      const leafEnd = Math.min(QUARTERS, leaf + Math.floor((to - time) / QUARTER));
+      if (
+        quarter * QUARTER === time &&
+        leafEnd > leaf &&
+        leafEnd - leaf < QUARTERS &&
+        this.#changed.length === 0 &&
+        set.stale.size === 0 &&
+        set.knows(day)
+      ) {
+        const page = set.day(day);
+        if (page !== undefined) this.#addQuarters(page, leaf, leafEnd);
+        time += (leafEnd - leaf) * QUARTER;
+        continue;
+      }
       const end = this.#addTileAt(time, to);
       if (end === time) break;
       time = end;
     }
     return time;
+  }
+
+  /** Adds quarters [from, to) of a day in which nothing has changed. */
+  #addQuarters(page: TilePage, from: number, to: number): void {
+    let at = from;
+    while (at < to) {
+      if ((at & 3) !== 0 || at + 4 > to) {
+        this.#add(page, at);
+        at += 1;
+      } else if ((at & 15) !== 0 || at + 16 > to) {
+        this.#add(page, HOURS_AT + (at >> 2));
+        at += 4;
+      } else {
+        this.#add(page, FOURS_AT + (at >> 4));
+        at += 16;
+      }
+    }
   }
 
   /**
@@ -470,12 +505,15 @@ export class TiledWindows implements WindowOperator {
     const { layout } = page;
     const at = place * layout.stride;
     this.#tiles += 1;
-    for (const [group, block] of page.blocks)
-      if (block[at] !== 0) {
-        const slot = this.#total.slotOf(group);
-        addTile(this.#total.data, slot, this.#total.layout, block, at, layout);
-      }
-    this.#budget.charge(1 + page.blocks.size);
+    const { groups, data } = page;
+    const total = this.#total;
+    for (let index = 0; index < data.length; index += 1) {
+      const block = data[index]!;
+      if (block[at] === 0) continue;
+      const slot = total.slotOf(groups[index]!);
+      addTile(total.data, slot, total.layout, block, at, layout);
+    }
+    this.#budget.charge(1 + data.length);
   }
 
   *#addRows(from: number, to: number): Tiling<void> {
