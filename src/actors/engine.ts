@@ -13,8 +13,7 @@ import type { Parser } from '../sql/parse.ts';
 import { FairRunQueue } from '../tenancy/fair-run-queue.ts';
 import { TileStore } from '../windows/tile-store.ts';
 import { isStored } from './catalog.ts';
-import type { BoundStatement } from '../plan/bind.ts';
-import type { BoundWindows } from './window-plan.ts';
+import { WindowPlans } from './window-plan.ts';
 import { NamedCalendar } from './calendars.ts';
 import { Claims } from './claims.ts';
 import {
@@ -142,8 +141,7 @@ export class Engine {
   readonly tiles: TileStore;
   /** Calendars of nothing but a zone. */
   readonly plainCalendars = new NamedCalendar({});
-  /** What window queries came to, by what they are bound to. */
-  readonly windowPlans = new WeakMap<BoundStatement, BoundWindows>();
+  readonly windowPlans = new WindowPlans();
   readonly log: CommitLog;
   readonly #runLoop: RunLoop;
   readonly tree: ActorTree;

@@ -493,14 +493,16 @@ export function provenance(
   relations: readonly number[],
   tiled: ReadonlySet<number> = NO_RELATIONS,
 ): Pick<StatementOutcome, 'source' | 'sources'> {
-  const sources = relations.flatMap((relation): StatementOutcome['sources'][number][] => {
-    if (isSystemRelation(relation)) return [{ kind: 'catalog', name: systemName(relation) }];
-    const entry = session.catalog.byId(relation);
-    if (entry === undefined) return [];
-    return [
-      { kind: entry.kind === 'materializedView' ? 'view' : 'table', name: entry.definition.name },
-    ];
-  });
+  const sources: StatementOutcome['sources'][number][] = [];
+  for (const relation of relations) {
+    const entry = isSystemRelation(relation) ? undefined : session.catalog.byId(relation);
+    if (isSystemRelation(relation)) sources.push({ kind: 'catalog', name: systemName(relation) });
+    else if (entry !== undefined)
+      sources.push({
+        kind: entry.kind === 'materializedView' ? 'view' : 'table',
+        name: entry.definition.name,
+      });
+  }
   const source: AnswerSource = sources.every(({ kind }) => kind === 'catalog')
     ? 'catalog'
     : relations.every((relation) => tiled.has(relation))

@@ -61,27 +61,72 @@ export function boundWindows(
   question: WindowQuestion,
 ): BoundWindows {
   const { engine } = session;
-  const bind = (): BoundStatement =>
-    bindStatement(
-      { kind: 'query', query: queryOf(session, table, question) },
-      session.planCatalog(),
-    );
   const { epoch } = session.catalog;
-  const cached = epoch >= 0 && session.transaction?.bindsForItself(engine.state.viewsMade) !== true;
-  const bound = cached
-    ? engine.statements.bound(
-        `${epoch}.${engine.housekeeping.statisticsEpoch}\0${session.scopeKey}\0window\0${table}\0${JSON.stringify(question)}`,
-        bind,
-      )
-    : bind();
-  if (bound.kind !== 'query') throw new DbError('22023', 'a window query reads a table');
-  let windows = engine.windowPlans.get(bound);
-  if (windows === undefined) {
-    windows = takenApart(bound, question);
-    engine.windowPlans.set(bound, windows);
+  if (epoch < 0 || session.transaction?.bindsForItself(engine.state.viewsMade) === true)
+    return bindWindows(session, table, question);
+  const key = questionKey(session, table, question);
+  const stamp = `${epoch}.${engine.housekeeping.statisticsEpoch}`;
+  const known = engine.windowPlans.find(stamp, key);
+  if (known !== undefined) {
+    engine.statements.hits += 1;
+    return known;
   }
-  return windows;
+  engine.statements.misses += 1;
+  const made = bindWindows(session, table, question);
+  engine.windowPlans.remember(key, made);
+  return made;
 }
+
+function bindWindows(session: Session, table: string, question: WindowQuestion): BoundWindows {
+  const bound = bindStatement(
+    { kind: 'query', query: queryOf(session, table, question) },
+    session.planCatalog(),
+  );
+  if (bound.kind !== 'query') throw new DbError('22023', 'a window query reads a table');
+  return takenApart(bound, question);
+}
+
+/** Two questions of one key are the same: every text in it is told by its length. */
+function questionKey(session: Session, table: string, question: WindowQuestion): string {
+  const { time, measures, by, where, zone } = question;
+  let key = `${session.scopeKey}\0${counted(table)}${counted(zone)}${counted(time)}${counted(where)}${by.length}`;
+  for (let index = 0; index < by.length; index += 1) key += counted(by[index]);
+  for (const name of Object.keys(measures)) {
+    const measure = measures[name];
+    key += counted(name);
+    key += typeof measure === 'string' ? counted(measure) : `o${counted(JSON.stringify(measure))}`;
+  }
+  return key;
+}
+
+function counted(text: string | undefined): string {
+  return text === undefined ? 'n' : `${text.length}:${text}`;
+}
+
+/** Questions that were bound, as long as the catalog and its statistics stay what they are. */
+export class WindowPlans {
+  #stamp = '';
+  readonly #plans = new Map<string, BoundWindows>();
+
+  find(stamp: string, key: string): BoundWindows | undefined {
+    if (stamp !== this.#stamp) {
+      this.#stamp = stamp;
+      this.#plans.clear();
+    }
+    return this.#plans.get(key);
+  }
+
+  /** Oldest out: a Map keeps the order of insertion. */
+  remember(key: string, plan: BoundWindows): void {
+    if (key.length > KEY_LENGTH_MAX) return;
+    this.#plans.set(key, plan);
+    if (this.#plans.size > PLAN_COUNT_MAX) this.#plans.delete(this.#plans.keys().next().value!);
+  }
+}
+
+/** Questions that a dashboard repeats are short. */
+const KEY_LENGTH_MAX = 16_384;
+const PLAN_COUNT_MAX = 1024;
 
 /** SELECT by, measures, max(time) FROM table WHERE … GROUP BY by: the last column only tells what the time is. */
 function queryOf(session: Session, table: string, question: WindowQuestion): Query {

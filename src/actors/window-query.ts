@@ -152,7 +152,7 @@ function questionOf(
   });
   const context = session.evaluationContext(parameters, {
     ...options,
-    zone: zoneOf(own.zone).name,
+    zone: own.zone,
   });
   return { own, names, windows, context };
 }

@@ -4,6 +4,7 @@ import { calendar } from '../../src/calendar/calendar.ts';
 import type { CalendarSpec } from '../../src/calendar/spec.ts';
 import { DbError } from '../../src/base/errors.ts';
 import { civilDay, civilText, instantText, julianDay } from '../../src/calendar/civil.ts';
+import { parseInstantMs } from '../../src/calendar/instants.ts';
 import { findZone, zoneOf } from '../../src/calendar/zones.ts';
 
 const at = (text: string): number => Date.parse(text);
@@ -762,4 +763,44 @@ test('an instant is written as Date writes it, whole seconds without their nough
   for (const ms of [0, 1, 10, 100, -1, 8.64e15, -8.64e15])
     expect(instantText(ms)).toBe(new Date(ms).toISOString().replace('.000Z', 'Z'));
   expect(() => instantText(NaN)).toThrow(RangeError);
+});
+
+test('a text as Date writes it is read as any other that means the same', () => {
+  const utc = zoneOf('UTC');
+  const read = (text: string): number | string => {
+    try {
+      return parseInstantMs(text, utc, 'now');
+    } catch (cause) {
+      return (cause as DbError).code;
+    }
+  };
+  const two = fc.integer({ min: 0, max: 70 }).map((each) => String(each).padStart(2, '0'));
+  const digitsOf = fc.tuple(
+    fc.integer({ min: 0, max: 9999 }),
+    two,
+    two,
+    two,
+    two,
+    two,
+    fc.option(fc.nat(999)),
+  );
+  fc.assert(
+    fc.property(
+      digitsOf,
+      fc.option(fc.tuple(fc.nat(23), fc.constantFrom('x', '-', ' ', '9'))),
+      (parts, spoiled) => {
+        const [year, month, day, hour, minute, second, ms] = parts;
+        let text = `${String(year).padStart(4, '0')}-${month}-${day}T${hour}:${minute}:${second}${ms === null ? '' : `.${String(ms).padStart(3, '0')}`}Z`;
+        if (spoiled !== null && spoiled[0] !== 10)
+          text = text.slice(0, spoiled[0]) + spoiled[1] + text.slice(spoiled[0] + 1);
+        // Not as Date writes it, and so by another way.
+        expect(read(text)).toBe(read(text.replace('T', ' ')));
+      },
+    ),
+  );
+  fc.assert(
+    fc.property(fc.integer({ min: -62_100_000_000_000, max: 253_400_000_000_000 }), (ms) => {
+      expect(read(new Date(ms).toISOString())).toBe(ms);
+    }),
+  );
 });
