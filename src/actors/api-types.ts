@@ -51,6 +51,8 @@ export type QueryMeta = {
   readonly sources: readonly {
     readonly kind: 'table' | 'view' | 'catalog';
     readonly name: string;
+    /** Rows before it were demoted by the table's policy: they are in windows and aggregates, and not among its rows. */
+    readonly rowsFrom?: string;
   }[];
   readonly guarantee: 'exact';
   /** Work units. */

@@ -615,6 +615,7 @@ async function alterTable(
         const entry = tableNamed(statement.table, { view: session.catalog, scope: session.scope });
         const { change, before } = tableChange(entry, action, definitionContext(session));
         refuseWhenViewsDepend(session, entry, change);
+        refuseWhenDemoted(session, entry, change);
         const operations = await operationsOf(session, entry, change, options.signal);
         await define(session, [...before, ...operations], options.signal);
       }
@@ -1035,6 +1036,19 @@ function refuseWhenViewsDepend(session: Session, entry: TableEntry, change: Tabl
       hint: 'Drop the view, change the table, and create the view again.',
     },
   );
+}
+
+/** Of values that were demoted nothing is left that could become another type. */
+function refuseWhenDemoted(session: Session, entry: TableEntry, change: TableChange): void {
+  if (change.kind !== 'alterType') return;
+  const { id, name, columns } = entry.definition;
+  if (session.engine.state.findKept(id)?.keeps(change.index) !== true) return;
+  const column = columns[change.index]!.name;
+  throw new DbError('2BP01', `rows of "${name}" were demoted, and "${column}" is kept of them`, {
+    table: name,
+    column,
+    hint: 'Add a column of the other type, and let the policy measure it.',
+  });
 }
 
 function dependency(entry: CatalogEntry, dependant: CatalogEntry): DbError {

@@ -7,7 +7,7 @@ import type { Datum } from '../columns/values.ts';
 import { compileExpression } from '../expressions/compile.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import { buildOperator } from '../operators/build.ts';
-import { Budget } from '../operators/operator.ts';
+import { Budget, type Operator } from '../operators/operator.ts';
 import type { BoundDelete, BoundInsert, BoundUpdate } from '../plan/bind.ts';
 import type { ParsedStatement } from '../sql/ast.ts';
 import { isStored, type TableEntry } from './catalog.ts';
@@ -180,17 +180,20 @@ function rowsOf(session: Session, bound: BoundDml, context: EvaluationContext): 
         : session.snapshotOf(relation, undefined),
     ]),
   );
-  const operator = buildOperator(bound.plan, {
+  const environment = {
     context,
     memory: session.engine.memory,
-    snapshotOf: (relation) => snapshots.get(relation)!,
-  });
+    snapshotOf: (relation: number) => snapshots.get(relation)!,
+  };
   const budget = new Budget(Infinity);
   const batches: Batch[] = [];
+  let operator: Operator | undefined;
   try {
+    session.engine.tiles.assertWhole(bound.plan, environment, false);
+    operator = buildOperator(bound.plan, environment);
     while (operator.next(budget) === 'batch') batches.push(denseBatch(operator.batch));
   } finally {
-    operator.close();
+    operator?.close();
     for (const snapshot of snapshots.values()) snapshot.release();
   }
   return batches.length === 0 ? undefined : concatBatches(batches);

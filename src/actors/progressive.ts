@@ -350,6 +350,7 @@ class Answer {
       context,
       memory,
     };
+    engine.tiles.assertWhole(bound.plan, { ...environment, position: this.#position }, false);
     let shape: Shape = shapeOf(bound.plan, environment.snapshotOf);
     if (shape.kind === 'sampled' && !isOrderFreeAggregate(shape.aggregate))
       shape = { kind: 'exactOnly', why: 'an aggregate shows the order of its rows' };

@@ -10,7 +10,7 @@ import { findZone, zoneOf } from '../calendar/zones.ts';
 import type { OutputColumn } from '../plan/logical.ts';
 import type { PlanCatalog } from '../plan/catalog.ts';
 import type { IsolationLevel, ParsedStatement, Statement } from '../sql/ast.ts';
-import type { AnswerSource, Identity, QueryOptions } from './api-types.ts';
+import type { AnswerSource, Identity, QueryMeta, QueryOptions } from './api-types.ts';
 import {
   findRelation,
   isStored,
@@ -49,10 +49,7 @@ export type StatementOutcome = {
   readonly rowCount: number;
   readonly position: number;
   readonly source: AnswerSource;
-  readonly sources: readonly {
-    readonly kind: 'table' | 'view' | 'catalog';
-    readonly name: string;
-  }[];
+  readonly sources: QueryMeta['sources'];
   readonly queryId: string;
   readonly work: number;
   readonly elapsedMs: number;

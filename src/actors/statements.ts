@@ -1,4 +1,5 @@
 import { DbError, notSupported } from '../base/errors.ts';
+import { instantText } from '../calendar/civil.ts';
 import type { Batch } from '../columns/batch.ts';
 import { vectorFromData } from '../columns/build.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
@@ -298,6 +299,7 @@ export async function executePlan(
       session,
       bound.relations,
       scansOf(bound.plan) === tiled.size ? tiled : undefined,
+      options.asOf,
     );
     const done: StatementOutcome = {
       command: 'SELECT',
@@ -369,7 +371,13 @@ export function openPlan(
           aggregate: (node, inner, plain) =>
             session.engine.tiles.aggregate(node, inner, plain, (relation) => tiled.add(relation)),
         };
-  return { open: () => buildOperator(plan, whole), release };
+  return {
+    open: () => {
+      session.engine.tiles.assertWhole(plan, whole, tiled !== undefined);
+      return buildOperator(plan, whole);
+    },
+    release,
+  };
 }
 
 /** Snapshots of relations, all taken now, and an account for what is made of them; to be released. */
@@ -492,16 +500,19 @@ export function provenance(
   session: Session,
   relations: readonly number[],
   tiled: ReadonlySet<number> = NO_RELATIONS,
+  asOf: number = session.engine.visiblePosition,
 ): Pick<StatementOutcome, 'source' | 'sources'> {
   const sources: StatementOutcome['sources'][number][] = [];
   for (const relation of relations) {
     const entry = isSystemRelation(relation) ? undefined : session.catalog.byId(relation);
     if (isSystemRelation(relation)) sources.push({ kind: 'catalog', name: systemName(relation) });
-    else if (entry !== undefined)
-      sources.push({
-        kind: entry.kind === 'materializedView' ? 'view' : 'table',
-        name: entry.definition.name,
-      });
+    else if (entry !== undefined) {
+      const { name } = entry.definition;
+      const kept = session.engine.state.findKept(relation)?.hull(asOf);
+      if (kept !== undefined)
+        sources.push({ kind: 'table', name, rowsFrom: instantText(kept.end / 1000) });
+      else sources.push({ kind: entry.kind === 'materializedView' ? 'view' : 'table', name });
+    }
   }
   const source: AnswerSource = sources.every(({ kind }) => kind === 'catalog')
     ? 'catalog'

@@ -320,10 +320,15 @@ const SYSTEM_RELATIONS: readonly SystemRelation[] = [
       ['measures', TEXT],
       ['lateness', TEXT],
       ['refresh', TEXT],
+      ['tiles', INT8],
+      ['bytes', INT8],
+      ['tiles_until', TIMESTAMPTZ],
     ],
     *rows(session) {
+      const { state, visiblePosition } = session.engine;
       for (const { definition } of tablesWithPolicy(session)) {
         const policy = definition.policy!;
+        const kept = state.findKept(definition.id);
         const { retention, by, measures, lateness, refresh } = writtenPolicy(policy);
         const text = (value: unknown): Datum =>
           value === undefined ? null : Array.isArray(value) ? value.join(', ') : String(value);
@@ -333,6 +338,9 @@ const SYSTEM_RELATIONS: readonly SystemRelation[] = [
           policy.time,
           policy.zone,
           ...[retention, by, measures, lateness, refresh].map(text),
+          kept?.count(visiblePosition) ?? 0,
+          kept?.bytes ?? 0,
+          kept?.hull(visiblePosition)?.end ?? null,
         ];
       }
     },

@@ -490,16 +490,26 @@ class WindowRunner {
       calls: [{ fn: 'max', args: [plan.time], distinct: false, orderBy: [], type: plan.time.type }],
       columns: [{ name: 'watermark', type: plan.time.type, nullable: true }],
     };
-    let newest: Datum = null;
-    await this.#run(
-      () =>
-        buildAggregate(aggregate, this.#environment, (demand) =>
-          buildOperator(plan.input, this.#environment, demand),
-        ),
-      (batch) => (newest = datumAt(batch.columns[0]!, 0)),
-    );
-    const micros = newest === null ? NaN : Number(newest);
-    return Number.isFinite(micros) ? micros : undefined;
+    const environment = this.#environment;
+    let newest: number | undefined;
+    const take = (batch: Batch): void => {
+      const datum = datumAt(batch.columns[0]!, 0);
+      const micros = datum === null ? NaN : Number(datum);
+      if (Number.isFinite(micros)) newest = Math.max(newest ?? micros, micros);
+    };
+    const plain = (): Operator =>
+      buildAggregate(aggregate, environment, (demand) =>
+        buildOperator(plan.input, environment, demand),
+      );
+    await this.#run(plain, take);
+    // Where rows later than any that is left were demoted, they tell.
+    const { tiles } = this.#session.engine;
+    if (tiles.keptSince(plan, newest ?? -Infinity, environment))
+      await this.#run(
+        () => tiles.aggregate(aggregate, environment, plain, () => undefined) ?? plain(),
+        take,
+      );
+    return newest;
   }
 
   async windows(
@@ -556,6 +566,12 @@ class WindowRunner {
     let opened: ReturnType<typeof openSessions> | undefined;
     await this.#run(
       () => {
+        this.#session.engine.tiles.refuseKept(
+          windows.plan,
+          bounds,
+          this.#environment,
+          'rows to find sessions in',
+        );
         opened = openSessions(windows.plan, bounds, gapMs * 1000, this.#environment);
         return shownWindows(windows, opened, opened.columns.slice(-2), this.#environment.context);
       },

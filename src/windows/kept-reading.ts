@@ -1,19 +1,20 @@
 import { DbError } from '../base/errors.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
-import { datumAt } from '../columns/build.ts';
+import { datumAt, gather } from '../columns/build.ts';
 import { compileExpression, compileFilter } from '../expressions/compile.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { referencedColumns } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
 import type { Budget } from '../operators/operator.ts';
-import type { AggregateCall } from '../plan/logical.ts';
+import { zoneTestsOf } from '../operators/sources.ts';
+import type { AggregateCall, ScanNode } from '../plan/logical.ts';
 import type { KeptEra, KeptTerm, KeptTile, KeptTiles } from './kept-tiles.ts';
 import { writtenPolicy, type Policy } from './policy.ts';
 import { addTile, type TermPlace, type TileLayout } from './tile-layout.ts';
 import { NoTiles, type TileSet, type Tiling } from './tile-set.ts';
 import type { TilePlan } from './tile-plan.ts';
-import type { WindowBounds } from './window-source.ts';
+import { timesOf, type WindowBounds } from './window-source.ts';
 
 /** A table's demoted rows, and how errors speak of them. */
 export type KeptTable = {
@@ -329,6 +330,53 @@ export function keptPosition(
 ): number {
   if (snapshotOf(relation).isTruncated === true) return -1;
   return position ?? Number.MAX_SAFE_INTEGER;
+}
+
+/** What a scan's conditions say of a column of times: rows of its answer lie in [from, to). */
+export function timeBounds(
+  { filter, columnIndexes }: ScanNode,
+  column: number,
+  context: EvaluationContext,
+): { readonly from: number; readonly to: number } {
+  let [from, to] = [-Infinity, Infinity];
+  for (const test of filter === undefined ? [] : zoneTestsOf(filter, columnIndexes, context)) {
+    if (test.column !== column || !('value' in test)) continue;
+    // Nothing compares with NULL.
+    if (test.value === null) return { from: Infinity, to: -Infinity };
+    const value = Number(test.value);
+    if (test.op === '>=' || test.op === '=') from = Math.max(from, value);
+    if (test.op === '>') from = Math.max(from, value + 1);
+    if (test.op === '<') to = Math.min(to, value);
+    if (test.op === '<=' || test.op === '=') to = Math.min(to, value + 1);
+  }
+  return { from, to };
+}
+
+/** The first time of a table's rows, demoted ones included, and just after the last; undefined where some have no time. */
+export function* timeEnds(
+  { tiles }: KeptTable,
+  environment: Pick<ExecutionEnvironment, 'position' | 'snapshotOf'>,
+  relation: number,
+  column: number,
+  budget: () => Budget,
+): Generator<void, { readonly from: number; readonly to: number } | undefined> {
+  const hull = tiles.hull(keptPosition(environment, relation));
+  let [from, to] = [hull?.start ?? Infinity, hull?.end ?? -Infinity];
+  const scan = environment
+    .snapshotOf(relation)
+    .scan({ columnIndexes: [column], ordered: false, withRowIds: false });
+  for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
+    const { rowCount, columns, selection } = batch;
+    const vector = selection === undefined ? columns[0]! : gather(columns[0]!, selection, rowCount);
+    for (const time of timesOf(vector, rowCount)) {
+      if (!Number.isFinite(time)) return undefined;
+      if (time < from) from = time;
+      if (time >= to) to = time + 1;
+    }
+    budget().charge(rowCount);
+    if (budget().exhausted) yield;
+  }
+  return { from, to };
 }
 
 /** The finest question that could be answered where rows were demoted. */

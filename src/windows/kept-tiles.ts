@@ -50,6 +50,13 @@ export class KeptTiles {
     return this.#eras.every((era) => era.isEmpty);
   }
 
+  /** Tiles that a reader at a position sees. */
+  count(position: number): number {
+    let count = 0;
+    for (const _ of this.overlapping(position, -Infinity, Infinity)) count += 1;
+    return count;
+  }
+
   /** The stretch of time in which there are tiles at a position: from the first one's start to the last one's end. */
   hull(position: number): Stretch | undefined {
     let [start, end] = [Infinity, -Infinity];

@@ -13,8 +13,8 @@ import type { ExecutionEnvironment } from '../operators/environment.ts';
 import type { Budget, Operator, Step } from '../operators/operator.ts';
 import { EMPTY_BATCH } from '../operators/row-operators.ts';
 import { zoneTestsOf } from '../operators/sources.ts';
-import type { AggregateNode, OutputColumn } from '../plan/logical.ts';
-import { conjunction } from '../plan/nodes.ts';
+import type { AggregateNode, OutputColumn, ScanNode } from '../plan/logical.ts';
+import { conjunction, conjunctsOf } from '../plan/nodes.ts';
 import { QUARTER } from './tile-time.ts';
 import type { TiledWindows } from './tile-windows.ts';
 import type { WindowBounds, WindowPlan } from './window-source.ts';
@@ -42,11 +42,38 @@ export type TimeAggregate = {
  */
 export function timeAggregateOf(node: AggregateNode): TimeAggregate | undefined {
   const { input } = node;
-  if (input.kind !== 'scan' || input.filter === undefined || input.withRowIds || input.rowIdColumn)
-    return undefined;
-  const conditions = input.filter.kind === 'and' ? input.filter.args : [input.filter];
-  const column = timeBounded(conditions);
-  if (column === undefined) return undefined;
+  if (input.kind !== 'scan' || input.filter === undefined) return undefined;
+  const column = timeBounded(conjunctsOf(input.filter));
+  return column === undefined ? undefined : timeAggregateBy(node, input, column);
+}
+
+/** The same of a time that need not be bounded; `time` is a column of the table. */
+export function openTimeAggregateOf(
+  node: AggregateNode,
+  time: OutputColumn,
+  index: number,
+): TimeAggregate | undefined {
+  if (node.input.kind !== 'scan') return undefined;
+  let { input } = node;
+  let column = input.columnIndexes.indexOf(index);
+  if (column < 0) {
+    column = input.columns.length;
+    input = {
+      ...input,
+      columns: [...input.columns, time],
+      columnIndexes: [...input.columnIndexes, index],
+    };
+  }
+  return timeAggregateBy(node, input, column);
+}
+
+function timeAggregateBy(
+  node: AggregateNode,
+  input: ScanNode,
+  column: number,
+): TimeAggregate | undefined {
+  if (input.withRowIds || input.rowIdColumn) return undefined;
+  const conditions = input.filter === undefined ? [] : conjunctsOf(input.filter);
   const bounds = conditions.filter((each) => boundedTime(each) === column);
   const rest = conditions.filter((each) => !bounds.includes(each));
   const [first, ...others] = node.keys;
@@ -132,6 +159,7 @@ export class TiledAggregate implements Operator {
   ) => TiledWindows | undefined;
   readonly #plain: () => Operator;
   readonly #answered: () => void;
+  readonly #ends: TimeEnds | undefined;
   #looking: Generator<void, Buckets | undefined> | undefined;
   #buckets: Buckets | undefined;
   #tiles: TiledWindows | undefined;
@@ -152,6 +180,8 @@ export class TiledAggregate implements Operator {
     readonly plain: () => Operator;
     /** Tiles have given the answer. */
     readonly answered: () => void;
+    /** Where times need not be bounded: finds the first and the last there are, where buckets must be counted. */
+    readonly ends?: TimeEnds | undefined;
   }) {
     this.id = options.node.id;
     this.columns = options.node.columns;
@@ -161,12 +191,18 @@ export class TiledAggregate implements Operator {
     this.#open = options.open;
     this.#plain = options.plain;
     this.#answered = options.answered;
+    this.#ends = options.ends;
   }
 
   next(budget: Budget): Step {
     this.#budget = budget;
     if (this.#other === undefined && this.#tiles === undefined) {
-      this.#looking ??= bucketsOf(this.#question, this.#environment.context, () => this.#budget!);
+      this.#looking ??= bucketsOf(
+        this.#question,
+        this.#environment.context,
+        () => this.#budget!,
+        this.#ends,
+      );
       const look = this.#looking.next();
       if (look.done !== true) return 'more';
       this.#buckets = look.value;
@@ -227,6 +263,11 @@ function emptyValue(call: AggregateNode['calls'][number]): Batch['columns'][numb
   return state.finish(new Int32Array(1), 1);
 }
 
+/** The first time there is, and just after the last; undefined where some rows have none. */
+export type TimeEnds = (
+  budget: () => Budget,
+) => Generator<void, { readonly from: number; readonly to: number } | undefined>;
+
 type Buckets = WindowBounds & { readonly values: readonly Datum[] };
 
 /**
@@ -237,6 +278,7 @@ function* bucketsOf(
   { bounds, bucket, columnIndexes, time }: TimeAggregate,
   context: EvaluationContext,
   budget: () => Budget,
+  ends: TimeEnds | undefined,
 ): Generator<void, Buckets | undefined> {
   let [from, to] = [-Infinity, Infinity];
   for (const condition of bounds) {
@@ -250,7 +292,15 @@ function* bucketsOf(
     else if (test.op === '<=') to = Math.min(to, value + 1);
     else return undefined;
   }
-  if (!Number.isSafeInteger(from) || !Number.isSafeInteger(to) || from >= to) return undefined;
+  if (ends !== undefined && bucket !== undefined && to - from === Infinity) {
+    const found = yield* ends(budget);
+    if (found === undefined) return undefined;
+    from = Math.max(from, found.from);
+    to = Math.min(to, found.to);
+  }
+  const isOpen = ends !== undefined && to - from === Infinity;
+  if (!isOpen && !(Number.isSafeInteger(from) && Number.isSafeInteger(to) && from < to))
+    return undefined;
   if (bucket === undefined)
     return { from: Float64Array.of(from), to: Float64Array.of(to), values: [] };
   const valueAt = (instant: number): number => {
@@ -292,8 +342,8 @@ function* bucketsOf(
       } else waiting.push([a, valueA, middle, value]);
     }
   }
-  const ends = [...starts.slice(1), to];
-  return { from: Float64Array.from(starts), to: Float64Array.from(ends), values };
+  const last = [...starts.slice(1), to];
+  return { from: Float64Array.from(starts), to: Float64Array.from(last), values };
 }
 
 /** Between them, on a quarter of an hour where there is one. */

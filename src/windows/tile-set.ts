@@ -221,8 +221,9 @@ export class TileSet {
     const { columnIndexes, time } = this.plan;
     // A transaction's own rows are in no order of time: whoever reads them looks at `timeOf`.
     const scan =
-      snapshot.scanTimes?.({ column: time, from, to, columnIndexes }) ??
-      snapshot.scan({ columnIndexes, ordered: false, withRowIds: false });
+      to - from === Infinity || snapshot.scanTimes === undefined
+        ? snapshot.scan({ columnIndexes, ordered: false, withRowIds: false })
+        : snapshot.scanTimes({ column: time, from, to, columnIndexes });
     let taken = 0;
     return {
       next: () => {

@@ -4,18 +4,26 @@ import type { TableData, TableDelta } from '../columns/table-contract.ts';
 import type { TypeKind } from '../columns/types.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
 import type { Operator } from '../operators/operator.ts';
-import type { AggregateNode } from '../plan/logical.ts';
+import type { AggregateNode, PlanNode, ScanNode } from '../plan/logical.ts';
 import { someNode } from '../expressions/fold.ts';
-import { visitScans } from '../plan/nodes.ts';
+import { inputsOf, visitScans } from '../plan/nodes.ts';
 import {
   firstKept,
   keptPosition,
   KeptReading,
   resolutionError,
+  timeBounds,
+  timeEnds,
   type KeptTable,
 } from './kept-reading.ts';
 import type { TilePage } from './tile-page.ts';
-import { TiledAggregate, timeAggregateOf, type TimeAggregate } from './tile-aggregate.ts';
+import {
+  openTimeAggregateOf,
+  TiledAggregate,
+  timeAggregateOf,
+  type TimeAggregate,
+} from './tile-aggregate.ts';
+import type { KeptTile } from './kept-tiles.ts';
 import { isTileCall, tilePlanOf, type TilePlan } from './tile-plan.ts';
 import { TileSet } from './tile-set.ts';
 import { MINUTE } from './tile-time.ts';
@@ -84,15 +92,29 @@ export class TileStore implements WindowSource {
   }
 
   /** Throws ADB_RESOLUTION where windows that rows alone are to answer have some that were demoted. */
-  refuseKept(plan: WindowPlan, windows: WindowBounds, environment: ExecutionEnvironment): void {
+  refuseKept(
+    plan: WindowPlan,
+    windows: WindowBounds,
+    environment: ExecutionEnvironment,
+    what = whatIsNotKept(plan),
+  ): void {
     visitScans(plan.input, ({ relation }) => {
       const kept = this.#keptOf(relation);
       if (kept === undefined) return;
       const isOther = plan.input.kind === 'scan' && !isTimeOf(kept, plan);
       const position = keptPosition(environment, relation);
       const tile = firstKept(kept, position, isOther ? ALL_TIME : windows);
-      if (tile !== undefined) throw resolutionError(kept, whatIsNotKept(plan), tile);
+      if (tile !== undefined) throw resolutionError(kept, what, tile);
     });
+  }
+
+  /** Whether rows later than an instant may have been demoted of what a plan reads. */
+  keptSince({ input }: WindowPlan, time: number, environment: ExecutionEnvironment): boolean {
+    if (input.kind !== 'scan') return false;
+    const hull = this.#keptOf(input.relation)?.tiles.hull(
+      keptPosition(environment, input.relation),
+    );
+    return hull !== undefined && hull.end > time;
   }
 
   /** Undefined where tiles cannot answer. */
@@ -157,6 +179,7 @@ export class TileStore implements WindowSource {
     environment: ExecutionEnvironment,
     tiled: TilePlan,
     data: TableData,
+    isTimeless = false,
   ): TiledWindows {
     const { relation: number } = tiled;
     const snapshot = environment.snapshotOf(number);
@@ -173,12 +196,14 @@ export class TileStore implements WindowSource {
         snapshot,
         kept: reading(),
         isPlain: true,
+        isTimeless,
         refused: () => undefined,
       });
     if (
       snapshot.position === undefined ||
       snapshot.scanTimes === undefined ||
-      snapshot.schema.columns !== data.schema.columns
+      snapshot.schema.columns !== data.schema.columns ||
+      windows.to.at(-1)! - windows.from[0]! === Infinity
     )
       return plainly(windows);
     const relation = this.#relationOf(number, data);
@@ -210,6 +235,8 @@ export class TileStore implements WindowSource {
     plain: () => Operator,
     answered: (relation: number) => void,
   ): Operator | undefined {
+    const kept = this.#keptUnder(node, environment);
+    if (kept !== undefined) return this.#keptAggregate(kept, node, environment, answered);
     const question = this.#timeAggregateOf(node);
     if (question === undefined) return undefined;
     return new TiledAggregate({
@@ -221,6 +248,91 @@ export class TileStore implements WindowSource {
       answered: () => {
         if (question.plan.input.kind === 'scan') answered(question.plan.input.relation);
       },
+    });
+  }
+
+  /**
+   * Throws ADB_RESOLUTION where an aggregate of a plan would be taken for that of all rows, some of which were demoted: of a join, or by
+   * whoever does not know tiles (`isTiled` false). Rows themselves are those that are left.
+   */
+  assertWhole(
+    plan: PlanNode,
+    environment: Pick<ExecutionEnvironment, 'position' | 'snapshotOf' | 'context'>,
+    isTiled: boolean,
+  ): void {
+    if (plan.kind === 'aggregate' && !(isTiled && plan.input.kind === 'scan'))
+      visitScans(plan.input, (scan) => {
+        const met = this.#keptMet(scan, environment);
+        if (met === undefined) return;
+        const what = scan === plan.input ? 'rows to be counted one by one' : 'rows to be joined';
+        throw resolutionError(met.kept, what, met.tile);
+      });
+    for (const input of inputsOf(plan)) this.assertWhole(input, environment, isTiled);
+  }
+
+  /** What was demoted of the table that an aggregate reads, where its conditions do not exclude it. */
+  #keptUnder(node: AggregateNode, environment: ExecutionEnvironment): KeptTable | undefined {
+    return node.input.kind === 'scan' ? this.#keptMet(node.input, environment)?.kept : undefined;
+  }
+
+  #keptMet(
+    scan: ScanNode,
+    environment: Pick<ExecutionEnvironment, 'position' | 'snapshotOf' | 'context'>,
+  ): { readonly kept: KeptTable; readonly tile: KeptTile } | undefined {
+    const kept = this.#keptOf(scan.relation);
+    if (kept === undefined) return undefined;
+    const time = kept.tiles.eras[0]!.shape.terms[0]!.column;
+    const { from, to } = timeBounds(scan, time, environment.context);
+    const position = keptPosition(environment, scan.relation);
+    const tile = firstKept(kept, position, {
+      from: Float64Array.of(from),
+      to: Float64Array.of(to),
+    });
+    return from < to && tile !== undefined ? { kept, tile } : undefined;
+  }
+
+  /** An aggregate over all that there was of a table, demoted rows included. */
+  #keptAggregate(
+    kept: KeptTable,
+    node: AggregateNode,
+    environment: ExecutionEnvironment,
+    answered: (relation: number) => void,
+  ): Operator {
+    const { relation } = node.input as ScanNode;
+    const data = this.#dataOf(relation);
+    const index = kept.tiles.eras[0]!.shape.terms[0]!.column;
+    const column = data?.schema.columns[index];
+    const question = column === undefined ? undefined : openTimeAggregateOf(node, column, index);
+    const refusal = (): DbError =>
+      resolutionError(
+        kept,
+        question === undefined ? 'rows to be counted one by one' : whatIsNotKept(question.plan),
+        this.#keptMet(node.input as ScanNode, environment)?.tile,
+      );
+    if (data === undefined || question === undefined || !question.plan.calls.every(isTileCall))
+      throw refusal();
+    return new TiledAggregate({
+      node,
+      question,
+      environment,
+      open: (plan, windows, inner) => {
+        const tiled = this.#planOf(plan, inner);
+        if (tiled === undefined || timeColumnOf(data) !== tiled.time) return undefined;
+        return this.#openKept(
+          kept,
+          plan,
+          windows,
+          inner,
+          tiled,
+          data,
+          question.bounds.length === 0,
+        );
+      },
+      plain: () => {
+        throw refusal();
+      },
+      answered: () => answered(relation),
+      ends: (budget) => timeEnds(kept, environment, relation, index, budget),
     });
   }
 

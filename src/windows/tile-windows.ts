@@ -65,6 +65,7 @@ export class TiledWindows implements WindowOperator {
   readonly #kept: KeptReading | undefined;
   /** A set of its own, in which nothing is built: rows are read one by one. */
   readonly #isPlain: boolean;
+  readonly #isTimeless: boolean;
   readonly #otherwise: ((windows: WindowBounds) => WindowOperator) | undefined;
   readonly #refused: (always: boolean) => void;
   readonly #total: Accumulator;
@@ -91,6 +92,8 @@ export class TiledWindows implements WindowOperator {
     readonly snapshot: TableSnapshot;
     readonly kept?: KeptReading | undefined;
     readonly isPlain?: boolean;
+    /** Of one window without ends: rows that have no time lie in it, too. */
+    readonly isTimeless?: boolean;
     /** What answers where these tiles cannot; by default rows do. */
     readonly otherwise?: ((windows: WindowBounds) => WindowOperator) | undefined;
     /** The set cannot answer, this time or ever. */
@@ -105,6 +108,7 @@ export class TiledWindows implements WindowOperator {
     this.#snapshot = options.snapshot;
     this.#kept = options.kept;
     this.#isPlain = options.isPlain ?? false;
+    this.#isTimeless = options.isTimeless ?? false;
     this.#otherwise = options.otherwise;
     this.#refused = options.refused;
     this.#total = options.set.takeAccumulator();
@@ -524,7 +528,7 @@ export class TiledWindows implements WindowOperator {
     for (let rowCount = rows.next(); rowCount !== undefined; rowCount = rows.next()) {
       total.adopt(measures.layout.wider);
       for (let row = 0; row < rowCount; row += 1) {
-        if (this.#isPlain && !(set.timeOf(row) >= from && set.timeOf(row) < to)) continue;
+        if (this.#isPlain && !this.#liesIn(set.timeOf(row), from, to)) continue;
         // A new group may take the tiles to a larger array.
         const slot = total.slotOf(set.groupOf(row));
         measures.add(total.data, slot, total.layout, row, 1);
@@ -536,6 +540,11 @@ export class TiledWindows implements WindowOperator {
       if (this.#budget.exhausted) yield* this.#pause();
     }
     this.#rows += rows.takeRead();
+  }
+
+  /** Rows of a plain reader come as they lie. */
+  #liesIn(time: number, from: number, to: number): boolean {
+    return this.#isTimeless || (time >= from && (time < to || to === Infinity));
   }
 
   #finish(ranks: Int32Array | undefined): void {

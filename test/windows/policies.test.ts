@@ -57,7 +57,7 @@ test('a policy is set by SQL and as an object, and says what it was told', async
       },
     },
   ]);
-  expect((await db.query('SELECT * FROM adb.policies')).rows).toEqual([
+  expect((await db.query('SELECT * FROM adb.policies')).rows).toMatchObject([
     {
       schema: 'public',
       table: 'orders',

@@ -1,0 +1,314 @@
+/** What users meet of a table whose old rows were demoted: questions that can be answered, and those that cannot. */
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { DbError, open, type Database } from '../../src/index.ts';
+import { manualClock, type ManualClock } from '../../src/testing.ts';
+
+let db: Database;
+let clock: ManualClock;
+
+/** An order each hour from 1 to 8 March; those before 6 March are demoted, by days before 4 March. */
+beforeEach(async () => {
+  clock = manualClock('2026-03-08T00:00:00Z');
+  db = await open({ clock, workers: 0 });
+  await db.exec(
+    `CREATE TABLE orders (id int PRIMARY KEY, ts timestamptz, region text, amount numeric(12,2), note text) WITH (time = 'ts')`,
+  );
+  await db.insert(
+    'orders',
+    Array.from({ length: 168 }, (_, hour) => ({
+      id: hour,
+      ts: new Date(Date.UTC(2026, 2, 1, hour, 30)).toISOString(),
+      region: ['EU', 'US'][hour % 2]!,
+      amount: hour,
+      note: 'a note',
+    })),
+  );
+  await db.policies.set('orders', { retention: 'raw 2d, 15m 4d, day forever', by: ['region'] });
+  await clock.advance('1min');
+});
+afterEach(() => db.close());
+
+async function refusal(action: Promise<unknown>): Promise<string> {
+  try {
+    await action;
+  } catch (cause) {
+    if (!(cause instanceof DbError)) throw cause;
+    return `${cause.code}: ${cause.message} | ${cause.detail ?? ''} | ${cause.hint ?? ''}`;
+  }
+  return 'nothing';
+}
+
+async function rows(sql: string): Promise<Record<string, unknown>[]> {
+  return (await db.query(sql)).rows;
+}
+
+test('rows are those that are left, and the answer says from when on', async () => {
+  const { rows: left, meta } = await db.query('SELECT id FROM orders ORDER BY id LIMIT 1');
+  expect(left).toEqual([{ id: 120 }]);
+  expect(meta.sources).toEqual([
+    { kind: 'table', name: 'orders', rowsFrom: '2026-03-05T23:45:00Z' },
+  ]);
+  expect((await db.query('SELECT 1 AS one')).meta.sources).toEqual([]);
+});
+
+test('plain SQL over windows of time has all that there was', async () => {
+  expect(
+    await rows(
+      `SELECT date_trunc('day', ts) AS day, region, count(*) AS n, sum(amount) AS s FROM orders
+       WHERE ts >= '2026-03-01' AND ts < '2026-03-03' GROUP BY 1, 2 ORDER BY 1, 2`,
+    ),
+  ).toEqual([
+    { day: '2026-03-01T00:00:00Z', region: 'EU', n: 12, s: '132.00' },
+    { day: '2026-03-01T00:00:00Z', region: 'US', n: 12, s: '144.00' },
+    { day: '2026-03-02T00:00:00Z', region: 'EU', n: 12, s: '420.00' },
+    { day: '2026-03-02T00:00:00Z', region: 'US', n: 12, s: '432.00' },
+  ]);
+});
+
+test('an aggregate of the whole table is of the whole table, bounds or none', async () => {
+  await db.insert('orders', { id: 1000, ts: null, region: 'EU', amount: '0.50', note: null });
+  await db.insert('orders', { id: 1001, ts: 'infinity', region: 'US', amount: '0.25', note: null });
+  expect(
+    await rows('SELECT count(*) AS n, sum(amount) AS s, min(ts) AS first FROM orders'),
+  ).toEqual([{ n: 170, s: '14028.75', first: '2026-03-01T00:30:00Z' }]);
+  expect(await rows(`SELECT count(*) AS n FROM orders WHERE region = 'US'`)).toEqual([{ n: 85 }]);
+  expect(await rows(`SELECT count(*) AS n FROM orders WHERE ts >= '2026-03-04'`)).toEqual([
+    { n: 97 },
+  ]);
+  expect(await rows(`SELECT count(*) AS n FROM orders WHERE ts < '2026-03-04'`)).toEqual([
+    { n: 72 },
+  ]);
+  expect(
+    await rows('SELECT region, max(amount) AS m FROM orders GROUP BY region ORDER BY region'),
+  ).toEqual([
+    { region: 'EU', m: '166.00' },
+    { region: 'US', m: '167.00' },
+  ]);
+  await db.exec('DELETE FROM orders WHERE id >= 1000');
+  expect(
+    await rows(
+      `SELECT date_trunc('week', ts) AS w, count(*) AS n FROM orders GROUP BY 1 ORDER BY 1`,
+    ),
+  ).toEqual([
+    { w: '2026-02-23T00:00:00Z', n: 24 },
+    { w: '2026-03-02T00:00:00Z', n: 144 },
+  ]);
+  expect(
+    await rows(
+      `SELECT ts::date AS d, count(*) AS n FROM orders WHERE ts >= '2026-03-05' GROUP BY 1 ORDER BY 1`,
+    ),
+  ).toEqual(['05', '06', '07'].map((day) => ({ d: `2026-03-${day}`, n: 24 })));
+});
+
+test.each([
+  [`SELECT stddev_pop(amount) FROM orders`, /stddev_pop are not kept/],
+  [`SELECT count(DISTINCT region) FROM orders`, /distinct values of count are not kept/],
+  [`SELECT note, count(*) FROM orders GROUP BY note`, /rows apart by "note"/],
+  [`SELECT sum(amount) FROM orders WHERE note = 'a note'`, /rows apart by "note"/],
+  [`SELECT sum(amount * 2) FROM orders`, /sum of an expression/],
+  [`SELECT sum(id) FROM orders`, /sum of "id"/],
+  [`SELECT max(note) FROM orders`, /max are not kept/],
+  [`SELECT sum(amount) FROM orders WHERE ts >= '2026-03-01 12:00'`, /one tile of day/],
+  [`SELECT date_trunc('hour', ts), count(*) FROM orders GROUP BY 1`, /one tile of day/],
+  [`SELECT extract(hour from ts), count(*) FROM orders GROUP BY 1`, /are not kept/],
+  [`SELECT sum(a.amount) FROM orders a JOIN orders b USING (id)`, /rows to be joined are not kept/],
+  [`SELECT (SELECT sum(amount) FROM orders WHERE note IS NULL)`, /rows apart by "note"/],
+  [`INSERT INTO orders (id) SELECT 5000 + stddev_pop(id) FROM orders`, /are not kept/],
+])('%s is refused', async (sql, expected) => {
+  const said = await refusal(db.query(sql));
+  expect(said).toMatch(/^ADB_RESOLUTION: rows of "orders" from 2026-03-01/);
+  expect(said).toMatch(expected);
+  expect(said).toContain("retention = 'raw 2d, 15m 4d, day forever'");
+});
+
+test('what only asks for later rows is answered from rows', async () => {
+  const since = `ts >= '2026-03-06'`;
+  expect(
+    await rows(
+      `SELECT count(DISTINCT note) AS n, round(stddev_pop(amount), 3) AS s FROM orders WHERE ${since}`,
+    ),
+  ).toEqual([{ n: 1, s: '13.853' }]);
+  expect(
+    await rows(
+      `SELECT count(*) AS n FROM orders a JOIN orders b USING (id) WHERE a.${since} AND b.${since}`,
+    ),
+  ).toEqual([{ n: 48 }]);
+});
+
+test('a window finer than what is kept is refused, and says what could be asked', async () => {
+  const ask = (query: object): Promise<string> =>
+    refusal(
+      db.window('orders', {
+        range: ['2026-03-01', '2026-03-08'],
+        measures: { n: 'count(*)' },
+        ...query,
+      }),
+    );
+  expect(await ask({ every: 'hour' })).toMatch(
+    /^ADB_RESOLUTION: .* kept as one tile of day of UTC .* The finest windows there are day of UTC/,
+  );
+  expect(await ask({ zone: 'Asia/Kolkata', every: 'day' })).toMatch(/^ADB_RESOLUTION/);
+  expect(await ask({ gap: '2h' })).toMatch(/^ADB_RESOLUTION: .*sessions/);
+  expect(
+    await ask({
+      range: ['2026-03-04T00:00:00Z', '2026-03-06T00:00:00Z'],
+      every: 'hour',
+      zone: 'Asia/Kolkata',
+    }),
+  ).toBe('nothing');
+  expect(await ask({ range: ['2026-03-04', '2026-03-06'], every: 'minute' })).toMatch(
+    /one tile of 15m/,
+  );
+  expect(await ask({ every: 'day', by: 'note' })).toMatch(/Kept are .*by region/);
+});
+
+test('a view is its query over the rows that are left', async () => {
+  await db.exec(
+    'CREATE MATERIALIZED VIEW sums AS SELECT region, count(*) AS n FROM orders GROUP BY region',
+  );
+  expect(await rows('SELECT * FROM sums ORDER BY region')).toEqual([
+    { region: 'EU', n: 24 },
+    { region: 'US', n: 24 },
+  ]);
+  await clock.advance('1d');
+  expect(await rows('SELECT * FROM sums ORDER BY region')).toEqual([
+    { region: 'EU', n: 12 },
+    { region: 'US', n: 12 },
+  ]);
+  await clock.advance('3d');
+  expect(await rows('SELECT * FROM sums')).toEqual([]);
+});
+
+test('TRUNCATE takes what was demoted along, also in a transaction that is rolled back or not', async () => {
+  const count = 'SELECT count(*) AS n FROM orders';
+  const session = db.session();
+  await session.exec('BEGIN');
+  await session.exec('TRUNCATE orders');
+  expect((await session.query(count)).rows).toEqual([{ n: 0 }]);
+  expect(await rows(count)).toEqual([{ n: 168 }]);
+  await session.exec('ROLLBACK');
+  await session.close();
+  expect(await rows(count)).toEqual([{ n: 168 }]);
+  const { position } = db;
+  await db.exec('TRUNCATE orders');
+  expect(await rows(count)).toEqual([{ n: 0 }]);
+  expect((await db.query(count, { asOf: position })).rows).toEqual([{ n: 168 }]);
+});
+
+test('a retention that ends deletes; without tiles it deletes at once', async () => {
+  const count = 'SELECT count(*) AS n, min(ts) AS first FROM orders';
+  await db.policies.set('orders', { retention: 'raw 2d, day 4d' });
+  await clock.advance('1min');
+  expect(await rows(count)).toEqual([{ n: 96, first: '2026-03-04T00:30:00Z' }]);
+  await db.policies.set('orders', { retention: 'raw 1d' });
+  await clock.advance('1min');
+  expect(await rows('SELECT min(ts) AS first FROM orders')).toEqual([
+    { first: '2026-03-07T00:30:00Z' },
+  ]);
+  await db.insert('orders', { id: 500, ts: '2026-03-02', region: 'EU', amount: 1, note: null });
+  await clock.advance('1d');
+  expect(await rows('SELECT count(*) AS n FROM orders')).toEqual([{ n: 0 }]);
+});
+
+test('a row that comes late is in its window at once, and stays in it', async () => {
+  const ask = async (): Promise<unknown> =>
+    (
+      await db.window('orders', {
+        range: ['2026-03-01', '2026-03-02'],
+        measures: { n: 'count(*)', s: 'sum(amount)' },
+      })
+    ).rows[0]!.values;
+  await db.insert('orders', {
+    id: 900,
+    ts: '2026-03-01T07:00:00Z',
+    region: 'EU',
+    amount: 1000,
+    note: null,
+  });
+  expect(await ask()).toEqual({ n: 25, s: '1276.00' });
+  expect(await rows('SELECT id FROM orders WHERE id = 900')).toHaveLength(1);
+  await clock.advance('2h');
+  expect(await rows('SELECT id FROM orders WHERE id = 900')).toHaveLength(0);
+  expect(await ask()).toEqual({ n: 25, s: '1276.00' });
+});
+
+test('a transaction’s rows are not demoted under its hands', async () => {
+  await clock.advanceTo('2026-03-08T00:59:50Z');
+  const session = db.session();
+  await session.exec('BEGIN');
+  await session.exec(`UPDATE orders SET amount = 0 WHERE id = 120`);
+  await clock.advance('20s');
+  expect(await rows('SELECT id FROM orders WHERE id = 120')).toHaveLength(1);
+  await session.exec('COMMIT');
+  await session.close();
+  await clock.advance('1h');
+  expect(await rows('SELECT id FROM orders WHERE id = 120')).toEqual([]);
+  const { rows: windows } = await db.window('orders', {
+    range: ['2026-03-06T00:00:00Z', '2026-03-06T01:00:00Z'],
+    measures: { n: 'count(*)', s: 'sum(amount)' },
+  });
+  expect(windows[0]!.values).toEqual({ n: 1, s: '0.00' });
+});
+
+test('now is just after the newest row, though it was demoted', async () => {
+  await clock.advance('10d');
+  const { meta } = await db
+    .window('orders', {
+      last: '1 day',
+      now: 'watermark',
+      zone: 'UTC',
+      measures: { n: 'count(*)' },
+      every: 'day',
+    })
+    .catch(() => ({ meta: { watermark: 'refused' } }));
+  expect(meta.watermark).toBe('refused');
+  const whole = await db.window('orders', {
+    current: 'month',
+    now: 'watermark',
+    measures: { n: 'count(*)' },
+  });
+  expect(whole.meta.watermark).toBe('2026-03-07T23:30:00.000Z');
+  expect(whole.rows[0]!.values).toEqual({ n: 168 });
+});
+
+test('values that tiles cannot hold stay rows', async () => {
+  await db.exec('ALTER TABLE orders ADD COLUMN wild float8');
+  await db.insert('orders', [
+    { id: 700, ts: '2026-03-02', region: 'EU', amount: 1, wild: 1e300 },
+    { id: 701, ts: '2026-03-02', region: 'EU', amount: 2, wild: 1 },
+  ]);
+  await clock.advance('2h');
+  expect(await rows('SELECT id FROM orders WHERE id >= 700')).toEqual([{ id: 700 }]);
+  expect(
+    await rows(
+      `SELECT sum(amount) AS s FROM orders WHERE ts >= '2026-03-02' AND ts < '2026-03-03'`,
+    ),
+  ).toEqual([{ s: '855.00' }]);
+});
+
+test('columns may be renamed, added and dropped; of those that are kept the type stays', async () => {
+  await db.exec('ALTER TABLE orders RENAME COLUMN region TO area');
+  await db.exec('ALTER TABLE orders DROP COLUMN note');
+  await db.exec('ALTER TABLE orders ADD COLUMN extra float8');
+  expect(
+    await rows('SELECT area, sum(amount) AS s FROM orders GROUP BY area ORDER BY area'),
+  ).toEqual([
+    { area: 'EU', s: '6972.00' },
+    { area: 'US', s: '7056.00' },
+  ]);
+  expect(await refusal(db.exec('ALTER TABLE orders ALTER COLUMN amount TYPE float8'))).toMatch(
+    /^2BP01: .*demoted/,
+  );
+  expect(await refusal(db.query('SELECT sum(extra) FROM orders'))).toMatch(/sum of "extra"/);
+  await db.exec('ALTER TABLE orders DROP COLUMN amount');
+  expect(await rows('SELECT count(*) AS n FROM orders')).toEqual([{ n: 168 }]);
+});
+
+test('what is kept is accounted, told, and given back', async () => {
+  expect(await rows('SELECT tiles, bytes > 0 AS weighs, tiles_until FROM adb.policies')).toEqual([
+    { tiles: 51, weighs: true, tiles_until: '2026-03-05T23:45:00Z' },
+  ]);
+  const before = Number(db.metrics.snapshot().memoryBytes);
+  await db.exec('DROP TABLE orders');
+  expect(Number(db.metrics.snapshot().memoryBytes)).toBeLessThan(before);
+});
