@@ -503,8 +503,7 @@ class Answer {
           vectorFromData(
             type,
             looked.map((cells) => {
-              const cell = cells[column]!;
-              return cell.kind === 'value' ? cell.value : null;
+              return cells[column]!.value ?? null;
             }),
           ),
         ),
@@ -515,7 +514,10 @@ class Answer {
       const row: ResultRow = {};
       cells.forEach((cell, column) => {
         const { name } = this.#columns[column]!;
-        set(row, name, cell.kind === 'value' ? values[at]![name] : estimatedValue(cell));
+        const value = values[at]![name];
+        if (cell.kind === 'value') set(row, name, value);
+        else if (cell.value === undefined) set(row, name, estimatedValue(cell));
+        else set(row, name, { ...estimatedValue(cell), value });
       });
       rows.push(row);
     });
@@ -668,6 +670,7 @@ function widest(look: Look): {
   for (const cells of look.rows)
     for (const cell of cells) {
       if (cell.kind === 'value') continue;
+      if (cell.guarantee === 'exact') continue;
       const half = (cell.upper - cell.lower) / 2;
       if (!Number.isFinite(half)) return { relative: null, absolute: null };
       absolute = Math.max(absolute, half);

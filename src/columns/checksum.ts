@@ -10,7 +10,8 @@ import type { Vector } from './vector.ts';
  * written. All of them go on from the checksum before, so that parts are chained in one number.
  */
 export function checksumOfArray(array: ArrayBufferView | undefined, before = 0): number {
-  if (array === undefined) return crc32('-', before);
+  // Of no bytes at all zlib says 0, whatever came before: all that would be lost.
+  if (array === undefined || array.byteLength === 0) return crc32('-', before);
   return crc32(new Uint8Array(array.buffer, array.byteOffset, array.byteLength), before);
 }
 
@@ -50,12 +51,17 @@ export function* checksumOfVector(vector: Vector, before = 0): Generator<number,
   }
 }
 
-/** Of a sealed column: values, zone map, and the dictionary that is its alone. */
+/** Of a sealed column: values, zone map, what samples want to know, and the dictionary that is its alone. */
 export function* checksumOfColumn(column: EncodedColumn): Generator<number, number> {
-  const { vector, zone, ownDictionary } = column;
+  const { vector, zone, ownDictionary, tails, rare } = column;
   const { rowCount, nullCount, min, max } = zone;
   let sum = yield* checksumOfVector(vector);
   sum = crc32(`${rowCount} ${nullCount} ${textOfDatum(min)} ${textOfDatum(max)}`, sum);
+  if (tails !== undefined)
+    sum = checksumOfArray(tails.slots, crc32(`${tails.min} ${tails.max}`, sum));
+  if (rare !== undefined)
+    for (const array of [rare.frequent, rare.codes, rare.starts, rare.slots])
+      sum = checksumOfArray(array, sum);
   return ownDictionary === undefined
     ? sum
     : yield* checksumOfCodes(ownDictionary, 0, ownDictionary.size, sum);

@@ -8,8 +8,9 @@ import type { StoredColumn } from './stored-column.ts';
 import { isTextType } from './types.ts';
 import { compareBytes, decodeText, mixHash } from './utf8.ts';
 import { Decimal, normalInteger, type Datum } from './values.ts';
+import { rareValuesBytes, rareValuesOf, type RareValues } from './rare-values.ts';
 import { tailsOf, type Tails } from './tails.ts';
-import type { NumberBounds, Vector } from './vector.ts';
+import type { NumberArray, NumberBounds, Vector } from './vector.ts';
 import { objectBytes } from './vector-builder.ts';
 import type { ZoneMap } from './zone-map.ts';
 
@@ -26,9 +27,47 @@ export type EncodedColumn = {
   readonly byteLength: number;
   /** A dictionary of this segment alone: closed with it. */
   readonly ownDictionary: Dictionary | undefined;
+} & SampleNotes;
+
+/** What a sample of the rows wants to know beforehand; it follows from the values. */
+export type SampleNotes = {
   /** Numbers only, and only where some lie far from the others. */
   readonly tails?: Tails | undefined;
+  /** Of columns that rows are grouped by: texts of the table's dictionary and whole numbers, where there are not too many. */
+  readonly rare?: RareValues | undefined;
 };
+
+/** `isOwn`: its texts have a dictionary that is the segment's alone. */
+export function sampleNotesOf(vector: Vector, isOwn: boolean): SampleNotes {
+  if (vector.rep === 'dictionary') {
+    const { codes, type, validity } = vector;
+    // Of bpchar, texts that differ may be equal.
+    if (isOwn || type.kind === 'bpchar' || codes instanceof Int32Array) return {};
+    return { rare: rareValuesOf(codes, validity) };
+  }
+  if (vector.rep !== 'number') return {};
+  const { values, validity, factor, base, bounds, type } = vector;
+  const codes = isKey(type.kind) ? codesOf(values) : undefined;
+  return {
+    tails:
+      bounds !== undefined && isMeasure(type.kind)
+        ? tailsOf(values, validity, { factor, base, bounds })
+        : undefined,
+    rare: codes === undefined ? undefined : rareValuesOf(codes, validity),
+  };
+}
+
+/** Numbers of at most two bytes as such of no sign. */
+function codesOf(values: NumberArray): Uint8Array | Uint16Array | undefined {
+  const { buffer, byteOffset, length } = values;
+  if (values instanceof Int8Array) return new Uint8Array(buffer, byteOffset, length);
+  if (values instanceof Int16Array) return new Uint16Array(buffer, byteOffset, length);
+  return values instanceof Uint8Array || values instanceof Uint16Array ? values : undefined;
+}
+
+function notesBytes({ tails, rare }: SampleNotes): number {
+  return (tails?.slots.byteLength ?? 0) + (rare === undefined ? 0 : rareValuesBytes(rare));
+}
 
 /** Rows in arrival order, as the column to be encoded gives them. */
 export type EncodeSource = {
@@ -219,10 +258,7 @@ function* fillNumbers(
     scale,
     bounds,
   };
-  const tails =
-    bounds !== undefined && isMeasure(column.type.kind)
-      ? tailsOf(values, validity, { factor, base, bounds })
-      : undefined;
+  const notes = sampleNotesOf(vector, false);
   yield STEP_ROWS;
   const present = rowCount > stats.nullCount;
   const datum = (value: number): Datum =>
@@ -235,9 +271,9 @@ function* fillNumbers(
       min: present ? datum(stats.sqlMin) : undefined,
       max: present ? datum(stats.sqlMax) : undefined,
     },
-    byteLength: values.byteLength + (validity?.byteLength ?? 0) + (tails?.slots.byteLength ?? 0),
+    byteLength: values.byteLength + (validity?.byteLength ?? 0) + notesBytes(notes),
     ownDictionary: undefined,
-    tails,
+    ...notes,
   };
 }
 
@@ -251,6 +287,11 @@ function isMeasure(kind: StoredColumn['type']['kind']): boolean {
     kind === 'float8' ||
     kind === 'numeric'
   );
+}
+
+/** Whether groups are asked for by it. */
+function isKey(kind: StoredColumn['type']['kind']): boolean {
+  return kind === 'int2' || kind === 'int4' || kind === 'int8' || kind === 'date';
 }
 
 function* encodeBigints(
@@ -713,16 +754,19 @@ function* encodeCodes(
   } finally {
     if (!isDone) ownDictionary?.close();
   }
+  const vector: Vector = { rep: 'dictionary', type: column.type, codes, validity, dictionary };
+  const notes = sampleNotesOf(vector, ownDictionary !== undefined);
   return {
-    vector: { rep: 'dictionary', type: column.type, codes, validity, dictionary },
+    vector,
     zone: {
       rowCount,
       nullCount,
       min: range.text(range.min, column),
       max: range.text(range.max, column),
     },
-    byteLength: codes.byteLength + (validity?.byteLength ?? 0),
+    byteLength: codes.byteLength + (validity?.byteLength ?? 0) + notesBytes(notes),
     ownDictionary,
+    ...notes,
   };
 }
 

@@ -2,12 +2,13 @@ import { SeededRandom } from '../base/random.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from './batch.ts';
 import { BatchBuilder } from './build.ts';
 import { DELETES_PAGE_ROWS, livingRows, type Deletes } from './deletes.ts';
-import { gatheredSlots, SegmentScan, segmentPasses, slotsOf } from './scan.ts';
+import { gatheredSlots, SegmentScan, segmentCovers, segmentPasses, slotsOf } from './scan.ts';
+import { RareRowScan } from './rare-rows.ts';
 import { SEGMENT_ROWS, type SealedSegment } from './segment.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { StoredColumn } from './stored-column.ts';
-import type { Range, SampleOptions, TableSample } from './table-contract.ts';
-import { Decimal } from './values.ts';
+import type { Range, RareRows, SampleOptions, TableSample } from './table-contract.ts';
+import { Decimal, type Datum } from './values.ts';
 
 /**
  * Slots of a full segment that the first rounds read: 128, 128, 256, … to 4,096 together; each later round reads as many again. Doubling
@@ -21,6 +22,9 @@ const OFFSET_STEP = 64;
 const WATCHED_EVERY = 8;
 const WATCHED_SLOTS = BATCH_ROW_COUNT_MAX;
 
+/** What a batch of rows that are counted and not looked at costs, in rows. */
+const COVERED_BATCH_ROWS = 16;
+
 type Sampled = {
   readonly segment: SealedSegment;
   readonly deletes: Deletes | undefined;
@@ -28,6 +32,8 @@ type Sampled = {
   readonly block: number;
   readonly offset: number;
 };
+
+type CoveredSegment = Pick<Sampled, 'segment' | 'deletes'>;
 
 /** Extreme slots of a segment that live, by the round that draws them: those of round r are [starts[r], starts[r + 1]). */
 type SegmentTails = {
@@ -45,6 +51,14 @@ export class SampledScan implements TableSample {
   readonly #columns: readonly StoredColumn[];
   readonly #tailColumns: readonly StoredColumn[];
   readonly #sampled: readonly Sampled[];
+  /** Segments all of whose rows pass, where rows are counted only. */
+  readonly #covered: readonly CoveredSegment[];
+  #coveredAt = 0;
+  #coveredSlot = 0;
+  #coveredRows = 0;
+  isCovered = false;
+  readonly #isSampled: (segment: number) => boolean;
+  readonly #options: SampleOptions;
   readonly #whole: SegmentScan;
   readonly #batchRowsMax: number;
   readonly population: number;
@@ -70,12 +84,14 @@ export class SampledScan implements TableSample {
   constructor(snapshot: Snapshot, options: SampleOptions) {
     const { view } = snapshot;
     this.#snapshot = snapshot;
+    this.#options = options;
     this.#columns = options.columnIndexes.map((index) => view.columns[index]!);
     this.#tailColumns = options.tailColumns.map((index) => view.columns[index]!);
     this.#batchRowsMax = options.batchRowsMax ?? BATCH_ROW_COUNT_MAX;
     const random = new SeededRandom(options.seed);
     const wholeFrom = options.wholeFrom ?? Infinity;
     const sampled: Sampled[] = [];
+    const covered: CoveredSegment[] = [];
     const isSampled = new Set<number>();
     let population = 0;
     let firstOpen = Math.ceil(view.rowIdEnd / SEGMENT_ROWS);
@@ -97,6 +113,10 @@ export class SampledScan implements TableSample {
       );
       this.#rowsRead += 1;
       if (isPruned || segment.rowCount === 0) return;
+      if (options.isCounting === true && this.#covers(segment)) {
+        covered.push({ segment, deletes });
+        return;
+      }
       const own = random.split(`segment/${number}`);
       const isFull = segment.rowCount === SEGMENT_ROWS;
       sampled.push({
@@ -110,6 +130,8 @@ export class SampledScan implements TableSample {
       population += segment.rowCount;
     });
     this.#sampled = sampled;
+    this.#covered = covered;
+    this.#isSampled = (segment) => isSampled.has(segment);
     this.population = population;
     this.wholeFrom = firstOpen;
     this.#whole = new SegmentScan(snapshot, {
@@ -117,7 +139,7 @@ export class SampledScan implements TableSample {
       ordered: false,
       withRowIds: false,
       prune: options.prune,
-      reads: (segment) => !isSampled.has(segment),
+      reads: (segment) => !this.#isSampled(segment),
     });
     this.#hasTails = sampled.some(({ segment }) =>
       this.#tailColumns.some((column) => segment.columns[column.id]?.tails !== undefined),
@@ -132,7 +154,7 @@ export class SampledScan implements TableSample {
   }
 
   get wholeRows(): number {
-    return this.#whole.rowsRead;
+    return this.#coveredRows + this.#whole.rowsRead;
   }
 
   next(): Batch | undefined {
@@ -140,7 +162,7 @@ export class SampledScan implements TableSample {
       case 'tails':
         return this.#nextTails();
       case 'whole':
-        return this.#whole.next();
+        return this.#nextCovered() ?? this.#whole.next();
       case 'round':
         return this.#nextOfRound();
     }
@@ -171,11 +193,14 @@ export class SampledScan implements TableSample {
     return true;
   }
 
-  bounds(columnIndex: number): { readonly rest: Range; readonly all: Range } | undefined {
+  bounds(
+    columnIndex: number,
+  ): { readonly rest: Range; readonly all: Range; readonly certain: Range } | undefined {
     const column = this.#snapshot.view.columns[columnIndex]!;
     let all: Range = NO_RANGE;
     let rest: Range = NO_RANGE;
-    for (const { segment } of this.#sampled) {
+    let certain: Range = NO_RANGE;
+    for (const { segment, deletes } of this.#sampled) {
       const sealed = segment.columns[column.id];
       const zone = sealed?.zone ?? {
         min: column.missing,
@@ -188,6 +213,15 @@ export class SampledScan implements TableSample {
       const max = numberOf(zone.max);
       if (min === undefined || max === undefined) return undefined;
       all = widened(all, min, max);
+      // What other types of numbers are as doubles may be rounded.
+      if (
+        typeof zone.min === 'number' &&
+        Number.isFinite(max) &&
+        Number.isFinite(min) &&
+        (deletes === undefined || deletes.count === 0) &&
+        this.#covers(segment)
+      )
+        certain = widened(certain, min, max);
       const tails = sealed?.tails;
       if (tails === undefined || !this.#tailColumns.includes(column)) {
         rest = widened(rest, min, max);
@@ -197,7 +231,55 @@ export class SampledScan implements TableSample {
       const unit = vector.rep === 'number' ? 10 ** -vector.scale : 1;
       if (tails.min <= tails.max) rest = widened(rest, tails.min * unit, tails.max * unit);
     }
-    return { rest, all };
+    return { rest, all, certain };
+  }
+
+  /** Whether all rows of a segment are known to pass. */
+  #covers(segment: SealedSegment): boolean {
+    const { columns } = this.#snapshot.view;
+    return (
+      this.#options.cover?.every((test) => segmentCovers(segment, columns[test.column]!, test)) ===
+      true
+    );
+  }
+
+  #nextCovered(): Batch | undefined {
+    this.isCovered = true;
+    while (this.#coveredAt < this.#covered.length) {
+      const { segment, deletes } = this.#covered[this.#coveredAt]!;
+      const start = this.#coveredSlot;
+      const end = Math.min(start + BATCH_ROW_COUNT_MAX, segment.rowCount);
+      this.#coveredSlot = end;
+      if (end >= segment.rowCount) {
+        this.#coveredAt += 1;
+        this.#coveredSlot = 0;
+      }
+      this.#coveredRows += end - start;
+      this.#rowsRead += COVERED_BATCH_ROWS;
+      const selection = livingRows(deletes, start, end);
+      if (selection !== undefined && selection.length === 0) continue;
+      return {
+        rowCount: selection?.length ?? end - start,
+        columns: this.#columns.map((column) => slotsOf(segment, column, start, end)),
+        selection,
+      };
+    }
+    this.isCovered = false;
+    return undefined;
+  }
+
+  rareRows(columnIndex: number, wanted?: readonly Datum[]): RareRows {
+    const { columnIndexes, prune } = this.#options;
+    return new RareRowScan(this.#snapshot, {
+      column: this.#snapshot.view.columns[columnIndex]!,
+      columnIndex,
+      columns: this.#columns,
+      columnIndexes,
+      segments: this.#sampled,
+      isSampled: this.#isSampled,
+      prune,
+      wanted,
+    });
   }
 
   /** Round by round, and of each the segments' few rows together. */

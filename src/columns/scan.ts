@@ -8,7 +8,7 @@ import type { Snapshot } from './snapshot.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { TableScan, ZoneTest } from './table-contract.ts';
 import { sliceVector, type Vector } from './vector.ts';
-import { zonePasses } from './zone-map.ts';
+import { zoneCovers, zonePasses, type ZoneMap } from './zone-map.ts';
 
 /**
  * Reads a snapshot segment by segment in bounded batches. Sealed segments are handed out without copying, by slot, or
@@ -244,13 +244,27 @@ export function segmentPasses(
   column: StoredColumn,
   test: ZoneTest,
 ): boolean {
-  const zone = segment.columns[column.id]?.zone ?? {
-    rowCount: segment.rowCount,
-    nullCount: column.missing === null ? segment.rowCount : 0,
-    min: column.missing ?? undefined,
-    max: column.missing ?? undefined,
-  };
-  return zonePasses(zone, test, column.type.kind);
+  return zonePasses(zoneOf(segment, column), test, column.type.kind);
+}
+
+/** True only where every row of the segment passes the test. */
+export function segmentCovers(
+  segment: SealedSegment,
+  column: StoredColumn,
+  test: ZoneTest,
+): boolean {
+  return zoneCovers(zoneOf(segment, column), test, column.type.kind);
+}
+
+function zoneOf(segment: SealedSegment, column: StoredColumn): ZoneMap {
+  return (
+    segment.columns[column.id]?.zone ?? {
+      rowCount: segment.rowCount,
+      nullCount: column.missing === null ? segment.rowCount : 0,
+      min: column.missing ?? undefined,
+      max: column.missing ?? undefined,
+    }
+  );
 }
 
 /** A column of a range of slots, without copying; made up where the segment is older than the column. */

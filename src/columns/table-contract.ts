@@ -206,6 +206,10 @@ export type SampleOptions = {
   readonly seed: number;
   /** Rows of segments from this one on are read whole, sealed or not: that of a run to be repeated. */
   readonly wholeFrom?: number | undefined;
+  /** A row passes the filter if and only if it passes all of these; undefined: they are not all there is to it. */
+  readonly cover?: readonly ZoneTest[] | undefined;
+  /** Rows are counted and nothing else: segments all of whose rows pass are read whole, which costs nothing. */
+  readonly isCounting?: boolean | undefined;
   /** Batches of at most so many rows: what counts as one draw where rows meet many others. */
   readonly batchRowsMax?: number | undefined;
 };
@@ -220,6 +224,8 @@ export interface TableSample extends TableScan {
   readonly round: number;
   /** Whether the batch just given is one to look at closely: all of the first rounds, a share of each later one. */
   readonly isWatched: boolean;
+  /** All rows of the batch just given are known to pass. */
+  readonly isCovered: boolean;
   /** `next` has said undefined: goes on to the next phase or round; false at the end of all. */
   advance(): boolean;
   /** Rows that are drawn in rounds, dead ones included: a draw of one matches nothing. */
@@ -236,9 +242,22 @@ export interface TableSample extends TableScan {
   readonly wholeFrom: number;
   /**
    * What bounds the present values of a column in the rows of the rounds, extreme ones aside (`rest`) or not (`all`), as numbers
-   * (numeric: the value, not the coefficient); undefined where nothing is known.
+   * (numeric: the value, not the coefficient); undefined where nothing is known. `certain`: the least and the greatest number that is sure to be
+   * in a living row that passes.
    */
-  bounds(columnIndex: number): { readonly rest: Range; readonly all: Range } | undefined;
+  bounds(
+    columnIndex: number,
+  ): { readonly rest: Range; readonly all: Range; readonly certain: Range } | undefined;
+  /**
+   * Rows of the values of a column that few rows have, all there are of each; with `wanted`, of these values, or none at all where one of them
+   * is not rare. They are drawn like all others besides.
+   */
+  rareRows(columnIndex: number, wanted?: readonly Datum[]): RareRows;
+}
+
+export interface RareRows extends TableScan {
+  /** Looks for them in some of the segments; 'more': to be called again. Only after 'some' there is something to read. */
+  prepare(): 'more' | 'some' | 'none';
 }
 
 export type Range = { readonly min: number; readonly max: number };

@@ -6,7 +6,7 @@ import { constantVector, sliceBatch } from './build.ts';
 import { checksumOfColumn, checksumOfSegment, drained } from './checksum.ts';
 import { Deletes } from './deletes.ts';
 import { Dictionary } from './dictionary.ts';
-import type { EncodedColumn, SealedColumn } from './encode.ts';
+import { sampleNotesOf, type EncodedColumn, type SealedColumn } from './encode.ts';
 import { OpenSegment } from './open-segment.ts';
 import { plainColumn, revivedColumn, type PlainColumn } from './plain-column.ts';
 import { SealedSegment, SEGMENT_ROWS, type SegmentState } from './segment.ts';
@@ -221,12 +221,13 @@ export class TableRestore {
       if (stored === undefined) continue;
       while (columns.length <= kept.id) columns.push(undefined);
       const ownDictionary = kept.own ? this.#dictionary() : undefined;
-      const vector = revivedColumn(kept.column, ownDictionary ?? stored.dictionary);
+      const revived = revivedColumn(kept.column, ownDictionary ?? stored.dictionary);
+      const vector =
+        revived.rep === 'number' && kept.bounds !== undefined
+          ? { ...revived, bounds: kept.bounds }
+          : revived;
       const column: EncodedColumn = {
-        vector:
-          vector.rep === 'number' && kept.bounds !== undefined
-            ? { ...vector, bounds: kept.bounds }
-            : vector,
+        vector,
         zone: {
           rowCount: plain.rowCount,
           nullCount: kept.nullCount,
@@ -235,6 +236,7 @@ export class TableRestore {
         },
         byteLength: kept.byteLength,
         ownDictionary,
+        ...sampleNotesOf(vector, kept.own),
       };
       columns[kept.id] = { ...column, checksum: drained(checksumOfColumn(column)) };
       byteLength += kept.byteLength;

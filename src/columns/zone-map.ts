@@ -35,6 +35,45 @@ export function zonePasses(zone: ZoneMap, test: ZoneTest, kind: TypeKind): boole
   }
 }
 
+/** True only where every row of the segment satisfies the test. */
+export function zoneCovers(zone: ZoneMap, test: ZoneTest, kind: TypeKind): boolean {
+  const { rowCount, nullCount, min, max } = zone;
+  switch (test.op) {
+    case 'isNull':
+      return nullCount === rowCount;
+    case 'isNotNull':
+      return nullCount === 0;
+    case 'in':
+      return nullCount === 0 && test.values.some((value) => isAlways(min, max, value, kind));
+    case '=':
+      return nullCount === 0 && isAlways(min, max, test.value, kind);
+    default: {
+      const { op, value } = test;
+      if (nullCount > 0 || min === undefined || max === undefined) return false;
+      if (value === null || !comparable(min, value)) return false;
+      return op === '<' || op === '<='
+        ? rangePasses(max, max, op, value, kind)
+        : rangePasses(min, min, op, value, kind);
+    }
+  }
+}
+
+function isAlways(
+  min: Datum | undefined,
+  max: Datum | undefined,
+  value: Datum,
+  kind: TypeKind,
+): boolean {
+  return (
+    min !== undefined &&
+    max !== undefined &&
+    value !== null &&
+    comparable(min, value) &&
+    compareDatums(min, value, kind) === 0 &&
+    compareDatums(max, value, kind) === 0
+  );
+}
+
 function rangePasses(
   min: Datum,
   max: Datum,

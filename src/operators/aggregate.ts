@@ -129,13 +129,22 @@ export class AggregateOperator implements Operator {
     return state.tally(group);
   }
 
-  /** The groups that have rows by now, in the order of their keys; the caller closes it. */
-  orderSoFar(): GroupOrder {
-    return this.#groups.order(
-      // Without keys there is one group, be it of no rows.
-      this.#keys.length === 0 ? ONE_ROW : this.#rows.values,
-      { ordered: this.#demand.ordered, memory: this.#memory },
-    );
+  /** The groups of these keys, some of which may have no rows (yet). */
+  intern(keys: readonly Vector[], rowCount: number): Int32Array {
+    const groups = this.#groups.intern(keys, rowCount).slice(0, rowCount);
+    this.#ensure(this.#groups.groupCount);
+    return groups;
+  }
+
+  /** The groups that have rows by now, and those that are known to have some, in the order of their keys; the caller closes it. */
+  orderSoFar(known?: Iterable<number>): GroupOrder {
+    // Without keys there is one group, be it of no rows.
+    let rows = this.#keys.length === 0 ? ONE_ROW : this.#rows.values;
+    if (known !== undefined) {
+      rows = rows.slice(0, this.#groups.groupCount);
+      for (const group of known) rows[group] = 1;
+    }
+    return this.#groups.order(rows, { ordered: this.#demand.ordered, memory: this.#memory });
   }
 
   /** Rows counted so far, by group. */

@@ -84,7 +84,7 @@ export class ScanOperator implements Operator {
       this.#node.filter === undefined
         ? []
         : zoneTestsOf(this.#node.filter, this.#node.columnIndexes, this.#context);
-    const found = this.#lookup(tests);
+    const found = rowIdsByIndex(this.#snapshot, tests);
     if (found !== undefined) {
       budget.charge(LOOKUP_WORK + found.length);
       this.#found = found;
@@ -99,31 +99,6 @@ export class ScanOperator implements Operator {
     });
   }
 
-  /** Row ids by the index whose key the filter fixes; undefined where there is none. */
-  #lookup(tests: readonly ZoneTest[]): Float64Array | undefined {
-    const equal = new Map<number, readonly Datum[]>();
-    for (const test of tests) {
-      if (test.op === '=' && !equal.has(test.column)) equal.set(test.column, [test.value]);
-      if (test.op === 'in' && !equal.has(test.column)) equal.set(test.column, test.values);
-    }
-    if (equal.size === 0) return undefined;
-    for (const index of this.#snapshot.schema.indexes) {
-      if (!index.columnIndexes.every((column) => equal.has(column))) continue;
-      const lists = index.columnIndexes.map((column) => equal.get(column)!);
-      const keyCount = lists.reduce((count, list) => count * list.length, 1);
-      if (keyCount > LOOKUP_KEYS_MAX) continue;
-      let keys: Datum[][] = [[]];
-      for (const list of lists) keys = keys.flatMap((key) => list.map((datum) => [...key, datum]));
-      const ids = new Set<number>();
-      for (const key of keys) for (const id of this.#snapshot.lookup(index.name, key)) ids.add(id);
-      // Many rows under one key are read faster in the table's own order.
-      if (!index.unique && ids.size > this.#snapshot.rowCount / 8 && ids.size > 1024)
-        return undefined;
-      return Float64Array.from(ids).sort();
-    }
-    return undefined;
-  }
-
   #fetched(): Batch | undefined {
     const ids = this.#found!;
     if (this.#foundAt >= ids.length) return undefined;
@@ -131,6 +106,33 @@ export class ScanOperator implements Operator {
     this.#foundAt += piece.length;
     return this.#snapshot.fetch(piece, this.#node.columnIndexes);
   }
+}
+
+/** Row ids by the index whose key the filter fixes; undefined where there is none. */
+export function rowIdsByIndex(
+  snapshot: TableSnapshot,
+  tests: readonly ZoneTest[],
+): Float64Array | undefined {
+  const equal = new Map<number, readonly Datum[]>();
+  for (const test of tests) {
+    if (test.op === '=' && !equal.has(test.column)) equal.set(test.column, [test.value]);
+    if (test.op === 'in' && !equal.has(test.column)) equal.set(test.column, test.values);
+  }
+  if (equal.size === 0) return undefined;
+  for (const index of snapshot.schema.indexes) {
+    if (!index.columnIndexes.every((column) => equal.has(column))) continue;
+    const lists = index.columnIndexes.map((column) => equal.get(column)!);
+    const keyCount = lists.reduce((count, list) => count * list.length, 1);
+    if (keyCount > LOOKUP_KEYS_MAX) continue;
+    let keys: Datum[][] = [[]];
+    for (const list of lists) keys = keys.flatMap((key) => list.map((datum) => [...key, datum]));
+    const ids = new Set<number>();
+    for (const key of keys) for (const id of snapshot.lookup(index.name, key)) ids.add(id);
+    // Many rows under one key are read faster in the table's own order.
+    if (!index.unique && ids.size > snapshot.rowCount / 8 && ids.size > 1024) return undefined;
+    return Float64Array.from(ids).sort();
+  }
+  return undefined;
 }
 
 const LOOKUP_KEYS_MAX = 1000;
@@ -144,6 +146,26 @@ function withRowIdColumn(batch: Batch): Batch {
       { rep: 'number', type: FLOAT8, values: batch.rowIds!, factor: 1, base: 0, scale: 0 },
     ],
   };
+}
+
+/** The same where they are all there is to the filter: a row passes if it passes them. */
+export function equivalentZoneTests(
+  filter: Expression | undefined,
+  columnIndexes: readonly number[],
+  context: EvaluationContext,
+): ZoneTest[] | undefined {
+  if (filter === undefined) return [];
+  const conditions = filter.kind === 'and' ? filter.args : [filter];
+  const tests: ZoneTest[] = [];
+  for (const condition of conditions) {
+    const own =
+      condition.kind === 'and'
+        ? equivalentZoneTests(condition, columnIndexes, context)
+        : zoneTestsOf(condition, columnIndexes, context);
+    if (own === undefined || own.length === 0) return undefined;
+    tests.push(...own);
+  }
+  return tests;
 }
 
 /** Necessary conditions on single columns, with their constants evaluated; columns are the table's. */

@@ -5,8 +5,8 @@ import { evaluateConstant, referencedColumns } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { AggregateCall, PlanNode } from '../plan/logical.ts';
 import { isNumeric, quotientOf } from './outputs.ts';
-import { numberOf, rangeOf, rangesOf, type ColumnRanges } from './ranges.ts';
-import type { SampledShape } from './shape.ts';
+import { NO_RANGE, numberOf, rangeOf, rangesOf, type ColumnRanges } from './ranges.ts';
+import { readsAlone, sourceOf, type SampledShape } from './shape.ts';
 import {
   CertainTrack,
   CountTrack,
@@ -25,7 +25,13 @@ import type { RowTally, Watcher } from './watcher.ts';
 export type CallTrack =
   | { readonly kind: 'track'; readonly track: Track }
   /** min and max: between what was seen and what bounds the rows to come. */
-  | { readonly kind: 'extreme'; readonly isMax: boolean; readonly all: Range }
+  | {
+      readonly kind: 'extreme';
+      readonly isMax: boolean;
+      readonly all: Range;
+      /** Values that are sure to be among the rows to come. */
+      readonly certain: Range;
+    }
   /** DISTINCT counts: between what was seen and that with every row to come. */
   | { readonly kind: 'distinct' }
   | { readonly kind: 'none' };
@@ -116,6 +122,16 @@ export function planTracks(options: TrackOptions): Tracks {
       : new CountTrack(sums.count, sums.knownCount);
   };
 
+  const certainOf = ({ args, filter }: AggregateCall): Range => {
+    const [argument] = args;
+    const column =
+      argument?.kind === 'column' && !hasKeys && filter === undefined
+        ? sourceOf(aggregate.input, argument.index)
+        : undefined;
+    return column === undefined || !readsAlone(aggregate.input, driving)
+      ? NO_RANGE
+      : (sample.bounds(driving.columnIndexes[column]!)?.certain ?? NO_RANGE);
+  };
   const callTrack = (call: AggregateCall, index: number): CallTrack => {
     const argument = call.args.at(-1);
     if (call.distinct)
@@ -200,7 +216,12 @@ export function planTracks(options: TrackOptions): Tracks {
       case 'min':
       case 'max':
         return isNumeric(argument!)
-          ? { kind: 'extreme', isMax: call.fn === 'max', all: rangeIn(argument!, all) }
+          ? {
+              kind: 'extreme',
+              isMax: call.fn === 'max',
+              all: rangeIn(argument!, all),
+              certain: certainOf(call),
+            }
           : { kind: 'none' };
       default:
         return { kind: 'none' };

@@ -16,16 +16,17 @@ import type { ExecutionEnvironment } from '../operators/environment.ts';
 import type { GroupOrder } from '../operators/group-order.ts';
 import type { Budget, Operator, Step } from '../operators/operator.ts';
 import { EMPTY_BATCH } from '../operators/row-operators.ts';
-import { zoneTestsOf } from '../operators/sources.ts';
-import type { OutputColumn, PlanNode, ScanNode } from '../plan/logical.ts';
-import { inputsOf } from '../plan/nodes.ts';
+import { equivalentZoneTests, zoneTestsOf } from '../operators/sources.ts';
+import type { AggregateNode, OutputColumn, PlanNode, ScanNode } from '../plan/logical.ts';
+import { inputsOf, isNullable } from '../plan/nodes.ts';
 import { tunedDraws } from './confidence.ts';
 import { writeDoubles } from './doubles.ts';
 import { evaluateFormula, isEstimated, isNumeric, outputsOf, withGroupColumn } from './outputs.ts';
 import { CLUSTER_ROWS, planTracks, type CallTrack, type Tracks } from './plan-tracks.ts';
 import { NO_RANGE, type ColumnRanges } from './ranges.ts';
 import { SampleSource } from './sample-source.ts';
-import type { SampledShape } from './shape.ts';
+import { SelectedRows, SmallGroups } from './small-groups.ts';
+import { readsAlone, type SampledShape } from './shape.ts';
 import { NOTHING, type Estimate } from './estimate.ts';
 import type { Draws } from './tracks.ts';
 import { Watcher } from './watcher.ts';
@@ -43,7 +44,8 @@ export type RunOptions = {
 /** A value of a look: the group's own, or an estimate. */
 export type LookCell =
   | { readonly kind: 'value'; readonly value: Datum }
-  | ({ readonly kind: 'estimate' } & Estimate);
+  /** `value`: where it is exact. */
+  | ({ readonly kind: 'estimate'; readonly value?: Datum } & Estimate);
 
 export type Look = {
   /** Rows read so far of all rows that are to be read. */
@@ -68,13 +70,16 @@ export class ProgressiveRun {
   readonly #watcher: Watcher;
   readonly #aggregate: AggregateOperator;
   readonly #output: Operator;
+  /** What is looked for before the sample is read. */
+  readonly #selected: SelectedRows | undefined;
+  readonly #small: SmallGroups | undefined;
   readonly #outputs: readonly Expression[];
   readonly #others: OtherRanges;
   #tracks: Tracks | undefined;
   /** Of each call: what of its chance to miss one formula may use. */
   readonly #shares: number[];
   readonly #estimatedCount: number;
-  #phase: 'ranges' | 'absorb' | 'settle' | 'exact' = 'ranges';
+  #phase: 'selected' | 'ranges' | 'small' | 'absorb' | 'settle' | 'exact' = 'selected';
   /** Draws, and watched ones, up to the last look. */
   #settled = { draws: 0, watched: 0 };
   #isFirstLook = true;
@@ -117,6 +122,10 @@ export class ProgressiveRun {
       tailColumns: shape.isSingle ? tailColumnsOf(shape) : [],
       seed: options.seed,
       wholeFrom: options.wholeFrom,
+      cover: readsAlone(aggregate.input, driving)
+        ? equivalentZoneTests(driving.filter, driving.columnIndexes, context)
+        : undefined,
+      isCounting: countsOnly(aggregate),
       batchRowsMax: shape.isSingle ? undefined : CLUSTER_ROWS,
     });
     this.#watcher = new Watcher(aggregate.calls, new MemoryLease(memory));
@@ -132,15 +141,27 @@ export class ProgressiveRun {
       stands: new Map([[aggregate.id, observed.output]]),
     });
     this.#others = new OtherRanges(shape, environment);
+    this.#selected = SelectedRows.of(shape, this.sample, environment);
+    this.#small = SmallGroups.of(shape, this.sample, environment);
   }
 
   /** 'look': a round is over and there is something to look at; 'exact': every row was read, `output` has the answer. */
   step(budget: Budget): 'more' | 'look' | 'exact' {
     for (;;) {
       switch (this.#phase) {
+        case 'selected': {
+          const found = this.#selected?.step(budget) ?? 'none';
+          if (found === 'more') return 'more';
+          this.#phase = found === 'some' ? 'exact' : 'ranges';
+          break;
+        }
         case 'ranges':
           if (!this.#others.step(budget)) return 'more';
           this.#plan();
+          this.#phase = 'small';
+          break;
+        case 'small':
+          if (this.#small?.step(budget, this.#aggregate) === false) return 'more';
           this.#phase = 'absorb';
           break;
         case 'absorb': {
@@ -156,8 +177,11 @@ export class ProgressiveRun {
           this.#watcher.endDraw();
           this.#watcher.drew(this.sample.round);
           if (this.sample.drawn >= this.sample.population) this.#phase = 'exact';
-          else if (this.#isWorthALook(budget)) this.#phase = 'settle';
-          else this.sample.advance();
+          else if (this.#isWorthALook(budget)) {
+            this.#phase = 'settle';
+            // Some may have come with draws that nobody watched.
+            this.#watcher.ensure(this.#aggregate.groupCount);
+          } else this.sample.advance();
           break;
         }
         case 'settle': {
@@ -184,7 +208,7 @@ export class ProgressiveRun {
   /** The plain query's answer, once all rows are read. */
   get output(): Operator {
     assert(this.#phase === 'exact', 'the answer is exact when every row was read');
-    return this.#output;
+    return this.#selected?.output ?? this.#output;
   }
 
   /**
@@ -220,7 +244,7 @@ export class ProgressiveRun {
   /** Estimates after the last round that is over, in steps; undefined: call again. */
   look(budget: Budget): Look | undefined {
     if (this.#looking === undefined) {
-      this.#ordering ??= this.#aggregate.orderSoFar();
+      this.#ordering ??= this.#aggregate.orderSoFar(this.#small?.groups);
       const groups = this.#ordering.step(budget);
       if (groups === undefined) return undefined;
       this.#ordering.close();
@@ -244,6 +268,8 @@ export class ProgressiveRun {
     this.#looking?.top.close();
     this.#ordering?.close();
     this.#output.close();
+    this.#selected?.close();
+    this.#small?.close();
     this.#aggregate.close();
     this.#watcher.close();
     this.#others.close();
@@ -320,12 +346,26 @@ export class ProgressiveRun {
       return track === undefined || track.kind === 'extreme' || track.kind === 'distinct';
     });
     const keyCount = aggregate.keys.length;
+    const small = this.#small;
+    const isSmall = (group: number): boolean => small?.has(group) === true;
+    const hasSmall = groups.some(isSmall);
     const calls = aggregate.calls.map(({ type }, call): Vector => {
       const track = this.#tracks!.calls[call]!;
-      if (track.kind !== 'track') return seen[keyCount + call]!;
-      return valuesOf(
+      const points =
+        track.kind === 'track'
+          ? valuesOf(
+              type,
+              Array.from(groups, (group) =>
+                isSmall(group) ? Number.NaN : track.track.point(group, draws),
+              ),
+            )
+          : seen[keyCount + call]!;
+      if (!hasSmall) return points;
+      return vectorFromData(
         type,
-        Array.from(groups, (group) => track.track.point(group, draws)),
+        Array.from(groups, (group, at) =>
+          isSmall(group) ? small!.valueOf(call, group) : datumAt(points, at),
+        ),
       );
     });
     return [
@@ -353,12 +393,14 @@ export class ProgressiveRun {
     for (let row = 0; row < batch.rowCount; row += 1) {
       const physical = batch.selection === undefined ? row : batch.selection[row]!;
       const group = datumAt(groupColumn, physical) as number;
+      const isSmall = this.#small?.has(group) === true;
       rows.push(
         this.#outputs.map((output, column): LookCell => {
           const datum = datumAt(batch.columns[column]!, physical);
-          return this.estimated[column]
-            ? { kind: 'estimate', ...this.#estimate(output, column, group, draws, datum) }
-            : { kind: 'value', value: datum };
+          if (!this.estimated[column]) return { kind: 'value', value: datum };
+          return isSmall
+            ? exactly(datum, output)
+            : { kind: 'estimate', ...this.#estimate(output, column, group, draws, datum) };
         }),
       );
     }
@@ -408,20 +450,20 @@ export class ProgressiveRun {
         return NOTHING;
       case 'extreme': {
         const seen = this.#seen(index, group);
-        if (Number.isNaN(seen)) return { ...NOTHING, lower: call.all.min, upper: call.all.max };
-        return call.isMax
-          ? {
-              estimate: seen,
-              lower: seen,
-              upper: Math.max(seen, call.all.max),
-              guarantee: 'rigorous',
-            }
-          : {
-              estimate: seen,
-              lower: Math.min(seen, call.all.min),
-              upper: seen,
-              guarantee: 'rigorous',
-            };
+        if (Number.isNaN(seen) && call.certain.min > call.certain.max)
+          return { ...NOTHING, lower: call.all.min, upper: call.all.max };
+        // What some segment is sure to have is as good as seen.
+        const best = call.isMax
+          ? Math.max(Number.isNaN(seen) ? -Infinity : seen, call.certain.max)
+          : Math.min(Number.isNaN(seen) ? Infinity : seen, call.certain.min);
+        const lower = call.isMax ? best : Math.min(best, call.all.min);
+        const upper = call.isMax ? Math.max(best, call.all.max) : best;
+        return {
+          estimate: best,
+          lower,
+          upper,
+          guarantee: lower === upper ? 'exact' : 'rigorous',
+        };
       }
       case 'distinct': {
         const seen = this.#seen(index, group);
@@ -450,6 +492,18 @@ export class ProgressiveRun {
 const INTERVAL_WORK = 4000;
 const LOOK_SHARE = 0.05;
 const EARLY_LOOKS_SHARE = 0.02;
+
+function exactly(value: Datum, output: Expression): LookCell {
+  const number = value === null || !isNumeric(output) ? Number.NaN : doubleOf(value, output.type);
+  return {
+    kind: 'estimate',
+    estimate: number,
+    lower: number,
+    upper: number,
+    guarantee: 'exact',
+    value,
+  };
+}
 
 type Looking = { readonly top: Operator; readonly rows: LookCell[][] };
 
@@ -562,6 +616,17 @@ class GroupRows implements Operator {
   close(): void {
     this.#at = this.#groups.length;
   }
+}
+
+/** Rows are counted, all in one, and nothing else. */
+function countsOnly({ keys, calls }: AggregateNode): boolean {
+  return (
+    keys.length === 0 &&
+    calls.every(
+      ({ fn, args, distinct, filter }) =>
+        fn === 'count' && !distinct && filter === undefined && !args.some(isNullable),
+    )
+  );
 }
 
 /** Columns of the driving relation that a sum is taken of: their extreme rows are read beforehand. */

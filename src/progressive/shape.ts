@@ -229,3 +229,31 @@ function isWholeBelow(plan: PlanNode): boolean {
   if (plan.kind === 'project') return isWholeBelow(plan.input);
   return plan.kind === 'scan' && plan.filter === undefined;
 }
+
+/** Whether no other relation than the driving one is read below. */
+export function isOfOne(plan: PlanNode, driving: ScanNode): boolean {
+  return plan.kind === 'filter' || plan.kind === 'project'
+    ? isOfOne(plan.input, driving)
+    : plan.id === driving.id;
+}
+
+/** The same, and no row is left out but by the scan's own filter. */
+export function readsAlone(plan: PlanNode, driving: ScanNode): boolean {
+  return plan.kind === 'project' ? readsAlone(plan.input, driving) : plan.id === driving.id;
+}
+
+/** Which column of the one scan below an output column is. */
+export function sourceOf(plan: PlanNode, index: number): number | undefined {
+  switch (plan.kind) {
+    case 'scan':
+      return index;
+    case 'filter':
+      return sourceOf(plan.input, index);
+    case 'project': {
+      const expression = plan.expressions[index];
+      return expression?.kind === 'column' ? sourceOf(plan.input, expression.index) : undefined;
+    }
+    default:
+      return undefined;
+  }
+}

@@ -119,7 +119,7 @@ export class Watcher implements AggregateObserver {
     this.#groups = groups;
     this.#rowCount = rowCount;
     for (const { series } of this.#series) series.isGiven = false;
-    if (groupCount > this.groupCount) this.#ensure(groupCount);
+    this.ensure(groupCount);
   }
 
   take(
@@ -176,7 +176,8 @@ export class Watcher implements AggregateObserver {
     return true;
   }
 
-  #ensure(groupCount: number): void {
+  ensure(groupCount: number): void {
+    if (groupCount <= this.groupCount) return;
     this.groupCount = groupCount;
     for (const each of this.#accumulators) each.ensure(groupCount);
     for (const track of this.#tracks) track.ensure?.(groupCount);
