@@ -62,6 +62,7 @@ import {
   metaOf,
   runWindowQuery,
   windowsAtOnce,
+  type Following,
   type WindowQuery,
   type WindowResult,
   type WindowResultRow,
@@ -392,16 +393,25 @@ export class Handle implements WideVerbs {
     return new WindowSubscription({
       clock: engine.ports.clock,
       hub: engine.subscriptions,
-      run: (asOf) =>
-        this.runWindow(table, query, {
-          ...pickIdentity(options),
-          params: options.params,
-          values: options.values,
-          signal,
-          asOf,
-        }),
+      run: (asOf, before) =>
+        this.runWindow(
+          table,
+          query,
+          {
+            ...pickIdentity(options),
+            params: options.params,
+            values: options.values,
+            signal,
+            asOf,
+          },
+          { before },
+        ),
       from,
       refreshMs: maxRate === undefined ? undefined : 1000 / maxRate,
+      refreshOf: (relation) => {
+        const entry = engine.state.catalog.byId(relation);
+        return entry?.kind === 'table' ? (entry.definition.policy?.refresh ?? []) : [];
+      },
       heartbeatMs,
       signal,
       done,
@@ -588,19 +598,20 @@ export class Handle implements WideVerbs {
     table: string,
     query: WindowQuery,
     options: QueryOptions,
+    follows?: Following,
   ): Promise<WindowRun> {
     checkQueryOptions(options);
     const { engine } = this;
     engine.assertOpen();
     if (isUndisturbed(options)) {
-      const run = this.#windowAtOnce(table, query, options);
+      const run = this.#windowAtOnce(table, query, options, follows);
       if (run !== undefined) return run;
       // A program that asks one after another lets others have the thread now and then.
       const turn = engine.untilTurn();
       if (turn !== undefined) {
         await turn;
         engine.assertOpen();
-        const later = this.#windowAtOnce(table, query, options);
+        const later = this.#windowAtOnce(table, query, options, follows);
         if (later !== undefined) return later;
       }
     }
@@ -613,6 +624,7 @@ export class Handle implements WideVerbs {
           signal,
           timeoutMs: undefined,
           values: { ...this.values, ...options.values },
+          follows,
         }),
       );
     } catch (cause) {
@@ -623,13 +635,18 @@ export class Handle implements WideVerbs {
     }
   }
 
-  #windowAtOnce(table: string, query: WindowQuery, options: QueryOptions): WindowRun | undefined {
+  #windowAtOnce(
+    table: string,
+    query: WindowQuery,
+    options: QueryOptions,
+    follows: Following | undefined,
+  ): WindowRun | undefined {
     const session = this.shortSession(options);
     if (session === undefined) return undefined;
     try {
       const values =
         options.values === undefined ? this.values : { ...this.values, ...options.values };
-      return windowsAtOnce(session, table, query, { ...options, values });
+      return windowsAtOnce(session, table, query, { ...options, values, follows });
     } catch (cause) {
       this.engine.metrics.failed();
       throw cause;

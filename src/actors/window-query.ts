@@ -43,6 +43,14 @@ import type { QueryMeta } from './api-types.ts';
 import type { Engine } from './engine.ts';
 import { datumWriter, type ValueOptions } from './rows-out.ts';
 import type { ExecutionOptions, Session, StatementOutcome } from './session.ts';
+import {
+  answeredWindows,
+  areStill,
+  changedWindows,
+  partOf,
+  type AnsweredWindows,
+  type ChangedWindows,
+} from './window-changes.ts';
 import { answerPosition, openRelations, parametersOf, provenance } from './statements.ts';
 import type { SqlText } from './sql-tag.ts';
 import {
@@ -111,7 +119,14 @@ export type WindowRun = {
   readonly series: WindowSeries;
   readonly calendar: Calendar;
   readonly relations: readonly number[];
+  /** Where it is followed: what the next run may take from this one. */
+  readonly answered?: AnsweredWindows | undefined;
+  /** Where it is followed: the windows that were asked again; undefined: all. */
+  readonly changed?: ChangedWindows | undefined;
 };
+
+/** A run of a question that is asked again and again. */
+export type Following = { readonly before: AnsweredWindows | undefined };
 
 /** A window query as it stands when it is asked: checked, bound to its table, in its calendar. */
 type Question = {
@@ -121,7 +136,10 @@ type Question = {
   readonly context: EvaluationContext;
 };
 
-type RunOptions = ExecutionOptions & { readonly values: ValueOptions };
+type RunOptions = ExecutionOptions & {
+  readonly values: ValueOptions;
+  readonly follows?: Following | undefined;
+};
 
 function questionOf(
   session: Session,
@@ -179,25 +197,64 @@ export async function runWindowQuery(
     const isWatermark = query.now === 'watermark';
     const watermark = isWatermark ? await runner.watermark(windows) : undefined;
     const nowMs = nowOf(session, query.now, watermark, own, options);
-    const planning = planningWindows(query, own, nowMs);
-    const few = planning.next();
-    // Few windows are planned in the turn that asks for them.
-    const series = few.done === true ? few.value : await inSteps(engine, planning);
+    let series = stillOf(options, own, nowMs);
+    if (series === undefined) {
+      const planning = planningWindows(query, own, nowMs);
+      const few = planning.next();
+      // Few windows are planned in the turn that asks for them.
+      series = few.done === true ? few.value : await inSteps(engine, planning);
+    }
+    const changed = changedOf(session, options, series, position);
+    const asked = changed === undefined ? series : partOf(series, changed.asked);
     const make = rowMaker(question, query, options);
     const rows =
       series.gapMs === undefined
-        ? await runner.windows(windows, series, make)
+        ? await runner.windows(windows, asked, make)
         : await runner.sessions(windows, series, series.gapMs, own, nowMs, make);
-    return finished(session, question, series, {
+    const run = finished(session, question, series, {
       ...runner.spent,
       position,
       nowMs,
       watermark,
       rows,
     });
+    return isWatermark ? run : followed(run, session, question, options, changed);
   } finally {
     release();
   }
+}
+
+/** The windows of the run before, where the question still has the same. */
+function stillOf({ follows }: RunOptions, own: Calendar, nowMs: number): WindowSeries | undefined {
+  const before = follows?.before;
+  return before !== undefined && areStill(before, own, nowMs) ? before.series : undefined;
+}
+
+function changedOf(
+  session: Session,
+  { follows }: RunOptions,
+  series: WindowSeries,
+  position: number,
+): ChangedWindows | undefined {
+  const before = follows?.before;
+  return before === undefined ? undefined : changedWindows(before, series, session, position);
+}
+
+function followed(
+  run: WindowRun,
+  session: Session,
+  { windows, own }: Question,
+  { follows }: RunOptions,
+  changed: ChangedWindows | undefined,
+): WindowRun {
+  if (follows === undefined) return run;
+  const { position } = run.result.meta;
+  const { before } = follows;
+  const answered =
+    before !== undefined && changed !== undefined && before.series === run.series
+      ? { ...before, position }
+      : answeredWindows(session, windows, run.series, { position, calendar: own });
+  return { ...run, answered, changed };
 }
 
 /** Runs what is done in steps to its end, with a pause after each. */
@@ -243,17 +300,20 @@ export function windowsAtOnce(
     return undefined;
   }
   const nowMs = nowOf(session, query.now, undefined, own, options);
-  const series = planFewWindows(query, own, nowMs, ROWS_AT_ONCE_MAX);
+  const series =
+    stillOf(options, own, nowMs) ?? planFewWindows(query, own, nowMs, ROWS_AT_ONCE_MAX);
   if (series === undefined) return undefined;
-  const asked = askedWindows(series);
-  if (asked.owners.length > ROWS_AT_ONCE_MAX) return undefined;
   const { relations } = windows.bound;
   const position = answerPosition(session, relations, options);
+  const changed = changedOf(session, options, series, position);
+  const part = changed === undefined ? series : partOf(series, changed.asked);
+  const asked = askedWindows(part);
+  if (asked.owners.length > ROWS_AT_ONCE_MAX) return undefined;
   const { environment, release } = openRelations(session, relations, context, undefined);
   const budget = new Budget(units);
   let tiles: TiledWindows | undefined;
   try {
-    const answer = windowAnswer(windows, series, asked, environment);
+    const answer = windowAnswer(windows, part, asked, environment);
     const isAsked = asked.owners.length > 0;
     if (isAsked) {
       tiles = engine.tiles.openTiles(windows.plan, asked.bounds, environment);
@@ -267,7 +327,7 @@ export function windowsAtOnce(
     const make = rowMaker(question, query, options);
     const rows: WindowResultRow[] = [];
     for (const piece of answer.rows()) for (const row of piece) rows.push(make.row(row));
-    return finished(session, question, series, {
+    const run = finished(session, question, series, {
       queryId: isAsked ? engine.newId() : '',
       work: budget.spent,
       elapsedMs: isAsked ? engine.ports.clock.monotonicMs() - startedMs : 0,
@@ -279,6 +339,7 @@ export function windowsAtOnce(
       watermark: undefined,
       rows,
     });
+    return followed(run, session, question, options, changed);
   } finally {
     tiles?.close();
     release();

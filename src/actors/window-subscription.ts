@@ -1,10 +1,13 @@
 import { DbError } from '../base/errors.ts';
 import type { Clock, TimerHandle } from '../base/ports.ts';
+import type { Policy, RefreshUnit } from '../windows/policy.ts';
+import type { WindowSeries } from '../windows/window-spec.ts';
 import type { Change, Subscription } from './api-types.ts';
 import { canceled } from './deadline.ts';
 import { closedError } from './engine.ts';
 import type { ResultColumn } from './rows-out.ts';
 import type { SubscriptionHub } from './subscriptions.ts';
+import type { AnsweredWindows } from './window-changes.ts';
 import type { WindowResultRow, WindowRun } from './window-query.ts';
 
 /** What a subscription to windows needs of its surroundings. */
@@ -12,10 +15,12 @@ export type WindowFeed = {
   readonly clock: Clock;
   readonly hub: SubscriptionHub;
   /** Runs the query now, or as of an earlier position. */
-  run(asOf: number | undefined): Promise<WindowRun>;
+  run(asOf: number | undefined, before: AnsweredWindows | undefined): Promise<WindowRun>;
   readonly from: 'snapshot' | 'now' | number;
-  /** Milliseconds between two answers at least; undefined: as the windows' length has it. */
+  /** Milliseconds between two answers at least; undefined: as the policy, or else the windows' length, has it. */
   readonly refreshMs: number | undefined;
+  /** What the policy of a table says of it. */
+  refreshOf(relation: number): Policy['refresh'];
   readonly heartbeatMs: number;
   readonly signal: AbortSignal | undefined;
   readonly done: () => void;
@@ -32,8 +37,10 @@ export class WindowSubscription implements Subscription<WindowResultRow> {
   readonly columns: Promise<readonly ResultColumn[]>;
   readonly key: Promise<readonly string[]> = Promise.resolve(['start', 'label', 'by']);
   readonly #feed: WindowFeed;
-  /** Rows as they were told last, by what identifies them. */
-  #told: Map<string, WindowResultRow> | undefined;
+  /** Rows as they were told last: by window where the next run need not ask for all of them, else in one list. */
+  #told: WindowResultRow[][] | undefined;
+  /** What the next run takes from the last one. */
+  #answered: AnsweredWindows | undefined;
   #position = 0;
   #nextChangeMs: number | undefined;
   #refreshMs = 0;
@@ -118,11 +125,12 @@ export class WindowSubscription implements Subscription<WindowResultRow> {
         if (!(cause instanceof DbError) || cause.code !== 'ADB_POSITION_GONE') throw cause;
         const { position } = this.#feed.newest();
         this.#told = undefined;
+        this.#answered = undefined;
         this.#resets = true;
         return { kind: 'reset', position, reason: cause.message };
       }
     }
-    const rows = await this.#run(undefined);
+    const { inserted: rows } = await this.#run(undefined);
     if (from === 'now' && !this.#resets) return this.#following();
     return { kind: 'snapshot', position: this.#position, rows, more: false };
   }
@@ -143,28 +151,77 @@ export class WindowSubscription implements Subscription<WindowResultRow> {
   }
 
   async #difference(): Promise<Change<WindowResultRow> | undefined> {
-    const before = this.#told!;
     const from = this.#position;
-    const rows = await this.#run(undefined);
-    const after = this.#told!;
-    const inserted = rows.filter((row) => !isSame(before.get(keyOf(row)), row));
-    const deleted = [...before].flatMap(([key, row]) => (isSame(after.get(key), row) ? [] : [row]));
+    const { deleted: before, inserted: after } = await this.#run(undefined);
+    const [old, young] = [before, after].map(
+      (rows) => new Map(rows.map((row) => [keyOf(row), row])),
+    );
+    const inserted = after.filter((row) => !isSame(old!.get(keyOf(row)), row));
+    const deleted = before.filter((row) => !isSame(young!.get(keyOf(row)), row));
     if (inserted.length === 0 && deleted.length === 0) return undefined;
     return { kind: 'delta', position: this.#position, from, inserted, deleted };
   }
 
-  async #run(asOf: number | undefined): Promise<WindowResultRow[]> {
+  /** Asks again; gives the rows of windows that may have changed, as they were and as they are. */
+  async #run(asOf: number | undefined): Promise<{
+    readonly deleted: WindowResultRow[];
+    readonly inserted: WindowResultRow[];
+  }> {
     this.#isDirty = false;
-    const { result, series, relations } = await this.#feed.run(asOf);
+    const run = await this.#feed.run(asOf, asOf === undefined ? this.#answered : undefined);
+    const { result, series, relations } = run;
     this.#relations = relations;
     this.#listen();
     this.#ranAtMs = this.#feed.clock.now();
     this.#position = result.meta.position;
+    // What was committed while it ran, nobody heard of.
+    if (this.#feed.newest().position > this.#position) this.#isDirty = true;
     this.#nextChangeMs = series.nextChangeMs;
-    const widthMs = Math.min(...series.windows.map(({ startMs, endMs }) => endMs - startMs));
-    this.#refreshMs = this.#feed.refreshMs ?? refreshMsOf(widthMs);
-    this.#told = new Map(result.rows.map((row) => [keyOf(row), row]));
-    return result.rows;
+    this.#refreshMs = this.#feed.refreshMs ?? this.#refreshOf(series);
+    const deleted = this.#retold(run);
+    this.#answered = run.answered;
+    return { deleted, inserted: result.rows };
+  }
+
+  #refreshOf({ shortestMs }: WindowSeries): number {
+    const policies = this.#relations.map((relation) => {
+      const refresh = this.#feed.refreshOf(relation);
+      return refresh.findLast(({ unit }) => REFRESH_FROM_MS[unit] <= shortestMs)?.everyMs;
+    });
+    return policies.find((each) => each !== undefined) ?? refreshMsOf(shortestMs);
+  }
+
+  /** Takes the rows of a run in; gives those that stood in their place. */
+  #retold({ result: { rows }, series, changed, answered }: WindowRun): WindowResultRow[] {
+    const told = this.#told ?? [];
+    if (changed === undefined) {
+      this.#told = answered === undefined ? [rows] : byWindow(rows, series.windows);
+      return told.flat();
+    }
+    const { asked, same } = changed;
+    const fresh = byWindow(
+      rows,
+      asked.map((index) => series.windows[index]!),
+    );
+    if (same === undefined) {
+      const deleted = asked.flatMap((index) => told[index] ?? []);
+      asked.forEach((index, at) => (told[index] = fresh[at]!));
+      return deleted;
+    }
+    const next: WindowResultRow[][] = [];
+    const isKept = new Uint8Array(told.length);
+    let at = 0;
+    for (let index = 0; index < same.length; index += 1) {
+      if (asked[at] === index) {
+        next.push(fresh[at]!);
+        at += 1;
+      } else {
+        isKept[same[index]!] = 1;
+        next.push(told[same[index]!]!);
+      }
+    }
+    this.#told = next;
+    return told.flatMap((each, index) => (isKept[index] === 1 ? [] : each));
   }
 
   readonly #changed = (): void => {
@@ -224,11 +281,38 @@ export class WindowSubscription implements Subscription<WindowResultRow> {
 /** Longer timers overflow in Node; who waits looks again. */
 const TIMER_MS_MAX = 2_000_000_000;
 
+/** The shortest that windows of a unit are: days of 20 hours, months of 27 days. */
+const REFRESH_FROM_MS: Readonly<Record<RefreshUnit, number>> = {
+  second: 0,
+  minute: 60_000,
+  '1m': 60_000,
+  '15m': 900_000,
+  hour: 3_600_000,
+  day: 20 * 3_600_000,
+  week: 6 * 86_400_000,
+  month: 27 * 86_400_000,
+  quarter: 88 * 86_400_000,
+  year: 360 * 86_400_000,
+};
+
 /** How often changes of windows so long are told: nobody reads a month twice a second. */
 function refreshMsOf(widthMs: number): number {
   if (widthMs < 3_600_000) return 250;
   if (widthMs < 20 * 3_600_000) return 1000;
   return widthMs < 27 * 86_400_000 ? 15_000 : 60_000;
+}
+
+/** Rows, which come in the order of windows, by window. */
+function byWindow(
+  rows: readonly WindowResultRow[],
+  windows: readonly { readonly startMs: number; readonly endMs: number }[],
+): WindowResultRow[][] {
+  let at = 0;
+  return windows.map(({ startMs, endMs }) => {
+    const first = at;
+    while (at < rows.length && rows[at]!.startMs === startMs && rows[at]!.endMs === endMs) at += 1;
+    return rows.slice(first, at);
+  });
 }
 
 function keyOf({ startMs, label, by }: WindowResultRow): string {

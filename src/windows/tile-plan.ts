@@ -137,7 +137,7 @@ function withParameters(expression: Expression, parameters: readonly Datum[]): E
 }
 
 /** Its value is the row's, whoever asks and whenever. */
-function isOfTheRow(expression: Expression): boolean {
+export function isOfTheRow(expression: Expression): boolean {
   return isSettledByZone(expression) && !someNode(expression, isStableCast);
 }
 

@@ -172,9 +172,7 @@ export class WindowAnswer {
     const order = this.#groups.length > 1 ? yield* this.#sorted() : Array.from(this.#groups.keys());
     const ranks = new Int32Array(order.length);
     for (let rank = 0; rank < order.length; rank += 1) ranks[order[rank]!] = rank;
-    // One window alone is an answer even of no rows, as in SQL without GROUP BY.
-    const isOne = this.#keyTypes.length === 0 && windows.length === 1;
-    const fills = fill !== 'none' || isOne;
+    const fills = fill !== 'none' || (this.#keyTypes.length === 0 && this.#series.isOne);
     if (fills && windows.length * order.length > ANSWER_ROW_COUNT_MAX) throw tooManyRows();
     const carried = fill === 'previous' ? new Map<number, readonly Datum[]>() : undefined;
     let rows: WindowRow[] = [];

@@ -80,6 +80,12 @@ export type WindowSeries = {
   readonly gapMs: number | undefined;
   /** The next instant at which the answer changes by itself; undefined: never. */
   readonly nextChangeMs: number | undefined;
+  /** Its ends move with every instant; else nothing of it changes before `nextChangeMs`. */
+  readonly moves: boolean;
+  /** The length of the shortest window, those that are cut off aside; of the span where there is none. */
+  readonly shortestMs: number;
+  /** It is one window, which is an answer even of no rows, as in SQL without GROUP BY. */
+  readonly isOne: boolean;
 };
 
 export type ComparedSpan = { readonly startMs: number; readonly endMs: number };
@@ -176,7 +182,17 @@ export function* planningWindows(
     fill,
     gapMs: cut.kind === 'sessions' ? cut.gapMs : undefined,
     nextChangeMs: nextChange(spec, period, calendar, nowMs),
+    moves: period.moves,
+    shortestMs: shortestOf(windows, endMs - startMs),
+    isOne: windows.length === 1,
   };
+}
+
+function shortestOf(windows: readonly PlannedWindow[], spanMs: number): number {
+  let shortest = Infinity;
+  for (const { startMs, endMs, partial } of windows)
+    if (!partial && endMs - startMs < shortest) shortest = endMs - startMs;
+  return shortest === Infinity ? spanMs : shortest;
 }
 
 type Cut =
@@ -529,7 +545,10 @@ function nextChange(
   calendar: Calendar,
   nowMs: number,
 ): number | undefined {
-  if (spec.range !== undefined) return period.endMs > nowMs ? period.endMs : undefined;
+  if (spec.range !== undefined) {
+    if (period.endMs <= nowMs) return undefined;
+    if (nowMs < period.startMs && (spec.every ?? spec.hop) !== undefined) return period.startMs;
+  }
   const seconds = Math.floor(nowMs / 1000);
   const units = [
     spec.every,
@@ -539,7 +558,7 @@ function nextChange(
     unitOf(spec.lastComplete),
     unitOf(spec.previous),
   ];
-  let next = Infinity;
+  let next = spec.range === undefined ? Infinity : period.endMs;
   for (const unit of units)
     if (unit !== undefined) next = Math.min(next, calendar.ruler(unit).at(seconds).end * 1000);
   // A rolling window moves with every millisecond; it is told as often as minutes pass.

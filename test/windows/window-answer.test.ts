@@ -30,6 +30,9 @@ const series = (count: number, fill: WindowSeries['fill']): WindowSeries => ({
   fill,
   gapMs: undefined,
   nextChangeMs: undefined,
+  moves: false,
+  shortestMs: 1,
+  isOne: count === 1,
 });
 
 function answer(
