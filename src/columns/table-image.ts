@@ -56,6 +56,8 @@ export type PlainSegment = {
   readonly ordinals?: Uint16Array | undefined;
   /** true: the rows arrived in the order of time. */
   readonly timeOrder?: Uint16Array | true | undefined;
+  /** The id of the column that it is of. */
+  readonly timeColumn?: number | undefined;
   readonly columns: readonly {
     readonly id: number;
     readonly column: PlainColumn;
@@ -163,7 +165,8 @@ export function* plainSegment(segment: SealedSegment): Generator<void, PlainSegm
     });
     yield;
   }
-  const { number, rowCount, firstOrdinal, generation, slotOf, ordinals, timeOrder } = segment;
+  const { number, rowCount, firstOrdinal, generation, slotOf, ordinals } = segment;
+  const { timeOrder, timeColumn } = segment;
   return {
     number,
     rowCount,
@@ -172,6 +175,7 @@ export function* plainSegment(segment: SealedSegment): Generator<void, PlainSegm
     slotOf,
     ordinals,
     timeOrder: timeOrder === slotOf ? true : timeOrder,
+    timeColumn,
     columns,
   };
 }
