@@ -21,7 +21,7 @@ const firstSeed = Number(process.argv[3] ?? 1);
 const ZONES = ['America/Havana', 'Asia/Kathmandu', 'Pacific/Apia', 'UTC'];
 /** Of the operations, those that are done once in each zone of the process, and those on bare tables. */
 const ZONED_SHARE = 1 / 20;
-const TABLE_SHARE = 1 / 40;
+const TABLE_SHARE = 1 / 200;
 const CHUNKS = 16;
 
 const zoned = Math.ceil(operations * ZONED_SHARE);

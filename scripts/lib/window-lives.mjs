@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * Random lives of databases under a clock moved by hand, each near a change of the clocks of one of twelve zones: rows come, late ones too, change
- * and leave; tiles are evicted; time jumps. What `db.window` answers is compared with two recomputations: `Ledger` below, which keeps
+ * and leave; tiles are evicted; time jumps; in some, policies demote rows. What `db.window` answers is compared with two recomputations: `Ledger` below, which keeps
  * plain rows and adds them up anew with integers, and the same query by a column that has no tiles. Prints one line of JSON.
  *
  *     node scripts/lib/window-lives.mjs --operations 50000 --seed 1 [--life 17]
@@ -43,6 +43,7 @@ const ZONES = CHANGES.map(([zone]) => zone);
 const CALENDARS = new Map(ZONES.map((zone) => [zone, calendar({ zone })]));
 
 const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
 const UNITS_MS = { s: 1000, min: 60_000, h: HOUR };
 
 /** sfc32. */
@@ -131,10 +132,22 @@ function stepOf(random, isWild) {
       rows: some(random, 3, () => rowOf(random, agoOf(random, true), isWild)),
     };
   if (pick < 99) return { kind: 'past', question: random.below(1e9), back: random.below(12) };
-  return random.may(0.1)
+  if (random.may(0.5)) return { kind: 'policy', pick: random.below(RETENTIONS.length) };
+  return random.may(0.2)
     ? { kind: 'truncate' }
     : { kind: 'statement', cents: random.below(200_000) - 100_000 };
 }
+
+/** What a table may keep in a life with a policy; undefined: all that comes from then on. */
+const RETENTIONS = [
+  'raw 4d, 15m 30d, hour forever',
+  'raw 3d, 15m forever',
+  'raw 5d, 15m 60d, day forever',
+  'raw 400d, day forever',
+  undefined,
+];
+/** Rows younger than this are never demoted, and may be changed. */
+const RAW_MS = 2 * DAY;
 
 function jumpOf(random) {
   const ms = random.of([1000, 60_000, 15 * 60_000, HOUR, 6 * HOUR]);
@@ -448,10 +461,13 @@ async function live(life, steps, tell) {
   const clock = manualClock(start - ((life * 2_654_435) % (30 * HOUR)) - 3 * HOUR);
   const db = await open({ clock, workers: 0, memory: MEMORY[life % 3], history: '48 hours' });
   const ledger = new Ledger();
-  const count = { operations: 0, answers: 0, windows: 0, tiled: 0 };
+  const count = { operations: 0, answers: 0, windows: 0, tiled: 0, refused: 0 };
   let nextId = 1;
+  const hasPolicy = hasPolicyIn(life);
   const idOf = (pick) => {
-    const ids = [...ledger.rows.keys()];
+    const ids = [...ledger.rows.keys()].filter(
+      (id) => !hasPolicy || ledger.rows.get(id).ms > clock.now() - RAW_MS,
+    );
     return ids.length === 0 ? undefined : ids[pick % ids.length];
   };
   const timed = (row) => ({ ...row, ms: clock.now() - row.agoMs });
@@ -493,7 +509,13 @@ async function live(life, steps, tell) {
   };
   const ask = async (number) => {
     const question = questionOf(number, life);
-    const answer = await db.window('orders', question.query);
+    const answer = await db.window('orders', question.query).catch((cause) => {
+      if (!hasPolicy || cause.code !== 'ADB_RESOLUTION') throw cause;
+    });
+    if (answer === undefined) {
+      count.refused += 1;
+      return;
+    }
     if (question.windows !== undefined) {
       const found = answer.rows.map(({ startMs, endMs, by, values }) => ({
         startMs,
@@ -503,7 +525,12 @@ async function live(life, steps, tell) {
       }));
       compare(found, ledger.answer(question, clock.now()), question, 'tiles and ledger differ');
     }
-    await check(question, answer);
+    if (!hasPolicy) return check(question, answer);
+    // What was demoted no scan sees.
+    count.answers += 1;
+    count.windows += answer.rows.length;
+    if (answer.meta.source === 'windows') count.tiled += 1;
+    tell(shown(answer.rows));
   };
   const take = async (step) => {
     count.operations += 1;
@@ -567,7 +594,15 @@ async function live(life, steps, tell) {
         return clock.advance(step.ms);
       case 'ask':
         return ask(step.question);
+      case 'policy':
+        if (hasPolicy)
+          await db.policies.set('orders', { retention: RETENTIONS[step.pick] ?? null });
+        return;
       case 'meanwhile': {
+        if (hasPolicy) {
+          for (const row of step.rows) await insert([row]);
+          return ask(step.question);
+        }
         const question = questionOf(step.question, life);
         const asked = db.window('orders', question.query);
         for (const row of step.rows) await insert([row]);
@@ -576,6 +611,7 @@ async function live(life, steps, tell) {
         return;
       }
       case 'past': {
+        if (hasPolicy) return ask(step.question);
         const question = questionOf(step.question, life);
         const newest = (await db.query('SELECT 1')).meta.position;
         const asOf = Math.max(created, newest - step.back);
@@ -590,6 +626,10 @@ async function live(life, steps, tell) {
         `CREATE TABLE orders (id int PRIMARY KEY, ts timestamptz, at timestamptz, team text, amount double precision, price numeric(12,2), n bigint) WITH (time = 'ts')`,
       )
     ).position;
+    if (hasPolicy)
+      await db.exec(
+        `ALTER TABLE orders SET (retention = '${RETENTIONS[life % 4]}', by = 'team', zone = '${zoneOf(life)}')`,
+      );
     for (const step of steps) await take(step);
     // At the end of a life every question of its dashboard.
     for (let number = 0; number < POOL; number += 1)
@@ -600,9 +640,14 @@ async function live(life, steps, tell) {
   return count;
 }
 
+/** In every fifth life a policy demotes rows: they are known to tiles alone. */
+const hasPolicyIn = (life) => life % 5 === 4;
+
 function stepsOf(life) {
   const random = chance(SEED * 1_000_003 + life);
-  return Array.from({ length: 100 + random.below(900) }, () => stepOf(random, life % 4 === 3));
+  return Array.from({ length: 100 + random.below(900) }, () =>
+    stepOf(random, life % 4 === 3 && !hasPolicyIn(life)),
+  );
 }
 
 /** Whether steps fail, and how. */
@@ -630,7 +675,7 @@ async function shrunk(life, all) {
 }
 
 const digest = createHash('sha256');
-const total = { operations: 0, lives: 0, answers: 0, windows: 0, tiled: 0 };
+const total = { operations: 0, lives: 0, answers: 0, windows: 0, tiled: 0, refused: 0 };
 for (
   let life = Number(given.life ?? 0);
   total.operations < OPERATIONS && (given.life === undefined || total.lives === 0);
