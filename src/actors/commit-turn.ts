@@ -130,7 +130,7 @@ export class CommitTurn {
    * Applies a record of the journal to the state: the same staging without limits, published at once. A table that cannot take
    * it breaks, and is made anew by its actor; the rest of the record, and of the journal, is applied.
    */
-  replay(record: CommitRecord, position: number): void {
+  replay(record: CommitRecord, position: number, instantMs?: number): void {
     for (;;) {
       const staged = new StagedCommit(undefined);
       const operations = this.#state.replayed(expanded(record).operations, position);
@@ -145,6 +145,7 @@ export class CommitTurn {
         continue;
       }
       this.#publish(staged, position);
+      if (instantMs !== undefined) this.#state.arrived(staged.deltas, instantMs);
       return;
     }
   }
@@ -248,6 +249,7 @@ export class CommitTurn {
       'commits are acknowledged in the order of their positions',
     );
     this.#publish(staged, position);
+    this.#state.arrived(staged.deltas, instant);
     this.#unacknowledged.shift();
     this.#acknowledgedCount += 1;
     this.#events.published(position, instant, staged);
@@ -396,6 +398,8 @@ export interface CommitState {
     operation: Exclude<Operation, { op: 'rows' }>,
     options: { readonly limits: boolean },
   ): Generator<void, AppliedDefinition>;
+  /** Rows of a commit have been published at an instant. */
+  arrived(deltas: ReadonlyMap<number, readonly TableDelta[]>, instantMs: number): void;
   /** TRUNCATE: what was demoted of the table's rows goes with those that are left. */
   truncated(relation: number): AppliedDefinition | undefined;
   /** Throws 53200 where the memory that is left is for deleting. */

@@ -3,14 +3,23 @@ import type { MemoryAccount } from '../base/memory.ts';
 import type { Clock } from '../base/ports.ts';
 import { instantMs, type InstantMs } from '../base/units.ts';
 import type { Batch } from '../columns/batch.ts';
-import { denseBatch, sliceBatch } from '../columns/build.ts';
-import type { IndexSchema, TableData, TableSchema, TableWrite } from '../columns/table-contract.ts';
+import { denseBatch, gather, sliceBatch } from '../columns/build.ts';
+import { columnOf } from '../columns/rows-by-column.ts';
+import type {
+  IndexSchema,
+  TableData,
+  TableDelta,
+  TableSchema,
+  TableWrite,
+} from '../columns/table-contract.ts';
 import { createTable } from '../columns/table.ts';
 import { bindRowExpressions } from '../plan/bind.ts';
 import type { ParsedStatement, Query, SqlExpression } from '../sql/ast.ts';
 import type { KeptTable } from '../windows/kept-reading.ts';
 import { KeptTiles } from '../windows/kept-tiles.ts';
-import type { Policy } from '../windows/policy.ts';
+import { LateRows, type LateImage } from '../windows/late-rows.ts';
+import { roughAgeMs, type Policy } from '../windows/policy.ts';
+import { timesOf } from '../windows/window-source.ts';
 import { Calendars } from './calendars.ts';
 import {
   Catalog,
@@ -54,6 +63,8 @@ export class DatabaseState implements CommitState {
   readonly calendars = new Calendars();
   /** What policies have demoted of tables. */
   readonly #kept = new Map<number, KeptTiles>();
+  /** Of tables whose policy says how late rows may come. */
+  readonly #late = new Map<number, LateRows>();
   readonly memory: MemoryAccount;
   readonly #clock: Clock;
   readonly #parse: (text: string) => readonly ParsedStatement[];
@@ -284,7 +295,7 @@ export class DatabaseState implements CommitState {
           published: (position) => {
             this.#relationMade(entry, position);
             if (entry.definition.policy !== undefined)
-              this.#policyChanged(entry.definition.id, entry.definition.policy);
+              this.#policyPublished(entry.definition.id, entry.definition.policy);
           },
         };
       }
@@ -344,7 +355,7 @@ export class DatabaseState implements CommitState {
         if (entry?.kind !== 'table') throw droppedMeanwhile();
         return {
           undo: catalog.put(withPolicy(entry, operation.policy)),
-          published: () => this.#policyChanged(operation.relation, operation.policy),
+          published: () => this.#policyPublished(operation.relation, operation.policy),
         };
       }
       case 'dropSchema':
@@ -369,7 +380,7 @@ export class DatabaseState implements CommitState {
             this.#kept.get(operation.relation)?.close();
             this.#kept.delete(operation.relation);
             this.#relationGone(operation.relation);
-            this.#policyChanged(operation.relation, undefined);
+            this.#policyPublished(operation.relation, undefined);
           },
         };
       }
@@ -390,7 +401,7 @@ export class DatabaseState implements CommitState {
           undo: applied.undo,
           published: (position) => {
             applied.published?.(position);
-            this.#policyChanged(operation.table.id, operation.table.policy);
+            this.#policyPublished(operation.table.id, operation.table.policy);
           },
         };
       }
@@ -512,6 +523,45 @@ export class DatabaseState implements CommitState {
     if (entry?.kind !== 'table') return undefined;
     const { name, columns, policy } = entry.definition;
     return { tiles: tiles!, name, columns, policy };
+  }
+
+  #policyPublished(relation: number, policy: Policy | undefined): void {
+    if (policy?.lateness === undefined) this.#late.delete(relation);
+    else if (!this.#late.has(relation)) this.#late.set(relation, new LateRows());
+    this.#policyChanged(relation, policy);
+  }
+
+  arrived(deltas: ReadonlyMap<number, readonly TableDelta[]>, instantMs: number): void {
+    for (const [relation, late] of this.#late) {
+      const changes = deltas.get(relation);
+      const entry = changes === undefined ? undefined : this.catalog.byId(relation);
+      if (entry?.kind !== 'table' || entry.definition.policy?.lateness === undefined) continue;
+      const { time, lateness } = entry.definition.policy;
+      const column = entry.definition.columns.findIndex(({ name }) => name === time);
+      const since = (instantMs - roughAgeMs(lateness)!) * 1000;
+      for (const { deleted, inserted } of changes!) {
+        // Rows that were changed have not just arrived.
+        if (inserted === undefined || (deleted?.rowCount ?? 0) > 0) continue;
+        const { rowCount, selection } = inserted;
+        const vector = columnOf(inserted, column);
+        const own = selection === undefined ? vector : gather(vector, selection, rowCount);
+        late.note(timesOf(own, rowCount), since);
+      }
+    }
+  }
+
+  /** Undefined where no policy says what is late. */
+  lateOf(relation: number): LateRows | undefined {
+    return this.#late.get(relation);
+  }
+
+  /** For snapshots. */
+  lateImages(): (LateImage & { readonly relation: number })[] {
+    return [...this.#late].map(([relation, late]) => ({ relation, ...late.image() }));
+  }
+
+  restoreLate(images: readonly (LateImage & { readonly relation: number })[]): void {
+    for (const { relation, ...image } of images) this.#late.set(relation, LateRows.of(image));
   }
 
   truncated(relation: number): AppliedDefinition | undefined {

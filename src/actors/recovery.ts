@@ -77,7 +77,7 @@ export async function recover(
     position(reached + 1),
     (record) => {
       try {
-        engine.turn.replay(record.payload as CommitRecord, record.position);
+        engine.turn.replay(record.payload as CommitRecord, record.position, record.instantMs);
       } catch (cause) {
         throw new DbError('ADB_JOURNAL_CORRUPT', 'corrupt journal: a record cannot be applied', {
           position: record.position - 1,

@@ -189,6 +189,7 @@ export class Snapshots {
         skips: state.skips,
         onPoison: state.onPoison,
         calendars: state.calendars.all(),
+        late: state.lateImages(),
       },
       parts,
       release: () => {
@@ -423,6 +424,7 @@ export class Snapshots {
     state.restoreDecisions(head.skips ?? [], head.onPoison ?? 'hold');
     for (const { relation, to } of head.grants) state.grants.set(relation, to, true);
     for (const { key, ...write } of head.keyedWrites) state.keyedWrites.set(key, write);
+    state.restoreLate(head.late ?? []);
     for (const { tenant, name, spec } of head.calendars ?? [])
       state.calendars.set(tenant, name, spec);
   }
@@ -471,6 +473,7 @@ type Head = {
   readonly skips?: DatabaseState['skips'];
   readonly onPoison?: OnPoison;
   readonly calendars?: ReturnType<Calendars['all']>;
+  readonly late?: ReturnType<DatabaseState['lateImages']>;
 };
 
 type PlainEntry =

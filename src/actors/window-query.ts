@@ -18,6 +18,7 @@ import { Budget, type Operator } from '../operators/operator.ts';
 import { ProjectOperator } from '../operators/row-operators.ts';
 import { StepwiseSort } from '../operators/stepwise-sort.ts';
 import type { AggregateNode } from '../plan/logical.ts';
+import type { LateRows } from '../windows/late-rows.ts';
 import { openSessions } from '../windows/sessions.ts';
 import type { TiledWindows } from '../windows/tile-windows.ts';
 import {
@@ -101,8 +102,10 @@ export type WindowMeta = QueryMeta & {
   readonly tzVersion: string;
   /** The instant all windows are relative to. */
   readonly now: string;
-  /** The newest time among the rows, where it was asked for. */
+  /** The newest time among the rows, where it was asked for; else the newest that has arrived, where a policy speaks of late rows. */
   readonly watermark: string | null;
+  /** Rows of these windows that came later than the table's policy lets them; null where no policy says what is late. */
+  readonly lateRows: number | null;
   /** Tiles merged. */
   readonly tiles: number;
   /** Rows read. */
@@ -388,7 +391,9 @@ function finished(
 ): WindowRun {
   const { engine } = session;
   const { relations } = windows.bound;
-  const { rows, watermark } = run;
+  const { rows } = run;
+  const late = lateRowsOf(session, relations);
+  const newest = run.watermark ?? late?.newest;
   const { source, sources } = provenance(session, relations);
   const outcome: StatementOutcome = {
     command: 'SELECT',
@@ -424,12 +429,23 @@ function finished(
         zone: own.zone,
         tzVersion: TZ_VERSION,
         now: instantText(run.nowMs),
-        watermark: watermark === undefined ? null : new Date(watermark / 1000).toISOString(),
+        watermark: newest === undefined ? null : new Date(newest / 1000).toISOString(),
+        lateRows:
+          late === undefined ? null : late.between(series.startMs * 1000, series.endMs * 1000),
         tiles: run.tiles,
         rowsScanned: run.rowsScanned,
       },
     },
   };
+}
+
+/** Of the table that windows are of, if its policy says what is late. */
+function lateRowsOf(session: Session, relations: readonly number[]): LateRows | undefined {
+  for (const relation of relations) {
+    const late = session.engine.state.lateOf(relation);
+    if (late !== undefined) return late;
+  }
+  return undefined;
 }
 
 export function metaOf(engine: Engine, outcome: StatementOutcome): QueryMeta {

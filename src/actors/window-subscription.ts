@@ -285,7 +285,6 @@ const TIMER_MS_MAX = 2_000_000_000;
 const REFRESH_FROM_MS: Readonly<Record<RefreshUnit, number>> = {
   second: 0,
   minute: 60_000,
-  '1m': 60_000,
   '15m': 900_000,
   hour: 3_600_000,
   day: 20 * 3_600_000,

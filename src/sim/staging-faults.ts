@@ -49,6 +49,7 @@ export function withStagingFaults(
       }),
     applyDefinition: (operation, options) => state.applyDefinition(operation, options),
     truncated: (relation) => state.truncated(relation),
+    arrived: (deltas, instantMs) => state.arrived(deltas, instantMs),
     assertRoomToGrow: () => state.assertRoomToGrow(),
     nextInstant: () => state.nextInstant(),
     viewFailed: (view, cause) => state.viewFailed(realViews.get(view) ?? view, cause),

@@ -66,7 +66,17 @@ export type Policy = {
 export type PolicyMeasure = { readonly column: string; readonly percentiles: boolean };
 
 /** Lengths of live windows that a refresh speaks of, shortest first: each of windows so long, and longer up to the next. */
-export const REFRESH_UNITS = ['second', 'minute', ...RESOLUTIONS.slice(1)] as const;
+export const REFRESH_UNITS = [
+  'second',
+  'minute',
+  '15m',
+  'hour',
+  'day',
+  'week',
+  'month',
+  'quarter',
+  'year',
+] as const;
 export type RefreshUnit = (typeof REFRESH_UNITS)[number];
 
 /** The table, as far as a policy must know it. */
