@@ -591,7 +591,9 @@ export class Handle implements WideVerbs {
     options: QueryOptions = {},
   ): Promise<WindowExplanation> {
     const run = await this.runWindow(table, query, options);
-    return inSteps(this.engine, explainedWindow(table, run));
+    const { state } = this.engine;
+    const kept = run.relations.map((relation) => state.keptTable(relation)).find(Boolean);
+    return inSteps(this.engine, explainedWindow(table, run, kept));
   }
 
   protected async runWindow(

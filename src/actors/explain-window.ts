@@ -1,6 +1,7 @@
 import type { Calendar } from '../calendar/calendar.ts';
 import { civilText } from '../calendar/civil.ts';
 import { nextChange, zoneOf } from '../calendar/zones.ts';
+import { demotedNote, type KeptTable } from '../windows/kept-reading.ts';
 import { instantLabel, type WindowSeries } from '../windows/window-spec.ts';
 import type { WindowRun } from './window-query.ts';
 
@@ -8,7 +9,7 @@ import type { WindowRun } from './window-query.ts';
 export type WindowExplanation = {
   readonly text: string;
   readonly windows: readonly ExplainedWindow[];
-  /** Days of the span whose offset changes: `2026-11-01 has 25 hours`. */
+  /** Days of the span whose offset changes: `2026-11-01 has 25 hours`; what a policy has demoted of the rows. */
   readonly notes: readonly string[];
   readonly source: string;
   readonly tiles: number;
@@ -34,6 +35,7 @@ const WINDOWS_A_STEP = 64;
 export function* explainedWindow(
   table: string,
   { result, series, calendar }: WindowRun,
+  kept?: KeptTable,
 ): Generator<undefined, WindowExplanation> {
   const { meta } = result;
   const windows: ExplainedWindow[] = [];
@@ -61,6 +63,11 @@ export function* explainedWindow(
     if (windows.length % WINDOWS_A_STEP === 0) yield;
   }
   const notes = offsetNotes(series, calendar);
+  const demoted =
+    kept === undefined
+      ? undefined
+      : demotedNote(kept, meta.position, series.startMs * 1000, series.endMs * 1000);
+  if (demoted !== undefined) notes.push(demoted);
   const marks = (window: ExplainedWindow): string =>
     [window.partial ? 'partial' : '', window.complete ? '' : 'running']
       .filter((mark) => mark !== '')

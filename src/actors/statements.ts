@@ -16,6 +16,7 @@ import { explainPlan } from '../plan/explain.ts';
 import type { AggregateNode, BoundQuery, OutputColumn, PlanNode } from '../plan/logical.ts';
 import { inputsOf } from '../plan/nodes.ts';
 import type { ParsedStatement, Statement } from '../sql/ast.ts';
+import { demotedNote } from '../windows/kept-reading.ts';
 import { ACTOR_COLUMNS, actorRows } from './actor-rows.ts';
 import type { AnswerSource } from './api-types.ts';
 import { runDefinition } from './definitions.ts';
@@ -662,6 +663,10 @@ async function explain(
     format,
     statistics: session.planCatalog().statistics,
     isTiled: (node: AggregateNode) => bound.kind === 'query' && tiles.fits(node),
+    demotedOf: (relation: number) => {
+      const kept = session.engine.state.keptTable(relation);
+      return kept && demotedNote(kept, session.engine.visiblePosition, -Infinity, Infinity);
+    },
   } as const;
   if (option('analyze')) {
     const silent: RowSink = { begin: () => undefined, take: () => true };

@@ -9,6 +9,8 @@ export type ExplainOptions = {
   readonly statistics: PlanStatistics;
   /** Whether an aggregate comes from window tiles. */
   readonly isTiled?: ((node: AggregateNode) => boolean) | undefined;
+  /** What of a table's rows is told by tiles alone, and why. */
+  readonly demotedOf?: ((relation: number) => string | undefined) | undefined;
 };
 
 /** A plan for people: one line a node as PostgreSQL prints them, or the same as JSON. Rows are estimates. */
@@ -46,7 +48,9 @@ function json(plan: PlanNode, options: ExplainOptions): Record<string, unknown> 
   };
 }
 
-function sourceOf(plan: PlanNode, { isTiled }: ExplainOptions): [string, string][] {
+function sourceOf(plan: PlanNode, { isTiled, demotedOf }: ExplainOptions): [string, string][] {
+  const demoted = plan.kind === 'scan' ? demotedOf?.(plan.relation) : undefined;
+  if (demoted !== undefined) return [['Demoted', demoted]];
   return plan.kind === 'aggregate' && isTiled?.(plan) === true ? [['Source', 'window tiles']] : [];
 }
 

@@ -379,6 +379,20 @@ export function* timeEnds(
   return { from, to };
 }
 
+/** What was demoted of a table, and by which policy, where some of it lies in [from, to). */
+export function demotedNote(
+  kept: KeptTable,
+  position: number,
+  from: number,
+  to: number,
+): string | undefined {
+  const windows = { from: Float64Array.of(from), to: Float64Array.of(to) };
+  const hull = kept.tiles.hull(position);
+  if (hull === undefined || firstKept(kept, position, windows) === undefined) return undefined;
+  const by = kept.policy === undefined ? 'a policy that is no more' : policyText(kept.policy);
+  return `rows of "${kept.name}" before ${new Date(hull.end / 1000).toISOString()} are tiles (${by})`;
+}
+
 /** The finest question that could be answered where rows were demoted. */
 export function resolutionError(
   { name, columns, policy, tiles }: KeptTable,

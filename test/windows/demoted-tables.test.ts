@@ -312,3 +312,14 @@ test('what is kept is accounted, told, and given back', async () => {
   await db.exec('DROP TABLE orders');
   expect(Number(db.metrics.snapshot().memoryBytes)).toBeLessThan(before);
 });
+
+test('EXPLAIN names the policy where it has decided', async () => {
+  const policy = "retention = 'raw 2d, 15m 4d, day forever', by = 'region', zone = 'UTC'";
+  const note = `rows of "orders" before 2026-03-05T23:45:00.000Z are tiles (${policy})`;
+  const explain = async (range: readonly [string, string]): Promise<readonly string[]> =>
+    (await db.explainWindow('orders', { range, measures: { n: 'count(*)' } })).notes;
+  expect(await explain(['2026-03-01', '2026-03-08'])).toEqual([note]);
+  expect(await explain(['2026-03-06', '2026-03-08'])).toEqual([]);
+  const { rows: lines } = await db.query('EXPLAIN SELECT count(*) FROM orders');
+  expect(lines.map((line) => line['QUERY PLAN']).join('\n')).toContain(`Demoted: ${note}`);
+});
