@@ -91,7 +91,8 @@ export class Retention {
         }
         let delayMs = cadenceMs(policy);
         try {
-          await this.run(relation);
+          // A long way to go is gone in turns with other tables.
+          if ((await this.run(relation)) === 'more') delayMs = 0;
         } catch (cause) {
           if (this.#engine.closed) return;
           delayMs = Math.min(delayMs, RETRY_MS);
@@ -108,17 +109,18 @@ export class Retention {
     }
   }
 
-  /** All that is due of one table now; resolves when it is done. */
-  async run(relation: number): Promise<void> {
+  /** What is due of one table now, as much as fits a round. */
+  async run(relation: number): Promise<'done' | 'more'> {
     const entry = this.#tableOf(relation);
     const policy = entry?.definition.policy;
     const { state, turn, plainCalendars, ports } = this.#engine;
-    if (entry === undefined || policy === undefined || state.isDead(relation)) return;
-    if (turn.refusal !== undefined) return;
+    if (entry === undefined || policy === undefined || state.isDead(relation)) return 'done';
+    if (turn.refusal !== undefined) return 'done';
     const plan = new RetentionPlan(policy, plainCalendars.in(policy.zone), ports.clock.now());
-    await this.#demote(relation, policy, plan);
+    if ((await this.#demote(relation, policy, plan)) === 'more') return 'more';
     await this.#fold(relation, plan);
     await this.#expire(relation, plan);
+    return 'done';
   }
 
   #tableOf(relation: number): TableEntry | undefined {
@@ -128,22 +130,21 @@ export class Retention {
 
   // ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async #demote(relation: number, policy: Policy, plan: RetentionPlan): Promise<void> {
-    if (plan.rawFrom === -Infinity) return;
+  async #demote(relation: number, policy: Policy, plan: RetentionPlan): Promise<'done' | 'more'> {
+    if (plan.rawFrom === -Infinity) return 'done';
     /** Rows that stay this time: claimed by a transaction, or of values that tiles cannot hold. */
     const left = new Set<number>();
-    for (;;) {
-      const entry = this.#tableOf(relation);
-      if (entry === undefined || entry.definition.policy !== policy) return;
-      const due = await this.#dueRows(entry, policy, plan, left);
-      if (due.length === 0) return;
-      const work = new Demotion(this.#engine, entry, policy, plan);
-      for (let start = 0; start < due.length; start += ROWS_A_COMMIT) {
-        const rowIds = Float64Array.from(due.slice(start, start + ROWS_A_COMMIT));
-        if (!(await this.#commit(relation, () => work.operations(rowIds, left)))) return;
-        await this.#engine.pause();
-      }
+    const entry = this.#tableOf(relation);
+    if (entry === undefined) return 'done';
+    const due = await this.#dueRows(entry, policy, plan);
+    const work = new Demotion(this.#engine, entry, policy, plan);
+    for (let start = 0; start < due.length; start += ROWS_A_COMMIT) {
+      const rowIds = Float64Array.from(due.slice(start, start + ROWS_A_COMMIT));
+      if (!(await this.#commit(relation, () => work.operations(rowIds, left)))) return 'done';
+      await this.#engine.pause();
     }
+    // Where nothing could go, nothing more will for now.
+    return due.length >= ROWS_A_ROUND && left.size < due.length ? 'more' : 'done';
   }
 
   /** Row ids that should go, as many as fit one round. */
@@ -151,7 +152,6 @@ export class Retention {
     { data, definition }: TableEntry,
     { time }: Policy,
     { rawFrom }: RetentionPlan,
-    left: ReadonlySet<number>,
   ): Promise<number[]> {
     const column = definition.columns.findIndex(({ name }) => name === time);
     const due: number[] = [];
@@ -170,7 +170,7 @@ export class Retention {
           const at = times[row]!;
           if (!(at < rawFrom && at >= TIME_MIN)) continue;
           const id = batch.rowIds![batch.selection === undefined ? row : batch.selection[row]!]!;
-          if (!left.has(id)) due.push(id);
+          due.push(id);
         }
         if (due.length >= ROWS_A_ROUND) break;
         batches += 1;

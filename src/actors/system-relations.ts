@@ -338,7 +338,7 @@ const SYSTEM_RELATIONS: readonly SystemRelation[] = [
           policy.time,
           policy.zone,
           ...[retention, by, measures, lateness, refresh].map(text),
-          kept?.count(visiblePosition) ?? 0,
+          kept?.count ?? 0,
           kept?.bytes ?? 0,
           kept?.hull(visiblePosition)?.end ?? null,
         ];

@@ -50,10 +50,10 @@ export class KeptTiles {
     return this.#eras.every((era) => era.isEmpty);
   }
 
-  /** Tiles that a reader at a position sees. */
-  count(position: number): number {
+  /** Stretches that have tiles, or had until lately. */
+  get count(): number {
     let count = 0;
-    for (const _ of this.overlapping(position, -Infinity, Infinity)) count += 1;
+    for (const era of this.#eras) for (const level of era.levels.values()) count += level.count;
     return count;
   }
 
@@ -545,6 +545,10 @@ export class KeptLevel {
 
   get isEmpty(): boolean {
     return this.#entries.length === 0;
+  }
+
+  get count(): number {
+    return this.#entries.length;
   }
 
   entry(start: number, end: number): Entry {

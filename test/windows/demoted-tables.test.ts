@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { DbError, open, type Database } from '../../src/index.ts';
 import { manualClock, type ManualClock } from '../../src/testing.ts';
+import { MemoryDisk } from '../journal/memory-disk.ts';
 
 let db: Database;
 let clock: ManualClock;
@@ -322,4 +323,46 @@ test('EXPLAIN names the policy where it has decided', async () => {
   expect(await explain(['2026-03-06', '2026-03-08'])).toEqual([]);
   const { rows: lines } = await db.query('EXPLAIN SELECT count(*) FROM orders');
   expect(lines.map((line) => line['QUERY PLAN']).join('\n')).toContain(`Demoted: ${note}`);
+});
+
+test('a demotion that the journal does not take leaves everything as it was, and comes later', async () => {
+  const disk = new MemoryDisk();
+  const start = (): Promise<Database> =>
+    open({ clock, disk, journal: { kind: 'file', dir: '/d' }, workers: 0 });
+  let own = await start();
+  await own.exec(
+    `CREATE TABLE t (id int PRIMARY KEY, ts timestamptz, n int) WITH (retention = 'raw 1d, 15m 3d, day forever')`,
+  );
+  await own.insert(
+    't',
+    Array.from({ length: 2000 }, (_, id) => ({
+      id,
+      ts: new Date(Date.UTC(2026, 2, 1) + id * 300_000).toISOString(),
+      n: id,
+    })),
+  );
+  const whole = {
+    range: ['2026-03-01', '2026-03-09'],
+    every: 'day',
+    measures: { n: 'sum(n)' },
+  } as const;
+  const { rows: before } = await own.window('t', whole);
+  let writes = 0;
+  disk.failWith = (call) => {
+    if (call !== 'write') return undefined;
+    writes += 1;
+    return writes > 2 ? 'EIO' : undefined;
+  };
+  await clock.advance('2s');
+  expect(writes).toBeGreaterThan(2);
+  expect((await own.window('t', whole)).rows).toEqual(before);
+  await own.close();
+  disk.failWith = () => undefined;
+  own = await start();
+  expect((await own.window('t', whole)).rows).toEqual(before);
+  expect((await own.query('SELECT id FROM t WHERE id < 500')).rows.length).toBeLessThan(500);
+  await clock.advance('2s');
+  expect((await own.query('SELECT id FROM t WHERE id < 500')).rows).toEqual([]);
+  expect((await own.window('t', whole)).rows).toEqual(before);
+  await own.close();
 });

@@ -8,6 +8,8 @@ import { MemoryDisk } from '../journal/memory-disk.ts';
 
 const COLUMNS = `(id int PRIMARY KEY, ts timestamptz, region text, kind int2, amount numeric(12,2), price float8, weight float4, n int8)
   WITH (time = 'ts')`;
+/** More for a long look: DEMOTION_RUNS=500 npx vitest run test/windows/demotion.test.ts. */
+const RUNS = Number(process.env['DEMOTION_RUNS'] ?? 5);
 const START = Date.parse('2026-03-06T12:00:00Z');
 const MINUTE = 60_000;
 const MEASURES = {
@@ -146,7 +148,7 @@ const RETENTIONS = [
   'raw 2d, 15m 5d, day forever',
   'raw 1d, 15m forever',
   'raw 3d, day 20d, month forever',
-  'raw 36h, hour 4d, day forever',
+  'raw 36h, 1m 2d, hour 4d, day forever',
   'raw forever',
 ];
 const KEEP = {
@@ -175,124 +177,128 @@ function question(kind: number, nowMs: number, back: number): WindowQuery {
   }
 }
 
-test('windows over demoted rows are those of all rows, to the last bit, after crashes and restarts too', async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 4, maxLength: 22 }), async (steps) => {
-      const clock = manualClock(START);
-      let disk = new MemoryDisk();
-      const start = (): Promise<Database> =>
-        started({ clock, disk, journal: { kind: 'file', dir: '/d' }, workers: 0 });
-      let db = await start();
-      // Without a policy, and without tiles: asked in a transaction that has written.
-      const plain = await started({ workers: 0 });
-      await db.exec(`CREATE TABLE o ${COLUMNS}`);
-      await plain.exec(`CREATE TABLE o ${COLUMNS}`);
-      await db.policies.set('o', { retention: RETENTIONS[0]!, zone: ZONE, ...KEEP });
-      const failures: unknown[] = [];
-      db.on('retention.failed', ({ cause }) => void failures.push(cause));
-      let nextId = 1;
-      const idsThere = async (picks: readonly number[]): Promise<number[]> => {
-        const ids = picks.map((pick) => 1 + (pick % Math.max(1, nextId - 1)));
-        const { rows } = await db.query<{ id: number }>(
-          `SELECT id FROM o WHERE id IN (${ids.join()}) ORDER BY id`,
-        );
-        return rows.map(({ id }) => id);
-      };
-      let asked: { query: WindowQuery; rows: unknown; position: number; atMs: number }[] = [];
-      const ask = async (kind: number, back: number): Promise<void> => {
-        const query = question(kind, clock.now(), back);
-        const expected = await plain.window('o', query);
-        let rows;
-        try {
-          const answer = await db.window('o', query);
-          rows = answer.rows;
-          asked.push({ query, rows, position: answer.meta.position, atMs: clock.now() });
-        } catch (cause) {
-          // Finer than what is kept: only the question of recent hours may be.
-          if (kind === 5 && cause instanceof DbError && cause.code === 'ADB_RESOLUTION') return;
-          throw cause;
-        }
-        expect(rows).toEqual(expected.rows);
-      };
-      for (const each of steps) {
-        switch (each.kind) {
-          case 'insert': {
-            const nowMs = clock.now();
-            const rows = fc.sample(
-              fc.tuple(...Array.from({ length: each.count }, (_, at) => row(nextId + at, nowMs))),
-              { seed: each.seed, numRuns: 1 },
-            )[0]!;
-            nextId += each.count;
-            await db.insert('o', rows);
-            await plain.insert('o', rows);
-            break;
+test(
+  'windows over demoted rows are those of all rows, to the last bit, after crashes and restarts too',
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 4, maxLength: 22 }), async (steps) => {
+        const clock = manualClock(START);
+        let disk = new MemoryDisk();
+        const start = (): Promise<Database> =>
+          started({ clock, disk, journal: { kind: 'file', dir: '/d' }, workers: 0 });
+        let db = await start();
+        // Without a policy, and without tiles: asked in a transaction that has written.
+        const plain = await started({ workers: 0 });
+        await db.exec(`CREATE TABLE o ${COLUMNS}`);
+        await plain.exec(`CREATE TABLE o ${COLUMNS}`);
+        await db.policies.set('o', { retention: RETENTIONS[0]!, zone: ZONE, ...KEEP });
+        const failures: unknown[] = [];
+        db.on('retention.failed', ({ cause }) => void failures.push(cause));
+        let nextId = 1;
+        const idsThere = async (picks: readonly number[]): Promise<number[]> => {
+          const ids = picks.map((pick) => 1 + (pick % Math.max(1, nextId - 1)));
+          const { rows } = await db.query<{ id: number }>(
+            `SELECT id FROM o WHERE id IN (${ids.join()}) ORDER BY id`,
+          );
+          return rows.map(({ id }) => id);
+        };
+        let asked: { query: WindowQuery; rows: unknown; position: number; atMs: number }[] = [];
+        const ask = async (kind: number, back: number): Promise<void> => {
+          const query = question(kind, clock.now(), back);
+          const expected = await plain.window('o', query);
+          let rows;
+          try {
+            const answer = await db.window('o', query);
+            rows = answer.rows;
+            asked.push({ query, rows, position: answer.meta.position, atMs: clock.now() });
+          } catch (cause) {
+            // Finer than what is kept: only the question of recent hours may be.
+            if (kind === 5 && cause instanceof DbError && cause.code === 'ADB_RESOLUTION') return;
+            throw cause;
           }
-          case 'delete':
-          case 'update': {
-            // What has been demoted is not there to be changed.
-            const ids = await idsThere(each.picks);
-            if (ids.length === 0) break;
-            const sql =
-              each.kind === 'delete'
-                ? `DELETE FROM o WHERE id IN (${ids.join()})`
-                : `UPDATE o SET price = id, kind = 2, ts = ts - interval '7 hours' WHERE id IN (${ids.join()})`;
-            await db.exec(sql);
-            await plain.exec(sql);
-            break;
-          }
-          case 'advance':
-            await clock.advance(each.minutes * MINUTE);
-            break;
-          case 'policy':
-            await db.policies.set('o', { retention: RETENTIONS[each.index]! });
-            break;
-          case 'restart': {
-            if (each.snapshot) await db.checkpoint();
-            // In the middle of whatever is going on.
-            const moved = clock.advance('90min');
-            for (let turn = 0; turn < each.crash; turn += 1)
-              await new Promise((resolve) => setImmediate(resolve));
-            const left = disk.copy();
-            await moved;
-            await db.close();
-            asked = [];
-            disk = left;
-            db = await start();
-            db.on('retention.failed', ({ cause }) => void failures.push(cause));
-            break;
-          }
-          case 'ask':
-            await ask(each.question, each.back);
-            break;
-          case 'inside': {
-            const query = question(each.question, clock.now(), 0);
-            const [own, other] = await Promise.all(
-              [db, plain].map(async (one) => {
-                const session = one.session();
-                await session.exec('BEGIN');
-                await session.exec(
-                  `INSERT INTO o (id, ts, region, kind, price) VALUES (-1, '2026-02-03', 'north', 1, 0.1)`,
-                );
-                const { rows } = await session.window('o', query);
-                await session.exec('ROLLBACK');
-                await session.close();
-                return rows;
-              }),
-            );
-            expect(own).toEqual(other);
-            break;
-          }
-          case 'past':
-            for (const { query, rows, position, atMs } of asked) {
-              if (clock.now() - atMs > 9 * MINUTE) continue;
-              expect((await db.window('o', query, { asOf: position })).rows).toEqual(rows);
+          expect(rows).toEqual(expected.rows);
+        };
+        for (const each of steps) {
+          switch (each.kind) {
+            case 'insert': {
+              const nowMs = clock.now();
+              const rows = fc.sample(
+                fc.tuple(...Array.from({ length: each.count }, (_, at) => row(nextId + at, nowMs))),
+                { seed: each.seed, numRuns: 1 },
+              )[0]!;
+              nextId += each.count;
+              await db.insert('o', rows);
+              await plain.insert('o', rows);
+              break;
             }
+            case 'delete':
+            case 'update': {
+              // What has been demoted is not there to be changed.
+              const ids = await idsThere(each.picks);
+              if (ids.length === 0) break;
+              const sql =
+                each.kind === 'delete'
+                  ? `DELETE FROM o WHERE id IN (${ids.join()})`
+                  : `UPDATE o SET price = id, kind = 2, ts = ts - interval '7 hours' WHERE id IN (${ids.join()})`;
+              await db.exec(sql);
+              await plain.exec(sql);
+              break;
+            }
+            case 'advance':
+              await clock.advance(each.minutes * MINUTE);
+              break;
+            case 'policy':
+              await db.policies.set('o', { retention: RETENTIONS[each.index]! });
+              break;
+            case 'restart': {
+              if (each.snapshot) await db.checkpoint();
+              // In the middle of whatever is going on.
+              const moved = clock.advance('90min');
+              for (let turn = 0; turn < each.crash; turn += 1)
+                await new Promise((resolve) => setImmediate(resolve));
+              const left = disk.copy();
+              await moved;
+              await db.close();
+              asked = [];
+              disk = left;
+              db = await start();
+              db.on('retention.failed', ({ cause }) => void failures.push(cause));
+              break;
+            }
+            case 'ask':
+              await ask(each.question, each.back);
+              break;
+            case 'inside': {
+              const query = question(each.question, clock.now(), 0);
+              const [own, other] = await Promise.all(
+                [db, plain].map(async (one) => {
+                  const session = one.session();
+                  await session.exec('BEGIN');
+                  await session.exec(
+                    `INSERT INTO o (id, ts, region, kind, price) VALUES (-1, '2026-02-03', 'north', 1, 0.1)`,
+                  );
+                  const { rows } = await session.window('o', query);
+                  await session.exec('ROLLBACK');
+                  await session.close();
+                  return rows;
+                }),
+              );
+              expect(own).toEqual(other);
+              break;
+            }
+            case 'past':
+              for (const { query, rows, position, atMs } of asked) {
+                if (clock.now() - atMs > 9 * MINUTE) continue;
+                expect((await db.window('o', query, { asOf: position })).rows).toEqual(rows);
+              }
+          }
         }
-      }
-      for (const kind of [0, 1, 2, 3, 4]) await ask(kind, 0);
-      expect(failures).toEqual([]);
-      for (const each of opened.splice(0)) await each.close();
-    }),
-    { numRuns: Number(process.env['DEMOTION_RUNS'] ?? 5), endOnFailure: true },
-  );
-}, 60_000);
+        for (const kind of [0, 1, 2, 3, 4]) await ask(kind, 0);
+        expect(failures).toEqual([]);
+        for (const each of opened.splice(0)) await each.close();
+      }),
+      { numRuns: RUNS, endOnFailure: true },
+    );
+  },
+  60_000 + RUNS * 10_000,
+);
