@@ -10,6 +10,7 @@ import type { ExecutionEnvironment } from '../operators/environment.ts';
 import { ProjectOperator } from '../operators/row-operators.ts';
 import { bindStatement, type BoundStatement } from '../plan/bind.ts';
 import type { RelationInfo } from '../plan/catalog.ts';
+import { filterSql } from '../plan/filter-model.ts';
 import type { AggregateNode, OutputColumn, PlanNode } from '../plan/logical.ts';
 import { node } from '../plan/nodes.ts';
 import type { FromItem, Query, SelectBody, SqlExpression } from '../sql/ast.ts';
@@ -436,8 +437,9 @@ export function whereOf(where: unknown): {
   if (where === undefined) return { text: undefined, params: [] };
   if (where instanceof SqlText) return { text: where.text, params: where.values };
   if (typeof where === 'string') return { text: where, params: [] };
-  throw new DbError('22023', '"where" is neither a text nor sql`…`', {
+  if (typeof where === 'object' && where !== null) return filterSql(where, 'where');
+  throw new DbError('22023', '"where" is no condition', {
     field: 'where',
-    hint: 'Write where: "region = \'EU\'", or where: sql`region = ${region}`.',
+    hint: "Write where: \"region = 'EU'\", sql`region = ${region}`, or { column: 'region', op: '=', value: 'EU' }.",
   });
 }

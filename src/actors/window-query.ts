@@ -54,6 +54,7 @@ import {
 } from './window-changes.ts';
 import { answerPosition, openRelations, parametersOf, provenance } from './statements.ts';
 import type { SqlText } from './sql-tag.ts';
+import type { Filter } from '../plan/filter-model.ts';
 import {
   boundWindows,
   emptyValues,
@@ -73,7 +74,8 @@ export type WindowQuery = WindowSpec & {
   readonly now?: 'clock' | 'watermark' | InstantInput | undefined;
   readonly measures: Readonly<Record<string, Measure>>;
   readonly by?: string | readonly string[] | undefined;
-  readonly where?: string | SqlText | undefined;
+  /** A condition: as text, as sql`…`, or as a visual builder makes it. */
+  readonly where?: string | SqlText | Filter | undefined;
 };
 
 export type WindowResultRow = {
