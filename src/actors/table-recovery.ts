@@ -124,8 +124,10 @@ export class TableRecovery {
   *take(relation: number): Generator<number, void> {
     const kept = this.#kept.get(relation);
     const entry = this.#engine.state.catalog.byId(relation);
-    if (kept === undefined || entry?.kind !== 'table' || this.#broken.has(relation)) return;
+    if (kept === undefined) return;
+    // Of a table that broke there is none to take: one is wanted again when it is made anew.
     kept.isWanted = false;
+    if (entry?.kind !== 'table' || this.#broken.has(relation)) return;
     const position = this.#engine.visiblePosition;
     const { changed, allChanged, mark } = kept.begin();
     let isTaken = false;

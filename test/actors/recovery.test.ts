@@ -311,6 +311,28 @@ test('a table whose records are gone, and one whose rows were damaged, fail by n
   expect((await db.query('SELECT count(*) AS n FROM t')).rows).toEqual([{ n: 10 }]);
 });
 
+/** Such a base was asked for again and again, without end: its actor never came to rest, and a simulated world neither (short seed 1199). */
+test('a base that is wanted of a table which broke is not waited for', async () => {
+  const { position } = await db.insert('t', rows(0, 3));
+  await healed();
+  poison(position);
+  await expect(db.recovery.rebuild('t')).rejects.toMatchObject({ code: 'ADB_TABLE_FAILED' });
+  const { id } = tableEntry('t').definition;
+  engine.recovery.published(db.position, {
+    deltas: new Map(),
+    defined: [id],
+    dropped: [],
+  } as never);
+  expect(engine.recovery.wantsBase(id)).toBe(true);
+  const turns = async (): Promise<number> => {
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    return engine.dispatcher.count('messages');
+  };
+  const told = await turns();
+  expect(engine.recovery.wantsBase(id)).toBe(false);
+  expect(await turns()).toBe(told);
+});
+
 test('what a table that broke held is given back', async () => {
   await db.insert('t', rows(0, 2000));
   await healed();
