@@ -29,10 +29,12 @@ export class PositionLog {
 }
 
 const SIZE = 32_768;
+const SIZE_FIRST = 256;
 
 class Ring {
-  readonly #positions = new Float64Array(SIZE);
-  readonly #instants = new Float64Array(SIZE);
+  /** As long as there are entries in them, up to SIZE: before that no slot is taken twice. */
+  #positions = new Float64Array(SIZE_FIRST);
+  #instants = new Float64Array(SIZE_FIRST);
   #count = 0;
 
   get lastInstant(): number {
@@ -41,6 +43,10 @@ class Ring {
 
   push(position: number, instant: number): void {
     const slot = this.#count % SIZE;
+    if (slot === this.#positions.length) {
+      this.#positions = twiceAsLong(this.#positions);
+      this.#instants = twiceAsLong(this.#instants);
+    }
     this.#positions[slot] = position;
     this.#instants[slot] = instant;
     this.#count += 1;
@@ -68,4 +74,10 @@ class Ring {
     }
     return low === oldest ? -1 : (low - 1) % SIZE;
   }
+}
+
+function twiceAsLong(values: Float64Array): Float64Array<ArrayBuffer> {
+  const longer = new Float64Array(values.length * 2);
+  longer.set(values);
+  return longer;
 }
