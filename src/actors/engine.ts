@@ -6,6 +6,7 @@ import { tenantId, type InstantMs } from '../base/units.ts';
 import type { Batch } from '../columns/batch.ts';
 import type { ActorRef, ActorSpec } from '../mailbox/actor.ts';
 import { Dispatcher } from '../mailbox/dispatcher.ts';
+import type { MailboxLimits } from '../mailbox/lane.ts';
 import { RunLoop } from '../mailbox/run-loop.ts';
 import type { Priority, RunQueue } from '../mailbox/run-queue.ts';
 import type { Operator } from '../operators/operator.ts';
@@ -67,6 +68,8 @@ export type EngineOptions = {
   readonly values: ValueOptions;
   /** Fixes what a step may spend: simulations, whose clock follows the work. */
   readonly stepBudgetUnits: number | undefined;
+  /** How much actors let wait: simulations, where little must be much. */
+  readonly mailbox?: MailboxLimits<never> | undefined;
   /** A log to put in the journal's place: simulations. */
   readonly log?: ((deliver: LogDelivery) => CommitLog) | undefined;
   /** Decides whose step is next, in place of the fair queue: simulations. */
@@ -220,7 +223,11 @@ export class Engine {
       keptOf: (relation) => this.state.keptTable(relation),
     });
     this.runQueue = new FairRunQueue();
-    this.dispatcher = new Dispatcher({ clock, runQueue: options.runQueue ?? this.runQueue });
+    this.dispatcher = new Dispatcher({
+      clock,
+      runQueue: options.runQueue ?? this.runQueue,
+      limits: options.mailbox,
+    });
     this.#runLoop = new RunLoop({
       clock,
       dispatcher: this.dispatcher,

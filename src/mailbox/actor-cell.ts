@@ -28,7 +28,7 @@ import {
   PendingAsk,
 } from './ask.ts';
 import type { DeadLetters } from './dead-letters.ts';
-import { DEFAULT_LIMITS, laneIndexOf, LANES, MESSAGE_BYTES } from './lane.ts';
+import { laneIndexOf, LANES, MESSAGE_BYTES } from './lane.ts';
 import type { Lane, LaneIndex, MailboxLimits, ParkedOffer } from './lane.ts';
 import { NOTHING } from './mailbox.ts';
 import type { Mailbox, MailboxPool } from './mailbox.ts';
@@ -66,6 +66,8 @@ export interface CellHost {
   readonly deadLetters: DeadLetters;
   readonly timers: TimerQueue;
   readonly counters: Float64Array;
+  /** Of actors that bring none of their own. */
+  readonly limits: MailboxLimits<never>;
   /** Work units one step may spend. */
   stepBudgetUnits: number;
   /** Work units charged in the present step. */
@@ -130,7 +132,7 @@ export class ActorCell<Message>
     this.name = spec.name;
     this.#host = host;
     this.#start = spec.start;
-    this.#limits = (spec.mailbox as MailboxLimits<never> | undefined) ?? DEFAULT_LIMITS;
+    this.#limits = (spec.mailbox as MailboxLimits<never> | undefined) ?? host.limits;
     this.#watcher = watcher;
   }
 

@@ -3,6 +3,8 @@ import type { ActorControl, ActorInfo, ActorRef, ActorSpec, ActorWatcher, Exit }
 import { ActorCell, COUNTERS } from './actor-cell.ts';
 import type { CellHost, CounterName } from './actor-cell.ts';
 import { DeadLetters } from './dead-letters.ts';
+import { DEFAULT_LIMITS } from './lane.ts';
+import type { MailboxLimits } from './lane.ts';
 import { MailboxPool } from './mailbox.ts';
 import { MESSAGE_WORK_UNITS, RUNNING } from './run-queue.ts';
 import type { Priority, RunEntry, RunQueue, StepCharge } from './run-queue.ts';
@@ -15,6 +17,8 @@ export const STEP_BUDGET_UNITS_FIRST = 12_500;
 export type DispatcherOptions = {
   readonly clock: Clock;
   readonly runQueue: RunQueue;
+  /** Of actors that bring none of their own. */
+  readonly limits?: MailboxLimits<never> | undefined;
   /** An actor without a supervisor has failed: to be logged. */
   readonly onUnsupervisedFailure?: (actor: ActorRef<never>, exit: Exit) => void;
 };
@@ -30,6 +34,7 @@ export type DispatcherOptions = {
 export class Dispatcher implements CellHost {
   readonly pool = new MailboxPool();
   readonly deadLetters = new DeadLetters();
+  readonly limits: MailboxLimits<never>;
   readonly timers: TimerQueue;
   readonly counters = new Float64Array(COUNTERS.length);
   stepBudgetUnits = STEP_BUDGET_UNITS_FIRST;
@@ -46,8 +51,9 @@ export class Dispatcher implements CellHost {
   #lastId = 0;
   #isStepping = false;
 
-  constructor({ clock, runQueue, onUnsupervisedFailure }: DispatcherOptions) {
+  constructor({ clock, runQueue, limits, onUnsupervisedFailure }: DispatcherOptions) {
     this.timers = new TimerQueue(clock);
+    this.limits = limits ?? DEFAULT_LIMITS;
     this.#runQueue = runQueue;
     this.#onUnsupervisedFailure = onUnsupervisedFailure;
   }
