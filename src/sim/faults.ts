@@ -115,10 +115,13 @@ const DISK_FAULTS = [
 ] as const satisfies readonly (keyof Faults)[];
 
 /** Kinds that a world can do without, one by one: what a swarm of seeds switches off. */
-export function faultKinds(faults: Faults): (keyof Faults)[] {
-  return [...SHARE_FAULTS, ...TIMED_FAULTS, 'delay' as const, 'journalDelay' as const].filter(
-    (kind) => faults[kind] !== undefined,
-  );
+export const FAULT_KINDS = [...SHARE_FAULTS, ...TIMED_FAULTS, 'delay', 'journalDelay'] as const;
+export type FaultKind = (typeof FAULT_KINDS)[number];
+
+export function faultsWithout(faults: Faults, kinds: readonly FaultKind[]): Faults {
+  const left = { ...faults };
+  for (const kind of kinds) delete left[kind];
+  return left;
 }
 
 /**

@@ -17,7 +17,7 @@ export type MixWeights = {
   readonly subscriptions?: number | undefined;
   readonly lists?: number | undefined;
   readonly ddl?: number | undefined;
-  /** More writes at once than the journal's lane holds; costs as much as a thousand others. */
+  /** More writes at once than the journal's lane holds, where the machine's lanes are short. */
   readonly floods?: number | undefined;
 };
 
@@ -30,7 +30,7 @@ const WEIGHTS: Required<{ [Name in keyof MixWeights]: number }> = {
   subscriptions: 2,
   lists: 2,
   ddl: 2,
-  floods: 0.06,
+  floods: 0.2,
 };
 
 /**
@@ -40,6 +40,8 @@ const WEIGHTS: Required<{ [Name in keyof MixWeights]: number }> = {
 export function mix(
   weights: MixWeights = {},
   arrivals: Load['arrivals'] = { rate: '12/min', shape: 'bursts' },
+  /** Of the views so large a share is there from the beginning, on average. */
+  viewShare = 0.35,
 ): {
   readonly setup: (world: World) => Promise<void>;
   readonly load: Readonly<Record<string, Load>>;
@@ -57,7 +59,7 @@ export function mix(
   ])[];
   const total = chosen.reduce((sum, [, weight]) => sum + weight, 0);
   return {
-    setup: setUp,
+    setup: (world) => setUp(world, viewShare),
     load: {
       mix: {
         arrivals,
@@ -120,7 +122,7 @@ const LIST_KEYS = 3;
 /** Ids that one operation may give out. */
 const IDS_EACH = 16;
 
-async function setUp(world: World): Promise<void> {
+async function setUp(world: World, viewShare: number): Promise<void> {
   const { db } = world;
   const random = world.rng('mix');
   await db.exec(
@@ -129,7 +131,7 @@ async function setUp(world: World): Promise<void> {
   await db.exec('CREATE TABLE events (id int PRIMARY KEY, acct int, kind text, amt numeric(10,2))');
   await db.exec('CREATE TABLE lists (k int, v int)');
   if (random.below(2) === 0) await db.exec('CREATE INDEX events_acct ON events (acct)');
-  const some = VIEWS.filter(() => random.unit() < 0.35);
+  const some = VIEWS.filter(() => random.unit() < viewShare);
   const views = VIEWS.filter(
     (view) => some.includes(view) || some.some(({ on }) => on === view.name),
   );
@@ -155,11 +157,12 @@ function accountRow(id: number, random: Random): string {
   return `(${id}, '${GROUPS[random.below(3)]}', 100, ${x}, ${p})`;
 }
 
-function insertText(rows: readonly EventRow[]): string {
-  return `INSERT INTO events VALUES ${rows
-    .map(({ id, acct, kind, amt }) => `(${id}, ${acct}, '${kind}', ${amt})`)
-    .join(', ')}`;
-}
+const eventValues = ({ id, acct, kind, amt }: EventRow): (number | string)[] => [
+  id,
+  acct,
+  kind,
+  String(amt),
+];
 
 /** What one arrival does. All it chooses follows from its own stream, and from what others have left in the world. */
 class Operation {
@@ -192,14 +195,15 @@ class Operation {
       }
       case 2: {
         const row = this.#event();
-        await session.exec(insertText([row]), options);
+        await this.#exec('INSERT INTO events VALUES ($1, $2, $3, $4)', eventValues(row), options);
         mine.push(row.id);
         return;
       }
       case 3: {
         const id = this.#any(mine);
-        await session.exec(
-          `UPDATE events SET acct = ${random.below(ACCOUNT_COUNT)}, amt = amt + 1 WHERE id = ${id}`,
+        await this.#exec(
+          'UPDATE events SET acct = $1, amt = amt + 1 WHERE id = $2',
+          [random.below(ACCOUNT_COUNT), id],
           options,
         );
         return;
@@ -248,12 +252,12 @@ class Operation {
     const amount = 1 + random.below(30);
     const event = this.#event();
     await session.exec('BEGIN');
-    for (const text of [
-      `UPDATE accounts SET bal = bal - ${amount} WHERE id = ${from}`,
-      `UPDATE accounts SET bal = bal + ${amount} WHERE id = ${to}`,
-      insertText([event]),
-    ]) {
-      await session.exec(text);
+    for (const [text, params] of [
+      ['UPDATE accounts SET bal = bal - $1 WHERE id = $2', [amount, from]],
+      ['UPDATE accounts SET bal = bal + $1 WHERE id = $2', [amount, to]],
+      ['INSERT INTO events VALUES ($1, $2, $3, $4)', eventValues(event)],
+    ] as const) {
+      await this.#exec(text, params);
       if (random.below(2) === 0) await this.#think();
     }
     if (random.below(5) === 0) await session.exec('ROLLBACK');
@@ -285,6 +289,24 @@ class Operation {
       },
       { retries: 3 },
     );
+  }
+
+  /** As prepared statements have it, but now and then with the values in the text. */
+  async #exec(
+    text: string,
+    params: readonly (number | string)[],
+    options: Pick<QueryOptions, 'signal'> = {},
+  ): Promise<void> {
+    if (this.#random.below(8) > 0) {
+      await this.#session.exec(text, { ...options, params });
+      return;
+    }
+    const literal = (value: number | string): string =>
+      typeof value === 'string' ? `'${value}'` : String(value);
+    const whole = text.replace(/\$(\d)/g, (_, number: string) =>
+      literal(params[Number(number) - 1]!),
+    );
+    await this.#session.exec(whole, options);
   }
 
   async queries(): Promise<void> {
@@ -412,12 +434,12 @@ class Operation {
     await this.#session.query(`SELECT * FROM ${name}`);
   }
 
-  /** Some wait for credit, some are refused, nothing queues without bound. */
+  /** Some wait for credit, all but the first are refused, nothing queues without bound. */
   async floods(): Promise<void> {
-    await this.#session.exec('CREATE TABLE IF NOT EXISTS flooded (id int)');
-    const count = 1_100 + this.#random.below(1_100);
+    await this.#session.exec('CREATE TABLE IF NOT EXISTS flooded (id int PRIMARY KEY)');
+    const count = 20 + this.#random.below(140);
     const outcomes = await Promise.allSettled(
-      Array.from({ length: count }, (_, id) => this.#world.db.insert('flooded', { id })),
+      Array.from({ length: count }, () => this.#world.db.insert('flooded', { id: 0 })),
     );
     for (const outcome of outcomes)
       if (outcome.status === 'rejected' && !(outcome.reason instanceof DbError))

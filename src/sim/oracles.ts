@@ -1,7 +1,7 @@
 import { DbError } from '../base/errors.ts';
 import { tenantId } from '../base/units.ts';
 import type { ActorRef } from '../mailbox/actor.ts';
-import { DEFAULT_LIMITS, LANES, PARKED_OFFERS_MAX, type Lane } from '../mailbox/lane.ts';
+import { LANES, PARKED_OFFERS_MAX, type Lane } from '../mailbox/lane.ts';
 import { HistoryOracle } from './history.ts';
 import type { Oracle } from './oracle.ts';
 import type { Call, CallEnd } from './remote.ts';
@@ -39,9 +39,10 @@ class MailboxOracle implements Oracle {
 
   watch(world: SimulatedWorld): void {
     if (world.eventCount % EVENTS_PER_LOOK !== 0 || !world.isUp) return;
-    for (const actor of world.engine.dispatcher.actors()) {
+    const { dispatcher } = world.engine;
+    for (const actor of dispatcher.actors()) {
       for (const [lane, count] of actor.waiting.entries())
-        if (count > DEFAULT_LIMITS.lanes[lane]!.messages)
+        if (count > dispatcher.limits.lanes[lane]!.messages)
           throw new InvariantFailure(
             this.name,
             `${count} messages wait in the ${LANES[lane]} lane of ${actor.name}`,
@@ -241,7 +242,6 @@ class FoldOracle implements Oracle {
           `the journal folds to ${names(folded)} instead of ${names(live)}`,
         );
       for (const [index, { id, name, hash }] of live.entries()) {
-        world.trace.note(`${name} ${hash}`);
         const entry = engine.state.catalog.byId(id)!;
         if (entry.kind === 'materializedView' && entry.definition.options.refresh !== 'commit')
           continue;

@@ -1,7 +1,13 @@
 import { createHash } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { DbError } from '../base/errors.ts';
-import { SHARE_FAULTS, TIMED_FAULTS, type PlannedFault } from './faults.ts';
+import {
+  FAULT_KINDS,
+  SHARE_FAULTS,
+  TIMED_FAULTS,
+  type FaultKind,
+  type PlannedFault,
+} from './faults.ts';
 import type { ScheduleKind, Tape } from './schedule.ts';
 
 /** One arrival of a load: the nth of its kind, counted from 1, so many milliseconds after the start. */
@@ -20,6 +26,8 @@ export type Plan = {
   readonly runMs: number;
   readonly operations?: readonly PlannedOperation[] | undefined;
   readonly faults?: readonly PlannedFault[] | undefined;
+  /** Kinds of faults, delays among them, that this run does without. */
+  readonly without?: readonly FaultKind[] | undefined;
   /** A kind, or the choices themselves: of events, and of actors. */
   readonly schedule?: ScheduleKind | { readonly events: Tape; readonly actors: Tape } | undefined;
 };
@@ -55,6 +63,13 @@ export function checkPlan(plan: Plan, loads: readonly string[]): void {
     if (!Number.isSafeInteger(nth) || nth < 1 || !isTime(atMs))
       throw wrong(field, 'an operation has a number and a time', 'Give nth, from 1 on, and atMs.');
   }
+  for (const kind of plan.without ?? [])
+    if (!FAULT_KINDS.includes(kind))
+      throw wrong(
+        'plan.without',
+        `there is no fault "${kind}" to do without`,
+        `There are ${FAULT_KINDS.join(', ')}.`,
+      );
   for (const [index, fault] of (plan.faults ?? []).entries()) {
     const isShare = (SHARE_FAULTS as readonly string[]).includes(fault.kind);
     if (!isShare && !(TIMED_FAULTS as readonly string[]).includes(fault.kind))

@@ -13,6 +13,7 @@ import { DbError, InvariantError } from '../base/errors.ts';
 import type { Random, TimerHandle } from '../base/ports.ts';
 import { SeededRandom } from '../base/random.ts';
 import { position, type InstantMs } from '../base/units.ts';
+import { mailboxLimits } from '../mailbox/lane.ts';
 import type { Parser } from '../sql/parse.ts';
 import { AmbientError, forbidAmbient, realTurn, settled } from './ambient.ts';
 import { SimulatedBackend } from './backend.ts';
@@ -41,6 +42,7 @@ import {
   type Tape,
 } from './schedule.ts';
 import { isInjected, withStagingFaults } from './staging-faults.ts';
+import { stateHashes } from './state-hash.ts';
 import { durationMs, durationRange, type Duration } from './times.ts';
 import { Trace } from './trace.ts';
 import { SimulatedWorkers } from './workers.ts';
@@ -120,6 +122,8 @@ export type Machine = {
   readonly stepBudgetUnits: number;
   /** Groups of commits on their way to the disk at once. */
   readonly groupsInFlightMax: number;
+  /** What waits in the command and bulk lanes of an actor. */
+  readonly laneMessagesMax: number;
 };
 
 export type WorldFailure = {
@@ -135,6 +139,8 @@ const EVENTS_AT_ONCE_MAX = 300_000;
 const EVENTS_PER_REAL_TURN = 5_000;
 /** After the faults have ended everything that was begun must end within this. */
 const HEAL_MS_MAX = 120_000;
+/** Between two looks at whether that is so. */
+const REST_MS_MAX = 1_000;
 const IN_FLIGHT_MAX = 1_000;
 const DATA_DIRECTORY = '/data';
 const DOWN = '100ms..10s';
@@ -418,8 +424,11 @@ export class SimulatedWorld {
     return reached();
   }
 
-  /** The faults end, the world heals, and every promise is asked for. */
-  async end(): Promise<void> {
+  /**
+   * The faults end, the world heals, and every promise is asked for; where not `asked`, which is for the twin of a world that was, only
+   * the first two.
+   */
+  async end(asked = true): Promise<void> {
     if (this.failure !== undefined) return;
     await this.#guarded('the end', () =>
       this.drive(async () => {
@@ -436,7 +445,11 @@ export class SimulatedWorld {
           if (this.#process?.engine.turn.refusal !== undefined) this.crash();
         }
         await this.#rest();
-        if (this.hopeless) return;
+        if (!this.hopeless)
+          for (const { name, hash } of stateHashes(this.engine.state))
+            this.trace.note(`${name} ${hash}`);
+        this.#restHash = this.trace.hash;
+        if (this.hopeless || !asked) return;
         await this.#askAtEnd();
         for (const oracle of this.oracles) {
           this.#asking = oracle.name;
@@ -457,6 +470,12 @@ export class SimulatedWorld {
 
   #asking = 'the end';
   #ending = false;
+  #restHash: string | undefined;
+
+  /** What happened until the world had come to rest, and what stood there then: what follows from that are the answers of oracles. */
+  get restHash(): string {
+    return this.#restHash ?? this.trace.hash;
+  }
 
   async #guarded(what: string, action: () => Promise<unknown>): Promise<void> {
     if (this.failure !== undefined) return;
@@ -599,6 +618,10 @@ export class SimulatedWorld {
       zone: options.zone,
       values: options.values,
       stepBudgetUnits: options.machine.stepBudgetUnits,
+      mailbox: mailboxLimits({
+        command: { messages: options.machine.laneMessagesMax },
+        bulk: { messages: options.machine.laneMessagesMax },
+      }),
       log: () => this.#archiving(kept),
       // In order means: as the fair queue has it, which is what runs outside of simulations.
       ...(schedule === 'fifo'
@@ -700,16 +723,16 @@ export class SimulatedWorld {
     this.#process = undefined;
     const before = this.#damage;
     const now = this.disk.crash();
-    const { power } = now;
+    const power = now.power || before?.power === true;
     this.#damage = {
-      power: power || before?.power === true,
-      lied: (power && now.lied) || before?.lied === true,
+      power,
+      lied: (now.power && now.lied) || before?.lied === true,
       torn: (power && isSegment(now.flipped)) || before?.torn === true,
     };
     if (this.#damage.lied) this.#hasLied = true;
     this.#comingBack?.cancel();
-    this.seen.add(power ? 'a power loss' : 'a crash');
-    this.trace.note(power ? 'the power is lost' : 'the process ends');
+    this.seen.add(now.power ? 'a power loss' : 'a crash');
+    this.trace.note(now.power ? 'the power is lost' : 'the process ends');
     for (const connection of process?.connections ?? [])
       connection.break('The process of the database has ended.');
     const [least, most] = durationRange('faults.down', this.options.faults.down ?? DOWN);
@@ -763,8 +786,8 @@ export class SimulatedWorld {
           this.#tryAgain();
           return;
         }
-        if (this.#hasLied) {
-          this.seen.add('what a disk lied about was found');
+        if (this.#hasLied || damage.torn) {
+          this.seen.add('what cannot be mended was found');
           this.hopeless = true;
           return;
         }
@@ -784,7 +807,7 @@ export class SimulatedWorld {
     this.#comingBack = this.clock.at(1_000, 'restart', () => void this.#restart());
   }
 
-  /** A disk that lied has destroyed the journal, and the database has said so: nothing more can be asked of it. */
+  /** A disk that lied, or a bit at its end that is not what it was, has destroyed the journal, and the database has said so: nothing more can be asked of it. */
   hopeless = false;
 
   /** A second database whose state is the fold of what the journal has acknowledged. Close it. */
@@ -1073,7 +1096,7 @@ export class SimulatedWorld {
     this.#asking = 'rest';
     const startMs = this.elapsedMs;
     for (let round = 0; this.elapsedMs - startMs < HEAL_MS_MAX; round += 1) {
-      await this.clock.pause(50, 'rest');
+      await this.clock.pause(Math.min(REST_MS_MAX, 50 * 2 ** round), 'rest');
       if (this.hopeless && this.#inFlight.size === 0) return;
       const process = this.#process;
       if (process === undefined) continue;

@@ -35,7 +35,7 @@ export function engineSimulation(seed: number): Simulation {
 export function shortSimulation(seed: number): Simulation {
   return simulation(seed, {
     run: '30s',
-    load: mix({ floods: 0 }, { rate: '40/min', shape: 'bursts' }),
+    load: mix({}, { rate: '40/min', shape: 'bursts' }, 0.2),
     faults: { ...SHARES, partition: '0.6/min', journalFailure: '0.2/min' },
     diskFaults: { ...DISK_SHARES, crash: '3/min', down: '100ms..3s', diskFull: '0.6/min' },
   });

@@ -40,6 +40,7 @@ export class TestWorld {
         nanosecondsPerUnit: 10,
         stepBudgetUnits: 1_000,
         groupsInFlightMax: 1,
+        laneMessagesMax: 1_024,
         ...options.machine,
       },
       oracles: () => [],
