@@ -23,6 +23,9 @@ import type { WindowBounds, WindowPlan } from './window-source.ts';
 const BUCKETS_MAX = 65_536;
 /** Work units of one look at a bucket. */
 const LOOK_WORK = 8;
+/** Looks that may be in vain, and rows of the table for each one more: looking for buckets must not take longer than reading the rows. */
+const LOOKS_MIN = 1024;
+const ROWS_A_LOOK = 4;
 
 /** An aggregate over a stretch of time, as a window query. */
 export type TimeAggregate = {
@@ -202,6 +205,7 @@ export class TiledAggregate implements Operator {
         this.#environment.context,
         () => this.#budget!,
         this.#ends,
+        this.#looksMax(),
       );
       const look = this.#looking.next();
       if (look.done !== true) return 'more';
@@ -235,6 +239,13 @@ export class TiledAggregate implements Operator {
   close(): void {
     this.#tiles?.close();
     this.#other?.close();
+  }
+
+  /** Where there are rows to be read instead. */
+  #looksMax(): number {
+    const { input } = this.#question.plan;
+    if (this.#ends !== undefined || input.kind !== 'scan') return Infinity;
+    return LOOKS_MIN + this.#environment.snapshotOf(input.relation).rowCount / ROWS_A_LOOK;
   }
 
   #shown(batch: Batch): Batch {
@@ -279,6 +290,7 @@ function* bucketsOf(
   context: EvaluationContext,
   budget: () => Budget,
   ends: TimeEnds | undefined,
+  looksMax: number,
 ): Generator<void, Buckets | undefined> {
   let [from, to] = [-Infinity, Infinity];
   for (const condition of bounds) {
@@ -303,7 +315,9 @@ function* bucketsOf(
     return undefined;
   if (bucket === undefined)
     return { from: Float64Array.of(from), to: Float64Array.of(to), values: [] };
+  let looks = 0;
   const valueAt = (instant: number): number => {
+    looks += 1;
     budget().charge(LOOK_WORK);
     return Number(interpret(bucket, (column) => (column === time ? instant : null), context));
   };
@@ -324,6 +338,7 @@ function* bucketsOf(
     if (piece.to - 1 > piece.from)
       waiting.push([piece.from, first, piece.to - 1, valueAt(piece.to - 1)]);
     while (waiting.length > 0) {
+      if (looks > looksMax) return undefined;
       if (budget().exhausted) yield;
       const [a, valueA, b, valueB] = waiting.pop()!;
       if (valueA === valueB) continue;
