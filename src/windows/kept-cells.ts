@@ -172,17 +172,28 @@ export class KeptCellMaker {
     const keys: Vector[] = by.map((each) => rows.columns[each.column]!);
     const groupOf = groups.intern(keys, rows.rowCount);
     const times = timesOf(rows.columns[time]!, rows.rowCount);
+    const { stride } = layout;
     const made = new Map<Resolution, Map<number, Cells>>();
+    let data = layout.tiles(CELLS_AT_FIRST);
+    let count = 0;
+    let cells: Cells | undefined;
     for (let row = 0; row < rows.rowCount; row += 1) {
-      const { unit, start, end } = stretchOf(times[row]!);
-      let stretches = made.get(unit);
-      if (stretches === undefined) made.set(unit, (stretches = new Map()));
-      let cells = stretches.get(start);
-      if (cells === undefined) stretches.set(start, (cells = { start, end, byGroup: new Map() }));
+      const at = times[row]!;
+      // Rows come nearly in the order of time: most lie where the one before did.
+      if (cells === undefined || at < cells.start || at >= cells.end)
+        cells = cellsAt(made, stretchOf(at));
       const group = groupOf[row]!;
-      let data = cells.byGroup.get(group);
-      if (data === undefined) cells.byGroup.set(group, (data = layout.tiles(1)));
-      this.#measures.add(data, 0, layout, row, 1);
+      let cell = cells.byGroup.get(group);
+      if (cell === undefined) {
+        cells.byGroup.set(group, (cell = count));
+        count += 1;
+        if (count * stride > data.length) {
+          const grown = layout.tiles(count * 2);
+          grown.set(data);
+          data = grown;
+        }
+      }
+      this.#measures.add(data, cell * stride, layout, row, 1);
     }
     const shown = Int32Array.from({ length: groups.groupCount }, (_, group) => group);
     const keyBatch: Batch = {
@@ -191,14 +202,14 @@ export class KeptCellMaker {
     };
     const additions = [...made].map(([unit, stretches]): KeptAddition => {
       const inOrder = [...stretches.values()].sort((a, b) => a.start - b.start);
-      const count = inOrder.reduce((sum, { byGroup }) => sum + byGroup.size, 0);
-      const data = new Float64Array(count * layout.stride);
-      const cellGroups = new Int32Array(count);
+      const cellCount = inOrder.reduce((sum, { byGroup }) => sum + byGroup.size, 0);
+      const own = new Float64Array(cellCount * stride);
+      const cellGroups = new Int32Array(cellCount);
       const offsets = new Int32Array(inOrder.length + 1);
       let at = 0;
       for (const [index, { byGroup }] of inOrder.entries()) {
-        for (const [group, tile] of byGroup) {
-          data.set(tile, at * layout.stride);
+        for (const [group, cell] of byGroup) {
+          own.set(data.subarray(cell * stride, (cell + 1) * stride), at * stride);
           cellGroups[at] = group;
           at += 1;
         }
@@ -215,7 +226,7 @@ export class KeptCellMaker {
           groups: cellGroups,
           keys: keyBatch,
           ranges: layout.ranges,
-          data,
+          data: own,
         },
       };
     });
@@ -224,7 +235,21 @@ export class KeptCellMaker {
   }
 }
 
-type Cells = Stretch & { readonly byGroup: Map<number, Float64Array> };
+/** By group, the number of the cell. */
+type Cells = Stretch & { readonly byGroup: Map<number, number> };
+
+function cellsAt(
+  made: Map<Resolution, Map<number, Cells>>,
+  { unit, start, end }: { readonly unit: Resolution } & Stretch,
+): Cells {
+  let stretches = made.get(unit);
+  if (stretches === undefined) made.set(unit, (stretches = new Map()));
+  let cells = stretches.get(start);
+  if (cells === undefined) stretches.set(start, (cells = { start, end, byGroup: new Map() }));
+  return cells;
+}
+
+const CELLS_AT_FIRST = 64;
 
 /** Bins above are kept free for sums of many rows. */
 const BIN_END_MAX = 31;

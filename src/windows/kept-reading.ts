@@ -68,7 +68,7 @@ export class KeptReading {
 
   /** Adds the demoted rows of a window. */
   *addTo(totals: GroupTotals, from: number, to: number, budget: () => Budget): Tiling<void> {
-    for (const tile of this.#table.tiles.overlapping(this.#position, from, to)) {
+    for (const tile of this.#table.tiles.summed(this.#position, from, to)) {
       const read = this.#eras.get(tile.era);
       // An era that began later than this reader has nothing at its position.
       if (read === undefined) continue;

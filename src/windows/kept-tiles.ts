@@ -16,6 +16,7 @@ import {
   type BinRange,
   type TermShape,
 } from './tile-layout.ts';
+import { DAY } from './tile-time.ts';
 
 /**
  * What is left of the rows that a table's policy has demoted: aggregates by stretch of time and group, which are state and no cache: the
@@ -79,6 +80,14 @@ export class KeptTiles {
           yield { era, unit, start, end, slab };
   }
 
+  /** The same for who adds them up: whole days as one tile, where many shorter ones are in them. */
+  *summed(position: number, from: number, to: number): Generator<KeptTile> {
+    for (const era of this.#eras)
+      for (const [unit, level] of era.levels)
+        for (const { start, end, slab } of level.summed(position, from, to, era, this.#lease))
+          yield { era, unit, start, end, slab };
+  }
+
   /** Applies a change in steps, to be published or undone; where it throws, nothing has changed. */
   *apply(change: KeptChange, limits: boolean): Generator<void, KeptUndo> {
     const staged: Staged[] = [];
@@ -87,6 +96,7 @@ export class KeptTiles {
         assert(entry.slab === slab, 'kept tiles are undone newest first');
         this.#lease.give(slabBytes(slab));
         entry.slab = slab.older;
+        level.changed(entry, this.#lease);
         if (entry.slab === undefined) level.remove(entry);
       }
     };
@@ -221,37 +231,11 @@ export class KeptTiles {
     }: { readonly era: KeptEra; readonly level: KeptLevel; readonly entry: Entry },
     groups: Int32Array,
     parts: readonly Part[],
-    given: TileLayout,
+    layout: TileLayout,
   ): void {
-    let layout = given;
-    const room = layout.wider;
-    let data = room.tiles(groups.length);
-    for (const { place, data: from, at, layout: fromLayout } of parts)
-      addTile(data, place * room.stride, room, from, at, fromLayout);
-    let isNear = false;
-    for (let place = 0; place < groups.length; place += 1) {
-      carry(data, place * room.stride, room);
-      if (isTopUsed(data, place * room.stride, room)) isNear = true;
-    }
-    // The bin on top is kept where a sum has come so far.
-    if (isNear) layout = layoutFor(era, undefined, room);
-    else {
-      const narrow = layout.tiles(groups.length);
-      for (let place = 0; place < groups.length; place += 1)
-        addTile(
-          narrow,
-          place * layout.stride,
-          layout,
-          data,
-          place * room.stride,
-          narrowed(room, layout),
-        );
-      data = narrow;
-    }
     const slab: Slab = {
       groups,
-      data,
-      layout,
+      ...sumOf(era, groups.length, parts, layout),
       position: STAGED,
       older: entry.slab,
     };
@@ -262,13 +246,20 @@ export class KeptTiles {
       throw cause;
     }
     entry.slab = slab;
+    level.changed(entry, this.#lease);
     staged.push({ level, entry, slab });
   }
 
   #eraOf(shape: KeptShape): KeptEra {
+    const same = this.#eras.find((era) => era.shape === shape);
+    if (same !== undefined) return same;
     const text = shapeText(shape);
     const known = this.#eras.find((era) => shapeText(era.shape) === text);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      // The next record of the same demotion finds it at once.
+      known.shape = shape;
+      return known;
+    }
     const made = new KeptEra(shape);
     this.#eras.push(made);
     return made;
@@ -436,6 +427,8 @@ const NO_GROUPS = new Int32Array(0);
 const CELLS_A_STEP = 4096;
 /** In one piece of a snapshot. */
 const CELLS_A_PIECE = 8192;
+/** Fewer are added up one by one. */
+const DAY_TILES_MIN = 8;
 /** What a version is beside its numbers. */
 const SLAB_BYTES = 320;
 const GROUP_BYTES = 96;
@@ -536,8 +529,39 @@ export class KeptEra {
   }
 }
 
+/** Parts added up by place, in a layout that has room for the sums. */
+function sumOf(
+  era: KeptEra,
+  count: number,
+  parts: readonly Part[],
+  given: TileLayout,
+): { readonly data: Float64Array; readonly layout: TileLayout } {
+  const room = given.wider;
+  const data = room.tiles(count);
+  for (const { place, data: from, at, layout } of parts)
+    addTile(data, place * room.stride, room, from, at, layout);
+  let isNear = false;
+  for (let place = 0; place < count; place += 1) {
+    carry(data, place * room.stride, room);
+    if (isTopUsed(data, place * room.stride, room)) isNear = true;
+  }
+  // The bin on top is kept where a sum has come so far.
+  if (isNear) return { data, layout: layoutFor(era, undefined, room) };
+  const narrow = given.tiles(count);
+  const shown = narrowed(room, given);
+  for (let place = 0; place < count; place += 1)
+    addTile(narrow, place * given.stride, given, data, place * room.stride, shown);
+  return { data: narrow, layout: given };
+}
+
 /** Tiles of one resolution in the order of time. */
 export class KeptLevel {
+  /**
+   * Days of many tiles added up: a help for who reads years, made when somebody does. One holds what the newest versions of its tiles do,
+   * all of them published at `position` or before: a change takes it away.
+   */
+  readonly #days = new Map<number, Slab>();
+
   /** Ascending by start, then end. */
   readonly #entries: Entry[] = [];
   /** The longest there has been: how far back a tile may begin that reaches into a stretch. */
@@ -591,6 +615,97 @@ export class KeptLevel {
     for (const { start, end, slab: newest } of this.entriesBetween(from, to)) {
       const slab = versionAt(newest, position);
       if (slab !== undefined && slab.groups.length > 0) yield { start, end, slab };
+    }
+  }
+
+  /** The same with whole days as one, where that is less to add. */
+  *summed(
+    position: number,
+    from: number,
+    to: number,
+    era: KeptEra,
+    lease: MemoryLease,
+  ): Generator<Stretch & { readonly slab: Slab }> {
+    if (this.#longest > DAY / DAY_TILES_MIN) {
+      yield* this.between(position, from, to);
+      return;
+    }
+    const entries = this.entriesBetween(from, to);
+    for (let first = 0; first < entries.length;) {
+      const day = Math.floor(entries[first]!.start / DAY);
+      const [start, end] = [day * DAY, (day + 1) * DAY];
+      let last = first + 1;
+      while (last < entries.length && entries[last]!.start < end) last += 1;
+      const isWhole = start >= from && end <= to && last - first >= DAY_TILES_MIN;
+      const sum = isWhole
+        ? this.#day(day, position, entries.slice(first, last), era, lease)
+        : undefined;
+      if (sum !== undefined) yield { start, end, slab: sum };
+      else
+        for (let at = first; at < last; at += 1) {
+          const { start: tileStart, end: tileEnd, slab: newest } = entries[at]!;
+          const slab = versionAt(newest, position);
+          if (slab !== undefined && slab.groups.length > 0)
+            yield { start: tileStart, end: tileEnd, slab };
+        }
+      first = last;
+    }
+  }
+
+  #day(
+    day: number,
+    position: number,
+    entries: readonly Entry[],
+    era: KeptEra,
+    lease: MemoryLease,
+  ): Slab | undefined {
+    const known = this.#days.get(day);
+    if (known !== undefined) return known.position <= position ? known : undefined;
+    let cells = 0;
+    let newest = 0;
+    for (const { slab, end } of entries) {
+      if (slab === undefined || slab.position > position || end > (day + 1) * DAY) return undefined;
+      cells += slab.groups.length;
+      newest = Math.max(newest, slab.position);
+    }
+    if (cells > CELLS_A_STEP) return undefined;
+    const places = new Map<number, number>();
+    const parts: Part[] = [];
+    let layout: TileLayout | undefined;
+    for (const { slab } of entries) {
+      const { groups, data, layout: own } = slab!;
+      if (groups.length > 0) layout = layoutFor(era, layout, own);
+      for (let at = 0; at < groups.length; at += 1) {
+        const place = places.get(groups[at]!) ?? places.size;
+        places.set(groups[at]!, place);
+        parts.push({ place, data, at: at * own.stride, layout: own });
+      }
+    }
+    if (layout === undefined) return undefined;
+    const sum: Slab = {
+      groups: Int32Array.from(places.keys()),
+      ...sumOf(era, places.size, parts, layout),
+      position: newest,
+      older: undefined,
+    };
+    try {
+      lease.take(slabBytes(sum));
+    } catch {
+      // No room: they are added one by one.
+      return undefined;
+    }
+    this.#days.set(day, sum);
+    return sum;
+  }
+
+  /** A tile has another version: days that it lies in are added up anew. */
+  changed({ start, end }: Stretch, lease: MemoryLease): void {
+    if (this.#days.size === 0) return;
+    for (let day = Math.floor(start / DAY); day * DAY < end; day += 1) {
+      const sum = this.#days.get(day);
+      if (sum === undefined) continue;
+      lease.give(slabBytes(sum));
+      this.#days.delete(day);
     }
   }
 
