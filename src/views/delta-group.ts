@@ -2,10 +2,7 @@ import { assert } from '../base/errors.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { datumAt, denseBatch, gather, vectorFromData } from '../columns/build.ts';
-import { numberAt } from '../columns/cells.ts';
-import { canonicalText, compareDatums } from '../columns/compare.ts';
-import { isNumberKind, type SqlType } from '../columns/types.ts';
-import { Decimal, type Datum } from '../columns/values.ts';
+import { canonicalText } from '../columns/compare.ts';
 import type { Vector } from '../columns/vector.ts';
 import {
   compileExpression,
@@ -27,8 +24,7 @@ import type { AggregateCall, AggregateNode, OutputColumn } from '../plan/logical
 import { isScaleFree } from '../plan/shown-keys.ts';
 import type { StatefulOperator } from './delta-operator.ts';
 import { identicalCells } from '../columns/identical.ts';
-import { MergeScratch, NumberCounts } from './number-counts.ts';
-import { OrderedCounts } from './ordered-counts.ts';
+import { createExtremes, ExtremeCounts, ExtremeEnd, type Extremes } from './extremes.ts';
 
 const WORK_PER_GROUP = 4;
 
@@ -389,32 +385,26 @@ function pick(
  * the rows are added to the first of both.
  */
 function callStates(calls: readonly AggregateCall[]): CallState[] {
-  const extremes = new Map<string, NumberExtremes>();
+  const extremes = new Map<string, Extremes>();
   const sums = new Map<string, FloatSumState>();
   return calls.map((call) => {
     const key = JSON.stringify([call.args, call.filter, call.distinct], (_, value: unknown) =>
       typeof value === 'bigint' ? `${value}n` : value,
     );
-    if ((call.fn === 'min' || call.fn === 'max') && isNumberKind(call.type.kind)) {
+    if (call.fn === 'min' || call.fn === 'max') {
       const known = extremes.get(key);
-      if (known !== undefined) return new CallState(call, known.end(call.fn), true);
-      const made = new NumberExtremes(call.type);
-      extremes.set(key, made);
-      return new CallState(call, made.end(call.fn));
+      const shared = known ?? createExtremes(call.type);
+      if (shared === undefined) return new CallState(call, new ExtremeCounts(call));
+      extremes.set(key, shared);
+      return new CallState(call, new ExtremeEnd(shared, call.fn), known !== undefined);
     }
     const known = sums.get(key);
     if (known !== undefined && (call.fn === 'sum' || call.fn === 'avg'))
       return new CallState(call, known.other(call.type, call.fn === 'avg'), true);
-    const state = stateOf(call);
+    const state = createAggregateState(call);
     if (state instanceof FloatSumState) sums.set(key, state);
     return new CallState(call, state);
   });
-}
-
-function stateOf(call: AggregateCall): AggregateState {
-  return call.fn === 'min' || call.fn === 'max'
-    ? new ExtremeCounts(call)
-    : createAggregateState(call);
 }
 
 /** One aggregate of a view: its arguments, FILTER, DISTINCT, and a state that can give rows back. */
@@ -480,207 +470,6 @@ class CallState {
 
   finish(groups: Int32Array, count: number): Vector {
     return this.#state.finish(groups, count);
-  }
-}
-
-/** min and max of numbers, by group: any value may leave. */
-class NumberExtremes {
-  readonly #type: SqlType;
-  readonly #scratch = new MergeScratch();
-  readonly #groups: NumberCounts[] = [];
-  /** Integers beyond 2^53, of the groups that have some. */
-  readonly #large = new Map<number, OrderedCounts>();
-
-  constructor(type: SqlType) {
-    this.#type = type;
-  }
-
-  get memoryBytes(): number {
-    return this.#groups.reduce((bytes, group) => bytes + group.memoryBytes, 0);
-  }
-
-  /** The state of `min` or of `max`; rows are to be added to one of them. */
-  end(fn: 'min' | 'max'): AggregateState {
-    return new ExtremeEnd(this, fn);
-  }
-
-  ensure(groupCount: number): void {
-    while (this.#groups.length < groupCount) this.#groups.push(new NumberCounts());
-  }
-
-  add(groups: Int32Array, rowCount: number, vector: Vector, weights: Int32Array | undefined): void {
-    if (vector.rep === 'number') {
-      const { values, validity, factor, base } = vector;
-      for (let row = 0; row < rowCount; row += 1) {
-        if (validity !== undefined && validity[row] === 0) continue;
-        const value = numberAt(values[row]!, factor, base);
-        this.#groups[groups[row]!]!.add(
-          // There is one zero.
-          value === 0 ? 0 : value,
-          weights === undefined ? 1 : weights[row]!,
-          this.#scratch,
-        );
-      }
-      return;
-    }
-    for (let row = 0; row < rowCount; row += 1) {
-      const datum = datumAt(vector, row);
-      if (datum === null) continue;
-      const group = groups[row]!;
-      const weight = weights === undefined ? 1 : weights[row]!;
-      if (typeof datum === 'number')
-        this.#groups[group]!.add(datum === 0 ? 0 : datum, weight, this.#scratch);
-      else this.#addLarge(group, datum as bigint, weight);
-    }
-  }
-
-  #addLarge(group: number, value: bigint, weight: number): void {
-    const order = this.#large.get(group) ?? new OrderedCounts();
-    this.#large.set(group, order);
-    assert(order.add(value, weight, compareIntegers), 'a value leaves a group that it came to');
-    if (order.distinctCount === 0) this.#large.delete(group);
-  }
-
-  finish(groups: Int32Array, count: number, fn: 'min' | 'max'): Vector {
-    if (this.#large.size > 0)
-      return vectorFromData(
-        this.#type,
-        Array.from({ length: count }, (_, at) => this.#extreme(groups[at]!, fn)),
-      );
-    const values = new Float64Array(count);
-    let validity: Uint8Array | undefined;
-    for (let at = 0; at < count; at += 1) {
-      const value = this.#numberOf(groups[at]!, fn);
-      if (value === undefined) {
-        validity ??= new Uint8Array(count).fill(1);
-        validity[at] = 0;
-      } else values[at] = value;
-    }
-    return {
-      rep: 'number',
-      type: this.#type,
-      values,
-      validity,
-      factor: 1,
-      base: 0,
-      scale: 0,
-      bounds: undefined,
-    };
-  }
-
-  #numberOf(group: number, fn: 'min' | 'max'): number | undefined {
-    const counts = this.#groups[group]!;
-    return fn === 'min' ? counts.least(this.#scratch) : counts.greatest(this.#scratch);
-  }
-
-  #extreme(group: number, fn: 'min' | 'max'): Datum {
-    const number = this.#numberOf(group, fn) ?? null;
-    const order = this.#large.get(group);
-    if (order === undefined) return number;
-    const large = (fn === 'min' ? order.best : order.worst) as bigint;
-    return number === null || large < number === (fn === 'min') ? large : number;
-  }
-}
-
-/** One end of the values of a group. */
-class ExtremeEnd implements AggregateState {
-  readonly #extremes: NumberExtremes;
-  readonly #fn: 'min' | 'max';
-
-  constructor(extremes: NumberExtremes, fn: 'min' | 'max') {
-    this.#extremes = extremes;
-    this.#fn = fn;
-  }
-
-  get memoryBytes(): number {
-    return this.#extremes.memoryBytes;
-  }
-
-  ensure(groupCount: number): boolean {
-    this.#extremes.ensure(groupCount);
-    return true;
-  }
-
-  add(
-    groups: Int32Array,
-    rowCount: number,
-    args: readonly Vector[],
-    weights: Int32Array | undefined,
-  ): void {
-    this.#extremes.add(groups, rowCount, args[0]!, weights);
-  }
-
-  mergeGroup(): void {
-    assert(false, 'extremes of a view are not merged');
-  }
-
-  finish(groups: Int32Array, count: number): Vector {
-    return this.#extremes.finish(groups, count, this.#fn);
-  }
-}
-
-function compareIntegers(a: Datum, b: Datum): number {
-  return (a as bigint) < (b as bigint) ? -1 : (a as bigint) > (b as bigint) ? 1 : 0;
-}
-
-/** Extremes by a counted order of all values: any value may leave. */
-class ExtremeCounts implements AggregateState {
-  readonly #groups: OrderedCounts[] = [];
-  readonly #compare: (a: Datum, b: Datum) => number;
-  readonly #type: OutputColumn['type'];
-
-  constructor(call: AggregateCall) {
-    this.#type = call.type;
-    const { kind } = call.type;
-    const sign = call.fn === 'max' ? -1 : 1;
-    this.#compare = (a, b) => {
-      const order =
-        typeof a === 'number' && typeof b === 'number' && a === a && b === b
-          ? a - b
-          : compareDatums(a, b, kind);
-      if (order !== 0) return order * sign;
-      // Equal numerics that are shown differently are different values; the longest scale is shown.
-      return a instanceof Decimal ? (b as Decimal).scale - a.scale : 0;
-    };
-  }
-
-  get memoryBytes(): number {
-    return this.#groups.reduce((bytes, group) => bytes + group.distinctCount * 16 + 64, 0);
-  }
-
-  ensure(groupCount: number): boolean {
-    while (this.#groups.length < groupCount) this.#groups.push(new OrderedCounts());
-    return true;
-  }
-
-  add(
-    groups: Int32Array,
-    rowCount: number,
-    args: readonly Vector[],
-    weights: Int32Array | undefined,
-  ): void {
-    for (let row = 0; row < rowCount; row += 1) {
-      const datum = datumAt(args[0]!, row);
-      if (datum === null) continue;
-      const value = datum === 0 ? 0 : datum;
-      const done = this.#groups[groups[row]!]!.add(
-        value,
-        weights === undefined ? 1 : weights[row]!,
-        this.#compare,
-      );
-      assert(done, 'a value leaves a group that it came to');
-    }
-  }
-
-  mergeGroup(): void {
-    assert(false, 'extremes of a view are not merged');
-  }
-
-  finish(groups: Int32Array, count: number): Vector {
-    return vectorFromData(
-      this.#type,
-      Array.from({ length: count }, (_, at) => this.#groups[groups[at]!]!.best ?? null),
-    );
   }
 }
 
