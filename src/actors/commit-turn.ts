@@ -1,6 +1,7 @@
 import { assert, DbError } from '../base/errors.ts';
 import type { InstantMs } from '../base/units.ts';
 import type { InsertedRows } from '../columns/inserted-rows.ts';
+import type { LazyRows } from '../columns/lazy-rows.ts';
 import type { TableDelta, TableWrite } from '../columns/table-contract.ts';
 import { Budget } from '../operators/operator.ts';
 import { sliceBatch } from '../columns/build.ts';
@@ -421,6 +422,8 @@ export type PartOwner = number | MaintainedView;
 
 export type AppliedDefinition = {
   readonly undo: () => void;
+  /** The rows of a table that was written anew, old ones and new ones: for the views on it. To be closed. */
+  readonly rewritten?: { readonly deleted: LazyRows; readonly inserted: LazyRows } | undefined;
   /** Frees what the change left behind, once it cannot be undone any more. */
   readonly published?: (position: number) => void;
 };
@@ -515,6 +518,8 @@ class StagedCommit implements PublishedCommit {
   /** In the order of staging; a table staged n times is published n times. */
   readonly #parts: StagedPart[] = [];
   #kept: Map<TableWrite, InsertedRows[]> | undefined;
+  /** `deltas`, and tables that were written anew, if some were. */
+  #forViews: Map<number, TableDelta[]> | undefined;
   /** Whose they are; undefined: definitions, which nothing can be made anew from. */
   readonly #owners: (PartOwner | undefined)[] = [];
 
@@ -547,9 +552,24 @@ class StagedCommit implements PublishedCommit {
 
   addDelta(relation: number, delta: TableDelta): void {
     if (delta.deleted === undefined && delta.inserted === undefined) return;
-    const deltas = this.deltas.get(relation);
-    if (deltas === undefined) this.deltas.set(relation, [delta]);
-    else deltas.push(delta);
+    addTo(this.deltas, relation, delta);
+    if (this.#forViews !== undefined) addTo(this.#forViews, relation, delta);
+  }
+
+  /** All rows of a table have others in their place: its views follow; who follows the table begins anew, as with other definitions. */
+  addRewrite(relation: number, rows: NonNullable<AppliedDefinition['rewritten']>): void {
+    this.#forViews ??= new Map([...this.deltas].map(([id, deltas]) => [id, [...deltas]]));
+    addTo(this.#forViews, relation, rows);
+    const close = (): void => {
+      rows.deleted.close();
+      rows.inserted.close();
+    };
+    this.note({ undo: close, publish: close }, undefined);
+  }
+
+  /** What views are to follow. */
+  get changes(): ReadonlyMap<number, readonly TableDelta[]> {
+    return this.#forViews ?? this.deltas;
   }
 
   /** Those that broke at it: theirs is not undone, all else is. */
@@ -581,6 +601,12 @@ class StagedCommit implements PublishedCommit {
     }
     return broken ?? NONE_BROKEN;
   }
+}
+
+function addTo(deltas: Map<number, TableDelta[]>, relation: number, delta: TableDelta): void {
+  const known = deltas.get(relation);
+  if (known === undefined) deltas.set(relation, [delta]);
+  else known.push(delta);
 }
 
 type Breakage = { readonly owner: PartOwner; readonly cause: unknown };
@@ -643,6 +669,9 @@ function* stage(
         { undo: applied.undo, publish: (position) => applied.published?.(position) },
         undefined,
       );
+      if (applied.rewritten !== undefined)
+        for (const relation of relationsOf(operation))
+          staged.addRewrite(relation, applied.rewritten);
       staged.defines ||= !KEEPS_CATALOG.has(operation.op);
       if (operation.op === 'dropRelation') staged.dropped.push(operation.relation);
       else if (!KEEPS_ROWS.has(operation.op)) staged.defined.push(...relationsOf(operation));
@@ -681,13 +710,13 @@ function* stage(
       );
     }
   }
-  if (staged.deltas.size === 0) return;
-  for (const view of state.viewsInOrder(staged.deltas.keys())) {
+  if (staged.changes.size === 0) return;
+  for (const view of state.viewsInOrder(staged.changes.keys())) {
     // One that it reads has just broken, and took it along.
     if (!view.inCommit || made.has(view.relation)) continue;
     let whole = false;
     try {
-      whole = !view.push(staged.deltas);
+      whole = !view.push(staged.changes);
       if (whole) continue;
       while (!view.run(budget)) yield;
       whole = true;

@@ -4,6 +4,7 @@ import type { Clock } from '../base/ports.ts';
 import { instantMs, type InstantMs } from '../base/units.ts';
 import type { Batch } from '../columns/batch.ts';
 import { denseBatch, gather, sliceBatch } from '../columns/build.ts';
+import { LazyRows } from '../columns/lazy-rows.ts';
 import { columnOf } from '../columns/rows-by-column.ts';
 import type {
   IndexSchema,
@@ -13,6 +14,7 @@ import type {
   TableWrite,
 } from '../columns/table-contract.ts';
 import { createTable } from '../columns/table.ts';
+import { Budget } from '../operators/operator.ts';
 import { bindRowExpressions } from '../plan/bind.ts';
 import type { ParsedStatement, Query, SqlExpression } from '../sql/ast.ts';
 import type { KeptTable } from '../windows/kept-reading.ts';
@@ -43,13 +45,7 @@ import { DeadTable } from './dead-table.ts';
 import { Grants } from './grants.ts';
 import { KeyedWrites } from './idempotency.ts';
 import { MaintainedView } from './maintained-view.ts';
-import type {
-  IndexDefinition,
-  MaterializedViewDefinition,
-  OnPoison,
-  Operation,
-  TableDefinition,
-} from './records.ts';
+import type { IndexDefinition, OnPoison, Operation, TableDefinition } from './records.ts';
 import type { ViewBuilder } from './view-builder.ts';
 
 /**
@@ -89,6 +85,8 @@ export class DatabaseState implements CommitState {
   readonly #skipped = new Map<number, Map<number, SkipDecision>>();
   #onPoison: OnPoison = 'hold';
   #newestMadeAt = 0;
+  /** Views that a replay has met and passed by. */
+  #unfilled: Set<MaintainedView> | undefined;
 
   constructor(options: {
     readonly memory: MemoryAccount;
@@ -267,6 +265,77 @@ export class DatabaseState implements CommitState {
     return { someLag: this.#lagging.size > 0, newestMadeAt: this.#newestMadeAt };
   }
 
+  /**
+   * From now on views that records create get no rows: filling each once from all there is in the end costs a fraction of following
+   * every commit of a replay, and nobody reads them meanwhile. `fillViews` ends that.
+   */
+  passViewsBy(): void {
+    this.#unfilled = new Set();
+  }
+
+  /**
+   * Fills the views that were passed by from what is published at `position`, those first that others read: yields now and then. One
+   * that cannot be filled is there and says so, if it is refreshed by time, if what it reads is out of service, or if that is our fault;
+   * one that its commits would have refused is what the journal cannot have told, and throws.
+   */
+  *fillViews(position: number): Generator<void> {
+    const views = [...(this.#unfilled ?? [])];
+    this.#unfilled = undefined;
+    const budget = new Budget(FILL_UNITS);
+    for (const height of new Set(views.map((view) => view.height).sort((a, b) => a - b))) {
+      const level = views.filter((view) => view.height === height);
+      const troubles = new Map(level.map((view) => [view, this.#sourceTrouble(view)] as const));
+      const steps = this.#views.fillTogether(
+        level.filter((view) => troubles.get(view) === undefined),
+        this.catalog,
+        { position, budget },
+        (view, cause) => {
+          const trouble = this.#sourceTrouble(view);
+          // A view that is kept by its commits was never refused by them.
+          if (
+            cause instanceof DbError &&
+            view.options.refresh === 'commit' &&
+            trouble === undefined
+          )
+            throw cause;
+          troubles.set(view, trouble ?? cause);
+        },
+      );
+      for (const _ of steps) {
+        yield;
+        budget.refill(FILL_UNITS);
+      }
+      for (const [view, trouble] of troubles) {
+        if (trouble === undefined) view.wentLive(position);
+        else this.#notFilled(view, trouble, position);
+      }
+    }
+    if (views.length > 0) this.#newestMadeAt = Math.max(this.#newestMadeAt, position);
+  }
+
+  /** Why something that the view reads is out of service, if so. */
+  #sourceTrouble(view: MaintainedView): unknown {
+    for (const source of view.sources) {
+      const entry = this.catalog.byId(source);
+      if (entry?.kind === 'materializedView' && (entry.view.lags || !entry.view.serving))
+        return entry.view.failure;
+      const dead = this.#dead.get(source);
+      if (dead !== undefined) return dead.refusal;
+    }
+    return undefined;
+  }
+
+  /** It has no rows, and is tried again: what it was half filled with is put away. */
+  #notFilled(view: MaintainedView, cause: unknown, position: number): void {
+    view.replace(this.#views.unfilled(view.definition, this.catalog).takeParts());
+    view.data.beginHistory(position);
+    view.wentLive(position);
+    if (view.options.refresh === 'commit') this.viewFailed(view, cause);
+    else view.fail(cause, position, 'gaveUp');
+    view.serving = false;
+    this.catalog.put(this.materializedViewEntry(view));
+  }
+
   /** A view that was filled outside the commit turn and is caught up inside it. */
   prepareView(view: MaintainedView): void {
     this.#prepared.set(view.relation, view);
@@ -306,20 +375,27 @@ export class DatabaseState implements CommitState {
       case 'createMaterializedView': {
         this.#refuseTaken(operation.view);
         const prepared = this.#prepared.get(operation.view.id);
-        const view = prepared ?? (yield* this.#views.build(operation.view, catalog));
+        const unfilled = prepared === undefined ? this.#unfilled : undefined;
+        const view =
+          prepared ??
+          (unfilled === undefined
+            ? yield* this.#views.build(operation.view, catalog, options)
+            : this.#views.unfilled(operation.view, catalog));
         this.#prepared.delete(operation.view.id);
         const entry = this.materializedViewEntry(view);
         const undo = catalog.put(entry);
+        unfilled?.add(view);
         // What is staged from now on reaches it, though it is not published yet.
-        view.wentLive(view.position);
+        if (unfilled === undefined) view.wentLive(view.position);
         return {
           undo: () => {
             undo();
+            unfilled?.delete(view);
             view.close();
           },
           published: (position) => {
             // A view that was filled aside was published then.
-            if (prepared === undefined) view.filled(position);
+            if (prepared === undefined && unfilled === undefined) view.filled(position);
             this.#newestMadeAt = Math.max(this.#newestMadeAt, position);
             this.#relationMade(entry, position);
           },
@@ -374,7 +450,10 @@ export class DatabaseState implements CommitState {
           published: () => {
             closeEntry(entry);
             this.grants.forget(operation.relation);
-            if (entry.kind === 'materializedView') this.#lagging.delete(entry.view);
+            if (entry.kind === 'materializedView') {
+              this.#lagging.delete(entry.view);
+              this.#unfilled?.delete(entry.view);
+            }
             this.#dead.delete(operation.relation);
             this.#skipped.delete(operation.relation);
             this.#kept.get(operation.relation)?.close();
@@ -492,16 +571,6 @@ export class DatabaseState implements CommitState {
       view,
       info: viewInfo(definition, 'materializedView', columns, query, view.indexes),
     };
-  }
-
-  /** A view that is refreshed by time and could not be filled: it has no rows, and is tried again. */
-  putFailedView(definition: MaterializedViewDefinition, cause: unknown, position: number): void {
-    const view = this.#views.unfilled(definition, this.catalog);
-    view.wentLive(position);
-    view.fail(cause, position, 'gaveUp');
-    const entry = this.materializedViewEntry(view);
-    this.catalog.put(entry);
-    this.#relationMade(entry, position);
   }
 
   /** Demoted rows of a table, to be added to. */
@@ -685,6 +754,14 @@ export class DatabaseState implements CommitState {
         const moveBack =
           dropped < 0 ? undefined : this.#kept.get(operation.table.id)?.columnDropped(dropped);
         return {
+          // Inside a transaction, the rows that it has changed are among them.
+          rewritten:
+            data.kind === 'rewrite' && this.viewsOn(operation.table.id).length > 0
+              ? {
+                  deleted: new LazyRows(entry.data.staged()),
+                  inserted: new LazyRows(next.data.staged()),
+                }
+              : undefined,
           undo: () => {
             undo();
             moveBack?.();
@@ -804,6 +881,8 @@ function renamed(entry: CatalogEntry, name: string): CatalogEntry {
   }
 }
 
+/** Work between two pauses while views are filled. */
+const FILL_UNITS = 20_000;
 /** Rows that definitions move in one step. */
 const ROWS_A_STEP = 4096;
 

@@ -54,6 +54,11 @@ export class DeadTable implements TableData {
     this.#refusal = refusal;
   }
 
+  /** Why it serves nothing. */
+  get refusal(): DbError {
+    return this.#refusal();
+  }
+
   stage(): never {
     throw this.#refusal();
   }

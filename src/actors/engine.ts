@@ -645,7 +645,7 @@ export class Engine {
   }
 
   #published(position: number, instant: InstantMs, commit: PublishedCommit): void {
-    const { deltas, dropped } = commit;
+    const { deltas, defined, dropped } = commit;
     this.#visiblePosition = position;
     this.#visibleInstant = instant;
     this.tiles.published(deltas, position);
@@ -663,6 +663,7 @@ export class Engine {
     }
     this.metrics.committed(deltas);
     this.housekeeping.published(position, deltas);
+    this.housekeeping.defined(defined);
     this.history.changed(deltas.keys());
     this.compaction.published(deltas);
     this.snapshots?.published();

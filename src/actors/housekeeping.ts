@@ -48,6 +48,16 @@ export class Housekeeping {
     this.#pressureTold = pressed;
   }
 
+  /** Tables whose definition has changed, and their rows with it, maybe: views that are refreshed by time look. */
+  defined(relations: readonly number[]): void {
+    for (const relation of relations) {
+      for (const dependant of this.#engine.state.catalog.dependantsOf(relation)) {
+        if (dependant.kind === 'materializedView' && !dependant.view.inCommit)
+          this.#engine.tree.tellView(dependant.view.relation, CHANGED);
+      }
+    }
+  }
+
   /** Moves with every change of the relation's rows. */
   versionOf(relation: number): number {
     return this.#versions.get(relation) ?? 0;
@@ -72,7 +82,8 @@ export class Housekeeping {
     const { state } = this.#engine;
     return view.sources.some((source) => {
       const entry = state.catalog.byId(source);
-      return (entry?.kind === 'materializedView' && entry.view.lags) || state.isDead(source);
+      if (entry?.kind === 'materializedView') return entry.view.lags || !entry.view.serving;
+      return state.isDead(source);
     });
   }
 

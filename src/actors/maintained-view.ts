@@ -1,8 +1,9 @@
-import type { TableData, TableDelta, TableSnapshot } from '../columns/table-contract.ts';
+import { assert, DbError } from '../base/errors.ts';
+import type { TableData, TableDelta } from '../columns/table-contract.ts';
 import type { Budget } from '../operators/operator.ts';
 import type { OutputColumn } from '../plan/logical.ts';
 import type { Query } from '../sql/ast.ts';
-import type { StandingPlan } from '../views/standing-plan.ts';
+import type { FillSource, StandingPlan } from '../views/standing-plan.ts';
 import type { ViewWriter } from '../views/view-writer.ts';
 import { nextState } from '../supervisor/lifecycle.ts';
 import { VIEW_LIFECYCLE, type ViewEvent, type ViewState } from './lifecycles.ts';
@@ -45,7 +46,7 @@ export class MaintainedView {
   generation = 0;
   /** The position its rows are true at, for a view that is refreshed by time. */
   position = 0;
-  /** Rows are still those of the last good position. */
+  /** Rows are those of the last good position, at least. */
   serving = false;
   /** Since it went live; what filling it took is not in it. */
   readonly upkeep: ViewUpkeep = { commits: 0, rowsIn: 0, rowsOut: 0, work: 0 };
@@ -60,6 +61,8 @@ export class MaintainedView {
   #closed = false;
   /** Batches staged by each commit that is not published, oldest first. */
   readonly #commits: number[] = [];
+  /** What fills it is not published yet: it is the oldest of those commits, and cannot be undone. */
+  #fill: { readonly position: number | undefined } | undefined;
 
   constructor(options: {
     readonly definition: MaterializedViewDefinition;
@@ -116,13 +119,22 @@ export class MaintainedView {
     return this.#staged;
   }
 
-  /** Takes all rows of snapshots in, as one change; `run` goes on with it. */
-  fill(snapshotOf: (relation: number) => TableSnapshot): void {
+  /**
+   * Takes all rows that there are in, as one change; `run` goes on with it, and `filled` ends it. It is not undone: a view that cannot be
+   * filled is closed. `position`: of those rows, where that is known; then what is made of them is not held until the end.
+   */
+  fill(sourceOf: FillSource, position: number | undefined): void {
+    assert(this.#commits.length === 0, 'a view is filled before it follows anything');
     this.#staged = [];
     this.#stagedBatches = 0;
-    this.#parts.plan.checkpoint();
     this.#commits.push(0);
-    this.#parts.plan.fill(snapshotOf);
+    this.#fill = { position };
+    this.#parts.plan.fill(sourceOf);
+  }
+
+  /** Reads one relation, once: it can be filled by a reading that others share. */
+  get onlyScan(): StandingPlan['onlyScan'] {
+    return this.#parts.plan.onlyScan;
   }
 
   takeParts(): ViewParts {
@@ -165,7 +177,10 @@ export class MaintainedView {
       if (step === 'done') return true;
       if (step === 'more') return false;
       const delta = writer.stage(plan.batch, options);
-      if (delta !== undefined) {
+      const fillsAt = this.#commits.length === 1 ? this.#fill?.position : undefined;
+      if (fillsAt !== undefined) {
+        if (delta !== undefined) writer.publish(fillsAt);
+      } else if (delta !== undefined) {
         this.#staged.push(delta);
         this.#stagedBatches += 1;
         this.#commits[this.#commits.length - 1] = this.#stagedBatches;
@@ -180,6 +195,7 @@ export class MaintainedView {
   undo(): void {
     const batches = this.#commits.pop();
     if (batches === undefined) return;
+    assert(this.#fill === undefined || this.#commits.length > 0, 'what fills a view is not undone');
     for (let batch = 0; batch < batches; batch += 1) this.#parts.writer.undo();
     this.#parts.plan.rollback();
     this.#staged = [];
@@ -190,7 +206,8 @@ export class MaintainedView {
     const batches = this.#commits.shift();
     if (batches === undefined) return;
     for (let batch = 0; batch < batches; batch += 1) this.#parts.writer.publish(position);
-    this.#parts.plan.release();
+    if (this.#fill === undefined) this.#parts.plan.release();
+    this.#fill = undefined;
     this.position = position;
   }
 
@@ -221,6 +238,7 @@ export class MaintainedView {
     const before = this.#parts;
     this.#parts = parts;
     this.#commits.length = 0;
+    this.#fill = undefined;
     this.generation += 1;
     before.plan.close();
     before.writer.close();
@@ -239,4 +257,17 @@ export class MaintainedView {
     this.#parts.writer.close();
     this.#parts.data.close();
   }
+}
+
+/** It could not be filled when the database was opened. */
+export function viewHasNoRows(view: MaintainedView): DbError {
+  return new DbError('55000', `materialized view "${view.definition.name}" has failed`, {
+    table: view.definition.name,
+    cause: view.failure,
+    detail: view.failure instanceof Error ? view.failure.message : undefined,
+    hint:
+      view.options.refresh === 'commit'
+        ? 'It is being made anew: try again in a moment.'
+        : 'Mend the rows that its query cannot take, and REFRESH MATERIALIZED VIEW.',
+  });
 }

@@ -9,7 +9,7 @@ import type { Operation, CommitRecord } from './records.ts';
 
 /** How far a recovery is. */
 export type RecoveryProgress = {
-  readonly phase: 'snapshot' | 'journal' | 'ready';
+  readonly phase: 'snapshot' | 'journal' | 'views' | 'ready';
   /** The position reached, and the one to be reached. */
   readonly position: number;
   readonly head: number;
@@ -50,6 +50,7 @@ export async function recover(
   };
 
   engine.retention.hold();
+  engine.state.passViewsBy();
   for (const at of await snapshots.positions()) {
     if (at > head)
       throw corruptJournal('it ends before its newest snapshot', {
@@ -98,6 +99,11 @@ export async function recover(
   );
   journal.continueAfter(instantMs(lastInstantMs));
   engine.recovered(reached, lastInstantMs);
+  // Once, from the rows there are in the end: following every commit would cost many times as much.
+  for (const _ of engine.state.fillViews(reached)) {
+    tellSometimes('views');
+    await engine.pause();
+  }
   engine.snapshots = snapshots;
   snapshots.readBytes(readBytes);
   // Nobody should take them for something to go back to.

@@ -30,6 +30,7 @@ import type { Engine } from './engine.ts';
 import type { InputContext } from './rows-in.ts';
 import { SessionSequences } from './sequences.ts';
 import { runStatement } from './statements.ts';
+import { viewHasNoRows } from './maintained-view.ts';
 import { isSystemRelation, systemSnapshot, withSystemRelations } from './system-relations.ts';
 import { BorrowedSnapshot } from './with-changes.ts';
 import { afterRedefinition } from './write-rows.ts';
@@ -663,6 +664,7 @@ export class Session {
       throw new DbError('42P01', 'the relation was dropped meanwhile', {
         hint: 'Run the statement again.',
       });
+    if (entry.kind === 'materializedView' && !entry.view.serving) throw viewHasNoRows(entry.view);
     return entry;
   }
 

@@ -409,7 +409,13 @@ export class Snapshots {
           );
           break;
         case 'materializedView':
-          await this.#installView(entry.definition, head.position);
+          turn.replay(
+            {
+              kind: 'commit',
+              operations: [{ op: 'createMaterializedView', view: entry.definition }],
+            },
+            head.position,
+          );
           break;
         case 'sequence': {
           const made = newSequenceEntry(entry.definition);
@@ -427,17 +433,6 @@ export class Snapshots {
     state.restoreLate(head.late ?? []);
     for (const { tenant, name, spec } of head.calendars ?? [])
       state.calendars.set(tenant, name, spec);
-  }
-
-  async #installView(view: MaterializedViewDefinition, at: number): Promise<void> {
-    const { turn, state } = this.#engine;
-    try {
-      turn.replay({ kind: 'commit', operations: [{ op: 'createMaterializedView', view }] }, at);
-    } catch (cause) {
-      // One that is refreshed by time may have met rows that its query cannot take: it is there, and says so.
-      if (!(cause instanceof DbError) || view.options.refresh === 'commit') throw cause;
-      state.putFailedView(view, cause, at);
-    }
   }
 
   #pause(): Promise<void> {

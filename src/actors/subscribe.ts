@@ -4,6 +4,7 @@ import { idOf, isStored, type StoredEntry } from './catalog.ts';
 import { checkValueOptions } from './check-options.ts';
 import { deadline } from './deadline.ts';
 import { closedError, type Engine } from './engine.ts';
+import { viewHasNoRows } from './maintained-view.ts';
 import type { Session } from './session.ts';
 import type { OpenedSource } from './subscriptions.ts';
 
@@ -103,12 +104,7 @@ function opened(engine: Engine, first: StoredEntry, close: () => Promise<void>):
           hint: 'Subscribe again once it is there.',
         });
       }
-      if (entry.kind === 'materializedView' && entry.view.lags && !entry.view.serving) {
-        throw new DbError('55000', `materialized view "${entry.definition.name}" has failed`, {
-          table: entry.definition.name,
-          cause: entry.view.failure,
-        });
-      }
+      if (entry.kind === 'materializedView' && !entry.view.serving) throw viewHasNoRows(entry.view);
       return entry;
     },
     epoch: () => {

@@ -1,7 +1,7 @@
 import type { MemoryAccount } from '../base/memory.ts';
 import { assert, DbError, notSupported } from '../base/errors.ts';
 import { BagHash } from '../columns/bag-hash.ts';
-import type { TableDelta, TableSnapshot } from '../columns/table-contract.ts';
+import type { TableDelta, TableScan, TableSnapshot } from '../columns/table-contract.ts';
 import { createTable } from '../columns/table.ts';
 import { foldInContext, isImmutable } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
@@ -64,16 +64,20 @@ export class ViewBuilder {
     if (why !== undefined) throw why;
   }
 
-  /** Replay: builds and fills a view in steps, inside the commit that creates it. */
+  /** Builds and fills a view in steps, inside the commit that creates it. */
   *build(
     definition: MaterializedViewDefinition,
     catalog: Catalog,
+    options: { readonly limits: boolean },
   ): Generator<void, MaintainedView> {
     const view = this.#prepare(definition, catalog);
     let whole = false;
     try {
       const budget = new Budget(FILL_UNITS);
-      const steps = this.#fill(view, (relation) => storedData(catalog, relation).staged(), budget);
+      const steps = this.#fill(view, (relation) => storedData(catalog, relation).staged(), budget, {
+        position: undefined,
+        ...options,
+      });
       for (const _ of steps) {
         yield;
         budget.refill(FILL_UNITS);
@@ -82,6 +86,51 @@ export class ViewBuilder {
       return view;
     } finally {
       if (!whole) view.close();
+    }
+  }
+
+  /**
+   * Fills views that have no rows, all of one height, from the published rows of `position`: yields where the budget is used up. Those
+   * that read one relation alone share its reading. Memory is not refused.
+   */
+  *fillTogether(
+    views: readonly MaintainedView[],
+    catalog: Catalog,
+    { position, budget }: { readonly position: number; readonly budget: Budget },
+    failed: (view: MaintainedView, cause: unknown) => void,
+  ): Generator<void> {
+    const options = { position, limits: false };
+    const shared = new Map<number, MaintainedView[]>();
+    for (const view of views) {
+      const { onlyScan } = view;
+      if (onlyScan === undefined) {
+        try {
+          const snapshotOf = (relation: number): TableSnapshot =>
+            storedData(catalog, relation).snapshot();
+          yield* this.#fill(view, snapshotOf, budget, options);
+          view.filled(position);
+        } catch (cause) {
+          failed(view, cause);
+        }
+        continue;
+      }
+      const readers = shared.get(onlyScan.relation);
+      if (readers === undefined) shared.set(onlyScan.relation, [view]);
+      else readers.push(view);
+    }
+    for (const [relation, readers] of shared) {
+      let snapshot: TableSnapshot;
+      try {
+        snapshot = storedData(catalog, relation).snapshot();
+      } catch (cause) {
+        for (const view of readers) failed(view, cause);
+        continue;
+      }
+      try {
+        yield* fillFromOne(snapshot, readers, options, budget, failed);
+      } finally {
+        snapshot.release();
+      }
     }
   }
 
@@ -228,7 +277,8 @@ export class ViewBuilder {
 
   /** The position whose rows the view still shows, if those of everything it reads can be told there, too. */
   #comparableAt(engine: Engine, view: MaintainedView): number | undefined {
-    if (view.status !== 'rebuilding' && view.status !== 'failed') return undefined;
+    if (!view.serving || (view.status !== 'rebuilding' && view.status !== 'failed'))
+      return undefined;
     const at = view.rowsPosition(engine.visiblePosition);
     if (!Number.isSafeInteger(at)) return undefined;
     const reachBack = view.sources.every((source) => {
@@ -375,15 +425,17 @@ export class ViewBuilder {
     view: MaintainedView,
     snapshotOf: (relation: number) => TableSnapshot,
     budget: Budget,
+    { position, limits }: { readonly position: number | undefined; readonly limits: boolean },
   ): Generator<void> {
     const snapshots = new Map<number, TableSnapshot>();
     try {
-      view.fill((relation) => {
+      view.fill(({ relation, columnIndexes }) => {
         const snapshot = snapshots.get(relation) ?? snapshotOf(relation);
         snapshots.set(relation, snapshot);
-        return snapshot;
-      });
-      while (!view.run(budget, { limits: true })) yield;
+        const rows = rowsOf(snapshot, columnIndexes);
+        return () => rows.next();
+      }, position);
+      while (!view.run(budget, { limits })) yield;
     } finally {
       for (const snapshot of snapshots.values()) snapshot.release();
     }
@@ -413,6 +465,7 @@ export class ViewBuilder {
         return snapshot;
       },
       budget,
+      { position, limits: true },
     );
     view.filled(position);
   }
@@ -461,6 +514,62 @@ export class ViewBuilder {
     }
     view.position = head;
     return true;
+  }
+}
+
+/** In the order of arrival: groups are shown in the order in which they are met. */
+function rowsOf(snapshot: TableSnapshot, columnIndexes: readonly number[]): TableScan {
+  return snapshot.scan({ columnIndexes, ordered: true, withRowIds: false });
+}
+
+/** Fills views that read one relation, batch by batch: all have taken one before the next is read. */
+function* fillFromOne(
+  snapshot: TableSnapshot,
+  views: readonly MaintainedView[],
+  { position, limits }: { readonly position: number; readonly limits: boolean },
+  budget: Budget,
+  failed: (view: MaintainedView, cause: unknown) => void,
+): Generator<void> {
+  const columnIndexes = [...new Set(views.flatMap(({ onlyScan }) => onlyScan!.columnIndexes))].sort(
+    (a, b) => a - b,
+  );
+  const rows = rowsOf(snapshot, columnIndexes);
+  let batch = rows.next();
+  let going = views.map((view) => ({ view, hasTaken: false }));
+  for (const each of going) {
+    const places = each.view.onlyScan!.columnIndexes.map((index) => columnIndexes.indexOf(index));
+    each.view.fill(
+      () => () => {
+        if (each.hasTaken) return 'later';
+        each.hasTaken = true;
+        return (
+          batch && {
+            rowCount: batch.rowCount,
+            columns: places.map((place) => batch!.columns[place]!),
+            selection: batch.selection,
+          }
+        );
+      },
+      position,
+    );
+  }
+  while (going.length > 0) {
+    for (const each of [...going]) {
+      const { view } = each;
+      try {
+        if (!view.run(budget, { limits })) continue;
+        view.filled(position);
+      } catch (cause) {
+        failed(view, cause);
+      }
+      going = going.filter((other) => other !== each);
+    }
+    // Behind the last batch, everyone goes on with what came of it.
+    if (batch !== undefined && going.every(({ hasTaken }) => hasTaken)) {
+      batch = rows.next();
+      for (const each of going) each.hasTaken = false;
+    }
+    if (budget.exhausted) yield;
   }
 }
 

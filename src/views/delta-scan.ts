@@ -7,6 +7,9 @@ import { columnOf } from '../columns/rows-by-column.ts';
 import type { Budget, Operator, Step } from '../operators/operator.ts';
 import type { OutputColumn, ScanNode } from '../plan/logical.ts';
 
+/** Rows that fill a view: batches of the columns that a scan reads, undefined behind the last; `later`: ask again when others have gone on. */
+export type FillRows = () => Batch | 'later' | undefined;
+
 /** Weights of a batch of departures. */
 const MINUS_ONES = new Int32Array(BATCH_ROW_COUNT_MAX).fill(-1);
 
@@ -24,11 +27,11 @@ export class DeltaScan implements Operator {
   /** What is to come, and the row of the first batch where the next slice begins. */
   readonly #queue: (
     | { readonly batch: Batch; readonly sign: 1 | -1 }
-    /** All rows of a truncated table, read as they are needed. */
-    | { readonly departures: TableScan }
+    /** All rows of a table that was truncated or written anew, read as they are needed. */
+    | { readonly rows: TableScan; readonly sign: 1 | -1 }
   )[] = [];
   #row = 0;
-  #fill: (() => Batch | undefined) | undefined;
+  #fill: FillRows | undefined;
 
   constructor(node: ScanNode) {
     this.id = node.id;
@@ -43,16 +46,19 @@ export class DeltaScan implements Operator {
   }
 
   push(delta: TableDelta): void {
-    if (delta.deleted instanceof LazyRows)
-      this.#queue.push({ departures: delta.deleted.scan(this.#columnIndexes, this.#withRowIds) });
-    else if (delta.deleted !== undefined && delta.deleted.rowCount > 0)
-      this.#queue.push({ batch: this.#pruned(delta.deleted), sign: -1 });
-    if (delta.inserted !== undefined && delta.inserted.rowCount > 0)
-      this.#queue.push({ batch: this.#pruned(delta.inserted), sign: 1 });
+    this.#push(delta.deleted, -1);
+    this.#push(delta.inserted, 1);
   }
 
-  /** Reads from `source`, whose batches hold this scan's columns, until it has no more. */
-  fillFrom(source: () => Batch | undefined): void {
+  #push(batch: Batch | undefined, sign: 1 | -1): void {
+    if (batch instanceof LazyRows)
+      this.#queue.push({ rows: batch.scan(this.#columnIndexes, this.#withRowIds), sign });
+    else if (batch !== undefined && batch.rowCount > 0)
+      this.#queue.push({ batch: this.#pruned(batch), sign });
+  }
+
+  /** Reads from `source` until it has no more. */
+  fillFrom(source: FillRows): void {
     this.#fill = source;
   }
 
@@ -69,7 +75,7 @@ export class DeltaScan implements Operator {
     if (this.#fill !== undefined) return this.#nextOfFill(this.#fill, budget);
     const first = this.#queue[0];
     if (first === undefined) return 'done';
-    if ('departures' in first) return this.#nextDeparture(first.departures, budget);
+    if ('rows' in first) return this.#nextOfAll(first.rows, first.sign, budget);
     const { batch, sign } = first;
     const end = Math.min(batch.rowCount, this.#row + BATCH_ROW_COUNT_MAX);
     let slice = batch.rowCount <= BATCH_ROW_COUNT_MAX ? batch : sliceBatch(batch, this.#row, end);
@@ -89,19 +95,20 @@ export class DeltaScan implements Operator {
     this.reset();
   }
 
-  #nextDeparture(scan: TableScan, budget: Budget): Step {
-    const batch = scan.next();
+  #nextOfAll(rows: TableScan, sign: 1 | -1, budget: Budget): Step {
+    const batch = rows.next();
     if (batch === undefined) {
       this.#queue.shift();
       return this.next(budget);
     }
-    this.batch = leaving(denseBatch(batch));
+    this.batch = sign === 1 ? batch : leaving(denseBatch(batch));
     budget.charge(batch.rowCount);
     return 'batch';
   }
 
-  #nextOfFill(fill: () => Batch | undefined, budget: Budget): Step {
+  #nextOfFill(fill: FillRows, budget: Budget): Step {
     const batch = fill();
+    if (batch === 'later') return 'more';
     if (batch === undefined) {
       this.#fill = undefined;
       return this.next(budget);

@@ -1,7 +1,7 @@
 import { notSupported, type DbError } from '../base/errors.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import type { Batch } from '../columns/batch.ts';
-import type { TableDelta, TableSnapshot } from '../columns/table-contract.ts';
+import type { TableDelta } from '../columns/table-contract.ts';
 import { functionById } from '../expressions/catalog.ts';
 import { isSettledByZone, someNode } from '../expressions/fold.ts';
 import type { Expression } from '../expressions/expression.ts';
@@ -16,10 +16,16 @@ import { DeltaGroup } from './delta-group.ts';
 import { DeltaJoin } from './delta-join.ts';
 import type { StatefulOperator } from './delta-operator.ts';
 import { DeltaRepeat } from './delta-repeat.ts';
-import { DeltaScan } from './delta-scan.ts';
+import { DeltaScan, type FillRows } from './delta-scan.ts';
 import { DeltaUnion } from './delta-union.ts';
 import { maintainable } from './maintainable.ts';
 import type { RowIdentity } from './view-writer.ts';
+
+/** Of a relation, what a plan reads. */
+export type FilledScan = { readonly relation: number; readonly columnIndexes: readonly number[] };
+
+/** For each scan of a plan, where its rows come from. */
+export type FillSource = (scan: FilledScan) => FillRows;
 
 export type StandingPlanOptions = {
   readonly context: EvaluationContext;
@@ -79,16 +85,14 @@ export class StandingPlan {
     for (const scan of this.#scans) if (scan.relation === relation) scan.push(delta);
   }
 
-  /** Reads the rows of snapshots, as if they had all just arrived. */
-  fill(snapshotOf: (relation: number) => TableSnapshot): void {
-    for (const scan of this.#scans) {
-      const reader = snapshotOf(scan.relation).scan({
-        columnIndexes: scan.columnIndexes,
-        ordered: true,
-        withRowIds: false,
-      });
-      scan.fillFrom(() => reader.next());
-    }
+  /** Its scan, where it has no other: one reading can then fill several plans. */
+  get onlyScan(): FilledScan | undefined {
+    return this.#scans.length === 1 ? this.#scans[0] : undefined;
+  }
+
+  /** Reads rows as if they had all just arrived, for good: without a checkpoint before it, nothing is kept to undo it. */
+  fill(sourceOf: FillSource): void {
+    for (const scan of this.#scans) scan.fillFrom(sourceOf(scan));
   }
 
   next(budget: Budget): Step {

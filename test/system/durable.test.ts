@@ -40,12 +40,13 @@ test('everything is there again: rows, views, definitions, sequences, grants, ke
     ALTER TABLE s.other ADD COLUMN c int DEFAULT 3; ALTER TABLE s.other DROP COLUMN b;
     ALTER TABLE s.other RENAME COLUMN c TO b; ALTER TABLE s.other ALTER COLUMN a TYPE bigint; SELECT nextval('seq'); GRANT SELECT ON sales TO acme;
     INSERT INTO s.other VALUES (1, 1), (2, 2); TRUNCATE s.other; INSERT INTO s.other VALUES (3, 3)`);
-  const before = await stateHash(db);
+  // Views are made anew, once, of the rows there are in the end.
+  const before = await stateHash(db, 'as bags');
   await db.close();
 
   const progress: string[] = [];
   db = await durable({ onProgress: ({ phase }: { phase: string }) => progress.push(phase) });
-  expect(await stateHash(db)).toBe(before);
+  expect(await stateHash(db, 'as bags')).toBe(before);
   expect(progress.at(-1)).toBe('ready');
   const { position } = db;
   const again = await db.insert('orders', [{ region: 'twice' }], { idempotencyKey: 'feed 1' });
