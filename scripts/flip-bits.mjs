@@ -104,7 +104,7 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** What is to be damaged, and what of it: all files, or those whose names begin so. */
 const DATABASES = {
-  journal: { fill: async () => undefined, files: ['journal', 'acknowledged'] },
+  journal: { fill: async () => undefined, files: (names) => names },
   snapshots: {
     fill: async (db) => {
       await db.checkpoint();
@@ -112,7 +112,8 @@ const DATABASES = {
       await db.checkpoint();
       await db.exec("UPDATE t SET b = 'w' WHERE a = 1");
     },
-    files: ['snapshot', 'journal', 'acknowledged'],
+    // The mark is the same as without them.
+    files: (names) => names.filter((name) => name !== 'acknowledged'),
   },
   segment: {
     fill: async (db) => {
@@ -128,8 +129,11 @@ const DATABASES = {
       await db.insert('t', { a: 4, b: 'z' });
       await db.checkpoint();
     },
-    // Its journal has all that was deleted; of the snapshots the older one is like the newer.
-    files: ['segment', 'snapshot'],
+    // Its journal holds all that was deleted, and the older snapshot is like the newer.
+    files: (names) => [
+      ...names.filter((name) => name.startsWith('segment')),
+      names.findLast((name) => name.startsWith('snapshot')),
+    ],
   },
 };
 
@@ -176,8 +180,9 @@ for (const [name, { fill, files }] of Object.entries(DATABASES)) {
   if (args.only !== undefined && args.only !== name) continue;
   const disk = await small(fill);
   const before = await contentOf(new Disk(disk.files));
-  for (const [path, bytes] of disk.files) {
-    if (!files.some((each) => posix.basename(path).startsWith(each))) continue;
+  const names = [...disk.files.keys()].map((path) => posix.basename(path)).sort();
+  for (const path of files(names).map((each) => `/d/${each}`)) {
+    const bytes = disk.files.get(path);
     if (bytes.length > 20_000) throw new Error(`${path} is not small: ${bytes.length} bytes`);
     for (let bit = 0; bit < bytes.length * 8; bit += every) {
       const flipped = bytes.slice();

@@ -779,7 +779,8 @@ function* slicesOf(writes: readonly TableWrite[]): Generator<WriteSlice> {
     const rowCount = rowCountOf(write);
     for (let start = 0; start < rowCount || start === 0; start += STAGE_ROW_COUNT_MAX) {
       const end = Math.min(rowCount, start + STAGE_ROW_COUNT_MAX);
-      yield { writes: [sliceOf(write, start, end)], whole: write };
+      const isWhole = start === 0 && end === rowCount;
+      yield { writes: [isWhole ? write : sliceOf(write, start, end)], whole: write };
     }
   }
 }

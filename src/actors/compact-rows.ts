@@ -84,12 +84,17 @@ export class SharedRows implements Batch {
 
   /** All rows with arrays of their own, made anew at each call. */
   get columns(): readonly Vector[] {
-    const batches: Batch[] = this.#kept.map(({ batch: { rowCount, columns } }) => ({
+    return concatBatches(this.pieces).columns;
+  }
+
+  /** The same in the pieces in which the table has taken them: nothing is copied to bring them together. */
+  get pieces(): readonly Batch[] {
+    const pieces: Batch[] = this.#kept.map(({ batch: { rowCount, columns } }) => ({
       rowCount,
       columns,
     }));
-    if (this.#rest !== undefined) batches.push(this.#rest);
-    return concatBatches(batches).columns;
+    if (this.#rest !== undefined) pieces.push(this.#rest.expanded);
+    return pieces;
   }
 }
 
@@ -112,7 +117,10 @@ export function compacted(record: CommitRecord, kept: KeptRows | undefined): Com
   };
 }
 
-/** What `compacted` made, with plain batches: for who reads their columns again and again. */
+/**
+ * What `compacted` made, with plain batches: for who reads their columns again and again. An insert that the table took in pieces is
+ * several inserts.
+ */
 export function expanded(record: CommitRecord): CommitRecord {
   const isPlain = !record.operations.some(
     (operation) => operation.op === 'rows' && operation.writes.some(isKeptCompactly),
@@ -122,7 +130,7 @@ export function expanded(record: CommitRecord): CommitRecord {
     ...record,
     operations: record.operations.map((operation) =>
       operation.op === 'rows'
-        ? { ...operation, writes: operation.writes.map(expandedWrite) }
+        ? { ...operation, writes: operation.writes.flatMap(expandedWrites) }
         : operation,
     ),
   };
@@ -139,10 +147,13 @@ function compactedWrite(write: TableWrite, kept: readonly InsertedRows[] | undef
     : write;
 }
 
-function expandedWrite(write: TableWrite): TableWrite {
-  return isKeptCompactly(write)
-    ? { ...write, rows: { rowCount: write.rows.rowCount, columns: write.rows.columns } }
-    : write;
+/** Large writes in pieces: as they were staged, they are staged again. */
+function expandedWrites(write: TableWrite): TableWrite | readonly TableWrite[] {
+  if (!isKeptCompactly(write)) return write;
+  const { rows } = write;
+  if (rows instanceof SharedRows && write.kind === 'insert')
+    return rows.pieces.map((piece) => ({ kind: 'insert', rows: piece }));
+  return { ...write, rows: { rowCount: rows.rowCount, columns: rows.columns } };
 }
 
 function isKeptCompactly(

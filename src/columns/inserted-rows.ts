@@ -34,11 +34,13 @@ export class SegmentImage {
     return this.#vectors[column.id] !== undefined;
   }
 
-  /** Rows [from, end) by row id, in arrival order. */
-  column(column: StoredColumn, from: number, end: number): Vector {
-    const slots = new Int32Array(
-      this.#slotOf.subarray(from - this.firstRowId, end - this.firstRowId),
-    );
+  /** Where rows [from, end), by row id, lie. */
+  slots(from: number, end: number): Int32Array {
+    return new Int32Array(this.#slotOf.subarray(from - this.firstRowId, end - this.firstRowId));
+  }
+
+  /** A column of some slots, in their order. */
+  column(column: StoredColumn, slots: Int32Array): Vector {
     return gather(this.#vectors[column.id]!, slots, slots.length);
   }
 }
@@ -75,13 +77,13 @@ export class InsertedRows {
   get batch(): Batch {
     const { rowCount } = this;
     if (this.#own === undefined)
-      return new SealedRows(this.firstRowId, rowCount, this.#columns, this.#images);
+      return new SealedRows(this.firstRowId, rowCount, this.#columns, this.#pieces());
     return { rowCount, columns: this.#own, rowIds: rowIdsFrom(this.firstRowId, rowCount) };
   }
 
   vector(position: number): Vector {
     return this.#own === undefined
-      ? sealedColumn(this.#columns[position]!, this.firstRowId, this.rowCount, this.#images)
+      ? sealedColumn(this.#columns[position]!, this.#pieces())
       : this.#own[position]!;
   }
 
@@ -96,28 +98,39 @@ export class InsertedRows {
     this.#own = undefined;
     return true;
   }
+
+  #pieces(): SealedPiece[] {
+    return this.#images.map((image) => {
+      const from = Math.max(this.firstRowId, image.firstRowId);
+      const end = Math.min(this.endRowId, image.endRowId);
+      return { image, slots: image.slots(from, end) };
+    });
+  }
 }
+
+/** Rows of one segment. */
+type SealedPiece = { readonly image: SegmentImage; readonly slots: Int32Array };
 
 /** Rows that are read from the segments they lie in. */
 class SealedRows extends RowsByColumn {
   readonly #firstRowId: number;
   readonly #storedColumns: readonly StoredColumn[];
-  readonly #images: readonly SegmentImage[];
+  readonly #pieces: readonly SealedPiece[];
 
   constructor(
     firstRowId: number,
     rowCount: number,
     columns: readonly StoredColumn[],
-    images: readonly SegmentImage[],
+    pieces: readonly SealedPiece[],
   ) {
     super(rowCount, columns.length);
     this.#firstRowId = firstRowId;
     this.#storedColumns = columns;
-    this.#images = images;
+    this.#pieces = pieces;
   }
 
   protected makeColumn(index: number): Vector {
-    return sealedColumn(this.#storedColumns[index]!, this.#firstRowId, this.rowCount, this.#images);
+    return sealedColumn(this.#storedColumns[index]!, this.#pieces);
   }
 
   protected makeRowIds(): Float64Array {
@@ -125,18 +138,12 @@ class SealedRows extends RowsByColumn {
   }
 }
 
-function sealedColumn(
-  column: StoredColumn,
-  firstRowId: number,
-  rowCount: number,
-  images: readonly SegmentImage[],
-): Vector {
-  const pieces = images.map((image): Batch => {
-    const from = Math.max(firstRowId, image.firstRowId);
-    const end = Math.min(firstRowId + rowCount, image.endRowId);
-    return { rowCount: end - from, columns: [image.column(column, from, end)] };
-  });
-  return concatBatches(pieces).columns[0]!;
+function sealedColumn(column: StoredColumn, pieces: readonly SealedPiece[]): Vector {
+  const batches = pieces.map(({ image, slots }): Batch => ({
+    rowCount: slots.length,
+    columns: [image.column(column, slots)],
+  }));
+  return concatBatches(batches).columns[0]!;
 }
 
 function rowIdsFrom(first: number, count: number): Float64Array {
