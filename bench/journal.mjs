@@ -101,7 +101,14 @@ async function measureReplay(report, quick) {
       const second = await engineOf({});
       globalThis.gc?.();
       const from = performance.now();
-      await log.replay((record, at) => second.engine.turn.replay(record, at));
+      // As a recovery does.
+      second.engine.state.passViewsBy();
+      let last = 0;
+      await log.replay((record, at) => {
+        second.engine.turn.replay(record, at);
+        last = at;
+      });
+      for (const _ of second.engine.state.fillViews(last));
       rates.push(rowCount / (performance.now() - from) / 1000);
       await second.engine.close();
     }
@@ -203,7 +210,8 @@ async function measureAppend(report, quick, dir) {
     peer: 'the disk itself, 1 MB at a time, a sync every 200 ms',
     peerValue: median(own),
     rate: true,
-    bar: { valueMin: 200 },
+    // Or as fast as the disk takes it.
+    bar: median(own) < 200 ? { ratioMax: 1.05 } : { valueMin: 200 },
   });
 }
 
@@ -306,7 +314,7 @@ async function measureRecovery(report, quick, dir) {
       metric: `open ${rowCount / 1e6} M rows from a snapshot, ${views === 0 ? 'no view' : 'five views'}`,
       unit: 's',
       value: (performance.now() - from) / 1000,
-      ...(views === 0 ? { bar: { valueMax: 10 } } : {}),
+      bar: { valueMax: 10 },
     });
     if (views === 0) {
       for (const [index, view] of VIEWS.entries())

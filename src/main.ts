@@ -86,7 +86,9 @@ program
                   );
                 else
                   console.log(
-                    `· reading ${options.data}: position ${position} of ${head}, ${seconds} s`,
+                    phase === 'views'
+                      ? `· filling views, ${seconds} s`
+                      : `· reading ${options.data}: position ${position} of ${head}, ${seconds} s`,
                   );
               },
             },
