@@ -45,7 +45,13 @@ import { DeadTable } from './dead-table.ts';
 import { Grants } from './grants.ts';
 import { KeyedWrites } from './idempotency.ts';
 import { MaintainedView } from './maintained-view.ts';
-import type { IndexDefinition, OnPoison, Operation, TableDefinition } from './records.ts';
+import type {
+  IndexDefinition,
+  MaterializedViewDefinition,
+  OnPoison,
+  Operation,
+  TableDefinition,
+} from './records.ts';
 import type { ViewBuilder } from './view-builder.ts';
 
 /**
@@ -493,7 +499,7 @@ export class DatabaseState implements CommitState {
         if (entry?.kind !== 'materializedView') throw droppedMeanwhile();
         const { view } = entry;
         // Live it has been caught up before, in the same turn.
-        const isReplay = !options.limits;
+        const isReplay = !options.limits && this.#unfilled?.has(view) !== true;
         if (isReplay && view.options.refresh !== 'commit' && operation.options.refresh === 'commit')
           this.replaceView(view, yield* this.#views.buildTakenOver(view, catalog));
         return { undo: this.#redefine(view, { ...view.definition, options: operation.options }) };

@@ -210,7 +210,7 @@ export class ViewBuilder {
 
   /** Replay: a view that was refreshed by time has none of the changes since it was made, and nobody keeps them: it is built anew. */
   *buildTakenOver(view: MaintainedView, catalog: Catalog): Generator<void, MaintainedView> {
-    const fresh = yield* this.build(view.definition, catalog);
+    const fresh = yield* this.build(view.definition, catalog, { limits: false });
     const { sources } = view;
     fresh.filled(
       Math.max(fresh.position, ...sources.map((source) => storedData(catalog, source).position)),
