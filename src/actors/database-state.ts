@@ -483,7 +483,7 @@ export class DatabaseState implements CommitState {
       case 'alterTable': {
         const applied = yield* this.#alterTable(operation, options);
         return {
-          undo: applied.undo,
+          ...applied,
           published: (position) => {
             applied.published?.(position);
             this.#policyPublished(operation.table.id, operation.table.policy);
