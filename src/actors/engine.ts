@@ -44,6 +44,7 @@ import {
   type ProgressiveState,
   type QueryState,
 } from './lifecycles.ts';
+import { FirstAnswers } from './first-answers.ts';
 import type { ProgressiveQuery } from './progressive.ts';
 import type { ProgressiveMessage } from './progressive-actor.ts';
 import { createCommitLog } from './commit-log.ts';
@@ -95,17 +96,21 @@ export type RunningQuery = {
   state: QueryState | ProgressiveState;
   /** Of a progressive answer: half the width of its widest interval beside the estimate; null where one is unbounded. */
   relativeError?: number | null;
+  /** Rows there are to be read, and milliseconds until it stops, as far as can be told. */
+  rowsTotal?: number;
+  etaMs?: number | null;
+  convergence?: ProgressiveEvent['convergence'];
   readonly ref: ActorRef<QueryMessage>;
 };
 
-export type EndedQuery = {
-  readonly id: string;
-  readonly tenant: string;
-  readonly text: string;
-  readonly state: RunningQuery['state'];
+/** A progressive answer that is over: how it went. */
+export type EndedQuery = Omit<RunningQuery, 'ref'> & {
+  readonly endedMs: number;
   readonly convergence: ProgressiveEvent['convergence'];
 };
 
+/** Of a longer text so much is kept. */
+const ENDED_TEXT_LENGTH_MAX = 2000;
 const ENDED_QUERIES_MAX = 100;
 
 /**
@@ -134,6 +139,7 @@ export class Engine {
   readonly queries = new Map<string, RunningQuery>();
   /** Progressive answers that are not over, by id. */
   readonly answers = new Map<string, ProgressiveQuery>();
+  readonly firstAnswers: FirstAnswers;
   /** Progressive answers that have ended, the latest last: how they converged. */
   readonly ended: EndedQuery[] = [];
   readonly turn: CommitTurn;
@@ -164,6 +170,7 @@ export class Engine {
   constructor(options: EngineOptions) {
     this.options = options;
     this.ports = options.ports;
+    this.firstAnswers = new FirstAnswers(options.ports.clock);
     const { clock, random } = options.ports;
     this.#visibleInstant = clock.now();
     this.positions = new PositionLog(options.historyMs);
@@ -454,11 +461,11 @@ export class Engine {
     if (query === undefined) return;
     this.queries.delete(id);
     this.answers.delete(id);
+    const { ref: _ref, ...shown } = query;
     this.ended.push({
-      id,
-      tenant: query.tenant,
-      text: query.text,
-      state: query.state,
+      ...shown,
+      text: query.text.slice(0, ENDED_TEXT_LENGTH_MAX),
+      endedMs: this.ports.clock.now(),
       convergence,
     });
     if (this.ended.length > ENDED_QUERIES_MAX) this.ended.shift();

@@ -34,16 +34,26 @@ export type ProgressiveTask = {
   readonly priority: Priority | undefined;
   /** Builds what is run; called inside the first step. */
   open(): ProgressiveSource;
+  /** Makes rows of a look; false: call again. */
+  show(look: Look, budget: Budget): boolean;
   /** A round is over and was looked at. True: good enough. */
   looked(look: Look, spent: number): boolean;
   /** Whether the last look is good enough by now. */
   isEnough(): boolean;
   /** A piece of the exact answer. */
   take(batch: Batch): void;
+  /** Calls back when nobody else waits for a first answer: at once as a rule. */
+  afterOthers(run: () => void): void;
   entered(state: ProgressiveState): void;
   ended(end: ProgressiveEnd, spent: number): void;
   readonly workMax: number | undefined;
 };
+
+/** A value of a row made for JavaScript takes as long as so many rows that are read. */
+export const SHOWN_WORK = 16;
+
+/** A failure that is nobody's query's is tried again so often. */
+const RESTARTS_MAX = 2;
 
 export type ProgressiveEnd =
   | { readonly kind: 'exact' }
@@ -53,7 +63,7 @@ export type ProgressiveEnd =
 
 /**
  * A progressive answer as an actor: each step reads on in the sample, and after rounds that are worth it a look is taken and published. Before the
- * first look its steps are as any query's; afterwards they travel in the bulk lane, behind whatever else it is told. What it is told
+ * first look its steps are as any query's; afterwards they wait for the first looks of others, and travel in the bulk lane. What it is told
  * overtakes, and is obeyed before the next step.
  */
 export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMessage> {
@@ -67,8 +77,11 @@ export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMe
       let share = FIRST_STEP_SHARE;
       let state = PROGRESSIVE_LIFECYCLE.initial;
       let isLooking = false;
+      /** A look whose rows are being made. */
+      let shown: Look | undefined;
       /** A step is on its way: resuming must not send a second one. */
       let isStepping = true;
+      let restartCount = 0;
       const happened = (event: ProgressiveLifecycleEvent): void => {
         const next = nextState(PROGRESSIVE_LIFECYCLE, state, event);
         if (next === state) return;
@@ -89,6 +102,16 @@ export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMe
         task.ended(outcome, budget.spent);
         return 'stop';
       };
+      const forget = (): void => {
+        try {
+          close();
+        } catch {
+          // What it held is given back with the query.
+        }
+        source = undefined;
+        isLooking = false;
+        shown = undefined;
+      };
       const reads = (): boolean => state === 'sampling' || state === 'refining';
 
       /** Reads on until the step is used up; true: every row was read and given. */
@@ -97,8 +120,10 @@ export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMe
         const { run } = opened;
         for (;;) {
           if (isLooking) {
-            const look = run.look(budget);
-            if (look === undefined) return false;
+            shown ??= run.look(budget);
+            if (shown === undefined || !task.show(shown, budget)) return false;
+            const look = shown;
+            shown = undefined;
             isLooking = false;
             happened('look');
             if (task.looked(look, budget.spent)) {
@@ -124,7 +149,7 @@ export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMe
           if (outcome === 'done') return true;
           if (outcome === 'more') return false;
           task.take(denseBatch(operator.batch));
-          budget.charge(operator.batch.rowCount);
+          budget.charge(operator.batch.rowCount * operator.columns.length * SHOWN_WORK);
           if (budget.exhausted) return false;
         }
       };
@@ -148,6 +173,13 @@ export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMe
           return 'continue';
         } catch (cause) {
           if (hasEnded()) throw cause;
+          // State that surprised is thrown away: the same sample of the same rows is read again from its beginning.
+          if (!(cause instanceof DbError) && reads() && restartCount < RESTARTS_MAX) {
+            restartCount += 1;
+            forget();
+            proceed(context);
+            return 'continue';
+          }
           return end('fail', { kind: 'failed', cause });
         } finally {
           context.charge(budget.spent - before);
@@ -156,7 +188,9 @@ export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMe
       const proceed = (context: ActorContext<ProgressiveMessage>): void => {
         if (isStepping) return;
         isStepping = true;
-        context.self.tell({ kind: 'step' }, state === 'refining' ? 'bulk' : 'command');
+        const { self } = context;
+        if (state === 'refining') task.afterOthers(() => void self.tell({ kind: 'step' }, 'bulk'));
+        else self.tell({ kind: 'step' });
       };
 
       return {

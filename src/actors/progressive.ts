@@ -1,11 +1,12 @@
 import { DbError } from '../base/errors.ts';
 import { tenantId } from '../base/units.ts';
 import type { Batch } from '../columns/batch.ts';
-import { concatBatches, vectorFromData } from '../columns/build.ts';
+import { vectorFromData } from '../columns/build.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
 import type { TimerHandle } from '../base/ports.ts';
 import type { ActorRef } from '../mailbox/actor.ts';
 import { buildOperator, isOrderFreeAggregate } from '../operators/build.ts';
+import type { Budget } from '../operators/operator.ts';
 import type { OutputColumn } from '../plan/logical.ts';
 import type { Look, LookCell, ProgressiveRun } from '../progressive/run.ts';
 import { shapeOf, type Shape } from '../progressive/shape.ts';
@@ -23,17 +24,24 @@ import type { Engine } from './engine.ts';
 import type { ProgressiveState } from './lifecycles.ts';
 import {
   progressiveActor,
+  SHOWN_WORK,
   type ProgressiveEnd,
   type ProgressiveMessage,
 } from './progressive-actor.ts';
 import { RowWriter, type ResultRow, type ValueOptions } from './rows-out.ts';
 import type { Session } from './session.ts';
+import { isSystemRelation } from './system-relations.ts';
 import { boundOf, parametersOf, rowsPosition } from './statements.ts';
 
 /** Somebody looks: what cannot be told yet is said by then. */
 const FIRST_EVENT_MS = 200;
+/** Rows made for JavaScript between two looks at the budget. */
+const SHOWN_ROWS = 128;
 /** What nobody goes on with is given up, with the rows it holds on to. */
 const IDLE_MS = 60_000;
+/** How long a mark waits for segments that are being sealed again. */
+const SEAL_WAIT_MS = 20;
+const SEAL_WAITS_MAX = 1500;
 const CONFIDENCE = 0.95;
 
 /**
@@ -143,20 +151,27 @@ function checkedStop(stop: ProgressiveStop): Rule | undefined {
 }
 
 /** Which sample, of which rows: what gives the same sequence again. */
-type Token = { readonly position: number; readonly seed: number; readonly wholeFrom: number };
+type Token = {
+  readonly position: number;
+  readonly seed: number;
+  readonly wholeFrom: number;
+  /** Of the sample; undefined before it is begun. */
+  readonly identity: number | undefined;
+};
 
-function tokenText({ position, seed, wholeFrom }: Token): string {
-  return `${position}.${seed}.${Number.isFinite(wholeFrom) ? wholeFrom : ''}`;
+function tokenText({ position, seed, wholeFrom, identity }: Token): string {
+  return `${position}.${seed}.${Number.isFinite(wholeFrom) ? wholeFrom : ''}.${identity ?? ''}`;
 }
 
 function checkedToken(text: string): Token {
-  const parts = typeof text === 'string' ? /^(\d+)\.(\d+)\.(\d*)$/.exec(text) : null;
+  const parts = typeof text === 'string' ? /^(\d+)\.(\d+)\.(\d*)\.(\d*)$/.exec(text) : null;
   if (parts === null)
     throw wrong('resume', 'is no mark of an answer', 'Give the `resume` of an event as it came.');
   return {
     position: Number(parts[1]),
     seed: Number(parts[2]),
     wholeFrom: parts[3] === '' ? Infinity : Number(parts[3]),
+    identity: parts[4] === '' ? undefined : Number(parts[4]),
   };
 }
 
@@ -195,13 +210,19 @@ class Answer {
   #position = 0;
   #asOf = '';
   #token: Token;
-  readonly #exact: Batch[] = [];
+  /** Rows of the exact answer so far. */
+  readonly #exact: ResultRow[] = [];
+  /** Rows of the look that is being shown so far, and how wide its intervals are. */
+  #shown: ResultRow[] = [];
+  #width: Width = NO_WIDTH;
   #release = (): void => undefined;
   #firstTimer: TimerHandle | undefined;
   #idleTimer: TimerHandle | undefined;
   #doneWithDeadline = (): void => undefined;
+  /** Nobody waits for the first answer any more. */
+  #doneWithFirst = (): void => undefined;
   #widths: ProgressiveEvent['convergence'] = [];
-  #lastLook: Look | undefined;
+  #lastLook: { readonly rowsSeen: number; readonly width: Width } | undefined;
 
   constructor(engine: Engine, session: Session, given: AnswerOptions) {
     engine.assertOpen();
@@ -214,7 +235,12 @@ class Answer {
       given.resume?.seed ??
       given.options.seed ??
       engine.ports.random.split(`progressive/${this.id}`).uint32();
-    this.#token = { position: 0, seed, wholeFrom: given.resume?.wholeFrom ?? Infinity };
+    this.#token = {
+      position: 0,
+      seed,
+      wholeFrom: given.resume?.wholeFrom ?? Infinity,
+      identity: undefined,
+    };
     void this.#begin(session).catch((cause: unknown) => this.#fail(cause));
   }
 
@@ -342,9 +368,15 @@ class Answer {
       for (const snapshot of snapshots.values()) snapshot.release();
       if (memory.usedBytes > 0) memory.release(memory.usedBytes);
     };
+    // What has not changed since the position of a mark is read as it is, however far history reaches back.
+    const take = (relation: number): void => {
+      snapshots.get(relation)?.release();
+      snapshots.delete(relation);
+      const isSame = given.resume !== undefined && isUnchangedSince(session, relation, asOf!);
+      snapshots.set(relation, session.snapshotOf(relation, isSame ? undefined : asOf));
+    };
     // One by one: where the history of one is gone, those before it are given back.
-    for (const relation of bound.relations)
-      snapshots.set(relation, session.snapshotOf(relation, asOf));
+    for (const relation of bound.relations) take(relation);
     const environment = {
       snapshotOf: (relation: number) => snapshots.get(relation)!,
       context,
@@ -359,6 +391,26 @@ class Answer {
       environment.snapshotOf(shape.driving.relation).sample === undefined
     )
       shape = { kind: 'exactOnly', why: 'the rows are not stored in an order that can be sampled' };
+    if (shape.kind === 'sampled' && given.resume !== undefined) {
+      const { relation } = shape.driving;
+      const { wholeFrom } = given.resume;
+      for (let waits = 0; (snapshots.get(relation)!.sealedTo ?? Infinity) < wholeFrom; waits += 1) {
+        // A database that has begun anew seals in the background what was sealed.
+        if (waits === SEAL_WAITS_MAX) break;
+        if (waits === 0)
+          this.#publish({
+            ...this.#frame(0),
+            kind: 'estimate',
+            rows: [],
+            why: 'rows are being put in the order that the sample was drawn in',
+          });
+        await new Promise<void>((resolve) => {
+          engine.ports.clock.after(SEAL_WAIT_MS, resolve);
+        });
+        if (this.#isOver) return;
+        take(relation);
+      }
+    }
     this.#columns = bound.plan.columns;
     this.#rowsTotal = [...snapshots.values()].reduce((rows, { rowCount }) => rows + rowCount, 0);
     if (shape.kind === 'exactOnly') {
@@ -405,18 +457,32 @@ class Answer {
             seed: this.#token.seed,
             wholeFrom: this.#token.wholeFrom,
           });
+          this.#exact.length = 0;
           this.#run = run;
-          this.#token = { ...this.#token, wholeFrom: run.sample.wholeFrom };
+          const { wholeFrom, identity } = run.sample;
+          const wanted = given.resume?.identity;
+          if (wanted !== undefined && wanted !== identity) {
+            run.close();
+            throw new DbError('72000', 'the rows of the mark do not lie as they did any more', {
+              position: this.#position,
+              hint: 'Their segments were compacted, or are not sealed yet. Ask again without resume: another sample is as good.',
+            });
+          }
+          this.#token = { ...this.#token, wholeFrom, identity };
           return { kind: 'sampled', run };
         },
+        show: (look, budget) => this.#show(look, budget),
         looked: (look, spent) => this.#looked(look, spent),
         isEnough: () => this.isEnough(),
-        take: (batch) => void this.#exact.push(batch),
+        take: (batch) => this.#takeExact(batch),
+        afterOthers: (run) => engine.firstAnswers.afterwards(session.identity.tenant, run),
         entered: (state) => this.#entered(state),
         ended: (end, spent) => this.#ended(end, spent),
       }),
     );
     this.#ref = ref;
+    if (settled.kind === 'sampled' && !this.#isOver)
+      this.#doneWithFirst = engine.firstAnswers.begin(session.identity.tenant);
     for (const message of this.#early.splice(0)) ref.tell(message, 'control');
   }
 
@@ -425,31 +491,60 @@ class Answer {
     if (running !== undefined) running.state = state;
     // By its state, not by what it was told: resuming what has stopped, or refining what is paused, changes nothing.
     this.#armIdle(state === 'paused' || state === 'stopped');
+    if (state === 'paused') this.#doneWithFirst();
   }
 
   // ── Looking ────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #looked(look: Look, spent: number): boolean {
-    this.#lastLook = look;
-    const elapsedMs = this.#elapsedMs;
-    const width = widest(look);
-    this.#widths = [
-      ...this.#widths,
-      { rowsSeen: look.rowsSeen, relativeError: width.relative, work: spent, elapsedMs },
-    ].slice(-CONVERGENCE_MAX);
-    const running = this.#engine.queries.get(this.id);
-    if (running !== undefined) {
-      running.rows = look.rowsSeen;
-      running.work = spent;
-      running.relativeError = width.relative;
+  /** Makes rows of a look, some at a time: there may be a hundred thousand. True: all are made. */
+  #show(look: Look, budget: Budget): boolean {
+    while (this.#shown.length < look.rows.length) {
+      if (budget.exhausted) return false;
+      const rows = look.rows.slice(this.#shown.length, this.#shown.length + SHOWN_ROWS);
+      this.#rowsOf(rows, this.#shown);
+      budget.charge(rows.length * this.#columns.length * SHOWN_WORK);
     }
+    return true;
+  }
+
+  #looked(look: Look, spent: number): boolean {
+    const rows = this.#shown;
+    this.#shown = [];
+    // Begun anew after a failure: what was shown is not shown again.
+    if (this.#lastLook !== undefined && look.rowsSeen <= this.#lastLook.rowsSeen)
+      return this.isEnough();
+    this.#lastLook = { rowsSeen: look.rowsSeen, width: this.#width };
+    this.#width = NO_WIDTH;
     this.#rowsTotal = look.rowsTotal;
-    this.#publish({
+    this.#note({
+      rowsSeen: look.rowsSeen,
+      relativeError: this.#lastLook.width.relative,
+      work: spent,
+    });
+    const event: ProgressiveEvent = {
       ...this.#frame(look.rowsSeen, spent),
       kind: 'estimate',
-      rows: this.#rowsOf(look.rows),
-    });
+      rows,
+    };
+    const running = this.#engine.queries.get(this.id);
+    if (running !== undefined) running.etaMs = event.etaMs ?? null;
+    this.#publish(event);
+    this.#doneWithFirst();
     return this.isEnough();
+  }
+
+  /** How far it is by now, for whoever looks on. */
+  #note(look: Omit<ProgressiveEvent['convergence'][number], 'elapsedMs'>): void {
+    this.#widths = [...this.#widths, { ...look, elapsedMs: this.#elapsedMs }].slice(
+      -CONVERGENCE_MAX,
+    );
+    const running = this.#engine.queries.get(this.id);
+    if (running === undefined) return;
+    running.rows = look.rowsSeen;
+    running.rowsTotal = this.#rowsTotal;
+    running.work = look.work;
+    running.relativeError = look.relativeError;
+    running.convergence = this.#widths;
   }
 
   #frame(rowsSeen: number, work = 0): Omit<ProgressiveEvent, 'kind' | 'rows'> {
@@ -480,7 +575,7 @@ class Answer {
   #etaMs(fraction: number): number | undefined {
     if (!(fraction > 0)) return undefined;
     const wanted = this.#stop?.relativeError;
-    const have = this.#lastLook === undefined ? undefined : widest(this.#lastLook).relative;
+    const have = this.#lastLook?.width.relative;
     let target = 1;
     if (wanted !== undefined && have !== null && have !== undefined && fraction < 1)
       target = have <= wanted ? fraction : 1 / (1 + (wanted / have) ** 2 * (1 / fraction - 1));
@@ -492,10 +587,9 @@ class Answer {
       : Math.max(0, Math.min(left, this.#stop.ms - this.#elapsedMs));
   }
 
-  /** Values of all rows together: a hundred thousand groups are as many rows of one batch. */
-  #rowsOf(looked: Look['rows']): ResultRow[] {
-    const rows: ResultRow[] = [];
+  #rowsOf(looked: Look['rows'], into: ResultRow[]): void {
     const values: ResultRow[] = [];
+    this.#width = widest(looked, this.#width);
     this.#keyWriter.append(
       {
         rowCount: looked.length,
@@ -519,9 +613,8 @@ class Answer {
         else if (cell.value === undefined) set(row, name, estimatedValue(cell));
         else set(row, name, { ...estimatedValue(cell), value });
       });
-      rows.push(row);
+      into.push(row);
     });
-    return rows;
   }
 
   #writer: RowWriter | undefined;
@@ -536,7 +629,7 @@ class Answer {
     if (stop.ms !== undefined && this.#elapsedMs >= stop.ms) return true;
     if (stop.rows !== undefined && look.rowsSeen >= stop.rows) return true;
     if (stop.work !== undefined && (this.#widths.at(-1)?.work ?? 0) >= stop.work) return true;
-    const { relative, absolute } = widest(look);
+    const { relative, absolute } = look.width;
     if (stop.relativeError !== undefined && relative !== null && relative <= stop.relativeError)
       return true;
     return stop.absoluteError !== undefined && absolute !== null && absolute <= stop.absoluteError;
@@ -550,8 +643,15 @@ class Answer {
         this.#final('stop', spent);
         return;
       case 'exact':
+        this.#rowsTotal = this.#run?.rowsTotal ?? this.#rowsTotal;
+        this.#note({ rowsSeen: this.#rowsTotal, relativeError: 0, work: spent });
         this.#over();
-        this.#finishExact(spent);
+        this.#publish({
+          ...this.#frame(this.#rowsTotal, spent),
+          kind: 'final',
+          reason: 'exact',
+          rows: this.#exact,
+        });
         return;
       case 'cancelled':
         this.#over();
@@ -572,39 +672,27 @@ class Answer {
     });
   }
 
-  #finishExact(spent: number): void {
-    const rows: ResultRow[] = [];
-    const columns = this.#columns;
-    try {
-      const whole =
-        this.#exact.length === 0
-          ? { rowCount: 0, columns: columns.map(({ type }) => vectorFromData(type, [])) }
-          : concatBatches(this.#exact);
-      this.#keyWriter.append(whole, rows);
-      const values = this.#keyWriter.columnar(whole);
-      columns.forEach((column, index) => {
-        if (!this.#estimated[index]) return;
-        const numbers = new Float64Array(whole.rowCount).fill(Number.NaN);
-        if (isNumeric(column))
-          writeDoubles(whole.columns[index]!, whole.rowCount, undefined, numbers);
-        rows.forEach((row, at) => {
-          const number = finiteOrNull(numbers[at]!);
-          const exact: EstimatedValue = {
-            estimate: number,
-            lower: number,
-            upper: number,
-            guarantee: 'exact',
-            value: values[index]![at],
-          };
-          set(row, column.name, exact);
-        });
-      });
-    } catch (cause) {
-      this.#fail(cause);
-      return;
-    }
-    this.#rowsTotal = Math.max(this.#run?.rowsTotal ?? this.#rowsTotal, 0);
-    this.#publish({ ...this.#frame(this.#rowsTotal, spent), kind: 'final', reason: 'exact', rows });
+  #takeExact(batch: Batch): void {
+    const first = this.#exact.length;
+    this.#keyWriter.append(batch, this.#exact);
+    const values = this.#keyWriter.columnar(batch);
+    this.#columns.forEach((column, index) => {
+      if (!this.#estimated[index]) return;
+      const numbers = new Float64Array(batch.rowCount).fill(Number.NaN);
+      if (isNumeric(column))
+        writeDoubles(batch.columns[index]!, batch.rowCount, undefined, numbers);
+      for (let row = 0; row < batch.rowCount; row += 1) {
+        const number = finiteOrNull(numbers[row]!);
+        const exact: EstimatedValue = {
+          estimate: number,
+          lower: number,
+          upper: number,
+          guarantee: 'exact',
+          value: values[index]![row],
+        };
+        set(this.#exact[first + row]!, column.name, exact);
+      }
+    });
   }
 
   #fail(cause: unknown): void {
@@ -621,6 +709,7 @@ class Answer {
     this.#firstTimer?.cancel();
     this.#idleTimer?.cancel();
     this.#doneWithDeadline();
+    this.#doneWithFirst();
     this.#engine.answers.delete(this.id);
     this.#engine.queryEnded(this.id, this.#widths);
     this.#release();
@@ -657,26 +746,37 @@ class Answer {
   }
 }
 
+/** No commit has changed a stored relation since: its newest rows are those of the position. */
+function isUnchangedSince(session: Session, relation: number, position: number): boolean {
+  return (
+    !isSystemRelation(relation) &&
+    session.transaction === undefined &&
+    session.storedEntry(relation).data.position <= position
+  );
+}
+
 /** Rounds whose widths are kept. */
 const CONVERGENCE_MAX = 64;
 
 /** Half the width of the widest value, absolute and beside its estimate; null where one is unbounded. */
-function widest(look: Look): {
-  readonly relative: number | null;
-  readonly absolute: number | null;
-} {
-  let relative = 0;
-  let absolute = 0;
-  for (const cells of look.rows)
+type Width = { readonly relative: number | null; readonly absolute: number | null };
+
+const NO_WIDTH: Width = { relative: 0, absolute: 0 };
+
+/** Of these rows and those before. */
+function widest(rows: Look['rows'], before: Width): Width {
+  let { relative, absolute } = before;
+  for (const cells of rows)
     for (const cell of cells) {
-      if (cell.kind === 'value') continue;
-      if (cell.guarantee === 'exact') continue;
+      if (relative === null && absolute === null) return before;
+      if (cell.kind === 'value' || cell.guarantee === 'exact') continue;
       const half = (cell.upper - cell.lower) / 2;
       if (!Number.isFinite(half)) return { relative: null, absolute: null };
-      absolute = Math.max(absolute, half);
-      relative = Math.max(relative, half === 0 ? 0 : half / Math.abs(cell.estimate));
+      if (absolute !== null) absolute = Math.max(absolute, half);
+      const own = half === 0 ? 0 : half / Math.abs(cell.estimate);
+      if (relative !== null) relative = Number.isFinite(own) ? Math.max(relative, own) : null;
     }
-  return { relative: Number.isFinite(relative) ? relative : null, absolute };
+  return { relative, absolute };
 }
 
 function estimatedValue(cell: Extract<LookCell, { kind: 'estimate' }>): EstimatedValue {

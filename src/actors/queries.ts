@@ -1,5 +1,6 @@
 import { DbError } from '../base/errors.ts';
 import type { Priority } from '../mailbox/run-queue.ts';
+import type { ProgressiveEvent } from './api-types.ts';
 import type { Engine, RunningQuery } from './engine.ts';
 
 /** What a query that runs shows of itself. */
@@ -17,6 +18,11 @@ export type QueryInfo = {
   readonly work: number;
   /** Of a progressive answer: half the width of its widest interval beside the estimate; null where one is unbounded. */
   readonly relativeError?: number | null | undefined;
+  /** Rows there are to be read, and milliseconds until it stops, as far as can be told. */
+  readonly rowsTotal?: number | undefined;
+  readonly etaMs?: number | null | undefined;
+  /** Round by round; of `get` only. */
+  readonly convergence?: ProgressiveEvent['convergence'] | undefined;
   /** queued, running, or paused until its rows are taken. */
   readonly state: string;
 };
@@ -61,7 +67,12 @@ export class Queries {
 
 /** What runs for a tenant. */
 export function queriesOf(engine: Engine, tenant: string): QueryInfo[] {
-  return [...engine.queries.values()].filter((query) => query.tenant === tenant).map(infoOf);
+  return [...engine.queries.values()]
+    .filter((query) => query.tenant === tenant)
+    .map((query) => {
+      const { convergence: _, ...shown } = infoOf(query);
+      return shown;
+    });
 }
 
 function infoOf({ ref: _ref, ...shown }: RunningQuery): QueryInfo {

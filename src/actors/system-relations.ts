@@ -130,6 +130,9 @@ const SYSTEM_RELATIONS: readonly SystemRelation[] = [
       ['rows', INT8],
       ['work', INT8],
       ['query', TEXT],
+      ['rows_total', INT8],
+      ['relative_error', FLOAT8],
+      ['eta_ms', FLOAT8],
     ],
     *rows({ engine, identity }) {
       for (const each of queriesOf(engine, identity.tenant))
@@ -143,7 +146,57 @@ const SYSTEM_RELATIONS: readonly SystemRelation[] = [
           each.rows,
           each.work,
           each.text,
+          each.rowsTotal ?? null,
+          each.relativeError ?? null,
+          each.etaMs ?? null,
         ];
+    },
+  },
+  {
+    id: -15,
+    schema: 'adb',
+    name: 'query_history',
+    columns: [
+      ['id', TEXT],
+      ['user', TEXT],
+      ['label', TEXT],
+      ['priority', TEXT],
+      ['state', TEXT],
+      ['started', TIMESTAMPTZ],
+      ['ended', TIMESTAMPTZ],
+      ['round', INT8],
+      ['rows', INT8],
+      ['rows_total', INT8],
+      ['relative_error', FLOAT8],
+      ['work', INT8],
+      ['elapsed_ms', FLOAT8],
+      ['query', TEXT],
+    ],
+    *rows({ engine, identity }) {
+      const running = [...engine.queries.values()].filter(
+        ({ rowsTotal }) => rowsTotal !== undefined,
+      );
+      for (const each of [...engine.ended, ...running]) {
+        if (each.tenant !== identity.tenant) continue;
+        const endedMs = 'endedMs' in each ? each.endedMs : undefined;
+        for (const [round, look] of (each.convergence ?? []).entries())
+          yield [
+            each.id,
+            each.user ?? null,
+            each.label ?? null,
+            each.priority,
+            each.state,
+            each.startedMs * 1000,
+            endedMs === undefined ? null : endedMs * 1000,
+            round + 1,
+            look.rowsSeen,
+            each.rowsTotal ?? null,
+            look.relativeError,
+            look.work,
+            look.elapsedMs,
+            each.text,
+          ];
+      }
     },
   },
   {

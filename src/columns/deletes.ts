@@ -127,6 +127,14 @@ export class Deletes {
     return deletes;
   }
 
+  /** A version of its own in which these rows live; undefined where no other is dead. */
+  without(rows: readonly number[]): Deletes | undefined {
+    const bits = this.toBits();
+    for (const row of rows) bits[row >>> 5]! &= ~(1 << (row & 31));
+    const left = Deletes.ofBits(this.epoch, bits);
+    return left.count === 0 ? undefined : left;
+  }
+
   #ownWhole(): void {
     if (this.#ownsWhole) return;
     const whole =

@@ -4,7 +4,7 @@ import { BatchBuilder } from './build.ts';
 import { DELETES_PAGE_ROWS, livingRows, type Deletes } from './deletes.ts';
 import { gatheredSlots, SegmentScan, segmentCovers, segmentPasses, slotsOf } from './scan.ts';
 import { RareRowScan } from './rare-rows.ts';
-import { SEGMENT_ROWS, type SealedSegment } from './segment.ts';
+import { SEGMENT_ROWS, segmentOf, type SealedSegment } from './segment.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { Range, RareRows, SampleOptions, TableSample } from './table-contract.ts';
@@ -63,6 +63,7 @@ export class SampledScan implements TableSample {
   readonly #batchRowsMax: number;
   readonly population: number;
   readonly wholeFrom: number;
+  readonly identity: number;
   phase: 'tails' | 'whole' | 'round';
   isWatched = true;
   drawn = 0;
@@ -94,20 +95,26 @@ export class SampledScan implements TableSample {
     const covered: CoveredSegment[] = [];
     const isSampled = new Set<number>();
     let population = 0;
+    let identity = 0;
+    const revived = deletedSince(snapshot);
     let firstOpen = Math.ceil(view.rowIdEnd / SEGMENT_ROWS);
     view.list.states.forEach((state, index) => {
       const number = view.list.first + index;
       if (state === undefined) return;
-      const { segment, deletes } = state;
+      const { segment } = state;
+      if (segment.kind !== 'sealed' || number >= wholeFrom) {
+        firstOpen = Math.min(firstOpen, number);
+        return;
+      }
+      // Rows of the past lie where they lay, but for those that a compaction left out.
+      const alive = revived.get(number)?.map((ordinal) => segment.placeOf(ordinal));
       const isReadable =
-        segment.kind === 'sealed' &&
-        number < wholeFrom &&
-        view.rowIdEnd >= (number + 1) * SEGMENT_ROWS &&
-        // Rows of the past lie elsewhere.
-        snapshot.overlay?.touches(number) !== true;
-      if (segment.kind !== 'sealed' || number >= wholeFrom) firstOpen = Math.min(firstOpen, number);
+        view.rowIdEnd >= (number + 1) * SEGMENT_ROWS && alive?.includes(-1) !== true;
       if (!isReadable) return;
+      const deletes = alive === undefined ? state.deletes : state.deletes?.without(alive);
       isSampled.add(number);
+      for (const part of [number, segment.generation, segment.rowCount, deletes?.count ?? 0])
+        identity = (Math.imul(identity, 31) + part) >>> 0;
       const isPruned = options.prune.some(
         (test) => !segmentPasses(segment, view.columns[test.column]!, test),
       );
@@ -134,6 +141,7 @@ export class SampledScan implements TableSample {
     this.#isSampled = (segment) => isSampled.has(segment);
     this.population = population;
     this.wholeFrom = firstOpen;
+    this.identity = identity;
     this.#whole = new SegmentScan(snapshot, {
       columnIndexes: options.columnIndexes,
       ordered: false,
@@ -381,6 +389,18 @@ export class SampledScan implements TableSample {
     }
     return undefined;
   }
+}
+
+/** Of a reader of the past: by segment, the ordinals of rows that it sees and that are dead by now. */
+function deletedSince(snapshot: Snapshot): ReadonlyMap<number, number[]> {
+  const bySegment = new Map<number, number[]>();
+  for (const rowId of snapshot.overlay?.rowIds() ?? []) {
+    const number = segmentOf(rowId);
+    const ordinals = bySegment.get(number);
+    if (ordinals === undefined) bySegment.set(number, [rowId - number * SEGMENT_ROWS]);
+    else ordinals.push(rowId - number * SEGMENT_ROWS);
+  }
+  return bySegment;
 }
 
 const NO_RANGE: Range = { min: Infinity, max: -Infinity };

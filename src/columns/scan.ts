@@ -210,10 +210,10 @@ export class SegmentScan implements TableScan {
       const { segment } = state;
       const first = segment.firstRowId;
       for (let index = 0; index < segment.rowCount; index += 1) {
-        rowIds.add(
+        const rowId =
           first +
-            (segment.kind === 'open' ? segment.firstOrdinal + index : segment.ordinalAt(index)),
-        );
+          (segment.kind === 'open' ? segment.firstOrdinal + index : segment.ordinalAt(index));
+        if (rowId < this.#snapshot.view.rowIdEnd) rowIds.add(rowId);
       }
     }
     return Float64Array.from(rowIds).sort();

@@ -123,6 +123,12 @@ export class Snapshot implements TableSnapshot {
     return new SampledScan(this, options);
   }
 
+  get sealedTo(): number {
+    const { first, states } = this.view.list;
+    const at = states.findIndex((state) => state?.segment.kind === 'open');
+    return first + (at < 0 ? states.length : at);
+  }
+
   get position(): number | undefined {
     return this.view.position;
   }

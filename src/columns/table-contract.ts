@@ -192,6 +192,8 @@ export interface TableSnapshot {
     rowCount: number,
     selection?: Int32Array,
   ): IndexProbe;
+  /** The first segment whose rows are not sealed yet. */
+  readonly sealedTo?: number;
   /** Reads in rounds, each a fair sample; absent where rows do not lie in random order. */
   sample?(options: SampleOptions): TableSample;
   release(): void;
@@ -240,6 +242,8 @@ export interface TableSample extends TableScan {
   readonly wholeRows: number;
   /** The first segment whose rows are read whole because they are not sealed. */
   readonly wholeFrom: number;
+  /** Of what is sampled: another number, other rows or in another order. */
+  readonly identity: number;
   /**
    * What bounds the present values of a column in the rows of the rounds, extreme ones aside (`rest`) or not (`all`), as numbers
    * (numeric: the value, not the coefficient); undefined where nothing is known. `certain`: the least and the greatest number that is sure to be

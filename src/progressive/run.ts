@@ -84,6 +84,10 @@ export class ProgressiveRun {
   #settled = { draws: 0, watched: 0 };
   #isFirstLook = true;
   #lookedAtSpent = 0;
+  /** What was spent when it began: by a run that failed before it. */
+  #spentBefore: number | undefined;
+  /** Of what was spent, what showing took. */
+  #shownWork = 0;
   /** Work that looks took so far. */
   #lookWork = 0;
   #wholeCounts: Float64Array = new Float64Array(0);
@@ -147,6 +151,7 @@ export class ProgressiveRun {
 
   /** 'look': a round is over and there is something to look at; 'exact': every row was read, `output` has the answer. */
   step(budget: Budget): 'more' | 'look' | 'exact' {
+    this.#spentBefore ??= budget.spent;
     for (;;) {
       switch (this.#phase) {
         case 'selected': {
@@ -221,14 +226,15 @@ export class ProgressiveRun {
       groupCount *
       (2 + this.#shape.aggregate.calls.length * 2 + this.#estimatedCount * INTERVAL_WORK);
     const { drawn, population } = this.sample;
-    const whole = (budget.spent * population) / Math.max(1, drawn);
+    const spent = budget.spent - this.#spentBefore! - this.#shownWork;
+    const whole = (spent * population) / Math.max(1, drawn);
     const isWorth =
       this.#isFirstLook ||
-      work <= (budget.spent - this.#lookedAtSpent) * LOOK_SHARE ||
+      work <= (spent - this.#lookedAtSpent) * LOOK_SHARE ||
       this.#lookWork + work <= whole * EARLY_LOOKS_SHARE;
     if (!isWorth) return false;
     this.#lookWork += work;
-    this.#lookedAtSpent = budget.spent;
+    this.#lookedAtSpent = spent;
     return true;
   }
 
@@ -253,11 +259,13 @@ export class ProgressiveRun {
     }
     const looking = this.#looking;
     for (;;) {
+      if (!this.#show(looking, budget)) return undefined;
       if (budget.exhausted) return undefined;
       const step = looking.top.next(budget);
       if (step === 'more') return undefined;
       if (step === 'done') break;
-      this.#show(looking.top.batch, looking.rows, budget);
+      looking.batch = looking.top.batch;
+      looking.at = 0;
     }
     looking.top.close();
     this.#looking = undefined;
@@ -334,7 +342,7 @@ export class ProgressiveRun {
       ...this.#environment,
       stands: new Map<number, Operator>([[aggregate.id, rows]]),
     });
-    return { top, rows: [] };
+    return { top, rows: [], batch: EMPTY_BATCH, at: 0 };
   }
 
   /** Keys, then estimates as values of the calls' types, then the group. */
@@ -387,10 +395,15 @@ export class ProgressiveRun {
     return { ...this.#drawsByNow, n: this.#settled.draws, watched: this.#settled.watched };
   }
 
-  #show(batch: Batch, rows: LookCell[][], budget: Budget): void {
+  /** Shows rows of the batch in hand until the budget is used up; true: all of them. */
+  #show(looking: Looking, budget: Budget): boolean {
     const draws = this.#lookDraws;
+    const { batch, rows } = looking;
     const groupColumn = batch.columns.at(-1)!;
-    for (let row = 0; row < batch.rowCount; row += 1) {
+    while (looking.at < batch.rowCount) {
+      if (budget.exhausted) return false;
+      const row = looking.at;
+      looking.at += 1;
       const physical = batch.selection === undefined ? row : batch.selection[row]!;
       const group = datumAt(groupColumn, physical) as number;
       const isSmall = this.#small?.has(group) === true;
@@ -403,8 +416,11 @@ export class ProgressiveRun {
             : { kind: 'estimate', ...this.#estimate(output, column, group, draws, datum) };
         }),
       );
+      const work = isSmall ? this.#estimatedCount : this.#estimatedCount * INTERVAL_WORK;
+      this.#shownWork += work;
+      budget.charge(work);
     }
-    budget.charge(batch.rowCount * this.#estimatedCount * 200);
+    return true;
   }
 
   #estimate(
@@ -490,6 +506,8 @@ export class ProgressiveRun {
 
 /** An interval takes some hundred logarithms: as long as some thousand rows. */
 const INTERVAL_WORK = 4000;
+/** Groups whose estimates are taken together; their intervals are made one by one. */
+const LOOK_GROUPS = 256;
 const LOOK_SHARE = 0.05;
 const EARLY_LOOKS_SHARE = 0.02;
 
@@ -505,7 +523,13 @@ function exactly(value: Datum, output: Expression): LookCell {
   };
 }
 
-type Looking = { readonly top: Operator; readonly rows: LookCell[][] };
+type Looking = {
+  readonly top: Operator;
+  readonly rows: LookCell[][];
+  /** Rows that are to be shown, and how many of them were. */
+  batch: Batch;
+  at: number;
+};
 
 function doubleOf(datum: Datum, type: SqlType): number {
   const out = new Float64Array(1);
@@ -606,7 +630,7 @@ class GroupRows implements Operator {
 
   next(budget: Budget): Step {
     if (this.#at >= this.#groups.length) return 'done';
-    const groups = this.#groups.subarray(this.#at, this.#at + BATCH_ROW_COUNT_MAX);
+    const groups = this.#groups.subarray(this.#at, this.#at + LOOK_GROUPS);
     this.#at += groups.length;
     budget.charge(groups.length * this.columns.length);
     this.batch = { rowCount: groups.length, columns: this.#valuesOf(groups) };

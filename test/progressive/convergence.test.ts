@@ -1,0 +1,170 @@
+/** What is told of an answer while it is made, and afterwards; what goes first when many are asked for; and that no step is long. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Engine } from '../../src/actors/engine.ts';
+import { open, type Database, type Server } from '../../src/index.ts';
+
+const ROWS = 210_000;
+let db: Database;
+let engine: Engine;
+let server: Server;
+
+beforeAll(async () => {
+  db = await open({ workers: 0 });
+  ({ engine } = db as unknown as { readonly engine: Engine });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, g int NOT NULL, x double precision NOT NULL)');
+  await db.insert('t', {
+    id: Int32Array.from({ length: ROWS }, (_, id) => id),
+    g: Int32Array.from({ length: ROWS }, (_, id) => (id * 48_271) % 100_003),
+    x: Float64Array.from({ length: ROWS }, (_, id) => (id * 7919) % 1000),
+  });
+  const { data } = engine.state.catalog.byName({
+    tenant: 'main',
+    schema: 'public',
+    name: 't',
+  }) as unknown as { readonly data: { readonly needsUpkeep: boolean } };
+  while (data.needsUpkeep) await new Promise((resolve) => setTimeout(resolve, 1));
+  server = await db.listen({ http: '127.0.0.1:0' });
+});
+
+afterAll(() => db.close());
+
+test('adb.queries tells how far an answer is, and adb.query_history how it went', async () => {
+  const answer = db.progressive('SELECT sum(x) AS s FROM t', {
+    stop: { rows: 1 },
+    label: 'mine',
+    seed: 1,
+  });
+  const stopped = await answer.result();
+  expect(stopped.etaMs).toBeGreaterThanOrEqual(0);
+  const { rows: now } = await db.query<Record<string, unknown>>(
+    "SELECT state, rows, rows_total, relative_error, eta_ms FROM adb.queries WHERE label = 'mine'",
+  );
+  expect(now).toEqual([
+    {
+      state: 'stopped',
+      rows: stopped.rowsSeen,
+      rows_total: ROWS,
+      relative_error: stopped.convergence.at(-1)!.relativeError,
+      eta_ms: expect.any(Number),
+    },
+  ]);
+  expect(await db.queries.get(answer.queryId)).toMatchObject({ convergence: stopped.convergence });
+  await answer.refineTo('exact');
+  const last = await answer.result();
+  const { rows: rounds } = await db.query<Record<string, number>>(
+    "SELECT round, rows, relative_error AS e, work, state, ended IS NOT NULL AS over FROM adb.query_history WHERE label = 'mine' ORDER BY round",
+  );
+  expect(rounds.length).toBe(last.convergence.length);
+  expect(rounds.length).toBeGreaterThan(3);
+  expect(rounds.at(-1)).toMatchObject({
+    rows: ROWS,
+    e: 0,
+    work: last.work,
+    state: 'exact',
+    over: true,
+  });
+  for (let at = 1; at < rounds.length; at += 1) {
+    expect(rounds[at]!['rows']!).toBeGreaterThan(rounds[at - 1]!['rows']!);
+    expect(rounds[at]!['e']!).toBeLessThan(rounds[at - 1]!['e']!);
+  }
+  expect((await db.query("SELECT 1 FROM adb.queries WHERE label = 'mine'")).rows).toEqual([]);
+  // Bounded, whatever was asked.
+  for (let at = 0; at < 105; at += 1)
+    await db.progressive('SELECT sum(x) AS s FROM t WHERE id = 1').result();
+  expect(engine.ended.length).toBe(100);
+});
+
+test('over HTTP an answer is paused, resumed, refined and cancelled by its id, and its convergence is seen', async () => {
+  const post = (path: string, body: unknown, accept: string): Promise<Response> =>
+    fetch(`${server.http!}${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept },
+      body: JSON.stringify(body),
+    });
+  for (const accept of ['text/event-stream', 'application/x-ndjson']) {
+    const held = db.progressive('SELECT sum(x) AS s FROM t', { stop: { rows: 1 } });
+    await held.result();
+    const json = (path: string, body: unknown = {}): Promise<Response> =>
+      post(path, body, 'application/json');
+    expect((await json(`/v1/queries/${held.queryId}/pause`)).status).toBe(200);
+    expect((await json(`/v1/queries/${held.queryId}/resume`)).status).toBe(200);
+    const seen = (await (await fetch(`${server.http!}/v1/queries/${held.queryId}`)).json()) as {
+      readonly convergence: readonly unknown[];
+      readonly relativeError: number;
+    };
+    expect(seen.convergence.length).toBeGreaterThan(0);
+    expect(seen.relativeError).toBeGreaterThan(0);
+    expect(
+      (await json(`/v1/queries/${held.queryId}/refine`, { stop: { rows: 100_000 } })).status,
+    ).toBe(200);
+    expect((await held.result()).rowsSeen).toBeGreaterThanOrEqual(100_000);
+    const gone = await fetch(`${server.http!}/v1/queries/${held.queryId}`, { method: 'DELETE' });
+    expect(gone.status).toBeLessThan(300);
+    expect((await held.result()).reason).toBe('cancelled');
+    // A stream of its own, to its end.
+    const response = await post(
+      '/v1/query',
+      { sql: 'SELECT avg(x) AS a FROM t', mode: 'progressive', stop: { relativeError: 0.05 } },
+      accept,
+    );
+    expect(response.headers.get('content-type')).toContain(accept);
+    // What has stopped may be refined by its id: the stream ends with it.
+    const text = await response.text();
+    expect(text).toMatch(/"reason":"(stop|exact)"/);
+  }
+});
+
+test('the first answers of all come before the second look of any, and a write before the rest', async () => {
+  const order: string[] = [];
+  const answers = Array.from({ length: 12 }, (_, at) =>
+    db.progressive(`SELECT avg(x) AS a${at} FROM t WHERE x > ${at}`, { seed: at, label: 'many' }),
+  );
+  const looks = answers.map(async (answer, at) => {
+    for await (const { kind, rows } of answer) {
+      if (rows.length > 0) order.push(kind === 'final' ? `end ${at}` : `look ${at}`);
+      // A write that is asked for when all refine.
+      if (at === 11 && !order.includes('asked')) {
+        order.push('asked');
+        void db
+          .exec('CREATE TABLE IF NOT EXISTS w (a int); INSERT INTO w VALUES (1)')
+          .then(() => order.push('written'));
+      }
+    }
+  });
+  await Promise.all(looks);
+  const first = answers.map((_, at) => order.findIndex((each) => each.endsWith(` ${at}`)));
+  const ends = order.flatMap((each, at) => (each.startsWith('end') ? [at] : []));
+  // Everybody has a first answer before anybody has a second one, let alone is through.
+  const second = answers.map((_, at) =>
+    order.findIndex((each, place) => each.endsWith(` ${at}`) && place > first[at]!),
+  );
+  expect(Math.max(...first)).toBeLessThan(Math.min(...second));
+  expect(Math.max(...first)).toBeLessThan(Math.min(...ends));
+  expect(order.indexOf('written')).toBeGreaterThan(0);
+  expect(order.indexOf('written')).toBeLessThan(Math.min(...ends));
+  await db.exec('DROP TABLE w');
+});
+
+test('an answer of a hundred thousand groups is read, shown and ended in steps that others may run between', async () => {
+  const charged: number[] = [];
+  const settle = engine.runQueue.settle.bind(engine.runQueue);
+  const queue = engine.runQueue as { settle: typeof settle };
+  queue.settle = (entry, step, more) => {
+    charged.push(step.workUnits);
+    settle(entry, step, more);
+  };
+  try {
+    const answer = db.progressive('SELECT g, sum(x) AS s, count(*) AS n FROM t GROUP BY g', {
+      seed: 1,
+      stop: { rows: 1 },
+    });
+    const first = await answer.result();
+    expect(first.rows.length).toBeGreaterThan(2000);
+    await answer.refineTo('exact');
+    expect((await answer.result()).rows.length).toBe(100_003);
+  } finally {
+    queue.settle = settle;
+  }
+  const all = charged.reduce((sum, each) => sum + each, 0);
+  expect(Math.max(...charged)).toBeLessThan(Math.max(all / 20, 2_000_000));
+});
