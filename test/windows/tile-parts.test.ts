@@ -1,0 +1,173 @@
+import { expect, test } from 'vitest';
+import { vectorFromData } from '../../src/columns/build.ts';
+import { FLOAT4, FLOAT8, INT4, INT8, type SqlType } from '../../src/columns/types.ts';
+import type { Datum } from '../../src/columns/values.ts';
+import { resolveAggregate } from '../../src/expressions/aggregates.ts';
+import { MemoryAccount } from '../../src/base/memory.ts';
+import { MemoryLease } from '../../src/base/memory-lease.ts';
+import { open } from '../../src/index.ts';
+import { column } from '../../src/plan/nodes.ts';
+import { addTile, isNearTop, type TileLayout } from '../../src/windows/tile-layout.ts';
+import { TileMeasures } from '../../src/windows/tile-measures.ts';
+import { TilePage } from '../../src/windows/tile-page.ts';
+import { CONTEXT } from './tile-program.ts';
+
+/** Tiles of more rows than a test could insert: the sum of a tile with itself, again and again. */
+function sumsOf(type: SqlType, value: number): { measures: TileMeasures; layout: TileLayout } {
+  const x = column(0, { name: 'x', type, nullable: true });
+  const sum = { ...resolveAggregate('sum', [x])!, distinct: false, orderBy: [] };
+  const measures = new TileMeasures([sum], CONTEXT as never);
+  measures.load({ rowCount: 1, columns: [vectorFromData(type, [value])] });
+  return { measures, layout: measures.layout };
+}
+
+/** `value` added up 2^doublings times: the tile's sum, and the exact one. */
+function doubled(type: SqlType, value: number, doublings: number): { found: Datum; exact: bigint } {
+  const { measures, layout } = sumsOf(type, value);
+  const wide = layout.wider.wider.wider;
+  let tile = wide.tiles(1);
+  const one = layout.tiles(1);
+  measures.add(one, 0, layout, 0, 1);
+  addTile(tile, 0, wide, one, 0, layout);
+  for (let time = 0; time < doublings; time += 1) {
+    const next = wide.tiles(1);
+    addTile(next, 0, wide, tile, 0, wide);
+    addTile(next, 0, wide, tile, 0, wide);
+    tile = next;
+  }
+  return {
+    found: measures.finish(0, tile, 0, wide),
+    exact: BigInt(value) * 2n ** BigInt(doublings),
+  };
+}
+
+test('sums of more rows than a double can count stay exact, and carry', () => {
+  for (const doublings of [1, 20, 30, 45]) {
+    const { found, exact } = doubled(FLOAT8, 67_108_863, doublings);
+    expect(found).toBe(Number(exact));
+  }
+  // Of int8 as long as it holds them: integers beyond 2^53 are no doubles any more.
+  for (const doublings of [3, 25, 31]) {
+    const { found, exact } = doubled(INT4, 2_147_483_647, doublings);
+    expect(BigInt(found as number | bigint)).toBe(exact);
+  }
+  for (const value of [2_147_483_647, -2_147_483_648])
+    expect(() => doubled(INT4, value, 33)).toThrow(
+      expect.objectContaining({ code: '22003', message: 'bigint out of range' }),
+    );
+});
+
+test('sums of float4 are rounded once, at the end', () => {
+  const { found } = doubled(FLOAT4, 16_777_215, 3);
+  expect(found).toBe(Math.fround(16_777_215 * 8));
+});
+
+test('a page whose sums come near the end of their bins takes a wider layout, and loses nothing', () => {
+  const { measures, layout } = sumsOf(FLOAT8, 67_108_863);
+  const account = new MemoryAccount('test', undefined, 2 ** 20);
+  const page = new TilePage(1, layout, new MemoryLease(account));
+  const block = page.block(0);
+  measures.add(block, 0, layout, 0, 1);
+  let exact = 67_108_863n;
+  for (let time = 0; time < 25; time += 1) {
+    addTile(block, 0, layout, block.slice(), 0, layout);
+    exact *= 2n;
+  }
+  expect(isNearTop(block, 0, layout)).toBe(true);
+  page.settle(measures);
+  expect(page.layout).not.toBe(layout);
+  expect(page.layout).toBe(measures.layout);
+  expect(measures.finish(0, page.block(0), 0, page.layout)).toBe(Number(exact));
+  // Another page of the old layout takes the one that there is by now.
+  const other = new TilePage(1, layout, new MemoryLease(account));
+  measures.add(other.block(0), 0, layout, 0, 1);
+  other.adopt(measures.layout);
+  other.settle(measures);
+  expect(other.layout).toBe(measures.layout);
+  expect(measures.finish(0, other.block(0), 0, other.layout)).toBe(67_108_863);
+  page.close();
+  other.close();
+  expect(account.usedBytes).toBe(0);
+});
+
+test('int8 beyond 2^53 has no tiles, and a percentile no more buckets than a tile holds', async () => {
+  const measures = (type: SqlType, fn: 'sum' | 'approx_percentile'): TileMeasures => {
+    const x = column(0, { name: 'x', type, nullable: true });
+    const args = fn === 'sum' ? [x] : [x, { kind: 'constant' as const, type: FLOAT8, value: 0.5 }];
+    return new TileMeasures(
+      [{ ...resolveAggregate(fn, args)!, distinct: false, orderBy: [] }],
+      CONTEXT as never,
+    );
+  };
+  const load = (of: TileMeasures, type: SqlType, data: readonly Datum[]): boolean =>
+    of.load({ rowCount: data.length, columns: [vectorFromData(type, data)] });
+  expect(load(measures(INT8, 'sum'), INT8, [1, 2 ** 53 - 1])).toBe(true);
+  expect(load(measures(INT8, 'sum'), INT8, [1, 2n ** 60n + 1n])).toBe(false);
+  expect(load(measures(FLOAT8, 'sum'), FLOAT8, [1e-300, 1e300])).toBe(false);
+  expect(load(measures(FLOAT8, 'approx_percentile'), FLOAT8, [1, null, 3])).toBe(true);
+  expect(load(measures(FLOAT8, 'approx_percentile'), FLOAT8, [1e-30, 1e30])).toBe(false);
+});
+
+test('more questions than a table may have tiles for: the one asked longest ago is made again', async () => {
+  const db = await open({ workers: 0 });
+  try {
+    await db.exec(`CREATE TABLE t (ts timestamptz, x int) WITH (time = 'ts')`);
+    await db.insert('t', [{ ts: '2026-01-01T00:10:00Z', x: 7 }]);
+    const ask = async (number: number): Promise<void> => {
+      const { rows, meta } = await db.window('t', {
+        range: ['2026-01-01', '2026-01-02'],
+        measures: { n: 'count(*)' },
+        where: `x > ${-number}`,
+      });
+      expect([rows[0]!.values['n'], meta.source]).toEqual([1, 'windows']);
+    };
+    for (let number = 0; number < 258; number += 1) await ask(number);
+    for (const number of [0, 150, 257]) await ask(number);
+  } finally {
+    await db.close();
+  }
+});
+
+test('what is no policy is refused, and says what one is', async () => {
+  const db = await open({ workers: 0 });
+  try {
+    await db.exec(
+      `CREATE TABLE t (id int PRIMARY KEY, ts timestamptz, "Odd ""name" text, x double precision, p numeric) WITH (time = 'ts')`,
+    );
+    const refused: readonly (readonly [Record<string, unknown>, RegExp])[] = [
+      [{ retention: 3 }, /retention/],
+      [{ retention: { raw: 3 } }, /retention/],
+      [{ retention: 'raw 90d, fortnight 5y' }, /fortnight/],
+      [{ retention: 'raw 90d, dya 5y' }, /dya/],
+      [{ retention: 'raw 90d, day 5y', by: 3 }, /by/],
+      [{ retention: 'raw 90d, day 5y', by: [''] }, /by/],
+      [{ retention: 'raw 90d, day 5y', by: ['regoin'] }, /regoin/],
+      [{ retention: 'raw 90d, day 5y', by: ['ts'] }, /ts/],
+      [{ retention: 'raw 90d, day 5y', measures: ['p'] }, /p/],
+      [{ zone: 3 }, /zone/],
+      [{ zone: 'Nowhere/Here', lateness: '2d' }, /Nowhere/],
+      [{ refresh: 'fortnight 1s' }, /fortnight/],
+      [{ refresh: 'hour 1 fortnight' }, /1 fortnight/],
+      [{ refresh: 'hour 1s, hour 2s' }, /twice/],
+    ];
+    for (const [policy, text] of refused)
+      await expect(db.policies.set('t', policy as never), JSON.stringify(policy)).rejects.toThrow(
+        text,
+      );
+    await db.policies.set('t', {
+      retention: { raw: '36h', '15m': '90d', day: 'forever' },
+      by: ['"Odd ""name"'],
+      measures: ['x'],
+      refresh: { minute: '500ms', hour: '0ms', day: '2m' },
+    });
+    expect(await db.policies.get('t')).toMatchObject({
+      retention: 'raw 36h, 15m 90d, day forever',
+      by: ['Odd "name'],
+      refresh: 'minute 500ms, hour 0ms, day 2m',
+    });
+    await db.policies.set('t', { retention: '', refresh: null, by: null, measures: null });
+    expect(await db.policies.get('t')).toBeUndefined();
+  } finally {
+    await db.close();
+  }
+});
