@@ -606,15 +606,16 @@ export class Handle implements WideVerbs {
     const { engine } = this;
     engine.assertOpen();
     if (isUndisturbed(options)) {
-      const run = this.#windowAtOnce(table, query, options, follows);
-      if (run !== undefined) return run;
-      // A program that asks one after another lets others have the thread now and then.
-      const turn = engine.untilTurn();
-      if (turn !== undefined) {
+      // Who asks one after another, or for many at once, lets others have the thread now and then.
+      for (let turns = 0; turns < TURNS_MAX; turns += 1) {
+        const turn = engine.untilTurn();
+        if (turn === undefined) break;
         await turn;
-        engine.assertOpen();
-        const later = this.#windowAtOnce(table, query, options, follows);
-        if (later !== undefined) return later;
+      }
+      engine.assertOpen();
+      if (options.signal?.aborted !== true) {
+        const run = this.#windowAtOnce(table, query, options, follows);
+        if (run !== undefined) return run;
       }
     }
     const { signal, done } = deadline(engine.ports.clock, options);
@@ -992,6 +993,9 @@ function streamBatch(batch: Batch, writer: RowWriter): StreamBatch {
     columnar: () => writer.columnar(batch),
   };
 }
+
+/** Turns that an answer waits for before it is left to an actor, who is given one sooner or later. */
+const TURNS_MAX = 16;
 
 /** Nothing can come between asking and answering; what is not as it should be is refused by whoever looks closely. */
 function isUndisturbed({ signal, timeoutMs }: QueryOptions): boolean {

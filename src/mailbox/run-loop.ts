@@ -25,10 +25,10 @@ export const STEP_MS = TURN_MS / 4;
 const STEPS_PER_READING = 32;
 
 /**
- * How many turns I/O waits for whoever asks for one short answer after another: a millisecond in all, half of what law 5 allows. Giving it the
+ * How many turns I/O waits for whoever asks for one short answer after another: a millisecond and a half in all, within the two that law 5 allows. Giving it the
  * thread costs more than an answer does.
  */
-const SERVED_TURNS = 2;
+const SERVED_TURNS = 3;
 
 /** Shorter spans say more about the clock than about the work: they are put together. */
 const LEARN_SPAN_MS_MIN = 0.1;

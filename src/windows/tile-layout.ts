@@ -234,6 +234,31 @@ export function addToSum(
   if (place.bins > 0) data[start] = data[start]! + rest * sign;
 }
 
+/** Adds the values of rows [0, count) that are present, all of which fit; `rests` is written over. */
+export function addAllToSum(
+  data: Float64Array,
+  at: number,
+  place: TermPlace,
+  rests: Float64Array,
+  count: number,
+): void {
+  const start = at + place.sum;
+  for (let bin = place.bins - 1; bin > 0; bin -= 1) {
+    const magic = MAGIC[place.binFrom + bin - BIN_MIN]!;
+    let sum = 0;
+    for (let row = 0; row < count; row += 1) {
+      const part = rests[row]! + magic - magic;
+      sum += part;
+      rests[row] = rests[row]! - part;
+    }
+    data[start + bin] = data[start + bin]! + sum;
+  }
+  if (place.bins === 0) return;
+  let sum = 0;
+  for (let row = 0; row < count; row += 1) sum += rests[row]!;
+  data[start] = data[start]! + sum;
+}
+
 /** The parts of a value that fits the bins, lowest bin first, into `parts`. */
 export function partsOfSum(parts: Float64Array, { binFrom, bins }: TermPlace, x: number): void {
   let rest = x;

@@ -12,6 +12,7 @@ import { assertFraction, bucketOf, bucketValue, rankOf } from '../operators/aggr
 import { fromUnits, roundedSum, toUnits } from '../operators/aggregates/exact-sum.ts';
 import type { AggregateCall } from '../plan/logical.ts';
 import {
+  addAllToSum,
   addToSum,
   bucketPlace,
   fitsBins,
@@ -37,6 +38,7 @@ export class TileMeasures {
   readonly #calls: readonly { readonly call: AggregateCall; readonly term: number }[];
   readonly #context: EvaluationContext;
   readonly #change = new RowChange();
+  readonly #rests = new Float64Array(BATCH_ROW_COUNT_MAX);
   layout: TileLayout;
 
   constructor(calls: readonly AggregateCall[], context: EvaluationContext) {
@@ -140,6 +142,55 @@ export class TileMeasures {
       }
     }
     return isSure;
+  }
+
+  /** Adds all rows of the loaded batch to one tile: column by column, a third of what row by row takes. */
+  addAll(data: Float64Array, at: number, layout: TileLayout, rowCount: number): void {
+    data[at] = data[at]! + rowCount;
+    const rests = this.#rests;
+    for (let index = 0; index < this.#terms.length; index += 1) {
+      const { present, values } = this.#terms[index]!;
+      const place = layout.terms[index]!;
+      let count = 0;
+      for (let row = 0; row < rowCount; row += 1) {
+        if (present[row] === 0) continue;
+        rests[count] = values[row]!;
+        count += 1;
+      }
+      if (place.count >= 0) data[at + place.count] = data[at + place.count]! + count;
+      if (place.buckets >= 0)
+        for (let each = 0; each < count; each += 1) {
+          const bucket = at + place.buckets + bucketPlace(bucketOf(rests[each]!), place.range);
+          data[bucket] = data[bucket]! + 1;
+        }
+      if (place.extremes >= 0) {
+        let least = data[at + place.extremes]!;
+        let most = data[at + place.extremes + 1]!;
+        for (let each = 0; each < count; each += 1) {
+          const x = rests[each]!;
+          if (x < least) least = x;
+          if (x > most) most = x;
+        }
+        data[at + place.extremes] = least;
+        data[at + place.extremes + 1] = most;
+      }
+      if (place.special >= 0) {
+        // What is no finite number is counted by kind, and no part of the sum.
+        let kept = 0;
+        for (let each = 0; each < count; each += 1) {
+          const x = rests[each]!;
+          if (x - x === 0) {
+            rests[kept] = x;
+            kept += 1;
+          } else if (place.sum >= 0 || x !== x) {
+            const kind = at + place.special + (x !== x ? 0 : x > 0 ? 1 : 2);
+            data[kind] = data[kind]! + 1;
+          }
+        }
+        count = kept;
+      }
+      if (place.sum >= 0) addAllToSum(data, at, place, rests, count);
+    }
   }
 
   /**

@@ -25,6 +25,8 @@ export type TilePlan = {
   readonly time: number;
   /** All columns that are read, ascending. */
   readonly columnIndexes: readonly number[];
+  /** Those that are read of a row whose time is known. */
+  readonly valueColumns: readonly number[];
   readonly filter: Expression | undefined;
   readonly keys: readonly Expression[];
   readonly calls: readonly AggregateCall[];
@@ -65,12 +67,14 @@ export function tilePlanOf(plan: WindowPlan, context: EvaluationContext): TilePl
   ];
   if (!all.every(isOfTheRow)) return undefined;
   const timeColumn = input.columnIndexes[time.index]!;
-  const columns = new Set([timeColumn]);
-  for (const expression of all) referencedColumns(expression, columns);
+  const values = new Set<number>();
+  for (const expression of all) referencedColumns(expression, values);
+  const columns = new Set([timeColumn, ...values]);
   return {
     relation: input.relation,
     time: timeColumn,
     columnIndexes: [...columns].sort((a, b) => a - b),
+    valueColumns: [...values].sort((a, b) => a - b),
     filter,
     keys: ownKeys,
     calls: ownCalls,

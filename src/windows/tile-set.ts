@@ -216,9 +216,19 @@ export class TileSet {
     if (accumulator.data.length <= SPARE_LENGTH_MAX) this.#spare = accumulator;
   }
 
-  /** Rows of a snapshot in [from, to), to be handled batch by batch: another load takes the one before away. */
-  rowsOf(snapshot: TableSnapshot, from: number, to: number): TileRows {
-    const { columnIndexes, time } = this.plan;
+  /**
+   * Rows of a snapshot in [from, to), to be handled batch by batch: another load takes the one before away. Where their order is searched
+   * and nobody asks for it, their time is not read: each value of a row that lies anywhere costs as much as adding it.
+   */
+  rowsOf(
+    snapshot: TableSnapshot,
+    from: number,
+    to: number,
+    times: 'read' | 'known' = 'known',
+  ): TileRows {
+    const { time } = this.plan;
+    const isKnown = times === 'known' && this.plan.valueColumns.length > 0;
+    const columnIndexes = isKnown ? this.plan.valueColumns : this.plan.columnIndexes;
     // A transaction's own rows are in no order of time: whoever reads them looks at `timeOf`.
     const scan =
       to - from === Infinity || snapshot.scanTimes === undefined
@@ -230,7 +240,9 @@ export class TileSet {
         for (;;) {
           const batch = scan.next();
           if (batch === undefined) return undefined;
-          const rowCount = this.#load(batch.rowCount, batch.selection, batch.columns);
+          for (let index = 0; index < columnIndexes.length; index += 1)
+            this.#wide[columnIndexes[index]!] = batch.columns[index]!;
+          const rowCount = this.#loadWide(batch.rowCount, batch.selection, isKnown);
           if (rowCount > 0) return rowCount;
         }
       },
@@ -475,11 +487,11 @@ export class TileSet {
     return this.#loadWide(rowCount, selection);
   }
 
-  #loadWide(rowCount: number, selection: Int32Array | undefined): number {
+  #loadWide(rowCount: number, selection: Int32Array | undefined, isTimed = false): number {
     const batch: Batch = { rowCount, columns: this.#wide, selection };
     const rows = this.#filter === undefined ? batch : this.#filter.select(batch, this.#context);
     if (rows === undefined || rows.rowCount === 0) return 0;
-    timesInto(this.#times, this.#wide[this.plan.time]!, rows);
+    if (!isTimed) timesInto(this.#times, this.#wide[this.plan.time]!, rows);
     this.#rowGroups =
       this.#keys.length === 0
         ? ONE_GROUP

@@ -524,10 +524,15 @@ export class TiledWindows implements WindowOperator {
     const set = this.#set;
     const { measures } = set;
     const total = this.#total;
-    const rows = set.rowsOf(this.#snapshot, from, to);
+    const rows = set.rowsOf(this.#snapshot, from, to, this.#isPlain ? 'read' : 'known');
     for (let rowCount = rows.next(); rowCount !== undefined; rowCount = rows.next()) {
       total.adopt(measures.layout.wider);
-      for (let row = 0; row < rowCount; row += 1) {
+      const isWhole = this.#plan.keys.length === 0 && !this.#isPlain;
+      if (isWhole) {
+        const slot = total.slotOf(0);
+        measures.addAll(total.data, slot, total.layout, rowCount);
+      }
+      for (let row = isWhole ? rowCount : 0; row < rowCount; row += 1) {
         if (this.#isPlain && !this.#liesIn(set.timeOf(row), from, to)) continue;
         // A new group may take the tiles to a larger array.
         const slot = total.slotOf(set.groupOf(row));
