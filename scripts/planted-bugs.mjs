@@ -92,7 +92,7 @@ for (const bug of chosen) {
   writeFileSync(path, source);
   const { stdout, stderr } = run(
     join('scripts', 'sim.mjs'),
-    ...['--dir', dir, '--seeds', '1000000', '--once', '--json'],
+    ...['--dir', dir, '--short', '--seeds', '1000000', '--once', '--json', '--stuck', '20'],
     ...['--budget', args.seconds, '--shrink', args.shrink],
   );
   let report;

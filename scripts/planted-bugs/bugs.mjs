@@ -245,8 +245,8 @@ export const BUGS = [
     name: 'a subscriber who sleeps',
     how: 'a subscriber who waits is not woken by changes',
     file: 'actors/subscriptions.js',
-    find: /this\.#position = Math\.max\(this\.#position, source\.visiblePosition\(\)\);\s*this\.#deliver\(\{ kind: 'progress', position: this\.#position/,
-    put: "this.#position = Math.max(this.#position, source.visiblePosition()) + 1;\n        this.#deliver({ kind: 'progress', position: this.#position",
+    find: /this\.#position = Math\.max\(this\.#position, source\.visiblePosition\(\)\);(\s*this\.#toldPosition = this\.#position;\s*this\.#deliver\(\{ kind: 'progress')/,
+    put: 'this.#position = Math.max(this.#position, source.visiblePosition()) + 1;$1',
   },
   // ── The journal
   {
@@ -289,8 +289,8 @@ export const BUGS = [
     quick: true,
     how: 'the newest record is not applied',
     file: 'actors/recovery.js',
-    find: /engine\.turn\.replay\((.*?), record\.position\);/,
-    put: 'if (record.position < head) engine.turn.replay($1, record.position);',
+    find: /engine\.turn\.replay\((.*?), record\.position, (.*?)\);/,
+    put: 'if (record.position < journal.acknowledged) engine.turn.replay($1, record.position, $2);',
   },
   {
     name: 'a sync that failed and was forgotten',
@@ -331,8 +331,8 @@ export const BUGS = [
     name: 'a stream of chance that is used again',
     how: 'ids are drawn from the beginning of the same stream each time',
     file: 'actors/engine.js',
-    find: '() => idRandom.below(256)',
-    put: "() => random.split('ids').below(256)",
+    find: 'bytes[index] = idRandom.below(256);',
+    put: "bytes[index] = random.split('ids').below(256);",
   },
   {
     name: 'memory that is not given back',

@@ -70,6 +70,7 @@ export class SimulatedDisk {
   readonly #faults: FaultSource;
   readonly #random: Random;
   readonly #syncMs: readonly [number, number];
+  readonly #dying: () => void;
   #names = new Map<string, Inode>();
   #durableNames = new Map<string, Inode>();
   readonly #locks = new Set<string>();
@@ -84,11 +85,14 @@ export class SimulatedDisk {
     readonly random: Random;
     /** What a sync takes. */
     readonly syncMs: readonly [number, number];
+    /** Told of a sync that failed since the machine is about to. */
+    readonly dying: () => void;
   }) {
     this.#clock = options.clock;
     this.#faults = options.faults;
     this.#random = options.random;
     this.#syncMs = options.syncMs;
+    this.#dying = options.dying;
   }
 
   /** The port of a process that lives while `alive` says so. */
@@ -117,14 +121,14 @@ export class SimulatedDisk {
     this.#broken = false;
   }
 
-  /** The process ends, and perhaps the power with it. */
-  crash(): CrashDamage {
+  /** The process ends, and perhaps the power with it; for certain where it `isDead`. */
+  crash(isDead = false): CrashDamage {
     this.processEnded();
     const lied = this.lies > 0;
     this.lies = 0;
     // Only a power loss tears a write.
     const torn = this.#faults.hits('tornWrite');
-    const power = this.#faults.hits('lostTail') || torn;
+    const power = this.#faults.hits('lostTail') || torn || isDead;
     if (power) {
       // Each directory was synced or not; a name that was not may have made it all the same.
       const names = new Map(this.#durableNames);
@@ -228,7 +232,11 @@ export class SimulatedDisk {
   async sync(done: () => void): Promise<void> {
     const [least, most] = this.#syncMs;
     if (most > 0) await this.#clock.pause(least + this.#random.unit() * (most - least), 'journal');
-    if (this.#broken || this.#faults.hits('ioError')) throw diskFailure('EIO', 'fsync');
+    if (this.#broken) throw diskFailure('EIO', 'fsync');
+    if (this.#faults.hits('ioError')) {
+      if (this.#faults.hits('dying')) this.#dying();
+      throw diskFailure('EIO', 'fsync');
+    }
     if (this.#faults.hits('lyingSync')) {
       this.lies += 1;
       return;

@@ -20,6 +20,8 @@ export type Faults = {
   readonly diskFull?: string | undefined;
   /** A write or sync fails with EIO: a share. */
   readonly ioError?: number | undefined;
+  /** Of syncs that fail: the machine goes down within moments, and its power with it: a share. */
+  readonly dying?: number | undefined;
   /** A sync says that it is done and has done nothing: a share. */
   readonly lyingSync?: number | undefined;
   // ── The network between clients and the database
@@ -60,6 +62,7 @@ export const SHARE_FAULTS = [
   'drop',
   'duplicate',
   'reorder',
+  'dying',
   'journalFull',
   'memory',
   'viewError',
@@ -112,6 +115,7 @@ const DISK_FAULTS = [
   'diskFull',
   'ioError',
   'lyingSync',
+  'dying',
 ] as const satisfies readonly (keyof Faults)[];
 
 /** Kinds that a world can do without, one by one: what a swarm of seeds switches off. */

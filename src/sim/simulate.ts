@@ -165,6 +165,7 @@ const MACHINE: Machine = {
   stepBudgetUnits: 50_000,
   groupsInFlightMax: 4,
   laneMessagesMax: 1_024,
+  workerCount: 0,
 };
 const MEMORY_BYTES = 1 << 30;
 const HISTORY_MS = 600_000;
@@ -646,6 +647,7 @@ function machineOf(given: SimulateOptions['machine'], seed: number): Machine {
     nanosecondsPerUnit: [10, 200, 5_000][random.below(3)]!,
     groupsInFlightMax: 1 + random.below(4),
     laneMessagesMax: [16, 64, 1_024][random.below(3)]!,
+    workerCount: random.below(3),
   };
 }
 

@@ -124,6 +124,8 @@ export type Machine = {
   readonly groupsInFlightMax: number;
   /** What waits in the command and bulk lanes of an actor. */
   readonly laneMessagesMax: number;
+  /** Threads beside the main one. */
+  readonly workerCount: number;
 };
 
 export type WorldFailure = {
@@ -139,6 +141,8 @@ const EVENTS_AT_ONCE_MAX = 300_000;
 const EVENTS_PER_REAL_TURN = 5_000;
 /** After the faults have ended everything that was begun must end within this. */
 const HEAL_MS_MAX = 120_000;
+/** A machine whose disk fails has so long to live. */
+const DYING_MS_MAX = 20;
 /** Between two looks at whether that is so. */
 const REST_MS_MAX = 1_000;
 const IN_FLIGHT_MAX = 1_000;
@@ -265,6 +269,14 @@ export class SimulatedWorld {
       faults: this.faults,
       random: this.random.split('disk'),
       syncMs: durationRange('faults.journalDelay', faults.journalDelay ?? 0),
+      dying: () =>
+        void this.clock.at(
+          this.random.split(`dying ${this.#boots}`).unit() * DYING_MS_MAX,
+          'crash',
+          () => {
+            if (this.faults.active) this.#crash(true);
+          },
+        ),
     });
     this.#backend = new SimulatedBackend({
       clock: this.clock,
@@ -604,7 +616,7 @@ export class SimulatedWorld {
         disk,
         network: this.network,
         workers: new SimulatedWorkers({
-          count: 0,
+          count: options.machine.workerCount,
           clock: this.clock,
           random: this.random.split('workers'),
           entry: () => undefined,
@@ -713,6 +725,10 @@ export class SimulatedWorld {
 
   /** The process ends in the middle of whatever it does, and starts again after a while. */
   crash(): void {
+    this.#crash(false);
+  }
+
+  #crash(isDead: boolean): void {
     if (this.options.journal.kind !== 'file')
       throw new DbError('22023', 'a crash needs a journal in files', {
         field: 'journal',
@@ -722,7 +738,7 @@ export class SimulatedWorld {
     this.#booting?.end();
     this.#process = undefined;
     const before = this.#damage;
-    const now = this.disk.crash();
+    const now = this.disk.crash(isDead);
     const power = now.power || before?.power === true;
     this.#damage = {
       power,

@@ -17,6 +17,7 @@ function diskWith(seed: number, faults: Faults): SimulatedDisk {
     faults: source,
     random: random.split('disk'),
     syncMs: [0, 0],
+    dying: () => undefined,
   });
 }
 

@@ -18,6 +18,7 @@ const DISK_SHARES: Faults = {
   tornWrite: 0.5,
   bitFlip: 0.15,
   ioError: 0.002,
+  dying: 0.3,
   lyingSync: 0.01,
 };
 
@@ -37,7 +38,13 @@ export function shortSimulation(seed: number): Simulation {
     run: '30s',
     load: mix({}, { rate: '40/min', shape: 'bursts' }, 0.2),
     faults: { ...SHARES, partition: '0.6/min', journalFailure: '0.2/min' },
-    diskFaults: { ...DISK_SHARES, crash: '3/min', down: '100ms..3s', diskFull: '0.6/min' },
+    diskFaults: {
+      ...DISK_SHARES,
+      ioError: 0.005,
+      crash: '3/min',
+      down: '100ms..3s',
+      diskFull: '0.6/min',
+    },
   });
 }
 

@@ -40,11 +40,11 @@ test('every seed keeps all promises, and the same seed has the same trace', asyn
     expect(seen).toContain(what);
 });
 
-test('the same seed has the same trace in another process, time zone and language, interpreted or optimised', async () => {
+test('the same seed has the same trace in another process and thread, time zone and language, interpreted or optimised', async () => {
   const hashesOf = (options: readonly string[]): string[] => {
     const { stdout, stderr } = spawnSync(
       process.execPath,
-      [...options, 'scripts/sim.mjs', '--from', '20', '--seeds', '2', '--once', '--json'],
+      [...options, 'scripts/sim.mjs', ...'--from 20 --seeds 2 --jobs 2 --once --json'.split(' ')],
       { encoding: 'utf8', env: { ...process.env, TZ: 'Asia/Kathmandu', LANG: 'tr_TR.UTF-8' } },
     );
     expect(stderr).toBe('');

@@ -176,6 +176,13 @@ test('ambient time in a load, an error that is no DbError, and a run that differ
   expect((await other.run()).failures).toMatchObject([{ invariant: 'determinism' }]);
 });
 
+test('the same seed has the same trace with one worker or two', async () => {
+  const hashes = [];
+  for (const workerCount of [0, 1, 2])
+    hashes.push((await shop({ machine: { workerCount } }).run()).traceHash);
+  expect(new Set(hashes).size).toBe(1);
+});
+
 test('eventually and sometimes: too late, and never', async () => {
   const late = shop().eventually('ten orders', '1s', async ({ db }) => {
     return (await db.query('SELECT 1 FROM orders LIMIT 10')).rowCount === 10;

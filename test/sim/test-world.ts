@@ -41,6 +41,7 @@ export class TestWorld {
         stepBudgetUnits: 1_000,
         groupsInFlightMax: 1,
         laneMessagesMax: 1_024,
+        workerCount: 0,
         ...options.machine,
       },
       oracles: () => [],
