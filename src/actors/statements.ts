@@ -276,7 +276,7 @@ export async function executePlan(
     session.storedEntry(relation).data.changes(since, engine.visiblePosition),
   );
   const position = answerPosition(session, bound.relations, options);
-  const tiled = new Set<number>();
+  const tiled = new Map<PlanNode, number>();
   const opened = openPlan(session, bound.plan, bound.relations, context, options.asOf, tiled);
   let rowCount = 0;
   const run = engine.run({
@@ -299,7 +299,7 @@ export async function executePlan(
     const { source, sources } = provenance(
       session,
       bound.relations,
-      scansOf(bound.plan) === tiled.size ? tiled : undefined,
+      scansOf(bound.plan) === tiled.size ? new Set(tiled.values()) : undefined,
       options.asOf,
     );
     const done: StatementOutcome = {
@@ -361,7 +361,8 @@ export function openPlan(
   relations: readonly number[],
   context: ReturnType<Session['evaluationContext']>,
   asOf: number | undefined,
-  tiled?: Set<number>,
+  /** The aggregates that tiles have answered, with the relation of each. */
+  tiled?: Map<PlanNode, number>,
 ): { open(): Operator; release(): void } {
   const { environment, release } = openRelations(session, relations, context, asOf);
   const whole: ExecutionEnvironment =
@@ -370,7 +371,9 @@ export function openPlan(
       : {
           ...environment,
           aggregate: (node, inner, plain) =>
-            session.engine.tiles.aggregate(node, inner, plain, (relation) => tiled.add(relation)),
+            session.engine.tiles.aggregate(node, inner, plain, (relation) =>
+              tiled.set(node, relation),
+            ),
         };
   return {
     open: () => {

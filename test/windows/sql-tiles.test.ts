@@ -76,3 +76,28 @@ test('SQL over stretches of time is answered from tiles, with the bits of a scan
     await db.close();
   }
 });
+
+// The relations that tiles had answered were counted, and beside them the scans of the plan: one table read twice had one of two.
+test('an answer from several aggregates of one table is of tiles where all of them are', async () => {
+  const db = await open({ workers: 0 });
+  try {
+    await db.exec(`CREATE TABLE t (ts timestamptz, region text, x int) WITH (time = 'ts')`);
+    await db.insert(
+      't',
+      Array.from({ length: 5000 }, (_, x) => ({
+        ts: new Date(Date.UTC(2026, 0, 1) + x * 600_000),
+        region: x % 2 === 0 ? 'EU' : 'US',
+        x,
+      })),
+    );
+    const days = (more: string): string =>
+      `SELECT date_trunc('day', ts) AS d, sum(x) AS s FROM t WHERE ts >= '2026-01-02' AND ts < '2026-01-20' ${more} GROUP BY 1`;
+    const source = async (text: string): Promise<string> => (await db.query(text)).meta.source;
+    const both = `SELECT a.d, a.s, b.s FROM (${days('')}) a JOIN (${days(`AND region = 'EU'`)}) b USING (d)`;
+    expect(await source(both)).toBe('windows');
+    expect(await source(`${days('')} UNION ALL ${days(`AND region = 'US'`)}`)).toBe('windows');
+    expect(await source(`SELECT * FROM (${days('')}) a, (SELECT count(*) FROM t) b`)).toBe('scan');
+  } finally {
+    await db.close();
+  }
+});
