@@ -184,13 +184,18 @@ for (const [name, { fill, files }] of Object.entries(DATABASES)) {
   for (const path of files(names).map((each) => `/d/${each}`)) {
     const bytes = disk.files.get(path);
     if (bytes.length > 20_000) throw new Error(`${path} is not small: ${bytes.length} bytes`);
+    // Of the mark two short slots are read; what lies between them is not.
+    const isRead = (at) => !path.endsWith('acknowledged') || at % 4096 <= 60;
     for (let bit = 0; bit < bytes.length * 8; bit += every) {
+      if (!isRead(bit >> 3)) continue;
       const flipped = bytes.slice();
       flipped[bit >> 3] ^= 1 << (bit & 7);
       await tries(disk, before, `${name}, ${path} bit ${bit}`, path, flipped);
     }
-    for (let length = 0; length < bytes.length; length += every)
+    for (let length = 0; length < bytes.length; length += every) {
+      if (!isRead(length)) continue;
       await tries(disk, before, `${name}, ${path} cut at ${length}`, path, bytes.slice(0, length));
+    }
     await tries(disk, before, `${name}, ${path} removed`, path, undefined);
     tell(`${name}, ${path}, all ${bytes.length} bytes`);
   }
