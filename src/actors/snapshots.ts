@@ -115,14 +115,11 @@ export class Snapshots {
     await this.#engine.untilNothingDefined();
     const begunAtBytes = this.#log.journal.appendedBytes;
     const image = this.#capture();
-    const known = await this.positions();
-    if (known.includes(image.head.position)) {
-      image.release();
-      return image.head.position;
-    }
     let writer: CheckedFileWriter | undefined;
     const files = new Set<string>();
     try {
+      const known = await this.positions();
+      if (known.includes(image.head.position)) return image.head.position;
       writer = await CheckedFileWriter.create(
         this.#disk,
         `${this.#directory}/${fileName(image.head.position)}`,
@@ -156,26 +153,37 @@ export class Snapshots {
   #capture(): Captured {
     const { state, visiblePosition, visibleInstant } = this.#engine;
     const releases: (() => void)[] = [];
-    const parts = state.catalog
-      .all()
-      .filter((entry) => !isUnjournaled(entry))
-      .map((entry): CapturedPart => {
-        switch (entry.kind) {
-          case 'table': {
-            const reading = entry.data.read();
-            releases.push(() => reading.release());
-            const kept = state.findKept(entry.definition.id)?.image(visiblePosition);
-            if (kept !== undefined) releases.push(() => kept.release());
-            return { kind: 'table', definition: entry.definition, reading, kept };
-          }
-          case 'sequence':
-            return { kind: 'sequence', definition: entry.definition, state: { ...entry.state } };
-          case 'view':
-            return { kind: 'view', definition: entry.definition };
-          case 'materializedView':
-            return { kind: 'materializedView', definition: entry.definition };
+    const release = (): void => {
+      for (const each of releases) each();
+    };
+    const partOf = (entry: CatalogEntry): CapturedPart => {
+      switch (entry.kind) {
+        case 'table': {
+          const reading = entry.data.read();
+          releases.push(() => reading.release());
+          const kept = state.findKept(entry.definition.id)?.image(visiblePosition);
+          if (kept !== undefined) releases.push(() => kept.release());
+          return { kind: 'table', definition: entry.definition, reading, kept };
         }
-      });
+        case 'sequence':
+          return { kind: 'sequence', definition: entry.definition, state: { ...entry.state } };
+        case 'view':
+          return { kind: 'view', definition: entry.definition };
+        case 'materializedView':
+          return { kind: 'materializedView', definition: entry.definition };
+      }
+    };
+    let parts: CapturedPart[];
+    try {
+      parts = state.catalog
+        .all()
+        .filter((entry) => !isUnjournaled(entry))
+        .map(partOf);
+    } catch (cause) {
+      // A table is out of service: what was read of the others is theirs again.
+      release();
+      throw cause;
+    }
     return {
       head: {
         format: FORMAT,
@@ -192,9 +200,7 @@ export class Snapshots {
         late: state.lateImages(),
       },
       parts,
-      release: () => {
-        for (const release of releases) release();
-      },
+      release,
     };
   }
 
