@@ -57,6 +57,7 @@ import {
 import { executePlan } from './statements.ts';
 import { createTable } from '../columns/table.ts';
 import { writeRows } from './write-rows.ts';
+import type { KeptTiles } from '../windows/kept-tiles.ts';
 
 /** CREATE, ALTER, DROP, TRUNCATE and their like: as a commit of their own, or as part of the open transaction. */
 export async function runDefinition(
@@ -1040,15 +1041,40 @@ function refuseWhenViewsDepend(session: Session, entry: TableEntry, change: Tabl
 
 /** Of values that were demoted nothing is left that could become another type. */
 function refuseWhenDemoted(session: Session, entry: TableEntry, change: TableChange): void {
-  if (change.kind !== 'alterType') return;
   const { id, name, columns } = entry.definition;
-  if (session.engine.state.findKept(id)?.keeps(change.index) !== true) return;
+  const kept = session.engine.state.findKept(id);
+  if (kept === undefined || kept.isEmpty) return;
+  refuseOtherTime(kept, change, entry);
+  if (change.kind !== 'alterType' || !kept.keeps(change.index)) return;
   const column = columns[change.index]!.name;
   throw new DbError('2BP01', `rows of "${name}" were demoted, and "${column}" is kept of them`, {
     table: name,
     column,
     hint: 'Add a column of the other type, and let the policy measure it.',
   });
+}
+
+/** Demoted rows lie where one column of times said: the policy cannot go by another. */
+function refuseOtherTime(kept: KeptTiles, change: TableChange, entry: TableEntry): void {
+  const table =
+    change.kind === 'definition'
+      ? change.table
+      : change.kind === 'policy'
+        ? { ...entry.definition, policy: change.policy }
+        : undefined;
+  if (table?.policy === undefined) return;
+  const { time } = table.policy;
+  const index = table.columns.findIndex((column) => column.name === time);
+  if (kept.time === index) return;
+  throw new DbError(
+    '2BP01',
+    `rows of "${table.name}" were demoted by another time than "${time}"`,
+    {
+      table: table.name,
+      column: time,
+      hint: 'Make another table for the other time.',
+    },
+  );
 }
 
 function dependency(entry: CatalogEntry, dependant: CatalogEntry): DbError {

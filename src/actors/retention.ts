@@ -24,6 +24,10 @@ export class Retention {
   readonly #engine: Engine;
   /** Tables with a retention, and when they are looked at next. */
   readonly #dueMs = new Map<number, number>();
+  /** How often in a row it has failed, by table. */
+  readonly #failures = new Map<number, number>();
+  /** Rows that are old enough and stay, since tiles cannot hold their values, as of the last look. */
+  readonly #held = new Map<number, number>();
   #timer: TimerHandle | undefined;
   #timerMs = Infinity;
   #isRunning = false;
@@ -50,10 +54,16 @@ export class Retention {
   policyChanged(relation: number, policy: Policy | undefined): void {
     if (policy === undefined || policy.retention.length === 0) {
       this.#dueMs.delete(relation);
+      this.#failures.delete(relation);
+      this.#held.delete(relation);
       return;
     }
     this.#dueMs.set(relation, this.#engine.ports.clock.now() + FIRST_LOOK_MS);
     this.#arm();
+  }
+
+  heldRows(relation: number): number {
+    return this.#held.get(relation) ?? 0;
   }
 
   close(): void {
@@ -64,7 +74,8 @@ export class Retention {
 
   #arm(): void {
     if (this.#isHeld || this.#isRunning || this.#engine.closed) return;
-    const nextMs = Math.min(...this.#dueMs.values());
+    let nextMs = Infinity;
+    for (const dueMs of this.#dueMs.values()) nextMs = Math.min(nextMs, dueMs);
     if (nextMs === this.#timerMs) return;
     this.#timer?.cancel();
     this.#timer = undefined;
@@ -94,9 +105,12 @@ export class Retention {
         try {
           // A long way to go is gone in turns with other tables.
           if ((await this.run(relation)) === 'more') delayMs = 0;
+          this.#failures.delete(relation);
         } catch (cause) {
           if (this.#engine.closed) return;
-          delayMs = Math.min(delayMs, RETRY_MS);
+          const failures = this.#failures.get(relation) ?? 0;
+          this.#failures.set(relation, failures + 1);
+          delayMs = Math.min(RETRY_MS_MAX, RETRY_MS * 2 ** failures);
           this.#engine.events.emit('retention.failed', {
             table: this.#tableOf(relation)?.definition.name ?? '',
             cause,
@@ -144,6 +158,8 @@ export class Retention {
       if (!(await this.#commit(relation, () => work.operations(rowIds, left)))) return 'done';
       await this.#engine.pause();
     }
+    if (work.held > 0) this.#held.set(relation, work.held);
+    else this.#held.delete(relation);
     // Where nothing could go, nothing more will for now.
     return due.length >= ROWS_A_ROUND && left.size < due.length ? 'more' : 'done';
   }
@@ -271,6 +287,8 @@ class Demotion {
   readonly #columns: readonly number[];
   readonly #columnCount: number;
   readonly #maker: KeptCellMaker;
+  /** Rows whose values tiles cannot hold. */
+  held = 0;
 
   constructor(
     engine: Engine,
@@ -323,6 +341,7 @@ class Demotion {
       );
       const held = new Set(refused);
       for (const row of refused) left.add(ids[kept[row]!]!);
+      this.held += refused.length;
       const deleted = [...gone, ...kept.filter((_, row) => !held.has(row))].map((row) => ids[row]!);
       if (deleted.length === 0) return [];
       deleted.sort((a, b) => a - b);
@@ -373,8 +392,9 @@ const ROWS_A_COMMIT = 256;
 const ROWS_A_ROUND = 131_072;
 const BATCHES_A_STEP = 16;
 const TILES_A_STEP = 4096;
-/** When it failed (no memory, a full disk). */
+/** When it failed (no memory, a full disk): each time twice as long. */
 const RETRY_MS = 60_000;
+const RETRY_MS_MAX = 24 * 3_600_000;
 const CADENCE_MS_MIN = 60_000;
 const CADENCE_MS_MAX = 3_600_000;
 

@@ -376,9 +376,10 @@ const SYSTEM_RELATIONS: readonly SystemRelation[] = [
       ['tiles', INT8],
       ['bytes', INT8],
       ['tiles_until', TIMESTAMPTZ],
+      ['rows_held', INT8],
     ],
     *rows(session) {
-      const { state, visiblePosition } = session.engine;
+      const { state, retention: upkeep, visiblePosition } = session.engine;
       for (const { definition } of tablesWithPolicy(session)) {
         const policy = definition.policy!;
         const kept = state.findKept(definition.id);
@@ -394,6 +395,7 @@ const SYSTEM_RELATIONS: readonly SystemRelation[] = [
           kept?.count ?? 0,
           kept?.bytes ?? 0,
           kept?.hull(visiblePosition)?.end ?? null,
+          upkeep.heldRows(definition.id),
         ];
       }
     },

@@ -296,6 +296,11 @@ export class KeptTiles {
     };
   }
 
+  /** The column of times by which rows were demoted; −1 where it is no more. */
+  get time(): number {
+    return this.#eras.find((era) => !era.isEmpty)?.shape.terms[0]!.column ?? -1;
+  }
+
   /** Whether the values of a column are kept, by group or added up. */
   keeps(column: number): boolean {
     return this.#eras.some(

@@ -332,29 +332,38 @@ function measuresOf(
   table: PolicyTable,
 ): readonly PolicyMeasure[] | undefined {
   if (given === null) return undefined;
-  return namesOf(given, 'measures').map((text) => {
-    const match = /^approx_percentile\s*\(\s*(.+?)\s*\)$/i.exec(text);
-    const column = unquoted(match === null ? text : match[1]!);
-    const { type } = columnOf(column, 'measures', table);
-    if (match !== null && !PERCENTILE_KINDS.has(type.kind))
-      throw new DbError('42804', `"${column}" is no number, whose percentiles could be kept`, {
-        field: 'measures',
-        table: table.name,
-        column,
-        hint: `Write measures = '${column}'.`,
-      });
-    if (!isMeasurable(type))
-      throw new DbError('42804', `tiles cannot hold the values of "${column}"`, {
-        field: 'measures',
-        table: table.name,
-        column,
-        hint:
-          type.kind === 'numeric'
-            ? `Give it a scale: ALTER TABLE ${table.name} ALTER COLUMN ${column} TYPE numeric(18, 2).`
-            : 'Numbers and times can be measured; of others rows are counted, by groups.',
-      });
-    return { column, percentiles: match !== null };
-  });
+  const measures: PolicyMeasure[] = [];
+  for (const each of namesOf(given, 'measures').map((text) => measureOf(text, table))) {
+    const known = measures.findIndex(({ column }) => column === each.column);
+    if (known < 0) measures.push(each);
+    // 'amount, approx_percentile(amount)' is one column of which percentiles are kept, too.
+    else if (each.percentiles) measures[known] = each;
+  }
+  return measures;
+}
+
+function measureOf(text: string, table: PolicyTable): PolicyMeasure {
+  const match = /^approx_percentile\s*\(\s*(.+?)\s*\)$/i.exec(text);
+  const column = unquoted(match === null ? text : match[1]!);
+  const { type } = columnOf(column, 'measures', table);
+  if (match !== null && !PERCENTILE_KINDS.has(type.kind))
+    throw new DbError('42804', `"${column}" is no number, whose percentiles could be kept`, {
+      field: 'measures',
+      table: table.name,
+      column,
+      hint: `Write measures = '${column}'.`,
+    });
+  if (!isMeasurable(type))
+    throw new DbError('42804', `tiles cannot hold the values of "${column}"`, {
+      field: 'measures',
+      table: table.name,
+      column,
+      hint:
+        type.kind === 'numeric'
+          ? `Give it a scale: ALTER TABLE ${table.name} ALTER COLUMN ${column} TYPE numeric(18, 2).`
+          : 'Numbers and times can be measured; of others rows are counted, by groups.',
+    });
+  return { column, percentiles: match !== null };
 }
 
 const PERCENTILE_KINDS: ReadonlySet<TypeKind> = new Set<TypeKind>([

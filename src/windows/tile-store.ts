@@ -281,8 +281,7 @@ export class TileStore implements WindowSource {
   ): { readonly kept: KeptTable; readonly tile: KeptTile } | undefined {
     const kept = this.#keptOf(scan.relation);
     if (kept === undefined) return undefined;
-    const time = kept.tiles.eras[0]!.shape.terms[0]!.column;
-    const { from, to } = timeBounds(scan, time, environment.context);
+    const { from, to } = timeBounds(scan, kept.tiles.time, environment.context);
     const position = keptPosition(environment, scan.relation);
     const tile = firstKept(kept, position, {
       from: Float64Array.of(from),
@@ -300,7 +299,7 @@ export class TileStore implements WindowSource {
   ): Operator {
     const { relation } = node.input as ScanNode;
     const data = this.#dataOf(relation);
-    const index = kept.tiles.eras[0]!.shape.terms[0]!.column;
+    const index = kept.tiles.time;
     const column = data?.schema.columns[index];
     const question = column === undefined ? undefined : openTimeAggregateOf(node, column, index);
     const refusal = (): DbError =>
@@ -498,8 +497,7 @@ const ALL_TIME: WindowBounds = { from: Float64Array.of(-Infinity), to: Float64Ar
 /** Whether windows go by the time that rows were demoted by. */
 function isTimeOf({ tiles }: KeptTable, { input, time }: WindowPlan): boolean {
   if (input.kind !== 'scan' || time.kind !== 'column') return false;
-  const column = input.columnIndexes[time.index];
-  return tiles.eras.every(({ shape }) => shape.terms[0]!.column === column);
+  return input.columnIndexes[time.index] === tiles.time;
 }
 
 /** Why a question does not come from tiles at all. */

@@ -280,11 +280,25 @@ test('values that tiles cannot hold stay rows', async () => {
   ]);
   await clock.advance('2h');
   expect(await rows('SELECT id FROM orders WHERE id >= 700')).toEqual([{ id: 700 }]);
+  expect(await rows('SELECT rows_held FROM adb.policies')).toEqual([{ rows_held: 1 }]);
   expect(
     await rows(
       `SELECT sum(amount) AS s FROM orders WHERE ts >= '2026-03-02' AND ts < '2026-03-03'`,
     ),
   ).toEqual([{ s: '855.00' }]);
+});
+
+test('a row of which something cannot be held goes where that is not measured any more', async () => {
+  await db.exec('ALTER TABLE orders ADD COLUMN key int8');
+  await db.insert('orders', { id: 800, ts: '2026-03-02', region: 'EU', amount: 5, key: 2n ** 60n });
+  await clock.advance('2h');
+  expect(await rows('SELECT rows_held FROM adb.policies')).toEqual([{ rows_held: 1 }]);
+  await db.policies.set('orders', { measures: 'amount' });
+  await clock.advance('2h');
+  expect(await rows('SELECT rows_held FROM adb.policies')).toEqual([{ rows_held: 0 }]);
+  expect(await rows('SELECT id FROM orders WHERE id = 800')).toEqual([]);
+  // Of rows of two policies, what both keep.
+  expect(await rows('SELECT sum(amount) AS s FROM orders')).toEqual([{ s: '14033.00' }]);
 });
 
 test('columns may be renamed, added and dropped; of those that are kept the type stays', async () => {
@@ -301,6 +315,13 @@ test('columns may be renamed, added and dropped; of those that are kept the type
     /^2BP01: .*demoted/,
   );
   expect(await refusal(db.query('SELECT sum(extra) FROM orders'))).toMatch(/sum of "extra"/);
+  await db.exec('ALTER TABLE orders ADD COLUMN shipped timestamptz');
+  await db.exec('ALTER TABLE orders RESET (retention, by)');
+  await db.exec(`ALTER TABLE orders SET (time = 'shipped')`);
+  expect(await refusal(db.policies.set('orders', { retention: 'raw 1d' }))).toMatch(
+    /^2BP01: .*another time than "shipped"/,
+  );
+  await db.exec(`ALTER TABLE orders SET (time = 'ts')`);
   await db.exec('ALTER TABLE orders DROP COLUMN amount');
   expect(await rows('SELECT count(*) AS n FROM orders')).toEqual([{ n: 168 }]);
 });

@@ -70,6 +70,11 @@ test('a policy is set by SQL and as an object, and says what it was told', async
       refresh: null,
     },
   ]);
+  await db.policies.set('orders', { measures: 'price, amount, approx_percentile(price)' });
+  expect((await db.policies.get('orders'))!.measures).toEqual([
+    'approx_percentile(price)',
+    'amount',
+  ]);
   await db.exec('ALTER TABLE orders RESET (measures, lateness)');
   expect(Object.keys((await db.policies.get('orders'))!)).toEqual(['retention', 'by', 'zone']);
   await db.policies.drop('orders');
