@@ -1,6 +1,7 @@
 import { DbError } from '../base/errors.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { datumAt, gather } from '../columns/build.ts';
+import { BOOLEAN } from '../columns/types.ts';
 import { compileExpression, compileFilter } from '../expressions/compile.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { referencedColumns } from '../expressions/fold.ts';
@@ -9,6 +10,7 @@ import type { ExecutionEnvironment } from '../operators/environment.ts';
 import type { Budget } from '../operators/operator.ts';
 import { zoneTestsOf } from '../operators/sources.ts';
 import type { AggregateCall, ScanNode } from '../plan/logical.ts';
+import { conjunction } from '../plan/nodes.ts';
 import type { KeptEra, KeptTerm, KeptTile, KeptTiles } from './kept-tiles.ts';
 import { writtenPolicy, type Policy } from './policy.ts';
 import { addTile, type TermPlace, type TileLayout } from './tile-layout.ts';
@@ -145,13 +147,20 @@ class EraReading {
         missing = found;
         continue;
       }
+      const condition = conjunction([
+        ...(call.filter === undefined ? [] : [call.filter]),
+        // Of a column that rows are apart by, groups tell which have a value.
+        ...call.args
+          .filter((argument) => found < 0 && this.#isOfGroups(argument))
+          .map((arg) => ({ kind: 'isNotNull' as const, arg, type: BOOLEAN })),
+      ]);
       let filter = -1;
-      if (call.filter !== undefined) {
-        if (!this.#isOfGroups(call.filter)) {
-          missing = `conditions of "${this.#strangers(call.filter)}"`;
+      if (condition !== undefined) {
+        if (!this.#isOfGroups(condition)) {
+          missing = `conditions of "${this.#strangers(condition)}"`;
           continue;
         }
-        filter = filters.push(call.filter) - 1;
+        filter = filters.push(condition) - 1;
       }
       terms.set(number, { term: number, own: found, filter });
       if (found < 0) continue;
@@ -290,8 +299,10 @@ class EraReading {
       (term) => term.column === inner.index && term.isDouble === isDouble && has(term),
     );
     if (found >= 0) return found;
-    // Of a column without NULLs every row counts.
-    return call.fn === 'count' && !inner.nullable ? -1 : `${call.fn} of "${name}"`;
+    const isGroup = this.#era.shape.by.some(({ column }) => column === inner.index);
+    return call.fn === 'count' && argument.kind === 'column' && (isGroup || !inner.nullable)
+      ? -1
+      : `${call.fn} of "${name}"`;
   }
 }
 

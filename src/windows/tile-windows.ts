@@ -236,9 +236,12 @@ export class TiledWindows implements WindowOperator {
       this.#total.reset(set.measures.layout.wider);
       const start = from[this.#window]!;
       const end = to[this.#window]!;
+      // What is not kept at all is told before rows are, of which tiles may hold even less.
+      if (this.#isPlain) yield* this.#kept!.addTo(this.#total, start, end, current);
       const time = this.#isPlain ? start : this.#addTiles(start, end);
       if (time < end) yield* this.#read(time, end);
-      if (this.#kept !== undefined) yield* this.#kept.addTo(this.#total, start, end, current);
+      if (this.#kept !== undefined && !this.#isPlain)
+        yield* this.#kept.addTo(this.#total, start, end, current);
       if (this.#plan.keys.length > 0 && this.#total.count > 1) ranks = yield* set.ranks(current);
       this.#finish(ranks);
     }
