@@ -3,6 +3,7 @@ import { LazyRows } from '../columns/lazy-rows.ts';
 import { columnOf } from '../columns/rows-by-column.ts';
 import type { TableData } from '../columns/table-contract.ts';
 import type { Batch } from '../columns/batch.ts';
+import type { ExecutionEnvironment } from '../operators/environment.ts';
 import { isOfTheRow } from '../windows/tile-plan.ts';
 import { lastAtOrBefore, timesOf } from '../windows/window-source.ts';
 import type { ComparedSpan, PlannedWindow, WindowSeries } from '../windows/window-spec.ts';
@@ -42,6 +43,7 @@ export function answeredWindows(
   { plan, bound, keyTypes }: BoundWindows,
   series: WindowSeries,
   run: { readonly position: number; readonly calendar: Calendar },
+  environment: ExecutionEnvironment,
 ): AnsweredWindows | undefined {
   const { input, time, keys, calls } = plan;
   if (input.kind !== 'scan' || time.kind !== 'column' || time.type.kind !== 'timestamptz')
@@ -65,7 +67,8 @@ export function answeredWindows(
   return {
     relation: input.relation,
     data,
-    columns: data.schema.columns,
+    // Those that the question was bound to, whatever the table has by now.
+    columns: environment.snapshotOf(input.relation).schema.columns,
     time: input.columnIndexes[time.index]!,
     ...run,
     series,

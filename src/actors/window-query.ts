@@ -223,7 +223,7 @@ export async function runWindowQuery(
       watermark,
       rows,
     });
-    return isWatermark ? run : followed(run, session, question, options, changed);
+    return isWatermark ? run : followed(run, session, question, options, changed, environment);
   } finally {
     release();
   }
@@ -251,6 +251,7 @@ function followed(
   { windows, own }: Question,
   { follows }: RunOptions,
   changed: ChangedWindows | undefined,
+  environment: ExecutionEnvironment,
 ): WindowRun {
   if (follows === undefined) return run;
   const { position } = run.result.meta;
@@ -258,7 +259,7 @@ function followed(
   const answered =
     before !== undefined && changed !== undefined && before.series === run.series
       ? { ...before, position }
-      : answeredWindows(session, windows, run.series, { position, calendar: own });
+      : answeredWindows(session, windows, run.series, { position, calendar: own }, environment);
   return { ...run, answered, changed };
 }
 
@@ -344,7 +345,7 @@ export function windowsAtOnce(
       watermark: undefined,
       rows,
     });
-    return followed(run, session, question, options, changed);
+    return followed(run, session, question, options, changed, environment);
   } finally {
     tiles?.close();
     release();

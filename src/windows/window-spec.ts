@@ -182,7 +182,8 @@ export function* planningWindows(
     fill,
     gapMs: cut.kind === 'sessions' ? cut.gapMs : undefined,
     nextChangeMs: nextChange(spec, period, calendar, nowMs),
-    moves: period.moves,
+    // Of a text one end may move, be the other rounded.
+    moves: period.moves || spec.text !== undefined,
     shortestMs: shortestOf(windows, endMs - startMs),
     isOne: windows.length === 1,
   };
@@ -563,8 +564,17 @@ function nextChange(
     if (unit !== undefined) next = Math.min(next, calendar.ruler(unit).at(seconds).end * 1000);
   // A rolling window moves with every millisecond; it is told as often as minutes pass.
   if (next === Infinity)
-    next = calendar.ruler(spec.text === undefined ? 'minute' : 'day').at(seconds).end * 1000;
+    next = calendar.ruler(isOfDays(spec.text, period) ? 'day' : 'minute').at(seconds).end * 1000;
   return next;
+}
+
+/** Whether both ends of a text are rounded to days or more: names of `calendar.relative` that end before now are. */
+function isOfDays(text: string | undefined, { moves }: Period): boolean {
+  return (
+    text !== undefined &&
+    !moves &&
+    text.split(/\s+to\s+/).every((end) => !end.includes('now') || /\/\s*([dwMQy]|fQ|fy)/.test(end))
+  );
 }
 
 /** The unit of an amount. */
