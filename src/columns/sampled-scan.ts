@@ -33,6 +33,8 @@ type Sampled = {
   readonly offset: number;
 };
 
+type RoundDraws = { readonly from: number; readonly to: number; readonly watchedTo: number };
+
 type CoveredSegment = Pick<Sampled, 'segment' | 'deletes'>;
 
 /** Extreme slots of a segment that live, by the round that draws them: those of round r are [starts[r], starts[r + 1]). */
@@ -53,6 +55,8 @@ export class SampledScan implements TableSample {
   readonly #sampled: readonly Sampled[];
   /** Segments all of whose rows pass, where rows are counted only. */
   readonly #covered: readonly CoveredSegment[];
+  /** Of a full segment, in the round in hand. */
+  #full: RoundDraws = { from: 0, to: 0, watchedTo: 0 };
   #coveredAt = 0;
   #coveredSlot = 0;
   #coveredRows = 0;
@@ -189,12 +193,12 @@ export class SampledScan implements TableSample {
     this.round = this.phase === 'round' ? this.round + 1 : 0;
     this.phase = 'round';
     this.drawn = 0;
+    this.#full = this.#drawsOf(SEGMENT_ROWS);
     let watched = 0;
     for (const { segment } of this.#sampled) {
-      const from = drawsUpTo(this.round - 1, segment.rowCount);
-      const to = drawsUpTo(this.round, segment.rowCount);
-      this.drawn += to;
-      watched += this.#watchesAll ? to - from : watchedOf(this.round, from, to);
+      const draws = this.#drawsIn(segment);
+      this.drawn += draws.to;
+      watched += draws.watchedTo - draws.from;
     }
     this.watched += watched;
     if (this.round === 0) this.firstRound = this.drawn;
@@ -351,17 +355,31 @@ export class SampledScan implements TableSample {
     return { segment, slots: ordered, starts };
   }
 
+  /** Draws of a segment in the round in hand, and up to where they are watched. Nearly all segments are full. */
+  #drawsIn({ rowCount }: SealedSegment): RoundDraws {
+    return rowCount === SEGMENT_ROWS ? this.#full : this.#drawsOf(rowCount);
+  }
+
+  #drawsOf(rowCount: number): RoundDraws {
+    const from = drawsUpTo(this.round - 1, rowCount);
+    const to = drawsUpTo(this.round, rowCount);
+    return {
+      from,
+      to,
+      watchedTo: from + (this.#watchesAll ? to - from : watchedOf(this.round, from, to)),
+    };
+  }
+
   #nextOfRound(): Batch | undefined {
     while (this.#segmentAt < this.#sampled.length) {
       const sampled = this.#sampled[this.#segmentAt]!;
       const { segment, deletes } = sampled;
       if (!this.#isBegun) {
         this.#isBegun = true;
-        this.#at = drawsUpTo(this.round - 1, segment.rowCount);
-        this.#end = drawsUpTo(this.round, segment.rowCount);
-        this.#watchedEnd =
-          this.#at +
-          (this.#watchesAll ? this.#end - this.#at : watchedOf(this.round, this.#at, this.#end));
+        const draws = this.#drawsIn(segment);
+        this.#at = draws.from;
+        this.#end = draws.to;
+        this.#watchedEnd = draws.watchedTo;
       }
       if (this.#at >= this.#end) {
         this.#segmentAt += 1;

@@ -93,6 +93,8 @@ export class ProgressiveRun {
   #wholeCounts: Float64Array = new Float64Array(0);
   /** By output column, then group: the narrowest interval shown so far. */
   readonly #shown: Bounded[];
+  /** Where the answer shows columns of the aggregation as they are: which ones. Most do, and a look need not run a plan then. */
+  readonly #shownColumns: readonly number[] | undefined;
   #looking: Looking | undefined;
   #ordering: GroupOrder | undefined;
   #rowsSettled = 0;
@@ -117,6 +119,12 @@ export class ProgressiveRun {
       for (const call of calls) this.#shares[call] = Math.min(this.#shares[call]!, 1 / calls.size);
     }
     this.#shown = outputs.map(() => new Bounded());
+    // Behind them, the group.
+    if (isProjected(plan, aggregate) && outputs.every(({ kind }) => kind === 'column'))
+      this.#shownColumns = [
+        ...outputs.map((output) => (output as Extract<Expression, { kind: 'column' }>).index),
+        -1,
+      ];
     this.sample = snapshot.sample({
       columnIndexes: driving.columnIndexes,
       prune:
@@ -333,11 +341,16 @@ export class ProgressiveRun {
 
   #beginLook(groups: Int32Array): Looking {
     const { aggregate, plan } = this.#shape;
+    const shown = this.#shownColumns;
     const rows = new GroupRows(
       { ...aggregate, columns: withGroupColumn(aggregate, aggregate).columns },
       groups,
-      (some) => this.#pointsOf(some),
+      (some) => {
+        const points = this.#pointsOf(some);
+        return shown === undefined ? points : shown.map((column) => points.at(column)!);
+      },
     );
+    if (shown !== undefined) return { top: rows, rows: [], batch: EMPTY_BATCH, at: 0 };
     const top = buildOperator(withGroupColumn(plan, aggregate), {
       ...this.#environment,
       stands: new Map<number, Operator>([[aggregate.id, rows]]),
@@ -640,6 +653,11 @@ class GroupRows implements Operator {
   close(): void {
     this.#at = this.#groups.length;
   }
+}
+
+/** Whether only projections lie above the aggregation. */
+function isProjected(plan: PlanNode, aggregate: AggregateNode): boolean {
+  return plan.kind === 'project' ? isProjected(plan.input, aggregate) : plan.id === aggregate.id;
 }
 
 /** Rows are counted, all in one, and nothing else. */

@@ -183,3 +183,30 @@ test('inside a transaction its own writes count, and the answer is exact', async
     })
     .catch((cause: unknown) => expect(String(cause)).toContain('back'));
 });
+
+test('a column of NULLs only, in sealed rows, gives what SQL says of it, and intervals that do not contradict', async () => {
+  await db.exec('ALTER TABLE t ADD COLUMN z double precision');
+  await db.exec('CREATE TABLE nulls (id int, z double precision, x double precision)');
+  await db.insert('nulls', {
+    id: Int32Array.from({ length: ROWS }, (_, id) => id),
+    z: Array.from({ length: ROWS }, () => null),
+    x: Float64Array.from({ length: ROWS }, (_, id) => id % 10),
+  });
+  // Of one, segments are older than the column; of the other, they have it.
+  for (const table of ['t', 'nulls']) {
+    const sql = `SELECT count(z) AS n, sum(z) AS s, avg(z) AS a, min(z) AS lo, stddev(z) AS d, sum(z) / sum(x) AS r,
+      percentile_cont(0.5) WITHIN GROUP (ORDER BY z) AS m FROM ${table}`;
+    let last: ProgressiveEvent | undefined;
+    for await (const event of db.progressive(sql, { seed: 2 })) {
+      last = event;
+      for (const row of event.rows as unknown as readonly Record<string, Cell>[]) {
+        expect(row['n']!.lower).toBe(0);
+        for (const { lower, upper } of Object.values(row))
+          expect(lower ?? -Infinity).toBeLessThanOrEqual(upper ?? Infinity);
+      }
+    }
+    const { rows } = await db.query<Record<string, unknown>>(sql);
+    const values = Object.entries(last!.rows[0] as Record<string, { value: unknown }>);
+    expect(Object.fromEntries(values.map(([name, { value }]) => [name, value]))).toEqual(rows[0]);
+  }
+});
