@@ -40,6 +40,7 @@ export function shortSimulation(seed: number): Simulation {
     faults: { ...SHARES, partition: '0.6/min', journalFailure: '0.2/min' },
     diskFaults: {
       ...DISK_SHARES,
+      bitFlip: 0.5,
       ioError: 0.005,
       crash: '3/min',
       down: '100ms..3s',
