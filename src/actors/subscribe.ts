@@ -28,6 +28,7 @@ export function openSubscription(
     },
     {
       from,
+      now: engine.visiblePosition,
       maxRate,
       heartbeatMs,
       values: { ...engine.options.values, ...options.values },

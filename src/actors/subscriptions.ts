@@ -1,6 +1,6 @@
 import type { Clock, TimerHandle } from '../base/ports.ts';
 import type { Batch } from '../columns/batch.ts';
-import type { TableDelta, TableScan, TableSnapshot } from '../columns/table-contract.ts';
+import type { TableData, TableDelta, TableScan, TableSnapshot } from '../columns/table-contract.ts';
 import type { OutputColumn } from '../plan/logical.ts';
 import { mergeDeltas } from '../views/merge-deltas.ts';
 import type { Change, Subscription } from './api-types.ts';
@@ -85,6 +85,8 @@ export type OpenedSource = {
 
 export type FeedOptions = {
   readonly from: 'snapshot' | 'now' | number;
+  /** The position that was visible when it was subscribed: what is opened later tells what came since. */
+  readonly now: number;
   readonly maxRate: number | undefined;
   readonly heartbeatMs: number;
   readonly values: ValueOptions;
@@ -311,7 +313,7 @@ class LiveSubscription implements Subscription {
       this.#epoch = source.epoch();
       const { from } = this.#options;
       if (from === 'snapshot') return this.#beginSnapshot(source);
-      this.#position = from === 'now' ? head : from;
+      this.#position = from === 'now' ? sinceNow(data, head, this.#options.now) : from;
       this.#toldPosition = this.#position;
       if (this.#position > head)
         return this.#reset(source, 'the position lies ahead of this database: it was started anew');
@@ -451,6 +453,11 @@ class LiveSubscription implements Subscription {
     this.#toldPosition = this.#position;
     this.#deliver({ kind: 'progress', position: this.#position, asOf: source.asOf() });
   };
+}
+
+/** What is made for the subscription alone has no past: it begins at its head. */
+function sinceNow(data: TableData, head: number, now: number): number {
+  return now < head && data.covers(now) ? now : head;
 }
 
 const END: IteratorResult<Change> = { done: true, value: undefined };
