@@ -3,7 +3,7 @@ import { withoutTrailingBlanks } from './compare.ts';
 import type { SqlType } from './types.ts';
 import { compareBytes, decodeText, encodeText, equalBytes, hashBytes } from './utf8.ts';
 import { Decimal, Interval, normalInteger, type Datum } from './values.ts';
-import type { Vector } from './vector.ts';
+import type { NumberArray, Vector } from './vector.ts';
 
 /**
  * Single cells of vectors: read, hash, compare. Equality is SQL's within one type: 1.0 = 1.00, 0 = −0, NaN = NaN, intervals
@@ -47,6 +47,21 @@ export function isNullAt(vector: Vector, index: number): boolean {
     (vector.validity !== undefined && vector.validity[index] === 0) ||
     (vector.rep === 'object' && vector.values[index] === null)
   );
+}
+
+/**
+ * One entry of an array of any kind, each read where only its kind is: cells that lie far apart are read one by one, and a read that has met
+ * several kinds costs more than the cell.
+ */
+export function entryAt(values: NumberArray, index: number): number {
+  if (values instanceof Float64Array) return values[index]!;
+  if (values instanceof Int32Array) return values[index]!;
+  if (values instanceof Uint16Array) return values[index]!;
+  if (values instanceof Uint8Array) return values[index]!;
+  if (values instanceof Int16Array) return values[index]!;
+  if (values instanceof Int8Array) return values[index]!;
+  if (values instanceof Uint32Array) return values[index]!;
+  return values[index]!;
 }
 
 /** −0 survives: a base is added only where the encoding has one. */

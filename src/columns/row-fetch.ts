@@ -1,6 +1,7 @@
 import { assert } from '../base/errors.ts';
 import { kernelsOf } from './array-kernels.ts';
 import type { Batch } from './batch.ts';
+import { entryAt, numberAt } from './cells.ts';
 import { constantVector, gather, gatherOne } from './build.ts';
 import { CHUNK_ROWS } from './open-segment.ts';
 import { placeOf, stateOf, type Segment, type SegmentList } from './segment.ts';
@@ -95,12 +96,25 @@ export function fetchLocated(
   return { rowCount, columns: vectors, rowIds };
 }
 
+/** Rows whose numbers are read into one array first: runs of a few rows are not worth a call each. */
+const GATHERED_ROWS_MAX = 512;
+/** Scratch of `appendLocated`. */
+const gathered = new Float64Array(GATHERED_ROWS_MAX);
+
 /** Cells of one column of located rows, in order. */
 export function appendLocated(
   builder: VectorBuilder,
   column: StoredColumn,
   { runs, places }: LocatedRows,
 ): void {
+  const count = places.length;
+  if (runs.length > 1 && count <= GATHERED_ROWS_MAX && builder.rep === 'number') {
+    const numbers = fetchNumbers(column, runs, places, count, gathered);
+    if (numbers !== undefined) {
+      builder.append(numbers, undefined, 0, count);
+      return;
+    }
+  }
   for (let index = 0; index < runs.length; index += 1) {
     const { segment, chunk, start } = runs[index]!;
     const end = index + 1 < runs.length ? runs[index + 1]!.start : places.length;
@@ -179,12 +193,16 @@ function fetchColumn(
   return builder.finish();
 }
 
-/** The same for a column that is numbers of one scale in every run; undefined where it is not. */
+/** Runs of fewer rows are read row by row. */
+const KERNEL_ROWS_MIN = 8;
+
+/** The same for a column that is numbers of one scale in every run; undefined where it is not. `into`: where the values go. */
 function fetchNumbers(
   column: StoredColumn,
   runs: readonly Run[],
   places: Int32Array,
   count: number,
+  into?: Float64Array,
 ): Vector | undefined {
   let values: Float64Array | undefined;
   let validity: Uint8Array | undefined;
@@ -194,25 +212,20 @@ function fetchNumbers(
     const vector = vectorOf(column, run);
     if (vector === undefined || vector.rep !== 'number') return undefined;
     if (values === undefined) {
-      values = new Float64Array(count);
+      values = into ?? new Float64Array(count);
       scale = vector.scale;
     } else if (vector.scale !== scale) return undefined;
     const { start } = run;
-    const end = runs[index + 1]?.start ?? count;
-    const { factor, base } = vector;
-    kernelsOf(vector.values).decodeSelected(
-      vector.values,
-      places,
-      start,
-      end - start,
-      factor,
-      base,
-      values,
-      start,
-    );
-    if (vector.validity === undefined) continue;
+    const end = index + 1 < runs.length ? runs[index + 1]!.start : count;
+    const { values: from, validity: present, factor, base } = vector;
+    if (end - start < KERNEL_ROWS_MIN)
+      for (let row = start; row < end; row += 1)
+        values[row] = numberAt(entryAt(from, places[row]!), factor, base);
+    else
+      kernelsOf(from).decodeSelected(from, places, start, end - start, factor, base, values, start);
+    if (present === undefined) continue;
     for (let row = start; row < end; row += 1) {
-      if (vector.validity[places[row]!] === 1) continue;
+      if (present[places[row]!] === 1) continue;
       validity ??= new Uint8Array(count).fill(1);
       validity[row] = 0;
       values[row] = 0;

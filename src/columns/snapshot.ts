@@ -1,11 +1,11 @@
 import { assert } from '../base/errors.ts';
 import type { Batch } from './batch.ts';
 import { hashRow } from './build.ts';
-import { equalCells, isNullAt } from './cells.ts';
+import { entryAt, equalCells, isNullAt, numberAt } from './cells.ts';
 import type { PostingIndex } from './posting-index.ts';
 import { RowOverlay } from './row-overlay.ts';
 import { fetchRows, type RowPlace } from './row-fetch.ts';
-import { placeOf, stateOf, type SegmentList } from './segment.ts';
+import { placeOf, SEGMENT_ROWS, stateOf, type SegmentList } from './segment.ts';
 import { SampledScan } from './sampled-scan.ts';
 import { SegmentScan } from './scan.ts';
 import { TimeScan, type SegmentTimes } from './time-scan.ts';
@@ -23,6 +23,9 @@ import { hashesOf, UniqueIndex } from './unique-index.ts';
 import type { Datum } from './values.ts';
 import type { Vector } from './vector.ts';
 import type { LogEntry, VersionLog } from './version-log.ts';
+
+/** Fewer keys are looked for one by one. */
+const TESTED_TOGETHER_MIN = 4;
 
 export type TableIndex = UniqueIndex | PostingIndex;
 
@@ -156,7 +159,20 @@ export class Snapshot implements TableSnapshot {
     const found = new Float64Array(rowCount);
     const hashes = selection === undefined ? hashesOf(keys, 0, rowCount) : undefined;
     const { isOfThePast } = this;
+    let held: Uint8Array | undefined;
+    if (rowCount >= TESTED_TOGETHER_MIN && keys.length === 1) {
+      for (let at = 0; at < rowCount; at += 1) {
+        const row = selection === undefined ? at : selection[at]!;
+        found[at] = index.first(
+          keys,
+          row,
+          hashes === undefined ? hashRow(keys, row) : hashes[row]!,
+        );
+      }
+      held = this.#testedTogether(found, columnIndexes[0]!, keys[0]!, selection);
+    }
     for (let at = 0; at < rowCount; at += 1) {
+      if (held !== undefined && held[at] === 1) continue;
       const row = selection === undefined ? at : selection[at]!;
       const hash = hashes === undefined ? hashRow(keys, row) : hashes[row]!;
       let rowId = index.first(keys, row, hash);
@@ -165,6 +181,49 @@ export class Snapshot implements TableSnapshot {
       found[at] = rowId;
     }
     return found;
+  }
+
+  /**
+   * 1 where the candidate is visible and has its key, a number; of the others nothing is said. First where all of them are, then what
+   * stands there: rows far apart are waited for together, and not one after the other.
+   */
+  #testedTogether(
+    rowIds: Float64Array,
+    columnIndex: number,
+    key: Vector,
+    selection: Int32Array | undefined,
+  ): Uint8Array | undefined {
+    if (key.rep !== 'number' || key.validity !== undefined || this.overlay !== undefined)
+      return undefined;
+    const { list, rowIdEnd, columns } = this.view;
+    const column = columns[columnIndex]!;
+    const count = rowIds.length;
+    const held = new Uint8Array(count);
+    const places = new Int32Array(count);
+    for (let at = 0; at < count; at += 1) {
+      const rowId = rowIds[at]!;
+      const state = rowId >= 0 && rowId < rowIdEnd ? stateOf(list, rowId) : undefined;
+      if (state?.segment.kind !== 'sealed') continue;
+      const place = state.segment.placeOf(rowId - state.segment.number * SEGMENT_ROWS);
+      if (place < 0 || state.deletes?.has(place) === true) continue;
+      places[at] = place;
+      held[at] = 1;
+    }
+    const { values, factor, base, scale } = key;
+    for (let at = 0; at < count; at += 1) {
+      if (held[at] === 0) continue;
+      const { segment } = stateOf(list, rowIds[at]!)!;
+      const cells = segment.kind === 'sealed' ? segment.columns[column.id]?.vector : undefined;
+      const place = places[at]!;
+      const isHeld =
+        cells?.rep === 'number' &&
+        cells.scale === scale &&
+        (cells.validity === undefined || cells.validity[place] === 1) &&
+        numberAt(entryAt(cells.values, place), cells.factor, cells.base) ===
+          numberAt(values[selection === undefined ? at : selection[at]!]!, factor, base);
+      if (!isHeld) held[at] = 0;
+    }
+    return held;
   }
 
   /** Rows that were deleted since are in no index any more, only in the overlay. */

@@ -895,6 +895,9 @@ function longer<A extends Float64Array | Int32Array | Uint8Array>(from: A, to: A
   return to;
 }
 
+/** Doubles that are copied by hand. */
+const SHORT_RUN_MAX = 64;
+
 /** `set` between two views costs a call into the engine: short runs are faster by hand. */
 function copyDoubles(
   values: Float64Array,
@@ -903,7 +906,7 @@ function copyDoubles(
   out: Float64Array,
   at: number,
 ): void {
-  if (count <= 16) for (let i = 0; i < count; i += 1) out[at + i] = values[start + i]!;
+  if (count <= SHORT_RUN_MAX) for (let i = 0; i < count; i += 1) out[at + i] = values[start + i]!;
   else out.set(values.subarray(start, start + count), at);
 }
 
