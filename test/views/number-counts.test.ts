@@ -87,6 +87,22 @@ test('a hundred thousand values come in any order, and leave from both ends', ()
   expect(counts.greatest(scratch)).toBeUndefined();
 });
 
+test('values that lie unevenly, or infinitely far apart, are put in order all the same', () => {
+  const counts = new NumberCounts();
+  const scratch = new MergeScratch();
+  const values: number[] = [];
+  for (let exponent = -300; exponent < 300; exponent += 1)
+    values.push(2 ** exponent, -(2 ** exponent));
+  for (let copy = 0; copy < 100; copy += 1) values.push(7, Infinity, -Infinity, 1.5 + copy);
+  for (let at = 0; at < values.length; at += 1)
+    counts.add(values[(at * 1663) % values.length]!, 1, scratch);
+  for (const value of values.toSorted((a, b) => a - b)) {
+    expect(counts.least(scratch)).toBe(value);
+    counts.add(value, -1, scratch);
+  }
+  expect(counts.count).toBe(0);
+});
+
 test('a small multiset stays small however often its values change', () => {
   const counts = new NumberCounts();
   const scratch = new MergeScratch();
