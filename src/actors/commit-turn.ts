@@ -167,8 +167,10 @@ export class CommitTurn {
     }
     const staged = new StagedCommit(request);
     const own = new Budget(0);
-    const operations: Operation[] = [];
-    const steps = stage(this.#state, staged, taken(prepared, operations), { limits: true }, own);
+    // Most commits are a list, which is the record as it stands.
+    const operations = Array.isArray(prepared) ? (prepared as Operation[]) : [];
+    const source = operations === prepared ? operations : taken(prepared, operations);
+    const steps = stage(this.#state, staged, source, LIMITED, own);
     return this.#advance({ request, operations, staged, budget: own, steps, claims: [] }, budget);
   }
 
@@ -753,6 +755,8 @@ function undoView(state: CommitState, view: MaintainedView): void {
   }
 }
 
+const LIMITED = { limits: true } as const;
+
 /** The same operations, noted as they are taken: the record is made of them. */
 function* taken(operations: Iterable<Operation>, notes: Operation[]): Generator<Operation> {
   for (const operation of operations) {
@@ -768,13 +772,15 @@ function inTable(cause: unknown, table: string): unknown {
 }
 
 /** A table's writes in slices that fit a step; small writes stay together, so that swaps of unique keys work. */
-function* slicesOf(writes: readonly TableWrite[]): Generator<WriteSlice> {
+function slicesOf(writes: readonly TableWrite[]): Iterable<WriteSlice> {
   let total = 0;
   for (const write of writes) total += rowCountOf(write);
-  if (total <= STAGE_ROW_COUNT_MAX) {
-    yield { writes, whole: writes.length === 1 ? writes[0] : undefined };
-    return;
-  }
+  return total <= STAGE_ROW_COUNT_MAX
+    ? [{ writes, whole: writes.length === 1 ? writes[0] : undefined }]
+    : cutUp(writes);
+}
+
+function* cutUp(writes: readonly TableWrite[]): Generator<WriteSlice> {
   for (const write of writes) {
     const rowCount = rowCountOf(write);
     for (let start = 0; start < rowCount || start === 0; start += STAGE_ROW_COUNT_MAX) {

@@ -155,18 +155,25 @@ export class DatabaseState implements CommitState {
   }
 
   viewsInOrder(changed: Iterable<number>): readonly MaintainedView[] {
-    const found = new Set<MaintainedView>();
     const relations = [...changed];
+    const found: MaintainedView[] = [];
+    /** Only views on several relations are met twice: needed from the second relation with views on. */
+    let met: Set<MaintainedView> | undefined;
     for (let index = 0; index < relations.length; index += 1) {
-      for (const view of this.viewsOn(relations[index]!)) {
-        if (found.has(view)) continue;
-        found.add(view);
-        relations.push(view.relation);
+      const dependants = this.catalog.dependantsOf(relations[index]!);
+      if (dependants.length === 0) continue;
+      if (found.length > 0) met ??= new Set(found);
+      for (const entry of dependants) {
+        if (entry.kind !== 'materializedView' || !entry.view.inCommit) continue;
+        if (met?.has(entry.view) === true) continue;
+        met?.add(entry.view);
+        found.push(entry.view);
+        relations.push(entry.view.relation);
       }
     }
-    return found.size < 2
-      ? [...found]
-      : [...found].sort((a, b) => a.height - b.height || a.relation - b.relation);
+    return found.length < 2
+      ? found
+      : found.sort((a, b) => a.height - b.height || a.relation - b.relation);
   }
 
   viewFailed(view: MaintainedView, cause: unknown): void {

@@ -143,21 +143,25 @@ export class MaintainedView {
 
   /** Begins a commit; false: nothing that it reads has changed. */
   push(deltas: ReadonlyMap<number, readonly TableDelta[]>): boolean {
-    const changed = this.sources.filter((source) => (deltas.get(source)?.length ?? 0) > 0);
-    if (changed.length === 0) return false;
-    this.#staged = [];
-    this.#stagedBatches = 0;
-    this.#parts.plan.checkpoint();
-    this.#commits.push(0);
     const { upkeep } = this;
-    upkeep.commits += 1;
-    for (const source of changed) {
-      for (const delta of deltas.get(source)!) {
+    let hasBegun = false;
+    for (const source of this.sources) {
+      const changes = deltas.get(source);
+      if (changes === undefined || changes.length === 0) continue;
+      if (!hasBegun) {
+        hasBegun = true;
+        this.#staged = [];
+        this.#stagedBatches = 0;
+        this.#parts.plan.checkpoint();
+        this.#commits.push(0);
+        upkeep.commits += 1;
+      }
+      for (const delta of changes) {
         upkeep.rowsIn += (delta.inserted?.rowCount ?? 0) + (delta.deleted?.rowCount ?? 0);
         this.#parts.plan.push(source, delta);
       }
     }
-    return true;
+    return hasBegun;
   }
 
   /** Goes on with the commit that was begun; true when it is staged. */

@@ -391,7 +391,7 @@ export class Table implements TableData {
       try {
         const entry = this.#push(delta, undefined, before, undefined);
         this.#staged();
-        return { ...delta, kept: entry.insertedRows };
+        return entry.insertedRows === undefined ? delta : { ...delta, kept: entry.insertedRows };
       } catch (cause) {
         this.#indexes.removeRange(rows, first);
         throw cause;

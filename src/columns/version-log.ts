@@ -220,6 +220,15 @@ export class VersionLog {
   firstAfter(position: number): number {
     let low = this.#firstSequence;
     let high = this.endSequence;
+    // Who keeps up looks at the end: from there in steps that double, not half-way through entries that nobody has touched for long.
+    for (let step = 1; high - step > low; step *= 2) {
+      const at = this.entry(high - step).position;
+      if (at >= 0 && at <= position) {
+        low = high - step + 1;
+        break;
+      }
+      high -= step;
+    }
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
       const at = this.entry(middle).position;

@@ -12,6 +12,8 @@ export type FillRows = () => Batch | 'later' | undefined;
 
 /** Weights of a batch of departures. */
 const MINUS_ONES = new Int32Array(BATCH_ROW_COUNT_MAX).fill(-1);
+/** The same of a few rows, by their number. */
+const MINUS_ONES_OF_FEW = Array.from({ length: 17 }, (_, count) => MINUS_ONES.subarray(0, count));
 
 /**
  * The leaf of a standing plan: what a commit did to a relation, as weighted batches; while a view is being filled, the rows of a
@@ -130,9 +132,15 @@ export class DeltaScan implements Operator {
 }
 
 function leaving(rows: Batch): Batch {
+  const { rowCount } = rows;
   return {
-    ...rows,
+    rowCount,
+    columns: rows.columns,
+    selection: rows.selection,
+    rowIds: rows.rowIds,
     weights:
-      rows.rowCount === BATCH_ROW_COUNT_MAX ? MINUS_ONES : MINUS_ONES.subarray(0, rows.rowCount),
+      rowCount === BATCH_ROW_COUNT_MAX
+        ? MINUS_ONES
+        : (MINUS_ONES_OF_FEW[rowCount] ?? MINUS_ONES.subarray(0, rowCount)),
   };
 }
