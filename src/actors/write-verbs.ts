@@ -472,7 +472,7 @@ function keysOf(
   session: Session,
 ): Batch {
   const table = entry.definition.name;
-  const wanted = `{ ${names.map((name) => `${name}: …`).join(', ')} }`;
+  const wanted = (): string => `{ ${names.map((name) => `${name}: …`).join(', ')} }`;
   if (
     typeof key !== 'object' ||
     key === null ||
@@ -481,7 +481,7 @@ function keysOf(
   ) {
     throw new DbError('22023', `a delete names the primary key of "${table}" and nothing else`, {
       table,
-      hint: `Give ${wanted}; TRUNCATE removes all rows.`,
+      hint: `Give ${wanted()}; TRUNCATE removes all rows.`,
     });
   }
   const lists = names.map((name) =>
@@ -490,7 +490,7 @@ function keysOf(
   if (lists.some((list) => list.length !== lists[0]!.length)) {
     throw new DbError('22023', 'the parts of the key have lists of different lengths', {
       table,
-      hint: `Give ${wanted} with lists of one length.`,
+      hint: `Give ${wanted()} with lists of one length.`,
     });
   }
   const context = session.evaluationContext([], {});

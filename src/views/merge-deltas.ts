@@ -1,5 +1,6 @@
 import type { Batch } from '../columns/batch.ts';
 import { denseBatch, hashRows } from '../columns/build.ts';
+import { numberAt } from '../columns/cells.ts';
 import type { TableDelta } from '../columns/table-contract.ts';
 import { Consolidator } from './consolidate.ts';
 import { identicalRows } from '../columns/identical.ts';
@@ -49,6 +50,7 @@ function shareRow(a: Batch, b: Batch): boolean {
 }
 
 function shareRowByHash(a: Batch, b: Batch): boolean {
+  if (!shareNumber(mixedNumbers(a, b), mixedNumbers(b, a))) return false;
   const { columns: aColumns } = a;
   const { columns: bColumns } = b;
   const aHashes = hashRows(aColumns, a.rowCount);
@@ -68,6 +70,40 @@ function shareRowByHash(a: Batch, b: Batch): boolean {
       const aRow = table[slot]! - 1;
       if (aHashes[aRow] === hash && identicalRows(aColumns, aRow, bColumns, row)) return true;
     }
+  }
+  return false;
+}
+
+/**
+ * A number a row, ascending: the same for rows that are identical to some of `other`, and hardly ever for others. Made of columns that are
+ * numbers in both, of one scale; cheaper than hashes.
+ */
+function mixedNumbers({ columns, rowCount }: Batch, other: Batch): Float64Array {
+  const mixed = new Float64Array(rowCount);
+  for (let index = 0; index < columns.length; index += 1) {
+    const column = columns[index]!;
+    const counterpart = other.columns[index]!;
+    if (column.rep !== 'number' || counterpart.rep !== 'number') continue;
+    if (column.scale !== counterpart.scale) continue;
+    const { values, validity, factor, base } = column;
+    for (let row = 0; row < rowCount; row += 1) {
+      if (validity !== undefined && validity[row] === 0) continue;
+      const next = mixed[row]! * MIX + numberAt(values[row]!, factor, base);
+      // A NaN would equal nothing.
+      mixed[row] = next === next ? next : 0;
+    }
+  }
+  return mixed.sort();
+}
+
+const MIX = 1.618_033_988_749_895;
+
+/** Whether two ascending lists have a number in common. */
+function shareNumber(a: Float64Array, b: Float64Array): boolean {
+  let at = 0;
+  for (let row = 0; row < b.length; row += 1) {
+    while (at < a.length && a[at]! < b[row]!) at += 1;
+    if (at < a.length && a[at] === b[row]) return true;
   }
   return false;
 }
