@@ -413,8 +413,8 @@ export class Table implements TableData {
     const { openFrom } = this.#store;
     const count = rowIds.length;
     if (count === 0) return undefined;
-    const order = isAscending(rowIds) ? undefined : ascendingOrder(rowIds);
-    const oldIds = order === undefined ? rowIds.slice() : pickDoubles(rowIds, order);
+    const oldIds = rowIds.slice();
+    const order = isAscending(rowIds) ? undefined : sortWithOrder(oldIds);
     if (order !== undefined && !isAscending(oldIds)) return undefined;
     this.#check(batch);
     const located = locateRows(oldIds, this.#store.list);
@@ -1221,30 +1221,29 @@ function isAscending(rowIds: Float64Array): boolean {
   return true;
 }
 
-/** Indexes of the row ids in ascending order. */
-function ascendingOrder(rowIds: Float64Array): Int32Array {
-  const order = new Int32Array(rowIds.length);
+/** Sorts row ids; the indexes at which they stood. */
+function sortWithOrder(rowIds: Float64Array): Int32Array {
+  const count = rowIds.length;
+  const order = new Int32Array(count);
   let greatest = 0;
-  for (let index = 0; index < rowIds.length; index += 1)
+  for (let index = 0; index < count; index += 1)
     if (rowIds[index]! > greatest) greatest = rowIds[index]!;
-  const step = 2 ** Math.ceil(Math.log2(rowIds.length));
+  const step = 2 ** Math.ceil(Math.log2(count));
   if (greatest < Number.MAX_SAFE_INTEGER / step - 1) {
     // Id and index in one number each: sorting those needs no function that compares.
-    const packed = new Float64Array(rowIds.length);
-    for (let index = 0; index < rowIds.length; index += 1)
-      packed[index] = rowIds[index]! * step + index;
-    packed.sort();
-    for (let index = 0; index < order.length; index += 1) order[index] = packed[index]! % step;
+    for (let index = 0; index < count; index += 1) rowIds[index] = rowIds[index]! * step + index;
+    rowIds.sort();
+    for (let index = 0; index < count; index += 1) {
+      order[index] = rowIds[index]! % step;
+      rowIds[index] = Math.floor(rowIds[index]! / step);
+    }
     return order;
   }
-  for (let index = 0; index < order.length; index += 1) order[index] = index;
-  return order.sort((a, b) => rowIds[a]! - rowIds[b]! || a - b);
-}
-
-function pickDoubles(values: Float64Array, order: Int32Array): Float64Array {
-  const picked = new Float64Array(order.length);
-  for (let index = 0; index < order.length; index += 1) picked[index] = values[order[index]!]!;
-  return picked;
+  const given = rowIds.slice();
+  for (let index = 0; index < count; index += 1) order[index] = index;
+  order.sort((a, b) => given[a]! - given[b]! || a - b);
+  for (let index = 0; index < count; index += 1) rowIds[index] = given[order[index]!]!;
+  return order;
 }
 
 /** How many of ascending values are below `end`. */
