@@ -159,18 +159,10 @@ export class Snapshot implements TableSnapshot {
     const found = new Float64Array(rowCount);
     const hashes = selection === undefined ? hashesOf(keys, 0, rowCount) : undefined;
     const { isOfThePast } = this;
-    let held: Uint8Array | undefined;
-    if (rowCount >= TESTED_TOGETHER_MIN && keys.length === 1) {
-      for (let at = 0; at < rowCount; at += 1) {
-        const row = selection === undefined ? at : selection[at]!;
-        found[at] = index.first(
-          keys,
-          row,
-          hashes === undefined ? hashRow(keys, row) : hashes[row]!,
-        );
-      }
-      held = this.#testedTogether(found, columnIndexes[0]!, keys[0]!, selection);
-    }
+    const held =
+      rowCount < TESTED_TOGETHER_MIN || keys.length > 1
+        ? undefined
+        : this.#foundTogether(index, keys, found, hashes, selection);
     for (let at = 0; at < rowCount; at += 1) {
       if (held !== undefined && held[at] === 1) continue;
       const row = selection === undefined ? at : selection[at]!;
@@ -184,20 +176,26 @@ export class Snapshot implements TableSnapshot {
   }
 
   /**
-   * 1 where the candidate is visible and has its key, a number; of the others nothing is said. First where all of them are, then what
-   * stands there: rows far apart are waited for together, and not one after the other.
+   * Looks for keys of one number each: 1 where the first candidate, written to `rowIds`, is visible and has the key; of the others nothing
+   * is said. First where all of them are, then what stands there: rows far apart are waited for together, and not one after the other.
    */
-  #testedTogether(
+  #foundTogether(
+    index: UniqueIndex,
+    keys: readonly Vector[],
     rowIds: Float64Array,
-    columnIndex: number,
-    key: Vector,
+    hashes: Int32Array | undefined,
     selection: Int32Array | undefined,
   ): Uint8Array | undefined {
+    const key = keys[0]!;
     if (key.rep !== 'number' || key.validity !== undefined || this.overlay !== undefined)
       return undefined;
     const { list, rowIdEnd, columns } = this.view;
-    const column = columns[columnIndex]!;
+    const column = columns[index.schema.columnIndexes[0]!]!;
     const count = rowIds.length;
+    for (let at = 0; at < count; at += 1) {
+      const row = selection === undefined ? at : selection[at]!;
+      rowIds[at] = index.first(keys, row, hashes === undefined ? hashRow(keys, row) : hashes[row]!);
+    }
     const held = new Uint8Array(count);
     const places = new Int32Array(count);
     for (let at = 0; at < count; at += 1) {
