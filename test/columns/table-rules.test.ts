@@ -5,8 +5,14 @@ import { MemoryAccount } from '../../src/base/memory.ts';
 import type { Batch } from '../../src/columns/batch.ts';
 import { datumAt, vectorFromData } from '../../src/columns/build.ts';
 import { createTable, type Table } from '../../src/columns/table.ts';
-import type { ColumnSchema, TableSchema, TableSnapshot } from '../../src/columns/table-contract.ts';
+import type {
+  ColumnSchema,
+  TableSchema,
+  TableSnapshot,
+  TableWrite,
+} from '../../src/columns/table-contract.ts';
 import type { Datum } from '../../src/columns/values.ts';
+import type { Vector } from '../../src/columns/vector.ts';
 
 const ID: ColumnSchema = { name: 'id', type: { kind: 'int8' }, nullable: false };
 const NAME: ColumnSchema = { name: 'name', type: { kind: 'text' }, nullable: true };
@@ -16,6 +22,74 @@ const SCHEMA: TableSchema = {
   indexes: [{ name: 'people_pkey', columnIndexes: [0], unique: true, primary: true }],
   seed: 1,
 };
+
+test('many keys that are looked for together are found as they are one by one, by readers of every position', () => {
+  const table = createTable(SCHEMA, { memory: new MemoryAccount('test') });
+  const write = (...writes: TableWrite[]): void => {
+    table.stage(writes, { limits: true });
+    table.publish(table.position + 1);
+  };
+  const keyOf = (row: number): number => row * (row < 100_000 ? 1 : 7);
+  // Keys that grow with the rows, others that do not, and two sealed segments.
+  const count = 140_000;
+  for (let start = 0; start < count; start += 20_000)
+    write({
+      kind: 'insert',
+      rows: numbered(start, 20_000, (row) => row * (row < 100_000 ? 1 : 7)),
+    });
+  while (table.maintain(1_000_000));
+  const early = table.snapshot();
+  const every260th = (from: number): Float64Array =>
+    Float64Array.from({ length: 500 }, (_, at) => from + at * 260);
+  write({ kind: 'delete', rowIds: every260th(3) });
+  write({
+    kind: 'update',
+    rowIds: every260th(7),
+    rows: numbered(0, 500, (row) => 2_000_000 + row),
+  });
+  // The same keys under other row ids, two that change places, and some that come back.
+  write({
+    kind: 'update',
+    rowIds: every260th(11),
+    rows: numbered(0, 500, (row) => keyOf(11 + row * 260)),
+  });
+  write({
+    kind: 'update',
+    rowIds: Float64Array.of(20, 21),
+    rows: numbered(0, 2, (row) => 21 - row),
+  });
+  write({ kind: 'insert', rows: numbered(0, 100, (row) => keyOf(3 + row * 260)) });
+  const keys = Float64Array.from({ length: 3_000 }, (_, at) =>
+    at % 3 === 0 ? at * 47 : at % 3 === 1 ? 2_000_000 + (at % 600) : keyOf(3 + (at % 500) * 260),
+  );
+  const type = ID.type;
+  const all: Vector = { rep: 'number', type, values: keys, factor: 1, base: 0, scale: 0 };
+  const selection = Int32Array.from({ length: 1_000 }, (_, at) => (at * 7) % 3_000);
+  const late = table.snapshot();
+  const between = table.snapshotAt(table.position - 2)!;
+  for (const snapshot of [early, between, late]) {
+    const found = snapshot.findUnique('people_pkey', [all], keys.length);
+    const alone = Array.from(
+      keys,
+      (key) => snapshot.findUnique('people_pkey', [{ ...all, values: Float64Array.of(key) }], 1)[0],
+    );
+    expect([...found]).toEqual(alone);
+    const selected = snapshot.findUnique('people_pkey', [all], selection.length, selection);
+    expect([...selected]).toEqual(Array.from(selection, (row) => alone[row]));
+    expect(found.filter((rowId) => rowId >= 0).length).toBeGreaterThan(1_000);
+    snapshot.release();
+  }
+  table.close();
+});
+
+/** `count` rows from number `from` on, named by their key. */
+function numbered(from: number, count: number, keyOf: (row: number) => number): Batch {
+  const ids = Array.from({ length: count }, (_, at) => keyOf(from + at));
+  return {
+    rowCount: count,
+    columns: [vectorFromData(ID.type, ids), vectorFromData(NAME.type, ids.map(String))],
+  };
+}
 
 test('a duplicate key is refused as PostgreSQL words it, and nothing has changed', () => {
   const table = createTable(SCHEMA, { memory: new MemoryAccount('test') });
