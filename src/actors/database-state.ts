@@ -388,6 +388,7 @@ export class DatabaseState implements CommitState {
       case 'createMaterializedView': {
         this.#refuseTaken(operation.view);
         const prepared = this.#prepared.get(operation.view.id);
+        if (prepared === undefined && options.limits) this.#views.check(operation.view, catalog);
         const unfilled = prepared === undefined ? this.#unfilled : undefined;
         const view =
           prepared ??
@@ -400,6 +401,8 @@ export class DatabaseState implements CommitState {
         unfilled?.add(view);
         // What is staged from now on reaches it, though it is not published yet.
         if (unfilled === undefined) view.wentLive(view.position);
+        view.isProvisional =
+          prepared === undefined && this.#views.readsBehind(view, catalog, this.#rowsKnownUpTo());
         return {
           undo: () => {
             undo();

@@ -19,6 +19,7 @@ import {
   newSequenceEntry,
   relationDoesNotExist,
   type CatalogEntry,
+  type MaterializedViewEntry,
   type TableEntry,
   type WrittenName,
 } from './catalog.ts';
@@ -58,6 +59,7 @@ import { executePlan } from './statements.ts';
 import { createTable } from '../columns/table.ts';
 import { writeRows } from './write-rows.ts';
 import type { KeptTiles } from '../windows/kept-tiles.ts';
+import { followsClock } from './view-builder.ts';
 
 /** CREATE, ALTER, DROP, TRUNCATE and their like: as a commit of their own, or as part of the open transaction. */
 export async function runDefinition(
@@ -160,17 +162,25 @@ export async function runDefinition(
         const { definition } = entry;
         if (!('options' in definition))
           throw new DbError('42809', `"${statement.name.name}" is not a materialized view`);
+        const altered = {
+          ...definition,
+          options: viewOptions(statement.action.options, definition.options),
+        };
+        engine.views.check(altered, session.catalog);
+        const above = dependantsOf(session, entry).filter(
+          (each) =>
+            each.kind === 'materializedView' &&
+            each.definition.options.refresh === 'commit' &&
+            altered.options.refresh !== 'commit',
+        ) as MaterializedViewEntry[];
+        const kept = above.find((each) => !engine.liveQueries.owns(idOf(each)));
+        if (kept !== undefined) throw followsClock(kept.definition, altered);
         await define(
           session,
-          [
-            {
-              op: 'alterMaterializedView',
-              relation: idOf(entry),
-              options: viewOptions(statement.action.options, definition.options),
-            },
-          ],
+          [{ op: 'alterMaterializedView', relation: idOf(entry), options: altered.options }],
           options.signal,
         );
+        await engine.liveQueries.followClock(above);
       }
       return done(session, statement.materialized ? 'ALTER MATERIALIZED VIEW' : 'ALTER VIEW');
     }
@@ -354,9 +364,12 @@ async function defineInTransaction(
       );
       return;
     }
-    case 'alterMaterializedView':
-      transaction.define(operation, {});
+    case 'alterMaterializedView': {
+      const entry = transaction.catalog.byId(operation.relation)!;
+      const definition = { ...entry.definition, options: operation.options };
+      transaction.define(operation, { entry: { ...entry, definition } as CatalogEntry });
       return;
+    }
     case 'setPolicy': {
       await claim(operation.relation);
       const entry = transaction.catalog.byId(operation.relation);
@@ -1017,7 +1030,7 @@ async function drop(
 function dependantsOf(session: Session, entry: CatalogEntry): readonly CatalogEntry[] {
   return session.engine.state.catalog
     .dependantsOf(idOf(entry))
-    .filter((dependant) => session.catalog.byId(idOf(dependant)) !== undefined);
+    .flatMap((dependant) => session.catalog.byId(idOf(dependant)) ?? []);
 }
 
 function refuseDependants(session: Session, entry: CatalogEntry): void {

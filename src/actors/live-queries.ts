@@ -6,7 +6,7 @@ import { recordingCatalog } from '../plan/catalog.ts';
 import type { Query, SqlExpression, TypeNameNode } from '../sql/ast.ts';
 import { printQuery } from '../sql/print.ts';
 import { withParameters } from '../sql/substitute.ts';
-import { isStored, type StoredEntry } from './catalog.ts';
+import { idOf, isStored, type MaterializedViewEntry, type StoredEntry } from './catalog.ts';
 import type { Engine } from './engine.ts';
 import type { MaterializedViewDefinition } from './records.ts';
 import type { Session } from './session.ts';
@@ -26,6 +26,23 @@ export class LiveQueries {
   }
 
   /** Whether a relation is one of these: it does not keep what it reads from being dropped. */
+  /** A view is refreshed by time from now on: what reads it here is, too. */
+  async followClock(above: readonly MaterializedViewEntry[]): Promise<void> {
+    const relations = above.map(idOf);
+    if (relations.length === 0) return;
+    await this.#engine.commit({
+      tenant: LIVE_TENANT,
+      relations,
+      ephemeral: true,
+      prepare: () =>
+        relations.map((relation) => ({
+          op: 'alterMaterializedView',
+          relation,
+          options: { refresh: 1 },
+        })),
+    });
+  }
+
   owns(relation: number): boolean {
     return this.#owned.has(relation);
   }
@@ -106,7 +123,7 @@ export class LiveQueries {
       columnNames: unique(bound.plan.columns.map(({ name }) => name)),
       text: printQuery(query),
       reads: recording.reads(),
-      options: { refresh: 'commit' },
+      options: { refresh: engine.views.refreshOver(bound.plan, engine.state.catalog) },
       seed: engine.ports.random.uint32(),
       zone: session.zone,
       createdMicros: engine.ports.clock.now() * 1000,

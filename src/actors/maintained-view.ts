@@ -46,6 +46,8 @@ export class MaintainedView {
   generation = 0;
   /** The position its rows are true at, for a view that is refreshed by time. */
   position = 0;
+  /** It was filled inside a commit from views that the clock moves, whose rows are of other positions: it is made anew first. */
+  isProvisional = false;
   /** Rows are those of the last good position, at least. */
   serving = false;
   /** Since it went live; what filling it took is not in it. */
@@ -225,6 +227,7 @@ export class MaintainedView {
   wentLive(position: number): void {
     this.#happened(this.status === 'rebuilding' || this.status === 'failed' ? 'rebuilt' : 'filled');
     this.serving = true;
+    this.isProvisional = false;
     this.failure = undefined;
     this.failedAfter = Infinity;
     this.position = position;

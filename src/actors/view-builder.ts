@@ -22,6 +22,7 @@ import {
   type Catalog,
   type CatalogEntry,
   type CatalogView,
+  type MaterializedViewEntry,
 } from './catalog.ts';
 import { canceled } from './deadline.ts';
 import type { Engine } from './engine.ts';
@@ -31,6 +32,7 @@ import type {
   MaterializedViewDefinition,
   Operation,
   ViewDefinition,
+  ViewOptions,
 } from './records.ts';
 import { refuseSystemRelation } from './system-relations.ts';
 
@@ -59,7 +61,12 @@ export class ViewBuilder {
   /** Throws 0A000 where the query cannot be kept up to date. */
   check(definition: MaterializedViewDefinition, catalog: CatalogView): void {
     const { plan } = this.#plan(definition, catalog);
-    visitScans(plan, ({ relation }) => refuseSystemRelation(relation));
+    visitScans(plan, ({ relation }) => {
+      refuseSystemRelation(relation);
+      const source = catalog.byId(relation);
+      if (definition.options.refresh === 'commit' && isByTime(source))
+        throw followsClock(definition, source.definition);
+    });
     const why = whyNotMaintained(plan);
     if (why !== undefined) throw why;
   }
@@ -148,6 +155,7 @@ export class ViewBuilder {
     const view = this.#prepare(definition, engine.state.catalog);
     let isWhole = false;
     try {
+      await this.#refreshSources(engine, view);
       const budget = new Budget(FILL_UNITS);
       // A loop that is left ends the generator, which gives its snapshots back.
       for (const _ of this.#fillAside(engine, view, undefined, budget)) {
@@ -185,9 +193,36 @@ export class ViewBuilder {
     if (engine.housekeeping.sourcesLag(view)) return false;
     const before = view.position;
     // One that could not be refreshed begins anew.
-    if (view.status === 'failed' || !this.#catchUpAtOnce(engine, view))
+    if (view.status === 'failed' || view.isProvisional || !this.#catchUpAtOnce(engine, view))
       await this.rebuild(engine, view);
     return view.position !== before;
+  }
+
+  /** How often a view of these relations may be refreshed at most: those that the clock moves change outside of commits. */
+  refreshOver(plan: PlanNode, catalog: CatalogView): ViewOptions['refresh'] {
+    let refresh: ViewOptions['refresh'] = 'commit';
+    visitScans(plan, ({ relation }) => {
+      if (isByTime(catalog.byId(relation))) refresh = 1;
+    });
+    return refresh;
+  }
+
+  /** What it is filled from must be of one position, which the history still has: views that the clock moves come forward first. */
+  async #refreshSources(engine: Engine, view: MaintainedView): Promise<void> {
+    for (const source of view.sources) {
+      const entry = engine.state.catalog.byId(source);
+      if (isByTime(entry)) await this.refresh(engine, entry.view);
+    }
+  }
+
+  /** Whether one that it reads is moved by the clock and is not at `position`; one that is made in the same commit is. */
+  readsBehind(view: MaintainedView, catalog: CatalogView, position: number): boolean {
+    return view.sources.some((source) => {
+      const entry = catalog.byId(source);
+      if (!isByTime(entry)) return false;
+      const isMadeNow = entry.view.position === 0;
+      return entry.view.isProvisional || (!isMadeNow && entry.view.position < position);
+    });
   }
 
   /** Views that were refreshed by time and that `operations` put into the care of commits. */
@@ -196,9 +231,7 @@ export class ViewBuilder {
       if (operation.op !== 'alterMaterializedView' || operation.options.refresh !== 'commit')
         return [];
       const entry = engine.state.catalog.byId(operation.relation);
-      const isByTime =
-        entry?.kind === 'materializedView' && entry.view.options.refresh !== 'commit';
-      return isByTime ? [entry.view] : [];
+      return isByTime(entry) ? [entry.view] : [];
     });
   }
 
@@ -220,6 +253,7 @@ export class ViewBuilder {
 
   /** Builds a view anew beside the present rows, then puts it in their place. */
   async rebuild(engine: Engine, view: MaintainedView): Promise<void> {
+    await this.#refreshSources(engine, view);
     const budget = new Budget(FILL_UNITS);
     const steps = this.shadow(engine, view, budget);
     for (;;) {
@@ -296,8 +330,13 @@ export class ViewBuilder {
     const memory = engine.memory.child(`the comparison of view ${fresh.definition.name}`);
     let rows: TableSnapshot | undefined = fresh.data.snapshot();
     try {
-      for (const source of fresh.sources)
-        snapshots.set(source, storedData(catalog, source).snapshot());
+      for (const source of fresh.sources) {
+        const data = storedData(catalog, source);
+        const isNewest = fresh.position === engine.visiblePosition;
+        const snapshot = isNewest ? data.snapshot() : data.snapshotAt(fresh.position);
+        if (snapshot === undefined) throw behind(fresh);
+        snapshots.set(source, snapshot);
+      }
       const { plan } = this.#plan(fresh.definition, catalog);
       const query = buildOperator(plan, {
         snapshotOf: (relation) => snapshots.get(relation)!,
@@ -448,7 +487,7 @@ export class ViewBuilder {
     at: number | undefined,
     budget: Budget,
   ): Generator<void> {
-    const position = at ?? engine.visiblePosition;
+    const position = at ?? reachOf(engine, view);
     const { catalog } = engine.state;
     view.madeFrom = new Map(
       view.sources.flatMap((source) => {
@@ -460,7 +499,8 @@ export class ViewBuilder {
       view,
       (relation) => {
         const data = storedData(catalog, relation);
-        const snapshot = at === undefined ? data.snapshot() : data.snapshotAt(at);
+        const isNewest = at === undefined && position === engine.visiblePosition;
+        const snapshot = isNewest ? data.snapshot() : data.snapshotAt(position);
         if (snapshot === undefined) throw behind(view);
         return snapshot;
       },
@@ -474,7 +514,7 @@ export class ViewBuilder {
   *#catchUpMost(engine: Engine, view: MaintainedView, budget: Budget): Generator<void> {
     for (
       let round = 0;
-      round < CATCH_UP_ROUNDS && view.position < engine.visiblePosition;
+      round < CATCH_UP_ROUNDS && view.position < reachOf(engine, view);
       round += 1
     ) {
       if (!(yield* this.#catchUp(engine, view, budget))) throw behind(view);
@@ -494,7 +534,7 @@ export class ViewBuilder {
 
   /** Applies published changes after the view's position; false when they are no longer kept. */
   *#catchUp(engine: Engine, view: MaintainedView, budget: Budget): Generator<void, boolean> {
-    const head = engine.visiblePosition;
+    const head = reachOf(engine, view);
     if (view.position >= head) return true;
     const byPosition = new Map<number, Map<number, TableDelta[]>>();
     for (const source of view.sources) {
@@ -657,6 +697,34 @@ function sourceLags(source: MaintainedView): DbError {
     '55000',
     `materialized view "${source.definition.name}" has failed and is being built anew`,
     { table: source.definition.name, hint: 'Try again once it is live.', cause: source.failure },
+  );
+}
+
+/** The newest position at which the rows of everything it reads are known: views that the clock moves tell theirs later. */
+function reachOf(engine: Engine, view: MaintainedView): number {
+  const { visiblePosition } = engine;
+  let reach = visiblePosition;
+  for (const source of view.sources) {
+    const entry = engine.state.catalog.byId(source);
+    if (isByTime(entry)) reach = Math.min(reach, entry.view.rowsPosition(visiblePosition));
+  }
+  return reach;
+}
+
+function isByTime(entry: CatalogEntry | undefined): entry is MaterializedViewEntry {
+  return entry?.kind === 'materializedView' && entry.definition.options.refresh !== 'commit';
+}
+
+/** A view that commits keep, over one that the clock moves: no commit would tell it. */
+export function followsClock(above: ViewDefinition, below: MaterializedViewDefinition): DbError {
+  const { refresh } = below.options;
+  return new DbError(
+    '55000',
+    `materialized view "${above.name}" is kept by commits, and "${below.name}", which it reads, is refreshed by time`,
+    {
+      table: above.name,
+      hint: `Make it WITH (refresh = '${String(refresh)}ms'), or let commits keep what it reads: ALTER MATERIALIZED VIEW ${below.name} SET (refresh = 'commit').`,
+    },
   );
 }
 

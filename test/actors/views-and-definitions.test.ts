@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { open, type Database } from '../../src/index.ts';
+import { open, sql, type Database } from '../../src/index.ts';
 
 let db: Database;
 beforeEach(async () => {
@@ -116,12 +116,13 @@ test('a transaction may build on the views that it makes', async () => {
   await db.exec(`BEGIN;
     CREATE MATERIALIZED VIEW v WITH (refresh = '60min') AS SELECT g, sum(n) AS s FROM u GROUP BY g;
     CREATE VIEW doubled AS SELECT g, 2 * s AS s FROM v;
-    CREATE MATERIALIZED VIEW total AS SELECT sum(s) AS s FROM doubled;
+    CREATE MATERIALIZED VIEW total WITH (refresh = '60min') AS SELECT sum(s) AS s FROM doubled;
     CREATE MATERIALIZED VIEW passing AS SELECT count(*) AS n FROM v;
     CREATE VIEW over_passing AS SELECT n FROM passing;
     INSERT INTO u VALUES ('a', 1), ('b', 2);
     ALTER MATERIALIZED VIEW v RENAME TO w;
     ALTER MATERIALIZED VIEW w SET (refresh = 'commit');
+    ALTER MATERIALIZED VIEW total SET (refresh = 'commit');
     GRANT SELECT ON w TO PUBLIC;
     DROP VIEW over_passing;
     DROP MATERIALIZED VIEW passing;
@@ -183,4 +184,74 @@ test('views follow a transaction that changes rows and then their table, at each
   await agree();
   await db.exec("UPDATE t SET g = 'a' WHERE id = 1");
   await agree();
+});
+
+test('no commit keeps a view over one that the clock moves; a subscription to its rows follows the clock', async () => {
+  await db.exec(`CREATE MATERIALIZED VIEW v WITH (refresh = '5ms') AS SELECT g, count(*) AS n FROM t GROUP BY g;
+    CREATE MATERIALIZED VIEW kept AS SELECT count(*) AS n FROM t;
+    CREATE MATERIALIZED VIEW over_kept AS SELECT n FROM kept;
+    CREATE VIEW plain AS SELECT n FROM v`);
+  const refused = { code: '55000', hint: expect.stringContaining('refresh =') };
+  for (const text of [
+    'CREATE MATERIALIZED VIEW above AS SELECT sum(n) AS s FROM plain',
+    "ALTER MATERIALIZED VIEW kept SET (refresh = '5ms')",
+    "BEGIN; CREATE MATERIALIZED VIEW w WITH (refresh = '5ms') AS SELECT n FROM t; CREATE MATERIALIZED VIEW x AS SELECT n FROM w; COMMIT",
+  ])
+    await expect(db.exec(text)).rejects.toMatchObject(refused);
+  await db.exec(
+    "CREATE MATERIALIZED VIEW above WITH (refresh = '5ms') AS SELECT sum(n) AS s FROM plain",
+  );
+  await expect(
+    db.exec("ALTER MATERIALIZED VIEW above SET (refresh = 'commit')"),
+  ).rejects.toMatchObject(refused);
+  const changes = db.subscribe(sql`SELECT sum(n) AS s FROM v`, { from: 'now' });
+  const kept = db.subscribe(sql`SELECT n + 1 AS n FROM over_kept`, { from: 'now' });
+  const next = changes[Symbol.asyncIterator]().next();
+  await changes.columns;
+  await kept.columns;
+  await db.exec("INSERT INTO t VALUES (3, 'c', 30)");
+  expect((await next).value).toMatchObject({ kind: 'delta', inserted: [{ s: '3' }] });
+  await db.exec(`ALTER MATERIALIZED VIEW over_kept SET (refresh = '5ms');
+    ALTER MATERIALIZED VIEW kept SET (refresh = '5ms')`);
+  const later = kept[Symbol.asyncIterator]();
+  await db.exec("INSERT INTO t VALUES (4, 'd', 40)");
+  let told: readonly object[] = [];
+  while (!told.some((row) => 'n' in row && row.n === 5)) {
+    const { value } = await later.next();
+    if (value?.kind === 'delta') told = value.inserted;
+  }
+  await changes.close();
+  await kept.close();
+});
+
+test('views that the clock moves, over one another, lack nothing in whatever order they are refreshed', async () => {
+  await db.exec(`CREATE MATERIALIZED VIEW slow WITH (refresh = '60min') AS SELECT g, count(*) AS c FROM t GROUP BY g;
+    CREATE MATERIALIZED VIEW over_slow WITH (refresh = '60min') AS SELECT sum(c) AS s FROM slow;
+    CREATE MATERIALIZED VIEW joined WITH (refresh = '60min') AS SELECT t.id, c FROM t JOIN slow ON slow.g = t.g`);
+  const refresh = async (...names: string[]): Promise<void> => {
+    for (const name of names) await db.exec(`REFRESH MATERIALIZED VIEW ${name}`);
+  };
+  await db.exec("INSERT INTO t VALUES (3, 'a', 30)");
+  await refresh('over_slow', 'joined', 'slow', 'joined', 'over_slow');
+  expect(await rowsOf('SELECT s FROM over_slow')).toEqual([{ s: '3' }]);
+  expect(await rowsOf('SELECT id, c FROM joined ORDER BY id')).toEqual([
+    { id: 1, c: 2 },
+    { id: 2, c: 1 },
+    { id: 3, c: 2 },
+  ]);
+  await db.exec("INSERT INTO t VALUES (4, 'b', 40)");
+  // Made inside a commit, over rows that are behind.
+  await db.exec(`BEGIN;
+    CREATE MATERIALIZED VIEW inside WITH (refresh = '60min') AS SELECT t.id, c FROM t JOIN slow ON slow.g = t.g;
+    COMMIT`);
+  await db.exec(
+    "CREATE MATERIALIZED VIEW aside WITH (refresh = '60min') AS SELECT t.id, c FROM t JOIN slow ON slow.g = t.g",
+  );
+  await db.exec("INSERT INTO t VALUES (5, 'b', 50)");
+  await refresh('aside', 'slow', 'inside', 'aside', 'joined');
+  const expected = await rowsOf(
+    'SELECT t.id, c FROM t JOIN (SELECT g, count(*) AS c FROM t GROUP BY g) AS s ON s.g = t.g ORDER BY id',
+  );
+  for (const view of ['inside', 'aside', 'joined'])
+    expect(await rowsOf(`SELECT id, c FROM ${view} ORDER BY id`)).toEqual(expected);
 });

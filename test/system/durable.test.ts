@@ -172,11 +172,11 @@ test.each([
   await first.exec(`CREATE TABLE t (id int PRIMARY KEY, g text);
     INSERT INTO t VALUES (1, 'a');
     CREATE MATERIALIZED VIEW v WITH (refresh = '60min') AS SELECT g, count(*) AS n FROM t GROUP BY g;
-    CREATE MATERIALIZED VIEW above AS SELECT sum(n) AS s FROM v;
+    CREATE MATERIALIZED VIEW above WITH (refresh = '60min') AS SELECT sum(n) AS s FROM v;
     ALTER MATERIALIZED VIEW v RENAME TO w;
     INSERT INTO t VALUES (2, 'a'), (3, 'b')`);
   for (const statement of statements(
-    "ALTER MATERIALIZED VIEW w SET (refresh = 'commit')",
+    "ALTER MATERIALIZED VIEW w SET (refresh = 'commit'); ALTER MATERIALIZED VIEW above SET (refresh = 'commit')",
     "INSERT INTO t VALUES (4, 'b'), (5, 'c')",
   ))
     await first.exec(statement);
