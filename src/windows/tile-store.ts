@@ -252,22 +252,39 @@ export class TileStore implements WindowSource {
   }
 
   /**
-   * Throws ADB_RESOLUTION where an aggregate of a plan would be taken for that of all rows, some of which were demoted: of a join, or by
-   * whoever does not know tiles (`isTiled` false). Rows themselves are those that are left.
+   * Throws ADB_RESOLUTION where an aggregate of a plan would be taken for that of all rows, some of which were demoted: of a join, of
+   * what WITH names, or by whoever does not know tiles (`isTiled` false). Rows themselves are those that are left.
    */
   assertWhole(
     plan: PlanNode,
     environment: Pick<ExecutionEnvironment, 'position' | 'snapshotOf' | 'context'>,
     isTiled: boolean,
   ): void {
-    if (plan.kind === 'aggregate' && !(isTiled && plan.input.kind === 'scan'))
-      visitScans(plan.input, (scan) => {
-        const met = this.#keptMet(scan, environment);
-        if (met === undefined) return;
-        const what = scan === plan.input ? 'rows to be counted one by one' : 'rows to be joined';
-        throw resolutionError(met.kept, what, met.tile);
-      });
-    for (const input of inputsOf(plan)) this.assertWhole(input, environment, isTiled);
+    const named = new Map<number, PlanNode>();
+    /** `use`: what the aggregate above would do with these rows; undefined where there is none. */
+    const visit = (node: PlanNode, use: 'counted one by one' | 'joined' | undefined): void => {
+      // Its rows are what tiles and rows add up to.
+      if (node.kind === 'aggregate' && isTiled && node.input.kind === 'scan') return;
+      if (node.kind === 'scan' && use !== undefined) {
+        const met = this.#keptMet(node, environment);
+        if (met !== undefined) throw resolutionError(met.kept, `rows to be ${use}`, met.tile);
+      }
+      const inputs = inputsOf(node);
+      if (node.kind === 'cte') for (const each of node.ctes) named.set(each.cte, each.plan);
+      const below =
+        node.kind === 'aggregate'
+          ? 'counted one by one'
+          : use !== undefined && inputs.length > 1
+            ? 'joined'
+            : use;
+      for (const input of inputs) visit(input, below);
+      if (node.kind !== 'cteScan' || use === undefined) return;
+      const rows = named.get(node.cte);
+      // Once: WITH RECURSIVE reads itself.
+      named.delete(node.cte);
+      if (rows !== undefined) visit(rows, use);
+    };
+    visit(plan, undefined);
   }
 
   /** What was demoted of the table that an aggregate reads, where its conditions do not exclude it. */

@@ -122,6 +122,19 @@ test.each([
   [`SELECT date_trunc('hour', ts), count(*) FROM orders GROUP BY 1`, /one tile of day/],
   [`SELECT extract(hour from ts), count(*) FROM orders GROUP BY 1`, /are not kept/],
   [`SELECT sum(a.amount) FROM orders a JOIN orders b USING (id)`, /rows to be joined are not kept/],
+  [`WITH x AS (SELECT * FROM orders) SELECT count(*) FROM x`, /counted one by one are not kept/],
+  [
+    `WITH x AS (SELECT id FROM orders), y AS (SELECT id FROM x) SELECT max(n) FROM (SELECT count(*) AS n FROM y) q`,
+    /counted one by one/,
+  ],
+  [
+    `WITH x AS (SELECT id FROM orders) SELECT count(*) FROM x a JOIN x b USING (id)`,
+    /joined are not kept/,
+  ],
+  [
+    `WITH RECURSIVE x AS (SELECT id FROM orders UNION SELECT id + 1 FROM x WHERE id < 3) SELECT count(*) FROM x`,
+    /joined are not kept/,
+  ],
   [`SELECT (SELECT sum(amount) FROM orders WHERE note IS NULL)`, /rows apart by "note"/],
   [`INSERT INTO orders (id) SELECT 5000 + stddev_pop(id) FROM orders`, /are not kept/],
 ])('%s is refused', async (sql, expected) => {
@@ -130,6 +143,21 @@ test.each([
   expect(said).toMatch(/^ADB_RESOLUTION: rows of "orders" from 2026-03-01/);
   expect(said).toMatch(expected);
   expect(said).toContain("retention = 'raw 2d, 15m 4d, day forever'");
+});
+
+test('what aggregates give may be aggregated again, wherever they stand', async () => {
+  const sums = 'SELECT region, sum(amount) AS s FROM orders GROUP BY region';
+  for (const sql of [
+    `SELECT sum(s) AS s FROM (${sums}) AS q`,
+    `WITH x AS (${sums}) SELECT sum(s) AS s FROM x`,
+    `SELECT sum(a.s) AS s FROM (${sums}) AS a JOIN (${sums}) AS b USING (region)`,
+  ])
+    expect(await rows(sql)).toEqual([{ s: '14028.00' }]);
+  expect(
+    await rows(
+      `WITH x AS (SELECT id FROM orders WHERE ts >= '2026-03-06') SELECT count(*) AS n FROM x`,
+    ),
+  ).toEqual([{ n: 48 }]);
 });
 
 test('what only asks for later rows is answered from rows', async () => {
