@@ -175,8 +175,9 @@ export class KeptTiles {
         for (const entry of level.entriesBetween(start, end))
           if (entry.start >= start && entry.end <= end && (entry.slab?.groups.length ?? 0) > 0)
             found.push({ level, entry });
-      const target = found.length === 0 ? undefined : era.level(unit).entry(start, end);
-      if (target === undefined || (found.length === 1 && found[0]!.entry === target)) continue;
+      const isTarget = ({ level, entry }: (typeof found)[number]): boolean =>
+        level === era.levels.get(unit) && entry.start === start && entry.end === end;
+      if (found.every(isTarget)) continue;
       const places = new Map<number, number>();
       const parts: Part[] = [];
       let layout: TileLayout | undefined;
@@ -195,15 +196,12 @@ export class KeptTiles {
         cells = 0;
         yield;
       }
-      this.#put(
-        staged,
-        { era, level: era.level(unit), entry: target },
-        Int32Array.from(places.keys()),
-        parts,
-        layout!,
-      );
-      for (const { level, entry } of found)
-        if (entry !== target) this.#put(staged, { era, level, entry }, NO_GROUPS, [], layout!);
+      // In the step that fills it: an entry without tiles is gone with the next `expire`.
+      const level = era.level(unit);
+      const target = { era, level, entry: level.entry(start, end) };
+      this.#put(staged, target, Int32Array.from(places.keys()), parts, layout!);
+      for (const each of found)
+        if (!isTarget(each)) this.#put(staged, { era, ...each }, NO_GROUPS, [], layout!);
     }
   }
 
