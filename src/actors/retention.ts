@@ -96,15 +96,16 @@ export class Retention {
       const { clock } = this.#engine.ports;
       for (const [relation, dueMs] of [...this.#dueMs]) {
         if (dueMs > clock.now() || this.#engine.closed) continue;
-        const policy = this.#tableOf(relation)?.definition.policy;
-        if (policy === undefined || policy.retention.length === 0) {
+        const entry = this.#tableOf(relation);
+        const policy = entry?.definition.policy;
+        if (entry === undefined || policy === undefined || policy.retention.length === 0) {
           this.#dueMs.delete(relation);
           continue;
         }
         let delayMs = cadenceMs(policy);
         try {
           // A long way to go is gone in turns with other tables.
-          if ((await this.run(relation)) === 'more') delayMs = 0;
+          if ((await this.#run(entry, policy)) === 'more') delayMs = 0;
           this.#failures.delete(relation);
         } catch (cause) {
           if (this.#engine.closed) return;
@@ -116,7 +117,8 @@ export class Retention {
             cause,
           });
         }
-        if (this.#dueMs.has(relation)) this.#dueMs.set(relation, clock.now() + delayMs);
+        // A policy that was set meanwhile has its own first look.
+        if (this.#dueMs.get(relation) === dueMs) this.#dueMs.set(relation, clock.now() + delayMs);
       }
     } finally {
       this.#isRunning = false;
@@ -125,16 +127,14 @@ export class Retention {
   }
 
   /** What is due of one table now, as much as fits a round. */
-  async run(relation: number): Promise<'done' | 'more'> {
-    const entry = this.#tableOf(relation);
-    const policy = entry?.definition.policy;
+  async #run(entry: TableEntry, policy: Policy): Promise<'done' | 'more'> {
     const { state, turn, plainCalendars, ports } = this.#engine;
-    if (entry === undefined || policy === undefined || state.isDead(relation)) return 'done';
-    if (turn.refusal !== undefined) return 'done';
+    if (state.isDead(entry.definition.id) || turn.refusal !== undefined) return 'done';
     const plan = new RetentionPlan(policy, plainCalendars.in(policy.zone), ports.clock.now());
-    if ((await this.#demote(relation, policy, plan)) === 'more') return 'more';
-    await this.#fold(relation, plan);
-    await this.#expire(relation, plan);
+    const round: Round = { entry, policy, plan };
+    if ((await this.#demote(round)) === 'more') return 'more';
+    await this.#fold(round);
+    await this.#expire(round);
     return 'done';
   }
 
@@ -145,19 +145,18 @@ export class Retention {
 
   // ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async #demote(relation: number, policy: Policy, plan: RetentionPlan): Promise<'done' | 'more'> {
-    if (plan.rawFrom === -Infinity) return 'done';
+  async #demote(round: Round): Promise<'done' | 'more'> {
+    if (round.plan.rawFrom === -Infinity) return 'done';
     /** Rows that stay this time: claimed by a transaction, or of values that tiles cannot hold. */
     const left = new Set<number>();
-    const entry = this.#tableOf(relation);
-    if (entry === undefined) return 'done';
-    const due = await this.#dueRows(entry, policy, plan);
-    const work = new Demotion(this.#engine, entry, policy, plan);
+    const work = new Demotion(this.#engine, round);
+    const due = await this.#dueRows(round);
     for (let start = 0; start < due.length; start += ROWS_A_COMMIT) {
       const rowIds = due.subarray(start, start + ROWS_A_COMMIT);
-      if (!(await this.#commit(relation, () => work.operations(rowIds, left)))) return 'done';
+      if (!(await this.#commit(round, () => work.operations(rowIds, left)))) return 'done';
       await this.#engine.pause();
     }
+    const relation = round.entry.definition.id;
     if (work.held > 0) this.#held.set(relation, work.held);
     else this.#held.delete(relation);
     // Where nothing could go, nothing more will for now.
@@ -168,12 +167,12 @@ export class Retention {
    * Row ids that should go, as many as fit one round, by quarters of an hour: rows lie in no order, and a tile that is written once is not
    * written again for each of its rows.
    */
-  async #dueRows(
-    { data, definition }: TableEntry,
-    { time }: Policy,
-    { rawFrom }: RetentionPlan,
-  ): Promise<Float64Array> {
-    const column = definition.columns.findIndex(({ name }) => name === time);
+  async #dueRows({
+    entry: { data, definition },
+    policy,
+    plan: { rawFrom },
+  }: Round): Promise<Float64Array> {
+    const column = definition.columns.findIndex(({ name }) => name === policy.time);
     const due = new Map<number, number[]>();
     let count = 0;
     const snapshot = data.snapshot();
@@ -216,7 +215,9 @@ export class Retention {
 
   // ── tiles ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async #fold(relation: number, plan: RetentionPlan): Promise<void> {
+  async #fold(round: Round): Promise<void> {
+    const { plan } = round;
+    const relation = round.entry.definition.id;
     const kept = this.#engine.state.findKept(relation);
     if (kept === undefined) return;
     const found = new Map<string, KeptChange>();
@@ -234,45 +235,63 @@ export class Retention {
       if (this.#engine.closed) return;
     }
     for (const change of found.values()) {
-      if (!(await this.#commit(relation, () => [{ op: 'keepTiles', relation, change }]))) return;
+      if (!(await this.#commit(round, () => [{ op: 'keepTiles', relation, change }]))) return;
       await this.#engine.pause();
     }
   }
 
-  async #expire(relation: number, { goneBefore }: RetentionPlan): Promise<void> {
+  async #expire(round: Round): Promise<void> {
+    const { goneBefore } = round.plan;
+    const relation = round.entry.definition.id;
     const kept = this.#engine.state.findKept(relation);
     if (kept === undefined || goneBefore === -Infinity) return;
     for (const { end } of kept.overlapping(this.#engine.visiblePosition, -Infinity, goneBefore)) {
       if (end > goneBefore) continue;
       const change: KeptChange = { kind: 'drop', until: goneBefore };
-      await this.#commit(relation, () => [{ op: 'keepTiles', relation, change }]);
+      await this.#commit(round, () => [{ op: 'keepTiles', relation, change }]);
       return;
     }
   }
 
-  /** False where the database is closed meanwhile, or writes are refused. */
-  async #commit(relation: number, operations: () => readonly Operation[]): Promise<boolean> {
+  /** False where the round is over: the database is closed meanwhile, writes are refused, or the table is another. */
+  async #commit(
+    { entry: { definition }, policy }: Round,
+    operations: () => readonly Operation[],
+  ): Promise<boolean> {
     const engine = this.#engine;
+    const { id, columns } = definition;
     if (engine.closed || engine.turn.refusal !== undefined) return false;
+    let isOver = false;
     try {
       await engine.commit({
         tenant: tenantId('adb'),
-        relations: [relation],
+        relations: [id],
         prepare: () => {
-          if (this.#tableOf(relation) === undefined || engine.state.isDead(relation)) throw NOTHING;
-          const made = operations();
+          const now = this.#tableOf(id)?.definition;
+          isOver = now?.policy !== policy || now.columns !== columns || engine.state.isDead(id);
+          const made = isOver ? [] : operations();
           if (made.length === 0) throw NOTHING;
           return made;
         },
       });
+      engine.history.changed([id]);
     } catch (cause) {
       if (engine.closed) return false;
       if (cause !== NOTHING) throw cause;
     }
-    engine.history.changed([relation]);
-    return true;
+    return !isOver;
   }
 }
+
+/**
+ * A table as a round finds it, and what its policy says by now. Long rounds are many commits: once its policy or its columns are others, the
+ * rest is left to the look that follows.
+ */
+type Round = {
+  readonly entry: TableEntry;
+  readonly policy: Policy;
+  readonly plan: RetentionPlan;
+};
 
 /** Says from inside the turn that there is nothing to commit. Never leaves this file. */
 const NOTHING = new Error('there is nothing to demote');
@@ -281,7 +300,6 @@ const NOTHING = new Error('there is nothing to demote');
 class Demotion {
   readonly #engine: Engine;
   readonly #relation: number;
-  readonly #policy: Policy;
   readonly #plan: RetentionPlan;
   readonly #time: number;
   readonly #columns: readonly number[];
@@ -290,15 +308,9 @@ class Demotion {
   /** Rows whose values tiles cannot hold. */
   held = 0;
 
-  constructor(
-    engine: Engine,
-    { definition, data }: TableEntry,
-    policy: Policy,
-    plan: RetentionPlan,
-  ) {
+  constructor(engine: Engine, { entry: { definition, data }, policy, plan }: Round) {
     this.#engine = engine;
     this.#relation = definition.id;
-    this.#policy = policy;
     this.#plan = plan;
     const { columns } = data.schema;
     this.#columnCount = columns.length;
@@ -314,9 +326,7 @@ class Demotion {
   /** Inside the commit turn: of these rows, those that are there and old enough go, with what is kept of them. */
   operations(rowIds: Float64Array, left: Set<number>): Operation[] {
     const { claims } = this.#engine;
-    const entry = this.#engine.state.stored(this.#relation);
-    if (entry.kind !== 'table' || entry.definition.policy !== this.#policy) return [];
-    const snapshot = entry.data.staged();
+    const snapshot = this.#engine.state.stored(this.#relation).data.staged();
     try {
       const free = claims.isEmpty
         ? rowIds

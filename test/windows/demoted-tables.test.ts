@@ -425,3 +425,41 @@ test('a demotion that the journal does not take leaves everything as it was, and
   expect((await own.window('t', whole)).rows).toEqual(before);
   await own.close();
 });
+
+// A round looked at the policy alone, and where its commits stood was where columns were when it began; a policy that was set meanwhile waited
+// for the next hour. No test changed a table in the middle of a round.
+test.each([
+  ['DROP COLUMN junk', 2000],
+  // The first 256 rows are gone by then.
+  [`SET (retention = 'raw 1d, day forever')`, 1744],
+])('ALTER TABLE … %s between two commits of a demotion is obeyed', async (change, kept) => {
+  await db.exec(
+    `CREATE TABLE t (id int PRIMARY KEY, junk int, ts timestamptz, region text, n int) WITH (time = 'ts')`,
+  );
+  await db.insert(
+    't',
+    Array.from({ length: 2000 }, (_, id) => ({
+      id,
+      junk: 7,
+      ts: new Date(Date.UTC(2026, 2, 1) + id * 60_000).toISOString(),
+      region: ['EU', 'US'][id % 2]!,
+      n: 1,
+    })),
+  );
+  const failures: unknown[] = [];
+  db.on('retention.failed', ({ cause }) => void failures.push(cause));
+  const last = kept === 2000 ? 'forever' : '4d';
+  await db.policies.set('t', { retention: `raw 1d, day ${last}`, by: 'region' });
+  const { position } = db;
+  const moved = clock.advance('2s');
+  while (db.position === position) await new Promise((resolve) => setImmediate(resolve));
+  await db.exec(`ALTER TABLE t ${change}`);
+  expect(await rows('SELECT id FROM t')).not.toEqual([]);
+  await moved;
+  await clock.advance('2s');
+  expect(failures).toEqual([]);
+  expect(await rows('SELECT id FROM t')).toEqual([]);
+  expect(await rows('SELECT region, count(*) AS n FROM t GROUP BY region ORDER BY region')).toEqual(
+    ['EU', 'US'].map((region) => ({ region, n: kept / 2 })),
+  );
+});
