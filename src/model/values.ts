@@ -220,12 +220,33 @@ export function exactSum(values: readonly number[]): number {
   return sum;
 }
 
+/** Unlike JavaScript, PostgreSQL shows no digits that lie exactly between two doubles: it takes more of them. */
+function shortest(x: number): string {
+  let text = x.toExponential();
+  for (let places = 0; liesBetween(x, text); places += 1) {
+    const longer = x.toExponential(places);
+    if (Number(longer) === x) text = longer;
+  }
+  return text;
+}
+
+function liesBetween(x: number, text: string): boolean {
+  // Only whole numbers beyond 2^53 have so few digits half-way to the next.
+  if (Math.abs(x) <= 2 ** 53 || Math.abs(x) > 1e40) return false;
+  const [, digits = '', fraction = '', exponent = ''] = /^-?(\d)\.?(\d*)e\+(\d+)$/.exec(text)!;
+  const shown = BigInt((digits + fraction).padEnd(Number(exponent) + 1, '0'));
+  const own = BigInt(Math.abs(x));
+  const mirrored = shown * 2n - own;
+  // Any double between would be nearer to what is shown, and that reads as x.
+  return mirrored !== own && BigInt(Number(mirrored)) === mirrored;
+}
+
 export function doubleText(x: number): string {
   if (Number.isNaN(x)) return 'NaN';
   if (x === Infinity) return 'Infinity';
   if (x === -Infinity) return '-Infinity';
   if (Object.is(x, -0)) return '-0';
-  const [mantissa = '', exponentText = '0'] = x.toExponential().split('e');
+  const [mantissa = '', exponentText = '0'] = shortest(x).split('e');
   const exponent = Number(exponentText);
   if (exponent >= -4 && exponent < 15) {
     // Between 1e-4 and 1e15 JavaScript prints plainly too, but for numbers below 1e-6, which are not here.
