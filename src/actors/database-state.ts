@@ -401,8 +401,7 @@ export class DatabaseState implements CommitState {
         unfilled?.add(view);
         // What is staged from now on reaches it, though it is not published yet.
         if (unfilled === undefined) view.wentLive(view.position);
-        view.isProvisional =
-          prepared === undefined && this.#views.readsBehind(view, catalog, this.#rowsKnownUpTo());
+        view.isProvisional = prepared === undefined && this.#views.readsBehind(view, catalog);
         return {
           undo: () => {
             undo();

@@ -29,10 +29,7 @@ export class Housekeeping {
       const entry = catalog.byId(relation);
       if (!isStored(entry)) continue;
       if (entry.data.needsUpkeep) this.maintain(relation);
-      for (const dependant of catalog.dependantsOf(relation)) {
-        if (dependant.kind === 'materializedView' && !dependant.view.inCommit)
-          this.#engine.tree.tellView(dependant.view.relation, CHANGED);
-      }
+      this.#tellDependants(relation, CHANGED);
     }
     if (this.#plannedRows > PLANNED_ROWS_MAX * (this.statisticsEpoch + 1)) {
       this.#plannedRows = 0;
@@ -48,13 +45,16 @@ export class Housekeeping {
     this.#pressureTold = pressed;
   }
 
-  /** Tables whose definition has changed, and their rows with it, maybe: views that are refreshed by time look. */
+  /**
+   * What has another definition, and other rows with it, maybe: views that are refreshed by time look, and so does one of them that may have
+   * to be refreshed sooner now.
+   */
   defined(relations: readonly number[]): void {
+    const { state, tree } = this.#engine;
     for (const relation of relations) {
-      for (const dependant of this.#engine.state.catalog.dependantsOf(relation)) {
-        if (dependant.kind === 'materializedView' && !dependant.view.inCommit)
-          this.#engine.tree.tellView(dependant.view.relation, CHANGED);
-      }
+      if (state.catalog.byId(relation)?.kind === 'materializedView')
+        tree.tellView(relation, CHANGED);
+      this.#tellDependants(relation, CHANGED);
     }
   }
 
@@ -117,13 +117,13 @@ export class Housekeeping {
       checked,
       differed,
     });
-    this.#tellDependants(view, REMAKE);
+    this.#tellDependants(view.relation, REMAKE);
   }
 
   /** A view that is refreshed by time has other rows now. */
   viewRefreshed(view: MaintainedView): void {
     this.#engine.subscriptions.wake(view.relation);
-    this.#tellDependants(view, CHANGED);
+    this.#tellDependants(view.relation, CHANGED);
   }
 
   refreshFailed(view: MaintainedView, cause: unknown): void {
@@ -148,8 +148,8 @@ export class Housekeeping {
       if (dependant.kind === 'materializedView') this.viewGivenUp(dependant.view, cause);
   }
 
-  #tellDependants(view: MaintainedView, message: typeof REMAKE | typeof CHANGED): void {
-    for (const dependant of this.#engine.state.catalog.dependantsOf(view.relation)) {
+  #tellDependants(relation: number, message: typeof REMAKE | typeof CHANGED): void {
+    for (const dependant of this.#engine.state.catalog.dependantsOf(relation)) {
       if (dependant.kind !== 'materializedView') continue;
       if (message === REMAKE ? dependant.view.lags : !dependant.view.inCommit)
         this.#engine.tree.tellView(dependant.view.relation, message);

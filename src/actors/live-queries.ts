@@ -25,7 +25,6 @@ export class LiveQueries {
     this.#engine = engine;
   }
 
-  /** Whether a relation is one of these: it does not keep what it reads from being dropped. */
   /** A view is refreshed by time from now on: what reads it here is, too. */
   async followClock(above: readonly MaterializedViewEntry[]): Promise<void> {
     const relations = above.map(idOf);
@@ -43,6 +42,7 @@ export class LiveQueries {
     });
   }
 
+  /** Whether a relation is one of these: it does not keep what it reads from being dropped. */
   owns(relation: number): boolean {
     return this.#owned.has(relation);
   }

@@ -1,3 +1,4 @@
+import type { TimerHandle } from '../base/ports.ts';
 import type { TenantId } from '../base/units.ts';
 import type { JournalChunk } from '../journal/backend.ts';
 import type { ActorContext, ActorSpec, Behavior, Next, Outcome } from '../mailbox/actor.ts';
@@ -269,7 +270,7 @@ function viewBehavior(engine: Engine, view: MaintainedView): Behavior<ViewMessag
   let shadow: Shadow | undefined;
   let startedMs = 0;
   let isRemaking = false;
-  let isArmed = false;
+  let due: { readonly timer: TimerHandle; readonly afterMs: number } | undefined;
   const budget = new Budget(0);
 
   /** Another attempt, by an actor that starts anew; unless it is gone, or broken below meanwhile: then it is told when that is mended. */
@@ -324,9 +325,10 @@ function viewBehavior(engine: Engine, view: MaintainedView): Behavior<ViewMessag
         return 'continue';
       case 'changed': {
         const { refresh } = view.options;
-        if (isArmed || typeof refresh !== 'number') return 'continue';
-        isArmed = true;
-        context.after(refresh, { kind: 'due' }, 'command');
+        if (typeof refresh !== 'number' || (due !== undefined && due.afterMs <= refresh))
+          return 'continue';
+        due?.timer.cancel();
+        due = { timer: context.after(refresh, { kind: 'due' }, 'command'), afterMs: refresh };
         return 'continue';
       }
       case 'due':
@@ -334,12 +336,11 @@ function viewBehavior(engine: Engine, view: MaintainedView): Behavior<ViewMessag
           kind: 'refreshed',
           outcome,
         }));
-        isArmed = false;
+        due = undefined;
         return 'continue';
       case 'refreshed':
-        if (message.outcome.kind === 'failed')
-          engine.housekeeping.refreshFailed(view, message.outcome.cause);
-        else if (message.outcome.value) engine.housekeeping.viewRefreshed(view);
+        if (message.outcome.kind === 'ok' && message.outcome.value)
+          engine.housekeeping.viewRefreshed(view);
         return 'continue';
     }
   };

@@ -176,25 +176,30 @@ export class ViewBuilder {
 
   /** Inside a commit turn: brings a view that was filled aside to the newest published position. */
   catchUpNow(engine: Engine, view: MaintainedView): void {
-    const { catalog } = engine.state;
+    refuseLagging(engine, view);
     for (const [source, generation] of view.madeFrom) {
-      const entry = catalog.byId(source);
-      if (entry?.kind !== 'materializedView') continue;
-      if (entry.view.lags) throw sourceLags(entry.view);
-      if (entry.view.generation !== generation) throw behind(view);
+      const entry = engine.state.catalog.byId(source);
+      if (entry?.kind === 'materializedView' && entry.view.generation !== generation)
+        throw behind(view);
     }
     if (!this.#catchUpAtOnce(engine, view)) throw behind(view);
   }
 
   /** A view that is refreshed by time takes what has come since; true when its rows changed. */
   async refresh(engine: Engine, view: MaintainedView): Promise<boolean> {
-    if (view.status !== 'live' && view.status !== 'failed') return false;
+    if (view.inCommit || (view.status !== 'live' && view.status !== 'failed')) return false;
     // It will be told when what it reads serves again.
     if (engine.housekeeping.sourcesLag(view)) return false;
     const before = view.position;
-    // One that could not be refreshed begins anew.
-    if (view.status === 'failed' || view.isProvisional || !this.#catchUpAtOnce(engine, view))
-      await this.rebuild(engine, view);
+    try {
+      // One that could not be refreshed begins anew.
+      if (view.status === 'failed' || view.isProvisional || !this.#catchUpAtOnce(engine, view))
+        await this.rebuild(engine, view);
+    } catch (cause) {
+      // Whoever asked for it: what it has taken in by half is not gone on from.
+      if (isInCatalog(engine, view)) engine.housekeeping.refreshFailed(view, cause);
+      throw cause;
+    }
     return view.position !== before;
   }
 
@@ -215,13 +220,14 @@ export class ViewBuilder {
     }
   }
 
-  /** Whether one that it reads is moved by the clock and is not at `position`; one that is made in the same commit is. */
-  readsBehind(view: MaintainedView, catalog: CatalogView, position: number): boolean {
+  /**
+   * Whether one that it reads is moved by the clock, and was not filled in the same commit: what else that commit has staged is not
+   * among its rows.
+   */
+  readsBehind(view: MaintainedView, catalog: CatalogView): boolean {
     return view.sources.some((source) => {
       const entry = catalog.byId(source);
-      if (!isByTime(entry)) return false;
-      const isMadeNow = entry.view.position === 0;
-      return entry.view.isProvisional || (!isMadeNow && entry.view.position < position);
+      return isByTime(entry) && (entry.view.isProvisional || entry.view.position > 0);
     });
   }
 
@@ -238,7 +244,13 @@ export class ViewBuilder {
   /** Inside the commit turn: a view that was refreshed by time takes in what has come since; from then on only changes reach it. */
   takeOver(engine: Engine, view: MaintainedView): void {
     if (view.status !== 'live') throw notLive(view);
-    this.catchUpNow(engine, view);
+    refuseLagging(engine, view);
+    try {
+      if (!this.#catchUpAtOnce(engine, view)) throw behind(view);
+    } catch (cause) {
+      engine.housekeeping.refreshFailed(view, cause);
+      throw cause;
+    }
   }
 
   /** Replay: a view that was refreshed by time has none of the changes since it was made, and nobody keeps them: it is built anew. */
@@ -313,6 +325,8 @@ export class ViewBuilder {
   #comparableAt(engine: Engine, view: MaintainedView): number | undefined {
     if (!view.serving || (view.status !== 'rebuilding' && view.status !== 'failed'))
       return undefined;
+    // Refreshed by time, it met rows that its query cannot take: the way to those that were mended is not by them.
+    if (view.failure instanceof DbError) return undefined;
     const at = view.rowsPosition(engine.visiblePosition);
     if (!Number.isSafeInteger(at)) return undefined;
     const reachBack = view.sources.every((source) => {
@@ -692,23 +706,37 @@ export function isInCatalog(engine: Engine, view: MaintainedView): boolean {
   return entry?.kind === 'materializedView' && entry.view === view;
 }
 
-function sourceLags(source: MaintainedView): DbError {
-  return new DbError(
-    '55000',
-    `materialized view "${source.definition.name}" has failed and is being built anew`,
-    { table: source.definition.name, hint: 'Try again once it is live.', cause: source.failure },
-  );
+function refuseLagging(engine: Engine, { sources }: MaintainedView): void {
+  for (const source of sources) {
+    const entry = engine.state.catalog.byId(source);
+    if (entry?.kind !== 'materializedView' || !entry.view.lags) continue;
+    const { name } = entry.definition;
+    throw new DbError('55000', `materialized view "${name}" has failed and is being built anew`, {
+      table: name,
+      hint: 'Try again once it is live.',
+      cause: entry.view.failure,
+    });
+  }
 }
 
 /** The newest position at which the rows of everything it reads are known: views that the clock moves tell theirs later. */
 function reachOf(engine: Engine, view: MaintainedView): number {
-  const { visiblePosition } = engine;
-  let reach = visiblePosition;
+  let reach = engine.visiblePosition;
   for (const source of view.sources) {
     const entry = engine.state.catalog.byId(source);
-    if (isByTime(entry)) reach = Math.min(reach, entry.view.rowsPosition(visiblePosition));
+    if (isByTime(entry)) reach = Math.min(reach, knownUpTo(engine, entry.view));
   }
   return reach;
+}
+
+/** Nobody refreshes a view that the clock moves while what it reads rests: its rows are those of all positions since. */
+function knownUpTo(engine: Engine, view: MaintainedView): number {
+  const { position } = view;
+  const isAtRest = view.sources.every((source) => {
+    const entry = engine.state.catalog.byId(source);
+    return isStored(entry) && entry.data.covers(position) && entry.data.position <= position;
+  });
+  return isAtRest && !view.isProvisional ? Math.max(position, reachOf(engine, view)) : position;
 }
 
 function isByTime(entry: CatalogEntry | undefined): entry is MaterializedViewEntry {
