@@ -1,27 +1,16 @@
 /** Who looks after whom in a database, and what a failure of each leads to. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Database } from '../../src/actors/database.ts';
-import { Engine } from '../../src/actors/engine.ts';
-import { loadParser } from '../../src/actors/load-parser.ts';
-import { nodePorts } from '../../src/base/node-ports.ts';
+import type { Database } from '../../src/actors/database.ts';
+import type { Engine } from '../../src/actors/engine.ts';
 import { InvariantError } from '../../src/base/errors.ts';
 import { isStored } from '../../src/actors/catalog.ts';
+import { openEngine } from './test-engine.ts';
 
 let engine: Engine;
 let db: Database;
 
 beforeEach(async () => {
-  engine = new Engine({
-    ports: nodePorts(),
-    parser: await loadParser(),
-    memoryBytes: 2 ** 30,
-    journal: { kind: 'memory', keepBytes: 2 ** 20 },
-    historyMs: 60_000,
-    zone: 'UTC',
-    values: {},
-    stepBudgetUnits: undefined,
-  });
-  db = new Database(engine);
+  ({ engine, db } = await openEngine());
   await db.exec('CREATE TABLE t (id int PRIMARY KEY, g text)');
   await db.exec('CREATE MATERIALIZED VIEW v AS SELECT g, count(*) AS n FROM t GROUP BY g');
 });

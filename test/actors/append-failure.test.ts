@@ -1,9 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Database } from '../../src/actors/database.ts';
+import type { Database } from '../../src/actors/database.ts';
 import type { CommitLog } from '../../src/actors/commit-turn.ts';
-import { Engine } from '../../src/actors/engine.ts';
-import { loadParser } from '../../src/actors/load-parser.ts';
-import { nodePorts } from '../../src/base/node-ports.ts';
+import { openEngine } from './test-engine.ts';
 
 /** A log that acknowledges when it is told to. */
 class LateLog implements CommitLog {
@@ -36,18 +34,7 @@ let log: LateLog;
 let db: Database;
 beforeEach(async () => {
   log = new LateLog();
-  const engine = new Engine({
-    ports: nodePorts(),
-    parser: await loadParser(),
-    memoryBytes: 2 ** 30,
-    journal: { kind: 'memory', keepBytes: 2 ** 20 },
-    historyMs: 60_000,
-    zone: 'UTC',
-    values: {},
-    stepBudgetUnits: 2000,
-    log: () => log,
-  });
-  db = new Database(engine);
+  ({ db } = await openEngine({ stepBudgetUnits: 2000, log: () => log }));
   await db.exec('CREATE TABLE t (id int PRIMARY KEY, g text)');
   await db.exec('CREATE MATERIALIZED VIEW v AS SELECT g, count(*) AS c FROM t GROUP BY g');
   await db.exec("INSERT INTO t VALUES (1, 'a')");

@@ -1,27 +1,19 @@
 /** A table that breaks is made anew from its base and the journal, while everything else serves. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { isStored, type TableEntry } from '../../src/actors/catalog.ts';
-import { Database } from '../../src/actors/database.ts';
-import { Engine } from '../../src/actors/engine.ts';
-import { loadParser } from '../../src/actors/load-parser.ts';
+import type { Database } from '../../src/actors/database.ts';
+import type { Engine } from '../../src/actors/engine.ts';
 import { InvariantError } from '../../src/base/errors.ts';
-import { nodePorts } from '../../src/base/node-ports.ts';
+import { openEngine } from './test-engine.ts';
 
 let engine: Engine;
 let db: Database;
 
 async function opened(keepBytes: number): Promise<void> {
-  engine = new Engine({
-    ports: nodePorts(),
-    parser: await loadParser(),
-    memoryBytes: 2 ** 30,
+  ({ engine, db } = await openEngine({
     journal: { kind: 'memory', keepBytes },
-    historyMs: 60_000,
-    zone: 'UTC',
-    values: {},
     stepBudgetUnits: 2000,
-  });
-  db = new Database(engine);
+  }));
   await db.exec(`CREATE TABLE t (id int PRIMARY KEY, g text, x numeric(8, 2));
     CREATE TABLE other (id int PRIMARY KEY, g text)`);
   await db.exec(`CREATE MATERIALIZED VIEW v AS SELECT g, count(*) AS n, sum(x) AS s FROM t GROUP BY g;

@@ -1,11 +1,10 @@
 import { afterEach, expect, test } from 'vitest';
-import { nodePorts } from '../../src/base/node-ports.ts';
-import { Database } from '../../src/actors/database.ts';
-import { Engine } from '../../src/actors/engine.ts';
+import type { Database } from '../../src/actors/database.ts';
+import type { Engine } from '../../src/actors/engine.ts';
 import { JournalLog } from '../../src/actors/commit-log.ts';
-import { loadParser } from '../../src/actors/load-parser.ts';
 import { MemoryAccount } from '../../src/base/memory.ts';
 import { MemoryBackend } from '../../src/journal/memory-backend.ts';
+import { openEngine } from './test-engine.ts';
 
 const opened: Database[] = [];
 afterEach(async () => {
@@ -14,20 +13,9 @@ afterEach(async () => {
 
 /** A database whose whole journal is kept. */
 async function openWith(log: JournalLog): Promise<{ db: Database; engine: Engine }> {
-  const engine = new Engine({
-    ports: nodePorts(),
-    parser: await loadParser(),
-    memoryBytes: 2 ** 30,
-    journal: { kind: 'memory', keepBytes: 2 ** 20 },
-    historyMs: 0,
-    zone: 'UTC',
-    values: {},
-    stepBudgetUnits: undefined,
-    log: () => log,
-  });
-  const db = new Database(engine);
-  opened.push(db);
-  return { db, engine };
+  const made = await openEngine({ historyMs: 0, log: () => log });
+  opened.push(made.db);
+  return made;
 }
 
 function newLog(backend = new MemoryBackend(new MemoryAccount('the journal'))): JournalLog & {

@@ -1,15 +1,14 @@
 import { afterEach, expect, test } from 'vitest';
-import { nodePorts } from '../../src/base/node-ports.ts';
-import { Database } from '../../src/actors/database.ts';
-import { Engine } from '../../src/actors/engine.ts';
+import type { Database } from '../../src/actors/database.ts';
+import type { Engine } from '../../src/actors/engine.ts';
 import { JournalLog } from '../../src/actors/commit-log.ts';
 import { SharedRows } from '../../src/actors/compact-rows.ts';
-import { loadParser } from '../../src/actors/load-parser.ts';
 import type { CommitRecord } from '../../src/actors/records.ts';
 import { MemoryAccount } from '../../src/base/memory.ts';
 import { position } from '../../src/base/units.ts';
 import { MemoryBackend } from '../../src/journal/memory-backend.ts';
 import { stateHashes } from '../../src/sim/state-hash.ts';
+import { openEngine } from './test-engine.ts';
 
 const opened: Database[] = [];
 afterEach(async () => {
@@ -18,20 +17,9 @@ afterEach(async () => {
 
 /** A database whose journal in memory is kept from its first record on. */
 async function openWith(log: JournalLog): Promise<{ db: Database; engine: Engine }> {
-  const engine = new Engine({
-    ports: nodePorts(),
-    parser: await loadParser(),
-    memoryBytes: 2 ** 30,
-    journal: { kind: 'memory', keepBytes: 2 ** 20 },
-    historyMs: 3_600_000,
-    zone: 'UTC',
-    values: {},
-    stepBudgetUnits: undefined,
-    log: () => log,
-  });
-  const db = new Database(engine);
-  opened.push(db);
-  return { db, engine };
+  const made = await openEngine({ historyMs: 3_600_000, log: () => log });
+  opened.push(made.db);
+  return made;
 }
 
 function newLog(backend: MemoryBackend): JournalLog {

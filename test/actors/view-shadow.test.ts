@@ -1,28 +1,20 @@
 /** A view that breaks is made anew beside what it serves, and compared before it takes its place. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { MaterializedViewEntry } from '../../src/actors/catalog.ts';
-import { Database } from '../../src/actors/database.ts';
-import { Engine } from '../../src/actors/engine.ts';
+import type { Database } from '../../src/actors/database.ts';
+import type { Engine } from '../../src/actors/engine.ts';
 import type { DatabaseEvents } from '../../src/actors/event-hub.ts';
-import { loadParser } from '../../src/actors/load-parser.ts';
 import { InvariantError } from '../../src/base/errors.ts';
-import { nodePorts } from '../../src/base/node-ports.ts';
+import { openEngine } from './test-engine.ts';
 
 let engine: Engine;
 let db: Database;
 
 beforeEach(async () => {
-  engine = new Engine({
-    ports: nodePorts(),
-    parser: await loadParser(),
-    memoryBytes: 2 ** 30,
+  ({ engine, db } = await openEngine({
     journal: { kind: 'memory', keepBytes: 2 ** 22 },
-    historyMs: 60_000,
-    zone: 'UTC',
-    values: {},
     stepBudgetUnits: 500,
-  });
-  db = new Database(engine);
+  }));
   await db.exec('CREATE TABLE t (id int PRIMARY KEY, g text, x float8)');
   await db.exec(
     'CREATE MATERIALIZED VIEW v AS SELECT g, count(*) AS n, sum(x) AS s FROM t GROUP BY g',

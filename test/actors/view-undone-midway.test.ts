@@ -4,13 +4,12 @@
  * test undid a commit there; simulated views that fail in the middle did, rarely.
  */
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Database } from '../../src/actors/database.ts';
-import { Engine } from '../../src/actors/engine.ts';
-import { loadParser } from '../../src/actors/load-parser.ts';
+import type { Database } from '../../src/actors/database.ts';
+import type { Engine } from '../../src/actors/engine.ts';
 import type { MaintainedView } from '../../src/actors/maintained-view.ts';
-import { nodePorts } from '../../src/base/node-ports.ts';
 import { Budget } from '../../src/operators/operator.ts';
 import type { TableData, TableDelta } from '../../src/columns/table-contract.ts';
+import { openEngine } from './test-engine.ts';
 
 const VIEWS = {
   united: 'SELECT id AS k FROM a UNION ALL SELECT acct FROM e',
@@ -26,17 +25,7 @@ const STEPS_MAX = 12;
 let engine: Engine;
 let db: Database;
 beforeEach(async () => {
-  engine = new Engine({
-    ports: nodePorts(),
-    parser: await loadParser(),
-    memoryBytes: 2 ** 30,
-    journal: { kind: 'memory', keepBytes: 2 ** 20 },
-    historyMs: 60_000,
-    zone: 'UTC',
-    values: {},
-    stepBudgetUnits: 1_000,
-  });
-  db = new Database(engine);
+  ({ engine, db } = await openEngine({ stepBudgetUnits: 1_000 }));
   await db.exec(`
     CREATE TABLE a (id int PRIMARY KEY, g text);
     CREATE TABLE b (id int PRIMARY KEY, g text);
