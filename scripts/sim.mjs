@@ -75,7 +75,13 @@ if (args.replay !== undefined) {
   const { decodeToken } = await load('src/sim/plan.js');
   const { engineSimulation, shortSimulation } = await load('test/sim/engine-world.js');
   const token = args.replay.replace(/^ANALYTICDB_REPLAY=|\s.*$/g, '');
-  const { seed } = decodeToken(token).plan;
+  let seed;
+  try {
+    ({ seed } = decodeToken(token).plan);
+  } catch ({ message, hint }) {
+    console.error(`--replay ${args.replay.slice(0, 80)}: ${message}. ${hint}`);
+    process.exit(2);
+  }
   const report = await (args.short ? shortSimulation : engineSimulation)(seed).replay(token);
   for (const { invariant, at, message } of report.failures)
     console.log(`${invariant} at ${at}\n  ${message}`);
