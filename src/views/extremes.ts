@@ -83,25 +83,7 @@ class NumberExtremes implements Extremes {
         this.#type,
         Array.from({ length: count }, (_, at) => this.#extreme(groups[at]!, fn)),
       );
-    const values = new Float64Array(count);
-    let validity: Uint8Array | undefined;
-    for (let at = 0; at < count; at += 1) {
-      const value = this.#numberOf(groups[at]!, fn);
-      if (value === undefined) {
-        validity ??= new Uint8Array(count).fill(1);
-        validity[at] = 0;
-      } else values[at] = value;
-    }
-    return {
-      rep: 'number',
-      type: this.#type,
-      values,
-      validity,
-      factor: 1,
-      base: 0,
-      scale: 0,
-      bounds: undefined,
-    };
+    return numbers(this.#type, 0, count, (at) => this.#numberOf(groups[at]!, fn));
   }
 
   #numberOf(group: number, fn: 'min' | 'max'): number | undefined {
@@ -116,6 +98,25 @@ class NumberExtremes implements Extremes {
     const large = (fn === 'min' ? order.best : order.worst) as bigint;
     return number === null || large < number === (fn === 'min') ? large : number;
   }
+}
+
+/** Undefined is NULL. */
+function numbers(
+  type: SqlType,
+  scale: number,
+  count: number,
+  numberOf: (at: number) => number | undefined,
+): NumberVector {
+  const values = new Float64Array(count);
+  let validity: Uint8Array | undefined;
+  for (let at = 0; at < count; at += 1) {
+    const value = numberOf(at);
+    if (value === undefined) {
+      validity ??= new Uint8Array(count).fill(1);
+      validity[at] = 0;
+    } else values[at] = value;
+  }
+  return { rep: 'number', type, values, validity, factor: 1, base: 0, scale, bounds: undefined };
 }
 
 function compareIntegers(a: Datum, b: Datum): number {
@@ -181,17 +182,9 @@ class NumericExtremes implements Extremes {
         this.#type,
         Array.from({ length: count }, (_, at) => this.#extreme(groups[at]!, fn)),
       );
-    const values = new Float64Array(count);
-    let validity: Uint8Array | undefined;
-    for (let at = 0; at < count; at += 1) {
-      const value = this.#numberOf(only.groups[groups[at]!], fn);
-      if (value === undefined) {
-        validity ??= new Uint8Array(count).fill(1);
-        validity[at] = 0;
-      } else values[at] = value;
-    }
-    const { scale } = only;
-    return { rep: 'number', type: this.#type, values, validity, factor: 1, base: 0, scale };
+    return numbers(this.#type, only.scale, count, (at) =>
+      this.#numberOf(only.groups[groups[at]!], fn),
+    );
   }
 
   #addNumbers(
