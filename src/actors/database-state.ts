@@ -3,7 +3,7 @@ import type { MemoryAccount } from '../base/memory.ts';
 import type { Clock } from '../base/ports.ts';
 import { instantMs, type InstantMs } from '../base/units.ts';
 import type { Batch } from '../columns/batch.ts';
-import { denseBatch, gather, sliceBatch } from '../columns/build.ts';
+import { denseBatch, sliceBatch } from '../columns/build.ts';
 import { LazyRows } from '../columns/lazy-rows.ts';
 import { columnOf } from '../columns/rows-by-column.ts';
 import type {
@@ -627,9 +627,7 @@ export class DatabaseState implements CommitState {
         // Rows that were changed have not just arrived.
         if (inserted === undefined || (deleted?.rowCount ?? 0) > 0) continue;
         const { rowCount, selection } = inserted;
-        const vector = columnOf(inserted, column);
-        const own = selection === undefined ? vector : gather(vector, selection, rowCount);
-        late.note(timesOf(own, rowCount), since);
+        late.note(timesOf(columnOf(inserted, column), rowCount, selection), since);
       }
     }
   }

@@ -185,7 +185,7 @@ export class Retention {
       });
       let batches = 0;
       for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
-        const times = timesOf(dense(batch, batch.columns[0]!), batch.rowCount);
+        const times = timesOf(batch.columns[0]!, batch.rowCount, batch.selection);
         for (let row = 0; row < batch.rowCount; row += 1) {
           const at = times[row]!;
           if (!(at < rawFrom && at >= TIME_MIN)) continue;
@@ -389,10 +389,6 @@ const CONTEXT: EvaluationContext = {
   random: { unit: () => 0, uint32: () => 0 },
   setting: () => undefined,
 };
-
-function dense(batch: Batch, vector: Vector): Vector {
-  return batch.selection === undefined ? vector : gather(vector, batch.selection, batch.rowCount);
-}
 
 /** After a policy was set, so that one may be corrected that was a slip. */
 const FIRST_LOOK_MS = 1000;

@@ -2,7 +2,6 @@ import type { Calendar } from '../calendar/calendar.ts';
 import { LazyRows } from '../columns/lazy-rows.ts';
 import { columnOf } from '../columns/rows-by-column.ts';
 import type { TableData } from '../columns/table-contract.ts';
-import type { Batch } from '../columns/batch.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
 import { isOfTheRow } from '../windows/tile-plan.ts';
 import { lastAtOrBefore, timesOf } from '../windows/window-source.ts';
@@ -113,7 +112,10 @@ export function changedWindows(
         if (batch === undefined) continue;
         if (batch instanceof LazyRows) return undefined;
         rows += batch.rowCount;
-        if (rows > CHANGED_ROWS_MAX || !spans.touch(timesIn(batch, time), touched))
+        if (
+          rows > CHANGED_ROWS_MAX ||
+          !spans.touch(timesOf(columnOf(batch, time), batch.rowCount, batch.selection), touched)
+        )
           return undefined;
       }
     }
@@ -134,16 +136,6 @@ export function partOf(series: WindowSeries, asked: readonly number[]): WindowSe
     windows: asked.map((index) => series.windows[index]!),
     compared: series.compared && asked.map((index) => series.compared![index]),
   };
-}
-
-function timesIn(batch: Batch, column: number): Float64Array {
-  const { selection, rowCount } = batch;
-  const vector = columnOf(batch, column);
-  if (selection === undefined) return timesOf(vector, rowCount);
-  let end = 0;
-  for (let row = 0; row < rowCount; row += 1) end = Math.max(end, selection[row]! + 1);
-  const all = timesOf(vector, end);
-  return Float64Array.from({ length: rowCount }, (_, row) => all[selection[row]!]!);
 }
 
 /** Windows that are the same in both series, by those of the second: both go forward in time. */

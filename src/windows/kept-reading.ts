@@ -1,6 +1,6 @@
 import { DbError } from '../base/errors.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
-import { datumAt, gather } from '../columns/build.ts';
+import { datumAt } from '../columns/build.ts';
 import { BOOLEAN } from '../columns/types.ts';
 import { compileExpression, compileFilter } from '../expressions/compile.ts';
 import type { Expression } from '../expressions/expression.ts';
@@ -378,8 +378,7 @@ export function* timeEnds(
     .scan({ columnIndexes: [column], ordered: false, withRowIds: false });
   for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
     const { rowCount, columns, selection } = batch;
-    const vector = selection === undefined ? columns[0]! : gather(columns[0]!, selection, rowCount);
-    for (const time of timesOf(vector, rowCount)) {
+    for (const time of timesOf(columns[0]!, rowCount, selection)) {
       if (!Number.isFinite(time)) return undefined;
       if (time < from) from = time;
       if (time >= to) to = time + 1;

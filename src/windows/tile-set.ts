@@ -2,7 +2,7 @@ import { assert, DbError } from '../base/errors.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
-import { datumAt, sliceBatch } from '../columns/build.ts';
+import { sliceBatch } from '../columns/build.ts';
 import { LazyRows } from '../columns/lazy-rows.ts';
 import type { TableData, TableDelta, TableSnapshot } from '../columns/table-contract.ts';
 import { columnOf } from '../columns/rows-by-column.ts';
@@ -34,6 +34,7 @@ import {
   SPANS,
   WHOLE_AT,
 } from './tile-time.ts';
+import { timesInto, timesOf } from './window-source.ts';
 
 /** Groups a set has tiles for; a question with more is read from rows. */
 const GROUP_COUNT_MAX = 16_384;
@@ -309,10 +310,7 @@ export class TileSet {
   }
 
   #quartersOf(batch: Batch, into: Set<number>): void {
-    const vector = columnOf(batch, this.plan.time);
-    const { selection } = batch;
-    const times = new Float64Array(batch.rowCount);
-    timesInto(times, vector, { rowCount: batch.rowCount, selection });
+    const times = timesOf(columnOf(batch, this.plan.time), batch.rowCount, batch.selection);
     for (const time of times) if (Number.isFinite(time)) into.add(Math.floor(time / QUARTER));
   }
 
@@ -491,7 +489,8 @@ export class TileSet {
     const batch: Batch = { rowCount, columns: this.#wide, selection };
     const rows = this.#filter === undefined ? batch : this.#filter.select(batch, this.#context);
     if (rows === undefined || rows.rowCount === 0) return 0;
-    if (!isTimed) timesInto(this.#times, this.#wide[this.plan.time]!, rows);
+    if (!isTimed)
+      timesInto(this.#times, this.#wide[this.plan.time]!, rows.rowCount, rows.selection);
     this.#rowGroups =
       this.#keys.length === 0
         ? ONE_GROUP
@@ -785,24 +784,3 @@ const NO_QUARTERS = new Float64Array(0);
 
 /** Of questions without keys. */
 const ONE_GROUP = new Int32Array(BATCH_ROW_COUNT_MAX);
-
-/** Times by logical row; NaN for NULL. */
-function timesInto(
-  times: Float64Array,
-  vector: Vector,
-  { rowCount, selection }: Pick<Batch, 'rowCount' | 'selection'>,
-): void {
-  const { validity } = vector;
-  for (let row = 0; row < rowCount; row += 1) {
-    const at = selection === undefined ? row : selection[row]!;
-    if (vector.rep === 'number')
-      times[row] =
-        validity !== undefined && validity[at] === 0
-          ? NaN
-          : vector.values[at]! * vector.factor + vector.base;
-    else {
-      const datum = datumAt(vector, at);
-      times[row] = datum === null ? NaN : Number(datum);
-    }
-  }
-}

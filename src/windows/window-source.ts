@@ -291,20 +291,31 @@ export function lastAtOrBefore(ascending: Float64Array, time: number): number {
   return low - 1;
 }
 
-/** Microseconds by row; NaN, which lies in no window, for NULL. Beyond ±2^53 rounded: no bound lies there. */
-export function timesOf(vector: Vector, rowCount: number): Float64Array {
+/** Microseconds by logical row; NaN, which lies in no window, for NULL. Beyond ±2^53 rounded: no bound lies there. */
+export function timesOf(vector: Vector, rowCount: number, selection?: Int32Array): Float64Array {
   const times = new Float64Array(rowCount);
+  timesInto(times, vector, rowCount, selection);
+  return times;
+}
+
+/** The same into an array that is there. */
+export function timesInto(
+  times: Float64Array,
+  vector: Vector,
+  rowCount: number,
+  selection: Int32Array | undefined,
+): void {
   const { validity } = vector;
   if (vector.rep === 'number') {
     const { values, factor, base } = vector;
-    for (let row = 0; row < rowCount; row += 1) times[row] = values[row]! * factor + base;
-  } else {
     for (let row = 0; row < rowCount; row += 1) {
-      const datum = datumAt(vector, row);
-      times[row] = datum === null ? NaN : Number(datum);
+      const at = selection === undefined ? row : selection[row]!;
+      times[row] = validity !== undefined && validity[at] === 0 ? NaN : values[at]! * factor + base;
     }
+    return;
   }
-  if (validity !== undefined)
-    for (let row = 0; row < rowCount; row += 1) if (validity[row] === 0) times[row] = NaN;
-  return times;
+  for (let row = 0; row < rowCount; row += 1) {
+    const datum = datumAt(vector, selection === undefined ? row : selection[row]!);
+    times[row] = datum === null ? NaN : Number(datum);
+  }
 }
