@@ -1,10 +1,8 @@
 import type { Calendar } from '../calendar/calendar.ts';
-import { LazyRows } from '../columns/lazy-rows.ts';
-import { columnOf } from '../columns/rows-by-column.ts';
 import type { TableData } from '../columns/table-contract.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
 import { isOfTheRow } from '../windows/tile-plan.ts';
-import { lastAtOrBefore, timesOf } from '../windows/window-source.ts';
+import { changedTimes, lastAtOrBefore } from '../windows/window-source.ts';
 import type { ComparedSpan, PlannedWindow, WindowSeries } from '../windows/window-spec.ts';
 import type { Session } from './session.ts';
 import { isStored } from './catalog.ts';
@@ -103,22 +101,11 @@ export function changedWindows(
   if (series.isOne !== before.series.isOne) return undefined;
   const touched = new Set<number>();
   if (position !== before.position) {
-    const changes =
-      position < before.position ? undefined : data.changes(before.position, position, 'atOnce');
-    if (changes === undefined) return undefined;
-    let rows = 0;
-    for (const { delta } of changes) {
-      for (const batch of [delta.deleted, delta.inserted]) {
-        if (batch === undefined) continue;
-        if (batch instanceof LazyRows) return undefined;
-        rows += batch.rowCount;
-        if (
-          rows > CHANGED_ROWS_MAX ||
-          !spans.touch(timesOf(columnOf(batch, time), batch.rowCount, batch.selection), touched)
-        )
-          return undefined;
-      }
-    }
+    const span = { from: before.position, to: position };
+    const changed =
+      position < before.position ? undefined : changedTimes(data, time, span, CHANGED_ROWS_MAX);
+    if (changed === undefined) return undefined;
+    for (const times of changed) if (!spans.touch(times, touched)) return undefined;
   }
   if (series === before.series)
     return { asked: [...touched].sort((a, b) => a - b), same: undefined };

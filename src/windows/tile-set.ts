@@ -34,12 +34,14 @@ import {
   SPANS,
   WHOLE_AT,
 } from './tile-time.ts';
-import { timesInto, timesOf } from './window-source.ts';
+import { changedTimes, timesInto } from './window-source.ts';
 
 /** Groups a set has tiles for; a question with more is read from rows. */
 const GROUP_COUNT_MAX = 16_384;
 /** Rows changed at once beyond which tiles are made anew rather than kept. */
 const CATCH_UP_ROWS_MAX = 1_000_000;
+/** Rows changed between a reader and the set beyond which the reader is answered from rows. */
+const CHANGED_ROWS_MAX = BATCH_ROW_COUNT_MAX * 16;
 /** Doubles of an accumulator that is kept for the next window: those of many groups are not. */
 const SPARE_LENGTH_MAX = 4096;
 /** Quarters whose extremes are not known, beyond which their days are made anew. */
@@ -293,25 +295,13 @@ export class TileSet {
   /** Quarters in which rows have come or gone between two positions, ascending; undefined where nobody knows any more. */
   changedQuarters(a: number, b: number): Float64Array | undefined {
     if (a === b) return NO_QUARTERS;
-    const changes = this.data.changes(Math.min(a, b), Math.max(a, b), 'atOnce');
-    if (changes === undefined) return undefined;
+    const span = { from: Math.min(a, b), to: Math.max(a, b) };
+    const changed = changedTimes(this.data, this.plan.time, span, CHANGED_ROWS_MAX);
+    if (changed === undefined) return undefined;
     const quarters = new Set<number>();
-    let rows = 0;
-    for (const { delta } of changes) {
-      for (const batch of [delta.deleted, delta.inserted]) {
-        if (batch === undefined) continue;
-        if (batch instanceof LazyRows) return undefined;
-        rows += batch.rowCount;
-        if (rows > BATCH_ROW_COUNT_MAX * 16) return undefined;
-        this.#quartersOf(batch, quarters);
-      }
-    }
+    for (const times of changed)
+      for (const time of times) if (Number.isFinite(time)) quarters.add(Math.floor(time / QUARTER));
     return Float64Array.from(quarters).sort();
-  }
-
-  #quartersOf(batch: Batch, into: Set<number>): void {
-    const times = timesOf(columnOf(batch, this.plan.time), batch.rowCount, batch.selection);
-    for (const time of times) if (Number.isFinite(time)) into.add(Math.floor(time / QUARTER));
   }
 
   // ── following the table ──────────────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,9 @@ import { assert } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import { BATCH_ROW_COUNT_MAX } from '../columns/batch.ts';
 import { datumAt, gather } from '../columns/build.ts';
+import { LazyRows } from '../columns/lazy-rows.ts';
+import { columnOf } from '../columns/rows-by-column.ts';
+import type { TableData } from '../columns/table-contract.ts';
 import { INT4, TIMESTAMPTZ } from '../columns/types.ts';
 import type { Vector } from '../columns/vector.ts';
 import { resolveOperator } from '../expressions/catalog.ts';
@@ -289,6 +292,32 @@ export function lastAtOrBefore(ascending: Float64Array, time: number): number {
     else high = middle;
   }
   return low - 1;
+}
+
+/**
+ * Times of the rows that have come to a table or gone between two positions, change by change; undefined where nobody knows any more, or they are
+ * more than `rowCountMax`.
+ */
+export function changedTimes(
+  data: TableData,
+  column: number,
+  { from, to }: { readonly from: number; readonly to: number },
+  rowCountMax: number,
+): readonly Float64Array[] | undefined {
+  const changes = data.changes(from, to, 'atOnce');
+  if (changes === undefined) return undefined;
+  const times: Float64Array[] = [];
+  let rows = 0;
+  for (const { delta } of changes) {
+    for (const batch of [delta.deleted, delta.inserted]) {
+      if (batch === undefined) continue;
+      if (batch instanceof LazyRows) return undefined;
+      rows += batch.rowCount;
+      if (rows > rowCountMax) return undefined;
+      times.push(timesOf(columnOf(batch, column), batch.rowCount, batch.selection));
+    }
+  }
+  return times;
 }
 
 /** Microseconds by logical row; NaN, which lies in no window, for NULL. Beyond ±2^53 rounded: no bound lies there. */
