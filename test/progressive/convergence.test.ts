@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Engine } from '../../src/actors/engine.ts';
 import { open, type Database, type Server } from '../../src/index.ts';
+import { untilSealed } from './until-sealed.ts';
 
 const ROWS = 210_000;
 let db: Database;
@@ -17,12 +18,7 @@ beforeAll(async () => {
     g: Int32Array.from({ length: ROWS }, (_, id) => (id * 48_271) % 100_003),
     x: Float64Array.from({ length: ROWS }, (_, id) => (id * 7919) % 1000),
   });
-  const { data } = engine.state.catalog.byName({
-    tenant: 'main',
-    schema: 'public',
-    name: 't',
-  }) as unknown as { readonly data: { readonly needsUpkeep: boolean } };
-  while (data.needsUpkeep) await new Promise((resolve) => setTimeout(resolve, 1));
+  await untilSealed(db, 't');
   server = await db.listen({ http: '127.0.0.1:0' });
 });
 

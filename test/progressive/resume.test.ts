@@ -8,6 +8,7 @@ import type { Engine } from '../../src/actors/engine.ts';
 import { InvariantError } from '../../src/base/errors.ts';
 import { open, type Database } from '../../src/index.ts';
 import { ProgressiveRun } from '../../src/progressive/run.ts';
+import { untilTidy } from './until-sealed.ts';
 
 const ROWS = 140_000;
 const SQL = 'SELECT sum(tail) AS s, avg(tail) AS a, count(*) AS n FROM t WHERE x > 10';
@@ -34,7 +35,7 @@ beforeEach(async () => {
       (_, id) => (((id * 7907) % ROWS) / ROWS + 1e-6) ** -0.9,
     ),
   });
-  await untilTidy();
+  await untilTidy(db, 't');
 });
 afterEach(async () => {
   vi.restoreAllMocks();
@@ -58,20 +59,6 @@ function expectSame(again: readonly ProgressiveEvent[], first: readonly Progress
     events.map(({ rowsSeen, rows }) => ({ rowsSeen, rows }));
   expect(first.length).toBeGreaterThan(4);
   expect(shown(again)).toEqual(shown(first));
-}
-
-type Stored = { readonly needsUpkeep: boolean; segmentsToCompact(): readonly number[] };
-
-/** All is sealed and compacted that should be. */
-async function untilTidy(): Promise<void> {
-  const { engine } = db as unknown as { readonly engine: Engine };
-  const { data } = engine.state.catalog.byName({
-    tenant: 'main',
-    schema: 'public',
-    name: 't',
-  }) as unknown as { readonly data: Stored };
-  while (data.needsUpkeep || data.segmentsToCompact().length > 0)
-    await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
 test('a mark is good after a restart, whatever was written to other tables', async () => {
@@ -98,7 +85,7 @@ test('where the rows lie otherwise by now, or are gone, a mark says what to do',
   const last = looks.at(-1);
   // Two thirds of every segment: they are compacted.
   await db.exec('DELETE FROM t WHERE id % 3 > 0');
-  await untilTidy();
+  await untilTidy(db, 't');
   await expect(db.progressive(SQL, { resume: first!.resume }).result()).rejects.toMatchObject({
     code: '72000',
     hint: expect.stringContaining('without resume'),

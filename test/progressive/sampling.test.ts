@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import type { Engine } from '../../src/actors/engine.ts';
 import { open } from '../../src/index.ts';
+import { untilSealed } from './until-sealed.ts';
 
 const SEGMENT = 65_536;
 const ROWS = 2 * SEGMENT;
@@ -14,13 +14,7 @@ test('places of drawn rows spread over seeds as those of a simple random sample 
   const db = await open({ workers: 0, memory: '256 MB' });
   await db.exec('CREATE TABLE t (id int NOT NULL)');
   await db.insert('t', { id: Int32Array.from({ length: ROWS }, (_, id) => id) });
-  const { engine } = db as unknown as { readonly engine: Engine };
-  const { data } = engine.state.catalog.byName({
-    tenant: 'main',
-    schema: 'public',
-    name: 't',
-  }) as unknown as { readonly data: { readonly needsUpkeep: boolean } };
-  while (data.needsUpkeep) await new Promise((resolve) => setTimeout(resolve, 1));
+  await untilSealed(db, 't');
   const probes = {
     // Of each: what is asked, its mean, and the deviation of one row.
     mean: ['avg(id)', (ROWS - 1) / 2, ROWS / Math.sqrt(12)],

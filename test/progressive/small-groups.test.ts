@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ProgressiveEvent } from '../../src/actors/api-types.ts';
-import type { Engine } from '../../src/actors/engine.ts';
 import { open, type Database } from '../../src/index.ts';
+import { untilSealed } from './until-sealed.ts';
 
 const ROWS = 150_000;
 let db: Database;
@@ -170,16 +170,7 @@ describe('segments that a filter lets through as a whole', () => {
       y: Int32Array.from({ length: n }, (_, row) => row % 7),
     });
     await db.exec('DELETE FROM times WHERE at BETWEEN 70000 AND 70009');
-    // The last segment is sealed in the background.
-    const { engine } = db as unknown as { readonly engine: Engine };
-    const { data } = engine.state.catalog.byName({
-      tenant: 'main',
-      schema: 'public',
-      name: 'times',
-    }) as unknown as {
-      readonly data: { readonly needsUpkeep: boolean };
-    };
-    while (data.needsUpkeep) await new Promise((resolve) => setTimeout(resolve, 1));
+    await untilSealed(db, 'times');
   });
 
   test('are counted without being looked at, and those outside of it are not touched', async () => {
