@@ -31,7 +31,7 @@ export type RareRowOptions = {
   }[];
   readonly isSampled: (segment: number) => boolean;
   readonly prune: readonly ZoneTest[];
-  /** These values and no others: all of them, or none where one is not rare. */
+  /** These values and no others: all of them, or none where one is not rare. The reader refuses all other rows by its filter. */
   readonly wanted: readonly Datum[] | undefined;
 };
 
@@ -133,9 +133,9 @@ export class RareRowScan implements RareRows {
 
   /** Rows that are in no sealed segment, or not in the sample's order: all are looked at. */
   #nextOfOthers(): Batch | undefined {
-    const { columnIndexes, columnIndex, isSampled, prune } = this.#options;
+    const { columnIndexes, columnIndex, isSampled, prune, wanted } = this.#options;
     this.#others ??= new SegmentScan(this.#snapshot, {
-      columnIndexes: [...columnIndexes, columnIndex],
+      columnIndexes: wanted === undefined ? [...columnIndexes, columnIndex] : columnIndexes,
       ordered: false,
       withRowIds: false,
       prune,
@@ -143,7 +143,8 @@ export class RareRowScan implements RareRows {
     });
     for (;;) {
       const batch = this.#others.next();
-      if (batch === undefined) return undefined;
+      // Here values may have no number to be told by: of no dictionary, or padded with blanks.
+      if (batch === undefined || wanted !== undefined) return batch;
       const values = batch.columns.at(-1)!;
       const selection = new Int32Array(batch.rowCount);
       let count = 0;
@@ -173,8 +174,7 @@ export class RareRowScan implements RareRows {
   #isChosen(datum: Datum): boolean {
     if (datum === null) return false;
     const value = this.#valueOf(datum);
-    if (value !== undefined && this.#chosen!.has(value)) return true;
-    return this.#options.wanted === undefined && (value === undefined || !this.#counts.has(value));
+    return value === undefined || this.#chosen!.has(value) || !this.#counts.has(value);
   }
 
   /** Undefined: no value is rare. */
@@ -196,7 +196,7 @@ export class RareRowScan implements RareRows {
     let rows = 0;
     for (const datum of wanted) {
       const value = this.#valueOf(datum);
-      // No row has it.
+      // No row of a sealed segment has it.
       if (value === undefined) continue;
       rows += this.#counts.get(value) ?? 0;
       values.push(value);
