@@ -24,7 +24,7 @@ export type RareRowOptions = {
   /** What is read of the rows. */
   readonly columns: readonly StoredColumn[];
   readonly columnIndexes: readonly number[];
-  /** The sealed segments that are sampled and may have such rows; all others that `isSampled` is false of are read through. */
+  /** The sealed segments that may have such rows, sampled or counted whole; all that `isSampled` is false of are read through. */
   readonly segments: readonly {
     readonly segment: SealedSegment;
     readonly deletes: Deletes | undefined;

@@ -287,7 +287,7 @@ export class SampledScan implements TableSample {
       columnIndex,
       columns: this.#columns,
       columnIndexes,
-      segments: this.#sampled,
+      segments: [...this.#covered, ...this.#sampled],
       isSampled: this.#isSampled,
       prune,
       wanted,

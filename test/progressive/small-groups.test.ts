@@ -170,6 +170,26 @@ test('a filter by values that have no number in the dictionary finds the rows th
   }
 });
 
+/**
+ * Root cause: rare values were looked for in the segments that are sampled, and those that the filter lets through as a whole are counted beside
+ * them. The tests of either had no rows for the other.
+ */
+test('a value that is rare in one segment and all of another is counted in both', async () => {
+  await db.exec('CREATE TABLE runs (k int NOT NULL)');
+  await db.insert('runs', {
+    k: Int32Array.from({ length: 2 * 65_536 }, (_, row) =>
+      row < 65_536 || row % 8000 === 0 ? 5 : 6,
+    ),
+  });
+  await untilSealed(db, 'runs');
+  for (const where of ['k = 5', 'k IN (5, 7)']) {
+    const sql = `SELECT count(*) AS n FROM runs WHERE ${where}`;
+    const { reason, rows } = await db.progressive(sql).result();
+    expect(reason).toBe('exact');
+    expect(rows).toEqual([{ n: expect.objectContaining({ value: 65_536 + 8 }) }]);
+  }
+});
+
 test('groups that come late, with draws that nobody watched, are told of like others', async () => {
   const sql = 'SELECT id / 3 AS g, sum(x) AS s, count(*) AS c FROM t WHERE id < 140000 GROUP BY 1';
   for (const { kind, rows } of await looksOf(sql, 2)) {
