@@ -22,14 +22,10 @@ export class Housekeeping {
   }
 
   published(position: number, deltas: ReadonlyMap<number, readonly TableDelta[]>): void {
-    const { catalog } = this.#engine.state;
     for (const [relation, changes] of deltas) {
       this.#versions.set(relation, position);
       for (const { inserted } of changes) this.#plannedRows += inserted?.rowCount ?? 0;
-      const entry = catalog.byId(relation);
-      if (!isStored(entry)) continue;
-      if (entry.data.needsUpkeep) this.maintain(relation);
-      this.#tellDependants(relation, CHANGED);
+      this.#lookAfter(relation);
     }
     if (this.#plannedRows > PLANNED_ROWS_MAX * (this.statisticsEpoch + 1)) {
       this.#plannedRows = 0;
@@ -46,16 +42,22 @@ export class Housekeeping {
   }
 
   /**
-   * What has another definition, and other rows with it, maybe: views that are refreshed by time look, and so does one of them that may have
-   * to be refreshed sooner now.
+   * What has another definition, and other rows with it, maybe: it may want upkeep, views that are refreshed by time look, and so does one of
+   * them that may have to be refreshed sooner now.
    */
   defined(relations: readonly number[]): void {
     const { state, tree } = this.#engine;
     for (const relation of relations) {
       if (state.catalog.byId(relation)?.kind === 'materializedView')
         tree.tellView(relation, CHANGED);
-      this.#tellDependants(relation, CHANGED);
+      this.#lookAfter(relation);
     }
+  }
+
+  #lookAfter(relation: number): void {
+    const entry = this.#engine.state.catalog.byId(relation);
+    if (isStored(entry) && entry.data.needsUpkeep) this.maintain(relation);
+    this.#tellDependants(relation, CHANGED);
   }
 
   /** Moves with every change of the relation's rows. */
