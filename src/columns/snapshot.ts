@@ -2,7 +2,7 @@ import { assert } from '../base/errors.ts';
 import type { Batch } from './batch.ts';
 import { hashRow } from './build.ts';
 import { entryAt, equalCells, isNullAt, numberAt } from './cells.ts';
-import type { PostingIndex } from './posting-index.ts';
+import { PostingIndex } from './posting-index.ts';
 import { RowOverlay } from './row-overlay.ts';
 import { fetchRows, type RowPlace } from './row-fetch.ts';
 import { placeOf, SEGMENT_ROWS, stateOf, type SegmentList } from './segment.ts';
@@ -233,14 +233,18 @@ export class Snapshot implements TableSnapshot {
 
   lookup(indexName: string, key: readonly Datum[]): Float64Array {
     const index = this.#index(indexName);
-    const keys = index.schema.columnIndexes.map((column, position): Vector => ({
-      rep: 'object',
-      type: this.schema.columns[column]!.type,
-      values: [key[position] ?? null],
-    }));
     const found: number[] = [];
-    this.#find(index, keys, 0, found);
+    this.#find(index, this.#keyOf(index, key), 0, found);
     return Float64Array.from(found);
+  }
+
+  rowCountMaxOf(indexName: string, key: readonly Datum[]): number {
+    const index = this.#index(indexName);
+    if (!(index instanceof PostingIndex)) return 1;
+    const keys = this.#keyOf(index, key);
+    const group = index.find(keys, 0, hashRow(keys, 0));
+    const gone = this.isOfThePast ? (this.overlay?.size ?? 0) : 0;
+    return gone + (group < 0 ? 0 : index.countOf(group));
   }
 
   probe(
@@ -348,6 +352,15 @@ export class Snapshot implements TableSnapshot {
     const index = this.view.indexes.find(({ schema }) => schema.name === name);
     assert(index !== undefined, 'a look-up names an index of the table');
     return index;
+  }
+
+  /** A key as vectors of one entry. */
+  #keyOf({ schema }: TableIndex, key: readonly Datum[]): Vector[] {
+    return schema.columnIndexes.map((column, position): Vector => ({
+      rep: 'object',
+      type: this.schema.columns[column]!.type,
+      values: [key[position] ?? null],
+    }));
   }
 
   #assertOpen(): void {

@@ -180,6 +180,8 @@ export interface TableSnapshot {
   ): Float64Array;
   /** Row ids whose key equals `key` in the named index, in row-id order. */
   lookup(indexName: string, key: readonly Datum[]): Float64Array;
+  /** How many those are at most, without looking at them: rows that are dead and kept for a reader may be counted too. */
+  rowCountMaxOf?(indexName: string, key: readonly Datum[]): number;
   /** Rows by id, in the given order; ids that are not visible are left out (`rowIds` of the batch say which are there). */
   fetch(rowIds: Float64Array, columnIndexes: readonly number[]): Batch;
   /**

@@ -2,7 +2,7 @@ import { DbError } from '../base/errors.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { vectorFromData } from '../columns/build.ts';
 import { compareDatums } from '../columns/compare.ts';
-import type { TableScan, TableSnapshot, ZoneTest } from '../columns/table-contract.ts';
+import type { IndexSchema, TableScan, TableSnapshot, ZoneTest } from '../columns/table-contract.ts';
 import { FLOAT8 } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import { resolveOperator } from '../expressions/catalog.ts';
@@ -109,30 +109,61 @@ export class ScanOperator implements Operator {
 }
 
 /** Row ids by the index whose key the filter fixes; undefined where there is none. */
-export function rowIdsByIndex(
+function rowIdsByIndex(
   snapshot: TableSnapshot,
   tests: readonly ZoneTest[],
 ): Float64Array | undefined {
+  const found = keysByIndex(snapshot, tests);
+  if (found === undefined) return undefined;
+  const { index, keys } = found;
+  const ids = new Set<number>();
+  for (const key of keys) for (const id of snapshot.lookup(index.name, key)) ids.add(id);
+  return isWorthALookup(index, ids.size, snapshot) ? Float64Array.from(ids).sort() : undefined;
+}
+
+/** How many rows a scan finds by an index, at most, without looking for them; undefined where it does not use one, or it is not known. */
+export function rowCountByIndex(
+  snapshot: TableSnapshot,
+  tests: readonly ZoneTest[],
+): number | undefined {
+  const found = keysByIndex(snapshot, tests);
+  if (found === undefined || snapshot.rowCountMaxOf === undefined) return undefined;
+  const { index, keys } = found;
+  let count = 0;
+  for (const key of keys) count += snapshot.rowCountMaxOf(index.name, key);
+  return isWorthALookup(index, count, snapshot) ? count : undefined;
+}
+
+/** The index whose key the filter fixes, and the keys. */
+function keysByIndex(
+  { schema }: TableSnapshot,
+  tests: readonly ZoneTest[],
+): { readonly index: IndexSchema; readonly keys: readonly (readonly Datum[])[] } | undefined {
   const equal = new Map<number, readonly Datum[]>();
   for (const test of tests) {
     if (test.op === '=' && !equal.has(test.column)) equal.set(test.column, [test.value]);
     if (test.op === 'in' && !equal.has(test.column)) equal.set(test.column, test.values);
   }
   if (equal.size === 0) return undefined;
-  for (const index of snapshot.schema.indexes) {
+  for (const index of schema.indexes) {
     if (!index.columnIndexes.every((column) => equal.has(column))) continue;
     const lists = index.columnIndexes.map((column) => equal.get(column)!);
     const keyCount = lists.reduce((count, list) => count * list.length, 1);
     if (keyCount > LOOKUP_KEYS_MAX) continue;
     let keys: Datum[][] = [[]];
     for (const list of lists) keys = keys.flatMap((key) => list.map((datum) => [...key, datum]));
-    const ids = new Set<number>();
-    for (const key of keys) for (const id of snapshot.lookup(index.name, key)) ids.add(id);
-    // Many rows under one key are read faster in the table's own order.
-    if (!index.unique && ids.size > snapshot.rowCount / 8 && ids.size > 1024) return undefined;
-    return Float64Array.from(ids).sort();
+    return { index, keys };
   }
   return undefined;
+}
+
+/** Many rows under one key are read faster in the table's own order. */
+function isWorthALookup(
+  { unique }: IndexSchema,
+  count: number,
+  { rowCount }: TableSnapshot,
+): boolean {
+  return unique || count <= rowCount / 8 || count <= 1024;
 }
 
 const LOOKUP_KEYS_MAX = 1000;

@@ -8,7 +8,7 @@ import type { AggregateOperator } from '../operators/aggregate.ts';
 import { buildOperator } from '../operators/build.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
 import type { Budget, Operator } from '../operators/operator.ts';
-import { rowIdsByIndex, zoneTestsOf } from '../operators/sources.ts';
+import { rowCountByIndex, zoneTestsOf } from '../operators/sources.ts';
 import type { ScanNode } from '../plan/logical.ts';
 import { SampleSource } from './sample-source.ts';
 import { isOfOne, sourceOf, type SampledShape } from './shape.ts';
@@ -118,8 +118,8 @@ export class SelectedRows {
   ): SelectedRows | undefined {
     if (driving.filter === undefined) return undefined;
     const tests = zoneTestsOf(driving.filter, driving.columnIndexes, environment.context);
-    const found = rowIdsByIndex(environment.snapshotOf(driving.relation), tests);
-    if (found !== undefined && found.length <= INDEXED_ROWS_MAX)
+    const indexed = rowCountByIndex(environment.snapshotOf(driving.relation), tests) ?? Infinity;
+    if (indexed <= INDEXED_ROWS_MAX)
       return new SelectedRows(undefined, buildOperator(plan, environment));
     for (const test of tests) {
       if (test.op !== '=' && test.op !== 'in') continue;

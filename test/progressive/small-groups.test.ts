@@ -1,5 +1,6 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { ProgressiveEvent } from '../../src/actors/api-types.ts';
+import { Snapshot } from '../../src/columns/snapshot.ts';
 import { open, type Database } from '../../src/index.ts';
 import { untilSealed } from './until-sealed.ts';
 
@@ -187,6 +188,29 @@ test('a value that is rare in one segment and all of another is counted in both'
     const { reason, rows } = await db.progressive(sql).result();
     expect(reason).toBe('exact');
     expect(rows).toEqual([{ n: expect.objectContaining({ value: 65_536 + 8 }) }]);
+  }
+});
+
+/** Rows under a key were all looked for, to learn that they are too many: a first answer over two million took 100 ms instead of ten. */
+test('rows under a key of an index are looked for only where they are few', async () => {
+  await db.exec('CREATE TABLE keyed (g int NOT NULL, h int NOT NULL)');
+  await db.insert('keyed', {
+    g: Int32Array.from({ length: ROWS }, (_, row) => row % 3),
+    h: Int32Array.from({ length: ROWS }, (_, row) => row % 3000),
+  });
+  await db.exec('CREATE INDEX ON keyed (g); CREATE INDEX ON keyed (h)');
+  await untilSealed(db, 'keyed');
+  const lookup = vi.spyOn(Snapshot.prototype, 'lookup');
+  try {
+    const many = db.progressive('SELECT sum(h) AS s FROM keyed WHERE g = 1', { stop: { rows: 1 } });
+    expect((await many.result()).reason).toBe('stop');
+    await many.cancel();
+    expect(lookup).not.toHaveBeenCalled();
+    const few = await looksOf('SELECT count(*) AS n FROM keyed WHERE h = 5');
+    expect(few).toMatchObject([{ reason: 'exact', rows: [{ n: { value: ROWS / 3000 } }] }]);
+    expect(lookup).toHaveBeenCalledTimes(1);
+  } finally {
+    lookup.mockRestore();
   }
 });
 
