@@ -98,14 +98,14 @@ export async function recover(
     },
   );
   journal.continueAfter(instantMs(lastInstantMs));
+  engine.snapshots = snapshots;
+  snapshots.readBytes(readBytes);
   engine.recovered(reached, lastInstantMs);
   // Once, from the rows there are in the end: following every commit would cost many times as much.
   for (const _ of engine.state.fillViews(reached)) {
     tellSometimes('views');
     await engine.pause();
   }
-  engine.snapshots = snapshots;
-  snapshots.readBytes(readBytes);
   // Nobody should take them for something to go back to.
   for (const at of damaged) await snapshots.remove(at);
   wake(engine);

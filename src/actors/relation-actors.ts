@@ -1,13 +1,12 @@
 import type { TimerHandle } from '../base/ports.ts';
 import type { TenantId } from '../base/units.ts';
-import type { JournalChunk } from '../journal/backend.ts';
 import type { ActorContext, ActorSpec, Behavior, Next, Outcome } from '../mailbox/actor.ts';
 import { mailboxLimits } from '../mailbox/lane.ts';
 import { Budget } from '../operators/operator.ts';
 import { isStored } from './catalog.ts';
 import type { Engine } from './engine.ts';
 import type { MaintainedView } from './maintained-view.ts';
-import { TableRebuild, type PoisonRecord } from './table-rebuild.ts';
+import { TableRebuild, type Arrival, type PoisonRecord } from './table-rebuild.ts';
 import { isInCatalog, type Shadow } from './view-builder.ts';
 
 /**
@@ -23,7 +22,7 @@ export type TableMessage =
   | { readonly kind: 'rebuild' }
   | { readonly kind: 'settled'; readonly outcome: Outcome<unknown> }
   | { readonly kind: 'step' }
-  | { readonly kind: 'records'; readonly outcome: Outcome<JournalChunk> }
+  | { readonly kind: 'arrived'; readonly outcome: Outcome<Arrival> }
   | { readonly kind: 'skipped'; readonly outcome: Outcome<unknown> }
   | { readonly kind: 'swapped'; readonly outcome: Outcome<unknown> };
 
@@ -97,7 +96,7 @@ class TableBehavior {
         }
         context.self.tell({ kind: 'step' }, 'bulk');
         return 'continue';
-      case 'records':
+      case 'arrived':
         if (this.#rebuild === undefined) return 'continue';
         if (message.outcome.kind === 'failed') return this.#failed(message.outcome.cause, context);
         this.#rebuild.arrive(message.outcome.value);
@@ -160,7 +159,7 @@ class TableBehavior {
       const outcome = rebuild.advance(Math.min(context.stepBudget, UPKEEP_UNITS_MAX));
       if (outcome === 'more') return 'again';
       if (outcome === 'done') this.#swap(rebuild, context);
-      else context.pipe(outcome, (arrived) => ({ kind: 'records', outcome: arrived }));
+      else context.pipe(outcome, (arrived) => ({ kind: 'arrived', outcome: arrived }));
       return 'continue';
     } catch (cause) {
       return this.#failed(cause, context);

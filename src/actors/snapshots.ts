@@ -8,6 +8,7 @@ import {
   type PlainTable,
   type TableReading,
 } from '../columns/table-image.ts';
+import type { TableData } from '../columns/table-contract.ts';
 import { createTable } from '../columns/table.ts';
 import type { Disk } from '../base/ports.ts';
 import { CheckedFileWriter, readChecked } from '../journal/checked-file.ts';
@@ -322,6 +323,36 @@ export class Snapshots {
     return head.instantMs;
   }
 
+  /** One table as the newest snapshot that is whole has it, which is the caller's from now on; the journal has what came after. */
+  async tableOf(relation: number): Promise<SnapshotTable | undefined> {
+    // One that is under way may take another's place.
+    await this.settled();
+    for (const at of await this.positions()) {
+      const chunks = await readChecked(this.#disk, `${this.#directory}/${fileName(at)}`);
+      if (chunks === undefined) continue;
+      const own: PlainPart[] = [];
+      let isOwn = false;
+      for (const chunk of chunks.slice(1)) {
+        const part = this.#values.decode(chunk) as PlainPart;
+        if (part.kind !== 'rows') isOwn = part.kind === 'table' && part.definition.id === relation;
+        if (isOwn) own.push(part);
+        await this.#pause();
+      }
+      const restored = await this.#restoredParts(
+        own.map((part) => () => part),
+        () => undefined,
+      );
+      const [entry] = restored?.entries ?? [];
+      if (entry?.kind === 'table')
+        return {
+          position: at,
+          definition: entry.definition,
+          data: await this.#made(entry, at),
+        };
+    }
+    return undefined;
+  }
+
   async #restoredParts(
     parts: readonly (() => PlainPart)[],
     progress: (done: number, of: number) => void,
@@ -380,21 +411,13 @@ export class Snapshots {
   }
 
   async #install(head: Head, { entries }: Restored): Promise<void> {
-    const { state, memory, turn } = this.#engine;
+    const { state, turn } = this.#engine;
     const { catalog } = state;
     for (const { tenant, name } of head.schemas) catalog.addSchema(tenant, name);
     for (const entry of entries) {
       switch (entry.kind) {
         case 'table': {
-          const schema = schemaOf(entry.definition);
-          const data = createTable(
-            { ...schema, indexes: [] },
-            { memory },
-            entry.restore.finish(head.position),
-          );
-          for (const index of schema.indexes)
-            for (const _ of data.addIndexInSteps(index)) await this.#pause();
-          const made = state.tableEntry(entry.definition, data);
+          const made = state.tableEntry(entry.definition, await this.#made(entry, head.position));
           catalog.put(made);
           this.#engine.tree.relationMade(made);
           this.#engine.recovery.restored(made);
@@ -441,10 +464,30 @@ export class Snapshots {
       state.calendars.set(tenant, name, spec);
   }
 
+  async #made({ definition, restore }: RestoredTable, at: number): Promise<TableData> {
+    const schema = schemaOf(definition);
+    const options = { memory: this.#engine.memory };
+    const data = createTable({ ...schema, indexes: [] }, options, restore.finish(at));
+    try {
+      for (const index of schema.indexes)
+        for (const _ of data.addIndexInSteps(index)) await this.#pause();
+    } catch (cause) {
+      data.close();
+      throw cause;
+    }
+    return data;
+  }
+
   #pause(): Promise<void> {
     return this.#engine.pause();
   }
 }
+
+export type SnapshotTable = {
+  readonly position: number;
+  readonly definition: TableDefinition;
+  readonly data: TableData;
+};
 
 const SNAPSHOTS_KEPT = 2;
 const FORMAT = 1;
@@ -516,12 +559,10 @@ type Captured = {
   release(): void;
 };
 
-type RestoredEntry =
-  | PlainEntry
-  | KeptPart
-  | {
-      readonly kind: 'table';
-      readonly definition: TableDefinition;
-      readonly restore: TableRestore;
-    };
+type RestoredTable = {
+  readonly kind: 'table';
+  readonly definition: TableDefinition;
+  readonly restore: TableRestore;
+};
+type RestoredEntry = PlainEntry | KeptPart | RestoredTable;
 type Restored = { readonly entries: readonly RestoredEntry[]; readonly files: ReadonlySet<string> };

@@ -9,15 +9,24 @@ import { isTableWork, relationsOf, replayInto } from './commit-turn.ts';
 import { DatabaseState } from './database-state.ts';
 import type { Engine } from './engine.ts';
 import type { CommitRecord, Operation, TableDefinition } from './records.ts';
+import type { SnapshotTable, Snapshots } from './snapshots.ts';
 
 /** What a table is made anew from: a base, or nothing, and the records from a position on. */
-export type RebuildSource = {
-  readonly base: { readonly rows: TableBase; readonly definition: TableDefinition } | undefined;
-  /** The first record that is not in the base. */
-  readonly from: number;
+export type RebuildSource = (
+  | {
+      readonly base: { readonly rows: TableBase; readonly definition: TableDefinition } | undefined;
+      /** The first record that is not in the base. */
+      readonly from: number;
+    }
+  | { readonly snapshots: Snapshots }
+) & {
   /** The newest record that may concern it: it is refused what comes later. */
   readonly upTo: number;
 };
+
+/** What a step waits for. */
+export type Arrival = JournalChunk | SnapshotTable;
+type Steps<Result> = Generator<Promise<Arrival> | undefined, Result, Arrival>;
 
 /** A record that the table cannot take in. */
 export class PoisonRecord extends Error {
@@ -32,7 +41,7 @@ export class PoisonRecord extends Error {
 type TailRecord = { readonly position: number; readonly operations: readonly Operation[] };
 
 /**
- * Makes a table anew from its base and the records that came after, in a catalog where it is alone: the commit turn's own staging
+ * Makes a table anew from its base, or a snapshot, and the records that came after, in a catalog where it is alone: the commit turn's own staging
  * does it, so that what it makes is what the fold over the journal is. Long work in short steps.
  */
 export class TableRebuild {
@@ -41,10 +50,11 @@ export class TableRebuild {
   readonly #source: RebuildSource;
   readonly #scratch: DatabaseState;
   readonly #budget = new Budget(0);
-  readonly #steps: Generator<Promise<JournalChunk> | undefined, void, JournalChunk>;
+  readonly #steps: Steps<void>;
   #reader: JournalReader | undefined;
-  #arrived: JournalChunk;
+  #arrived: Arrival;
   #isTaken = false;
+  #isClosed = false;
   recordCount = 0;
 
   constructor(engine: Engine, relation: number, source: RebuildSource) {
@@ -73,7 +83,7 @@ export class TableRebuild {
    * Works for about `units`. A promise: what `arrive` is to be called with before the next step. Throws `PoisonRecord`, or what
    * makes the rebuild impossible.
    */
-  advance(units: number): 'more' | 'done' | Promise<JournalChunk> {
+  advance(units: number): 'more' | 'done' | Promise<Arrival> {
     this.#budget.refill(units);
     const arrived = this.#arrived;
     this.#arrived = undefined;
@@ -82,8 +92,8 @@ export class TableRebuild {
     return step.value ?? 'more';
   }
 
-  arrive(chunk: JournalChunk): void {
-    this.#arrived = chunk;
+  arrive(arrived: Arrival): void {
+    this.#arrived = arrived;
   }
 
   get spent(): number {
@@ -99,15 +109,25 @@ export class TableRebuild {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#steps.return();
     this.#reader?.close();
     if (!this.#isTaken) this.#scratch.close();
   }
 
-  *#run(): Generator<Promise<JournalChunk> | undefined, void, JournalChunk> {
-    const { base } = this.#source;
+  *#run(): Steps<void> {
+    const source = this.#source;
+    if ('snapshots' in source) {
+      // The journal is kept from there on.
+      const restored = yield this.#restored(source.snapshots);
+      const { definition, data, position } = restored as SnapshotTable;
+      this.#scratch.catalog.put(this.#scratch.tableEntry(definition, data));
+      yield* this.#eachRecord(position + 1, (record) => this.#apply(record));
+      return;
+    }
+    const { base, from } = source;
     // A journal that forgets may do so while the base is restored: what is needed of it comes first.
-    const tail = this.#engine.log.forgets === true ? yield* this.#collected() : undefined;
+    const tail = this.#engine.log.forgets === true ? yield* this.#collected(from) : undefined;
     if (base !== undefined) {
       const steps = Table.restore(base.rows, { memory: this.#engine.memory });
       try {
@@ -124,13 +144,20 @@ export class TableRebuild {
         steps.return(undefined as never);
       }
     }
-    if (tail === undefined) yield* this.#eachRecord((record) => this.#apply(record));
+    if (tail === undefined) yield* this.#eachRecord(from, (record) => this.#apply(record));
     else for (const record of tail) yield* this.#apply(record);
   }
 
-  *#collected(): Generator<Promise<JournalChunk> | undefined, TailRecord[], JournalChunk> {
+  async #restored(snapshots: Snapshots): Promise<SnapshotTable> {
+    const restored = await snapshots.tableOf(this.#relation);
+    if (restored === undefined) throw sourceGone('records that it needs are no longer kept');
+    if (this.#isClosed) restored.data.close();
+    return restored;
+  }
+
+  *#collected(from: number): Steps<TailRecord[]> {
     const tail: TailRecord[] = [];
-    yield* this.#eachRecord((record) => {
+    yield* this.#eachRecord(from, (record) => {
       tail.push(record);
       return NO_STEPS;
     });
@@ -138,17 +165,15 @@ export class TableRebuild {
   }
 
   /** The records that concern the table, oldest first. */
-  *#eachRecord(
-    take: (record: TailRecord) => Iterable<undefined>,
-  ): Generator<Promise<JournalChunk> | undefined, void, JournalChunk> {
-    const { from, upTo } = this.#source;
+  *#eachRecord(from: number, take: (record: TailRecord) => Iterable<undefined>): Steps<void> {
+    const { upTo } = this.#source;
     if (from > upTo) return;
     const reader = this.#engine.log.read?.(from);
     if (reader === undefined) throw sourceGone('this journal cannot be read again');
     this.#reader = reader;
     for (;;) {
       const next = reader.next();
-      const chunk = next instanceof Promise ? yield next : next;
+      const chunk = (next instanceof Promise ? yield next : next) as JournalChunk;
       if (chunk === undefined) return;
       for (const record of chunk) {
         if (record.position > upTo) return;

@@ -26,8 +26,8 @@ export type TableTrouble = {
 /**
  * Knows for every table what it could be made anew from, and looks after those that broke.
  *
- * 1. A base is taken before the journal forgets the records that it stands for: when a table's oldest change that is not in its
- *    base is a quarter of the journal old.
+ * 1. A base is taken before a journal in memory forgets the records that it stands for: when a table's oldest change that is not in
+ *    its base is a quarter of the journal old. A journal of files forgets only what snapshots have: the newest that is whole stands in.
  * 2. A table that breaks is taken out of service at once, with its views; all else goes on. Its actor makes it anew.
  * 3. A record that it cannot take in is passed over only by a decision that is in the journal itself.
  */
@@ -283,6 +283,8 @@ export class TableRecovery {
       const rows = emptyBase(broken.entry, upTo);
       return { base: { rows, definition: broken.entry.definition }, from: upTo + 1, upTo };
     }
+    const { snapshots } = this.#engine;
+    if (snapshots !== undefined) return { snapshots, upTo };
     throw sourceGone('records that it needs are no longer kept');
   }
 

@@ -1,5 +1,5 @@
 /** With a journal of files: a table is made anew from them, and a record that cannot be applied stops nobody else at the start. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -29,23 +29,8 @@ const live = async (): Promise<void> => {
     await new Promise((resolve) => setImmediate(resolve));
 };
 
-test('a table is made anew from files', async () => {
-  for (let id = 0; id < 30; id += 1) await db.insert('t', { id, g: `g${id % 3}` });
-  await db.exec('DELETE FROM t WHERE id < 5; UPDATE t SET g = NULL WHERE id = 9');
-  const { rows } = await db.query('SELECT * FROM t ORDER BY id');
-  expect(await db.recovery.rebuild('t')).toMatchObject({ rows: 25 });
-  expect((await db.query('SELECT * FROM t ORDER BY id')).rows).toEqual(rows);
-  await live();
-  expect((await db.query('SELECT sum(n) AS n FROM v')).rows).toEqual([{ n: '25' }]);
-});
-
-test('a poison record at the start takes its table out of service, not the database; the decision to skip it outlives the process', async () => {
-  await db.insert('t', { id: 1, g: 'a' });
-  const { position } = await db.insert('t', { id: 666, g: 'b' });
-  await db.insert('t', { id: 3, g: 'c' });
-  await db.insert('other', { id: 1 });
-  await db.close();
-  // A version that cannot take in what an older one has written.
+/** A version that cannot take in what an older one has written. */
+function refuseTheBeast(): void {
   const { stage } = Table.prototype;
   vi.spyOn(Table.prototype, 'stage').mockImplementation(function (this: Table, writes, options) {
     for (const write of writes)
@@ -57,6 +42,78 @@ test('a poison record at the start takes its table out of service, not the datab
         throw new InvariantError('the beast');
     return stage.call(this, writes, options);
   });
+}
+
+test('a table is made anew from files', async () => {
+  for (let id = 0; id < 30; id += 1) await db.insert('t', { id, g: `g${id % 3}` });
+  await db.exec('DELETE FROM t WHERE id < 5; UPDATE t SET g = NULL WHERE id = 9');
+  const { rows } = await db.query('SELECT * FROM t ORDER BY id');
+  expect(await db.recovery.rebuild('t')).toMatchObject({ rows: 25 });
+  expect((await db.query('SELECT * FROM t ORDER BY id')).rows).toEqual(rows);
+  await live();
+  expect((await db.query('SELECT sum(n) AS n FROM v')).rows).toEqual([{ n: '25' }]);
+});
+
+/** Root cause: what came out of a snapshot had no base, and the journal does not tell how it was made. Only journals that began with their tables were tested. */
+test('a table that came out of a snapshot is made anew from it, from the older one where the newest is damaged, and not where there is none', async () => {
+  await db.exec('CREATE INDEX ON t (g)');
+  await db.insert('t', { id: Int32Array.from({ length: 70_000 }, (_, id) => id) });
+  await db.checkpoint();
+  await db.exec(
+    "UPDATE t SET g = 'odd' WHERE id % 2 = 1; ALTER TABLE t ADD COLUMN n int DEFAULT 7",
+  );
+  const { position } = await db.checkpoint();
+  await db.exec('DELETE FROM t WHERE id < 10; ALTER TABLE t RENAME TO renamed');
+  const text = "SELECT count(*) AS c, sum(id) AS s, sum(n) AS n FROM renamed WHERE g = 'odd'";
+  const { rows } = await db.query(text);
+  for (const damaged of ['none', 'newest', 'both'] as const) {
+    await db.close();
+    db = await opened();
+    // Behind the start, which needs one that is whole.
+    for (const name of await readdir(dir)) {
+      if (!name.startsWith('snapshot-') || damaged === 'none') continue;
+      if (damaged === 'both' || name.includes(String(position)))
+        await truncate(join(dir, name), 100);
+    }
+    if (damaged === 'both') {
+      const failed = { code: 'ADB_TABLE_FAILED', hint: expect.stringContaining('DROP TABLE') };
+      await expect(db.recovery.rebuild('renamed')).rejects.toMatchObject(failed);
+      await db.exec('DROP TABLE renamed CASCADE');
+    } else {
+      expect(await db.recovery.rebuild('renamed')).toMatchObject({ rows: 69_990 });
+      await live();
+      expect((await db.query(text)).rows).toEqual(rows);
+      expect((await db.query('SELECT sum(n) AS n FROM v')).rows).toEqual([{ n: '69990' }]);
+      await expect(db.insert('renamed', { id: 12 })).rejects.toMatchObject({ code: '23505' });
+    }
+  }
+});
+
+test('a poison record behind a snapshot is skipped by a decision, like one of a journal that tells everything', async () => {
+  await db.insert('t', { id: 1, g: 'a' });
+  await db.checkpoint();
+  const { position } = await db.insert('t', { id: 666, g: 'b' });
+  await db.insert('t', { id: 3, g: 'c' });
+  await db.close();
+  refuseTheBeast();
+  db = await opened();
+  const failed = { code: 'ADB_TABLE_FAILED', position };
+  await expect(db.query('SELECT * FROM t')).rejects.toMatchObject(failed);
+  await db.recovery.skip('t', { position, reason: 'no version knows it', by: 'ann' });
+  expect((await db.query('SELECT id FROM t ORDER BY id')).rows).toEqual([{ id: 1 }, { id: 3 }]);
+  const { memory } = db['engine'];
+  await db.close();
+  expect(memory.usedBytes).toBe(0);
+  db = await opened();
+});
+
+test('a poison record at the start takes its table out of service, not the database; the decision to skip it outlives the process', async () => {
+  await db.insert('t', { id: 1, g: 'a' });
+  const { position } = await db.insert('t', { id: 666, g: 'b' });
+  await db.insert('t', { id: 3, g: 'c' });
+  await db.insert('other', { id: 1 });
+  await db.close();
+  refuseTheBeast();
   db = await opened();
   await expect(db.query('SELECT * FROM t')).rejects.toMatchObject({
     code: 'ADB_TABLE_FAILED',
