@@ -12,7 +12,7 @@ import {
   policyOf,
   policyWithColumnRenamed,
   type Policy,
-  type PolicySpec,
+  type WrittenPolicy,
 } from '../windows/policy.ts';
 import {
   findRelation,
@@ -954,7 +954,7 @@ function optionsChange(
 
 function policyFor(
   definition: TableDefinition,
-  given: PolicySpec,
+  given: WrittenPolicy,
   zone: string,
 ): Policy | undefined {
   const primary = definition.indexes.find((index) => index.primary);
@@ -972,7 +972,7 @@ function policyFor(
 }
 
 /** What options say of the policy; undefined where they say nothing. */
-function policyGiven(options: Ast.Options, to: 'set' | 'reset'): PolicySpec | undefined {
+function policyGiven(options: Ast.Options, to: 'set' | 'reset'): WrittenPolicy | undefined {
   const named = options.filter(({ name }) => isPolicyKey(name));
   if (named.length === 0) return undefined;
   return Object.fromEntries(

@@ -106,7 +106,8 @@ function optionText(name: string, value: unknown): string {
   if (typeof value !== 'object' || value === null) return refuse();
   if (Array.isArray(value)) {
     if (!value.every((each) => typeof each === 'string')) return refuse();
-    return value.map((each: string) => each.trim()).join(', ');
+    // An empty name is one that no column has, not a list without names.
+    return value.map((each: string) => each.trim() || '""').join(', ');
   }
   return Object.entries(value)
     .map(([word, part]) => (typeof part === 'string' ? `${word} ${part}` : refuse()))

@@ -92,9 +92,12 @@ export type PolicyTable = {
 const FOREVER = 'forever';
 const RETENTION_HINT = "Write retention = 'raw 90d, 15m 5y, day forever'.";
 
+/** A policy's parts as SQL has them: texts, and `null` for what is taken back. */
+export type WrittenPolicy = { readonly [Key in keyof PolicySpec]: string | null };
+
 /** The policy that `given` makes of the one before: what it does not name stays. Undefined: nothing is left of it. */
 export function policyOf(
-  given: PolicySpec,
+  given: WrittenPolicy,
   before: Policy | undefined,
   table: PolicyTable,
   zone: string,
@@ -167,10 +170,7 @@ function timeOf(table: PolicyTable, before: Policy | undefined): string {
 
 const TIME_KINDS: ReadonlySet<TypeKind> = new Set<TypeKind>(['timestamptz', 'timestamp', 'date']);
 
-function retentionOf(
-  given: NonNullable<PolicySpec['retention']> | null,
-  table: PolicyTable,
-): Policy['retention'] {
+function retentionOf(given: string | null, table: PolicyTable): Policy['retention'] {
   const entries = entriesOf(given, 'retention', RETENTION_HINT);
   const levels = entries.map(([word, keep]) => ({
     unit: word === 'raw' ? ('raw' as const) : resolutionOf(word),
@@ -218,13 +218,17 @@ function retentionOf(
 const MINIMUM_MS = 15 * 60_000;
 
 function resolutionOf(word: string): Resolution {
-  const found = ALIASES.get(word.toLowerCase()) ?? RESOLUTIONS.find((each) => each === word);
+  const found = findResolution(word);
   if (found !== undefined) return found;
   const nearest = nearestOf(word.toLowerCase(), [...RESOLUTIONS, ...ALIASES.keys()]);
   throw new DbError('22023', `"${word}" is no resolution that tiles have`, {
     field: 'retention',
     hint: `Resolutions are ${RESOLUTIONS.join(', ')}.${nearest === undefined ? '' : ` Did you mean "${nearest}"?`}`,
   });
+}
+
+function findResolution(word: string): Resolution | undefined {
+  return ALIASES.get(word.toLowerCase()) ?? RESOLUTIONS.find((each) => each === word);
 }
 
 const ALIASES: ReadonlyMap<string, Resolution> = new Map([
@@ -243,34 +247,23 @@ const ALIASES: ReadonlyMap<string, Resolution> = new Map([
   ['1y', 'year'],
 ]);
 
-/** `'raw 90d, day forever'` or `{ raw: '90d', day: 'forever' }` as pairs of words. */
+/** `'raw 90d, day forever'` as pairs of words. */
 function entriesOf(
-  given: string | Readonly<Record<string, string>> | null,
+  given: string | null,
   field: 'retention' | 'refresh',
   hint: string,
 ): readonly (readonly [word: string, value: string])[] {
-  if (given === null) return [];
-  if (typeof given === 'string') {
-    if (given.trim() === '') return [];
-    return given.split(',').map((part) => {
-      const match = /^\s*(\S+)\s+(\S(?:.*\S)?)\s*$/.exec(part);
-      if (match === null)
-        throw new DbError('22023', `"${part.trim()}" is no part of a ${field}`, { field, hint });
-      return [match[1]!, match[2]!] as const;
-    });
-  }
-  if (typeof given !== 'object' || Array.isArray(given))
-    throw new DbError('22023', `"${field}" is neither a text nor an object`, { field, hint });
-  return Object.entries(given).map(([word, value]) => {
-    if (typeof value !== 'string')
-      throw new DbError('22023', `"${field}" of "${word}" is no text`, { field, hint });
-    return [word, value.trim()] as const;
+  if (given === null || given.trim() === '') return [];
+  return given.split(',').map((part) => {
+    const match = /^\s*(\S+)\s+(\S(?:.*\S)?)\s*$/.exec(part);
+    if (match === null)
+      throw new DbError('22023', `"${part.trim()}" is no part of a ${field}`, { field, hint });
+    return [match[1]!, match[2]!] as const;
   });
 }
 
 /** Checked, as written. */
 function lengthText(text: string, field: string): string {
-  parseAmount(text, field);
   const amount = parseAmount(text, field);
   if (amount.kind === 'civil' && !LENGTHS.has(amount.unit))
     throw new DbError('22023', `"${text}" is no length of time, but depends on a calendar`, {
@@ -297,8 +290,8 @@ function roughMs(text: string): number {
     : amount.count * ROUGH_DAYS[amount.unit]! * 86_400_000;
 }
 
-function groupsOf(given: NonNullable<PolicySpec['by']> | null, table: PolicyTable): string[] {
-  return namesOf(given, 'by').map((name) => {
+function groupsOf(given: string | null, table: PolicyTable): string[] {
+  return entriesOfList(given, 'by', unquoted).map((name) => {
     const { type } = columnOf(name, 'by', table);
     if (!GROUP_KINDS.has(type.kind))
       throw new DbError(
@@ -328,12 +321,13 @@ const GROUP_KINDS: ReadonlySet<TypeKind> = new Set<TypeKind>([
 ]);
 
 function measuresOf(
-  given: NonNullable<PolicySpec['measures']> | null,
+  given: string | null,
   table: PolicyTable,
 ): readonly PolicyMeasure[] | undefined {
   if (given === null) return undefined;
   const measures: PolicyMeasure[] = [];
-  for (const each of namesOf(given, 'measures').map((text) => measureOf(text, table))) {
+  const entries = entriesOfList(given, 'measures', (entry) => entry);
+  for (const each of entries.map((text) => measureOf(text, table))) {
     const known = measures.findIndex(({ column }) => column === each.column);
     if (known < 0) measures.push(each);
     // 'amount, approx_percentile(amount)' is one column of which percentiles are kept, too.
@@ -381,26 +375,37 @@ export function isMeasurable(type: SqlType): boolean {
   return isNumberKind(type.kind);
 }
 
-/** A list of names, as a text with commas or as it is. */
-function namesOf(given: string | readonly string[] | null, field: 'by' | 'measures'): string[] {
-  if (given === null) return [];
+/** Of a list with commas: a name in quotes, of which percentiles may be asked for, or what has no comma. */
+const LIST_ENTRY =
+  /(?<=^|,)(?:\s*(?:approx_percentile\s*\(\s*)?"(?:[^"]|"")*"[\s)]*(?=,|$)|[^,]*)/gi;
+
+/** The entries of a list, none of them twice; a name in quotes may have any character in it. */
+function entriesOfList(
+  given: string | null,
+  field: 'by' | 'measures',
+  nameOf: (entry: string) => string,
+): string[] {
+  if (given === null || given.trim() === '') return [];
   const hint = field === 'by' ? "Write by = 'region, product'." : "Write measures = 'amount'.";
-  if (typeof given !== 'string' && !Array.isArray(given))
-    throw new DbError('22023', `"${field}" is no list of columns`, { field, hint });
-  const names = (typeof given === 'string' ? given.split(',') : given).map((name: unknown) => {
-    if (typeof name !== 'string' || name.trim() === '')
+  const entries = given.match(LIST_ENTRY)!.map((entry) => {
+    const name = nameOf(entry.trim());
+    if (name === '')
       throw new DbError('22023', `"${field}" has an entry that is no column`, { field, hint });
-    return unquoted(name.trim());
+    return name;
   });
-  const twice = names.find((name, index) => names.indexOf(name) < index);
+  const twice = entries.find((entry, index) => entries.indexOf(entry) < index);
   if (twice !== undefined)
     throw new DbError('42701', `"${twice}" stands twice in "${field}"`, { field, hint });
-  // An empty text is an empty list.
-  return names;
+  return entries;
 }
 
 function unquoted(name: string): string {
   return /^".*"$/s.test(name) ? name.slice(1, -1).replaceAll('""', '"') : name;
+}
+
+/** A name as a list of names has it: in quotes where it would be read as another. */
+function quoted(name: string): string {
+  return /^[^\s",()](?:[^,()]*[^\s,()])?$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`;
 }
 
 function columnOf(
@@ -434,11 +439,10 @@ function latenessOf(given: string | null, table: PolicyTable): string | undefine
   return text;
 }
 
-function refreshOf(given: NonNullable<PolicySpec['refresh']> | null): Policy['refresh'] {
+function refreshOf(given: string | null): Policy['refresh'] {
   const hint = "Write refresh = 'hour 1s, day 15s'.";
   const entries = entriesOf(given, 'refresh', hint).map(([word, value]) => {
-    const unit =
-      REFRESH_UNITS.find((each) => each === word) ?? ALIASES.get(word.toLowerCase()) ?? undefined;
+    const unit = REFRESH_UNITS.find((each) => each === word) ?? findResolution(word);
     const named = unit === '1m' ? ('minute' as const) : unit;
     if (named === undefined)
       throw new DbError('22023', `"${word}" is no length of windows that are refreshed`, {
@@ -471,20 +475,17 @@ function refreshOf(given: NonNullable<PolicySpec['refresh']> | null): Policy['re
 
 const REFRESH_MS = { ms: 1, s: 1000, m: 60_000, min: 60_000, h: 3_600_000 };
 
-function zoneOf(name: unknown, table: PolicyTable): string {
-  const zone = typeof name === 'string' ? findZone(name) : undefined;
+function zoneOf(name: string, table: PolicyTable): string {
+  const zone = findZone(name);
   if (zone !== undefined) return zone.name;
-  throw new DbError('22023', `time zone "${String(name)}" not recognized`, {
+  throw new DbError('22023', `time zone "${name}" not recognized`, {
     field: 'zone',
     table: table.name,
     hint: "Use an IANA name such as 'Europe/Berlin'.",
   });
 }
 
-function checkTogether(
-  { time, retention, by, measures, lateness }: Policy,
-  table: PolicyTable,
-): void {
+function checkTogether({ retention, by, measures, lateness }: Policy, table: PolicyTable): void {
   const raw = retention[0];
   if (lateness !== undefined && raw !== undefined && raw.keep !== FOREVER) {
     if (roughMs(lateness) > roughMs(raw.keep))
@@ -505,12 +506,6 @@ function checkTogether(
       table: table.name,
       hint: 'Rows are kept apart by its values: they need not be measured.',
     });
-  if (by.includes(time))
-    throw new DbError('22023', `"${time}" is the time: rows are kept apart by it anyway`, {
-      field: 'by',
-      table: table.name,
-      hint: 'Leave it out.',
-    });
 }
 
 /** The policy as it is written. */
@@ -526,12 +521,12 @@ export function writtenPolicy({
     ...(retention.length === 0
       ? {}
       : { retention: retention.map(({ unit, keep }) => `${unit} ${keep}`).join(', ') }),
-    ...(by.length === 0 ? {} : { by: [...by] }),
+    ...(by.length === 0 ? {} : { by: by.map(quoted) }),
     ...(measures === undefined
       ? {}
       : {
           measures: measures.map(({ column, percentiles }) =>
-            percentiles ? `approx_percentile(${column})` : column,
+            percentiles ? `approx_percentile(${quoted(column)})` : quoted(column),
           ),
         }),
     zone,

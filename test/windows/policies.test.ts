@@ -173,6 +173,9 @@ test.each([
   [{ refresh: 'hour 1s, hour 2s' }, /^22023 refresh/],
   [{ retain: 'raw 1d' }, /^22023 retain: unknown field/],
   [{ retention: 7 }, /^22023 retention/],
+  [{ by: 'region,' }, /^22023 by: "by" has an entry that is no column/],
+  [{ by: 'region, "region"' }, /^42701 by: "region" stands twice/],
+  [{ measures: 'approx_percentile(amount), region' }, /^42804 measures: tiles cannot hold/],
 ])('the policy %j is refused', async (policy, expected) => {
   expect(await refusal(db.policies.set('orders', policy as never))).toMatch(expected);
 });
@@ -192,4 +195,40 @@ test('a policy needs a column of instants', async () => {
   expect(await refusal(db.exec(`ALTER TABLE two SET (time = 'a')`))).toMatch(/^2BP01/);
   await db.exec(`ALTER TABLE two RESET (retention)`);
   await db.exec(`ALTER TABLE two RESET (time)`);
+});
+
+// An empty list was refused as a list of one name that is empty, and a name was cut at its commas: what `get` told could not be set again.
+test('what a policy says can be said again, whatever the names of its columns; an empty list names none', async () => {
+  const odd = ['a, b', '"', '"x"', ' y', 'approx_percentile(z)', 'plain'];
+  const columns = odd.map((name) => `"${name.replaceAll('"', '""')}" int`);
+  await db.exec(`CREATE TABLE odd (ts timestamptz, ${columns.join(', ')})`);
+  for (const name of odd) {
+    const written = `"${name.replaceAll('"', '""')}"`;
+    for (const percentiles of [false, true]) {
+      await db.policies.set('odd', {
+        by: odd.filter((each) => each !== name).map((each) => `"${each.replaceAll('"', '""')}"`),
+        measures: percentiles ? `approx_percentile(${written}), ${written}` : written,
+      });
+      const told = await db.policies.get('odd');
+      const { rows } = await db.query('SELECT * FROM adb.policies');
+      await db.policies.drop('odd');
+      await db.policies.set('odd', told!);
+      expect(await db.policies.get('odd')).toEqual(told);
+      expect((await db.query('SELECT * FROM adb.policies')).rows).toEqual(rows);
+    }
+  }
+  await db.policies.set('odd', { by: [], measures: '', lateness: '1h' });
+  expect(await db.policies.get('odd')).toEqual({ measures: [], zone: 'UTC', lateness: '1h' });
+});
+
+test('a resolution has several names, an age every unit, a refresh those of a resolution', async () => {
+  await db.policies.set('orders', {
+    retention: 'raw 36h, 1min 1 week, 15minutes 1 month, 60m 1 quarter, 24h 2 years, 1mo forever',
+    refresh: '1m 250ms, 1h 1m',
+  });
+  expect(await db.policies.get('orders')).toEqual({
+    retention: 'raw 36h, 1m 1 week, 15m 1 month, hour 1 quarter, day 2 years, month forever',
+    zone: 'UTC',
+    refresh: 'minute 250ms, hour 1m',
+  });
 });
