@@ -34,15 +34,15 @@ export class LateRows {
     return rows;
   }
 
-  /** There is room for so many quarters: the two oldest become one. */
+  /** There is room for so many quarters: the oldest become one, and many at once, so that each row that comes costs next to nothing. */
   #joinOldest(): void {
-    let [first, second] = [Infinity, Infinity];
-    for (const quarter of this.#counts.keys()) {
-      if (quarter < first) [first, second] = [quarter, first];
-      else if (quarter < second) second = quarter;
+    const oldest = Float64Array.from(this.#counts.keys()).sort().subarray(0, JOINED_AT_ONCE);
+    let rows = 0;
+    for (const quarter of oldest) {
+      rows += this.#counts.get(quarter)!;
+      this.#counts.delete(quarter);
     }
-    this.#counts.set(second, this.#counts.get(second)! + this.#counts.get(first)!);
-    this.#counts.delete(first);
+    this.#counts.set(oldest.at(-1)!, rows);
   }
 
   /** For snapshots. */
@@ -69,3 +69,4 @@ export type LateImage = {
 };
 
 const QUARTERS_MAX = 65_536;
+const JOINED_AT_ONCE = QUARTERS_MAX / 8;
