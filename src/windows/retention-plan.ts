@@ -1,3 +1,4 @@
+import { assert } from '../base/errors.ts';
 import type { Calendar, Ruler } from '../calendar/calendar.ts';
 import { ageStart, RESOLUTIONS, type Policy, type Resolution } from './policy.ts';
 import type { Stretch } from './kept-tiles.ts';
@@ -17,6 +18,7 @@ export class RetentionPlan {
   constructor({ retention }: Policy, calendar: Calendar, nowMs: number) {
     this.#calendar = calendar;
     const [raw, ...levels] = retention;
+    assert(raw !== undefined, 'a table is looked at where its policy has a retention');
     /** From when on a level is kept: where a stretch of the one that follows begins. */
     const fromOf = (keep: string, next: Resolution): number => {
       const start = ageStart(keep, nowMs, calendar);
@@ -26,8 +28,7 @@ export class RetentionPlan {
       unit: unit as Resolution,
       from: fromOf(keep, (levels[index + 1]?.unit ?? unit) as Resolution),
     }));
-    this.rawFrom =
-      raw === undefined ? -Infinity : fromOf(raw.keep, (levels[0]?.unit ?? '15m') as Resolution);
+    this.rawFrom = fromOf(raw.keep, (levels[0]?.unit ?? '15m') as Resolution);
     this.goneBefore = levels.length === 0 ? this.rawFrom : this.#levels.at(-1)!.from;
   }
 
