@@ -271,12 +271,10 @@ export class HistoryOracle implements Oracle {
     return {
       answered: (result) => {
         const { rows, rowCount } = result as { readonly rows: unknown; readonly rowCount?: number };
-        block.push({
-          kind: 'write',
-          sql: () => text,
-          params,
-          count: typeof rows === 'number' ? rows : rowCount,
-        });
+        const count = typeof rows === 'number' ? rows : rowCount;
+        // A row that was not there is not held: somebody may bring it before the commit.
+        if (table !== undefined && count === 0) return;
+        block.push({ kind: 'write', sql: () => text, params, count });
       },
       failed: () => undefined,
     };

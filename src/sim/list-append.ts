@@ -149,16 +149,11 @@ const OPERATIONS_MAX = 2_000;
 
 export class ListAppendOracle implements Oracle {
   readonly name = 'serializability';
-  /** A disk that lied has lost what was acknowledged: the lists prove nothing any more. */
-  #lost = false;
-
-  restarted(_world: SimulatedWorld, _position: number, excused: boolean): void {
-    this.#lost ||= excused;
-  }
 
   async check(world: SimulatedWorld): Promise<void> {
     const operations = (world.shared.get('lists') ?? []) as readonly ListOperation[];
-    if (this.#lost || operations.length === 0 || operations.length > OPERATIONS_MAX) return;
+    // Of what was lost the lists prove nothing any more.
+    if (world.mayHaveLost || operations.length === 0 || operations.length > OPERATIONS_MAX) return;
     const { rows } = await world.process.db.query<{ k: number; v: number }>(
       'SELECT k, v FROM lists',
     );

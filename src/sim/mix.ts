@@ -237,7 +237,10 @@ class Operation {
           `INSERT INTO accounts VALUES ${accountRow(500_000 + this.#id(), random)}, ${accountRow(0, random)}`,
           options,
         );
-        throw new InvariantFailure('keys', 'a duplicate key was taken in');
+        // Its first row may be lost with all others of the beginning.
+        if (!this.#world.mayHaveLost)
+          throw new InvariantFailure('keys', 'a duplicate key was taken in');
+        return;
     }
   }
 

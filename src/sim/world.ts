@@ -65,6 +65,8 @@ export type World = {
   readonly nth: number;
   /** What operations of one run share; each run begins with nothing. */
   readonly shared: Map<string, unknown>;
+  /** A crash may have taken what was acknowledged, since nothing was promised of it: the disk had lied, or damaged the end of what was on its way, or syncs are by interval. */
+  readonly mayHaveLost: boolean;
   /** The database's process ends now, as a fault would end it, and comes again. */
   crash(): void;
   /** A line for the trace: whatever is noted must be the same in each run. */
@@ -364,6 +366,9 @@ export class SimulatedWorld {
       sleep: (duration) => this.clock.pause(durationMs('sleep', duration), who),
       rng: (name) => random.split(name),
       session: (identity = {}) => this.#connect(identity, who),
+      get mayHaveLost() {
+        return world.mayHaveLost;
+      },
       crash: () => this.crash(),
       nth,
       shared: this.shared,
@@ -759,6 +764,8 @@ export class SimulatedWorld {
   /** What crashes have done since the database was last there. */
   #damage: Damage | undefined;
   #comingBack: TimerHandle | undefined;
+  /** Whatever a restart so far did not find was excused. */
+  mayHaveLost = false;
   /** At some power loss the disk had lied before. */
   #hasLied = false;
 
@@ -782,6 +789,7 @@ export class SimulatedWorld {
         damage.torn ||
         (damage.power &&
           (damage.lied || (journal.kind === 'file' && journal.fsync === 'interval')));
+      this.mayHaveLost ||= excused;
       if (lostFrom !== undefined && !excused)
         throw new InvariantFailure(
           'durability',
