@@ -579,9 +579,11 @@ export class Handle implements WideVerbs {
   async window(
     table: string,
     query: WindowQuery,
-    options: QueryOptions = {},
+    options: QueryOptions = NO_OPTIONS,
   ): Promise<WindowResult> {
-    return (await this.runWindow(table, query, options)).result;
+    // Most answers are given here and now: one promise, and no turn of the microtasks before it.
+    const run = this.#windowServed(table, query, options);
+    return (run ?? (await this.#windowInTurn(table, query, options))).result;
   }
 
   /** Runs a window query and tells what it read: boundaries, days that are not 24 hours long, tiles, rows. */
@@ -602,18 +604,42 @@ export class Handle implements WideVerbs {
     options: QueryOptions,
     follows?: Following,
   ): Promise<WindowRun> {
+    return (
+      this.#windowServed(table, query, options, follows) ??
+      this.#windowInTurn(table, query, options, follows)
+    );
+  }
+
+  /** Undefined where I/O has waited for long, or it is no answer to be given at once. */
+  #windowServed(
+    table: string,
+    query: WindowQuery,
+    options: QueryOptions,
+    follows?: Following,
+  ): WindowRun | undefined {
     checkQueryOptions(options);
+    this.engine.assertOpen();
+    return isUndisturbed(options) ? this.#windowAtOnce(table, query, options, follows) : undefined;
+  }
+
+  async #windowInTurn(
+    table: string,
+    query: WindowQuery,
+    options: QueryOptions,
+    follows?: Following,
+  ): Promise<WindowRun> {
     const { engine } = this;
-    engine.assertOpen();
     if (isUndisturbed(options)) {
       // Who asks one after another, or for many at once, lets others have the thread now and then.
+      let hasWaited = false;
       for (let turns = 0; turns < TURNS_MAX; turns += 1) {
         const turn = engine.untilTurn();
         if (turn === undefined) break;
         await turn;
+        hasWaited = true;
       }
       engine.assertOpen();
-      if (options.signal?.aborted !== true) {
+      if (hasWaited && options.signal?.aborted !== true) {
         const run = this.#windowAtOnce(table, query, options, follows);
         if (run !== undefined) return run;
       }
@@ -998,6 +1024,8 @@ function streamBatch(batch: Batch, writer: RowWriter): StreamBatch {
 const TURNS_MAX = 16;
 
 /** Nothing can come between asking and answering; what is not as it should be is refused by whoever looks closely. */
+const NO_OPTIONS: QueryOptions = {};
+
 function isUndisturbed({ signal, timeoutMs }: QueryOptions): boolean {
   return (
     (signal === undefined || (signal instanceof AbortSignal && !signal.aborted)) &&

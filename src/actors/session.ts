@@ -197,8 +197,30 @@ export class Session {
 
   /** Distinguishes what names mean in two sessions, for the cache of plans. */
   get scopeKey(): string {
-    return `${this.identity.tenant}\0${this.searchPath.join(',')}\0${this.hasTemporary ? this.#number : ''}\0${this.zone}`;
+    const { zone, hasTemporary } = this;
+    const path = this.settings.get('search_path');
+    const known = this.#scope;
+    if (
+      known !== undefined &&
+      known.zone === zone &&
+      known.path === path &&
+      known.hasTemporary === hasTemporary
+    )
+      return known.key;
+    const key = `${this.identity.tenant}\0${this.searchPath.join(',')}\0${hasTemporary ? this.#number : ''}\0${zone}`;
+    this.#scope = { zone, path, hasTemporary, key };
+    return key;
   }
+
+  /** The key as it was made last, and of what. */
+  #scope:
+    | {
+        readonly zone: string;
+        readonly path: string | undefined;
+        readonly hasTemporary: boolean;
+        readonly key: string;
+      }
+    | undefined;
 
   get hasTemporary(): boolean {
     return this.#hasTemporary;

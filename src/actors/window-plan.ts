@@ -15,6 +15,7 @@ import type { AggregateNode, OutputColumn, PlanNode } from '../plan/logical.ts';
 import { node } from '../plan/nodes.ts';
 import type { FromItem, Query, SelectBody, SqlExpression } from '../sql/ast.ts';
 import type { WindowPlan } from '../windows/window-source.ts';
+import type { ValueOptions } from './rows-out.ts';
 import type { Session } from './session.ts';
 import { quoteIdentifier, SqlText } from './sql-tag.ts';
 
@@ -53,6 +54,15 @@ export type BoundWindows = {
   readonly plainCalls: readonly number[] | undefined;
   /** How often it is yet to be left to an actor: it was more than a step. */
   readonly sparing: { tries: number };
+  /** What writes its rows, once some were written. */
+  readonly writers: { last: RowWriters | undefined };
+};
+
+/** How the keys and measures of a question come out, by the options that say so. */
+export type RowWriters = {
+  readonly options: ValueOptions;
+  readonly by: readonly ((datum: Datum) => unknown)[];
+  readonly values: readonly ((datum: Datum) => unknown)[];
 };
 
 /** Binds a question; the same object for the same question while the catalog stays, so that what is made of it can be remembered. */
@@ -65,16 +75,21 @@ export function boundWindows(
   const { epoch } = session.catalog;
   if (epoch < 0 || session.transaction?.bindsForItself(engine.state.viewsMade) === true)
     return bindWindows(session, table, question);
-  const key = questionKey(session, table, question);
-  const stamp = `${epoch}.${engine.housekeeping.statisticsEpoch}`;
-  const known = engine.windowPlans.find(stamp, key);
-  if (known !== undefined) {
+  const { windowPlans } = engine;
+  const { scopeKey } = session;
+  windowPlans.keepFor(epoch, engine.housekeeping.statisticsEpoch);
+  const again = windowPlans.findLast(scopeKey, table, question);
+  if (again !== undefined) {
     engine.statements.hits += 1;
-    return known;
+    return again;
   }
-  engine.statements.misses += 1;
-  const made = bindWindows(session, table, question);
-  engine.windowPlans.remember(key, made);
+  const key = questionKey(scopeKey, table, question);
+  const known = windowPlans.find(key);
+  if (known === undefined) engine.statements.misses += 1;
+  else engine.statements.hits += 1;
+  const made = known ?? bindWindows(session, table, question);
+  windowPlans.remember(key, made);
+  windowPlans.noteLast(scopeKey, table, question, made);
   return made;
 }
 
@@ -88,9 +103,9 @@ function bindWindows(session: Session, table: string, question: WindowQuestion):
 }
 
 /** Two questions of one key are the same: every text in it is told by its length. */
-function questionKey(session: Session, table: string, question: WindowQuestion): string {
+function questionKey(scopeKey: string, table: string, question: WindowQuestion): string {
   const { time, measures, by, where, zone } = question;
-  let key = `${session.scopeKey}\0${counted(table)}${counted(zone)}${counted(time)}${counted(where)}${by.length}`;
+  let key = `${scopeKey}\0${counted(table)}${counted(zone)}${counted(time)}${counted(where)}${by.length}`;
   for (let index = 0; index < by.length; index += 1) key += counted(by[index]);
   for (const name of Object.keys(measures)) {
     const measure = measures[name];
@@ -106,25 +121,102 @@ function counted(text: string | undefined): string {
 
 /** Questions that were bound, as long as the catalog and its statistics stay what they are. */
 export class WindowPlans {
-  #stamp = '';
+  #epoch = NaN;
+  #statisticsEpoch = NaN;
   readonly #plans = new Map<string, BoundWindows>();
+  /** Those that were asked last: compared with one, a question needs no key, which is longer than all that is compared. */
+  readonly #last: AskedLast[] = [];
+  #nextLast = 0;
 
-  find(stamp: string, key: string): BoundWindows | undefined {
-    if (stamp !== this.#stamp) {
-      this.#stamp = stamp;
-      this.#plans.clear();
-    }
+  /** Forgets what was bound in another catalog. */
+  keepFor(epoch: number, statisticsEpoch: number): void {
+    if (epoch === this.#epoch && statisticsEpoch === this.#statisticsEpoch) return;
+    this.#epoch = epoch;
+    this.#statisticsEpoch = statisticsEpoch;
+    this.#plans.clear();
+    this.#last.length = 0;
+    this.#nextLast = 0;
+  }
+
+  find(key: string): BoundWindows | undefined {
     return this.#plans.get(key);
   }
 
   /** Oldest out: a Map keeps the order of insertion. */
   remember(key: string, plan: BoundWindows): void {
-    if (key.length > KEY_LENGTH_MAX) return;
+    if (key.length > KEY_LENGTH_MAX || this.#plans.has(key)) return;
     this.#plans.set(key, plan);
     if (this.#plans.size > PLAN_COUNT_MAX) this.#plans.delete(this.#plans.keys().next().value!);
   }
+
+  findLast(scopeKey: string, table: string, question: WindowQuestion): BoundWindows | undefined {
+    const last = this.#last;
+    for (let index = 0; index < last.length; index += 1)
+      if (isAskedAgain(last[index]!, scopeKey, table, question)) return last[index]!.plan;
+    return undefined;
+  }
+
+  noteLast(scopeKey: string, table: string, question: WindowQuestion, plan: BoundWindows): void {
+    const { time, by, where, zone } = question;
+    const names = Object.keys(question.measures);
+    const measures: string[] = [];
+    for (const name of names) {
+      const measure = question.measures[name];
+      if (typeof measure !== 'string') return;
+      measures.push(measure);
+    }
+    // Copies: what the caller holds may be another question tomorrow.
+    this.#last[this.#nextLast] = {
+      scopeKey,
+      table,
+      time,
+      by: [...by],
+      where,
+      zone,
+      names,
+      measures,
+      plan,
+    };
+    this.#nextLast = (this.#nextLast + 1) % LAST_COUNT_MAX;
+  }
 }
 
+type AskedLast = Omit<WindowQuestion, 'measures'> & {
+  readonly scopeKey: string;
+  readonly table: string;
+  readonly names: readonly string[];
+  readonly measures: readonly string[];
+  readonly plan: BoundWindows;
+};
+
+function isAskedAgain(
+  asked: AskedLast,
+  scopeKey: string,
+  table: string,
+  { time, by, where, zone, measures }: WindowQuestion,
+): boolean {
+  if (
+    asked.table !== table ||
+    asked.zone !== zone ||
+    asked.time !== time ||
+    asked.where !== where ||
+    asked.scopeKey !== scopeKey ||
+    asked.by.length !== by.length
+  )
+    return false;
+  for (let index = 0; index < by.length; index += 1)
+    if (asked.by[index] !== by[index]) return false;
+  const names = Object.keys(measures);
+  if (names.length !== asked.names.length) return false;
+  for (let index = 0; index < names.length; index += 1) {
+    const name = names[index]!;
+    if (asked.names[index] !== name || asked.measures[index] !== measures[name]) return false;
+  }
+  return true;
+}
+
+/** As many as are compared in less than what making a key takes. */
+const LAST_COUNT_MAX = 8;
 /** Questions that a dashboard repeats are short. */
 const KEY_LENGTH_MAX = 16_384;
 const PLAN_COUNT_MAX = 1024;
@@ -372,6 +464,7 @@ function takenApart(
     bound,
     plainCalls: plainCallsOf([windowColumn, ...moved], question.by.length, keyCount),
     sparing: { tries: 0 },
+    writers: { last: undefined },
   };
 }
 
@@ -429,12 +522,14 @@ export function emptyValues(windows: BoundWindows, environment: ExecutionEnviron
   return batch!.columns.map((column) => datumAt(column, 0));
 }
 
+const NO_WHERE = { text: undefined, params: [] };
+
 /** The text of a condition and its parameters. */
 export function whereOf(where: unknown): {
   readonly text: string | undefined;
   readonly params: readonly unknown[];
 } {
-  if (where === undefined) return { text: undefined, params: [] };
+  if (where === undefined) return NO_WHERE;
   if (where instanceof SqlText) return { text: where.text, params: where.values };
   if (typeof where === 'string') return { text: where, params: [] };
   if (typeof where === 'object' && where !== null) return filterSql(where, 'where');

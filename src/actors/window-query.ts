@@ -2,7 +2,7 @@ import { DbError } from '../base/errors.ts';
 import { calendar, type Calendar } from '../calendar/calendar.ts';
 import { instantText } from '../calendar/civil.ts';
 import { parseInstantMs, type InstantInput } from '../calendar/instants.ts';
-import type { CalendarSpec } from '../calendar/spec.ts';
+import { onlyKeys, type CalendarSpec } from '../calendar/spec.ts';
 import { TZ_VERSION, zoneOf } from '../calendar/zones.ts';
 import type { Batch } from '../columns/batch.ts';
 import { datumAt } from '../columns/build.ts';
@@ -31,13 +31,13 @@ import {
   type WindowRow,
 } from '../windows/window-answer.ts';
 import {
-  checkWindowSpec,
   instantLabel,
   planFewWindows,
   planningWindows,
   type ComparedSpan,
   type PlannedWindow,
   type WindowSeries,
+  WINDOW_SPEC_KEYS,
   type WindowSpec,
 } from '../windows/window-spec.ts';
 import type { QueryMeta } from './api-types.ts';
@@ -61,6 +61,7 @@ import {
   whereOf,
   type BoundWindows,
   type Measure,
+  type RowWriters,
 } from './window-plan.ts';
 
 /** A window query (docs/windows.md): which windows, and what of them. */
@@ -116,7 +117,16 @@ export type WindowMeta = QueryMeta & {
 
 export type WindowResult = { readonly rows: WindowResultRow[]; readonly meta: WindowMeta };
 
-const QUESTION_KEYS = ['time', 'zone', 'calendar', 'now', 'measures', 'by', 'where'];
+const QUERY_KEYS = [
+  ...WINDOW_SPEC_KEYS,
+  'time',
+  'zone',
+  'calendar',
+  'now',
+  'measures',
+  'by',
+  'where',
+];
 
 /** What a run came to, before it becomes the user's rows. */
 export type WindowRun = {
@@ -152,7 +162,7 @@ function questionOf(
   query: WindowQuery,
   options: RunOptions,
 ): Question {
-  checkWindowSpec(query, QUESTION_KEYS);
+  onlyKeys(query, QUERY_KEYS, '');
   if (typeof table !== 'string' || table === '')
     throw new DbError('22023', 'the name of the table is not a text', {
       field: 'table',
@@ -169,14 +179,12 @@ function questionOf(
     zone: own.zone,
   });
   if (query.fill === 'linear') refuseLinear(windows, Object.keys(query.measures));
-  const parameters = parametersOf(session, windows.bound, {
-    ...options,
-    params: where.params.length > 0 ? where.params : (options.params ?? []),
-  });
-  const context = session.evaluationContext(parameters, {
-    ...options,
-    zone: own.zone,
-  });
+  const parameters = parametersOf(
+    session,
+    windows.bound,
+    where.params.length > 0 ? { ...options, params: where.params } : options,
+  );
+  const context = session.evaluationContext(parameters, { zone: own.zone });
   return { own, names, windows, context };
 }
 
@@ -319,20 +327,17 @@ export function windowsAtOnce(
   const budget = new Budget(units);
   let tiles: TiledWindows | undefined;
   try {
-    const answer = windowAnswer(windows, part, asked, environment);
     const isAsked = asked.owners.length > 0;
     if (isAsked) {
       tiles = engine.tiles.openTiles(windows.plan, asked.bounds, environment);
       if (tiles === undefined || !tiles.isReady) return undefined;
-      const isWhole = takeAtOnce(tiles, windows, context, answer, budget);
-      if (!isWhole || answer.rowCountMax > ROWS_AT_ONCE_MAX) {
-        windows.sparing.tries = TRIES_SPARED;
-        return undefined;
-      }
     }
     const make = rowMaker(question, query, options);
-    const rows: WindowResultRow[] = [];
-    for (const piece of answer.rows()) for (const row of piece) rows.push(make.row(row));
+    const rows = rowsAtOnce({ tiles, windows, series: part, asked, environment, budget, make });
+    if (rows === undefined) {
+      windows.sparing.tries = TRIES_SPARED;
+      return undefined;
+    }
     const run = finished(session, question, series, {
       queryId: isAsked ? engine.newId() : '',
       work: budget.spent,
@@ -354,6 +359,47 @@ export function windowsAtOnce(
   }
 }
 
+type AtOnce = {
+  readonly tiles: TiledWindows | undefined;
+  readonly windows: BoundWindows;
+  readonly series: WindowSeries;
+  readonly asked: AskedWindows;
+  readonly environment: ExecutionEnvironment;
+  readonly budget: Budget;
+  readonly make: RowMaker;
+};
+
+/** Undefined: it is more than the budget holds, or an answer of this kind. */
+function rowsAtOnce(question: AtOnce): WindowResultRow[] | undefined {
+  const { tiles, windows, series, asked, environment, budget, make } = question;
+  const { plainCalls } = windows;
+  let answer: WindowAnswer | undefined;
+  if (plainCalls !== undefined && tiles !== undefined) {
+    const cells = tiles.nextAtOnce(budget);
+    if (cells === undefined) return undefined;
+    const { numbers, keys, values } = cells;
+    budget.charge(numbers.length);
+    // Most questions of a dashboard: what the tiles gave is the answer, row by row.
+    if (
+      asked.isPlain &&
+      keys.length === 0 &&
+      series.fill === 'none' &&
+      (!series.isOne || numbers.length > 0)
+    )
+      return make.tileRows(series.windows, numbers, values, plainCalls);
+    answer = windowAnswer(windows, series, asked, environment);
+    answer.takeTiles(numbers, keys, (row, column) => values[plainCalls[column]!]![row]!);
+  } else {
+    answer = windowAnswer(windows, series, asked, environment);
+    if (tiles !== undefined && !takeAtOnce(tiles, windows, environment.context, answer, budget))
+      return undefined;
+  }
+  if (answer.rowCountMax > ROWS_AT_ONCE_MAX) return undefined;
+  const rows: WindowResultRow[] = [];
+  for (const piece of answer.rows()) for (const row of piece) rows.push(make.row(row));
+  return rows;
+}
+
 /** False: it is more than the budget holds. */
 function takeAtOnce(
   tiles: TiledWindows,
@@ -362,15 +408,6 @@ function takeAtOnce(
   answer: WindowAnswer,
   budget: Budget,
 ): boolean {
-  const { plainCalls } = windows;
-  if (plainCalls !== undefined) {
-    const cells = tiles.nextAtOnce(budget);
-    if (cells === undefined) return false;
-    const { numbers, keys, values } = cells;
-    answer.takeTiles(numbers, keys, (row, column) => values[plainCalls[column]!]![row]!);
-    budget.charge(numbers.length);
-    return true;
-  }
   const shown = shownWindows(windows, tiles, [], context);
   for (let step = shown.next(budget); step !== 'done'; step = shown.next(budget)) {
     if (step === 'more' || !tiles.isTiled) return false;
@@ -398,20 +435,21 @@ function finished(
   const late = lateRowsOf(session, relations);
   const newest = run.watermark ?? late?.newest;
   const { source, sources } = provenance(session, relations);
-  const outcome: StatementOutcome = {
+  const { position, queryId, work, elapsedMs, queuedMs } = run;
+  const shownSource = run.tiles > 0 ? 'windows' : source;
+  engine.metrics.finished({
     command: 'SELECT',
     columns: windows.columns,
     rowCount: rows.length,
-    position: run.position,
-    source: run.tiles > 0 ? 'windows' : source,
+    position,
+    source: shownSource,
     sources,
-    queryId: run.queryId,
-    work: run.work,
-    elapsedMs: run.elapsedMs,
-    queuedMs: run.queuedMs,
-  };
-  engine.metrics.finished(outcome);
-  const meta = metaOf(engine, outcome);
+    queryId,
+    work,
+    elapsedMs,
+    queuedMs,
+  });
+  const asOf = engine.asOfText(position);
   return {
     series,
     calendar: own,
@@ -419,16 +457,16 @@ function finished(
     result: {
       rows,
       meta: {
-        queryId: meta.queryId,
-        position: meta.position,
-        asOf: meta.asOf,
-        lagMs: meta.lagMs,
-        source: meta.source,
-        sources: meta.sources,
-        guarantee: meta.guarantee,
-        work: meta.work,
-        elapsedMs: meta.elapsedMs,
-        queuedMs: meta.queuedMs,
+        queryId,
+        position,
+        asOf,
+        lagMs: lagOf(engine, position, asOf),
+        source: shownSource,
+        sources,
+        guarantee: 'exact',
+        work,
+        elapsedMs,
+        queuedMs,
         zone: own.zone,
         tzVersion: TZ_VERSION,
         now: instantText(run.nowMs),
@@ -453,13 +491,11 @@ function lateRowsOf(session: Session, relations: readonly number[]): LateRows | 
 
 export function metaOf(engine: Engine, outcome: StatementOutcome): QueryMeta {
   const asOf = engine.asOfText(outcome.position);
-  const lagMs =
-    outcome.position >= engine.visiblePosition ? 0 : engine.visibleInstant - Date.parse(asOf);
   return {
     queryId: outcome.queryId,
     position: outcome.position,
     asOf,
-    lagMs,
+    lagMs: lagOf(engine, outcome.position, asOf),
     source: outcome.source,
     sources: outcome.sources,
     guarantee: 'exact',
@@ -467,6 +503,10 @@ export function metaOf(engine: Engine, outcome: StatementOutcome): QueryMeta {
     elapsedMs: outcome.elapsedMs,
     queuedMs: outcome.queuedMs,
   };
+}
+
+function lagOf(engine: Engine, position: number, asOf: string): number {
+  return position >= engine.visiblePosition ? 0 : engine.visibleInstant - Date.parse(asOf);
 }
 
 /** The calendar a query names, in the zone it names: else in the calendar's own, else in the session's. */
@@ -496,8 +536,10 @@ function measuresOf({ measures }: WindowQuery): Readonly<Record<string, Measure>
   });
 }
 
+const NO_NAMES: readonly string[] = [];
+
 function by(given: WindowQuery['by']): readonly string[] {
-  if (given === undefined) return [];
+  if (given === undefined) return NO_NAMES;
   const names = typeof given === 'string' ? [given] : given;
   if (Array.isArray(names) && names.every((name) => typeof name === 'string')) return names;
   throw new DbError('22023', '"by" is no list of columns', {
@@ -783,12 +825,28 @@ function rowMaker(
   return new RowMaker(windows, names, Object.keys(query.measures), options.values, context);
 }
 
+/** Made once for a question that is asked again. */
+function writersOf(
+  { keyTypes, valueTypes, writers }: BoundWindows,
+  by: readonly string[],
+  names: readonly string[],
+  options: ValueOptions,
+): RowWriters {
+  const { last } = writers;
+  if (last?.options === options) return last;
+  writers.last = {
+    options,
+    by: keyTypes.map((type, index) => datumWriter(type, by[index]!, options)),
+    values: valueTypes.map((type, index) => datumWriter(type, names[index]!, options)),
+  };
+  return writers.last;
+}
+
 /** Makes the rows that users get. */
 class RowMaker {
   readonly #by: readonly string[];
   readonly #names: readonly string[];
-  readonly #writeBy: readonly ((datum: Datum) => unknown)[];
-  readonly #writeValue: readonly ((datum: Datum) => unknown)[];
+  readonly #writers: RowWriters;
   /** What `change` takes, made when there is something to compare. */
   #differences:
     | readonly { readonly minus: Expression | undefined; write(datum: Datum): unknown }[]
@@ -796,11 +854,10 @@ class RowMaker {
   #endMs = NaN;
   #end = '';
   readonly #valueTypes: readonly SqlType[];
-  readonly #options: ValueOptions;
   readonly #context: EvaluationContext;
 
   constructor(
-    { keyTypes, valueTypes }: BoundWindows,
+    windows: BoundWindows,
     by: readonly string[],
     names: readonly string[],
     options: ValueOptions,
@@ -808,10 +865,8 @@ class RowMaker {
   ) {
     this.#by = by;
     this.#names = names;
-    this.#writeBy = keyTypes.map((type, index) => datumWriter(type, by[index]!, options));
-    this.#writeValue = valueTypes.map((type, index) => datumWriter(type, names[index]!, options));
-    this.#valueTypes = valueTypes;
-    this.#options = options;
+    this.#writers = writersOf(windows, by, names, options);
+    this.#valueTypes = windows.valueTypes;
     this.#context = context;
   }
 
@@ -821,19 +876,44 @@ class RowMaker {
   } {
     this.#differences ??= this.#valueTypes.map((type, each) => {
       const minus = differenceOf(type);
-      return { minus, write: datumWriter(minus?.type ?? type, this.#names[each]!, this.#options) };
+      const { options } = this.#writers;
+      return { minus, write: datumWriter(minus?.type ?? type, this.#names[each]!, options) };
     });
     return this.#differences[index]!;
   }
 
-  row({ window, by, values, previous }: WindowRow): WindowResultRow {
-    const { startMs, endMs, label, offsetSeconds, partial, complete } = window;
+  /** Rows without keys, of what tiles hold of windows `numbers`: of measure i the values of call `calls[i]`. */
+  tileRows(
+    windows: readonly PlannedWindow[],
+    numbers: readonly number[],
+    values: readonly (readonly Datum[])[],
+    calls: readonly number[],
+  ): WindowResultRow[] {
+    const names = this.#names;
+    const { values: write } = this.#writers;
+    const rows: WindowResultRow[] = [];
+    for (let at = 0; at < numbers.length; at += 1) {
+      const shown: Record<string, unknown> = {};
+      for (let index = 0; index < names.length; index += 1) {
+        const datum = values[calls[index]!]![at]!;
+        setField(shown, names[index]!, datum === null ? null : write[index]!(datum));
+      }
+      rows.push(this.#rowOf(windows[numbers[at]!]!, {}, shown));
+    }
+    return rows;
+  }
+
+  #rowOf(
+    { startMs, endMs, label, offsetSeconds, partial, complete }: PlannedWindow,
+    by: Record<string, unknown>,
+    values: Record<string, unknown>,
+  ): WindowResultRow {
     // Most windows begin where the one before ended.
     const start = startMs === this.#endMs ? this.#end : instantText(startMs);
     const end = endMs === this.#endMs ? this.#end : instantText(endMs);
     this.#endMs = endMs;
     this.#end = end;
-    const row = {
+    return {
       start,
       end,
       startMs,
@@ -842,9 +922,18 @@ class RowMaker {
       offsetSeconds,
       partial,
       complete,
-      by: record(this.#by, (index) => written(by[index]!, this.#writeBy[index]!)),
-      values: record(this.#names, (index) => written(values[index]!, this.#writeValue[index]!)),
+      by,
+      values,
     };
+  }
+
+  row({ window, by, values, previous }: WindowRow): WindowResultRow {
+    const { by: writeBy, values: writeValue } = this.#writers;
+    const row = this.#rowOf(
+      window,
+      record(this.#by, (index) => written(by[index]!, writeBy[index]!)),
+      record(this.#names, (index) => written(values[index]!, writeValue[index]!)),
+    );
     if (previous === undefined) return row;
     if (previous === null)
       return { ...row, previous: null, change: null, changeShare: null, compared: null };
@@ -854,7 +943,7 @@ class RowMaker {
     return {
       ...row,
       previous: record(this.#names, (index) =>
-        written(previous.values[index]!, this.#writeValue[index]!),
+        written(previous.values[index]!, writeValue[index]!),
       ),
       change: record(this.#names, (index) =>
         written(changes[index]!, this.#differenceOf(index).write),
@@ -914,17 +1003,18 @@ function record(
   value: (index: number) => unknown,
 ): Record<string, unknown> {
   const made: Record<string, unknown> = {};
-  for (let index = 0; index < names.length; index += 1) {
-    const name = names[index]!;
-    // Assigned, it would be the record's prototype.
-    if (name === '__proto__')
-      Object.defineProperty(made, name, {
-        value: value(index),
-        enumerable: true,
-        configurable: true,
-        writable: true,
-      });
-    else made[name] = value(index);
-  }
+  for (let index = 0; index < names.length; index += 1) setField(made, names[index]!, value(index));
   return made;
+}
+
+function setField(made: Record<string, unknown>, name: string, value: unknown): void {
+  if (name !== '__proto__') made[name] = value;
+  // Assigned, it would be the record's prototype.
+  else
+    Object.defineProperty(made, name, {
+      value,
+      enumerable: true,
+      configurable: true,
+      writable: true,
+    });
 }

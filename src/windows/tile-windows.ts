@@ -13,7 +13,7 @@ import type { Accumulator } from './accumulator.ts';
 import type { KeptReading } from './kept-reading.ts';
 import { addTile } from './tile-layout.ts';
 import type { TilePage } from './tile-page.ts';
-import { NoTiles, type TileSet, type Tiling } from './tile-set.ts';
+import { NoTiles, type TileRows, type TileSet, type Tiling } from './tile-set.ts';
 import {
   DAY,
   FOURS_AT,
@@ -40,6 +40,9 @@ const BUILD_DAYS = 64;
 /** What a step costs in which nothing could be done, so that others have their turn. */
 const WAIT_WORK = 64;
 const NO_KEYS: readonly Vector[] = [];
+const NO_QUARTERS = new Float64Array(0);
+/** Of whoever was not called yet; nobody charges it. */
+const NO_BUDGET = new Budget(0);
 /** Windows whose ends are looked at for finer tiles. */
 const FINE_WINDOWS_MAX = 4096;
 
@@ -50,8 +53,8 @@ const FINE_WINDOWS_MAX = 4096;
  */
 export class TiledWindows implements WindowOperator {
   readonly id = 0;
-  readonly columns: readonly OutputColumn[];
   batch: Batch = EMPTY_BATCH;
+  #columns: readonly OutputColumn[] | undefined;
   #tiles = 0;
   #rows = 0;
   readonly #plan: WindowPlan;
@@ -70,7 +73,7 @@ export class TiledWindows implements WindowOperator {
   readonly #refused: (always: boolean) => void;
   readonly #total: Accumulator;
   #isClosed = false;
-  #budget = new Budget(0);
+  #budget = NO_BUDGET;
   #steps: Tiling<void> | undefined;
   #scan: WindowOperator | undefined;
   /** Windows before this one are finished. */
@@ -80,7 +83,7 @@ export class TiledWindows implements WindowOperator {
   #groups: number[] = [];
   #values: Datum[][];
   /** Quarters that are read from rows, as of the set's position `#changedAt`. */
-  #changed: Float64Array = new Float64Array(0);
+  #changed: Float64Array = NO_QUARTERS;
   #changedAt = NaN;
 
   constructor(options: {
@@ -99,7 +102,6 @@ export class TiledWindows implements WindowOperator {
     /** The set cannot answer, this time or ever. */
     readonly refused: (always: boolean) => void;
   }) {
-    this.columns = windowColumns(options.plan);
     this.#plan = options.plan;
     this.#windows = options.windows;
     this.#environment = options.environment;
@@ -115,6 +117,10 @@ export class TiledWindows implements WindowOperator {
     this.#values = options.calls.map(() => []);
   }
 
+  get columns(): readonly OutputColumn[] {
+    return (this.#columns ??= windowColumns(this.#plan));
+  }
+
   /** All of the answer so far has come from tiles, and rows at the ends of windows. */
   get isTiled(): boolean {
     return this.#scan === undefined;
@@ -126,7 +132,16 @@ export class TiledWindows implements WindowOperator {
     if (this.#isPlain) return false;
     if (set.isBusy || set.position !== set.data.position) return false;
     for (const quarter of set.stale) if (this.#touches(quarter)) return false;
-    return this.#stretches().every(({ from, to }) => set.covers(from, to));
+    // Windows that follow one another lie in one stretch of days.
+    const { from, to } = this.#windows;
+    for (let window = 0; window < from.length;) {
+      const first = Math.floor(from[window]! / DAY);
+      let end = first;
+      for (; window < from.length && Math.floor(from[window]! / DAY) <= end; window += 1)
+        end = Math.max(end, Math.ceil(to[window]! / DAY));
+      if (!set.covers(first, end)) return false;
+    }
+    return true;
   }
 
   get tiles(): number {
@@ -176,10 +191,13 @@ export class TiledWindows implements WindowOperator {
       }
     | undefined {
     this.#budget = budget;
-    const steps = this.#runReady();
-    this.#steps = steps;
     try {
-      if (steps.next().done !== true) return undefined;
+      if (!this.#isReadAtOnce()) {
+        if (budget.exhausted) return undefined;
+        const steps = this.#runReady();
+        this.#steps = steps;
+        if (steps.next().done !== true) return undefined;
+      }
     } catch (cause) {
       const isFull = cause instanceof DbError && cause.code === '53200';
       if (!(cause instanceof NoTiles) && !isFull) throw cause;
@@ -215,6 +233,41 @@ export class TiledWindows implements WindowOperator {
   *#runReady(): Tiling<void> {
     yield* this.#refineEnds();
     yield* this.#readAll();
+  }
+
+  /**
+   * Reads windows of one group as long as nothing has to be made and the budget lasts; false where some are left, from `#window` on. Without
+   * generators, each of which costs as much as a tile.
+   */
+  #isReadAtOnce(): boolean {
+    const { from, to } = this.#windows;
+    const set = this.#set;
+    if (this.#kept !== undefined || this.#plan.keys.length > 0) return false;
+    if (set.position !== this.#changedAt) this.#compare();
+    for (; this.#window < from.length; this.#window += 1) {
+      const start = from[this.#window]!;
+      const end = to[this.#window]!;
+      if (this.#budget.exhausted || this.#lacksFine(start) || this.#lacksFine(end)) return false;
+      this.#total.reset(set.measures.layout.wider);
+      let time = this.#addTiles(start, end);
+      while (time < end) {
+        if (this.#budget.exhausted) return false;
+        const next = this.#addTileAt(time, end);
+        if (next !== time) {
+          time = next;
+          continue;
+        }
+        time = this.#nextTileAfter(time, end);
+        const rows = set.rowsOf(this.#snapshot, next, time);
+        for (let rowCount = rows.next(); rowCount !== undefined; rowCount = rows.next()) {
+          this.#addLoaded(rows, rowCount, next, time);
+          if (this.#budget.exhausted) return false;
+        }
+        this.#rows += rows.takeRead();
+      }
+      this.#finish(undefined);
+    }
+    return true;
   }
 
   *#readAll(): Tiling<void> {
@@ -304,6 +357,17 @@ export class TiledWindows implements WindowOperator {
     const day = Math.floor(quarter / QUARTERS);
     const rows = this.#set.day(day)?.rowsAt(quarter - day * QUARTERS) ?? 0;
     return rows > DENSE_ROWS;
+  }
+
+  /** It lies inside of a tile of many rows, of which finer ones are worth making. */
+  #lacksFine(time: number): boolean {
+    if (!this.#isDense(time)) return false;
+    const quarter = Math.floor(time / QUARTER);
+    const minutes = this.#set.minutes(quarter);
+    if (minutes === undefined) return true;
+    const minute = Math.floor(time / MINUTE);
+    if (minute * MINUTE === time || this.#set.seconds(minute) !== undefined) return false;
+    return minutes.rowsAt(minute - quarter * 15) > DENSE_ROWS;
   }
 
   /** Finer tiles where a window begins or ends inside a tile of many rows. */
@@ -524,30 +588,35 @@ export class TiledWindows implements WindowOperator {
   }
 
   *#addRows(from: number, to: number): Tiling<void> {
-    const set = this.#set;
-    const { measures } = set;
-    const total = this.#total;
-    const rows = set.rowsOf(this.#snapshot, from, to, this.#isPlain ? 'read' : 'known');
+    const rows = this.#set.rowsOf(this.#snapshot, from, to, this.#isPlain ? 'read' : 'known');
     for (let rowCount = rows.next(); rowCount !== undefined; rowCount = rows.next()) {
-      total.adopt(measures.layout.wider);
-      const isWhole = this.#plan.keys.length === 0 && !this.#isPlain;
-      if (isWhole) {
-        const slot = total.slotOf(0);
-        measures.addAll(total.data, slot, total.layout, rowCount);
-      }
-      for (let row = isWhole ? rowCount : 0; row < rowCount; row += 1) {
-        if (this.#isPlain && !this.#liesIn(set.timeOf(row), from, to)) continue;
-        // A new group may take the tiles to a larger array.
-        const slot = total.slotOf(set.groupOf(row));
-        measures.add(total.data, slot, total.layout, row, 1);
-      }
-      total.settle();
-      const read = rows.takeRead();
-      this.#rows += read;
-      this.#budget.charge(read * measures.work);
+      this.#addLoaded(rows, rowCount, from, to);
       if (this.#budget.exhausted) yield* this.#pause();
     }
     this.#rows += rows.takeRead();
+  }
+
+  /** Adds the rows that were just loaded. */
+  #addLoaded(rows: TileRows, rowCount: number, from: number, to: number): void {
+    const set = this.#set;
+    const { measures } = set;
+    const total = this.#total;
+    total.adopt(measures.layout.wider);
+    const isWhole = this.#plan.keys.length === 0 && !this.#isPlain;
+    if (isWhole) {
+      const slot = total.slotOf(0);
+      measures.addAll(total.data, slot, total.layout, rowCount);
+    }
+    for (let row = isWhole ? rowCount : 0; row < rowCount; row += 1) {
+      if (this.#isPlain && !this.#liesIn(set.timeOf(row), from, to)) continue;
+      // A new group may take the tiles to a larger array.
+      const slot = total.slotOf(set.groupOf(row));
+      measures.add(total.data, slot, total.layout, row, 1);
+    }
+    total.settle();
+    const read = rows.takeRead();
+    this.#rows += read;
+    this.#budget.charge(read * measures.work);
   }
 
   /** Rows of a plain reader come as they lie. */

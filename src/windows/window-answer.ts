@@ -14,7 +14,12 @@ import type { ComparedSpan, PlannedWindow, WindowSeries } from './window-spec.ts
  * The windows of a series and those they are compared with as one list for a source, and whose each is: entry i belongs to window
  * `owners[i]`, or is what window `−1 − owners[i]` is compared with.
  */
-export type AskedWindows = { readonly bounds: WindowBounds; readonly owners: Int32Array };
+export type AskedWindows = {
+  readonly bounds: WindowBounds;
+  readonly owners: Int32Array;
+  /** Entry i belongs to window i, and there is nothing else. */
+  readonly isPlain: boolean;
+};
 
 export function askedWindows({ windows, compared }: WindowSeries): AskedWindows {
   if (compared === undefined && isAscending(windows)) {
@@ -26,7 +31,7 @@ export function askedWindows({ windows, compared }: WindowSeries): AskedWindows 
       to[index] = windows[index]!.endMs * 1000;
       owners[index] = index;
     }
-    return { bounds: { from, to }, owners };
+    return { bounds: { from, to }, owners, isPlain: true };
   }
   const all: { readonly span: ComparedSpan; readonly owner: number }[] = windows.map(
     (span, owner) => ({ span, owner }),
@@ -41,6 +46,7 @@ export function askedWindows({ windows, compared }: WindowSeries): AskedWindows 
       to: Float64Array.from(all, ({ span }) => span.endMs * 1000),
     },
     owners: Int32Array.from(all, ({ owner }) => owner),
+    isPlain: false,
   };
 }
 
@@ -102,7 +108,7 @@ export class WindowAnswer {
 
   constructor(
     series: WindowSeries,
-    asked: AskedWindows,
+    asked: Omit<AskedWindows, 'isPlain'>,
     options: {
       readonly keyTypes: readonly SqlType[];
       readonly valueTypes: readonly SqlType[];

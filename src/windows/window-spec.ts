@@ -1,8 +1,8 @@
 import { DbError } from '../base/errors.ts';
-import type { Calendar, Ruler, RulerWindow } from '../calendar/calendar.ts';
+import type { Calendar, Ruler } from '../calendar/calendar.ts';
 import { civilText } from '../calendar/civil.ts';
 import { parseInstantMs, type InstantInput } from '../calendar/instants.ts';
-import { oneOf, onlyKeys } from '../calendar/spec.ts';
+import { oneOf } from '../calendar/spec.ts';
 import { parseAmount, type Amount } from '../calendar/units.ts';
 import { zoneOf } from '../calendar/zones.ts';
 import { comparedWindows, compareOf, type CompareSpec, type Comparison } from './compare.ts';
@@ -264,16 +264,8 @@ export function rulerOf(
 // ── The span ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 function periodOf(spec: WindowSpec, calendar: Calendar, nowMs: number): Period {
-  const given = WHEN.filter((each) => spec[each] !== undefined);
-  if (given.length !== 1)
-    throw new DbError(
-      '22023',
-      given.length === 0
-        ? 'the window query does not say when'
-        : `the window query says when ${given.length} times: ${given.join(', ')}`,
-      { field: given[1] ?? 'last', hint: `Give one of ${WHEN.join(', ')}.` },
-    );
-  switch (given[0]!) {
+  const given = whenOf(spec);
+  switch (given) {
     case 'last':
       return last(parseAmount(spec.last!, 'last'), calendar, nowMs);
     case 'lastComplete':
@@ -282,7 +274,7 @@ function periodOf(spec: WindowSpec, calendar: Calendar, nowMs: number): Period {
       return complete(spec.previous!, 'previous', calendar, nowMs);
     case 'toDate':
     case 'current': {
-      const field = given[0] as 'toDate' | 'current';
+      const field = given;
       const unit = spec[field]!;
       const ruler = rulerOf(calendar, unit, field);
       const { start, end } = ruler.at(Math.floor(nowMs / 1000));
@@ -303,9 +295,8 @@ function periodOf(spec: WindowSpec, calendar: Calendar, nowMs: number): Period {
           hint: "Write ['2026-11-01', '2026-12-01']: from, and until just before.",
         });
       const zone = zoneOf(calendar.zone);
-      const [from, to] = (range as readonly InstantInput[]).map((each, index) =>
-        parseInstantMs(each, zone, `range.${index}`),
-      ) as [number, number];
+      const from = parseInstantMs(range[0] as InstantInput, zone, 'range.0');
+      const to = parseInstantMs(range[1] as InstantInput, zone, 'range.1');
       return spanPeriod(from, to, calendar, false, 'range');
     }
     case 'text': {
@@ -313,6 +304,32 @@ function periodOf(spec: WindowSpec, calendar: Calendar, nowMs: number): Period {
       return spanPeriod(startMs, endMs, calendar, moves, 'text');
     }
   }
+}
+
+/** The one field that says when. */
+function whenOf(spec: WindowSpec): (typeof WHEN)[number] {
+  let given: (typeof WHEN)[number] | undefined;
+  for (let index = 0; index < WHEN.length; index += 1) {
+    const field = WHEN[index]!;
+    if (spec[field] === undefined) continue;
+    if (given !== undefined) throw saysWhenTwice(spec);
+    given = field;
+  }
+  if (given === undefined)
+    throw new DbError('22023', 'the window query does not say when', {
+      field: 'last',
+      hint: `Give one of ${WHEN.join(', ')}.`,
+    });
+  return given;
+}
+
+function saysWhenTwice(spec: WindowSpec): DbError {
+  const given = WHEN.filter((each) => spec[each] !== undefined);
+  return new DbError(
+    '22023',
+    `the window query says when ${given.length} times: ${given.join(', ')}`,
+    { field: given[1]!, hint: `Give one of ${WHEN.join(', ')}.` },
+  );
 }
 
 function last(amount: Amount, calendar: Calendar, nowMs: number): Period {
@@ -404,10 +421,8 @@ function spanPeriod(
       hint: 'The earlier instant comes first.',
     });
   const ruler = calendar.ruler('day');
-  const [first, last] = [startMs, endMs].map((ms) => ruler.at(Math.floor(ms / 1000))) as [
-    RulerWindow,
-    RulerWindow,
-  ];
+  const first = ruler.at(Math.floor(startMs / 1000));
+  const last = ruler.at(Math.floor(endMs / 1000));
   const isWhole = first.start * 1000 === startMs && last.start * 1000 === endMs && endMs > startMs;
   return {
     startMs,
@@ -551,17 +566,16 @@ function nextChange(
     if (nowMs < period.startMs && (spec.every ?? spec.hop) !== undefined) return period.startMs;
   }
   const seconds = Math.floor(nowMs / 1000);
-  const units = [
-    spec.every,
-    spec.hop,
-    spec.toDate,
-    spec.current,
-    unitOf(spec.lastComplete),
-    unitOf(spec.previous),
-  ];
   let next = spec.range === undefined ? Infinity : period.endMs;
-  for (const unit of units)
+  const passes = (unit: string | undefined): void => {
     if (unit !== undefined) next = Math.min(next, calendar.ruler(unit).at(seconds).end * 1000);
+  };
+  passes(spec.every);
+  passes(spec.hop);
+  passes(spec.toDate);
+  passes(spec.current);
+  passes(unitOf(spec.lastComplete));
+  passes(unitOf(spec.previous));
   // A rolling window moves with every millisecond; it is told as often as minutes pass.
   if (next === Infinity)
     next = calendar.ruler(isOfDays(spec.text, period) ? 'day' : 'minute').at(seconds).end * 1000;
@@ -588,9 +602,4 @@ function unitOf(text: string | undefined): string | undefined {
 export function instantLabel(calendar: Calendar, ms: number): string {
   const local = calendar.local(ms);
   return `${local.slice(0, 19)}${local.slice(local.indexOf('.') + 4)}`;
-}
-
-/** What a spec must not have besides what it knows. */
-export function checkWindowSpec(spec: unknown, others: readonly string[]): void {
-  onlyKeys(spec, [...WINDOW_SPEC_KEYS, ...others], '');
 }

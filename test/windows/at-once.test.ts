@@ -228,6 +228,51 @@ test('a definition, a calendar, a right and a zone hold from the next answer on'
   await expect(at(db)).rejects.toMatchObject({ code: '42P01' });
 });
 
+test('a question whose object was changed since it was asked is another question', async () => {
+  const db = await orders();
+  await db.insert('orders', [
+    { id: 1, ts: START_MS, region: 'EU', amount: '1.50', price: 2 },
+    { id: 2, ts: START_MS + 1000, region: 'US', amount: '2.50', price: 3 },
+  ]);
+  const span = { range: [START_MS, START_MS + DAY_MS] as const, now: NOW };
+  const measures: Record<string, string> = { n: 'count(*)', s: 'sum(amount)' };
+  const by: string[] = [];
+  const ask = async (more: Partial<WindowQuery> = {}): Promise<unknown> =>
+    (await db.window('orders', { ...span, measures, by, ...more })).rows.map(
+      ({ by: group, values }) => ({ ...group, ...values }),
+    );
+  for (let times = 0; times < 3; times += 1) expect(await ask()).toEqual([{ n: 2, s: '4.00' }]);
+  measures['s'] = 'sum(price)';
+  expect(await ask()).toEqual([{ n: 2, s: 5 }]);
+  delete measures['n'];
+  expect(await ask()).toEqual([{ s: 5 }]);
+  measures['__proto_'] = 'max(price)';
+  expect(await ask()).toEqual([{ s: 5, __proto_: 3 }]);
+  delete measures['__proto_'];
+  by.push('region');
+  expect(await ask()).toEqual([
+    { region: 'EU', s: 2 },
+    { region: 'US', s: 3 },
+  ]);
+  expect(await ask({ where: 'price > 2' })).toEqual([{ region: 'US', s: 3 }]);
+  expect(await ask({ by: 'id' })).toEqual([
+    { id: 1, s: 2 },
+    { id: 2, s: 3 },
+  ]);
+  // More questions than are compared with one another, and all of them again.
+  for (let round = 0; round < 2; round += 1)
+    for (let least = 0; least < 20; least += 1)
+      expect(await ask({ by: [], where: `price > ${least}` })).toEqual(
+        least < 2 ? [{ s: 5 }] : least < 3 ? [{ s: 3 }] : [{ s: null }],
+      );
+  expect(
+    await ask({ by: [], measures: Object.create({ n: 'count(*)' }) as never }).catch(
+      ({ code }: DbError) => code,
+    ),
+  ).toBe('22023');
+  await db.close();
+});
+
 test('a tenant that has used up its limit waits for its turn like everybody', async () => {
   await using db = await withRows();
   const { runQueue } = engineOf(db);
