@@ -347,7 +347,7 @@ export class QueryCompiler implements QueryScope {
     const isGrouped =
       groupNodes.length > 0 ||
       body.havingClause !== undefined ||
-      hasAggregate([body.targetList, body.sortClause]);
+      aggregatesIn([body.targetList, body.sortClause]).length > 0;
     const keys = groupNodes.map((node) => {
       const key = compile(node, scope);
       return {
@@ -371,6 +371,12 @@ export class QueryCompiler implements QueryScope {
       body.havingClause === undefined
         ? undefined
         : coerce(compile(body.havingClause, outputScope), 'bool');
+    const aggregates =
+      having === undefined
+        ? []
+        : aggregatesIn([body.targetList, body.sortClause]).map((node) =>
+            compile(node, outputScope),
+          );
     const types = outputs.map(({ value }) => value.type);
     const items = ((body.sortClause ?? []) as Node[]).map(
       (item): SortItem & { value: Compiled } => ({
@@ -398,6 +404,8 @@ export class QueryCompiler implements QueryScope {
             body.groupClause !== undefined,
           )
         : rows.map((row): Env => ({ row, parent: env }));
+      // As in PostgreSQL, HAVING hides no overflow: a group has all its aggregates before it is looked at.
+      for (const each of environments) for (const aggregate of aggregates) aggregate.run(each);
       if (having !== undefined)
         environments = environments.filter((each) => having.run(each) === true);
       let answers: (Sortable & { readonly on: Row; readonly row: Row })[] = environments.map(
@@ -649,15 +657,15 @@ function sortValue(
   return compile(node, scope);
 }
 
-function hasAggregate(node: Node): boolean {
-  if (node === null || typeof node !== 'object') return false;
-  if (Array.isArray(node)) return node.some(hasAggregate);
-  if (node.SubLink !== undefined) return hasAggregate(node.SubLink.testexpr);
+function aggregatesIn(node: Node): Node[] {
+  if (node === null || typeof node !== 'object') return [];
+  if (Array.isArray(node)) return node.flatMap(aggregatesIn);
+  if (node.SubLink !== undefined) return aggregatesIn(node.SubLink.testexpr);
   if (
     node.FuncCall !== undefined &&
     isAggregate(node.FuncCall.funcname.at(-1).String.sval) &&
     node.FuncCall.over === undefined
   )
-    return true;
-  return Object.values(node).some(hasAggregate);
+    return [node];
+  return Object.values(node).flatMap(aggregatesIn);
 }

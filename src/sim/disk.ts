@@ -57,6 +57,8 @@ export type CrashDamage = {
   readonly power: boolean;
   /** A sync before it had lied: then nothing is promised. */
   readonly lied: boolean;
+  /** A write or a sync of the process had failed. */
+  readonly failed: boolean;
   /** The file in which a bit turned over. */
   readonly flipped: string | undefined;
 };
@@ -76,6 +78,7 @@ export class SimulatedDisk {
   readonly #locks = new Set<string>();
   #fullUntilMs = -Infinity;
   #broken = false;
+  #hasFailed = false;
   /** Syncs that claimed to be done and were not. */
   lies = 0;
 
@@ -119,10 +122,12 @@ export class SimulatedDisk {
   processEnded(): void {
     this.#locks.clear();
     this.#broken = false;
+    this.#hasFailed = false;
   }
 
   /** The process ends, and perhaps the power with it; for certain where it `isDead`. */
   crash(isDead = false): CrashDamage {
+    const failed = this.#hasFailed;
     this.processEnded();
     const lied = this.lies > 0;
     this.lies = 0;
@@ -139,7 +144,12 @@ export class SimulatedDisk {
     }
     for (const inode of this.#names.values()) inode.syncer()();
     this.#durableNames = new Map(this.#names);
-    return { power, lied, flipped: this.#faults.hits('bitFlip') ? this.#flip() : undefined };
+    return {
+      power,
+      lied,
+      failed,
+      flipped: this.#faults.hits('bitFlip') ? this.#flip() : undefined,
+    };
   }
 
   /** Of what was not synced some has reached the platter: the first few changes, and a part of the next where it is torn. */
@@ -232,10 +242,10 @@ export class SimulatedDisk {
   async sync(done: () => void): Promise<void> {
     const [least, most] = this.#syncMs;
     if (most > 0) await this.#clock.pause(least + this.#random.unit() * (most - least), 'journal');
-    if (this.#broken) throw diskFailure('EIO', 'fsync');
+    if (this.#broken) throw this.#ioError('fsync');
     if (this.#faults.hits('ioError')) {
       if (this.#faults.hits('dying')) this.#dying();
-      throw diskFailure('EIO', 'fsync');
+      throw this.#ioError('fsync');
     }
     if (this.#faults.hits('lyingSync')) {
       this.lies += 1;
@@ -260,7 +270,12 @@ export class SimulatedDisk {
 
   #assertWritable(call: string): void {
     if (this.#clock.monotonicMs() < this.#fullUntilMs) throw diskFailure('ENOSPC', call);
-    if (this.#broken || this.#faults.hits('ioError')) throw diskFailure('EIO', call);
+    if (this.#broken || this.#faults.hits('ioError')) throw this.#ioError(call);
+  }
+
+  #ioError(call: string): Error {
+    this.#hasFailed = true;
+    return diskFailure('EIO', call);
   }
 }
 

@@ -178,7 +178,10 @@ type Damage = {
   readonly power: boolean;
   /** The power was lost, and syncs before it had lied. */
   readonly lied: boolean;
-  /** A bit turned over in the journal as the power was lost: its end may look like a write that was cut short. */
+  /**
+   * A bit turned over in the journal as the power was lost, or when nothing could be written behind it any more: its end may look like a
+   * write that was cut short.
+   */
   readonly torn: boolean;
 };
 
@@ -748,7 +751,7 @@ export class SimulatedWorld {
     this.#damage = {
       power,
       lied: (now.power && now.lied) || before?.lied === true,
-      torn: (power && isSegment(now.flipped)) || before?.torn === true,
+      torn: ((power || now.failed) && isSegment(now.flipped)) || before?.torn === true,
     };
     if (this.#damage.lied) this.#hasLied = true;
     this.#comingBack?.cancel();

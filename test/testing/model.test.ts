@@ -61,6 +61,12 @@ test('sums of doubles are exact and rounded once', () => {
   ).toEqual([['0.30000000000000004', '0', '0']]);
 });
 
+test('HAVING hides no overflow of an aggregate', () => {
+  const sql =
+    'SELECT sum(x) FROM (VALUES (1.7e308::float8, -1), (1.7e308, -2)) t (x, k) HAVING sum(k) > 0';
+  expect(() => rowsOf(sql)).toThrow(expect.objectContaining({ code: '22003' }));
+});
+
 test('aggregates of integers and numerics are as wide and as precise as PostgreSQL makes them', () => {
   expect(
     rowsOf(
