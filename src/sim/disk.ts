@@ -9,6 +9,9 @@ type Unsynced =
   | { readonly kind: 'write'; readonly offset: number; readonly bytes: Uint8Array }
   | { readonly kind: 'truncate'; readonly size: number };
 
+/** Nothing takes the place of a change that never reaches the disk: the others keep theirs. */
+const NOTHING: Unsynced = { kind: 'write', offset: 0, bytes: new Uint8Array(0) };
+
 class Inode {
   bytes = new Uint8Array(0);
   durable = new Uint8Array(0);
@@ -17,6 +20,8 @@ class Inode {
   changes = 0;
   /** Bits that turned over, and were not written since. */
   readonly turned = new Set<number>();
+  /** Some of what is read will never be on the disk: a sync of it has failed. */
+  #isAhead = false;
 
   change(change: Unsynced): void {
     for (const bit of this.turned) {
@@ -33,23 +38,49 @@ class Inode {
   }
 
   turn(bit: number): void {
+    const mask = 1 << (bit & 7);
     this.bytes = this.bytes.slice();
-    this.bytes[bit >> 3]! ^= 1 << (bit & 7);
-    this.durable = this.bytes;
+    this.bytes[bit >> 3]! ^= mask;
+    this.durable = this.durable.slice();
+    if (bit >> 3 < this.durable.length) this.durable[bit >> 3]! ^= mask;
     if (!this.turned.delete(bit)) this.turned.add(bit);
   }
 
   /** What makes durable all that is there now, whatever is written until then. */
-  syncer(): () => void {
+  syncer(): Syncer {
     const { bytes, changes } = this;
-    return () => {
-      const done = changes - (this.changes - this.unsynced.length);
-      if (done < 0) return;
-      this.durable = bytes;
-      this.unsynced.splice(0, done);
+    const count = (): number => changes - (this.changes - this.unsynced.length);
+    return {
+      done: () => {
+        const done = count();
+        if (done < 0) return;
+        const written = this.unsynced.splice(0, done);
+        this.durable = this.#isAhead ? written.reduce(applied, this.durable) : bytes;
+      },
+      failed: (isLost) => {
+        for (let place = count() - 1; place >= 0; place -= 1) {
+          if (this.unsynced[place]!.kind !== 'write' || !isLost()) continue;
+          this.unsynced[place] = NOTHING;
+          this.#isAhead = true;
+        }
+      },
     };
   }
+
+  /** What is left of it after a power loss. */
+  survive(bytes: Uint8Array<ArrayBuffer>): void {
+    this.bytes = bytes;
+    this.durable = bytes;
+    this.unsynced = [];
+    this.#isAhead = false;
+  }
 }
+
+type Syncer = {
+  readonly done: () => unknown;
+  /** The operating system takes what it could not write for written: it is read on, and no later sync writes it. */
+  readonly failed: (isLost: () => boolean) => void;
+};
 
 /** What a crash did to the files. */
 export type CrashDamage = {
@@ -113,6 +144,10 @@ export class SimulatedDisk {
     this.#broken = true;
   }
 
+  get isBroken(): boolean {
+    return this.#broken;
+  }
+
   /** No fault goes on. */
   heal(): void {
     this.#fullUntilMs = -Infinity;
@@ -130,20 +165,19 @@ export class SimulatedDisk {
     const failed = this.#hasFailed;
     this.processEnded();
     const lied = this.lies > 0;
-    this.lies = 0;
     // Only a power loss tears a write.
     const torn = this.#faults.hits('tornWrite');
     const power = this.#faults.hits('lostTail') || torn || isDead;
     if (power) {
+      this.lies = 0;
       // Each directory was synced or not; a name that was not may have made it all the same.
       const names = new Map(this.#durableNames);
       for (const [path, inode] of this.#names)
         if (!names.has(path) && this.#random.below(2) === 0) names.set(path, inode);
       this.#names = names;
       for (const inode of new Set(names.values())) this.#lose(inode, torn);
+      this.#durableNames = new Map(names);
     }
-    for (const inode of this.#names.values()) inode.syncer()();
-    this.#durableNames = new Map(this.#names);
     return {
       power,
       lied,
@@ -164,7 +198,7 @@ export class SimulatedDisk {
         ...next,
         bytes: next.bytes.subarray(0, this.#random.below(next.bytes.length + 1)),
       });
-    inode.bytes = bytes;
+    inode.survive(bytes);
   }
 
   #flip(): string | undefined {
@@ -239,12 +273,12 @@ export class SimulatedDisk {
     inode.change(change);
   }
 
-  async sync(done: () => void): Promise<void> {
+  async sync({ done, failed }: Syncer): Promise<void> {
     const [least, most] = this.#syncMs;
     if (most > 0) await this.#clock.pause(least + this.#random.unit() * (most - least), 'journal');
-    if (this.#broken) throw this.#ioError('fsync');
-    if (this.#faults.hits('ioError')) {
-      if (this.#faults.hits('dying')) this.#dying();
+    if (this.#broken || this.#faults.hits('ioError')) {
+      failed(() => this.#random.below(2) === 0);
+      if (!this.#broken && this.#faults.hits('dying')) this.#dying();
       throw this.#ioError('fsync');
     }
     if (this.#faults.hits('lyingSync')) {
@@ -326,10 +360,8 @@ class ProcessDisk implements Disk {
       truncate: (size) => this.#do(() => disk.change(inode, { kind: 'truncate', size })),
       sync: () =>
         this.#do(() => {
-          const settle = inode.syncer();
-          return disk.sync(() => {
-            if (this.#alive()) settle();
-          });
+          const { done, failed } = inode.syncer();
+          return disk.sync({ done: () => this.#alive() && done(), failed });
         }),
       close: () => this.#do(() => undefined),
     };
@@ -353,8 +385,9 @@ class ProcessDisk implements Disk {
 
   syncDirectory(path: string): Promise<void> {
     return this.#do(() =>
-      this.#disk.sync(() => {
-        if (this.#alive()) this.#disk.syncNames(path);
+      this.#disk.sync({
+        done: () => this.#alive() && this.#disk.syncNames(path),
+        failed: () => undefined,
       }),
     );
   }

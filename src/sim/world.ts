@@ -818,7 +818,7 @@ export class SimulatedWorld {
           this.hopeless = true;
           return;
         }
-      } else if (cause instanceof DbError && this.faults.active) {
+      } else if (cause instanceof DbError && (this.faults.active || this.disk.isBroken)) {
         // The disk is full or fails: somebody tries again.
         this.trace.note(`not started: ${cause.code}`);
         this.#tryAgain();
