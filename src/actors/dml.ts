@@ -182,6 +182,8 @@ function rowsOf(session: Session, bound: BoundDml, context: EvaluationContext): 
   );
   const environment = {
     context,
+    // In the commit turn what is staged is read, and what is demoted by it too.
+    position: session.transaction === undefined ? Infinity : session.engine.visiblePosition,
     memory: session.engine.memory,
     snapshotOf: (relation: number) => snapshots.get(relation)!,
   };

@@ -1,7 +1,7 @@
-import { DbError } from '../base/errors.ts';
+import { assert, DbError } from '../base/errors.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { datumAt } from '../columns/build.ts';
-import { BOOLEAN } from '../columns/types.ts';
+import { BOOLEAN, type SqlType } from '../columns/types.ts';
 import { compileExpression, compileFilter } from '../expressions/compile.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { referencedColumns } from '../expressions/fold.ts';
@@ -11,7 +11,7 @@ import type { Budget } from '../operators/operator.ts';
 import { zoneTestsOf } from '../operators/sources.ts';
 import type { AggregateCall, ScanNode } from '../plan/logical.ts';
 import { conjunction } from '../plan/nodes.ts';
-import type { KeptEra, KeptTerm, KeptTile, KeptTiles } from './kept-tiles.ts';
+import type { KeptColumn, KeptEra, KeptTerm, KeptTile, KeptTiles } from './kept-tiles.ts';
 import { writtenPolicy, type Policy } from './policy.ts';
 import { addTile, type TermPlace, type TileLayout } from './tile-layout.ts';
 import { NoTiles, type TileSet, type Tiling } from './tile-set.ts';
@@ -40,7 +40,6 @@ export class KeptReading {
   readonly #release: () => void;
   readonly #plan: TilePlan;
   readonly #context: EvaluationContext;
-  #set: TileSet | undefined;
   readonly #eras = new Map<KeptEra, EraReading>();
 
   constructor(table: KeptTable, position: number, plan: TilePlan, context: EvaluationContext) {
@@ -57,9 +56,6 @@ export class KeptReading {
 
   /** Makes room in a set for what demoted rows bring; its pages are as they were. */
   *begin(set: TileSet, calls: readonly number[], budget: () => Budget): Tiling<void> {
-    if (this.#set === set) return;
-    this.#set = set;
-    this.#eras.clear();
     for (const era of this.#table.tiles.eras) {
       if (era.isEmpty) continue;
       const read = new EraReading(era, this.#plan, set, calls, this.#context);
@@ -69,11 +65,16 @@ export class KeptReading {
   }
 
   /** Adds the demoted rows of a window. */
-  *addTo(totals: GroupTotals, from: number, to: number, budget: () => Budget): Tiling<void> {
+  *addTo(
+    set: TileSet,
+    totals: GroupTotals,
+    from: number,
+    to: number,
+    budget: () => Budget,
+  ): Tiling<void> {
     for (const tile of this.#table.tiles.summed(this.#position, from, to)) {
-      const read = this.#eras.get(tile.era);
       // An era that began later than this reader has nothing at its position.
-      if (read === undefined) continue;
+      const read = this.#eras.get(tile.era)!;
       if (read.missing !== undefined) throw resolutionError(this.#table, read.missing, tile);
       const { slab } = tile;
       if (tile.start < from || tile.end > to) {
@@ -97,7 +98,7 @@ export class KeptReading {
       budget().charge(1 + slab.groups.length);
       if (!budget().exhausted) continue;
       yield 'go';
-      if (this.#set!.isClosed) throw new NoTiles(false);
+      if (set.isClosed) throw new NoTiles(false);
     }
   }
 }
@@ -116,7 +117,7 @@ class EraReading {
     readonly filter: number;
   }[];
   readonly #filters: readonly Expression[];
-  /** By group of the era: the set's group, −1 where the filter refuses it, −2 where it came later. */
+  /** By group of the era: the set's group, −1 where the filter refuses it. */
   #groups = new Int32Array(0);
   /** By group: the FILTERs that it meets, a bit each. */
   #masks = new Int32Array(0);
@@ -166,8 +167,7 @@ class EraReading {
       if (found < 0) continue;
       const { type } = era.shape.terms[found]!;
       const range = era.layout.ranges[found]!;
-      const scale = type.kind === 'numeric' ? (type.scale ?? 0) : undefined;
-      if (!set.measures.admit(number, range, scale)) throw new NoTiles(true);
+      set.measures.admit(number, range, shownScale(type));
     }
     if (filters.length > FILTERS_MAX) missing ??= `more than ${FILTERS_MAX} FILTERs`;
     this.missing = missing;
@@ -220,7 +220,7 @@ class EraReading {
   }
 
   groupOf(group: number): number {
-    return this.#groups[group] ?? -1;
+    return this.#groups[group]!;
   }
 
   /** The places of the question's terms in a tile of a group, in the set's order of terms. */
@@ -268,7 +268,7 @@ class EraReading {
   #strangers(expression: Expression): string {
     return [...referencedColumns(expression)]
       .filter((column) => !this.#era.shape.by.some((each) => each.column === column))
-      .map((column) => this.#set.columns[column]?.name ?? '?')
+      .map((column) => this.#set.columns[column]!.name)
       .join(', ');
   }
 
@@ -278,7 +278,7 @@ class EraReading {
     if (argument === undefined) return -1;
     const inner = argument.kind === 'cast' ? argument.arg : argument;
     if (inner.kind !== 'column') return `${call.fn} of an expression`;
-    const name = this.#set.columns[inner.index]?.name ?? '?';
+    const { name } = this.#set.columns[inner.index]!;
     const isDouble = argument.kind === 'cast' && argument.type.kind === 'float8';
     if (argument.kind === 'cast' && !isDouble) return `${call.fn} of an expression`;
     const has = ({ shape }: KeptTerm): boolean => {
@@ -319,6 +319,11 @@ const NOTHING: TermPlace = {
 
 const FILTERS_MAX = 30;
 
+/** Digits after the point of a numeric's values: a scale below nought rounds before it. */
+function shownScale(type: SqlType): number | undefined {
+  return type.kind === 'numeric' ? Math.max(0, type.scale!) : undefined;
+}
+
 /** The first tile that lies in some window, wholly or in part. */
 export function firstKept(
   { tiles }: KeptTable,
@@ -340,7 +345,8 @@ export function keptPosition(
   relation: number,
 ): number {
   if (snapshotOf(relation).isTruncated === true) return -1;
-  return position ?? Number.MAX_SAFE_INTEGER;
+  assert(position !== undefined, 'who may meet demoted rows reads at a position');
+  return position;
 }
 
 /** What a scan's conditions say of a column of times: rows of its answer lie in [from, to). */
@@ -363,22 +369,28 @@ export function timeBounds(
   return { from, to };
 }
 
-/** The first time of a table's rows, demoted ones included, and just after the last; undefined where some have no time. */
+/**
+ * The first time of a table's rows, demoted ones included, and just after the last; undefined where some have no finite time. Rows of no
+ * time at all do not matter where a condition `isBounded`: NULL meets none.
+ */
 export function* timeEnds(
   { tiles }: KeptTable,
   environment: Pick<ExecutionEnvironment, 'position' | 'snapshotOf'>,
   relation: number,
   column: number,
+  isBounded: boolean,
   budget: () => Budget,
 ): Generator<void, { readonly from: number; readonly to: number } | undefined> {
   const hull = tiles.hull(keptPosition(environment, relation));
-  let [from, to] = [hull?.start ?? Infinity, hull?.end ?? -Infinity];
+  assert(hull !== undefined, 'ends are asked for where something was demoted');
+  let { start: from, end: to } = hull;
   const scan = environment
     .snapshotOf(relation)
     .scan({ columnIndexes: [column], ordered: false, withRowIds: false });
   for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
     const { rowCount, columns, selection } = batch;
     for (const time of timesOf(columns[0]!, rowCount, selection)) {
+      if (isBounded && Number.isNaN(time)) continue;
       if (!Number.isFinite(time)) return undefined;
       if (time < from) from = time;
       if (time >= to) to = time + 1;
@@ -405,28 +417,22 @@ export function demotedNote(
 
 /** The finest question that could be answered where rows were demoted. */
 export function resolutionError(
-  { name, columns, policy, tiles }: KeptTable,
+  { name, columns, policy }: KeptTable,
   missing: string | undefined,
-  tile: KeptTile | undefined,
+  { era, unit, start, end }: KeptTile,
 ): DbError {
-  const shape = tile?.era.shape ?? tiles.eras.at(-1)?.shape;
-  const unit = tile?.unit;
-  const nameOf = (column: number): string => columns[column]?.name ?? '?';
-  const measured = (shape?.terms ?? [])
+  const nameOf = ({ column }: KeptColumn): string => columns[column]!.name;
+  const measured = era.shape.terms
     .filter(({ column, isDouble }) => column >= 0 && !isDouble)
-    .map(({ column }) => nameOf(column));
-  const groups = (shape?.by ?? []).filter(({ column }) => column >= 0);
-  const end = tile === undefined ? undefined : new Date(tile.end / 1000).toISOString();
-  const stretch =
-    tile === undefined ? '' : ` from ${new Date(tile.start / 1000).toISOString()} to ${end!}`;
-  const zoneText =
-    unit === undefined || unit === '1m' || unit === '15m'
-      ? ''
-      : ` of ${policy?.zone ?? 'another zone'}`;
+    .map(nameOf);
+  const groups = era.shape.by.filter(({ column }) => column >= 0).map(nameOf);
+  const [from, to] = [start, end].map((micros) => new Date(micros / 1000).toISOString());
+  const stretch = ` from ${from!} to ${to!}`;
+  const zoneText = unit === '1m' || unit === '15m' ? '' : ` of ${policy?.zone ?? 'another zone'}`;
   return new DbError(
     'ADB_RESOLUTION',
     missing === undefined
-      ? `rows of "${name}"${stretch} are kept as one tile of ${unit ?? '15m'}${zoneText}`
+      ? `rows of "${name}"${stretch} are kept as one tile of ${unit}${zoneText}`
       : `rows of "${name}"${stretch} were demoted: ${missing} are not kept`,
     {
       table: name,
@@ -436,11 +442,9 @@ export function resolutionError(
           : `The policy is ${policyText(policy)}.`,
       hint:
         missing === undefined
-          ? `The finest windows there are ${unit ?? '15m'}${zoneText}: ask for windows that begin and end where they do.`
+          ? `The finest windows there are ${unit}${zoneText}: ask for windows that begin and end where they do.`
           : `Kept are count, sum, min and max of ${measured.join(', ') || 'nothing'}${
-              groups.length === 0
-                ? ''
-                : `, by ${groups.map(({ column }) => nameOf(column)).join(', ')}`
+              groups.length === 0 ? '' : `, by ${groups.join(', ')}`
             }; ask for those, or for later rows.`,
     },
   );

@@ -95,9 +95,9 @@ export class KeptTiles {
       for (const { level, entry, slab } of staged.toReversed()) {
         assert(entry.slab === slab, 'kept tiles are undone newest first');
         this.#lease.give(slabBytes(slab));
-        entry.slab = slab.older;
         level.changed(entry, this.#lease);
-        if (entry.slab === undefined) level.remove(entry);
+        if (slab.older === undefined) level.remove(entry);
+        else entry.slab = slab.older;
       }
     };
     this.#lease.limits = limits;
@@ -136,8 +136,8 @@ export class KeptTiles {
     let from = 0;
     for (let bucket = 0; bucket < cells.starts.length; bucket += 1) {
       const to = cells.offsets[bucket + 1]!;
-      const entry = level.entry(cells.starts[bucket]!, cells.ends[bucket]!);
-      const before = entry.slab;
+      const [start, end] = [cells.starts[bucket]!, cells.ends[bucket]!];
+      const before = level.find(start, end)?.slab;
       const places = new Map<number, number>();
       const old = before?.groups ?? NO_GROUPS;
       for (let at = 0; at < old.length; at += 1) places.set(old[at]!, at);
@@ -161,7 +161,8 @@ export class KeptTiles {
           at: at * layout.stride,
           layout,
         });
-      this.#put(staged, { era, level, entry }, Int32Array.from(places.keys()), parts, widened);
+      const target = { era, level, start, end };
+      this.#put(staged, target, Int32Array.from(places.keys()), parts, widened);
       from = to;
       if (parts.length > CELLS_A_STEP) yield;
     }
@@ -173,7 +174,7 @@ export class KeptTiles {
       const found: { level: KeptLevel; entry: Entry }[] = [];
       for (const level of era.levels.values())
         for (const entry of level.entriesBetween(start, end))
-          if (entry.start >= start && entry.end <= end && (entry.slab?.groups.length ?? 0) > 0)
+          if (entry.start >= start && entry.end <= end && entry.slab.groups.length > 0)
             found.push({ level, entry });
       const isTarget = ({ level, entry }: (typeof found)[number]): boolean =>
         level === era.levels.get(unit) && entry.start === start && entry.end === end;
@@ -183,7 +184,7 @@ export class KeptTiles {
       let layout: TileLayout | undefined;
       let cells = 0;
       for (const { entry } of found) {
-        const slab = entry.slab!;
+        const { slab } = entry;
         layout = layoutFor(era, layout, slab.layout);
         for (let at = 0; at < slab.groups.length; at += 1) {
           const group = slab.groups[at]!;
@@ -196,12 +197,11 @@ export class KeptTiles {
         cells = 0;
         yield;
       }
-      // In the step that fills it: an entry without tiles is gone with the next `expire`.
-      const level = era.level(unit);
-      const target = { era, level, entry: level.entry(start, end) };
+      const target = { era, level: era.level(unit), start, end };
       this.#put(staged, target, Int32Array.from(places.keys()), parts, layout!);
       for (const each of found)
-        if (!isTarget(each)) this.#put(staged, { era, ...each }, NO_GROUPS, [], layout!);
+        if (!isTarget(each))
+          this.#put(staged, { era, level: each.level, ...each.entry }, NO_GROUPS, [], layout!);
     }
   }
 
@@ -210,8 +210,8 @@ export class KeptTiles {
     for (const era of this.#eras) {
       for (const level of era.levels.values()) {
         for (const entry of level.entriesBetween(-Infinity, until)) {
-          if (entry.end > until || (entry.slab?.groups.length ?? 0) === 0) continue;
-          this.#put(staged, { era, level, entry }, NO_GROUPS, [], entry.slab!.layout);
+          if (entry.end > until || entry.slab.groups.length === 0) continue;
+          this.#put(staged, { era, level, ...entry }, NO_GROUPS, [], entry.slab.layout);
           dropped += 1;
           if (dropped % CELLS_A_STEP === 0) yield;
         }
@@ -222,27 +222,20 @@ export class KeptTiles {
   /** The next version of a tile: the sum of `parts` by place. */
   #put(
     staged: Staged[],
-    {
-      era,
-      level,
-      entry,
-    }: { readonly era: KeptEra; readonly level: KeptLevel; readonly entry: Entry },
+    { era, level, start, end }: Stretch & { readonly era: KeptEra; readonly level: KeptLevel },
     groups: Int32Array,
     parts: readonly Part[],
     layout: TileLayout,
   ): void {
+    const known = level.find(start, end);
     const slab: Slab = {
       groups,
       ...sumOf(era, groups.length, parts, layout),
       position: STAGED,
-      older: entry.slab,
+      older: known?.slab,
     };
-    try {
-      this.#lease.take(slabBytes(slab));
-    } catch (cause) {
-      if (entry.slab === undefined) level.remove(entry);
-      throw cause;
-    }
+    this.#lease.take(slabBytes(slab));
+    const entry = known ?? level.add({ start, end, slab });
     entry.slab = slab;
     level.changed(entry, this.#lease);
     staged.push({ level, entry, slab });
@@ -263,13 +256,10 @@ export class KeptTiles {
     return made;
   }
 
-  /** Somebody reads at a position, until what is given back is called. */
+  /** Somebody reads at a position, until what is given back is called, once. */
   hold(position: number): () => void {
     this.#held.set(position, (this.#held.get(position) ?? 0) + 1);
-    let isHeld = true;
     return () => {
-      if (!isHeld) return;
-      isHeld = false;
       const left = this.#held.get(position)! - 1;
       if (left === 0) this.#held.delete(position);
       else this.#held.set(position, left);
@@ -296,7 +286,9 @@ export class KeptTiles {
 
   /** The column of times by which rows were demoted; −1 where it is no more. */
   get time(): number {
-    return this.#eras.find((era) => !era.isEmpty)?.shape.terms[0]!.column ?? -1;
+    const era = this.#eras.find((each) => !each.isEmpty);
+    assert(era !== undefined, 'something was demoted where its time is asked for');
+    return era.shape.terms[0]!.column;
   }
 
   /** Whether the values of a column are kept, by group or added up. */
@@ -414,7 +406,7 @@ export type KeptTile = {
   readonly slab: Slab;
 };
 
-type Entry = { readonly start: number; readonly end: number; slab: Slab | undefined };
+type Entry = Stretch & { slab: Slab };
 type Staged = { readonly level: KeptLevel; readonly entry: Entry; readonly slab: Slab };
 type Part = {
   readonly place: number;
@@ -578,29 +570,28 @@ export class KeptLevel {
     return this.#entries.length;
   }
 
-  entry(start: number, end: number): Entry {
-    let at = this.#lowerBound(start);
-    for (; at < this.#entries.length && this.#entries[at]!.start === start; at += 1)
-      if (this.#entries[at]!.end >= end) break;
-    const known = this.#entries[at];
-    if (known?.start === start && known.end === end) return known;
-    const made: Entry = { start, end, slab: undefined };
-    this.#entries.splice(at, 0, made);
-    this.#longest = Math.max(this.#longest, end - start);
-    return made;
+  find(start: number, end: number): Entry | undefined {
+    const entry = this.#entries[this.#lowerBound(start, end)];
+    return entry?.start === start && entry.end === end ? entry : undefined;
   }
 
-  remove(entry: Entry): void {
-    let at = this.#lowerBound(entry.start);
-    while (this.#entries[at] !== entry) at += 1;
-    this.#entries.splice(at, 1);
+  /** One that is not there yet. */
+  add(entry: Entry): Entry {
+    const { start, end } = entry;
+    this.#entries.splice(this.#lowerBound(start, end), 0, entry);
+    this.#longest = Math.max(this.#longest, end - start);
+    return entry;
+  }
+
+  remove({ start, end }: Stretch): void {
+    this.#entries.splice(this.#lowerBound(start, end), 1);
   }
 
   /** Those that lie in [from, to) at least in part. */
   entriesBetween(from: number, to: number): Entry[] {
     const found: Entry[] = [];
     for (
-      let at = from === -Infinity ? 0 : this.#lowerBound(from - this.#longest);
+      let at = from === -Infinity ? 0 : this.#lowerBound(from - this.#longest, -Infinity);
       at < this.#entries.length && this.#entries[at]!.start < to;
       at += 1
     )
@@ -667,7 +658,7 @@ export class KeptLevel {
     let cells = 0;
     let newest = 0;
     for (const { slab, end } of entries) {
-      if (slab === undefined || slab.position > position || end > (day + 1) * DAY) return undefined;
+      if (slab.position > position || end > (day + 1) * DAY) return undefined;
       cells += slab.groups.length;
       newest = Math.max(newest, slab.position);
     }
@@ -676,7 +667,7 @@ export class KeptLevel {
     const parts: Part[] = [];
     let layout: TileLayout | undefined;
     for (const { slab } of entries) {
-      const { groups, data, layout: own } = slab!;
+      const { groups, data, layout: own } = slab;
       if (groups.length > 0) layout = layoutFor(era, layout, own);
       for (let at = 0; at < groups.length; at += 1) {
         const place = places.get(groups[at]!) ?? places.size;
@@ -728,13 +719,14 @@ export class KeptLevel {
     let kept = 0;
     for (const entry of this.#entries) {
       const seen = versionAt(entry.slab, position);
-      for (let slab = seen?.older; slab !== undefined; slab = slab.older) gone(slab);
-      if (seen !== undefined) seen.older = undefined;
-      // Nothing is left of it for anybody.
-      if (entry.slab === undefined) continue;
-      if (seen !== undefined && seen === entry.slab && seen.groups.length === 0) {
-        gone(seen);
-        continue;
+      if (seen !== undefined) {
+        for (let slab = seen.older; slab !== undefined; slab = slab.older) gone(slab);
+        seen.older = undefined;
+        // Nothing is left of it for anybody.
+        if (seen === entry.slab && seen.groups.length === 0) {
+          gone(seen);
+          continue;
+        }
       }
       this.#entries[kept] = entry;
       kept += 1;
@@ -742,20 +734,22 @@ export class KeptLevel {
     this.#entries.length = kept;
   }
 
-  #lowerBound(start: number): number {
+  /** The first that does not begin earlier or, beginning then, end earlier. */
+  #lowerBound(start: number, end: number): number {
     let low = 0;
     let high = this.#entries.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.#entries[middle]!.start < start) low = middle + 1;
+      const entry = this.#entries[middle]!;
+      if (entry.start < start || (entry.start === start && entry.end < end)) low = middle + 1;
       else high = middle;
     }
     return low;
   }
 }
 
-function versionAt(newest: Slab | undefined, position: number): Slab | undefined {
-  let slab = newest;
+function versionAt(newest: Slab, position: number): Slab | undefined {
+  let slab: Slab | undefined = newest;
   while (slab !== undefined && slab.position > position) slab = slab.older;
   return slab;
 }

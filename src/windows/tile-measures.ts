@@ -1,4 +1,4 @@
-import { DbError } from '../base/errors.ts';
+import { assert, DbError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import { BATCH_ROW_COUNT_MAX } from '../columns/batch.ts';
 import { datumAt, isNullAt } from '../columns/cells.ts';
@@ -97,17 +97,16 @@ export class TileMeasures {
     return this.#terms[index]!;
   }
 
-  /** Makes room in a term for what tiles made elsewhere hold; false where its values are numerics of another scale. */
-  admit(index: number, range: BinRange, scale: number | undefined): boolean {
+  /** Makes room in a term for what tiles made elsewhere hold of the same column; `scale` is that of a numeric's values. */
+  admit(index: number, range: BinRange, scale: number | undefined): void {
     const term = this.#terms[index]!;
     term.scale ??= scale;
-    if (scale !== undefined && term.scale !== scale) return false;
+    assert(term.scale === scale, 'values of one column have one scale');
     const ranges = this.layout.ranges.map((each, at) =>
       at === index ? unionOf(each, range) : each,
     );
     if (ranges[index] !== this.layout.ranges[index])
       this.layout = new TileLayout(this.layout.shapes, ranges);
-    return true;
   }
 
   /** Sums have come near the end of their last bins. */

@@ -235,8 +235,8 @@ export class TileStore implements WindowSource {
     plain: () => Operator,
     answered: (relation: number) => void,
   ): Operator | undefined {
-    const kept = this.#keptUnder(node, environment);
-    if (kept !== undefined) return this.#keptAggregate(kept, node, environment, answered);
+    const met = node.input.kind === 'scan' ? this.#keptMet(node.input, environment) : undefined;
+    if (met !== undefined) return this.#keptAggregate(met, node, environment, answered);
     const question = this.#timeAggregateOf(node);
     if (question === undefined) return undefined;
     return new TiledAggregate({
@@ -287,15 +287,11 @@ export class TileStore implements WindowSource {
     visit(plan, undefined);
   }
 
-  /** What was demoted of the table that an aggregate reads, where its conditions do not exclude it. */
-  #keptUnder(node: AggregateNode, environment: ExecutionEnvironment): KeptTable | undefined {
-    return node.input.kind === 'scan' ? this.#keptMet(node.input, environment)?.kept : undefined;
-  }
-
+  /** What was demoted of the table that a scan reads, where its conditions do not exclude it. */
   #keptMet(
     scan: ScanNode,
     environment: Pick<ExecutionEnvironment, 'position' | 'snapshotOf' | 'context'>,
-  ): { readonly kept: KeptTable; readonly tile: KeptTile } | undefined {
+  ): KeptMet | undefined {
     const kept = this.#keptOf(scan.relation);
     if (kept === undefined) return undefined;
     const { from, to } = timeBounds(scan, kept.tiles.time, environment.context);
@@ -309,7 +305,7 @@ export class TileStore implements WindowSource {
 
   /** An aggregate over all that there was of a table, demoted rows included. */
   #keptAggregate(
-    kept: KeptTable,
+    { kept, tile }: KeptMet,
     node: AggregateNode,
     environment: ExecutionEnvironment,
     answered: (relation: number) => void,
@@ -322,8 +318,12 @@ export class TileStore implements WindowSource {
     const refusal = (): DbError =>
       resolutionError(
         kept,
-        question === undefined ? 'rows to be counted one by one' : whatIsNotKept(question.plan),
-        this.#keptMet(node.input as ScanNode, environment)?.tile,
+        question === undefined
+          ? 'rows to be counted one by one'
+          : question.bucket !== undefined && question.plan.calls.every(isTileCall)
+            ? 'buckets of rows that have no time'
+            : whatIsNotKept(question.plan),
+        tile,
       );
     if (data === undefined || question === undefined || !question.plan.calls.every(isTileCall))
       throw refusal();
@@ -348,7 +348,8 @@ export class TileStore implements WindowSource {
         throw refusal();
       },
       answered: () => answered(relation),
-      ends: (budget) => timeEnds(kept, environment, relation, index, budget),
+      ends: (budget) =>
+        timeEnds(kept, environment, relation, index, question.bounds.length > 0, budget),
     });
   }
 
@@ -508,6 +509,9 @@ type Relation = {
   /** Of the newest commit that changed it. */
   position: number;
 };
+
+/** What was demoted, and the first of it that is met. */
+type KeptMet = { readonly kept: KeptTable; readonly tile: KeptTile };
 
 const ALL_TIME: WindowBounds = { from: Float64Array.of(-Infinity), to: Float64Array.of(Infinity) };
 

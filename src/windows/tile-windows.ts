@@ -212,12 +212,12 @@ export class TiledWindows implements WindowOperator {
   }
 
   close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#steps?.return(undefined);
     this.#kept?.close();
     this.#scan?.close();
     this.#numbers = [];
-    if (this.#isClosed) return;
-    this.#isClosed = true;
     this.#set.giveAccumulator(this.#total);
     if (this.#isPlain) this.#set.close();
   }
@@ -290,11 +290,11 @@ export class TiledWindows implements WindowOperator {
       const start = from[this.#window]!;
       const end = to[this.#window]!;
       // What is not kept at all is told before rows are, of which tiles may hold even less.
-      if (this.#isPlain) yield* this.#kept!.addTo(this.#total, start, end, current);
+      if (this.#isPlain) yield* this.#kept!.addTo(set, this.#total, start, end, current);
       const time = this.#isPlain ? start : this.#addTiles(start, end);
       if (time < end) yield* this.#read(time, end);
       if (this.#kept !== undefined && !this.#isPlain)
-        yield* this.#kept.addTo(this.#total, start, end, current);
+        yield* this.#kept.addTo(set, this.#total, start, end, current);
       if (this.#plan.keys.length > 0 && this.#total.count > 1) ranks = yield* set.ranks(current);
       this.#finish(ranks);
     }

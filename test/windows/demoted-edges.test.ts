@@ -1,0 +1,329 @@
+/** Questions about demoted rows that few ask: each has the answer that all rows would give, or an error that says what can be asked. */
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { DbError, open, type Database, type WindowQuery } from '../../src/index.ts';
+import { manualClock, type ManualClock } from '../../src/testing.ts';
+import { MemoryDisk } from '../journal/memory-disk.ts';
+
+let db: Database;
+/** The same rows, of which nothing is demoted. */
+let plain: Database;
+let clock: ManualClock;
+let disk: MemoryDisk;
+const start = (): Promise<Database> =>
+  open({ clock, disk, journal: { kind: 'file', dir: '/d' }, workers: 0 });
+
+/** An order each hour of the first week of March; by the second minute of the 8th those before the 6th are demoted. */
+beforeEach(async () => {
+  clock = manualClock('2026-03-08T00:00:00Z');
+  disk = new MemoryDisk();
+  db = await start();
+  plain = await open({ clock, workers: 0 });
+  for (const each of [db, plain]) {
+    await each.exec(
+      `CREATE TABLE orders (id int PRIMARY KEY, ts timestamptz, region text, amount numeric(12,2), n int4, note text) WITH (time = 'ts')`,
+    );
+    await each.insert(
+      'orders',
+      Array.from({ length: 168 }, (_, hour) => ({
+        id: hour,
+        ts: new Date(Date.UTC(2026, 2, 1, hour, 30)).toISOString(),
+        // Only the first half of each day has orders of the US.
+        region: hour % 24 < 12 && hour % 2 === 0 ? 'US' : 'EU',
+        amount: hour,
+        n: hour % 5 === 0 ? null : hour,
+        note: 'a note',
+      })),
+    );
+  }
+});
+afterEach(async () => {
+  await db.close();
+  await plain.close();
+});
+
+async function demote(policy: Record<string, unknown> = {}): Promise<void> {
+  await db.policies.set('orders', {
+    retention: 'raw 2d, 15m 4d, day forever',
+    by: ['region'],
+    ...policy,
+  });
+  await clock.advance('2min');
+}
+
+async function refusal(action: Promise<unknown>): Promise<string> {
+  try {
+    await action;
+  } catch (cause) {
+    if (!(cause instanceof DbError)) throw cause;
+    return `${cause.code}: ${cause.message} | ${cause.detail ?? ''} | ${cause.hint ?? ''}`;
+  }
+  return 'nothing';
+}
+
+/** Asks both; gives what the demoted table answers. */
+async function sameRows(sql: string): Promise<Record<string, unknown>[]> {
+  const { rows } = await db.query(sql);
+  expect(rows, sql).toEqual((await plain.query(sql)).rows);
+  return rows;
+}
+
+async function sameWindows(query: WindowQuery): Promise<void> {
+  const { rows } = await db.window('orders', query);
+  expect(rows).toEqual((await plain.window('orders', query)).rows);
+}
+
+test('FILTERs speak of what rows are apart by', async () => {
+  await demote();
+  await sameRows(
+    `SELECT count(*) FILTER (WHERE region = 'US') AS u, sum(amount) FILTER (WHERE region <> 'US') AS e,
+       count(region) FILTER (WHERE region = 'EU') AS r, count(n) FILTER (WHERE region = 'EU') AS n FROM orders`,
+  );
+  expect(
+    await refusal(db.query(`SELECT sum(amount) FILTER (WHERE note = 'a note') FROM orders`)),
+  ).toMatch(/^ADB_RESOLUTION: .*conditions of "note" are not kept/);
+  const filters = (count: number): string =>
+    Array.from(
+      { length: count },
+      (_, each) => `count(*) FILTER (WHERE region >= '${String.fromCharCode(65 + each)}')`,
+    ).join(', ');
+  await sameRows(`SELECT ${filters(30)} FROM orders`);
+  expect(await refusal(db.query(`SELECT ${filters(31)} FROM orders`))).toMatch(
+    /more than 30 FILTERs are not kept/,
+  );
+});
+
+test('what is measured is a column, or its value as a double', async () => {
+  await demote({ measures: 'amount, approx_percentile(n)' });
+  await sameRows(
+    'SELECT sum(amount) AS s, approx_percentile(n, 0.5) AS p, min(ts) AS first FROM orders',
+  );
+  for (const sum of ['sum(n::numeric)', 'sum(amount::real)', 'approx_percentile(amount, 0.5)'])
+    expect(await refusal(db.query(`SELECT ${sum} FROM orders`)), sum).toMatch(/^ADB_RESOLUTION/);
+});
+
+// A column's scale was taken for that of its values, which is never below nought. Nothing had a scale below it.
+test('numbers of every scale are demoted and added up', async () => {
+  for (const each of [db, plain]) {
+    await each.exec(
+      'ALTER TABLE orders ADD COLUMN big numeric(5, -2), ADD COLUMN small numeric(3, 5)',
+    );
+    await each.exec('UPDATE orders SET big = id * 100, small = id::numeric / 100000');
+  }
+  await demote();
+  await sameRows(
+    'SELECT sum(big) AS b, max(big) AS m, sum(small) AS s, min(small) AS l FROM orders',
+  );
+});
+
+test('conditions on time are read in every spelling, also those that no row meets', async () => {
+  await demote();
+  for (const condition of [
+    `ts > '2026-03-03 23:59:59.999999'`,
+    `ts <= '2026-03-03 23:59:59.999999'`,
+    `ts > '2026-02-28' AND ts <= '2026-03-03 23:59:59.999999' AND ts < '2026-03-07'`,
+    `ts = '2026-03-07 12:30'`,
+    'ts > NULL',
+    `ts > '2026-03-06' AND ts < NULL`,
+    `ts > '2026-03-05' AND ts < '2026-03-04'`,
+    `region = 'nowhere'`,
+    `region = 'nowhere' AND ts < '2026-03-04'`,
+  ])
+    await sameRows(`SELECT count(*) AS n, sum(amount) AS s FROM orders WHERE ${condition}`);
+  await sameRows(
+    `SELECT region, count(*) AS n FROM orders WHERE region = 'nowhere' GROUP BY region`,
+  );
+});
+
+test('a window that cuts a tile is answered where nothing that is asked for lies in it', async () => {
+  await demote({ retention: 'raw 2d, day forever' });
+  const query: WindowQuery = {
+    range: ['2026-03-02T12:00:00Z', '2026-03-05T12:00:00Z'],
+    measures: { n: 'count(*)', s: 'sum(amount)' },
+  };
+  expect(await refusal(db.window('orders', query))).toMatch(/^ADB_RESOLUTION.* one tile of day/);
+  await sameWindows({ ...query, where: `region = 'nowhere'` });
+});
+
+// A row without a time was in the way of a condition that it does not meet, and the error spoke of another time. Every demoted row of a test
+// had one.
+test('days are buckets as long as every row has a time', async () => {
+  await demote();
+  const late = [
+    { id: 900, ts: '2026-02-11T08:00:00Z', region: 'EU', amount: 7 },
+    { id: 901, ts: '2026-03-02T08:00:00Z', region: 'US', amount: 7 },
+  ];
+  for (const each of [db, plain]) await each.insert('orders', late);
+  const days = (where: string): string =>
+    `SELECT date_trunc('day', ts) AS day, count(*) AS n FROM orders ${where} GROUP BY 1 ORDER BY 1`;
+  await sameRows(days(''));
+  await sameRows(days(`WHERE ts < '2026-03-05'`));
+  for (const each of [db, plain])
+    await each.insert('orders', { id: 902, ts: null, region: 'EU', amount: 7 });
+  expect(await refusal(db.query(days('')))).toMatch(
+    /^ADB_RESOLUTION.* buckets of rows that have no time are not kept/,
+  );
+  await sameRows(days(`WHERE ts >= '2026-02-01'`));
+  await sameRows(days(`WHERE ts < '2026-03-05'`));
+  for (const each of [db, plain])
+    await each.insert('orders', { id: 903, ts: 'infinity', region: 'EU', amount: 7 });
+  expect(await refusal(db.query(days(`WHERE ts >= '2026-02-01'`)))).toMatch(/^ADB_RESOLUTION/);
+});
+
+test('a policy that keeps nothing, or is no more, says so', async () => {
+  await demote({ by: null, measures: [] });
+  expect(await refusal(db.query('SELECT sum(amount) FROM orders'))).toMatch(
+    /sum of "amount" are not kept .* \| Kept are count, sum, min and max of ts; ask/,
+  );
+  await sameRows('SELECT count(*) AS n, max(ts) AS t FROM orders');
+  await db.policies.drop('orders');
+  const hours = {
+    range: ['2026-03-01', '2026-03-03'] as const,
+    every: 'hour',
+    measures: { n: 'count(*)' },
+  };
+  expect(await refusal(db.window('orders', hours))).toMatch(
+    /one tile of day of another zone \| They were demoted by a policy that is no more/,
+  );
+  const { notes } = await db.explainWindow('orders', { ...hours, every: 'day' });
+  expect(notes).toEqual([
+    'rows of "orders" before 2026-03-05T23:45:00.000Z are tiles (a policy that is no more)',
+  ]);
+});
+
+test('columns of what is kept may go, its times too', async () => {
+  await demote({ measures: 'amount' });
+  await db.policies.drop('orders');
+  await db.exec('ALTER TABLE orders DROP COLUMN region');
+  expect(await refusal(db.query('SELECT sum(n) FROM orders'))).toMatch(
+    /Kept are count, sum, min and max of ts, amount; ask/,
+  );
+  await sameRows('SELECT count(*) AS n, sum(amount) AS s FROM orders');
+  await sameWindows({
+    range: ['2026-03-01', '2026-03-08'],
+    every: 'day',
+    measures: { s: 'sum(amount)' },
+  });
+  await db.exec('ALTER TABLE orders DROP COLUMN ts');
+  expect(await refusal(db.query('SELECT count(*) FROM orders'))).toMatch(
+    /^ADB_RESOLUTION: .*Kept are count, sum, min and max of amount; ask/,
+  );
+  await db.exec('ALTER TABLE orders DROP COLUMN amount');
+  expect(await refusal(db.query('SELECT count(n) FROM orders'))).toMatch(/max of nothing; ask/);
+  expect((await db.query('SELECT id FROM orders WHERE id < 130')).rows).toHaveLength(10);
+});
+
+test('tiles of a policy before are added to those of the one that followed, and go with their time', async () => {
+  await demote({ by: null });
+  await demote({ by: ['region'], measures: 'n' });
+  await clock.advance('1d');
+  await sameRows('SELECT count(*) AS n, count(n) AS k, sum(n) AS s FROM orders');
+  expect(await refusal(db.query('SELECT region, count(*) FROM orders GROUP BY region'))).toMatch(
+    /rows apart by "region" are not kept/,
+  );
+  // What the first kept ends; nobody can read it any more when history has passed.
+  await db.policies.set('orders', { retention: 'raw 2d, day 3d' });
+  await clock.advance('1h');
+  await clock.advance('1h');
+  await clock.advance('1h');
+  const since = `WHERE ts >= '2026-03-06'`;
+  await plain.exec(`DELETE FROM orders WHERE ts < '2026-03-06'`);
+  expect(
+    await sameRows('SELECT region, count(*) AS n FROM orders GROUP BY region ORDER BY 1'),
+  ).toEqual([
+    { region: 'EU', n: 36 },
+    { region: 'US', n: 12 },
+  ]);
+  await sameRows(`SELECT count(*) AS n FROM orders ${since}`);
+});
+
+test('tiles of another zone stay where they would lie in two', async () => {
+  await demote({ retention: 'raw 2d, day forever' });
+  await db.policies.set('orders', { retention: 'raw 1d, month forever', zone: 'America/New_York' });
+  await clock.advance('2min');
+  const whole: WindowQuery = {
+    range: ['2026-02-01', '2026-05-01'],
+    zone: 'America/New_York',
+    measures: { n: 'count(*)', s: 'sum(amount)' },
+  };
+  await sameWindows(whole);
+  // The first day of UTC lies in February of New York, too.
+  expect(await refusal(db.window('orders', { ...whole, every: 'month' }))).toMatch(
+    /from 2026-03-01T00:00:00.000Z to 2026-03-02T00:00:00.000Z/,
+  );
+  // March becomes one tile; of twenty days only a part of it would be left, so it is as long as its end is.
+  await clock.advance('26d');
+  await sameWindows(whole);
+  await db.policies.set('orders', { retention: 'raw 1d, day 20d' });
+  await clock.advance('2min');
+  await plain.exec(`DELETE FROM orders WHERE ts < '2026-03-02'`);
+  expect(await sameRows('SELECT count(*) AS n FROM orders')).toEqual([{ n: 144 }]);
+  await clock.advance('20d');
+  expect((await db.query('SELECT count(*) AS n FROM orders')).rows).toEqual([{ n: 0 }]);
+});
+
+test('minutes become quarters, hours and days', async () => {
+  await demote({ retention: 'raw 36h, 1m 3d, 15m 4d, hour 5d, day forever' });
+  const query = (from: string, to: string, every: string): WindowQuery => ({
+    range: [from, to],
+    every,
+    by: 'region',
+    measures: { n: 'count(*)', s: 'sum(amount)', k: 'count(n)' },
+  });
+  await sameWindows(query('2026-03-05T06:00:00Z', '2026-03-05T09:00:00Z', 'minute'));
+  await sameWindows(query('2026-03-04T06:00:00Z', '2026-03-07T09:00:00Z', '15min'));
+  await sameWindows(query('2026-03-03T06:00:00Z', '2026-03-07T09:00:00Z', 'hour'));
+  await sameWindows(query('2026-03-01', '2026-03-08', 'day'));
+  expect(await refusal(db.window('orders', query('2026-03-04', '2026-03-05', 'minute')))).toMatch(
+    /one tile of 15m \|/,
+  );
+});
+
+test('what is kept comes back from a snapshot, whatever it is apart by', async () => {
+  for (const by of [['region'], null]) {
+    await demote({ by });
+    await db.checkpoint();
+    await db.close();
+    db = await start();
+    await sameRows('SELECT count(*) AS n, sum(amount) AS s, min(ts) AS t FROM orders');
+    await sameWindows({
+      range: ['2026-03-01', '2026-03-08'],
+      every: 'day',
+      measures: { n: 'count(*)', s: 'sum(n)' },
+    });
+  }
+});
+
+test('sums that outgrow every value in them stay exact, late rows and coarser tiles included', async () => {
+  await demote();
+  let id = 1000;
+  for (let round = 0; round < 8; round += 1) {
+    const rows = Array.from({ length: 150 }, (_, each) => ({
+      id: id + each,
+      ts: new Date(Date.UTC(2026, 2, 1 + (each % 5), 7, each % 60)).toISOString(),
+      region: 'EU',
+      amount: '671088.63',
+      n: 67_108_863,
+    }));
+    id += rows.length;
+    for (const each of [db, plain]) await each.insert('orders', rows);
+    await clock.advance('2h');
+    await sameRows('SELECT count(*) AS c, sum(amount) AS s, sum(n) AS n, avg(n) AS a FROM orders');
+  }
+  expect((await db.query('SELECT id FROM orders WHERE id >= 1000')).rows).toEqual([]);
+});
+
+test('who reads as of a position sees the days that there were, whatever came late', async () => {
+  await demote({ retention: 'raw 2d, 15m forever' });
+  const whole: WindowQuery = {
+    range: ['2026-03-01', '2026-03-08'],
+    measures: { n: 'count(*)', s: 'sum(amount)' },
+  };
+  await sameWindows(whole);
+  const { position } = db;
+  const before = (await db.window('orders', whole)).rows;
+  for (const each of [db, plain])
+    await each.insert('orders', { id: 900, ts: '2026-03-02T08:10:00Z', region: 'EU', amount: 7 });
+  await clock.advance('2min');
+  await sameWindows(whole);
+  expect((await db.window('orders', whole, { asOf: position })).rows).toEqual(before);
+});
