@@ -53,20 +53,17 @@ const MUTANTS = [
     edits: [
       [
         'columns/sampled-scan.js',
-        'return rowCount === SEGMENT_ROWS ? this.#full : this.#drawsOf(rowCount);',
+        'return rowCount === SEGMENT_ROWS',
         `const index = this.#sampled.findIndex(({ segment }) => segment === arguments[0]);
-        const from = readBy(this.#sampled, index, this.round - 1);
-        const to = readBy(this.#sampled, index, this.round);
-        return { from, to, watchedTo: from + watchedOf(this.round, from, to) };`,
-      ],
-      [
-        'columns/sampled-scan.js',
-        'const NO_RANGE =',
-        `function readBy(sampled, index, round) {
-  const isBehind = index * 2 >= sampled.length && round < 10;
-  return drawsUpTo(isBehind ? round - 1 : round, sampled[index].segment.rowCount);
-}
-const NO_RANGE =`,
+        const readBy = (round) => {
+          const isBehind = index * 2 >= this.#sampled.length && round < this.#rounds.count - 1;
+          const read = isBehind ? round - 1 : round;
+          return read < 0 ? 0 : this.#rounds.drawsOf(read, rowCount, 'all').to;
+        };
+        const from = readBy(this.round - 1);
+        const to = readBy(this.round);
+        return { from, to, watchedTo: this.#watched === 'none' ? from : to };
+        return rowCount === SEGMENT_ROWS`,
       ],
     ],
   },

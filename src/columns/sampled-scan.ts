@@ -7,20 +7,14 @@ import { RareRowScan } from './rare-rows.ts';
 import { SEGMENT_ROWS, segmentOf, type SealedSegment } from './segment.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { StoredColumn } from './stored-column.ts';
+import { SampleRounds, type RoundDraws } from './sample-rounds.ts';
 import type { Range, RareRows, SampleOptions, TableSample } from './table-contract.ts';
 import { Decimal, type Datum } from './values.ts';
 
-/**
- * Slots of a full segment that the first rounds read: 128, 128, 256, … to 4,096 together; each later round reads as many again. Doubling
- * rounds cost what a plain scan does; rounds of fewer rows later on would cost half as much again.
- */
-const SMALL_ROUNDS = [128, 256, 512, 1024, 2048, 4096];
+/** A full segment is begun with one of its blocks, anywhere in it; the others follow in a circle. */
 const BLOCK_SLOTS = 4096;
 const BLOCKS = SEGMENT_ROWS / BLOCK_SLOTS;
 const OFFSET_STEP = 64;
-/** Of the later rounds every so manieth is watched, and of it one batch a segment: the spread of the values is known well by then. */
-const WATCHED_EVERY = 8;
-const WATCHED_SLOTS = BATCH_ROW_COUNT_MAX;
 
 /** What a batch of rows that are counted and not looked at costs, in rows. */
 const COVERED_BATCH_ROWS = 16;
@@ -32,8 +26,6 @@ type Sampled = {
   readonly block: number;
   readonly offset: number;
 };
-
-type RoundDraws = { readonly from: number; readonly to: number; readonly watchedTo: number };
 
 type CoveredSegment = Pick<Sampled, 'segment' | 'deletes'>;
 
@@ -73,8 +65,11 @@ export class SampledScan implements TableSample {
   drawn = 0;
   watched = 0;
   firstRound = 0;
+  readonly #rounds: SampleRounds;
   readonly #hasTails: boolean;
-  readonly #watchesAll: boolean;
+  /** Of the rounds, and of the one in hand. */
+  readonly #watches: 'all' | 'some';
+  #watched: 'all' | 'some' | 'none';
   round = 0;
   #segmentAt = 0;
   /** Of the segment in hand, in the order of the sample: read up to here, and read in this round up to there. */
@@ -156,7 +151,9 @@ export class SampledScan implements TableSample {
     this.#hasTails = sampled.some(({ segment }) =>
       this.#tailColumns.some((column) => segment.columns[column.id]?.tails !== undefined),
     );
-    this.#watchesAll = options.batchRowsMax !== undefined;
+    this.#rounds = new SampleRounds(population);
+    this.#watches = options.batchRowsMax === undefined ? 'some' : 'all';
+    this.#watched = this.#watches;
     this.#tailBuilder = new BatchBuilder(this.#columns.map(({ type }) => type));
     this.phase = this.#hasTails ? 'tails' : 'whole';
   }
@@ -180,7 +177,7 @@ export class SampledScan implements TableSample {
     }
   }
 
-  advance(): boolean {
+  advance(watches = true): boolean {
     this.#segmentAt = 0;
     this.#at = 0;
     this.#isBegun = false;
@@ -193,7 +190,8 @@ export class SampledScan implements TableSample {
     this.round = this.phase === 'round' ? this.round + 1 : 0;
     this.phase = 'round';
     this.drawn = 0;
-    this.#full = this.#drawsOf(SEGMENT_ROWS);
+    this.#watched = watches ? this.#watches : 'none';
+    this.#full = this.#rounds.drawsOf(this.round, SEGMENT_ROWS, this.#watched);
     let watched = 0;
     for (const { segment } of this.#sampled) {
       const draws = this.#drawsIn(segment);
@@ -298,7 +296,7 @@ export class SampledScan implements TableSample {
   #nextTails(): Batch | undefined {
     this.#tails ??= this.#sampled.map((each) => this.#tailsOf(each));
     const builder = this.#tailBuilder;
-    while (this.round < ROUNDS) {
+    while (this.round < this.#rounds.count) {
       while (this.#segmentAt < this.#tails.length) {
         const { segment, slots, starts } = this.#tails[this.#segmentAt]!;
         const from = starts[this.round]! + this.#at;
@@ -332,19 +330,20 @@ export class SampledScan implements TableSample {
       (column) => segment.columns[column.id]?.tails?.slots ?? [],
     );
     const marked = new Uint8Array(lists.length > 1 ? SEGMENT_ROWS : 0);
-    const starts = new Int32Array(ROUNDS + 1);
+    const roundCount = this.#rounds.count;
+    const starts = new Int32Array(roundCount + 1);
     const slots: number[] = [];
     const rounds: number[] = [];
     for (const list of lists)
       for (const slot of list) {
         if (deletes?.has(slot) === true || marked[slot] === 1) continue;
         if (lists.length > 1) marked[slot] = 1;
-        const round = roundOf(drawOf(sampled, slot), segment.rowCount);
+        const round = this.#rounds.roundOf(drawOf(sampled, slot), segment.rowCount);
         slots.push(slot);
         rounds.push(round);
         starts[round + 1]! += 1;
       }
-    for (let round = 0; round < ROUNDS; round += 1) starts[round + 1]! += starts[round]!;
+    for (let round = 0; round < roundCount; round += 1) starts[round + 1]! += starts[round]!;
     const next = starts.slice();
     const ordered = new Int32Array(slots.length);
     for (let at = 0; at < slots.length; at += 1) {
@@ -357,17 +356,9 @@ export class SampledScan implements TableSample {
 
   /** Draws of a segment in the round in hand, and up to where they are watched. Nearly all segments are full. */
   #drawsIn({ rowCount }: SealedSegment): RoundDraws {
-    return rowCount === SEGMENT_ROWS ? this.#full : this.#drawsOf(rowCount);
-  }
-
-  #drawsOf(rowCount: number): RoundDraws {
-    const from = drawsUpTo(this.round - 1, rowCount);
-    const to = drawsUpTo(this.round, rowCount);
-    return {
-      from,
-      to,
-      watchedTo: from + (this.#watchesAll ? to - from : watchedOf(this.round, from, to)),
-    };
+    return rowCount === SEGMENT_ROWS
+      ? this.#full
+      : this.#rounds.drawsOf(this.round, rowCount, this.#watched);
   }
 
   #nextOfRound(): Batch | undefined {
@@ -435,16 +426,6 @@ function numberOf(value: unknown): number | undefined {
   return undefined;
 }
 
-/** Draws of a segment of so many rows when the round is over: the same share of each segment. */
-function drawsUpTo(round: number, rowCount: number): number {
-  if (round < 0) return 0;
-  const slots =
-    round < SMALL_ROUNDS.length
-      ? SMALL_ROUNDS[round]!
-      : Math.min(SEGMENT_ROWS, BLOCK_SLOTS * (round - SMALL_ROUNDS.length + 2));
-  return rowCount === SEGMENT_ROWS ? slots : Math.floor((rowCount * slots) / SEGMENT_ROWS);
-}
-
 /** The slot of draw `at`: blocks in a circle from the segment's own, the first one in a circle of its own. */
 function slotAt({ segment, block, offset }: Sampled, at: number): number {
   if (segment.rowCount !== SEGMENT_ROWS) return (offset + at) % segment.rowCount;
@@ -461,26 +442,6 @@ function drawOf({ segment, block, offset }: Sampled, slot: number): number {
   return within >= 0 && within < BLOCK_SLOTS
     ? (within - offset + BLOCK_SLOTS) % BLOCK_SLOTS
     : (slot - from + SEGMENT_ROWS) % SEGMENT_ROWS;
-}
-
-/** Of the draws [from, to) of a round, so many are watched, the first ones. */
-function watchedOf(round: number, from: number, to: number): number {
-  const later = round - SMALL_ROUNDS.length;
-  if (later < 0) return to - from;
-  if (later % WATCHED_EVERY !== 0) return 0;
-  return Math.ceil(((to - from) * WATCHED_SLOTS) / BLOCK_SLOTS);
-}
-
-const ROUNDS = SMALL_ROUNDS.length + BLOCKS - 1;
-
-/** Which round draws it. */
-function roundOf(draw: number, rowCount: number): number {
-  const guess = Math.floor((draw * SEGMENT_ROWS) / rowCount / BLOCK_SLOTS);
-  let round = guess < 1 ? 0 : SMALL_ROUNDS.length - 1 + guess;
-  // Shares of short segments are rounded down: the guess may be off by one.
-  while (round > 0 && drawsUpTo(round - 1, rowCount) > draw) round -= 1;
-  while (drawsUpTo(round, rowCount) <= draw) round += 1;
-  return round;
 }
 
 /** Draws from `at` on that lie side by side, within one page of deletes. */

@@ -226,12 +226,12 @@ export interface TableSample extends TableScan {
   readonly phase: 'tails' | 'whole' | 'round';
   /** The number of the round in hand, from 0; of a batch of tails, that of the round that draws its rows. */
   readonly round: number;
-  /** Whether the batch just given is one to look at closely: all of the first rounds, a share of each later one. */
+  /** Whether the batch just given is one to look at closely: of rounds that are watched all of the first ones, a share of each later one. */
   readonly isWatched: boolean;
   /** All rows of the batch just given are known to pass. */
   readonly isCovered: boolean;
-  /** `next` has said undefined: goes on to the next phase or round; false at the end of all. */
-  advance(): boolean;
+  /** `next` has said undefined: goes on to the next phase or round, where nothing is watched if told so; false at the end of all. */
+  advance(watches?: boolean): boolean;
   /** Rows that are drawn in rounds, dead ones included: a draw of one matches nothing. */
   readonly population: number;
   /** Of them, those of the rounds begun so far. */

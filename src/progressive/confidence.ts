@@ -64,21 +64,47 @@ export function countBounds(
   const strength = tuned / 8;
   const most = N - n + k;
   const likely = Math.min(most, Math.max(k, Math.round((k / n) * N)));
-  const stands = (marked: number): boolean => lnEvidenceAgainst(marked, draws, strength) < limit;
+  const evidence = (marked: number): number => lnEvidenceAgainst(marked, draws, strength);
+  const least = evidence(likely);
+  const share = Math.min(1 - 1 / (n + 2), Math.max(1 / (n + 2), k / n));
+  const deviation = N * Math.sqrt((share * (1 - share) * (1 - n / N)) / n);
+  const width = deviation * Math.sqrt(2 * (limit - least));
+  const from = { at: likely, evidence: least, width };
   return {
-    lower: stands(k) ? k : edge(likely, k, stands),
-    upper: stands(most) ? most : edge(likely, most, stands),
+    lower: evidence(k) < limit ? k : edge(from, k, evidence, limit),
+    upper: evidence(most) < limit ? most : edge(from, most, evidence, limit),
   };
 }
 
-/** The last whole number that stands, walking from one that does towards one that does not. */
-function edge(standing: number, fallen: number, stands: (at: number) => boolean): number {
-  let inside = standing;
+/**
+ * The last whole number that stands, on the way from one that does to one that does not. Evidence grows with the square of the distance, nearly: a
+ * line through the roots of what two numbers have more than the first leads close to the edge. Every few steps halve what is left, whatever it grows with.
+ */
+function edge(
+  from: { readonly at: number; readonly evidence: number; readonly width: number },
+  fallen: number,
+  evidence: (at: number) => number,
+  limit: number,
+): number {
+  const wanted = Math.sqrt(limit - from.evidence);
+  let inside = from.at;
   let outside = fallen;
-  while (Math.abs(outside - inside) > 1) {
-    const middle = Math.floor((inside + outside) / 2);
-    if (stands(middle)) inside = middle;
-    else outside = middle;
+  let guess = from.at + Math.sign(fallen - from.at) * Math.round(from.width);
+  let known = { at: from.at, root: 0 };
+  for (let step = 1; Math.abs(outside - inside) > 1; step += 1) {
+    const isBetween = (guess - inside) * (guess - outside) < 0;
+    const at = isBetween && step % 4 !== 0 ? guess : Math.floor((inside + outside) / 2);
+    const found = evidence(at);
+    if (found < limit) inside = at;
+    else outside = at;
+    const root = Math.sqrt(Math.max(0, found - from.evidence));
+    if (root === Infinity) continue;
+    const nearest = known.at + ((wanted - known.root) * (at - known.at)) / (root - known.root);
+    known = { at, root };
+    guess = found < limit ? Math.ceil(nearest) : Math.floor(nearest);
+    // Where it stands by the line, its neighbour falls as a rule.
+    if (guess === inside) guess += Math.sign(fallen - from.at);
+    else if (guess === outside) guess -= Math.sign(fallen - from.at);
   }
   return inside;
 }
@@ -118,6 +144,20 @@ export function asymptoticHolds(
   const { N, n } = draws;
   return n >= 100 && range <= 0.5 * deviation * Math.sqrt(n * (1 - n / N));
 }
+
+/**
+ * Whether more watched draws, of which there are n, would tell nothing new: the asymptotic interval, which counts all draws, has held for so long
+ * that it is the narrower one, and the deviation is known to a fiftieth or better (no fourth moment is larger than range² × variance).
+ */
+export function deviationIsKnown(
+  range: number,
+  deviation: number,
+  { N, n }: { readonly N: number; readonly n: number },
+): boolean {
+  return n >= 1000 && range <= KNOWN_SHARE * deviation * Math.sqrt(n * (1 - n / N));
+}
+
+const KNOWN_SHARE = 1 / 32;
 
 /** Of the chance to miss, what the rigorous interval takes where both are intersected. */
 export const RIGOROUS_SHARE = 0.2;

@@ -83,6 +83,7 @@ export class ProgressiveRun {
   /** Draws, and watched ones, up to the last look. */
   #settled = { draws: 0, watched: 0 };
   #isFirstLook = true;
+  #isLookDue = false;
   #lookedAtSpent = 0;
   /** What was spent when it began: by a run that failed before it. */
   #spentBefore: number | undefined;
@@ -190,26 +191,36 @@ export class ProgressiveRun {
           this.#watcher.endDraw();
           this.#watcher.drew(this.sample.round);
           if (this.sample.drawn >= this.sample.population) this.#phase = 'exact';
-          else if (this.#isWorthALook(budget)) {
+          else if ((this.#isLookDue = this.#isWorthALook(budget)) || this.#isWorthSettling()) {
             this.#phase = 'settle';
             // Some may have come with draws that nobody watched.
             this.#watcher.ensure(this.#aggregate.groupCount);
-          } else this.sample.advance();
+          } else this.sample.advance(!this.#watcher.isTold);
           break;
         }
         case 'settle': {
-          const { n, watched } = this.#drawsByNow;
+          const byNow = this.#drawsByNow;
+          const { n, watched } = byNow;
           const isOver = this.#watcher.settle(
-            { draws: n - this.#settled.draws, watched: watched - this.#settled.watched },
-            { of: (group) => this.#riskOf(group), unmet: this.#riskOf(this.#watcher.groupCount) },
+            {
+              draws: { draws: n - this.#settled.draws, watched: watched - this.#settled.watched },
+              byNow,
+            },
+            {
+              riskOf: (group) => this.#riskOf(group),
+              riskOfUnmet: this.#riskOf(this.#watcher.groupCount),
+              isEstimated: (group) =>
+                this.#aggregate.rowCounts[group]! > 0 && this.#small?.has(group) !== true,
+            },
             budget,
           );
           if (!isOver) return 'more';
           this.#settled = { draws: n, watched };
           this.#rowsSettled = this.sample.drawn;
-          this.#isFirstLook = false;
           this.#phase = 'absorb';
-          this.sample.advance();
+          this.sample.advance(!this.#watcher.isTold);
+          if (!this.#isLookDue) break;
+          this.#isFirstLook = false;
           return 'look';
         }
         case 'exact':
@@ -244,6 +255,12 @@ export class ProgressiveRun {
     this.#lookWork += work;
     this.#lookedAtSpent = spent;
     return true;
+  }
+
+  /** Draws that nobody looks at yet are settled where that is cheap: bets are for few draws at a time, and it shows when nothing more need be watched. */
+  #isWorthSettling(): boolean {
+    const fresh = this.sample.drawn - this.#rowsSettled;
+    return !this.#watcher.isTold && this.#aggregate.groupCount * SETTLED_ROWS <= fresh;
   }
 
   /** Rows that count as read when a round is over, and all. */
@@ -519,6 +536,8 @@ export class ProgressiveRun {
 
 /** An interval takes some hundred logarithms: as long as some thousand rows. */
 const INTERVAL_WORK = 4000;
+/** Settling a group is to cost a tenth of the reading at most, since the time before. */
+const SETTLED_ROWS = 512;
 /** Groups whose estimates are taken together; their intervals are made one by one. */
 const LOOK_GROUPS = 256;
 const LOOK_SHARE = 0.05;

@@ -7,6 +7,7 @@ import {
   asymptoticHalfWidth,
   asymptoticHolds,
   countBounds,
+  deviationIsKnown,
   lnEvidenceAgainst,
   RIGOROUS_SHARE,
 } from './confidence.ts';
@@ -34,6 +35,8 @@ export interface Track {
   settle?(from: number, to: number, batch: DrawBatch, riskOf: (group: number) => number): void;
   /** All groups are settled. */
   close?(batch: DrawBatch, risk: number): void;
+  /** Whether watched draws have told of a group what they can; undefined: they tell nothing. */
+  isTold?(group: number, draws: Draws): boolean;
   /** The estimate alone, which costs little. */
   point(group: number, draws: Draws): number;
   /** `risk`: that the truth is ever missed. */
@@ -193,13 +196,8 @@ export class SumTrack implements Track {
     if (N === 0) return scaled(certain(known), this.#factor);
     if (n === 0) return NOTHING;
     const sum = isSum ? this.#sums.sum(group) : this.#sums.count(group);
-    const squares = isSum ? this.#sums.squares(group) : this.#sums.countSquares(group);
-    const seen = isSum ? this.#sums.watchedSum(group) : this.#sums.watchedCount(group);
-    const { watched } = draws;
     const estimate = (N * sum) / n + known;
-    const deviation = Math.sqrt(
-      Math.max(0, (squares - (seen * seen) / watched) / Math.max(1, watched - 1)),
-    );
+    const deviation = this.#deviation(group, draws.watched);
     const half = (): { lower: number; upper: number } => {
       const width = N * asymptoticHalfWidth(deviation, draws, risk * this.#asymptoticShare, tuned);
       return { lower: estimate - width, upper: estimate + width };
@@ -222,6 +220,23 @@ export class SumTrack implements Track {
       ),
       this.#factor,
     );
+  }
+
+  isTold(group: number, { N, watched }: Draws): boolean {
+    if (this.#isClustered) return false;
+    const range = this.#range.max - this.#range.min;
+    return (
+      this.#sequence === undefined ||
+      deviationIsKnown(range, this.#deviation(group, watched), { N, n: watched })
+    );
+  }
+
+  /** Of the watched draws. */
+  #deviation(group: number, watched: number): number {
+    const isSum = this.#of === 'sum';
+    const squares = isSum ? this.#sums.squares(group) : this.#sums.countSquares(group);
+    const sum = isSum ? this.#sums.watchedSum(group) : this.#sums.watchedCount(group);
+    return Math.sqrt(Math.max(0, (squares - (sum * sum) / watched) / Math.max(1, watched - 1)));
   }
 
   get #asymptoticShare(): number {
@@ -360,16 +375,9 @@ export class RatioTrack implements Track {
     draws: Draws,
     { risk, tuned }: { readonly risk: number; readonly tuned: number },
   ): { lower: number; upper: number } | undefined {
-    const n = draws.watched;
-    const uu = Math.max(0, total.uu / n - (total.u / n) ** 2);
-    const uv = total.uv / n - (total.u / n) * (total.v / n);
-    const vv = Math.max(0, total.vv / n - (total.v / n) ** 2);
-    const square = uu - 2 * estimate * uv + estimate * estimate * vv;
-    // Where values are huge beside their spread, doubles do not have it.
-    if (!(square > LOST_DIGITS * (total.uu / n + estimate * estimate * (total.vv / n))))
-      return undefined;
-    const deviation = Math.sqrt(square);
-    if (this.#isClustered ? n < 100 : total.v < 100 && total.vv < 100) return undefined;
+    const moments = this.#moments(estimate, total, draws.watched);
+    if (moments === undefined) return undefined;
+    const { uu, uv, vv, deviation } = moments;
     if (!this.#isClustered && !asymptoticHolds(this.#limits.spread(estimate), deviation, draws))
       return undefined;
     const width = asymptoticHalfWidth(1, draws, risk, tuned) ** 2;
@@ -381,6 +389,38 @@ export class RatioTrack implements Track {
     if (!(inside > ROUNDED * b * b)) return undefined;
     const root = Math.sqrt(inside);
     return { lower: (b - root) / a, upper: (b + root) / a };
+  }
+
+  isTold(group: number, { N, n, watched }: Draws): boolean {
+    if (this.#isClustered) return false;
+    const known = this.#terms.known(group);
+    const total = this.#terms.drawn(group);
+    const v = total.v / n + known.v / N;
+    if (v === 0) return false;
+    const estimate = (total.u / n + known.u / N) / v;
+    const spread = this.#limits.spread(estimate);
+    if (spread === Infinity) return true;
+    const moments = this.#moments(estimate, this.#terms.watched(group), watched);
+    return moments !== undefined && deviationIsKnown(spread, moments.deviation, { N, n: watched });
+  }
+
+  /** Of the watched draws, as means; the deviation is that of u − θv. Undefined where doubles do not have it, and where there are few. */
+  #moments(
+    theta: number,
+    total: ProductTerms,
+    n: number,
+  ):
+    | { readonly uu: number; readonly uv: number; readonly vv: number; readonly deviation: number }
+    | undefined {
+    if (this.#isClustered ? n < 100 : total.v < 100 && total.vv < 100) return undefined;
+    const uu = Math.max(0, total.uu / n - (total.u / n) ** 2);
+    const uv = total.uv / n - (total.u / n) * (total.v / n);
+    const vv = Math.max(0, total.vv / n - (total.v / n) ** 2);
+    const square = uu - 2 * theta * uv + theta * theta * vv;
+    // Where values are huge beside their spread, doubles do not have it.
+    return square > LOST_DIGITS * (total.uu / n + theta * theta * (total.vv / n))
+      ? { uu, uv, vv, deviation: Math.sqrt(square) }
+      : undefined;
   }
 }
 
@@ -495,6 +535,11 @@ export class VarianceTrack implements Track {
     );
   }
 
+  /** The interval is of the watched draws alone. */
+  isTold(): boolean {
+    return false;
+  }
+
   #shown(variance: Estimate): Estimate {
     if (!this.#isRoot) return variance;
     return {
@@ -550,6 +595,10 @@ export class QuantileTrack implements Track {
   close(batch: DrawBatch): void {
     if (!this.#isFrozen) this.#watched += batch.watched;
     this.#isFrozen = this.#values.freezeIfMany();
+  }
+
+  isTold(): boolean {
+    return this.#isFrozen;
   }
 
   point(group: number, draws: Draws): number {

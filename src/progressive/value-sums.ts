@@ -59,6 +59,7 @@ export class ValueSums {
   knownMin = Infinity;
   knownMax = -Infinity;
   #states = new Float64Array(0);
+  #groupCount = 0;
   readonly #touched: number[] = [];
   /** Extreme values by the round that will draw them. */
   readonly #undrawn: (Drawable | undefined)[] = [];
@@ -82,6 +83,7 @@ export class ValueSums {
 
   ensure(groupCount: number): void {
     this.#states = grownStates(this.#states, groupCount, At.width);
+    this.#groupCount = groupCount;
   }
 
   add(reading: Reading, groups: Int32Array, rowCount: number): void {
@@ -203,13 +205,13 @@ export class ValueSums {
   }
 
   #draw(groups: Int32Array, rowCount: number): void {
+    if (this.#groupCount === 1) {
+      this.#drawOne(rowCount);
+      return;
+    }
     const { values } = this.series;
     const { min, max } = this.range;
     const states = this.#states;
-    if (states.length < 2 * At.width * 4) {
-      // Few groups, one as a rule: what is in registers costs nothing.
-      if (this.#drawOne(groups, rowCount)) return;
-    }
     for (let row = 0; row < rowCount; row += 1) {
       const value = values[row]!;
       // NaN is neither.
@@ -222,9 +224,8 @@ export class ValueSums {
     }
   }
 
-  /** True where all rows are of group 0, as without keys. */
-  #drawOne(groups: Int32Array, rowCount: number): boolean {
-    for (let row = 0; row < rowCount; row += 1) if (groups[row] !== 0) return false;
+  /** All rows are of group 0, as without keys: what is in registers costs nothing. */
+  #drawOne(rowCount: number): void {
     const { values } = this.series;
     const { min, max } = this.range;
     let sum = 0;
@@ -240,7 +241,6 @@ export class ValueSums {
     this.#states[At.newSum]! += sum;
     this.#states[At.newSquares]! += squares;
     this.#states[At.newCount]! += count;
-    return true;
   }
 
   #addToCluster(groups: Int32Array, rowCount: number): void {

@@ -10,7 +10,7 @@ import { grownStates } from './group-states.ts';
 import { plainDoubles, writeDoubles, writePresence } from './doubles.ts';
 import { NO_RANGE } from './ranges.ts';
 import { SortedRuns } from './sorted-runs.ts';
-import type { PowerTerms, QuantileValues, RatioTerms, Track } from './tracks.ts';
+import type { Draws, PowerTerms, QuantileValues, RatioTerms, Track } from './tracks.ts';
 import type { ProductTerms } from './ratio-sequence.ts';
 import type { DrawBatch } from './mean-sequence.ts';
 import { ValueSums, type Reading, type Series, type Tally } from './value-sums.ts';
@@ -38,6 +38,8 @@ export class Watcher implements AggregateObserver {
   reading: Reading = { kind: 'tails', round: 0 };
   isWatching = true;
   groupCount = 0;
+  /** When draws were looked at last: whether watched ones have told what they can, of all groups. */
+  isTold = false;
   readonly #lease: MemoryLease;
   readonly #series: {
     readonly call: number;
@@ -51,6 +53,7 @@ export class Watcher implements AggregateObserver {
   #groups: Int32Array = new Int32Array(0);
   #rowCount = 0;
   #settledTo = 0;
+  #isToldSoFar = true;
   #bytes = 0;
   readonly #calls: readonly AggregateCall[];
 
@@ -157,21 +160,31 @@ export class Watcher implements AggregateObserver {
 
   /** Draws are looked at: the sums of the new ones go to the tracks, then join the others. True when all groups had their turn. */
   settle(
-    draws: DrawBatch,
-    risks: { readonly of: (group: number) => number; readonly unmet: number },
+    { draws, byNow }: { readonly draws: DrawBatch; readonly byNow: Draws },
+    groups: {
+      readonly riskOf: (group: number) => number;
+      readonly riskOfUnmet: number;
+      readonly isEstimated: (group: number) => boolean;
+    },
     budget: Budget,
   ): boolean {
     while (this.#settledTo < this.groupCount) {
       if (budget.exhausted) return false;
       const from = this.#settledTo;
       const to = Math.min(this.groupCount, from + SETTLE_GROUPS);
-      for (const track of this.#tracks) track.settle?.(from, to, draws, risks.of);
+      for (const track of this.#tracks) track.settle?.(from, to, draws, groups.riskOf);
       for (const each of this.#accumulators) each.fold(from, to);
+      for (let group = from; this.#isToldSoFar && group < to; group += 1)
+        this.#isToldSoFar =
+          !groups.isEstimated(group) ||
+          this.#tracks.every((track) => track.isTold?.(group, byNow) !== false);
       this.#settledTo = to;
       budget.charge((to - from) * (this.#tracks.length + this.#accumulators.length));
     }
-    for (const track of this.#tracks) track.close?.(draws, risks.unmet);
+    for (const track of this.#tracks) track.close?.(draws, groups.riskOfUnmet);
     this.#settledTo = 0;
+    this.isTold = this.#isToldSoFar;
+    this.#isToldSoFar = true;
     this.account();
     return true;
   }
