@@ -47,14 +47,24 @@ const SPARE_LENGTH_MAX = 4096;
 /** Quarters whose extremes are not known, beyond which their days are made anew. */
 const STALE_COUNT_MAX = 1024;
 
-/** The question is answered from rows: this time, or always, since it has values that tiles cannot hold or too many groups. */
+/**
+ * The question is answered from rows: this time, or always, since it has values that tiles cannot hold, too many groups, or rows of which
+ * something cannot be computed (`cause`), which concerns only who asks for those.
+ */
 export class NoTiles extends Error {
   readonly always: boolean;
 
-  constructor(always: boolean) {
-    super('answered from rows');
+  constructor(always: boolean, cause?: DbError) {
+    super('answered from rows', { cause });
     this.always = always;
   }
+}
+
+/** Why tiles cannot answer: their own reason, or that there is no room for them. Throws whatever else has happened. */
+export function whyNoTiles(cause: unknown): NoTiles {
+  if (cause instanceof NoTiles) return cause;
+  if (cause instanceof DbError && cause.code === '53200') return new NoTiles(false, cause);
+  throw cause;
 }
 
 /** Work on tiles in steps: 'go' where the budget is used up, 'wait' where somebody else must first finish a step of theirs. */
@@ -317,8 +327,7 @@ export class TileSet {
       this.position = position;
     } catch (cause) {
       // What cannot be applied leaves no half of it: the tiles go, the commit does not notice.
-      const isFull = cause instanceof DbError && cause.code === '53200';
-      if (!(cause instanceof NoTiles) && !isFull) throw cause;
+      whyNoTiles(cause);
       this.reset();
     }
   }
@@ -477,6 +486,16 @@ export class TileSet {
 
   #loadWide(rowCount: number, selection: Int32Array | undefined, isTimed = false): number {
     const batch: Batch = { rowCount, columns: this.#wide, selection };
+    try {
+      return this.#evaluate(batch, isTimed);
+    } catch (cause) {
+      // Tiles have rows that nobody has asked for, and some that are gone by now: an error of theirs is told to who reads them.
+      if (cause instanceof DbError && cause.code !== '53200') throw new NoTiles(true, cause);
+      throw cause;
+    }
+  }
+
+  #evaluate(batch: Batch, isTimed: boolean): number {
     const rows = this.#filter === undefined ? batch : this.#filter.select(batch, this.#context);
     if (rows === undefined || rows.rowCount === 0) return 0;
     if (!isTimed)

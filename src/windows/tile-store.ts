@@ -25,7 +25,7 @@ import {
 } from './tile-aggregate.ts';
 import type { KeptTile } from './kept-tiles.ts';
 import { isTileCall, tilePlanOf, type TilePlan } from './tile-plan.ts';
-import { TileSet } from './tile-set.ts';
+import { TileSet, whyNoTiles } from './tile-set.ts';
 import { MINUTE } from './tile-time.ts';
 import { TiledWindows } from './tile-windows.ts';
 import {
@@ -465,7 +465,7 @@ export class TileStore implements WindowSource {
     try {
       return this.#setOf(relation, plan, make);
     } catch (cause) {
-      if (!(cause instanceof DbError && cause.code === '53200')) throw cause;
+      whyNoTiles(cause);
       this.shed(this.memory.usedBytes / 4);
       return undefined;
     }

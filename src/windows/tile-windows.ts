@@ -13,7 +13,7 @@ import type { Accumulator } from './accumulator.ts';
 import type { KeptReading } from './kept-reading.ts';
 import { addTile } from './tile-layout.ts';
 import type { TilePage } from './tile-page.ts';
-import { NoTiles, type TileRows, type TileSet, type Tiling } from './tile-set.ts';
+import { NoTiles, whyNoTiles, type TileRows, type TileSet, type Tiling } from './tile-set.ts';
 import {
   DAY,
   FOURS_AT,
@@ -168,10 +168,9 @@ export class TiledWindows implements WindowOperator {
         if (budget.exhausted) return 'more';
       }
     } catch (cause) {
-      const isFull = cause instanceof DbError && cause.code === '53200';
-      if (!(cause instanceof NoTiles) && !isFull) throw cause;
-      if (this.#isPlain) throw isFull ? cause : beyondTiles();
-      this.#refused(cause instanceof NoTiles && cause.always);
+      const why = whyNoTiles(cause);
+      if (this.#isPlain) throw why.cause ?? beyondTiles();
+      this.#refused(why.always);
       // What was given stays: the rest comes from rows.
       this.#scanRest();
       return this.#numbers.length > 0 ? this.#give() : this.#scanned(budget);
@@ -199,9 +198,7 @@ export class TiledWindows implements WindowOperator {
         if (steps.next().done !== true) return undefined;
       }
     } catch (cause) {
-      const isFull = cause instanceof DbError && cause.code === '53200';
-      if (!(cause instanceof NoTiles) && !isFull) throw cause;
-      this.#refused(cause instanceof NoTiles && cause.always);
+      this.#refused(whyNoTiles(cause).always);
       return undefined;
     }
     const keys =
