@@ -205,6 +205,7 @@ export class RowReader {
   ): InputBatch {
     const { columns } = this;
     const rowCount = end - start;
+    const copies = new ArraysOfBatch(this.#bytesCopied(given, rowCount));
     return {
       rowCount,
       missing: columns.map(() => undefined),
@@ -230,6 +231,7 @@ export class RowReader {
           column.type,
           ArrayBuffer.isView(values) ? values.subarray(start, end) : values,
           valid?.subarray(start, end),
+          copies,
         );
         if (direct !== undefined) return direct;
         const get = (row: number): unknown =>
@@ -237,6 +239,20 @@ export class RowReader {
         return this.#build(table, index, rowCount, start, context, get, NEVER);
       }),
     };
+  }
+
+  /** What `vectors` copies as it is of so many rows. */
+  #bytesCopied(given: InputColumns, rowCount: number): number {
+    if (rowCount > ROWS_OF_ONE_BUFFER_MAX) return 0;
+    let bytes = 0;
+    for (const { name, type } of this.columns) {
+      if (!Object.hasOwn(given, name)) continue;
+      const values = given[name];
+      if (!(values instanceof Float64Array || values instanceof Int32Array)) continue;
+      if (isCopied(type, values))
+        bytes += ArraysOfBatch.roomOf(values.BYTES_PER_ELEMENT * rowCount);
+    }
+    return bytes;
   }
 
   /** Each entry of the dictionary is converted once, and texts stay codes all the way into their table. */
@@ -815,56 +831,101 @@ function textAt(texts: Vector, entry: number): string {
   return text;
 }
 
+/** More rows are worth a buffer a column. */
+const ROWS_OF_ONE_BUFFER_MAX = 512;
+
+/** Doubles and ints of one batch in one buffer: a buffer costs more than what a hundred rows write into it, and all are kept as long. */
+class ArraysOfBatch {
+  readonly #buffer: ArrayBuffer | undefined;
+  #used = 0;
+
+  constructor(byteLength: number) {
+    this.#buffer = byteLength === 0 ? undefined : new ArrayBuffer(byteLength);
+  }
+
+  static roomOf(byteLength: number): number {
+    return (byteLength + 7) & ~7;
+  }
+
+  /** A copy; with a buffer of its own where there is no room for it. */
+  copy(values: NumberArray): NumberArray {
+    if (
+      this.#buffer === undefined ||
+      !(values instanceof Float64Array || values instanceof Int32Array)
+    )
+      return values.slice() as NumberArray;
+    const { length, byteLength } = values;
+    if (this.#used + byteLength > this.#buffer.byteLength) return values.slice();
+    const offset = this.#used;
+    this.#used += ArraysOfBatch.roomOf(byteLength);
+    const copy =
+      values instanceof Float64Array
+        ? new Float64Array(this.#buffer, offset, length)
+        : new Int32Array(this.#buffer, offset, length);
+    copy.set(values);
+    return copy;
+  }
+}
+
+/** Typed arrays that `directVector` may copy as they are. */
+function isCopied(type: SqlType, values: NumberArray | BigInt64Array | BigUint64Array): boolean {
+  switch (type.kind) {
+    case 'float8':
+    case 'timestamptz':
+    case 'timestamp':
+      return values instanceof Float64Array;
+    case 'float4':
+      return values instanceof Float32Array;
+    case 'int2':
+    case 'int4':
+    case 'int8':
+      return !(
+        values instanceof BigInt64Array ||
+        values instanceof BigUint64Array ||
+        values instanceof Float32Array
+      );
+    default:
+      return false;
+  }
+}
+
 /** Typed arrays whose values are the type's own: one copy, one check. */
 function directVector(
   type: SqlType,
   values: readonly unknown[] | NumberArray | BigInt64Array,
   valid: Uint8Array | undefined,
+  copies: ArraysOfBatch,
 ): Vector | undefined {
   if (!ArrayBuffer.isView(values)) return undefined;
   const validity = valid?.slice();
-  if (type.kind === 'float8' && values instanceof Float64Array) {
-    return numberVector(type, values.slice(), validity);
-  }
-  if (type.kind === 'float4' && values instanceof Float32Array) {
-    return numberVector(type, values.slice(), validity);
-  }
+  if (type.kind === 'numeric' && values instanceof Float64Array)
+    return decimalsOf(type, values, validity);
+  if (!isCopied(type, values)) return undefined;
+  const numbers = values as NumberArray;
   if (type.kind === 'int2' || type.kind === 'int4' || type.kind === 'int8') {
-    if (
-      values instanceof BigInt64Array ||
-      values instanceof BigUint64Array ||
-      values instanceof Float32Array
-    )
-      return undefined;
     const limit = INT_LIMITS[type.kind];
     if (
-      values instanceof Float64Array ||
-      values instanceof Uint32Array ||
-      (values instanceof Int32Array && type.kind === 'int2')
+      numbers instanceof Float64Array ||
+      numbers instanceof Uint32Array ||
+      (numbers instanceof Int32Array && type.kind === 'int2')
     ) {
-      for (let row = 0; row < values.length; row += 1) {
-        const value = values[row]!;
+      for (let row = 0; row < numbers.length; row += 1) {
+        const value = numbers[row]!;
         if (
           (valid === undefined || valid[row] === 1) &&
           !(Math.floor(value) === value && value >= -limit && value < limit)
         )
           return undefined;
       }
-    } else if (type.kind === 'int2' && values instanceof Uint16Array) {
+    } else if (type.kind === 'int2' && numbers instanceof Uint16Array) {
       return undefined;
     }
-    return numberVector(type, values.slice() as NumberArray, validity);
   }
-  if (type.kind === 'numeric' && values instanceof Float64Array)
-    return decimalsOf(type, values, validity);
-  if (
-    (type.kind === 'timestamptz' || type.kind === 'timestamp') &&
-    values instanceof Float64Array
-  ) {
-    const micros = values.slice();
-    return microsOf(micros, validity) ? numberVector(type, micros, validity) : undefined;
-  }
-  return undefined;
+  const own = copies.copy(numbers);
+  const isTime = type.kind === 'timestamptz' || type.kind === 'timestamp';
+  return !isTime || microsOf(own as Float64Array, validity)
+    ? numberVector(type, own, validity)
+    : undefined;
 }
 
 /**

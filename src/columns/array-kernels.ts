@@ -1,3 +1,4 @@
+import { slabDoubles, slabInts } from '../base/slab.ts';
 import type { NumberArray } from './vector.ts';
 
 /**
@@ -95,6 +96,13 @@ export function sameKindOfArray(values: NumberArray, length: number): NumberArra
   if (values instanceof Float64Array) return new Float64Array(length);
   if (values instanceof Int32Array) return new Int32Array(length);
   return new (values.constructor as NumberArrayConstructor)(length);
+}
+
+/** The same for what is soon forgotten. */
+export function slabOfKind(values: NumberArray, length: number): NumberArray {
+  if (values instanceof Float64Array) return slabDoubles(length);
+  if (values instanceof Int32Array) return slabInts(length);
+  return sameKindOfArray(values, length);
 }
 
 /** Bytes by index: values of booleans, validities. */

@@ -26,14 +26,19 @@ export function constantVector(type: SqlType, datum: Datum, count: number): Vect
   return builder.finish();
 }
 
-/** Entries selection[0 … count) as a vector of their own, in the same rep and encoding. */
-export function gather(vector: Vector, selection: Int32Array, count: number): Vector {
+/** Entries selection[0 … count) as a vector of their own, in the same rep and encoding. `arrayLike` makes the arrays of numbers. */
+export function gather(
+  vector: Vector,
+  selection: Int32Array,
+  count: number,
+  arrayLike: typeof sameKindOfArray = sameKindOfArray,
+): Vector {
   const { type } = vector;
   const validity =
     vector.validity === undefined ? undefined : gatherValidity(vector.validity, selection, count);
   switch (vector.rep) {
     case 'number': {
-      const values = sameKindOfArray(vector.values, count);
+      const values = arrayLike(vector.values, count);
       if (count === 1) values[0] = vector.values[selection[0]!]!;
       else kernelsOf(vector.values).gather(vector.values, selection, 0, count, values, 0);
       const { factor, base, scale, bounds } = vector;
@@ -50,7 +55,7 @@ export function gather(vector: Vector, selection: Int32Array, count: number): Ve
       return { rep: 'boolean', type, values, validity };
     }
     case 'dictionary': {
-      const codes = sameKindOfArray(vector.codes, count) as Uint8Array | Uint16Array | Int32Array;
+      const codes = arrayLike(vector.codes, count) as Uint8Array | Uint16Array | Int32Array;
       kernelsOf(codes).gather(vector.codes, selection, 0, count, codes, 0);
       return { rep: 'dictionary', type, codes, validity, dictionary: vector.dictionary };
     }
@@ -127,12 +132,15 @@ export function sliceBatch(batch: Batch, start: number, end: number): Batch {
 }
 
 /** The batch without a selection: the very same one where it has none. */
-export function denseBatch(batch: Batch): Batch {
+export function denseBatch(
+  batch: Batch,
+  arrayLike: typeof sameKindOfArray = sameKindOfArray,
+): Batch {
   const { selection, rowCount } = batch;
   if (selection === undefined) return batch;
   return {
     rowCount,
-    columns: batch.columns.map((column) => gather(column, selection, rowCount)),
+    columns: batch.columns.map((column) => gather(column, selection, rowCount, arrayLike)),
     ...(batch.weights === undefined
       ? {}
       : { weights: gatherInts(batch.weights, selection, rowCount) }),

@@ -1,4 +1,5 @@
 import { assert } from '../base/errors.ts';
+import { slabInts } from '../base/slab.ts';
 import { kernelsOf } from './array-kernels.ts';
 import type { Batch } from './batch.ts';
 import { entryAt, numberAt } from './cells.ts';
@@ -61,7 +62,7 @@ export type LocatedRows = {
 
 /** Where living rows of the newest state are. Few runs where the ids ascend. */
 export function locateRows(rowIds: Float64Array, list: SegmentList): LocatedRows {
-  const places = new Int32Array(rowIds.length);
+  const places = slabInts(rowIds.length);
   const runs: Run[] = [];
   let last: Run | undefined;
   for (let index = 0; index < rowIds.length; index += 1) {

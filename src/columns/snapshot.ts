@@ -1,4 +1,5 @@
 import { assert } from '../base/errors.ts';
+import { slabBytes, slabInts } from '../base/slab.ts';
 import type { Batch } from './batch.ts';
 import { hashRow } from './build.ts';
 import { entryAt, equalCells, isNullAt, numberAt } from './cells.ts';
@@ -196,8 +197,8 @@ export class Snapshot implements TableSnapshot {
       const row = selection === undefined ? at : selection[at]!;
       rowIds[at] = index.first(keys, row, hashes === undefined ? hashRow(keys, row) : hashes[row]!);
     }
-    const held = new Uint8Array(count);
-    const places = new Int32Array(count);
+    const held = slabBytes(count);
+    const places = slabInts(count);
     for (let at = 0; at < count; at += 1) {
       const rowId = rowIds[at]!;
       const state = rowId >= 0 && rowId < rowIdEnd ? stateOf(list, rowId) : undefined;

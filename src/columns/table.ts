@@ -1,6 +1,8 @@
 import { assert, DbError } from '../base/errors.ts';
+import { slabDoubles, slabInts } from '../base/slab.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
+import { slabOfKind } from './array-kernels.ts';
 import type { Batch } from './batch.ts';
 import { concatBatches, denseBatch, gather } from './build.ts';
 import { isNullAt } from './cells.ts';
@@ -382,7 +384,7 @@ export class Table implements TableData {
     for (const column of this.#columns) column.codedRowCount += rowCount;
     try {
       this.#indexes.insertRange(rows, first);
-      const rowIds = new Float64Array(rowCount);
+      const rowIds = slabDoubles(rowCount);
       for (let row = 0; row < rowCount; row += 1) rowIds[row] = first + row;
       const delta: TableDelta = {
         deleted: undefined,
@@ -413,7 +415,7 @@ export class Table implements TableData {
     const { openFrom } = this.#store;
     const count = rowIds.length;
     if (count === 0) return undefined;
-    const oldIds = rowIds.slice();
+    const oldIds = copyOf(rowIds);
     const order = isAscending(rowIds) ? undefined : sortWithOrder(oldIds);
     if (order !== undefined && !isAscending(oldIds)) return undefined;
     this.#check(batch);
@@ -424,7 +426,7 @@ export class Table implements TableData {
     const stays = count - moved;
     const rows = newRows(batch, rowIds, order, moved, openFrom);
     const first = this.#store.append(this.#columns, rows, stays);
-    const newIds = new Float64Array(count);
+    const newIds = slabDoubles(count);
     for (let row = 0; row < stays; row += 1) newIds[row] = oldIds[moved + row]!;
     for (let row = 0; row < moved; row += 1) newIds[stays + row] = first + row;
     let entry: LogEntry | undefined;
@@ -464,7 +466,8 @@ export class Table implements TableData {
 
   /** Rows die, nothing else happens. */
   #stageDelete(given: Float64Array, before: Before): TableDelta {
-    const rowIds = isAscending(given) ? given.slice() : given.slice().sort();
+    const rowIds = copyOf(given);
+    if (!isAscending(rowIds)) rowIds.sort();
     // A row that is named twice is refused there.
     if (!isAscending(rowIds)) return this.#stageWrites([{ kind: 'delete', rowIds: given }], before);
     const count = rowIds.length;
@@ -1224,7 +1227,7 @@ function isAscending(rowIds: Float64Array): boolean {
 /** Sorts row ids; the indexes at which they stood. */
 function sortWithOrder(rowIds: Float64Array): Int32Array {
   const count = rowIds.length;
-  const order = new Int32Array(count);
+  const order = slabInts(count);
   let greatest = 0;
   for (let index = 0; index < count; index += 1)
     if (rowIds[index]! > greatest) greatest = rowIds[index]!;
@@ -1244,6 +1247,12 @@ function sortWithOrder(rowIds: Float64Array): Int32Array {
   order.sort((a, b) => given[a]! - given[b]! || a - b);
   for (let index = 0; index < count; index += 1) rowIds[index] = given[order[index]!]!;
   return order;
+}
+
+function copyOf(rowIds: Float64Array): Float64Array {
+  const copy = slabDoubles(rowIds.length);
+  copy.set(rowIds);
+  return copy;
 }
 
 /** How many of ascending values are below `end`. */
@@ -1270,9 +1279,9 @@ function newRows(
   openFrom: number,
 ): Batch {
   const count = rowIds.length;
-  if (moved === count) return denseBatch(rows);
+  if (moved === count) return denseBatch(rows, slabOfKind);
   if (moved === 0 && order === undefined) return rows;
-  const selection = new Int32Array(count);
+  const selection = slabInts(count);
   const stays = count - moved;
   for (let row = 0; row < stays; row += 1)
     selection[row] = physical(rows, order === undefined ? moved + row : order[moved + row]!);
@@ -1283,7 +1292,7 @@ function newRows(
     next += 1;
   }
   const sorted = { rowCount: count, columns: rows.columns, selection };
-  return moved === 0 ? sorted : denseBatch(sorted);
+  return moved === 0 ? sorted : denseBatch(sorted, slabOfKind);
 }
 
 function* deletedRowIds(entry: LogEntry): Generator<number> {

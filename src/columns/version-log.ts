@@ -1,4 +1,5 @@
 import { assert } from '../base/errors.ts';
+import { isPiece, slabDoubles, slabInts } from '../base/slab.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from './batch.ts';
@@ -8,7 +9,7 @@ import { appendLocated, type LocatedRows } from './row-fetch.ts';
 import { RowsByColumn } from './rows-by-column.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { TableDelta } from './table-contract.ts';
-import type { Vector } from './vector.ts';
+import type { NumberArray, Vector } from './vector.ts';
 import { objectBytes, VectorBuilder } from './vector-builder.ts';
 
 /** Rows a chunk of old and new rows holds. */
@@ -95,7 +96,12 @@ export class VersionLog {
     const entry = new LogEntry(this.endSequence, about, byteLength);
     try {
       if (isCopied) this.#copy(entry, delta, isOverwritten, deletedCount, insertedCount);
-      else entry.keep(delta, isOverwritten, newBytes);
+      else
+        entry.keep(
+          { deleted: keptRows(delta.deleted), inserted: keptRows(delta.inserted) },
+          isOverwritten,
+          newBytes,
+        );
     } catch (cause) {
       this.#lease.give(byteLength);
       throw cause;
@@ -519,7 +525,9 @@ class EntryRows extends RowsByColumn {
   }
 
   protected makeRowIds(): Float64Array {
-    return this.#chunk.rowIds.slice(this.#start, this.#start + this.rowCount);
+    const rowIds = slabDoubles(this.rowCount);
+    rowIds.set(this.#chunk.rowIds.subarray(this.#start, this.#start + this.rowCount));
+    return rowIds;
   }
 }
 
@@ -654,7 +662,7 @@ class LogChunk {
   selected(columns: readonly Vector[], start: number, end: number): Batch | undefined {
     if (start === end) return undefined;
     const rowCount = end - start;
-    const selection = new Int32Array(rowCount);
+    const selection = slabInts(rowCount);
     for (let row = 0; row < rowCount; row += 1) selection[row] = start + row;
     return { rowCount, columns, selection, rowIds: this.rowIds };
   }
@@ -689,6 +697,26 @@ class LogChunk {
     this.rowIds = new Float64Array(0);
     this.isOverwritten = new Uint8Array(0);
   }
+}
+
+/** Rows that are not forgotten soon: pieces of slabs among their arrays are copied. */
+function keptRows(batch: Batch | undefined): Batch | undefined {
+  // Rows that are made when somebody looks are not looked at here.
+  if (batch === undefined || batch instanceof RowsByColumn || batch instanceof LazyRows)
+    return batch;
+  const { rowIds } = batch;
+  const columns = batch.columns.map(keptColumn);
+  return rowIds !== undefined && isPiece(rowIds)
+    ? { ...batch, columns, rowIds: rowIds.slice() }
+    : { ...batch, columns };
+}
+
+function keptColumn(column: Vector): Vector {
+  if (column.rep === 'number' && isPiece(column.values))
+    return { ...column, values: column.values.slice() as NumberArray };
+  if (column.rep === 'dictionary' && isPiece(column.codes))
+    return { ...column, codes: column.codes.slice() as typeof column.codes };
+  return column;
 }
 
 /** A batch in memory: its arrays, and by formula the objects around them. */

@@ -1,4 +1,5 @@
 import { assert } from '../base/errors.ts';
+import type { DoublesMaker } from '../base/slab.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { BATCH_ROW_COUNT_MAX } from '../columns/batch.ts';
 import type { SqlType } from '../columns/types.ts';
@@ -99,13 +100,13 @@ export class GroupTable {
   }
 
   /** Key vectors of the given groups. */
-  keys(groups: Int32Array, count: number): Vector[] {
-    return this.#columns.map((_, column) => this.key(column, groups, count));
+  keys(groups: Int32Array, count: number, doubles?: DoublesMaker): Vector[] {
+    return this.#columns.map((_, column) => this.key(column, groups, count, doubles));
   }
 
   /** One key of the given groups. */
-  key(column: number, groups: Int32Array, count: number): Vector {
-    return this.#columns[column]!.vector(this.#codesOf(groups, count, column), count);
+  key(column: number, groups: Int32Array, count: number, doubles?: DoublesMaker): Vector {
+    return this.#columns[column]!.vector(this.#codesOf(groups, count, column), count, doubles);
   }
 
   /** The groups that have rows, found in steps; `ordered`: in the order of their keys (NULL last). */

@@ -1,5 +1,6 @@
 import { ChunkedFloat64, ChunkedInt32 } from '../base/chunked.ts';
 import { assert } from '../base/errors.ts';
+import { ownDoubles, type DoublesMaker } from '../base/slab.ts';
 import { HashParts } from '../base/hash-parts.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import type { MemoryAccount } from '../base/memory.ts';
@@ -26,8 +27,8 @@ export interface ColumnInterner {
    * 64 KB; without this call it does all at once.
    */
   prepare?(vector: Vector, rowCount: number, budget: Budget): boolean;
-  /** The value of each code. */
-  vector(codes: Int32Array, count: number): Vector;
+  /** The value of each code. `doubles`: where numbers go that are soon forgotten. */
+  vector(codes: Int32Array, count: number, doubles?: DoublesMaker): Vector;
   datum(code: number): Datum;
   close(): void;
 }
@@ -112,8 +113,8 @@ class NumberInterner implements ColumnInterner {
     }
   }
 
-  vector(codes: Int32Array, count: number): Vector {
-    const values = new Float64Array(count);
+  vector(codes: Int32Array, count: number, doubles: DoublesMaker = ownDoubles): Vector {
+    const values = doubles(count);
     let validity: Uint8Array | undefined;
     for (let at = 0; at < count; at += 1) {
       const code = codes[at]!;

@@ -1,4 +1,5 @@
 import { assert } from '../base/errors.ts';
+import { slabDoubles, slabInts } from '../base/slab.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { datumAt, denseBatch, gather, vectorFromData } from '../columns/build.ts';
@@ -161,7 +162,8 @@ export class DeltaGroup implements StatefulOperator {
   #take(batch: Batch): void {
     const { rowCount } = batch;
     const keys = this.#keys.map((key) => key.evaluate(batch, this.#context));
-    const groups = this.#groups.intern(keys, rowCount).slice(0, rowCount);
+    const groups = slabInts(rowCount);
+    groups.set(this.#groups.intern(keys, rowCount).subarray(0, rowCount));
     this.#ensure(this.#groups.groupCount);
     this.#touch(groups, rowCount);
     this.#apply(groups, rowCount, batch, batch.weights);
@@ -209,7 +211,7 @@ export class DeltaGroup implements StatefulOperator {
 
   #finish(groups: Int32Array): Vector[] {
     return [
-      ...this.#groups.keys(groups, groups.length),
+      ...this.#groups.keys(groups, groups.length, slabDoubles),
       ...this.#calls.map((call) => call.finish(groups, groups.length)),
     ];
   }
@@ -270,7 +272,7 @@ export class DeltaGroup implements StatefulOperator {
     const groups =
       all.length <= GROUPS_PER_BATCH ? all : all.subarray(start, start + GROUPS_PER_BATCH);
     const count = groups.length;
-    const rowIds = new Float64Array(count);
+    const rowIds = slabDoubles(count);
     let weights: Int32Array | undefined;
     let told = 0;
     for (let at = 0; at < count; at += 1) {
@@ -316,7 +318,7 @@ export class DeltaGroup implements StatefulOperator {
 }
 
 function intsOf(numbers: readonly number[]): Int32Array {
-  const array = new Int32Array(numbers.length);
+  const array = slabInts(numbers.length);
   for (let at = 0; at < array.length; at += 1) array[at] = numbers[at]!;
   return array;
 }
@@ -469,7 +471,7 @@ class CallState {
   }
 
   finish(groups: Int32Array, count: number): Vector {
-    return this.#state.finish(groups, count);
+    return this.#state.finish(groups, count, slabDoubles);
   }
 }
 

@@ -1,4 +1,5 @@
 import { assert } from '../base/errors.ts';
+import { slabDoubles } from '../base/slab.ts';
 import { datumAt, vectorFromData } from '../columns/build.ts';
 import { numberAt } from '../columns/cells.ts';
 import { compareDatums } from '../columns/compare.ts';
@@ -15,6 +16,7 @@ export interface Extremes {
   readonly memoryBytes: number;
   ensure(groupCount: number): void;
   add(groups: Int32Array, rowCount: number, vector: Vector, weights: Int32Array | undefined): void;
+  /** The numbers of the answer are soon forgotten. */
   finish(groups: Int32Array, count: number, fn: 'min' | 'max'): Vector;
 }
 
@@ -107,7 +109,7 @@ function numbers(
   count: number,
   numberOf: (at: number) => number | undefined,
 ): NumberVector {
-  const values = new Float64Array(count);
+  const values = slabDoubles(count);
   let validity: Uint8Array | undefined;
   for (let at = 0; at < count; at += 1) {
     const value = numberOf(at);

@@ -1,3 +1,4 @@
+import { slabDoubles } from '../base/slab.ts';
 import type { Batch } from '../columns/batch.ts';
 import { denseBatch, hashRows } from '../columns/build.ts';
 import { numberAt } from '../columns/cells.ts';
@@ -79,7 +80,7 @@ function shareRowByHash(a: Batch, b: Batch): boolean {
  * numbers in both, of one scale; cheaper than hashes.
  */
 function mixedNumbers({ columns, rowCount }: Batch, other: Batch): Float64Array {
-  const mixed = new Float64Array(rowCount);
+  const mixed = slabDoubles(rowCount);
   for (let index = 0; index < columns.length; index += 1) {
     const column = columns[index]!;
     const counterpart = other.columns[index]!;

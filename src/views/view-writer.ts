@@ -2,6 +2,7 @@ import { HashParts } from '../base/hash-parts.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import { assert } from '../base/errors.ts';
+import { slabDoubles, slabInts } from '../base/slab.ts';
 import type { Batch } from '../columns/batch.ts';
 import type {
   TableData,
@@ -318,13 +319,13 @@ function rowsOf(rows: readonly number[], columns: readonly Vector[]): Batch {
     while (next < rowCount && rows[next] === next) next += 1;
     if (next === rowCount) return { rowCount, columns };
   }
-  const selection = new Int32Array(rowCount);
+  const selection = slabInts(rowCount);
   for (let index = 0; index < rowCount; index += 1) selection[index] = rows[index]!;
   return { rowCount, columns, selection };
 }
 
 function doublesOf(numbers: readonly number[]): Float64Array {
-  const doubles = new Float64Array(numbers.length);
+  const doubles = slabDoubles(numbers.length);
   for (let index = 0; index < numbers.length; index += 1) doubles[index] = numbers[index]!;
   return doubles;
 }

@@ -1,4 +1,5 @@
 import { assert, DbError, notSupported } from '../../base/errors.ts';
+import { ownDoubles, type DoublesMaker } from '../../base/slab.ts';
 import { datumAt, vectorFromData } from '../../columns/build.ts';
 import { compareDatums } from '../../columns/compare.ts';
 import type { SqlType, TypeKind } from '../../columns/types.ts';
@@ -33,7 +34,8 @@ export interface AggregateState {
   ): void;
   /** Adds another state's group; both were made for the same call. */
   mergeGroup(group: number, from: AggregateState, fromGroup: number): void;
-  finish(groups: Int32Array, count: number): Vector;
+  /** `doubles`: where the numbers of an answer go that is soon forgotten. */
+  finish(groups: Int32Array, count: number, doubles?: DoublesMaker): Vector;
   /** Of counts, sums and averages: what a group has so far, as doubles. */
   tally?(group: number): { readonly sum: number; readonly count: number };
 }
@@ -228,8 +230,8 @@ class CountState implements AggregateState {
     return { sum: count, count };
   }
 
-  finish(groups: Int32Array, count: number): Vector {
-    const values = new Float64Array(count);
+  finish(groups: Int32Array, count: number, doubles: DoublesMaker = ownDoubles): Vector {
+    const values = doubles(count);
     for (let at = 0; at < count; at += 1) values[at] = this.#counts.of(groups[at]!);
     return { rep: 'number', type: { kind: 'int8' }, values, factor: 1, base: 0, scale: 0 };
   }
@@ -299,9 +301,9 @@ class IntegerSumState implements AggregateState {
     };
   }
 
-  finish(groups: Int32Array, count: number): Vector {
+  finish(groups: Int32Array, count: number, doubles: DoublesMaker = ownDoubles): Vector {
     if (!this.#average && this.#type.kind === 'int8') {
-      const values = new Float64Array(count);
+      const values = doubles(count);
       let validity: Uint8Array | undefined;
       for (let at = 0; at < count; at += 1) {
         const group = groups[at]!;
@@ -459,8 +461,8 @@ export class FloatSumState implements AggregateState {
     return { sum: this.#sums.value(group), count: this.#counts.of(group) };
   }
 
-  finish(groups: Int32Array, count: number): Vector {
-    const values = new Float64Array(count);
+  finish(groups: Int32Array, count: number, doubles: DoublesMaker = ownDoubles): Vector {
+    const values = doubles(count);
     let validity: Uint8Array | undefined;
     for (let at = 0; at < count; at += 1) {
       const group = groups[at]!;
