@@ -107,7 +107,7 @@ export class CommitTurn {
   step(budget: Budget): boolean {
     const staging = this.#stepped[0];
     if (staging === undefined) return false;
-    this.#advance(staging, budget);
+    this.#advance(staging, budget, budget.remaining);
     return this.#stepped.length > 0;
   }
 
@@ -171,13 +171,14 @@ export class CommitTurn {
     const operations = Array.isArray(prepared) ? (prepared as Operation[]) : [];
     const source = operations === prepared ? operations : taken(prepared, operations);
     const steps = stage(this.#state, staged, source, LIMITED, own);
-    return this.#advance({ request, operations, staged, budget: own, steps, claims: [] }, budget);
+    const staging = { request, operations, staged, budget: own, steps, claims: [] };
+    return this.#advance(staging, budget, budget.remaining * STEPS_AT_ONCE);
   }
 
-  /** One step of a commit, as far as `budget` reaches; true while there are commits to step. */
-  #advance(staging: StagingCommit, budget: Budget): boolean {
+  /** One step of a commit, of so many units, charged to `budget`; true while there are commits to step. */
+  #advance(staging: StagingCommit, budget: Budget, units: number): boolean {
     const spentBefore = staging.budget.spent;
-    staging.budget.refill(budget.remaining);
+    staging.budget.refill(units);
     let done: boolean;
     try {
       done = staging.steps.next().done === true;
@@ -388,6 +389,12 @@ export class CommitTurn {
     return reach;
   }
 }
+
+/**
+ * A commit that ends within so many steps runs in one, three quarters of what law 5 aims at: to put a commit of a hundred rows aside, and to
+ * turn away whoever comes meanwhile, costs more than to end it.
+ */
+const STEPS_AT_ONCE = 3;
 
 /** What the commit turn changes: implemented by the database state. */
 export interface CommitState {
