@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { DbError } from '../../src/base/errors.ts';
 import { MemoryAccount } from '../../src/base/memory.ts';
+import { isPiece, slabDoubles } from '../../src/base/slab.ts';
 import type { Batch } from '../../src/columns/batch.ts';
 import { datumAt, vectorFromData } from '../../src/columns/build.ts';
 import { createTable, type Table } from '../../src/columns/table.ts';
@@ -410,6 +411,53 @@ test('history reaches back as far as its bytes, and says where it ends', () => {
   past.release();
   table.close();
   expect(memory.usedBytes).toBe(0);
+});
+
+test('what history keeps of a commit keeps no slab', () => {
+  const table = createTable(
+    { name: 'groups', columns: [ID], indexes: [], seed: 1 },
+    { memory: new MemoryAccount('test') },
+  );
+  const soonForgotten = (count: number, first: number): Batch => {
+    const values = slabDoubles(count);
+    for (let row = 0; row < count; row += 1) values[row] = first + row;
+    const column = { rep: 'number', type: ID.type, values, factor: 1, base: 0, scale: 0 } as const;
+    return { rowCount: count, columns: [column] };
+  };
+  const writes: TableWrite[] = [
+    { kind: 'insert', rows: soonForgotten(400, 0) },
+    { kind: 'insert', rows: soonForgotten(70, 400) },
+    {
+      kind: 'update',
+      rowIds: Float64Array.from({ length: 300 }, (_, row) => row),
+      rows: soonForgotten(300, 1000),
+    },
+    { kind: 'delete', rowIds: Float64Array.from({ length: 200 }, (_, row) => 100 + row) },
+  ];
+  for (const write of writes) {
+    table.stage([write], { limits: true });
+    table.publish(table.position + 1);
+  }
+  const told = table.changes(0, 4)!;
+  const ends = told.map(({ delta: { deleted, inserted } }) =>
+    [deleted, inserted].map((rows) =>
+      rows === undefined ? undefined : [rows.rowCount, datumAt(rows.columns[0]!, 0)],
+    ),
+  );
+  expect(ends).toEqual([
+    [undefined, [400, 0]],
+    [undefined, [70, 400]],
+    [
+      [300, 0],
+      [300, 1000],
+    ],
+    [[200, 1100], undefined],
+  ]);
+  for (const { delta } of told)
+    for (const { columns } of [delta.deleted, delta.inserted].filter((rows) => rows !== undefined))
+      for (const column of columns)
+        expect(column.rep === 'number' && isPiece(column.values)).toBe(false);
+  table.close();
 });
 
 test('what a load leaves in the history is where its rows lie, once they are sealed, and tells the same', () => {
