@@ -178,12 +178,14 @@ type Damage = {
   readonly power: boolean;
   /** The power was lost, and syncs before it had lied. */
   readonly lied: boolean;
-  /**
-   * A bit turned over in the journal as the power was lost, or when nothing could be written behind it any more: its end may look like a
-   * write that was cut short.
-   */
-  readonly torn: boolean;
+  /** Nothing could be written any more. */
+  readonly failed: boolean;
+  /** A bit turned over in the journal. */
+  readonly flipped: boolean;
 };
+
+/** The end of the journal may look like a write that was cut short: it is damaged, and so is, or has never been written, what tells otherwise. */
+const isTorn = ({ power, failed, flipped }: Damage): boolean => flipped && (power || failed);
 
 const isSegment = (path: string | undefined): boolean =>
   path !== undefined && /\/journal-\d+\.adb$/.test(path);
@@ -747,11 +749,11 @@ export class SimulatedWorld {
     this.#process = undefined;
     const before = this.#damage;
     const now = this.disk.crash(isDead);
-    const power = now.power || before?.power === true;
     this.#damage = {
-      power,
+      power: now.power || before?.power === true,
       lied: (now.power && now.lied) || before?.lied === true,
-      torn: ((power || now.failed) && isSegment(now.flipped)) || before?.torn === true,
+      failed: now.failed || before?.failed === true,
+      flipped: isSegment(now.flipped) || before?.flipped === true,
     };
     if (this.#damage.lied) this.#hasLied = true;
     this.#comingBack?.cancel();
@@ -789,7 +791,7 @@ export class SimulatedWorld {
       this.seen.add('a restart');
       const { journal } = this.options;
       const excused =
-        damage.torn ||
+        isTorn(damage) ||
         (damage.power &&
           (damage.lied || (journal.kind === 'file' && journal.fsync === 'interval')));
       this.mayHaveLost ||= excused;
@@ -813,7 +815,7 @@ export class SimulatedWorld {
           this.#tryAgain();
           return;
         }
-        if (this.#hasLied || damage.torn) {
+        if (this.#hasLied || isTorn(damage)) {
           this.seen.add('what cannot be mended was found');
           this.hopeless = true;
           return;
