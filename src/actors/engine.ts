@@ -582,6 +582,8 @@ export class Engine {
     for (const { ref } of [...this.queries.values()]) ref.stop();
     this.tree.root.stop();
     this.dispatcher.runUntilIdle(100_000);
+    // Of tables that were being made anew: nobody wants what is read of them any more.
+    await this.snapshots?.settled();
     for (const transaction of this.transactions) {
       transaction.close();
       this.claims.release(transaction.owner);

@@ -80,8 +80,12 @@ class TableBehavior {
       case 'rebuild':
         if (this.#isRebuilding || !recovery.wantsRebuild(this.#relation)) return 'continue';
         this.#isRebuilding = true;
-        // Once nothing is staged on it any more: it refuses what is new.
-        context.pipe(this.#commit(), (outcome) => ({ kind: 'settled', outcome }));
+        // Once nothing is staged on it any more: it refuses what is new. A snapshot that is under way may take an older one's place, and
+        // the journal behind that.
+        context.pipe(
+          this.#commit().then(() => this.#engine.snapshots?.settled()),
+          (outcome) => ({ kind: 'settled', outcome }),
+        );
         return 'continue';
       case 'settled':
         if (message.outcome.kind === 'failed') throw message.outcome.cause;

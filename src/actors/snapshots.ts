@@ -9,7 +9,7 @@ import {
   type TableReading,
 } from '../columns/table-image.ts';
 import type { TableData } from '../columns/table-contract.ts';
-import { createTable } from '../columns/table.ts';
+import { Table } from '../columns/table.ts';
 import type { Disk } from '../base/ports.ts';
 import { CheckedFileWriter, readChecked } from '../journal/checked-file.ts';
 import type { RuntimeVersions } from '../journal/snapshot-store.ts';
@@ -52,6 +52,8 @@ export class Snapshots {
   /** Files that snapshots refer to, where that is known. */
   readonly #references = new Map<number, ReadonlySet<string>>();
   #running: Promise<number> | undefined;
+  /** Tables that are being read of one. */
+  readonly #readings = new Set<Promise<unknown>>();
   /** Bytes appended when the newest one was begun, and how much more calls for the next. */
   #begunAtBytes = 0;
   #nextAfterBytes: number;
@@ -100,9 +102,10 @@ export class Snapshots {
     return this.#running;
   }
 
-  /** Waits for the one that is under way: its failure is told elsewhere. */
+  /** Waits for the one that is under way, and for what is read of them: failures are told elsewhere. */
   async settled(): Promise<void> {
     await this.#running?.catch(() => undefined);
+    await Promise.allSettled(this.#readings);
   }
 
   #upkeepWaits(): boolean {
@@ -115,6 +118,8 @@ export class Snapshots {
     // What the catalog shows must be what the journal has at the visible position.
     await this.#engine.untilNothingDefined();
     const begunAtBytes = this.#log.journal.appendedBytes;
+    const { recovery } = this.#engine;
+    const breakCount = recovery.breakCount;
     const image = this.#capture();
     let writer: CheckedFileWriter | undefined;
     const files = new Set<string>();
@@ -135,6 +140,12 @@ export class Snapshots {
       await this.#log.journal.untilDurable(position(image.head.position));
       // Names of segments before the name of what refers to them.
       await this.#disk.syncDirectory(this.#directory);
+      // What was captured of it is not to be trusted: nobody should go back to that, nor lose the journal before it.
+      if (recovery.breakCount !== breakCount)
+        throw new DbError('ADB_RECOVERING', 'a table broke while the snapshot was taken', {
+          retryAfterMs: 100,
+          hint: 'Try again when all tables serve: db.recovery.list() tells of those that do not.',
+        });
       const { byteLength } = await writer.finish();
       writer = undefined;
       await this.#disk.syncDirectory(this.#directory);
@@ -316,17 +327,30 @@ export class Snapshots {
         hint: 'Open the directory with the newer version.',
       });
     const parts = rest.map((chunk) => () => this.#values.decode(chunk) as PlainPart);
-    const restored = await this.#restoredParts(parts, progress);
+    const restored = await this.#restoredParts(parts, progress, () => this.#pause());
     if (restored === undefined) return undefined;
     await this.#install(head, restored);
     this.#references.set(at, restored.files);
     return head.instantMs;
   }
 
-  /** One table as the newest snapshot that is whole has it, which is the caller's from now on; the journal has what came after. */
-  async tableOf(relation: number): Promise<SnapshotTable | undefined> {
-    // One that is under way may take another's place.
-    await this.settled();
+  /**
+   * One table as the newest snapshot that is whole has it, which is the caller's from now on, unless the caller went away meanwhile. The
+   * journal has what came after: all, where there is no snapshot yet, or none that is whole and the journal goes back to its beginning.
+   */
+  tableOf(relation: number, isWanted: () => boolean): Promise<SnapshotTable | undefined> {
+    const reading = this.#tableOf(relation, isWanted);
+    this.#readings.add(reading);
+    const done = (): unknown => this.#readings.delete(reading);
+    reading.then(done, done);
+    return reading;
+  }
+
+  async #tableOf(relation: number, isWanted: () => boolean): Promise<SnapshotTable | undefined> {
+    const goOn = async (): Promise<void> => {
+      await this.#pause();
+      if (!isWanted()) throw new DbError('57014', 'nobody waits for the table any more');
+    };
     for (const at of await this.positions()) {
       const chunks = await readChecked(this.#disk, `${this.#directory}/${fileName(at)}`);
       if (chunks === undefined) continue;
@@ -336,26 +360,24 @@ export class Snapshots {
         const part = this.#values.decode(chunk) as PlainPart;
         if (part.kind !== 'rows') isOwn = part.kind === 'table' && part.definition.id === relation;
         if (isOwn) own.push(part);
-        await this.#pause();
+        await goOn();
       }
-      const restored = await this.#restoredParts(
-        own.map((part) => () => part),
-        () => undefined,
-      );
-      const [entry] = restored?.entries ?? [];
-      if (entry?.kind === 'table')
-        return {
-          position: at,
-          definition: entry.definition,
-          data: await this.#made(entry, at),
-        };
+      const parts = own.map((part) => () => part);
+      const restored = await this.#restoredParts(parts, () => undefined, goOn);
+      if (restored === undefined) continue;
+      const [entry] = restored.entries;
+      // It was made later.
+      if (entry?.kind !== 'table') return { position: at, table: undefined };
+      const data = await this.#made(entry, at, goOn);
+      return { position: at, table: { definition: entry.definition, data } };
     }
-    return undefined;
+    return this.#log.first === 1 ? { position: 0, table: undefined } : undefined;
   }
 
   async #restoredParts(
     parts: readonly (() => PlainPart)[],
     progress: (done: number, of: number) => void,
+    pause: () => Promise<void>,
   ): Promise<Restored | undefined> {
     const entries: RestoredEntry[] = [];
     const files = new Set<string>();
@@ -398,7 +420,7 @@ export class Snapshots {
             this.#files.set(segment, ref);
             files.add(ref.name);
           }
-          await this.#pause();
+          await pause();
         }
         entries.push({ kind: 'table', definition: part.definition, restore });
         progress(index, parts.length);
@@ -417,7 +439,10 @@ export class Snapshots {
     for (const entry of entries) {
       switch (entry.kind) {
         case 'table': {
-          const made = state.tableEntry(entry.definition, await this.#made(entry, head.position));
+          const made = state.tableEntry(
+            entry.definition,
+            await this.#made(entry, head.position, () => this.#pause()),
+          );
           catalog.put(made);
           this.#engine.tree.relationMade(made);
           this.#engine.recovery.restored(made);
@@ -464,18 +489,20 @@ export class Snapshots {
       state.calendars.set(tenant, name, spec);
   }
 
-  async #made({ definition, restore }: RestoredTable, at: number): Promise<TableData> {
-    const schema = schemaOf(definition);
+  async #made(
+    { definition, restore }: RestoredTable,
+    at: number,
+    pause: () => Promise<void>,
+  ): Promise<TableData> {
     const options = { memory: this.#engine.memory };
-    const data = createTable({ ...schema, indexes: [] }, options, restore.finish(at));
+    const steps = Table.over(restore.finish(at), schemaOf(definition), options);
     try {
-      for (const index of schema.indexes)
-        for (const _ of data.addIndexInSteps(index)) await this.#pause();
-    } catch (cause) {
-      data.close();
-      throw cause;
+      let step = steps.next();
+      for (; step.done !== true; step = steps.next()) await pause();
+      return step.value;
+    } finally {
+      steps.return(undefined as never);
     }
-    return data;
   }
 
   #pause(): Promise<void> {
@@ -484,9 +511,10 @@ export class Snapshots {
 }
 
 export type SnapshotTable = {
+  /** The journal has what came after. */
   readonly position: number;
-  readonly definition: TableDefinition;
-  readonly data: TableData;
+  /** Undefined where the journal tells how it was made. */
+  readonly table: { readonly definition: TableDefinition; readonly data: TableData } | undefined;
 };
 
 const SNAPSHOTS_KEPT = 2;

@@ -119,9 +119,7 @@ export class TableRebuild {
     const source = this.#source;
     if ('snapshots' in source) {
       // The journal is kept from there on.
-      const restored = yield this.#restored(source.snapshots);
-      const { definition, data, position } = restored as SnapshotTable;
-      this.#scratch.catalog.put(this.#scratch.tableEntry(definition, data));
+      const { position } = (yield this.#restored(source.snapshots)) as SnapshotTable;
       yield* this.#eachRecord(position + 1, (record) => this.#apply(record));
       return;
     }
@@ -148,10 +146,14 @@ export class TableRebuild {
     else for (const record of tail) yield* this.#apply(record);
   }
 
+  /** Into the catalog at once: whoever closes it meanwhile gives back what is there. */
   async #restored(snapshots: Snapshots): Promise<SnapshotTable> {
-    const restored = await snapshots.tableOf(this.#relation);
+    const restored = await snapshots.tableOf(this.#relation, () => !this.#isClosed);
     if (restored === undefined) throw sourceGone('records that it needs are no longer kept');
-    if (this.#isClosed) restored.data.close();
+    const { table } = restored;
+    if (this.#isClosed) table?.data.close();
+    else if (table !== undefined)
+      this.#scratch.catalog.put(this.#scratch.tableEntry(table.definition, table.data));
     return restored;
   }
 

@@ -39,7 +39,8 @@ export class TableRecovery {
   readonly #broken = new Map<number, Broken>();
   readonly #lease: MemoryLease;
   readonly #coverBytes: number;
-  /** Tables made anew since the database was opened, and those that could not be. */
+  /** Tables that broke since the database was opened, those made anew, and those that could not be. */
+  breakCount = 0;
   rebuilt = 0;
   failed = 0;
   basesTaken = 0;
@@ -251,6 +252,7 @@ export class TableRecovery {
     const { clock } = this.#engine.ports;
     const broken = new Broken(entry, corpse, cause, clock.now(), clock.monotonicMs());
     this.#broken.set(id, broken);
+    this.breakCount += 1;
     this.#engine.events.emit('table.failed', {
       table: entry.definition.name,
       position: corpse.position,

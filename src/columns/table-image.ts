@@ -294,8 +294,6 @@ export class TableRestore {
     assert(this.#states.length === this.#plain.segments.length, 'all segments are restored');
     const { first, nextRowId, rowCount, nextColumnId, position } = this.#plain;
     this.#store.takeOver({ first, states: this.#states }, nextRowId, rowCount);
-    this.#lease.limits = true;
-    for (const column of this.#columns) column.limits = true;
     return {
       lease: this.#lease,
       columns: this.#columns,

@@ -64,15 +64,11 @@ const LAZY_ROWS_MIN = 65_536;
 /** Deleted rows whose index entries are taken away at once when a commit is published; more wait for `maintain`. */
 const RECLAIM_ROWS_AT_ONCE = 64;
 
-export function createTable(
-  schema: TableSchema,
-  options: TableOptions,
-  restored?: RestoredRows,
-): Table {
-  return new Table(schema, options, restored);
+export function createTable(schema: TableSchema, options: TableOptions): Table {
+  return new Table(schema, options);
 }
 
-/** What TableRestore has made. */
+/** What TableRestore has made; nothing of it is refused for want of memory yet. */
 export type RestoredRows = {
   readonly lease: MemoryLease;
   readonly columns: readonly StoredColumn[];
@@ -136,7 +132,7 @@ export class Table implements TableData {
   #isClosing = false;
   #isClosed = false;
 
-  /** `restored`: rows that were kept elsewhere; indexes over them are built by `addIndexInSteps`. */
+  /** `restored`: see `over`. */
   constructor(schema: TableSchema, options: TableOptions, restored?: RestoredRows) {
     assert(
       restored === undefined || schema.indexes.length === 0,
@@ -174,6 +170,27 @@ export class Table implements TableData {
       position: this.#position,
       nextColumnId: this.#nextColumnId,
     });
+  }
+
+  /**
+   * A table of rows that were kept elsewhere, which are its own from now on, and its indexes over them: yields the number of rows indexed
+   * since the last yield. Memory is never refused.
+   */
+  static *over(
+    rows: RestoredRows,
+    schema: TableSchema,
+    options: TableOptions,
+  ): Generator<number, Table> {
+    const table = new Table({ ...schema, indexes: [] }, options, rows);
+    let isDone = false;
+    try {
+      for (const index of schema.indexes) yield* table.addIndexInSteps(index);
+      table.#setLimits(true);
+      isDone = true;
+      return table;
+    } finally {
+      if (!isDone) table.close();
+    }
   }
 
   /**
