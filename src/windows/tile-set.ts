@@ -44,6 +44,12 @@ const CATCH_UP_ROWS_MAX = 1_000_000;
 const CHANGED_ROWS_MAX = BATCH_ROW_COUNT_MAX * 16;
 /** Doubles of an accumulator that is kept for the next window: those of many groups are not. */
 const SPARE_LENGTH_MAX = 4096;
+/** Fewer days are added tile by tile. */
+export const SPAN_DAYS_MIN = 16;
+/** Stretches of days that are remembered: the panels of a dashboard ask for a few. */
+const SPANS_KEPT = 16;
+/** Doubles that are added up for one within the step of whoever asks: a tenth of a millisecond. */
+const SPAN_DOUBLES_MAX = 65_536;
 /** Quarters whose extremes are not known, beyond which their days are made anew. */
 const STALE_COUNT_MAX = 1024;
 
@@ -69,6 +75,25 @@ export function whyNoTiles(cause: unknown): NoTiles {
 
 /** Work on tiles in steps: 'go' where the budget is used up, 'wait' where somebody else must first finish a step of theirs. */
 export type Tiling<Result> = Generator<'go' | 'wait', Result>;
+
+/**
+ * Whole days [from, to) as one tile, since they are asked for again and again: a year to date is twenty tiles otherwise, which for percentiles are hundreds of
+ * buckets each. It counts and costs as those it is the sum of.
+ */
+export type SpanTile = {
+  readonly page: TilePage;
+  readonly pieces: number;
+  readonly work: number;
+};
+
+/** A stretch that was asked for; its tile, from the second time on. */
+type Span = {
+  from: number;
+  to: number;
+  askedAt: number;
+  asks: number;
+  tile: SpanTile | undefined;
+};
 
 /** Rows of a stretch of time, loaded batch by batch. */
 export interface TileRows {
@@ -112,6 +137,8 @@ export class TileSet {
   readonly #days = new Map<number, TilePage>();
   /** By level: tiles of 8, 64 and 512 days. */
   readonly #tops: readonly Map<number, TilePage>[] = SPANS.map(() => new Map());
+  readonly #spans: Span[] = [];
+  #spansAsked = 0;
   /** Minutes of a quarter hour, by quarter; seconds of a minute, by minute. */
   readonly #minutes = new Map<number, TilePage>();
   readonly #seconds = new Map<number, TilePage>();
@@ -192,14 +219,7 @@ export class TileSet {
       for (let part = index * 8; part < (index + 1) * 8; part += 1) {
         const below = level === 0 ? this.#days.get(part) : this.top(level - 1, part);
         if (below === undefined) continue;
-        page.adopt(this.measures.layout);
-        const at = (level === 0 ? WHOLE_AT : 0) * below.layout.stride;
-        for (let index = 0; index < below.data.length; index += 1) {
-          const block = below.data[index]!;
-          if (block[at] !== 0)
-            addTile(page.block(below.groups[index]!), 0, page.layout, block, at, below.layout);
-        }
-        page.rows += below.rows;
+        addPlace(page, below, level === 0 ? WHOLE_AT : 0, this.measures);
       }
       page.settle(this.measures);
       isMade = true;
@@ -208,6 +228,68 @@ export class TileSet {
     }
     this.#tops[level]!.set(index, page);
     return page;
+  }
+
+  /** Days [from, to), all of which are known and none stale, as one tile; undefined where they are to be added tile by tile. */
+  span(from: number, to: number): SpanTile | undefined {
+    this.#spansAsked += 1;
+    const span = this.#spanOf(from, to);
+    span.askedAt = this.#spansAsked;
+    if (span.tile !== undefined) return span.tile;
+    span.asks += 1;
+    if (span.asks < 2 || !this.#known.covers(from, to)) return undefined;
+    // Where it is too much, it is not looked at again soon.
+    span.asks = -64;
+    span.tile = this.#spanTile(from, to);
+    return span.tile;
+  }
+
+  #spanOf(from: number, to: number): Span {
+    const spans = this.#spans;
+    let oldest = 0;
+    for (let index = 0; index < spans.length; index += 1) {
+      const span = spans[index]!;
+      if (span.from === from && span.to === to) return span;
+      if (span.askedAt < spans[oldest]!.askedAt) oldest = index;
+    }
+    if (spans.length < SPANS_KEPT) {
+      const made: Span = { from, to, askedAt: 0, asks: 0, tile: undefined };
+      spans.push(made);
+      return made;
+    }
+    const span = spans[oldest]!;
+    dropSpan(span);
+    span.from = from;
+    span.to = to;
+    return span;
+  }
+
+  #spanTile(from: number, to: number): SpanTile | undefined {
+    const parts: { readonly page: TilePage; readonly place: number }[] = [];
+    let doubles = 0;
+    let work = 0;
+    for (let day = from; day < to;) {
+      let level = SPANS.length - 1;
+      while (level >= 0 && (day % SPANS[level]! !== 0 || day + SPANS[level]! > to)) level -= 1;
+      const top = level < 0 ? undefined : this.top(level, day / SPANS[level]!);
+      const page = level < 0 ? this.#days.get(day) : top;
+      day += level < 0 ? 1 : SPANS[level]!;
+      if (page === undefined) continue;
+      parts.push({ page, place: level < 0 ? WHOLE_AT : 0 });
+      doubles += page.data.length * page.layout.stride;
+      work += 1 + page.data.length;
+      if (doubles > SPAN_DOUBLES_MAX) return undefined;
+    }
+    const page = new TilePage(1, this.measures.layout, this.#lease);
+    let isMade = false;
+    try {
+      for (const { page: part, place } of parts) addPlace(page, part, place, this.measures);
+      page.settle(this.measures);
+      isMade = true;
+    } finally {
+      if (!isMade) page.close();
+    }
+    return { page, pieces: parts.length, work };
   }
 
   minutes(quarter: number): TilePage | undefined {
@@ -381,6 +463,7 @@ export class TileSet {
       for (const page of pages.values()) page.close();
       pages.clear();
     }
+    for (const span of this.#spans) dropSpan(span);
     this.#known.clear();
     this.stale.clear();
     this.position = this.data.position;
@@ -420,6 +503,11 @@ export class TileSet {
       pages.get(index)?.close();
       pages.delete(index);
     }
+    this.#dropSpans(day);
+  }
+
+  #dropSpans(day: number): void {
+    for (const span of this.#spans) if (day >= span.from && day < span.to) dropSpan(span);
   }
 
   #dropDetails(day: number): void {
@@ -528,7 +616,10 @@ export class TileSet {
     const leaf = quarter - day * QUARTERS;
     this.#prepare(page, row, sign);
     page.rows += sign;
+    const groupCount = page.groups.length;
     const block = page.block(group);
+    // What a stretch is the sum of has changed, and so has what it costs.
+    if (page.groups.length !== groupCount) this.#dropSpans(day);
     const { stride } = page.layout;
     const { measures } = this;
     const isSure = measures.addPrepared(block, leaf * stride);
@@ -594,12 +685,22 @@ export class TileSet {
   #changeTops(day: number, group: number, row: number, sign: 1 | -1): void {
     for (let level = 0; level < SPANS.length; level += 1) {
       const top = this.#tops[level]!.get(Math.floor(day / SPANS[level]!));
-      if (top === undefined) continue;
-      this.#prepare(top, row, sign);
-      this.measures.addPrepared(top.block(group), 0);
-      top.rows += sign;
-      top.noteAddition(this.measures, ADDITIONS_MAX);
+      if (top !== undefined) this.#changeWhole(top, group, row, sign);
     }
+    const spans = this.#spans;
+    for (let index = 0; index < spans.length; index += 1) {
+      const { from, to, tile } = spans[index]!;
+      if (tile !== undefined && day >= from && day < to)
+        this.#changeWhole(tile.page, group, row, sign);
+    }
+  }
+
+  /** In a page of one tile. */
+  #changeWhole(page: TilePage, group: number, row: number, sign: 1 | -1): void {
+    this.#prepare(page, row, sign);
+    this.measures.addPrepared(page.block(group), 0);
+    page.rows += sign;
+    page.noteAddition(this.measures, ADDITIONS_MAX);
   }
 
   #changeDetails(time: number, quarter: number, group: number, row: number, sign: 1 | -1): void {
@@ -768,6 +869,24 @@ export class TileSet {
       if (!isInstalled) for (const page of pages.values()) page.close();
     }
   }
+}
+
+function dropSpan(span: Span): void {
+  span.tile?.page.close();
+  span.tile = undefined;
+  span.asks = 0;
+}
+
+/** Adds the tiles at a place of a page to those of one that has a single place. */
+function addPlace(into: TilePage, from: TilePage, place: number, measures: TileMeasures): void {
+  into.adopt(measures.layout);
+  const at = place * from.layout.stride;
+  for (let index = 0; index < from.data.length; index += 1) {
+    const block = from.data[index]!;
+    if (block[at] !== 0)
+      addTile(into.block(from.groups[index]!), 0, into.layout, block, at, from.layout);
+  }
+  into.rows += from.rows;
 }
 
 /** A finer tile whose extremes are not known is not made. */

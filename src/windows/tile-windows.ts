@@ -13,7 +13,15 @@ import type { Accumulator } from './accumulator.ts';
 import type { KeptReading } from './kept-reading.ts';
 import { addTile } from './tile-layout.ts';
 import type { TilePage } from './tile-page.ts';
-import { NoTiles, whyNoTiles, type TileRows, type TileSet, type Tiling } from './tile-set.ts';
+import {
+  NoTiles,
+  SPAN_DAYS_MIN,
+  type SpanTile,
+  type TileRows,
+  type TileSet,
+  type Tiling,
+  whyNoTiles,
+} from './tile-set.ts';
 import {
   DAY,
   FOURS_AT,
@@ -405,6 +413,17 @@ export class TiledWindows implements WindowOperator {
       const day = Math.floor(quarter / QUARTERS);
       const leaf = quarter - day * QUARTERS;
       const leafEnd = Math.min(QUARTERS, leaf + Math.floor((to - time) / QUARTER));
+      if (time === day * DAY && to - time >= SPAN_DAYS_MIN * DAY) {
+        const days = Math.floor((to - time) / DAY);
+        const span = this.#spanOf(day, day + days);
+        if (span !== undefined) {
+          this.#addPage(span.page, 0);
+          this.#tiles += span.pieces;
+          this.#budget.charge(span.work);
+          time += days * DAY;
+          continue;
+        }
+      }
       if (
         quarter * QUARTER === time &&
         leafEnd > leaf &&
@@ -423,6 +442,11 @@ export class TiledWindows implements WindowOperator {
       time = end;
     }
     return time;
+  }
+
+  #spanOf(from: number, to: number): SpanTile | undefined {
+    const set = this.#set;
+    return this.#changed.length === 0 && set.stale.size === 0 ? set.span(from, to) : undefined;
   }
 
   /** Adds quarters [from, to) of a day in which nothing has changed. */
@@ -570,10 +594,13 @@ export class TiledWindows implements WindowOperator {
   }
 
   #add(page: TilePage, place: number): void {
-    const { layout } = page;
-    const at = place * layout.stride;
+    this.#addPage(page, place);
     this.#tiles += 1;
-    const { groups, data } = page;
+    this.#budget.charge(1 + page.data.length);
+  }
+
+  #addPage({ layout, groups, data }: TilePage, place: number): void {
+    const at = place * layout.stride;
     const total = this.#total;
     for (let index = 0; index < data.length; index += 1) {
       const block = data[index]!;
@@ -581,7 +608,6 @@ export class TiledWindows implements WindowOperator {
       const slot = total.slotOf(groups[index]!);
       addTile(total.data, slot, total.layout, block, at, layout);
     }
-    this.#budget.charge(1 + data.length);
   }
 
   *#addRows(from: number, to: number): Tiling<void> {
