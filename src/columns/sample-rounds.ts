@@ -7,7 +7,7 @@ const FIRST_ROUNDS = [128, 256, 512, 1024, 2048, 4096];
  * but at least so many slots of a segment. Many short rounds cost half as much again as a plain scan does: the runs of rows that lie side by
  * side are short.
  */
-const ROUND_ROWS_MAX = 2 ** 21;
+const ROUND_ROWS_MAX = 2 ** 22;
 const ROUND_SLOTS_MIN = 4096;
 /** Of later rounds a share is watched: the spread of the values is known well by then. */
 const WATCHED_SHARE = 1 / 8;

@@ -262,6 +262,7 @@ export class ValueSums {
     const { values } = this.series;
     const { min, max } = this.range;
     const states = this.#states;
+    let { knownMin, knownMax } = this;
     for (let row = 0; row < rowCount; row += 1) {
       const value = values[row]!;
       if (Number.isNaN(value)) continue;
@@ -272,9 +273,11 @@ export class ValueSums {
       const at = groups[row]! * At.width + place;
       states[at]! += value;
       states[at + 1]! += 1;
-      if (value < this.knownMin) this.knownMin = value;
-      if (value > this.knownMax) this.knownMax = value;
+      if (value < knownMin) knownMin = value;
+      if (value > knownMax) knownMax = value;
     }
+    this.knownMin = knownMin;
+    this.knownMax = knownMax;
   }
 }
 
