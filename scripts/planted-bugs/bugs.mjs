@@ -9,8 +9,8 @@ export const BUGS = [
     quick: true,
     how: 'a view whose tables changed in one commit takes in the changes of the first only',
     file: 'actors/maintained-view.js',
-    find: /(const changed = this\.sources\.filter\([^;]*)\);/,
-    put: '$1).slice(0, 1);',
+    find: 'if (changes === undefined || changes.length === 0)',
+    put: 'if (hasBegun || changes === undefined || changes.length === 0)',
   },
   {
     name: 'a view before its table',
