@@ -901,7 +901,7 @@ export type Doors = {
 /** The database: the verbs as tenant `main`, and what belongs to the whole. */
 export class Database extends Handle implements AsyncDisposable {
   readonly metrics: { text(): Promise<string>; snapshot(): Record<string, number> };
-  /** Tables that broke, and what is decided about them (docs/architecture.md). */
+  /** Tables that broke, and what is decided about them (docs/durability.md). */
   readonly recovery: RecoveryVerbs;
   readonly #doors: Doors | undefined;
 

@@ -12,6 +12,7 @@ import type { TableData } from '../columns/table-contract.ts';
 import { Table } from '../columns/table.ts';
 import type { Disk } from '../base/ports.ts';
 import { CheckedFileWriter, readChecked } from '../journal/checked-file.ts';
+import { diskError } from '../journal/file-backend.ts';
 import type { RuntimeVersions } from '../journal/snapshot-store.ts';
 import { ValueCodec } from '../journal/value-codec.ts';
 import type { KeptTiles } from '../windows/kept-tiles.ts';
@@ -151,6 +152,10 @@ export class Snapshots {
       await this.#disk.syncDirectory(this.#directory);
       this.#begunAtBytes = begunAtBytes;
       this.#nextAfterBytes = Math.max(this.#everyBytes, byteLength);
+    } catch (cause) {
+      throw isDiskTrouble(cause)
+        ? diskError(cause, 'the snapshot cannot be written', GOES_ON)
+        : cause;
     } finally {
       image.release();
       await writer?.abandon();
@@ -516,6 +521,17 @@ export type SnapshotTable = {
   /** Undefined where the journal tells how it was made. */
   readonly table: { readonly definition: TableDefinition; readonly data: TableData } | undefined;
 };
+
+/** Nobody depends on a snapshot but the next start, which then reads more of the journal. */
+const GOES_ON = {
+  full: 'Reading and writing go on, and nothing is lost: make room, and take it again.',
+  failed: 'Reading and writing go on, and nothing is lost: mend the disk, and take it again.',
+};
+
+/** An error of the operating system. */
+function isDiskTrouble(cause: unknown): boolean {
+  return cause instanceof Error && 'code' in cause;
+}
 
 const SNAPSHOTS_KEPT = 2;
 const FORMAT = 1;

@@ -129,8 +129,8 @@ const NOBODY: Identity = { pid: 0, host: '', boot: '', space: '', began: '' };
 /** Makes the file with all of its content, or finds that it is there. */
 async function made(directory: string, number: number, content: LockContent): Promise<boolean> {
   const draft = join(directory, `lock.${content.nonce}`);
-  await writeFile(draft, JSON.stringify(content));
   try {
+    await writeFile(draft, JSON.stringify(content));
     await link(draft, fileOf(directory, number));
     return true;
   } catch (cause) {

@@ -136,7 +136,10 @@ export class FileBackend implements JournalBackend {
         throw cause;
       }
     } catch (cause) {
-      throw diskError(cause, 'the journal cannot be opened');
+      throw diskError(cause, 'the journal cannot be opened', {
+        full: 'Make room on the disk of the directory, and open the database again: what was acknowledged is there.',
+        failed: 'Mend the disk (permissions, hardware) and open the database again.',
+      });
     }
   }
 
@@ -596,7 +599,14 @@ async function settledEnd(
 }
 
 /** 53100 where there is no room, 58030 else. What is told already is left as it is. */
-export function diskError(cause: unknown, message: string): DbError {
+export function diskError(
+  cause: unknown,
+  message: string,
+  hints: { readonly full: string; readonly failed: string } = {
+    full: 'Reading goes on. Make room; writes are taken again a moment later.',
+    failed: 'Reading goes on. Mend the disk (permissions, hardware) and open the database again.',
+  },
+): DbError {
   if (cause instanceof DbError) return cause;
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
   const detail = cause instanceof Error ? cause.message : undefined;
@@ -604,14 +614,10 @@ export function diskError(cause: unknown, message: string): DbError {
     return new DbError('53100', `${message}: the disk is full`, {
       detail,
       limit: 'disk',
-      hint: 'Reading goes on. Make room; writes are taken again a moment later.',
+      hint: hints.full,
       cause,
     });
-  return new DbError('58030', message, {
-    detail,
-    hint: 'Reading goes on. Mend the disk (permissions, hardware) and open the database again.',
-    cause,
-  });
+  return new DbError('58030', message, { detail, hint: hints.failed, cause });
 }
 
 function syncFailed(cause: unknown): DbError {

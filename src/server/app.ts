@@ -17,6 +17,7 @@ import { liveRoutes } from './live-routes.ts';
 import { guardOrigins } from './origin.ts';
 import type { Page } from './page.ts';
 import { queryRoutes } from './query-routes.ts';
+import { recoveryRoutes, refuseToTenants } from './recovery-routes.ts';
 import { NDJSON, relationRoutes } from './relation-routes.ts';
 import { NotAcceptable, sendProblem } from './reply.ts';
 import { header, identityOf } from './request.ts';
@@ -75,6 +76,12 @@ export function createApp(options: AppOptions): FastifyInstance {
   queryRoutes(app, context);
   windowRoutes(app, context);
   relationRoutes(app, context);
+  recoveryRoutes(app, {
+    recovery: (request) => {
+      refuseToTenants(whoAsks(request).tenant);
+      return database.recovery;
+    },
+  });
   liveRoutes(app, { ...context, instantMs: (position) => database.instantMs(position) });
   demoRoutes(app, options.demo);
 

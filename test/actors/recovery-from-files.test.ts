@@ -7,6 +7,7 @@ import type { JournalLog } from '../../src/actors/commit-log.ts';
 import { InvariantError } from '../../src/base/errors.ts';
 import { datumAt } from '../../src/columns/build.ts';
 import { Table } from '../../src/columns/table.ts';
+import { CheckedFileWriter } from '../../src/journal/checked-file.ts';
 import { open, type Database } from '../../src/index.ts';
 
 let dir: string;
@@ -210,4 +211,17 @@ test('a snapshot during which a table breaks is given up: the table is made anew
   await refused;
   expect((await readdir(dir)).filter((name) => name.startsWith('snapshot-'))).toEqual([]);
   await db.checkpoint();
+});
+
+/** Root cause: the operating system's own error, with a stack, came out of db.checkpoint(). */
+test('a snapshot for which there is no room is a DbError that says what goes on; the next one is taken', async () => {
+  await db.insert('t', { id: 1, g: 'a' });
+  const create = vi.spyOn(CheckedFileWriter, 'create');
+  create.mockRejectedValueOnce(Object.assign(new Error('ENOSPC: no space'), { code: 'ENOSPC' }));
+  await expect(db.checkpoint()).rejects.toMatchObject({
+    code: '53100',
+    hint: expect.stringContaining('writing go on'),
+  });
+  const { position } = await db.insert('t', { id: 2, g: 'a' });
+  expect(await db.checkpoint()).toEqual({ position });
 });

@@ -265,6 +265,17 @@ test('a full disk refuses writes, keeps what was acknowledged, and is written ag
   );
 });
 
+/** Root cause: the hint was that of a database that is open, "Reading goes on": nothing did. */
+test('a journal that cannot be opened for want of room says what to do, and promises no reading', async () => {
+  const disk = new MemoryDisk();
+  disk.failWith = (call) => (call === 'create' ? 'ENOSPC' : undefined);
+  const refused = { code: '53100', hint: expect.stringMatching(/^Make room/) };
+  await expect(opened(disk)).rejects.toMatchObject(refused);
+  disk.failWith = (call) => (call === 'create' ? 'EIO' : undefined);
+  const broken = { code: '58030', hint: expect.stringMatching(/^Mend the disk/) };
+  await expect(opened(disk)).rejects.toMatchObject(broken);
+});
+
 test('after a failed sync nothing is written any more, and what it may have lost is written anew by the next one', async () => {
   const disk = new MemoryDisk();
   const { append, journal } = await opened(disk);
