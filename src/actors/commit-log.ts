@@ -6,7 +6,7 @@ import { Journal } from '../journal/journal.ts';
 import type { JournalBackend, JournalReader } from '../journal/backend.ts';
 import { MemoryBackend } from '../journal/memory-backend.ts';
 import type { AppendOutcome, CommitLog } from './commit-turn.ts';
-import { compacted, expanded } from './compact-rows.ts';
+import { compacted, expanded, TypeLists } from './compact-rows.ts';
 import { recordBytes } from './record-bytes.ts';
 import { RECORD_SCHEMA_VERSION, type CommitRecord } from './records.ts';
 import { CommitCodec } from './record-codec.ts';
@@ -28,6 +28,7 @@ export class JournalLog implements CommitLog {
   readonly journal: Journal;
   readonly #outcomes: AppendOutcome[] = [];
   readonly #compacts: boolean;
+  readonly #types = new TypeLists();
   readonly keepBytes: number;
   readonly forgets: boolean;
   #acknowledged: number;
@@ -63,7 +64,7 @@ export class JournalLog implements CommitLog {
     kept?: Parameters<CommitLog['append']>[3],
   ): void {
     this.#outcomes.push(outcome);
-    const payload = this.#compacts ? compacted(record, kept) : record;
+    const payload = this.#compacts ? compacted(record, kept, this.#types) : record;
     const heapBytes = recordBytes(payload);
     try {
       this.journal.append({

@@ -28,15 +28,20 @@ export class CompactRows implements Batch {
     this.data = data;
   }
 
-  static of(batch: Batch): CompactRows {
+  static of(batch: Batch, types = new TypeLists()): CompactRows {
     const { columns, rowCount, selection } = batch;
-    const data: Datum[] = [];
+    // Of its length from the start: one that grows is given room for seventeen.
+    // eslint-disable-next-line unicorn/no-new-array -- The argument is the length.
+    const data = new Array<Datum>(rowCount * columns.length);
+    let next = 0;
     for (let row = 0; row < rowCount; row += 1) {
       const at = selection === undefined ? row : selection[row]!;
-      for (let column = 0; column < columns.length; column += 1)
-        data.push(datumAt(columns[column]!, at));
+      for (let column = 0; column < columns.length; column += 1) {
+        data[next] = datumAt(columns[column]!, at);
+        next += 1;
+      }
     }
-    return new CompactRows(rowCount, typesOf(columns), data);
+    return new CompactRows(rowCount, types.of(columns), data);
   }
 
   get columns(): readonly Vector[] {
@@ -59,6 +64,29 @@ export class CompactRows implements Batch {
     return 96 + this.data.length * 16 + this.types.length * 8;
   }
 }
+
+/** The types of columns as lists that many records share: those of the tables that were written last. */
+export class TypeLists {
+  readonly #lists: (readonly SqlType[])[] = [];
+  #oldest = 0;
+
+  of(columns: readonly Vector[]): readonly SqlType[] {
+    for (let index = 0; index < this.#lists.length; index += 1) {
+      const list = this.#lists[index]!;
+      let same = list.length === columns.length;
+      for (let column = 0; same && column < list.length; column += 1)
+        same = list[column] === columns[column]!.type;
+      if (same) return list;
+    }
+    const types = columns.map(({ type }) => type);
+    this.#lists[this.#oldest] = types;
+    this.#oldest = (this.#oldest + 1) % TYPE_LISTS_MAX;
+    return types;
+  }
+}
+
+/** Looking through more would cost what it saves. */
+const TYPE_LISTS_MAX = 8;
 
 /**
  * The rows of a large write, of which its table's history holds all but a few itself: until they are sealed its arrays, from then on nothing
@@ -102,7 +130,11 @@ export class SharedRows implements Batch {
  * The same record with small writes made compact, and large ones sharing what the tables hold of their rows; the very same one where there
  * are none.
  */
-export function compacted(record: CommitRecord, kept: KeptRows | undefined): CommitRecord {
+export function compacted(
+  record: CommitRecord,
+  kept: KeptRows | undefined,
+  types: TypeLists,
+): CommitRecord {
   if (kept === undefined && !record.operations.some(isSmall)) return record;
   return {
     ...record,
@@ -110,7 +142,7 @@ export function compacted(record: CommitRecord, kept: KeptRows | undefined): Com
       operation.op === 'rows' && (kept !== undefined || isSmall(operation))
         ? {
             ...operation,
-            writes: operation.writes.map((write) => compactedWrite(write, kept?.get(write))),
+            writes: operation.writes.map((write) => compactedWrite(write, kept?.get(write), types)),
           }
         : operation,
     ),
@@ -136,10 +168,14 @@ export function expanded(record: CommitRecord): CommitRecord {
   };
 }
 
-function compactedWrite(write: TableWrite, kept: readonly InsertedRows[] | undefined): TableWrite {
+function compactedWrite(
+  write: TableWrite,
+  kept: readonly InsertedRows[] | undefined,
+  types: TypeLists,
+): TableWrite {
   if (write.kind !== 'insert' && write.kind !== 'update') return write;
   const { rows } = write;
-  if (rows.rowCount <= COMPACT_ROWS_MAX) return { ...write, rows: CompactRows.of(rows) };
+  if (rows.rowCount <= COMPACT_ROWS_MAX) return { ...write, rows: CompactRows.of(rows, types) };
   if (kept === undefined || write.kind === 'update') return write;
   const keptCount = kept.reduce((sum, { rowCount }) => sum + rowCount, 0);
   return rows.rowCount - keptCount <= COPIED_ROWS_MAX
@@ -174,8 +210,4 @@ function isSmall(operation: Operation): boolean {
         write.rows.rowCount <= COMPACT_ROWS_MAX,
     )
   );
-}
-
-function typesOf(columns: readonly Vector[]): SqlType[] {
-  return columns.map(({ type }) => type);
 }
