@@ -1023,9 +1023,9 @@ function streamBatch(batch: Batch, writer: RowWriter): StreamBatch {
 /** Turns that an answer waits for before it is left to an actor, who is given one sooner or later. */
 const TURNS_MAX = 16;
 
-/** Nothing can come between asking and answering; what is not as it should be is refused by whoever looks closely. */
 const NO_OPTIONS: QueryOptions = {};
 
+/** Nothing can come between asking and answering; what is not as it should be is refused by whoever looks closely. */
 function isUndisturbed({ signal, timeoutMs }: QueryOptions): boolean {
   return (
     (signal === undefined || (signal instanceof AbortSignal && !signal.aborted)) &&

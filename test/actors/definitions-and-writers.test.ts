@@ -1,7 +1,6 @@
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import type { TableEntry } from '../../src/actors/catalog.ts';
-import type { Engine } from '../../src/actors/engine.ts';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { open, type Database } from '../../src/index.ts';
+import { untilSealed } from '../progressive/until-sealed.ts';
 
 let db: Database;
 beforeEach(async () => {
@@ -38,19 +37,9 @@ test('rows written while a table is rewritten are all there afterwards', async (
 test('full segments of a table that a transaction has defined anew are sealed', async () => {
   await db.exec('CREATE TABLE many (n int)');
   await db.insert('many', { n: Int32Array.from({ length: 70_000 }, (_, row) => row) });
-  const { engine } = db as unknown as { readonly engine: Engine };
-  const untilSealed = (): Promise<void> =>
-    vi.waitFor(
-      () => {
-        const name = { tenant: 'main', schema: 'public', name: 'many' };
-        const entry = engine.state.catalog.byName(name) as TableEntry;
-        expect(entry.data.needsUpkeep).toBe(false);
-      },
-      { timeout: 5000 },
-    );
-  await untilSealed();
+  await untilSealed(db, 'many');
   await db.exec('BEGIN; CREATE INDEX ON many (n); COMMIT');
-  await untilSealed();
+  await untilSealed(db, 'many');
 });
 
 test('changes of one definition that come together are all made', async () => {

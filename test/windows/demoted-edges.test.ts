@@ -1,8 +1,9 @@
 /** Questions about demoted rows that few ask: each has the answer that all rows would give, or an error that says what can be asked. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { DbError, open, type Database, type WindowQuery } from '../../src/index.ts';
+import { open, type Database, type WindowQuery } from '../../src/index.ts';
 import { manualClock, type ManualClock } from '../../src/testing.ts';
 import { MemoryDisk } from '../journal/memory-disk.ts';
+import { refusalInFull } from './refusal.ts';
 
 let db: Database;
 /** The same rows, of which nothing is demoted. */
@@ -50,16 +51,6 @@ async function demote(policy: Record<string, unknown> = {}): Promise<void> {
   await clock.advance('2min');
 }
 
-async function refusal(action: Promise<unknown>): Promise<string> {
-  try {
-    await action;
-  } catch (cause) {
-    if (!(cause instanceof DbError)) throw cause;
-    return `${cause.code}: ${cause.message} | ${cause.detail ?? ''} | ${cause.hint ?? ''}`;
-  }
-  return 'nothing';
-}
-
 /** Asks both; gives what the demoted table answers. */
 async function sameRows(sql: string): Promise<Record<string, unknown>[]> {
   const { rows } = await db.query(sql);
@@ -79,7 +70,7 @@ test('FILTERs speak of what rows are apart by', async () => {
        count(region) FILTER (WHERE region = 'EU') AS r, count(n) FILTER (WHERE region = 'EU') AS n FROM orders`,
   );
   expect(
-    await refusal(db.query(`SELECT sum(amount) FILTER (WHERE note = 'a note') FROM orders`)),
+    await refusalInFull(db.query(`SELECT sum(amount) FILTER (WHERE note = 'a note') FROM orders`)),
   ).toMatch(/^ADB_RESOLUTION: .*conditions of "note" are not kept/);
   const filters = (count: number): string =>
     Array.from(
@@ -87,7 +78,7 @@ test('FILTERs speak of what rows are apart by', async () => {
       (_, each) => `count(*) FILTER (WHERE region >= '${String.fromCharCode(65 + each)}')`,
     ).join(', ');
   await sameRows(`SELECT ${filters(30)} FROM orders`);
-  expect(await refusal(db.query(`SELECT ${filters(31)} FROM orders`))).toMatch(
+  expect(await refusalInFull(db.query(`SELECT ${filters(31)} FROM orders`))).toMatch(
     /more than 30 FILTERs are not kept/,
   );
 });
@@ -98,7 +89,9 @@ test('what is measured is a column, or its value as a double', async () => {
     'SELECT sum(amount) AS s, approx_percentile(n, 0.5) AS p, min(ts) AS first FROM orders',
   );
   for (const sum of ['sum(n::numeric)', 'sum(amount::real)', 'approx_percentile(amount, 0.5)'])
-    expect(await refusal(db.query(`SELECT ${sum} FROM orders`)), sum).toMatch(/^ADB_RESOLUTION/);
+    expect(await refusalInFull(db.query(`SELECT ${sum} FROM orders`)), sum).toMatch(
+      /^ADB_RESOLUTION/,
+    );
 });
 
 // A column's scale was taken for that of its values, which is never below nought. Nothing had a scale below it.
@@ -140,7 +133,9 @@ test('a window that cuts a tile is answered where nothing that is asked for lies
     range: ['2026-03-02T12:00:00Z', '2026-03-05T12:00:00Z'],
     measures: { n: 'count(*)', s: 'sum(amount)' },
   };
-  expect(await refusal(db.window('orders', query))).toMatch(/^ADB_RESOLUTION.* one tile of day/);
+  expect(await refusalInFull(db.window('orders', query))).toMatch(
+    /^ADB_RESOLUTION.* one tile of day/,
+  );
   await sameWindows({ ...query, where: `region = 'nowhere'` });
 });
 
@@ -159,19 +154,21 @@ test('days are buckets as long as every row has a time', async () => {
   await sameRows(days(`WHERE ts < '2026-03-05'`));
   for (const each of [db, plain])
     await each.insert('orders', { id: 902, ts: null, region: 'EU', amount: 7 });
-  expect(await refusal(db.query(days('')))).toMatch(
+  expect(await refusalInFull(db.query(days('')))).toMatch(
     /^ADB_RESOLUTION.* buckets of rows that have no time are not kept/,
   );
   await sameRows(days(`WHERE ts >= '2026-02-01'`));
   await sameRows(days(`WHERE ts < '2026-03-05'`));
   for (const each of [db, plain])
     await each.insert('orders', { id: 903, ts: 'infinity', region: 'EU', amount: 7 });
-  expect(await refusal(db.query(days(`WHERE ts >= '2026-02-01'`)))).toMatch(/^ADB_RESOLUTION/);
+  expect(await refusalInFull(db.query(days(`WHERE ts >= '2026-02-01'`)))).toMatch(
+    /^ADB_RESOLUTION/,
+  );
 });
 
 test('a policy that keeps nothing, or is no more, says so', async () => {
   await demote({ by: null, measures: [] });
-  expect(await refusal(db.query('SELECT sum(amount) FROM orders'))).toMatch(
+  expect(await refusalInFull(db.query('SELECT sum(amount) FROM orders'))).toMatch(
     /sum of "amount" are not kept .* \| Kept are count, sum, min and max of ts; ask/,
   );
   await sameRows('SELECT count(*) AS n, max(ts) AS t FROM orders');
@@ -181,7 +178,7 @@ test('a policy that keeps nothing, or is no more, says so', async () => {
     every: 'hour',
     measures: { n: 'count(*)' },
   };
-  expect(await refusal(db.window('orders', hours))).toMatch(
+  expect(await refusalInFull(db.window('orders', hours))).toMatch(
     /one tile of day of another zone \| They were demoted by a policy that is no more/,
   );
   const { notes } = await db.explainWindow('orders', { ...hours, every: 'day' });
@@ -194,7 +191,7 @@ test('columns of what is kept may go, its times too', async () => {
   await demote({ measures: 'amount' });
   await db.policies.drop('orders');
   await db.exec('ALTER TABLE orders DROP COLUMN region');
-  expect(await refusal(db.query('SELECT sum(n) FROM orders'))).toMatch(
+  expect(await refusalInFull(db.query('SELECT sum(n) FROM orders'))).toMatch(
     /Kept are count, sum, min and max of ts, amount; ask/,
   );
   await sameRows('SELECT count(*) AS n, sum(amount) AS s FROM orders');
@@ -204,11 +201,13 @@ test('columns of what is kept may go, its times too', async () => {
     measures: { s: 'sum(amount)' },
   });
   await db.exec('ALTER TABLE orders DROP COLUMN ts');
-  expect(await refusal(db.query('SELECT count(*) FROM orders'))).toMatch(
+  expect(await refusalInFull(db.query('SELECT count(*) FROM orders'))).toMatch(
     /^ADB_RESOLUTION: .*Kept are count, sum, min and max of amount; ask/,
   );
   await db.exec('ALTER TABLE orders DROP COLUMN amount');
-  expect(await refusal(db.query('SELECT count(n) FROM orders'))).toMatch(/max of nothing; ask/);
+  expect(await refusalInFull(db.query('SELECT count(n) FROM orders'))).toMatch(
+    /max of nothing; ask/,
+  );
   expect((await db.query('SELECT id FROM orders WHERE id < 130')).rows).toHaveLength(10);
 });
 
@@ -217,9 +216,9 @@ test('tiles of a policy before are added to those of the one that followed, and 
   await demote({ by: ['region'], measures: 'n' });
   await clock.advance('1d');
   await sameRows('SELECT count(*) AS n, count(n) AS k, sum(n) AS s FROM orders');
-  expect(await refusal(db.query('SELECT region, count(*) FROM orders GROUP BY region'))).toMatch(
-    /rows apart by "region" are not kept/,
-  );
+  expect(
+    await refusalInFull(db.query('SELECT region, count(*) FROM orders GROUP BY region')),
+  ).toMatch(/rows apart by "region" are not kept/);
   // What the first kept ends; nobody can read it any more when history has passed.
   await db.policies.set('orders', { retention: 'raw 2d, day 3d' });
   await clock.advance('1h');
@@ -247,7 +246,7 @@ test('tiles of another zone stay where they would lie in two', async () => {
   };
   await sameWindows(whole);
   // The first day of UTC lies in February of New York, too.
-  expect(await refusal(db.window('orders', { ...whole, every: 'month' }))).toMatch(
+  expect(await refusalInFull(db.window('orders', { ...whole, every: 'month' }))).toMatch(
     /from 2026-03-01T00:00:00.000Z to 2026-03-02T00:00:00.000Z/,
   );
   // March becomes one tile; of twenty days only a part of it would be left, so it is as long as its end is.
@@ -273,9 +272,9 @@ test('minutes become quarters, hours and days', async () => {
   await sameWindows(query('2026-03-04T06:00:00Z', '2026-03-07T09:00:00Z', '15min'));
   await sameWindows(query('2026-03-03T06:00:00Z', '2026-03-07T09:00:00Z', 'hour'));
   await sameWindows(query('2026-03-01', '2026-03-08', 'day'));
-  expect(await refusal(db.window('orders', query('2026-03-04', '2026-03-05', 'minute')))).toMatch(
-    /one tile of 15m \|/,
-  );
+  expect(
+    await refusalInFull(db.window('orders', query('2026-03-04', '2026-03-05', 'minute'))),
+  ).toMatch(/one tile of 15m \|/);
 });
 
 test('what is kept comes back from a snapshot, whatever it is apart by', async () => {

@@ -1,8 +1,9 @@
 /** What users meet of a table whose old rows were demoted: questions that can be answered, and those that cannot. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { DbError, open, type Database } from '../../src/index.ts';
+import { open, type Database } from '../../src/index.ts';
 import { manualClock, type ManualClock } from '../../src/testing.ts';
 import { MemoryDisk } from '../journal/memory-disk.ts';
+import { refusalInFull } from './refusal.ts';
 
 let db: Database;
 let clock: ManualClock;
@@ -28,16 +29,6 @@ beforeEach(async () => {
   await clock.advance('1min');
 });
 afterEach(() => db.close());
-
-async function refusal(action: Promise<unknown>): Promise<string> {
-  try {
-    await action;
-  } catch (cause) {
-    if (!(cause instanceof DbError)) throw cause;
-    return `${cause.code}: ${cause.message} | ${cause.detail ?? ''} | ${cause.hint ?? ''}`;
-  }
-  return 'nothing';
-}
 
 async function rows(sql: string): Promise<Record<string, unknown>[]> {
   return (await db.query(sql)).rows;
@@ -139,7 +130,7 @@ test.each([
   [`INSERT INTO orders (id) SELECT 5000 + stddev_pop(id) FROM orders`, /are not kept/],
 ])('%s is refused', async (sql, expected) => {
   await db.exec(WILD);
-  const said = await refusal(db.query(sql));
+  const said = await refusalInFull(db.query(sql));
   expect(said).toMatch(/^ADB_RESOLUTION: rows of "orders" from 2026-03-01/);
   expect(said).toMatch(expected);
   expect(said).toContain("retention = 'raw 2d, 15m 4d, day forever'");
@@ -176,7 +167,7 @@ test('what only asks for later rows is answered from rows', async () => {
 
 test('a window finer than what is kept is refused, and says what could be asked', async () => {
   const ask = (query: object): Promise<string> =>
-    refusal(
+    refusalInFull(
       db.window('orders', {
         range: ['2026-03-01', '2026-03-08'],
         measures: { n: 'count(*)' },
@@ -349,14 +340,14 @@ test('columns may be renamed, added and dropped; of those that are kept the type
     { area: 'EU', s: '6972.00' },
     { area: 'US', s: '7056.00' },
   ]);
-  expect(await refusal(db.exec('ALTER TABLE orders ALTER COLUMN amount TYPE float8'))).toMatch(
-    /^2BP01: .*demoted/,
-  );
-  expect(await refusal(db.query('SELECT sum(extra) FROM orders'))).toMatch(/sum of "extra"/);
+  expect(
+    await refusalInFull(db.exec('ALTER TABLE orders ALTER COLUMN amount TYPE float8')),
+  ).toMatch(/^2BP01: .*demoted/);
+  expect(await refusalInFull(db.query('SELECT sum(extra) FROM orders'))).toMatch(/sum of "extra"/);
   await db.exec('ALTER TABLE orders ADD COLUMN shipped timestamptz');
   await db.exec('ALTER TABLE orders RESET (retention, by)');
   await db.exec(`ALTER TABLE orders SET (time = 'shipped')`);
-  expect(await refusal(db.policies.set('orders', { retention: 'raw 1d' }))).toMatch(
+  expect(await refusalInFull(db.policies.set('orders', { retention: 'raw 1d' }))).toMatch(
     /^2BP01: .*another time than "shipped"/,
   );
   await db.exec(`ALTER TABLE orders SET (time = 'ts')`);

@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { DbError, open, type Database } from '../../src/index.ts';
+import { open, type Database } from '../../src/index.ts';
+import { refusalOfField } from './refusal.ts';
 
 let db: Database;
 const TABLE = `CREATE TABLE orders (id bigint PRIMARY KEY, ts timestamptz NOT NULL, region text, product text,
@@ -12,16 +13,6 @@ beforeEach(async () => {
   await db.exec(TABLE);
 });
 afterEach(() => db.close());
-
-async function refusal(action: Promise<unknown>): Promise<string> {
-  try {
-    await action;
-  } catch (cause) {
-    if (!(cause instanceof DbError)) throw cause;
-    return `${cause.code} ${cause.field ?? ''}: ${cause.message} | ${cause.hint ?? ''}`;
-  }
-  return 'nothing';
-}
 
 const RETENTION = 'raw 90d, 15m 5y, day forever';
 
@@ -79,7 +70,7 @@ test('a policy is set by SQL and as an object, and says what it was told', async
   expect(Object.keys((await db.policies.get('orders'))!)).toEqual(['retention', 'by', 'zone']);
   await db.policies.drop('orders');
   expect(await db.policies.list()).toEqual([]);
-  expect(await refusal(db.policies.drop('orders'))).toMatch(/^42704/);
+  expect(await refusalOfField(db.policies.drop('orders'))).toMatch(/^42704/);
 });
 
 test('a policy stands in CREATE TABLE, in a transaction, and follows the names of its columns', async () => {
@@ -96,7 +87,7 @@ test('a policy stands in CREATE TABLE, in a transaction, and follows the names o
   });
   expect((await db.query('SELECT time FROM adb.policies')).rows).toEqual([{ time: 'ts' }]);
   for (const action of ['DROP COLUMN wire', 'DROP COLUMN ts', 'ALTER COLUMN ms TYPE int8'])
-    expect(await refusal(db.exec(`ALTER TABLE calls ${action}`))).toMatch(/^2BP01/);
+    expect(await refusalOfField(db.exec(`ALTER TABLE calls ${action}`))).toMatch(/^2BP01/);
   const session = db.session();
   await session.exec('BEGIN');
   await session.exec(`ALTER TABLE calls SET (lateness = '1h')`);
@@ -110,9 +101,9 @@ test('a policy is its table’s: another tenant neither sees nor changes it', as
   await db.policies.set('orders', { lateness: '2d' });
   const acme = db.as({ tenant: 'acme' });
   expect(await acme.policies.list()).toEqual([]);
-  expect(await refusal(acme.policies.get('orders'))).toMatch(/^42P01/);
+  expect(await refusalOfField(acme.policies.get('orders'))).toMatch(/^42P01/);
   await db.exec('GRANT SELECT ON orders TO acme');
-  expect(await refusal(acme.policies.set('orders', { lateness: '1d' }))).toMatch(/^42501/);
+  expect(await refusalOfField(acme.policies.set('orders', { lateness: '1d' }))).toMatch(/^42501/);
   expect(await db.policies.get('orders')).toEqual({ zone: 'UTC', lateness: '2d' });
 });
 
@@ -153,7 +144,7 @@ test.each([
   ['raw 90 bananas', /^22023 retention: "90 bananas" is no unit or length of time/],
   ['raw 3 business days', /^22023 retention: "3 business days" is no length of time/],
 ])('retention = %j is refused', async (retention, expected) => {
-  expect(await refusal(db.policies.set('orders', { retention }))).toMatch(expected);
+  expect(await refusalOfField(db.policies.set('orders', { retention }))).toMatch(expected);
 });
 
 test.each([
@@ -177,22 +168,24 @@ test.each([
   [{ by: 'region, "region"' }, /^42701 by: "region" stands twice/],
   [{ measures: 'approx_percentile(amount), region' }, /^42804 measures: tiles cannot hold/],
 ])('the policy %j is refused', async (policy, expected) => {
-  expect(await refusal(db.policies.set('orders', policy as never))).toMatch(expected);
+  expect(await refusalOfField(db.policies.set('orders', policy as never))).toMatch(expected);
 });
 
 test('a policy needs a column of instants', async () => {
   await db.exec('CREATE TABLE plain (a int)');
-  expect(await refusal(db.policies.set('plain', { retention: 'raw 1d' }))).toMatch(
+  expect(await refusalOfField(db.policies.set('plain', { retention: 'raw 1d' }))).toMatch(
     /has no column of times/,
   );
   await db.exec('CREATE TABLE walls (a timestamp)');
-  expect(await refusal(db.policies.set('walls', { retention: 'raw 1d' }))).toMatch(/^42804 time/);
+  expect(await refusalOfField(db.policies.set('walls', { retention: 'raw 1d' }))).toMatch(
+    /^42804 time/,
+  );
   await db.exec('CREATE TABLE two (a timestamptz, b timestamptz)');
-  expect(await refusal(db.policies.set('two', { retention: 'raw 1d' }))).toMatch(
+  expect(await refusalOfField(db.policies.set('two', { retention: 'raw 1d' }))).toMatch(
     /several columns of times: a, b/,
   );
   await db.exec(`ALTER TABLE two SET (time = 'b', retention = 'raw 1d')`);
-  expect(await refusal(db.exec(`ALTER TABLE two SET (time = 'a')`))).toMatch(/^2BP01/);
+  expect(await refusalOfField(db.exec(`ALTER TABLE two SET (time = 'a')`))).toMatch(/^2BP01/);
   await db.exec(`ALTER TABLE two RESET (retention)`);
   await db.exec(`ALTER TABLE two RESET (time)`);
 });

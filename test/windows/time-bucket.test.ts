@@ -1,17 +1,7 @@
 import { expect, test } from 'vitest';
-import { DbError } from '../../src/base/errors.ts';
 import { calendar } from '../../src/calendar/calendar.ts';
 import { open } from '../../src/open.ts';
-
-async function refusal(action: Promise<unknown>): Promise<string> {
-  try {
-    await action;
-  } catch (cause) {
-    if (!(cause instanceof DbError)) throw cause;
-    return `${cause.code}: ${cause.message}`;
-  }
-  return 'nothing';
-}
+import { refusal } from './refusal.ts';
 
 test('time_bucket gives the start of the window that a time lies in, in the zone asked for or the session’s', async () => {
   await using db = await open({ workers: 0 });

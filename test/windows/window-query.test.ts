@@ -2,11 +2,11 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Database } from '../../src/actors/database.ts';
 import type { WindowQuery } from '../../src/actors/window-query.ts';
-import { DbError } from '../../src/base/errors.ts';
 import { open } from '../../src/open.ts';
 import { sql } from '../../src/actors/sql-tag.ts';
 import { MemoryDisk } from '../journal/memory-disk.ts';
 import { HandClock } from '../actors/hand-clock.ts';
+import { refusalOfField } from './refusal.ts';
 
 const NOW = '2026-11-05T12:00:00Z';
 
@@ -30,16 +30,6 @@ async function orders(): Promise<Database> {
 }
 
 const N = { n: 'count(*)' };
-
-async function refusal(action: Promise<unknown>): Promise<string> {
-  try {
-    await action;
-  } catch (cause) {
-    if (!(cause instanceof DbError)) throw cause;
-    return `${cause.code} ${cause.field ?? ''}: ${cause.message} | ${cause.hint ?? ''}`;
-  }
-  return 'nothing';
-}
 
 test('a window has the rows from its start until just before its end', async () => {
   await using db = await orders();
@@ -135,7 +125,7 @@ test('fill: windows that no row lies in, with nought, NULL, the last value, or w
   expect((await filled('zero'))[2]).toEqual(['02', 0, '0', 0, null]);
   expect((await filled('null'))[2]).toEqual(['02', null, null, null, null]);
   expect((await filled('previous'))[2]).toEqual(['02', 2, '5.00', 0.2, 'EU']);
-  expect(await refusal(filled('linear'))).toMatch(/^42804 fill: measure "t" is no number/);
+  expect(await refusalOfField(filled('linear'))).toMatch(/^42804 fill: measure "t" is no number/);
   const linear = await db.window('orders', {
     range: ['2026-10-30', '2026-11-07'],
     every: 'day',
@@ -468,30 +458,34 @@ test('measures, groups and conditions are SQL expressions, and nothing else gets
     [{ evry: 'day' } as never, /^22023 evry: unknown field "evry" \| Did you mean "every"/],
   ];
   for (const [query, expected] of cases)
-    expect(await refusal(one(query)), JSON.stringify(query)).toMatch(expected);
-  expect(await refusal(one({ where: 'id > $1' }))).toMatch(/^08P01/);
-  expect(await refusal(db.window('nothing', { ...span, measures: N }))).toMatch(/^42P01/);
-  expect(await refusal(db.window(7 as never, { ...span, measures: N }))).toMatch(/^22023 table/);
-  expect(await refusal(db.window('orders', null as never))).toMatch(/^22023/);
+    expect(await refusalOfField(one(query)), JSON.stringify(query)).toMatch(expected);
+  expect(await refusalOfField(one({ where: 'id > $1' }))).toMatch(/^08P01/);
+  expect(await refusalOfField(db.window('nothing', { ...span, measures: N }))).toMatch(/^42P01/);
+  expect(await refusalOfField(db.window(7 as never, { ...span, measures: N }))).toMatch(
+    /^22023 table/,
+  );
+  expect(await refusalOfField(db.window('orders', null as never))).toMatch(/^22023/);
   await db.exec('CREATE TABLE two (a timestamptz, b timestamptz)');
-  expect(await refusal(db.window('two', { ...span, measures: N }))).toMatch(
+  expect(await refusalOfField(db.window('two', { ...span, measures: N }))).toMatch(
     /^22023 time: "two" has several columns of times: a, b \| Say which/,
   );
   await db.exec('CREATE TABLE no (a int)');
-  expect(await refusal(db.window('no', { ...span, measures: N }))).toMatch(
+  expect(await refusalOfField(db.window('no', { ...span, measures: N }))).toMatch(
     /^22023 time: "no" has no column of times/,
   );
-  expect(await refusal(db.window('no', { ...span, measures: N, time: 'x' }))).toMatch(
+  expect(await refusalOfField(db.window('no', { ...span, measures: N, time: 'x' }))).toMatch(
     /Columns of times are none/,
   );
-  expect(await refusal(db.window('orders', { ...span, measures: N }, { timeoutMs: -1 }))).toMatch(
-    /^22023 timeoutMs/,
-  );
-  expect(await refusal(db.window('orders', { ...span, measures: N }, { asOf: 10_000 }))).toMatch(
-    /^ADB_POSITION_GONE/,
-  );
   expect(
-    await refusal(db.window('orders', { ...span, measures: N }, { signal: AbortSignal.abort() })),
+    await refusalOfField(db.window('orders', { ...span, measures: N }, { timeoutMs: -1 })),
+  ).toMatch(/^22023 timeoutMs/);
+  expect(
+    await refusalOfField(db.window('orders', { ...span, measures: N }, { asOf: 10_000 })),
+  ).toMatch(/^ADB_POSITION_GONE/);
+  expect(
+    await refusalOfField(
+      db.window('orders', { ...span, measures: N }, { signal: AbortSignal.abort() }),
+    ),
   ).toMatch(/^57014/);
 });
 
@@ -504,10 +498,10 @@ test('extreme questions end with an error or an answer: many windows by many gro
     ts: Float64Array.from(ids, (id) => Date.UTC(2026, 0, 1) + id * 60_000),
   });
   const year = { range: ['2026-01-01', '2026-12-31'] as const, every: 'day' };
-  expect(await refusal(db.window('t', { ...year, by: 'id', fill: 'zero', measures: N }))).toMatch(
-    /^54000 : the answer has more than 500000 rows/,
-  );
-  expect(await refusal(db.window('t', { ...year, every: 'second', measures: N }))).toMatch(
+  expect(
+    await refusalOfField(db.window('t', { ...year, by: 'id', fill: 'zero', measures: N })),
+  ).toMatch(/^54000 : the answer has more than 500000 rows/);
+  expect(await refusalOfField(db.window('t', { ...year, every: 'second', measures: N }))).toMatch(
     /^54000 every/,
   );
   expect((await db.window('t', { ...year, by: 'id', measures: N })).rows.length).toBe(3000);
@@ -708,17 +702,19 @@ test('calendars are made, replaced, listed and dropped; windows know them by nam
   await other.calendars.set('acme', { fiscalYearStart: 3 });
   expect((await db.calendars.list()).map(({ name }) => name)).toEqual(['acme']);
   await other.calendars.drop('acme');
-  expect(await refusal(other.calendars.drop('acme'))).toMatch(/^42704/);
+  expect(await refusalOfField(other.calendars.drop('acme'))).toMatch(/^42704/);
   await db.calendars.drop('acme');
   expect(await db.calendars.get('acme')).toBeUndefined();
   await db.calendars.set('retail', { retail: {} });
-  expect(await refusal(db.window('orders', { ...query, calendar: 'retial' }))).toMatch(
+  expect(await refusalOfField(db.window('orders', { ...query, calendar: 'retial' }))).toMatch(
     /Did you mean "retail"/,
   );
-  expect(await refusal(db.calendars.drop('retial'))).toMatch(/Did you mean "retail"/);
-  expect(await refusal(db.calendars.set('', {}))).toMatch(/^42602 name/);
-  expect(await refusal(db.calendars.set('x', { holidays: () => [] }))).toMatch(/^22023 holidays/);
-  expect(await refusal(db.calendars.set('x', { zone: 'Europe/Berln' }))).toMatch(/^22023/);
+  expect(await refusalOfField(db.calendars.drop('retial'))).toMatch(/Did you mean "retail"/);
+  expect(await refusalOfField(db.calendars.set('', {}))).toMatch(/^42602 name/);
+  expect(await refusalOfField(db.calendars.set('x', { holidays: () => [] }))).toMatch(
+    /^22023 holidays/,
+  );
+  expect(await refusalOfField(db.calendars.set('x', { zone: 'Europe/Berln' }))).toMatch(/^22023/);
   // Zones are many, and few are kept.
   for (const zone of Intl.supportedValuesOf('timeZone').slice(0, 80))
     expect(
