@@ -22,7 +22,7 @@ import {
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { BUGS } from './planted-bugs/bugs.mjs';
+import { BUGS, placesOf } from './planted-bugs/bugs.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const { values: args } = parseArgs({
@@ -72,10 +72,7 @@ for (const bug of chosen) {
   let source = readFileSync(path, 'utf8');
   let fits = true;
   for (const { find, put } of [bug, ...(bug.also ?? [])]) {
-    const places =
-      typeof find === 'string'
-        ? source.split(find).length - 1
-        : [...source.matchAll(new RegExp(find, 'g'))].length;
+    const places = placesOf({ find }, source);
     if (places !== 1) {
       console.log(
         `${bug.name}: the patch fits ${places} places of ${bug.file}: adapt it to the source`,

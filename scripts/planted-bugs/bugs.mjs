@@ -342,3 +342,10 @@ export const BUGS = [
     put: '$1',
   },
 ];
+
+/** How often a patch fits a source: once, or it has to be adapted. */
+export function placesOf({ find }, source) {
+  return typeof find === 'string'
+    ? source.split(find).length - 1
+    : [...source.matchAll(new RegExp(find, 'g'))].length;
+}
