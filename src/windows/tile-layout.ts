@@ -234,7 +234,7 @@ export function addToSum(
   if (place.bins > 0) data[start] = data[start]! + rest * sign;
 }
 
-/** Adds the values of rows [0, count) that are present, all of which fit; `rests` is written over. */
+/** Adds the values of rows [0, count) that are present, all of which fit, to a sum that has a bin, as `wider` ones do; `rests` is written over. */
 export function addAllToSum(
   data: Float64Array,
   at: number,
@@ -253,7 +253,6 @@ export function addAllToSum(
     }
     data[start + bin] = data[start + bin]! + sum;
   }
-  if (place.bins === 0) return;
   let sum = 0;
   for (let row = 0; row < count; row += 1) sum += rests[row]!;
   data[start] = data[start]! + sum;

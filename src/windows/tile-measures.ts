@@ -220,7 +220,7 @@ export class TileMeasures {
       } else if (place.sum >= 0 || x !== x) {
         // Of what has no sum only NaNs are counted, where they make a difference.
         if (place.special >= 0) change.note(place.special + (x !== x ? 0 : x > 0 ? 1 : 2), sign);
-        else if (term.needsSpecial) return false;
+        else return false;
       }
       if (place.buckets >= 0) {
         const bucket = bucketPlace(bucketOf(x), place.range);
@@ -335,8 +335,6 @@ class Term {
   readonly #argument: CompiledExpression | undefined;
   readonly #filter: CompiledExpression | undefined;
   readonly #needsValues: boolean;
-  /** Whether NaN, where it comes, has to be counted. */
-  readonly needsSpecial: boolean;
 
   constructor(calls: readonly AggregateCall[]) {
     const { args, filter } = calls[0]!;
@@ -370,7 +368,6 @@ class Term {
       default:
         this.kind = 'other';
     }
-    this.needsSpecial = this.kind === 'float' && this.#needsValues;
   }
 
   /** The range that has room for all of its values: the given one where it has; undefined: no tile can hold them. */
@@ -380,7 +377,7 @@ class Term {
     present.fill(1, 0, rowCount);
     if (this.#filter !== undefined) {
       const kept = this.#filter.evaluate(batch, context);
-      for (let row = 0; row < rowCount; row += 1) if (!isTrue(kept, row)) present[row] = 0;
+      for (let row = 0; row < rowCount; row += 1) if (datumAt(kept, row) !== true) present[row] = 0;
     }
     if (this.#argument === undefined) return known;
     const vector = this.#argument.evaluate(batch, context);
@@ -471,14 +468,6 @@ function isProven(
   return from <= 0 && to > from && bounds.max < limit && bounds.min > -limit;
 }
 
-function isTrue(vector: Vector, row: number): boolean {
-  if (vector.rep === 'boolean')
-    return (
-      (vector.validity === undefined || vector.validity[row] === 1) && vector.values[row] === 1
-    );
-  return datumAt(vector, row) === true;
-}
-
 function extreme(
   call: AggregateCall,
   term: Term,
@@ -503,8 +492,9 @@ function percentile(
   at: number,
   count: number,
 ): Datum {
-  const fraction = call.args[1];
-  const share = fraction?.kind === 'constant' ? (fraction.value as number) : NaN;
+  // A plan of tiles has no parameters any more.
+  const fraction = call.args[1] as Extract<Expression, { kind: 'constant' }>;
+  const share = fraction.value as number;
   assertFraction(share);
   let left = rankOf(share, count);
   const { from, to, negativeFrom, negativeTo } = place.range;

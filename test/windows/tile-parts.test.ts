@@ -57,6 +57,32 @@ test('sums of more rows than a double can count stay exact, and carry', () => {
     );
 });
 
+test('a sum whose bins overlap more than doubles can round is exact', () => {
+  const [x, y] = [6_004_799_503_160_661 * 2 ** 26, 5_404_319_552_844_595];
+  for (const [first, second] of [
+    [x, y],
+    [-x, y],
+    [-x, -y],
+  ] as const) {
+    const { measures } = sumsOf(FLOAT8, first);
+    measures.load({ rowCount: 2, columns: [vectorFromData(FLOAT8, [first, second])] });
+    const { layout } = measures;
+    const tile = layout.tiles(1);
+    let exact = 0n;
+    const addBoth = (): void => {
+      for (const row of [0, 1]) measures.add(tile, 0, layout, row, 1);
+      exact += BigInt(first) + BigInt(second);
+    };
+    addBoth();
+    for (let doublings = 0; doublings < 24; doublings += 1) {
+      addTile(tile, 0, layout, tile.slice(), 0, layout);
+      exact *= 2n;
+    }
+    addBoth();
+    expect(measures.finish(0, tile, 0, layout)).toBe(Number(exact));
+  }
+});
+
 test('sums of float4 are rounded once, at the end', () => {
   const { found } = doubled(FLOAT4, 16_777_215, 3);
   expect(found).toBe(Math.fround(16_777_215 * 8));
@@ -88,6 +114,50 @@ test('a page whose sums come near the end of their bins takes a wider layout, an
   page.close();
   other.close();
   expect(account.usedBytes).toBe(0);
+});
+
+/** One double, its sum near the end of its bins. */
+function nearTop(): {
+  readonly page: TilePage;
+  readonly measures: TileMeasures;
+  readonly exact: number;
+} {
+  const { measures, layout } = sumsOf(FLOAT8, 67_108_863);
+  const page = new TilePage(1, layout, new MemoryLease(new MemoryAccount('test', undefined, 1e6)));
+  const block = page.block(0);
+  measures.add(block, 0, layout, 0, 1);
+  for (let time = 0; time < 25; time += 1) addTile(block, 0, layout, block.slice(), 0, layout);
+  return { page, measures, exact: 67_108_863 * 2 ** 25 };
+}
+
+test('sums are carried after so many additions, by a layout that others have widened where it is there', () => {
+  {
+    const { page, measures, exact } = nearTop();
+    const before = page.layout;
+    page.noteAddition(measures, 2);
+    expect(page.layout).toBe(before);
+    page.noteAddition(measures, 2);
+    expect(page.layout).toBe(before.wider);
+    expect(measures.finish(0, page.block(0), 0, page.layout)).toBe(exact);
+  }
+  {
+    const { page, measures, exact } = nearTop();
+    measures.widenTops();
+    const { layout } = measures;
+    page.settle(measures);
+    expect([page.layout, measures.layout]).toEqual([layout, layout]);
+    expect(measures.finish(0, page.block(0), 0, page.layout)).toBe(exact);
+  }
+  {
+    // Wider below, which is of no use to what is near the top.
+    const { page, measures, exact } = nearTop();
+    measures.load({ rowCount: 1, columns: [vectorFromData(FLOAT8, [2 ** -30])] });
+    const { layout } = measures;
+    expect(layout).not.toBe(page.layout);
+    page.settle(measures);
+    expect(page.layout).toBe(layout.wider);
+    expect(measures.finish(0, page.block(0), 0, page.layout)).toBe(exact);
+  }
 });
 
 test('int8 beyond 2^53 has no tiles, and a percentile no more buckets than a tile holds', async () => {

@@ -1,0 +1,197 @@
+/**
+ * Values that few tables have, read from rows at the ends of windows as well as from tiles. Every answer is compared with the same question by a
+ * column that has no tiles.
+ */
+import { expect, test } from 'vitest';
+import { open, type Database, type WindowQuery } from '../../src/index.ts';
+import { untilSealed } from '../progressive/until-sealed.ts';
+
+const START = Date.UTC(2026, 2, 8);
+const MINUTE = 60_000;
+const DAY = 1440 * MINUTE;
+
+async function table(columns: string): Promise<Database> {
+  const db = await open({ workers: 0 });
+  await db.exec(
+    `CREATE TABLE t (id int, ts timestamptz, at timestamptz, ${columns}) WITH (time = 'ts')`,
+  );
+  return db;
+}
+
+/** One row after another, a minute apart. */
+async function insert(
+  db: Database,
+  rows: readonly Record<string, unknown>[],
+  from = START,
+): Promise<void> {
+  await db.insert(
+    't',
+    rows.map((row, each) => ({
+      ...row,
+      id: each,
+      ts: from + each * MINUTE,
+      at: from + each * MINUTE,
+    })),
+  );
+}
+
+async function same(
+  db: Database,
+  query: Partial<WindowQuery>,
+  options: Record<string, unknown> = {},
+): Promise<string> {
+  const whole = { range: [START, START + DAY], ...query } as WindowQuery;
+  const tiles = await db.window('t', whole, options);
+  const rows = await db.window('t', { ...whole, time: 'at' }, options);
+  expect(tiles.rows, JSON.stringify(query)).toEqual(rows.rows);
+  return tiles.meta.source;
+}
+
+/** Windows of tiles alone, and with rows at either end. */
+const RANGES: readonly (readonly [number, number])[] = [
+  [START, START + DAY],
+  [START + 1, START + DAY - 1],
+  [START + MINUTE, START + 9 * MINUTE],
+];
+
+test('what is no finite number is counted by kind, in tiles and in rows, alone and by group', async () => {
+  for (const xs of [
+    [NaN, 1, 2.5, Infinity],
+    [-Infinity, 1, 3],
+    [1, -Infinity, -Infinity, 5],
+    [Infinity, 7, Infinity],
+    [3, Infinity, -Infinity, 4],
+    [NaN, NaN, NaN],
+    [1, 2, NaN, 9],
+    [0, 0, 0, 0, 0],
+    [-0, -0],
+  ]) {
+    const db = await table('x float8, y real, team text');
+    try {
+      await insert(
+        db,
+        xs.map((x, each) => ({ x, y: x, team: each % 2 === 0 ? 'a' : 'b' })),
+      );
+      for (const range of RANGES)
+        for (const by of [[], ['team']])
+          for (const measures of [
+            { s: 'sum(x)', a: 'avg(y)', lo: 'min(x)', hi: 'max(x)', n: 'count(x)' },
+            { lo: 'min(x)', hi: 'max(y)', t: 'sum(y)' },
+            { lo: 'min(x)', hi: 'max(x)' },
+          ])
+            await same(db, { range, by, measures });
+      for (const range of RANGES)
+        await same(db, { range, measures: { p: 'approx_percentile(x, 0.5)', hi: 'max(x)' } });
+    } finally {
+      await db.close();
+    }
+  }
+});
+
+test('numerics that are no whole number of one unit are read from rows', async () => {
+  for (const xs of [
+    ['1.5', 'NaN'],
+    ['Infinity', '2.5'],
+    ['12345678901234567.8', '1.5'],
+    ['1.5', '2.25'],
+  ]) {
+    const db = await table('x numeric');
+    try {
+      await insert(
+        db,
+        xs.map((x) => ({ x })),
+      );
+      for (const range of RANGES.slice(0, 2))
+        await same(db, { range, measures: { s: 'sum(x)', hi: 'max(x)' } });
+    } finally {
+      await db.close();
+    }
+  }
+  const db = await table('x numeric');
+  try {
+    await insert(db, [{ x: '1.5' }, { x: null }, { x: '2.0' }]);
+    expect(await same(db, { measures: { s: 'sum(x)', hi: 'max(x)' } })).toBe('windows');
+  } finally {
+    await db.close();
+  }
+});
+
+test('a condition may be one of any kind', async () => {
+  const db = await table('x int, b boolean');
+  try {
+    await insert(db, [
+      { x: 1, b: true },
+      { x: 2, b: null },
+      { x: 3, b: false },
+      { x: null, b: true },
+    ]);
+    for (const condition of [
+      'b',
+      'NULL',
+      'true',
+      'x > 1',
+      'CASE WHEN x = 1 THEN NULL ELSE b END',
+      '$1',
+    ])
+      for (const params of [[true], [false], [null]])
+        await same(
+          db,
+          {
+            measures: {
+              n: `count(*) FILTER (WHERE ${condition})`,
+              s: `sum(x) FILTER (WHERE ${condition})`,
+            },
+          },
+          condition === '$1' ? { params } : {},
+        );
+  } finally {
+    await db.close();
+  }
+});
+
+test('sealed segments, whose numbers are packed and bounded, have the bits of their rows', async () => {
+  const db = await table('i int4, big int8, f float8, w float8, p numeric(9,2), z int4');
+  try {
+    const count = 66_000;
+    const of = (value: (row: number) => number): Float64Array =>
+      Float64Array.from({ length: count }, (_, row) => value(row));
+    const ts = of((row) => START + ((row * 7919) % count) * 1000);
+    await db.insert('t', {
+      id: Int32Array.from({ length: count }, (_, row) => row),
+      ts,
+      at: ts,
+      i: Int32Array.from(of((row) => 1000 + (row % 200) * 4)),
+      big: of((row) => (row % 50) * 2 ** 40 + 2 ** 45),
+      f: of((row) => (row % 1000) / 8 - 40),
+      w: of((row) => (row === 17 ? Infinity : row % 3 === 0 ? NaN : row)),
+      p: of((row) => (row % 5000) / 100),
+      z: new Int32Array(count),
+    });
+    await untilSealed(db, 't');
+    for (const [range, by] of [
+      [RANGES[0], []],
+      [RANGES[2], ['i']],
+      [[START + 60 * MINUTE + 7, START + 17 * 60 * MINUTE + 11], []],
+    ] as const)
+      expect(
+        await same(db, {
+          range,
+          by,
+          measures: {
+            i: 'sum(i)',
+            b: 'sum(big)',
+            c: 'avg(big)',
+            f: 'sum(f)',
+            q: 'approx_percentile(f, 0.9)',
+            w: 'sum(w)',
+            m: 'max(w)',
+            p: 'sum(p)',
+            l: 'min(p)',
+            z: 'sum(z)',
+          },
+        }),
+      ).toBe('windows');
+  } finally {
+    await db.close();
+  }
+});
