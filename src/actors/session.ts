@@ -65,6 +65,8 @@ export type ExecutionOptions = QueryOptions & {
   readonly streams?: boolean;
 };
 
+const TILES_SETTING = 'enable_window_tiles';
+
 const DEFAULT_SETTINGS: Readonly<Record<string, string>> = {
   application_name: '',
   client_encoding: 'UTF8',
@@ -72,6 +74,7 @@ const DEFAULT_SETTINGS: Readonly<Record<string, string>> = {
   datestyle: 'ISO, MDY',
   default_transaction_isolation: 'read committed',
   default_transaction_read_only: 'off',
+  [TILES_SETTING]: 'on',
   extra_float_digits: '1',
   intervalstyle: 'postgres',
   lc_collate: 'C',
@@ -149,6 +152,11 @@ export class Session {
 
   get zone(): string {
     return this.settings.get('timezone') ?? this.engine.options.zone;
+  }
+
+  /** Whether plain SQL may be answered from window tiles; what was demoted always is. */
+  get usesTiles(): boolean {
+    return !/^(off|false|no|0)$/i.test(this.setting(TILES_SETTING)!);
   }
 
   get temporarySchema(): string {
@@ -267,6 +275,14 @@ export class Session {
         `${name} = '${value}'`,
         `Values look as with ${name} = '${DEFAULT_SETTINGS[key] ?? 'hex'}' always.`,
       );
+    if (
+      key === TILES_SETTING &&
+      value !== undefined &&
+      !/^(on|off|true|false|yes|no|1|0)$/i.test(value)
+    )
+      throw new DbError('22023', `invalid value for parameter "${name}": "${value}"`, {
+        hint: "Give 'on', or 'off' for rows to be read where tiles would answer.",
+      });
     if (key === 'tenant')
       throw new DbError('42501', 'permission denied to set parameter "tenant"', {
         hint: "Open the session with { tenant: '…' }.",

@@ -371,8 +371,12 @@ export function openPlan(
       : {
           ...environment,
           aggregate: (node, inner, plain) =>
-            session.engine.tiles.aggregate(node, inner, plain, (relation) =>
-              tiled.set(node, relation),
+            session.engine.tiles.aggregate(
+              node,
+              inner,
+              plain,
+              (relation) => tiled.set(node, relation),
+              session.usesTiles,
             ),
         };
   return {
@@ -665,7 +669,8 @@ async function explain(
   const shown = {
     format,
     statistics: session.planCatalog().statistics,
-    isTiled: (node: AggregateNode) => bound.kind === 'query' && tiles.fits(node),
+    isTiled: (node: AggregateNode) =>
+      bound.kind === 'query' && session.usesTiles && tiles.fits(node),
     demotedOf: (relation: number) => {
       const kept = session.engine.state.keptTable(relation);
       return kept && demotedNote(kept, session.engine.visiblePosition, -Infinity, Infinity);

@@ -256,7 +256,7 @@ export function segmentCovers(
   return zoneCovers(zoneOf(segment, column), test, column.type.kind);
 }
 
-function zoneOf(segment: SealedSegment, column: StoredColumn): ZoneMap {
+export function zoneOf(segment: SealedSegment, column: StoredColumn): ZoneMap {
   return (
     segment.columns[column.id]?.zone ?? {
       rowCount: segment.rowCount,

@@ -9,6 +9,7 @@ import { fetchRows, type RowPlace } from './row-fetch.ts';
 import { placeOf, SEGMENT_ROWS, stateOf, type SegmentList } from './segment.ts';
 import { SampledScan } from './sampled-scan.ts';
 import { SegmentScan } from './scan.ts';
+import { timeBoundsOf } from './time-bounds.ts';
 import { TimeScan, type SegmentTimes } from './time-scan.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type {
@@ -18,6 +19,7 @@ import type {
   TableScan,
   TableSchema,
   TableSnapshot,
+  TimeBounds,
   ZoneTest,
 } from './table-contract.ts';
 import { hashesOf, UniqueIndex } from './unique-index.ts';
@@ -145,6 +147,11 @@ export class Snapshot implements TableSnapshot {
   }): TableScan {
     this.#assertOpen();
     return new TimeScan(this, this.view.times, options);
+  }
+
+  timeBounds(column: number): TimeBounds | undefined {
+    this.#assertOpen();
+    return timeBoundsOf(this, column);
   }
 
   findUnique(

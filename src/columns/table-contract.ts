@@ -168,6 +168,8 @@ export interface TableSnapshot {
     readonly to: number;
     readonly columnIndexes: readonly number[];
   }): TableScan;
+  /** What times lie between, without a look at most rows; undefined where that is not known. `column` is a date or timestamp. */
+  timeBounds?(column: number): TimeBounds | undefined;
   /**
    * For a unique index: by key (entry `selection[i]`, or i, of the vectors) the id of the row that has it, −1 where there is
    * none. NULL equals nothing.
@@ -200,6 +202,16 @@ export interface TableSnapshot {
   sample?(options: SampleOptions): TableSample;
   release(): void;
 }
+
+export type TimeBounds = {
+  /** No row has a time before or after, but for those of `rest`; Infinity and −Infinity where there is none. */
+  readonly from: number;
+  readonly to: number;
+  /** Rows may have no time at all. */
+  readonly hasNulls: boolean;
+  /** Rows, of the one column, that are not told of. */
+  readonly rest: TableScan;
+};
 
 export type SampleOptions = {
   readonly columnIndexes: readonly number[];

@@ -16,7 +16,8 @@ import { writtenPolicy, type Policy } from './policy.ts';
 import { addTile, type TermPlace, type TileLayout } from './tile-layout.ts';
 import { NoTiles, type TileSet, type Tiling } from './tile-set.ts';
 import type { TilePlan } from './tile-plan.ts';
-import { timesOf, type WindowBounds } from './window-source.ts';
+import { rowEnds, scannedEnds, type TimeStretch } from './time-ends.ts';
+import type { WindowBounds } from './window-source.ts';
 
 /** A table's demoted rows, and how errors speak of them. */
 export type KeptTable = {
@@ -380,25 +381,15 @@ export function* timeEnds(
   column: number,
   isBounded: boolean,
   budget: () => Budget,
-): Generator<void, { readonly from: number; readonly to: number } | undefined> {
+): Generator<void, TimeStretch | undefined> {
   const hull = tiles.hull(keptPosition(environment, relation));
   assert(hull !== undefined, 'ends are asked for where something was demoted');
-  let { start: from, end: to } = hull;
-  const scan = environment
-    .snapshotOf(relation)
-    .scan({ columnIndexes: [column], ordered: false, withRowIds: false });
-  for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
-    const { rowCount, columns, selection } = batch;
-    for (const time of timesOf(columns[0]!, rowCount, selection)) {
-      if (isBounded && Number.isNaN(time)) continue;
-      if (!Number.isFinite(time)) return undefined;
-      if (time < from) from = time;
-      if (time >= to) to = time + 1;
-    }
-    budget().charge(rowCount);
-    if (budget().exhausted) yield;
-  }
-  return { from, to };
+  const snapshot = environment.snapshotOf(relation);
+  const ends =
+    (yield* rowEnds(snapshot, column, isBounded, budget)) ??
+    (yield* scannedEnds(snapshot, column, isBounded, budget));
+  if (ends === undefined) return undefined;
+  return { from: Math.min(hull.start, ends.from), to: Math.max(hull.end, ends.to) };
 }
 
 /** What was demoted of a table, and by which policy, where some of it lies in [from, to). */

@@ -12,9 +12,12 @@ import { createAggregateState } from '../operators/aggregates/state.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
 import type { Budget, Operator, Step } from '../operators/operator.ts';
 import { EMPTY_BATCH } from '../operators/row-operators.ts';
+import { SortOperator } from '../operators/sort.ts';
 import { zoneTestsOf } from '../operators/sources.ts';
-import type { AggregateNode, OutputColumn, ScanNode } from '../plan/logical.ts';
-import { conjunction, conjunctsOf } from '../plan/nodes.ts';
+import type { AggregateNode, OutputColumn, ScanNode, SortNode } from '../plan/logical.ts';
+import { column as columnAt, conjunction, conjunctsOf } from '../plan/nodes.ts';
+import { isTileTime } from './tile-plan.ts';
+import type { TimeStretch } from './time-ends.ts';
 import { QUARTER } from './tile-time.ts';
 import type { TiledWindows } from './tile-windows.ts';
 import type { WindowBounds, WindowPlan } from './window-source.ts';
@@ -32,22 +35,24 @@ export type TimeAggregate = {
   readonly plan: WindowPlan;
   /** The filter's conditions on time: comparisons with constants. */
   readonly bounds: readonly Expression[];
-  /** The first key, where it is a bucket of time. */
+  /** The key that is a bucket of time, and its place among the keys; undefined: none is. */
   readonly bucket: Expression | undefined;
+  readonly bucketAt: number;
   /** By the scan's columns. */
   readonly columnIndexes: readonly number[];
   readonly time: number;
 };
 
 /**
- * Plain SQL that tiles may answer: an aggregate over a scan whose filter bounds a timestamptz on both sides, without keys of
- * time or with a bucket of it (`date_trunc`, `time_bucket`, `date_bin`, `::date`) as the first.
+ * Plain SQL that tiles may answer: an aggregate over a scan whose filter bounds the table's column of time, without keys of time or with one
+ * bucket of it (`date_trunc`, `time_bucket`, `date_bin`, `::date`). `time` is a column of the table.
  */
-export function timeAggregateOf(node: AggregateNode): TimeAggregate | undefined {
+export function timeAggregateOf(node: AggregateNode, time: number): TimeAggregate | undefined {
   const { input } = node;
   if (input.kind !== 'scan' || input.filter === undefined) return undefined;
-  const column = timeBounded(conjunctsOf(input.filter));
-  return column === undefined ? undefined : timeAggregateBy(node, input, column);
+  const column = input.columnIndexes.indexOf(time);
+  const isBounded = conjunctsOf(input.filter).some((each) => boundedTime(each) === column);
+  return column < 0 || !isBounded ? undefined : timeAggregateBy(node, input, column);
 }
 
 /** The same of a time that need not be bounded; `time` is a column of the table. */
@@ -79,9 +84,9 @@ function timeAggregateBy(
   const conditions = input.filter === undefined ? [] : conjunctsOf(input.filter);
   const bounds = conditions.filter((each) => boundedTime(each) === column);
   const rest = conditions.filter((each) => !bounds.includes(each));
-  const [first, ...others] = node.keys;
-  const bucket = first !== undefined && isBucket(first, column) ? first : undefined;
-  const keys = bucket === undefined ? node.keys : others;
+  const bucketAt = node.keys.findIndex((key) => isBucket(key, column));
+  const bucket = node.keys[bucketAt];
+  const keys = node.keys.filter((_, index) => index !== bucketAt);
   const time = input.columns[column]!;
   if (keys.some((key) => referencedColumns(key).has(column))) return undefined;
   return {
@@ -93,26 +98,13 @@ function timeAggregateBy(
     },
     bounds,
     bucket,
+    bucketAt,
     columnIndexes: input.columnIndexes,
     time: column,
   };
 }
 
-/** The column of time that some condition bounds below and some above. */
-function timeBounded(conditions: readonly Expression[]): number | undefined {
-  const sides = new Map<number, Set<string>>();
-  for (const each of conditions) {
-    const column = boundedTime(each);
-    if (column === undefined) continue;
-    const seen = sides.get(column) ?? new Set();
-    sides.set(column, seen);
-    seen.add(sideOf(each));
-  }
-  for (const [column, seen] of sides) if (seen.has('below') && seen.has('above')) return column;
-  return undefined;
-}
-
-/** The timestamptz column that a condition compares with something that holds no column. */
+/** The column of time that a condition compares with something of its type that holds no column. */
 function boundedTime(condition: Expression): number | undefined {
   if (condition.kind !== 'call' || condition.args.length !== 2) return undefined;
   const { name } = functionById(condition.fn);
@@ -121,20 +113,14 @@ function boundedTime(condition: Expression): number | undefined {
   const other = condition.args.find((arg) => arg !== column);
   return column !== undefined &&
     other !== undefined &&
-    column.type.kind === 'timestamptz' &&
-    other.type.kind === 'timestamptz' &&
+    isTileTime(column.type) &&
+    other.type.kind === column.type.kind &&
     referencedColumns(other).size === 0
     ? column.index
     : undefined;
 }
 
 const COMPARISONS = new Set(['<', '<=', '>', '>=']);
-
-function sideOf(condition: Expression): 'below' | 'above' {
-  const { fn, args } = condition as Extract<Expression, { kind: 'call' }>;
-  const isGreater = functionById(fn).name.startsWith('>');
-  return isGreater === (args[0]!.kind === 'column') ? 'below' : 'above';
-}
 
 function isBucket(key: Expression, column: number): boolean {
   if (key.kind === 'cast')
@@ -162,10 +148,11 @@ export class TiledAggregate implements Operator {
   ) => TiledWindows | undefined;
   readonly #plain: () => Operator;
   readonly #answered: () => void;
-  readonly #ends: TimeEnds | undefined;
+  readonly #ends: TimeEnds;
+  readonly #isKept: boolean;
   #looking: Generator<void, Buckets | undefined> | undefined;
-  #buckets: Buckets | undefined;
   #tiles: TiledWindows | undefined;
+  #shown: Operator | undefined;
   #other: Operator | undefined;
   #budget: Budget | undefined;
   #gave = false;
@@ -183,8 +170,10 @@ export class TiledAggregate implements Operator {
     readonly plain: () => Operator;
     /** Tiles have given the answer. */
     readonly answered: () => void;
-    /** Where times need not be bounded: finds the first and the last there are, where buckets must be counted. */
-    readonly ends?: TimeEnds | undefined;
+    /** Where conditions leave a side open: finds the first time and the last. */
+    readonly ends: TimeEnds;
+    /** Some rows were demoted: there is no plain answer, and one window may have no ends. */
+    readonly isKept?: boolean;
   }) {
     this.id = options.node.id;
     this.columns = options.node.columns;
@@ -195,6 +184,7 @@ export class TiledAggregate implements Operator {
     this.#plain = options.plain;
     this.#answered = options.answered;
     this.#ends = options.ends;
+    this.#isKept = options.isKept ?? false;
   }
 
   next(budget: Budget): Step {
@@ -205,26 +195,27 @@ export class TiledAggregate implements Operator {
         this.#environment.context,
         () => this.#budget!,
         this.#ends,
+        this.#isKept,
         this.#looksMax(),
       );
       const look = this.#looking.next();
       if (look.done !== true) return 'more';
-      this.#buckets = look.value;
       this.#tiles =
         look.value === undefined
           ? undefined
           : this.#open(this.#question.plan, look.value, this.#environment);
       if (this.#tiles === undefined) this.#other = this.#plain();
+      else this.#shown = this.#inOrder(this.#tiles, look.value!);
     }
     if (this.#other !== undefined) {
       const step = this.#other.next(budget);
       this.batch = this.#other.batch;
       return step;
     }
-    const step = this.#tiles!.next(budget);
+    const step = this.#shown!.next(budget);
     if (step === 'batch') {
       this.#gave = true;
-      this.batch = this.#shown(this.#tiles!.batch);
+      this.batch = this.#shown!.batch;
       return step;
     }
     if (step === 'more') return step;
@@ -237,27 +228,81 @@ export class TiledAggregate implements Operator {
   }
 
   close(): void {
-    this.#tiles?.close();
+    (this.#shown ?? this.#tiles)?.close();
     this.#other?.close();
+  }
+
+  /** Groups in the order of their keys, as a scan has them. */
+  #inOrder(tiles: TiledWindows, { values }: Buckets): Operator {
+    const { bucket, bucketAt } = this.#question;
+    const { id, columns, keys } = this.#node;
+    const shown = new ShownWindows(id, columns, tiles, bucket && { bucket, bucketAt, values });
+    if (bucketAt <= 0) return shown;
+    const { context, memory } = this.#environment;
+    const ascending = keys.map((_, index) => ({
+      expression: columnAt(index, columns[index]!),
+      descending: false,
+      nullsFirst: false,
+    }));
+    const order: SortNode = { kind: 'sort', id, input: this.#node, keys: ascending, columns };
+    return new SortOperator(order, shown, context, memory);
   }
 
   /** Where there are rows to be read instead. */
   #looksMax(): number {
     const { input } = this.#question.plan;
-    if (this.#ends !== undefined || input.kind !== 'scan') return Infinity;
+    if (this.#isKept || input.kind !== 'scan') return Infinity;
     return LOOKS_MIN + this.#environment.snapshotOf(input.relation).rowCount / ROWS_A_LOOK;
+  }
+}
+
+/** The windows' numbers become the values of the bucket, at its place among the keys. */
+class ShownWindows implements Operator {
+  readonly id: number;
+  readonly columns: readonly OutputColumn[];
+  batch: Batch = EMPTY_BATCH;
+  readonly #tiles: TiledWindows;
+  readonly #bucket:
+    | { readonly bucket: Expression; readonly bucketAt: number; readonly values: readonly Datum[] }
+    | undefined;
+
+  constructor(
+    id: number,
+    columns: readonly OutputColumn[],
+    tiles: TiledWindows,
+    bucket:
+      | {
+          readonly bucket: Expression;
+          readonly bucketAt: number;
+          readonly values: readonly Datum[];
+        }
+      | undefined,
+  ) {
+    this.id = id;
+    this.columns = columns;
+    this.#tiles = tiles;
+    this.#bucket = bucket;
+  }
+
+  next(budget: Budget): Step {
+    const step = this.#tiles.next(budget);
+    if (step === 'batch') this.batch = this.#shown(this.#tiles.batch);
+    return step;
+  }
+
+  close(): void {
+    this.#tiles.close();
   }
 
   #shown(batch: Batch): Batch {
     const [numbers, ...rest] = batch.columns;
-    const { bucket } = this.#question;
-    if (bucket === undefined) return { ...batch, columns: rest };
-    const { values } = this.#buckets!;
+    if (this.#bucket === undefined) return { ...batch, columns: rest };
+    const { bucket, bucketAt, values } = this.#bucket;
     const data: Datum[] = [];
     const count = batch.selection === undefined ? batch.rowCount : numbersOf(batch);
     for (let row = 0; row < count; row += 1)
       data.push(numbers!.rep === 'number' ? values[numbers!.values[row]!]! : null);
-    return { ...batch, columns: [vectorFromData(bucket.type, data), ...rest] };
+    return { ...batch, columns: rest.toSpliced(bucketAt, 0, vectorFromData(bucket.type, data)) };
   }
 }
 
@@ -275,9 +320,7 @@ function emptyValue(call: AggregateNode['calls'][number]): Batch['columns'][numb
 }
 
 /** The first time there is, and just after the last; undefined where some rows have none. */
-export type TimeEnds = (
-  budget: () => Budget,
-) => Generator<void, { readonly from: number; readonly to: number } | undefined>;
+export type TimeEnds = (budget: () => Budget) => Generator<void, TimeStretch | undefined>;
 
 type Buckets = WindowBounds & { readonly values: readonly Datum[] };
 
@@ -289,7 +332,8 @@ function* bucketsOf(
   { bounds, bucket, columnIndexes, time }: TimeAggregate,
   context: EvaluationContext,
   budget: () => Budget,
-  ends: TimeEnds | undefined,
+  ends: TimeEnds,
+  isEndless: boolean,
   looksMax: number,
 ): Generator<void, Buckets | undefined> {
   let [from, to] = [-Infinity, Infinity];
@@ -304,13 +348,13 @@ function* bucketsOf(
     else if (test.op === '<=') to = Math.min(to, value + 1);
     else return undefined;
   }
-  if (ends !== undefined && bucket !== undefined && to - from === Infinity) {
+  const isOpen = isEndless && bucket === undefined && to - from === Infinity;
+  if (!isOpen && to - from === Infinity) {
     const found = yield* ends(budget);
     if (found === undefined) return undefined;
     from = Math.max(from, found.from);
     to = Math.min(to, found.to);
   }
-  const isOpen = ends !== undefined && to - from === Infinity;
   if (!isOpen && !(Number.isSafeInteger(from) && Number.isSafeInteger(to) && from < to))
     return undefined;
   if (bucket === undefined)

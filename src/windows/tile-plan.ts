@@ -1,5 +1,6 @@
-import { isNumberKind, type TypeKind } from '../columns/types.ts';
+import { isNumberKind, type SqlType, type TypeKind } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
+import { functionById } from '../expressions/catalog.ts';
 import { castOf } from '../expressions/coercion.ts';
 import type { Expression } from '../expressions/expression.ts';
 import {
@@ -38,9 +39,9 @@ export type TilePlan = {
 
 /** Undefined where the answer cannot come from tiles. */
 export function tilePlanOf(plan: WindowPlan, context: EvaluationContext): TilePlan | undefined {
-  const { input, time, keys, calls } = plan;
-  if (input.kind !== 'scan' || time.kind !== 'column' || time.type.kind !== 'timestamptz')
-    return undefined;
+  const { input, keys, calls } = plan;
+  const time = timeColumnOf(plan.time);
+  if (input.kind !== 'scan' || time === undefined) return undefined;
   const settle = (expression: Expression): Expression =>
     mapColumns(
       foldInContext(withParameters(expression, context.parameters), context),
@@ -87,6 +88,20 @@ export function tilePlanOf(plan: WindowPlan, context: EvaluationContext): TilePl
     ].join('\n'),
     callTexts: ownCalls.map(callText),
   };
+}
+
+/** The column of a time that is its own value: of the wall of UTC, too. */
+function timeColumnOf(time: Expression): Extract<Expression, { kind: 'column' }> | undefined {
+  if (time.kind === 'column') return isTileTime(time.type) ? time : undefined;
+  if (time.kind !== 'call' || functionById(time.fn).name !== 'timezone') return undefined;
+  const [zone, wall] = time.args;
+  const isUtc = zone?.kind === 'constant' && zone.value === 'UTC';
+  return isUtc && wall?.kind === 'column' && wall.type.kind === 'timestamp' ? wall : undefined;
+}
+
+/** Times that tiles go by: instants, or a wall's, which is cut as if it were UTC's. */
+export function isTileTime({ kind }: SqlType): boolean {
+  return kind === 'timestamptz' || kind === 'timestamp';
 }
 
 /** An aggregate whose state fits a tile. */

@@ -26,6 +26,7 @@ import {
 import type { KeptTile } from './kept-tiles.ts';
 import { isTileCall, tilePlanOf, type TilePlan } from './tile-plan.ts';
 import { TileSet, whyNoTiles } from './tile-set.ts';
+import { rowEnds } from './time-ends.ts';
 import { MINUTE } from './tile-time.ts';
 import { TiledWindows } from './tile-windows.ts';
 import {
@@ -234,20 +235,23 @@ export class TileStore implements WindowSource {
     environment: ExecutionEnvironment,
     plain: () => Operator,
     answered: (relation: number) => void,
+    /** Whether rows that are there may be answered for from tiles. */
+    usesCache = true,
   ): Operator | undefined {
     const met = node.input.kind === 'scan' ? this.#keptMet(node.input, environment) : undefined;
     if (met !== undefined) return this.#keptAggregate(met, node, environment, answered);
-    const question = this.#timeAggregateOf(node);
+    const question = usesCache ? this.#timeAggregateOf(node) : undefined;
     if (question === undefined) return undefined;
+    const { relation } = node.input as ScanNode;
+    const time = question.columnIndexes[question.time]!;
     return new TiledAggregate({
       node,
       question,
       environment,
       open: (plan, windows, inner) => this.openTiles(plan, windows, inner),
       plain,
-      answered: () => {
-        if (question.plan.input.kind === 'scan') answered(question.plan.input.relation);
-      },
+      ends: (budget) => rowEnds(environment.snapshotOf(relation), time, true, budget),
+      answered: () => answered(relation),
     });
   }
 
@@ -348,6 +352,7 @@ export class TileStore implements WindowSource {
         throw refusal();
       },
       answered: () => answered(relation),
+      isKept: true,
       ends: (budget) =>
         timeEnds(kept, environment, relation, index, question.bounds.length > 0, budget),
     });
@@ -356,14 +361,9 @@ export class TileStore implements WindowSource {
   #timeAggregateOf(node: AggregateNode): TimeAggregate | undefined {
     const known = this.#aggregates.get(node);
     if (known !== undefined) return known.question;
-    const question = timeAggregateOf(node);
-    const relation = question?.plan.input.kind === 'scan' ? question.plan.input.relation : -1;
-    const data = this.#dataOf(relation);
-    const isOurs =
-      question !== undefined &&
-      data !== undefined &&
-      question.plan.calls.every(isTileCall) &&
-      timeColumnOf(data) === question.columnIndexes[question.time];
+    const data = node.input.kind === 'scan' ? this.#dataOf(node.input.relation) : undefined;
+    const question = data === undefined ? undefined : timeAggregateOf(node, timeColumnOf(data));
+    const isOurs = question?.plan.calls.every(isTileCall) === true;
     this.#aggregates.set(node, { question: isOurs ? question : undefined });
     return isOurs ? question : undefined;
   }

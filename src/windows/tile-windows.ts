@@ -51,6 +51,8 @@ const NO_KEYS: readonly Vector[] = [];
 const NO_QUARTERS = new Float64Array(0);
 /** Of whoever was not called yet; nobody charges it. */
 const NO_BUDGET = new Budget(0);
+/** A reader of the past reads changed quarters one by one, each as many rows as were changed near it: of more of them it reads all rows once. */
+const CHANGED_QUARTERS_MAX = 64;
 /** Windows whose ends are looked at for finer tiles. */
 const FINE_WINDOWS_MAX = 4096;
 
@@ -178,7 +180,7 @@ export class TiledWindows implements WindowOperator {
     } catch (cause) {
       const why = whyNoTiles(cause);
       if (this.#isPlain) throw why.cause ?? beyondTiles();
-      this.#refused(why.always);
+      this.#refuse(why);
       // What was given stays: the rest comes from rows.
       this.#scanRest();
       return this.#numbers.length > 0 ? this.#give() : this.#scanned(budget);
@@ -206,7 +208,7 @@ export class TiledWindows implements WindowOperator {
         if (steps.next().done !== true) return undefined;
       }
     } catch (cause) {
-      this.#refused(whyNoTiles(cause).always);
+      this.#refuse(whyNoTiles(cause));
       return undefined;
     }
     const keys =
@@ -214,6 +216,11 @@ export class TiledWindows implements WindowOperator {
         ? NO_KEYS
         : this.#set.groups.keys(Int32Array.from(this.#groups), this.#groups.length);
     return { numbers: this.#numbers, keys, values: this.#values };
+  }
+
+  /** Others are told, but where only this reader is at fault. */
+  #refuse({ always, cause }: NoTiles): void {
+    if (always || cause !== undefined) this.#refused(always);
   }
 
   close(): void {
@@ -397,7 +404,7 @@ export class TiledWindows implements WindowOperator {
   #compare(): void {
     const { position } = this.#set;
     const changed = this.#set.changedQuarters(this.#snapshot.position!, position);
-    if (changed === undefined) throw new NoTiles(false);
+    if (changed === undefined || changed.length > CHANGED_QUARTERS_MAX) throw new NoTiles(false);
     this.#changed = changed;
     this.#changedAt = position;
   }
@@ -531,10 +538,15 @@ export class TiledWindows implements WindowOperator {
 
   /** Where rows need not be read any more: the next tile may begin there. */
   #nextTileAfter(time: number, to: number): number {
-    const quarter = Math.floor(time / QUARTER);
+    let quarter = Math.floor(time / QUARTER);
+    if (this.#isChanged(quarter, 1)) {
+      do quarter += 1;
+      while (quarter * QUARTER < to && this.#isChanged(quarter, 1));
+      return Math.min(to, quarter * QUARTER);
+    }
     const minute = Math.floor(time / MINUTE);
     const fine =
-      this.#set.minutes(quarter) === undefined || this.#isChanged(quarter, 1)
+      this.#set.minutes(quarter) === undefined
         ? QUARTER
         : this.#set.seconds(minute) === undefined
           ? MINUTE

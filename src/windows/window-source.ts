@@ -5,7 +5,7 @@ import { datumAt, gather } from '../columns/build.ts';
 import { LazyRows } from '../columns/lazy-rows.ts';
 import { columnOf } from '../columns/rows-by-column.ts';
 import type { TableData } from '../columns/table-contract.ts';
-import { INT4, TIMESTAMPTZ } from '../columns/types.ts';
+import { INT4 } from '../columns/types.ts';
 import type { Vector } from '../columns/vector.ts';
 import { resolveOperator } from '../expressions/catalog.ts';
 import { compileExpression, type CompiledExpression } from '../expressions/compile.ts';
@@ -25,7 +25,7 @@ import { pushFilters } from '../plan/optimise.ts';
  *
  * 1. `input` is a scan of a table or materialized view, its filter being the query's WHERE; or any other plan (a plain
  *    view, a WHERE with a subquery), of which only the answer matters.
- * 2. `time` is a timestamptz. Rows where it is NULL or infinite lie in no window.
+ * 2. `time` is a timestamptz, or the wall's: a timestamp. Rows where it is NULL or infinite lie in no window.
  */
 export type WindowPlan = {
   readonly input: PlanNode;
@@ -133,8 +133,8 @@ export function between({ input, time }: WindowPlan, { from, to }: WindowBounds)
   }
   if (first >= last) return node({ kind: 'values', rows: [], columns: input.columns });
   return pushFilters(input, [
-    resolveOperator('>=', time, constant(first, TIMESTAMPTZ)),
-    resolveOperator('<', time, constant(last, TIMESTAMPTZ)),
+    resolveOperator('>=', time, constant(first, time.type)),
+    resolveOperator('<', time, constant(last, time.type)),
   ]);
 }
 
