@@ -751,6 +751,8 @@ export class TileSet {
       isTree: false,
       extremeLeft: notNow,
       install: (pages) => {
+        // Of a day that was evicted meanwhile nobody would tell them what changes.
+        if (!this.#known.has(Math.floor(quarter / QUARTERS))) throw new NoTiles(false);
         this.#dropMinutes(quarter);
         for (const page of pages.values()) this.#minutes.set(quarter, page);
       },
@@ -765,6 +767,7 @@ export class TileSet {
       isTree: false,
       extremeLeft: notNow,
       install: (pages) => {
+        if (!this.#minutes.has(Math.floor(minute / 15))) throw new NoTiles(false);
         this.#seconds.get(minute)?.close();
         for (const page of pages.values()) this.#seconds.set(minute, page);
       },

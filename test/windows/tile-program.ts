@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { MemoryAccount } from '../../src/base/memory.ts';
+import type { Batch } from '../../src/columns/batch.ts';
 import { datumAt, vectorFromData } from '../../src/columns/build.ts';
 import { createTable, type Table } from '../../src/columns/table.ts';
 import type { TableSchema, TableWrite } from '../../src/columns/table-contract.ts';
@@ -351,10 +352,14 @@ export class TileWorld {
   }
 
   /** Everything left open is read to its end. */
-  end(): void {
+  finish(): void {
     // In turns: one may wait for what another is in the middle of.
     for (let turn = 0; this.#open.length > 0; turn += 1)
       this.#advance(turn % this.#open.length, 1000);
+  }
+
+  end(): void {
+    this.finish();
     this.store.close();
     this.table.close();
     if (this.memory.usedBytes !== 0) throw new Error(`${this.memory.usedBytes} bytes are left`);
@@ -472,6 +477,36 @@ export function batchOf(rows: readonly Row[]) {
       ),
     ),
   };
+}
+
+/** Rows of three teams, of all kinds of numbers. */
+export function rows(
+  count: number,
+  at: (row: number) => number,
+  value: (row: number) => Datum = (each) => (each % 97) / 8,
+): Batch {
+  return batchOf(
+    Array.from({ length: count }, (_, each): Row => [
+      Math.floor(at(each)),
+      ['red', 'blue', null][each % 3]!,
+      value(each),
+      new Decimal(BigInt((each * 31) % 10_007), 2),
+      each % 11,
+    ]),
+  );
+}
+
+export function insert(world: TileWorld, batch: Batch): void {
+  world.stage([{ kind: 'insert', rows: batch }]);
+  world.publish();
+}
+
+/** A table of these rows, and a reader that has not begun to read. */
+export function begun(question: Question, first: readonly Batch[]): TileWorld {
+  const world = new TileWorld();
+  for (const batch of first) insert(world, batch);
+  world.run({ kind: 'open', query: question });
+  return world;
 }
 
 export const CONTEXT = {

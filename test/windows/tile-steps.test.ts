@@ -4,8 +4,8 @@
  */
 import { expect, test } from 'vitest';
 import type { Batch } from '../../src/columns/batch.ts';
-import { Decimal, type Datum } from '../../src/columns/values.ts';
-import { batchOf, TileWorld, type Question, type Row } from './tile-program.ts';
+import { Decimal } from '../../src/columns/values.ts';
+import { batchOf, begun, insert, rows, type Question, type TileWorld } from './tile-program.ts';
 
 const MINUTE = 60_000_000;
 const QUARTER = 15 * MINUTE;
@@ -14,22 +14,6 @@ const DAY = 96 * QUARTER;
 const START = 20_480 * DAY;
 /** Rows, a sum, both extremes, a sum of numerics, a percentile. */
 const MEASURES = 0b10_0000_0101_1011;
-
-function rows(
-  count: number,
-  at: (row: number) => number,
-  value: (row: number) => Datum = (each) => (each % 97) / 8,
-): Batch {
-  return batchOf(
-    Array.from({ length: count }, (_, each): Row => [
-      Math.floor(at(each)),
-      ['red', 'blue', null][each % 3]!,
-      value(each),
-      new Decimal(BigInt((each * 31) % 10_007), 2),
-      each % 11,
-    ]),
-  );
-}
 
 /** A quarter of many rows, most of them in one minute, in batches of a scan; then a few on each of twenty days. */
 const FIRST: readonly Batch[] = [
@@ -49,18 +33,6 @@ const QUESTION: Question = {
     [START + 3 * MINUTE + MINUTE / 2, START + 17 * DAY + 5 * QUARTER],
   ],
 };
-
-function begun(question: Question, first: readonly Batch[] = FIRST): TileWorld {
-  const world = new TileWorld();
-  for (const batch of first) insert(world, batch);
-  world.run({ kind: 'open', query: question });
-  return world;
-}
-
-function insert(world: TileWorld, batch: Batch): void {
-  world.stage([{ kind: 'insert', rows: batch }]);
-  world.publish();
-}
 
 const NEW_EXTREMES = batchOf([
   [START + 3 * MINUTE + 5, 'red', 1e9, new Decimal(9_999_999n, 2), 2 ** 40],
@@ -101,7 +73,7 @@ const STEPS = [0, 1, 3, 7];
 
 test.each(Object.entries(EVENTS))('between two steps of a reader: %s', (_, event) => {
   for (const steps of STEPS) {
-    const world = begun(QUESTION);
+    const world = begun(QUESTION, FIRST);
     for (let step = 0; step < steps; step += 1) world.run({ kind: 'step', pick: 0, units: 1 });
     event(world);
     // And for whom comes next.

@@ -1,0 +1,103 @@
+/** Whatever happens at any step of a reader, its answer is that of the rows it began with; and so are those of who comes next. */
+import { expect, test } from 'vitest';
+import type { Batch } from '../../src/columns/batch.ts';
+import { batchOf, begun, insert, rows, type Question, type TileWorld } from './tile-program.ts';
+
+const MINUTE = 60_000_000;
+const QUARTER = 15 * MINUTE;
+const DAY = 96 * QUARTER;
+/** A day that 8 and 64 days begin with. */
+const START = 20_480 * DAY;
+
+/** Little to read and much to make: minutes and seconds of one quarter, days and spans of days. */
+const FIRST: readonly Batch[] = [
+  rows(700, (each) => START + 3 * MINUTE + ((each * 7919) % 700) * (MINUTE / 700)),
+  rows(60, (each) => START + 5 * MINUTE + each * (DAY / 3)),
+];
+const QUESTION: Question = {
+  grouped: true,
+  filtered: false,
+  // Rows, a sum, both extremes.
+  measures: 0b1_1011,
+  windows: [
+    [START, START + 16 * DAY],
+    [START + MINUTE / 2, START + 3 * MINUTE + MINUTE / 3],
+    [START + MINUTE, START + DAY + QUARTER / 2],
+  ],
+};
+/** More rows than a commit applies itself, in the dense minute and after it. */
+const MORE = rows(
+  2100,
+  (each) => START + 3 * MINUTE + each * (MINUTE / 100),
+  (each) => -each,
+);
+
+function evictAll(world: TileWorld): void {
+  // A page that cost much is kept longest, and a shedding takes half of what it looks at.
+  for (let time = 0; time < 8; time += 1) world.run({ kind: 'shed', bytes: 1e9 });
+}
+
+function inTheMinute(world: TileWorld, value: number): void {
+  insert(
+    world,
+    rows(
+      3,
+      (each) => START + 3 * MINUTE + 5 + each,
+      () => value,
+    ),
+  );
+}
+
+const EVENTS: Readonly<Record<string, (world: TileWorld) => void>> = {
+  'an extreme that comes': (world) => inTheMinute(world, -1e6),
+  'what tiles cannot hold': (world) =>
+    insert(
+      world,
+      batchOf([
+        [START + DAY, 'red', 2 ** 500, null, 1],
+        [null, 'red', 2 ** -500, null, 1],
+      ]),
+    ),
+  'extremes that go': (world) =>
+    world.run({ kind: 'delete', picks: [0, 95, 96, 97, 582, 679, 699, 700, 759] }),
+  'all that lies dense, which goes': (world) =>
+    world.run({ kind: 'delete', picks: Array.from({ length: 700 }, (_, each) => each) }),
+  'more than a commit applies': (world) => insert(world, MORE),
+  truncation: (world) => world.run({ kind: 'truncate' }),
+  // Minutes that were being made of a day that was evicted were kept by nobody, and taken for those of the day once that was made anew. Events
+  // came between few steps, and what had cost much was not evicted.
+  'eviction of all, and an extreme': (world) => {
+    evictAll(world);
+    inTheMinute(world, -1e6);
+  },
+  'extremes that go, and eviction at the next reader’s steps': (world) => {
+    world.run({ kind: 'delete', picks: [0, 95, 96, 97, 582, 679, 699, 700, 759] });
+    world.run({ kind: 'open', query: QUESTION });
+    for (let step = 0; step < 2; step += 1) world.run({ kind: 'step', pick: 1, units: 1 });
+    evictAll(world);
+  },
+  'a table that is another': (world) => world.store.forget(1),
+  'a log that does not reach back': (world) => {
+    insert(world, MORE);
+    world.table.expire(world.position);
+  },
+};
+
+test.each(Object.entries(EVENTS))('at any step of a reader: %s', (_, event) => {
+  const isDone = [false, false];
+  for (let steps = 0; isDone.includes(false); steps += 1) {
+    const grouped = steps % 2;
+    const question = { ...QUESTION, grouped: grouped === 1 };
+    const world = begun(question, FIRST);
+    for (let step = 0; step < steps; step += 1) world.run({ kind: 'step', pick: 0, units: 1 });
+    isDone[grouped] = world.answers > 0;
+    event(world);
+    // Who was in the middle, and who comes next.
+    world.run({ kind: 'open', query: question });
+    world.finish();
+    inTheMinute(world, 1e6);
+    world.ask(question);
+    world.end();
+    expect(world.answers).toBeGreaterThan(2);
+  }
+});
