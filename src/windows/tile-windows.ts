@@ -47,6 +47,8 @@ const DENSE_ROWS = 512;
 const BUILD_DAYS = 64;
 /** What a step costs in which nothing could be done, so that others have their turn. */
 const WAIT_WORK = 64;
+/** Work units of finding that there are no rows. */
+const EMPTY_WORK = 8;
 const NO_KEYS: readonly Vector[] = [];
 const NO_QUARTERS = new Float64Array(0);
 /** Of whoever was not called yet; nobody charges it. */
@@ -583,7 +585,8 @@ export class TiledWindows implements WindowOperator {
               : [1, leaf];
     if (length === 0) return 0;
     const page = set.day(day);
-    if (page !== undefined) this.#add(page, place);
+    if (page === undefined) this.#budget.charge(EMPTY_WORK);
+    else this.#add(page, place);
     return length;
   }
 
