@@ -26,6 +26,11 @@ import { define } from './functions/define.ts';
 const span = (value: Datum | undefined): Interval => value as Interval;
 const instant = (value: Datum | undefined): Instant => value as Instant;
 
+/** Whether the clocks of a zone are never put forward or back: order by the wall is the order of instants there. */
+export function hasFixedOffset(zone: string): boolean {
+  return zoneOf(zone).fixedOffsetSeconds !== undefined;
+}
+
 /** + and − among dates, times and intervals, and what PostgreSQL has beside them. */
 export const DATETIME_OPERATORS: readonly FunctionDef[] = [
   define('+', ['date', 'int4'], 'date', ([date, days]) =>

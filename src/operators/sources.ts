@@ -7,6 +7,7 @@ import { FLOAT8 } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import { resolveOperator } from '../expressions/catalog.ts';
 import { compileFilter, type CompiledFilter } from '../expressions/compile.ts';
+import { hasFixedOffset } from '../expressions/datetime-operators.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { evaluateConstant, isVolatile, referencedColumns, someNode } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
@@ -228,28 +229,47 @@ export function zoneTestsOf(
     if (!Object.hasOwn(FLIPPED, name)) return;
     const [left, right] = condition.args as [Expression, Expression];
     const test = (columnSide: Expression, other: Expression, op: string): void => {
-      const target = columnSide.kind === 'column' ? columnSide : undefined;
+      const wall = wallOf(columnSide);
+      const target = columnSide.kind === 'column' ? columnSide : wall;
       if (
         target === undefined ||
-        !comparable(target.type.kind, other.type.kind) ||
+        !comparable(columnSide.type.kind, other.type.kind) ||
         !isSettled(other)
       )
         return;
+      if (wall !== undefined && !hasFixedOffset(context.zone)) return;
       let value: Datum;
       try {
-        value = evaluateConstant(other, context);
+        const asked: Expression =
+          wall === undefined
+            ? other
+            : { kind: 'cast', arg: other, type: wall.type, explicit: true };
+        value = evaluateConstant(asked, context);
       } catch {
         // The row test will tell, if there are rows.
         return;
       }
-      if (value !== null)
-        tests.push({ column: columnIndexes[target.index]!, op: op as '=', value });
+      if (value === null) return;
+      tests.push({ column: columnIndexes[target.index]!, op: op as '=', value });
     };
     test(left, right, name);
     test(right, left, FLIPPED[name]!);
   };
   visit(filter);
   return tests;
+}
+
+/**
+ * A timestamp that is compared with an instant, as `ts >= now()` does: where the session's clock is never put forward or back, the order of
+ * walls is that of instants.
+ */
+export function wallOf(side: Expression): Extract<Expression, { kind: 'column' }> | undefined {
+  return side.kind === 'cast' &&
+    side.type.kind === 'timestamptz' &&
+    side.arg.kind === 'column' &&
+    side.arg.type.kind === 'timestamp'
+    ? side.arg
+    : undefined;
 }
 
 const FLIPPED: Readonly<Record<string, string>> = {

@@ -13,7 +13,7 @@ import type { ExecutionEnvironment } from '../operators/environment.ts';
 import type { Budget, Operator, Step } from '../operators/operator.ts';
 import { EMPTY_BATCH } from '../operators/row-operators.ts';
 import { SortOperator } from '../operators/sort.ts';
-import { zoneTestsOf } from '../operators/sources.ts';
+import { wallOf, zoneTestsOf } from '../operators/sources.ts';
 import type { AggregateNode, OutputColumn, ScanNode, SortNode } from '../plan/logical.ts';
 import { column as columnAt, conjunction, conjunctsOf } from '../plan/nodes.ts';
 import { isTileTime } from './tile-plan.ts';
@@ -109,15 +109,17 @@ function boundedTime(condition: Expression): number | undefined {
   if (condition.kind !== 'call' || condition.args.length !== 2) return undefined;
   const { name } = functionById(condition.fn);
   if (!COMPARISONS.has(name)) return undefined;
-  const column = condition.args.find((arg) => arg.kind === 'column');
-  const other = condition.args.find((arg) => arg !== column);
-  return column !== undefined &&
-    other !== undefined &&
-    isTileTime(column.type) &&
-    other.type.kind === column.type.kind &&
-    referencedColumns(other).size === 0
-    ? column.index
-    : undefined;
+  for (const [side, other] of [condition.args, condition.args.toReversed()]) {
+    const column = side!.kind === 'column' ? side : wallOf(side!);
+    if (
+      column !== undefined &&
+      isTileTime(column.type) &&
+      other!.type.kind === side!.type.kind &&
+      referencedColumns(other!).size === 0
+    )
+      return column.index;
+  }
+  return undefined;
 }
 
 const COMPARISONS = new Set(['<', '<=', '>', '>=']);

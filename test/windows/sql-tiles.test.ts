@@ -191,3 +191,38 @@ test('SET enable_window_tiles is checked, and told by EXPLAIN', async () => {
     await db.close();
   }
 });
+
+test('a wall’s time is bounded by an instant where the session’s clock is never put forward or back', async () => {
+  const db = await open({ workers: 0 });
+  try {
+    await db.exec(`CREATE TABLE t (ts timestamp, x int) WITH (time = 'ts')`);
+    await db.insert(
+      't',
+      Array.from({ length: 5000 }, (_, x) => ({
+        ts: new Date(Date.UTC(2026, 2, 1) + x * 600_000).toISOString().slice(0, -1),
+        x,
+      })),
+    );
+    const sources = new Map<string, string>();
+    for (const zone of ['UTC', 'Asia/Kathmandu', '+07', 'Europe/Berlin']) {
+      const session = db.session();
+      await session.exec(`SET timezone = '${zone}'`);
+      for (const bound of ['2026-03-10T00:00:00Z', 'infinity', '-infinity']) {
+        // Rows are read one by one where the time is computed.
+        const text = (time: string): string =>
+          `SELECT ts::date AS d, sum(x) AS s FROM t WHERE ${time} >= '${bound}'::timestamptz GROUP BY 1`;
+        const { rows, meta } = await session.query(text('ts'));
+        expect(rows).toEqual((await session.query(text(`(ts + interval '0')`))).rows);
+        if (bound.startsWith('2')) sources.set(zone, meta.source);
+      }
+    }
+    expect(Object.fromEntries(sources)).toEqual({
+      UTC: 'windows',
+      'Asia/Kathmandu': 'scan',
+      '+07': 'windows',
+      'Europe/Berlin': 'scan',
+    });
+  } finally {
+    await db.close();
+  }
+});
