@@ -968,7 +968,12 @@ export class Table implements TableData {
   /** Who still reads it may read on: memory is given back when the last snapshot is. */
   close(): void {
     this.#isClosing = true;
+    this.#closeLazyRows();
     if (this.#snapshots.size === 0) this.#closeNow();
+  }
+
+  #closeLazyRows(): void {
+    for (const lazy of this.#lazyRows.splice(0)) lazy.close();
   }
 
   #closeNow(): void {
@@ -995,7 +1000,7 @@ export class Table implements TableData {
   }
 
   maintain(units: number): boolean {
-    for (const lazy of this.#lazyRows.splice(0)) lazy.close();
+    this.#closeLazyRows();
     let left = this.#reclaim(units);
     this.#evict();
     if (left > 0 && (this.#maintenance !== undefined || this.#store.nextRowId >= SEGMENT_ROWS)) {

@@ -630,6 +630,18 @@ test('a truncation of many rows lists them for those who look within the commit,
   expect(memory.usedBytes).toBe(0);
 });
 
+// The truncation held a snapshot of its rows until the next upkeep, which never came.
+test('a table that is closed before the upkeep after a truncation gives everything back', () => {
+  const memory = new MemoryAccount('test');
+  const table = createTable(SCHEMA, { memory });
+  table.stage([{ kind: 'insert', rows: numbered(0, 70_000, (row) => row) }], { limits: true });
+  table.publish(1);
+  table.stage([{ kind: 'truncate' }], { limits: true });
+  table.publish(2);
+  table.close();
+  expect(memory.usedBytes).toBe(0);
+});
+
 function insert(table: Table, data: readonly (readonly Datum[])[]): void {
   table.stage([{ kind: 'insert', rows: rows(table, data) }], { limits: true });
 }
