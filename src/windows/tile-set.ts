@@ -3,7 +3,6 @@ import type { MemoryAccount } from '../base/memory.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { sliceBatch } from '../columns/build.ts';
-import { LazyRows } from '../columns/lazy-rows.ts';
 import type { TableData, TableDelta, TableSnapshot } from '../columns/table-contract.ts';
 import { columnOf } from '../columns/rows-by-column.ts';
 import type { Vector } from '../columns/vector.ts';
@@ -398,7 +397,7 @@ export class TileSet {
 
   // ── following the table ──────────────────────────────────────────────────────────────────────────────────────
 
-  /** A commit was published, the set being at the one before it: applied at once. */
+  /** A commit of few rows was published, the set being at the one before it: applied at once. */
   apply(deltas: readonly TableDelta[], position: number): void {
     try {
       for (let index = 0; index < deltas.length; index += 1) {
@@ -415,10 +414,8 @@ export class TileSet {
   }
 
   #applyAtOnce(batch: Batch, sign: 1 | -1): void {
-    if (batch instanceof LazyRows) this.reset();
-    else
-      for (let start = 0; start < batch.rowCount; start += BATCH_ROW_COUNT_MAX)
-        this.#applyRows(batch, start, Math.min(batch.rowCount, start + BATCH_ROW_COUNT_MAX), sign);
+    for (let start = 0; start < batch.rowCount; start += BATCH_ROW_COUNT_MAX)
+      this.#applyRows(batch, start, Math.min(batch.rowCount, start + BATCH_ROW_COUNT_MAX), sign);
   }
 
   /** Applies what was published since, in steps. */
@@ -431,11 +428,7 @@ export class TileSet {
         return;
       }
       const changes = this.data.changes(this.position, position);
-      let rows = 0;
-      for (const { delta } of changes ?? [])
-        rows += (delta.deleted?.rowCount ?? 0) + (delta.inserted?.rowCount ?? 0);
-      const isLazy = changes?.some(({ delta }) => delta.deleted instanceof LazyRows);
-      if (changes === undefined || isLazy === true || rows > CATCH_UP_ROWS_MAX) {
+      if (changes === undefined || rowCountOf(changes) > CATCH_UP_ROWS_MAX) {
         this.reset();
         return;
       }
@@ -445,7 +438,9 @@ export class TileSet {
         for (const { delta } of changes) {
           for (const count of this.#applyDelta(delta)) {
             budget().charge(count * this.measures.work);
-            if (budget().exhausted) yield 'go';
+            if (!budget().exhausted) continue;
+            yield 'go';
+            if (this.isClosed) return;
           }
         }
         this.position = position;
@@ -471,8 +466,8 @@ export class TileSet {
     this.#resets += 1;
   }
 
+  /** Once. */
   close(): void {
-    if (this.isClosed) return;
     this.reset();
     this.isClosed = true;
     // Pages that are being built give themselves back.
@@ -485,9 +480,7 @@ export class TileSet {
   }
 
   evictDay(day: number): void {
-    const page = this.#days.get(day);
-    if (page === undefined) return;
-    page.close();
+    this.#days.get(day)?.close();
     this.#days.delete(day);
     this.#known.remove(day);
     this.#dropTops(day);
@@ -531,10 +524,6 @@ export class TileSet {
       [delta.inserted, 1],
     ] as const) {
       if (batch === undefined || batch.rowCount === 0) continue;
-      if (batch instanceof LazyRows) {
-        this.reset();
-        return;
-      }
       for (let start = 0; start < batch.rowCount; start += BATCH_ROW_COUNT_MAX) {
         const end = Math.min(batch.rowCount, start + BATCH_ROW_COUNT_MAX);
         this.#applyRows(batch, start, end, sign);
@@ -650,15 +639,19 @@ export class TileSet {
     this.#dropTops(day);
   }
 
-  /** Reads a quarter's rows anew, whose extremes are not known; false where the set is not at the table's newest position. */
-  repair(quarter: number): boolean {
+  /**
+   * Reads a quarter's rows anew, whose extremes are not known; gives how many it has read. Undefined where the set is not at the table's newest
+   * position.
+   */
+  repair(quarter: number): number | undefined {
     const day = Math.floor(quarter / QUARTERS);
     const page = this.#days.get(day);
-    if (page === undefined) return this.stale.delete(quarter);
+    // Its day was evicted meanwhile.
+    if (page === undefined) return 0;
     const snapshot = this.data.snapshot();
     const fresh = new TilePage(1, this.measures.layout, this.#lease);
     try {
-      if (snapshot.position !== this.position) return false;
+      if (snapshot.position !== this.position) return undefined;
       const rows = this.rowsOf(snapshot, quarter * QUARTER, (quarter + 1) * QUARTER);
       for (let rowCount = rows.next(); rowCount !== undefined; rowCount = rows.next()) {
         fresh.adopt(this.measures.layout);
@@ -675,7 +668,7 @@ export class TileSet {
         block.set(fresh.blocks.get(group) ?? layout.empty, leaf * layout.stride);
       rollUpDay(page, leaf, leaf + 1);
       this.stale.delete(quarter);
-      return true;
+      return rows.takeRead();
     } finally {
       fresh.close();
       snapshot.release();
@@ -855,7 +848,6 @@ export class TileSet {
           [delta.inserted, 1],
         ] as const) {
           if (batch === undefined) continue;
-          if (batch instanceof LazyRows) throw new NoTiles(false);
           for (let start = 0; start < batch.rowCount; start += BATCH_ROW_COUNT_MAX) {
             const end = Math.min(batch.rowCount, start + BATCH_ROW_COUNT_MAX);
             const rows = this.#pick(batch, start, end);
@@ -872,6 +864,13 @@ export class TileSet {
       if (!isInstalled) for (const page of pages.values()) page.close();
     }
   }
+}
+
+function rowCountOf(changes: readonly { readonly delta: TableDelta }[]): number {
+  let rows = 0;
+  for (const { delta } of changes)
+    rows += (delta.deleted?.rowCount ?? 0) + (delta.inserted?.rowCount ?? 0);
+  return rows;
 }
 
 function dropSpan(span: Span): void {

@@ -1,4 +1,4 @@
-import { DbError } from '../base/errors.ts';
+import { assert, DbError } from '../base/errors.ts';
 import { MemoryAccount } from '../base/memory.ts';
 import type { TableData, TableDelta } from '../columns/table-contract.ts';
 import type { TypeKind } from '../columns/types.ts';
@@ -492,7 +492,8 @@ export class TileStore implements WindowSource {
 
   #drop(relation: Relation, set: TileSet): void {
     const index = relation.sets.indexOf(set);
-    if (index >= 0) relation.sets.splice(index, 1);
+    assert(index >= 0, 'a set is dropped once: who reads it meanwhile looks whether it is closed');
+    relation.sets.splice(index, 1);
     set.close();
   }
 }

@@ -1,6 +1,6 @@
 import { DbError } from '../base/errors.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
-import { vectorFromData } from '../columns/build.ts';
+import { datumAt, vectorFromData } from '../columns/build.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
 import { INT4 } from '../columns/types.ts';
 import type { Vector } from '../columns/vector.ts';
@@ -141,7 +141,6 @@ export class TiledWindows implements WindowOperator {
   /** Nothing has to be built, followed or read anew before windows are read. */
   get isReady(): boolean {
     const set = this.#set;
-    if (this.#isPlain) return false;
     if (set.isBusy || set.position !== set.data.position) return false;
     for (const quarter of set.stale) if (this.#touches(quarter)) return false;
     // Windows that follow one another lie in one stretch of days.
@@ -169,15 +168,10 @@ export class TiledWindows implements WindowOperator {
     this.#budget = budget;
     this.#steps ??= this.#run();
     try {
-      for (;;) {
-        const step = this.#steps.next();
-        if (step.done === true) break;
-        if (step.value === 'wait') {
-          budget.charge(WAIT_WORK);
-          return 'more';
-        }
-        if (this.#numbers.length >= BATCH_ROW_COUNT_MAX / 2) return this.#give();
-        if (budget.exhausted) return 'more';
+      const step = this.#steps.next();
+      if (step.done !== true) {
+        if (step.value === 'wait') budget.charge(WAIT_WORK);
+        return this.#numbers.length >= BATCH_ROW_COUNT_MAX / 2 ? this.#give() : 'more';
       }
     } catch (cause) {
       const why = whyNoTiles(cause);
@@ -239,7 +233,6 @@ export class TiledWindows implements WindowOperator {
   // ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   *#run(): Tiling<void> {
-    if (this.#windows.from.length === 0) return;
     if (!this.#isPlain) yield* this.#prepare();
     yield* this.#readAll();
   }
@@ -257,7 +250,7 @@ export class TiledWindows implements WindowOperator {
     const { from, to } = this.#windows;
     const set = this.#set;
     if (this.#kept !== undefined || this.#plan.keys.length > 0) return false;
-    if (set.position !== this.#changedAt) this.#compare();
+    this.#compare();
     for (; this.#window < from.length; this.#window += 1) {
       const start = from[this.#window]!;
       const end = to[this.#window]!;
@@ -329,8 +322,11 @@ export class TiledWindows implements WindowOperator {
     }
     for (const quarter of [...set.stale]) {
       if (!this.#touches(quarter)) continue;
-      if (set.isBusy || !set.repair(quarter)) break;
-      if (this.#budget.exhausted) yield 'go';
+      const read = set.repair(quarter);
+      if (read === undefined) break;
+      this.#rows += read;
+      this.#budget.charge(read * set.measures.work);
+      if (this.#budget.exhausted) yield* this.#pause();
     }
     yield* this.#refineEnds();
   }
@@ -397,8 +393,8 @@ export class TiledWindows implements WindowOperator {
       if (minute * MINUTE === time || inMinute <= DENSE_ROWS) return;
       if (set.seconds(minute) === undefined) this.#rows += yield* set.buildSeconds(minute, current);
     } catch (cause) {
-      // Finer tiles are a help, no need.
-      if (!(cause instanceof NoTiles) || cause.always) throw cause;
+      // Finer tiles are a help, no need: but for what no tile can hold, and a set that is no more.
+      if (!(cause instanceof NoTiles) || cause.always || set.isClosed) throw cause;
     }
   }
 
@@ -669,7 +665,6 @@ export class TiledWindows implements WindowOperator {
     if (ranks !== undefined && groups.length > 1) groups.sort((a, b) => ranks[a]! - ranks[b]!);
     for (const group of groups) {
       const slot = total.slotOf(group);
-      if (total.data[slot] === 0) continue;
       this.#numbers.push(this.#window);
       this.#groups.push(group);
       for (let index = 0; index < this.#calls.length; index += 1)
@@ -725,7 +720,7 @@ export class TiledWindows implements WindowOperator {
     const numbers = batch.columns[0]!;
     const shifted = new Int32Array(batch.rowCount);
     for (let row = 0; row < batch.rowCount; row += 1)
-      shifted[row] = (numbers.rep === 'number' ? numbers.values[row]! : 0) + this.#window;
+      shifted[row] = (datumAt(numbers, row) as number) + this.#window;
     this.batch = {
       ...batch,
       columns: [

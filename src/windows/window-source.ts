@@ -2,7 +2,6 @@ import { assert } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import { BATCH_ROW_COUNT_MAX } from '../columns/batch.ts';
 import { datumAt, gather } from '../columns/build.ts';
-import { LazyRows } from '../columns/lazy-rows.ts';
 import { columnOf } from '../columns/rows-by-column.ts';
 import type { TableData } from '../columns/table-contract.ts';
 import { INT4 } from '../columns/types.ts';
@@ -311,7 +310,6 @@ export function changedTimes(
   for (const { delta } of changes) {
     for (const batch of [delta.deleted, delta.inserted]) {
       if (batch === undefined) continue;
-      if (batch instanceof LazyRows) return undefined;
       rows += batch.rowCount;
       if (rows > rowCountMax) return undefined;
       times.push(timesOf(columnOf(batch, column), batch.rowCount, batch.selection));
