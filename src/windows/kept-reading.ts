@@ -16,7 +16,7 @@ import { writtenPolicy, type Policy } from './policy.ts';
 import { addTile, type TermPlace, type TileLayout } from './tile-layout.ts';
 import { NoTiles, type TileSet, type Tiling } from './tile-set.ts';
 import type { TilePlan } from './tile-plan.ts';
-import { rowEnds, scannedEnds, type TimeStretch } from './time-ends.ts';
+import { rowEnds, scannedEnds, stretchOf, type TimeStretch } from './time-ends.ts';
 import type { WindowBounds } from './window-source.ts';
 
 /** A table's demoted rows, and how errors speak of them. */
@@ -356,18 +356,8 @@ export function timeBounds(
   column: number,
   context: EvaluationContext,
 ): { readonly from: number; readonly to: number } {
-  let [from, to] = [-Infinity, Infinity];
-  for (const test of filter === undefined ? [] : zoneTestsOf(filter, columnIndexes, context)) {
-    if (test.column !== column || !('value' in test)) continue;
-    // Nothing compares with NULL.
-    if (test.value === null) return { from: Infinity, to: -Infinity };
-    const value = Number(test.value);
-    if (test.op === '>=' || test.op === '=') from = Math.max(from, value);
-    if (test.op === '>') from = Math.max(from, value + 1);
-    if (test.op === '<') to = Math.min(to, value);
-    if (test.op === '<=' || test.op === '=') to = Math.min(to, value + 1);
-  }
-  return { from, to };
+  const tests = filter === undefined ? [] : zoneTestsOf(filter, columnIndexes, context);
+  return stretchOf(tests, column);
 }
 
 /**

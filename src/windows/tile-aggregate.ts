@@ -1,6 +1,7 @@
+import { assert } from '../base/errors.ts';
 import { findZone, nextChange } from '../calendar/zones.ts';
 import type { Batch } from '../columns/batch.ts';
-import { vectorFromData } from '../columns/build.ts';
+import { datumAt, vectorFromData } from '../columns/build.ts';
 import type { ZoneTest } from '../columns/table-contract.ts';
 import type { Datum } from '../columns/values.ts';
 import { functionById } from '../expressions/catalog.ts';
@@ -17,8 +18,8 @@ import { wallOf, zoneTestsOf } from '../operators/sources.ts';
 import type { AggregateNode, OutputColumn, ScanNode, SortNode } from '../plan/logical.ts';
 import { column as columnAt, conjunction, conjunctsOf } from '../plan/nodes.ts';
 import { isTileTime } from './tile-plan.ts';
-import type { TimeStretch } from './time-ends.ts';
-import { QUARTER } from './tile-time.ts';
+import { stretchOf, type TimeStretch } from './time-ends.ts';
+import { MINUTE, QUARTER, SECOND } from './tile-time.ts';
 import type { TiledWindows } from './tile-windows.ts';
 import type { WindowBounds, WindowPlan } from './window-source.ts';
 
@@ -55,14 +56,14 @@ export function timeAggregateOf(node: AggregateNode, time: number): TimeAggregat
   return column < 0 || !isBounded ? undefined : timeAggregateBy(node, input, column);
 }
 
-/** The same of a time that need not be bounded; `time` is a column of the table. */
+/** The same of a time that need not be bounded, over the scan that is the aggregate's input; `time` is a column of the table. */
 export function openTimeAggregateOf(
   node: AggregateNode,
+  scan: ScanNode,
   time: OutputColumn,
   index: number,
 ): TimeAggregate | undefined {
-  if (node.input.kind !== 'scan') return undefined;
-  let { input } = node;
+  let input = scan;
   let column = input.columnIndexes.indexOf(index);
   if (column < 0) {
     column = input.columns.length;
@@ -80,7 +81,7 @@ function timeAggregateBy(
   input: ScanNode,
   column: number,
 ): TimeAggregate | undefined {
-  if (input.withRowIds || input.rowIdColumn) return undefined;
+  assert(!input.rowIdColumn, 'ids of rows are not aggregated');
   const conditions = input.filter === undefined ? [] : conjunctsOf(input.filter);
   const bounds = conditions.filter((each) => boundedTime(each) === column);
   const rest = conditions.filter((each) => !bounds.includes(each));
@@ -301,18 +302,10 @@ class ShownWindows implements Operator {
     if (this.#bucket === undefined) return { ...batch, columns: rest };
     const { bucket, bucketAt, values } = this.#bucket;
     const data: Datum[] = [];
-    const count = batch.selection === undefined ? batch.rowCount : numbersOf(batch);
-    for (let row = 0; row < count; row += 1)
-      data.push(numbers!.rep === 'number' ? values[numbers!.values[row]!]! : null);
+    for (let row = 0; row < batch.rowCount; row += 1)
+      data.push(values[datumAt(numbers!, row) as number]!);
     return { ...batch, columns: rest.toSpliced(bucketAt, 0, vectorFromData(bucket.type, data)) };
   }
-}
-
-/** Physical rows that a selection reaches. */
-function numbersOf({ selection, rowCount }: Batch): number {
-  let end = 0;
-  for (let row = 0; row < rowCount; row += 1) end = Math.max(end, selection![row]! + 1);
-  return end;
 }
 
 function emptyValue(call: AggregateNode['calls'][number]): Batch['columns'][number] {
@@ -338,18 +331,10 @@ function* bucketsOf(
   isEndless: boolean,
   looksMax: number,
 ): Generator<void, Buckets | undefined> {
-  let [from, to] = [-Infinity, Infinity];
-  for (const condition of bounds) {
-    const [test] = zoneTestsOf(condition, columnIndexes, context);
-    if (test === undefined || !('value' in test)) return undefined;
-    const value = Number((test as Extract<ZoneTest, { value: Datum }>).value);
-    if (!Number.isSafeInteger(value)) return undefined;
-    if (test.op === '>=') from = Math.max(from, value);
-    else if (test.op === '>') from = Math.max(from, value + 1);
-    else if (test.op === '<') to = Math.min(to, value);
-    else if (test.op === '<=') to = Math.min(to, value + 1);
-    else return undefined;
-  }
+  const tests = bounds.flatMap((each) => zoneTestsOf(each, columnIndexes, context));
+  // Of what is NULL, infinite or cannot be computed nothing is told.
+  if (tests.length < bounds.length || !tests.every(isTold)) return undefined;
+  let { from, to } = stretchOf(tests, columnIndexes[time]!);
   const isOpen = isEndless && bucket === undefined && to - from === Infinity;
   if (!isOpen && to - from === Infinity) {
     const found = yield* ends(budget);
@@ -365,31 +350,32 @@ function* bucketsOf(
   const valueAt = (instant: number): number => {
     looks += 1;
     budget().charge(LOOK_WORK);
-    return Number(interpret(bucket, (column) => (column === time ? instant : null), context));
+    const value = interpret(bucket, () => instant, context);
+    // A bucket of NULL is none that times lie in.
+    return value === null ? NaN : Number(value);
   };
   const starts: number[] = [];
   const values: number[] = [];
   for (const piece of piecesOf(bucket, context, from, to)) {
     // Stretches whose bucket may change inside, the earliest last.
     const waiting: [number, number, number, number][] = [];
-    const note = (start: number, value: number): boolean => {
-      if (values.length > 0 && values.at(-1) === value) return true;
-      if (!Number.isFinite(value) || (values.length > 0 && values.at(-1)! > value)) return false;
+    const note = (start: number, value: number): void => {
+      if (values.at(-1) === value) return;
       starts.push(start);
       values.push(value);
-      return values.length <= BUCKETS_MAX;
     };
     const first = valueAt(piece.from);
-    if (!note(piece.from, first)) return undefined;
+    if (!Number.isFinite(first) || first < (values.at(-1) ?? -Infinity)) return undefined;
+    note(piece.from, first);
     if (piece.to - 1 > piece.from)
       waiting.push([piece.from, first, piece.to - 1, valueAt(piece.to - 1)]);
     while (waiting.length > 0) {
-      if (looks > looksMax) return undefined;
+      if (looks > looksMax || values.length > BUCKETS_MAX) return undefined;
       if (budget().exhausted) yield;
       const [a, valueA, b, valueB] = waiting.pop()!;
       if (valueA === valueB) continue;
       if (b - a === 1) {
-        if (!note(b, valueB)) return undefined;
+        note(b, valueB);
         continue;
       }
       const middle = middleOf(a, b);
@@ -407,12 +393,21 @@ function* bucketsOf(
   return { from: Float64Array.from(starts), to: Float64Array.from(last), values };
 }
 
-/** Between them, on a quarter of an hour where there is one. */
+function isTold(test: ZoneTest): boolean {
+  return 'value' in test && Number.isSafeInteger(Number(test.value));
+}
+
+/** Between them, on a quarter of an hour, a minute or a second where there is one. */
 function middleOf(a: number, b: number): number {
   const middle = Math.floor((a + b) / 2);
-  const round = Math.round(middle / QUARTER) * QUARTER;
-  return round > a && round < b ? round : middle;
+  for (const unit of ROUND) {
+    const round = Math.round(middle / unit) * unit;
+    if (round > a && round < b) return round;
+  }
+  return middle;
 }
+
+const ROUND = [QUARTER, MINUTE, SECOND];
 
 /** [from, to) cut where an offset changes, of the session's zone or one that the bucket names. */
 function piecesOf(

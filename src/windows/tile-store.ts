@@ -304,21 +304,22 @@ export class TileStore implements WindowSource {
       from: Float64Array.of(from),
       to: Float64Array.of(to),
     });
-    return from < to && tile !== undefined ? { kept, tile } : undefined;
+    return from < to && tile !== undefined ? { kept, tile, scan } : undefined;
   }
 
   /** An aggregate over all that there was of a table, demoted rows included. */
   #keptAggregate(
-    { kept, tile }: KeptMet,
+    { kept, tile, scan }: KeptMet,
     node: AggregateNode,
     environment: ExecutionEnvironment,
     answered: (relation: number) => void,
   ): Operator {
-    const { relation } = node.input as ScanNode;
+    const { relation } = scan;
     const data = this.#dataOf(relation);
     const index = kept.tiles.time;
     const column = data?.schema.columns[index];
-    const question = column === undefined ? undefined : openTimeAggregateOf(node, column, index);
+    const question =
+      column === undefined ? undefined : openTimeAggregateOf(node, scan, column, index);
     const refusal = (): DbError =>
       resolutionError(
         kept,
@@ -511,8 +512,8 @@ type Relation = {
   position: number;
 };
 
-/** What was demoted, and the first of it that is met. */
-type KeptMet = { readonly kept: KeptTable; readonly tile: KeptTile };
+/** What was demoted, and the first of it that a scan meets. */
+type KeptMet = { readonly kept: KeptTable; readonly tile: KeptTile; readonly scan: ScanNode };
 
 const ALL_TIME: WindowBounds = { from: Float64Array.of(-Infinity), to: Float64Array.of(Infinity) };
 

@@ -1,9 +1,23 @@
-import type { TableScan, TableSnapshot } from '../columns/table-contract.ts';
+import type { TableScan, TableSnapshot, ZoneTest } from '../columns/table-contract.ts';
 import type { Budget } from '../operators/operator.ts';
 import { timesOf } from './window-source.ts';
 
 /** [from, to) in microseconds since 1970; empty where there are no times. */
 export type TimeStretch = { readonly from: number; readonly to: number };
+
+/** Where times lie that meet the tests of a column. */
+export function stretchOf(tests: readonly ZoneTest[], column: number): TimeStretch {
+  let [from, to] = [-Infinity, Infinity];
+  for (const test of tests) {
+    if (test.column !== column || !('value' in test)) continue;
+    const value = Number(test.value);
+    if (test.op === '>=' || test.op === '=') from = Math.max(from, value);
+    if (test.op === '>') from = Math.max(from, value + 1);
+    if (test.op === '<') to = Math.min(to, value);
+    if (test.op === '<=' || test.op === '=') to = Math.min(to, value + 1);
+  }
+  return { from, to };
+}
 
 const NO_TIMES: TimeStretch = { from: Infinity, to: -Infinity };
 

@@ -41,7 +41,7 @@ export type WindowBounds = { readonly from: Float64Array; readonly to: Float64Ar
 
 /**
  * The finished aggregates of windows. Output columns: the window's number (int4), the keys, the calls; in the order of
- * windows, then keys. A window, or a group in it, that has no row is not there.
+ * windows, then keys. A window, or a group in it, that has no row is not there. Batches have no selection.
  */
 export interface WindowOperator extends Operator {
   /** Tiles merged so far. */
