@@ -198,7 +198,7 @@ export class KeptCellMaker {
     const shown = Int32Array.from({ length: groups.groupCount }, (_, group) => group);
     const keyBatch: Batch = {
       rowCount: shown.length,
-      columns: by.length === 0 ? [] : groups.keys(shown, shown.length),
+      columns: groups.keys(shown, shown.length),
     };
     const additions = [...made].map(([unit, stretches]): KeptAddition => {
       const inOrder = [...stretches.values()].sort((a, b) => a.start - b.start);

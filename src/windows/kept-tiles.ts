@@ -516,7 +516,7 @@ export class KeptEra {
       groups,
       keys: {
         rowCount: shown.length,
-        columns: this.shape.by.length === 0 ? [] : this.groups.keys(shown, shown.length),
+        columns: this.groups.keys(shown, shown.length),
       },
       ranges: layout!.ranges,
       data,

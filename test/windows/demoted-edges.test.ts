@@ -1,6 +1,8 @@
 /** Questions about demoted rows that few ask: each has the answer that all rows would give, or an error that says what can be asked. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Engine } from '../../src/actors/engine.ts';
 import { open, type Database, type WindowQuery } from '../../src/index.ts';
+import { Budget } from '../../src/operators/operator.ts';
 import { manualClock, type ManualClock } from '../../src/testing.ts';
 import { MemoryDisk } from '../journal/memory-disk.ts';
 import { refusalInFull } from './refusal.ts';
@@ -325,4 +327,147 @@ test('who reads as of a position sees the days that there were, whatever came la
   await clock.advance('2min');
   await sameWindows(whole);
   expect((await db.window('orders', whole, { asOf: position })).rows).toEqual(before);
+});
+
+test('rows that came in no order of time are demoted each to its day', async () => {
+  for (const each of [db, plain])
+    await each.insert('orders', [
+      { id: 900, ts: '2026-03-03T08:10:00Z', region: 'EU', amount: 7 },
+      { id: 901, ts: '2026-03-01T08:10:00Z', region: 'US', amount: 8 },
+      { id: 902, ts: '2026-03-03T08:20:00Z', region: 'EU', amount: 9 },
+    ]);
+  await demote();
+  await sameWindows({
+    range: ['2026-03-01', '2026-03-08'],
+    every: 'day',
+    by: 'region',
+    measures: { n: 'count(*)', s: 'sum(amount)', hi: 'max(amount)' },
+  });
+});
+
+test('what a policy before kept may be gone altogether', async () => {
+  await demote({ by: null, measures: 'n' });
+  await db.policies.set('orders', { retention: 'raw 1d, day 2d', by: ['region'], measures: null });
+  for (let hour = 0; hour < 3; hour += 1) await clock.advance('1h');
+  await plain.exec(`DELETE FROM orders WHERE ts < '2026-03-06'`);
+  await sameRows(
+    'SELECT region, count(*) AS n, sum(amount) AS s FROM orders GROUP BY 1 ORDER BY 1',
+  );
+});
+
+test('times of another column are those of all rows, demoted ones included: nobody knows them', async () => {
+  for (const each of [db, plain]) {
+    await each.exec('ALTER TABLE orders ADD COLUMN other timestamptz, ADD COLUMN wall timestamp');
+    await each.exec(`UPDATE orders SET other = ts + interval '10 days', wall = ts`);
+    await each.exec('CREATE VIEW late AS SELECT * FROM orders WHERE id >= 0');
+  }
+  await demote();
+  for (const time of ['other', 'wall'])
+    expect(
+      await refusalInFull(
+        db.window('orders', {
+          range: ['2026-03-17', '2026-03-18'],
+          time,
+          measures: { n: 'count(*)' },
+        }),
+      ),
+    ).toMatch(/times other than the policy’s are not kept/);
+  // Of a view no tile is newer than its newest row.
+  const query: WindowQuery = {
+    last: '12h',
+    now: 'watermark',
+    time: 'ts',
+    measures: { n: 'count(*)' },
+  };
+  expect((await db.window('late', query)).rows).toEqual((await plain.window('late', query)).rows);
+});
+
+test('a query that reads itself reads no demoted row', async () => {
+  await demote();
+  await sameRows(
+    'WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 3) SELECT count(*) AS n, sum(r.n) AS s FROM r',
+  );
+});
+
+test('keys that no tile has are refused', async () => {
+  await demote();
+  expect(
+    await refusalInFull(db.query('SELECT region::char(2), count(*) FROM orders GROUP BY 1')),
+  ).toMatch(/^ADB_RESOLUTION/);
+});
+
+test('very many groups are looked up in steps, and more than tiles have beside demoted ones are refused', async () => {
+  const regions = (count: number, from: number, ts: string) => ({
+    id: Int32Array.from({ length: count }, (_, each) => from + each),
+    ts: new Float64Array(count).fill(Date.parse(ts)),
+    region: Array.from({ length: count }, (_, each) => `r${each}`),
+  });
+  for (const each of [db, plain])
+    await each.insert('orders', regions(2500, 1000, '2026-03-02T10:00:00Z'));
+  await demote();
+  const query: WindowQuery = {
+    range: ['2026-03-01', '2026-03-08'],
+    by: 'region',
+    measures: { n: 'count(*)', s: 'sum(amount)' },
+  };
+  await sameWindows(query);
+  await sameRows('SELECT region, count(*) AS n FROM orders GROUP BY region ORDER BY region');
+  await db.insert('orders', regions(17_000, 10_000, '2026-03-07T10:00:00Z'));
+  for (let time = 0; time < 2; time += 1)
+    expect(await refusalInFull(db.window('orders', query))).toMatch(
+      /^54000: .*which cannot hold what lies beside them/,
+    );
+});
+
+test('an error of a row that is left is told, be its group demoted or not', async () => {
+  await demote();
+  for (const each of [db, plain])
+    await each.insert('orders', { id: 900, ts: '2026-03-07T08:10:00Z', region: 'X', amount: 7 });
+  const query: WindowQuery = {
+    range: ['2026-03-01', '2026-03-08'],
+    by: '10 / (length(region) - 1)',
+    measures: { n: 'count(*)' },
+  };
+  const said = await refusalInFull(db.window('orders', query));
+  expect(said).toMatch(/^22012/);
+  expect(said).toBe(await refusalInFull(plain.window('orders', query)));
+  await sameWindows({ ...query, range: ['2026-03-01', '2026-03-07'] });
+});
+
+test('demoted rows are answered where there is no room for tiles, and where tiles go at any step', async () => {
+  await demote();
+  const { tiles } = (db as unknown as { readonly engine: Engine }).engine;
+  const query: WindowQuery = {
+    range: ['2026-03-01', '2026-03-08'],
+    every: '2 days',
+    by: 'region',
+    measures: { n: 'count(*)', s: 'sum(amount)', hi: 'max(n)' },
+  };
+  tiles.memory.reserve(tiles.memory.limitBytes - tiles.memory.usedBytes);
+  await sameWindows(query);
+  tiles.memory.release(tiles.memory.usedBytes);
+  const { open: openPlainly } = tiles;
+  let isThrough = false;
+  try {
+    for (let step = 0; !isThrough; step += 1) {
+      tiles.open = (plan, windows, environment) => {
+        const operator = openPlainly.call(tiles, plan, windows, environment);
+        const { next } = operator;
+        let calls = 0;
+        operator.next = (budget) => {
+          if (calls === step) tiles.close();
+          calls += 1;
+          const little = new Budget(1);
+          const found = next.call(operator, little);
+          budget.charge(little.spent);
+          isThrough = found === 'done' && calls <= step;
+          return found;
+        };
+        return operator;
+      };
+      await sameWindows(query);
+    }
+  } finally {
+    tiles.open = openPlainly;
+  }
 });
