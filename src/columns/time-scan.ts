@@ -114,9 +114,25 @@ export class SegmentTimes {
   #samples: (Float64Array | undefined)[] = [];
   #from = NO_TIMES;
   #to = NO_TIMES;
+  /** The greatest time of all segments up to one, and the least from one on: both ascend. */
+  #reached = NO_TIMES;
+  #left = NO_TIMES;
+  /** The list of which all this is known. */
+  #states: SegmentList['states'] = [];
 
   /** Numbers of the segments in which some row may lie in [from, to). */
   meeting(list: SegmentList, column: StoredColumn, from: number, to: number): number[] {
+    if (list.states !== this.#states || column !== this.#column || list.first !== this.#first)
+      this.#lookAtAll(list, column);
+    const count = list.states.length;
+    const end = firstFrom(this.#left, count, to);
+    const found: number[] = [];
+    for (let index = firstFrom(this.#reached, count, from); index < end; index += 1)
+      if (this.#to[index]! >= from && this.#from[index]! < to) found.push(list.first + index);
+    return found;
+  }
+
+  #lookAtAll(list: SegmentList, column: StoredColumn): void {
     const { first, states } = list;
     if (column !== this.#column || first !== this.#first) {
       this.#column = column;
@@ -128,15 +144,29 @@ export class SegmentTimes {
       const room = Math.max(16, states.length * 2);
       this.#from = grown(this.#from, room);
       this.#to = grown(this.#to, room);
+      this.#reached = grown(this.#reached, room);
+      this.#left = grown(this.#left, room);
     }
-    const found: number[] = [];
     const known = this.#known;
+    let isSame = this.#states.length === states.length;
     for (let index = 0; index < states.length; index += 1) {
       const segment = states[index]?.segment;
-      if (segment !== known[index] || index >= known.length) this.#look(index, segment, column);
-      if (this.#to[index]! >= from && this.#from[index]! < to) found.push(first + index);
+      if (segment === known[index] && index < known.length) continue;
+      this.#look(index, segment, column);
+      isSame = false;
     }
-    return found;
+    this.#states = states;
+    if (isSame) return;
+    let reached = -Infinity;
+    for (let index = 0; index < states.length; index += 1) {
+      reached = Math.max(reached, this.#to[index]!);
+      this.#reached[index] = reached;
+    }
+    let left = Infinity;
+    for (let index = states.length - 1; index >= 0; index -= 1) {
+      left = Math.min(left, this.#from[index]!);
+      this.#left[index] = left;
+    }
   }
 
   /** Places of a segment's order between which its first time at or after `time` stands. */
@@ -156,13 +186,7 @@ export class SegmentTimes {
         samples[at] = timeAt(vector, order, at * SAMPLE_ROWS);
       this.#samples[index] = samples;
     }
-    let low = 0;
-    let high = samples.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (samples[middle]! < time) low = middle + 1;
-      else high = middle;
-    }
+    const low = firstFrom(samples, samples.length, time);
     return {
       from: low === 0 ? 0 : (low - 1) * SAMPLE_ROWS,
       end: Math.min(present, low * SAMPLE_ROWS),
@@ -176,6 +200,18 @@ export class SegmentTimes {
     this.#from[index] = bounds.least;
     this.#to[index] = bounds.greatest;
   }
+}
+
+/** The first of `count` ascending times that is at least `time`; `count` where there is none. */
+function firstFrom(times: Float64Array, count: number, time: number): number {
+  let low = 0;
+  let high = count;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (times[middle]! < time) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 function grown(array: Float64Array, length: number): Float64Array<ArrayBuffer> {

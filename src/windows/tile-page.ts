@@ -20,6 +20,12 @@ export class TilePage {
   readonly data: Float64Array[] = [];
   /** Rows in it. */
   rows = 0;
+  /** Rows of the table in the same time: those that the filter refuses are read, too, where no tile ends. */
+  sourceRows = 0;
+  /** Of these, those that were read since it was made, or its pieces. */
+  edgeRows = 0;
+  /** Beyond it, it is no more worth its place. */
+  bytesMax = Infinity;
   /** Reads, halved now and then: what was of use will be. */
   uses = 1;
   /** Rows added since sums were carried. */

@@ -27,6 +27,7 @@ import {
   FOURS_AT,
   HOURS_AT,
   MINUTE,
+  piecesFor,
   QUARTER,
   QUARTERS,
   SECOND,
@@ -51,6 +52,12 @@ const SPANS_KEPT = 16;
 const SPAN_DOUBLES_MAX = 65_536;
 /** Quarters whose extremes are not known, beyond which their days are made anew. */
 const STALE_COUNT_MAX = 1024;
+/** Of a day's rows, those that are read at the ends of windows before its quarters are cut: who asks once or twice does not pay for it. */
+const EDGE_SHARE = 1 / 32;
+/** Of the memory of tiles: where it is used up, quarters stay whole. */
+const PIECES_MEMORY_SHARE = 1 / 2;
+/** Pieces grow by groups and by values of other kinds: up to so many times what they took at first. */
+const PIECES_GROWTH_MAX = 2;
 
 /**
  * The question is answered from rows: this time, or always, since it has values that tiles cannot hold, too many groups, or rows of which
@@ -106,7 +113,8 @@ export interface TileRows {
  * The tiles of one question about one table: filter, groups and measures. They are built for the days that are asked for and follow
  * every published commit. Invariants:
  *
- * 1. At rest every tile holds exactly the rows of the table at `position`, but for the extremes of `stale` quarters.
+ * 1. At rest every tile holds exactly the rows of the table at `position`, but for the extremes of `stale` quarters, and of the pieces of
+ *    `#ragged` ones.
  * 2. A day is known or not; one that is known and has no page has no rows.
  * 3. While `isBusy` a change is half applied: nobody reads.
  */
@@ -127,8 +135,12 @@ export class TileSet {
   #resets = 0;
   /** Quarters, counted from 1970, of which an extreme has left: to be read from rows. */
   readonly stale = new Set<number>();
+  /** Quarters of which an extreme of a piece has left. */
+  readonly #ragged = new Set<number>();
   readonly #context: EvaluationContext;
   readonly #memory: MemoryAccount;
+  /** Rows count as so many where it is decided how fine tiles are. */
+  readonly #density: number;
   readonly #lease: MemoryLease;
   readonly #filter: CompiledFilter | undefined;
   readonly #keys: readonly CompiledExpression[];
@@ -138,6 +150,8 @@ export class TileSet {
   readonly #tops: readonly Map<number, TilePage>[] = SPANS.map(() => new Map());
   readonly #spans: Span[] = [];
   #spansAsked = 0;
+  /** Pieces of the quarters of a day, by day. */
+  readonly #pieces = new Map<number, TilePage>();
   /** Minutes of a quarter hour, by quarter; seconds of a minute, by minute. */
   readonly #minutes = new Map<number, TilePage>();
   readonly #seconds = new Map<number, TilePage>();
@@ -150,8 +164,15 @@ export class TileSet {
   #spare: Accumulator | undefined;
   #order: { readonly groupCount: number; readonly ranks: Int32Array } | undefined;
 
-  constructor(plan: TilePlan, data: TableData, context: EvaluationContext, memory: MemoryAccount) {
+  constructor(
+    plan: TilePlan,
+    data: TableData,
+    context: EvaluationContext,
+    memory: MemoryAccount,
+    density = 1,
+  ) {
     this.plan = plan;
+    this.#density = density;
     this.data = data;
     this.columns = data.schema.columns;
     this.position = data.position;
@@ -173,7 +194,7 @@ export class TileSet {
   }
 
   get pageCount(): number {
-    return this.#days.size + this.#minutes.size + this.#seconds.size;
+    return this.#days.size + this.#pieces.size + this.#minutes.size + this.#seconds.size;
   }
 
   get isBuilding(): boolean {
@@ -289,6 +310,49 @@ export class TileSet {
       if (!isMade) page.close();
     }
     return { page, pieces: parts.length, work };
+  }
+
+  /** The pieces of the quarters of a day, `places / QUARTERS` of each, where those of this quarter can be added. */
+  pieces(quarter: number): TilePage | undefined {
+    const pieces = this.#pieces.get(Math.floor(quarter / QUARTERS));
+    return pieces === undefined || this.#ragged.has(quarter) ? undefined : pieces;
+  }
+
+  /** An extreme of one of its pieces is not known: `repair` finds it. */
+  isRagged(quarter: number): boolean {
+    return this.#ragged.has(quarter);
+  }
+
+  /** Windows have begun or ended inside the quarters of a day so often that cutting them is worth it. */
+  wantsPieces(day: number): boolean {
+    const page = this.#days.get(day);
+    if (page === undefined) return false;
+    const rows = Math.max(page.rows, page.sourceRows);
+    if (page.edgeRows * this.#density <= rows * EDGE_SHARE) return false;
+    return this.#piecesOf(page, rows) >= 3 * ((this.#pieces.get(day)?.places ?? 0) / QUARTERS || 1);
+  }
+
+  #piecesOf(page: TilePage, rows = Math.max(page.rows, page.sourceRows)): number {
+    const { usedBytes, limitBytes } = this.#memory;
+    if (usedBytes > limitBytes * PIECES_MEMORY_SHARE) return 0;
+    const tileBytes = this.measures.layout.stride * page.groups.length * 8;
+    return piecesFor(rows * this.#density, tileBytes);
+  }
+
+  /** Rows of a day were read, since a window begins or ends there. */
+  noteEdge(time: number, rows: number): void {
+    const page = this.#days.get(Math.floor(time / DAY));
+    if (page !== undefined) page.edgeRows += rows;
+  }
+
+  /** Rows of the tile that a time lies in: of a piece where quarters are cut, else of the quarter. */
+  rowsAround(time: number): number {
+    const quarter = Math.floor(time / QUARTER);
+    const day = Math.floor(quarter / QUARTERS);
+    const pieces = this.pieces(quarter);
+    if (pieces !== undefined)
+      return pieces.rowsAt(Math.floor((time - day * DAY) / (DAY / pieces.places)));
+    return this.day(day)?.rowsAt(quarter - day * QUARTERS) ?? 0;
   }
 
   minutes(quarter: number): TilePage | undefined {
@@ -454,13 +518,14 @@ export class TileSet {
 
   /** All tiles go; what is asked for next is built from rows. */
   reset(): void {
-    for (const pages of [this.#days, ...this.#tops, this.#minutes, this.#seconds]) {
+    for (const pages of [this.#days, ...this.#tops, this.#pieces, this.#minutes, this.#seconds]) {
       for (const page of pages.values()) page.close();
       pages.clear();
     }
     for (const span of this.#spans) dropSpan(span);
     this.#known.clear();
     this.stale.clear();
+    this.#ragged.clear();
     this.position = this.data.position;
     this.evictions += 1;
     this.#resets += 1;
@@ -479,11 +544,18 @@ export class TileSet {
     return this.#days.entries();
   }
 
+  /** Gives back what a day is cut into, or where it is whole the day. */
+  shedDay(day: number): void {
+    if (this.#pieces.has(day)) this.#dropPieces(day);
+    else this.evictDay(day);
+  }
+
   evictDay(day: number): void {
     this.#days.get(day)?.close();
     this.#days.delete(day);
     this.#known.remove(day);
     this.#dropTops(day);
+    this.#dropPieces(day);
     this.#dropDetails(day);
     for (let quarter = day * QUARTERS; quarter < (day + 1) * QUARTERS; quarter += 1)
       this.stale.delete(quarter);
@@ -501,6 +573,14 @@ export class TileSet {
 
   #dropSpans(day: number): void {
     for (const span of this.#spans) if (day >= span.from && day < span.to) dropSpan(span);
+  }
+
+  #dropPieces(day: number): void {
+    this.#pieces.get(day)?.close();
+    this.#pieces.delete(day);
+    if (this.#ragged.size === 0) return;
+    for (let quarter = day * QUARTERS; quarter < (day + 1) * QUARTERS; quarter += 1)
+      this.#ragged.delete(quarter);
   }
 
   #dropDetails(day: number): void {
@@ -618,6 +698,7 @@ export class TileSet {
     page.noteAddition(measures, ADDITIONS_MAX);
     if (!isSure) this.#extremeLeft(quarter, day);
     else this.#changeTops(day, group, row, sign);
+    if (this.#pieces.size > 0) this.#changePieces(time, day, group, row, sign);
     if (this.#minutes.size > 0) this.#changeDetails(time, quarter, group, row, sign);
   }
 
@@ -640,34 +721,43 @@ export class TileSet {
   }
 
   /**
-   * Reads a quarter's rows anew, whose extremes are not known; gives how many it has read. Undefined where the set is not at the table's newest
-   * position.
+   * Reads a quarter's rows anew, whose extremes are not known, or those of its pieces; gives how many. Undefined where the set is not at the
+   * table's newest position.
    */
   repair(quarter: number): number | undefined {
     const day = Math.floor(quarter / QUARTERS);
     const page = this.#days.get(day);
     // Its day was evicted meanwhile.
     if (page === undefined) return 0;
+    const pieces = this.#pieces.get(day);
+    const count = pieces === undefined ? 0 : pieces.places / QUARTERS;
     const snapshot = this.data.snapshot();
-    const fresh = new TilePage(1, this.measures.layout, this.#lease);
+    // The quarter, then its pieces.
+    const fresh = new TilePage(1 + count, this.measures.layout, this.#lease);
     try {
       if (snapshot.position !== this.position) return undefined;
-      const rows = this.rowsOf(snapshot, quarter * QUARTER, (quarter + 1) * QUARTER);
+      const start = quarter * QUARTER;
+      const rows = this.rowsOf(snapshot, start, start + QUARTER, count > 0 ? 'read' : 'known');
       for (let rowCount = rows.next(); rowCount !== undefined; rowCount = rows.next()) {
         fresh.adopt(this.measures.layout);
         for (let row = 0; row < rowCount; row += 1) {
-          this.measures.add(fresh.block(this.#rowGroups[row]!), 0, fresh.layout, row, 1);
+          const { layout } = fresh;
+          const block = fresh.block(this.#rowGroups[row]!);
+          this.measures.add(block, 0, layout, row, 1);
+          if (count > 0) {
+            const piece = 1 + Math.floor((this.#times[row]! - start) / (QUARTER / count));
+            this.measures.add(block, piece * layout.stride, layout, row, 1);
+          }
           fresh.noteAddition(this.measures, ADDITIONS_MAX);
         }
       }
       fresh.adopt(this.measures.layout);
-      page.adopt(this.measures.layout);
       const leaf = quarter - day * QUARTERS;
-      const { layout } = page;
-      for (const [group, block] of page.blocks)
-        block.set(fresh.blocks.get(group) ?? layout.empty, leaf * layout.stride);
+      takePlaces(page, leaf, fresh, 0, 1);
       rollUpDay(page, leaf, leaf + 1);
+      if (pieces !== undefined) takePlaces(pieces, leaf * count, fresh, 1, count);
       this.stale.delete(quarter);
+      this.#ragged.delete(quarter);
       return rows.takeRead();
     } finally {
       fresh.close();
@@ -694,6 +784,15 @@ export class TileSet {
     this.measures.addPrepared(page.block(group), 0);
     page.rows += sign;
     page.noteAddition(this.measures, ADDITIONS_MAX);
+  }
+
+  #changePieces(time: number, day: number, group: number, row: number, sign: 1 | -1): void {
+    const pieces = this.#pieces.get(day);
+    if (pieces === undefined) return;
+    const place = Math.floor((time - day * DAY) / (DAY / pieces.places));
+    if (!this.#changePage(pieces, place, group, row, sign))
+      this.#ragged.add(Math.floor(time / QUARTER));
+    if (pieces.bytes > pieces.bytesMax) this.#dropPieces(day);
   }
 
   #changeDetails(time: number, quarter: number, group: number, row: number, sign: 1 | -1): void {
@@ -727,11 +826,43 @@ export class TileSet {
       placeOf: (time, day) => Math.floor(time / QUARTER) - day * QUARTERS,
       isTree: true,
       extremeLeft: (time) => void left.push(Math.floor(time / QUARTER)),
-      install: (pages) => {
+      install: (pages, read) => {
         for (const day of pages.keys()) this.#days.get(day)?.close();
-        for (const [day, page] of pages) this.#days.set(day, page);
+        for (const [day, page] of pages) {
+          page.sourceRows = read / (to - from);
+          this.#days.set(day, page);
+        }
         this.#known.add(from, to);
         for (const quarter of left) this.#extremeLeft(quarter, Math.floor(quarter / QUARTERS));
+      },
+    });
+  }
+
+  /** Cuts the quarters of a day, as finely as is worth it by now. */
+  *buildPieces(day: number, budget: () => Budget): Tiling<number> {
+    const ofDay = this.#days.get(day);
+    if (ofDay === undefined) return 0;
+    // Whatever comes of it, it is not tried again at once.
+    ofDay.edgeRows = 0;
+    const count = this.#piecesOf(ofDay);
+    if (count === 0) return 0;
+    const left: number[] = [];
+    return yield* this.#build(day * DAY, (day + 1) * DAY, budget, {
+      places: QUARTERS * count,
+      pageOf: () => day,
+      placeOf: (time) => Math.floor((time - day * DAY) / (QUARTER / count)),
+      isTree: false,
+      extremeLeft: (time) => void left.push(Math.floor(time / QUARTER)),
+      install: (pages) => {
+        if (!this.#known.has(day)) throw new NoTiles(false);
+        this.#dropPieces(day);
+        // These are finer than minutes, but where many rows are in one.
+        this.#dropDetails(day);
+        for (const page of pages.values()) {
+          page.bytesMax = page.bytes * PIECES_GROWTH_MAX;
+          this.#pieces.set(day, page);
+        }
+        for (const quarter of left) this.#ragged.add(quarter);
       },
     });
   }
@@ -782,7 +913,7 @@ export class TileSet {
       /** Pages of days, with tiles above those that rows go to. */
       readonly isTree: boolean;
       extremeLeft(time: number): void;
-      install(pages: ReadonlyMap<number, TilePage>): void;
+      install(pages: ReadonlyMap<number, TilePage>, read: number): void;
     },
   ): Tiling<number> {
     while (this.#building) yield 'wait';
@@ -855,7 +986,7 @@ export class TileSet {
           }
         }
       }
-      parts.install(pages);
+      parts.install(pages, charged);
       isInstalled = true;
       return charged;
     } finally {
@@ -889,6 +1020,20 @@ function addPlace(into: TilePage, from: TilePage, place: number, measures: TileM
       addTile(into.block(from.groups[index]!), 0, into.layout, block, at, from.layout);
   }
   into.rows += from.rows;
+}
+
+/** Tiles of a page become those of a fresh one, which has the newest layout. */
+function takePlaces(into: TilePage, at: number, fresh: TilePage, from: number, count: number): void {
+  const { layout } = fresh;
+  const { stride } = layout;
+  into.adopt(layout);
+  for (const [group, block] of into.blocks) {
+    const read = fresh.blocks.get(group);
+    if (read !== undefined)
+      block.set(read.subarray(from * stride, (from + count) * stride), at * stride);
+    else
+      for (let place = at; place < at + count; place += 1) block.set(layout.empty, place * stride);
+  }
 }
 
 /** A finer tile whose extremes are not known is not made. */

@@ -59,6 +59,7 @@ export class TileStore implements WindowSource {
   readonly #dataOf: (relation: number) => TableData | undefined;
   readonly #keptOf: (relation: number) => KeptTable | undefined;
   readonly #relations = new Map<number, Relation>();
+  readonly #density: number;
   /** Questions so far: whose set was asked last has the greatest number. */
   #asked = 0;
   /** Plans that were looked at: dashboards ask the same again and again. */
@@ -75,6 +76,8 @@ export class TileStore implements WindowSource {
     readonly dataOf: (relation: number) => TableData | undefined;
     /** What policies have demoted of a table; undefined: nothing. */
     readonly keptOf?: (relation: number) => KeptTable | undefined;
+    /** Rows count as so many where it is decided how fine tiles are: few are then cut like millions. */
+    readonly density?: number;
   }) {
     this.memory = new MemoryAccount(
       'window tiles',
@@ -83,6 +86,7 @@ export class TileStore implements WindowSource {
     );
     this.#dataOf = options.dataOf;
     this.#keptOf = options.keptOf ?? (() => undefined);
+    this.#density = options.density ?? 1;
   }
 
   open(plan: WindowPlan, windows: WindowBounds, environment: ExecutionEnvironment): WindowOperator {
@@ -451,7 +455,7 @@ export class TileStore implements WindowSource {
   ): FoundSet | undefined {
     let found = this.#found.get(plan);
     if (found === undefined || found.set.isClosed || found.set.data !== data) {
-      const make = (): TileSet => new TileSet(plan, data, context, this.memory);
+      const make = (): TileSet => new TileSet(plan, data, context, this.memory, this.#density);
       found = this.#setWithRoom(relation, plan, make);
       if (found === undefined) return undefined;
       this.#found.set(plan, found);
@@ -582,7 +586,7 @@ function shedFrom(set: TileSet, bytes: number): number {
   looked.sort((a, b) => a.value - b.value || a.day - b.day);
   for (const { day } of looked.slice(0, Math.ceil(looked.length / 2))) {
     if (before - set.bytes >= bytes) break;
-    set.evictDay(day);
+    set.shedDay(day);
   }
   return before - set.bytes;
 }

@@ -15,6 +15,19 @@ export const FOURS_AT = HOURS_AT + 24;
 export const WHOLE_AT = FOURS_AT + 6;
 export const DAY_PLACES = WHOLE_AT + 1;
 
+/** Into how many pieces the quarters of a day may be cut, each of whole seconds. */
+const PIECES: readonly number[] = [45, 15, 5, 3];
+/** Rows of a piece at least: fewer are read as quickly as a tile is added. */
+const PIECE_ROWS_MIN = 32;
+/** Bytes of all pieces of a day, for each of its rows. */
+const PIECE_BYTES_A_ROW = 2;
+
+/** Into how many pieces each quarter of a day of so many rows is worth being cut; 0: none. */
+export function piecesFor(rows: number, tileBytes: number): number {
+  const most = Math.min(1 / PIECE_ROWS_MIN, PIECE_BYTES_A_ROW / tileBytes) * (rows / QUARTERS);
+  return PIECES.find((pieces) => pieces <= most) ?? 0;
+}
+
 /** Days that one tile above the days covers, by level. */
 export const SPANS: readonly number[] = [8, 64, 512];
 

@@ -58,6 +58,9 @@ const CHANGED_QUARTERS_MAX = 64;
 /** Windows whose ends are looked at for finer tiles. */
 const FINE_WINDOWS_MAX = 4096;
 
+/** What may be worth making where a window begins or ends. */
+type Lacking = 'repair' | 'pieces' | 'minutes' | 'seconds';
+
 /**
  * Windows from tiles: each is the sum of a few tiles and, at its ends, of rows. The reader is at the position of its snapshot, whatever
  * the set has followed since: where rows have come or gone between the two it reads rows, tiles elsewhere. What tiles cannot
@@ -148,11 +151,17 @@ export class TiledWindows implements WindowOperator {
     for (let window = 0; window < from.length;) {
       const first = Math.floor(from[window]! / DAY);
       let end = first;
-      for (; window < from.length && Math.floor(from[window]! / DAY) <= end; window += 1)
+      for (; window < from.length && Math.floor(from[window]! / DAY) <= end; window += 1) {
+        if (this.#wantsPieces(from[window]!) || this.#wantsPieces(to[window]!)) return false;
         end = Math.max(end, Math.ceil(to[window]! / DAY));
+      }
       if (!set.covers(first, end)) return false;
     }
     return true;
+  }
+
+  #wantsPieces(time: number): boolean {
+    return time % QUARTER !== 0 && this.#set.wantsPieces(Math.floor(time / DAY));
   }
 
   get tiles(): number {
@@ -254,7 +263,8 @@ export class TiledWindows implements WindowOperator {
     for (; this.#window < from.length; this.#window += 1) {
       const start = from[this.#window]!;
       const end = to[this.#window]!;
-      if (this.#budget.exhausted || this.#lacksFine(start) || this.#lacksFine(end)) return false;
+      if (this.#budget.exhausted || this.#lacking(start) !== undefined) return false;
+      if (this.#lacking(end) !== undefined) return false;
       this.#total.reset(set.measures.layout.wider);
       let time = this.#addTiles(start, end);
       while (time < end) {
@@ -270,7 +280,7 @@ export class TiledWindows implements WindowOperator {
           this.#addLoaded(rows, rowCount, next, time);
           if (this.#budget.exhausted) return false;
         }
-        this.#rows += rows.takeRead();
+        this.#noteRead(rows.takeRead(), next);
       }
       this.#finish(undefined);
     }
@@ -322,10 +332,7 @@ export class TiledWindows implements WindowOperator {
     }
     for (const quarter of [...set.stale]) {
       if (!this.#touches(quarter)) continue;
-      const read = set.repair(quarter);
-      if (read === undefined) break;
-      this.#rows += read;
-      this.#budget.charge(read * set.measures.work);
+      if (!this.#repair(quarter)) break;
       if (this.#budget.exhausted) yield* this.#pause();
     }
     yield* this.#refineEnds();
@@ -335,9 +342,19 @@ export class TiledWindows implements WindowOperator {
     const { from, to } = this.#windows;
     const fine = Math.min(from.length, FINE_WINDOWS_MAX);
     for (let window = this.#window; window < fine; window += 1) {
-      if (this.#isDense(from[window]!)) yield* this.#refine(from[window]!);
-      if (this.#isDense(to[window]!)) yield* this.#refine(to[window]!);
+      if (this.#lacking(from[window]!) !== undefined) yield* this.#refine(from[window]!);
+      if (this.#lacking(to[window]!) !== undefined) yield* this.#refine(to[window]!);
     }
+  }
+
+  /** Reads a quarter anew; false where the set is at another position than the table. */
+  #repair(quarter: number): boolean {
+    const set = this.#set;
+    const read = set.repair(quarter);
+    if (read === undefined) return false;
+    this.#rows += read;
+    this.#budget.charge(read * set.measures.work);
+    return true;
   }
 
   /** Whole days that windows yet to be read lie in, ascending. */
@@ -360,42 +377,57 @@ export class TiledWindows implements WindowOperator {
     return start < to.at(-1)! + DAY && start >= from[0]! - DAY;
   }
 
-  /** It lies inside of a quarter of many rows. */
-  #isDense(time: number): boolean {
+  /** What is worth making where a window begins or ends inside of a tile of many rows. */
+  #lacking(time: number): Lacking | undefined {
+    const set = this.#set;
     const quarter = Math.floor(time / QUARTER);
-    if (quarter * QUARTER === time) return false;
-    const day = Math.floor(quarter / QUARTERS);
-    const rows = this.#set.day(day)?.rowsAt(quarter - day * QUARTERS) ?? 0;
-    return rows > DENSE_ROWS;
-  }
-
-  /** It lies inside of a tile of many rows, of which finer ones are worth making. */
-  #lacksFine(time: number): boolean {
-    if (!this.#isDense(time)) return false;
-    const quarter = Math.floor(time / QUARTER);
-    const minutes = this.#set.minutes(quarter);
-    if (minutes === undefined) return true;
+    if (quarter * QUARTER === time) return undefined;
+    if (set.isRagged(quarter)) return 'repair';
+    if (set.wantsPieces(Math.floor(quarter / QUARTERS))) return 'pieces';
+    if (set.rowsAround(time) <= DENSE_ROWS) return undefined;
+    const minutes = set.minutes(quarter);
+    if (minutes === undefined) return 'minutes';
     const minute = Math.floor(time / MINUTE);
-    if (minute * MINUTE === time || this.#set.seconds(minute) !== undefined) return false;
-    return minutes.rowsAt(minute - quarter * 15) > DENSE_ROWS;
+    if (minute * MINUTE === time || set.seconds(minute) !== undefined) return undefined;
+    return minutes.rowsAt(minute - quarter * 15) > DENSE_ROWS ? 'seconds' : undefined;
   }
 
-  /** Finer tiles where a window begins or ends inside a tile of many rows. */
+  /** Finer tiles, until none is lacking or what was made is of no help. */
   *#refine(time: number): Tiling<void> {
     const set = this.#set;
     const current = (): Budget => this.#budget;
     const quarter = Math.floor(time / QUARTER);
+    let made: Lacking | undefined;
     try {
-      if (set.minutes(quarter) === undefined)
-        this.#rows += yield* set.buildMinutes(quarter, current);
-      const minute = Math.floor(time / MINUTE);
-      const inMinute = set.minutes(quarter)?.rowsAt(minute - quarter * 15) ?? 0;
-      if (minute * MINUTE === time || inMinute <= DENSE_ROWS) return;
-      if (set.seconds(minute) === undefined) this.#rows += yield* set.buildSeconds(minute, current);
+      for (;;) {
+        const lacking = this.#lacking(time);
+        if (lacking === undefined || lacking === made) return;
+        made = lacking;
+        switch (lacking) {
+          case 'repair':
+            this.#repair(quarter);
+            break;
+          case 'pieces':
+            this.#rows += yield* set.buildPieces(Math.floor(quarter / QUARTERS), current);
+            break;
+          case 'minutes':
+            this.#noteRead(yield* set.buildMinutes(quarter, current), time);
+            break;
+          case 'seconds':
+            this.#noteRead(yield* set.buildSeconds(Math.floor(time / MINUTE), current), time);
+            break;
+        }
+      }
     } catch (cause) {
       // Finer tiles are a help, no need: but for what no tile can hold, and a set that is no more.
       if (!(cause instanceof NoTiles) || cause.always || set.isClosed) throw cause;
     }
+  }
+
+  /** Rows were read since no tile ends at `time`, or after it. */
+  #noteRead(rows: number, time: number): void {
+    this.#rows += rows;
+    if (this.#changed.length === 0) this.#set.noteEdge(time, rows);
   }
 
   /** What differs between the snapshot and the set. */
@@ -513,13 +545,30 @@ export class TiledWindows implements WindowOperator {
     if (!set.knows(day) || this.#isChanged(quarter, 1)) return time;
     const rows = set.day(day)?.rowsAt(quarter - day * QUARTERS) ?? 0;
     if (rows === 0) return Math.min(to, start + QUARTER);
-    return this.#addFine(quarter, time, to);
+    const minutes = set.minutes(quarter);
+    if (minutes !== undefined) return this.#addFine(minutes, quarter, time, to);
+    const pieces = set.pieces(quarter);
+    return pieces === undefined ? time : this.#addPieces(pieces, day, time, to);
+  }
+
+  /** Adds pieces of a quarter as far as they reach. */
+  #addPieces(pieces: TilePage, day: number, time: number, to: number): number {
+    const length = DAY / pieces.places;
+    let place = Math.floor((time - day * DAY) / length);
+    const start = day * DAY + place * length;
+    if (start < time || start + length > to)
+      return pieces.rowsAt(place) === 0 ? Math.min(to, start + length) : time;
+    const last = Math.min(to, (Math.floor(time / QUARTER) + 1) * QUARTER) - length;
+    let at = start;
+    for (; at <= last; at += length) {
+      this.#add(pieces, place);
+      place += 1;
+    }
+    return at;
   }
 
   /** The same of minutes and seconds. */
-  #addFine(quarter: number, time: number, to: number): number {
-    const minutes = this.#set.minutes(quarter);
-    if (minutes === undefined) return time;
+  #addFine(minutes: TilePage, quarter: number, time: number, to: number): number {
     const minute = Math.floor(time / MINUTE);
     const place = minute - quarter * 15;
     const end = (minute + 1) * MINUTE;
@@ -542,14 +591,17 @@ export class TiledWindows implements WindowOperator {
       while (quarter * QUARTER < to && this.#isChanged(quarter, 1));
       return Math.min(to, quarter * QUARTER);
     }
-    const minute = Math.floor(time / MINUTE);
-    const fine =
-      this.#set.minutes(quarter) === undefined
-        ? QUARTER
-        : this.#set.seconds(minute) === undefined
-          ? MINUTE
-          : SECOND;
+    const fine = this.#lengthAt(time, quarter);
     return Math.min(to, (Math.floor(time / fine) + 1) * fine);
+  }
+
+  /** How long the finest tiles of a quarter are there. */
+  #lengthAt(time: number, quarter: number): number {
+    const set = this.#set;
+    if (set.minutes(quarter) !== undefined)
+      return set.seconds(Math.floor(time / MINUTE)) === undefined ? MINUTE : SECOND;
+    const pieces = set.pieces(quarter);
+    return pieces === undefined ? QUARTER : DAY / pieces.places;
   }
 
   /** Adds the largest tile that begins with a quarter and is not longer than `room` quarters; its length, or 0 where there is none. */
@@ -627,7 +679,7 @@ export class TiledWindows implements WindowOperator {
       this.#addLoaded(rows, rowCount, from, to);
       if (this.#budget.exhausted) yield* this.#pause();
     }
-    this.#rows += rows.takeRead();
+    this.#noteRead(rows.takeRead(), from);
   }
 
   /** Adds the rows that were just loaded. */
@@ -649,7 +701,7 @@ export class TiledWindows implements WindowOperator {
     }
     total.settle();
     const read = rows.takeRead();
-    this.#rows += read;
+    this.#noteRead(read, from);
     this.#budget.charge(read * measures.work);
   }
 
