@@ -58,8 +58,10 @@ export class TimeScan implements TableScan {
     for (;;) {
       if (this.#part === undefined) {
         if (this.#next >= this.#segments.length) return undefined;
-        this.#part = this.#open(this.#segments[this.#next]!);
+        const number = this.#segments[this.#next]!;
         this.#next += 1;
+        this.#part = this.#open(number);
+        if (this.#part === undefined) continue;
       }
       const batch = this.#part.next();
       this.#rowsRead += this.#part.takeRead();
@@ -68,7 +70,8 @@ export class TimeScan implements TableScan {
     }
   }
 
-  #open(number: number): Part {
+  /** Undefined where the order of time tells that no row of a segment is asked for. */
+  #open(number: number): Part | undefined {
     const { view } = this.#snapshot;
     const state = view.list.states[number - view.list.first];
     const isCut = view.rowIdEnd < (number + 1) * SEGMENT_ROWS;
@@ -79,7 +82,10 @@ export class TimeScan implements TableScan {
     if (isPlain && state.segment.kind === 'sealed' && !isCut) {
       const { segment, deletes } = state;
       const places = sealedPlaces(segment, this.#time, this.#from, this.#to, this.#times);
-      if (places !== undefined) return new SealedPart(segment, deletes, places, this.#columns);
+      if (places !== undefined)
+        return places.from < places.to
+          ? new SealedPart(segment, deletes, places, this.#columns)
+          : undefined;
     } else if (isPlain && state.segment.kind === 'open') {
       const { segment, deletes } = state;
       const rowEnd = view.rowIdEnd - segment.firstRowId - segment.firstOrdinal;
@@ -99,8 +105,13 @@ export class TimeScan implements TableScan {
 
 type NumberVector = Extract<Vector, { rep: 'number' }>;
 
-/** Two kilobytes a segment, beside a megabyte of rows: eight looks at what lies together, eight at rows that lie anywhere. */
-const SAMPLE_ROWS = 256;
+/**
+ * Into so many spans of equal length the times of a segment are cut: eight kilobytes, beside a megabyte of rows. Of late rows, which are few and far apart,
+ * a span tells mostly that there are none, and no row is looked at; of others a few dozen are left to be searched.
+ */
+const SPAN_COUNT = 4096;
+/** A place that does not fit sixteen bits: the end of a full segment. */
+const PLACE_MAX = 0xffff;
 
 /** A table that nobody reads by time holds nothing for it. */
 const NO_TIMES = new Float64Array(0);
@@ -110,8 +121,8 @@ export class SegmentTimes {
   #column: StoredColumn | undefined;
   #first = 0;
   #known: (Segment | undefined)[] = [];
-  /** Of those that were searched, every `SAMPLE_ROWS`th time in their order: where to look, without a row of them. */
-  #samples: (Float64Array | undefined)[] = [];
+  /** Of those that were searched: by span, the first place of their order in it. */
+  #spans: (SpanPlaces | undefined)[] = [];
   #from = NO_TIMES;
   #to = NO_TIMES;
   /** The greatest time of all segments up to one, and the least from one on: both ascend. */
@@ -138,7 +149,7 @@ export class SegmentTimes {
       this.#column = column;
       this.#first = first;
       this.#known = [];
-      this.#samples = [];
+      this.#spans = [];
     }
     if (this.#from.length < states.length) {
       const room = Math.max(16, states.length * 2);
@@ -169,33 +180,33 @@ export class SegmentTimes {
     }
   }
 
-  /** Places of a segment's order between which its first time at or after `time` stands. */
-  near(
+  /** The first place of a segment's order whose time is at least `time`; `present` where there is none. */
+  placeOf(
     segment: SealedSegment,
     vector: NumberVector,
     order: Uint16Array,
     present: number,
     time: number,
-  ): { readonly from: number; readonly end: number } {
+  ): number {
     const index = segment.number - this.#first;
-    if (this.#known[index] !== segment) return { from: 0, end: present };
-    let samples = this.#samples[index];
-    if (samples === undefined) {
-      samples = new Float64Array(Math.ceil(present / SAMPLE_ROWS));
-      for (let at = 0; at < samples.length; at += 1)
-        samples[at] = timeAt(vector, order, at * SAMPLE_ROWS);
-      this.#samples[index] = samples;
+    if (this.#known[index] !== segment) return lowerBound(vector, order, 0, present, time);
+    let spans = this.#spans[index];
+    if (spans === undefined) {
+      spans = spanPlaces(vector, order, present);
+      this.#spans[index] = spans;
     }
-    const low = firstFrom(samples, samples.length, time);
-    return {
-      from: low === 0 ? 0 : (low - 1) * SAMPLE_ROWS,
-      end: Math.min(present, low * SAMPLE_ROWS),
-    };
+    const { from, length, places } = spans;
+    if (length === 0) return lowerBound(vector, order, 0, present, time);
+    const span = Math.floor((time - from) / length);
+    if (span < 0) return 0;
+    if (span >= SPAN_COUNT) return present;
+    const next = places[span + 1]!;
+    return lowerBound(vector, order, places[span]!, next === PLACE_MAX ? present : next, time);
   }
 
   #look(index: number, segment: Segment | undefined, column: StoredColumn): void {
     this.#known[index] = segment;
-    this.#samples[index] = undefined;
+    this.#spans[index] = undefined;
     const bounds = boundsOf(segment, column);
     this.#from[index] = bounds.least;
     this.#to[index] = bounds.greatest;
@@ -278,21 +289,47 @@ function sealedPlaces(
   if (timeOrder === undefined || segment.timeColumn !== column.id || vector.rep !== 'number')
     return undefined;
   const present = segment.rowCount - zone.nullCount;
-  const near = times.near(segment, vector, timeOrder, present, from);
-  const first = lowerBound(vector, timeOrder, near.from, near.end, from);
-  // Stretches are short as a rule: their end is looked for in steps that double from their beginning.
-  let low = first;
-  let step = GALLOP_FIRST;
-  while (low + step < present && timeAt(vector, timeOrder, low + step) < to) {
-    low += step;
-    step *= 2;
-  }
-  const high = Math.min(present, low + step + 1);
-  return { order: timeOrder, from: first, to: lowerBound(vector, timeOrder, low, high, to) };
+  return {
+    order: timeOrder,
+    from: times.placeOf(segment, vector, timeOrder, present, from),
+    to: times.placeOf(segment, vector, timeOrder, present, to),
+  };
 }
 
-/** A quarter of an hour of ten million rows a year has some hundred. */
-const GALLOP_FIRST = 32;
+type SpanPlaces = {
+  readonly from: number;
+  /** A power of two, so that a time is divided by it exactly; 0 where times are too far apart for that. */
+  readonly length: number;
+  /** And the end of the last. */
+  readonly places: Uint16Array;
+};
+
+const NO_SPANS: SpanPlaces = { from: 0, length: 0, places: new Uint16Array(0) };
+
+/** The places of an order by span of time: found in steps that double, since most spans are short or empty. */
+function spanPlaces(vector: NumberVector, order: Uint16Array, present: number): SpanPlaces {
+  const from = timeAt(vector, order, 0);
+  const last = timeAt(vector, order, present - 1);
+  if (!(Math.max(-from, last) < 2 ** 52)) return NO_SPANS;
+  let length = 1;
+  while (length * SPAN_COUNT <= last - from) length *= 2;
+  const places = new Uint16Array(SPAN_COUNT + 1);
+  let place = 0;
+  for (let span = 1; span <= SPAN_COUNT; span += 1) {
+    const start = from + span * length;
+    let step = 1;
+    while (place + step < present && timeAt(vector, order, place + step) < start) step *= 2;
+    place = lowerBound(
+      vector,
+      order,
+      place + (step >> 1),
+      Math.min(present, place + step + 1),
+      start,
+    );
+    places[span] = Math.min(place, PLACE_MAX);
+  }
+  return { from, length, places };
+}
 
 function timeAt({ values, factor, base }: NumberVector, order: Uint16Array, place: number): number {
   return values[order[place]!]! * factor + base;

@@ -1023,7 +1023,13 @@ function addPlace(into: TilePage, from: TilePage, place: number, measures: TileM
 }
 
 /** Tiles of a page become those of a fresh one, which has the newest layout. */
-function takePlaces(into: TilePage, at: number, fresh: TilePage, from: number, count: number): void {
+function takePlaces(
+  into: TilePage,
+  at: number,
+  fresh: TilePage,
+  from: number,
+  count: number,
+): void {
   const { layout } = fresh;
   const { stride } = layout;
   into.adopt(layout);

@@ -59,7 +59,8 @@ export class TileStore implements WindowSource {
   readonly #dataOf: (relation: number) => TableData | undefined;
   readonly #keptOf: (relation: number) => KeptTable | undefined;
   readonly #relations = new Map<number, Relation>();
-  readonly #density: number;
+  /** Rows count as so many where it is decided how fine tiles are: tests cut few rows like millions. */
+  density = 1;
   /** Questions so far: whose set was asked last has the greatest number. */
   #asked = 0;
   /** Plans that were looked at: dashboards ask the same again and again. */
@@ -76,8 +77,6 @@ export class TileStore implements WindowSource {
     readonly dataOf: (relation: number) => TableData | undefined;
     /** What policies have demoted of a table; undefined: nothing. */
     readonly keptOf?: (relation: number) => KeptTable | undefined;
-    /** Rows count as so many where it is decided how fine tiles are: few are then cut like millions. */
-    readonly density?: number;
   }) {
     this.memory = new MemoryAccount(
       'window tiles',
@@ -86,7 +85,6 @@ export class TileStore implements WindowSource {
     );
     this.#dataOf = options.dataOf;
     this.#keptOf = options.keptOf ?? (() => undefined);
-    this.#density = options.density ?? 1;
   }
 
   open(plan: WindowPlan, windows: WindowBounds, environment: ExecutionEnvironment): WindowOperator {
@@ -417,6 +415,11 @@ export class TileStore implements WindowSource {
     }
   }
 
+  /** Those of all tables. */
+  sets(): readonly TileSet[] {
+    return [...this.#relations.values()].flatMap(({ sets }) => sets);
+  }
+
   close(): void {
     for (const number of [...this.#relations.keys()]) this.forget(number);
   }
@@ -455,7 +458,7 @@ export class TileStore implements WindowSource {
   ): FoundSet | undefined {
     let found = this.#found.get(plan);
     if (found === undefined || found.set.isClosed || found.set.data !== data) {
-      const make = (): TileSet => new TileSet(plan, data, context, this.memory, this.#density);
+      const make = (): TileSet => new TileSet(plan, data, context, this.memory, this.density);
       found = this.#setWithRoom(relation, plan, make);
       if (found === undefined) return undefined;
       this.#found.set(plan, found);

@@ -245,6 +245,8 @@ export class TileWorld {
   /** Rows of answers: windows, by group. */
   windows = 0;
   tiles = 0;
+  /** Rows that were read for answers from tiles. */
+  rowsRead = 0;
   #position = 0;
   readonly #pending: { deltas: Map<number, ReturnType<Table['stage']>[]> }[] = [];
   readonly #open: {
@@ -256,11 +258,16 @@ export class TileWorld {
 
   readonly #tell: (answer: string) => void;
 
-  /** `tell` hears every answer; `tileMemory` is what tiles take a quarter of. */
-  constructor(tell: (answer: string) => void = () => undefined, tileMemory?: MemoryAccount) {
+  /** `tell` hears every answer; `tileMemory` is what tiles take a quarter of; a row counts as `density` where it is decided how fine they are. */
+  constructor(
+    tell: (answer: string) => void = () => undefined,
+    tileMemory?: MemoryAccount,
+    density = 1,
+  ) {
     this.#tell = tell;
     this.table = createTable(SCHEMA, { memory: this.memory });
     this.store = new TileStore({ memory: tileMemory ?? this.memory, dataOf: () => this.table });
+    this.store.density = density;
   }
 
   get position(): number {
@@ -406,6 +413,7 @@ export class TileWorld {
     const rows: Datum[][] = [];
     readTo(operator, rows, new Budget(1e9));
     this.tiles += operator.tiles;
+    if (source === this.store) this.rowsRead += operator.rowsScanned;
     operator.close();
     return rows;
   }

@@ -1,0 +1,116 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { MemoryAccount } from '../../src/base/memory.ts';
+import { datumAt, vectorFromData } from '../../src/columns/build.ts';
+import { createTable, type Table } from '../../src/columns/table.ts';
+import type { Datum } from '../../src/columns/values.ts';
+
+/** Rows by time, through the order that sealed segments keep: `TimeScan` and `SegmentTimes`. */
+const SEGMENT = 65_536;
+const START = 1_772_920_800_000_000;
+const SECOND = 1_000_000;
+
+function tableOf(times: readonly Datum[]): Table {
+  const table = createTable(
+    {
+      columns: [
+        { name: 'ts', type: { kind: 'timestamptz' }, nullable: true },
+        { name: 'n', type: { kind: 'int4' }, nullable: false },
+      ],
+      indexes: [],
+      seed: 7,
+      timeColumn: 0,
+    },
+    { memory: new MemoryAccount('test', undefined, 2 ** 30) },
+  );
+  for (let at = 0; at < times.length; at += 20_000) {
+    const part = times.slice(at, at + 20_000);
+    write(table, {
+      kind: 'insert',
+      rows: {
+        rowCount: part.length,
+        columns: [
+          vectorFromData({ kind: 'timestamptz' }, part),
+          vectorFromData(
+            { kind: 'int4' },
+            part.map((_, index) => at + index),
+          ),
+        ],
+      },
+    });
+  }
+  return table;
+}
+
+let position = 0;
+function write(table: Table, change: Parameters<Table['stage']>[0][number]): void {
+  table.stage([change], { limits: true });
+  position += 1;
+  table.publish(position);
+}
+
+/** The numbers of the rows in [from, to). */
+function read(table: Table, from: number, to: number): number[] {
+  const snapshot = table.snapshot();
+  const scan = snapshot.scanTimes!({ column: 0, from, to, columnIndexes: [1] });
+  const found: number[] = [];
+  for (let batch = scan.next(); batch !== undefined; batch = scan.next())
+    for (let row = 0; row < batch.rowCount; row += 1)
+      found.push(datumAt(batch.columns[0]!, batch.selection?.[row] ?? row) as number);
+  snapshot.release();
+  return found.sort((a, b) => a - b);
+}
+
+/** What a table of so many rows may hold: in order, late ones, all at once, outliers, and times that are none. */
+const PATTERNS: Readonly<Record<string, (row: number) => Datum>> = {
+  'in order': (row) => START + row * SECOND,
+  'one in a hundred late': (row) =>
+    START + row * SECOND - (row % 100 === 7 ? ((row * 7919) % 5000) * 10 * SECOND : 0),
+  'in no order': (row) => START + ((row * 7919) % 100_003) * 777,
+  'at few instants': (row) => START + (row % 3) * 86_400 * SECOND,
+  'at one instant': () => START,
+  'with outliers': (row) =>
+    row % 30_000 === 11 ? row - 6_000_000_000_000_000 : START + (row % 977) * SECOND,
+  'with infinite and missing times': (row) =>
+    row % 50 === 3
+      ? null
+      : row % 1000 === 5
+        ? Infinity
+        : row % 70_000 === 9
+          ? -Infinity
+          : START + row,
+};
+
+test.each(Object.entries(PATTERNS))('rows are found by time: %s', (_, timeOf) => {
+  const count = SEGMENT + 500;
+  const times = Array.from({ length: count }, (_each, row) => timeOf(row));
+  const table = tableOf(times);
+  const instant = fc.oneof(
+    fc.nat(count - 1).map((row) => (times[row] ?? START) as number),
+    fc.nat(count - 1).map((row) => ((times[row] ?? START) as number) + 1),
+    fc.integer({ min: -5, max: 150_000 }).map((second) => START + second * SECOND),
+    fc.constantFrom(-Infinity, Infinity, -6_000_000_000_000_000, 8e15),
+  );
+  const instants = Float64Array.from(times, (time) => (time === null ? NaN : (time as number)));
+  const check = (a: number, b: number): void => {
+    const [from, to] = [Math.min(a, b), Math.max(a, b)];
+    const expected: number[] = [];
+    for (let row = 0; row < count; row += 1)
+      if (instants[row]! >= from && instants[row]! < to) expected.push(row);
+    const found = read(table, from, to);
+    // Once all of them are too many to be told one by one.
+    expect(found.length).toBe(expected.length);
+    expect(found.every((row, index) => row === expected[index])).toBe(true);
+  };
+  const ranges = fc.sample(fc.tuple(instant, instant), { seed: 5, numRuns: 10 });
+  const short = fc.sample(fc.tuple(instant, fc.nat(40 * SECOND)), { seed: 6, numRuns: 16 });
+  for (const [a, b] of ranges.slice(0, 3)) check(a, b);
+  while (table.maintain(1_000_000));
+  for (const [a, b] of ranges) check(a, b);
+  for (const [a, length] of short) check(a, a + length);
+  const gone = Array.from({ length: 300 }, (_each, row) => row * 211);
+  write(table, { kind: 'delete', rowIds: Float64Array.from(gone) });
+  for (const row of gone) instants[row] = NaN;
+  for (const [a, length] of short) check(a, a + length);
+  table.close();
+});
