@@ -1,8 +1,15 @@
 import { SeededRandom } from '../base/random.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from './batch.ts';
-import { BatchBuilder } from './build.ts';
+import { BatchBuilder, constantVector } from './build.ts';
 import { DELETES_PAGE_ROWS, livingRows, type Deletes } from './deletes.ts';
-import { gatheredSlots, SegmentScan, segmentCovers, segmentPasses, slotsOf } from './scan.ts';
+import {
+  gatheredSlots,
+  lentSlice,
+  SegmentScan,
+  segmentCovers,
+  segmentPasses,
+  slotsOf,
+} from './scan.ts';
 import { RareRowScan } from './rare-rows.ts';
 import { SEGMENT_ROWS, segmentOf, type SealedSegment } from './segment.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -10,6 +17,7 @@ import type { StoredColumn } from './stored-column.ts';
 import { SampleRounds, type RoundDraws } from './sample-rounds.ts';
 import type { Range, RareRows, SampleOptions, TableSample } from './table-contract.ts';
 import { Decimal, type Datum } from './values.ts';
+import type { Vector } from './vector.ts';
 
 /** A full segment is begun with one of its blocks, anywhere in it; the others follow in a circle. */
 const BLOCK_SLOTS = 4096;
@@ -26,6 +34,9 @@ type Sampled = {
   readonly block: number;
   readonly offset: number;
 };
+
+/** In a list of numbers: a segment's rows, its block's first slot, its offset. */
+const PLACE_WIDTH = 3;
 
 type CoveredSegment = Pick<Sampled, 'segment' | 'deletes'>;
 
@@ -71,6 +82,15 @@ export class SampledScan implements TableSample {
   readonly #watches: 'all' | 'some';
   #watched: 'all' | 'some' | 'none';
   round = 0;
+  /**
+   * What rounds ask of segments, side by side: a round visits each of them once, and by then what was looked up in it has long left the
+   * cache. `#vectors` has those of each segment's columns; undefined where a segment is older than the column.
+   */
+  readonly #places: Int32Array;
+  readonly #deletes: readonly (Deletes | undefined)[];
+  #vectors: readonly (Vector | undefined)[] | undefined;
+  /** Rows of the segments that are not full; all others have as many as each other. */
+  readonly #shortRows: readonly number[];
   #segmentAt = 0;
   /** Of the segment in hand, in the order of the sample: read up to here, and read in this round up to there. */
   #at = 0;
@@ -137,6 +157,14 @@ export class SampledScan implements TableSample {
     });
     this.#sampled = sampled;
     this.#covered = covered;
+    this.#deletes = sampled.map(({ deletes }) => deletes);
+    this.#shortRows = sampled.flatMap(({ segment }) =>
+      segment.rowCount === SEGMENT_ROWS ? [] : [segment.rowCount],
+    );
+    this.#places = new Int32Array(sampled.length * PLACE_WIDTH);
+    sampled.forEach(({ segment, block, offset }, at) =>
+      this.#places.set([segment.rowCount, block * BLOCK_SLOTS, offset], at * PLACE_WIDTH),
+    );
     this.#isSampled = (segment) => isSampled.has(segment);
     this.population = population;
     this.wholeFrom = firstOpen;
@@ -192,13 +220,14 @@ export class SampledScan implements TableSample {
     this.drawn = 0;
     this.#watched = watches ? this.#watches : 'none';
     this.#full = this.#rounds.drawsOf(this.round, SEGMENT_ROWS, this.#watched);
-    let watched = 0;
-    for (const { segment } of this.#sampled) {
-      const draws = this.#drawsIn(segment);
+    const fullCount = this.#sampled.length - this.#shortRows.length;
+    this.drawn = fullCount * this.#full.to;
+    this.watched += fullCount * (this.#full.watchedTo - this.#full.from);
+    for (const rowCount of this.#shortRows) {
+      const draws = this.#drawsIn(rowCount);
       this.drawn += draws.to;
-      watched += draws.watchedTo - draws.from;
+      this.watched += draws.watchedTo - draws.from;
     }
-    this.watched += watched;
     if (this.round === 0) this.firstRound = this.drawn;
     return true;
   }
@@ -355,48 +384,67 @@ export class SampledScan implements TableSample {
   }
 
   /** Draws of a segment in the round in hand, and up to where they are watched. Nearly all segments are full. */
-  #drawsIn({ rowCount }: SealedSegment): RoundDraws {
+  #drawsIn(rowCount: number): RoundDraws {
     return rowCount === SEGMENT_ROWS
       ? this.#full
       : this.#rounds.drawsOf(this.round, rowCount, this.#watched);
   }
 
   #nextOfRound(): Batch | undefined {
+    const places = this.#places;
     while (this.#segmentAt < this.#sampled.length) {
-      const sampled = this.#sampled[this.#segmentAt]!;
-      const { segment, deletes } = sampled;
+      const place = this.#segmentAt * PLACE_WIDTH;
+      const rowCount = places[place]!;
       if (!this.#isBegun) {
         this.#isBegun = true;
-        const draws = this.#drawsIn(segment);
+        const draws = this.#drawsIn(rowCount);
         this.#at = draws.from;
         this.#end = draws.to;
         this.#watchedEnd = draws.watchedTo;
       }
-      if (this.#at >= this.#end) {
+      const at = this.#at;
+      if (at >= this.#end) {
         this.#segmentAt += 1;
         this.#isBegun = false;
         continue;
       }
-      const start = slotAt(sampled, this.#at);
-      this.isWatched = this.#at < this.#watchedEnd;
-      const end =
-        start +
-        Math.min(
-          (this.isWatched ? this.#watchedEnd : this.#end) - this.#at,
-          runFrom(sampled, this.#at),
-          this.#batchRowsMax,
-        );
-      this.#at += end - start;
-      this.#rowsRead += end - start;
-      const selection = livingRows(deletes, start, end);
+      const start = slotAt(rowCount, places[place + 1]!, places[place + 2]!, at);
+      this.isWatched = at < this.#watchedEnd;
+      const count = Math.min(
+        (this.isWatched ? this.#watchedEnd : this.#end) - at,
+        runFrom(rowCount, start, at),
+        this.#batchRowsMax,
+      );
+      this.#at = at + count;
+      this.#rowsRead += count;
+      const selection = livingRows(this.#deletes[this.#segmentAt], start, start + count);
       if (selection !== undefined && selection.length === 0) continue;
       return {
-        rowCount: selection?.length ?? end - start,
-        columns: this.#columns.map((column) => slotsOf(segment, column, start, end)),
+        rowCount: selection?.length ?? count,
+        columns: this.#slots(this.#segmentAt, start, start + count),
         selection,
       };
     }
     return undefined;
+  }
+
+  /** The columns of a range of a segment's slots. */
+  #slots(segmentAt: number, start: number, end: number): Vector[] {
+    this.#vectors ??= this.#sampled.flatMap(({ segment }) =>
+      this.#columns.map((column) => segment.columns[column.id]?.vector),
+    );
+    const columns: Vector[] = [];
+    let at = segmentAt * this.#columns.length;
+    for (const column of this.#columns) {
+      const vector = this.#vectors[at];
+      columns.push(
+        vector === undefined
+          ? constantVector(column.type, column.missing, end - start)
+          : lentSlice(vector, start, end),
+      );
+      at += 1;
+    }
+    return columns;
   }
 }
 
@@ -427,10 +475,10 @@ function numberOf(value: unknown): number | undefined {
 }
 
 /** The slot of draw `at`: blocks in a circle from the segment's own, the first one in a circle of its own. */
-function slotAt({ segment, block, offset }: Sampled, at: number): number {
-  if (segment.rowCount !== SEGMENT_ROWS) return (offset + at) % segment.rowCount;
-  if (at < BLOCK_SLOTS) return block * BLOCK_SLOTS + ((offset + at) % BLOCK_SLOTS);
-  return (block * BLOCK_SLOTS + at) % SEGMENT_ROWS;
+function slotAt(rowCount: number, blockStart: number, offset: number, at: number): number {
+  if (rowCount !== SEGMENT_ROWS) return (offset + at) % rowCount;
+  if (at < BLOCK_SLOTS) return blockStart + ((offset + at) % BLOCK_SLOTS);
+  return (blockStart + at) % SEGMENT_ROWS;
 }
 
 /** Which draw a slot is: the other way round. */
@@ -444,11 +492,9 @@ function drawOf({ segment, block, offset }: Sampled, slot: number): number {
     : (slot - from + SEGMENT_ROWS) % SEGMENT_ROWS;
 }
 
-/** Draws from `at` on that lie side by side, within one page of deletes. */
-function runFrom(sampled: Sampled, at: number): number {
-  const slot = slotAt(sampled, at);
+/** Draws from `at` on that lie side by side, within one page of deletes; `slot`: where the first of them is. */
+function runFrom(rowCount: number, slot: number, at: number): number {
   const page = DELETES_PAGE_ROWS - (slot % DELETES_PAGE_ROWS);
-  const { rowCount } = sampled.segment;
   if (rowCount !== SEGMENT_ROWS) return Math.min(page, rowCount - slot);
   // The first block ends where its circle closes.
   return at < BLOCK_SLOTS ? Math.min(page, BLOCK_SLOTS - at) : page;

@@ -277,7 +277,39 @@ export function slotsOf(
   const vector = segment.columns[column.id]?.vector;
   return vector === undefined
     ? constantVector(column.type, column.missing, end - start)
-    : sliceVector(vector, start, end);
+    : lentSlice(vector, start, end);
+}
+
+/**
+ * What `sliceVector` gives, of the kinds that scans are made of, made in a place of its own. Slices that loading makes live long; where V8 has seen
+ * that, it gives birth to all that the place makes among the old, and a slice that is dead there keeps what it refers to from being
+ * collected with the young: a third of what a scan leaves behind survived.
+ */
+export function lentSlice(vector: Vector, start: number, end: number): Vector {
+  if (vector.rep === 'number') {
+    const { rep, type, values, validity, factor, base, scale, bounds } = vector;
+    return {
+      rep,
+      type,
+      values: values.subarray(start, end),
+      validity: validity?.subarray(start, end),
+      factor,
+      base,
+      scale,
+      bounds,
+    };
+  }
+  if (vector.rep === 'dictionary') {
+    const { rep, type, codes, validity, dictionary } = vector;
+    return {
+      rep,
+      type,
+      codes: codes.subarray(start, end),
+      validity: validity?.subarray(start, end),
+      dictionary,
+    };
+  }
+  return sliceVector(vector, start, end);
 }
 
 /** A column of some slots, in the given order. */

@@ -36,6 +36,8 @@ export function lnEvidenceAgainst(
   marked: number,
   draws: { readonly N: number; readonly n: number; readonly k: number },
   strength: number,
+  /** The same for all hypotheses: who tests many gives it. */
+  drawings = lnFalling(draws.N, draws.n),
 ): number {
   const { N, n, k } = draws;
   if (marked < k || n - k > N - marked) return Infinity;
@@ -45,7 +47,7 @@ export function lnEvidenceAgainst(
   return (
     lnBeta(a + k, b + n - k) -
     lnBeta(a, b) +
-    lnFalling(N, n) -
+    drawings -
     lnFalling(marked, k) -
     lnFalling(N - marked, n - k)
   );
@@ -64,7 +66,8 @@ export function countBounds(
   const strength = tuned / 8;
   const most = N - n + k;
   const likely = Math.min(most, Math.max(k, Math.round((k / n) * N)));
-  const evidence = (marked: number): number => lnEvidenceAgainst(marked, draws, strength);
+  const drawings = lnFalling(N, n);
+  const evidence = (marked: number): number => lnEvidenceAgainst(marked, draws, strength, drawings);
   const least = evidence(likely);
   const share = Math.min(1 - 1 / (n + 2), Math.max(1 / (n + 2), k / n));
   const deviation = N * Math.sqrt((share * (1 - share) * (1 - n / N)) / n);

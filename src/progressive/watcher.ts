@@ -367,6 +367,7 @@ class PowerSums implements Accumulator, PowerTerms {
   readonly shift: number;
   knownRange: Range = NO_RANGE;
   #states = new Float64Array(0);
+  #groupCount = 0;
 
   constructor(series: Series, range: Range, shift: number) {
     this.#series = series;
@@ -380,37 +381,83 @@ class PowerSums implements Accumulator, PowerTerms {
 
   ensure(groupCount: number): void {
     this.#states = grownStates(this.#states, groupCount, POWER_WIDTH);
+    this.#groupCount = groupCount;
   }
 
   add(reading: Reading, groups: Int32Array, rowCount: number): void {
     if (!this.#series.isGiven) return;
+    if (reading.kind !== 'round') this.#know(reading, groups, rowCount);
+    else if (this.#groupCount === 1) this.#drawOne(rowCount);
+    else this.#draw(groups, rowCount);
+  }
+
+  #draw(groups: Int32Array, rowCount: number): void {
+    const { values } = this.#series;
+    const { min, max } = this.range;
+    const states = this.#states;
+    for (let row = 0; row < rowCount; row += 1) {
+      const value = values[row]!;
+      // NaN is neither.
+      if (!(value >= min && value <= max)) continue;
+      const at = groups[row]! * POWER_WIDTH;
+      const x = value - this.shift;
+      const square = x * x;
+      states[at]! += 1;
+      states[at + 1]! += x;
+      states[at + 2]! += square;
+      states[at + 3]! += square * x;
+      states[at + 4]! += square * square;
+    }
+  }
+
+  /** All rows are of group 0: the same additions, of what stays in registers. */
+  #drawOne(rowCount: number): void {
+    const { values } = this.#series;
+    const { min, max } = this.range;
+    const { shift } = this;
+    const states = this.#states;
+    let count = states[0]!;
+    let first = states[1]!;
+    let second = states[2]!;
+    let third = states[3]!;
+    let fourth = states[4]!;
+    for (let row = 0; row < rowCount; row += 1) {
+      const value = values[row]!;
+      if (!(value >= min && value <= max)) continue;
+      const x = value - shift;
+      const square = x * x;
+      count += 1;
+      first += x;
+      second += square;
+      third += square * x;
+      fourth += square * square;
+    }
+    states[0] = count;
+    states[1] = first;
+    states[2] = second;
+    states[3] = third;
+    states[4] = fourth;
+  }
+
+  /** Rows read whole, and extreme ones, of which those within the range are draws like others. */
+  #know(reading: Reading, groups: Int32Array, rowCount: number): void {
     const { values } = this.#series;
     const { min, max } = this.range;
     const states = this.#states;
     for (let row = 0; row < rowCount; row += 1) {
       const value = values[row]!;
       if (Number.isNaN(value)) continue;
-      const isDrawn = value >= min && value <= max;
+      if (reading.kind === 'tails' && value >= min && value <= max) continue;
       const at = groups[row]! * POWER_WIDTH;
       const x = value - this.shift;
-      if (reading.kind === 'round') {
-        if (!isDrawn) continue;
-        const square = x * x;
-        states[at]! += 1;
-        states[at + 1]! += x;
-        states[at + 2]! += square;
-        states[at + 3]! += square * x;
-        states[at + 4]! += square * square;
-      } else if (reading.kind === 'whole' || !isDrawn) {
-        states[at + 5]! += 1;
-        states[at + 6]! += x;
-        states[at + 7]! += x * x;
-        if (value < this.knownRange.min || value > this.knownRange.max)
-          this.knownRange = {
-            min: Math.min(value, this.knownRange.min),
-            max: Math.max(value, this.knownRange.max),
-          };
-      }
+      states[at + 5]! += 1;
+      states[at + 6]! += x;
+      states[at + 7]! += x * x;
+      if (value < this.knownRange.min || value > this.knownRange.max)
+        this.knownRange = {
+          min: Math.min(value, this.knownRange.min),
+          max: Math.max(value, this.knownRange.max),
+        };
     }
   }
 

@@ -83,3 +83,34 @@ test('proven bounds change no bit', () => {
     ),
   );
 });
+
+test('few values that need the fourth bin, then many, with others outside of all bins, change no bit', () => {
+  const fine = fc.integer({ min: 1, max: 2 ** 20 }).map((parts) => parts / 2 ** 70);
+  const value = (share: number): fc.Arbitrary<number> =>
+    fc.oneof(
+      { weight: 100 - share, arbitrary: fc.integer({ min: -9999, max: 9999 }) },
+      { weight: share, arbitrary: fine },
+      { weight: 1, arbitrary: fc.constantFrom(2 ** 40, 2 ** -120, -0) },
+    );
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc
+          .constantFrom(2, 60)
+          .chain((share) => fc.array(value(share), { minLength: 5, maxLength: 60 })),
+        { minLength: 1, maxLength: 6 },
+      ),
+      (given) => {
+        const sum = new ExactSum();
+        const exact = Array.from({ length: GROUPS }, () => 0n);
+        for (const values of given) {
+          values.forEach((x, row) => (exact[row % GROUPS]! += toUnits(x)));
+          const groups = Int32Array.from(values, (_, row) => row % GROUPS);
+          const numbers = Float64Array.from(values);
+          sum.addAll(groups, numbers, 1, 0, undefined, undefined, values.length);
+        }
+        for (let group = 0; group < GROUPS; group += 1) expect(sum.units(group)).toBe(exact[group]);
+      },
+    ),
+  );
+});

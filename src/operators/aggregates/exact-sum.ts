@@ -16,6 +16,8 @@ export class ExactSum {
   /** `#width` bins a group. */
   #growing: GrowingDoubles;
   #width: 3 | 4 = 3;
+  /** Of batches so far, there was one many of whose values needed the fourth bin. */
+  #needsFourth = false;
   /** Exponent of the grids; raised when a larger value comes. NaN before the first value. */
   #exponent = Number.NaN;
   #limit = 0;
@@ -92,11 +94,17 @@ export class ExactSum {
       return;
     }
     let row = 0;
-    for (;;) {
-      const add = this.#width === 3 ? loops.tested3 : loops.tested4;
+    for (let left = FOURTHS_FEW; ;) {
+      const isFew = this.#width === 4 && !this.#needsFourth;
+      const add = this.#width === 3 ? loops.tested3 : isFew ? loops.tested3of4 : loops.tested4;
       row = add(groups, values, factor, base, validity, row, rowCount, this.#bins, this.#exponent);
       if (row >= rowCount) return;
-      this.#addOutside(groups[row]!, values[row]! * factor + base, 1);
+      const value = values[row]! * factor + base;
+      if (isFew) {
+        this.add(groups[row]!, value, 1);
+        left -= 1;
+        if (left === 0) this.#needsFourth = true;
+      } else this.#addOutside(groups[row]!, value, 1);
       row += 1;
     }
   }
@@ -289,6 +297,8 @@ function areDepartures(weights: Int32Array, rowCount: number): boolean {
 const NO_VALUES = new Float64Array(0);
 /** Up to here rows are added one by one: a loop over arrays computes its grids first. */
 const FEW_ROWS_MAX = 4;
+/** So many values of a batch that need the fourth bin are added one by one; where more do, all go by the loop of four. */
+const FOURTHS_FEW = 8;
 /** A term has at most 26 bits in each bin: with 2^26 of them a bin stays below 2^53. */
 const TERMS_MAX = 2 ** 26;
 const WEIGHT_MAX = 2 ** 20;

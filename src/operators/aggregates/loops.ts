@@ -24,6 +24,8 @@ export type SumLoops = {
   readonly proven4: SumLoop;
   readonly tested3: SumLoop;
   readonly tested4: SumLoop;
+  /** Of four bins, those whose rows fit the first three: a row that needs the fourth is told like one that does not fit. */
+  readonly tested3of4: SumLoop;
 };
 
 export type ExtremeLoop = (
@@ -86,6 +88,7 @@ const SUMS = new Map<unknown, SumLoops>(
       proven4: sumLoop(type.name, 4, false),
       tested3: sumLoop(type.name, 3, true),
       tested4: sumLoop(type.name, 4, true),
+      tested3of4: sumLoop(type.name, 3, true, 4),
     },
   ]),
 );
@@ -114,13 +117,13 @@ const INTEGERS = new Map<unknown, IntegerLoop>(
   ]),
 );
 
-function sumLoop(name: string, width: 3 | 4, isTested: boolean): SumLoop {
+function sumLoop(name: string, width: 3 | 4, isTested: boolean, binCount = width): SumLoop {
   const split = (
     width === 3
       ? [
           'const r2 = r1 - q2;',
           isTested ? 'if (!(x < limit && x > -limit && r2 + m3 - m3 === r2)) return row;' : '',
-          'const at = groups[row] * 3;',
+          `const at = groups[row] * ${binCount};`,
           'bins[at] += q1; bins[at + 1] += q2; bins[at + 2] += r2;',
         ]
       : [
@@ -138,7 +141,7 @@ function sumLoop(name: string, width: 3 | 4, isTested: boolean): SumLoop {
       ${split}
     }`;
   return make(
-    `${isTested ? 'tested' : 'proven'} ${width} bins of ${name}`,
+    `${isTested ? 'tested' : 'proven'} ${width} of ${binCount} bins of ${name}`,
     'groups, values, factor, base, validity, from, rowCount, bins, exponent',
     `const limit = 2 ** exponent;
     const m1 = 1.5 * 2 ** (exponent + 27), m2 = 1.5 * 2 ** (exponent + 1);
