@@ -5,32 +5,41 @@ const COLUMNS = ['id', 'ts', 'region', 'product', 'customer', 'amount', 'qty'];
 
 /**
  * A table of orders and an endless stream of changes to it, the same for a seed on every machine: 70 % arrive, 20 % get another amount and
- * quantity, 10 % leave, in batches of any size. It knows the answer: what a view must show at any time.
+ * quantity, 10 % leave, in batches of any size. It knows the answer: what a view must show at any time. What it remembers lies outside the
+ * heap: a million objects of its own would be marked by every collection of the process that is measured.
  */
 export class Orders {
   #random;
-  #rows = [];
+  /** Of every order that ever was, by id. */
+  #columns;
+  #rowCount = 0;
   /** Ids of living orders, and where each stands there. */
-  #live = [];
-  #place = new Map();
+  #live;
+  #place;
+  #liveCount = 0;
 
   constructor(rowCount, seed = 12_345) {
     this.#random = randomOf(seed);
+    this.#makeRoom(rowCount * 2);
     for (let row = 0; row < rowCount; row += 1) this.#arrive();
   }
 
   get liveCount() {
-    return this.#live.length;
+    return this.#liveCount;
   }
 
   /** Living rows as columns, in pieces of at most `size`. */
   *columns(size) {
-    for (let from = 0; from < this.#live.length; from += size)
-      yield columnsOf(this.#live.slice(from, from + size).map((id) => this.#rows[id]));
+    for (let from = 0; from < this.#liveCount; from += size)
+      yield columnsOf(
+        Array.from(this.#live.subarray(from, Math.min(this.#liveCount, from + size)), (id) =>
+          this.#row(id),
+        ),
+      );
   }
 
   *rows() {
-    for (const id of this.#live) yield this.#rows[id];
+    for (let at = 0; at < this.#liveCount; at += 1) yield this.#row(this.#live[at]);
   }
 
   /** `[{ kind: 'insert', row } | { kind: 'update', old, row } | { kind: 'delete', old }]`; no order occurs twice. */
@@ -40,18 +49,19 @@ export class Orders {
     while (changes.length < count) {
       const chance = this.#random();
       if (chance < 0.7) {
-        const row = this.#arrive();
+        const row = this.#row(this.#arrive());
         touched.add(row.id);
         changes.push({ kind: 'insert', row });
         continue;
       }
-      const id = this.#live[Math.floor(this.#random() * this.#live.length)];
+      const id = this.#live[Math.floor(this.#random() * this.#liveCount)];
       if (touched.has(id)) continue;
       touched.add(id);
-      const old = this.#rows[id];
+      const old = this.#row(id);
       if (chance < 0.9) {
         const row = { ...old, amount: this.#amount(), qty: this.#qty() };
-        this.#rows[id] = row;
+        this.#columns.amount[id] = row.amount;
+        this.#columns.qty[id] = row.qty;
         changes.push({ kind: 'update', old, row });
       } else {
         this.#leave(id);
@@ -75,32 +85,58 @@ export class Orders {
     return groups;
   }
 
-  #arrive() {
-    const id = this.#rows.length;
-    const row = {
+  #row(id) {
+    const { region, product, customer, amount, qty } = this.#columns;
+    return {
       id,
       ts: 1.7e12 + id * 10,
-      region: Math.floor(this.#random() * REGION_COUNT),
-      product: Math.floor(this.#random() * 1000),
-      customer: Math.floor(this.#random() * 100_000),
-      amount: this.#amount(),
-      qty: this.#qty(),
+      region: region[id],
+      product: product[id],
+      customer: customer[id],
+      amount: amount[id],
+      qty: qty[id],
     };
-    this.#rows.push(row);
-    this.#place.set(id, this.#live.length);
-    this.#live.push(id);
-    return row;
+  }
+
+  #arrive() {
+    const id = this.#rowCount;
+    if (id === this.#live.length) this.#makeRoom(id * 2);
+    const { region, product, customer, amount, qty } = this.#columns;
+    region[id] = Math.floor(this.#random() * REGION_COUNT);
+    product[id] = Math.floor(this.#random() * 1000);
+    customer[id] = Math.floor(this.#random() * 100_000);
+    amount[id] = this.#amount();
+    qty[id] = this.#qty();
+    this.#place[id] = this.#liveCount;
+    this.#live[this.#liveCount] = id;
+    this.#rowCount += 1;
+    this.#liveCount += 1;
+    return id;
   }
 
   #leave(id) {
-    const place = this.#place.get(id);
-    const last = this.#live.pop();
-    if (last !== id) {
-      this.#live[place] = last;
-      this.#place.set(last, place);
-    }
-    this.#place.delete(id);
-    this.#rows[id] = undefined;
+    this.#liveCount -= 1;
+    const last = this.#live[this.#liveCount];
+    this.#live[this.#place[id]] = last;
+    this.#place[last] = this.#place[id];
+  }
+
+  #makeRoom(count) {
+    const larger = (array, Kind) => {
+      const next = new Kind(count);
+      if (array !== undefined) next.set(array);
+      return next;
+    };
+    const known = this.#columns;
+    this.#columns = {
+      region: larger(known?.region, Uint8Array),
+      product: larger(known?.product, Uint16Array),
+      customer: larger(known?.customer, Int32Array),
+      amount: larger(known?.amount, Float64Array),
+      qty: larger(known?.qty, Uint8Array),
+    };
+    this.#live = larger(this.#live, Int32Array);
+    this.#place = larger(this.#place, Int32Array);
   }
 
   #amount() {

@@ -48,7 +48,7 @@ export async function openOurs(orders) {
       return {
         insert: columnsOf(of('insert').map(({ row }) => row)),
         update: columnsOf(of('update').map(({ row }) => row)),
-        delete: { id: of('delete').map(({ old }) => old.id) },
+        delete: { id: Int32Array.from(of('delete'), ({ old }) => old.id) },
       };
     },
     async apply(prepared) {
