@@ -390,7 +390,10 @@ function areFound(ids: Float64Array): boolean {
   return true;
 }
 
-/** Deletes by primary key: { id: 1 }, { id: [1, 2] }, or for a key of several columns { a: 1, b: 2 }, { a: [1, 1], b: [2, 3] }. */
+/**
+ * Deletes by primary key: { id: 1 }, { id: [1, 2] }, { id: Int32Array.of(1, 2) }, or for a key of several columns { a: 1, b: 2 },
+ * { a: [1, 1], b: [2, 3] }.
+ */
 export function deleteByKey(
   engine: Engine,
   session: Session,
@@ -484,6 +487,20 @@ function keysOf(
       hint: `Give ${wanted()}; TRUNCATE removes all rows.`,
     });
   }
+  const context = session.evaluationContext([], {});
+  const { reader } = rowShapeOf(entry);
+  if (names.some((name) => isNumbers(key[name]) && !reader.areBytes([name]))) {
+    const given = key as InputColumns;
+    const rowCount = reader.rowCount(table, given);
+    const { columns } = reader.vectors(
+      table,
+      given,
+      context,
+      { start: 0, end: rowCount },
+      new InputTexts(),
+    );
+    return { rowCount, columns: columnIndexes.map((index) => columns[index]!) };
+  }
   const lists = names.map((name) =>
     Array.isArray(key[name]) ? (key[name] as unknown[]) : [key[name]],
   );
@@ -493,7 +510,6 @@ function keysOf(
       hint: `Give ${wanted()} with lists of one length.`,
     });
   }
-  const context = session.evaluationContext([], {});
   const columns = columnIndexes.map((index, position): Vector => {
     const { type } = entry.definition.columns[index]!;
     const convert = converterOf(type);
@@ -588,14 +604,17 @@ function isColumns(rows: object, reader: RowReader): boolean {
   if (values.length === 0) return false;
   for (const value of values) {
     if (typeof value !== 'object' || value === null) return false;
-    if (Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView)))
-      continue;
+    if (Array.isArray(value) || isNumbers(value)) continue;
     const isPair = 'values' in value && 'valid' in value;
     if (!isPair && !('codes' in value && 'dictionary' in value)) return false;
   }
   return (
     !values.every((value) => value instanceof Uint8Array) || !reader.areBytes(Object.keys(rows))
   );
+}
+
+function isNumbers(value: unknown): boolean {
+  return ArrayBuffer.isView(value) && !(value instanceof DataView);
 }
 
 function rowsAt(batch: Batch, rows: readonly number[]): Batch {

@@ -117,6 +117,30 @@ test('upsert replaces the columns given by primary key, delete takes keys', asyn
   expect((await db.query('SELECT id FROM t')).rows).toEqual([{ id: 2 }]);
 });
 
+test('delete takes keys as typed arrays, too', async () => {
+  db = await open();
+  await db.exec(
+    'CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE pairs (a int, b bigint, PRIMARY KEY (a, b)); CREATE TABLE blobs (id bytea PRIMARY KEY)',
+  );
+  await db.insert('t', { id: Int32Array.from({ length: 5_000 }, (_, id) => id) });
+  const odd = Float64Array.from({ length: 2_500 }, (_, at) => 2 * at + 1);
+  expect((await db.delete('t', { id: odd })).rows).toBe(2_500);
+  expect((await db.delete('t', { id: Int32Array.of(0, 2, 2, 3, -1) })).rows).toBe(2);
+  expect((await db.delete('t', { id: new Int32Array(0) })).rows).toBe(0);
+  expect(await code(db.delete('t', { id: Float64Array.of(4, 4.5) }))).toBe('22023');
+  expect(await code(db.delete('t', { id: Float64Array.of(4, NaN) }))).toBe('22023');
+  expect((await db.query('SELECT count(*) AS n FROM t')).rows).toEqual([{ n: 2_498 }]);
+  await db.insert('pairs', { a: [1, 1, 2], b: [1, 2, 2] });
+  const pairs = { a: Int32Array.of(1, 2), b: [2, 2] };
+  expect((await db.delete('pairs', pairs)).rows).toBe(2);
+  expect(await code(db.delete('pairs', { a: Int32Array.of(1), b: 1 }))).toBe('22023');
+  expect(await code(db.delete('pairs', { a: Int32Array.of(1, 2), b: [1] }))).toBe('22023');
+  expect((await db.query('SELECT * FROM pairs')).rows).toEqual([{ a: 1, b: 1 }]);
+  // Bytes are one key of bytea.
+  await db.insert('blobs', [{ id: Uint8Array.of(1, 2) }, { id: Uint8Array.of(3) }]);
+  expect((await db.delete('blobs', { id: Uint8Array.of(1, 2) })).rows).toBe(1);
+});
+
 test('a write with an idempotency key is done once', async () => {
   db = await open();
   await db.exec('CREATE TABLE t (a int)');
