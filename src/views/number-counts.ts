@@ -1,7 +1,10 @@
 import { assert } from '../base/errors.ts';
 
-/** Changes that wait until they are put in order, at most: sorting as many stays near a twentieth of a millisecond. */
-const BUFFER_MAX = 1024;
+/**
+ * Changes that wait until they are put in order, at most: handing out as many takes half a millisecond, and a leaf gets enough of them at a
+ * time that its cache lines are worth fetching (measured: 135 ns a change, 195 by the thousand, 115 by eight thousand).
+ */
+const BUFFER_MAX = 4096;
 /** A small multiset keeps little waiting, so that a hundred thousand groups of a few rows stay small. */
 const BUFFER_MIN = 16;
 /** Values of one leaf: a flush writes at most so many anew. */
@@ -12,12 +15,15 @@ const LEAF_SIZE_SPLIT = 160;
 const WAITING_MAX = 64;
 /** The least room of a leaf. */
 const ROOM_MIN = 4;
+const NONE = new Float64Array(0);
+const NO_COUNTS = new Uint32Array(0);
+const NO_CHANGES = new Int32Array(0);
 /** Copies beyond this are counted, not listed. */
 const LISTED_COPIES_MAX = 8;
 
 /**
  * A multiset of doubles of which only the least and the greatest are ever asked for: any value may leave. Changes wait, unordered, in a
- * buffer; by the thousand they are sorted and handed to the leaves that they belong to, where they wait once more and are merged
+ * buffer; by the few thousand they are sorted and handed to the leaves that they belong to, where they wait once more and are merged
  * by the dozen. So a change costs an entry of an array, its share of a sort, and a few values written anew, and memory is walked
  * in order: several times cheaper than finding the place of each at once. What waits is looked at only when the extreme itself
  * may have left.
@@ -162,6 +168,7 @@ export class NumberCounts {
 
   /** Hands what waits in the buffer to the leaves it belongs to, in order. */
   #spill(scratch: MergeScratch): void {
+    scratch.makeRoom(Math.max(this.#arrivalCount, this.#departureCount));
     const count = sorted(
       inOrder(this.#arrivals, this.#arrivalCount, scratch),
       inOrder(this.#departures, this.#departureCount, scratch),
@@ -259,18 +266,41 @@ export class NumberCounts {
 
 /** What merging works in; one for all multisets of an owner. */
 export class MergeScratch {
+  #room = 0;
   /** Of one buffer that is being sorted. */
-  readonly bucketed = new Float64Array(BUFFER_MAX);
-  readonly bucketOf = new Uint16Array(BUFFER_MAX);
-  readonly bucketEnds = new Int32Array(BUFFER_MAX + 1);
+  bucketed = NONE;
+  bucketOf = new Uint16Array(0);
+  bucketEnds = NO_CHANGES;
   /** What leaves the buffer, in order. */
-  readonly values = new Float64Array(2 * BUFFER_MAX);
-  readonly changes = new Int32Array(2 * BUFFER_MAX);
+  values = NONE;
+  changes = NO_CHANGES;
   /** The same of one leaf, with what waited there. */
-  readonly takenValues = new Float64Array(2 * BUFFER_MAX + WAITING_MAX);
-  readonly takenChanges = new Float64Array(2 * BUFFER_MAX + WAITING_MAX);
-  readonly outValues = new Float64Array(2 * BUFFER_MAX + WAITING_MAX + LEAF_SIZE_MAX);
-  readonly outCounts = new Float64Array(2 * BUFFER_MAX + WAITING_MAX + LEAF_SIZE_MAX);
+  takenValues = NONE;
+  takenChanges = NONE;
+  outValues = NONE;
+  outCounts = NONE;
+
+  constructor() {
+    this.makeRoom(BUFFER_MIN);
+  }
+
+  /** For buffers of so many changes. */
+  makeRoom(count: number): void {
+    if (count <= this.#room) return;
+    let room = Math.max(BUFFER_MIN, this.#room);
+    while (room < count) room *= 2;
+    this.#room = room;
+    this.bucketed = new Float64Array(room);
+    this.bucketOf = new Uint16Array(room);
+    this.bucketEnds = new Int32Array(room + 1);
+    this.values = new Float64Array(2 * room);
+    this.changes = new Int32Array(2 * room);
+    const takenMax = 2 * room + WAITING_MAX;
+    this.takenValues = new Float64Array(takenMax);
+    this.takenChanges = new Float64Array(takenMax);
+    this.outValues = new Float64Array(takenMax + LEAF_SIZE_MAX);
+    this.outCounts = new Float64Array(takenMax + LEAF_SIZE_MAX);
+  }
 }
 
 type Leaf = {
@@ -284,9 +314,6 @@ type Leaf = {
   waitingCount: number;
 };
 
-const NONE = new Float64Array(0);
-const NO_COUNTS = new Uint32Array(0);
-const NO_CHANGES = new Int32Array(0);
 /** The object with its fields and its array of leaves, by formula. */
 const OBJECT_BYTES = 200;
 const LEAF_BYTES = 400;
