@@ -2,6 +2,7 @@ import type { Clock, TimerHandle } from '../base/ports.ts';
 import type { Batch } from '../columns/batch.ts';
 import type { TableData, TableDelta, TableScan, TableSnapshot } from '../columns/table-contract.ts';
 import type { OutputColumn } from '../plan/logical.ts';
+import { EntryRows } from '../columns/version-log.ts';
 import { mergeDeltas } from '../views/merge-deltas.ts';
 import type { Change, Subscription } from './api-types.ts';
 import type { StoredEntry } from './catalog.ts';
@@ -136,9 +137,61 @@ type EncodedChange = {
   readonly from: number;
   /** How values are shown. */
   readonly format: string;
-  readonly inserted: ResultRow[];
-  readonly deleted: ResultRow[];
+  readonly inserted: ToldRows;
+  readonly deleted: ToldRows;
 };
+
+/** Rows that a change tells, made when somebody looks, once. */
+class ToldRows {
+  readonly rowCount: number;
+  #batch: Batch | undefined;
+  #writer: RowWriter | undefined;
+  #rows: ResultRow[] | undefined;
+
+  constructor(batch: Batch | undefined, writer: RowWriter) {
+    this.rowCount = batch?.rowCount ?? 0;
+    this.#batch = batch instanceof EntryRows ? batch.lasting() : batch;
+    this.#writer = writer;
+    // What does not lie still, and what is as quickly made as kept.
+    if (!(batch instanceof EntryRows)) void this.rows;
+  }
+
+  get isMade(): boolean {
+    return this.#rows !== undefined;
+  }
+
+  get rows(): ResultRow[] {
+    if (this.#rows === undefined) {
+      this.#rows = [];
+      if (this.#batch !== undefined) this.#writer!.append(this.#batch, this.#rows);
+      this.#batch = undefined;
+      this.#writer = undefined;
+    }
+    return this.#rows;
+  }
+}
+
+/** A change as users see it. Few rows, which are there already, are plain properties. */
+function deltaOf(
+  from: number,
+  position: number,
+  inserted: ToldRows,
+  deleted: ToldRows,
+): Change & { readonly kind: 'delta' } {
+  if (inserted.isMade && deleted.isMade)
+    return { kind: 'delta', from, position, inserted: inserted.rows, deleted: deleted.rows };
+  return {
+    kind: 'delta',
+    from,
+    position,
+    get inserted() {
+      return inserted.rows;
+    },
+    get deleted() {
+      return deleted.rows;
+    },
+  };
+}
 
 /** Rows of one snapshot change. */
 const SNAPSHOT_ROW_COUNT_MAX = 2048;
@@ -343,23 +396,13 @@ class LiveSubscription implements Subscription {
       position,
       taken.map(({ delta }) => delta),
     );
-    if (inserted.length === 0 && deleted.length === 0) return this.#ready(source);
-    const change = {
-      kind: 'delta',
-      from: this.#toldPosition,
-      position,
-      inserted,
-      deleted,
-    } as const;
+    if (inserted.rowCount === 0 && deleted.rowCount === 0) return this.#ready(source);
+    const change = deltaOf(this.#toldPosition, position, inserted, deleted);
     this.#toldPosition = position;
     return change;
   }
 
-  #encode(
-    from: number,
-    position: number,
-    deltas: readonly TableDelta[],
-  ): { inserted: ResultRow[]; deleted: ResultRow[] } {
+  #encode(from: number, position: number, deltas: readonly TableDelta[]): EncodedChange {
     const feed = this.#feed!;
     const known = feed.encoded(from, position, this.#format);
     if (known !== undefined) return known;
@@ -367,17 +410,11 @@ class LiveSubscription implements Subscription {
     const change = {
       from,
       format: this.#format,
-      inserted: this.#rows(merged?.inserted),
-      deleted: this.#rows(merged?.deleted),
+      inserted: new ToldRows(merged?.inserted, this.#writer!),
+      deleted: new ToldRows(merged?.deleted, this.#writer!),
     };
     feed.keep(position, change);
     return change;
-  }
-
-  #rows(batch: Batch | undefined): ResultRow[] {
-    const rows: ResultRow[] = [];
-    if (batch !== undefined) this.#writer!.append(batch, rows);
-    return rows;
   }
 
   #beginSnapshot(source: OpenedSource): Change {

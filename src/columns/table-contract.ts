@@ -46,6 +46,15 @@ export type TableDelta = {
   readonly inserted: Batch | undefined;
   /** What the version log holds of the inserted rows, where it shares that with the journal. */
   readonly kept?: InsertedRows | undefined;
+  /** Known to have no row that both leaves and arrives; else that must be looked for. */
+  readonly isMinimal?: boolean | undefined;
+};
+
+export type StageOptions = {
+  /** Memory may be refused. */
+  readonly limits: boolean;
+  /** No row that leaves is identical to one that arrives: whoever tells the change need not look. */
+  readonly isMinimal?: boolean | undefined;
 };
 
 /** One write to a table inside a commit. Batches hold all columns of the table, already of its types. */
@@ -69,7 +78,7 @@ export interface TableData {
    * Stages writes in place, for the commit turn. Checks NOT NULL (23502) and unique keys (23505) and memory
    * (53200); when it throws, nothing has changed. `limits: false` is replay: memory is never refused.
    */
-  stage(writes: readonly TableWrite[], options: { readonly limits: boolean }): TableDelta;
+  stage(writes: readonly TableWrite[], options: StageOptions): TableDelta;
   /** Whether entry `row` of the columns is identical to the newest (staged) version of a living row: nobody could tell them apart. */
   shows(rowId: number, columns: readonly Vector[], row: number): boolean;
   /** Undoes the newest staged and unpublished commit. */

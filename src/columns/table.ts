@@ -39,6 +39,7 @@ import {
 import type {
   ColumnSchema,
   IndexSchema,
+  StageOptions,
   TableData,
   TableDelta,
   TableSchema,
@@ -279,18 +280,18 @@ export class Table implements TableData {
 
   // ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-  stage(writes: readonly TableWrite[], options: { readonly limits: boolean }): TableDelta {
+  stage(writes: readonly TableWrite[], options: StageOptions): TableDelta {
     this.#setLimits(options.limits);
     try {
       try {
-        return this.#stage(writes);
+        return this.#stage(writes, options.isMinimal);
       } catch (cause) {
         // History is the first to go when memory is short.
         if (!(cause instanceof DbError && cause.code === '53200') || !this.#shedHistory())
           throw cause;
         // What took the first attempt back did so without limits.
         this.#setLimits(options.limits);
-        return this.#stage(writes);
+        return this.#stage(writes, options.isMinimal);
       }
     } finally {
       this.#setLimits(true);
@@ -370,7 +371,13 @@ export class Table implements TableData {
     return true;
   }
 
-  #stage(writes: readonly TableWrite[]): TableDelta {
+  #stage(writes: readonly TableWrite[], isMinimal = false): TableDelta {
+    const delta = this.#write(writes);
+    if (isMinimal) this.#log.entry(this.#log.endSequence - 1).isMinimal = true;
+    return delta;
+  }
+
+  #write(writes: readonly TableWrite[]): TableDelta {
     const before = { nextRowId: this.#store.nextRowId, rowCount: this.#store.rowCount };
     this.#store.beginOperation(this.#snapshots.size === 0);
     const only = writes.length === 1 ? writes[0]! : undefined;
@@ -765,7 +772,10 @@ export class Table implements TableData {
       if (entry.position > to) break;
       if (entry.isEmpty) continue;
       const delta = reading === 'atOnce' ? entry.deltaAtOnce : entry.delta;
-      found.push({ position: entry.position, delta });
+      found.push({
+        position: entry.position,
+        delta: entry.isMinimal ? { ...delta, isMinimal: true } : delta,
+      });
     }
     return found;
   }

@@ -3,13 +3,14 @@ import { isPiece, slabDoubles, slabInts } from '../base/slab.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from './batch.ts';
+import { datumAt } from './build.ts';
 import { InsertedRows, type SegmentImage } from './inserted-rows.ts';
 import { LazyRows } from './lazy-rows.ts';
 import { appendLocated, type LocatedRows } from './row-fetch.ts';
 import { RowsByColumn } from './rows-by-column.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { TableDelta } from './table-contract.ts';
-import type { NumberArray, Vector } from './vector.ts';
+import { sliceVector, type NumberArray, type Vector } from './vector.ts';
 import { objectBytes, VectorBuilder } from './vector-builder.ts';
 
 /** Rows a chunk of old and new rows holds. */
@@ -327,6 +328,8 @@ export class LogEntry {
   leavesGarbage = false;
   /** Whether some deleted row was overwritten in place. */
   hasOverwritten = false;
+  /** See `StageOptions`. */
+  isMinimal = false;
   byteLength: number;
   /** The part of it that is the arrays of the inserted rows. */
   insertedBytes = 0;
@@ -509,8 +512,8 @@ export class LogEntry {
   }
 }
 
-/** Rows of a small delta where they stand in the log. To be read within the commit. */
-class EntryRows extends RowsByColumn {
+/** Rows of a small delta where they stand in the log. To be read within the commit, or at once. */
+export class EntryRows extends RowsByColumn {
   readonly #chunk: LogChunk;
   readonly #start: number;
 
@@ -518,6 +521,16 @@ class EntryRows extends RowsByColumn {
     super(rowCount, chunk.columnCount);
     this.#chunk = chunk;
     this.#start = start;
+  }
+
+  /** The same to be read whenever somebody looks: published rows of a chunk are never written over. */
+  lasting(): Batch {
+    const end = this.#start + this.rowCount;
+    return new LastingRows(
+      this.#chunk.lastingColumns(this.#start, end),
+      this.#start,
+      this.rowCount,
+    );
   }
 
   protected makeColumn(index: number): Vector {
@@ -530,6 +543,29 @@ class EntryRows extends RowsByColumn {
     return rowIds;
   }
 }
+
+class LastingRows extends RowsByColumn {
+  readonly #columns: readonly LastingColumn[];
+  readonly #start: number;
+
+  constructor(columns: readonly LastingColumn[], start: number, rowCount: number) {
+    super(rowCount, columns.length);
+    this.#columns = columns;
+    this.#start = start;
+  }
+
+  protected makeColumn(index: number): Vector {
+    const { vector, isWhole } = this.#columns[index]!;
+    return isWhole ? sliceVector(vector, this.#start, this.#start + this.rowCount) : vector;
+  }
+
+  protected makeRowIds(): Float64Array {
+    assert(false, 'rows that are told have no ids');
+  }
+}
+
+/** Of a chunk, or of the rows alone. */
+type LastingColumn = { readonly vector: Vector; readonly isWhole: boolean };
 
 /** Rows of many small deltas, column by column. */
 class LogChunk {
@@ -611,6 +647,23 @@ class LogChunk {
   columnWindow(position: number, start: number, end: number): Vector {
     assert(end <= this.length && !this.#isClosed, 'rows of a delta are read within their commit');
     return this.#columns[position]!.window(start, end);
+  }
+
+  /** What can be read later: arrays of numbers as they are, of the rest a copy. */
+  lastingColumns(start: number, end: number): readonly LastingColumn[] {
+    const columns: LastingColumn[] = [];
+    for (let position = 0; position < this.#columns.length; position += 1) {
+      const column = this.#columns[position]!;
+      const whole = column.peek();
+      if (whole !== undefined && (whole.rep === 'number' || whole.rep === 'boolean'))
+        columns.push({ vector: whole, isWhole: true });
+      else
+        columns.push({
+          vector: withoutCodes(column.slice(start, end), end - start),
+          isWhole: false,
+        });
+    }
+    return columns;
   }
 
   reserve(): void {
@@ -697,6 +750,13 @@ class LogChunk {
     this.rowIds = new Float64Array(0);
     this.isOverwritten = new Uint8Array(0);
   }
+}
+
+/** A dictionary goes with its table. */
+function withoutCodes(vector: Vector, count: number): Vector {
+  if (vector.rep !== 'dictionary') return vector;
+  const values = Array.from({ length: count }, (_, row) => datumAt(vector, row));
+  return { rep: 'object', type: vector.type, values, validity: vector.validity };
 }
 
 /** Rows that are not forgotten soon: pieces of slabs among their arrays are copied. */

@@ -29,8 +29,8 @@ export function mergeDeltas(deltas: readonly TableDelta[]): TableDelta | undefin
 const PAIRS_MAX = 16;
 
 /** The change of one commit in which no row both leaves and arrives: what most commits are. */
-function isConsolidated({ deleted, inserted }: TableDelta): boolean {
-  if (deleted === undefined || inserted === undefined)
+function isConsolidated({ deleted, inserted, isMinimal }: TableDelta): boolean {
+  if (isMinimal === true || deleted === undefined || inserted === undefined)
     return deleted !== undefined || inserted !== undefined;
   return deleted.rowCount * inserted.rowCount <= PAIRS_MAX
     ? !shareRow(deleted, inserted)

@@ -57,7 +57,11 @@ export class ViewWriter {
     if (changes.deletes.length + changes.updates.length + changes.inserts.length === 0)
       return undefined;
     const before = this.#data.nextRowId;
-    const delta = this.#data.stage(writesOf(changes, batch.columns), options);
+    // A group's row has its keys, and stands here once, changed: no other row is like it.
+    const delta = this.#data.stage(writesOf(changes, batch.columns), {
+      limits: options.limits,
+      isMinimal: this.#identity.kind === 'ordinal',
+    });
     this.#log = [];
     this.#undo.push(this.#log);
     this.#follow(changes, delta, before);
