@@ -107,7 +107,8 @@ export class TableRecovery {
       if (kept.isPristine) this.#beginEmpty(kept, position);
       for (const delta of changes) kept.note(delta);
       this.#noteUncovered(kept, position);
-      if (kept.deletedRows > DELETED_ROWS_MAX) this.#want(kept);
+      if (kept.deletedRows > DELETED_ROWS_MAX && kept.deletedRows > this.#rowCount(relation) / 8)
+        this.#want(kept);
     }
     for (const relation of defined) {
       const kept = this.#kept.get(relation);
@@ -119,6 +120,11 @@ export class TableRecovery {
     }
     this.#wantOverdue();
     this.#bytesBefore = this.#engine.log.appendedBytes ?? 0;
+  }
+
+  #rowCount(relation: number): number {
+    const entry = this.#engine.state.catalog.byId(relation);
+    return entry?.kind === 'table' ? entry.data.rowCount : 0;
   }
 
   /** Begins a base of the newest published rows; undefined where it has to wait, or there is nothing to take. */
@@ -412,7 +418,10 @@ export class RebuildAsked extends Error {}
 
 /** Beyond this much, reading the journal again takes longer than a base does. */
 const COVER_BYTES_MAX = 64 * 2 ** 20;
-/** A base holds on to segments that were truncated or compacted away: this many deleted rows ask for a new one. */
+/**
+ * A base holds on to segments that were truncated or compacted away: this many deleted rows, and an eighth of those there are, ask for a new
+ * one, which reads the rows of every segment that has lost some.
+ */
 const DELETED_ROWS_MAX = 32_768;
 /** Rows whose ids are not looked at one by one. */
 const ALL_CHANGED_ROWS = 65_536;
@@ -449,8 +458,13 @@ class Kept {
       return;
     }
     const rowIds = deleted.rowIds!;
-    for (let row = 0; row < rowCount; row += 1)
-      this.#changed.add(Math.floor(rowIds[row]! / BASE_CHUNK_ROWS));
+    // Ids ascend: one chunk comes many times in a row.
+    let last = -1;
+    for (let row = 0; row < rowCount; row += 1) {
+      const chunk = Math.floor(rowIds[row]! / BASE_CHUNK_ROWS);
+      if (chunk !== last) this.#changed.add(chunk);
+      last = chunk;
+    }
   }
 
   /** A base is being taken: what changes from now on is for the next. */
