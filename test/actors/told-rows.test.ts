@@ -12,6 +12,8 @@ function folded(changes: readonly Change[]): Map<string, number> {
     else rows.set(key, count);
   };
   for (const change of changes) {
+    // Who was too slow for so short a history begins anew.
+    if (change.kind === 'reset') rows.clear();
     if (change.kind === 'snapshot') for (const row of change.rows) add(row, 1);
     if (change.kind !== 'delta') continue;
     for (const row of change.deleted) add(row, -1);
@@ -27,8 +29,8 @@ async function heard(changes: AsyncIterator<Change>, position: number): Promise<
     const { value, done } = await changes.next();
     if (done === true) return all;
     all.push(value as Change);
-    const isEnd = value.kind !== 'snapshot' || value.more === false;
-    if (isEnd && value.position >= position) return all;
+    const isWhole = value.kind !== 'reset' && (value.kind !== 'snapshot' || value.more === false);
+    if (isWhole && value.position >= position) return all;
   }
 }
 
