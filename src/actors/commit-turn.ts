@@ -815,6 +815,7 @@ function sliceOf(write: TableWrite, start: number, end: number): TableWrite {
         kind: 'update',
         rowIds: write.rowIds.subarray(start, end),
         rows: sliceBatch(write.rows, start, end),
+        foundBy: write.foundBy,
       };
     case 'truncate':
       return write;

@@ -286,7 +286,10 @@ class InsertTarget {
       if (merged.updated === undefined) return merged.writes;
       const updated = withGenerated(shape, merged.updated.rows, context);
       if (updated !== complete) assertChecks(entry, shape, updated, context);
-      return [{ kind: 'update', rowIds: merged.updated.rowIds, rows: updated }, ...merged.writes];
+      const { rowIds } = merged.updated;
+      // What is generated from columns that the row keeps may be its key.
+      const foundBy = shape.hasGenerated ? undefined : primary.name;
+      return [{ kind: 'update', rowIds, rows: updated, foundBy }, ...merged.writes];
     };
   }
 }

@@ -150,9 +150,9 @@ export class IndexSet implements KeyReader {
 
   /**
    * Adds what a staged entry brings: new rows, and new keys of rows overwritten in place. Throws 23505 with nothing added. True:
-   * some row has got another key, and the pair of the old one is left behind.
+   * some row has got another key, and the pair of the old one is left behind. `unchanged`: the unique index in which each row keeps its key.
    */
-  apply(entry: LogEntry): boolean {
+  apply(entry: LogEntry, unchanged?: string): boolean {
     let isKeyChanged = false;
     const { insertedCount } = entry;
     if (insertedCount === 0) return false;
@@ -160,6 +160,7 @@ export class IndexSet implements KeyReader {
     for (let position = 0; position < this.#indexes.length; position += 1) {
       const index = this.#indexes[position]!;
       const keys = insertedKeys(index, entry);
+      const isUnchanged = index.schema.name === unchanged;
       for (let row = 0; row < singles; row += 1) {
         if (!bringsKey(index, entry, row)) continue;
         if (entry.insertedRowId(row) < entry.nextRowIdBefore) isKeyChanged = true;
@@ -183,6 +184,7 @@ export class IndexSet implements KeyReader {
           start,
           insertedCount - singles,
           entry.insertedRowId(singles),
+          isUnchanged,
         );
         isDone = refused < 0;
       } finally {
@@ -298,9 +300,10 @@ export class IndexSet implements KeyReader {
     start: number,
     rowCount: number,
     firstRowId: number,
+    isUnchanged = false,
   ): number {
     if (index instanceof UniqueIndex)
-      return index.insertRange(keys, start, rowCount, firstRowId, this);
+      return index.insertRange(keys, start, rowCount, firstRowId, isUnchanged ? undefined : this);
     index.insertRange(keys, start, rowCount, firstRowId);
     return -1;
   }

@@ -62,7 +62,13 @@ export type TableWrite =
   | { readonly kind: 'insert'; readonly rows: Batch }
   | { readonly kind: 'delete'; readonly rowIds: Float64Array }
   /** Row i replaces the row `rowIds[i]`: in place where that row is in the open segment, else it moves to the end. */
-  | { readonly kind: 'update'; readonly rowIds: Float64Array; readonly rows: Batch }
+  | {
+      readonly kind: 'update';
+      readonly rowIds: Float64Array;
+      readonly rows: Batch;
+      /** The unique index by which the rows were found: each has the key that it had, which need not be looked for once more. */
+      readonly foundBy?: string | undefined;
+    }
   | { readonly kind: 'truncate' };
 
 export interface TableData {

@@ -386,7 +386,8 @@ export class Table implements TableData {
         return this.#stageInsert(only.rows, before);
       case 'update':
         return (
-          this.#stageUpdate(only.rowIds, only.rows, before) ?? this.#stageWrites(writes, before)
+          this.#stageUpdate(only.rowIds, only.rows, before, only.foundBy) ??
+          this.#stageWrites(writes, before)
         );
       case 'delete':
         return this.#stageDelete(only.rowIds, before);
@@ -434,7 +435,12 @@ export class Table implements TableData {
    * Rows get new values, each once, and nothing else happens: in place where they are in the open segment, else they die where they are
    * and arrive at the end. Undefined where a row is named twice.
    */
-  #stageUpdate(rowIds: Float64Array, batch: Batch, before: Before): TableDelta | undefined {
+  #stageUpdate(
+    rowIds: Float64Array,
+    batch: Batch,
+    before: Before,
+    foundBy: string | undefined,
+  ): TableDelta | undefined {
     assert(rowIds.length === batch.rowCount, 'each row of an update has a row id');
     const { openFrom } = this.#store;
     const count = rowIds.length;
@@ -473,7 +479,7 @@ export class Table implements TableData {
       }
       if (stays > 0) this.#store.overwriteAll(located, moved, this.#columns, rows);
       this.#store.removeAll(located, moved);
-      const isKeyChanged = this.#indexes.apply(entry);
+      const isKeyChanged = this.#indexes.apply(entry, foundBy);
       entry.leavesGarbage = isKeyChanged || moved > 0;
       this.#staged();
       return delta;

@@ -48,14 +48,14 @@ export class UniqueIndex {
 
   /**
    * Adds rows [start, start + rowCount) with row ids from `firstRowId` on. Returns −1, or the first row whose key a living row has
-   * already: then nothing was added. Throws 53200 likewise.
+   * already: then nothing was added. Throws 53200 likewise. Without a reader, no living row has any of the keys.
    */
   insertRange(
     keys: readonly Vector[],
     start: number,
     rowCount: number,
     firstRowId: number,
-    reader: KeyReader,
+    reader: KeyReader | undefined,
   ): number {
     const runs = this.#runs;
     if (
@@ -101,7 +101,7 @@ export class UniqueIndex {
     row: number,
     hash: number,
     rowId: number,
-    reader: KeyReader,
+    reader: KeyReader | undefined,
   ): boolean {
     if (hasNull(keys, row)) return true;
     const { columnIndexes } = this.schema;
@@ -109,11 +109,10 @@ export class UniqueIndex {
     const key = runs === undefined ? NaN : numberOf(keys[0]!, row);
     if (runs !== undefined && key === key) {
       const other = runs.find(key);
-      if (other >= 0 && other !== rowId && reader.hasKey(other, columnIndexes, keys, row))
-        return false;
       if (other === rowId) return true;
+      if (other >= 0 && reader?.hasKey(other, columnIndexes, keys, row) === true) return false;
     }
-    if (!(key > this.#hashedKeyMax)) {
+    if (reader !== undefined && !(key > this.#hashedKeyMax)) {
       for (let other = this.#hashes.first(hash); other >= 0; other = this.#hashes.next()) {
         if (other !== rowId && reader.hasKey(other, columnIndexes, keys, row)) return false;
       }
