@@ -121,8 +121,11 @@ export class SegmentTimes {
   #column: StoredColumn | undefined;
   #first = 0;
   #known: (Segment | undefined)[] = [];
-  /** Of those that were searched: by span, the first place of their order in it. */
-  #spans: (SpanPlaces | undefined)[] = [];
+  /** Of those that were searched: by span, the first place of their order in it, and the end of the last. */
+  #places: (Uint16Array | undefined)[] = [];
+  /** When their first span begins, and how long each is: a power of two, so that times are divided by it exactly. */
+  #spanFrom = NO_TIMES;
+  #spanLength = NO_TIMES;
   #from = NO_TIMES;
   #to = NO_TIMES;
   /** The greatest time of all segments up to one, and the least from one on: both ascend. */
@@ -139,8 +142,21 @@ export class SegmentTimes {
     const end = firstFrom(this.#left, count, to);
     const found: number[] = [];
     for (let index = firstFrom(this.#reached, count, from); index < end; index += 1)
-      if (this.#to[index]! >= from && this.#from[index]! < to) found.push(list.first + index);
+      if (this.#to[index]! >= from && this.#from[index]! < to && !this.#isEmpty(index, from, to))
+        found.push(list.first + index);
     return found;
+  }
+
+  /** No row of a segment lies in the spans that [from, to) meets, as far as they are known: one look, and none at the segment. */
+  #isEmpty(index: number, from: number, to: number): boolean {
+    const places = this.#places[index];
+    if (places === undefined) return false;
+    const start = this.#spanFrom[index]!;
+    const length = this.#spanLength[index]!;
+    const first = Math.max(0, Math.floor((from - start) / length));
+    const last = Math.min(SPAN_COUNT - 1, Math.floor((to - start) / length));
+    const place = places[first]!;
+    return place < PLACE_MAX && place === places[last + 1];
   }
 
   #lookAtAll(list: SegmentList, column: StoredColumn): void {
@@ -149,7 +165,7 @@ export class SegmentTimes {
       this.#column = column;
       this.#first = first;
       this.#known = [];
-      this.#spans = [];
+      this.#places = [];
     }
     if (this.#from.length < states.length) {
       const room = Math.max(16, states.length * 2);
@@ -157,6 +173,8 @@ export class SegmentTimes {
       this.#to = grown(this.#to, room);
       this.#reached = grown(this.#reached, room);
       this.#left = grown(this.#left, room);
+      this.#spanFrom = grown(this.#spanFrom, room);
+      this.#spanLength = grown(this.#spanLength, room);
     }
     const known = this.#known;
     let isSame = this.#states.length === states.length;
@@ -190,14 +208,20 @@ export class SegmentTimes {
   ): number {
     const index = segment.number - this.#first;
     if (this.#known[index] !== segment) return lowerBound(vector, order, 0, present, time);
-    let spans = this.#spans[index];
-    if (spans === undefined) {
-      spans = spanPlaces(vector, order, present);
-      this.#spans[index] = spans;
+    let places = this.#places[index];
+    if (places === undefined) {
+      const from = timeAt(vector, order, 0);
+      const last = timeAt(vector, order, present - 1);
+      // Times so far apart are no exact numbers of spans.
+      if (!(Math.max(-from, last) < 2 ** 52)) return lowerBound(vector, order, 0, present, time);
+      let length = 1;
+      while (length * SPAN_COUNT <= last - from) length *= 2;
+      places = spanPlaces(vector, order, present, from, length);
+      this.#places[index] = places;
+      this.#spanFrom[index] = from;
+      this.#spanLength[index] = length;
     }
-    const { from, length, places } = spans;
-    if (length === 0) return lowerBound(vector, order, 0, present, time);
-    const span = Math.floor((time - from) / length);
+    const span = Math.floor((time - this.#spanFrom[index]!) / this.#spanLength[index]!);
     if (span < 0) return 0;
     if (span >= SPAN_COUNT) return present;
     const next = places[span + 1]!;
@@ -206,7 +230,7 @@ export class SegmentTimes {
 
   #look(index: number, segment: Segment | undefined, column: StoredColumn): void {
     this.#known[index] = segment;
-    this.#spans[index] = undefined;
+    this.#places[index] = undefined;
     const bounds = boundsOf(segment, column);
     this.#from[index] = bounds.least;
     this.#to[index] = bounds.greatest;
@@ -296,23 +320,14 @@ function sealedPlaces(
   };
 }
 
-type SpanPlaces = {
-  readonly from: number;
-  /** A power of two, so that a time is divided by it exactly; 0 where times are too far apart for that. */
-  readonly length: number;
-  /** And the end of the last. */
-  readonly places: Uint16Array;
-};
-
-const NO_SPANS: SpanPlaces = { from: 0, length: 0, places: new Uint16Array(0) };
-
 /** The places of an order by span of time: found in steps that double, since most spans are short or empty. */
-function spanPlaces(vector: NumberVector, order: Uint16Array, present: number): SpanPlaces {
-  const from = timeAt(vector, order, 0);
-  const last = timeAt(vector, order, present - 1);
-  if (!(Math.max(-from, last) < 2 ** 52)) return NO_SPANS;
-  let length = 1;
-  while (length * SPAN_COUNT <= last - from) length *= 2;
+function spanPlaces(
+  vector: NumberVector,
+  order: Uint16Array,
+  present: number,
+  from: number,
+  length: number,
+): Uint16Array {
   const places = new Uint16Array(SPAN_COUNT + 1);
   let place = 0;
   for (let span = 1; span <= SPAN_COUNT; span += 1) {
@@ -328,7 +343,7 @@ function spanPlaces(vector: NumberVector, order: Uint16Array, present: number): 
     );
     places[span] = Math.min(place, PLACE_MAX);
   }
-  return { from, length, places };
+  return places;
 }
 
 function timeAt({ values, factor, base }: NumberVector, order: Uint16Array, place: number): number {
