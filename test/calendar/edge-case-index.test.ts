@@ -25,6 +25,9 @@ const LINES: readonly (readonly [line: string, file: string, name: string])[] = 
   ['days of no length: Apia, Enderbury, Fakaofo, Kiritimati, Kwajalein', EDGE, 'F8:'],
   ['leap years 1900, 2000, 2100', EDGE, 'F9:'],
   ['local date entered again: St Johns, Casey', EDGE, 'L7:'],
+  ['changes off the quarter hour: Gaza, Hebron, Casey, Guam, Saipan, and all others', EDGE, 'F10:'],
+  ['changes by 40, 44:30, 45, 90 minutes, 2, 3, 7 and 24 hours', EDGE, 'F11:'],
+  ['ISO years of 53 weeks', EDGE, 'F12:'],
   ['any step from Intl gives the table: 10^5 random instants', 'calendar/tiling.test.ts', 'A3:'],
   // Where luxon is wrong, or chooses otherwise.
   ['L1 repeated midnight', EDGE, 'L1:'],
@@ -49,7 +52,7 @@ const LINES: readonly (readonly [line: string, file: string, name: string])[] = 
   ['P6 three words of rolling windows', PLAN, 'P6:'],
   ['P7 comparison of running windows, 53 weeks', PLAN, 'P7:'],
   ['P8 one now', QUERY, 'P8:'],
-  // What must hold of the whole; A1 is test/conformance/time, A4 `npm run check:tiles`.
+  // What must hold of the whole; A1 is test/conformance/time; A4 at length is `npm run check:tiles`.
   ['A2 every unit tiles the line', 'calendar/tiling.test.ts', 'A2:'],
   ['A4 random lives of a table', 'windows/tiles.test.ts', 'long lives of a table'],
   ['A5 the zone of the process', EDGE, 'A5:'],
@@ -65,6 +68,10 @@ const LINES: readonly (readonly [line: string, file: string, name: string])[] = 
   ['A9 rules given by hand', EDGE, 'A9:'],
   ['A10 53 weeks under three leap weeks', PLAN, 'A10:'],
   // What the files of conformance/time leave to tests.
+  ['retention', 'windows/demoted-tables.test.ts', 'a retention that ends deletes'],
+  ['local mean time before 1973', EDGE, 'F5:'],
+  ['a tz override', EDGE, 'A9:'],
+  ['comparisons across years of 53 weeks', PLAN, 'A10:'],
   ['session windows', QUERY, 'sessions:'],
   ['hopping windows', PLAN, 'hopping windows'],
   ['gap fill', QUERY, 'fill:'],

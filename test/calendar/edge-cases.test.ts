@@ -438,6 +438,78 @@ test('F9: centuries are no leap years unless they are multiples of 400', () => {
   ).toEqual(['1900-02-28', '2000-02-29']);
 });
 
+test('F10: every zone whose clocks have changed off the quarter hour: hours are cut there, days begin on quarter hours all the same', () => {
+  for (const [zone, text] of [
+    ['America/St_Johns', '1987-04-05T03:31:00Z'],
+    ['America/St_Johns', '2011-03-13T03:31:00Z'],
+    ['America/Goose_Bay', '1987-10-25T03:01:00Z'],
+    ['America/Goose_Bay', '2011-03-13T04:01:00Z'],
+    ['America/Moncton', '1993-04-04T04:01:00Z'],
+    ['America/Moncton', '2006-10-29T03:01:00Z'],
+    ['Antarctica/Casey', '2020-10-03T16:01:00Z'],
+    ['Antarctica/Casey', '2022-10-01T16:01:00Z'],
+    ['Asia/Gaza', '2010-03-26T22:01:00Z'],
+    ['Asia/Gaza', '2011-03-31T22:01:00Z'],
+    ['Asia/Hebron', '2011-03-31T22:01:00Z'],
+    ['Pacific/Guam', '1976-08-21T15:01:00Z'],
+    ['Pacific/Saipan', '1976-08-21T15:01:00Z'],
+  ] as const) {
+    const c = calendar({ zone });
+    const change = at(text);
+    expect([zone, text, iso(c.window(change - 1, 'hour').endMs)]).toEqual([zone, text, text]);
+    expect(c.window(change, 'hour').startMs).toBe(change);
+    let end = c.window(change - 86_400_000, 'day').endMs;
+    for (let day = 0; day < 3; day += 1) {
+      const { startMs, endMs } = c.window(end, 'day');
+      expect([startMs, startMs % 900_000, endMs % 900_000]).toEqual([end, 0, 0]);
+      end = endMs;
+    }
+  }
+});
+
+test('F11: clocks have jumped by 40, 44½, 45 and 90 minutes, by two, three, seven and twenty-four hours', () => {
+  for (const [zone, text, minutes] of [
+    ['Pacific/Kiritimati', '1979-10-01T10:40:00Z', 40],
+    ['Africa/Monrovia', '1972-01-07T00:44:30Z', 44.5],
+    ['America/Guyana', '1975-08-01T03:45:00Z', 45],
+    ['America/Montevideo', '1974-01-13T03:00:00Z', 90],
+    ['America/Argentina/La_Rioja', '1991-03-01T02:00:00Z', -120],
+    ['America/Danmarkshavn', '1996-01-01T03:00:00Z', 180],
+    ['Antarctica/Vostok', '1994-01-31T17:00:00Z', -420],
+    ['Antarctica/Vostok', '1994-11-01T00:00:00Z', 420],
+    ['Pacific/Enderbury', '1994-12-31T11:00:00Z', 1440],
+    ['Pacific/Apia', '2011-12-30T10:00:00Z', 1440],
+  ] as const) {
+    const c = calendar({ zone });
+    const change = at(text);
+    expect([zone, (c.offsetSeconds(change) - c.offsetSeconds(change - 1)) / 60]).toEqual([
+      zone,
+      minutes,
+    ]);
+    expect([c.window(change - 1, 'hour').endMs, c.window(change, 'hour').startMs]).toEqual([
+      change,
+      change,
+    ]);
+    let { startMs } = c.window(change - 86_400_000, 'day');
+    for (let day = 0; day < 4; day += 1) {
+      const next = c.window(startMs, 'day');
+      expect([zone, next.startMs]).toEqual([zone, startMs]);
+      startMs = next.endMs;
+    }
+    expect(startMs).toBeGreaterThan(change + 86_400_000);
+  }
+});
+
+test('F12: a year of ISO weeks may have 53 of them', () => {
+  const c = calendar({ zone: 'America/New_York' });
+  for (const year of [1976, 2004, 2009, 2015, 2020, 2026]) {
+    expect(c.isoWeek(at(`${year}-12-31T12:00:00Z`))).toMatchObject({ isoYear: year, isoWeek: 53 });
+    expect(c.isoWeek(at(`${year + 1}-01-04T12:00:00Z`)).isoYear).toBe(year + 1);
+  }
+  expect(c.isoWeek(at('2027-01-03T12:00:00Z'))).toMatchObject({ isoYear: 2026, isoWeek: 53 });
+  expect(c.isoWeek(at('2027-01-04T12:00:00Z'))).toMatchObject({ isoYear: 2027, isoWeek: 1 });
+});
+
 test('luxon stands at the edge: a DateTime goes in and comes out', () => {
   const c = calendar({ zone: 'Europe/Berlin' });
   const noon = DateTime.fromISO('2026-11-22T12:00', { zone: 'Europe/Berlin' });

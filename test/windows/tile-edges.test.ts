@@ -230,6 +230,10 @@ test('conditions, keys and measures that depend on a zone, on parameters or on n
         { measures: { n: 'count(*)' }, by: ['extract(hour FROM ts)'] },
         { measures: { n: 'count(*)' }, where: "ts > 'yesterday'" },
         { measures: { n: 'count(*)' }, where: 'ts > d::timestamptz' },
+        {
+          measures: { n: 'count(*)' },
+          where: `CASE WHEN x > 500 THEN 'no time'::timestamptz ELSE ts END > '2020-01-01'`,
+        },
         { measures: { n: 'count(*)' }, where: "ts < now() + interval '100 years'" },
         { measures: { n: 'count(*)', e: "max(now()) > '2020-01-01'" } },
         { measures: { s: "string_agg(team, ',')" } },

@@ -191,7 +191,11 @@ test('more questions than a table may have tiles for: the one asked longest ago 
       });
       expect([rows[0]!.values['n'], meta.source]).toEqual([1, 'windows']);
     };
-    for (let number = 0; number < 258; number += 1) await ask(number);
+    for (let number = 0; number < 258; number += 1) {
+      // The first is asked now and then: it stays.
+      if (number % 100 === 99) await ask(0);
+      await ask(number);
+    }
     for (const number of [0, 150, 257]) await ask(number);
   } finally {
     await db.close();

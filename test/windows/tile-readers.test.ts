@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import type { Batch } from '../../src/columns/batch.ts';
 import { datumAt, vectorFromData } from '../../src/columns/build.ts';
+import { open } from '../../src/index.ts';
 import { FLOAT8, INT8, TIMESTAMPTZ } from '../../src/columns/types.ts';
 import type { Datum } from '../../src/columns/values.ts';
 import { Budget } from '../../src/operators/operator.ts';
@@ -236,4 +237,68 @@ test.each([
     world.ask(question);
     world.end();
   }
+});
+
+test('many windows shorter than a minute are filled row by row, and tables without tiles go on', async () => {
+  await using db = await open({ workers: 0 });
+  for (const table of ['t', 'untold'])
+    await db.exec(
+      `CREATE TABLE ${table} (ts timestamptz, at timestamptz, x int) WITH (time = 'ts')`,
+    );
+  const row = (second: number) => {
+    const ts = Date.UTC(2026, 2, 1) + second * 1000;
+    return { ts, at: ts, x: second };
+  };
+  await db.insert(
+    't',
+    Array.from({ length: 3000 }, (_, each) => row((each * 37) % 3600)),
+  );
+  const query = {
+    range: ['2026-03-01', '2026-03-01T01:00:00Z'],
+    measures: { n: 'count(*)', s: 'sum(x)' },
+  } as const;
+  for (const every of ['10s', 'minute', '1s']) {
+    const tiles = await db.window('t', { ...query, every });
+    expect(tiles.rows).toEqual((await db.window('t', { ...query, every, time: 'at' })).rows);
+  }
+  await db.insert('untold', [row(1)]);
+  await db.insert('t', [row(2)]);
+  const { rows: whole, meta } = await db.window('t', query);
+  expect([whole[0]!.values['n'], meta.source]).toEqual([3001, 'windows']);
+});
+
+test('an extreme that has gone far away keeps nobody from an answer at once', () => {
+  const question: Question = {
+    grouped: false,
+    filtered: false,
+    measures: 0b1_1011,
+    windows: [[START, START + DAY]],
+  };
+  const world = new TileWorld();
+  insert(
+    world,
+    rows(
+      60,
+      (each) => START + each * DAY,
+      (each) => each,
+    ),
+  );
+  for (const first of [0, 40])
+    world.ask({ ...question, windows: [[START + first * DAY, START + (first + 2) * DAY]] });
+  world.run({ kind: 'delete', picks: [40] });
+  for (const [day, isReady] of [
+    [0, true],
+    [40, false],
+  ] as const) {
+    const windows = {
+      from: Float64Array.of(START + day * DAY),
+      to: Float64Array.of(START + (day + 1) * DAY),
+    };
+    const open = readers(world, planOf(question), windows);
+    const tiles = open.tiles();
+    expect(tiles.isReady).toBe(isReady);
+    tiles.close();
+    open.release();
+  }
+  world.end();
 });
