@@ -134,7 +134,7 @@ export function isSettledByZone(expression: Expression): boolean {
 }
 
 /** Of the node itself, its parts aside. */
-function volatilityOf(node: Expression): Volatility {
+export function volatilityOf(node: Expression): Volatility {
   switch (node.kind) {
     case 'call':
       return functionById(node.fn).volatility ?? 'immutable';

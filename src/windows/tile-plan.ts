@@ -1,7 +1,6 @@
 import { isNumberKind, type SqlType, type TypeKind } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import { functionById } from '../expressions/catalog.ts';
-import { castOf } from '../expressions/coercion.ts';
 import type { Expression } from '../expressions/expression.ts';
 import {
   foldInContext,
@@ -11,6 +10,7 @@ import {
   mapParts,
   referencedColumns,
   someNode,
+  volatilityOf,
 } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { AggregateCall } from '../plan/logical.ts';
@@ -92,7 +92,7 @@ export function tilePlanOf(plan: WindowPlan, context: EvaluationContext): TilePl
 
 /** The column of a time that is its own value: of the wall of UTC, too. */
 function timeColumnOf(time: Expression): Extract<Expression, { kind: 'column' }> | undefined {
-  if (time.kind === 'column') return isTileTime(time.type) ? time : undefined;
+  if (time.kind === 'column') return time;
   if (time.kind !== 'call' || functionById(time.fn).name !== 'timezone') return undefined;
   const [zone, wall] = time.args;
   const isUtc = zone?.kind === 'constant' && zone.value === 'UTC';
@@ -162,9 +162,7 @@ export function isOfTheRow(expression: Expression): boolean {
 
 /** A cast of a text that may be `today`. */
 function isStableCast(node: Expression): boolean {
-  if (node.kind !== 'cast') return false;
-  const { kind } = node.arg.type;
-  return castOf(kind === 'unknown' ? 'text' : kind, node.type.kind)?.volatility === 'stable';
+  return node.kind === 'cast' && volatilityOf(node) === 'stable';
 }
 
 function callText(call: AggregateCall): string {

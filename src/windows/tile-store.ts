@@ -194,7 +194,7 @@ export class TileStore implements WindowSource {
         plan,
         windows: rest,
         environment,
-        set: new TileSet(tiled, data, context, environment.memory ?? this.memory),
+        set: new TileSet(tiled, data, context, environment.memory),
         calls: tiled.calls.map((_, index) => index),
         snapshot,
         kept: reading(),

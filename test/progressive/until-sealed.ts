@@ -14,7 +14,7 @@ export async function untilTidy(db: Database, table: string): Promise<void> {
   while (data.needsUpkeep || data.segmentsToCompact().length > 0) await aWhile();
 }
 
-function dataOf(db: Database, name: string): TableData {
+export function dataOf(db: Database, name: string): TableData {
   const { engine } = db as unknown as { readonly engine: Engine };
   const entry = engine.state.catalog.byName({ tenant: 'main', schema: 'public', name });
   if (entry?.kind !== 'table') throw new Error(`there is no table "${name}"`);

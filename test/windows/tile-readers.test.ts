@@ -3,10 +3,11 @@ import { expect, test } from 'vitest';
 import type { Batch } from '../../src/columns/batch.ts';
 import { datumAt, vectorFromData } from '../../src/columns/build.ts';
 import { open } from '../../src/index.ts';
-import { FLOAT8, INT8, TIMESTAMPTZ } from '../../src/columns/types.ts';
-import type { Datum } from '../../src/columns/values.ts';
+import { FLOAT8, INT8, INTERVAL, TIMESTAMPTZ } from '../../src/columns/types.ts';
+import { Interval, type Datum } from '../../src/columns/values.ts';
+import { resolveOperator } from '../../src/expressions/catalog.ts';
 import { Budget } from '../../src/operators/operator.ts';
-import { column } from '../../src/plan/nodes.ts';
+import { column, constant } from '../../src/plan/nodes.ts';
 import type { WindowBounds, WindowOperator, WindowPlan } from '../../src/windows/window-source.ts';
 import { scannedWindows } from '../../src/windows/window-source.ts';
 import {
@@ -300,5 +301,31 @@ test('an extreme that has gone far away keeps nobody from an answer at once', ()
     tiles.close();
     open.release();
   }
+  world.end();
+});
+
+test('windows by a time that is computed come from rows', () => {
+  const question: Question = {
+    grouped: false,
+    filtered: false,
+    measures: 0b1_1011,
+    windows: [[START, START + DAY]],
+  };
+  const world = new TileWorld();
+  insert(
+    world,
+    rows(60, (each) => START + each * (DAY / 20)),
+  );
+  const later = resolveOperator(
+    '+',
+    column(0, COLUMNS[0]!),
+    constant(new Interval(0, 0, 60 * MINUTE), INTERVAL),
+  );
+  const open = readers(world, { ...planOf(question), time: later }, boundsOf(question));
+  expect(open.tiles()).toBeUndefined();
+  const scanned = open.rows();
+  expect(allOf(scanned)[0]!.slice(0, 2)).toEqual([0, 20]);
+  scanned.close();
+  open.release();
   world.end();
 });

@@ -4,7 +4,9 @@
  */
 import { expect, test } from 'vitest';
 import { open, type Database, type WindowQuery } from '../../src/index.ts';
-import { untilSealed } from '../progressive/until-sealed.ts';
+import { Budget } from '../../src/operators/operator.ts';
+import { rowEnds, scannedEnds } from '../../src/windows/time-ends.ts';
+import { dataOf, untilSealed } from '../progressive/until-sealed.ts';
 
 const START = Date.UTC(2026, 2, 8);
 const MINUTE = 60_000;
@@ -191,6 +193,26 @@ test('sealed segments, whose numbers are packed and bounded, have the bits of th
           },
         }),
       ).toBe('windows');
+    // Columns that sealed segments lack: no row has a time, or all have one without end.
+    await db.exec(
+      `ALTER TABLE t ADD COLUMN late timestamptz, ADD COLUMN ever timestamptz DEFAULT 'infinity'`,
+    );
+    const snapshot = dataOf(db, 't').snapshot();
+    const budget = new Budget(1e9);
+    const [given, late, ever] = ['ts', 'late', 'ever'].map((name) =>
+      snapshot.schema.columns.findIndex((each) => each.name === name),
+    );
+    for (const [column, isBounded, expected] of [
+      [given!, false, { from: START * 1000, to: (START + 65_999_000) * 1000 + 1 }],
+      [late!, true, { from: Infinity, to: -Infinity }],
+      [late!, false, undefined],
+      [ever!, true, undefined],
+    ] as const)
+      for (const ends of [rowEnds, scannedEnds]) {
+        const steps = ends(snapshot, column, isBounded, () => budget);
+        expect(steps.next()).toEqual({ done: true, value: expected });
+      }
+    snapshot.release();
   } finally {
     await db.close();
   }
