@@ -141,31 +141,30 @@ type EncodedChange = {
   readonly deleted: ToldRows;
 };
 
-/** Rows that a change tells, made when somebody looks, once. */
+/**
+ * Rows that a change tells. Many that stand in the version log become objects when somebody looks at them: until then who holds the change
+ * holds the arrays of their chunk.
+ */
 class ToldRows {
   readonly rowCount: number;
-  #batch: Batch | undefined;
-  #writer: RowWriter | undefined;
-  #rows: ResultRow[] | undefined;
+  #later: { readonly batch: Batch; readonly writer: RowWriter } | undefined;
+  #rows: ResultRow[] = [];
 
   constructor(batch: Batch | undefined, writer: RowWriter) {
     this.rowCount = batch?.rowCount ?? 0;
-    this.#batch = batch instanceof EntryRows ? batch.lasting() : batch;
-    this.#writer = writer;
-    // What does not lie still, and what is as quickly made as kept.
-    if (!(batch instanceof EntryRows)) void this.rows;
+    if (batch instanceof EntryRows) this.#later = { batch: batch.lasting(), writer };
+    else if (batch !== undefined) writer.append(batch, this.#rows);
   }
 
-  get isMade(): boolean {
-    return this.#rows !== undefined;
+  get areMade(): boolean {
+    return this.#later === undefined;
   }
 
   get rows(): ResultRow[] {
-    if (this.#rows === undefined) {
-      this.#rows = [];
-      if (this.#batch !== undefined) this.#writer!.append(this.#batch, this.#rows);
-      this.#batch = undefined;
-      this.#writer = undefined;
+    const later = this.#later;
+    if (later !== undefined) {
+      this.#later = undefined;
+      later.writer.append(later.batch, this.#rows);
     }
     return this.#rows;
   }
@@ -178,7 +177,7 @@ function deltaOf(
   inserted: ToldRows,
   deleted: ToldRows,
 ): Change & { readonly kind: 'delta' } {
-  if (inserted.isMade && deleted.isMade)
+  if (inserted.areMade && deleted.areMade)
     return { kind: 'delta', from, position, inserted: inserted.rows, deleted: deleted.rows };
   return {
     kind: 'delta',
