@@ -838,14 +838,13 @@ export class TileSet {
     });
   }
 
-  /** Cuts the quarters of a day, as finely as is worth it by now. */
+  /** Cuts the quarters of a day that `wantsPieces`, as finely as is worth it by now. */
   *buildPieces(day: number, budget: () => Budget): Tiling<number> {
     const ofDay = this.#days.get(day);
-    if (ofDay === undefined) return 0;
+    assert(ofDay !== undefined, 'a day that is cut is there');
     // Whatever comes of it, it is not tried again at once.
     ofDay.edgeRows = 0;
     const count = this.#piecesOf(ofDay);
-    if (count === 0) return 0;
     const left: number[] = [];
     return yield* this.#build(day * DAY, (day + 1) * DAY, budget, {
       places: QUARTERS * count,

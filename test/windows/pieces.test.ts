@@ -287,3 +287,31 @@ test('through db.window: what a rolling window reads does not grow with the tabl
   }
   expect(read[1]!).toBeLessThan(read[0]! * 1.5);
 });
+
+test('a day may be evicted at any step of its cutting, and one that is not cut changes as ever', () => {
+  const asked = edges(3 * QUARTER + 7 * MINUTE + 1, 50 * QUARTER + 4 * MINUTE + 1);
+  const late = (day: number): void =>
+    world.run({
+      kind: 'insert',
+      publish: true,
+      rows: [[START + day * DAY + 3 * QUARTER + 8 * MINUTE, 'red', -1e6, null, 1]],
+    });
+  let world = worldOf();
+  for (let steps = 0, isDone = false; !isDone; steps += 1) {
+    world = worldOf();
+    world.ask({ ...asked, windows: [[START, START + 2 * DAY]] });
+    world.ask(asked);
+    world.run({ kind: 'open', query: asked });
+    const { answers } = world;
+    for (let step = 0; step < steps; step += 1) world.run({ kind: 'step', pick: 0, units: 1 });
+    isDone = world.answers > answers;
+    if (isDone) late(1);
+    else for (let time = 0; time < 8; time += 1) world.run({ kind: 'shed', bytes: 1e9 });
+    late(0);
+    world.run({ kind: 'open', query: asked });
+    world.finish();
+    world.ask(asked);
+    world.ask({ ...asked, windows: [[START + DAY, START + 2 * DAY]] });
+    world.end();
+  }
+});

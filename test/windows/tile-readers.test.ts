@@ -329,3 +329,29 @@ test('windows by a time that is computed come from rows', () => {
   open.release();
   world.end();
 });
+
+test('at once finer tiles are made where a window ends, as where it begins', () => {
+  const dense = rows(700, (each) => START + 3 * MINUTE + each * (MINUTE / 700));
+  for (const [from, to] of [
+    [START, START + 3 * MINUTE + 7],
+    [START + 3 * MINUTE + 7, START + DAY],
+  ] as const) {
+    const question: Question = {
+      grouped: false,
+      filtered: false,
+      measures: 0b1_1011,
+      windows: [[from, to]],
+    };
+    const world = new TileWorld();
+    insert(world, dense);
+    world.ask({ ...question, windows: [[START, START + DAY]] });
+    const open = readers(world, planOf(question), boundsOf(question));
+    const tiles = open.tiles();
+    const scanned = open.rows();
+    const found = tiles.nextAtOnce(new Budget(1e6))!;
+    expect([found.numbers[0], ...found.values.map((each) => each[0])]).toEqual(allOf(scanned)[0]);
+    for (const each of [tiles, scanned]) each.close();
+    open.release();
+    world.end();
+  }
+});

@@ -197,6 +197,7 @@ test('sealed segments, whose numbers are packed and bounded, have the bits of th
     await db.exec(
       `ALTER TABLE t ADD COLUMN late timestamptz, ADD COLUMN ever timestamptz DEFAULT 'infinity'`,
     );
+    await untilSealed(db, 't');
     const snapshot = dataOf(db, 't').snapshot();
     const budget = new Budget(1e9);
     const [given, late, ever] = ['ts', 'late', 'ever'].map((name) =>
