@@ -1,4 +1,5 @@
 import type { Batch } from '../columns/batch.ts';
+import { slabOfKind } from '../columns/array-kernels.ts';
 import { constantVector, datumAt, gather, vectorFromData } from '../columns/build.ts';
 import type { Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
@@ -45,6 +46,21 @@ export function compileExpression(expression: Expression): CompiledExpression {
       return { expression, evaluate: (batch, context) => variants.vector(batch, context) };
     }
   }
+}
+
+/** The same for what is added up and forgotten: the selected rows of a column lie in pieces of slabs. */
+export function compileArgument(expression: Expression): CompiledExpression {
+  if (expression.kind !== 'column') return compileExpression(expression);
+  const { index } = expression;
+  return {
+    expression,
+    evaluate: (batch) => {
+      const vector = batch.columns[index]!;
+      return batch.selection === undefined
+        ? vector
+        : gather(vector, batch.selection, batch.rowCount, slabOfKind);
+    },
+  };
 }
 
 export function compileProjection(expressions: readonly Expression[]): {

@@ -1,4 +1,5 @@
 import { DbError } from '../base/errors.ts';
+import { slabInts } from '../base/slab.ts';
 import type { Batch } from '../columns/batch.ts';
 import { datumAt } from '../columns/build.ts';
 import type { Dictionary } from '../columns/dictionary.ts';
@@ -89,8 +90,8 @@ class Generator {
         ...body,
         `if (${value.isNull === 'false' ? '' : `!${value.isNull} && `}${test}) { out[count] = r; count += 1; }`,
       );
-      this.#before.push('const out = new Int32Array(n); let count = 0;');
-      after.push('return out.subarray(0, count);');
+      this.#before.push('const out = O.places(n); let count = 0;');
+      after.push('return O.selection(out, count);');
     } else {
       loop.push(...body);
       const nullable = value.isNull !== 'false';
@@ -816,6 +817,10 @@ type VectorMaker = {
     factor: number,
   ): Vector;
   booleans(values: Uint8Array, validity: Uint8Array | undefined): Vector;
+  /** Room for so many rows that are selected, good until the next call. */
+  places(count: number): Int32Array;
+  /** The first of them, to be kept. */
+  selection(places: Int32Array, count: number): Int32Array;
 };
 
 type Generated = (
@@ -840,7 +845,17 @@ function functionOfText(text: string): Generated {
 }
 
 function vectorMaker(type: SqlType): VectorMaker {
+  let scratch = NO_PLACES;
   return {
+    places: (count) => {
+      if (scratch.length < count) scratch = new Int32Array(count);
+      return scratch;
+    },
+    selection: (places, count) => {
+      const kept = slabInts(count);
+      for (let at = 0; at < count; at += 1) kept[at] = places[at]!;
+      return kept;
+    },
     objects: (values) => ({ rep: 'object', type, values }),
     numbers: (values, validity, scale, factor) => ({
       rep: 'number',
@@ -854,6 +869,8 @@ function vectorMaker(type: SqlType): VectorMaker {
     booleans: (values, validity) => ({ rep: 'boolean', type, values, validity }),
   };
 }
+
+const NO_PLACES = new Int32Array(0);
 
 /** The value of an expression without columns; undefined where it has none. */
 class SettledValue {

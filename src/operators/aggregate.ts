@@ -4,6 +4,7 @@ import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { gather } from '../columns/build.ts';
 import type { Vector } from '../columns/vector.ts';
 import {
+  compileArgument,
   compileExpression,
   compileFilter,
   type CompiledExpression,
@@ -274,7 +275,7 @@ class CallState {
     this.#args = [
       ...call.args,
       ...(call.fn === 'string_agg' ? call.orderBy.map((key) => key.expression) : []),
-    ].map(compileExpression);
+    ].map(compileArgument);
     this.#filter = call.filter === undefined ? undefined : compileFilter(call.filter);
     this.#distinct = call.distinct
       ? new DistinctRows(
