@@ -129,12 +129,17 @@ function isBucket(key: Expression, column: number): boolean {
   if (key.kind === 'cast')
     return key.type.kind === 'date' && key.arg.kind === 'column' && key.arg.index === column;
   if (key.kind !== 'call' || !BUCKETS.has(functionById(key.fn).name)) return false;
-  return key.args.every((arg) =>
-    arg.kind === 'column' ? arg.index === column : referencedColumns(arg).size === 0,
+  // Of a time as origin a bucket is no stretch: it comes again with every width.
+  return key.args.every((arg, place) =>
+    place === TIME_PLACE
+      ? arg.kind === 'column' && arg.index === column
+      : referencedColumns(arg).size === 0,
   );
 }
 
 const BUCKETS = new Set(['date_trunc', 'time_bucket', 'date_bin']);
+/** Of each of these, which argument is the time that is cut. */
+const TIME_PLACE = 1;
 
 /** Answers from tiles; what they cannot, `plain` does. */
 export class TiledAggregate implements Operator {

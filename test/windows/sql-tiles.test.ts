@@ -226,3 +226,26 @@ test('a wall’s time is bounded by an instant where the session’s clock is ne
     await db.close();
   }
 });
+
+// The column as origin was taken for the time that is cut: buckets that are equal at both ends of the stretch made one window of it all.
+test('a time that is the origin of date_bin, and not what is cut, makes no buckets of time', async () => {
+  const db = await open({ workers: 0 });
+  try {
+    await db.exec(`CREATE TABLE t (ts timestamptz, x int) WITH (time = 'ts')`);
+    await db.insert(
+      't',
+      [10, 16, 34].map((hours, x) => ({ ts: new Date(Date.UTC(2026, 0, 1, hours)), x })),
+    );
+    const { rows, meta } = await db.query(
+      `SELECT date_bin('1 day', timestamptz '2026-01-05', ts) AS b, count(*) AS n FROM t
+         WHERE ts BETWEEN '2026-01-01T10:00Z' AND '2026-01-02T10:00Z' GROUP BY 1`,
+    );
+    expect(rows).toEqual([
+      { b: '2026-01-04T10:00:00Z', n: 2 },
+      { b: '2026-01-04T16:00:00Z', n: 1 },
+    ]);
+    expect(meta.source).toBe('scan');
+  } finally {
+    await db.close();
+  }
+});
