@@ -75,7 +75,7 @@ test('what is no finite number is counted by kind, in tiles and in rows, alone a
         xs.map((x, each) => ({ x, y: x, team: each % 2 === 0 ? 'a' : 'b' })),
       );
       for (const range of RANGES)
-        for (const by of [[], ['team']])
+        for (const by of range === RANGES[2] ? [[]] : [[], ['team']])
           for (const measures of [
             { s: 'sum(x)', a: 'avg(y)', lo: 'min(x)', hi: 'max(x)', n: 'count(x)' },
             { lo: 'min(x)', hi: 'max(y)', t: 'sum(y)' },
