@@ -350,7 +350,7 @@ export class TileWorld {
           memory: this.memory,
         });
         this.#open.push({ operator, rows: [], expected, release: () => snapshot.release() });
-        if (this.#open.length > 4) this.#advance(0, Infinity);
+        this.finish(4);
         return;
       }
       case 'step':
@@ -358,10 +358,10 @@ export class TileWorld {
     }
   }
 
-  /** Everything left open is read to its end. */
-  finish(): void {
+  /** What is open is read to its end, until so many are left. */
+  finish(left = 0): void {
     // In turns: one may wait for what another is in the middle of.
-    for (let turn = 0; this.#open.length > 0; turn += 1)
+    for (let turn = 0; this.#open.length > left; turn += 1)
       this.#advance(turn % this.#open.length, 1000);
   }
 
@@ -411,7 +411,12 @@ export class TileWorld {
       memory: this.memory,
     });
     const rows: Datum[][] = [];
-    readTo(operator, rows, new Budget(1e9));
+    const budget = new Budget(1e9);
+    // It may wait for what an open reader is in the middle of.
+    for (let turn = 0; !readTo(operator, rows, budget, true); turn += 1) {
+      budget.refill(1000);
+      if (this.#open.length > 0) this.#advance(turn % this.#open.length, 1000);
+    }
     this.tiles += operator.tiles;
     if (source === this.store) this.rowsRead += operator.rowsScanned;
     operator.close();
@@ -420,7 +425,7 @@ export class TileWorld {
 
   #advance(index: number, units: number): void {
     const each = this.#open[index]!;
-    const isDone = readTo(each.operator, each.rows, new Budget(units), units === Infinity);
+    const isDone = readTo(each.operator, each.rows, new Budget(units), false);
     if (!isDone) return;
     this.#open.splice(index, 1);
     this.tiles += each.operator.tiles;
@@ -459,19 +464,23 @@ function shown(datum: Datum): string {
   return Object.is(datum, -0) ? '-0' : String(datum);
 }
 
-function readTo(operator: WindowOperator, rows: Datum[][], budget: Budget, isAll = true): boolean {
+/** Reads until it gives the thread back, or, where not `isAll`, its next batch; whether it has ended. */
+function readTo(
+  operator: WindowOperator,
+  rows: Datum[][],
+  budget: Budget,
+  isAll: boolean,
+): boolean {
   for (;;) {
     const step = operator.next(budget);
     if (step === 'done') return true;
-    if (step === 'batch') {
-      const { batch } = operator;
-      for (let at = 0; at < batch.rowCount; at += 1) {
-        const physical = batch.selection === undefined ? at : batch.selection[at]!;
-        rows.push(batch.columns.map((each) => datumAt(each, physical)));
-      }
-      if (!isAll) return false;
-    } else if (!isAll) return false;
-    else budget.refill(1000);
+    if (step === 'more') return false;
+    const { batch } = operator;
+    for (let at = 0; at < batch.rowCount; at += 1) {
+      const physical = batch.selection === undefined ? at : batch.selection[at]!;
+      rows.push(batch.columns.map((each) => datumAt(each, physical)));
+    }
+    if (!isAll) return false;
   }
 }
 
