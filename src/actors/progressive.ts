@@ -10,7 +10,7 @@ import type { Budget } from '../operators/operator.ts';
 import type { OutputColumn } from '../plan/logical.ts';
 import type { Look, LookCell, ProgressiveRun } from '../progressive/run.ts';
 import { shapeOf, type Shape } from '../progressive/shape.ts';
-import { writeDoubles } from '../progressive/doubles.ts';
+import { nearestDoubles } from '../progressive/doubles.ts';
 import { isEstimated, isNumeric, outputsOf } from '../progressive/outputs.ts';
 import type {
   EstimatedValue,
@@ -113,6 +113,9 @@ export function openProgressive(
     throw wrong('confidence', 'is no share between 0.5 and 1', 'Give one such as 0.95.');
   if (typeof simultaneous !== 'boolean')
     throw wrong('simultaneous', 'is neither true nor false', 'true: all groups hold at once.');
+  const { seed } = options;
+  if (seed !== undefined && seed !== null && !(Number.isSafeInteger(seed) && seed >= 0))
+    throw wrong('seed', 'is no whole number from 0 on', 'Give one such as 7, or none.');
   const resume = options.resume === undefined ? undefined : checkedToken(options.resume);
   const answer = new Answer(engine, session, {
     text,
@@ -391,9 +394,10 @@ class Answer {
       environment.snapshotOf(shape.driving.relation).sample === undefined
     )
       shape = { kind: 'exactOnly', why: 'the rows are not stored in an order that can be sampled' };
-    if (shape.kind === 'sampled' && given.resume !== undefined) {
+    // A mark of before the sample was begun asks for no segments.
+    const wholeFrom = given.resume?.wholeFrom ?? Infinity;
+    if (shape.kind === 'sampled' && Number.isFinite(wholeFrom)) {
       const { relation } = shape.driving;
-      const { wholeFrom } = given.resume;
       for (let waits = 0; (snapshots.get(relation)!.sealedTo ?? Infinity) < wholeFrom; waits += 1) {
         // A database that has begun anew seals in the background what was sealed.
         if (waits === SEAL_WAITS_MAX) break;
@@ -511,18 +515,22 @@ class Answer {
     // Begun anew after a failure: what was shown is not shown again.
     if (this.#lastLook !== undefined && look.rowsSeen <= this.#lastLook.rowsSeen)
       return this.isEnough();
-    this.#lastLook = { rowsSeen: look.rowsSeen, width: this.#width };
+    // Where there is no row yet, nothing is known of those to come: no rule is met.
+    const isUnknown = rows.length === 0 && look.rowsSeen < look.rowsTotal;
+    const width = isUnknown ? UNKNOWN_WIDTH : this.#width;
+    this.#lastLook = { rowsSeen: look.rowsSeen, width };
     this.#width = NO_WIDTH;
     this.#rowsTotal = look.rowsTotal;
     this.#note({
       rowsSeen: look.rowsSeen,
-      relativeError: this.#lastLook.width.relative,
+      relativeError: width.relative,
       work: spent,
     });
     const event: ProgressiveEvent = {
       ...this.#frame(look.rowsSeen, spent),
       kind: 'estimate',
       rows,
+      ...(look.why === undefined ? {} : { why: look.why }),
     };
     const running = this.#engine.queries.get(this.id);
     if (running !== undefined) running.etaMs = event.etaMs ?? null;
@@ -676,9 +684,9 @@ class Answer {
     const values = this.#keyWriter.columnar(batch);
     this.#columns.forEach((column, index) => {
       if (!this.#estimated[index]) return;
-      const numbers = new Float64Array(batch.rowCount).fill(Number.NaN);
-      if (isNumeric(column))
-        writeDoubles(batch.columns[index]!, batch.rowCount, undefined, numbers);
+      const numbers = isNumeric(column)
+        ? nearestDoubles(batch.columns[index]!, batch.rowCount)
+        : new Float64Array(batch.rowCount).fill(Number.NaN);
       for (let row = 0; row < batch.rowCount; row += 1) {
         const number = finiteOrNull(numbers[row]!);
         const exact: EstimatedValue = {
@@ -778,6 +786,7 @@ const CONVERGENCE_MAX = 64;
 type Width = { readonly relative: number | null; readonly absolute: number | null };
 
 const NO_WIDTH: Width = { relative: 0, absolute: 0 };
+const UNKNOWN_WIDTH: Width = { relative: null, absolute: null };
 
 /** Of these rows and those before. */
 function widest(rows: Look['rows'], before: Width): Width {

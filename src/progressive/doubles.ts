@@ -1,6 +1,10 @@
 import { kernelsOf } from '../columns/array-kernels.ts';
+import { vectorFromData } from '../columns/build.ts';
 import { datumAt } from '../columns/cells.ts';
+import type { SqlType } from '../columns/types.ts';
+import { Decimal, type Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
+import { toDouble } from '../expressions/decimal-arithmetic.ts';
 import { isFloatArray } from '../operators/aggregates/loops.ts';
 import { numberOf } from './ranges.ts';
 
@@ -63,6 +67,22 @@ export function writeDoubles(
     const value = numberOf(datum) ?? Infinity;
     out[place] = numberIn(value);
   }
+}
+
+/** Values as `writeDoubles` has them, but decimals to the last bit: for answers, not for sums. */
+export function nearestDoubles(vector: Vector, rowCount: number): Float64Array {
+  const out = new Float64Array(rowCount);
+  writeDoubles(vector, rowCount, undefined, out);
+  if (vector.type.kind !== 'numeric') return out;
+  for (let row = 0; row < rowCount; row += 1) {
+    const datum = datumAt(vector, row);
+    if (datum instanceof Decimal && datum.special === undefined) out[row] = toDouble(datum);
+  }
+  return out;
+}
+
+export function doubleOf(datum: Datum, type: SqlType): number {
+  return nearestDoubles(vectorFromData(type, [datum]), 1)[0]!;
 }
 
 /** 1 for each row that is present, NaN for NULL. */

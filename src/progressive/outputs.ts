@@ -159,6 +159,8 @@ export type Formula = {
   readonly context: EvaluationContext;
   call(index: number): Estimate;
   quotient(over: number, under: number): Estimate | undefined;
+  /** Whether a call is known to have a value that is not NULL. */
+  isSeen(index: number): boolean;
 };
 
 /** Undefined where the formula is beyond interval arithmetic. */
@@ -181,8 +183,7 @@ export function evaluateFormula(formula: Formula): Estimate | undefined {
       return kept === undefined ? undefined : of(kept);
     }
     case 'coalesce':
-      // Something was seen of what is estimated: it is not NULL.
-      return of(expression.args[0]!);
+      return firstOf(expression.args, formula, of);
     case 'cast': {
       if (!isNumeric(expression) || !isNumeric(expression.arg)) return undefined;
       const value = of(expression.arg);
@@ -198,6 +199,26 @@ export function evaluateFormula(formula: Formula): Estimate | undefined {
     default:
       return undefined;
   }
+}
+
+/** COALESCE: the first, once that is not NULL; until then it may be any up to the first that is not. */
+function firstOf(
+  [first, ...others]: readonly Expression[],
+  formula: Formula,
+  of: (part: Expression) => Estimate | undefined,
+): Estimate | undefined {
+  const a = of(first!);
+  if (a === undefined || others.length === 0) return a;
+  if ([...referencedColumns(first!)].every((index) => formula.isSeen(index - formula.keyCount)))
+    return a;
+  const b = firstOf(others, formula, of);
+  if (b === undefined) return undefined;
+  return {
+    estimate: b.estimate,
+    lower: Math.min(a.lower, b.lower),
+    upper: Math.max(a.upper, b.upper),
+    guarantee: weaker(a.guarantee, b.guarantee),
+  };
 }
 
 function ofCall(
@@ -294,7 +315,8 @@ function rounded(a: Estimate, unit: number): Estimate {
   return { ...a, lower: a.lower - unit / 2, upper: a.upper + unit / 2 };
 }
 
-const RANK: readonly Guarantee[] = ['none', 'asymptotic', 'rigorous', 'exact'];
+/** From nothing on. */
+export const RANK: readonly Guarantee[] = ['none', 'asymptotic', 'rigorous', 'exact'];
 
 function weaker(a: Guarantee, b: Guarantee): Guarantee {
   return RANK.indexOf(a) < RANK.indexOf(b) ? a : b;

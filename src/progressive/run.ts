@@ -1,4 +1,4 @@
-import { assert } from '../base/errors.ts';
+import { assert, DbError } from '../base/errors.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { datumAt, vectorFromData } from '../columns/build.ts';
@@ -20,8 +20,15 @@ import { equivalentZoneTests, zoneTestsOf } from '../operators/sources.ts';
 import type { AggregateNode, OutputColumn, PlanNode, ScanNode } from '../plan/logical.ts';
 import { inputsOf, isNullable } from '../plan/nodes.ts';
 import { tunedDraws } from './confidence.ts';
-import { writeDoubles } from './doubles.ts';
-import { evaluateFormula, isEstimated, isNumeric, outputsOf, withGroupColumn } from './outputs.ts';
+import { doubleOf, writeDoubles } from './doubles.ts';
+import {
+  evaluateFormula,
+  isEstimated,
+  isNumeric,
+  outputsOf,
+  RANK,
+  withGroupColumn,
+} from './outputs.ts';
 import { CLUSTER_ROWS, planTracks, type CallTrack, type Tracks } from './plan-tracks.ts';
 import { NO_RANGE, type ColumnRanges } from './ranges.ts';
 import { SampleSource } from './sample-source.ts';
@@ -52,6 +59,8 @@ export type Look = {
   readonly rowsSeen: number;
   readonly rowsTotal: number;
   readonly rows: readonly (readonly LookCell[])[];
+  /** Why there are none, where what lies above the aggregation fails for the estimates of now. */
+  readonly why?: string;
 };
 
 /**
@@ -286,15 +295,31 @@ export class ProgressiveRun {
     for (;;) {
       if (!this.#show(looking, budget)) return undefined;
       if (budget.exhausted) return undefined;
-      const step = looking.top.next(budget);
+      let step: Step;
+      try {
+        step = looking.top.next(budget);
+      } catch (cause) {
+        // Estimates may lie where a formula has no value, and the truth where it has one: only the end can tell.
+        if (!(cause instanceof DbError && cause.code.startsWith(DATA_EXCEPTION))) throw cause;
+        this.#endLook(looking);
+        return { ...this.#seen, rows: [], why: `of the estimates of now: ${cause.message}` };
+      }
       if (step === 'more') return undefined;
       if (step === 'done') break;
       looking.batch = looking.top.batch;
       looking.at = 0;
     }
+    this.#endLook(looking);
+    return { ...this.#seen, rows: looking.rows };
+  }
+
+  #endLook(looking: Looking): void {
     looking.top.close();
     this.#looking = undefined;
-    return { rowsSeen: this.rowsSeen, rowsTotal: this.rowsTotal, rows: looking.rows };
+  }
+
+  get #seen(): Pick<Look, 'rowsSeen' | 'rowsTotal'> {
+    return { rowsSeen: this.rowsSeen, rowsTotal: this.rowsTotal };
   }
 
   close(): void {
@@ -459,7 +484,7 @@ export class ProgressiveRun {
     group: number,
     draws: Draws,
     datum: Datum,
-  ): Estimate {
+  ): Estimate & { readonly value?: Datum } {
     const risk = this.#riskOf(group);
     const found = evaluateFormula({
       expression: output,
@@ -474,12 +499,32 @@ export class ProgressiveRun {
           risk * this.#shares[index]!,
         ),
       quotient: (over, under) => this.#tracks!.quotient(over, under)?.estimate(group, draws, risk),
+      isSeen: (index) => this.#hasValue(index, group, draws),
     });
-    if (found !== undefined) return this.#shown[column]!.narrowed(group, found);
+    if (found !== undefined) {
+      const shown = this.#shown[column]!.narrowed(
+        group,
+        output.type.kind === 'float4' ? asFloat4(found) : found,
+      );
+      if (shown.guarantee !== 'exact') return shown;
+      return isWholly(shown, output)
+        ? { ...shown, value: shown.estimate }
+        : { ...shown, guarantee: 'rigorous' };
+    }
     // What interval arithmetic cannot follow is told as it stands, and promises nothing.
     return isNumeric({ type: output.type }) && datum !== null
       ? { ...NOTHING, estimate: doubleOf(datum, output.type) }
       : NOTHING;
+  }
+
+  /** A call that has a value has one for good: rows to come do not make it NULL. */
+  #hasValue(call: number, group: number, draws: Draws): boolean {
+    const { fn } = this.#shape.aggregate.calls[call]!;
+    const track = this.#tracks!.calls[call]!;
+    if (fn === 'count') return true;
+    return track.kind === 'track' && fn.startsWith('percentile')
+      ? Number.isFinite(track.track.point(group, draws))
+      : this.#datumOf(call, group) !== null;
   }
 
   #callEstimate(
@@ -495,7 +540,7 @@ export class ProgressiveRun {
       case 'none':
         return NOTHING;
       case 'extreme': {
-        const seen = this.#seen(index, group);
+        const seen = this.#seenOf(index, group);
         if (Number.isNaN(seen) && call.certain.min > call.certain.max)
           return { ...NOTHING, lower: call.all.min, upper: call.all.max };
         // What some segment is sure to have is as good as seen.
@@ -512,7 +557,7 @@ export class ProgressiveRun {
         };
       }
       case 'distinct': {
-        const seen = this.#seen(index, group);
+        const seen = this.#seenOf(index, group);
         return {
           estimate: seen,
           lower: seen,
@@ -524,16 +569,19 @@ export class ProgressiveRun {
   }
 
   /** What the aggregation itself would say now. */
-  #seen(call: number, group: number): number {
-    const keyCount = this.#shape.aggregate.keys.length;
-    const vector = this.#aggregate.peek(Int32Array.of(group), 1, (each) => each === call)[
-      keyCount + call
-    ]!;
-    const datum = datumAt(vector, 0);
-    return datum === null ? Number.NaN : doubleOf(datum, vector.type);
+  #seenOf(call: number, group: number): number {
+    const datum = this.#datumOf(call, group);
+    return datum === null ? Number.NaN : doubleOf(datum, this.#shape.aggregate.calls[call]!.type);
+  }
+
+  #datumOf(call: number, group: number): Datum {
+    const values = this.#aggregate.peek(Int32Array.of(group), 1, (each) => each === call);
+    return datumAt(values[this.#shape.aggregate.keys.length + call]!, 0);
   }
 }
 
+/** The class of errors of values: a division by zero, a root of a negative number, what is out of range. */
+const DATA_EXCEPTION = '22';
 /** An interval takes some hundred logarithms: as long as some thousand rows. */
 const INTERVAL_WORK = 4000;
 /** Settling a group is to cost a tenth of the reading at most, since the time before. */
@@ -555,6 +603,23 @@ function exactly(value: Datum, output: Expression): LookCell {
   };
 }
 
+/** Rounding keeps the order, so that what lies between two numbers does so when all are rounded. */
+function asFloat4(found: Estimate): Estimate {
+  return {
+    ...found,
+    lower: Math.min(found.lower, Math.fround(found.lower)),
+    upper: Math.max(found.upper, Math.fround(found.upper)),
+  };
+}
+
+/** Whether the double of a value that is exact is the value: of a column itself, whose type has no more digits. NaN and ∞ are one in estimates. */
+function isWholly({ estimate }: Estimate, { kind, type }: Expression): boolean {
+  if (kind !== 'column' || !Number.isFinite(estimate)) return false;
+  return type.kind === 'int8' ? Number.isSafeInteger(estimate) : OWN_DOUBLES.has(type.kind);
+}
+
+const OWN_DOUBLES: ReadonlySet<SqlType['kind']> = new Set(['int2', 'int4', 'float4', 'float8']);
+
 type Looking = {
   readonly top: Operator;
   readonly rows: LookCell[][];
@@ -562,12 +627,6 @@ type Looking = {
   batch: Batch;
   at: number;
 };
-
-function doubleOf(datum: Datum, type: SqlType): number {
-  const out = new Float64Array(1);
-  writeDoubles(vectorFromData(type, [datum]), 1, undefined, out);
-  return out[0]!;
-}
 
 /** Estimates as values of a type, for what lies above the aggregation. */
 function valuesOf(type: SqlType, points: readonly number[]): Vector {
@@ -591,9 +650,10 @@ function valuesOf(type: SqlType, points: readonly number[]): Vector {
   );
 }
 
-/** The narrowest bounds so far, by group: what was once excluded stays so. */
+/** The narrowest bounds so far, by group: what was once excluded stays so. Each promises what the look promised that it is of. */
 class Bounded {
   #bounds = new Float64Array(0);
+  #ranks = new Uint8Array(0);
 
   narrowed(group: number, found: Estimate): Estimate {
     const at = group * 2;
@@ -605,21 +665,36 @@ class Bounded {
       }
       bounds.set(this.#bounds);
       this.#bounds = bounds;
+      const ranks = new Uint8Array(bounds.length);
+      ranks.set(this.#ranks);
+      this.#ranks = ranks;
     }
     const known = this.#bounds;
-    let lower = Math.max(known[at]!, found.lower);
-    let upper = Math.min(known[at + 1]!, found.upper);
+    const ranks = this.#ranks;
+    const rank = RANK.indexOf(found.guarantee);
     // Two looks that exclude one another are one of the few that miss: the newer one is as good as any.
-    if (lower > upper) ({ lower, upper } = found);
-    known[at] = lower;
-    known[at + 1] = upper;
+    const isMissed = Math.max(known[at]!, found.lower) > Math.min(known[at + 1]!, found.upper);
+    if (isMissed || found.lower > known[at]! || (found.lower === known[at]! && rank > ranks[at]!)) {
+      known[at] = found.lower;
+      ranks[at] = rank;
+    }
+    if (
+      isMissed ||
+      found.upper < known[at + 1]! ||
+      (found.upper === known[at + 1]! && rank > ranks[at + 1]!)
+    ) {
+      known[at + 1] = found.upper;
+      ranks[at + 1] = rank;
+    }
+    const lower = known[at]!;
+    const upper = known[at + 1]!;
     return {
       estimate: Number.isNaN(found.estimate)
         ? found.estimate
         : Math.min(upper, Math.max(lower, found.estimate)),
       lower,
       upper,
-      guarantee: found.guarantee,
+      guarantee: RANK[Math.min(ranks[at]!, ranks[at + 1]!)]!,
     };
   }
 }
@@ -636,6 +711,7 @@ function callsOf(output: Expression, keyCount: number, context: EvaluationContex
       return NOTHING;
     },
     quotient: () => NOTHING,
+    isSeen: () => false,
   });
   return calls;
 }
