@@ -72,9 +72,14 @@ export function isEstimated(output: Expression, keyCount: number): boolean {
 }
 
 /** A call in a formula that is multiplied by a number alone. */
-export type ScaledCall = { readonly call: number; readonly factor: number };
+export type ScaledCall = {
+  readonly call: number;
+  readonly factor: number;
+  /** How far rounding to a scale may have moved it. */
+  readonly slack: number;
+};
 
-/** What a formula is, if it is a call times a number; casts between numbers change nothing that matters here. */
+/** What a formula is, if it is a call times a number; of casts between numbers, only those to a scale change what matters here. */
 export function scaledCallOf(
   expression: Expression,
   keyCount: number,
@@ -84,10 +89,16 @@ export function scaledCallOf(
   switch (expression.kind) {
     case 'column':
       return expression.index >= keyCount
-        ? { call: expression.index - keyCount, factor: 1 }
+        ? { call: expression.index - keyCount, factor: 1, slack: 0 }
         : undefined;
-    case 'cast':
-      return isNumeric(expression) && !isInteger(expression) ? of(expression.arg) : undefined;
+    case 'cast': {
+      if (!isNumeric(expression) || isInteger(expression)) return undefined;
+      const { type } = expression;
+      const inner = of(expression.arg);
+      return inner === undefined || type.kind !== 'numeric' || type.scale === undefined
+        ? inner
+        : { ...inner, slack: inner.slack + 10 ** -type.scale / 2 };
+    }
     case 'case':
       return withoutNull(expression) === undefined ? undefined : of(withoutNull(expression)!);
     case 'call': {
@@ -99,7 +110,11 @@ export function scaledCallOf(
       const factor = constantLeft ?? constantRight;
       return scaled === undefined || factor === undefined
         ? undefined
-        : { call: scaled.call, factor: scaled.factor * factor };
+        : {
+            call: scaled.call,
+            factor: scaled.factor * factor,
+            slack: scaled.slack * Math.abs(factor),
+          };
     }
     default:
       return undefined;
@@ -232,7 +247,13 @@ function ofCall(
   const quotient = quotientOf(expression, keyCount, context);
   if (quotient !== undefined) {
     const ratio = formula.quotient(quotient.over.call, quotient.under.call);
-    if (ratio !== undefined) return scaled(ratio, quotient.over.factor / quotient.under.factor);
+    if (ratio !== undefined) {
+      const { over, under } = quotient;
+      const value = scaled(ratio, over.factor / under.factor);
+      return over.slack === 0 && under.slack === 0
+        ? value
+        : blurred(value, quotient, scaled(formula.call(under.call), under.factor));
+    }
   }
   const [left, right] = expression.args;
   const a = left === undefined ? undefined : of(left);
@@ -293,6 +314,26 @@ function ofCall(
     default:
       return undefined;
   }
+}
+
+/** A quotient whose terms were rounded: each may have moved by its slack, beside a denominator that is so large at least. */
+function blurred(
+  a: Estimate,
+  { over, under }: { readonly over: ScaledCall; readonly under: ScaledCall },
+  denominator: Estimate,
+): Estimate {
+  const least = Math.max(0, denominator.lower, -denominator.upper);
+  if (!(least > under.slack))
+    return { estimate: a.estimate, lower: -Infinity, upper: Infinity, guarantee: 'none' };
+  const lower = a.lower - over.slack / least;
+  const upper = a.upper + over.slack / least;
+  const share = under.slack / least;
+  return {
+    estimate: a.estimate,
+    lower: Math.min(lower / (1 - share), lower / (1 + share)),
+    upper: Math.max(upper / (1 - share), upper / (1 + share)),
+    guarantee: weaker(a.guarantee, denominator.guarantee),
+  };
 }
 
 function corners(

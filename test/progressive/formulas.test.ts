@@ -109,6 +109,20 @@ test('what is exact has its value; a cast to fewer digits and decimals are not m
     }
 });
 
+test('a quotient of what was rounded to a scale is as wide as rounding may have moved it', async () => {
+  const sql =
+    'SELECT (sum(n) * 1e-7)::numeric(10,0) / count(*) AS a, count(*) / (sum(n) * 1e-7)::numeric(10,0) AS b, sum(n)::numeric(20,2) / count(*) AS c FROM t WHERE n > 0';
+  const truth = (await db.query<Record<string, string>>(sql)).rows[0]!;
+  let widths = 0;
+  for (const event of await looksOf(sql))
+    for (const [name, { lower, upper }] of cellsOf(event)) {
+      expect(lower ?? -Infinity).toBeLessThanOrEqual(Number(truth[name]));
+      expect(upper ?? Infinity).toBeGreaterThanOrEqual(Number(truth[name]));
+      if (lower !== null && upper !== null) widths += 1;
+    }
+  expect(widths).toBeGreaterThan(6);
+});
+
 test('a maximum that is NaN is not called exact before it is', async () => {
   await db.exec('CREATE TABLE nan (x double precision)');
   await db.insert('nan', {
