@@ -861,7 +861,8 @@ function groupOf(
   const regroup = (expression: Expression): Expression => {
     const folded = expression.kind === 'column' ? expression : foldConstants(expression);
     const key = unique.findIndex((each) => expressionEquals(each, folded));
-    if (key >= 0 && folded.kind !== 'constant') return column(key, columns[key]!);
+    // What is known beforehand, such as a sum with NULL, needs no column.
+    if (key >= 0) return folded.kind === 'constant' ? folded : column(key, columns[key]!);
     if (expression.kind === 'column') {
       if (expression.index >= AGGREGATE_INDEX_BASE)
         return column(

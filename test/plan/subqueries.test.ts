@@ -214,3 +214,17 @@ test('a series in a select list without FROM is made as far as LIMIT asks', asyn
   expect(made).toEqual([{ at: '2022-01-01T00:00:00' }, { at: '2022-02-01T00:00:00' }]);
   expect(meta.work).toBeLessThan(5000);
 });
+
+// Such a key is a constant, and what is selected was taken apart to its columns, which are not grouped by.
+test('what is NULL whatever the row may be grouped by', async () => {
+  expect(await rows('SELECT i + NULL AS n, count(*) FROM t GROUP BY 1')).toEqual([[null, '4']]);
+  expect(
+    await rows('SELECT g, upper(g || NULL) AS n, count(*) FROM t GROUP BY g, n ORDER BY g'),
+  ).toEqual([
+    ['a', null, '2'],
+    ['b', null, '2'],
+  ]);
+  await expect(db.query('SELECT i, count(*) FROM t GROUP BY i + NULL')).rejects.toMatchObject({
+    code: '42803',
+  });
+});
