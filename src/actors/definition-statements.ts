@@ -1,6 +1,7 @@
 import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
 import { nearestOf } from '../base/nearest.ts';
 import type { Random } from '../base/ports.ts';
+import { hasDate, typeName } from '../columns/types.ts';
 import { typeOfName } from '../expressions/type-names.ts';
 import type { IdentityKind } from '../plan/catalog.ts';
 import { printExpression } from '../sql/print.ts';
@@ -1006,7 +1007,7 @@ function refuseWherePolicyMentions(definition: TableDefinition, column: string):
 /** `columns`: of which one may be named; none where it is only taken back. */
 function timeColumnOf(
   options: Ast.Options,
-  columns: readonly { readonly name: string }[],
+  columns: readonly ColumnDefinition[],
 ): string | undefined {
   let time: string | undefined;
   for (const { name, value, at } of options) {
@@ -1018,14 +1019,25 @@ function timeColumnOf(
       });
     }
     if (columns.length === 0) continue;
-    if (!columns.some((column) => column.name === value)) {
+    const column = columns.find((each) => each.name === value);
+    if (column === undefined) {
       throw new DbError('42703', `column "${String(value)}" named in "time" does not exist`, {
         at,
         column: String(value),
         hint: 'Name a date or timestamp column of the table.',
       });
     }
-    time = String(value);
+    if (!hasDate(column.type))
+      throw new DbError(
+        '42804',
+        `column "${column.name}" named in "time" is of type ${typeName(column.type)}, not a time`,
+        {
+          at,
+          column: column.name,
+          hint: 'Name a timestamptz, timestamp or date column of the table.',
+        },
+      );
+    time = column.name;
   }
   return time;
 }

@@ -1,6 +1,6 @@
 import { DbError } from '../base/errors.ts';
 import { nearestOf } from '../base/nearest.ts';
-import { typeName, type SqlType } from '../columns/types.ts';
+import { hasDate, typeName, type SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import { datumAt } from '../columns/build.ts';
 import type { Expression } from '../expressions/expression.ts';
@@ -345,11 +345,9 @@ function measureText(measure: Measure, field: string): string {
   return `${fn}(${distinct === true ? 'DISTINCT ' : ''}${argument})${filter === undefined ? '' : ` FILTER (WHERE ${filter}\n)`}`;
 }
 
-const TIME_KINDS = new Set(['timestamptz', 'timestamp', 'date']);
-
 /** The time column as a timestamptz: a wall's time is read in the query's zone. */
 function timeText(info: RelationInfo, { time, zone }: WindowQuestion): string {
-  const candidates = info.columns.filter(({ type }) => TIME_KINDS.has(type.kind));
+  const candidates = info.columns.filter(({ type }) => hasDate(type));
   const names = candidates.map(({ name }) => name);
   const chosen = time ?? info.timeColumn ?? (names.length === 1 ? names[0] : undefined);
   if (chosen === undefined)
@@ -379,7 +377,7 @@ function timeText(info: RelationInfo, { time, zone }: WindowQuestion): string {
           : `Did you mean "${nearest}"?`,
     });
   }
-  if (!TIME_KINDS.has(column.type.kind))
+  if (!hasDate(column.type))
     throw new DbError(
       '42804',
       `column "${chosen}" is of type ${typeName(column.type)}, not a time`,

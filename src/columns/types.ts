@@ -64,6 +64,11 @@ export const BYTEA: SqlType = { kind: 'bytea' };
 export const UNKNOWN: SqlType = { kind: 'unknown' };
 export const NULL_TYPE: SqlType = { kind: 'null' };
 
+/** Types that say when: a table's time is of one of these. */
+export function hasDate({ kind }: SqlType): boolean {
+  return kind === 'timestamptz' || kind === 'timestamp' || kind === 'date';
+}
+
 /** As PostgreSQL's format_type prints it: what errors and `columns` show. */
 export function typeName(type: SqlType): string {
   switch (type.kind) {

@@ -58,3 +58,14 @@ test('a schema stands before a name, never before an alias', async () => {
   ] as const)
     expect(await code(db.query(text)), text).toBe(expected);
 });
+
+test('the time of a table is a column that says when', async () => {
+  expect(await code(db.exec(`CREATE TABLE t (k int) WITH (time = 'k')`))).toBe('42804');
+  await db.exec(`CREATE TABLE t (k int, d date, w timestamp, at timestamptz) WITH (time = 'at')`);
+  for (const name of ['d', 'w', 'at']) await db.exec(`ALTER TABLE t SET (time = '${name}')`);
+  await expect(db.exec(`ALTER TABLE t SET (time = 'k')`)).rejects.toMatchObject({
+    code: '42804',
+    message: 'column "k" named in "time" is of type integer, not a time',
+    column: 'k',
+  });
+});
