@@ -399,8 +399,8 @@ class Answer {
     if (shape.kind === 'sampled' && Number.isFinite(wholeFrom)) {
       const { relation } = shape.driving;
       for (let waits = 0; (snapshots.get(relation)!.sealedTo ?? Infinity) < wholeFrom; waits += 1) {
-        // A database that has begun anew seals in the background what was sealed.
-        if (waits === SEAL_WAITS_MAX) break;
+        // A database that has begun anew seals in the background what was sealed. Of another, smaller table there is nothing to wait for.
+        if (waits === SEAL_WAITS_MAX || !session.storedEntry(relation).data.needsUpkeep) break;
         if (waits === 0)
           this.#publish({
             ...this.#frame(0),

@@ -153,3 +153,17 @@ test('a mark of before the sample was begun waits for no segment', async () => {
   expect(events.map(({ why }) => why)).toEqual(events.map(() => undefined));
   expect(events.at(-1)!.rows).toEqual(event!.rows);
 });
+
+test('a mark that is given to a query of a smaller table is refused, and nothing is waited for', async () => {
+  await db.exec('CREATE TABLE few (x double precision)');
+  await db.insert('few', { x: Float64Array.from({ length: 100 }, (_, id) => id) });
+  const [event] = await looksOf('SELECT sum(x) AS s FROM t', { stop: { rows: 1 } });
+  const whys: (string | undefined)[] = [];
+  const answer = db.progressive('SELECT sum(x) AS s FROM few', { resume: event!.resume });
+  await expect(
+    (async () => {
+      for await (const { why } of answer) whys.push(why);
+    })(),
+  ).rejects.toMatchObject({ code: '72000' });
+  expect(whys).not.toContain('rows are being put in the order that the sample was drawn in');
+});
