@@ -208,7 +208,8 @@ class Answer {
   #columns: readonly OutputColumn[] = [];
   #estimated: readonly boolean[] = [];
   #why: string | undefined;
-  #rowsTotal = 0;
+  /** Undefined until it is known what is read. */
+  #rowsTotal: number | undefined;
   #run: ProgressiveRun | undefined;
   #position = 0;
   #asOf = '';
@@ -547,15 +548,16 @@ class Answer {
     const running = this.#engine.queries.get(this.id);
     if (running === undefined) return;
     running.rows = look.rowsSeen;
-    running.rowsTotal = this.#rowsTotal;
+    running.rowsTotal = this.#rowsTotal ?? 0;
     running.work = look.work;
     running.relativeError = look.relativeError;
     running.convergence = this.#widths;
   }
 
   #frame(rowsSeen: number, work = 0): Omit<ProgressiveEvent, 'kind' | 'rows'> {
-    const rowsTotal = Math.max(this.#rowsTotal, rowsSeen);
-    const fraction = rowsTotal === 0 ? 1 : rowsSeen / rowsTotal;
+    const isKnown = this.#rowsTotal !== undefined;
+    const rowsTotal = Math.max(this.#rowsTotal ?? 0, rowsSeen);
+    const fraction = rowsTotal > 0 ? rowsSeen / rowsTotal : isKnown ? 1 : 0;
     return {
       queryId: this.id,
       position: this.#position,
@@ -586,7 +588,7 @@ class Answer {
     if (wanted !== undefined && have !== null && have !== undefined && fraction < 1)
       target = have <= wanted ? fraction : 1 / (1 + (wanted / have) ** 2 * (1 / fraction - 1));
     if (this.#stop?.rows !== undefined)
-      target = Math.min(target, this.#stop.rows / Math.max(1, this.#rowsTotal));
+      target = Math.min(target, this.#stop.rows / Math.max(1, this.#rowsTotal ?? 0));
     const left = Math.max(0, (this.#elapsedMs * (target - fraction)) / fraction);
     return this.#stop?.ms === undefined
       ? left
@@ -648,17 +650,19 @@ class Answer {
       case 'enough':
         this.#final('stop', spent);
         return;
-      case 'exact':
-        this.#rowsTotal = this.#run?.rowsTotal ?? this.#rowsTotal;
-        this.#note({ rowsSeen: this.#rowsTotal, relativeError: 0, work: spent });
+      case 'exact': {
+        const rowsTotal = this.#run?.rowsTotal ?? this.#rowsTotal ?? 0;
+        this.#rowsTotal = rowsTotal;
+        this.#note({ rowsSeen: rowsTotal, relativeError: 0, work: spent });
         this.#over();
         this.#publish({
-          ...this.#frame(this.#rowsTotal, spent),
+          ...this.#frame(rowsTotal, spent),
           kind: 'final',
           reason: 'exact',
           rows: this.#exact,
         });
         return;
+      }
       case 'cancelled':
         this.#over();
         this.#final('cancelled', spent);

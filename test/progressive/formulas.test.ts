@@ -167,3 +167,13 @@ test('a mark that is given to a query of a smaller table is refused, and nothing
   ).rejects.toMatchObject({ code: '72000' });
   expect(whys).not.toContain('rows are being put in the order that the sample was drawn in');
 });
+
+test('an answer that is cancelled before it has begun has seen nothing', async () => {
+  const answer = db.progressive('SELECT sum(x) AS s FROM t');
+  await answer.cancel();
+  expect(await answer.result()).toMatchObject({ reason: 'cancelled', rowsSeen: 0, fraction: 0 });
+  expect((await looksOf('SELECT 1 + 1 AS two')).at(-1)).toMatchObject({
+    reason: 'exact',
+    fraction: 1,
+  });
+});
