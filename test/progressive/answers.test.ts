@@ -87,7 +87,8 @@ describe('progressive answers', () => {
   for (const sql of QUERIES)
     test(`end as the plain query, to the bit, and never exclude it where they promise: ${sql}`, async () => {
       const plain = await db.query<Record<string, unknown>>(sql);
-      const events = await eventsOf(sql, { seed: 11 });
+      // Of 0.95 one run in twenty may miss: the order of rows is another one in each database.
+      const events = await eventsOf(sql, { seed: 11, confidence: 0.999999 });
       const last = events.at(-1)!;
       expect(last.kind).toBe('final');
       expect(last.reason).toBe('exact');
@@ -120,7 +121,6 @@ describe('progressive answers', () => {
             if (truth === undefined || truth === null) continue;
             compared += 1;
             if (cell.guarantee !== 'rigorous') continue;
-            // Proven intervals may miss once in twenty runs; this seed's do not.
             expect(cell.lower ?? -Infinity).toBeLessThanOrEqual(truth);
             expect(cell.upper ?? Infinity).toBeGreaterThanOrEqual(truth);
           }
@@ -319,6 +319,7 @@ describe('progressive answers', () => {
     );
     for (const { rows } of await eventsOf('SELECT count(*) AS n, sum(x) AS s FROM sparse', {
       seed: 9,
+      confidence: 0.999999,
     }))
       for (const row of rows as readonly Loose[]) {
         expect(row['n']!.lower!).toBeLessThanOrEqual(plain.rows[0]!.n);

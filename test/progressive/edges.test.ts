@@ -36,7 +36,7 @@ async function expectCovered(sql: string, seeds: readonly number[]): Promise<voi
   const { rows } = await db.query<Record<string, number>>(sql);
   let looks = 0;
   for (const seed of seeds)
-    for await (const event of db.progressive(sql, { seed })) {
+    for await (const event of db.progressive(sql, { seed, confidence: 0.999999 })) {
       if (event.kind === 'final') continue;
       looks += event.rows.length;
       for (const row of event.rows as readonly Record<string, Cell & number>[]) {
