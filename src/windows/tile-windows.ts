@@ -47,8 +47,8 @@ const DENSE_ROWS = 512;
 const BUILD_DAYS = 64;
 /** What a step costs in which nothing could be done, so that others have their turn. */
 const WAIT_WORK = 64;
-/** Work units of finding that there are no rows. */
-const EMPTY_WORK = 8;
+/** Work units of a window, whatever lies in it: many may have no rows. */
+const WINDOW_WORK = 8;
 const NO_KEYS: readonly Vector[] = [];
 const NO_QUARTERS = new Float64Array(0);
 /** Of whoever was not called yet; nobody charges it. */
@@ -633,8 +633,7 @@ export class TiledWindows implements WindowOperator {
               : [1, leaf];
     if (length === 0) return 0;
     const page = set.day(day);
-    if (page === undefined) this.#budget.charge(EMPTY_WORK);
-    else this.#add(page, place);
+    if (page !== undefined) this.#add(page, place);
     return length;
   }
 
@@ -711,6 +710,7 @@ export class TiledWindows implements WindowOperator {
   }
 
   #finish(ranks: Int32Array | undefined): void {
+    this.#budget.charge(WINDOW_WORK);
     const total = this.#total;
     const { measures } = this.#set;
     const groups = total.groups.slice(0, total.count);
