@@ -1,3 +1,4 @@
+import { countBelow } from '../base/search.ts';
 import { assert, DbError } from '../base/errors.ts';
 import { slabDoubles, slabInts } from '../base/slab.ts';
 import type { MemoryAccount } from '../base/memory.ts';
@@ -452,7 +453,7 @@ export class Table implements TableData {
     const located = locateRows(oldIds, this.#store.list);
     const isCopied = count * 2 <= COPIED_IN_PLACE_ROWS_MAX;
     const old = isCopied ? undefined : fetchLocated(oldIds, this.#columns, located);
-    const moved = lowerBound(oldIds, openFrom);
+    const moved = countBelow(oldIds, openFrom);
     const stays = count - moved;
     const rows = newRows(batch, rowIds, order, moved, openFrom);
     const first = this.#store.append(this.#columns, rows, stays);
@@ -1291,18 +1292,6 @@ function copyOf(rowIds: Float64Array): Float64Array {
   const copy = slabDoubles(rowIds.length);
   copy.set(rowIds);
   return copy;
-}
-
-/** How many of ascending values are below `end`. */
-function lowerBound(values: Float64Array, end: number): number {
-  let low = 0;
-  let high = values.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (values[middle]! < end) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { countBelow } from '../base/search.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from './batch.ts';
 import { gather } from './build.ts';
 import { datumAt } from './cells.ts';
@@ -139,9 +140,9 @@ export class SegmentTimes {
     if (list.states !== this.#states || column !== this.#column || list.first !== this.#first)
       this.#lookAtAll(list, column);
     const count = list.states.length;
-    const end = firstFrom(this.#left, count, to);
+    const end = countBelow(this.#left, to, count);
     const found: number[] = [];
-    for (let index = firstFrom(this.#reached, count, from); index < end; index += 1)
+    for (let index = countBelow(this.#reached, from, count); index < end; index += 1)
       if (this.#to[index]! >= from && this.#from[index]! < to && !this.#isEmpty(index, from, to))
         found.push(list.first + index);
     return found;
@@ -235,18 +236,6 @@ export class SegmentTimes {
     this.#from[index] = bounds.least;
     this.#to[index] = bounds.greatest;
   }
-}
-
-/** The first of `count` ascending times that is at least `time`; `count` where there is none. */
-function firstFrom(times: Float64Array, count: number, time: number): number {
-  let low = 0;
-  let high = count;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (times[middle]! < time) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }
 
 function grown(array: Float64Array, length: number): Float64Array<ArrayBuffer> {

@@ -1,5 +1,5 @@
 import type { Batch } from '../columns/batch.ts';
-import { slabOfKind } from '../columns/array-kernels.ts';
+import { sameKindOfArray, slabOfKind } from '../columns/array-kernels.ts';
 import { constantVector, datumAt, gather, vectorFromData } from '../columns/build.ts';
 import type { Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
@@ -25,18 +25,8 @@ export type CompiledFilter = {
 
 export function compileExpression(expression: Expression): CompiledExpression {
   switch (expression.kind) {
-    case 'column': {
-      const { index } = expression;
-      return {
-        expression,
-        evaluate: (batch) => {
-          const vector = batch.columns[index]!;
-          return batch.selection === undefined
-            ? vector
-            : gather(vector, batch.selection, batch.rowCount);
-        },
-      };
-    }
+    case 'column':
+      return compiledColumn(expression, sameKindOfArray);
     case 'constant': {
       const { type, value } = expression;
       return { expression, evaluate: (batch) => constantVector(type, value, batch.rowCount) };
@@ -50,7 +40,16 @@ export function compileExpression(expression: Expression): CompiledExpression {
 
 /** The same for what is added up and forgotten: the selected rows of a column lie in pieces of slabs. */
 export function compileArgument(expression: Expression): CompiledExpression {
-  if (expression.kind !== 'column') return compileExpression(expression);
+  return expression.kind === 'column'
+    ? compiledColumn(expression, slabOfKind)
+    : compileExpression(expression);
+}
+
+/** `made` makes the array of the rows that are selected. */
+function compiledColumn(
+  expression: Extract<Expression, { kind: 'column' }>,
+  made: typeof sameKindOfArray,
+): CompiledExpression {
   const { index } = expression;
   return {
     expression,
@@ -58,7 +57,7 @@ export function compileArgument(expression: Expression): CompiledExpression {
       const vector = batch.columns[index]!;
       return batch.selection === undefined
         ? vector
-        : gather(vector, batch.selection, batch.rowCount, slabOfKind);
+        : gather(vector, batch.selection, batch.rowCount, made);
     },
   };
 }

@@ -1,4 +1,4 @@
-import { TEXT, type SqlType } from '../columns/types.ts';
+import { hasDate, TEXT, type SqlType } from '../columns/types.ts';
 import type { ReaderOptions } from './contract.ts';
 
 /** A cell of the sample that is not NULL. */
@@ -56,7 +56,5 @@ export function inferJsonType(
   if (cells.length === 0 || cells.some(({ quoted }) => quoted !== cells[0]!.quoted)) return TEXT;
   const type = inferType(cells, fromText);
   if (!cells[0]!.quoted) return type;
-  return type.kind === 'date' || type.kind === 'timestamp' || type.kind === 'timestamptz'
-    ? type
-    : TEXT;
+  return hasDate(type) ? type : TEXT;
 }

@@ -1,5 +1,5 @@
 import { DbError, type TextPlace } from '../base/errors.ts';
-import type { SqlType } from '../columns/types.ts';
+import { hasDate, type SqlType } from '../columns/types.ts';
 import { coerce, commonType } from '../expressions/coercion.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { foldConstants } from '../expressions/fold.ts';
@@ -24,9 +24,7 @@ export function seriesOf(args: readonly Expression[], at: TextPlace | undefined)
       { at },
     );
   const kinds = args.slice(0, 2).map(({ type }) => type);
-  const time = kinds.some(
-    ({ kind }) => kind === 'timestamp' || kind === 'timestamptz' || kind === 'date',
-  );
+  const time = kinds.some(hasDate);
   let type: SqlType;
   if (time) {
     type = kinds.some(({ kind }) => kind === 'timestamptz')

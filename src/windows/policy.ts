@@ -5,7 +5,7 @@ import { onlyKeys } from '../calendar/spec.ts';
 import { parseAmount, type Amount } from '../calendar/units.ts';
 import { findZone } from '../calendar/zones.ts';
 import type { SqlType, TypeKind } from '../columns/types.ts';
-import { isNumberKind } from '../columns/types.ts';
+import { hasDate, isNumberKind } from '../columns/types.ts';
 
 /** What a table keeps, how finely and for how long, as it is written (docs/policies.md). `null` takes a part back. */
 export type PolicySpec = {
@@ -135,7 +135,7 @@ export function policyOf(
 
 /** The time column: the table's, or its only one. */
 function timeOf(table: PolicyTable, before: Policy | undefined): string {
-  const times = table.columns.filter(({ type }) => TIME_KINDS.has(type.kind));
+  const times = table.columns.filter(({ type }) => hasDate(type));
   const own = before?.time ?? table.timeColumn ?? (times.length === 1 ? times[0]!.name : undefined);
   const names = times.map(({ name }) => name);
   if (own === undefined)
@@ -167,8 +167,6 @@ function timeOf(table: PolicyTable, before: Policy | undefined): string {
     );
   return own;
 }
-
-const TIME_KINDS: ReadonlySet<TypeKind> = new Set<TypeKind>(['timestamptz', 'timestamp', 'date']);
 
 function retentionOf(given: string | null, table: PolicyTable): Policy['retention'] {
   const entries = entriesOf(given, 'retention', RETENTION_HINT);

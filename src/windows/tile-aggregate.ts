@@ -264,27 +264,26 @@ export class TiledAggregate implements Operator {
   }
 }
 
+/** A bucket, its place among the keys, and its values by window. */
+type ShownBucket = {
+  readonly bucket: Expression;
+  readonly bucketAt: number;
+  readonly values: readonly Datum[];
+};
+
 /** The windows' numbers become the values of the bucket, at its place among the keys. */
 class ShownWindows implements Operator {
   readonly id: number;
   readonly columns: readonly OutputColumn[];
   batch: Batch = EMPTY_BATCH;
   readonly #tiles: TiledWindows;
-  readonly #bucket:
-    | { readonly bucket: Expression; readonly bucketAt: number; readonly values: readonly Datum[] }
-    | undefined;
+  readonly #bucket: ShownBucket | undefined;
 
   constructor(
     id: number,
     columns: readonly OutputColumn[],
     tiles: TiledWindows,
-    bucket:
-      | {
-          readonly bucket: Expression;
-          readonly bucketAt: number;
-          readonly values: readonly Datum[];
-        }
-      | undefined,
+    bucket: ShownBucket | undefined,
   ) {
     this.id = id;
     this.columns = columns;

@@ -1,7 +1,7 @@
 import { assert, DbError } from '../base/errors.ts';
 import { MemoryAccount } from '../base/memory.ts';
 import type { TableData, TableDelta } from '../columns/table-contract.ts';
-import type { TypeKind } from '../columns/types.ts';
+import { hasDate, type TypeKind } from '../columns/types.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
 import type { Operator } from '../operators/operator.ts';
 import type { AggregateNode, PlanNode, ScanNode } from '../plan/logical.ts';
@@ -539,13 +539,7 @@ function whatIsNotKept({ input, calls }: WindowPlan): string {
 
 /** The column whose order segments keep. */
 function timeColumnOf({ schema }: TableData): number {
-  return (
-    schema.timeColumn ??
-    schema.columns.findIndex(
-      ({ type }) =>
-        type.kind === 'timestamp' || type.kind === 'timestamptz' || type.kind === 'date',
-    )
-  );
+  return schema.timeColumn ?? schema.columns.findIndex(({ type }) => hasDate(type));
 }
 
 function isTimeless({ input, calls, keys }: WindowPlan): boolean {

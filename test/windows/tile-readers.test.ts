@@ -28,6 +28,14 @@ const QUARTER = 15 * MINUTE;
 const DAY = 96 * QUARTER;
 const START = 20_480 * DAY;
 
+/** A count, sums and extremes of one window. */
+const ofStretch = (from: number, to: number): Question => ({
+  grouped: false,
+  filtered: false,
+  measures: 0b1_1011,
+  windows: [[from, to]],
+});
+
 function allOf(operator: WindowOperator, units = 1000): Datum[][] {
   const found: Datum[][] = [];
   for (;;) {
@@ -269,12 +277,7 @@ test('many windows shorter than a minute are filled row by row, and tables witho
 });
 
 test('an extreme that has gone far away keeps nobody from an answer at once', () => {
-  const question: Question = {
-    grouped: false,
-    filtered: false,
-    measures: 0b1_1011,
-    windows: [[START, START + DAY]],
-  };
+  const question = ofStretch(START, START + DAY);
   const world = new TileWorld();
   insert(
     world,
@@ -305,12 +308,7 @@ test('an extreme that has gone far away keeps nobody from an answer at once', ()
 });
 
 test('windows by a time that is computed come from rows', () => {
-  const question: Question = {
-    grouped: false,
-    filtered: false,
-    measures: 0b1_1011,
-    windows: [[START, START + DAY]],
-  };
+  const question = ofStretch(START, START + DAY);
   const world = new TileWorld();
   insert(
     world,
@@ -336,12 +334,7 @@ test('at once finer tiles are made where a window ends, as where it begins', () 
     [START, START + 3 * MINUTE + 7],
     [START + 3 * MINUTE + 7, START + DAY],
   ] as const) {
-    const question: Question = {
-      grouped: false,
-      filtered: false,
-      measures: 0b1_1011,
-      windows: [[from, to]],
-    };
+    const question = ofStretch(from, to);
     const world = new TileWorld();
     insert(world, dense);
     world.ask({ ...question, windows: [[START, START + DAY]] });

@@ -1,0 +1,15 @@
+/** How many of the first `count` ascending values are below `value`: the place of the first that is not. */
+export function countBelow(
+  ascending: Float64Array,
+  value: number,
+  count = ascending.length,
+): number {
+  let low = 0;
+  let high = count;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (ascending[middle]! < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
