@@ -36,7 +36,7 @@ export async function runDml(
   options: ExecutionOptions,
   sink: RowSink,
 ): Promise<StatementOutcome> {
-  const bound = boundOf(session, parsed, undefined);
+  const bound = boundOf(session, parsed);
   if (bound.kind === 'query') throw new DbError('XX000', 'a query is no change of rows');
   const { engine } = session;
   const entry = session.storedEntry(bound.relation);

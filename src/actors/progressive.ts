@@ -350,7 +350,7 @@ class Answer {
       throw new DbError('42601', 'a progressive answer is that of one query', {
         hint: 'Give one SELECT.',
       });
-    const bound = boundOf(session, parsed[0]!, undefined);
+    const bound = boundOf(session, parsed[0]!);
     if (bound.kind !== 'query' || bound.locks !== undefined)
       throw new DbError('0A000', 'a query that claims rows has no progressive answer', {
         hint: 'Ask without FOR UPDATE.',

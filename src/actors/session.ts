@@ -2,7 +2,7 @@ import { DbError, notSupported } from '../base/errors.ts';
 import type { Random, TimerHandle } from '../base/ports.ts';
 import type { Batch } from '../columns/batch.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
-import { TEXT, type SqlType } from '../columns/types.ts';
+import { TEXT } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { Calendar } from '../calendar/calendar.ts';
@@ -108,14 +108,7 @@ export class Session {
   /** What a text for bytea is; base64 for those who speak JSON. */
   bytes: InputContext['bytes'];
   readonly settings = new Map<string, string>();
-  readonly prepared = new Map<
-    string,
-    {
-      readonly statement: Statement;
-      readonly text: string;
-      readonly types: readonly (SqlType | undefined)[];
-    }
-  >();
+  readonly prepared = new Map<string, ParsedStatement>();
   readonly sequences: SessionSequences = new SessionSequences(this);
   transaction: Transaction | undefined;
   /** Relations that the statement at hand reads as they were when it began, whatever it has changed since. */

@@ -3,7 +3,7 @@ import { instantText } from '../calendar/civil.ts';
 import type { Batch } from '../columns/batch.ts';
 import { vectorFromData } from '../columns/build.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
-import { TEXT, type SqlType } from '../columns/types.ts';
+import { TEXT } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import { coerce } from '../expressions/coercion.ts';
 import { evaluateConstant } from '../expressions/fold.ts';
@@ -161,52 +161,19 @@ export async function runStatement(
         throw new DbError('42P05', `prepared statement "${statement.name}" already exists`, {
           hint: `DEALLOCATE ${statement.name} removes it.`,
         });
-      const types = statement.types.map((type) =>
-        type.name === 'unknown' ? undefined : typeOfName(type, type.at),
-      );
-      session.prepared.set(statement.name, {
+      const prepared = {
         statement: statement.statement,
         text: statement.text,
-        types,
-      });
+        parameterCount: statement.types.length,
+        parameterTypes: statement.types,
+      };
+      boundOf(session, prepared);
+      session.prepared.set(statement.name, prepared);
       return outcome(session, 'PREPARE');
     }
     case 'execute': {
-      const prepared = session.prepared.get(statement.name);
-      if (prepared === undefined)
-        throw new DbError('26000', `prepared statement "${statement.name}" does not exist`, {
-          hint: 'PREPARE it first.',
-        });
-      const bound = boundOf(
-        session,
-        {
-          statement: prepared.statement,
-          text: prepared.text,
-          parameterCount: statement.args.length,
-        },
-        prepared.types,
-      );
-      const types = parameterTypesOf(bound);
-      if (types.length !== statement.args.length) {
-        throw new DbError(
-          '42601',
-          `wrong number of parameters for prepared statement "${statement.name}"`,
-          { detail: `Expected ${types.length} parameters but got ${statement.args.length}.` },
-        );
-      }
-      const context = session.evaluationContext([], options);
-      const data = statement.args.map((arg, index) =>
-        evaluateConstant(
-          coerce(bindExpression(arg, session.planCatalog()), types[index]!, 'assignment', arg.at),
-          context,
-        ),
-      );
-      return runStatement(
-        session,
-        { statement: prepared.statement, text: prepared.text, parameterCount: types.length },
-        { ...options, params: data.map((datum) => new BoundDatum(datum)) },
-        sink,
-      );
+      const { prepared, params } = executed(session, statement, options);
+      return runStatement(session, prepared, { ...options, params }, sink);
     }
     case 'deallocate':
       if (statement.name === undefined) session.prepared.clear();
@@ -229,6 +196,32 @@ export async function runStatement(
   }
 }
 
+/** What EXECUTE names, and the values that it gives. */
+function executed(
+  session: Session,
+  { name, args }: Extract<Statement, { kind: 'execute' }>,
+  options: ExecutionOptions,
+): { readonly prepared: ParsedStatement; readonly params: readonly BoundDatum[] } {
+  const prepared = session.prepared.get(name);
+  if (prepared === undefined)
+    throw new DbError('26000', `prepared statement "${name}" does not exist`, {
+      hint: 'PREPARE it first.',
+    });
+  const types = boundOf(session, prepared).parameterTypes;
+  if (types.length !== args.length)
+    throw new DbError('42601', `wrong number of parameters for prepared statement "${name}"`, {
+      detail: `Expected ${types.length} parameters but got ${args.length}.`,
+    });
+  const context = session.evaluationContext([], options);
+  const params = args.map((arg, index) => {
+    const value = bindExpression(arg, session.planCatalog());
+    return new BoundDatum(
+      evaluateConstant(coerce(value, types[index]!, 'assignment', arg.at), context),
+    );
+  });
+  return { prepared, params };
+}
+
 /** A parameter that is a datum already: EXECUTE's. */
 export class BoundDatum {
   readonly datum: Datum;
@@ -246,7 +239,7 @@ async function runQuery(
   options: ExecutionOptions,
   sink: RowSink,
 ): Promise<StatementOutcome> {
-  const bound = boundOf(session, parsed, undefined);
+  const bound = boundOf(session, parsed);
   if (bound.kind !== 'query') throw notSupported('a query that changes data');
   const parameters = parametersOf(session, bound, options);
   const { locks } = bound;
@@ -421,12 +414,11 @@ export function openRelations(
 }
 
 /** The bound statement, from the cache where its text, names and types are the same. */
-export function boundOf(
-  session: Session,
-  parsed: ParsedStatement,
-  types: readonly (SqlType | undefined)[] | undefined,
-): BoundStatement {
+export function boundOf(session: Session, parsed: ParsedStatement): BoundStatement {
   const { engine } = session;
+  const types = parsed.parameterTypes?.map((type) =>
+    type.name === 'unknown' ? undefined : typeOfName({ ...type, modifiers: [] }, type.at),
+  );
   const bind = (): BoundStatement =>
     bindStatement(parsed.statement, session.planCatalog(), {
       ...(types === undefined ? {} : { parameterTypes: types }),
@@ -439,15 +431,11 @@ export function boundOf(
     session.transaction?.bindsForItself(engine.state.viewsMade) === true
   )
     return bind();
-  const typeKey = types === undefined ? '' : types.map((type) => type?.kind ?? '').join(',');
+  const typeKey = types?.map((type) => type?.kind ?? '').join() ?? '';
   return engine.statements.bound(
     `${epoch}.${engine.housekeeping.statisticsEpoch}\0${session.scopeKey}\0${typeKey}\0${parsed.text}`,
     bind,
   );
-}
-
-export function parameterTypesOf(bound: BoundStatement): readonly SqlType[] {
-  return bound.parameterTypes;
 }
 
 const NO_PARAMETERS: readonly unknown[] = [];
@@ -459,7 +447,7 @@ export function parametersOf(
   options: ExecutionOptions,
 ): Datum[] {
   const given = options.params ?? NO_PARAMETERS;
-  const types = parameterTypesOf(bound);
+  const types = bound.parameterTypes;
   if (given.length < types.length || (given.length > types.length && !options.sharedParams)) {
     throw new DbError(
       '08P01',
@@ -658,12 +646,12 @@ async function explain(
       `EXPLAIN (FORMAT ${format.toUpperCase()})`,
       'Use FORMAT TEXT or FORMAT JSON.',
     );
-  const inner: ParsedStatement = {
-    ...parsed,
-    statement: statement.statement,
-    text: `explain\0${parsed.text}`,
-  };
-  const bound = boundOf(session, inner, undefined);
+  const { prepared, params } =
+    statement.statement.kind === 'execute'
+      ? executed(session, statement.statement, options)
+      : { prepared: { ...parsed, statement: statement.statement }, params: options.params };
+  const inner: ParsedStatement = { ...prepared, text: `explain\0${prepared.text}` };
+  const bound = boundOf(session, inner);
   const lines: string[] = [];
   const { tiles } = session.engine;
   const shown = {
@@ -678,17 +666,19 @@ async function explain(
   } as const;
   if (option('analyze')) {
     const silent: RowSink = { begin: () => undefined, take: () => true };
+    const given = { ...options, params };
+    if (bound.kind !== 'query') refuseWrite(session, options, inner.statement.kind);
     const done =
       bound.kind === 'query'
         ? await executePlan(
             session,
             bound,
-            parametersOf(session, bound, options),
+            parametersOf(session, bound, given),
             parsed.text,
-            options,
+            given,
             silent,
           )
-        : await runDml(session, inner, options, silent);
+        : await runDml(session, inner, given, silent);
     lines.push(...explainPlan(bound.plan, shown).split('\n'));
     lines.push(
       `Work: ${done.work} units`,

@@ -142,6 +142,8 @@ export type ParsedStatement = {
   readonly text: string;
   /** Number of the highest $n in it, 0 if none. */
   readonly parameterCount: number;
+  /** Their types as PREPARE gives them, `unknown` where it leaves one to the statement; none otherwise. */
+  readonly parameterTypes?: readonly TypeNameNode[] | undefined;
   /** The statement is not what the text says: nothing about it may be remembered by the text. */
   readonly once?: boolean | undefined;
 };
