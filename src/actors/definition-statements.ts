@@ -1,7 +1,7 @@
 import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
 import { nearestOf } from '../base/nearest.ts';
 import type { Random } from '../base/ports.ts';
-import { hasDate, typeName } from '../columns/types.ts';
+import { hasDate, INT8, isIntegerType, typeName, type SqlType } from '../columns/types.ts';
 import { typeOfName } from '../expressions/type-names.ts';
 import type { IdentityKind } from '../plan/catalog.ts';
 import { printExpression } from '../sql/print.ts';
@@ -203,17 +203,22 @@ export function createSequenceOperation(
   if (isTaken(name, statement.ifNotExists, context)) return undefined;
   return {
     op: 'createSequence',
-    sequence: sequenceDefinition(name, statement.options, undefined, context),
+    sequence: sequenceDefinition(name, statement.options, INT8, context),
   };
 }
 
-/** `largest`: of the column that the values go into. */
+/** `column`: the type that the values are of, where AS does not say it. */
 function sequenceDefinition(
   name: RelationName,
   options: Ast.Options,
-  largest: number | undefined,
+  column: SqlType,
   context: DefinitionContext,
 ): SequenceDefinition {
+  const written = options.find((each) => each.name === 'as')?.value;
+  const type = written === undefined ? column : ({ kind: written } as SqlType);
+  if (!isIntegerType(type))
+    throw new DbError('22023', 'sequence type must be smallint, integer, or bigint');
+  const largest = type.kind === 'int2' ? 32_767 : type.kind === 'int4' ? 2_147_483_647 : undefined;
   const option = (key: string): number | undefined => {
     const value = options.find((each) => each.name === key)?.value;
     return value === undefined ? undefined : Number(value);
@@ -228,6 +233,15 @@ function sequenceDefinition(
   if (cache !== undefined && !(cache > 0))
     throw new DbError('22023', `CACHE (${cache}) must be greater than zero`);
   if (increment === 0) throw new DbError('22023', 'INCREMENT must not be zero');
+  for (const [word, bound] of [
+    ['MINVALUE', minimum],
+    ['MAXVALUE', maximum],
+  ] as const)
+    if (largest !== undefined && (bound > largest || bound < -largest - 1))
+      throw new DbError(
+        '22023',
+        `${word} (${bound}) is out of range for sequence data type ${typeName(type)}`,
+      );
   if (minimum >= maximum)
     throw new DbError('22023', `MINVALUE (${minimum}) must be less than MAXVALUE (${maximum})`);
   if (start < minimum)
@@ -576,7 +590,7 @@ function columnOf(
     const definition = sequenceDefinition(
       { tenant: table.tenant, schema: table.schema, name },
       options,
-      type.kind === 'int2' ? 32_767 : type.kind === 'int4' ? 2_147_483_647 : undefined,
+      type,
       context,
     );
     sequences.push({ op: 'createSequence', sequence: definition });

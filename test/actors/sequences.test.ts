@@ -149,3 +149,16 @@ test('GENERATED ALWAYS takes a value only where it is overridden', async () => {
   ]);
   await db.close();
 });
+
+test('a sequence ends where its type does', async () => {
+  const { db } = await openWith(newLog());
+  await db.exec(
+    'CREATE SEQUENCE s AS smallint START 32767; CREATE SEQUENCE d AS integer INCREMENT -1',
+  );
+  expect((await db.query("SELECT nextval('s') AS s, nextval('d') AS d")).rows).toEqual([
+    { s: 32767, d: -1 },
+  ]);
+  await expect(db.query("SELECT nextval('s')")).rejects.toMatchObject({ code: '2200H' });
+  for (const wrong of ['AS text', 'AS smallint MAXVALUE 32768', 'AS integer MINVALUE -2147483649'])
+    await expect(db.exec(`CREATE SEQUENCE w ${wrong}`)).rejects.toMatchObject({ code: '22023' });
+});
