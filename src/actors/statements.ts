@@ -3,7 +3,7 @@ import { instantText } from '../calendar/civil.ts';
 import type { Batch } from '../columns/batch.ts';
 import { vectorFromData } from '../columns/build.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
-import { TEXT } from '../columns/types.ts';
+import { TEXT, type SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import { coerce } from '../expressions/coercion.ts';
 import { evaluateConstant } from '../expressions/fold.ts';
@@ -164,10 +164,10 @@ export async function runStatement(
       const prepared = {
         statement: statement.statement,
         text: statement.text,
-        parameterCount: statement.types.length,
+        parameterCount: parsed.parameterCount,
         parameterTypes: statement.types,
       };
-      boundOf(session, prepared);
+      preparedTypes(session, prepared);
       session.prepared.set(statement.name, prepared);
       return outcome(session, 'PREPARE');
     }
@@ -201,25 +201,53 @@ function executed(
   session: Session,
   { name, args }: Extract<Statement, { kind: 'execute' }>,
   options: ExecutionOptions,
-): { readonly prepared: ParsedStatement; readonly params: readonly BoundDatum[] } {
+): { readonly prepared: ParsedStatement; readonly params: readonly unknown[] } {
   const prepared = session.prepared.get(name);
   if (prepared === undefined)
     throw new DbError('26000', `prepared statement "${name}" does not exist`, {
       hint: 'PREPARE it first.',
     });
-  const types = boundOf(session, prepared).parameterTypes;
+  const types = preparedTypes(session, prepared);
   if (types.length !== args.length)
     throw new DbError('42601', `wrong number of parameters for prepared statement "${name}"`, {
       detail: `Expected ${types.length} parameters but got ${args.length}.`,
     });
   const context = session.evaluationContext([], options);
   const params = args.map((arg, index) => {
+    const type = types[index];
     const value = bindExpression(arg, session.planCatalog());
-    return new BoundDatum(
-      evaluateConstant(coerce(value, types[index]!, 'assignment', arg.at), context),
+    // As text it is taken for whatever each part of the statement needs.
+    const coerced = coerce(
+      value,
+      type ?? TEXT,
+      type === undefined ? 'explicit' : 'assignment',
+      arg.at,
     );
+    const datum = evaluateConstant(coerced, context);
+    return type === undefined ? datum : new BoundDatum(datum);
   });
   return { prepared, params };
+}
+
+/**
+ * The types of a prepared statement's parameters; what is wrong with it is told. A WITH that changes data is bound part by part, each
+ * when those before it have run: until then a type that PREPARE leaves open is undefined.
+ */
+function preparedTypes(
+  session: Session,
+  prepared: ParsedStatement,
+): readonly (SqlType | undefined)[] {
+  if (changesIn(prepared.statement) === undefined) return boundOf(session, prepared).parameterTypes;
+  const types = writtenTypes(prepared);
+  while (types.length < prepared.parameterCount) types.push(undefined);
+  return types;
+}
+
+/** As PREPARE gives them; a type's length is no part of a parameter. */
+function writtenTypes({ parameterTypes = [] }: ParsedStatement): (SqlType | undefined)[] {
+  return parameterTypes.map((type) =>
+    type.name === 'unknown' ? undefined : typeOfName({ ...type, modifiers: [] }, type.at),
+  );
 }
 
 /** A parameter that is a datum already: EXECUTE's. */
@@ -416,13 +444,9 @@ export function openRelations(
 /** The bound statement, from the cache where its text, names and types are the same. */
 export function boundOf(session: Session, parsed: ParsedStatement): BoundStatement {
   const { engine } = session;
-  const types = parsed.parameterTypes?.map((type) =>
-    type.name === 'unknown' ? undefined : typeOfName({ ...type, modifiers: [] }, type.at),
-  );
+  const types = writtenTypes(parsed);
   const bind = (): BoundStatement =>
-    bindStatement(parsed.statement, session.planCatalog(), {
-      ...(types === undefined ? {} : { parameterTypes: types }),
-    });
+    bindStatement(parsed.statement, session.planCatalog(), { parameterTypes: types });
   const { epoch } = session.catalog;
   // A transaction's own definitions, or materialized views it must read as queries, are nobody else's.
   if (
@@ -431,7 +455,7 @@ export function boundOf(session: Session, parsed: ParsedStatement): BoundStateme
     session.transaction?.bindsForItself(engine.state.viewsMade) === true
   )
     return bind();
-  const typeKey = types?.map((type) => type?.kind ?? '').join() ?? '';
+  const typeKey = types.map((type) => type?.kind ?? '').join();
   return engine.statements.bound(
     `${epoch}.${engine.housekeeping.statisticsEpoch}\0${session.scopeKey}\0${typeKey}\0${parsed.text}`,
     bind,

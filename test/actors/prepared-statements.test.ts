@@ -84,3 +84,20 @@ test('EXPLAIN takes EXECUTE; ANALYZE of a change is a change', async () => {
   await session.exec('EXPLAIN ANALYZE EXECUTE gone(1)');
   expect(await rows('SELECT * FROM t')).toEqual([]);
 });
+
+test('a WITH that changes data is prepared; each of its parts takes a parameter for what it needs', async () => {
+  const both = 'WITH n AS (INSERT INTO t VALUES ($1, $2) RETURNING a) SELECT a + $1 AS v FROM n';
+  await session.exec(`PREPARE p(int, text) AS ${both}`);
+  expect(await rows("EXECUTE p(4, 'q')")).toEqual([['8']]);
+  expect(await rows("EXECUTE p(5.2, 'r')")).toEqual([['10']]);
+  expect(await code('EXECUTE p(5)')).toBe('42601');
+  await session.exec(`PREPARE open AS ${both}`);
+  expect(await rows('EXECUTE open(6, 7)')).toEqual([['12']]);
+  expect(await code("EXECUTE open('x', 7)")).toBe('22P02');
+  expect(await rows('SELECT * FROM t ORDER BY a')).toEqual([
+    ['1', 'x'],
+    ['4', 'q'],
+    ['5', 'r'],
+    ['6', '7'],
+  ]);
+});
