@@ -1,4 +1,5 @@
 import { DbError } from '../base/errors.ts';
+import { longFormOf, nearestOf } from '../base/nearest.ts';
 import { findZone } from '../calendar/zones.ts';
 import { PRIORITIES } from '../mailbox/run-queue.ts';
 import type { QueryOptions } from './api-types.ts';
@@ -16,17 +17,9 @@ export function checkValueOptions(values: ValueOptions | undefined): void {
   if (values === undefined) return;
   if (typeof values !== 'object' || values === null)
     throw wrong('values', 'is not an object', "Give { int8: 'bigint' }, for example.");
+  checkNames(values, Object.keys(VALUES), 'values.');
   for (const [name, value] of Object.entries(values)) {
-    const known: readonly string[] | undefined = Object.hasOwn(VALUES, name)
-      ? VALUES[name as keyof ValueOptions]
-      : undefined;
-    if (known === undefined) {
-      throw wrong(
-        `values.${name}`,
-        'is not an option',
-        `Known are ${Object.keys(VALUES).join(', ')}.`,
-      );
-    }
+    const known = VALUES[name as keyof ValueOptions];
     if (value !== undefined && !known.includes(String(value)))
       throw wrong(`values.${name}`, 'has no such choice', `Choose '${known.join("' or '")}'.`);
   }
@@ -55,6 +48,19 @@ export function checkQueryOptions(options: QueryOptions): void {
     throw wrong('label', 'is not a text', "Give one such as 'panel 7'.");
   checkValueOptions(options.values);
   checkZone(options.zone);
+}
+
+/** Whether all names of an object are known. `within`: what it is an option of. */
+export function checkNames(given: object, known: readonly string[], within = ''): void {
+  for (const name of Object.keys(given)) {
+    if (known.includes(name)) continue;
+    const nearest = nearestOf(name, known) ?? longFormOf(name, known);
+    throw wrong(
+      `${within}${name}`,
+      'is not an option',
+      nearest === undefined ? `Known are ${known.join(', ')}.` : `Did you mean "${nearest}"?`,
+    );
+  }
 }
 
 function wrong(field: string, what: string, hint: string): DbError {

@@ -18,7 +18,7 @@ import type {
   ProgressiveOptions,
   ProgressiveStop,
 } from './api-types.ts';
-import { checkQueryOptions } from './check-options.ts';
+import { checkNames, checkQueryOptions } from './check-options.ts';
 import { canceled, deadline } from './deadline.ts';
 import type { Engine } from './engine.ts';
 import type { ProgressiveState } from './lifecycles.ts';
@@ -108,6 +108,10 @@ export function openProgressive(
   values: ValueOptions,
 ): ProgressiveQuery {
   checkQueryOptions(options);
+  const misplaced = RULES.find((rule) => Object.hasOwn(options, rule));
+  if (misplaced !== undefined)
+    throw wrong(misplaced, 'is a rule to stop by', `Give { stop: { ${misplaced}: … } }.`);
+  checkNames(options, OPTIONS);
   const { confidence = CONFIDENCE, simultaneous = false } = options;
   if (!(typeof confidence === 'number' && confidence >= 0.5 && confidence < 1))
     throw wrong('confidence', 'is no share between 0.5 and 1', 'Give one such as 0.95.');
@@ -140,13 +144,34 @@ type Rule = Exclude<ProgressiveStop, 'exact'>;
 
 const RULES = ['relativeError', 'absoluteError', 'ms', 'rows', 'work'] as const;
 
+const OPTIONS: readonly (keyof ProgressiveOptions)[] = [
+  'confidence',
+  'simultaneous',
+  'stop',
+  'seed',
+  'resume',
+  'params',
+  'values',
+  'atLeast',
+  'asOf',
+  'priority',
+  'maxWork',
+  'label',
+  'zone',
+  'signal',
+  'timeoutMs',
+  'tenant',
+  'user',
+  'claims',
+];
+
 function checkedStop(stop: ProgressiveStop): Rule | undefined {
   if (stop === 'exact') return undefined;
   const hint = "Give 'exact', or { relativeError: 0.01 }; also absoluteError, ms, rows, work.";
   if (typeof stop !== 'object' || stop === null) throw wrong('stop', 'is no rule', hint);
+  checkNames(stop, RULES, 'stop.');
+  if (RULES.every((name) => stop[name] === undefined)) throw wrong('stop', 'has no rule', hint);
   for (const [name, value] of Object.entries(stop)) {
-    if (!(RULES as readonly string[]).includes(name))
-      throw wrong(`stop.${name}`, 'is no such rule', hint);
     if (value !== undefined && !(typeof value === 'number' && value > 0))
       throw wrong(`stop.${name}`, 'is not a positive number', hint);
   }

@@ -12,6 +12,23 @@ export function nearestOf(name: string, candidates: Iterable<string>): string | 
   return best;
 }
 
+/** The one candidate that the name may be short for: `relError` for `relativeError`. */
+export function longFormOf(name: string, candidates: readonly string[]): string | undefined {
+  if (name.length < 3) return undefined;
+  const long = candidates.filter((candidate) => abbreviates(name, candidate));
+  return long.length === 1 ? long[0] : undefined;
+}
+
+/** Its letters in their order, from the first on. */
+function abbreviates(name: string, candidate: string): boolean {
+  const letters = name.toLowerCase();
+  const full = candidate.toLowerCase();
+  if (letters[0] !== full[0]) return false;
+  let at = 0;
+  for (const letter of full) if (letter === letters[at]) at += 1;
+  return at === letters.length;
+}
+
 /** Optimal string alignment (a swap of neighbours is one edit), given up at `limit`. */
 function editDistance(a: string, b: string, limit: number): number {
   if (Math.abs(a.length - b.length) >= limit) return limit;

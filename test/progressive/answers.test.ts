@@ -293,6 +293,25 @@ describe('progressive answers', () => {
     expect(() => db.progressive(sql, { confidence: 2 })).toThrow(/confidence/);
     expect(() => db.progressive(sql, { stop: { relativeError: -1 } })).toThrow(/relativeError/);
     expect(() => db.progressive(sql, { stop: { speed: 1 } as never })).toThrow(/speed/);
+    // A rule or an option that is not known would be one that is never met.
+    for (const [options, field, hint] of [
+      [{ stop: {} }, 'stop', /Give 'exact'/],
+      [{ stop: { relativeError: undefined } }, 'stop', /Give 'exact'/],
+      [{ stop: { relError: 0.01 } }, 'stop.relError', /Did you mean "relativeError"/],
+      [{ stop: { row: 5 } }, 'stop.row', /Did you mean "rows"/],
+      [{ confidense: 0.9 }, 'confidense', /Did you mean "confidence"/],
+      [{ relativeError: 0.01 }, 'relativeError', /stop: \{ relativeError/],
+      [{ velocity: 0.01 }, 'velocity', /Known are .*stop/],
+    ] as const)
+      expect(() => db.progressive(sql, options as never)).toThrow(
+        expect.objectContaining({ code: '22023', field, hint: expect.stringMatching(hint) }),
+      );
+    const steered = db.progressive(sql, { stop: { rows: 1 } });
+    await expect(steered.refineTo({} as never)).rejects.toMatchObject({ field: 'stop' });
+    await expect(steered.refineTo({ work_: 1 } as never)).rejects.toMatchObject({
+      field: 'stop.work_',
+    });
+    await steered.cancel();
     expect(() => db.progressive(sql, { resume: 'nonsense' })).toThrow(/resume/);
     await expect(db.progressive('SELECT nothing FROM sales').result()).rejects.toMatchObject({
       code: '42703',
