@@ -1,7 +1,7 @@
 import { DbError } from '../base/errors.ts';
 import { tenantId } from '../base/units.ts';
 import type { Batch } from '../columns/batch.ts';
-import { vectorFromData } from '../columns/build.ts';
+import { datumAt, vectorFromData } from '../columns/build.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
 import type { Clock, TimerHandle } from '../base/ports.ts';
 import type { ActorRef } from '../mailbox/actor.ts';
@@ -10,7 +10,7 @@ import type { Budget } from '../operators/operator.ts';
 import type { OutputColumn } from '../plan/logical.ts';
 import type { Look, LookCell, ProgressiveRun } from '../progressive/run.ts';
 import { shapeOf, type Shape } from '../progressive/shape.ts';
-import { nearestDoubles } from '../progressive/doubles.ts';
+import { boundsOf, nearestDoubles } from '../progressive/doubles.ts';
 import { isEstimated, isNumeric, outputsOf } from '../progressive/outputs.ts';
 import type {
   EstimatedValue,
@@ -717,11 +717,12 @@ class Answer {
         ? nearestDoubles(batch.columns[index]!, batch.rowCount)
         : new Float64Array(batch.rowCount).fill(Number.NaN);
       for (let row = 0; row < batch.rowCount; row += 1) {
-        const number = finiteOrNull(numbers[row]!);
+        const number = numbers[row]!;
+        const { lower, upper } = boundsOf(number, () => datumAt(batch.columns[index]!, row));
         const exact: EstimatedValue = {
-          estimate: number,
-          lower: number,
-          upper: number,
+          estimate: finiteOrNull(number),
+          lower: finiteOrNull(lower),
+          upper: finiteOrNull(upper),
           guarantee: 'exact',
           value: values[index]![row],
         };

@@ -1,6 +1,7 @@
 import { kernelsOf } from '../columns/array-kernels.ts';
 import { vectorFromData } from '../columns/build.ts';
 import { datumAt } from '../columns/cells.ts';
+import { compareDecimals } from '../columns/compare.ts';
 import type { SqlType } from '../columns/types.ts';
 import { Decimal, type Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
@@ -83,6 +84,61 @@ export function nearestDoubles(vector: Vector, rowCount: number): Float64Array {
 
 export function doubleOf(datum: Datum, type: SqlType): number {
   return nearestDoubles(vectorFromData(type, [datum]), 1)[0]!;
+}
+
+/** From here on doubles leave out whole numbers. */
+const WHOLE_DOUBLES = 2 ** 53;
+
+/**
+ * The doubles that an exact value lies within. Beyond 2^53, where no double may be the value, they are those beside it; before, what is no double
+ * is a decimal, and the nearest one stands for it.
+ */
+export function boundsOf(nearest: number, exact: () => Datum): { lower: number; upper: number } {
+  if (Math.abs(nearest) >= WHOLE_DOUBLES) {
+    const value = exact();
+    if (typeof value === 'bigint' || (value instanceof Decimal && value.special === undefined)) {
+      const side = Number.isFinite(nearest)
+        ? compareDecimals(decimalOf(BigInt(nearest)), decimalOf(value))
+        : Math.sign(nearest);
+      return {
+        lower: side > 0 ? below(nearest) : nearest,
+        upper: side < 0 ? above(nearest) : nearest,
+      };
+    }
+  }
+  return { lower: nearest, upper: nearest };
+}
+
+/** Doubles of decimals are made in a few steps, each of which rounds. */
+const ROUNDED = 1e-15;
+
+/** Bounds that are doubles of values, as far apart as the values themselves. */
+export function beforeRounding<Bounds extends { readonly lower: number; readonly upper: number }>(
+  bounds: Bounds,
+): Bounds {
+  const widened = (bound: number, sign: -1 | 1): number =>
+    Math.abs(bound) >= WHOLE_DOUBLES && Number.isFinite(bound)
+      ? bound + sign * Math.abs(bound) * ROUNDED
+      : bound;
+  return { ...bounds, lower: widened(bounds.lower, -1), upper: widened(bounds.upper, 1) };
+}
+
+function decimalOf(value: bigint | Decimal): Decimal {
+  return value instanceof Decimal ? value : new Decimal(value, 0);
+}
+
+/** The next double towards ∞, of one that is not 0. */
+function above(value: number): number {
+  if (value === Infinity) return value;
+  if (value === -Infinity) return -Number.MAX_VALUE;
+  const cell = new DataView(new ArrayBuffer(8));
+  cell.setFloat64(0, value);
+  cell.setBigInt64(0, cell.getBigInt64(0) + (value > 0 ? 1n : -1n));
+  return cell.getFloat64(0);
+}
+
+function below(value: number): number {
+  return -above(-value);
 }
 
 /** 1 for each row that is present, NaN for NULL. */

@@ -20,7 +20,7 @@ import { equivalentZoneTests, zoneTestsOf } from '../operators/sources.ts';
 import type { AggregateNode, OutputColumn, PlanNode, ScanNode } from '../plan/logical.ts';
 import { inputsOf, isNullable } from '../plan/nodes.ts';
 import { tunedDraws } from './confidence.ts';
-import { doubleOf, writeDoubles } from './doubles.ts';
+import { beforeRounding, boundsOf, doubleOf, writeDoubles } from './doubles.ts';
 import {
   evaluateFormula,
   isEstimated,
@@ -490,14 +490,17 @@ export class ProgressiveRun {
       expression: output,
       keyCount: this.#shape.aggregate.keys.length,
       context: this.#environment.context,
-      call: (index) =>
-        this.#callEstimate(
+      call: (index) => {
+        const { fn, type } = this.#shape.aggregate.calls[index]!;
+        const own = this.#callEstimate(
           this.#tracks!.calls[index]!,
           index,
           group,
           draws,
           risk * this.#shares[index]!,
-        ),
+        );
+        return CHOOSING.has(fn) && ROUNDED_KINDS.has(type.kind) ? beforeRounding(own) : own;
+      },
       quotient: (over, under) => this.#tracks!.quotient(over, under)?.estimate(group, draws, risk),
       isSeen: (index) => this.#hasValue(index, group, draws),
     });
@@ -580,6 +583,10 @@ export class ProgressiveRun {
   }
 }
 
+/** Aggregates that show one of the values, as it is. */
+const CHOOSING: ReadonlySet<string> = new Set(['min', 'max', 'percentile_disc']);
+/** Of these not every value is a double. */
+const ROUNDED_KINDS: ReadonlySet<SqlType['kind']> = new Set(['int8', 'numeric']);
 /** The class of errors of values: a division by zero, a root of a negative number, what is out of range. */
 const DATA_EXCEPTION = '22';
 /** An interval takes some hundred logarithms: as long as some thousand rows. */
@@ -596,8 +603,7 @@ function exactly(value: Datum, output: Expression): LookCell {
   return {
     kind: 'estimate',
     estimate: number,
-    lower: number,
-    upper: number,
+    ...boundsOf(number, () => value),
     guarantee: 'exact',
     value,
   };

@@ -177,3 +177,48 @@ test('an answer that is cancelled before it has begun has seen nothing', async (
     fraction: 1,
   });
 });
+
+/**
+ * Root cause: values were turned to the nearest double and shown as both bounds of themselves. Tests compared doubles with doubles.
+ */
+test('whole numbers that no double is lie within their bounds, at each look and at the end', async () => {
+  const first = 2n ** 53n;
+  await db.exec('CREATE TABLE huge (k text NOT NULL, a bigint NOT NULL, n numeric(30,2) NOT NULL)');
+  await db.insert('huge', {
+    k: Array.from({ length: 70_000 }, (_, row) => (row % 30_000 === 7 ? 'rare' : 'common')),
+    a: Array.from({ length: 70_000 }, (_, row) => first + 1n + 2n * BigInt(row % 3)),
+    n: Array.from(
+      { length: 70_000 },
+      (_, row) => `${12_345_678_901_234_567_890n + BigInt(row % 7)}.07`,
+    ),
+  });
+  await untilSealed(db, 'huge');
+  const sql = `SELECT k, sum(a) AS s, min(a) AS lo, max(a) AS hi, max(n) AS n, sum(n) AS t, -max(a) AS m,
+    percentile_disc(0.5) WITHIN GROUP (ORDER BY a) AS p, count(*) AS c FROM huge GROUP BY k ORDER BY k`;
+  const options = { values: { int8: 'bigint' } } as const;
+  const truth = await db.query<Record<string, bigint | string>>(sql, options);
+  const hundredths = (value: bigint | string): bigint =>
+    typeof value === 'bigint'
+      ? value * 100n
+      : BigInt(value.replace('.', '')) * (value.includes('.') ? 1n : 100n);
+  const events = await looksOf(sql, options);
+  let bounds = 0;
+  for (const { rows } of events)
+    for (const row of rows as readonly Record<string, Cell>[]) {
+      const own = truth.rows.find(({ k }) => k === (row['k'] as unknown))!;
+      for (const [name, cell] of Object.entries(row)) {
+        if (name === 'k') continue;
+        const exact = hundredths(own[name]!);
+        const { lower, upper } = cell;
+        if (lower !== null) expect(BigInt(Math.floor(lower)) * 100n <= exact, name).toBe(true);
+        if (upper !== null) expect(BigInt(Math.ceil(upper)) * 100n >= exact, name).toBe(true);
+        bounds += (lower === null ? 0 : 1) + (upper === null ? 0 : 1);
+        if (cell.guarantee === 'exact') expect(cell.value).toBe(own[name]);
+        // Where a double is the value, there is no width.
+        if (name === 'c' && cell.guarantee === 'exact') expect(cell.lower).toBe(cell.upper);
+      }
+    }
+  expect(events.at(-1)!.rows).toHaveLength(2);
+  // Beyond those of the last event.
+  expect(bounds).toBeGreaterThan(60);
+});
