@@ -546,13 +546,6 @@ export class Handle implements WideVerbs {
     return entry.data.changes(position, visiblePosition)?.length !== 0;
   }
 
-  /** A progressive answer of this identity's tenant that is not over, by its id. */
-  progressiveOf(queryId: string): ProgressiveQuery | undefined {
-    if (this.engine.queries.get(queryId)?.tenant !== (this.identity.tenant ?? 'main'))
-      return undefined;
-    return this.engine.answers.get(queryId);
-  }
-
   /** What runs for this identity's tenant. */
   get queries(): Queries {
     return (this.#queries ??= new Queries(this.engine, this.identity.tenant ?? 'main'));

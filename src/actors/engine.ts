@@ -51,7 +51,7 @@ import { createCommitLog } from './commit-log.ts';
 import { TableRecovery } from './table-recovery.ts';
 import { EngineMetrics } from './metrics.ts';
 import { PositionLog } from './position-log.ts';
-import { queryActor, type QueryMessage } from './query-actor.ts';
+import { queryActor } from './query-actor.ts';
 import type { ValueOptions } from './rows-out.ts';
 import type { Snapshots } from './snapshots.ts';
 import { StatementCache } from './statement-cache.ts';
@@ -100,11 +100,14 @@ export type RunningQuery = {
   rowsTotal?: number;
   etaMs?: number | null;
   convergence?: ProgressiveEvent['convergence'];
-  readonly ref: ActorRef<QueryMessage>;
+  /** Ends it; overtakes its steps. */
+  readonly cancel: (cause: DbError) => void;
+  /** The database closes. */
+  readonly stop: () => void;
 };
 
 /** A progressive answer that is over: how it went. */
-export type EndedQuery = Omit<RunningQuery, 'ref'> & {
+export type EndedQuery = Omit<RunningQuery, 'cancel' | 'stop'> & {
   readonly endedMs: number;
   readonly convergence: ProgressiveEvent['convergence'];
 };
@@ -411,7 +414,8 @@ export class Engine {
       rows: 0,
       work: 0,
       state: QUERY_LIFECYCLE.initial,
-      ref,
+      cancel,
+      stop: () => ref.stop(),
     };
     this.queries.set(id, query);
     if (signal?.aborted === true) abort();
@@ -436,21 +440,23 @@ export class Engine {
     return this.#runLoop.untilTurn();
   }
 
-  /** Starts a progressive answer under the id it was given. */
-  startProgressive(
-    query: Pick<RunningQuery, 'id' | 'tenant' | 'user' | 'label' | 'text' | 'priority'>,
-    actor: ActorSpec<ProgressiveMessage>,
-  ): ActorRef<ProgressiveMessage> {
-    this.assertOpen();
-    const ref = this.tree.startQuery(query.tenant, actor);
+  /** A progressive answer is asked for: it is listed, and may be cancelled, from now on. */
+  answerAsked(query: Omit<RunningQuery, 'startedMs' | 'rows' | 'work' | 'state'>): void {
     this.queries.set(query.id, {
       ...query,
       startedMs: this.ports.clock.now(),
       rows: 0,
       work: 0,
       state: PROGRESSIVE_LIFECYCLE.initial,
-      ref: ref as ActorRef<QueryMessage>,
     });
+  }
+
+  startProgressive(
+    tenant: string,
+    actor: ActorSpec<ProgressiveMessage>,
+  ): ActorRef<ProgressiveMessage> {
+    this.assertOpen();
+    const ref = this.tree.startQuery(tenant, actor);
     if (ref.tell({ kind: 'step' }) === 'dead') throw closedError();
     return ref;
   }
@@ -461,7 +467,9 @@ export class Engine {
     if (query === undefined) return;
     this.queries.delete(id);
     this.answers.delete(id);
-    const { ref: _ref, ...shown } = query;
+    // Of one that ended before its first round there is nothing to look back on.
+    if (convergence.length === 0) return;
+    const { cancel: _cancel, stop: _stop, ...shown } = query;
     this.ended.push({
       ...shown,
       text: query.text.slice(0, ENDED_TEXT_LENGTH_MAX),
@@ -579,7 +587,7 @@ export class Engine {
     this.retention.close();
     this.subscriptions.wakeAll();
     this.#wakeSettled();
-    for (const { ref } of [...this.queries.values()]) ref.stop();
+    for (const { stop } of [...this.queries.values()]) stop();
     this.tree.root.stop();
     this.dispatcher.runUntilIdle(100_000);
     // Of tables that were being made anew: nobody wants what is read of them any more.

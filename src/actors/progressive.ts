@@ -20,7 +20,7 @@ import type {
 } from './api-types.ts';
 import { checkNames, checkQueryOptions } from './check-options.ts';
 import { canceled, deadline } from './deadline.ts';
-import type { Engine } from './engine.ts';
+import { closedError, type Engine } from './engine.ts';
 import type { ProgressiveState } from './lifecycles.ts';
 import {
   progressiveActor,
@@ -35,6 +35,7 @@ import { boundOf, parametersOf, rowsPosition } from './statements.ts';
 
 /** Somebody looks: what cannot be told yet is said by then. */
 const FIRST_EVENT_MS = 200;
+const NOT_READ = 'nothing was read yet: others are being answered, or what it joins is read first';
 /** Rows made for JavaScript between two looks at the budget. */
 const SHOWN_ROWS = 128;
 /** What nobody goes on with is given up, with the rows it holds on to. */
@@ -85,7 +86,16 @@ export class ProgressiveQuery<Keys = ResultRow, Values = object>
   }
 
   [Symbol.asyncIterator](): AsyncIterator<ProgressiveEvent<Keys, Values>> {
-    return this.#state.iterate() as AsyncIterator<ProgressiveEvent<Keys, Values>>;
+    return this.#state.iterate({ leavingCancels: true }) as AsyncIterator<
+      ProgressiveEvent<Keys, Values>
+    >;
+  }
+
+  /** The same events, for somebody who only looks: leaving changes nothing. */
+  watch(): AsyncIterable<ProgressiveEvent<Keys, Values>> {
+    const iterate = (): AsyncIterator<ProgressiveEvent> =>
+      this.#state.iterate({ leavingCancels: false });
+    return { [Symbol.asyncIterator]: iterate } as AsyncIterable<ProgressiveEvent<Keys, Values>>;
   }
 
   async close(): Promise<void> {
@@ -236,8 +246,8 @@ class Answer {
   /** Undefined until it is known what is read. */
   #rowsTotal: number | undefined;
   #run: ProgressiveRun | undefined;
-  #position = 0;
-  #asOf = '';
+  #position: number;
+  #asOf: string;
   #token: Token;
   /** Rows of the exact answer so far. */
   readonly #exact: ResultRow[] = [];
@@ -245,7 +255,11 @@ class Answer {
   #shown: ResultRow[] = [];
   #width: Width = NO_WIDTH;
   #release = (): void => undefined;
-  #firstTimer: TimerHandle | undefined;
+  readonly #firstTimer: TimerHandle;
+  /** Why there is no first event yet. */
+  #waitsFor = NOT_READ;
+  /** Nobody waits for it any more. */
+  readonly #left = new AbortController();
   #idleTimer: TimerHandle | undefined;
   #doneWithDeadline = (): void => undefined;
   /** Nobody waits for the first answer any more. */
@@ -264,13 +278,44 @@ class Answer {
       given.resume?.seed ??
       given.options.seed ??
       engine.ports.random.split(`progressive/${this.id}`).uint32();
-    this.#token = {
-      position: 0,
+    // Until it is known which: a mark of it asks for no earlier one.
+    this.#position =
+      given.resume?.position ??
+      given.options.asOf ??
+      Math.max(engine.visiblePosition, given.options.atLeast ?? 0);
+    this.#asOf = engine.asOfText(engine.visiblePosition);
+    this.#token = given.resume ?? {
+      position: this.#position,
       seed,
-      wholeFrom: given.resume?.wholeFrom ?? Infinity,
+      wholeFrom: Infinity,
       identity: undefined,
     };
-    void this.#begin(session).catch((cause: unknown) => this.#fail(cause));
+    const { tenant, user } = session.identity;
+    engine.answerAsked({
+      id: this.id,
+      tenant,
+      user,
+      label: given.options.label,
+      text: given.text,
+      priority: given.options.priority ?? 'normal',
+      cancel: () => this.cancel(),
+      stop: () => {
+        if (this.#ref === undefined) this.#fail(closedError());
+        else this.#ref.stop();
+      },
+    });
+    this.#firstTimer = engine.ports.clock.after(FIRST_EVENT_MS, () => {
+      if (this.#version === 0 && !this.#isOver)
+        this.#publish({
+          ...this.#frame(this.#run?.rowsSeen ?? 0),
+          kind: 'estimate',
+          rows: [],
+          why: this.#waitsFor,
+        });
+    });
+    void this.#begin(session).catch((cause: unknown) => {
+      if (!this.#isOver) this.#fail(cause);
+    });
   }
 
   get isOver(): boolean {
@@ -316,7 +361,11 @@ class Answer {
     while (!this.#isOver) await new Promise<void>((resolve) => this.#waiting.add(resolve));
   }
 
-  iterate(): AsyncIterator<ProgressiveEvent> {
+  iterate({
+    leavingCancels,
+  }: {
+    readonly leavingCancels: boolean;
+  }): AsyncIterator<ProgressiveEvent> {
     let seen = 0;
     let isDone = false;
     return {
@@ -338,7 +387,8 @@ class Answer {
       return: async () => {
         if (!isDone) {
           isDone = true;
-          this.cancel();
+          if (leavingCancels) this.cancel();
+          else this.#wake();
         }
         return { done: true, value: undefined };
       },
@@ -368,7 +418,15 @@ class Answer {
     };
     // Statistics are loaded by whoever asks for them: a database opens without.
     const { ProgressiveRun: Run } = await import('../progressive/run.ts');
-    if (options.atLeast !== undefined) await engine.untilVisible(options.atLeast, signal);
+    if (options.atLeast !== undefined) {
+      this.#waitsFor = `position ${options.atLeast} is not visible yet`;
+      const left = this.#left.signal;
+      await engine.untilVisible(
+        options.atLeast,
+        signal === undefined ? left : AbortSignal.any([signal, left]),
+      );
+      this.#waitsFor = NOT_READ;
+    }
     if (this.#isOver) return;
     const parsed = engine.statements.parse(given.text);
     if (parsed.length !== 1 || parsed[0]!.statement.kind !== 'query')
@@ -391,6 +449,7 @@ class Answer {
     this.#position =
       asOf ?? session.transaction?.position ?? rowsPosition(session, bound.relations);
     this.#asOf = engine.asOfText(this.#position);
+    this.#token = { ...this.#token, position: this.#position };
     const snapshots = new Map<number, TableSnapshot>();
     const memory = engine.memory.child(`a progressive query of tenant ${session.identity.tenant}`);
     this.#release = () => {
@@ -450,27 +509,10 @@ class Answer {
       this.#estimated = outputsOf(shape.plan, aggregate).map((output) =>
         isEstimated(output, aggregate.keys.length),
       );
-      this.#firstTimer = engine.ports.clock.after(FIRST_EVENT_MS, () => {
-        if (this.#version > 0 || this.#isOver) return;
-        this.#publish({
-          ...this.#frame(this.#run?.rowsSeen ?? 0),
-          kind: 'estimate',
-          rows: [],
-          why: 'nothing was read yet: others are being answered, or what it joins is read first',
-        });
-      });
     }
     const settled = shape;
-    this.#token = { ...this.#token, position: this.#position };
     const ref = engine.startProgressive(
-      {
-        id: this.id,
-        tenant: session.identity.tenant,
-        user: session.identity.user,
-        label: options.label,
-        text: given.text,
-        priority: options.priority ?? 'normal',
-      },
+      session.identity.tenant,
       progressiveActor({
         name: `query ${this.id}`,
         tenant: tenantId(session.identity.tenant),
@@ -742,8 +784,9 @@ class Answer {
   #over(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#firstTimer?.cancel();
+    this.#firstTimer.cancel();
     this.#idleTimer?.cancel();
+    this.#left.abort();
     this.#doneWithDeadline();
     this.#doneWithFirst();
     this.#engine.answers.delete(this.id);

@@ -1,7 +1,8 @@
 import { DbError } from '../base/errors.ts';
 import type { Priority } from '../mailbox/run-queue.ts';
-import type { ProgressiveEvent } from './api-types.ts';
+import type { ProgressiveEvent, ProgressiveStop } from './api-types.ts';
 import type { Engine, RunningQuery } from './engine.ts';
+import type { ProgressiveQuery } from './progressive.ts';
 
 /** What a query that runs shows of itself. */
 export type QueryInfo = {
@@ -23,11 +24,11 @@ export type QueryInfo = {
   readonly etaMs?: number | null | undefined;
   /** Round by round; of `get` only. */
   readonly convergence?: ProgressiveEvent['convergence'] | undefined;
-  /** queued, running, or paused until its rows are taken. */
+  /** queued, running, or paused until its rows are taken; of a progressive answer, where it is in its lifecycle. */
   readonly state: string;
 };
 
-/** `db.queries`: what runs for one tenant, and the way to end it. */
+/** `db.queries`: what runs for one tenant, and the way to steer and to end it. */
 export class Queries {
   readonly #engine: Engine;
   readonly #tenant: string;
@@ -48,10 +49,36 @@ export class Queries {
     return infoOf(this.#running(id));
   }
 
-  /** Ends a query: whoever waits for it gets 57014. 42704 where none of that id runs. */
+  /** Ends a query: whoever waits for it gets 57014, and of a progressive answer what it had. 42704 where none of that id runs. */
   async cancel(id: string): Promise<void> {
-    const cause = new DbError('57014', 'canceling statement due to user request');
-    this.#running(id).ref.tell({ kind: 'cancel', cause }, 'control');
+    const query = this.#running(id);
+    const answer = this.#engine.answers.get(id);
+    if (answer !== undefined) await answer.cancel();
+    else query.cancel(new DbError('57014', 'canceling statement due to user request'));
+  }
+
+  /** A progressive answer keeps what it has and reads no more until `resume`. 42704 where none of that id runs, 55000 for another query. */
+  async pause(id: string): Promise<void> {
+    await this.progressive(id).pause();
+  }
+
+  async resume(id: string): Promise<void> {
+    await this.progressive(id).resume();
+  }
+
+  /** A progressive answer goes on, or on for longer, until the rule is met: for whoever iterates on it. */
+  async refine(id: string, stop: ProgressiveStop): Promise<void> {
+    await this.progressive(id).refineTo(stop);
+  }
+
+  /** A progressive answer that is not over, to steer or to watch it. 42704 where none of that id runs, 55000 for another query. */
+  progressive(id: string): ProgressiveQuery {
+    this.#running(id);
+    const answer = this.#engine.answers.get(id);
+    if (answer !== undefined) return answer;
+    throw new DbError('55000', `query "${id}" is not a progressive one`, {
+      hint: 'Ask with db.progressive, or with "mode": "progressive"; any query can be cancelled.',
+    });
   }
 
   /** Another tenant's queries are not there. */
@@ -75,6 +102,6 @@ export function queriesOf(engine: Engine, tenant: string): QueryInfo[] {
     });
 }
 
-function infoOf({ ref: _ref, ...shown }: RunningQuery): QueryInfo {
+function infoOf({ cancel: _cancel, stop: _stop, ...shown }: RunningQuery): QueryInfo {
   return shown;
 }

@@ -50,6 +50,7 @@ export function queryRoutes(app: FastifyInstance, context: RouteContext): void {
         statement: statementOf(body),
         body,
         options,
+        open: context.open,
       });
       return;
     }
@@ -123,10 +124,6 @@ export function queryRoutes(app: FastifyInstance, context: RouteContext): void {
   });
 
   app.get('/v1/queries', async (request) => ({ queries: await verbs(request).queries.list() }));
-
-  app.get<{ Params: { id: string } }>('/v1/queries/:id', (request) =>
-    verbs(request).queries.get(request.params.id),
-  );
 
   app.delete<{ Params: { id: string } }>('/v1/queries/:id', async (request) => {
     const { id } = request.params;

@@ -21,6 +21,7 @@ export type QueryBody = {
   readonly stop?: unknown;
   readonly confidence?: unknown;
   readonly simultaneous?: unknown;
+  readonly seed?: unknown;
   readonly resume?: unknown;
   readonly values?: unknown;
   readonly atLeast?: unknown;
@@ -40,6 +41,7 @@ export const QUERY_FIELDS = [
   'stop',
   'confidence',
   'simultaneous',
+  'seed',
   'resume',
   'values',
   'atLeast',
@@ -51,7 +53,7 @@ export const QUERY_FIELDS = [
 ];
 
 /** Fields that mean something with `mode: "progressive"` only. */
-export const PROGRESSIVE_FIELDS = ['stop', 'confidence', 'simultaneous', 'resume'] as const;
+export const PROGRESSIVE_FIELDS = ['stop', 'confidence', 'simultaneous', 'seed', 'resume'] as const;
 
 /** The JSON object that a request's body is, with no other fields than those named. */
 export function bodyObject<Body>(body: unknown, fields?: readonly string[]): Body {

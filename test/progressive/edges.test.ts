@@ -210,3 +210,43 @@ test('a column of NULLs only, in sealed rows, gives what SQL says of it, and int
     expect(Object.fromEntries(values.map(([name, { value }]) => [name, value]))).toEqual(rows[0]);
   }
 });
+
+test('db.queries pauses, resumes and refines answers by id, and those alone', async () => {
+  const answer = db.progressive('SELECT sum(x) AS s FROM t', { stop: { rows: 1 }, label: 'one' });
+  const stopped = await answer.result();
+  const { queryId: id } = answer;
+  expect(await db.queries.get(id)).toMatchObject({ id, label: 'one', state: 'stopped' });
+  await db.queries.refine(id, { rows: stopped.rowsSeen + 1 });
+  const further = await answer.result();
+  expect(further.rowsSeen).toBeGreaterThan(stopped.rowsSeen);
+  await expect(db.queries.refine(id, { rowz: 1 } as never)).rejects.toMatchObject({
+    field: 'stop.rowz',
+    hint: 'Did you mean "rows"?',
+  });
+  await expect(db.as({ tenant: 'other' }).queries.refine(id, 'exact')).rejects.toMatchObject({
+    code: '42704',
+  });
+  await db.queries.cancel(id);
+  await expect(db.queries.pause(id)).rejects.toMatchObject({ code: '42704' });
+  // What waits is there already, and may be told what to do once it begins.
+  const waiting = db.progressive('SELECT sum(x) AS s FROM t', { atLeast: 1e9 });
+  await db.queries.pause(waiting.queryId);
+  await db.queries.resume(waiting.queryId);
+  expect(await db.queries.get(waiting.queryId)).toMatchObject({ state: 'planned' });
+  await db.queries.cancel(waiting.queryId);
+  expect(await waiting.result()).toMatchObject({ reason: 'cancelled', rowsSeen: 0 });
+  for await (const _ of db.stream('SELECT id FROM t', { batchRows: 10 })) {
+    const [plain] = await db.queries.list();
+    for (const steer of ['pause', 'resume'] as const)
+      await expect(db.queries[steer](plain!.id)).rejects.toMatchObject({ code: '55000' });
+    break;
+  }
+});
+
+test('a database that closes ends what waits', async () => {
+  const own = await open({ workers: 0 });
+  const waiting = own.progressive('SELECT 1 AS one', { atLeast: 1e9 });
+  const outcome = waiting.result().catch((cause: unknown) => cause);
+  await own.close();
+  expect(await outcome).toMatchObject({ code: '57P01' });
+});

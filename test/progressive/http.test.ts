@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { open, type Database, type Server } from '../../src/index.ts';
+import { EventStream } from '../server/event-stream.ts';
+import { untilSealed } from './until-sealed.ts';
 
 let db: Database;
 let server: Server;
@@ -13,6 +15,7 @@ beforeAll(async () => {
     id: Int32Array.from({ length: n }, (_, id) => id),
     x: Float64Array.from({ length: n }, (_, id) => (id * 7919) % 1000),
   });
+  await untilSealed(db, 't');
   server = await db.listen({ http: '127.0.0.1:0' });
   base = server.http!;
 });
@@ -44,20 +47,100 @@ test('a progressive answer comes as lines, the last of them exact', async () => 
   expect(events.at(-1)!.rows[0]!.s.value).toBe(plain.rows[0]!.s);
 });
 
-test('as server-sent events it can be stopped, refined by its id, and goes on in the same stream', async () => {
-  const response = await post(
-    '/v1/query',
-    { sql: 'SELECT avg(x) AS a FROM t WHERE id % 2 = 0', mode: 'progressive' },
-    'text/event-stream',
+const stream = (path: string, body?: unknown): Promise<EventStream> =>
+  EventStream.open(`${base}${path}`, {
+    headers: { 'content-type': 'application/json', accept: 'text/event-stream' },
+    ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
+  });
+
+/** All that comes until the server ends the stream. */
+async function restOf(events: EventStream): Promise<Record<string, unknown>[]> {
+  const all: Record<string, unknown>[] = [];
+  for (;;) {
+    const next = await events.next();
+    if (next === undefined) return all;
+    all.push(next.data);
+  }
+}
+
+const ASKED = { sql: 'SELECT avg(x) AS a FROM t WHERE id % 2 = 0', mode: 'progressive' };
+
+test('a reader that was told what it stopped at refines by id, and reads on in the same request', async () => {
+  const first = await restOf(await stream('/v1/query', { ...ASKED, stop: { rows: 1 } }));
+  expect(first.at(-1)).toMatchObject({ kind: 'final', reason: 'stop' });
+  const { queryId: id, rowsSeen } = first.at(-1) as { queryId: string; rowsSeen: number };
+  // As lines, to a rule; then as events, to the end.
+  const lines = await post(
+    `/v1/queries/${id}/refine`,
+    { stop: { rows: rowsSeen + 1 } },
+    'application/x-ndjson',
   );
-  expect(response.headers.get('content-type')).toContain('text/event-stream');
-  const id = response.headers.get('adb-query-id')!;
-  const paused = await post(`/v1/queries/${id}/pause`, {});
-  // It may be over already; then there is nothing to pause.
-  expect([200, 404]).toContain(paused.status);
-  await post(`/v1/queries/${id}/resume`, {});
-  const text = await response.text();
-  expect(text).toMatch(/event: final\ndata: \{/);
+  expect(lines.headers.get('adb-query-id')).toBe(id);
+  const further = (await lines.text())
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { kind: string; reason?: string; rowsSeen: number });
+  expect(further.at(-1)).toMatchObject({ kind: 'final', reason: 'stop' });
+  expect(further.at(-1)!.rowsSeen).toBeGreaterThan(rowsSeen);
+  for (const { kind } of further.slice(0, -1)) expect(kind).toBe('estimate');
+  const last = (await restOf(await stream(`/v1/queries/${id}/refine`, { stop: 'exact' }))).at(-1)!;
+  expect(last).toMatchObject({ kind: 'final', reason: 'exact', queryId: id });
+  const plain = await db.query<{ a: number }>(ASKED.sql);
+  expect(last['rows']).toMatchObject([{ a: { value: plain.rows[0]!.a } }]);
+  // A rule that is met already ends at once; without a stream the answer is a word.
+  const again = (await restOf(await stream('/v1/query', { ...ASKED, stop: { rows: 1 } }))).at(-1)!;
+  const met = await stream(`/v1/queries/${again['queryId'] as string}/refine`, {
+    stop: { rows: 1 },
+  });
+  expect(await restOf(met)).toMatchObject([{ kind: 'final', reason: 'stop' }]);
+  const plainly = await post(`/v1/queries/${again['queryId'] as string}/refine`, {
+    stop: { rows: 1 },
+  });
+  expect(await plainly.json()).toEqual({ id: again['queryId'], stop: { rows: 1 } });
+  await fetch(`${base}/v1/queries/${again['queryId'] as string}`, { method: 'DELETE' });
+});
+
+test('an answer is paused, resumed and watched by its id; who only watches may leave', async () => {
+  // It waits for a position, so that it is there to be steered however fast this machine is.
+  const { position } = await db.insert('t', [{ id: -1, x: 1 }]);
+  const asked = stream('/v1/query', { ...ASKED, atLeast: position + 1, label: 'steered' });
+  const reader = await asked;
+  const waiting = (await reader.next())!.data;
+  expect(waiting).toMatchObject({ kind: 'estimate', rows: [], why: /not visible yet/ });
+  const id = waiting['queryId'] as string;
+  const listed = (await (await fetch(`${base}/v1/queries`)).json()) as { queries: object[] };
+  expect(listed.queries).toMatchObject([{ id, label: 'steered', state: 'planned' }]);
+  expect(await (await post(`/v1/queries/${id}/pause`, {})).json()).toEqual({ id, paused: true });
+  await db.exec('DELETE FROM t WHERE id = -1');
+  const stateOf = async (): Promise<string> =>
+    ((await (await fetch(`${base}/v1/queries/${id}`)).json()) as { state: string }).state;
+  while ((await stateOf()) !== 'paused') await new Promise((resolve) => setTimeout(resolve, 2));
+  const watcher = await stream(`/v1/queries/${id}`);
+  expect((await watcher.next())!.data).toMatchObject({ queryId: id, kind: 'estimate' });
+  watcher.close();
+  const other = stream(`/v1/queries/${id}`);
+  const observer = await other;
+  expect(await (await post(`/v1/queries/${id}/resume`, {})).json()).toEqual({ id, paused: false });
+  const [told, seen] = await Promise.all([restOf(reader), restOf(observer)]);
+  expect(told.at(-1)).toMatchObject({ kind: 'final', reason: 'exact' });
+  expect(seen.at(-1)).toEqual(told.at(-1));
+  expect((await fetch(`${base}/v1/queries/${id}`)).status).toBe(404);
+});
+
+test('DELETE ends an answer with what it had, and its reader is told so', async () => {
+  const stopped = (await restOf(await stream('/v1/query', { ...ASKED, stop: { rows: 1 } }))).at(
+    -1,
+  )!;
+  // The other one waits for a position that does not come.
+  const reader = await stream('/v1/query', { ...ASKED, atLeast: 1e9 });
+  const waiting = (await reader.next())!.data;
+  for (const { queryId } of [stopped, waiting] as { queryId: string }[]) {
+    const deleted = await fetch(`${base}/v1/queries/${queryId}`, { method: 'DELETE' });
+    expect(await deleted.json()).toEqual({ id: queryId, canceled: true });
+    const refined = await post(`/v1/queries/${queryId}/refine`, { stop: 'exact' });
+    expect(refined.status).toBe(404);
+  }
+  expect((await restOf(reader)).at(-1)).toMatchObject({ kind: 'final', reason: 'cancelled' });
 });
 
 test('what makes no sense is refused before anything is sent', async () => {
