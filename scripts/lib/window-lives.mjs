@@ -173,8 +173,11 @@ const MEASURES = {
   f: 'sum(price) FILTER (WHERE amount > 0)',
   ap: 'avg(price)',
   q: 'approx_percentile(amount, 0.9)',
+  v: 'var_pop(amount)',
+  sd: 'stddev(price)',
+  vi: 'var_samp(n) FILTER (WHERE amount > 0)',
 };
-const COUNTED = ['n', 's', 'a', 'lo', 'hi', 'k', 'p', 'i', 'pm', 'f'];
+const COUNTED = ['n', 's', 'a', 'lo', 'hi', 'k', 'p', 'i', 'pm', 'f', 'v'];
 
 const WHERES = [
   undefined,
@@ -409,6 +412,20 @@ function extreme(rows, sign) {
   return best === 0 ? 0 : best;
 }
 
+/** The double nearest to (n·Σx² − (Σx)²) / n². */
+function varianceOf(rows) {
+  const known = rows.filter((row) => row.amount !== null);
+  if (known.length === 0) return null;
+  if (known.some((row) => row.exact === undefined)) return NaN;
+  const count = BigInt(known.length);
+  const sum = known.reduce((total, row) => total + row.exact, 0n);
+  const squares = known.reduce((total, row) => total + row.exact ** 2n, 0n);
+  // In units of 2^−320; what is left of a quotient with bits to spare only decides how it is rounded.
+  const top = (count * squares - sum * sum) << 128n;
+  const quotient = top / (count * count);
+  return Number(quotient * (count * count) === top ? quotient : quotient | 1n) * 2 ** -448;
+}
+
 const money = (rows) => {
   const known = rows.filter((row) => row.money !== undefined);
   return known.length === 0 ? undefined : known.reduce((sum, row) => sum + row.money, 0n);
@@ -436,6 +453,7 @@ const MADE = {
       ),
     ),
   f: (rows) => decimal(money(rows.filter(isPlus))),
+  v: varianceOf,
 };
 
 const shown = (value) =>

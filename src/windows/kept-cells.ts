@@ -12,7 +12,7 @@ import type { AggregateCall } from '../plan/logical.ts';
 import { column, constant } from '../plan/nodes.ts';
 import type { KeptAddition, KeptShape, KeptTerm, Stretch } from './kept-tiles.ts';
 import { isMeasurable, type Policy, type Resolution } from './policy.ts';
-import { TileMeasures } from './tile-measures.ts';
+import { SQUARES, TileMeasures } from './tile-measures.ts';
 import { timesOf } from './window-source.ts';
 
 /** What a policy keeps of a table's rows. */
@@ -54,9 +54,10 @@ export function shapeOf(
       isDouble: false,
       shape: { counts: nullable, sums: isNumber, extremes: true, buckets: ownBuckets },
     };
-    if (!percentiles || ownBuckets) return [own];
+    const kept = isNumber ? [own, { ...own, isSquare: true, shape: SQUARES }] : [own];
+    if (!percentiles || ownBuckets) return kept;
     return [
-      own,
+      ...kept,
       {
         ...own,
         isDouble: true,
@@ -89,21 +90,23 @@ export function argumentOf(term: KeptTerm): Expression {
 function callsOf({ terms }: KeptShape): AggregateCall[] {
   return terms.flatMap((term) => {
     const argument = argumentOf(term);
+    if (term.isSquare === true) return [callOf('var_pop', [argument])];
     const names = [
       'count',
       ...(term.shape.sums ? ['sum'] : []),
       ...(term.shape.extremes ? ['min', 'max'] : []),
       ...(term.shape.buckets ? ['approx_percentile'] : []),
     ];
-    return names.map((name): AggregateCall => {
-      const resolved = resolveAggregate(
-        name,
-        name === 'approx_percentile' ? [argument, constant(0.5, FLOAT8)] : [argument],
-      );
-      assert(resolved !== undefined, 'what is measured has its aggregates');
-      return { ...resolved, distinct: false, orderBy: [] };
-    });
+    return names.map((name) =>
+      callOf(name, name === 'approx_percentile' ? [argument, constant(0.5, FLOAT8)] : [argument]),
+    );
   });
+}
+
+function callOf(name: string, args: readonly Expression[]): AggregateCall {
+  const resolved = resolveAggregate(name, args);
+  assert(resolved !== undefined, 'what is measured has its aggregates');
+  return { ...resolved, distinct: false, orderBy: [] };
 }
 
 /** Adds rows up by stretch of time and group, for one shape. */

@@ -144,7 +144,7 @@ class EraReading {
     for (const [index, call] of plan.calls.entries()) {
       const number = set.measures.termOf(calls[index]!);
       if (number < 0 || missing !== undefined) continue;
-      const found = this.#termOf(call);
+      const found = this.#termOf(call, set.measures.plainArgument(calls[index]!));
       if (typeof found === 'string') {
         missing = found;
         continue;
@@ -167,8 +167,12 @@ class EraReading {
       terms.set(number, { term: number, own: found, filter });
       if (found < 0) continue;
       const { type } = era.shape.terms[found]!;
-      const range = era.layout.ranges[found]!;
-      set.measures.admit(number, range, shownScale(type));
+      set.measures.admit(number, era.layout.ranges[found]!, shownScale(type));
+      const squared = set.measures.squaresOf(calls[index]!);
+      if (squared < 0) continue;
+      // Squares stand behind what they are of.
+      terms.set(squared, { term: squared, own: found + 1, filter });
+      set.measures.admit(squared, era.layout.ranges[found + 1]!, undefined);
     }
     if (filters.length > FILTERS_MAX) missing ??= `more than ${FILTERS_MAX} FILTERs`;
     this.missing = missing;
@@ -274,15 +278,16 @@ class EraReading {
   }
 
   /** The era's term of a call; −1: all rows count; or what is missing. */
-  #termOf(call: AggregateCall): number | string {
-    const argument = call.args[0];
+  #termOf(call: AggregateCall, argument: Expression | undefined): number | string {
     if (argument === undefined) return -1;
     const inner = argument.kind === 'cast' ? argument.arg : argument;
     if (inner.kind !== 'column') return `${call.fn} of an expression`;
     const { name } = this.#set.columns[inner.index]!;
     const isDouble = argument.kind === 'cast' && argument.type.kind === 'float8';
     if (argument.kind === 'cast' && !isDouble) return `${call.fn} of an expression`;
-    const has = ({ shape }: KeptTerm): boolean => {
+    const { terms } = this.#era.shape;
+    const has = ({ shape, isSquare }: KeptTerm, index: number): boolean => {
+      if (isSquare === true) return false;
       switch (call.fn) {
         case 'count':
           return true;
@@ -292,12 +297,15 @@ class EraReading {
         case 'min':
         case 'max':
           return shape.extremes;
-        default:
+        case 'approx_percentile':
           return shape.buckets;
+        default:
+          return terms[index + 1]?.isSquare === true;
       }
     };
-    const found = this.#era.shape.terms.findIndex(
-      (term) => term.column === inner.index && term.isDouble === isDouble && has(term),
+    const found = terms.findIndex(
+      (term, index) =>
+        term.column === inner.index && term.isDouble === isDouble && has(term, index),
     );
     if (found >= 0) return found;
     const isGroup = this.#era.shape.by.some(({ column }) => column === inner.index);
@@ -404,8 +412,9 @@ export function resolutionError(
 ): DbError {
   const nameOf = ({ column }: KeptColumn): string => columns[column]!.name;
   const measured = era.shape.terms
-    .filter(({ column, isDouble }) => column >= 0 && !isDouble)
+    .filter(({ column, isDouble, isSquare }) => column >= 0 && !isDouble && isSquare !== true)
     .map(nameOf);
+  const spread = era.shape.terms.some(({ isSquare }) => isSquare === true);
   const groups = era.shape.by.filter(({ column }) => column >= 0).map(nameOf);
   const [from, to] = [start, end].map((micros) => new Date(micros / 1000).toISOString());
   const stretch = ` from ${from!} to ${to!}`;
@@ -424,7 +433,7 @@ export function resolutionError(
       hint:
         missing === undefined
           ? `The finest windows there are ${unit}${zoneText}: ask for windows that begin and end where they do.`
-          : `Kept are count, sum, min and max of ${measured.join(', ') || 'nothing'}${
+          : `Kept are count, sum, ${spread ? 'min, max and stddev' : 'min and max'} of ${measured.join(', ') || 'nothing'}${
               groups.length === 0 ? '' : `, by ${groups.join(', ')}`
             }; ask for those, or for later rows.`,
     },

@@ -374,6 +374,8 @@ export type KeptTerm = KeptColumn & {
   readonly nullable: boolean;
   /** Of its values as doubles: what percentiles are of. */
   readonly isDouble: boolean;
+  /** Of the squares of the term before: what variances are of, beside that. Rows demoted before these were kept have none. */
+  readonly isSquare?: boolean;
   readonly shape: TermShape;
 };
 
@@ -789,11 +791,12 @@ function narrowed(wider: TileLayout, layout: TileLayout): Pick<TileLayout, 'term
 function shapeText(shape: KeptShape): string {
   return JSON.stringify([
     shape.by.map(({ column, type }) => [column, type]),
-    shape.terms.map(({ column, type, nullable, isDouble, shape: kept }) => [
+    shape.terms.map(({ column, type, nullable, isDouble, isSquare, shape: kept }) => [
       column,
       type,
       nullable,
       isDouble,
+      isSquare === true,
       kept.counts,
       kept.sums,
       kept.extremes,

@@ -5,7 +5,7 @@ import { NAN_BUCKET } from '../operators/aggregates/sketches.ts';
  * every row has on its grid, so that rows are added, taken back and tiles merged without ever rounding; bins grow at both ends
  * as values need them. Bin k holds multiples of 2^26k.
  */
-const BIN_BITS = 26;
+export const BIN_BITS = 26;
 /** Values from 2^−884 to 2^910 in magnitude; what lies beyond has no tiles. */
 const BIN_MIN = -34;
 const BIN_MAX = 34;

@@ -3,6 +3,7 @@ import type { Batch } from '../columns/batch.ts';
 import { BATCH_ROW_COUNT_MAX } from '../columns/batch.ts';
 import { datumAt, isNullAt } from '../columns/cells.ts';
 import { Decimal, normalInteger, type Datum } from '../columns/values.ts';
+import type { TypeKind } from '../columns/types.ts';
 import type { Vector } from '../columns/vector.ts';
 import { compileExpression, type CompiledExpression } from '../expressions/compile.ts';
 import { divide } from '../expressions/decimal-arithmetic.ts';
@@ -10,10 +11,18 @@ import type { Expression } from '../expressions/expression.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import { assertFraction, bucketOf, bucketValue, rankOf } from '../operators/aggregates/sketches.ts';
 import { fromUnits, roundedSum, toUnits } from '../operators/aggregates/exact-sum.ts';
+import {
+  decimalVarianceOf,
+  isOfSample,
+  isVariance,
+  squares,
+  varianceOf,
+} from '../operators/aggregates/moments.ts';
 import type { AggregateCall } from '../plan/logical.ts';
 import {
   addAllToSum,
   addToSum,
+  BIN_BITS,
   bucketPlace,
   fitsBins,
   NO_BINS,
@@ -31,11 +40,15 @@ import { expressionText } from './tile-plan.ts';
 
 /**
  * What the tiles of one question keep, and how it becomes the values of its aggregates. Calls of one argument and FILTER share a
- * *term*: sum(x), avg(x) and count(x) are one sum and one count.
+ * *term*: sum(x), avg(x) and count(x) are one sum and one count; of a variance the squares of its values are a term of their own.
  */
 export class TileMeasures {
   readonly #terms: readonly Term[];
-  readonly #calls: readonly { readonly call: AggregateCall; readonly term: number }[];
+  readonly #calls: readonly {
+    readonly call: AggregateCall;
+    readonly term: number;
+    readonly squares: number;
+  }[];
   readonly #context: EvaluationContext;
   readonly #change = new RowChange();
   readonly #rests = new Float64Array(BATCH_ROW_COUNT_MAX);
@@ -43,16 +56,26 @@ export class TileMeasures {
 
   constructor(calls: readonly AggregateCall[], context: EvaluationContext) {
     this.#context = context;
-    const terms = new Map<string, { readonly index: number; readonly calls: AggregateCall[] }>();
-    this.#calls = calls.map((call) => {
-      if (call.args.length === 0 && call.filter === undefined) return { call, term: -1 };
-      const key = termText(call);
-      const known = terms.get(key) ?? { index: terms.size, calls: [] };
-      terms.set(key, known);
-      known.calls.push(call);
-      return { call, term: known.index };
+    const terms: { readonly text: string; readonly of: number; readonly calls: AggregateCall[] }[] =
+      [];
+    const termOf = (call: AggregateCall, text: string, of: number): number => {
+      const known = terms.findIndex((each) => each.text === text && each.of === of);
+      const index = known < 0 ? terms.push({ text, of, calls: [] }) - 1 : known;
+      terms[index]!.calls.push(call);
+      return index;
+    };
+    this.#calls = calls.map((given) => {
+      const call = withPlainArgument(given);
+      if (call.args.length === 0 && call.filter === undefined)
+        return { call, term: -1, squares: -1 };
+      const text = termText(call);
+      const term = termOf(call, text, -1);
+      return { call, term, squares: isVariance(call.fn) ? termOf(call, text, term) : -1 };
     });
-    this.#terms = [...terms.values()].map((each) => new Term(each.calls));
+    // Squares stand behind what they are of.
+    const made: Term[] = [];
+    for (const { calls: own, of } of terms) made.push(new Term(own, made[of]));
+    this.#terms = made;
     this.layout = new TileLayout(
       this.#terms.map(({ shape }) => shape),
       this.#terms.map(() => NO_BINS),
@@ -92,6 +115,16 @@ export class TileMeasures {
     return this.#calls[index]!.term;
   }
 
+  /** The term of its values' squares; −1: it needs none. */
+  squaresOf(index: number): number {
+    return this.#calls[index]!.squares;
+  }
+
+  /** What call `index` is of, without casts that change no value. */
+  plainArgument(index: number): Expression | undefined {
+    return this.#calls[index]!.call.args[0];
+  }
+
   /** What the calls of a term are of. */
   term(index: number): Pick<Term, 'argument' | 'filter' | 'shape'> {
     return this.#terms[index]!;
@@ -125,8 +158,10 @@ export class TileMeasures {
       const place = layout.terms[index]!;
       if (place.count >= 0) data[at + place.count] = data[at + place.count]! + sign;
       const x = term.values[row]!;
-      if (place.sum >= 0) addToSum(data, at, place, x, sign);
-      else if (place.special >= 0 && x !== x)
+      if (place.sum >= 0) {
+        addToSum(data, at, place, x, sign);
+        if (term.lows !== undefined) addToSum(data, at, place, term.lows[row]!, sign);
+      } else if (place.special >= 0 && x !== x)
         data[at + place.special] = data[at + place.special]! + sign;
       if (place.buckets >= 0) {
         const bucket = at + place.buckets + bucketPlace(bucketOf(x), place.range);
@@ -148,14 +183,9 @@ export class TileMeasures {
     data[at] = data[at]! + rowCount;
     const rests = this.#rests;
     for (let index = 0; index < this.#terms.length; index += 1) {
-      const { present, values } = this.#terms[index]!;
+      const { present, values, lows } = this.#terms[index]!;
       const place = layout.terms[index]!;
-      let count = 0;
-      for (let row = 0; row < rowCount; row += 1) {
-        if (present[row] === 0) continue;
-        rests[count] = values[row]!;
-        count += 1;
-      }
+      let count = taken(rests, values, present, rowCount);
       if (place.count >= 0) data[at + place.count] = data[at + place.count]! + count;
       if (place.buckets >= 0)
         for (let each = 0; each < count; each += 1) {
@@ -189,6 +219,8 @@ export class TileMeasures {
         count = kept;
       }
       if (place.sum >= 0) addAllToSum(data, at, place, rests, count);
+      if (lows !== undefined)
+        addAllToSum(data, at, place, rests, taken(rests, lows, present, rowCount));
     }
   }
 
@@ -200,6 +232,7 @@ export class TileMeasures {
     const change = this.#change;
     if (change.layout === layout && change.row === row && change.sign === sign) return true;
     change.layout = undefined;
+    change.sign = sign;
     change.count = 0;
     change.extremeCount = 0;
     if (change.offsets.length < layout.terms.length * CHANGES_A_TERM + 1) change.grow(layout);
@@ -214,9 +247,11 @@ export class TileMeasures {
       const isNumber = x - x === 0;
       if (place.sum >= 0 && isNumber) {
         if (!fitsBins(x, layout.ranges[index]!)) return false;
-        if (place.bins > 0) partsOfSum(change.parts, place, x);
-        for (let bin = 0; bin < place.bins; bin += 1)
-          if (change.parts[bin] !== 0) change.note(place.sum + bin, change.parts[bin]! * sign);
+        change.noteSum(place, x);
+        if (term.lows !== undefined) {
+          if (!fitsBins(term.lows[row]!, layout.ranges[index]!)) return false;
+          change.noteSum(place, term.lows[row]!);
+        }
       } else if (place.sum >= 0 || x !== x) {
         // Of what has no sum only NaNs are counted, where they make a difference.
         if (place.special >= 0) change.note(place.special + (x !== x ? 0 : x > 0 ? 1 : 2), sign);
@@ -235,7 +270,6 @@ export class TileMeasures {
     }
     change.layout = layout;
     change.row = row;
-    change.sign = sign;
     return true;
   }
 
@@ -260,7 +294,7 @@ export class TileMeasures {
 
   /** The value of call `index` in a tile. */
   finish(index: number, data: Float64Array, at: number, layout: TileLayout): Datum {
-    const { call, term: number } = this.#calls[index]!;
+    const { call, term: number, squares: squared } = this.#calls[index]!;
     const rows = data[at]!;
     if (number < 0) return rows;
     const place = layout.terms[number]!;
@@ -270,6 +304,7 @@ export class TileMeasures {
     const term = this.#terms[number]!;
     if (call.fn === 'min' || call.fn === 'max') return extreme(call, term, place, data, at, count);
     if (call.fn === 'approx_percentile') return percentile(call, place, data, at, count);
+    if (squared >= 0) return variance(call, term, place, layout.terms[squared]!, data, at, count);
     if (term.kind === 'float') {
       const sum = specialSum(place, data, at) ?? roundedBins(place, data, at);
       const value = call.fn === 'avg' ? sum / count : sum;
@@ -286,8 +321,8 @@ export class TileMeasures {
   }
 }
 
-/** Doubles of a tile that a term of one row changes at most, its extremes apart. */
-const CHANGES_A_TERM = 32;
+/** Doubles of a tile that a term of one row changes at most, its extremes apart: of squares all bins twice. */
+const CHANGES_A_TERM = 64;
 
 /** What one row changes in a tile of one layout: by how much which of its doubles. */
 class RowChange {
@@ -314,7 +349,47 @@ class RowChange {
     this.amounts[this.count] = amount;
     this.count += 1;
   }
+
+  /** A value that fits the bins. */
+  noteSum(place: TermPlace, x: number): void {
+    if (place.bins > 0) partsOfSum(this.parts, place, x);
+    for (let bin = 0; bin < place.bins; bin += 1)
+      if (this.parts[bin] !== 0) this.note(place.sum + bin, this.parts[bin]! * this.sign);
+  }
 }
+
+/** Values that are present, one behind the other; gives how many. */
+function taken(
+  into: Float64Array,
+  values: Float64Array,
+  present: Uint8Array,
+  rowCount: number,
+): number {
+  let count = 0;
+  for (let row = 0; row < rowCount; row += 1) {
+    if (present[row] === 0) continue;
+    into[count] = values[row]!;
+    count += 1;
+  }
+  return count;
+}
+
+/**
+ * Integers and float4 are cast for a variance, which changes no value of theirs: it shares the term of their sum, and policies
+ * keep one.
+ */
+function withPlainArgument(call: AggregateCall): AggregateCall {
+  const argument = call.args[0];
+  if (!isVariance(call.fn) || argument?.kind !== 'cast') return call;
+  const { arg, type } = argument;
+  const isWidened =
+    type.kind === 'float8'
+      ? arg.type.kind === 'float4'
+      : type.kind === 'numeric' && type.precision === undefined && INTEGERS.has(arg.type.kind);
+  return isWidened ? { ...call, args: [arg] } : call;
+}
+
+const INTEGERS: ReadonlySet<TypeKind> = new Set<TypeKind>(['int2', 'int4', 'int8']);
 
 function termText(call: AggregateCall): string {
   const argument = call.args[0] === undefined ? '*' : expressionText(call.args[0]);
@@ -330,14 +405,20 @@ class Term {
   /** NULL and filtered rows: 0. */
   readonly present = new Uint8Array(BATCH_ROW_COUNT_MAX);
   readonly values = new Float64Array(BATCH_ROW_COUNT_MAX);
+  /** Of squares: what the doubles of `values` lack of them. */
+  readonly lows: Float64Array | undefined;
+  readonly #of: Term | undefined;
   readonly argument: Expression | undefined;
   readonly filter: Expression | undefined;
   readonly #argument: CompiledExpression | undefined;
   readonly #filter: CompiledExpression | undefined;
   readonly #needsValues: boolean;
 
-  constructor(calls: readonly AggregateCall[]) {
+  /** `of`: it is of the squares of that term's values. */
+  constructor(calls: readonly AggregateCall[], of: Term | undefined) {
     const { args, filter } = calls[0]!;
+    this.#of = of;
+    this.lows = of === undefined ? undefined : new Float64Array(BATCH_ROW_COUNT_MAX);
     const argument = args[0];
     this.argument = argument;
     this.filter = filter;
@@ -345,12 +426,15 @@ class Term {
     this.#filter = filter === undefined ? undefined : compileExpression(filter);
     const has = (...names: readonly string[]): boolean =>
       calls.some(({ fn }) => names.includes(fn));
-    this.shape = {
-      counts: filter !== undefined || !(argument?.kind === 'column' && !argument.nullable),
-      sums: has('sum', 'avg'),
-      extremes: has('min', 'max'),
-      buckets: has('approx_percentile'),
-    };
+    this.shape =
+      of !== undefined
+        ? SQUARES
+        : {
+            counts: filter !== undefined || !(argument?.kind === 'column' && !argument.nullable),
+            sums: has('sum', 'avg') || calls.some(({ fn }) => isVariance(fn)),
+            extremes: has('min', 'max'),
+            buckets: has('approx_percentile'),
+          };
     this.#needsValues = this.shape.sums || this.shape.extremes || this.shape.buckets;
     switch (argument?.type.kind) {
       case 'int2':
@@ -373,6 +457,7 @@ class Term {
   /** The range that has room for all of its values: the given one where it has; undefined: no tile can hold them. */
   load(batch: Batch, context: EvaluationContext, known: BinRange): BinRange | undefined {
     const { rowCount } = batch;
+    if (this.#of !== undefined) return this.#square(this.#of, rowCount, known);
     const { present } = this;
     present.fill(1, 0, rowCount);
     if (this.#filter !== undefined) {
@@ -388,6 +473,27 @@ class Term {
     if (!this.#read(vector, rowCount)) return undefined;
     const range = this.#ranged(known, vector, rowCount);
     return range === undefined || !this.shape.buckets ? range : this.#bucketed(range, rowCount);
+  }
+
+  /** Squares of a term that has its batch. */
+  #square(of: Term, rowCount: number, known: BinRange): BinRange | undefined {
+    const { present, values } = this;
+    const lows = this.lows!;
+    squares({ values: of.values, factor: 1, base: 0 }, rowCount, values, lows);
+    let range: BinRange | undefined = known;
+    for (let row = 0; row < rowCount; row += 1) {
+      const x = of.values[row]!;
+      // What is no finite number is counted beside the sum.
+      const isNumber = of.present[row] === 1 && x - x === 0;
+      present[row] = isNumber ? 1 : 0;
+      if (!isNumber) continue;
+      // One that has overflowed is no part of a sum.
+      if (values[row] === Infinity) return undefined;
+      if (!fitsBins(values[row]!, range)) range = widened(range, values[row]!);
+      if (range !== undefined && !fitsBins(lows[row]!, range)) range = widened(range, lows[row]!);
+      if (range === undefined) return undefined;
+    }
+    return range;
   }
 
   #bucketed(known: BinRange, rowCount: number): BinRange | undefined {
@@ -457,6 +563,9 @@ class Term {
   }
 }
 
+/** What is kept of squares: what counts, and what is no number, is told by the term they are of. */
+export const SQUARES: TermShape = { counts: false, sums: true, extremes: false, buckets: false };
+
 /** Whether every value within the bounds falls on the bins. */
 function isProven(
   bounds: { min: number; max: number; bitMin: number; bitEnd: number; finite: boolean },
@@ -483,6 +592,43 @@ function extreme(
   const value = data[at + place.extremes + (call.fn === 'min' ? 0 : 1)]!;
   if (term.kind === 'numeric') return new Decimal(BigInt(value), term.scale!);
   return value === 0 ? 0 : value;
+}
+
+function variance(
+  call: AggregateCall,
+  term: Term,
+  sum: TermPlace,
+  ofSquares: TermPlace,
+  data: Float64Array,
+  at: number,
+  count: number,
+): Datum {
+  if (count < 2 && isOfSample(call.fn)) return null;
+  if (term.kind !== 'float') {
+    const scale = term.kind === 'numeric' ? term.scale! : 0;
+    const [x, xx] = [wholeSum(sum, data, at), wholeSum(ofSquares, data, at)];
+    return decimalVarianceOf(call.fn, count, new Decimal(x, scale), new Decimal(xx, scale * 2));
+  }
+  if (specialSum(sum, data, at) !== undefined) return NaN;
+  const x = unitsOf(sum, data, at);
+  const xx = BigInt(count) * unitsOf(ofSquares, data, at);
+  // Either is a whole number of units of its lowest bin.
+  const squareExponent = BIN_BITS * 2 * sum.binFrom;
+  const ownExponent = BIN_BITS * ofSquares.binFrom;
+  const exponent = Math.min(squareExponent, ownExponent);
+  const top =
+    (xx << BigInt(ownExponent - exponent)) - ((x * x) << BigInt(squareExponent - exponent));
+  return varianceOf(call.fn, count, top, exponent);
+}
+
+/** A sum in units of its lowest bin. */
+function unitsOf({ sum, bins, binFrom }: TermPlace, data: Float64Array, at: number): bigint {
+  let units = 0n;
+  for (let bin = 0; bin < bins; bin += 1) {
+    const own = data[at + sum + bin]! / 2 ** (BIN_BITS * (binFrom + bin));
+    units += BigInt(own) << BigInt(BIN_BITS * bin);
+  }
+  return units;
 }
 
 function percentile(

@@ -114,6 +114,11 @@ export function isTileCall(call: AggregateCall): boolean {
     case 'sum':
     case 'avg':
       return kind !== 'interval';
+    case 'var_pop':
+    case 'var_samp':
+    case 'stddev_pop':
+    case 'stddev_samp':
+      return true;
     case 'min':
     case 'max':
       return kind === 'numeric' || isNumberKind(kind!);

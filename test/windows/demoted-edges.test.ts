@@ -194,7 +194,7 @@ test('columns of what is kept may go, its times too', async () => {
   await db.policies.drop('orders');
   await db.exec('ALTER TABLE orders DROP COLUMN region');
   expect(await refusalInFull(db.query('SELECT sum(n) FROM orders'))).toMatch(
-    /Kept are count, sum, min and max of ts, amount; ask/,
+    /Kept are count, sum, min, max and stddev of ts, amount; ask/,
   );
   await sameRows('SELECT count(*) AS n, sum(amount) AS s FROM orders');
   await sameWindows({
@@ -204,7 +204,7 @@ test('columns of what is kept may go, its times too', async () => {
   });
   await db.exec('ALTER TABLE orders DROP COLUMN ts');
   expect(await refusalInFull(db.query('SELECT count(*) FROM orders'))).toMatch(
-    /^ADB_RESOLUTION: .*Kept are count, sum, min and max of amount; ask/,
+    /^ADB_RESOLUTION: .*Kept are count, sum, min, max and stddev of amount; ask/,
   );
   await db.exec('ALTER TABLE orders DROP COLUMN amount');
   expect(await refusalInFull(db.query('SELECT count(n) FROM orders'))).toMatch(

@@ -97,11 +97,43 @@ test('an aggregate of the whole table is of the whole table, bounds or none', as
   ).toEqual(['05', '06', '07'].map((day) => ({ d: `2026-03-${day}`, n: 24 })));
 });
 
+test('variances of all that there was are those of its rows', async () => {
+  await db.exec(`ALTER TABLE orders ADD COLUMN weight float4`);
+  await db.exec(
+    `CREATE TABLE others (id int PRIMARY KEY, ts timestamptz, region text, count int, x float8, small float4) WITH (time = 'ts')`,
+  );
+  const all = Array.from({ length: 500 }, (_, id) => ({
+    id,
+    ts: new Date(Date.UTC(2026, 2, 1, 0, id * 20)).toISOString(),
+    region: ['EU', 'US'][id % 2]!,
+    count: id % 7 === 0 ? null : (id * 7919) % 1009,
+    x: [1 / 3, 1e9 + 0.1, -2.5, null, 1e-9, NaN][(id * 31) % (id > 300 ? 6 : 5)]!,
+    small: Math.fround(id / 7),
+  }));
+  await db.insert('others', all);
+  const asked = `SELECT region, date_trunc('day', ts) AS day, stddev(count) AS a, var_pop(count) AS b, variance(x) AS c, stddev_pop(x) AS d,
+    stddev_samp(small) AS e, sum(count) AS s, var_samp(x) FILTER (WHERE region = 'EU') AS f FROM others GROUP BY 1, 2 ORDER BY 1, 2`;
+  const before = await rows(asked);
+  await db.policies.set('others', { retention: 'raw 2d, 15m 4d, day forever', by: ['region'] });
+  await clock.advance('1h');
+  expect((await rows('SELECT id FROM others')).length).toBeLessThan(200);
+  expect(await rows(asked)).toEqual(before);
+  // A late row of a day that is a tile.
+  await db.insert('others', [{ ...all[10]!, id: 1000, count: 12, x: 7 }]);
+  const { n, v } = (await rows(`SELECT count(x) AS n, var_pop(small) AS v FROM others`))[0]!;
+  expect(n).toBe(1 + all.filter(({ x }) => x !== null).length);
+  const small = [...all.map((each) => each.small), all[10]!.small];
+  const mean = small.reduce((sum, each) => sum + each, 0) / small.length;
+  const expected = small.reduce((sum, each) => sum + (each - mean) ** 2, 0) / small.length;
+  expect(v).toBeCloseTo(expected, 6);
+});
+
 /** Of an unmeasured column, whose values no tile could hold. */
 const WILD = `ALTER TABLE orders ADD COLUMN wild float8 DEFAULT 1e300`;
 
 test.each([
-  [`SELECT stddev_pop(amount) FROM orders`, /stddev_pop are not kept/],
+  [`SELECT corr(amount, amount) FROM orders`, /corr are not kept/],
+  [`SELECT stddev_pop(wild) FROM orders`, /stddev_pop of "wild" are not kept/],
   [`SELECT count(DISTINCT region) FROM orders`, /distinct values of count are not kept/],
   [`SELECT note, count(*) FROM orders GROUP BY note`, /rows apart by "note"/],
   [`SELECT sum(amount) FROM orders WHERE note = 'a note'`, /rows apart by "note"/],

@@ -237,7 +237,10 @@ test('conditions, keys and measures that depend on a zone, on parameters or on n
         { measures: { n: 'count(*)' }, where: "ts < now() + interval '100 years'" },
         { measures: { n: 'count(*)', e: "max(now()) > '2020-01-01'" } },
         { measures: { s: "string_agg(team, ',')" } },
-        { measures: { m: 'min(team)', v: 'stddev(x)' }, by: ['b'] },
+        {
+          measures: { m: 'min(team)', v: 'stddev(x)', w: 'var_pop(x + 0.5)', c: 'corr(x, x)' },
+          by: ['b'],
+        },
         { measures: { m: 'min(ts)', n: 'count(b)' } },
         { measures: { n: 'count(*)' }, by: ["'x' || team"] },
         { measures: { s: 'sum(x + 1)', n: 'count(x + 1)' } },

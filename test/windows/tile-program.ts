@@ -177,7 +177,7 @@ function MEASURE_COUNT(): number {
 function CALLS(): AggregateCall[] {
   const [, , float, numeric, integer] = COLUMNS.map((each, index) => column(index, each));
   const filter = resolveOperator('>', integer!, constant(0, INT8));
-  const call = (fn: 'sum' | 'avg' | 'min' | 'max' | 'count', arg = float!): AggregateCall => {
+  const call = (fn: string, arg = float!): AggregateCall => {
     const resolved = resolveAggregate(fn, [arg])!;
     return { ...resolved, distinct: false, orderBy: [] };
   };
@@ -197,6 +197,11 @@ function CALLS(): AggregateCall[] {
     call('min', column(0, COLUMNS[0]!)),
     percentile(0.5),
     percentile(0.99),
+    call('stddev'),
+    call('var_pop'),
+    call('variance', numeric),
+    { ...call('stddev_pop', numeric), filter },
+    call('stddev', integer),
   ];
 }
 

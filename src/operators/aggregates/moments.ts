@@ -125,7 +125,7 @@ class MomentState implements AggregateState {
     if (n === 0) return null;
     if (fn === 'regr_avgx') return this.#x.value(group) / n;
     if (fn === 'regr_avgy') return this.#y.value(group) / n;
-    const sample = fn === 'var_samp' || fn === 'stddev_samp' || fn === 'covar_samp';
+    const sample = isOfSample(fn) || fn === 'covar_samp';
     if (sample && n < 2) return null;
     if (this.#sums().some((sum) => sum.isSpecial(group))) return Number.NaN;
     // Squares below 2^−1074 are lost, their sum's square is not: a spread is never less than nothing.
@@ -141,10 +141,9 @@ class MomentState implements AggregateState {
     switch (fn) {
       case 'var_pop':
       case 'var_samp':
-        return over(xx(), divisor);
       case 'stddev_pop':
       case 'stddev_samp':
-        return Math.sqrt(over(xx(), divisor));
+        return varianceOf(fn, n, xx(), UNIT * 2);
       case 'covar_pop':
       case 'covar_samp':
         return over(xy(), divisor);
@@ -186,6 +185,28 @@ class MomentState implements AggregateState {
         return null;
     }
   }
+}
+
+/** The aggregates that Σx and Σx² of the values are enough for. */
+export function isVariance(fn: AggregateFunction): boolean {
+  return fn === 'var_pop' || fn === 'stddev_pop' || isOfSample(fn);
+}
+
+/** Of one value they are NULL. */
+export function isOfSample(fn: AggregateFunction): boolean {
+  return fn === 'var_samp' || fn === 'stddev_samp';
+}
+
+/** The variance of n values, or its root: `top` is n·Σx² − (Σx)² in units of 2^exponent. */
+export function varianceOf(
+  fn: AggregateFunction,
+  n: number,
+  top: bigint,
+  exponent: number,
+): number {
+  const divisor = BigInt(n) * BigInt(isOfSample(fn) ? n - 1 : n);
+  const variance = checked(ratio(top, divisor, exponent));
+  return fn === 'var_pop' || fn === 'var_samp' ? variance : Math.sqrt(variance);
 }
 
 function notNegative(value: bigint): bigint {
@@ -248,8 +269,8 @@ class ProductSum {
 }
 
 /** `twoProduct(x, x)` of all values; where one is NULL, noise. */
-function squares(
-  { values, factor, base }: NumberVector,
+export function squares(
+  { values, factor, base }: Pick<NumberVector, 'values' | 'factor' | 'base'>,
   rowCount: number,
   highs: Float64Array,
   lows: Float64Array,
@@ -355,16 +376,25 @@ class DecimalVarianceState implements AggregateState {
 
   #datum(group: number): Datum {
     const n = this.#counts.of(group);
-    const sample = this.#fn === 'var_samp' || this.#fn === 'stddev_samp';
-    if (n === 0 || (sample && n < 2)) return null;
-    const rows = new Decimal(BigInt(n), 0);
+    if (n === 0 || (n < 2 && isOfSample(this.#fn))) return null;
     const x = this.#x.value(group);
     if (x.special !== undefined) return Decimal.NaN;
-    const top = subtract(multiply(rows, this.#xx.value(group)), multiply(x, x));
-    if (top.coefficient <= 0n) return DECIMAL_ZERO;
-    const variance = divide(top, new Decimal(BigInt(n) * BigInt(sample ? n - 1 : n), 0));
-    return this.#fn === 'var_pop' || this.#fn === 'var_samp' ? variance : squareRoot(variance);
+    return decimalVarianceOf(this.#fn, n, x, this.#xx.value(group));
   }
+}
+
+/** The variance of n exact values, or its root: `x` is their sum, `xx` that of their squares. */
+export function decimalVarianceOf(
+  fn: AggregateFunction,
+  n: number,
+  x: Decimal,
+  xx: Decimal,
+): Decimal {
+  const top = subtract(multiply(new Decimal(BigInt(n), 0), xx), multiply(x, x));
+  if (top.coefficient <= 0n) return DECIMAL_ZERO;
+  const divisor = BigInt(n) * BigInt(isOfSample(fn) ? n - 1 : n);
+  const variance = divide(top, new Decimal(divisor, 0));
+  return fn === 'var_pop' || fn === 'var_samp' ? variance : squareRoot(variance);
 }
 
 /** At the scale of the variance, rounded. */
