@@ -117,6 +117,25 @@ export function openProgressive(
   options: ProgressiveOptions,
   values: ValueOptions,
 ): ProgressiveQuery {
+  checkProgressiveOptions(options);
+  const { confidence = CONFIDENCE, simultaneous = false, stop = 'exact', resume } = options;
+  const answer = new Answer(engine, session, {
+    text,
+    params,
+    options,
+    values,
+    confidence,
+    simultaneous,
+    stop: checkedStop(stop),
+    resume: resume === undefined ? undefined : checkedToken(resume),
+  });
+  const query = new ProgressiveQuery(answer);
+  engine.answers.set(query.queryId, query);
+  return query;
+}
+
+/** 22023, and `field` names the option that makes no sense. */
+export function checkProgressiveOptions(options: ProgressiveOptions): void {
   checkQueryOptions(options);
   const misplaced = RULES.find((rule) => Object.hasOwn(options, rule));
   if (misplaced !== undefined)
@@ -130,20 +149,8 @@ export function openProgressive(
   const { seed } = options;
   if (seed !== undefined && seed !== null && !(Number.isSafeInteger(seed) && seed >= 0))
     throw wrong('seed', 'is no whole number from 0 on', 'Give one such as 7, or none.');
-  const resume = options.resume === undefined ? undefined : checkedToken(options.resume);
-  const answer = new Answer(engine, session, {
-    text,
-    params,
-    options,
-    values,
-    confidence,
-    simultaneous,
-    stop: checkedStop(options.stop ?? 'exact'),
-    resume,
-  });
-  const query = new ProgressiveQuery(answer);
-  engine.answers.set(query.queryId, query);
-  return query;
+  if (options.resume !== undefined) checkedToken(options.resume);
+  if (options.stop !== undefined) checkedStop(options.stop);
 }
 
 function wrong(field: string, what: string, hint: string): DbError {

@@ -1,18 +1,27 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { DbError } from '../base/errors.ts';
-import type { QueryModelInput } from '../actors/api-types.ts';
+import type { ProgressiveOptions, QueryModelInput, Statement } from '../actors/api-types.ts';
 import type { WindowQuestionInput } from '../actors/database.ts';
+import { checkProgressiveOptions } from '../actors/progressive.ts';
 import { lastEventId, serveLive, type EventSink, type LiveItem } from './live.ts';
 import type { RouteContext } from './query-routes.ts';
 import { begin, drained } from './reply.ts';
-import { bodyObject, header, wholeNumber } from './request.ts';
+import { bodyObject, header, PROGRESSIVE_FIELDS, statementOf, wholeNumber } from './request.ts';
 
-type Wanted = {
-  readonly name: string;
-  readonly what: string | QueryModelInput | { readonly window: WindowQuestionInput };
-  readonly params?: readonly unknown[] | undefined;
-  readonly maxRate?: number | undefined;
-};
+type Wanted =
+  | {
+      readonly kind: 'followed';
+      readonly name: string;
+      readonly what: string | QueryModelInput | { readonly window: WindowQuestionInput };
+      readonly params?: readonly unknown[] | undefined;
+      readonly maxRate?: number | undefined;
+    }
+  | {
+      readonly kind: 'answered';
+      readonly name: string;
+      readonly statement: Statement;
+      readonly options: ProgressiveOptions;
+    };
 
 /** Subscriptions of one stream: a dashboard has tens. */
 const ITEM_COUNT_MAX = 200;
@@ -42,7 +51,7 @@ export function liveRoutes(
       await live(
         request,
         reply,
-        views.map((name) => ({ name, what: name, maxRate: rate })),
+        views.map((name) => ({ kind: 'followed', name, what: name, maxRate: rate })),
       );
     },
   );
@@ -74,19 +83,22 @@ export function liveRoutes(
       });
     const handle = context.verbs(request);
     const resume = lastEventId(header(request, 'last-event-id'));
-    const items: LiveItem[] = wanted.map((item) => ({
-      name: item.name,
-      open: (from, signal) =>
-        handle.subscribe(item.what as string, {
+    const items = wanted.map((item): LiveItem => {
+      const { kind, name } = item;
+      if (kind === 'answered')
+        return { kind, name, open: () => handle.progressive(item.statement, item.options) };
+      const { what, maxRate, params } = item;
+      // Names are checked before the stream begins, so that a wrong one is a 404 and not an event.
+      if (typeof what === 'string' && /^[\w.]+$/.test(what)) handle.mustExist(what);
+      const open: LiveItem['open'] = (from, signal) =>
+        handle.subscribe(what as string, {
           from,
           signal,
-          maxRate: item.maxRate,
-          ...(item.params === undefined ? {} : { params: item.params }),
-        }),
-    }));
-    // Names are checked before the stream begins, so that a wrong one is a 404 and not an event.
-    for (const { what } of wanted)
-      if (typeof what === 'string' && /^[\w.]+$/.test(what)) handle.mustExist(what);
+          maxRate,
+          ...(params === undefined ? {} : { params }),
+        });
+      return { kind, name, open };
+    });
     const raw = begin(reply, {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-store',
@@ -110,7 +122,16 @@ export function liveRoutes(
   }
 }
 
-const ITEM_FIELDS = ['view', 'sql', 'query', 'window', 'params', 'maxRate', 'mode', 'stop'];
+const ITEM_FIELDS = [
+  'view',
+  'sql',
+  'query',
+  'window',
+  'params',
+  'maxRate',
+  'mode',
+  ...PROGRESSIVE_FIELDS,
+];
 
 function wantedOf(name: string, given: unknown): Wanted {
   const wrong = (field: string, message: string, hint?: string): DbError =>
@@ -118,12 +139,19 @@ function wantedOf(name: string, given: unknown): Wanted {
   if (typeof given !== 'object' || given === null || Array.isArray(given))
     throw wrong('', `item "${name}" is not an object`, 'Send { "view": "sales" }.');
   const item = bodyObject<Record<string, unknown>>(given, ITEM_FIELDS);
-  if (item['mode'] !== undefined && item['mode'] !== 'exact')
-    throw new DbError('0A000', 'progressive queries are not followed yet', {
-      field: `items.${name}`,
-      hint: 'Follow a view or an SQL query.',
-    });
-  const window = item['window'];
+  const { mode, params, maxRate, window } = item;
+  if (params !== undefined && !Array.isArray(params))
+    throw wrong('.params', '"params" is not an array');
+  if (mode === 'progressive') return answeredOf(name, item, wrong);
+  if (mode !== undefined && mode !== 'exact')
+    throw wrong('.mode', `there is no mode "${String(mode)}"`, 'Use "exact" or "progressive".');
+  const own = PROGRESSIVE_FIELDS.find((field) => item[field] !== undefined);
+  if (own !== undefined)
+    throw wrong(
+      `.${own}`,
+      `"${own}" belongs to a progressive answer`,
+      'Send "mode": "progressive" with it.',
+    );
   if (
     window !== undefined &&
     (typeof window !== 'object' || window === null || !('table' in window))
@@ -137,15 +165,43 @@ function wantedOf(name: string, given: unknown): Wanted {
     item['view'] ?? item['sql'] ?? item['query'] ?? (window === undefined ? undefined : { window });
   if (typeof what !== 'string' && (typeof what !== 'object' || what === null))
     throw wrong('', `item "${name}" says neither view, sql, query nor window`);
-  const { params, maxRate } = item;
-  if (params !== undefined && !Array.isArray(params))
-    throw wrong('.params', '"params" is not an array');
   if (maxRate !== undefined && !(typeof maxRate === 'number' && maxRate > 0))
     throw wrong('.maxRate', '"maxRate" is not a positive number', 'Changes a second, such as 4.');
   return {
+    kind: 'followed',
     name,
-    what: what as Wanted['what'],
+    what: what as (Wanted & { kind: 'followed' })['what'],
     params: params as readonly unknown[] | undefined,
     maxRate: maxRate as number | undefined,
   };
+}
+
+function answeredOf(
+  name: string,
+  item: Readonly<Record<string, unknown>>,
+  wrong: (field: string, message: string, hint?: string) => DbError,
+): Wanted {
+  for (const field of ['view', 'window', 'maxRate'])
+    if (item[field] !== undefined)
+      throw wrong(
+        `.${field}`,
+        `"${field}" belongs to what is followed`,
+        'A progressive answer is that of "sql" or "query"; without "mode" it is followed.',
+      );
+  const own = PROGRESSIVE_FIELDS.filter((field) => item[field] !== undefined);
+  const options: ProgressiveOptions = Object.fromEntries(own.map((field) => [field, item[field]]));
+  try {
+    checkProgressiveOptions(options);
+    const { params } = item as { params?: readonly unknown[] };
+    const statement = statementOf(item);
+    return {
+      kind: 'answered',
+      name,
+      statement,
+      options: { ...options, ...(params === undefined ? {} : { params }) },
+    };
+  } catch (cause) {
+    if (!(cause instanceof DbError) || cause.field === undefined) throw cause;
+    throw wrong(`.${cause.field}`, cause.message, cause.hint);
+  }
 }

@@ -1,25 +1,30 @@
 import { DbError } from '../base/errors.ts';
 import type { Clock } from '../base/ports.ts';
-import type { Change, Subscription } from '../actors/api-types.ts';
+import type { Change, ProgressiveEvent, Subscription } from '../actors/api-types.ts';
+import { untilAborted } from '../actors/deadline.ts';
+import type { ProgressiveQuery } from '../actors/progressive.ts';
 import { jsonValue } from '../actors/rows-out.ts';
 import { problemOf } from './problem.ts';
 
 /**
- * Server-sent events of one dashboard: any number of subscriptions over one connection. Grammar: for each item `hello`,
- * then `snapshot`s and `delta`s, `progress` as heartbeat, `reset` before a new snapshot; last `error` or `bye`. Each
- * event is `{ item, position, … }`.
+ * Server-sent events of one dashboard: any number of subscriptions and progressive answers over one connection. Grammar: for each subscription
+ * `hello`, then `snapshot`s and `delta`s, `progress` as heartbeat, `reset` before a new snapshot; for each answer `hello`, then `estimate`s and one
+ * `final`, or an `error` that names it and ends it alone; last `error` or `bye`. Each event is `{ item, position, … }`.
  *
- * `id:` is the position, by which a browser resumes (`Last-Event-ID`). While some items have not been told as far as the event
+ * `id:`, of what is followed, is the position, by which a browser resumes (`Last-Event-ID`). While some items have not been told as far as the event
  * reaches, it names them with the position they stand at, `12;b=9`, or with none, `12;b=`, where a snapshot or a delta in
  * pieces is under way: however a connection breaks, each item goes on where it stopped.
  *
  * A slow reader is not sent more than fits its socket: the subscriptions are pulled only when it drains, and merge
  * meanwhile.
  */
-export type LiveItem = {
-  readonly name: string;
-  readonly open: (from: 'snapshot' | number, signal: AbortSignal) => Subscription;
-};
+export type LiveItem =
+  | {
+      readonly kind: 'followed';
+      readonly name: string;
+      readonly open: (from: 'snapshot' | number, signal: AbortSignal) => Subscription;
+    }
+  | { readonly kind: 'answered'; readonly name: string; readonly open: () => ProgressiveQuery };
 
 /** Where a stream goes on: at `position`, except the items named, which go on at theirs or, undefined, anew. */
 export type ResumePoint = {
@@ -56,7 +61,8 @@ export async function serveLive(
   const told = new Map<string, number>();
   const idOf = (position: number): string => {
     let id = String(position);
-    for (const { name } of items) {
+    for (const { kind, name } of items) {
+      if (kind === 'answered') continue;
       const at = told.get(name);
       if (at === undefined) id += `;${encodeURIComponent(name)}=`;
       else if (!subscriptions.get(name)!.unchanged(at, position))
@@ -64,41 +70,61 @@ export async function serveLive(
     }
     return id;
   };
+  const follow = async ({ name, open }: LiveItem & { kind: 'followed' }): Promise<void> => {
+    const from = resumeOf(resume, name);
+    const subscription = open(from ?? 'snapshot', signal);
+    subscriptions.set(name, subscription);
+    if (from !== undefined) told.set(name, from);
+    const [columns, key] = await Promise.all([subscription.columns, subscription.key]);
+    await send(sink, 'hello', { protocol: 1, item: name, columns, key });
+    if (resume !== undefined && from === undefined)
+      await send(sink, 'reset', {
+        item: name,
+        position: resume.position,
+        reason: 'what was sent last was not complete',
+      });
+    for await (const change of subscription) {
+      if (sink.closed) return;
+      const { position } = change;
+      const committedMs = instantMs(position);
+      for (const piece of piecesOf(change)) {
+        if (piece.kind === 'reset' || piece.more === true) told.delete(name);
+        else told.set(name, position);
+        const data = { item: name, ...piece, committedMs, sentMs: clock.now() };
+        await send(sink, piece.kind, data, idOf(position));
+      }
+    }
+  };
+  // An answer ends with its reader, but not where it has stopped: then somebody may refine it by its id.
+  const over = new AbortController();
+  const left = AbortSignal.any([signal, over.signal]);
+  let failedCount = 0;
+  const answer = async ({ name, open }: LiveItem & { kind: 'answered' }): Promise<void> => {
+    try {
+      const asked = open();
+      await send(sink, 'hello', { protocol: 1, item: name, queryId: asked.queryId });
+      for await (const event of untilAborted(asked, left))
+        for (const piece of piecesOfAnswer(event))
+          await send(sink, piece.kind, { item: name, ...piece, sentMs: clock.now() });
+    } catch (cause) {
+      if (left.aborted) throw cause;
+      failedCount += 1;
+      await send(sink, 'error', { item: name, ...problemOf(cause).body });
+    }
+  };
   // The line that keeps proxies from closing an idle stream, and tells browsers when to come again.
   sink.write('retry: 1000\n\n');
   try {
     await Promise.all(
-      items.map(async ({ name, open }) => {
-        const from = resumeOf(resume, name);
-        const subscription = open(from ?? 'snapshot', signal);
-        subscriptions.set(name, subscription);
-        if (from !== undefined) told.set(name, from);
-        const [columns, key] = await Promise.all([subscription.columns, subscription.key]);
-        await send(sink, 'hello', { protocol: 1, item: name, columns, key });
-        if (resume !== undefined && from === undefined)
-          await send(sink, 'reset', {
-            item: name,
-            position: resume.position,
-            reason: 'what was sent last was not complete',
-          });
-        for await (const change of subscription) {
-          if (sink.closed) return;
-          const { position } = change;
-          const committedMs = instantMs(position);
-          for (const piece of piecesOf(change)) {
-            if (piece.kind === 'reset' || piece.more === true) told.delete(name);
-            else told.set(name, position);
-            const data = { item: name, ...piece, committedMs, sentMs: clock.now() };
-            await send(sink, piece.kind, data, idOf(position));
-          }
-        }
-      }),
+      items.map((item) => (item.kind === 'followed' ? follow(item) : answer(item))),
     );
-    if (!sink.closed) await send(sink, 'bye', { reason: 'the views are gone' });
+    const reason = subscriptions.size > 0 ? 'the views are gone' : 'all was answered';
+    if (!sink.closed && failedCount === 0) await send(sink, 'bye', { reason });
   } catch (cause) {
     if (typeof signal.reason === 'string') await send(sink, 'bye', { reason: signal.reason });
     else await send(sink, 'error', problemOf(cause).body);
   } finally {
+    over.abort();
     await Promise.all([...subscriptions.values()].map((subscription) => subscription.close()));
     sink.end();
   }
@@ -120,6 +146,13 @@ function* piecesOf(change: Change): Iterable<Piece> {
     for (const [rows, last] of cut(change.inserted))
       yield { ...change, deleted: [], inserted: rows, more: !last };
   } else yield change;
+}
+
+function* piecesOfAnswer(
+  event: ProgressiveEvent,
+): Iterable<ProgressiveEvent & { readonly more?: boolean }> {
+  for (const [rows, last] of cut(event.rows))
+    yield last ? { ...event, rows } : { ...event, rows, more: true };
 }
 
 function* cut<Row>(rows: readonly Row[]): Iterable<[rows: Row[], last: boolean]> {

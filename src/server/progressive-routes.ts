@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { DbError } from '../base/errors.ts';
+import type { Clock } from '../base/ports.ts';
 import type {
   ProgressiveEvent,
   ProgressiveStop,
@@ -8,7 +9,7 @@ import type {
 } from '../actors/api-types.ts';
 import type { Handle } from '../actors/database.ts';
 import { problemOf } from './problem.ts';
-import { begin, drained, jsonText, sendJson } from './reply.ts';
+import { begin, drained, jsonText, ROWS_PER_PIECE, sendJson } from './reply.ts';
 import type { RouteContext } from './query-routes.ts';
 import { bodyObject, header, PROGRESSIVE_FIELDS, type QueryBody } from './request.ts';
 
@@ -16,7 +17,8 @@ import { bodyObject, header, PROGRESSIVE_FIELDS, type QueryBody } from './reques
  * `GET /v1/queries/{id}`, which may go on with a progressive answer as a stream, and `POST …/pause | resume | refine`, which steer one. What is refined
  * is read on in the same request, where the client accepts a stream: after a `stop` nobody reads the first one any more.
  */
-export function progressiveRoutes(app: FastifyInstance, { verbs, open }: RouteContext): void {
+export function progressiveRoutes(app: FastifyInstance, context: RouteContext): void {
+  const { verbs } = context;
   app.get<{ Params: { id: string } }>('/v1/queries/:id', async (request, reply) => {
     const { id } = request.params;
     const as = streamAccepted(request);
@@ -24,7 +26,7 @@ export function progressiveRoutes(app: FastifyInstance, { verbs, open }: RouteCo
     reply.header('vary', 'Accept');
     if (as === undefined) return sendJson(reply, info);
     const events = verbs(request).queries.progressive(id).watch();
-    return sendEvents({ reply, as, events, queryId: id, open });
+    return sendEvents({ reply, as, events, queryId: id, context });
   });
   app.post<{ Params: { id: string } }>('/v1/queries/:id/pause', async (request) => {
     const { id } = request.params;
@@ -49,7 +51,7 @@ export function progressiveRoutes(app: FastifyInstance, { verbs, open }: RouteCo
     const as = streamAccepted(request);
     reply.header('vary', 'Accept');
     if (as === undefined) return { id, stop };
-    return sendEvents({ reply, as, events: answer, queryId: id, open });
+    return sendEvents({ reply, as, events: answer, queryId: id, context });
   });
 }
 
@@ -64,19 +66,37 @@ export async function answerProgressively(asked: {
   readonly statement: Statement;
   readonly body: QueryBody;
   readonly options: QueryOptions;
-  readonly open: RouteContext['open'];
+  readonly context: RouteContext;
 }): Promise<void> {
-  const { request, reply, handle, statement, body, options, open } = asked;
+  const { request, reply, handle, statement, body, options, context } = asked;
   const own = PROGRESSIVE_FIELDS.filter((field) => body[field] !== undefined);
   const answer = handle.progressive(statement, {
     ...options,
     ...Object.fromEntries(own.map((field) => [field, body[field]])),
   });
   const as = streamAccepted(request) ?? 'lines';
-  await sendEvents({ reply, as, events: answer, queryId: answer.queryId, open });
+  await sendEvents({ reply, as, events: answer, queryId: answer.queryId, context });
 }
 
 type StreamKind = 'events' | 'lines';
+
+/** An event as text, in pieces between which others are served. */
+function* piecesOf({ rows, ...rest }: ProgressiveEvent, as: StreamKind): Iterable<string> {
+  const isEvent = as === 'events';
+  let text = `${isEvent ? `event: ${rest.kind}\ndata: ` : ''}${jsonText(rest).slice(0, -1)},"rows":[`;
+  for (let start = 0; start < rows.length; start += ROWS_PER_PIECE) {
+    if (start > 0) {
+      yield text;
+      text = ',';
+    }
+    text += jsonText(rows.slice(start, start + ROWS_PER_PIECE)).slice(1, -1);
+  }
+  yield `${text}]}${isEvent ? '\n\n' : '\n'}`;
+}
+
+function untilIo(clock: Clock): Promise<void> {
+  return new Promise((resolve) => clock.afterIo(resolve));
+}
 
 /** Server-sent events or lines of JSON, where the client asks for a stream by name. */
 function streamAccepted(request: FastifyRequest): StreamKind | undefined {
@@ -90,9 +110,10 @@ async function sendEvents(sent: {
   readonly as: StreamKind;
   readonly events: AsyncIterable<ProgressiveEvent>;
   readonly queryId: string;
-  readonly open: RouteContext['open'];
+  readonly context: RouteContext;
 }): Promise<void> {
-  const { reply, as, open } = sent;
+  const { reply, as } = sent;
+  const { clock, open } = sent.context;
   const events = sent.events[Symbol.asyncIterator]();
   const leave = (): void => void events.return?.();
   const closing = new AbortController();
@@ -110,13 +131,12 @@ async function sendEvents(sent: {
       'cache-control': 'no-store',
       'adb-query-id': sent.queryId,
     });
-    const textOf = (event: ProgressiveEvent): string =>
-      as === 'events'
-        ? `event: ${event.kind}\ndata: ${jsonText(event)}\n\n`
-        : `${jsonText(event)}\n`;
     try {
       for (; next.done !== true && !raw.destroyed; next = await events.next())
-        if (!raw.write(textOf(next.value))) await drained(raw);
+        for (const piece of piecesOf(next.value, as)) {
+          if (!raw.write(piece)) await drained(raw);
+          else if (next.value.rows.length > ROWS_PER_PIECE) await untilIo(clock);
+        }
       if (closing.signal.aborted)
         throw new DbError('57P01', 'the server is shutting down', {
           hint: 'Ask again with { resume } of the last event: the sequence is the same.',

@@ -50,7 +50,7 @@ export function queryRoutes(app: FastifyInstance, context: RouteContext): void {
         statement: statementOf(body),
         body,
         options,
-        open: context.open,
+        context,
       });
       return;
     }

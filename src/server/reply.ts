@@ -6,7 +6,7 @@ import { jsonValue } from '../actors/rows-out.ts';
 import { problemOf } from './problem.ts';
 
 /** Rows that are made into text at once: a larger answer leaves in pieces, with others served in between. */
-const ROWS_PER_PIECE = 1000;
+export const ROWS_PER_PIECE = 1000;
 
 export function jsonText(value: unknown): string {
   return JSON.stringify(value, (_, each: unknown) => jsonValue(each));

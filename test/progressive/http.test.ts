@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { open, type Database, type Server } from '../../src/index.ts';
-import { EventStream } from '../server/event-stream.ts';
+import { EventStream, type WireEvent } from '../server/event-stream.ts';
 import { untilSealed } from './until-sealed.ts';
 
 let db: Database;
@@ -100,6 +100,18 @@ test('a reader that was told what it stopped at refines by id, and reads on in t
   await fetch(`${base}/v1/queries/${again['queryId'] as string}`, { method: 'DELETE' });
 });
 
+test('an answer of many rows leaves in pieces that make one event', async () => {
+  const sql = 'SELECT id / 25 AS g, count(*) AS n FROM t WHERE id >= 0 GROUP BY 1';
+  const lines = await post('/v1/query', { sql, mode: 'progressive' });
+  const events = (await lines.text())
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { kind: string; rows: { g: number }[] });
+  expect(events.at(-1)!.rows.map(({ g }) => g)).toEqual(Array.from({ length: 6000 }, (_, g) => g));
+  const last = (await restOf(await stream('/v1/query', { sql, mode: 'progressive' }))).at(-1)!;
+  expect(last['rows']).toEqual(events.at(-1)!.rows);
+});
+
 test('an answer is paused, resumed and watched by its id; who only watches may leave', async () => {
   // It waits for a position, so that it is there to be steered however fast this machine is.
   const { position } = await db.insert('t', [{ id: -1, x: 1 }]);
@@ -141,6 +153,92 @@ test('DELETE ends an answer with what it had, and its reader is told so', async 
     expect(refined.status).toBe(404);
   }
   expect((await restOf(reader)).at(-1)).toMatchObject({ kind: 'final', reason: 'cancelled' });
+});
+
+test('progressive answers come over one live stream beside what is followed; one that fails ends itself alone', async () => {
+  await db.exec('CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM t');
+  const live = await stream('/v1/live', {
+    items: {
+      whole: { sql: 'SELECT sum(x) AS s FROM t', mode: 'progressive', seed: 3 },
+      rough: { sql: 'SELECT avg(x) AS a FROM t', mode: 'progressive', stop: { rows: 1 } },
+      many: { sql: 'SELECT id / 25 AS g, count(*) AS n FROM t GROUP BY 1', mode: 'progressive' },
+      broken: { sql: 'SELECT sum(1 / (id - $1)) AS s FROM t', params: [7], mode: 'progressive' },
+      counted: { view: 'counted' },
+    },
+  });
+  const missing = new Set(['whole', 'rough', 'many', 'broken', 'counted']);
+  const events = await live.until(({ event, data }) => {
+    if (['final', 'error', 'snapshot'].includes(event) && data['more'] !== true)
+      missing.delete(data.item!);
+    return missing.size === 0;
+  });
+  const of = (item: string): typeof events => events.filter(({ data }) => data.item === item);
+  for (const { event, data, id } of events) {
+    expect(data['item']).toBeDefined();
+    if (event === 'estimate' || event === 'final')
+      expect(data).toMatchObject({
+        kind: event,
+        position: db.position,
+        queryId: expect.any(String),
+      });
+    // What is asked again is asked with its own mark; the place of the stream is that of what is followed.
+    if (id !== undefined) expect(id).not.toMatch(/whole|rough|many|broken/);
+  }
+  const plain = await db.query<{ s: number }>('SELECT sum(x) AS s FROM t');
+  expect(of('whole')[0]).toMatchObject({ event: 'hello', data: { protocol: 1 } });
+  expect(of('whole').at(-1)!.data).toMatchObject({
+    reason: 'exact',
+    rows: [{ s: { value: plain.rows[0]!.s } }],
+  });
+  expect(of('rough').at(-1)!.data).toMatchObject({ kind: 'final', reason: 'stop' });
+  expect(of('broken').at(-1)).toMatchObject({ event: 'error', data: { code: '22012' } });
+  const finals = of('many').filter(({ event }) => event === 'final');
+  expect(finals.map(({ data }) => [data.rows!.length, data['more']])).toEqual([
+    [2000, true],
+    [2000, true],
+    [2000, undefined],
+  ]);
+  // What was followed goes on; what has stopped is refined, and read on in, by its id.
+  await db.exec('INSERT INTO t VALUES (-1, 1)');
+  await live.until(({ event, data }) => event === 'delta' && data.item === 'counted');
+  live.close();
+  const id = of('rough').at(-1)!.data['queryId'] as string;
+  const refined = await restOf(await stream(`/v1/queries/${id}/refine`, { stop: 'exact' }));
+  expect(refined.at(-1)).toMatchObject({ kind: 'final', reason: 'exact' });
+  await db.exec('DELETE FROM t WHERE id = -1; DROP MATERIALIZED VIEW counted');
+});
+
+test('answers of a live stream end with it, and it with them', async () => {
+  const waiting = { ...ASKED, atLeast: 1e9 };
+  const refused = await post('/v1/live', { items: { a: waiting } });
+  expect(await refused.json()).toMatchObject({ code: '22023', field: 'atLeast' });
+  // Two hundred million pairs: it is not over when its reader leaves.
+  const long = 'SELECT sum(a.x) AS s FROM t a JOIN t b ON a.id % 100 = b.id % 100';
+  const live = await stream('/v1/live', { items: { a: { sql: long, mode: 'progressive' } } });
+  const [{ data }] = (await live.until(({ event }) => event === 'hello')) as [WireEvent];
+  const runs = async (): Promise<boolean> =>
+    (await db.queries.list()).some(({ id }) => id === data['queryId']);
+  expect(await runs()).toBe(true);
+  live.close();
+  while (await runs()) await new Promise((resolve) => setTimeout(resolve, 2));
+  const alone = await restOf(await stream('/v1/live', { items: { a: ASKED } }));
+  expect(alone.at(-2)).toMatchObject({ item: 'a', kind: 'final', reason: 'exact' });
+  expect(alone.at(-1)).toEqual({ reason: 'all was answered' });
+  for (const [item, field] of [
+    [{ ...ASKED, stop: {} }, 'items.a.stop'],
+    [{ ...ASKED, stop: { relError: 1 } }, 'items.a.stop.relError'],
+    [{ ...ASKED, maxRate: 1 }, 'items.a.maxRate'],
+    [{ view: 't', mode: 'progressive' }, 'items.a.view'],
+    [{ view: 't', seed: 1 }, 'items.a.seed'],
+    [{ view: 't', mode: 'fast' }, 'items.a.mode'],
+    [{ mode: 'progressive' }, 'items.a.sql'],
+  ] as const) {
+    const response = await post('/v1/live', { items: { a: item } });
+    expect([response.status, ((await response.json()) as { field: string }).field]).toEqual([
+      400,
+      field,
+    ]);
+  }
 });
 
 test('what makes no sense is refused before anything is sent', async () => {
