@@ -414,7 +414,7 @@ export function resolutionError(
   const measured = era.shape.terms
     .filter(({ column, isDouble, isSquare }) => column >= 0 && !isDouble && isSquare !== true)
     .map(nameOf);
-  const spread = era.shape.terms.some(({ isSquare }) => isSquare === true);
+  const spread = era.shape.terms.some(({ column, isSquare }) => column >= 0 && isSquare === true);
   const groups = era.shape.by.filter(({ column }) => column >= 0).map(nameOf);
   const [from, to] = [start, end].map((micros) => new Date(micros / 1000).toISOString());
   const stretch = ` from ${from!} to ${to!}`;
