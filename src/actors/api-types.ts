@@ -347,10 +347,11 @@ export type ProgressiveEvent<Keys = ResultRow, Values = object> = {
   readonly why?: string | undefined;
   /** For `{ resume }`. */
   readonly resume: string;
-  /** Half the width of the widest interval beside its estimate, round by round. */
+  /** Half the width of the widest interval, beside its estimate and as it is, round by round; null where one is unbounded. */
   readonly convergence: readonly {
     readonly rowsSeen: number;
     readonly relativeError: number | null;
+    readonly absoluteError: number | null;
     readonly work: number;
     readonly elapsedMs: number;
   }[];

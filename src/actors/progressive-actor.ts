@@ -45,6 +45,8 @@ export type ProgressiveTask = {
   /** Calls back when nobody else waits for a first answer: at once as a rule. */
   afterOthers(run: () => void): void;
   entered(state: ProgressiveState): void;
+  /** Work units so far, after each step. */
+  worked(spent: number): void;
   ended(end: ProgressiveEnd, spent: number): void;
   readonly workMax: number | undefined;
 };
@@ -183,6 +185,7 @@ export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMe
           return end('fail', { kind: 'failed', cause });
         } finally {
           context.charge(budget.spent - before);
+          task.worked(budget.spent);
         }
       };
       const proceed = (context: ActorContext<ProgressiveMessage>): void => {

@@ -7,7 +7,8 @@ import type { Clock, TimerHandle } from '../base/ports.ts';
 import type { ActorRef } from '../mailbox/actor.ts';
 import { buildOperator, isOrderFreeAggregate } from '../operators/build.ts';
 import type { Budget } from '../operators/operator.ts';
-import type { OutputColumn } from '../plan/logical.ts';
+import type { OutputColumn, PlanNode } from '../plan/logical.ts';
+import { inputsOf } from '../plan/nodes.ts';
 import type { Look, LookCell, ProgressiveRun } from '../progressive/run.ts';
 import { shapeOf, type Shape } from '../progressive/shape.ts';
 import { boundsOf, nearestDoubles } from '../progressive/doubles.ts';
@@ -268,6 +269,13 @@ class Answer {
   /** Nobody waits for it any more. */
   readonly #left = new AbortController();
   #idleTimer: TimerHandle | undefined;
+  #progressTimer: TimerHandle | undefined;
+  /** Of what is not sampled. */
+  #scans: readonly { readonly rowsRead: number }[] = [];
+  #work = 0;
+  /** How long it was paused or had stopped, and since when it does. */
+  #restedMs = 0;
+  #restsSinceMs: number | undefined;
   #doneWithDeadline = (): void => undefined;
   /** Nobody waits for the first answer any more. */
   #doneWithFirst = (): void => undefined;
@@ -506,11 +514,13 @@ class Answer {
       }
     }
     this.#columns = bound.plan.columns;
-    this.#rowsTotal = [...snapshots.values()].reduce((rows, { rowCount }) => rows + rowCount, 0);
+    const rowCountOf = (relation: number): number => snapshots.get(relation)!.rowCount;
+    this.#rowsTotal = bound.relations.reduce((rows, relation) => rows + rowCountOf(relation), 0);
     if (shape.kind === 'exactOnly') {
+      this.#rowsTotal = scannedRows(bound.plan, rowCountOf);
       this.#why = shape.why;
       this.#estimated = this.#columns.map(() => false);
-      this.#publish({ ...this.#frame(0), kind: 'estimate', rows: [] });
+      this.#tellProgress();
     } else {
       const { aggregate } = shape;
       this.#estimated = outputsOf(shape.plan, aggregate).map((output) =>
@@ -526,15 +536,25 @@ class Answer {
         priority: options.priority,
         workMax: options.maxWork,
         open: () => {
-          if (settled.kind === 'exactOnly')
-            return { kind: 'plain', operator: buildOperator(bound.plan, environment) };
+          this.#exact.length = 0;
+          this.#shown = [];
+          this.#width = NO_WIDTH;
+          if (settled.kind === 'exactOnly') {
+            const scans: { readonly rowsRead: number }[] = [];
+            this.#scans = scans;
+            // Subqueries may scan once for each row.
+            const scanned = (scan: { readonly rowsRead: number }): void => {
+              if (scans.length < SCANS_MAX) scans.push(scan);
+            };
+            const operator = buildOperator(bound.plan, { ...environment, scanned });
+            return { kind: 'plain', operator };
+          }
           const run = new Run(settled, environment, {
             confidence: given.confidence,
             simultaneous: given.simultaneous,
             seed: this.#token.seed,
             wholeFrom: this.#token.wholeFrom,
           });
-          this.#exact.length = 0;
           this.#run = run;
           const { wholeFrom, identity } = run.sample;
           const wanted = given.resume?.identity;
@@ -554,6 +574,7 @@ class Answer {
         take: (batch) => this.#takeExact(batch),
         afterOthers: (run) => engine.firstAnswers.afterwards(session.identity.tenant, run),
         entered: (state) => this.#entered(state),
+        worked: (spent) => this.#worked(spent),
         ended: (end, spent) => this.#ended(end, spent),
       }),
     );
@@ -563,9 +584,44 @@ class Answer {
     for (const message of this.#early.splice(0)) ref.tell(message, 'control');
   }
 
+  /** What has nothing to show tells again and again how far it is. */
+  #tellProgress(): void {
+    const frame = this.#frame(this.#rowsSeen);
+    const running = this.#engine.queries.get(this.id);
+    if (running !== undefined) {
+      running.rows = frame.rowsSeen;
+      running.rowsTotal = frame.rowsTotal;
+      running.etaMs = frame.etaMs ?? null;
+    }
+    if (this.#latest === undefined || frame.work > this.#latest.work)
+      this.#publish({ ...frame, kind: 'estimate', rows: [] });
+    this.#progressTimer = this.#engine.ports.clock.after(FIRST_EVENT_MS, () => {
+      this.#tellProgress();
+    });
+  }
+
+  /** Up to the last look; where there are none, by now. Subqueries may scan more than once. */
+  get #rowsSeen(): number {
+    if (this.#lastLook !== undefined) return this.#lastLook.rowsSeen;
+    const scanned = this.#scans.reduce((rows, { rowsRead }) => rows + rowsRead, 0);
+    return Math.min(scanned, this.#rowsTotal ?? 0);
+  }
+
+  #worked(spent: number): void {
+    this.#work = spent;
+    const running = this.#engine.queries.get(this.id);
+    if (running !== undefined) running.work = spent;
+  }
+
   #entered(state: ProgressiveState): void {
     const running = this.#engine.queries.get(this.id);
     if (running !== undefined) running.state = state;
+    const reads = state === 'admitted' || state === 'sampling' || state === 'refining';
+    if (reads === (this.#restsSinceMs !== undefined)) {
+      const nowMs = this.#engine.ports.clock.monotonicMs();
+      if (this.#restsSinceMs !== undefined) this.#restedMs += nowMs - this.#restsSinceMs;
+      this.#restsSinceMs = reads ? undefined : nowMs;
+    }
     // By its state, not by what it was told: resuming what has stopped, or refining what is paused, changes nothing.
     this.#armIdle(state === 'paused' || state === 'stopped');
     if (state === 'paused') this.#doneWithFirst();
@@ -599,6 +655,7 @@ class Answer {
     this.#note({
       rowsSeen: look.rowsSeen,
       relativeError: width.relative,
+      absoluteError: width.absolute,
       work: spent,
     });
     const event: ProgressiveEvent = {
@@ -628,7 +685,7 @@ class Answer {
     running.convergence = this.#widths;
   }
 
-  #frame(rowsSeen: number, work = 0): Omit<ProgressiveEvent, 'kind' | 'rows'> {
+  #frame(rowsSeen: number, work = this.#work): Omit<ProgressiveEvent, 'kind' | 'rows'> {
     const isKnown = this.#rowsTotal !== undefined;
     const rowsTotal = Math.max(this.#rowsTotal ?? 0, rowsSeen);
     const fraction = rowsTotal > 0 ? rowsSeen / rowsTotal : isKnown ? 1 : 0;
@@ -653,20 +710,32 @@ class Answer {
     return this.#engine.ports.clock.monotonicMs() - this.#startedMs;
   }
 
-  /** Time to the wanted error: widths shrink with the root of the rows, and faster where few are left. */
+  /** What a time limit is for: while it is paused, or has stopped, none runs. */
+  get #activeMs(): number {
+    const { monotonicMs } = this.#engine.ports.clock;
+    const restsMs = this.#restsSinceMs === undefined ? 0 : monotonicMs() - this.#restsSinceMs;
+    return this.#elapsedMs - this.#restedMs - restsMs;
+  }
+
+  /** Time to the rule that is met first, by the time it took so far: widths shrink with the root of the rows, and faster where few are left. */
   #etaMs(fraction: number): number | undefined {
     if (!(fraction > 0)) return undefined;
-    const wanted = this.#stop?.relativeError;
-    const have = this.#lastLook?.width.relative;
-    let target = 1;
-    if (wanted !== undefined && have !== null && have !== undefined && fraction < 1)
-      target = have <= wanted ? fraction : 1 / (1 + (wanted / have) ** 2 * (1 / fraction - 1));
-    if (this.#stop?.rows !== undefined)
-      target = Math.min(target, this.#stop.rows / Math.max(1, this.#rowsTotal ?? 0));
-    const left = Math.max(0, (this.#elapsedMs * (target - fraction)) / fraction);
-    return this.#stop?.ms === undefined
-      ? left
-      : Math.max(0, Math.min(left, this.#stop.ms - this.#elapsedMs));
+    const toWidth = (wanted: number | undefined, have: number | null | undefined): number => {
+      if (wanted === undefined || have === undefined || have === null) return 1;
+      return have <= wanted ? fraction : 1 / (1 + (wanted / have) ** 2 * (1 / fraction - 1));
+    };
+    const { relativeError, absoluteError, rows, work, ms } = this.#stop ?? {};
+    const width = this.#lastLook?.width;
+    const spent = this.#widths.at(-1)?.work;
+    const target = Math.min(
+      toWidth(relativeError, width?.relative),
+      toWidth(absoluteError, width?.absolute),
+      rows === undefined ? 1 : rows / Math.max(1, this.#rowsTotal ?? 0),
+      work === undefined || spent === undefined ? 1 : (work / spent) * fraction,
+    );
+    const activeMs = this.#activeMs;
+    const left = Math.max(0, (activeMs * (target - fraction)) / fraction);
+    return ms === undefined ? left : Math.max(0, Math.min(left, ms - activeMs));
   }
 
   #rowsOf(looked: Look['rows'], into: ResultRow[]): void {
@@ -708,7 +777,7 @@ class Answer {
 
   #meets(stop: Rule): boolean {
     const look = this.#lastLook!;
-    if (stop.ms !== undefined && this.#elapsedMs >= stop.ms) return true;
+    if (stop.ms !== undefined && this.#activeMs >= stop.ms) return true;
     if (stop.rows !== undefined && look.rowsSeen >= stop.rows) return true;
     if (stop.work !== undefined && (this.#widths.at(-1)?.work ?? 0) >= stop.work) return true;
     const { relative, absolute } = look.width;
@@ -727,7 +796,7 @@ class Answer {
       case 'exact': {
         const rowsTotal = this.#run?.rowsTotal ?? this.#rowsTotal ?? 0;
         this.#rowsTotal = rowsTotal;
-        this.#note({ rowsSeen: rowsTotal, relativeError: 0, work: spent });
+        this.#note({ rowsSeen: rowsTotal, relativeError: 0, absoluteError: 0, work: spent });
         this.#over();
         this.#publish({
           ...this.#frame(rowsTotal, spent),
@@ -749,7 +818,7 @@ class Answer {
   #final(reason: 'stop' | 'cancelled', spent: number): void {
     const rows = this.#latest?.rows ?? [];
     this.#publish({
-      ...this.#frame(this.#lastLook?.rowsSeen ?? 0, spent),
+      ...this.#frame(this.#rowsSeen, spent),
       kind: 'final',
       reason,
       rows,
@@ -793,6 +862,7 @@ class Answer {
     this.#isOver = true;
     this.#firstTimer.cancel();
     this.#idleTimer?.cancel();
+    this.#progressTimer?.cancel();
     this.#left.abort();
     this.#doneWithDeadline();
     this.#doneWithFirst();
@@ -859,8 +929,17 @@ function isUnchangedSince(session: Session, relation: number, position: number):
   );
 }
 
+/** Rows there are to be read by all scans of a plan. */
+function scannedRows(plan: PlanNode, rowCountOf: (relation: number) => number): number {
+  const own = plan.kind === 'scan' ? rowCountOf(plan.relation) : 0;
+  return inputsOf(plan).reduce((rows, input) => rows + scannedRows(input, rowCountOf), own);
+}
+
 /** Rounds whose widths are kept. */
 const CONVERGENCE_MAX = 64;
+
+/** Scans whose progress is told. */
+const SCANS_MAX = 64;
 
 /** Half the width of the widest value, absolute and beside its estimate; null where one is unbounded. */
 type Width = { readonly relative: number | null; readonly absolute: number | null };

@@ -73,8 +73,11 @@ function build(
   const stand = environment.stands?.get(plan.id);
   if (stand !== undefined) return stand;
   switch (plan.kind) {
-    case 'scan':
-      return new ScanOperator(plan, environment.snapshotOf(plan.relation), context, demand);
+    case 'scan': {
+      const scan = new ScanOperator(plan, environment.snapshotOf(plan.relation), context, demand);
+      environment.scanned?.(scan);
+      return scan;
+    }
     case 'values':
       return new ValuesOperator(plan, context);
     case 'series':

@@ -1,5 +1,6 @@
 /** What is told of an answer while it is made, and afterwards; what goes first when many are asked for; and that no step is long. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { ProgressiveEvent } from '../../src/actors/api-types.ts';
 import type { Engine } from '../../src/actors/engine.ts';
 import { open, type Database, type Server } from '../../src/index.ts';
 import { untilSealed } from './until-sealed.ts';
@@ -68,6 +69,85 @@ test('adb.queries tells how far an answer is, and adb.query_history how it went'
   for (let at = 0; at < 105; at += 1)
     await db.progressive('SELECT sum(x) AS s FROM t WHERE id = 1').result();
   expect(engine.ended.length).toBe(100);
+});
+
+test('what cannot be estimated tells how far it is, and adb.queries too', async () => {
+  const { clock } = engine.ports;
+  const after = clock.after.bind(clock);
+  let tick = (): void => undefined;
+  (clock as { after: typeof after }).after = (ms, run) => {
+    if (ms === 200) tick = run;
+    return after(ms, run);
+  };
+  try {
+    // Of tens of millions of pairs: it is not over when it is looked at.
+    const answer = db.progressive(
+      'SELECT avg(n) AS a FROM (SELECT a.g % 10 AS k, count(*) AS n FROM t a JOIN t b ON a.g % 1000 = b.g % 1000 GROUP BY 1) x',
+    );
+    let last: ProgressiveEvent | undefined;
+    for await (const event of answer) {
+      expect(event).toMatchObject({
+        kind: 'estimate',
+        rows: [],
+        rowsTotal: 2 * ROWS,
+        why: expect.stringContaining('whole'),
+      });
+      expect(event.work).toBeGreaterThanOrEqual(last?.work ?? 0);
+      last = event;
+      if (event.rowsSeen > ROWS) break;
+      await new Promise((resolve) => setImmediate(resolve));
+      tick();
+    }
+    expect(last!.fraction).toBeLessThan(1);
+    expect(await answer.result()).toMatchObject({ reason: 'cancelled' });
+    expect((await answer.result()).rowsSeen).toBeGreaterThan(ROWS);
+  } finally {
+    (clock as { after: typeof after }).after = after;
+  }
+});
+
+test('the time to a wanted error is that of the rule that is met first, and pauses do not count', async () => {
+  const { clock } = engine.ports as { clock: { monotonicMs(): number } };
+  const monotonicMs = clock.monotonicMs.bind(clock);
+  let jumpMs = 0;
+  clock.monotonicMs = () => monotonicMs() + jumpMs;
+  try {
+    for (const stop of [
+      { relativeError: 0.001 },
+      { absoluteError: 40_000 },
+      { relativeError: 0.001, rows: 150_000 },
+      { relativeError: 1e-9, work: 1_000_000 },
+    ]) {
+      const answer = db.progressive('SELECT sum(x) AS s FROM t', { stop, seed: 1 });
+      jumpMs += 1e6;
+      let looks = 0;
+      for await (const event of answer) {
+        const { kind, rows, fraction, elapsedMs, etaMs, rowsTotal, convergence, work } = event;
+        if (kind === 'final' || rows.length === 0) continue;
+        looks += 1;
+        const width = convergence.at(-1)!;
+        // Widths are as the root of (1 − f) ÷ f.
+        const shareAt = (wanted: number | undefined, have: number): number =>
+          wanted === undefined ? 1 : 1 / (1 + (wanted / have) ** 2 * (1 / fraction - 1));
+        const target = Math.min(
+          shareAt(stop.relativeError, width.relativeError!),
+          shareAt(stop.absoluteError, width.absoluteError!),
+          (stop.rows ?? rowsTotal) / rowsTotal,
+          stop.work === undefined ? 1 : (stop.work / work) * fraction,
+        );
+        const expected = Math.max(0, (target - fraction) / fraction);
+        expect(Math.abs(etaMs! / elapsedMs - expected)).toBeLessThan(0.01 * (1 + expected));
+      }
+      expect(looks).toBeGreaterThan(0);
+    }
+    const rested = db.progressive('SELECT sum(x) AS s FROM t', { stop: { rows: 1 } });
+    const { elapsedMs } = await rested.result();
+    jumpMs += 1e9;
+    await rested.refineTo({ ms: elapsedMs + 1e8 });
+    expect((await rested.result()).reason).toBe('exact');
+  } finally {
+    clock.monotonicMs = monotonicMs;
+  }
 });
 
 test('over HTTP an answer is paused, resumed, refined and cancelled by its id, and its convergence is seen', async () => {
