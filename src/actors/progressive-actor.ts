@@ -3,7 +3,7 @@ import type { TenantId } from '../base/units.ts';
 import type { Batch } from '../columns/batch.ts';
 import { denseBatch } from '../columns/build.ts';
 import type { ActorContext, ActorSpec, Next } from '../mailbox/actor.ts';
-import type { Priority } from '../mailbox/run-queue.ts';
+import { PRIORITIES, type Priority } from '../mailbox/run-queue.ts';
 import { Budget, type Operator } from '../operators/operator.ts';
 import type { Look, ProgressiveRun } from '../progressive/run.ts';
 import { knowsEvent, nextState } from '../supervisor/lifecycle.ts';
@@ -65,14 +65,16 @@ export type ProgressiveEnd =
 
 /**
  * A progressive answer as an actor: each step reads on in the sample, and after rounds that are worth it a look is taken and published. Before the
- * first look its steps are as any query's; afterwards they wait for the first looks of others, and travel in the bulk lane. What it is told
- * overtakes, and is obeyed before the next step.
+ * first look its steps are as any query's; afterwards they wait for the first looks of others, and are less urgent than those of queries that come:
+ * of the next priority, which together, however many refine, has a fifth beside them. What it is told overtakes, and is obeyed before the next step.
  */
 export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMessage> {
+  const { priority = 'normal' } = task;
+  const refiningPriority = PRIORITIES[PRIORITIES.indexOf(priority) + 1] ?? priority;
   return {
     name: task.name,
     tenant: task.tenant,
-    priority: task.priority,
+    priority,
     start: () => {
       const budget = new Budget(0);
       let source: ProgressiveSource | undefined;
@@ -192,6 +194,7 @@ export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMe
         if (isStepping) return;
         isStepping = true;
         const { self } = context;
+        context.priority = state === 'refining' ? refiningPriority : priority;
         if (state === 'refining') task.afterOthers(() => void self.tell({ kind: 'step' }, 'bulk'));
         else self.tell({ kind: 'step' });
       };

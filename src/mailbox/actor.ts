@@ -75,6 +75,8 @@ export interface ActorContext<Message> {
   readonly self: ActorRef<Message>;
   /** Work done for this message, in work units; decides whose step is next, and is metered. */
   charge(workUnits: number): void;
+  /** How urgent what it does next is, from the end of this step on. */
+  priority: Priority;
   /** Work units this step may still spend, at least 1: what a batch is cut by. */
   readonly stepBudget: number;
   /** Sends itself `message` after `delayMs`; past a full mailbox, since a timer is one message. Ends with the actor. */

@@ -12,7 +12,8 @@ export const PRIORITIES: readonly Priority[] = ['interactive', 'normal', 'batch'
  */
 export class RunEntry {
   readonly tenant: TenantId;
-  readonly priority: Priority;
+  /** Changed by nobody but its actor, in a step of its own: the queue looks for a waiting entry where its priority says. */
+  priority: Priority;
   /** Of the queue: RUNNING, QUEUED and URGENT say where the entry is. 0: nowhere, a message must wake it. */
   place = 0;
   /** Of the queue: work units this entry owes to its neighbours. */
