@@ -1,5 +1,10 @@
 import { DbError } from './base/errors.ts';
-import { defaultMemoryBytes, nodePorts, runtimeVersions } from './base/node-ports.ts';
+import {
+  defaultAnswerBytes,
+  defaultMemoryBytes,
+  nodePorts,
+  runtimeVersions,
+} from './base/node-ports.ts';
 import type { Clock, Disk, Network, Random, Workers } from './base/ports.ts';
 import { checkValueOptions, checkZone } from './actors/check-options.ts';
 import { Database } from './actors/database.ts';
@@ -78,6 +83,7 @@ export async function open(options: OpenOptions = {}): Promise<Database> {
     ports,
     parser,
     memoryBytes,
+    answerBytes: defaultAnswerBytes(),
     journal: {
       kind: 'memory',
       keepBytes: sizeBytes(

@@ -37,6 +37,7 @@ import { checkQueryOptions, checkValueOptions } from './check-options.ts';
 import { canceled, deadline, untilAborted, untilSettled } from './deadline.ts';
 import { type Engine } from './engine.ts';
 import type { DatabaseEventName, DatabaseEvents } from './event-hub.ts';
+import { HeldRows, rowObjectBytes } from './held-rows.ts';
 import { arrowOf, exportRows, formatted, loadRows } from './load-export.ts';
 import { openProgressive, type ProgressiveQuery } from './progressive.ts';
 import { Queries } from './queries.ts';
@@ -146,18 +147,21 @@ export class Handle implements WideVerbs {
     let columns: readonly OutputColumn[] = [];
     let writer: RowWriter | undefined;
     let rows: (ResultRow | (string | null)[])[] = [];
+    const held = new HeldRows(this.engine.answerMemory, READ_IN_PIECES);
     const outcomes = await this.execute(text, { ...options, params }, () => ({
       begin: (given) => {
         columns = given;
         rows = [];
+        held.release();
         writer = asText ? undefined : new RowWriter(given, values);
       },
       take: (batch) => {
+        held.add(rowObjectBytes(batch));
         if (writer === undefined) rows.push(...textRows(columns, batch, zone));
         else writer.append(batch, rows as ResultRow[]);
         return true;
       },
-    }));
+    })).finally(() => held.release());
     const last = outcomes.at(-1)!;
     const meta = metaOf(this.engine, last);
     const shared = {
@@ -977,6 +981,9 @@ function assertNotAborted(signal: AbortSignal | undefined): void {
 }
 
 const NO_ROWS: Batch = { rowCount: 0, columns: [] };
+
+const READ_IN_PIECES =
+  'Ask for less (LIMIT, fewer columns, an aggregate), or read it in pieces: db.stream, NDJSON or CSV over HTTP.';
 
 const IGNORE_ROWS: RowSink = { begin: () => undefined, take: () => true };
 

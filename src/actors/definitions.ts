@@ -578,9 +578,23 @@ async function createTableAs(
   const columns = bound.plan.columns.map(({ name, type }) => ({ name, type }));
   const table = tableOfQuery(statement, columns, context);
   if (table === undefined) return done(session, 'CREATE TABLE AS');
-  const collector = new BatchCollector();
-  if (statement.withData) await executePlan(session, bound, [], '', options, collector);
-  const rows = collector.rows();
+  const collector = new BatchCollector(session.engine.memory);
+  try {
+    if (statement.withData) await executePlan(session, bound, [], '', options, collector);
+    return await defineTable(session, statement, table, collector.rows(), options);
+  } finally {
+    collector.release();
+  }
+}
+
+/** A new table, and the rows that it begins with. */
+async function defineTable(
+  session: Session,
+  statement: Extract<Statement, { kind: 'createTableAs' }>,
+  table: TableDefinition,
+  rows: Batch | undefined,
+  options: ExecutionOptions,
+): Promise<StatementOutcome> {
   const create: Operation = { op: 'createTable', table };
   if (statement.temporary) session.noteTemporary();
   if (session.transaction !== undefined) {

@@ -67,56 +67,60 @@ export async function runDml(
     return finish(session, bound, entry, effect, result.position, result.work, started, sink);
   }
 
-  for (let attempt = 0; ; attempt += 1) {
-    const inTurn = attempt >= ATTEMPTS_OUTSIDE;
-    // A transaction that reads one position is tested by its read set; all others by what has changed meanwhile.
-    const versions =
-      session.transaction?.position === undefined ? versionsOf(session, bound) : undefined;
-    let rows: Batch | undefined;
-    if (!inTurn) {
-      const collector = new BatchCollector();
-      const query = {
-        kind: 'query',
-        plan: bound.plan,
-        parameterTypes: bound.parameterTypes,
-        relations: bound.relations,
-        volatile: bound.volatile,
-      } as const;
-      const ran = await executePlan(session, query, parameters, parsed.text, options, collector);
-      work += ran.work;
-      rows = collector.rows();
+  const collector = new BatchCollector(engine.memory);
+  try {
+    for (let attempt = 0; ; attempt += 1) {
+      const inTurn = attempt >= ATTEMPTS_OUTSIDE;
+      // A transaction that reads one position is tested by its read set; all others by what has changed meanwhile.
+      const versions =
+        session.transaction?.position === undefined ? versionsOf(session, bound) : undefined;
+      let rows: Batch | undefined;
+      if (!inTurn) {
+        const query = {
+          kind: 'query',
+          plan: bound.plan,
+          parameterTypes: bound.parameterTypes,
+          relations: bound.relations,
+          volatile: bound.volatile,
+        } as const;
+        const ran = await executePlan(session, query, parameters, parsed.text, options, collector);
+        work += ran.work;
+        rows = collector.rows();
+      }
+      try {
+        const result = await writeRows(
+          engine,
+          session,
+          entry,
+          (snapshot) => {
+            if (!inTurn && versions !== undefined && changed(session, versions)) throw CHANGED;
+            effect = effectOf(
+              bound,
+              entry,
+              inTurn ? rowsOf(session, bound, context) : rows,
+              snapshot(),
+              context,
+            );
+            return effect.writes;
+          },
+          options.signal,
+        );
+        return finish(
+          session,
+          bound,
+          entry,
+          effect,
+          result.position,
+          work + result.work,
+          started,
+          sink,
+        );
+      } catch (cause) {
+        if (cause !== CHANGED) throw cause;
+      }
     }
-    try {
-      const result = await writeRows(
-        engine,
-        session,
-        entry,
-        (snapshot) => {
-          if (!inTurn && versions !== undefined && changed(session, versions)) throw CHANGED;
-          effect = effectOf(
-            bound,
-            entry,
-            inTurn ? rowsOf(session, bound, context) : rows,
-            snapshot(),
-            context,
-          );
-          return effect.writes;
-        },
-        options.signal,
-      );
-      return finish(
-        session,
-        bound,
-        entry,
-        effect,
-        result.position,
-        work + result.work,
-        started,
-        sink,
-      );
-    } catch (cause) {
-      if (cause !== CHANGED) throw cause;
-    }
+  } finally {
+    collector.release();
   }
 }
 

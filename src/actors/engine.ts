@@ -63,6 +63,8 @@ export type EngineOptions = {
   readonly ports: Ports;
   readonly parser: Parser;
   readonly memoryBytes: number;
+  /** What answers may take that are held as objects until they are whole. Default: what `memoryBytes` leaves. */
+  readonly answerBytes?: number | undefined;
   readonly journal: { readonly kind: 'memory'; readonly keepBytes: number };
   readonly historyMs: number;
   readonly zone: string;
@@ -124,6 +126,8 @@ export class Engine {
   readonly options: EngineOptions;
   readonly ports: Ports;
   readonly memory: MemoryAccount;
+  /** What answers hold that are not whole yet, of `memory`. */
+  readonly answerMemory: MemoryAccount;
   readonly state: DatabaseState;
   readonly dispatcher: Dispatcher;
   readonly runQueue: FairRunQueue;
@@ -184,6 +188,7 @@ export class Engine {
       return bytes;
     });
     this.memory = new MemoryAccount('the database', undefined, options.memoryBytes);
+    this.answerMemory = this.memory.child('answers', options.answerBytes);
     this.memory.headroomBytes = Math.floor(options.memoryBytes * HEADROOM_SHARE);
     this.statements = new StatementCache(options.parser);
     this.views = new ViewBuilder({

@@ -58,33 +58,37 @@ export async function runLocking(
   const relation = locks.relations[0]!;
   const query = { ...bound, plan: locks.plan };
   const claimed = new Set<number>();
-  for (let attempt = 0; ; attempt += 1) {
-    const last = attempt === ATTEMPTS_BY_ROW;
-    if (last) await claim(relation, 'whole');
-    await settled(relation);
-    const versions = versionsOf(session, bound);
-    const collector = new BatchCollector();
-    const outcome = await executePlan(session, query, parameters, text, options, collector);
-    const rows = collector.rows();
-    const fresh: number[] = [];
-    const ids = rows?.columns.at(-1);
-    for (let row = 0; row < (rows?.rowCount ?? 0); row += 1) {
-      const id = datumAt(ids!, row) as number;
-      if (id < OVERLAY_ROW_ID_BASE && !claimed.has(id)) fresh.push(id);
+  const collector = new BatchCollector(session.engine.memory);
+  try {
+    for (let attempt = 0; ; attempt += 1) {
+      const last = attempt === ATTEMPTS_BY_ROW;
+      if (last) await claim(relation, 'whole');
+      await settled(relation);
+      const versions = versionsOf(session, bound);
+      const outcome = await executePlan(session, query, parameters, text, options, collector);
+      const rows = collector.rows();
+      const fresh: number[] = [];
+      const ids = rows?.columns.at(-1);
+      for (let row = 0; row < (rows?.rowCount ?? 0); row += 1) {
+        const id = datumAt(ids!, row) as number;
+        if (id < OVERLAY_ROW_ID_BASE && !claimed.has(id)) fresh.push(id);
+      }
+      if (!last) await claim(relation, fresh);
+      for (const id of fresh) claimed.add(id);
+      if (transaction.doomed !== undefined) throw transaction.doomed;
+      const stands =
+        last ||
+        fresh.length === 0 ||
+        transaction.position !== undefined ||
+        !changed(session, versions);
+      if (!stands) continue;
+      sink.begin(bound.plan.columns, () => undefined);
+      if (rows !== undefined)
+        sink.take({ rowCount: rows.rowCount, columns: rows.columns.slice(0, -1) });
+      return { ...outcome, columns: bound.plan.columns };
     }
-    if (!last) await claim(relation, fresh);
-    for (const id of fresh) claimed.add(id);
-    if (transaction.doomed !== undefined) throw transaction.doomed;
-    const stands =
-      last ||
-      fresh.length === 0 ||
-      transaction.position !== undefined ||
-      !changed(session, versions);
-    if (!stands) continue;
-    sink.begin(bound.plan.columns, () => undefined);
-    if (rows !== undefined)
-      sink.take({ rowCount: rows.rowCount, columns: rows.columns.slice(0, -1) });
-    return { ...outcome, columns: bound.plan.columns };
+  } finally {
+    collector.release();
   }
 }
 

@@ -99,19 +99,23 @@ async function changed(
   const ctes = [...before.ctes, ...(change.with?.ctes ?? [])];
   const recursive = before.recursive || change.with?.recursive === true;
   const statement = { ...change, with: ctes.length === 0 ? undefined : { recursive, ctes } };
-  const collector = new Returned();
-  await runDml(
-    session,
-    { ...parsed, statement, once: true },
-    { ...options, sharedParams: true },
-    collector,
-  );
-  if (change.returning.length === 0) return undefined;
-  return {
-    ...cte,
-    columns: collector.columns.map(({ name }, index) => cte.columns[index] ?? name),
-    statement: { kind: 'query', query: constants(collector.columns, collector.rows()) },
-  };
+  const collector = new Returned(session.engine.memory);
+  try {
+    await runDml(
+      session,
+      { ...parsed, statement, once: true },
+      { ...options, sharedParams: true },
+      collector,
+    );
+    if (change.returning.length === 0) return undefined;
+    return {
+      ...cte,
+      columns: collector.columns.map(({ name }, index) => cte.columns[index] ?? name),
+      statement: { kind: 'query', query: constants(collector.columns, collector.rows()) },
+    };
+  } finally {
+    collector.release();
+  }
 }
 
 class Returned extends BatchCollector implements RowSink {

@@ -1,6 +1,7 @@
 import { totalmem } from 'node:os';
 import { randomBytes } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
+import { getHeapStatistics } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { DbError } from './errors.ts';
 import { NodeDisk } from './node-disk.ts';
@@ -209,6 +210,11 @@ export function defaultMemoryBytes(): number {
   const constrained = process.constrainedMemory?.() ?? 0;
   const limit = constrained > 0 && constrained < totalmem() ? constrained : totalmem();
   return Math.floor(limit * 0.75);
+}
+
+/** Half of the heap that V8 ends the process for: the rest is for what rows are made of, and for garbage. */
+export function defaultAnswerBytes(): number {
+  return Math.floor(getHeapStatistics().heap_size_limit / 2);
 }
 
 /** What computes derived state besides ourselves. */

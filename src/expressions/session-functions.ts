@@ -442,12 +442,10 @@ function mathFunctions(): FunctionDef[] {
     text('trunc', ['numeric', 'int4'], 'numeric', ([value, places]) =>
       decimals.truncate(value as Decimal, places as number),
     ),
-    text(
-      'sign',
-      ['numeric'],
-      'numeric',
-      ([value]) => new Decimal(BigInt(decimals.signOf(value as Decimal)), 0),
-    ),
+    text('sign', ['numeric'], 'numeric', ([value]) => {
+      const sign = decimals.signOf(value as Decimal);
+      return Number.isNaN(sign) ? Decimal.NaN : new Decimal(BigInt(sign), 0);
+    }),
     text('scale', ['numeric'], 'int4', ([value]) =>
       (value as Decimal).special === undefined ? (value as Decimal).scale : null,
     ),

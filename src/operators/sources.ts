@@ -3,8 +3,9 @@ import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { vectorFromData } from '../columns/build.ts';
 import { compareDatums } from '../columns/compare.ts';
 import type { IndexSchema, TableScan, TableSnapshot, ZoneTest } from '../columns/table-contract.ts';
-import { FLOAT8 } from '../columns/types.ts';
-import type { Datum } from '../columns/values.ts';
+import { FLOAT8, hasDate, INT8, isIntegerType, type SqlType } from '../columns/types.ts';
+import { Decimal, type Datum } from '../columns/values.ts';
+import type { Vector } from '../columns/vector.ts';
 import { resolveOperator } from '../expressions/catalog.ts';
 import { compileFilter, type CompiledFilter } from '../expressions/compile.ts';
 import { hasFixedOffset } from '../expressions/datetime-operators.ts';
@@ -350,6 +351,8 @@ export class SeriesOperator implements Operator {
   #step: Datum = null;
   #ascending = true;
   #count = 0;
+  /** Values of the last batch. */
+  #taken = 0;
   #done = false;
 
   constructor(node: SeriesNode, context: EvaluationContext) {
@@ -361,8 +364,41 @@ export class SeriesOperator implements Operator {
 
   next(budget: Budget): Step {
     if (this.#done) return 'done';
-    const { type } = this.columns[0]!;
     if (this.#next === undefined) this.#begin();
+    if (this.#done) return 'done';
+    const { type } = this.columns[0]!;
+    const column = this.#integers(type) ?? vectorFromData(type, this.#data(type));
+    const rowCount = this.#taken;
+    const before = this.#count;
+    this.#count += rowCount;
+    if (this.#count > SERIES_ROWS_MAX)
+      throw new DbError('54000', `generate_series gives more than ${SERIES_ROWS_MAX} rows`, {
+        hint: 'Use a larger step.',
+      });
+    if (rowCount === 0) return 'done';
+    budget.charge(rowCount);
+    const columns = [column];
+    if (this.#node.ordinality) columns.push(ascending(before + 1, 1, rowCount, INT8));
+    this.batch = { rowCount, columns };
+    return 'batch';
+  }
+
+  /** The next values where they are numbers that add up exactly. */
+  #integers(type: SqlType): Vector | undefined {
+    const [first, stop, step] = [this.#next, this.#stop, this.#step];
+    if (!isIntegerType(type)) return undefined;
+    if (typeof first !== 'number' || typeof stop !== 'number' || typeof step !== 'number')
+      return undefined;
+    if (Math.abs(stop - first) > Number.MAX_SAFE_INTEGER) return undefined;
+    const left = Math.max(0, Math.floor((stop - first) / step) + 1);
+    const rowCount = Math.min(left, BATCH_ROW_COUNT_MAX);
+    this.#taken = rowCount;
+    this.#next = first + rowCount * step;
+    if (rowCount === left) this.#done = true;
+    return ascending(first, step, rowCount, type);
+  }
+
+  #data(type: SqlType): Datum[] {
     const data: Datum[] = [];
     const plus = resolveOperator(
       '+',
@@ -377,26 +413,17 @@ export class SeriesOperator implements Operator {
         break;
       }
       data.push(value);
-      this.#next = evaluateConstant(plus, { ...this.#context, parameters: [value, this.#step] });
+      try {
+        this.#next = evaluateConstant(plus, { ...this.#context, parameters: [value, this.#step] });
+      } catch (cause) {
+        // The last integer there is: the series ends with it.
+        if (!(cause instanceof DbError && cause.code === '22003' && isIntegerType(type)))
+          throw cause;
+        this.#done = true;
+      }
     }
-    const before = this.#count;
-    this.#count += data.length;
-    if (this.#count > SERIES_ROWS_MAX)
-      throw new DbError('54000', `generate_series gives more than ${SERIES_ROWS_MAX} rows`, {
-        hint: 'Use a larger step.',
-      });
-    if (data.length === 0) return 'done';
-    budget.charge(data.length);
-    const columns = [vectorFromData(type, data)];
-    if (this.#node.ordinality)
-      columns.push(
-        vectorFromData(
-          { kind: 'int8' },
-          data.map((_, index) => before + index + 1),
-        ),
-      );
-    this.batch = { rowCount: data.length, columns };
-    return 'batch';
+    this.#taken = data.length;
+    return data;
   }
 
   close(): void {
@@ -411,6 +438,21 @@ export class SeriesOperator implements Operator {
     if (this.#next === null || this.#stop === null || this.#step === null) {
       this.#done = true;
       return;
+    }
+    for (const [name, value] of [
+      ['start value', this.#next],
+      ['stop value', this.#stop],
+      ['step size', this.#step],
+    ] as const) {
+      const special = value instanceof Decimal ? value.special : undefined;
+      if (
+        special !== undefined ||
+        (typeof value === 'number' && !Number.isFinite(value) && !hasDate(this.columns[0]!.type))
+      )
+        throw new DbError(
+          '22023',
+          `${name} cannot be ${special === 'NaN' || Number.isNaN(value) ? 'NaN' : 'infinity'}`,
+        );
     }
     const kind = step?.type.kind ?? 'int4';
     const zero =
@@ -452,3 +494,10 @@ export class SeriesOperator implements Operator {
 }
 
 const SERIES_ROWS_MAX = 100_000_000;
+
+/** `first`, `first + step`, … */
+function ascending(first: number, step: number, rowCount: number, type: SqlType): Vector {
+  const values = type.kind === 'int4' ? new Int32Array(rowCount) : new Float64Array(rowCount);
+  for (let row = 0; row < rowCount; row += 1) values[row] = first + row * step;
+  return { rep: 'number', type, values, factor: 1, base: 0, scale: 0 };
+}

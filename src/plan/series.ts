@@ -39,7 +39,7 @@ export function seriesOf(args: readonly Expression[], at: TextPlace | undefined)
     type = commonType(
       args
         .map((arg) => arg.type)
-        .map((each) => (each.kind === 'unknown' ? { kind: 'int4' } : each)),
+        .map((each) => (each.kind === 'unknown' || each.kind === 'int2' ? { kind: 'int4' } : each)),
       'generate_series',
       at,
     );

@@ -32,3 +32,31 @@ test('a database that is full refuses rows, still reads and deletes, and takes r
   await db.insert('t', { id: 1, g: 'again', note: 'x' });
   expect((await db.query('SELECT * FROM v')).rows).toEqual([{ g: 'again', c: 1 }]);
 });
+
+test.each([
+  ['SELECT i, i::text AS note FROM generate_series(1, 10000000) g(i)', 'db.stream'],
+  ['SELECT a.i, b.note FROM t a, t b, t c', 'db.stream'],
+  ['CREATE TABLE copy AS SELECT i FROM generate_series(1, 10000000) g(i)', 'at once'],
+  [
+    'INSERT INTO t SELECT a.i + 500 * g.i, 0, a.note FROM t a, generate_series(1, 100000) g(i)',
+    'at once',
+  ],
+  ["INSERT INTO t SELECT i + 1000, 0, 'x' FROM generate_series(1, 100000) g(i) RETURNING *", ''],
+])('rows that do not fit are refused before they are made, and let go: %s', async (text, hint) => {
+  db = await open({ memory: '6 MB', workers: 0, journal: { kind: 'memory', keep: '64 KB' } });
+  await db.exec('CREATE TABLE t (i int PRIMARY KEY, g int, note text)');
+  await db.exec(`INSERT INTO t SELECT i, i, 'note ' || i FROM generate_series(1, 500) g(i)`);
+  const held: (number | undefined)[] = [];
+  for (let time = 0; time < 3; time += 1) {
+    const refused = await db.query(text).catch((cause: unknown) => cause);
+    expect(refused).toMatchObject({ code: '53200', limit: 'memory' });
+    expect((refused as { hint: string }).hint).toContain(hint);
+    held.push(db.metrics.snapshot().memoryBytes);
+  }
+  expect(held[2]).toBe(held[1]);
+  expect((await db.query('SELECT count(*) AS c FROM t')).rows).toEqual([{ c: 500 }]);
+  let streamed = 0;
+  for await (const { rows } of db.stream('SELECT i, i::text FROM generate_series(1, 200000) g(i)'))
+    streamed += rows.length;
+  expect(streamed).toBe(200_000);
+});

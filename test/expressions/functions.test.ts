@@ -40,6 +40,12 @@ const ANSWERS: readonly (readonly [string, string | null])[] = [
   [String.raw`regexp_instr('ABCDEFGHI', '(c..)(...)', 1, 1, 0, 'i', 2)`, '6'],
   [String.raw`regexp_like('Hello World', 'world', 'i')`, 't'],
   [String.raw`regexp_substr('ABCDEFGHI', '(c..)(...)', 1, 1, 'i', 2)`, 'FGH'],
+  [`sign('NaN'::numeric)`, 'NaN'],
+  [`sign('-Infinity'::numeric)`, '-1'],
+  [`(SELECT max(g) FROM generate_series(2147483640, 2147483647, 3) g)`, '2147483646'],
+  [`(SELECT count(*) FROM generate_series(9223372036854775806, 9223372036854775807))`, '2'],
+  [`(SELECT sum(g) FROM generate_series(10, -5000, -2) g)`, '-6252470'],
+  [`(SELECT max(pg_typeof(g)::text) FROM generate_series(1::smallint, 2) g)`, 'integer'],
   [String.raw`md5('abc')`, '900150983cd24fb0d6963f7d28e17f72'],
   [
     String.raw`encode(sha256('abc'), 'hex')`,
