@@ -575,7 +575,14 @@ class Answer {
         afterOthers: (run) => engine.firstAnswers.afterwards(session.identity.tenant, run),
         entered: (state) => this.#entered(state),
         worked: (spent) => this.#worked(spent),
-        ended: (end, spent) => this.#ended(end, spent),
+        ended: (end, spent) => {
+          try {
+            this.#ended(end, spent);
+          } catch (cause) {
+            // Whoever waits must hear of it.
+            this.#fail(cause);
+          }
+        },
       }),
     );
     this.#ref = ref;
@@ -712,9 +719,8 @@ class Answer {
 
   /** What a time limit is for: while it is paused, or has stopped, none runs. */
   get #activeMs(): number {
-    const { monotonicMs } = this.#engine.ports.clock;
-    const restsMs = this.#restsSinceMs === undefined ? 0 : monotonicMs() - this.#restsSinceMs;
-    return this.#elapsedMs - this.#restedMs - restsMs;
+    const nowMs = this.#engine.ports.clock.monotonicMs();
+    return (this.#restsSinceMs ?? nowMs) - this.#startedMs - this.#restedMs;
   }
 
   /** Time to the rule that is met first, by the time it took so far: widths shrink with the root of the rows, and faster where few are left. */
@@ -797,13 +803,9 @@ class Answer {
         const rowsTotal = this.#run?.rowsTotal ?? this.#rowsTotal ?? 0;
         this.#rowsTotal = rowsTotal;
         this.#note({ rowsSeen: rowsTotal, relativeError: 0, absoluteError: 0, work: spent });
+        const event = this.#frame(rowsTotal, spent);
         this.#over();
-        this.#publish({
-          ...this.#frame(rowsTotal, spent),
-          kind: 'final',
-          reason: 'exact',
-          rows: this.#exact,
-        });
+        this.#publish({ ...event, kind: 'final', reason: 'exact', rows: this.#exact });
         return;
       }
       case 'cancelled':

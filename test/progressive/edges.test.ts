@@ -3,6 +3,8 @@ import type { ProgressiveEvent } from '../../src/actors/api-types.ts';
 import type { Engine } from '../../src/actors/engine.ts';
 import { open, type Database } from '../../src/index.ts';
 import { MeanSequence } from '../../src/progressive/mean-sequence.ts';
+import { manualClock } from '../../src/testing.ts';
+import { untilSealed } from './until-sealed.ts';
 
 const ROWS = 140_000;
 let db: Database;
@@ -249,4 +251,23 @@ test('a database that closes ends what waits', async () => {
   const outcome = waiting.result().catch((cause: unknown) => cause);
   await own.close();
   expect(await outcome).toMatchObject({ code: '57P01' });
+});
+
+test('with a clock that stands still answers are given, and pauses are as long as it says', async () => {
+  const clock = manualClock('2026-03-08T00:00:00Z');
+  const own = await open({ clock, workers: 0 });
+  await own.exec('CREATE TABLE t (x int)');
+  await own.insert('t', { x: Int32Array.from({ length: 70_000 }, (_, x) => x) });
+  await untilSealed(own, 't');
+  const answer = own.progressive('SELECT sum(x) AS s FROM t', { stop: { rows: 1 } });
+  expect(await answer.result()).toMatchObject({ reason: 'stop', elapsedMs: 0 });
+  await clock.advance('50s');
+  await answer.refineTo({ ms: 1 });
+  expect(await answer.result()).toMatchObject({ reason: 'exact', elapsedMs: 50_000 });
+  // A minute alone, and it is given up.
+  const left = own.progressive('SELECT sum(x) AS s FROM t', { stop: { rows: 1 } });
+  await left.result();
+  await clock.advance('61s');
+  await expect(left.refineTo('exact')).rejects.toMatchObject({ code: '72000' });
+  await own.close();
 });
