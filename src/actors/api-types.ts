@@ -333,6 +333,8 @@ export type ProgressiveEvent<Keys = ResultRow, Values = object> = {
   readonly queryId: string;
   readonly position: number;
   readonly asOf: string;
+  /** `sample`, however far it is; `windows` where tiles had the answer; what cannot be estimated comes from where the plain query has it. */
+  readonly source: AnswerSource;
   readonly confidence: number;
   readonly rows: readonly ProgressiveRow<Keys, Values>[];
   readonly rowsSeen: number;

@@ -26,7 +26,14 @@ export type ProgressiveMessage =
 /** What is run: rounds of a sample, or the plain operators where nothing can be estimated. */
 export type ProgressiveSource =
   | { readonly kind: 'sampled'; readonly run: ProgressiveRun }
-  | { readonly kind: 'plain'; readonly operator: Operator };
+  | { readonly kind: 'plain'; readonly operator: Operator }
+  /** Operators that have the answer without reading the rows; where they turn out not to, they give nothing, and what is `otherwise`. */
+  | {
+      readonly kind: 'atOnce';
+      readonly operator: Operator;
+      isMissed(): boolean;
+      otherwise(): ProgressiveSource;
+    };
 
 export type ProgressiveTask = {
   readonly name: string;
@@ -121,6 +128,13 @@ export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMe
       /** Reads on until the step is used up; true: every row was read and given. */
       const readOn = (opened: ProgressiveSource): boolean => {
         if (opened.kind === 'plain') return drain(opened.operator);
+        if (opened.kind === 'atOnce') {
+          const isOver = drain(opened.operator);
+          if (!opened.isMissed()) return isOver;
+          opened.operator.close();
+          source = opened.otherwise();
+          return readOn(source);
+        }
         const { run } = opened;
         for (;;) {
           if (isLooking) {

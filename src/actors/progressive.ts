@@ -6,11 +6,13 @@ import type { TableSnapshot } from '../columns/table-contract.ts';
 import type { Clock, TimerHandle } from '../base/ports.ts';
 import type { ActorRef } from '../mailbox/actor.ts';
 import { buildOperator, isOrderFreeAggregate } from '../operators/build.ts';
-import type { Budget } from '../operators/operator.ts';
-import type { OutputColumn, PlanNode } from '../plan/logical.ts';
+import type { ExecutionEnvironment } from '../operators/environment.ts';
+import type { Budget, Operator } from '../operators/operator.ts';
+import { BatchesOperator } from '../operators/row-operators.ts';
+import type { AggregateNode, OutputColumn, PlanNode } from '../plan/logical.ts';
 import { inputsOf } from '../plan/nodes.ts';
 import type { Look, LookCell, ProgressiveRun } from '../progressive/run.ts';
-import { shapeOf, type Shape } from '../progressive/shape.ts';
+import { shapeOf, type SampledShape, type Shape } from '../progressive/shape.ts';
 import { boundsOf, nearestDoubles } from '../progressive/doubles.ts';
 import { isEstimated, isNumeric, outputsOf } from '../progressive/outputs.ts';
 import type {
@@ -18,6 +20,7 @@ import type {
   ProgressiveEvent,
   ProgressiveOptions,
   ProgressiveStop,
+  AnswerSource,
 } from './api-types.ts';
 import { checkNames, checkQueryOptions } from './check-options.ts';
 import { canceled, deadline } from './deadline.ts';
@@ -28,11 +31,12 @@ import {
   SHOWN_WORK,
   type ProgressiveEnd,
   type ProgressiveMessage,
+  type ProgressiveSource,
 } from './progressive-actor.ts';
 import { RowWriter, type ResultRow, type ValueOptions } from './rows-out.ts';
 import type { Session } from './session.ts';
 import { isSystemRelation } from './system-relations.ts';
-import { boundOf, parametersOf, rowsPosition } from './statements.ts';
+import { boundOf, parametersOf, provenance, rowsPosition } from './statements.ts';
 
 /** Somebody looks: what cannot be told yet is said by then. */
 const FIRST_EVENT_MS = 200;
@@ -251,6 +255,7 @@ class Answer {
   #columns: readonly OutputColumn[] = [];
   #estimated: readonly boolean[] = [];
   #why: string | undefined;
+  #source: AnswerSource = 'sample';
   /** Undefined until it is known what is read. */
   #rowsTotal: number | undefined;
   #run: ProgressiveRun | undefined;
@@ -482,10 +487,28 @@ class Answer {
     for (const relation of bound.relations) take(relation);
     const environment = {
       snapshotOf: (relation: number) => snapshots.get(relation)!,
+      position: this.#position,
       context,
       memory,
     };
-    engine.tiles.assertWhole(bound.plan, { ...environment, position: this.#position }, false);
+    const tiled = new Set<number>();
+    const tile = (
+      node: AggregateNode,
+      inner: ExecutionEnvironment,
+      plain: () => Operator,
+      uses: boolean | 'ready',
+    ): Operator | undefined =>
+      engine.tiles.aggregate(
+        node,
+        inner,
+        plain,
+        (relation) => {
+          tiled.add(relation);
+          this.#source = provenance(session, bound.relations, tiled, this.#position).source;
+        },
+        session.usesTiles && uses,
+      );
+    engine.tiles.assertWhole(bound.plan, environment, true);
     let shape: Shape = shapeOf(bound.plan, environment.snapshotOf);
     if (shape.kind === 'sampled' && !isOrderFreeAggregate(shape.aggregate))
       shape = { kind: 'exactOnly', why: 'an aggregate shows the order of its rows' };
@@ -518,9 +541,10 @@ class Answer {
     this.#rowsTotal = bound.relations.reduce((rows, relation) => rows + rowCountOf(relation), 0);
     if (shape.kind === 'exactOnly') {
       this.#rowsTotal = scannedRows(bound.plan, rowCountOf);
+      this.#source = provenance(session, bound.relations, undefined, this.#position).source;
       this.#why = shape.why;
+      this.#waitsFor = shape.why;
       this.#estimated = this.#columns.map(() => false);
-      this.#tellProgress();
     } else {
       const { aggregate } = shape;
       this.#estimated = outputsOf(shape.plan, aggregate).map((output) =>
@@ -528,6 +552,26 @@ class Answer {
       );
     }
     const settled = shape;
+    const sampled = (shape: SampledShape): ProgressiveSource => {
+      const run = new Run(shape, environment, {
+        confidence: given.confidence,
+        simultaneous: given.simultaneous,
+        seed: this.#token.seed,
+        wholeFrom: this.#token.wholeFrom,
+      });
+      this.#run = run;
+      const { wholeFrom, identity } = run.sample;
+      const wanted = given.resume?.identity;
+      if (wanted !== undefined && wanted !== identity) {
+        run.close();
+        throw new DbError('72000', 'the rows of the mark do not lie as they did any more', {
+          position: this.#position,
+          hint: 'Their segments were compacted, or are not sealed yet. Ask again without resume: another sample is as good.',
+        });
+      }
+      this.#token = { ...this.#token, wholeFrom, identity };
+      return { kind: 'sampled', run };
+    };
     const ref = engine.startProgressive(
       session.identity.tenant,
       progressiveActor({
@@ -546,27 +590,29 @@ class Answer {
             const scanned = (scan: { readonly rowsRead: number }): void => {
               if (scans.length < SCANS_MAX) scans.push(scan);
             };
-            const operator = buildOperator(bound.plan, { ...environment, scanned });
+            const operator = buildOperator(bound.plan, {
+              ...environment,
+              scanned,
+              aggregate: (node, inner, plain) => tile(node, inner, plain, true),
+            });
             return { kind: 'plain', operator };
           }
-          const run = new Run(settled, environment, {
-            confidence: given.confidence,
-            simultaneous: given.simultaneous,
-            seed: this.#token.seed,
-            wholeFrom: this.#token.wholeFrom,
+          // What a mark asks for, or has begun, is a sample.
+          if (given.resume?.identity !== undefined || this.#run !== undefined)
+            return sampled(settled);
+          let isMissed = false;
+          const miss = (node: AggregateNode): Operator => {
+            isMissed = true;
+            return new BatchesOperator(node.id, node.columns, []);
+          };
+          const operator = buildOperator(bound.plan, {
+            ...environment,
+            aggregate: (node, inner) => tile(node, inner, () => miss(node), 'ready') ?? miss(node),
           });
-          this.#run = run;
-          const { wholeFrom, identity } = run.sample;
-          const wanted = given.resume?.identity;
-          if (wanted !== undefined && wanted !== identity) {
-            run.close();
-            throw new DbError('72000', 'the rows of the mark do not lie as they did any more', {
-              position: this.#position,
-              hint: 'Their segments were compacted, or are not sealed yet. Ask again without resume: another sample is as good.',
-            });
-          }
-          this.#token = { ...this.#token, wholeFrom, identity };
-          return { kind: 'sampled', run };
+          const otherwise = (): ProgressiveSource => sampled(settled);
+          if (!isMissed) return { kind: 'atOnce', operator, isMissed: () => isMissed, otherwise };
+          operator.close();
+          return otherwise();
         },
         show: (look, budget) => this.#show(look, budget),
         looked: (look, spent) => this.#looked(look, spent),
@@ -618,6 +664,9 @@ class Answer {
     this.#work = spent;
     const running = this.#engine.queries.get(this.id);
     if (running !== undefined) running.work = spent;
+    // What is over with its first step shows its answer, and nothing else.
+    if (this.#why !== undefined && this.#progressTimer === undefined && !this.#isOver)
+      this.#tellProgress();
   }
 
   #entered(state: ProgressiveState): void {
@@ -700,6 +749,7 @@ class Answer {
       queryId: this.id,
       position: this.#position,
       asOf: this.#asOf,
+      source: this.#source,
       confidence: this.#given.confidence,
       rowsSeen,
       rowsTotal,

@@ -158,6 +158,7 @@ export class TiledAggregate implements Operator {
   readonly #answered: () => void;
   readonly #ends: TimeEnds;
   readonly #isKept: boolean;
+  readonly #isReadyOnly: boolean;
   #looking: Generator<void, Buckets | undefined> | undefined;
   #tiles: TiledWindows | undefined;
   #shown: Operator | undefined;
@@ -182,6 +183,8 @@ export class TiledAggregate implements Operator {
     readonly ends: TimeEnds;
     /** Some rows were demoted: there is no plain answer, and one window may have no ends. */
     readonly isKept?: boolean;
+    /** Tiles that would have to be made first cannot answer. */
+    readonly isReadyOnly?: boolean;
   }) {
     this.id = options.node.id;
     this.columns = options.node.columns;
@@ -193,6 +196,7 @@ export class TiledAggregate implements Operator {
     this.#answered = options.answered;
     this.#ends = options.ends;
     this.#isKept = options.isKept ?? false;
+    this.#isReadyOnly = options.isReadyOnly ?? false;
   }
 
   next(budget: Budget): Step {
@@ -212,6 +216,10 @@ export class TiledAggregate implements Operator {
         look.value === undefined
           ? undefined
           : this.#open(this.#question.plan, look.value, this.#environment);
+      if (this.#isReadyOnly && this.#tiles?.isReady === false) {
+        this.#tiles.close();
+        this.#tiles = undefined;
+      }
       if (this.#tiles === undefined) this.#other = this.#plain();
       else this.#shown = this.#inOrder(this.#tiles, look.value!);
     }

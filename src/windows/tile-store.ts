@@ -237,12 +237,12 @@ export class TileStore implements WindowSource {
     environment: ExecutionEnvironment,
     plain: () => Operator,
     answered: (relation: number) => void,
-    /** Whether rows that are there may be answered for from tiles. */
-    usesCache = true,
+    /** Whether rows that are there may be answered for from tiles, and whether tiles may be made for that. */
+    usesCache: boolean | 'ready' = true,
   ): Operator | undefined {
     const met = node.input.kind === 'scan' ? this.#keptMet(node.input, environment) : undefined;
     if (met !== undefined) return this.#keptAggregate(met, node, environment, answered);
-    const question = usesCache ? this.#timeAggregateOf(node) : undefined;
+    const question = usesCache === false ? undefined : this.#timeAggregateOf(node);
     if (question === undefined) return undefined;
     const { relation } = node.input as ScanNode;
     const time = question.columnIndexes[question.time]!;
@@ -254,6 +254,7 @@ export class TileStore implements WindowSource {
       plain,
       ends: (budget) => rowEnds(environment.snapshotOf(relation), time, true, budget),
       answered: () => answered(relation),
+      isReadyOnly: usesCache === 'ready',
     });
   }
 

@@ -253,6 +253,49 @@ test('a database that closes ends what waits', async () => {
   expect(await outcome).toMatchObject({ code: '57P01' });
 });
 
+test('what tiles have is answered exactly at once; what they do not have yet is sampled, and nothing is made for it', async () => {
+  await db.exec(
+    "CREATE TABLE timed (ts timestamptz NOT NULL, x double precision NOT NULL) WITH (time = 'ts')",
+  );
+  await db.insert('timed', {
+    ts: Float64Array.from({ length: ROWS }, (_, row) => Date.UTC(2026, 0, 1) + row * 10_000),
+    x: Float64Array.from({ length: ROWS }, (_, row) => (row * 7919) % 1000),
+  });
+  await untilSealed(db, 'timed');
+  const sql = `SELECT time_bucket('1 day', ts) AS d, sum(x) AS s, count(*) AS n FROM timed
+    WHERE ts >= '2026-01-03T00:00:00Z' AND ts < '2026-01-13T00:00:00Z' GROUP BY 1 ORDER BY 1`;
+  const first = db.progressive(sql, { stop: { rows: 1 }, seed: 1 });
+  const stopped = await first.result();
+  expect(stopped).toMatchObject({ reason: 'stop', source: 'sample' });
+  const plain = await db.query<Record<string, unknown>>(sql);
+  const tiled = await db.query<Record<string, unknown>>(sql);
+  expect(tiled.meta.source).toBe('windows');
+  const events: ProgressiveEvent[] = [];
+  for await (const event of db.progressive(sql)) events.push(event);
+  expect(events).toMatchObject([
+    { kind: 'final', reason: 'exact', source: 'windows', fraction: 1 },
+  ]);
+  expect(events[0]!.work).toBeLessThan(ROWS / 10);
+  const shown = (events[0]!.rows as readonly Record<string, { value: unknown }>[]).map((row) => ({
+    d: row['d'],
+    s: row['s']!.value,
+    n: row['n']!.value,
+  }));
+  expect(shown).toEqual(plain.rows);
+  // A sample that was begun is gone on with, and had again by its mark.
+  await first.refineTo('exact');
+  expect(await first.result()).toMatchObject({ source: 'sample', rows: events[0]!.rows });
+  const again = db.progressive(sql, { resume: stopped.resume, stop: { rows: 1 } });
+  expect(await again.result()).toMatchObject({ reason: 'stop', rows: stopped.rows });
+  await again.cancel();
+  // Off for the session, off here.
+  const session = db.session();
+  await session.exec('SET enable_window_tiles = off');
+  const off = await session.progressive(sql, { stop: { rows: 1 } }).result();
+  expect(off.source).toBe('sample');
+  await session.close();
+});
+
 test('with a clock that stands still answers are given, and pauses are as long as it says', async () => {
   const clock = manualClock('2026-03-08T00:00:00Z');
   const own = await open({ clock, workers: 0 });

@@ -43,6 +43,31 @@ test('rows are those that are left, and the answer says from when on', async () 
   expect((await db.query('SELECT 1 AS one')).meta.sources).toEqual([]);
 });
 
+test('a progressive answer is of all that there was, too, or says what is not kept', async () => {
+  for (const sql of [
+    `SELECT date_trunc('day', ts) AS day, region, count(*) AS n, sum(amount) AS s FROM orders
+       WHERE ts >= '2026-03-01' AND ts < '2026-03-03' GROUP BY 1, 2 ORDER BY 1, 2`,
+    'SELECT count(*) AS n, sum(amount) AS s, min(ts) AS first FROM orders',
+    `SELECT avg(n) AS a FROM (SELECT region, count(*) AS n FROM orders GROUP BY 1) x`,
+  ]) {
+    const plain = await rows(sql);
+    const last = await db.progressive(sql).result();
+    expect(last).toMatchObject({ reason: 'exact', source: 'windows' });
+    for (const [at, row] of plain.entries())
+      for (const [name, value] of Object.entries(row)) {
+        const cell = (last.rows[at] as Record<string, unknown>)[name];
+        expect((cell as { value?: unknown } | null)?.value ?? cell).toEqual(value);
+      }
+  }
+  const note = `SELECT count(*) AS n FROM orders WHERE note = 'a note'`;
+  const refusal = await db.query(note).catch((cause: unknown) => cause);
+  expect(refusal).toMatchObject({ code: 'ADB_RESOLUTION' });
+  await expect(db.progressive(note).result()).rejects.toMatchObject({
+    code: 'ADB_RESOLUTION',
+    message: (refusal as Error).message,
+  });
+});
+
 test('plain SQL over windows of time has all that there was', async () => {
   expect(
     await rows(
