@@ -176,9 +176,11 @@ export class DeltaGroup implements StatefulOperator {
     batch: Batch,
     weights: Int32Array | undefined,
   ): void {
+    // Expressions may refuse a row: they are evaluated before any state has changed, so that there is nothing to be undone.
+    for (const call of this.#calls) call.evaluate(batch, groups, weights, this.#context);
     if (weights === undefined) countArrivals(this.#rowCounts, groups, rowCount);
     else countChanges(this.#rowCounts, groups, weights, rowCount);
-    for (const call of this.#calls) call.add(batch, groups, weights, this.#context);
+    for (const call of this.#calls) call.add();
   }
 
   /** Takes down the groups that this commit touches for the first time, and how they look where that will be shown. */
@@ -343,6 +345,7 @@ function countChanges(
 }
 
 const NO_GROUPS = new Int32Array(0);
+const NO_VECTORS: readonly Vector[] = [];
 const GROUPS_PER_BATCH = BATCH_ROW_COUNT_MAX / 2;
 
 type Applied = {
@@ -420,6 +423,11 @@ class CallState {
   readonly #isScaleFree: boolean;
   /** Another call adds the rows to what both share. */
   readonly #isFed: boolean;
+  /** What was evaluated and is not added yet: so many rows, their groups, arguments, and weights. */
+  #rowCount = 0;
+  #ids: Int32Array = NO_GROUPS;
+  #vectors = NO_VECTORS;
+  #copies: Int32Array | undefined;
 
   constructor(call: AggregateCall, state: AggregateState, isFed = false) {
     this.#state = state;
@@ -435,28 +443,42 @@ class CallState {
     this.#state.ensure(groupCount);
   }
 
-  add(
+  /** What FILTER and the arguments make of some rows; `add` takes it. */
+  evaluate(
     batch: Batch,
     groups: Int32Array,
     weights: Int32Array | undefined,
     context: EvaluationContext,
   ): void {
+    this.#rowCount = 0;
     if (this.#isFed) return;
     let rows = batch;
-    let ids = groups;
-    let copies = weights;
+    this.#ids = groups;
+    this.#copies = weights;
     if (this.#filter !== undefined) {
       const kept = this.#filter.select(batch, context);
       if (kept === undefined) return;
       if (kept.selection !== undefined) {
         const { selection } = kept;
-        ids = selection.map((row) => groups[row]!);
-        copies = weights === undefined ? undefined : selection.map((row) => weights[row]!);
+        this.#ids = selection.map((row) => groups[row]!);
+        this.#copies = weights === undefined ? undefined : selection.map((row) => weights[row]!);
         rows = kept;
       }
     }
-    let args = this.#args.map((arg) => arg.evaluate(rows, context));
-    let { rowCount } = rows;
+    this.#vectors = this.#args.map((arg) => arg.evaluate(rows, context));
+    this.#rowCount = rows.rowCount;
+  }
+
+  /** Adds what was evaluated. */
+  add(): void {
+    let rowCount = this.#rowCount;
+    if (rowCount === 0) return;
+    let ids = this.#ids;
+    let args = this.#vectors;
+    let copies = this.#copies;
+    this.#ids = NO_GROUPS;
+    this.#vectors = NO_VECTORS;
+    this.#copies = undefined;
     if (this.#distinct !== undefined) {
       const crossings = this.#distinct.crossings(ids, args[0]!, copies, rowCount);
       if (this.#isSum && this.#isScaleFree)
