@@ -20,6 +20,8 @@ import type { CommitRecord, Operation } from './records.ts';
  * 3. A commit that does not fit a step claims its relations and the views downstream; commits that touch neither
  *    pass it, others queue behind. Positions are given at the append.
  * 4. Readers see published state only.
+ * 5. A group (`CommitGroup`) that does not succeed as a whole is undone as a whole, and its requests are made one by one, in their order and
+ *    before all that came after them: what each of them gets does not depend on the others.
  */
 export class CommitTurn {
   readonly #state: CommitState;
@@ -113,16 +115,20 @@ export class CommitTurn {
 
   /** Takes a commit back that waits or is being staged; false where it is too late. */
   cancel(request: CommitRequest, cause: DbError): boolean {
-    const waiting = this.#waiting.indexOf(request);
+    const waiting = this.#waiting.findIndex((each) => isPartOf(request, each));
     if (waiting >= 0) {
-      this.#waiting.splice(waiting, 1);
-      if (this.#granted.delete(request)) this.#withdrawn.add(request);
+      const whole = this.#waiting[waiting]!;
+      if (whole.leave?.(request) !== true) {
+        this.#waiting.splice(waiting, 1);
+        if (this.#granted.delete(whole)) this.#withdrawn.add(whole);
+      }
       request.failed(cause);
       this.#retry();
       return true;
     }
-    const staging = this.#stepped.find((each) => each.request === request);
+    const staging = this.#stepped.find((each) => isPartOf(request, each.request));
     if (staging === undefined) return false;
+    if (staging.request.leave?.(request) === true) request.failed(cause);
     this.#abandon(staging, cause);
     return true;
   }
@@ -232,7 +238,7 @@ export class CommitTurn {
     assert(this.#unacknowledged.at(-1) === staged, 'an append is refused while it is made');
     this.#unacknowledged.pop();
     this.#undo(staged);
-    staged.request?.failed(cause);
+    this.#failed(staged.request, cause);
     this.#events.unstaged();
   }
 
@@ -319,12 +325,16 @@ export class CommitTurn {
     staging.steps.return(undefined);
     this.#undo(staging.staged);
     this.#leave(staging);
-    if (cause instanceof TableBroke) {
-      this.#state.broke(cause.relation, cause.cause);
-      staging.request.failed(cause.told());
-    } else staging.request.failed(cause);
+    if (cause instanceof TableBroke) this.#state.broke(cause.relation, cause.cause);
+    this.#failed(staging.request, cause instanceof TableBroke ? cause.told() : cause);
     this.#events.unstaged();
     this.#retry();
+  }
+
+  /** Those of a group come once more, each for itself, as soon as somebody calls `#retry`. */
+  #failed(request: CommitRequest | undefined, cause: unknown): void {
+    if (request?.members === undefined || this.#refusal !== undefined) request?.failed(cause);
+    else this.#waiting.unshift(...request.members);
   }
 
   #leave(staging: StagingCommit): void {
@@ -503,7 +513,15 @@ export type CommitRequest = {
   prepare(): Iterable<Operation>;
   committed(position: number, instant: InstantMs, work: number): void;
   failed(cause: unknown): void;
+  /** The requests of a group: see `CommitGroup`. */
+  readonly members?: readonly CommitRequest[] | undefined;
+  /** Of a group: takes one of its requests out, unless that is its last. */
+  leave?(member: CommitRequest): boolean;
 };
+
+function isPartOf(request: CommitRequest, whole: CommitRequest): boolean {
+  return whole === request || whole.members?.includes(request) === true;
+}
 
 type StagingCommit = {
   readonly request: CommitRequest;

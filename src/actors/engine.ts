@@ -47,6 +47,7 @@ import {
 import { FirstAnswers } from './first-answers.ts';
 import type { ProgressiveQuery } from './progressive.ts';
 import type { ProgressiveMessage } from './progressive-actor.ts';
+import { CommitMessage } from './commit-group.ts';
 import { createCommitLog } from './commit-log.ts';
 import { TableRecovery } from './table-recovery.ts';
 import { EngineMetrics } from './metrics.ts';
@@ -164,6 +165,8 @@ export class Engine {
   readonly #nextId: () => string;
   readonly #positionWaiters: { readonly position: number; readonly wake: () => void }[] = [];
   readonly #settledWaiters: (() => void)[] = [];
+  /** The newest commit that was told to the journal, where others may join it while it waits there. */
+  #joinable: CommitMessage | undefined;
   readonly #whenClosed: (() => void | Promise<void>)[] = [];
   #visiblePosition = 0;
   #visibleInstant: number;
@@ -262,7 +265,7 @@ export class Engine {
         if (cause.code === '53100') this.#mendLater();
       },
       unstaged: () => this.#wakeSettled(),
-      resubmit: (request) => void this.#tellJournal({ kind: 'commit', request }),
+      resubmit: (request) => void this.#tellJournal(new CommitMessage(request)),
     });
     this.tree = new ActorTree(this, {
       dispatcher: this.dispatcher,
@@ -313,6 +316,8 @@ export class Engine {
     request: Pick<CommitRequest, 'tenant' | 'relations' | 'prepare'> & {
       readonly ephemeral?: boolean;
       readonly settled?: boolean;
+      /** Of a small write that may share a commit with others of its table: how many rows it has. */
+      readonly rowCount?: number | undefined;
     },
     signal?: AbortSignal,
   ): Promise<CommitOutcome> {
@@ -347,7 +352,11 @@ export class Engine {
         }
         signal.addEventListener('abort', abort, { once: true });
       }
-      this.#tellJournal({ kind: 'commit', request: full });
+      const { rowCount } = request;
+      if (this.#joinable?.join(full, rowCount) === true) return;
+      const message = new CommitMessage(full, rowCount);
+      this.#joinable = message.isJoinable ? message : undefined;
+      this.#tellJournal(message);
     });
   }
 
@@ -658,10 +667,10 @@ export class Engine {
     // The lane is full: the commit waits for credit, which is the backpressure that writers feel.
     void this.tree.journal.offer(message).then(
       (told) => {
-        if (told === 'dead' && message.kind === 'commit') message.request.failed(closedError());
+        if (told === 'dead' && message.kind === 'commit') message.failed(closedError());
       },
       (cause: unknown) => {
-        if (message.kind === 'commit') message.request.failed(cause);
+        if (message.kind === 'commit') message.failed(cause);
       },
     );
   }

@@ -2,11 +2,12 @@ import type { DbError } from '../base/errors.ts';
 import type { ActorSpec } from '../mailbox/actor.ts';
 import { Budget } from '../operators/operator.ts';
 import type { TenantId } from '../base/units.ts';
+import type { CommitMessage } from './commit-group.ts';
 import type { CommitRequest, CommitTurn } from './commit-turn.ts';
 
 /** The journal as an actor: commits come in as messages and leave in one order. */
 export type JournalMessage =
-  | { readonly kind: 'commit'; readonly request: CommitRequest }
+  | CommitMessage
   /** Goes on with commits that did not fit a step. */
   | { readonly kind: 'step' }
   | { readonly kind: 'cancel'; readonly request: CommitRequest; readonly cause: DbError };
@@ -25,7 +26,7 @@ export function journalActor(turn: CommitTurn, tenant: TenantId): ActorSpec<Jour
         try {
           switch (message.kind) {
             case 'commit':
-              more = turn.submit(message.request, budget);
+              more = turn.submit(message.take(), budget);
               break;
             case 'step':
               stepping = false;
@@ -38,7 +39,7 @@ export function journalActor(turn: CommitTurn, tenant: TenantId): ActorSpec<Jour
         } catch (cause) {
           // What can fail is handled inside: this is state that surprised us. Those who wait are told before the actor dies.
           turn.broke(cause);
-          if (message.kind === 'commit') message.request.failed(turn.refusal);
+          if (message.kind === 'commit') message.failed(turn.refusal);
           throw cause;
         }
         context.charge(budget.spent - before);

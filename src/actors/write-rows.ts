@@ -17,7 +17,8 @@ import type { Transaction } from './transaction.ts';
 /**
  * Writes rows of a table, in the open transaction or as a commit of its own. `writesOf` decides what is written from what the
  * table holds at that moment: inside the commit turn, so that nothing comes between looking and writing. Rows and keys
- * that another transaction has claimed are waited for. `also` becomes part of a commit of its own.
+ * that another transaction has claimed are waited for. `also` becomes part of a commit of its own. `rowCount`: how many rows are written at
+ * most, where nobody asks what the commit cost: then it may be one with other writes of the table that wait when it does.
  */
 export function writeRows(
   engine: Engine,
@@ -26,9 +27,10 @@ export function writeRows(
   writesOf: RowsToWrite,
   signal: AbortSignal | undefined,
   also: readonly Operation[] = NONE,
+  rowCount?: number,
 ): Promise<Pick<CommitOutcome, 'position' | 'work'>> {
   return session.transaction === undefined
-    ? commitRows(engine, session, entry, [writesOf], signal, also)
+    ? commitRows(engine, session, entry, [writesOf], signal, also, rowCount)
     : writeInTransaction(engine, session, session.transaction, entry, writesOf, signal);
 }
 
@@ -46,9 +48,11 @@ export async function writePieces(
   pieces: readonly RowsToWrite[],
   signal: AbortSignal | undefined,
   also: readonly Operation[] = NONE,
+  rowCount?: number,
 ): Promise<Pick<CommitOutcome, 'position' | 'work'>> {
   const { transaction } = session;
-  if (transaction === undefined) return commitRows(engine, session, entry, pieces, signal, also);
+  if (transaction === undefined)
+    return commitRows(engine, session, entry, pieces, signal, also, rowCount);
   const mark = transaction.mark();
   try {
     let outcome = { position: engine.visiblePosition, work: 0 };
@@ -121,6 +125,7 @@ function commitRows(
   pieces: readonly RowsToWrite[],
   signal: AbortSignal | undefined,
   also: readonly Operation[],
+  rowCount: number | undefined,
 ): Promise<CommitOutcome> {
   const relation = entry.definition.id;
   let blockedBy: ClaimOwner | undefined;
@@ -146,7 +151,7 @@ function commitRows(
     const writes = rowsOf(pieces[0]!);
     return writes.length === 0 ? rest : [{ op: 'rows', relation, writes }, ...rest];
   };
-  const request = { tenant: session.identity.tenant, relations: [relation], prepare };
+  const request = { tenant: session.identity.tenant, relations: [relation], prepare, rowCount };
   return engine.commit(request, signal).then(
     (outcome) => {
       if (sequences.length > 0) session.sequences.written(sequences);
@@ -156,7 +161,7 @@ function commitRows(
       if (cause !== BLOCKED || blockedBy === undefined) throw cause;
       await engine.claims.wait(newClaimOwner(), blockedBy, signal);
       if (signal?.aborted === true) throw canceled(signal);
-      return commitRows(engine, session, entry, pieces, signal, also);
+      return commitRows(engine, session, entry, pieces, signal, also, rowCount);
     },
   );
 }

@@ -205,7 +205,15 @@ function insertChunk(
     return Promise.resolve({ position: engine.visiblePosition, rows: rowCount });
   const written =
     rowCount <= PIECE_ROW_COUNT_MAX
-      ? writeRows(engine, session, target.entry, target.writesOf(source, 0, rowCount), signal, also)
+      ? writeRows(
+          engine,
+          session,
+          target.entry,
+          target.writesOf(source, 0, rowCount),
+          signal,
+          also,
+          rowCount,
+        )
       : insertPieces(engine, session, target, source, signal, also);
   return written.then(
     ({ position }) => ({ position, rows: rowCount }),
@@ -445,7 +453,7 @@ function deleteKeys(
       return ids.length === 0 ? [] : [{ kind: 'delete', rowIds: ids }];
     });
   }
-  return writePieces(engine, session, entry, pieces, signal).then(
+  return writePieces(engine, session, entry, pieces, signal, [], keys.rowCount).then(
     ({ position }) => ({ position, rows }),
     (cause: unknown) =>
       afterRedefinition(

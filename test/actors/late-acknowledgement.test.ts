@@ -111,7 +111,12 @@ test('a commit for which the journal has no room is undone alone', async () => {
   await sim.run(async () => {
     await sim.db.exec('CREATE TABLE t (id int PRIMARY KEY, n int)');
     sim.faultsActive = true;
-    const writes = [1, 2, 3].map((id) => sim.db.insert('t', { id, n: 1 }));
+    const writes = [];
+    for (const id of [1, 2, 3]) {
+      writes.push(sim.db.insert('t', { id, n: 1 }));
+      // Each is a commit of its own, and on its way when the next comes.
+      await sim.clock.pause(1, 'test');
+    }
     const outcomes = await Promise.allSettled(writes);
     expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
     await expect(writes[1]).rejects.toMatchObject({ code: '53000' });
