@@ -6,20 +6,33 @@ import type { TileMeasures } from './tile-measures.ts';
 const PAGE_BYTES = 256;
 /** What a typed array is beside its elements. */
 const BLOCK_BYTES = 128;
+const NO_TILES = new Float64Array(0);
 
 /**
  * The tiles of one stretch of time, by group: a block of doubles each, one tile behind the other. Pages are what is built, accounted
  * and evicted.
  */
 export class TilePage {
-  readonly places: number;
   layout: TileLayout;
+  /**
+   * The group that was asked for last, and its tiles. Most pages have one group, and a page is in no cache when a late row comes: each
+   * object on the way to its tiles costs more than adding the row.
+   */
+  #group = -1;
+  #block: Float64Array = NO_TILES;
+  /** Of a day: what its quarters are cut into, `places / QUARTERS` each. */
+  pieces: TilePage | undefined;
+  /** Rows in it. */
+  rows = 0;
+  /** Rows added since sums were carried. */
+  #additions = 0;
+  /** How many groups it has. */
+  groupCount = 0;
+  readonly places: number;
   readonly blocks = new Map<number, Float64Array>();
   /** The same, for whoever reads all of them: one behind the other. */
   readonly groups: number[] = [];
   readonly data: Float64Array[] = [];
-  /** Rows in it. */
-  rows = 0;
   /** Rows of the table in the same time: those that the filter refuses are read, too, where no tile ends. */
   sourceRows = 0;
   /** Of these, those that were read since it was made, or its pieces. */
@@ -28,8 +41,6 @@ export class TilePage {
   bytesMax = Infinity;
   /** Reads, halved now and then: what was of use will be. */
   uses = 1;
-  /** Rows added since sums were carried. */
-  #additions = 0;
   #bytes = PAGE_BYTES;
   readonly #lease: MemoryLease;
 
@@ -47,6 +58,7 @@ export class TilePage {
 
   /** The tiles of a group; throws 53200 where there is no room for them. */
   block(group: number): Float64Array {
+    if (group === this.#group) return this.#block;
     let block = this.blocks.get(group);
     if (block === undefined) {
       this.#take(this.places * this.layout.stride * 8 + BLOCK_BYTES);
@@ -54,7 +66,10 @@ export class TilePage {
       this.blocks.set(group, block);
       this.groups.push(group);
       this.data.push(block);
+      this.groupCount += 1;
     }
+    this.#group = group;
+    this.#block = block;
     return block;
   }
 
@@ -77,6 +92,7 @@ export class TilePage {
       this.data[index] = moved;
       this.blocks.set(this.groups[index]!, moved);
     }
+    this.#group = -1;
     this.layout = layout;
   }
 
@@ -128,6 +144,9 @@ export class TilePage {
   close(): void {
     this.#lease.give(this.#bytes);
     this.#bytes = 0;
+    this.#group = -1;
+    this.#block = NO_TILES;
+    this.groupCount = 0;
     this.blocks.clear();
     this.groups.length = 0;
     this.data.length = 0;

@@ -150,8 +150,8 @@ export class TileSet {
   readonly #tops: readonly Map<number, TilePage>[] = SPANS.map(() => new Map());
   readonly #spans: Span[] = [];
   #spansAsked = 0;
-  /** Pieces of the quarters of a day, by day. */
-  readonly #pieces = new Map<number, TilePage>();
+  /** Days that have `pieces`. */
+  #piecesCount = 0;
   /** Minutes of a quarter hour, by quarter; seconds of a minute, by minute. */
   readonly #minutes = new Map<number, TilePage>();
   readonly #seconds = new Map<number, TilePage>();
@@ -194,7 +194,7 @@ export class TileSet {
   }
 
   get pageCount(): number {
-    return this.#days.size + this.#pieces.size + this.#minutes.size + this.#seconds.size;
+    return this.#days.size + this.#piecesCount + this.#minutes.size + this.#seconds.size;
   }
 
   get isBuilding(): boolean {
@@ -314,7 +314,7 @@ export class TileSet {
 
   /** The pieces of the quarters of a day, `places / QUARTERS` of each, where those of this quarter can be added. */
   pieces(quarter: number): TilePage | undefined {
-    const pieces = this.#pieces.get(Math.floor(quarter / QUARTERS));
+    const pieces = this.#days.get(Math.floor(quarter / QUARTERS))?.pieces;
     return pieces === undefined || this.#ragged.has(quarter) ? undefined : pieces;
   }
 
@@ -329,13 +329,13 @@ export class TileSet {
     if (page === undefined) return false;
     const rows = Math.max(page.rows, page.sourceRows);
     if (page.edgeRows * this.#density <= rows * EDGE_SHARE) return false;
-    return this.#piecesOf(page, rows) >= 3 * ((this.#pieces.get(day)?.places ?? 0) / QUARTERS || 1);
+    return this.#piecesOf(page, rows) >= 3 * ((page.pieces?.places ?? 0) / QUARTERS || 1);
   }
 
   #piecesOf(page: TilePage, rows = Math.max(page.rows, page.sourceRows)): number {
     const { usedBytes, limitBytes } = this.#memory;
     if (usedBytes > limitBytes * PIECES_MEMORY_SHARE) return 0;
-    const tileBytes = this.measures.layout.stride * page.groups.length * 8;
+    const tileBytes = this.measures.layout.stride * page.groupCount * 8;
     return piecesFor(rows * this.#density, tileBytes);
   }
 
@@ -518,7 +518,9 @@ export class TileSet {
 
   /** All tiles go; what is asked for next is built from rows. */
   reset(): void {
-    for (const pages of [this.#days, ...this.#tops, this.#pieces, this.#minutes, this.#seconds]) {
+    for (const { pieces } of this.#days.values()) pieces?.close();
+    this.#piecesCount = 0;
+    for (const pages of [this.#days, ...this.#tops, this.#minutes, this.#seconds]) {
       for (const page of pages.values()) page.close();
       pages.clear();
     }
@@ -546,16 +548,16 @@ export class TileSet {
 
   /** Gives back what a day is cut into, or where it is whole the day. */
   shedDay(day: number): void {
-    if (this.#pieces.has(day)) this.#dropPieces(day);
+    if (this.#days.get(day)?.pieces !== undefined) this.#dropPieces(day);
     else this.evictDay(day);
   }
 
   evictDay(day: number): void {
+    this.#dropPieces(day);
     this.#days.get(day)?.close();
     this.#days.delete(day);
     this.#known.remove(day);
     this.#dropTops(day);
-    this.#dropPieces(day);
     this.#dropDetails(day);
     for (let quarter = day * QUARTERS; quarter < (day + 1) * QUARTERS; quarter += 1)
       this.stale.delete(quarter);
@@ -576,8 +578,11 @@ export class TileSet {
   }
 
   #dropPieces(day: number): void {
-    this.#pieces.get(day)?.close();
-    this.#pieces.delete(day);
+    const page = this.#days.get(day);
+    if (page?.pieces === undefined) return;
+    page.pieces.close();
+    page.pieces = undefined;
+    this.#piecesCount -= 1;
     if (this.#ragged.size === 0) return;
     for (let quarter = day * QUARTERS; quarter < (day + 1) * QUARTERS; quarter += 1)
       this.#ragged.delete(quarter);
@@ -685,10 +690,10 @@ export class TileSet {
     const leaf = quarter - day * QUARTERS;
     this.#prepare(page, row, sign);
     page.rows += sign;
-    const groupCount = page.groups.length;
+    const { groupCount } = page;
     const block = page.block(group);
     // What a stretch is the sum of has changed, and so has what it costs.
-    if (page.groups.length !== groupCount) this.#dropSpans(day);
+    if (page.groupCount !== groupCount) this.#dropSpans(day);
     const { stride } = page.layout;
     const { measures } = this;
     const isSure = measures.addPrepared(block, leaf * stride);
@@ -698,7 +703,7 @@ export class TileSet {
     page.noteAddition(measures, ADDITIONS_MAX);
     if (!isSure) this.#extremeLeft(quarter, day);
     else this.#changeTops(day, group, row, sign);
-    if (this.#pieces.size > 0) this.#changePieces(time, day, group, row, sign);
+    if (page.pieces !== undefined) this.#changePieces(page.pieces, time, day, group, row, sign);
     if (this.#minutes.size > 0) this.#changeDetails(time, quarter, group, row, sign);
   }
 
@@ -729,7 +734,7 @@ export class TileSet {
     const page = this.#days.get(day);
     // Its day was evicted meanwhile.
     if (page === undefined) return 0;
-    const pieces = this.#pieces.get(day);
+    const { pieces } = page;
     const count = pieces === undefined ? 0 : pieces.places / QUARTERS;
     const snapshot = this.data.snapshot();
     // The quarter, then its pieces.
@@ -786,9 +791,14 @@ export class TileSet {
     page.noteAddition(this.measures, ADDITIONS_MAX);
   }
 
-  #changePieces(time: number, day: number, group: number, row: number, sign: 1 | -1): void {
-    const pieces = this.#pieces.get(day);
-    if (pieces === undefined) return;
+  #changePieces(
+    pieces: TilePage,
+    time: number,
+    day: number,
+    group: number,
+    row: number,
+    sign: 1 | -1,
+  ): void {
     const place = Math.floor((time - day * DAY) / (DAY / pieces.places));
     if (!this.#changePage(pieces, place, group, row, sign))
       this.#ragged.add(Math.floor(time / QUARTER));
@@ -827,8 +837,10 @@ export class TileSet {
       isTree: true,
       extremeLeft: (time) => void left.push(Math.floor(time / QUARTER)),
       install: (pages, read) => {
-        for (const day of pages.keys()) this.#days.get(day)?.close();
         for (const [day, page] of pages) {
+          const before = this.#days.get(day);
+          page.pieces = before?.pieces;
+          before?.close();
           page.sourceRows = read / (to - from);
           this.#days.set(day, page);
         }
@@ -853,13 +865,16 @@ export class TileSet {
       isTree: false,
       extremeLeft: (time) => void left.push(Math.floor(time / QUARTER)),
       install: (pages) => {
-        if (!this.#known.has(day)) throw new NoTiles(false);
+        const known = this.#days.get(day);
+        // It was evicted meanwhile.
+        if (known === undefined) throw new NoTiles(false);
         this.#dropPieces(day);
         // These are finer than minutes, but where many rows are in one.
         this.#dropDetails(day);
         for (const page of pages.values()) {
           page.bytesMax = page.bytes * PIECES_GROWTH_MAX;
-          this.#pieces.set(day, page);
+          known.pieces = page;
+          this.#piecesCount += 1;
         }
         for (const quarter of left) this.#ragged.add(quarter);
       },
