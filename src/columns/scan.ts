@@ -1,3 +1,4 @@
+import type { sameKindOfArray } from './array-kernels.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from './batch.ts';
 import { constantVector, gather } from './build.ts';
 import { livingRows, type Deletes } from './deletes.ts';
@@ -318,9 +319,10 @@ export function gatheredSlots(
   column: StoredColumn,
   slots: Int32Array,
   count: number,
+  arrayLike?: typeof sameKindOfArray,
 ): Vector {
   const vector = segment.columns[column.id]?.vector;
   return vector === undefined
     ? constantVector(column.type, column.missing, count)
-    : gather(vector, slots, count);
+    : gather(vector, slots, count, arrayLike);
 }

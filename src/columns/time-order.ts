@@ -105,6 +105,14 @@ export class TimeOrder {
     this.#seen = rowCount;
   }
 
+  /** Whether some row's time may lie in [from, to): two looks, since most who ask want other times. */
+  meets(from: number, to: number): boolean {
+    if (this.#count === 0) return false;
+    return (
+      this.timeOf(this.#order[0]!)! < to && this.timeOf(this.#order[this.#count - 1]!)! >= from
+    );
+  }
+
   /** The first place whose row's time is at least `time`. */
   lowerBound(time: number): number {
     let low = 0;

@@ -1,4 +1,6 @@
 import { countBelow } from '../base/search.ts';
+import { slabInts } from '../base/slab.ts';
+import { slabOfKind } from './array-kernels.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from './batch.ts';
 import { gather } from './build.ts';
 import { datumAt } from './cells.ts';
@@ -13,7 +15,7 @@ import type { Vector } from './vector.ts';
 
 /**
  * Rows whose time lies in [from, to), in whatever order is fastest: of each segment those that its time order names, so that
- * what is read is what was asked for. The work of finding them does not grow with the table but for a look at each segment's bounds.
+ * what is read is what was asked for. Batches are read, and not kept: they lie in slabs. The work of finding them does not grow with the table but for a look at each segment's bounds.
  */
 export class TimeScan implements TableScan {
   readonly #snapshot: Snapshot;
@@ -402,7 +404,7 @@ class SealedPart implements Part {
         selection,
       };
     }
-    const slots = new Int32Array(end - start);
+    const slots = slabInts(end - start);
     let count = 0;
     for (let index = start; index < end; index += 1) {
       const slot = this.#order[index]!;
@@ -413,7 +415,9 @@ class SealedPart implements Part {
     if (count === 0) return undefined;
     return {
       rowCount: count,
-      columns: this.#columns.map((column) => gatheredSlots(segment, column, slots, count)),
+      columns: this.#columns.map((column) =>
+        gatheredSlots(segment, column, slots, count, slabOfKind),
+      ),
     };
   }
 }
@@ -431,10 +435,11 @@ function openRows(
 ): Int32Array | undefined {
   const order = segment.timeOrder(column);
   if (order === undefined) return undefined;
+  if (!order.meets(from, to)) return NO_ROWS;
   const first = order.lowerBound(from);
   const end = order.lowerBound(to);
   if (first >= end) return NO_ROWS;
-  const rows = new Int32Array(end - first);
+  const rows = slabInts(end - first);
   let count = 0;
   for (let index = first; index < end; index += 1) {
     const row = order.rowAt(index);
@@ -476,13 +481,18 @@ class OpenPart implements Part {
     while (end < endMax && this.#rows[end]! < chunkEnd) end += 1;
     this.#at = end;
     this.#read += end - start;
-    const places = new Int32Array(end - start);
+    const places = slabInts(end - start);
     for (let index = start; index < end; index += 1)
       places[index - start] = this.#rows[index]! - chunk * CHUNK_ROWS;
     return {
       rowCount: end - start,
       columns: this.#columns.map((column) =>
-        gather(this.#segment.view(column, chunk * CHUNK_ROWS).vector, places, end - start),
+        gather(
+          this.#segment.view(column, chunk * CHUNK_ROWS).vector,
+          places,
+          end - start,
+          slabOfKind,
+        ),
       ),
     };
   }
