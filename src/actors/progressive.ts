@@ -21,6 +21,7 @@ import type {
   ProgressiveOptions,
   ProgressiveStop,
   AnswerSource,
+  Cancelable,
 } from './api-types.ts';
 import { checkNames, checkQueryOptions } from './check-options.ts';
 import { canceled, deadline } from './deadline.ts';
@@ -281,7 +282,9 @@ class Answer {
   /** How long it was paused or had stopped, and since when it does. */
   #restedMs = 0;
   #restsSinceMs: number | undefined;
-  #doneWithDeadline = (): void => undefined;
+  #doneWithSignal = (): void => undefined;
+  /** Undefined while no time limit runs: it is for the time to a stop, and for that to the next. */
+  #doneWithTimeout: (() => void) | undefined;
   /** Nobody waits for the first answer any more. */
   #doneWithFirst = (): void => undefined;
   #widths: ProgressiveEvent['convergence'] = [];
@@ -424,27 +427,13 @@ class Answer {
   async #begin(session: Session): Promise<void> {
     const { engine, given } = { engine: this.#engine, given: this.#given };
     const { options } = given;
-    const { signal, done } = deadline(engine.ports.clock, options);
-    this.#doneWithDeadline = done;
-    const abort = (): void => {
-      if (this.#ref === undefined) this.#fail(canceled(signal!));
-      else this.#ref.tell({ kind: 'abort', cause: canceled(signal!) }, 'control');
-    };
-    if (signal?.aborted === true) throw canceled(signal);
-    signal?.addEventListener('abort', abort, { once: true });
-    this.#doneWithDeadline = () => {
-      signal?.removeEventListener('abort', abort);
-      done();
-    };
+    this.#doneWithSignal = this.#endedBy({ signal: options.signal });
+    this.#startTimeout();
     // Statistics are loaded by whoever asks for them: a database opens without.
     const { ProgressiveRun: Run } = await import('../progressive/run.ts');
     if (options.atLeast !== undefined) {
       this.#waitsFor = `position ${options.atLeast} is not visible yet`;
-      const left = this.#left.signal;
-      await engine.untilVisible(
-        options.atLeast,
-        signal === undefined ? left : AbortSignal.any([signal, left]),
-      );
+      await engine.untilVisible(options.atLeast, this.#left.signal);
       this.#waitsFor = NOT_READ;
     }
     if (this.#isOver) return;
@@ -669,9 +658,37 @@ class Answer {
       this.#tellProgress();
   }
 
+  /** A signal, or a time limit, fails it with 57014. The function lets either go. */
+  #endedBy(cancelable: Cancelable): () => void {
+    const { signal, done } = deadline(this.#engine.ports.clock, cancelable);
+    if (signal === undefined) return done;
+    const abort = (): void => {
+      const cause = canceled(signal);
+      if (this.#ref === undefined) this.#fail(cause);
+      else this.#ref.tell({ kind: 'abort', cause }, 'control');
+    };
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+    return () => {
+      signal.removeEventListener('abort', abort);
+      done();
+    };
+  }
+
+  #startTimeout(): void {
+    this.#doneWithTimeout ??= this.#endedBy({ timeoutMs: this.#given.options.timeoutMs });
+  }
+
+  #stopTimeout(): void {
+    this.#doneWithTimeout?.();
+    this.#doneWithTimeout = undefined;
+  }
+
   #entered(state: ProgressiveState): void {
     const running = this.#engine.queries.get(this.id);
     if (running !== undefined) running.state = state;
+    if (state === 'stopped') this.#stopTimeout();
+    else if (state === 'sampling') this.#startTimeout();
     const reads = state === 'admitted' || state === 'sampling' || state === 'refining';
     if (reads === (this.#restsSinceMs !== undefined)) {
       const nowMs = this.#engine.ports.clock.monotonicMs();
@@ -916,7 +933,8 @@ class Answer {
     this.#idleTimer?.cancel();
     this.#progressTimer?.cancel();
     this.#left.abort();
-    this.#doneWithDeadline();
+    this.#doneWithSignal();
+    this.#stopTimeout();
     this.#doneWithFirst();
     this.#engine.answers.delete(this.id);
     this.#engine.queryEnded(this.id, this.#widths);

@@ -307,6 +307,19 @@ test('with a clock that stands still answers are given, and pauses are as long a
   await clock.advance('50s');
   await answer.refineTo({ ms: 1 });
   expect(await answer.result()).toMatchObject({ reason: 'exact', elapsedMs: 50_000 });
+  // A time limit is for the time to a stop, and anew for that to the next.
+  const limited = own.progressive('SELECT sum(x) AS s FROM t', {
+    stop: { rows: 1 },
+    timeoutMs: 5000,
+  });
+  const { rowsSeen } = await limited.result();
+  await clock.advance('50s');
+  await limited.refineTo({ rows: rowsSeen + 1 });
+  expect(await limited.result()).toMatchObject({ reason: 'stop' });
+  void limited.refineTo('exact');
+  await limited.pause();
+  await clock.advance('6s');
+  await expect(limited.result()).rejects.toMatchObject({ code: '57014' });
   // A minute alone, and it is given up.
   const left = own.progressive('SELECT sum(x) AS s FROM t', { stop: { rows: 1 } });
   await left.result();
