@@ -118,6 +118,8 @@ export type EndedQuery = Omit<RunningQuery, 'cancel' | 'stop'> & {
 /** Of a longer text so much is kept. */
 const ENDED_TEXT_LENGTH_MAX = 2000;
 const ENDED_QUERIES_MAX = 100;
+/** A dashboard has tens of charts, each of which may be refined. */
+const STOPPED_ANSWERS_MAX = 200;
 
 /**
  * The database without its doors: the run loop and its actors, the journal and the state it makes, open transactions,
@@ -463,6 +465,16 @@ export class Engine {
       work: 0,
       state: PROGRESSIVE_LIFECYCLE.initial,
     });
+  }
+
+  /** It keeps its rows for whoever refines it: of a tenant's, the last ones to be asked for do. */
+  answerStopped(id: string): void {
+    const tenant = this.queries.get(id)?.tenant;
+    const stopped = [...this.queries.values()].filter(
+      (query) => query.tenant === tenant && query.state === 'stopped',
+    );
+    for (const query of stopped.slice(0, -STOPPED_ANSWERS_MAX))
+      this.answers.get(query.id)?.giveUp();
   }
 
   startProgressive(

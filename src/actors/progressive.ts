@@ -104,6 +104,11 @@ export class ProgressiveQuery<Keys = ResultRow, Values = object>
     return { [Symbol.asyncIterator]: iterate } as AsyncIterable<ProgressiveEvent<Keys, Values>>;
   }
 
+  /** @internal Others have stopped since, too many to keep the rows of all. */
+  giveUp(): void {
+    this.#state.giveUp('too many other answers have stopped since');
+  }
+
   async close(): Promise<void> {
     if (this.#state.isOver) return;
     await this.cancel();
@@ -371,10 +376,17 @@ class Answer {
     else this.#ref?.tell({ kind: 'cancel', cause }, 'control');
   }
 
+  /** With the rows it keeps for whoever goes on. */
+  giveUp(why: string): void {
+    const hint = 'Ask again with { resume } of its last event: the sequence is the same.';
+    this.#ref?.tell({ kind: 'abort', cause: new DbError('72000', why, { hint }) }, 'control');
+  }
+
   async untilFinal(): Promise<ProgressiveEvent> {
     for (;;) {
-      if (this.#failure !== undefined) throw this.#failure.cause;
+      // What it had when it stopped stays what it was, though nobody may go on any more.
       if (this.#latest?.kind === 'final') return this.#latest;
+      if (this.#failure !== undefined) throw this.#failure.cause;
       await new Promise<void>((resolve) => this.#waiting.add(resolve));
     }
   }
@@ -687,8 +699,10 @@ class Answer {
   #entered(state: ProgressiveState): void {
     const running = this.#engine.queries.get(this.id);
     if (running !== undefined) running.state = state;
-    if (state === 'stopped') this.#stopTimeout();
-    else if (state === 'sampling') this.#startTimeout();
+    if (state === 'stopped') {
+      this.#stopTimeout();
+      this.#engine.answerStopped(this.id);
+    } else if (state === 'sampling') this.#startTimeout();
     const reads = state === 'admitted' || state === 'sampling' || state === 'refining';
     if (reads === (this.#restsSinceMs !== undefined)) {
       const nowMs = this.#engine.ports.clock.monotonicMs();
@@ -947,15 +961,7 @@ class Answer {
     this.#idleTimer = undefined;
     if (!isIdle || this.#isOver) return;
     this.#idleTimer = this.#engine.ports.clock.after(IDLE_MS, () =>
-      this.#ref?.tell(
-        {
-          kind: 'abort',
-          cause: new DbError('72000', 'the answer was left alone for a minute', {
-            hint: 'Ask again with { resume } of its last event: the sequence is the same.',
-          }),
-        },
-        'control',
-      ),
+      this.giveUp('the answer was left alone for a minute'),
     );
   }
 

@@ -245,6 +245,29 @@ test('db.queries pauses, resumes and refines answers by id, and those alone', as
   }
 });
 
+test('of answers that have stopped a tenant keeps a bounded number', async () => {
+  const used = engine.memory.usedBytes;
+  const answers = Array.from({ length: 203 }, (_, seed) =>
+    db.progressive('SELECT sum(x) AS s FROM t', { stop: { rows: 1 }, seed }),
+  );
+  const stopped = await Promise.all(answers.map((answer) => answer.result()));
+  for (const { reason } of stopped) expect(reason).toBe('stop');
+  const other = db.as({ tenant: 'other' });
+  expect(await other.queries.list()).toEqual([]);
+  while ((await db.queries.list()).length > 200)
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  for (const answer of answers.slice(0, 3))
+    await expect(answer.refineTo('exact')).rejects.toMatchObject({
+      code: '72000',
+      hint: expect.stringContaining('resume'),
+    });
+  expect(await answers[0]!.result()).toBe(stopped[0]);
+  await answers[3]!.refineTo({ rows: stopped[3]!.rowsSeen + 1 });
+  expect((await answers[3]!.result()).reason).toBe('stop');
+  for (const answer of answers.slice(3)) await answer.cancel();
+  expect(engine.memory.usedBytes).toBe(used);
+});
+
 test('a database that closes ends what waits', async () => {
   const own = await open({ workers: 0 });
   const waiting = own.progressive('SELECT 1 AS one', { atLeast: 1e9 });
