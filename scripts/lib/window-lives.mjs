@@ -176,8 +176,15 @@ const MEASURES = {
   v: 'var_pop(amount)',
   sd: 'stddev(price)',
   vi: 'var_samp(n) FILTER (WHERE amount > 0)',
+  dt: 'count(DISTINCT team)',
+  at: 'approx_count_distinct(team)',
+  dp: 'count(DISTINCT price)',
+  da: 'count(DISTINCT amount) FILTER (WHERE n > 0)',
+  an: 'approx_count_distinct(n)',
 };
-const COUNTED = ['n', 's', 'a', 'lo', 'hi', 'k', 'p', 'i', 'pm', 'f', 'v'];
+/** Of rows that were demoted these are not kept. */
+const OF_ROWS = new Set(['dp', 'da', 'an']);
+const COUNTED = ['n', 's', 'a', 'lo', 'hi', 'k', 'p', 'i', 'pm', 'f', 'v', 'dt', 'dp'];
 
 const WHERES = [
   undefined,
@@ -260,7 +267,9 @@ const POOL = 9;
 function questionOf(number, life) {
   const random = chance(life * 7919 + (number % 4 === 0 ? number : number % POOL));
   const when = random.of(WHENS);
-  const names = Object.keys(MEASURES).filter(() => random.may(0.4));
+  const names = Object.keys(MEASURES).filter(
+    (name) => random.may(0.4) && !(hasPolicyIn(life) && OF_ROWS.has(name)),
+  );
   if (names.length === 0) names.push('n', 's');
   const where = random.of(WHERES);
   const zone = random.may(0.5) ? zoneOf(life) : random.of(ZONES);
@@ -426,6 +435,8 @@ function varianceOf(rows) {
   return Number(quotient * (count * count) === top ? quotient : quotient | 1n) * 2 ** -448;
 }
 
+const distinct = (rows, of) => new Set(rows.map(of).filter((each) => each !== null)).size;
+
 const money = (rows) => {
   const known = rows.filter((row) => row.money !== undefined);
   return known.length === 0 ? undefined : known.reduce((sum, row) => sum + row.money, 0n);
@@ -454,6 +465,8 @@ const MADE = {
     ),
   f: (rows) => decimal(money(rows.filter(isPlus))),
   v: varianceOf,
+  dt: (rows) => distinct(rows, ({ team }) => team),
+  dp: (rows) => distinct(rows, ({ cents }) => cents),
 };
 
 const shown = (value) =>

@@ -1,4 +1,13 @@
+import type { MemoryAccount } from '../base/memory.ts';
+import { MemoryLease } from '../base/memory-lease.ts';
+import { KeyCounts } from './key-counts.ts';
 import { carry, relaid, type TileLayout } from './tile-layout.ts';
+import type { TileMeasures } from './tile-measures.ts';
+
+/** Doubles of one that is kept for the next window: those of many groups are not. */
+const SPARE_LENGTH_MAX = 4096;
+/** Of what is counted: what is more is accounted. */
+const FREE_BYTES = 2 ** 16;
 
 /** The groups of one window, each a tile. */
 export class Accumulator {
@@ -10,15 +19,41 @@ export class Accumulator {
   #slots = new Int32Array(16);
   #windows = new Int32Array(16);
   #window = 1;
+  /** What groups count, by slot. */
+  readonly keys: KeyCounts | undefined;
+  readonly kinds: number;
+  readonly #lease: MemoryLease;
+  #keyBytes = 0;
 
-  constructor(layout: TileLayout) {
-    this.layout = layout;
-    this.data = layout.tiles(1);
+  constructor({ layout, keySpace }: TileMeasures, memory: MemoryAccount) {
+    this.layout = layout.wider;
+    this.data = this.layout.tiles(1);
+    this.kinds = keySpace?.kinds ?? 0;
+    this.#lease = new MemoryLease(memory);
+    if (keySpace === undefined) return;
+    this.keys = new KeyCounts(this.kinds, keySpace.scratch, (bytes) => {
+      const more =
+        Math.max(0, this.#keyBytes + bytes - FREE_BYTES) - Math.max(0, this.#keyBytes - FREE_BYTES);
+      if (more < 0) this.#lease.give(-more);
+      else this.#lease.take(more);
+      this.#keyBytes += bytes;
+    });
+  }
+
+  /** As small as one that is kept for the next window. */
+  get isSmall(): boolean {
+    return this.data.length <= SPARE_LENGTH_MAX && this.#lease.bytes === 0;
+  }
+
+  /** Once. */
+  close(): void {
+    this.#lease.close();
   }
 
   reset(layout: TileLayout): void {
     this.#window += 1;
     this.count = 0;
+    this.keys?.reset(this.kinds);
     if (layout === this.layout) return;
     this.layout = layout;
     this.data = layout.tiles(1);
@@ -40,7 +75,25 @@ export class Accumulator {
       this.data = grown;
     }
     this.data.set(this.layout.empty, slot * stride);
+    this.keys?.grow(this.count * this.kinds);
     return slot * stride;
+  }
+
+  /** The first slice of what is counted for the tile that begins there. */
+  sliceAt(at: number): number {
+    return (at / this.layout.stride) * this.kinds;
+  }
+
+  /** Adds what the tile at a place of a group's keys counts to that of the tile that begins at `at`; gives how many entries. */
+  addKeys(at: number, from: KeyCounts, place: number): number {
+    const { kinds } = this;
+    const slice = this.sliceAt(at);
+    let entries = 0;
+    for (let kind = 0; kind < kinds; kind += 1) {
+      entries += from.size(place * kinds + kind);
+      this.keys!.addSlice(slice + kind, from, place * kinds + kind);
+    }
+    return entries;
   }
 
   adopt(layout: TileLayout): void {

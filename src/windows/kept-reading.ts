@@ -11,10 +11,13 @@ import type { Budget } from '../operators/operator.ts';
 import { zoneTestsOf } from '../operators/sources.ts';
 import type { AggregateCall, ScanNode } from '../plan/logical.ts';
 import { conjunction } from '../plan/nodes.ts';
-import type { KeptColumn, KeptEra, KeptTerm, KeptTile, KeptTiles } from './kept-tiles.ts';
+import type { KeptColumn, KeptEra, KeptTerm, KeptTile, KeptTiles, Slab } from './kept-tiles.ts';
+import type { KeyCounts } from './key-counts.ts';
 import { writtenPolicy, type Policy } from './policy.ts';
-import { addTile, type TermPlace, type TileLayout } from './tile-layout.ts';
-import { NoTiles, type TileSet, type Tiling } from './tile-set.ts';
+import { addTile, visitBuckets, type TermPlace, type TileLayout } from './tile-layout.ts';
+import { NoTiles } from './no-tiles.ts';
+import { BUCKET_KEY } from './tile-measures.ts';
+import type { TileSet, Tiling } from './tile-set.ts';
 import type { TilePlan } from './tile-plan.ts';
 import { rowEnds, scannedEnds, stretchOf, type TimeStretch } from './time-ends.ts';
 import type { WindowBounds } from './window-source.ts';
@@ -31,7 +34,10 @@ export type KeptTable = {
 export interface GroupTotals {
   readonly data: Float64Array;
   readonly layout: TileLayout;
+  readonly keys: KeyCounts | undefined;
   slotOf(group: number): number;
+  /** The first slice of what is counted for the tile that begins there. */
+  sliceAt(at: number): number;
 }
 
 /** Demoted rows as one reader sees them: at a position, for one question. What they cannot answer is `ADB_RESOLUTION`. */
@@ -95,6 +101,7 @@ export class KeptReading {
           at * stride,
           read.layoutOf(slab.layout, slab.groups[at]!),
         );
+        if (totals.keys !== undefined) read.addKeys(totals.keys, totals.sliceAt(slot), slab, at);
       }
       budget().charge(1 + slab.groups.length);
       if (!budget().exhausted) continue;
@@ -117,6 +124,15 @@ class EraReading {
     readonly own: number;
     readonly filter: number;
   }[];
+  /** By keys of the set that the question needs: the era's term, whose buckets they are, or the column by which its groups are apart. */
+  readonly #keyed: readonly {
+    readonly kind: number;
+    readonly own: number;
+    readonly column: Expression;
+    readonly filter: number;
+  }[];
+  /** In the same order: by group, the key of that column's value. */
+  readonly #keys: Int32Array[] = [];
   readonly #filters: readonly Expression[];
   /** By group of the era: the set's group, −1 where the filter refuses it. */
   #groups = new Int32Array(0);
@@ -140,6 +156,7 @@ class EraReading {
       number,
       { readonly term: number; readonly own: number; readonly filter: number }
     >();
+    const keyed: { kind: number; own: number; column: Expression; filter: number }[] = [];
     let missing = this.#missingKeys(plan);
     for (const [index, call] of plan.calls.entries()) {
       const number = set.measures.termOf(calls[index]!);
@@ -165,6 +182,9 @@ class EraReading {
         filter = filters.push(condition) - 1;
       }
       terms.set(number, { term: number, own: found, filter });
+      const kind = set.measures.keysOf(calls[index]!);
+      if (kind >= 0 && !keyed.some((each) => each.kind === kind))
+        keyed.push({ kind, own: found, column: call.args[0]!, filter });
       if (found < 0) continue;
       const { type } = era.shape.terms[found]!;
       set.measures.admit(number, era.layout.ranges[found]!, shownScale(type));
@@ -177,6 +197,7 @@ class EraReading {
     if (filters.length > FILTERS_MAX) missing ??= `more than ${FILTERS_MAX} FILTERs`;
     this.missing = missing;
     this.#terms = [...terms.values()];
+    this.#keyed = keyed;
     this.#filters = filters;
   }
 
@@ -185,6 +206,10 @@ class EraReading {
     const { groupCount } = this.#era.groups;
     this.#groups = new Int32Array(groupCount).fill(-1);
     this.#masks = new Int32Array(groupCount);
+    for (const _ of this.#keyed) this.#keys.push(new Int32Array(groupCount));
+    const columns = this.#keyed.map(({ own, column }) =>
+      own < 0 ? compileExpression(column) : undefined,
+    );
     const filter = this.#plan.filter === undefined ? undefined : compileFilter(this.#plan.filter);
     const keys = this.#plan.keys.map(compileExpression);
     const conditions = this.#filters.map(compileExpression);
@@ -214,6 +239,16 @@ class EraReading {
           if (datumAt(shown[bit]!, row) === true) mask |= 1 << bit;
         this.#masks[group] = mask;
       }
+      for (const [index, column] of columns.entries()) {
+        if (column === undefined) continue;
+        const { kind } = this.#keyed[index]!;
+        const vector = column.evaluate(rows, this.#context);
+        const found = this.#set.measures.otherKeys(kind, vector, rows.rowCount);
+        if (found === undefined) throw new NoTiles(true);
+        for (let row = 0; row < rows.rowCount; row += 1)
+          this.#keys[index]![start + (rows.selection === undefined ? row : rows.selection[row]!)] =
+            found[row]!;
+      }
       budget().charge(count * (1 + keys.length + conditions.length));
       if (budget().exhausted) yield 'go';
     }
@@ -236,6 +271,23 @@ class EraReading {
     let mapped = byMask.get(mask);
     if (mapped === undefined) byMask.set(mask, (mapped = this.#mapped(layout, mask)));
     return mapped;
+  }
+
+  /** Counts the keys of a cell of a slab from slice `slice` on. */
+  addKeys(counts: KeyCounts, slice: number, { groups, data, layout }: Slab, cell: number): void {
+    const group = groups[cell]!;
+    const at = cell * layout.stride;
+    for (const [index, { kind, own, filter }] of this.#keyed.entries()) {
+      if (filter >= 0 && (this.#masks[group]! & (1 << filter)) === 0) continue;
+      if (own < 0) {
+        counts.addMany(slice + kind, this.#keys[index]![group]!, data[at]!);
+        continue;
+      }
+      const { buckets, range } = layout.terms[own]!;
+      visitBuckets(data, at + buckets, range, (bucket, count) =>
+        counts.addMany(slice + kind, BUCKET_KEY + bucket, count),
+      );
+    }
   }
 
   #mapped(layout: TileLayout, mask: number): Pick<TileLayout, 'terms'> {
@@ -286,6 +338,12 @@ class EraReading {
     const isDouble = argument.kind === 'cast' && argument.type.kind === 'float8';
     if (argument.kind === 'cast' && !isDouble) return `${call.fn} of an expression`;
     const { terms } = this.#era.shape;
+    const isGroup = this.#era.shape.by.some(({ column }) => column === inner.index);
+    // Values are told apart where rows are.
+    if (call.distinct || call.fn === 'approx_count_distinct')
+      return isGroup && argument.kind === 'column'
+        ? -1
+        : `${call.distinct ? 'distinct values' : call.fn} of "${name}"`;
     const has = ({ shape, isSquare }: KeptTerm, index: number): boolean => {
       if (isSquare === true) return false;
       switch (call.fn) {
@@ -308,7 +366,6 @@ class EraReading {
         term.column === inner.index && term.isDouble === isDouble && has(term, index),
     );
     if (found >= 0) return found;
-    const isGroup = this.#era.shape.by.some(({ column }) => column === inner.index);
     return call.fn === 'count' && argument.kind === 'column' && (isGroup || !inner.nullable)
       ? -1
       : `${call.fn} of "${name}"`;

@@ -9,8 +9,12 @@ export const BIN_BITS = 26;
 /** Values from 2^−884 to 2^910 in magnitude; what lies beyond has no tiles. */
 const BIN_MIN = -34;
 const BIN_MAX = 34;
+/** Bins that a sum can come to have: what policies have demoted knows no other limit, and may need one on top. */
+export const BINS_MAX = BIN_MAX - BIN_MIN + 2;
 /** More bins than this are no tile any more, but a bignum. */
 const BIN_COUNT_MAX = 12;
+/** Of squares: room for those of all values whose sum has a tile. */
+export const SQUARE_BIN_COUNT_MAX = 2 * BIN_COUNT_MAX + 1;
 
 /** Adding and subtracting it rounds to the grid of bin k: MAGIC[k − BIN_MIN]. */
 const MAGIC = new Float64Array(BIN_MAX - BIN_MIN + 2);
@@ -187,7 +191,11 @@ const word = new Float64Array(1);
 const halves = new Uint32Array(word.buffer);
 
 /** The range with room for `x`; undefined where no tile can have it. */
-export function widened(range: BinRange, x: number): BinRange | undefined {
+export function widened(
+  range: BinRange,
+  x: number,
+  binCountMax = BIN_COUNT_MAX,
+): BinRange | undefined {
   if (!(x - x === 0)) return { ...range, special: true };
   word[0] = x;
   const exponent = ((halves[1]! >>> 20) & 0x7ff) - 1023;
@@ -203,7 +211,7 @@ export function widened(range: BinRange, x: number): BinRange | undefined {
   const isFresh = range.to <= range.from;
   const from = isFresh ? least : Math.min(range.from, least);
   const to = isFresh ? most + 1 : Math.max(range.to, most + 1);
-  if (from < BIN_MIN || to > BIN_MAX || to - from > BIN_COUNT_MAX) return undefined;
+  if (from < BIN_MIN || to > BIN_MAX || to - from > binCountMax) return undefined;
   return { ...range, from, to };
 }
 
@@ -360,6 +368,24 @@ function addBuckets(
   at = intoAt + 2 + target.to - target.from + source.negativeFrom - target.negativeFrom;
   const end = sourceAt + source.negativeTo - source.negativeFrom;
   for (; sourceAt < end; at += 1, sourceAt += 1) into[at] = into[at]! + from[sourceAt]!;
+}
+
+/** Calls with each bucket in which values were counted, `at` being the first double of the term's buckets. */
+export function visitBuckets(
+  data: Float64Array,
+  at: number,
+  { from, to, negativeFrom, negativeTo }: BucketRange,
+  visit: (bucket: number, count: number) => void,
+): void {
+  const told = (bucket: number, place: number): void => {
+    if (data[place] !== 0) visit(bucket, data[place]!);
+  };
+  told(0, at);
+  told(NAN_BUCKET, at + 1);
+  for (let bucket = from; bucket < to; bucket += 1) told(bucket, at + 2 + bucket - from);
+  const negatives = at + 2 + to - from;
+  for (let size = negativeFrom; size < negativeTo; size += 1)
+    told(-size, negatives + size - negativeFrom);
 }
 
 /** A sum has come so far that additions may no longer be exact: its layout needs another bin. */

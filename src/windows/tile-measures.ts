@@ -1,15 +1,24 @@
 import { assert, DbError } from '../base/errors.ts';
+import type { MemoryAccount } from '../base/memory.ts';
 import type { Batch } from '../columns/batch.ts';
 import { BATCH_ROW_COUNT_MAX } from '../columns/batch.ts';
+import { hashRows } from '../columns/build.ts';
 import { datumAt, isNullAt } from '../columns/cells.ts';
 import { Decimal, normalInteger, type Datum } from '../columns/values.ts';
-import type { TypeKind } from '../columns/types.ts';
+import type { SqlType, TypeKind } from '../columns/types.ts';
 import type { Vector } from '../columns/vector.ts';
 import { compileExpression, type CompiledExpression } from '../expressions/compile.ts';
 import { divide } from '../expressions/decimal-arithmetic.ts';
 import type { Expression } from '../expressions/expression.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
-import { assertFraction, bucketOf, bucketValue, rankOf } from '../operators/aggregates/sketches.ts';
+import {
+  assertFraction,
+  bucketOf,
+  bucketValue,
+  distinctEntry,
+  estimateOfEntries,
+  rankOf,
+} from '../operators/aggregates/sketches.ts';
 import { fromUnits, roundedSum, toUnits } from '../operators/aggregates/exact-sum.ts';
 import {
   decimalVarianceOf,
@@ -18,15 +27,19 @@ import {
   squares,
   varianceOf,
 } from '../operators/aggregates/moments.ts';
+import { GroupTable } from '../operators/group-table.ts';
 import type { AggregateCall } from '../plan/logical.ts';
+import { KEY_COUNT, type KeyCounts, type KeyScratch, type KeySpace } from './key-counts.ts';
 import {
   addAllToSum,
   addToSum,
   BIN_BITS,
+  BINS_MAX,
   bucketPlace,
   fitsBins,
   NO_BINS,
   partsOfSum,
+  SQUARE_BIN_COUNT_MAX,
   TileLayout,
   unionOf,
   widened,
@@ -48,14 +61,30 @@ export class TileMeasures {
     readonly call: AggregateCall;
     readonly term: number;
     readonly squares: number;
+    readonly keys: number;
   }[];
+  readonly #keys: readonly TermKeys[];
+  /** Undefined: no keys are counted. */
+  readonly keySpace: KeySpace | undefined;
   readonly #context: EvaluationContext;
   readonly #change = new RowChange();
   readonly #rests = new Float64Array(BATCH_ROW_COUNT_MAX);
   layout: TileLayout;
 
-  constructor(calls: readonly AggregateCall[], context: EvaluationContext) {
+  /** `keyed`: where keys are added up, and whose memory the values take that are told apart; without it buckets lie in the tiles themselves. */
+  constructor(
+    calls: readonly AggregateCall[],
+    context: EvaluationContext,
+    keyed?: { readonly scratch: KeyScratch; readonly memory: MemoryAccount },
+  ) {
     this.#context = context;
+    const keys: { readonly term: number; readonly kind: KeyKind; readonly type: SqlType }[] = [];
+    const keysOf = ({ fn, distinct, args }: AggregateCall, term: number): number => {
+      const kind = distinct ? 'values' : keyed === undefined ? undefined : KEY_KINDS[fn];
+      if (kind === undefined) return -1;
+      const known = keys.findIndex((each) => each.term === term && each.kind === kind);
+      return known < 0 ? keys.push({ term, kind, type: args[0]!.type }) - 1 : known;
+    };
     const terms: { readonly text: string; readonly of: number; readonly calls: AggregateCall[] }[] =
       [];
     const termOf = (call: AggregateCall, text: string, of: number): number => {
@@ -67,15 +96,24 @@ export class TileMeasures {
     this.#calls = calls.map((given) => {
       const call = withPlainArgument(given);
       if (call.args.length === 0 && call.filter === undefined)
-        return { call, term: -1, squares: -1 };
+        return { call, term: -1, squares: -1, keys: -1 };
       const text = termText(call);
       const term = termOf(call, text, -1);
-      return { call, term, squares: isVariance(call.fn) ? termOf(call, text, term) : -1 };
+      return {
+        call,
+        term,
+        squares: isVariance(call.fn) ? termOf(call, text, term) : -1,
+        keys: keysOf(call, term),
+      };
     });
     // Squares stand behind what they are of.
     const made: Term[] = [];
-    for (const { calls: own, of } of terms) made.push(new Term(own, made[of]));
+    for (const { calls: own, of } of terms) made.push(new Term(own, made[of], keyed === undefined));
     this.#terms = made;
+    this.#keys = keys.map(
+      ({ term, kind, type }) => new TermKeys(made[term]!, kind, type, keyed!.memory),
+    );
+    this.keySpace = keys.length === 0 ? undefined : { kinds: keys.length, scratch: keyed!.scratch };
     this.layout = new TileLayout(
       this.#terms.map(({ shape }) => shape),
       this.#terms.map(() => NO_BINS),
@@ -107,7 +145,40 @@ export class TileMeasures {
       ranges[index] = range;
     }
     if (ranges !== undefined) this.layout = new TileLayout(this.layout.shapes, ranges);
+    for (let index = 0; index < this.#keys.length; index += 1)
+      if (!this.#keys[index]!.load(batch.rowCount)) return false;
     return true;
+  }
+
+  /** Gives back what it holds beside tiles. */
+  close(): void {
+    for (const keys of this.#keys) keys.close();
+  }
+
+  /** The keys that call `index` counts, by their number in a tile; −1: none. */
+  keysOf(index: number): number {
+    return this.#calls[index]!.keys;
+  }
+
+  /** Keys number `kind` of other values of the same column; undefined: there are too many of them. */
+  otherKeys(kind: number, vector: Vector, rowCount: number): Int32Array | undefined {
+    return this.#keys[kind]!.of(vector, rowCount);
+  }
+
+  /** Counts the keys of row `row` of the loaded batch from slice `slice` on, or takes them back. */
+  addKeys(counts: KeyCounts, slice: number, row: number, sign: 1 | -1): void {
+    const all = this.#keys;
+    for (let kind = 0; kind < all.length; kind += 1) {
+      const { present, keys } = all[kind]!;
+      if (present[row] === 1) counts.add(slice + kind, keys[row]!, sign);
+    }
+  }
+
+  /** Bytes of the keys that a tile of any number of rows counts; undefined where they grow with its rows. */
+  get keyBytes(): number | undefined {
+    return this.#keys.some(({ kind }) => kind !== 'buckets')
+      ? undefined
+      : this.#keys.length * BUCKET_BYTES;
   }
 
   /** The term of call `index`; −1: it counts rows, whatever they are. */
@@ -187,11 +258,6 @@ export class TileMeasures {
       const place = layout.terms[index]!;
       let count = taken(rests, values, present, rowCount);
       if (place.count >= 0) data[at + place.count] = data[at + place.count]! + count;
-      if (place.buckets >= 0)
-        for (let each = 0; each < count; each += 1) {
-          const bucket = at + place.buckets + bucketPlace(bucketOf(rests[each]!), place.range);
-          data[bucket] = data[bucket]! + 1;
-        }
       if (place.extremes >= 0) {
         let least = data[at + place.extremes]!;
         let most = data[at + place.extremes + 1]!;
@@ -257,11 +323,6 @@ export class TileMeasures {
         if (place.special >= 0) change.note(place.special + (x !== x ? 0 : x > 0 ? 1 : 2), sign);
         else return false;
       }
-      if (place.buckets >= 0) {
-        const bucket = bucketPlace(bucketOf(x), place.range);
-        if (bucket < 0) return false;
-        change.note(place.buckets + bucket, sign);
-      }
       if (place.extremes >= 0) {
         change.extremeOffsets[change.extremeCount] = place.extremes;
         change.extremes[change.extremeCount] = x;
@@ -292,18 +353,27 @@ export class TileMeasures {
     return isSure;
   }
 
-  /** The value of call `index` in a tile. */
-  finish(index: number, data: Float64Array, at: number, layout: TileLayout): Datum {
-    const { call, term: number, squares: squared } = this.#calls[index]!;
+  /** The value of call `index` in a tile, whose keys are counted from slice `slice` on. */
+  finish(
+    index: number,
+    data: Float64Array,
+    at: number,
+    layout: TileLayout,
+    keys?: KeyCounts,
+    slice = 0,
+  ): Datum {
+    const { call, term: number, squares: squared, keys: kind } = this.#calls[index]!;
     const rows = data[at]!;
     if (number < 0) return rows;
     const place = layout.terms[number]!;
     const count = place.count < 0 ? rows : data[at + place.count]!;
-    if (call.fn === 'count') return count;
+    if (call.fn === 'count') return kind < 0 ? count : keys!.distinct(slice + kind);
+    if (call.fn === 'approx_count_distinct')
+      return estimateOfEntries((visit) => keys!.keys(slice + kind, visit));
     if (count === 0) return null;
     const term = this.#terms[number]!;
     if (call.fn === 'min' || call.fn === 'max') return extreme(call, term, place, data, at, count);
-    if (call.fn === 'approx_percentile') return percentile(call, place, data, at, count);
+    if (call.fn === 'approx_percentile') return percentile(call, keys!, slice + kind, count);
     if (squared >= 0) return variance(call, term, place, layout.terms[squared]!, data, at, count);
     if (term.kind === 'float') {
       const sum = specialSum(place, data, at) ?? roundedBins(place, data, at);
@@ -321,8 +391,8 @@ export class TileMeasures {
   }
 }
 
-/** Doubles of a tile that a term of one row changes at most, its extremes apart: of squares all bins twice. */
-const CHANGES_A_TERM = 64;
+/** Doubles of a tile that a term of one row changes at most, its extremes apart: of squares all bins there are, twice. */
+const CHANGES_A_TERM = 2 * BINS_MAX + 2;
 
 /** What one row changes in a tile of one layout: by how much which of its doubles. */
 class RowChange {
@@ -391,6 +461,67 @@ function withPlainArgument(call: AggregateCall): AggregateCall {
 
 const INTEGERS: ReadonlySet<TypeKind> = new Set<TypeKind>(['int2', 'int4', 'int8']);
 
+/** What keys are: buckets of values, registers and ranks of their hashes, or numbers of the values themselves. */
+type KeyKind = 'buckets' | 'ranks' | 'values';
+const KEY_KINDS: Readonly<Record<string, KeyKind>> = {
+  approx_percentile: 'buckets',
+  approx_count_distinct: 'ranks',
+};
+/** A bucket's key, since those of negative values are negative. */
+export const BUCKET_KEY = KEY_COUNT / 2;
+/** Buckets of a tile that many rows are in, as bytes: a guess. */
+const BUCKET_BYTES = 2048;
+
+/** The keys of a term's values, by row of the loaded batch. */
+class TermKeys {
+  readonly kind: KeyKind;
+  readonly keys = new Int32Array(BATCH_ROW_COUNT_MAX);
+  readonly present: Uint8Array;
+  readonly #of: Term;
+  /** Values, numbered as they come. */
+  #values: GroupTable | undefined;
+  readonly #type: SqlType;
+  readonly #memory: MemoryAccount;
+
+  constructor(of: Term, kind: KeyKind, type: SqlType, memory: MemoryAccount) {
+    this.kind = kind;
+    this.present = of.present;
+    this.#of = of;
+    this.#type = type;
+    this.#memory = memory;
+  }
+
+  close(): void {
+    this.#values?.close();
+  }
+
+  /** False: there are too many values to be told apart. */
+  load(rowCount: number): boolean {
+    const { keys } = this;
+    if (this.kind === 'buckets') {
+      const { values } = this.#of;
+      for (let row = 0; row < rowCount; row += 1) keys[row] = BUCKET_KEY + bucketOf(values[row]!);
+      return true;
+    }
+    const found = this.of(this.#of.vector!, rowCount);
+    if (found === undefined) return false;
+    keys.set(found.subarray(0, rowCount));
+    return true;
+  }
+
+  /** Keys of values of the same type; they are good until the next call. */
+  of(vector: Vector, rowCount: number): Int32Array | undefined {
+    if (this.kind === 'ranks') {
+      const hashes = hashRows([vector], rowCount);
+      for (let row = 0; row < rowCount; row += 1) hashes[row] = distinctEntry(hashes[row]!);
+      return hashes;
+    }
+    this.#values ??= new GroupTable([this.#type], this.#memory);
+    const numbers = this.#values.intern([vector], rowCount);
+    return this.#values.groupCount > KEY_COUNT ? undefined : numbers;
+  }
+}
+
 function termText(call: AggregateCall): string {
   const argument = call.args[0] === undefined ? '*' : expressionText(call.args[0]);
   return call.filter === undefined ? argument : `${argument} ${expressionText(call.filter)}`;
@@ -408,14 +539,16 @@ class Term {
   /** Of squares: what the doubles of `values` lack of them. */
   readonly lows: Float64Array | undefined;
   readonly #of: Term | undefined;
+  /** Of the loaded batch. */
+  vector: Vector | undefined;
   readonly argument: Expression | undefined;
   readonly filter: Expression | undefined;
   readonly #argument: CompiledExpression | undefined;
   readonly #filter: CompiledExpression | undefined;
   readonly #needsValues: boolean;
 
-  /** `of`: it is of the squares of that term's values. */
-  constructor(calls: readonly AggregateCall[], of: Term | undefined) {
+  /** `of`: it is of the squares of that term's values; `isBucketed`: buckets lie in the tiles. */
+  constructor(calls: readonly AggregateCall[], of: Term | undefined, isBucketed: boolean) {
     const { args, filter } = calls[0]!;
     this.#of = of;
     this.lows = of === undefined ? undefined : new Float64Array(BATCH_ROW_COUNT_MAX);
@@ -433,9 +566,9 @@ class Term {
             counts: filter !== undefined || !(argument?.kind === 'column' && !argument.nullable),
             sums: has('sum', 'avg') || calls.some(({ fn }) => isVariance(fn)),
             extremes: has('min', 'max'),
-            buckets: has('approx_percentile'),
+            buckets: isBucketed && has('approx_percentile'),
           };
-    this.#needsValues = this.shape.sums || this.shape.extremes || this.shape.buckets;
+    this.#needsValues = this.shape.sums || this.shape.extremes || has('approx_percentile');
     switch (argument?.type.kind) {
       case 'int2':
       case 'int4':
@@ -466,6 +599,7 @@ class Term {
     }
     if (this.#argument === undefined) return known;
     const vector = this.#argument.evaluate(batch, context);
+    this.vector = vector;
     if (!this.#needsValues) {
       for (let row = 0; row < rowCount; row += 1) if (isNullAt(vector, row)) present[row] = 0;
       return known;
@@ -489,8 +623,7 @@ class Term {
       if (!isNumber) continue;
       // One that has overflowed is no part of a sum.
       if (values[row] === Infinity) return undefined;
-      if (!fitsBins(values[row]!, range)) range = widened(range, values[row]!);
-      if (range !== undefined && !fitsBins(lows[row]!, range)) range = widened(range, lows[row]!);
+      range = withSquare(withSquare(range, values[row]!), lows[row]!);
       if (range === undefined) return undefined;
     }
     return range;
@@ -563,6 +696,12 @@ class Term {
   }
 }
 
+function withSquare(range: BinRange | undefined, part: number): BinRange | undefined {
+  return range === undefined || fitsBins(part, range)
+    ? range
+    : widened(range, part, SQUARE_BIN_COUNT_MAX);
+}
+
 /** What is kept of squares: what counts, and what is no number, is told by the term they are of. */
 export const SQUARES: TermShape = { counts: false, sums: true, extremes: false, buckets: false };
 
@@ -631,32 +770,12 @@ function unitsOf({ sum, bins, binFrom }: TermPlace, data: Float64Array, at: numb
   return units;
 }
 
-function percentile(
-  call: AggregateCall,
-  place: TermPlace,
-  data: Float64Array,
-  at: number,
-  count: number,
-): Datum {
+function percentile(call: AggregateCall, keys: KeyCounts, slice: number, count: number): Datum {
   // A plan of tiles has no parameters any more.
   const fraction = call.args[1] as Extract<Expression, { kind: 'constant' }>;
   const share = fraction.value as number;
   assertFraction(share);
-  let left = rankOf(share, count);
-  const { from, to, negativeFrom, negativeTo } = place.range;
-  const start = at + place.buckets;
-  const negatives = start + 2 + to - from;
-  for (let size = negativeTo - 1; size >= negativeFrom; size -= 1) {
-    left -= data[negatives + size - negativeFrom]!;
-    if (left <= 0) return bucketValue(-size);
-  }
-  left -= data[start]!;
-  if (left <= 0) return 0;
-  for (let size = from; size < to; size += 1) {
-    left -= data[start + 2 + size - from]!;
-    if (left <= 0) return bucketValue(size);
-  }
-  return NaN;
+  return bucketValue(keys.keyOfRank(slice, rankOf(share, count)) - BUCKET_KEY);
 }
 
 function specialSum(place: TermPlace, data: Float64Array, at: number): number | undefined {

@@ -1,4 +1,7 @@
+import { assert } from '../base/errors.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
+import { KeyCounts, type KeySpace } from './key-counts.ts';
+import { NoTiles } from './no-tiles.ts';
 import { carry, isNearTop, relaid, addTile, type TileLayout } from './tile-layout.ts';
 import type { TileMeasures } from './tile-measures.ts';
 
@@ -7,10 +10,12 @@ const PAGE_BYTES = 256;
 /** What a typed array is beside its elements. */
 const BLOCK_BYTES = 128;
 const NO_TILES = new Float64Array(0);
+/** Of the keys that a group counts in one page: what is more is read from rows. */
+const KEY_BYTES_MAX = 2 ** 22;
 
 /**
- * The tiles of one stretch of time, by group: a block of doubles each, one tile behind the other. Pages are what is built, accounted
- * and evicted.
+ * The tiles of one stretch of time, by group: a block of doubles each, one tile behind the other, and beside it the keys that its tiles
+ * count, where they count some. Pages are what is built, accounted and evicted.
  */
 export class TilePage {
   layout: TileLayout;
@@ -20,6 +25,7 @@ export class TilePage {
    */
   #group = -1;
   #block: Float64Array = NO_TILES;
+  #keysOfGroup: KeyCounts | undefined;
   /** Of a day: what its quarters are cut into, `places / QUARTERS` each. */
   pieces: TilePage | undefined;
   /** Rows in it. */
@@ -33,6 +39,10 @@ export class TilePage {
   /** The same, for whoever reads all of them: one behind the other. */
   readonly groups: number[] = [];
   readonly data: Float64Array[] = [];
+  /** In the same order, if keys are counted. */
+  readonly keys: KeyCounts[] = [];
+  readonly #keysOf = new Map<number, KeyCounts>();
+  readonly #keySpace: KeySpace | undefined;
   /** Rows of the table in the same time: those that the filter refuses are read, too, where no tile ends. */
   sourceRows = 0;
   /** Of these, those that were read since it was made, or its pieces. */
@@ -45,9 +55,14 @@ export class TilePage {
   readonly #lease: MemoryLease;
 
   /** Throws 53200. */
-  constructor(places: number, layout: TileLayout, lease: MemoryLease) {
+  constructor(
+    places: number,
+    { layout, keySpace }: Pick<TileMeasures, 'layout' | 'keySpace'>,
+    lease: MemoryLease,
+  ) {
     this.places = places;
     this.layout = layout;
+    this.#keySpace = keySpace;
     this.#lease = lease;
     lease.take(PAGE_BYTES);
   }
@@ -62,6 +77,7 @@ export class TilePage {
     let block = this.blocks.get(group);
     if (block === undefined) {
       this.#take(this.places * this.layout.stride * 8 + BLOCK_BYTES);
+      if (this.#keySpace !== undefined) this.#addKeys(group, this.#keySpace);
       block = this.layout.tiles(this.places);
       this.blocks.set(group, block);
       this.groups.push(group);
@@ -70,7 +86,40 @@ export class TilePage {
     }
     this.#group = group;
     this.#block = block;
+    if (this.#keySpace !== undefined) this.#keysOfGroup = this.#keysOf.get(group);
     return block;
+  }
+
+  #addKeys(group: number, { kinds, scratch }: KeySpace): void {
+    let held = 0;
+    const keys = new KeyCounts(this.places * kinds, scratch, (bytes) => {
+      if (held + bytes > KEY_BYTES_MAX) throw new NoTiles(true);
+      this.#take(bytes);
+      held += bytes;
+    });
+    this.keys.push(keys);
+    this.#keysOf.set(group, keys);
+  }
+
+  /** What the tiles of a group count; the group has a block. */
+  keysOf(group: number): KeyCounts {
+    const keys = group === this.#group ? this.#keysOfGroup : this.#keysOf.get(group);
+    assert(keys !== undefined, 'a group that counts keys has a block');
+    return keys;
+  }
+
+  /** Entries of keys in one tile, of all groups. */
+  entriesAt(place: number): number {
+    let entries = 0;
+    for (const keys of this.keys)
+      for (let kind = 0; kind < this.#keySpace!.kinds; kind += 1)
+        entries += keys.size(place * this.#keySpace!.kinds + kind);
+    return entries;
+  }
+
+  /** Keys of each group take as much room as they are. */
+  trim(): void {
+    for (const keys of this.keys) keys.trim();
   }
 
   /** Rows of all groups in one tile. */
@@ -139,6 +188,15 @@ export class TilePage {
         if (block[place * stride]! !== 0)
           addTile(block, to * stride, layout, block, place * stride, layout);
     }
+    if (this.#keySpace === undefined) return;
+    const { kinds } = this.#keySpace;
+    for (const keys of this.keys) {
+      for (let kind = 0; kind < kinds; kind += 1) {
+        keys.clear(to * kinds + kind);
+        for (let place = from; place < from + count; place += 1)
+          keys.addSlice(to * kinds + kind, keys, place * kinds + kind);
+      }
+    }
   }
 
   close(): void {
@@ -150,10 +208,14 @@ export class TilePage {
     this.blocks.clear();
     this.groups.length = 0;
     this.data.length = 0;
+    this.keys.length = 0;
+    this.#keysOf.clear();
   }
 
+  /** Fewer than nought are given back. */
   #take(bytes: number): void {
-    this.#lease.take(bytes);
+    if (bytes < 0) this.#lease.give(-bytes);
+    else this.#lease.take(bytes);
     this.#bytes += bytes;
   }
 }

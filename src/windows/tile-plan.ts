@@ -106,10 +106,12 @@ export function isTileTime({ kind }: SqlType): boolean {
 
 /** An aggregate whose state fits a tile. */
 export function isTileCall(call: AggregateCall): boolean {
-  if (call.distinct || call.orderBy.length > 0) return false;
+  if (call.orderBy.length > 0) return false;
+  if (call.distinct) return call.fn === 'count';
   const kind = call.args[0]?.type.kind;
   switch (call.fn) {
     case 'count':
+    case 'approx_count_distinct':
       return true;
     case 'sum':
     case 'avg':
@@ -171,8 +173,8 @@ function isStableCast(node: Expression): boolean {
 }
 
 function callText(call: AggregateCall): string {
-  const { fn, args, filter } = call;
-  return `${fn}(${args.map(expressionText).join()})${filter === undefined ? '' : expressionText(filter)}`;
+  const { fn, distinct, args, filter } = call;
+  return `${fn}(${distinct ? 'distinct ' : ''}${args.map(expressionText).join()})${filter === undefined ? '' : expressionText(filter)}`;
 }
 
 /** The same text for expressions that mean the same, as far as a glance tells; never for different ones. */

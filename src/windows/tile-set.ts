@@ -16,6 +16,8 @@ import type { EvaluationContext } from '../expressions/function-def.ts';
 import { GroupTable } from '../operators/group-table.ts';
 import type { Budget } from '../operators/operator.ts';
 import { Accumulator } from './accumulator.ts';
+import { KeyScratch } from './key-counts.ts';
+import { NoTiles, whyNoTiles } from './no-tiles.ts';
 import { ADDITIONS_MAX, addTile } from './tile-layout.ts';
 import { TileMeasures } from './tile-measures.ts';
 import { TilePage } from './tile-page.ts';
@@ -42,8 +44,6 @@ const GROUP_COUNT_MAX = 16_384;
 const CATCH_UP_ROWS_MAX = 1_000_000;
 /** Rows changed between a reader and the set beyond which the reader is answered from rows. */
 const CHANGED_ROWS_MAX = BATCH_ROW_COUNT_MAX * 16;
-/** Doubles of an accumulator that is kept for the next window: those of many groups are not. */
-const SPARE_LENGTH_MAX = 4096;
 /** Fewer days are added tile by tile. */
 export const SPAN_DAYS_MIN = 16;
 /** Stretches of days that are remembered: the panels of a dashboard ask for a few. */
@@ -58,26 +58,6 @@ const EDGE_SHARE = 1 / 32;
 const PIECES_MEMORY_SHARE = 1 / 2;
 /** Pieces grow by groups and by values of other kinds: up to so many times what they took at first. */
 const PIECES_GROWTH_MAX = 2;
-
-/**
- * The question is answered from rows: this time, or always, since it has values that tiles cannot hold, too many groups, or rows of which
- * something cannot be computed (`cause`), which concerns only who asks for those.
- */
-export class NoTiles extends Error {
-  readonly always: boolean;
-
-  constructor(always: boolean, cause?: DbError) {
-    super('answered from rows', { cause });
-    this.always = always;
-  }
-}
-
-/** Why tiles cannot answer: their own reason, or that there is no room for them. Throws whatever else has happened. */
-export function whyNoTiles(cause: unknown): NoTiles {
-  if (cause instanceof NoTiles) return cause;
-  if (cause instanceof DbError && cause.code === '53200') return new NoTiles(false, cause);
-  throw cause;
-}
 
 /** Work on tiles in steps: 'go' where the budget is used up, 'wait' where somebody else must first finish a step of theirs. */
 export type Tiling<Result> = Generator<'go' | 'wait', Result>;
@@ -170,6 +150,7 @@ export class TileSet {
     context: EvaluationContext,
     memory: MemoryAccount,
     density = 1,
+    scratch = new KeyScratch(),
   ) {
     this.plan = plan;
     this.#density = density;
@@ -180,7 +161,7 @@ export class TileSet {
     this.#context = { ...context, parameters: [] };
     this.#memory = memory;
     this.#lease = new MemoryLease(memory);
-    this.measures = new TileMeasures(plan.calls, this.#context);
+    this.measures = new TileMeasures(plan.calls, this.#context, { scratch, memory });
     this.groups = new GroupTable(
       plan.keys.map(({ type }) => type),
       memory,
@@ -233,7 +214,7 @@ export class TileSet {
     if (known !== undefined) return known;
     const span = SPANS[level]!;
     if (!this.#known.covers(index * span, (index + 1) * span)) return undefined;
-    const page = new TilePage(1, this.measures.layout, this.#lease);
+    const page = new TilePage(1, this.measures, this.#lease);
     let isMade = false;
     try {
       for (let part = index * 8; part < (index + 1) * 8; part += 1) {
@@ -241,6 +222,7 @@ export class TileSet {
         if (below === undefined) continue;
         addPlace(page, below, level === 0 ? WHOLE_AT : 0, this.measures);
       }
+      page.trim();
       page.settle(this.measures);
       isMade = true;
     } finally {
@@ -295,15 +277,18 @@ export class TileSet {
       const page = level < 0 ? this.#days.get(day) : top;
       day += level < 0 ? 1 : SPANS[level]!;
       if (page === undefined) continue;
-      parts.push({ page, place: level < 0 ? WHOLE_AT : 0 });
-      doubles += page.data.length * page.layout.stride;
-      work += 1 + page.data.length;
+      const place = level < 0 ? WHOLE_AT : 0;
+      parts.push({ page, place });
+      const entries = page.entriesAt(place);
+      doubles += page.data.length * page.layout.stride + entries / 2;
+      work += tileWork(page, entries);
       if (doubles > SPAN_DOUBLES_MAX) return undefined;
     }
-    const page = new TilePage(1, this.measures.layout, this.#lease);
+    const page = new TilePage(1, this.measures, this.#lease);
     let isMade = false;
     try {
       for (const { page: part, place } of parts) addPlace(page, part, place, this.measures);
+      page.trim();
       page.settle(this.measures);
       isMade = true;
     } finally {
@@ -335,7 +320,10 @@ export class TileSet {
   #piecesOf(page: TilePage, rows = Math.max(page.rows, page.sourceRows)): number {
     const { usedBytes, limitBytes } = this.#memory;
     if (usedBytes > limitBytes * PIECES_MEMORY_SHARE) return 0;
-    const tileBytes = this.measures.layout.stride * page.groupCount * 8;
+    const { layout, keyBytes } = this.measures;
+    // Keys that are told apart take more than a piece may.
+    if (keyBytes === undefined) return 0;
+    const tileBytes = (layout.stride * 8 + keyBytes) * page.groupCount;
     return piecesFor(rows * this.#density, tileBytes);
   }
 
@@ -367,11 +355,12 @@ export class TileSet {
   takeAccumulator(): Accumulator {
     const spare = this.#spare;
     this.#spare = undefined;
-    return spare ?? new Accumulator(this.measures.layout.wider);
+    return spare ?? new Accumulator(this.measures, this.#memory);
   }
 
   giveAccumulator(accumulator: Accumulator): void {
-    if (accumulator.data.length <= SPARE_LENGTH_MAX) this.#spare = accumulator;
+    if (accumulator.isSmall) this.#spare = accumulator;
+    else accumulator.close();
   }
 
   /**
@@ -537,8 +526,9 @@ export class TileSet {
   close(): void {
     this.reset();
     this.isClosed = true;
-    // Pages that are being built give themselves back.
+    // Pages that are being built give themselves back, and so do readers.
     this.groups.close();
+    this.measures.close();
   }
 
   /** Pages of days, for whoever looks for something to evict. */
@@ -683,7 +673,7 @@ export class TileSet {
     const group = this.#rowGroups[row]!;
     let page = this.#days.get(day);
     if (page === undefined) {
-      page = new TilePage(DAY_PLACES, this.measures.layout, this.#lease);
+      page = new TilePage(DAY_PLACES, this.measures, this.#lease);
       this.#days.set(day, page);
     }
     const quarter = Math.floor(time / QUARTER);
@@ -700,11 +690,24 @@ export class TileSet {
     measures.addPrepared(block, (HOURS_AT + (leaf >> 2)) * stride);
     measures.addPrepared(block, (FOURS_AT + (leaf >> 4)) * stride);
     measures.addPrepared(block, WHOLE_AT * stride);
+    if (measures.keySpace !== undefined) {
+      const { kinds } = measures.keySpace;
+      const keys = page.keysOf(group);
+      measures.addKeys(keys, leaf * kinds, row, sign);
+      measures.addKeys(keys, (HOURS_AT + (leaf >> 2)) * kinds, row, sign);
+      measures.addKeys(keys, (FOURS_AT + (leaf >> 4)) * kinds, row, sign);
+      measures.addKeys(keys, WHOLE_AT * kinds, row, sign);
+    }
     page.noteAddition(measures, ADDITIONS_MAX);
     if (!isSure) this.#extremeLeft(quarter, day);
     else this.#changeTops(day, group, row, sign);
     if (page.pieces !== undefined) this.#changePieces(page.pieces, time, day, group, row, sign);
     if (this.#minutes.size > 0) this.#changeDetails(time, quarter, group, row, sign);
+  }
+
+  #changeKeys(page: TilePage, group: number, place: number, row: number, sign: 1 | -1): void {
+    const { measures } = this;
+    measures.addKeys(page.keysOf(group), place * measures.keySpace!.kinds, row, sign);
   }
 
   /** A page keeps its layout as long as the rows fit: one that is rare elsewhere does not move every page. */
@@ -738,7 +741,7 @@ export class TileSet {
     const count = pieces === undefined ? 0 : pieces.places / QUARTERS;
     const snapshot = this.data.snapshot();
     // The quarter, then its pieces.
-    const fresh = new TilePage(1 + count, this.measures.layout, this.#lease);
+    const fresh = new TilePage(1 + count, this.measures, this.#lease);
     try {
       if (snapshot.position !== this.position) return undefined;
       const start = quarter * QUARTER;
@@ -747,11 +750,14 @@ export class TileSet {
         fresh.adopt(this.measures.layout);
         for (let row = 0; row < rowCount; row += 1) {
           const { layout } = fresh;
-          const block = fresh.block(this.#rowGroups[row]!);
+          const group = this.#rowGroups[row]!;
+          const block = fresh.block(group);
           this.measures.add(block, 0, layout, row, 1);
+          if (this.measures.keySpace !== undefined) this.#changeKeys(fresh, group, 0, row, 1);
           if (count > 0) {
             const piece = 1 + Math.floor((this.#times[row]! - start) / (QUARTER / count));
             this.measures.add(block, piece * layout.stride, layout, row, 1);
+            if (this.measures.keySpace !== undefined) this.#changeKeys(fresh, group, piece, row, 1);
           }
           fresh.noteAddition(this.measures, ADDITIONS_MAX);
         }
@@ -787,6 +793,7 @@ export class TileSet {
   #changeWhole(page: TilePage, group: number, row: number, sign: 1 | -1): void {
     this.#prepare(page, row, sign);
     this.measures.addPrepared(page.block(group), 0);
+    if (this.measures.keySpace !== undefined) this.#changeKeys(page, group, 0, row, sign);
     page.rows += sign;
     page.noteAddition(this.measures, ADDITIONS_MAX);
   }
@@ -821,6 +828,7 @@ export class TileSet {
     this.#prepare(page, row, sign);
     page.rows += sign;
     const isSure = this.measures.addPrepared(page.block(group), place * page.layout.stride);
+    if (this.measures.keySpace !== undefined) this.#changeKeys(page, group, place, row, sign);
     page.noteAddition(this.measures, ADDITIONS_MAX);
     return isSure;
   }
@@ -946,17 +954,23 @@ export class TileSet {
         const number = parts.pageOf(time);
         let page = pages.get(number);
         if (page === undefined) {
-          page = new TilePage(parts.places, measures.layout, this.#lease);
+          page = new TilePage(parts.places, measures, this.#lease);
           pages.set(number, page);
         }
         page.adopt(measures.layout);
-        const block = page.block(this.#rowGroups[row]!);
+        const group = this.#rowGroups[row]!;
+        const block = page.block(group);
         const place = parts.placeOf(time, number);
         const { layout } = page;
         if (!measures.add(block, place * layout.stride, layout, row, sign)) parts.extremeLeft(time);
         if (isWhole)
           for (const above of placesAbove(place))
             measures.add(block, above * layout.stride, layout, row, sign);
+        if (measures.keySpace !== undefined) {
+          this.#changeKeys(page, group, place, row, sign);
+          if (isWhole)
+            for (const above of placesAbove(place)) this.#changeKeys(page, group, above, row, sign);
+        }
         page.rows += sign;
         page.noteAddition(measures, ADDITIONS_MAX);
       }
@@ -1000,6 +1014,7 @@ export class TileSet {
           }
         }
       }
+      for (const page of pages.values()) page.trim();
       parts.install(pages, charged);
       isInstalled = true;
       return charged;
@@ -1024,14 +1039,25 @@ function dropSpan(span: Span): void {
   span.asks = 0;
 }
 
+/** Work units of adding a tile with so many keys. */
+export function tileWork({ data }: TilePage, entries: number): number {
+  return 1 + data.length + (entries >> 6);
+}
+
 /** Adds the tiles at a place of a page to those of one that has a single place. */
 function addPlace(into: TilePage, from: TilePage, place: number, measures: TileMeasures): void {
   into.adopt(measures.layout);
   const at = place * from.layout.stride;
   for (let index = 0; index < from.data.length; index += 1) {
     const block = from.data[index]!;
-    if (block[at] !== 0)
-      addTile(into.block(from.groups[index]!), 0, into.layout, block, at, from.layout);
+    if (block[at] === 0) continue;
+    const group = from.groups[index]!;
+    addTile(into.block(group), 0, into.layout, block, at, from.layout);
+    if (measures.keySpace === undefined) continue;
+    const { kinds } = measures.keySpace;
+    const keys = into.keysOf(group);
+    for (let kind = 0; kind < kinds; kind += 1)
+      keys.addSlice(kind, from.keys[index]!, place * kinds + kind);
   }
   into.rows += from.rows;
 }
@@ -1047,6 +1073,15 @@ function takePlaces(
   const { layout } = fresh;
   const { stride } = layout;
   into.adopt(layout);
+  for (const [index, keys] of into.keys.entries()) {
+    const group = into.groups[index]!;
+    const read = fresh.blocks.has(group) ? fresh.keysOf(group) : undefined;
+    const kinds = keys.slices / into.places;
+    for (let slice = 0; slice < count * kinds; slice += 1) {
+      keys.clear(at * kinds + slice);
+      if (read !== undefined) keys.addSlice(at * kinds + slice, read, from * kinds + slice);
+    }
+  }
   for (const [group, block] of into.blocks) {
     const read = fresh.blocks.get(group);
     if (read !== undefined)

@@ -25,7 +25,9 @@ import {
 } from './tile-aggregate.ts';
 import type { KeptTile } from './kept-tiles.ts';
 import { isTileCall, tilePlanOf, type TilePlan } from './tile-plan.ts';
-import { TileSet, whyNoTiles } from './tile-set.ts';
+import { KeyScratch } from './key-counts.ts';
+import { whyNoTiles } from './no-tiles.ts';
+import { TileSet } from './tile-set.ts';
 import { rowEnds } from './time-ends.ts';
 import { MINUTE } from './tile-time.ts';
 import { TiledWindows } from './tile-windows.ts';
@@ -61,6 +63,7 @@ export class TileStore implements WindowSource {
   readonly #relations = new Map<number, Relation>();
   /** Rows count as so many where it is decided how fine tiles are: tests cut few rows like millions. */
   density = 1;
+  readonly #scratch = new KeyScratch();
   /** Questions so far: whose set was asked last has the greatest number. */
   #asked = 0;
   /** Plans that were looked at: dashboards ask the same again and again. */
@@ -194,7 +197,7 @@ export class TileStore implements WindowSource {
         plan,
         windows: rest,
         environment,
-        set: new TileSet(tiled, data, context, environment.memory),
+        set: new TileSet(tiled, data, context, environment.memory, 1, this.#scratch),
         calls: tiled.calls.map((_, index) => index),
         snapshot,
         kept: reading(),
@@ -459,7 +462,8 @@ export class TileStore implements WindowSource {
   ): FoundSet | undefined {
     let found = this.#found.get(plan);
     if (found === undefined || found.set.isClosed || found.set.data !== data) {
-      const make = (): TileSet => new TileSet(plan, data, context, this.memory, this.density);
+      const make = (): TileSet =>
+        new TileSet(plan, data, context, this.memory, this.density, this.#scratch);
       found = this.#setWithRoom(relation, plan, make);
       if (found === undefined) return undefined;
       this.#found.set(plan, found);

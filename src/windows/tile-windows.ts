@@ -13,14 +13,14 @@ import type { Accumulator } from './accumulator.ts';
 import type { KeptReading } from './kept-reading.ts';
 import { addTile } from './tile-layout.ts';
 import type { TilePage } from './tile-page.ts';
+import { NoTiles, whyNoTiles } from './no-tiles.ts';
 import {
-  NoTiles,
   SPAN_DAYS_MIN,
   type SpanTile,
   type TileRows,
   type TileSet,
+  tileWork,
   type Tiling,
-  whyNoTiles,
 } from './tile-set.ts';
 import {
   DAY,
@@ -656,20 +656,24 @@ export class TiledWindows implements WindowOperator {
   }
 
   #add(page: TilePage, place: number): void {
-    this.#addPage(page, place);
+    const entries = this.#addPage(page, place);
     this.#tiles += 1;
-    this.#budget.charge(1 + page.data.length);
+    this.#budget.charge(tileWork(page, entries));
   }
 
-  #addPage({ layout, groups, data }: TilePage, place: number): void {
+  /** Gives how many entries of keys. */
+  #addPage({ layout, groups, data, keys }: TilePage, place: number): number {
     const at = place * layout.stride;
     const total = this.#total;
+    let entries = 0;
     for (let index = 0; index < data.length; index += 1) {
       const block = data[index]!;
       if (block[at] === 0) continue;
       const slot = total.slotOf(groups[index]!);
       addTile(total.data, slot, total.layout, block, at, layout);
+      if (keys.length > 0) entries += total.addKeys(slot, keys[index]!, place);
     }
+    return entries;
   }
 
   *#addRows(from: number, to: number): Tiling<void> {
@@ -691,12 +695,15 @@ export class TiledWindows implements WindowOperator {
     if (isWhole) {
       const slot = total.slotOf(0);
       measures.addAll(total.data, slot, total.layout, rowCount);
+      if (total.keys !== undefined)
+        for (let row = 0; row < rowCount; row += 1) measures.addKeys(total.keys, 0, row, 1);
     }
     for (let row = isWhole ? rowCount : 0; row < rowCount; row += 1) {
       if (this.#isPlain && !this.#liesIn(set.timeOf(row), from, to)) continue;
       // A new group may take the tiles to a larger array.
       const slot = total.slotOf(set.groupOf(row));
       measures.add(total.data, slot, total.layout, row, 1);
+      if (total.keys !== undefined) measures.addKeys(total.keys, total.sliceAt(slot), row, 1);
     }
     total.settle();
     const read = rows.takeRead();
@@ -721,7 +728,14 @@ export class TiledWindows implements WindowOperator {
       this.#groups.push(group);
       for (let index = 0; index < this.#calls.length; index += 1)
         this.#values[index]!.push(
-          measures.finish(this.#calls[index]!, total.data, slot, total.layout),
+          measures.finish(
+            this.#calls[index]!,
+            total.data,
+            slot,
+            total.layout,
+            total.keys,
+            total.sliceAt(slot),
+          ),
         );
     }
     this.#budget.charge(groups.length * (1 + this.#calls.length));

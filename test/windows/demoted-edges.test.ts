@@ -189,6 +189,35 @@ test('a policy that keeps nothing, or is no more, says so', async () => {
   ]);
 });
 
+test('a row that comes is added to tiles that have room for demoted values of every size', async () => {
+  await db.exec(
+    `CREATE TABLE sizes (id int PRIMARY KEY, ts timestamptz, x float8, region text) WITH (time = 'ts')`,
+  );
+  const sizes = [-105, -60, -20, 0, 20, 60, 105].map((power) => 10 ** power);
+  const row = (id: number, day: number, x: number): Record<string, string | number> => ({
+    id,
+    ts: new Date(Date.UTC(2026, 2, day, 12, 20)).toISOString(),
+    x,
+    region: 'EU',
+  });
+  for (const [id, x] of sizes.entries()) await db.insert('sizes', [row(id, 1, x)]);
+  await db.insert('sizes', [row(10, 6, 3)]);
+  await db.policies.set('sizes', { retention: 'raw 3d, 15m forever' });
+  await clock.advance('1h');
+  expect((await db.query('SELECT id FROM sizes')).rows).toEqual([{ id: 10 }]);
+  const ask = async (from: string): Promise<unknown> =>
+    (
+      await db.window('sizes', {
+        range: [from, '2026-03-08'],
+        measures: { s: 'sum(x)', v: 'var_pop(x)', n: 'count(x)', hi: 'max(x)' },
+      })
+    ).rows[0]!.values;
+  for (const from of ['2026-03-01', '2026-03-06']) await ask(from);
+  await db.insert('sizes', [row(11, 6, 5), row(12, 1, 0.1)]);
+  expect(await ask('2026-03-06')).toEqual({ s: 8, v: 1, n: 2, hi: 5 });
+  expect(await ask('2026-03-01')).toMatchObject({ s: 1e105, n: 10, hi: 1e105 });
+});
+
 test('columns of what is kept may go, its times too', async () => {
   await demote({ measures: 'amount' });
   await db.policies.drop('orders');

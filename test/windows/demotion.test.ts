@@ -27,6 +27,12 @@ const MEASURES = {
   median: 'approx_percentile(weight, 0.5)',
   w: 'sum(weight)',
   first: 'min(ts)',
+  spread: 'stddev(amount)',
+  vp: 'var_pop(price)',
+  vw: "variance(weight) FILTER (WHERE region = 'north')",
+  vi: 'stddev_pop(n)',
+  regions: 'count(DISTINCT region)',
+  about: 'approx_count_distinct(region)',
 };
 
 const opened: Database[] = [];

@@ -17,6 +17,9 @@ const MEASURES = {
   least: 'min(x)',
   most: 'max(x)',
   p: 'approx_percentile(x, 0.9)',
+  v: 'stddev(x)',
+  d: 'count(DISTINCT x)',
+  a: 'approx_count_distinct(x)',
 };
 
 type Operation =

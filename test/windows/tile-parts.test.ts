@@ -91,7 +91,7 @@ test('sums of float4 are rounded once, at the end', () => {
 test('a page whose sums come near the end of their bins takes a wider layout, and loses nothing', () => {
   const { measures, layout } = sumsOf(FLOAT8, 67_108_863);
   const account = new MemoryAccount('test', undefined, 2 ** 20);
-  const page = new TilePage(1, layout, new MemoryLease(account));
+  const page = new TilePage(1, { layout, keySpace: undefined }, new MemoryLease(account));
   const block = page.block(0);
   measures.add(block, 0, layout, 0, 1);
   let exact = 67_108_863n;
@@ -105,7 +105,7 @@ test('a page whose sums come near the end of their bins takes a wider layout, an
   expect(page.layout).toBe(measures.layout);
   expect(measures.finish(0, page.block(0), 0, page.layout)).toBe(Number(exact));
   // Another page of the old layout takes the one that there is by now.
-  const other = new TilePage(1, layout, new MemoryLease(account));
+  const other = new TilePage(1, { layout, keySpace: undefined }, new MemoryLease(account));
   measures.add(other.block(0), 0, layout, 0, 1);
   other.adopt(measures.layout);
   other.settle(measures);
@@ -123,7 +123,11 @@ function nearTop(): {
   readonly exact: number;
 } {
   const { measures, layout } = sumsOf(FLOAT8, 67_108_863);
-  const page = new TilePage(1, layout, new MemoryLease(new MemoryAccount('test', undefined, 1e6)));
+  const page = new TilePage(
+    1,
+    { layout, keySpace: undefined },
+    new MemoryLease(new MemoryAccount('test', undefined, 1e6)),
+  );
   const block = page.block(0);
   measures.add(block, 0, layout, 0, 1);
   for (let time = 0; time < 25; time += 1) addTile(block, 0, layout, block.slice(), 0, layout);

@@ -175,7 +175,7 @@ function MEASURE_COUNT(): number {
 }
 
 function CALLS(): AggregateCall[] {
-  const [, , float, numeric, integer] = COLUMNS.map((each, index) => column(index, each));
+  const [, team, float, numeric, integer] = COLUMNS.map((each, index) => column(index, each));
   const filter = resolveOperator('>', integer!, constant(0, INT8));
   const call = (fn: string, arg = float!): AggregateCall => {
     const resolved = resolveAggregate(fn, [arg])!;
@@ -202,6 +202,12 @@ function CALLS(): AggregateCall[] {
     call('variance', numeric),
     { ...call('stddev_pop', numeric), filter },
     call('stddev', integer),
+    call('approx_count_distinct', integer),
+    { ...call('approx_count_distinct', team), filter },
+    { ...call('count', integer), distinct: true },
+    { ...call('count', numeric), distinct: true },
+    { ...call('count', team), distinct: true, filter },
+    { ...call('count', float), distinct: true },
   ];
 }
 

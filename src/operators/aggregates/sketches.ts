@@ -183,10 +183,9 @@ export class DistinctState implements AggregateState {
     const hashes = hashRows([vector], rowCount);
     for (let row = 0; row < rowCount; row += 1) {
       if (datumAt(vector, row) === null) continue;
-      const hash = hashes[row]!;
       this.#counts.add(
         groups[row]!,
-        registerOf(hash) * 32 + rankOfHash(hash),
+        distinctEntry(hashes[row]!),
         weights === undefined ? 1 : weights[row]!,
       );
     }
@@ -198,17 +197,28 @@ export class DistinctState implements AggregateState {
   }
 
   finish(groups: Int32Array, count: number): Vector {
-    const registers = new Uint8Array(REGISTER_COUNT);
     return vectorFromData(
       INT8,
-      Array.from({ length: count }, (_, at): Datum => {
-        registers.fill(0);
-        for (const entry of this.#counts.of(groups[at]!).keys()) {
-          const rank = entry & 31;
-          if (rank > registers[entry >>> 5]!) registers[entry >>> 5] = rank;
-        }
-        return estimateDistinct(registers);
-      }),
+      Array.from({ length: count }, (_, at): Datum =>
+        estimateOfEntries((visit) => {
+          for (const entry of this.#counts.of(groups[at]!).keys()) visit(entry);
+        }),
+      ),
     );
   }
+}
+
+/** What approx_count_distinct counts of a value: the register of its hash and the rank there. */
+export function distinctEntry(hash: number): number {
+  return registerOf(hash) * 32 + rankOfHash(hash);
+}
+
+/** What approx_count_distinct shows of the entries that `each` visits. */
+export function estimateOfEntries(each: (visit: (entry: number) => void) => void): number {
+  const registers = new Uint8Array(REGISTER_COUNT);
+  each((entry) => {
+    const rank = entry & 31;
+    if (rank > registers[entry >>> 5]!) registers[entry >>> 5] = rank;
+  });
+  return estimateDistinct(registers);
 }

@@ -1,0 +1,117 @@
+/** What tiles count by key, against a map: whatever is added, taken back, merged and settled. */
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { KEY_COUNT, KeyCounts, KeyScratch } from '../../src/windows/key-counts.ts';
+
+const key = fc.oneof(
+  { weight: 8, arbitrary: fc.nat(12) },
+  { weight: 2, arbitrary: fc.nat(KEY_COUNT - 1) },
+  { weight: 1, arbitrary: fc.constantFrom(0, KEY_COUNT - 1) },
+);
+const SLICES = 3;
+const slice = fc.nat(SLICES - 1);
+const step = fc.oneof(
+  { weight: 8, arbitrary: fc.tuple(fc.constant('add'), slice, key, fc.constantFrom(1, 40)) },
+  { weight: 3, arbitrary: fc.tuple(fc.constant('take'), slice, key, fc.constant(1)) },
+  {
+    weight: 2,
+    arbitrary: fc.tuple(
+      fc.constant('many'),
+      slice,
+      key,
+      fc.oneof(
+        fc.nat(5000),
+        fc.constantFrom(1023, 1024, 1025, 2047, 2048, 2 ** 21, 2 ** 33 - 1025, 2 ** 42),
+      ),
+    ),
+  },
+  { weight: 2, arbitrary: fc.tuple(fc.constant('merge'), slice, slice, fc.constant(0)) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant('clear'), slice, slice, fc.constant(0)) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant('trim'), slice, slice, fc.constant(0)) },
+);
+
+test('keys are counted as a map counts them', () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+      let bytes = 0;
+      const counts = new KeyCounts(SLICES, new KeyScratch(), (more) => {
+        bytes += more;
+        expect(bytes).toBeGreaterThanOrEqual(0);
+      });
+      const model = Array.from({ length: SLICES }, () => new Map<number, number>());
+      const note = (at: number, each: number, more: number): void => {
+        const sum = (model[at]!.get(each) ?? 0) + more;
+        if (sum === 0) model[at]!.delete(each);
+        else model[at]!.set(each, sum);
+      };
+      for (const [kind, at, second, count] of steps) {
+        switch (kind) {
+          case 'add':
+            for (let time = 0; time < count; time += 1) counts.add(at, second, 1);
+            note(at, second, count);
+            break;
+          case 'take':
+            // Only what is there is taken back.
+            if (!model[at]!.has(second)) break;
+            counts.add(at, second, -1);
+            note(at, second, -1);
+            break;
+          case 'many':
+            counts.addMany(at, second, count);
+            note(at, second, count);
+            break;
+          case 'merge':
+            if (at === second) break;
+            counts.addSlice(at, counts, second);
+            for (const [each, more] of model[second]!) note(at, each, more);
+            break;
+          case 'clear':
+            counts.clear(at);
+            model[at]!.clear();
+            break;
+          default:
+            counts.trim();
+        }
+      }
+      for (const [at, expected] of model.entries()) {
+        const sorted = [...expected].sort(([a], [b]) => a - b);
+        let rank = 0;
+        for (const [each, count] of sorted) {
+          expect(counts.keyOfRank(at, rank + 1)).toBe(each);
+          rank += count;
+          expect(counts.keyOfRank(at, rank)).toBe(each);
+        }
+        const found = new Set<number>();
+        counts.keys(at, (each) => found.add(each));
+        expect([...found].sort((a, b) => a - b)).toEqual(sorted.map(([each]) => each));
+        expect(counts.distinct(at)).toBe(expected.size);
+        expect(counts.size(at)).toBeLessThanOrEqual(4 * expected.size);
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('a slice whose room is refused is as it was', () => {
+  let left = 4000;
+  const counts = new KeyCounts(1, new KeyScratch(), (bytes) => {
+    if (bytes > left) throw new Error('no room');
+    left -= bytes;
+  });
+  let count = 0;
+  expect(() => {
+    for (; count < 10_000; count += 1) counts.add(0, count, 1);
+  }).toThrow('no room');
+  expect(counts.distinct(0)).toBe(count);
+  expect(() => counts.add(0, count, 1)).toThrow('no room');
+  expect(counts.keyOfRank(0, count)).toBe(count - 1);
+});
+
+test('a slice of few values that come and go stays small', () => {
+  const counts = new KeyCounts(1, new KeyScratch(), () => undefined);
+  for (let time = 0; time < 100_000; time += 1) {
+    counts.add(0, time % 7, 1);
+    counts.add(0, (time + 3) % 7, -1);
+    expect(counts.size(0)).toBeLessThan(64);
+  }
+});
