@@ -1,18 +1,26 @@
 import { assert } from '../base/errors.ts';
 
-/**
- * Changes that wait until they are put in order, at most: handing out as many takes half a millisecond, and a leaf gets enough of them at a
- * time that its cache lines are worth fetching (measured: 135 ns a change, 195 by the thousand, 115 by eight thousand).
- */
+/** Changes that wait until they are handed to the leaves they belong to, at most: to hand out as many takes a tenth of a millisecond. */
 const BUFFER_MAX = 4096;
 /** A small multiset keeps little waiting, so that a hundred thousand groups of a few rows stay small. */
 const BUFFER_MIN = 16;
-/** Values of one leaf: a flush writes at most so many anew. */
-const LEAF_SIZE_MAX = 256;
+/** Among so few leaves the one of a value is found at once; among more, changes are sorted first, and memory is walked in order. */
+const LEAVES_AT_ONCE = 64;
+/**
+ * Values of a leaf at either end, which are put in order whenever an extreme may have left. Towards the middle leaves are twice as large each,
+ * up to `LEAF_SIZE_MAX`: what is there only waits, and the more waits, the less is written anew for each change (measured in one group of a
+ * million: 123 ns a change, 519
+ * with leaves of 256 values everywhere).
+ */
+const END_SIZE_MAX = 256;
+const LEAF_SIZE_MAX = 2048;
 /** Leaves that are made of one that is full leave room for what comes next. */
-const LEAF_SIZE_SPLIT = 160;
-/** Changes that wait in a leaf, at most. */
-const WAITING_MAX = 64;
+const END_SIZE_SPLIT = 160;
+const LEAF_SIZE_SPLIT = 1280;
+/** Changes that wait in a leaf: half its values, a little more or less so that neighbours are not full at once, and at least so many. */
+const WAITING_MIN = 8;
+/** In a multiset of some ten thousand copies, so many wait even where there are few values. */
+const WAITING_OF_FEW = 256;
 /** The least room of a leaf. */
 const ROOM_MIN = 4;
 const NONE = new Float64Array(0);
@@ -23,9 +31,9 @@ const LISTED_COPIES_MAX = 8;
 
 /**
  * A multiset of doubles of which only the least and the greatest are ever asked for: any value may leave. Changes wait, unordered, in a
- * buffer; by the few thousand they are sorted and handed to the leaves that they belong to, where they wait once more and are merged
- * by the dozen. So a change costs an entry of an array, its share of a sort, and a few values written anew, and memory is walked
- * in order: several times cheaper than finding the place of each at once. What waits is looked at only when the extreme itself
+ * buffer; by the few thousand they are handed to the leaves that they belong to, where they wait once more, until half as many wait as the leaf
+ * holds: then they are sorted and merged with it. So a change costs an entry of two arrays, its share of a sort in the first cache, and a few values
+ * written anew: several times cheaper than finding the place of each at once. What waits is looked at only when the extreme itself
  * may have left.
  *
  * NaN is greater than all numbers; −0 must be given as 0.
@@ -39,6 +47,7 @@ export class NumberCounts {
   #departureCount = 0;
   /** Greatest value that belongs to each leaf but the last, whose bound is none. */
   #bounds: Float64Array = NONE;
+  #leavesMade = 0;
   /** Numbers, copies counted; without NaN. */
   #count = 0;
   #nanCount = 0;
@@ -59,8 +68,8 @@ export class NumberCounts {
       this.#departures.byteLength +
       this.#bounds.byteLength +
       this.#leaves.reduce(
-        (bytes, { values, waiting }) =>
-          bytes + values.length * 12 + waiting.length * 12 + LEAF_BYTES,
+        (bytes, { values, arrivals, departures }) =>
+          bytes + values.length * 12 + arrivals.byteLength + departures.byteLength + LEAF_BYTES,
         0,
       )
     );
@@ -95,11 +104,10 @@ export class NumberCounts {
     }
     if (weight > LISTED_COPIES_MAX || weight < -LISTED_COPIES_MAX) {
       this.#spill(scratch);
-      if (this.#leaves.length === 0) this.#leaves.push(newLeaf());
+      this.#flush(this.#leafFor(value, 0), scratch);
       scratch.values[0] = value;
       scratch.changes[0] = weight;
-      const at = this.#leafFor(value, 0);
-      this.#merge(at, takenWith(this.#leaves[at]!, 0, 1, scratch), scratch);
+      this.#merge(this.#leafFor(value, 0), 1, scratch);
       return;
     }
     for (let copy = weight; copy > 0; copy -= 1) {
@@ -142,7 +150,7 @@ export class NumberCounts {
       const at = end === 'first' ? 0 : this.#leaves.length - 1;
       const leaf = this.#leaves[at]!;
       // Flushed, it may be gone, or have become several: the end is looked for anew.
-      if (leaf.waitingCount > 0) this.#flush(at, scratch);
+      if (leaf.arrivalCount + leaf.departureCount > 0) this.#flush(at, scratch);
       else if (leaf.size > 0) return leaf;
       else {
         assert(this.#leaves.length > 1, 'what is counted is somewhere');
@@ -153,41 +161,60 @@ export class NumberCounts {
 
   #makeArrivalRoom(scratch: MergeScratch): void {
     if (this.#arrivalCount >= this.#bufferMax) this.#spill(scratch);
-    if (this.#arrivalCount === this.#arrivals.length) this.#arrivals = grown(this.#arrivals);
+    if (this.#arrivalCount === this.#arrivals.length)
+      this.#arrivals = grown(this.#arrivals, BUFFER_MAX);
   }
 
   #makeDepartureRoom(scratch: MergeScratch): void {
     if (this.#departureCount >= this.#bufferMax) this.#spill(scratch);
     if (this.#departureCount === this.#departures.length)
-      this.#departures = grown(this.#departures);
+      this.#departures = grown(this.#departures, BUFFER_MAX);
   }
 
   get #bufferMax(): number {
     return Math.min(BUFFER_MAX, Math.max(BUFFER_MIN, this.#count >> 2));
   }
 
-  /** Hands what waits in the buffer to the leaves it belongs to, in order. */
+  /** Hands what waits in the buffer to the leaves it belongs to. */
   #spill(scratch: MergeScratch): void {
-    scratch.makeRoom(Math.max(this.#arrivalCount, this.#departureCount));
-    const count = sorted(
-      inOrder(this.#arrivals, this.#arrivalCount, scratch),
-      inOrder(this.#departures, this.#departureCount, scratch),
-      scratch,
-    );
+    if (this.#leaves.length === 0) this.#leaves.push(this.#newLeaf());
+    let arrivals = this.#arrivals.subarray(0, this.#arrivalCount);
+    let departures = this.#departures.subarray(0, this.#departureCount);
+    const isSorted = this.#leaves.length > LEAVES_AT_ONCE;
+    if (isSorted) {
+      scratch.makeRoom(Math.max(arrivals.length, departures.length));
+      arrivals = inOrder(arrivals, arrivals.length, scratch);
+      departures = inOrder(departures, departures.length, scratch);
+    }
     this.#arrivalCount = 0;
     this.#departureCount = 0;
-    if (this.#leaves.length === 0) this.#leaves.push(newLeaf());
-    const { values } = scratch;
     let at = 0;
-    for (let start = 0; start < count;) {
-      at = this.#leafFor(values[start]!, at);
-      const bound = at === this.#leaves.length - 1 ? Infinity : this.#bounds[at]!;
-      let end = start + 1;
-      while (end < count && values[end]! <= bound) end += 1;
+    for (let each = 0; each < arrivals.length; each += 1) {
+      const value = arrivals[each]!;
+      at = this.#leafFor(value, isSorted ? at : 0);
       const leaf = this.#leaves[at]!;
-      if (leaf.waitingCount + end - start <= waitingMaxOf(leaf)) wait(leaf, start, end, scratch);
-      else at = this.#merge(at, takenWith(leaf, start, end, scratch), scratch);
-      start = end;
+      if (leaf.arrivalCount === leaf.arrivals.length)
+        leaf.arrivals = grown(leaf.arrivals, leaf.waitingMax);
+      leaf.arrivals[leaf.arrivalCount] = value;
+      leaf.arrivalCount += 1;
+      if (leaf.arrivalCount + leaf.departureCount >= leaf.waitingMax) {
+        this.#flush(at, scratch);
+        at = 0;
+      }
+    }
+    at = 0;
+    for (let each = 0; each < departures.length; each += 1) {
+      const value = departures[each]!;
+      at = this.#leafFor(value, isSorted ? at : 0);
+      const leaf = this.#leaves[at]!;
+      if (leaf.departureCount === leaf.departures.length)
+        leaf.departures = grown(leaf.departures, leaf.waitingMax);
+      leaf.departures[leaf.departureCount] = value;
+      leaf.departureCount += 1;
+      if (leaf.arrivalCount + leaf.departureCount >= leaf.waitingMax) {
+        this.#flush(at, scratch);
+        at = 0;
+      }
     }
   }
 
@@ -196,14 +223,15 @@ export class NumberCounts {
     const bounds = this.#bounds;
     let low = from;
     let high = this.#leaves.length - 1;
-    // Mostly it is near.
-    for (let step = 1; low + step < high; step *= 2) {
-      if (bounds[low + step]! < value) low += step + 1;
-      else {
-        high = low + step;
-        break;
+    // Behind another one it is near, mostly.
+    if (from > 0)
+      for (let step = 1; low + step < high; step *= 2) {
+        if (bounds[low + step]! < value) low += step + 1;
+        else {
+          high = low + step;
+          break;
+        }
       }
-    }
     while (low < high) {
       const middle = (low + high) >>> 1;
       if (bounds[middle]! < value) low = middle + 1;
@@ -214,35 +242,84 @@ export class NumberCounts {
 
   /** Puts all that waits in a leaf in its place. */
   #flush(at: number, scratch: MergeScratch): void {
-    this.#merge(at, takenWith(this.#leaves[at]!, 0, 0, scratch), scratch);
+    const leaf = this.#leaves[at]!;
+    scratch.makeRoom(Math.max(leaf.arrivalCount, leaf.departureCount));
+    const count = sorted(
+      inOrder(leaf.arrivals, leaf.arrivalCount, scratch),
+      inOrder(leaf.departures, leaf.departureCount, scratch),
+      scratch,
+    );
+    leaf.arrivalCount = 0;
+    leaf.departureCount = 0;
+    this.#merge(at, count, scratch);
   }
 
-  /** Applies the first `count` changes that were taken to the leaf they belong to; the last leaf that holds values of it now. */
-  #merge(at: number, count: number, scratch: MergeScratch): number {
+  /** Applies the first `count` changes of the scratch to the leaf they belong to, in which nothing waits. */
+  #merge(at: number, count: number, scratch: MergeScratch): void {
     const leaf = this.#leaves[at]!;
     const size = merged(leaf, count, scratch);
-    if (size <= LEAF_SIZE_MAX) {
-      fill(leaf, scratch, 0, size);
-      if (size > 0 || this.#leaves.length === 1) return at;
-      this.#drop(at);
-      return Math.min(at, this.#leaves.length - 1);
+    const fromEnd = Math.min(at, this.#leaves.length - 1 - at);
+    if (size <= Math.min(LEAF_SIZE_MAX, END_SIZE_MAX * 2 ** fromEnd)) {
+      this.#fill(leaf, scratch, 0, size);
+      if (size === 0 && this.#leaves.length > 1) this.#drop(at);
+      return;
     }
-    // Several leaves, all of them with room for what comes next.
-    const partCount = Math.ceil(size / LEAF_SIZE_SPLIT);
-    const partSize = Math.ceil(size / partCount);
+    const sizes = partSizes(size, at === 0, at === this.#leaves.length - 1);
     const parts: Leaf[] = [];
-    for (let from = 0; from < size; from += partSize) {
-      const part = from === 0 ? leaf : newLeaf();
-      fill(part, scratch, from, Math.min(size, from + partSize));
-      if (from > 0) parts.push(part);
+    let from = 0;
+    for (let part = 0; part < sizes.length; part += 1) {
+      const end = from + sizes[part]!;
+      const target = part === 0 ? leaf : this.#newLeaf();
+      this.#fill(target, scratch, from, end);
+      if (part > 0) parts.push(target);
+      from = end;
     }
     this.#leaves.splice(at + 1, 0, ...parts);
     this.#makeBoundRoom();
     const bounds = this.#bounds;
     bounds.copyWithin(at + parts.length, at, this.#leaves.length - 1 - parts.length);
-    for (let part = 0; part < parts.length; part += 1)
-      bounds[at + part] = scratch.outValues[(part + 1) * partSize - 1]!;
-    return at + parts.length;
+    let last = -1;
+    for (let part = 0; part < parts.length; part += 1) {
+      last += sizes[part]!;
+      bounds[at + part] = scratch.outValues[last]!;
+    }
+  }
+
+  #fill(leaf: Leaf, { outValues, outCounts }: MergeScratch, from: number, end: number): void {
+    const size = end - from;
+    if (size > leaf.values.length) {
+      let room = Math.max(ROOM_MIN, leaf.values.length);
+      while (room < size) room *= 2;
+      leaf.values = new Float64Array(room);
+      leaf.counts = new Uint32Array(room);
+    }
+    const { values, counts } = leaf;
+    for (let at = from; at < end; at += 1) {
+      values[at - from] = outValues[at]!;
+      counts[at - from] = outCounts[at]!;
+    }
+    leaf.size = size;
+    leaf.waitingMax = Math.max(
+      WAITING_MIN,
+      Math.min(WAITING_OF_FEW, this.#count >> 6),
+      Math.floor(size * leaf.share),
+    );
+  }
+
+  #newLeaf(): Leaf {
+    this.#leavesMade += 1;
+    return {
+      values: NONE,
+      counts: NO_COUNTS,
+      size: 0,
+      arrivals: NONE,
+      arrivalCount: 0,
+      departures: NONE,
+      departureCount: 0,
+      waitingMax: WAITING_MIN,
+      // By golden ratio: neighbours are far apart.
+      share: 3 / 8 + ((this.#leavesMade * 0.618_033_988_75) % 1) / 4,
+    };
   }
 
   /** An empty leaf goes; what belonged to it belongs to the next one, or to the one before the last. */
@@ -267,16 +344,13 @@ export class NumberCounts {
 /** What merging works in; one for all multisets of an owner. */
 export class MergeScratch {
   #room = 0;
-  /** Of one buffer that is being sorted. */
+  /** Of what is being sorted. */
   bucketed = NONE;
   bucketOf = new Uint16Array(0);
   bucketEnds = NO_CHANGES;
-  /** What leaves the buffer, in order. */
+  /** What is merged, in order. */
   values = NONE;
-  changes = NO_CHANGES;
-  /** The same of one leaf, with what waited there. */
-  takenValues = NONE;
-  takenChanges = NONE;
+  changes = NONE;
   outValues = NONE;
   outCounts = NONE;
 
@@ -284,7 +358,7 @@ export class MergeScratch {
     this.makeRoom(BUFFER_MIN);
   }
 
-  /** For buffers of so many changes. */
+  /** For so many arrivals, and as many departures. */
   makeRoom(count: number): void {
     if (count <= this.#room) return;
     let room = Math.max(BUFFER_MIN, this.#room);
@@ -294,12 +368,9 @@ export class MergeScratch {
     this.bucketOf = new Uint16Array(room);
     this.bucketEnds = new Int32Array(room + 1);
     this.values = new Float64Array(2 * room);
-    this.changes = new Int32Array(2 * room);
-    const takenMax = 2 * room + WAITING_MAX;
-    this.takenValues = new Float64Array(takenMax);
-    this.takenChanges = new Float64Array(takenMax);
-    this.outValues = new Float64Array(takenMax + LEAF_SIZE_MAX);
-    this.outCounts = new Float64Array(takenMax + LEAF_SIZE_MAX);
+    this.changes = new Float64Array(2 * room);
+    this.outValues = new Float64Array(2 * room + LEAF_SIZE_MAX);
+    this.outCounts = new Float64Array(2 * room + LEAF_SIZE_MAX);
   }
 }
 
@@ -308,29 +379,49 @@ type Leaf = {
   values: Float64Array;
   counts: Uint32Array;
   size: number;
-  /** The first `waitingCount` ascend. */
-  waiting: Float64Array;
-  waitingChanges: Int32Array;
-  waitingCount: number;
+  /** What waits, in any order, and how many of both at most. */
+  arrivals: Float64Array;
+  arrivalCount: number;
+  departures: Float64Array;
+  departureCount: number;
+  waitingMax: number;
+  /** Of its size, how many may wait. */
+  readonly share: number;
 };
 
 /** The object with its fields and its array of leaves, by formula. */
 const OBJECT_BYTES = 200;
 const LEAF_BYTES = 400;
 
-function newLeaf(): Leaf {
-  return {
-    values: NONE,
-    counts: NO_COUNTS,
-    size: 0,
-    waiting: NONE,
-    waitingChanges: NO_CHANGES,
-    waitingCount: 0,
-  };
+/** The leaves that so many values are cut into: small at the ends of all values, where these are ends. */
+function partSizes(size: number, isFirst: boolean, isLast: boolean): number[] {
+  const front: number[] = [];
+  const back: number[] = [];
+  let rest = size;
+  let part = END_SIZE_SPLIT;
+  if (isFirst || isLast)
+    for (; part < LEAF_SIZE_SPLIT && rest > part * 2; part *= 2) {
+      if (isFirst) {
+        front.push(part);
+        rest -= part;
+      }
+      if (isLast && rest > part) {
+        back.push(part);
+        rest -= part;
+      }
+    }
+  else part = LEAF_SIZE_SPLIT;
+  const count = Math.ceil(rest / part);
+  for (let left = count; left > 0; left -= 1) {
+    const next = Math.ceil(rest / left);
+    front.push(next);
+    rest -= next;
+  }
+  return [...front, ...back.reverse()];
 }
 
-function grown(array: Float64Array): Float64Array {
-  const larger = new Float64Array(Math.max(4, array.length * 2));
+function grown(array: Float64Array, lengthMax: number): Float64Array {
+  const larger = new Float64Array(Math.min(Math.max(16, array.length * 4), lengthMax));
   larger.set(array);
   return larger;
 }
@@ -414,73 +505,11 @@ function sorted(
   return count;
 }
 
-/** A small leaf keeps little waiting. */
-function waitingMaxOf(leaf: Leaf): number {
-  return Math.min(WAITING_MAX, leaf.values.length >> 2);
-}
-
-/** Changes [start, end) of the scratch wait in the leaf, in order. */
-function wait(leaf: Leaf, start: number, end: number, { values, changes }: MergeScratch): void {
-  const total = leaf.waitingCount + end - start;
-  if (total > leaf.waiting.length) {
-    const room = Math.max(total, waitingMaxOf(leaf));
-    const { waiting, waitingChanges } = leaf;
-    leaf.waiting = new Float64Array(room);
-    leaf.waiting.set(waiting);
-    leaf.waitingChanges = new Int32Array(room);
-    leaf.waitingChanges.set(waitingChanges);
-  }
-  const { waiting, waitingChanges } = leaf;
-  let old = leaf.waitingCount - 1;
-  let next = end - 1;
-  // From the end back, so that nothing is written over before it is read.
-  for (let to = total - 1; next >= start; to -= 1) {
-    if (old >= 0 && waiting[old]! > values[next]!) {
-      waiting[to] = waiting[old]!;
-      waitingChanges[to] = waitingChanges[old]!;
-      old -= 1;
-    } else {
-      waiting[to] = values[next]!;
-      waitingChanges[to] = changes[next]!;
-      next -= 1;
-    }
-  }
-  leaf.waitingCount = total;
-}
-
-/** Takes what waits in a leaf, with changes [start, end) of the scratch; nothing waits any more. How many values that are. */
-function takenWith(
-  leaf: Leaf,
-  start: number,
-  end: number,
-  { values, changes, takenValues, takenChanges }: MergeScratch,
-): number {
-  const { waiting, waitingChanges, waitingCount } = leaf;
-  let count = 0;
-  let old = 0;
-  let next = start;
-  while (old < waitingCount || next < end) {
-    const value =
-      next === end || (old < waitingCount && waiting[old]! < values[next]!)
-        ? waiting[old]!
-        : values[next]!;
-    let change = 0;
-    for (; old < waitingCount && waiting[old] === value; old += 1) change += waitingChanges[old]!;
-    for (; next < end && values[next] === value; next += 1) change += changes[next]!;
-    if (change === 0) continue;
-    takenValues[count] = value;
-    takenChanges[count] = change;
-    count += 1;
-  }
-  leaf.waitingCount = 0;
-  return count;
-}
-
-/** Merges the first `count` changes that were taken into the values of a leaf; the result is in the scratch, its size is returned. */
+/** Merges the first `count` changes into the values of a leaf; the result is in the scratch, its size is returned. */
 function merged(
   leaf: Leaf,
   count: number,
-  { takenValues, takenChanges, outValues, outCounts }: MergeScratch,
+  { values: takenValues, changes: takenChanges, outValues, outCounts }: MergeScratch,
 ): number {
   const { size: leafSize, values: leafValues, counts: leafCounts } = leaf;
   let size = 0;
@@ -510,20 +539,4 @@ function merged(
     size += 1;
   }
   return size;
-}
-
-function fill(leaf: Leaf, { outValues, outCounts }: MergeScratch, from: number, end: number): void {
-  const size = end - from;
-  if (size > leaf.values.length) {
-    let room = Math.max(ROOM_MIN, leaf.values.length);
-    while (room < size) room *= 2;
-    leaf.values = new Float64Array(room);
-    leaf.counts = new Uint32Array(room);
-  }
-  const { values, counts } = leaf;
-  for (let at = from; at < end; at += 1) {
-    values[at - from] = outValues[at]!;
-    counts[at - from] = outCounts[at]!;
-  }
-  leaf.size = size;
 }
