@@ -5,7 +5,7 @@ import type { SqlType } from '../columns/types.ts';
 import type { ColumnInterner } from './interner.ts';
 import { KeyColumn } from './key-column.ts';
 import type { Budget } from './operator.ts';
-import { StepwiseSort } from './stepwise-sort.ts';
+import { StepwiseSort, type SortKeys } from './stepwise-sort.ts';
 
 /** One key of the groups: its values by code, and each group's code. */
 export type GroupKey = {
@@ -122,7 +122,8 @@ export class GroupOrder {
     if (this.#ranks.length === 1) {
       const ranks = this.#ranks[0]!;
       const groups = this.#groups.subarray(0, this.#count);
-      return new StepwiseSort(groups, (a, b) => ranks[a]! - ranks[b]!, { memory });
+      const keys = rankKeys([ranks]);
+      return new StepwiseSort(groups, (a, b) => ranks[a]! - ranks[b]!, { keys, memory });
     }
     const placed = this.#placed;
     return new StepwiseSort(
@@ -134,7 +135,7 @@ export class GroupOrder {
         }
         return 0;
       },
-      { memory },
+      { keys: rankKeys(placed), memory },
     );
   }
 
@@ -154,6 +155,21 @@ export class GroupOrder {
     }
     return this.#ordered;
   }
+}
+
+/** Ranks of the first two keys as doubles; of two keys they tell all. */
+function rankKeys(ranks: readonly Int32Array[]): SortKeys {
+  const [firsts, seconds] = ranks;
+  return {
+    hasSecond: seconds !== undefined,
+    equal: ranks.length <= 2 ? 'finite' : 'never',
+    fill: (places, first, second) => {
+      for (let at = 0; at < places.length; at += 1) {
+        first[at] = firsts![places[at]!]!;
+        if (second !== undefined) second[at] = seconds![places[at]!]!;
+      }
+    },
+  };
 }
 
 /** Ranks of one key's values by code, made in steps. */
@@ -192,6 +208,7 @@ class Ranking {
       this.#read += count;
     }
     this.#sort ??= new StepwiseSort(size, (a, b) => this.#column.compare(a, b), {
+      keys: this.#column.sortKeys(undefined),
       memory: this.#memory,
     });
     if (!this.#sort.step(budget)) return undefined;

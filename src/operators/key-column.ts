@@ -6,8 +6,12 @@ import { isNumberKind, type SqlType } from '../columns/types.ts';
 import { Decimal } from '../columns/values.ts';
 import { compareBytes } from '../columns/utf8.ts';
 import type { Vector } from '../columns/vector.ts';
+import type { SortKeys } from './stepwise-sort.ts';
 
 export type KeyOrder = { readonly descending: boolean; readonly nullsFirst: boolean };
+
+/** What rows go by whose values are equal. */
+export type NextKey = { doubleAt(row: number): number; readonly isExact: boolean };
 
 /** Bytes that one double orders exactly, with a bit to spare. */
 const PREFIX_BYTES = 6;
@@ -91,6 +95,40 @@ export class KeyColumn {
       if (left % 2 === 0) return 0;
     }
     return this.#compareValues(a, b);
+  }
+
+  /** The same order, as far as doubles tell it, and `next` where values are equal. */
+  sortKeys(next: NextKey | undefined): SortKeys {
+    const isBytes = this.#shape === 'bytes';
+    const isExact = this.#shape === 'exact';
+    return {
+      hasSecond: isBytes || (isExact && next !== undefined),
+      equal:
+        isBytes && next === undefined
+          ? 'even second'
+          : isExact && next?.isExact !== false
+            ? 'finite'
+            : 'never',
+      fill: (rows, first, second) => {
+        for (let at = 0; at < rows.length; at += 1) {
+          const row = rows[at]!;
+          first[at] = this.doubleAt(row);
+          if (second !== undefined)
+            second[at] = isBytes ? this.#second.get(row) * this.#sign : next!.doubleAt(row);
+        }
+      },
+    };
+  }
+
+  /** Ascending as the order is. NULLs are infinite: among infinite ones comparing tells. */
+  doubleAt(row: number): number {
+    const value = this.#first.get(row);
+    return value === value ? value * this.#sign : this.#nullSign * Infinity;
+  }
+
+  /** Rows whose doubles are finite and equal have equal values. */
+  get isExact(): boolean {
+    return this.#shape === 'exact';
   }
 
   /** The number of a row's value; undefined: NULL, NaN, or no number. */

@@ -9,14 +9,14 @@ import { evaluateConstant } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { OutputColumn, SortKey, SortNode } from '../plan/logical.ts';
 import { CollectedRows } from './collect.ts';
-import { KeyColumn } from './key-column.ts';
+import { KeyColumn, type NextKey } from './key-column.ts';
 import { Budget, type Operator, type Step } from './operator.ts';
 import { EMPTY_BATCH } from './row-operators.ts';
 import { StepwiseSort } from './stepwise-sort.ts';
 
 /** A top-k of so many rows holds them and a few more; larger ones are sorted in runs. */
 const TOP_ROWS_MAX = 2048;
-/** Rows beyond what is kept that a larger top-k gathers before it sorts and forgets. */
+/** Rows beyond what is kept that a larger top-k gathers at least before it sorts and forgets. */
 const GATHERED_ROWS = 131_072;
 
 /**
@@ -28,20 +28,15 @@ export class SortOperator implements Operator {
   readonly columns: readonly OutputColumn[];
   batch: Batch = EMPTY_BATCH;
   readonly #input: Operator;
-  readonly #keys: readonly { readonly compiled: CompiledExpression; readonly key: SortKey }[];
+  readonly #keys: readonly SortingKey[];
   readonly #context: EvaluationContext;
   readonly #memory: MemoryAccount;
   readonly #keep: number;
-  #rows: CollectedRows;
-  /** What stands beside the rows: their places and their keys. */
-  #lease: MemoryLease;
-  /** By row number: the batch it lies in, and the row there. */
-  #places: ChunkedFloat64;
-  /** By row number its row id, where the input says it: rows come as they lie then, and ties go by it. */
-  #arrivals: ChunkedFloat64 | undefined;
-  #columnsOfKeys: readonly KeyColumn[];
+  #gathered: GatheredRows;
   #drained = false;
   #sort: StepwiseSort | undefined;
+  /** Where the rows go that a larger top-k keeps, and how many of them are there. */
+  #kept: { readonly rows: GatheredRows; count: number } | undefined;
   #isSorted = false;
   #at = 0;
   /** The first key of the worst row that a top-k keeps, once it has enough: what is worse is not looked at. */
@@ -58,10 +53,7 @@ export class SortOperator implements Operator {
     this.#keys = node.keys.map((key) => ({ compiled: compileExpression(key.expression), key }));
     const keep = node.keep === undefined ? null : evaluateConstant(node.keep, context);
     this.#keep = keep === null ? Infinity : Number(keep);
-    this.#rows = new CollectedRows(memory);
-    this.#lease = new MemoryLease(memory);
-    this.#places = new ChunkedFloat64(this.#lease);
-    this.#columnsOfKeys = this.#newKeys();
+    this.#gathered = this.#newRows();
   }
 
   next(budget: Budget): Step {
@@ -69,7 +61,7 @@ export class SortOperator implements Operator {
       if (this.#sort !== undefined) {
         if (!this.#sortOn(this.#sort, budget)) return 'more';
         if (this.#drained) this.#isSorted = true;
-        else this.#forgetRest();
+        else if (!this.#forgetRest(this.#sort, budget)) return 'more';
         continue;
       }
       if (this.#keep <= TOP_ROWS_MAX) {
@@ -77,17 +69,17 @@ export class SortOperator implements Operator {
         if (step === 'more') return 'more';
         this.#drained = step === 'done';
       } else {
-        this.#drained = this.#rows.fill(this.#input, budget, (batch, rowIds) =>
-          this.#number(batch, rowIds),
-        );
-        if (!this.#drained && this.#places.length <= this.#keep + GATHERED_ROWS) return 'more';
+        this.#drained = this.#gathered.fill(this.#input, budget);
+        // Twice as many: each row is sorted a few times at most, however many are kept.
+        const enough = Math.max(2 * this.#keep, this.#keep + GATHERED_ROWS);
+        if (!this.#drained && this.#gathered.rowCount <= enough) return 'more';
       }
       if (this.#drained || this.#keep > TOP_ROWS_MAX) this.#sort = this.#newSort();
     }
     const { sorted } = this.#sort!;
     if (this.#at >= sorted.length) return 'done';
     const end = Math.min(sorted.length, this.#at + BATCH_ROW_COUNT_MAX);
-    this.batch = this.#rowsOf(sorted.subarray(this.#at, end))!;
+    this.batch = this.#gathered.batchOf(sorted.subarray(this.#at, end));
     budget.charge(end - this.#at);
     this.#at = end;
     return 'batch';
@@ -96,8 +88,16 @@ export class SortOperator implements Operator {
   close(): void {
     this.#input.close();
     this.#sort?.close();
-    this.#rows.close();
-    this.#lease.close();
+    this.#gathered.close();
+    this.#kept?.rows.close();
+  }
+
+  #newRows(): GatheredRows {
+    return new GatheredRows(this.columns, this.#keys, this.#context, this.#memory);
+  }
+
+  #newSort(): StepwiseSort {
+    return this.#gathered.newSort(this.#keep);
   }
 
   /** True when all is sorted. How often a top-k sorts depends on how its rows come: that takes time of the step, but is no work. */
@@ -118,12 +118,11 @@ export class SortOperator implements Operator {
     const kept = this.#bound === undefined ? batch : this.#notWorse(batch, this.#bound);
     if (kept !== undefined) {
       const { rowIds, ...dense } = denseBatch(kept);
-      this.#rows.keep(dense);
-      this.#number(dense, rowIds);
-      if (this.#places.length > this.#keep + BATCH_ROW_COUNT_MAX) {
+      this.#gathered.keep(dense, rowIds);
+      if (this.#gathered.rowCount > this.#keep + BATCH_ROW_COUNT_MAX) {
         this.#sort = this.#newSort();
-        if (!this.#sortOn(this.#sort, budget)) return 'more';
-        this.#forgetRest();
+        if (!this.#sortOn(this.#sort, budget) || !this.#forgetRest(this.#sort, budget))
+          return 'more';
       }
     }
     return budget.exhausted ? 'more' : 'batch';
@@ -153,10 +152,134 @@ export class SortOperator implements Operator {
       : { ...batch, rowCount: count, selection: selection.slice(0, count) };
   }
 
+  /** A top-k forgets the rows that can no longer be among the best, in steps; true when it has. */
+  #forgetRest(sort: StepwiseSort, budget: Budget): boolean {
+    const { sorted } = sort;
+    const kept = (this.#kept ??= { rows: this.#newRows(), count: 0 });
+    while (kept.count < sorted.length) {
+      if (this.#keep > TOP_ROWS_MAX && budget.exhausted) return false;
+      const end = Math.min(sorted.length, kept.count + BATCH_ROW_COUNT_MAX);
+      const numbers = sorted.subarray(kept.count, end);
+      kept.rows.keep(this.#gathered.batchOf(numbers), this.#gathered.rowIdsOf(numbers));
+      if (this.#keep > TOP_ROWS_MAX) budget.charge(end - kept.count);
+      kept.count = end;
+    }
+    if (sorted.length === this.#keep && sorted.length > 0)
+      this.#bound = this.#gathered.firstNumberOf(sorted[sorted.length - 1]!);
+    sort.close();
+    this.#gathered.close();
+    this.#sort = undefined;
+    this.#kept = undefined;
+    this.#gathered = kept.rows;
+    return true;
+  }
+}
+
+type SortingKey = { readonly compiled: CompiledExpression; readonly key: SortKey };
+
+/** Rows that a sort has read, told by their numbers, and what it sorts them by. */
+class GatheredRows {
+  readonly #columns: readonly OutputColumn[];
+  readonly #keys: readonly SortingKey[];
+  readonly #context: EvaluationContext;
+  readonly #memory: MemoryAccount;
+  readonly #rows: CollectedRows;
+  /** What stands beside the rows: their places and their keys. */
+  readonly #lease: MemoryLease;
+  /** By row number: the batch it lies in, and the row there. */
+  readonly #places: ChunkedFloat64;
+  /** By row number its row id, where the input says it: rows come as they lie then, and ties go by it. */
+  #arrivals: ChunkedFloat64 | undefined;
+  readonly #keyColumns: readonly KeyColumn[];
+
+  constructor(
+    columns: readonly OutputColumn[],
+    keys: readonly SortingKey[],
+    context: EvaluationContext,
+    memory: MemoryAccount,
+  ) {
+    this.#columns = columns;
+    this.#keys = keys;
+    this.#context = context;
+    this.#memory = memory;
+    this.#rows = new CollectedRows(memory);
+    this.#lease = new MemoryLease(memory);
+    this.#places = new ChunkedFloat64(this.#lease);
+    this.#keyColumns = keys.map(({ key }) => new KeyColumn(key.expression.type, key, this.#lease));
+  }
+
+  get rowCount(): number {
+    return this.#places.length;
+  }
+
+  /** Reads on; true when the input is drained. */
+  fill(input: Operator, budget: Budget): boolean {
+    return this.#rows.fill(input, budget, (batch, rowIds) => this.#number(batch, rowIds));
+  }
+
+  /** A dense batch that belongs to nobody else. */
+  keep(batch: Batch, rowIds: Float64Array | undefined): void {
+    this.#rows.keep(batch);
+    this.#number(batch, rowIds);
+  }
+
+  /** Sorts the numbers of all rows, as far as `keep` of them. */
+  newSort(keep: number): StepwiseSort {
+    const keys = this.#keyColumns;
+    const [first, second] = keys;
+    const arrivals = this.#arrivals;
+    const compare = (a: number, b: number): number => {
+      for (const key of keys) {
+        const order = key.compare(a, b);
+        if (order !== 0) return order;
+      }
+      return arrivals === undefined ? 0 : arrivals.get(a) - arrivals.get(b);
+    };
+    const next: NextKey | undefined =
+      second !== undefined
+        ? {
+            doubleAt: (row) => second.doubleAt(row),
+            isExact: second.isExact && keys.length === 2 && arrivals === undefined,
+          }
+        : arrivals && { doubleAt: (row) => arrivals.get(row), isExact: true };
+    return new StepwiseSort(this.#places.length, compare, {
+      keep,
+      keys: first?.sortKeys(next),
+      memory: this.#memory,
+    });
+  }
+
+  batchOf(numbers: Int32Array): Batch {
+    const builder = new BatchBuilder(
+      this.#columns.map(({ type }) => type),
+      { rowCountMax: numbers.length },
+    );
+    for (const number of numbers) {
+      const place = this.#places.get(number);
+      const row = place % PLACE_ROWS;
+      builder.append(this.#rows.batches[(place - row) / PLACE_ROWS]!, row, row + 1);
+    }
+    return builder.take()!;
+  }
+
+  rowIdsOf(numbers: Int32Array): Float64Array | undefined {
+    const arrivals = this.#arrivals;
+    return arrivals && Float64Array.from(numbers, (number) => arrivals.get(number));
+  }
+
+  firstNumberOf(number: number): number | undefined {
+    return this.#keyColumns[0]!.numberAt(number);
+  }
+
+  close(): void {
+    this.#rows.close();
+    this.#lease.close();
+  }
+
   #number(batch: Batch, rowIds: Float64Array | undefined): void {
     const index = this.#rows.batches.length - 1;
     this.#keys.forEach(({ compiled }, key) =>
-      this.#columnsOfKeys[key]!.append(
+      this.#keyColumns[key]!.append(
         compiled.evaluate(batch, this.#context),
         batch.rowCount,
         batch.weights,
@@ -170,71 +293,6 @@ export class SortOperator implements Operator {
     assert(batch.weights === undefined, 'rows of a table are there once');
     this.#arrivals ??= new ChunkedFloat64(this.#lease);
     for (let row = 0; row < batch.rowCount; row += 1) this.#arrivals.push(rowIds[row]!);
-  }
-
-  #newSort(): StepwiseSort {
-    const keys = this.#columnsOfKeys;
-    const arrivals = this.#arrivals;
-    const only = keys.length === 1 && arrivals === undefined ? keys[0]! : undefined;
-    const compare =
-      only === undefined
-        ? (a: number, b: number): number => {
-            for (const key of keys) {
-              const order = key.compare(a, b);
-              if (order !== 0) return order;
-            }
-            return arrivals === undefined ? 0 : arrivals.get(a) - arrivals.get(b);
-          }
-        : (a: number, b: number): number => only.compare(a, b);
-    return new StepwiseSort(this.#places.length, compare, {
-      keep: this.#keep,
-      memory: this.#memory,
-    });
-  }
-
-  #newKeys(): KeyColumn[] {
-    return this.#keys.map(({ key }) => new KeyColumn(key.expression.type, key, this.#lease));
-  }
-
-  /** A top-k forgets the rows that can no longer be among the best. */
-  #forgetRest(): void {
-    const kept = this.#sort!.sorted;
-    if (kept.length === this.#keep && kept.length > 0)
-      this.#bound = this.#columnsOfKeys[0]!.numberAt(kept[kept.length - 1]!);
-    const rows = new CollectedRows(this.#memory);
-    for (let at = 0; at < kept.length; at += BATCH_ROW_COUNT_MAX)
-      rows.keep(this.#rowsOf(kept.subarray(at, at + BATCH_ROW_COUNT_MAX))!);
-    const arrivals = this.#arrivals;
-    const rowIds = arrivals && Float64Array.from(kept, (number) => arrivals.get(number));
-    this.#sort!.close();
-    this.#sort = undefined;
-    this.#rows.close();
-    this.#lease.close();
-    this.#lease = new MemoryLease(this.#memory);
-    this.#places = new ChunkedFloat64(this.#lease);
-    this.#arrivals = undefined;
-    this.#columnsOfKeys = this.#newKeys();
-    this.#rows = new CollectedRows(this.#memory);
-    let at = 0;
-    for (const batch of rows.batches) {
-      this.#rows.keep(batch);
-      this.#number(batch, rowIds?.subarray(at, at + batch.rowCount));
-      at += batch.rowCount;
-    }
-    rows.close();
-  }
-
-  #rowsOf(numbers: Int32Array): Batch | undefined {
-    const builder = new BatchBuilder(
-      this.columns.map(({ type }) => type),
-      { rowCountMax: Math.max(1, numbers.length) },
-    );
-    for (const number of numbers) {
-      const place = this.#places.get(number);
-      const row = place % PLACE_ROWS;
-      builder.append(this.#rows.batches[(place - row) / PLACE_ROWS]!, row, row + 1);
-    }
-    return builder.take();
   }
 }
 

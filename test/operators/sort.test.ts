@@ -54,6 +54,7 @@ test('the work of sorting depends on the count alone', () => {
   expect(work(ascending)).toBe(10_000 * 2 * (9 + 5));
 });
 
+const ORDER = fc.record({ descending: fc.boolean(), nullsFirst: fc.boolean() });
 const TEXT: SqlType = { kind: 'text' };
 const KINDS: readonly { readonly type: SqlType; readonly data: fc.Arbitrary<Datum> }[] = [
   { type: TEXT, data: fc.string({ unit: 'binary', maxLength: 30 }).map(wellFormed) },
@@ -134,4 +135,71 @@ test('keys compare as the values do, in every type and layout, NULL at its place
       { numRuns: 60 },
     );
   }
+});
+
+test('by the doubles of its keys a sort gives the order of comparing them, whatever tells ties', () => {
+  const kinds = fc.constantFrom(...KINDS);
+  const keyed = fc.tuple(kinds, kinds, fc.nat(4)).chain(([first, second, ties]) =>
+    fc.record({
+      types: fc.constant([first.type, second.type] as const),
+      rows: fc.array(
+        fc.tuple(fc.option(first.data, { freq: 6 }), fc.option(second.data, { freq: 6 })),
+        { minLength: 1, maxLength: 80 },
+      ),
+      ties: fc.constant(ties),
+      orders: fc.tuple(ORDER, ORDER),
+      keys: fc.integer({ min: 1, max: 2 }),
+      arrives: fc.boolean(),
+      keep: fc.option(fc.nat(900), { nil: undefined }),
+    }),
+  );
+  fc.assert(
+    fc.property(keyed, ({ types, rows: few, ties, orders, keys, arrives, keep }) => {
+      // Rows come again and again: more than a run, and many that tie.
+      const rows = Array.from(
+        { length: few.length * (1 + ties * 4) },
+        (_, at) => few[at % few.length]!,
+      );
+      const columns = types.slice(0, keys).map((type, index) => {
+        const column = new KeyColumn(type, orders[index]!, new MemoryLease(undefined));
+        column.append(
+          vectorFromData(
+            type,
+            rows.map((row) => row[index]!),
+          ),
+          rows.length,
+        );
+        return column;
+      });
+      const arrivals = rows.map((_, at) => (at * 7919) % rows.length);
+      const compare = (a: number, b: number): number => {
+        for (const column of columns) {
+          const order = column.compare(a, b);
+          if (order !== 0) return order;
+        }
+        return arrives ? arrivals[a]! - arrivals[b]! : 0;
+      };
+      const [first, second] = columns;
+      const next =
+        second !== undefined
+          ? {
+              doubleAt: (row: number) => second.doubleAt(row),
+              isExact: second.isExact && !arrives,
+            }
+          : arrives
+            ? { doubleAt: (row: number) => arrivals[row]!, isExact: true }
+            : undefined;
+      const sort = new StepwiseSort(rows.length, compare, {
+        memory: undefined,
+        keys: first!.sortKeys(next),
+        ...(keep === undefined ? {} : { keep }),
+      });
+      const expected = rows
+        .map((_, at) => at)
+        .sort((a, b) => compare(a, b) || a - b)
+        .slice(0, keep);
+      expect(sortInSteps(sort, 700).numbers).toEqual(expected);
+    }),
+    { numRuns: 150 },
+  );
 });

@@ -78,3 +78,15 @@ test('groups that tie come in the order of their keys, and are not ranked for it
   const hidden = await db.query('SELECT t, count(*) AS n FROM t GROUP BY t, k ORDER BY n LIMIT 50');
   expect(hidden.rows.map((row) => row['t'])).toEqual(tied.rows.map((row) => row['t']));
 });
+
+test('a top-k of thousands forgets what is worse, again and again', async () => {
+  await using db = await open({ workers: 0 });
+  const count = 290_000;
+  const best = Array.from({ length: count }, (_, index) => index + 1)
+    .sort((a, b) => ((b * 7919) % 1009) - ((a * 7919) % 1009) || a - b)
+    .slice(0, 5000);
+  const { rows } = await db.query(
+    `SELECT i FROM generate_series(1, ${count}) g(i) ORDER BY (i::bigint * 7919) % 1009 DESC LIMIT 4000 OFFSET 1000`,
+  );
+  expect(rows.map(({ i }) => i)).toEqual(best.slice(1000));
+});
