@@ -4,6 +4,7 @@ import { KeyCounts, type KeySpace } from './key-counts.ts';
 import { NoTiles } from './no-tiles.ts';
 import { carry, isNearTop, relaid, addTile, type TileLayout } from './tile-layout.ts';
 import type { TileMeasures } from './tile-measures.ts';
+import type { Cut } from './tile-time.ts';
 
 /** What a page is beside its tiles: the object, its map. */
 const PAGE_BYTES = 256;
@@ -26,8 +27,10 @@ export class TilePage {
   #group = -1;
   #block: Float64Array = NO_TILES;
   #keysOfGroup: KeyCounts | undefined;
-  /** Of a day: what its quarters are cut into, `places / QUARTERS` each. */
+  /** Of a day: what its quarters are cut into. */
   pieces: TilePage | undefined;
+  /** Of pieces: how. */
+  cut: Cut | undefined;
   /** Rows in it. */
   rows = 0;
   /** Rows added since sums were carried. */

@@ -23,18 +23,19 @@ import { TileMeasures } from './tile-measures.ts';
 import { TilePage } from './tile-page.ts';
 import type { TilePlan } from './tile-plan.ts';
 import {
+  cutFor,
   DAY,
   DAY_PLACES,
   DaySet,
   FOURS_AT,
   HOURS_AT,
   MINUTE,
-  piecesFor,
   QUARTER,
   QUARTERS,
   SECOND,
   SPANS,
   WHOLE_AT,
+  type Cut,
 } from './tile-time.ts';
 import { changedTimes, timesInto } from './window-source.ts';
 
@@ -56,6 +57,8 @@ const STALE_COUNT_MAX = 1024;
 const EDGE_SHARE = 1 / 32;
 /** Of the memory of tiles: where it is used up, quarters stay whole. */
 const PIECES_MEMORY_SHARE = 1 / 2;
+/** A day is cut anew where that makes so many times as many pieces. */
+const CUT_ANEW = 3;
 /** Pieces grow by groups and by values of other kinds: up to so many times what they took at first. */
 const PIECES_GROWTH_MAX = 2;
 
@@ -297,7 +300,7 @@ export class TileSet {
     return { page, pieces: parts.length, work };
   }
 
-  /** The pieces of the quarters of a day, `places / QUARTERS` of each, where those of this quarter can be added. */
+  /** The pieces of the quarters of a day, where those of this quarter can be added. */
   pieces(quarter: number): TilePage | undefined {
     const pieces = this.#days.get(Math.floor(quarter / QUARTERS))?.pieces;
     return pieces === undefined || this.#ragged.has(quarter) ? undefined : pieces;
@@ -314,17 +317,18 @@ export class TileSet {
     if (page === undefined) return false;
     const rows = Math.max(page.rows, page.sourceRows);
     if (page.edgeRows * this.#density <= rows * EDGE_SHARE) return false;
-    return this.#piecesOf(page, rows) >= 3 * ((page.pieces?.places ?? 0) / QUARTERS || 1);
+    const cut = this.#cutOf(page, rows);
+    return cut !== undefined && cut.count >= CUT_ANEW * (page.pieces?.cut!.count ?? 1);
   }
 
-  #piecesOf(page: TilePage, rows = Math.max(page.rows, page.sourceRows)): number {
+  #cutOf(page: TilePage, rows = Math.max(page.rows, page.sourceRows)): Cut | undefined {
     const { usedBytes, limitBytes } = this.#memory;
-    if (usedBytes > limitBytes * PIECES_MEMORY_SHARE) return 0;
+    if (usedBytes > limitBytes * PIECES_MEMORY_SHARE) return undefined;
     const { layout, keyBytes } = this.measures;
     // Keys that are told apart take more than a piece may.
-    if (keyBytes === undefined) return 0;
+    if (keyBytes === undefined) return undefined;
     const tileBytes = (layout.stride * 8 + keyBytes) * page.groupCount;
-    return piecesFor(rows * this.#density, tileBytes);
+    return cutFor(rows * this.#density, tileBytes);
   }
 
   /** Rows of a day were read, since a window begins or ends there. */
@@ -339,7 +343,7 @@ export class TileSet {
     const day = Math.floor(quarter / QUARTERS);
     const pieces = this.pieces(quarter);
     if (pieces !== undefined)
-      return pieces.rowsAt(Math.floor((time - day * DAY) / (DAY / pieces.places)));
+      return pieces.rowsAt(Math.floor((time - day * DAY) / pieces.cut!.length));
     return this.day(day)?.rowsAt(quarter - day * QUARTERS) ?? 0;
   }
 
@@ -738,7 +742,8 @@ export class TileSet {
     // Its day was evicted meanwhile.
     if (page === undefined) return 0;
     const { pieces } = page;
-    const count = pieces === undefined ? 0 : pieces.places / QUARTERS;
+    const cut = pieces?.cut;
+    const count = cut === undefined ? 0 : cut.count;
     const snapshot = this.data.snapshot();
     // The quarter, then its pieces.
     const fresh = new TilePage(1 + count, this.measures, this.#lease);
@@ -766,7 +771,10 @@ export class TileSet {
       const leaf = quarter - day * QUARTERS;
       takePlaces(page, leaf, fresh, 0, 1);
       rollUpDay(page, leaf, leaf + 1);
-      if (pieces !== undefined) takePlaces(pieces, leaf * count, fresh, 1, count);
+      if (pieces !== undefined) {
+        takePlaces(pieces, leaf * count, fresh, 1, count);
+        rollUpRuns(pieces, cut!, leaf);
+      }
       this.stale.delete(quarter);
       this.#ragged.delete(quarter);
       return rows.takeRead();
@@ -806,9 +814,22 @@ export class TileSet {
     row: number,
     sign: 1 | -1,
   ): void {
-    const place = Math.floor((time - day * DAY) / (DAY / pieces.places));
-    if (!this.#changePage(pieces, place, group, row, sign))
-      this.#ragged.add(Math.floor(time / QUARTER));
+    const { length, run, runsAt } = pieces.cut!;
+    const { measures } = this;
+    const place = Math.floor((time - day * DAY) / length);
+    this.#prepare(pieces, row, sign);
+    pieces.rows += sign;
+    const block = pieces.block(group);
+    const { stride } = pieces.layout;
+    // What was no extreme of its piece was none of its run.
+    if (!measures.addPrepared(block, place * stride)) this.#ragged.add(Math.floor(time / QUARTER));
+    if (measures.keySpace !== undefined) this.#changeKeys(pieces, group, place, row, sign);
+    if (run > 0) {
+      const above = runsAt + Math.floor(place / run);
+      measures.addPrepared(block, above * stride);
+      if (measures.keySpace !== undefined) this.#changeKeys(pieces, group, above, row, sign);
+    }
+    pieces.noteAddition(measures, ADDITIONS_MAX);
     if (pieces.bytes > pieces.bytesMax) this.#dropPieces(day);
   }
 
@@ -842,7 +863,11 @@ export class TileSet {
       places: DAY_PLACES,
       pageOf: (time) => Math.floor(time / DAY),
       placeOf: (time, day) => Math.floor(time / QUARTER) - day * QUARTERS,
-      isTree: true,
+      tree: {
+        steps: 1,
+        rollUp: (page) => rollUpDay(page, 0, QUARTERS),
+        above: (leaf) => [HOURS_AT + (leaf >> 2), FOURS_AT + (leaf >> 4), WHOLE_AT],
+      },
       extremeLeft: (time) => void left.push(Math.floor(time / QUARTER)),
       install: (pages, read) => {
         for (const [day, page] of pages) {
@@ -864,13 +889,22 @@ export class TileSet {
     assert(ofDay !== undefined, 'a day that is cut is there');
     // Whatever comes of it, it is not tried again at once.
     ofDay.edgeRows = 0;
-    const count = this.#piecesOf(ofDay);
+    const cut = this.#cutOf(ofDay);
+    assert(cut !== undefined, 'whoever has a day cut has asked whether it wants that');
+    const { run, runsAt } = cut;
     const left: number[] = [];
     return yield* this.#build(day * DAY, (day + 1) * DAY, budget, {
-      places: QUARTERS * count,
+      places: cut.places,
       pageOf: () => day,
-      placeOf: (time) => Math.floor((time - day * DAY) / (QUARTER / count)),
-      isTree: false,
+      placeOf: (time) => Math.floor((time - day * DAY) / cut.length),
+      tree:
+        run === 0
+          ? undefined
+          : {
+              steps: QUARTERS,
+              rollUp: (page, leaf) => rollUpRuns(page, cut, leaf),
+              above: (piece) => [runsAt + Math.floor(piece / run)],
+            },
       extremeLeft: (time) => void left.push(Math.floor(time / QUARTER)),
       install: (pages) => {
         const known = this.#days.get(day);
@@ -880,6 +914,7 @@ export class TileSet {
         // These are finer than minutes, but where many rows are in one.
         this.#dropDetails(day);
         for (const page of pages.values()) {
+          page.cut = cut;
           page.bytesMax = page.bytes * PIECES_GROWTH_MAX;
           known.pieces = page;
           this.#piecesCount += 1;
@@ -894,7 +929,7 @@ export class TileSet {
       places: 15,
       pageOf: () => quarter,
       placeOf: (time) => Math.floor(time / MINUTE) - quarter * 15,
-      isTree: false,
+      tree: undefined,
       extremeLeft: notNow,
       install: (pages) => {
         // Of a day that was evicted meanwhile nobody would tell them what changes.
@@ -910,7 +945,7 @@ export class TileSet {
       places: 60,
       pageOf: () => minute,
       placeOf: (time) => Math.floor((time - minute * MINUTE) / SECOND),
-      isTree: false,
+      tree: undefined,
       extremeLeft: notNow,
       install: (pages) => {
         if (!this.#minutes.has(Math.floor(minute / 15))) throw new NoTiles(false);
@@ -932,8 +967,8 @@ export class TileSet {
       readonly places: number;
       pageOf(time: number): number;
       placeOf(time: number, page: number): number;
-      /** Pages of days, with tiles above those that rows go to. */
-      readonly isTree: boolean;
+      /** Where pages have tiles above those that rows go to. */
+      readonly tree: Tree | undefined;
       extremeLeft(time: number): void;
       install(pages: ReadonlyMap<number, TilePage>, read: number): void;
     },
@@ -963,13 +998,14 @@ export class TileSet {
         const place = parts.placeOf(time, number);
         const { layout } = page;
         if (!measures.add(block, place * layout.stride, layout, row, sign)) parts.extremeLeft(time);
-        if (isWhole)
-          for (const above of placesAbove(place))
+        if (isWhole && parts.tree !== undefined)
+          for (const above of parts.tree.above(place))
             measures.add(block, above * layout.stride, layout, row, sign);
         if (measures.keySpace !== undefined) {
           this.#changeKeys(page, group, place, row, sign);
-          if (isWhole)
-            for (const above of placesAbove(place)) this.#changeKeys(page, group, above, row, sign);
+          if (isWhole && parts.tree !== undefined)
+            for (const above of parts.tree.above(place))
+              this.#changeKeys(page, group, above, row, sign);
         }
         page.rows += sign;
         page.noteAddition(measures, ADDITIONS_MAX);
@@ -987,12 +1023,15 @@ export class TileSet {
         yield 'go';
         if (this.isClosed) throw new NoTiles(false);
       }
-      if (parts.isTree) {
+      const { tree } = parts;
+      if (tree !== undefined) {
         for (const page of pages.values()) {
-          rollUpDay(page, 0, QUARTERS);
+          for (let step = 0; step < tree.steps; step += 1) {
+            tree.rollUp(page, step);
+            budget().charge((page.places * page.groupCount) / tree.steps);
+            if (budget().exhausted) yield 'go';
+          }
           page.settle(measures);
-          budget().charge(DAY_PLACES * page.blocks.size);
-          if (budget().exhausted) yield 'go';
         }
       }
       while (this.isBusy) yield 'wait';
@@ -1010,7 +1049,7 @@ export class TileSet {
           for (let start = 0; start < batch.rowCount; start += BATCH_ROW_COUNT_MAX) {
             const end = Math.min(batch.rowCount, start + BATCH_ROW_COUNT_MAX);
             const rows = this.#pick(batch, start, end);
-            add(this.#load(rows.rowCount, rows.selection, rows.columns), sign, parts.isTree);
+            add(this.#load(rows.rowCount, rows.selection, rows.columns), sign, true);
           }
         }
       }
@@ -1096,9 +1135,19 @@ function notNow(): void {
   throw new NoTiles(false);
 }
 
-/** The tiles above a quarter of a day. */
-function placesAbove(leaf: number): readonly number[] {
-  return [HOURS_AT + (leaf >> 2), FOURS_AT + (leaf >> 4), WHOLE_AT];
+/** The tiles of a page that are sums of others of it. */
+type Tree = {
+  /** Calls of `rollUp` that make them. */
+  readonly steps: number;
+  rollUp(page: TilePage, step: number): void;
+  /** Those above a place. */
+  above(place: number): readonly number[];
+};
+
+/** Makes the runs of a quarter's pieces anew. */
+function rollUpRuns(page: TilePage, { run, runs, runsAt }: Cut, leaf: number): void {
+  for (let each = leaf * runs; each < (leaf + 1) * runs; each += 1)
+    page.rollUp(each * run, run, runsAt + each);
 }
 
 /** Makes the tiles above quarters [from, to) anew. */

@@ -15,17 +15,55 @@ export const FOURS_AT = HOURS_AT + 24;
 export const WHOLE_AT = FOURS_AT + 6;
 export const DAY_PLACES = WHOLE_AT + 1;
 
-/** Into how many pieces the quarters of a day may be cut, each of whole seconds. */
-const PIECES: readonly number[] = [45, 15, 5, 3];
+/** How the quarters of a day are cut: into equal pieces of whole seconds, and where these are many, into runs of them, a tile each, too. */
+export type Cut = {
+  /** Pieces of a quarter. */
+  readonly count: number;
+  /** Pieces of a run; 0: there are no runs. */
+  readonly run: number;
+  /** Runs of a quarter. */
+  readonly runs: number;
+  /** How long a piece is. */
+  readonly length: number;
+  /** Places in the page of a day: its pieces, then its runs. */
+  readonly places: number;
+  /** The first run. */
+  readonly runsAt: number;
+};
+
+function cutOf(count: number, run: number): Cut {
+  const runs = run === 0 ? 0 : count / run;
+  return {
+    count,
+    run,
+    runs,
+    length: QUARTER / count,
+    places: QUARTERS * (count + runs),
+    runsAt: QUARTERS * count,
+  };
+}
+
+/** Runs, so that half a quarter is nine tiles at most however finely it is cut. */
+const CUTS: readonly Cut[] = [
+  cutOf(90, 9),
+  cutOf(45, 9),
+  cutOf(25, 5),
+  cutOf(15, 5),
+  cutOf(9, 0),
+  cutOf(5, 0),
+  cutOf(3, 0),
+];
 /** Rows of a piece at least: fewer are read as quickly as a tile is added. */
-const PIECE_ROWS_MIN = 32;
+const PIECE_ROWS_MIN = 28;
 /** Bytes of all pieces of a day, for each of its rows. */
 const PIECE_BYTES_A_ROW = 2;
 
-/** Into how many pieces each quarter of a day of so many rows is worth being cut; 0: none. */
-export function piecesFor(rows: number, tileBytes: number): number {
-  const most = Math.min(1 / PIECE_ROWS_MIN, PIECE_BYTES_A_ROW / tileBytes) * (rows / QUARTERS);
-  return PIECES.find((pieces) => pieces <= most) ?? 0;
+/** How the quarters of a day of so many rows are worth being cut; undefined: not at all. */
+export function cutFor(rows: number, tileBytes: number): Cut | undefined {
+  return CUTS.find(
+    ({ count, places }) =>
+      count * QUARTERS * PIECE_ROWS_MIN <= rows && places * tileBytes <= rows * PIECE_BYTES_A_ROW,
+  );
 }
 
 /** Days that one tile above the days covers, by level. */

@@ -553,16 +553,18 @@ export class TiledWindows implements WindowOperator {
 
   /** Adds pieces of a quarter as far as they reach. */
   #addPieces(pieces: TilePage, day: number, time: number, to: number): number {
-    const length = DAY / pieces.places;
+    const { length, run, runsAt } = pieces.cut!;
     let place = Math.floor((time - day * DAY) / length);
     const start = day * DAY + place * length;
     if (start < time || start + length > to)
       return pieces.rowsAt(place) === 0 ? Math.min(to, start + length) : time;
     const last = Math.min(to, (Math.floor(time / QUARTER) + 1) * QUARTER) - length;
     let at = start;
-    for (; at <= last; at += length) {
-      this.#add(pieces, place);
-      place += 1;
+    while (at <= last) {
+      const isRun = run > 0 && place % run === 0 && at + (run - 1) * length <= last;
+      this.#add(pieces, isRun ? runsAt + place / run : place);
+      place += isRun ? run : 1;
+      at += isRun ? run * length : length;
     }
     return at;
   }
@@ -601,7 +603,7 @@ export class TiledWindows implements WindowOperator {
     if (set.minutes(quarter) !== undefined)
       return set.seconds(Math.floor(time / MINUTE)) === undefined ? MINUTE : SECOND;
     const pieces = set.pieces(quarter);
-    return pieces === undefined ? QUARTER : DAY / pieces.places;
+    return pieces === undefined ? QUARTER : pieces.cut!.length;
   }
 
   /** Adds the largest tile that begins with a quarter and is not longer than `room` quarters; its length, or 0 where there is none. */

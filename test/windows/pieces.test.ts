@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { MemoryAccount } from '../../src/base/memory.ts';
 import { Decimal, type Datum } from '../../src/columns/values.ts';
 import { open } from '../../src/open.ts';
-import { piecesFor } from '../../src/windows/tile-time.ts';
+import { cutFor } from '../../src/windows/tile-time.ts';
 import { batchOf, TileWorld, type Question, type Row } from './tile-program.ts';
 
 /** Quarters of many rows are cut into pieces, where windows often begin or end in them: `TileSet.buildPieces`. */
@@ -66,16 +66,20 @@ function askAll(world: TileWorld, more: Partial<Question> = {}): number {
 }
 
 test('a quarter is cut as finely as its rows are many, and what the pieces take allows', () => {
-  expect(piecesFor(96 * 32 * 3 - 1, 64)).toBe(0);
-  expect(piecesFor(96 * 32 * 3, 64)).toBe(3);
-  expect(piecesFor(96 * 285, 64)).toBe(5);
-  expect(piecesFor(96 * 32 * 44, 64)).toBe(15);
-  expect(piecesFor(96 * 2850, 64)).toBe(45);
-  expect(piecesFor(96 * 1e6, 64)).toBe(45);
+  const pieces = (rows: number, tileBytes: number) => cutFor(rows, tileBytes)?.count;
+  expect(pieces(96 * 28 * 3 - 1, 48)).toBe(undefined);
+  expect(pieces(96 * 28 * 3, 48)).toBe(3);
+  expect(pieces(96 * 285, 48)).toBe(9);
+  expect(pieces(96 * 28 * 44, 48)).toBe(25);
+  expect(pieces(96 * 2850, 48)).toBe(90);
+  expect(pieces(96 * 1e6, 48)).toBe(90);
   // Few doubles a tile are no reason for tiles of few rows; many are one for none.
-  expect(piecesFor(96 * 285, 8)).toBe(5);
-  expect(piecesFor(96 * 285, 64 * 50)).toBe(0);
-  expect(piecesFor(96 * 28_500, 64 * 50)).toBe(15);
+  expect(pieces(96 * 285, 8)).toBe(9);
+  expect(pieces(96 * 285, 64 * 50)).toBe(undefined);
+  expect(pieces(96 * 28_500, 64 * 50)).toBe(9);
+  for (const rows of [1e5, 1e6, 1e7])
+    for (const tileBytes of [8, 48, 400, 4000])
+      expect((cutFor(rows, tileBytes)?.places ?? 0) * tileBytes).toBeLessThanOrEqual(2 * rows);
 });
 
 test('a day that windows end in is cut once its quarters were read for a while, and then few rows are read', () => {
@@ -205,12 +209,12 @@ test('pieces go where groups make them too large, and are not made where memory 
 test('a day that has become denser is cut anew', () => {
   const world = worldOf(200, undefined, 100);
   for (let round = 0; round < 4; round += 1) askAll(world);
-  const places = (): number => world.store.sets()[0]!.pieces(START / QUARTER)!.places;
-  expect(places()).toBe(96 * 5);
+  const pieces = (): number => world.store.sets()[0]!.pieces(START / QUARTER)!.cut!.count;
+  expect(pieces()).toBe(5);
   world.stage([{ kind: 'insert', rows: rowsOf(3000) }]);
   world.publish();
   for (let round = 0; round < 4; round += 1) askAll(world);
-  expect(places()).toBe(96 * 45);
+  expect(pieces()).toBe(90);
   world.end();
 });
 
