@@ -21,9 +21,35 @@ export function tunedDraws(firstRoundDraws: number): number {
 
 // ── counts ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const lnBeta = (a: number, b: number): number => gammaln(a) + gammaln(b) - gammaln(a + b);
+/** ln Γ of what it was asked for last is at hand: of hypotheses that are tested side by side, two of ten ask for the same. */
+class LastGamma {
+  #at = Number.NaN;
+  #value = Number.NaN;
+
+  of(x: number): number {
+    if (x !== this.#at) {
+      this.#at = x;
+      this.#value = gammaln(x);
+    }
+    return this.#value;
+  }
+}
+
+const lnBeta = (a: number, b: number, lastSum: LastGamma): number =>
+  gammaln(a) + gammaln(b) - lastSum.of(a + b);
 /** ln (x)(x − 1) … (x − j + 1). */
 const lnFalling = (x: number, j: number): number => gammaln(x + 1) - gammaln(x - j + 1);
+/** Of all rows, so many of which are drawn. */
+const lnDrawings = (N: number, n: number): number =>
+  LAST.rows.of(N + 1) - LAST.undrawn.of(N - n + 1);
+
+/** The same for all groups of a look: rows of the prior, with the draws, and of the population. */
+const LAST = {
+  prior: new LastGamma(),
+  posterior: new LastGamma(),
+  rows: new LastGamma(),
+  undrawn: new LastGamma(),
+};
 
 /**
  * The logarithm of a martingale under the hypothesis that `marked` of the N rows match, k of n drawn rows having matched: at 1 in the mean,
@@ -37,7 +63,7 @@ export function lnEvidenceAgainst(
   draws: { readonly N: number; readonly n: number; readonly k: number },
   strength: number,
   /** The same for all hypotheses: who tests many gives it. */
-  drawings = lnFalling(draws.N, draws.n),
+  drawings = lnDrawings(draws.N, draws.n),
 ): number {
   const { N, n, k } = draws;
   if (marked < k || n - k > N - marked) return Infinity;
@@ -45,8 +71,8 @@ export function lnEvidenceAgainst(
   const a = Math.max(1, strength * share);
   const b = Math.max(1, strength * (1 - share));
   return (
-    lnBeta(a + k, b + n - k) -
-    lnBeta(a, b) +
+    lnBeta(a + k, b + n - k, LAST.posterior) -
+    lnBeta(a, b, LAST.prior) +
     drawings -
     lnFalling(marked, k) -
     lnFalling(N - marked, n - k)
@@ -66,38 +92,39 @@ export function countBounds(
   const strength = tuned / 8;
   const most = N - n + k;
   const likely = Math.min(most, Math.max(k, Math.round((k / n) * N)));
-  const drawings = lnFalling(N, n);
+  const drawings = lnDrawings(N, n);
   const evidence = (marked: number): number => lnEvidenceAgainst(marked, draws, strength, drawings);
   const least = evidence(likely);
   const share = Math.min(1 - 1 / (n + 2), Math.max(1 / (n + 2), k / n));
   const deviation = N * Math.sqrt((share * (1 - share) * (1 - n / N)) / n);
   const width = deviation * Math.sqrt(2 * (limit - least));
   const from = { at: likely, evidence: least, width };
-  return {
-    lower: evidence(k) < limit ? k : edge(from, k, evidence, limit),
-    upper: evidence(most) < limit ? most : edge(from, most, evidence, limit),
-  };
+  return { lower: edge(from, k, evidence, limit), upper: edge(from, most, evidence, limit) };
 }
 
 /**
- * The last whole number that stands, on the way from one that does to one that does not. Evidence grows with the square of the distance, nearly: a
+ * The last whole number that stands, on the way from one that does to the farthest there is. Evidence grows with the square of the distance, nearly: a
  * line through the roots of what two numbers have more than the first leads close to the edge. Every few steps halve what is left, whatever it grows with.
  */
 function edge(
   from: { readonly at: number; readonly evidence: number; readonly width: number },
-  fallen: number,
+  farthest: number,
   evidence: (at: number) => number,
   limit: number,
 ): number {
   const wanted = Math.sqrt(limit - from.evidence);
   let inside = from.at;
-  let outside = fallen;
-  let guess = from.at + Math.sign(fallen - from.at) * Math.round(from.width);
+  let outside = farthest;
+  let guess = from.at + Math.sign(farthest - from.at) * Math.round(from.width);
   let known = { at: from.at, root: 0 };
+  // Where the first guess falls, the farthest falls, too.
+  let first = (guess - inside) * (guess - outside) < 0 ? evidence(guess) : undefined;
+  if ((first === undefined || first < limit) && evidence(farthest) < limit) return farthest;
   for (let step = 1; Math.abs(outside - inside) > 1; step += 1) {
     const isBetween = (guess - inside) * (guess - outside) < 0;
     const at = isBetween && step % 4 !== 0 ? guess : Math.floor((inside + outside) / 2);
-    const found = evidence(at);
+    const found = first ?? evidence(at);
+    first = undefined;
     if (found < limit) inside = at;
     else outside = at;
     const root = Math.sqrt(Math.max(0, found - from.evidence));
@@ -106,8 +133,8 @@ function edge(
     known = { at, root };
     guess = found < limit ? Math.ceil(nearest) : Math.floor(nearest);
     // Where it stands by the line, its neighbour falls as a rule.
-    if (guess === inside) guess += Math.sign(fallen - from.at);
-    else if (guess === outside) guess -= Math.sign(fallen - from.at);
+    if (guess === inside) guess += Math.sign(farthest - from.at);
+    else if (guess === outside) guess -= Math.sign(farthest - from.at);
   }
   return inside;
 }
