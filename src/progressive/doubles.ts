@@ -9,9 +9,13 @@ import { toDouble } from '../expressions/decimal-arithmetic.ts';
 import { isFloatArray } from '../operators/aggregates/loops.ts';
 import { numberOf } from './ranges.ts';
 
-/** The values themselves where they are doubles already, all of them present and finite, so that nothing need be written. */
+/**
+ * The values themselves where they are doubles already, all of them present and none of them NaN, so that nothing need be written: a look at each
+ * takes a third of what a copy does.
+ */
 export function plainDoubles(
   vector: Vector,
+  rowCount: number,
   places: Int32Array | undefined,
 ): Float64Array | undefined {
   return places === undefined &&
@@ -21,9 +25,17 @@ export function plainDoubles(
     vector.factor === 1 &&
     vector.base === 0 &&
     vector.scale === 0 &&
-    vector.bounds?.finite === true
+    (vector.bounds?.finite === true || areNumbers(vector.values, rowCount))
     ? vector.values
     : undefined;
+}
+
+function areNumbers(values: Float64Array, rowCount: number): boolean {
+  for (let row = 0; row < rowCount; row += 1) {
+    const value = values[row]!;
+    if (value !== value) return false;
+  }
+  return true;
 }
 
 /**

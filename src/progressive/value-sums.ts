@@ -94,10 +94,10 @@ export class ValueSums {
         else this.#draw(groups, rowCount);
         break;
       case 'whole':
-        this.#know(groups, rowCount, At.wholeSum, undefined);
+        this.#know(groups, rowCount);
         break;
       case 'tails':
-        this.#know(groups, rowCount, At.tailSum, (this.#undrawn[reading.round] ??= new Drawable()));
+        this.#knowTails(groups, rowCount, (this.#undrawn[reading.round] ??= new Drawable()));
         break;
     }
   }
@@ -257,20 +257,20 @@ export class ValueSums {
     }
   }
 
-  /** `undrawn`: extreme rows, of which those within the range are draws like others. */
-  #know(groups: Int32Array, rowCount: number, place: number, undrawn: Drawable | undefined): void {
+  /** Rows that are read whole. */
+  #know(groups: Int32Array, rowCount: number): void {
+    if (this.#groupCount === 1) {
+      this.#knowOne(rowCount);
+      return;
+    }
     const { values } = this.series;
-    const { min, max } = this.range;
     const states = this.#states;
     let { knownMin, knownMax } = this;
     for (let row = 0; row < rowCount; row += 1) {
       const value = values[row]!;
-      if (Number.isNaN(value)) continue;
-      if (undrawn !== undefined) {
-        if (value >= min && value <= max) continue;
-        undrawn.add(groups[row]!, value);
-      }
-      const at = groups[row]! * At.width + place;
+      // NaN is none.
+      if (!(value >= -Infinity)) continue;
+      const at = groups[row]! * At.width + At.wholeSum;
       states[at]! += value;
       states[at + 1]! += 1;
       if (value < knownMin) knownMin = value;
@@ -278,6 +278,42 @@ export class ValueSums {
     }
     this.knownMin = knownMin;
     this.knownMax = knownMax;
+  }
+
+  #knowOne(rowCount: number): void {
+    const { values } = this.series;
+    let { knownMin, knownMax } = this;
+    let sum = this.#states[At.wholeSum]!;
+    let count = 0;
+    for (let row = 0; row < rowCount; row += 1) {
+      const value = values[row]!;
+      if (!(value >= -Infinity)) continue;
+      sum += value;
+      count += 1;
+      if (value < knownMin) knownMin = value;
+      if (value > knownMax) knownMax = value;
+    }
+    this.#states[At.wholeSum] = sum;
+    this.#states[At.wholeCount]! += count;
+    this.knownMin = knownMin;
+    this.knownMax = knownMax;
+  }
+
+  /** Extreme rows, of which those within the range are draws like others; the others wait for the round that will draw them. */
+  #knowTails(groups: Int32Array, rowCount: number, undrawn: Drawable): void {
+    const { values } = this.series;
+    const { min, max } = this.range;
+    const states = this.#states;
+    for (let row = 0; row < rowCount; row += 1) {
+      const value = values[row]!;
+      if (Number.isNaN(value) || (value >= min && value <= max)) continue;
+      undrawn.add(groups[row]!, value);
+      const at = groups[row]! * At.width + At.tailSum;
+      states[at]! += value;
+      states[at + 1]! += 1;
+      this.knownMin = Math.min(this.knownMin, value);
+      this.knownMax = Math.max(this.knownMax, value);
+    }
   }
 }
 

@@ -20,6 +20,7 @@ const SETTLE_GROUPS = 256;
 /** So many values, of all groups, are kept for quantiles: an interval of a fifth of a percent of the ranks where there is one group. */
 const QUANTILE_VALUES_MAX = 1 << 19;
 
+const NO_VALUES = new Float64Array(0);
 const EVERY_ROW: Series = { values: new Float64Array(BATCH_ROW_COUNT_MAX).fill(1), isGiven: true };
 
 type Accumulator = {
@@ -45,7 +46,8 @@ export class Watcher implements AggregateObserver {
     readonly call: number;
     readonly arg: number | 'presence';
     readonly series: Series;
-    readonly own: Float64Array;
+    /** Where its values are written if they cannot be taken as they are; made when that is first so. */
+    own: Float64Array | undefined;
   }[] = [];
   readonly #accumulators: Accumulator[] = [];
   readonly #tracks: Track[] = [];
@@ -70,9 +72,8 @@ export class Watcher implements AggregateObserver {
       (each) => each.arg === arg && takesAlike(this.#calls[each.call]!, this.#calls[call]!),
     );
     if (same !== undefined) return same.series;
-    const own = new Float64Array(BATCH_ROW_COUNT_MAX);
-    const series: Series = { values: own, isGiven: false };
-    this.#series.push({ call, arg, series, own });
+    const series: Series = { values: NO_VALUES, isGiven: false };
+    this.#series.push({ call, arg, series, own: undefined });
     return series;
   }
 
@@ -133,11 +134,15 @@ export class Watcher implements AggregateObserver {
   ): void {
     for (const each of this.#series) {
       if (each.call !== call) continue;
-      const { series, arg, own } = each;
+      const { series, arg } = each;
       series.isGiven = true;
-      const plain = arg === 'presence' ? undefined : plainDoubles(args[arg]!, places);
-      series.values = plain ?? own;
-      if (plain !== undefined) continue;
+      const plain = arg === 'presence' ? undefined : plainDoubles(args[arg]!, rowCount, places);
+      if (plain !== undefined) {
+        series.values = plain;
+        continue;
+      }
+      const own = (each.own ??= new Float64Array(BATCH_ROW_COUNT_MAX));
+      series.values = own;
       if (places !== undefined) own.fill(Number.NaN, 0, this.#rowCount);
       if (arg === 'presence') writePresence(args[0], rowCount, places, own);
       else writeDoubles(args[arg]!, rowCount, places, own);
@@ -442,23 +447,25 @@ class PowerSums implements Accumulator, PowerTerms {
   /** Rows read whole, and extreme ones, of which those within the range are draws like others. */
   #know(reading: Reading, groups: Int32Array, rowCount: number): void {
     const { values } = this.#series;
+    const isTails = reading.kind === 'tails';
     const { min, max } = this.range;
+    const { shift } = this;
     const states = this.#states;
+    let { min: knownMin, max: knownMax } = this.knownRange;
     for (let row = 0; row < rowCount; row += 1) {
       const value = values[row]!;
-      if (Number.isNaN(value)) continue;
-      if (reading.kind === 'tails' && value >= min && value <= max) continue;
+      // NaN is none.
+      if (!(value >= -Infinity) || (isTails && value >= min && value <= max)) continue;
       const at = groups[row]! * POWER_WIDTH;
-      const x = value - this.shift;
+      const x = value - shift;
       states[at + 5]! += 1;
       states[at + 6]! += x;
       states[at + 7]! += x * x;
-      if (value < this.knownRange.min || value > this.knownRange.max)
-        this.knownRange = {
-          min: Math.min(value, this.knownRange.min),
-          max: Math.max(value, this.knownRange.max),
-        };
+      if (value < knownMin) knownMin = value;
+      if (value > knownMax) knownMax = value;
     }
+    if (knownMin < this.knownRange.min || knownMax > this.knownRange.max)
+      this.knownRange = { min: knownMin, max: knownMax };
   }
 
   endDraw(): void {
