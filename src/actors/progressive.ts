@@ -442,7 +442,7 @@ class Answer {
     this.#doneWithSignal = this.#endedBy({ signal: options.signal });
     this.#startTimeout();
     // Statistics are loaded by whoever asks for them: a database opens without.
-    const { ProgressiveRun: Run } = await import('../progressive/run.ts');
+    const { ProgressiveRun: Run } = await (loading ??= import('../progressive/run.ts'));
     if (options.atLeast !== undefined) {
       this.#waitsFor = `position ${options.atLeast} is not visible yet`;
       await engine.untilVisible(options.atLeast, this.#left.signal);
@@ -977,6 +977,9 @@ class Answer {
     for (const wake of waiting) wake();
   }
 }
+
+/** Once it was loaded: another import would look it up anew, which takes as long as a look does. */
+let loading: Promise<{ readonly ProgressiveRun: typeof ProgressiveRun }> | undefined;
 
 /** Turns of the event loop that a wait is held for: timers alone let a program end that waits for nothing else. */
 const HELD_TURNS_MAX = 100_000;

@@ -40,6 +40,8 @@ const PLACE_WIDTH = 3;
 
 type CoveredSegment = Pick<Sampled, 'segment' | 'deletes'>;
 
+type ColumnBounds = { readonly rest: Range; readonly all: Range; readonly certain: Range };
+
 /** Extreme slots of a segment that live, by the round that draws them: those of round r are [starts[r], starts[r + 1]). */
 type SegmentTails = {
   readonly segment: SealedSegment;
@@ -98,6 +100,8 @@ export class SampledScan implements TableSample {
   #watchedEnd = 0;
   #isBegun = false;
   #tails: readonly SegmentTails[] | undefined;
+  /** By column, once they were asked for. */
+  readonly #bounds = new Map<number, ColumnBounds | undefined>();
   readonly #tailBuilder: BatchBuilder;
   #rowsRead = 0;
 
@@ -232,9 +236,12 @@ export class SampledScan implements TableSample {
     return true;
   }
 
-  bounds(
-    columnIndex: number,
-  ): { readonly rest: Range; readonly all: Range; readonly certain: Range } | undefined {
+  bounds(columnIndex: number): ColumnBounds | undefined {
+    if (!this.#bounds.has(columnIndex)) this.#bounds.set(columnIndex, this.#boundsOf(columnIndex));
+    return this.#bounds.get(columnIndex);
+  }
+
+  #boundsOf(columnIndex: number): ColumnBounds | undefined {
     const column = this.#snapshot.view.columns[columnIndex]!;
     let all: Range = NO_RANGE;
     let rest: Range = NO_RANGE;
@@ -410,14 +417,17 @@ export class SampledScan implements TableSample {
       }
       const start = slotAt(rowCount, places[place + 1]!, places[place + 2]!, at);
       this.isWatched = at < this.#watchedEnd;
+      const deletes = this.#deletes[this.#segmentAt];
+      // Sums of squares are rounded where batches end: those that are watched end at the pages, deletes or not.
+      const isPaged = this.isWatched || deletes !== undefined;
       const count = Math.min(
         (this.isWatched ? this.#watchedEnd : this.#end) - at,
-        runFrom(rowCount, start, at),
+        isPaged ? runFrom(rowCount, start, at) : circleFrom(rowCount, start, at),
         this.#batchRowsMax,
       );
       this.#at = at + count;
       this.#rowsRead += count;
-      const selection = livingRows(this.#deletes[this.#segmentAt], start, start + count);
+      const selection = livingRows(deletes, start, start + count);
       if (selection !== undefined && selection.length === 0) continue;
       return {
         rowCount: selection?.length ?? count,
@@ -433,18 +443,15 @@ export class SampledScan implements TableSample {
     this.#vectors ??= this.#sampled.flatMap(({ segment }) =>
       this.#columns.map((column) => segment.columns[column.id]?.vector),
     );
-    const columns: Vector[] = [];
-    let at = segmentAt * this.#columns.length;
-    for (const column of this.#columns) {
-      const vector = this.#vectors[at];
-      columns.push(
-        vector === undefined
-          ? constantVector(column.type, column.missing, end - start)
-          : lentSlice(vector, start, end),
-      );
-      at += 1;
-    }
-    return columns;
+    const vectors = this.#vectors;
+    const first = segmentAt * this.#columns.length;
+    // `map` makes a list of the right length: one that grows has room for seventeen.
+    return this.#columns.map((column, at) => {
+      const vector = vectors[first + at];
+      return vector === undefined
+        ? constantVector(column.type, column.missing, end - start)
+        : lentSlice(vector, start, end);
+    });
   }
 }
 
@@ -495,7 +502,13 @@ function drawOf({ segment, block, offset }: Sampled, slot: number): number {
 /** Draws from `at` on that lie side by side, within one page of deletes; `slot`: where the first of them is. */
 function runFrom(rowCount: number, slot: number, at: number): number {
   const page = DELETES_PAGE_ROWS - (slot % DELETES_PAGE_ROWS);
-  if (rowCount !== SEGMENT_ROWS) return Math.min(page, rowCount - slot);
-  // The first block ends where its circle closes.
-  return at < BLOCK_SLOTS ? Math.min(page, BLOCK_SLOTS - at) : page;
+  return Math.min(page, circleFrom(rowCount, slot, at));
+}
+
+/** The same, across pages: up to where its circle closes, or a block that is read in one of its own. */
+function circleFrom(rowCount: number, slot: number, at: number): number {
+  if (rowCount !== SEGMENT_ROWS) return rowCount - slot;
+  return at < BLOCK_SLOTS
+    ? Math.min(BLOCK_SLOTS - (slot % BLOCK_SLOTS), BLOCK_SLOTS - at)
+    : SEGMENT_ROWS - slot;
 }

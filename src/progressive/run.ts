@@ -15,6 +15,7 @@ import { buildObserved, buildOperator } from '../operators/build.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
 import type { GroupOrder } from '../operators/group-order.ts';
 import type { Budget, Operator, Step } from '../operators/operator.ts';
+import { unseenVector } from '../operators/demand.ts';
 import { EMPTY_BATCH } from '../operators/row-operators.ts';
 import { equivalentZoneTests, zoneTestsOf } from '../operators/sources.ts';
 import type { AggregateNode, OutputColumn, PlanNode, ScanNode } from '../plan/logical.ts';
@@ -335,9 +336,11 @@ export class ProgressiveRun {
 
   /** A batch of the sample comes. */
   #watch(): void {
-    const { sample } = this;
-    this.#watcher.isWatching = sample.isWatched;
-    this.#watcher.reading = { kind: sample.phase, round: sample.round };
+    const { phase, round, isWatched } = this.sample;
+    const watcher = this.#watcher;
+    watcher.isWatching = isWatched;
+    if (watcher.reading.kind !== phase || watcher.reading.round !== round)
+      watcher.reading = { kind: phase, round };
   }
 
   // ── Planning ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -406,7 +409,10 @@ export class ProgressiveRun {
     const draws = this.#lookDraws;
     const seen = this.#aggregate.peek(groups, groups.length, (call) => {
       const track = this.#tracks!.calls[call];
-      return track === undefined || track.kind === 'extreme' || track.kind === 'distinct';
+      return (
+        this.#shownColumns === undefined &&
+        (track === undefined || track.kind === 'extreme' || track.kind === 'distinct')
+      );
     });
     const keyCount = aggregate.keys.length;
     const small = this.#small;
@@ -415,14 +421,17 @@ export class ProgressiveRun {
     const calls = aggregate.calls.map(({ type }, call): Vector => {
       const track = this.#tracks!.calls[call]!;
       const points =
-        track.kind === 'track'
-          ? valuesOf(
-              type,
-              Array.from(groups, (group) =>
-                isSmall(group) ? Number.NaN : track.track.point(group, draws),
-              ),
-            )
-          : seen[keyCount + call]!;
+        // An estimate that is shown as it stands is looked at as such: nothing above sees it as a value.
+        this.#shownColumns !== undefined
+          ? unseenVector(type)
+          : track.kind === 'track'
+            ? valuesOf(
+                type,
+                Array.from(groups, (group) =>
+                  isSmall(group) ? Number.NaN : track.track.point(group, draws),
+                ),
+              )
+            : seen[keyCount + call]!;
       if (!hasSmall) return points;
       return vectorFromData(
         type,
@@ -811,7 +820,7 @@ class OtherRanges {
     readonly operator: Operator;
     readonly ranges: Range[];
   }[] = [];
-  readonly #scratch = new Float64Array(BATCH_ROW_COUNT_MAX);
+  #scratch: Float64Array | undefined;
   #at = 0;
 
   constructor(shape: SampledShape, environment: ExecutionEnvironment) {
@@ -844,12 +853,13 @@ class OtherRanges {
         continue;
       }
       const { batch } = operator;
+      const scratch = (this.#scratch ??= new Float64Array(BATCH_ROW_COUNT_MAX));
       scan.columns.forEach((column, index) => {
         if (!isNumeric(column)) return;
-        writeDoubles(batch.columns[index]!, physicalCount(batch), undefined, this.#scratch);
+        writeDoubles(batch.columns[index]!, physicalCount(batch), undefined, scratch);
         let { min, max } = ranges[index]!;
         for (let row = 0; row < batch.rowCount; row += 1) {
-          const value = this.#scratch[batch.selection === undefined ? row : batch.selection[row]!]!;
+          const value = scratch[batch.selection === undefined ? row : batch.selection[row]!]!;
           if (Number.isNaN(value)) continue;
           if (value < min) min = value;
           if (value > max) max = value;
