@@ -179,6 +179,8 @@ export class AggregateOperator implements Operator {
     if (this.#at >= this.#order.length) return 'done';
     const count = Math.min(BATCH_ROW_COUNT_MAX, this.#order.length - this.#at);
     const groups = this.#order.subarray(this.#at, this.#at + count);
+    for (const { state } of this.#calls)
+      if (state.settle?.(groups, count, budget) === false) return 'more';
     this.#at += count;
     budget.charge(count * this.#work);
     this.batch = {
@@ -270,7 +272,7 @@ class CallState {
     this.#isCount = call.fn === 'count';
     this.#isSum = call.fn === 'sum';
     this.#isScaleFree = call.distinct && !this.#isCount && isScaleFree(call.args[0]!.type);
-    this.state = createAggregateState(call, this.#seesAll ? rows : undefined);
+    this.state = createAggregateState(call, this.#seesAll ? rows : undefined, memory);
     // ORDER BY keys travel behind the arguments.
     this.#args = [
       ...call.args,
@@ -349,6 +351,7 @@ class CallState {
 
   close(): void {
     this.#distinct?.close();
+    this.state.close?.();
   }
 }
 

@@ -1,4 +1,5 @@
 import { assert, DbError, notSupported } from '../../base/errors.ts';
+import type { MemoryAccount } from '../../base/memory.ts';
 import { ownDoubles, type DoublesMaker } from '../../base/slab.ts';
 import { datumAt, vectorFromData } from '../../columns/build.ts';
 import { compareDatums } from '../../columns/compare.ts';
@@ -36,15 +37,25 @@ export interface AggregateState {
   mergeGroup(group: number, from: AggregateState, fromGroup: number): void;
   /** `doubles`: where the numbers of an answer go that is soon forgotten. */
   finish(groups: Int32Array, count: number, doubles?: DoublesMaker): Vector;
+  /**
+   * Of aggregates that go through a group's values again: does so for these groups, that `finish` has it. False: the budget is used up, and it
+   * goes on when called again. What was not settled is by `finish`, at once.
+   */
+  settle?(groups: Int32Array, count: number, budget: Budget): boolean;
+  close?(): void;
   /** Of counts, sums and averages: what a group has so far, as doubles. */
   tally?(group: number): { readonly sum: number; readonly count: number };
 }
 
 /**
  * DISTINCT, FILTER and the order of arguments are the operator's business: a state sees the rows that count. Where those are all
- * rows of its groups, `rows` counts them for every state at once.
+ * rows of its groups, `rows` counts them for every state at once. States that keep values account for them in `memory`, until they are closed.
  */
-export function createAggregateState(call: AggregateCall, rows?: RowCounts): AggregateState {
+export function createAggregateState(
+  call: AggregateCall,
+  rows?: RowCounts,
+  memory?: MemoryAccount,
+): AggregateState {
   const argument = call.args[0]?.type;
   switch (call.fn) {
     case 'count':
@@ -104,7 +115,7 @@ export function createAggregateState(call: AggregateCall, rows?: RowCounts): Agg
     case 'percentile_cont':
     case 'percentile_disc':
     case 'mode':
-      return createOrderedState(call);
+      return createOrderedState(call, memory);
     case 'approx_percentile':
       return new ApproximatePercentileState();
     case 'approx_count_distinct':
