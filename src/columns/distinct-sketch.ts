@@ -47,13 +47,17 @@ export function rankOfHash(hash: number): number {
   return Math.clz32((hash << REGISTER_BITS) | (1 << (REGISTER_BITS - 1))) + 1;
 }
 
+/** 2^−rank. */
+const SHARES = Float64Array.from({ length: 34 - REGISTER_BITS }, (_, rank) => 2 ** -rank);
+
 /** From each register's greatest rank: Flajolet et al. 2007, with linear counting below 2.5 registers' worth and the correction near 2^32. */
 export function estimateDistinct(registers: Uint8Array): number {
   let sum = 0;
   let zeros = 0;
-  for (const register of registers) {
-    sum += 2 ** -register;
-    if (register === 0) zeros += 1;
+  for (let index = 0; index < registers.length; index += 1) {
+    const rank = registers[index]!;
+    sum += SHARES[rank]!;
+    if (rank === 0) zeros += 1;
   }
   const alpha = 0.7213 / (1 + 1.079 / REGISTER_COUNT);
   const raw = (alpha * REGISTER_COUNT * REGISTER_COUNT) / sum;

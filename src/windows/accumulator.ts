@@ -32,10 +32,10 @@ export class Accumulator {
     this.#lease = new MemoryLease(memory);
     if (keySpace === undefined) return;
     this.keys = new KeyCounts(this.kinds, keySpace.scratch, (bytes) => {
-      const more =
-        Math.max(0, this.#keyBytes + bytes - FREE_BYTES) - Math.max(0, this.#keyBytes - FREE_BYTES);
-      if (more < 0) this.#lease.give(-more);
-      else this.#lease.take(more);
+      // It only grows, until it is closed.
+      this.#lease.take(
+        Math.max(0, this.#keyBytes + bytes - FREE_BYTES) - Math.max(0, this.#keyBytes - FREE_BYTES),
+      );
       this.#keyBytes += bytes;
     });
   }
@@ -53,7 +53,7 @@ export class Accumulator {
   reset(layout: TileLayout): void {
     this.#window += 1;
     this.count = 0;
-    this.keys?.reset(this.kinds);
+    this.keys?.reset();
     if (layout === this.layout) return;
     this.layout = layout;
     this.data = layout.tiles(1);

@@ -244,7 +244,6 @@ class EraReading {
         const { kind } = this.#keyed[index]!;
         const vector = column.evaluate(rows, this.#context);
         const found = this.#set.measures.otherKeys(kind, vector, rows.rowCount);
-        if (found === undefined) throw new NoTiles(true);
         for (let row = 0; row < rows.rowCount; row += 1)
           this.#keys[index]![start + (rows.selection === undefined ? row : rows.selection[row]!)] =
             found[row]!;
@@ -303,7 +302,8 @@ class EraReading {
         count: !shape.counts ? -1 : place.count >= 0 ? place.count : 0,
         ...(shape.sums ? {} : { sum: -1, bins: 0 }),
         extremes: shape.extremes ? place.extremes : -1,
-        buckets: shape.buckets ? place.buckets : -1,
+        // What buckets count goes beside the doubles.
+        buckets: -1,
         special: target.terms[term]!.special >= 0 ? place.special : -1,
       };
     }

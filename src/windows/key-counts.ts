@@ -116,12 +116,9 @@ export class KeyCounts {
     this.#slices[slice * NUMBERS + 1] = 0;
   }
 
-  /** Has `slices` slices from now on, all empty; the pool stays. */
-  reset(slices: number): void {
-    if (slices > this.slices) {
-      this.#take((slices - this.slices) * NUMBERS * 4);
-      this.#slices = new Int32Array(slices * NUMBERS);
-    } else this.#slices.fill(0);
+  /** All slices are empty; the pool stays. */
+  reset(): void {
+    this.#slices.fill(0);
     this.#end = 0;
   }
 
@@ -138,26 +135,40 @@ export class KeyCounts {
   /** Settles all slices, and keeps a little room behind each: rows come late. */
   trim(): void {
     for (let at = 0; at < this.#slices.length; at += NUMBERS) this.#settle(at);
-    this.#layAnew((size) => (size === 0 ? 0 : size + (size >> 3) + 2), 0);
+    this.#layAnew((size) => (size === 0 ? 0 : size + (size >> 3) + 2), 0, 0);
   }
 
   /** Different keys of a slice that were counted more often than taken back. */
   distinct(slice: number): number {
-    this.#settle(slice * NUMBERS);
-    let count = 0;
-    let last = -1;
-    this.#visit(slice, (entry) => {
-      // Digits of one count stand side by side.
-      if (entry >>> KEY_SHIFT !== last) count += 1;
-      last = entry >>> KEY_SHIFT;
-    });
-    return count;
+    const at = slice * NUMBERS;
+    const start = this.#slices[at]!;
+    const end = start + this.#slices[at + 1]!;
+    const { counts } = this.#scratch;
+    const entries = this.#entries;
+    this.#scatter(start, end);
+    let found = 0;
+    for (let each = start; each < end; each += 1) {
+      const key = entries[each]! >>> KEY_SHIFT;
+      if (counts[key] === 0) continue;
+      counts[key] = 0;
+      found += 1;
+    }
+    return found;
   }
 
-  /** Calls with each such key, once or a few times. */
+  /** Calls once with each such key. */
   keys(slice: number, visit: (key: number) => void): void {
-    this.#settle(slice * NUMBERS);
-    this.#visit(slice, (entry) => visit(entry >>> KEY_SHIFT));
+    const at = slice * NUMBERS;
+    const start = this.#slices[at]!;
+    const end = start + this.#slices[at + 1]!;
+    const { counts } = this.#scratch;
+    this.#scatter(start, end);
+    for (let each = start; each < end; each += 1) {
+      const key = this.#entries[each]! >>> KEY_SHIFT;
+      if (counts[key] === 0) continue;
+      counts[key] = 0;
+      visit(key);
+    }
   }
 
   /** The key in which the `rank`th of all counts lies, counted from 1, keys ascending. */
@@ -180,10 +191,15 @@ export class KeyCounts {
     return key;
   }
 
-  #visit(slice: number, visit: (entry: number) => void): void {
-    const at = slice * NUMBERS;
-    const end = this.#slices[at]! + this.#slices[at + 1]!;
-    for (let each = this.#slices[at]!; each < end; each += 1) visit(this.#entries[each]!);
+  /** Adds entries [start, end) up by key; whoever asks for it leaves nothing there. */
+  #scatter(start: number, end: number): void {
+    const { counts } = this.#scratch;
+    const entries = this.#entries;
+    for (let each = start; each < end; each += 1) {
+      const entry = entries[each]!;
+      const key = entry >>> KEY_SHIFT;
+      counts[key] = counts[key]! + countOf(entry);
+    }
   }
 
   /** Room for so many entries more in a slice that has none. */
@@ -203,7 +219,8 @@ export class KeyCounts {
     if (this.#end + grown > this.#entries.length) {
       this.#slices[at + 2] = grown;
       try {
-        this.#layAnew((_, own) => own, grown >> 1);
+        // A pool that grows does not shrink by the way.
+        this.#layAnew((_, own) => own, grown >> 1, this.#entries.length);
       } catch (cause) {
         this.#slices[at + 2] = room;
         throw cause;
@@ -216,13 +233,16 @@ export class KeyCounts {
     this.#end += grown;
   }
 
-  /** All slices one behind the other in another pool, each with the room that is said, and an eighth (and `more`) behind the last. */
-  #layAnew(roomOf: (size: number, room: number) => number, more: number): void {
+  /**
+   * All slices one behind the other in another pool of at least `least` entries, each with the room that is said, and an eighth (and
+   * `more`) behind the last.
+   */
+  #layAnew(roomOf: (size: number, room: number) => number, more: number, least: number): void {
     const slices = this.#slices;
     let total = 0;
     for (let at = 0; at < slices.length; at += NUMBERS)
       total += roomOf(slices[at + 1]!, slices[at + 2]!);
-    const length = total + (total >> 3) + more;
+    const length = Math.max(least, total + (total >> 3) + more);
     this.#take((length - this.#entries.length) * 4);
     const entries = new Int32Array(length);
     let end = 0;
@@ -246,11 +266,7 @@ export class KeyCounts {
     const start = this.#slices[at]!;
     const entries = this.#entries;
     const { counts } = this.#scratch;
-    for (let each = start; each < start + size; each += 1) {
-      const entry = entries[each]!;
-      const key = entry >>> KEY_SHIFT;
-      counts[key] = counts[key]! + countOf(entry);
-    }
+    this.#scatter(start, start + size);
     // Numbers of several digits may take more room before others take less.
     const settled = this.#scratch.entries(size * 2);
     let kept = 0;

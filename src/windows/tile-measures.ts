@@ -30,6 +30,7 @@ import {
 import { GroupTable } from '../operators/group-table.ts';
 import type { AggregateCall } from '../plan/logical.ts';
 import { KEY_COUNT, type KeyCounts, type KeyScratch, type KeySpace } from './key-counts.ts';
+import { NoTiles } from './no-tiles.ts';
 import {
   addAllToSum,
   addToSum,
@@ -125,13 +126,9 @@ export class TileMeasures {
     return 1 + this.#terms.length;
   }
 
-  /** Whether taking rows back may leave a tile whose extremes are not known. */
-  get hasExtremes(): boolean {
-    return this.#terms.some(({ shape }) => shape.extremes);
-  }
-
   /**
-   * Evaluates the terms of a batch, and widens the layout where its values ask for it. False: they hold something that no tile can.
+   * Evaluates the terms of a batch, and widens the layout where its values ask for it. False: they hold something that no tile can. Throws
+   * NoTiles where there are more values than can be told apart.
    */
   load(batch: Batch): boolean {
     this.#change.layout = undefined;
@@ -146,7 +143,7 @@ export class TileMeasures {
     }
     if (ranges !== undefined) this.layout = new TileLayout(this.layout.shapes, ranges);
     for (let index = 0; index < this.#keys.length; index += 1)
-      if (!this.#keys[index]!.load(batch.rowCount)) return false;
+      this.#keys[index]!.load(batch.rowCount);
     return true;
   }
 
@@ -160,8 +157,8 @@ export class TileMeasures {
     return this.#calls[index]!.keys;
   }
 
-  /** Keys number `kind` of other values of the same column; undefined: there are too many of them. */
-  otherKeys(kind: number, vector: Vector, rowCount: number): Int32Array | undefined {
+  /** Keys number `kind` of other values of the same column, good until the next call; throws NoTiles where there are too many. */
+  otherKeys(kind: number, vector: Vector, rowCount: number): Int32Array {
     return this.#keys[kind]!.of(vector, rowCount);
   }
 
@@ -495,22 +492,17 @@ class TermKeys {
     this.#values?.close();
   }
 
-  /** False: there are too many values to be told apart. */
-  load(rowCount: number): boolean {
+  load(rowCount: number): void {
     const { keys } = this;
-    if (this.kind === 'buckets') {
-      const { values } = this.#of;
-      for (let row = 0; row < rowCount; row += 1) keys[row] = BUCKET_KEY + bucketOf(values[row]!);
-      return true;
+    if (this.kind !== 'buckets') {
+      keys.set(this.of(this.#of.vector!, rowCount).subarray(0, rowCount));
+      return;
     }
-    const found = this.of(this.#of.vector!, rowCount);
-    if (found === undefined) return false;
-    keys.set(found.subarray(0, rowCount));
-    return true;
+    const { values } = this.#of;
+    for (let row = 0; row < rowCount; row += 1) keys[row] = BUCKET_KEY + bucketOf(values[row]!);
   }
 
-  /** Keys of values of the same type; they are good until the next call. */
-  of(vector: Vector, rowCount: number): Int32Array | undefined {
+  of(vector: Vector, rowCount: number): Int32Array {
     if (this.kind === 'ranks') {
       const hashes = hashRows([vector], rowCount);
       for (let row = 0; row < rowCount; row += 1) hashes[row] = distinctEntry(hashes[row]!);
@@ -518,7 +510,8 @@ class TermKeys {
     }
     this.#values ??= new GroupTable([this.#type], this.#memory);
     const numbers = this.#values.intern([vector], rowCount);
-    return this.#values.groupCount > KEY_COUNT ? undefined : numbers;
+    if (this.#values.groupCount > KEY_COUNT) throw new NoTiles(true);
+    return numbers;
   }
 }
 

@@ -218,6 +218,47 @@ test('a row that comes is added to tiles that have room for demoted values of ev
   expect(await ask('2026-03-01')).toMatchObject({ s: 1e105, n: 10, hi: 1e105 });
 });
 
+test('percentiles of demoted values of every kind, and squares that a policy of before has not kept', async () => {
+  await db.exec(
+    `CREATE TABLE kinds (id int PRIMARY KEY, ts timestamptz, x float8, device int) WITH (time = 'ts')`,
+  );
+  const values = [NaN, -3, 0, -0.001, 7, Infinity, -Infinity, 7.01, null, 1e-9, -3, 12];
+  await db.insert(
+    'kinds',
+    Array.from({ length: 60 }, (_, id) => ({
+      id,
+      ts: new Date(Date.UTC(2026, 2, 1 + (id % 7), 12, id)).toISOString(),
+      x: values[(id * 5) % values.length]!,
+      device: id % 4,
+    })),
+  );
+  const asked = `SELECT ts::date AS day, approx_percentile(x, 0.02) AS a, approx_percentile(x, 0.3) AS b, approx_percentile(x, 0.5) AS c,
+    approx_percentile(x, 0.8) AS d, approx_percentile(x, 1) FILTER (WHERE device < 2) AS e, count(DISTINCT device) AS f FROM kinds WHERE ts > '2020-01-01' GROUP BY 1 ORDER BY 1`;
+  const before = (await db.query(asked)).rows;
+  await db.policies.set('kinds', {
+    retention: 'raw 3d, 15m forever',
+    by: ['device'],
+    measures: 'approx_percentile(x)',
+  });
+  await clock.advance('1h');
+  expect((await db.query('SELECT id FROM kinds')).rows.length).toBeLessThan(30);
+  expect((await db.query(asked)).rows).toEqual(before);
+  expect(await refusalInFull(db.query('SELECT count(DISTINCT device::float8) FROM kinds'))).toMatch(
+    /distinct values of "device" are not kept/,
+  );
+  const { engine } = db as unknown as { readonly engine: Engine };
+  // Whatever the number of the table: what was kept before squares were.
+  for (let relation = 1; relation < 100; relation += 1)
+    for (const era of engine.state.keptTable(relation)?.tiles.eras ?? [])
+      era.shape = {
+        ...era.shape,
+        terms: era.shape.terms.filter(({ isSquare }) => isSquare !== true),
+      };
+  expect(await refusalInFull(db.query('SELECT stddev(x) FROM kinds'))).toMatch(
+    /stddev_samp of "x" are not kept.*Kept are count, sum, min and max of ts, x, by device/,
+  );
+});
+
 test('columns of what is kept may go, its times too', async () => {
   await demote({ measures: 'amount' });
   await db.policies.drop('orders');

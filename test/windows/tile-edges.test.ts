@@ -241,7 +241,25 @@ test('conditions, keys and measures that depend on a zone, on parameters or on n
           measures: { m: 'min(team)', v: 'stddev(x)', w: 'var_pop(x + 0.5)', c: 'corr(x, x)' },
           by: ['b'],
         },
-        { measures: { m: 'min(ts)', n: 'count(b)' } },
+        { measures: { m: 'min(ts)', n: 'count(b)', s: 'sum(x ORDER BY id)' } },
+        {
+          measures: {
+            d: 'count(DISTINCT x)',
+            e: 'count(DISTINCT team) FILTER (WHERE b)',
+            a: 'approx_count_distinct(d)',
+            p: 'approx_percentile(x, 0.1)',
+            q: 'sum(DISTINCT x)',
+          },
+        },
+        {
+          measures: {
+            d: 'count(DISTINCT x > 7)',
+            e: "count(DISTINCT coalesce(team, 'none'))",
+            a: 'approx_count_distinct(x / 3)',
+            v: 'variance(x) FILTER (WHERE b)',
+          },
+          by: ['team'],
+        },
         { measures: { n: 'count(*)' }, by: ["'x' || team"] },
         { measures: { s: 'sum(x + 1)', n: 'count(x + 1)' } },
         { measures: { n: 'count(*)' }, where: 'id IN (SELECT id FROM t WHERE x > 5)' },

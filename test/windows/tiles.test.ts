@@ -60,6 +60,41 @@ test('a question with more groups than tiles have is answered from rows', async 
   }
 });
 
+test('values too many to be told apart are counted from rows: of all days, and of one', async () => {
+  const db = await open({ workers: 0 });
+  try {
+    for (const [table, days, count] of [
+      ['wide', 30, 262_500],
+      ['deep', 1, 200_000],
+    ] as const) {
+      await db.exec(
+        `CREATE TABLE ${table} (ts timestamptz NOT NULL, x int NOT NULL) WITH (time = 'ts')`,
+      );
+      await db.insert(table, {
+        ts: Float64Array.from(
+          { length: count },
+          (_, row) => Date.UTC(2026, 0, 1) + Math.floor((row * days * 86_400_000) / count),
+        ),
+        x: Int32Array.from({ length: count }, (_, row) => row * 7),
+      });
+      const ask = async (to: string): Promise<[unknown, string]> => {
+        const { rows, meta } = await db.window(table, {
+          range: ['2026-01-01', to],
+          measures: { d: 'count(DISTINCT x)' },
+        });
+        return [rows[0]!.values['d'], meta.source];
+      };
+      // A part of the days may have tiles, until all are asked for.
+      if (days > 1) expect(await ask('2026-01-16')).toEqual([count / 2, 'windows']);
+      for (let time = 0; time < 2; time += 1)
+        expect(await ask('2026-01-31')).toEqual([count, 'scan']);
+      expect(db.metrics.snapshot().tileBytes).toBe(0);
+    }
+  } finally {
+    await db.close();
+  }
+});
+
 /** `npm run check:tiles` asks for a million, in four zones of the process. */
 const OPERATIONS = Number(process.env['ADB_TILE_OPERATIONS'] ?? 300);
 const SEED = Number(process.env['ADB_TILE_SEED'] ?? 1);
