@@ -5,6 +5,7 @@ import { untilAborted } from '../actors/deadline.ts';
 import type { ProgressiveQuery } from '../actors/progressive.ts';
 import { jsonValue } from '../actors/rows-out.ts';
 import { problemOf } from './problem.ts';
+import { untilIo } from './reply.ts';
 
 /**
  * Server-sent events of one dashboard: any number of subscriptions and progressive answers over one connection. Grammar: for each subscription
@@ -42,6 +43,8 @@ export type EventSink = {
 
 /** Snapshots and deltas go in pieces of at most this many rows an event. */
 const ROWS_PER_EVENT_MAX = 2000;
+/** Of estimates, which are several numbers a value. */
+const ESTIMATES_PER_EVENT_MAX = 500;
 
 export async function serveLive(
   items: readonly LiveItem[],
@@ -104,8 +107,10 @@ export async function serveLive(
       const asked = open();
       await send(sink, 'hello', { protocol: 1, item: name, queryId: asked.queryId });
       for await (const event of untilAborted(asked, left))
-        for (const piece of piecesOfAnswer(event))
+        for (const piece of piecesOfAnswer(event)) {
           await send(sink, piece.kind, { item: name, ...piece, sentMs: clock.now() });
+          if (piece.more === true) await untilIo(clock);
+        }
     } catch (cause) {
       if (left.aborted) throw cause;
       failedCount += 1;
@@ -151,14 +156,17 @@ function* piecesOf(change: Change): Iterable<Piece> {
 function* piecesOfAnswer(
   event: ProgressiveEvent,
 ): Iterable<ProgressiveEvent & { readonly more?: boolean }> {
-  for (const [rows, last] of cut(event.rows))
+  for (const [rows, last] of cut(event.rows, ESTIMATES_PER_EVENT_MAX))
     yield last ? { ...event, rows } : { ...event, rows, more: true };
 }
 
-function* cut<Row>(rows: readonly Row[]): Iterable<[rows: Row[], last: boolean]> {
+function* cut<Row>(
+  rows: readonly Row[],
+  rowCountMax = ROWS_PER_EVENT_MAX,
+): Iterable<[rows: Row[], last: boolean]> {
   let start = 0;
   do {
-    const end = start + ROWS_PER_EVENT_MAX;
+    const end = start + rowCountMax;
     yield [rows.slice(start, end), end >= rows.length];
     start = end;
   } while (start < rows.length);

@@ -1,6 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { DbError } from '../base/errors.ts';
-import type { Clock } from '../base/ports.ts';
 import type {
   ProgressiveEvent,
   ProgressiveStop,
@@ -9,7 +8,7 @@ import type {
 } from '../actors/api-types.ts';
 import type { Handle } from '../actors/database.ts';
 import { problemOf } from './problem.ts';
-import { begin, drained, jsonText, ROWS_PER_PIECE, sendJson } from './reply.ts';
+import { begin, drained, jsonText, sendJson, untilIo } from './reply.ts';
 import type { RouteContext } from './query-routes.ts';
 import { bodyObject, header, PROGRESSIVE_FIELDS, type QueryBody } from './request.ts';
 
@@ -80,6 +79,9 @@ export async function answerProgressively(asked: {
 
 type StreamKind = 'events' | 'lines';
 
+/** Rows of estimates that become text in half a millisecond. */
+const ROWS_PER_PIECE = 200;
+
 /** An event as text, in pieces between which others are served. */
 function* piecesOf({ rows, ...rest }: ProgressiveEvent, as: StreamKind): Iterable<string> {
   const isEvent = as === 'events';
@@ -92,10 +94,6 @@ function* piecesOf({ rows, ...rest }: ProgressiveEvent, as: StreamKind): Iterabl
     text += jsonText(rows.slice(start, start + ROWS_PER_PIECE)).slice(1, -1);
   }
   yield `${text}]}${isEvent ? '\n\n' : '\n'}`;
-}
-
-function untilIo(clock: Clock): Promise<void> {
-  return new Promise((resolve) => clock.afterIo(resolve));
 }
 
 /** Server-sent events or lines of JSON, where the client asks for a stream by name. */

@@ -6,7 +6,7 @@ import { jsonValue } from '../actors/rows-out.ts';
 import { problemOf } from './problem.ts';
 
 /** Rows that are made into text at once: a larger answer leaves in pieces, with others served in between. */
-export const ROWS_PER_PIECE = 1000;
+const ROWS_PER_PIECE = 1000;
 
 export function jsonText(value: unknown): string {
   return JSON.stringify(value, (_, each: unknown) => jsonValue(each));
@@ -48,7 +48,7 @@ export async function sendRows(
   for (let start = 0; start < rows.length && !raw.destroyed; start += ROWS_PER_PIECE) {
     const piece = jsonText(rows.slice(start, start + ROWS_PER_PIECE)).slice(1, -1);
     if (!raw.write(start === 0 ? `{"rows":[${piece}` : `,${piece}`)) await drained(raw);
-    else await new Promise<void>((resolve) => clock.afterIo(resolve));
+    else await untilIo(clock);
   }
   raw.end(`],${jsonText(rest).slice(1)}`);
 }
@@ -63,6 +63,11 @@ export function begin(
   const given = Object.entries(reply.getHeaders()).filter(([, value]) => value !== undefined);
   raw.writeHead(200, { ...(Object.fromEntries(given) as Record<string, string>), ...headers });
   return raw;
+}
+
+/** Resolves when I/O has had its chance. */
+export function untilIo(clock: Clock): Promise<void> {
+  return new Promise((resolve) => clock.afterIo(resolve));
 }
 
 /** Resolves when more may be written, or nobody reads any more. */

@@ -197,11 +197,9 @@ test('progressive answers come over one live stream beside what is followed; one
   expect(of('rough').at(-1)!.data).toMatchObject({ kind: 'final', reason: 'stop' });
   expect(of('broken').at(-1)).toMatchObject({ event: 'error', data: { code: '22012' } });
   const finals = of('many').filter(({ event }) => event === 'final');
-  expect(finals.map(({ data }) => [data.rows!.length, data['more']])).toEqual([
-    [2000, true],
-    [2000, true],
-    [2000, undefined],
-  ]);
+  expect(finals.map(({ data }) => [data.rows!.length, data['more']])).toEqual(
+    Array.from({ length: 12 }, (_, piece) => [500, piece < 11 ? true : undefined]),
+  );
   // What was followed goes on; what has stopped is refined, and read on in, by its id.
   await db.exec('INSERT INTO t VALUES (-1, 1)');
   await live.until(({ event, data }) => event === 'delta' && data.item === 'counted');
