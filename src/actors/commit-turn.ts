@@ -680,6 +680,23 @@ const STAGE_ROW_COUNT_MAX = 1024;
 const WORK_PER_STAGED_ROW = 8;
 const WORK_PER_STAGED_VALUE = 4;
 
+/** What a definition does in one step, as thousands of rows that go into an index. */
+const WORK_PER_DEFINITION_STEP = 16_384;
+
+/** The same steps, each of which is work: without, as many were taken at once as there is room for messages. */
+function* charged<Result>(steps: Generator<void, Result>, budget: Budget): Generator<void, Result> {
+  try {
+    for (;;) {
+      const step = steps.next();
+      if (step.done === true) return step.value;
+      budget.charge(WORK_PER_DEFINITION_STEP);
+      yield;
+    }
+  } finally {
+    steps.return(undefined as Result);
+  }
+}
+
 /** Stages operations, then the views downstream; yields where the budget is used up. */
 function* stage(
   state: CommitState,
@@ -691,7 +708,7 @@ function* stage(
   const made = new Set<number>();
   for (const operation of operations) {
     if (operation.op !== 'rows') {
-      const applied = yield* state.applyDefinition(operation, options);
+      const applied = yield* charged(state.applyDefinition(operation, options), budget);
       staged.note(
         { undo: applied.undo, publish: (position) => applied.published?.(position) },
         undefined,

@@ -897,7 +897,7 @@ function renamed(entry: CatalogEntry, name: string): CatalogEntry {
 /** Work between two pauses while views are filled. */
 const FILL_UNITS = 20_000;
 /** Rows that definitions move in one step. */
-const ROWS_A_STEP = 4096;
+const ROWS_A_STEP = 2048;
 
 function* piecesOf(write: TableWrite): Generator<Batch> {
   assert(write.kind === 'insert', 'a table is rewritten by one insert');

@@ -1,9 +1,11 @@
 import { DbError } from '../base/errors.ts';
+import { isAscending } from '../base/search.ts';
 import type { Batch } from '../columns/batch.ts';
 import { BatchBuilder, concatBatches, datumAt, denseBatch, gatherBatch } from '../columns/build.ts';
 import { canonicalText } from '../columns/compare.ts';
 import type { TableSnapshot, TableWrite } from '../columns/table-contract.ts';
 import type { Datum } from '../columns/values.ts';
+import type { Vector } from '../columns/vector.ts';
 import { compileExpression } from '../expressions/compile.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import { buildOperator } from '../operators/build.ts';
@@ -267,23 +269,30 @@ function firstOfEach(
   readonly columns: Batch['columns'];
   readonly rowIds: Float64Array;
 } {
+  const ids = numbersOf(rows.columns[width]!, rows.rowCount);
+  if (isAscending(ids)) return { rowCount: rows.rowCount, columns: rows.columns, rowIds: ids };
   const seen = new Set<number>();
-  const kept: number[] = [];
-  const ids: number[] = [];
+  const kept = new Int32Array(rows.rowCount);
+  let count = 0;
   for (let row = 0; row < rows.rowCount; row += 1) {
-    const id = datumAt(rows.columns[width]!, row) as number;
+    const id = ids[row]!;
     if (seen.has(id)) continue;
     seen.add(id);
-    kept.push(row);
-    ids.push(id);
+    kept[count] = row;
+    ids[count] = id;
+    count += 1;
   }
-  const rowIds = Float64Array.from(ids);
-  if (kept.length === rows.rowCount)
-    return { rowCount: rows.rowCount, columns: rows.columns, rowIds };
-  const dense = gatherBatch([
-    { rowCount: kept.length, columns: rows.columns, selection: Int32Array.from(kept) },
-  ]);
+  const rowIds = ids.subarray(0, count);
+  if (count === rows.rowCount) return { rowCount: count, columns: rows.columns, rowIds };
+  const selection = kept.subarray(0, count);
+  const dense = gatherBatch([{ rowCount: count, columns: rows.columns, selection }]);
   return { rowCount: dense.rowCount, columns: dense.columns, rowIds };
+}
+
+function numbersOf(vector: Vector, rowCount: number): Float64Array {
+  const numbers = new Float64Array(rowCount);
+  for (let row = 0; row < rowCount; row += 1) numbers[row] = datumAt(vector, row) as number;
+  return numbers;
 }
 
 /** 23502 before 23514, as PostgreSQL tests them. */

@@ -13,3 +13,10 @@ export function countBelow(
   }
   return low;
 }
+
+/** Each is greater than the one before. */
+export function isAscending(values: Float64Array): boolean {
+  for (let index = 1; index < values.length; index += 1)
+    if (!(values[index]! > values[index - 1]!)) return false;
+  return true;
+}

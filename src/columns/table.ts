@@ -1,4 +1,4 @@
-import { countBelow } from '../base/search.ts';
+import { countBelow, isAscending } from '../base/search.ts';
 import { assert, DbError } from '../base/errors.ts';
 import { slabDoubles, slabInts } from '../base/slab.ts';
 import type { MemoryAccount } from '../base/memory.ts';
@@ -1255,12 +1255,6 @@ class StageRun {
     );
     return denseBatch({ ...all, selection: order });
   }
-}
-
-function isAscending(rowIds: Float64Array): boolean {
-  for (let index = 1; index < rowIds.length; index += 1)
-    if (!(rowIds[index]! > rowIds[index - 1]!)) return false;
-  return true;
 }
 
 /** Sorts row ids; the indexes at which they stood. */

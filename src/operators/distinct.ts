@@ -26,6 +26,8 @@ export class DistinctOperator implements Operator {
   readonly #context: EvaluationContext;
   #seen = new Uint8Array(1024);
   readonly #isLate: boolean;
+  /** The keys of a batch of the input whose groups wait for room. */
+  #waiting: readonly Vector[] | undefined;
   /** Tuples that have left; −1 while rows come. */
   #left = -1;
   /** For columns of numerics of no fixed scale: the longest that each tuple has come with. */
@@ -68,16 +70,18 @@ export class DistinctOperator implements Operator {
   next(budget: Budget): Step {
     if (this.#left >= 0) return this.#leave(budget);
     for (;;) {
-      const step = this.#input.next(budget);
+      const step = this.#waiting === undefined ? this.#input.next(budget) : 'batch';
       if (step === 'done' && this.#isLate) {
         this.#left = 0;
         return this.#leave(budget);
       }
       if (step !== 'batch') return step;
       const { batch } = this.#input;
-      budget.charge(batch.rowCount * this.#keys.length);
-      const keys = this.#keys.map((key) => key.evaluate(batch, this.#context));
-      const groups = this.#groups.intern(keys, batch.rowCount);
+      if (this.#waiting === undefined) budget.charge(batch.rowCount * this.#keys.length);
+      const keys = (this.#waiting ??= this.#keys.map((key) => key.evaluate(batch, this.#context)));
+      const groups = this.#groups.internWithin(keys, batch.rowCount, budget);
+      if (groups === undefined) return 'more';
+      this.#waiting = undefined;
       if (this.#isLate) {
         for (const column of this.#scales.keys())
           this.#noteScales(column, keys[column]!, groups, batch.rowCount);
@@ -169,6 +173,8 @@ export class SetOperationOperator implements Operator {
   #copies = new Float64Array(1024);
   #given = new Uint8Array(1024);
   #built = false;
+  /** The columns of a batch of either side whose groups wait for room. */
+  #waiting: readonly Vector[] | undefined;
 
   constructor(node: SetOperationNode, left: Operator, right: Operator, memory: MemoryAccount) {
     this.id = node.id;
@@ -184,13 +190,14 @@ export class SetOperationOperator implements Operator {
 
   next(budget: Budget): Step {
     while (!this.#built) {
-      const step = this.#right.next(budget);
+      const step = this.#waiting === undefined ? this.#right.next(budget) : 'batch';
       if (step === 'more') return 'more';
       if (step === 'done') {
         this.#built = true;
         break;
       }
-      const groups = this.#intern(this.#right.batch);
+      const groups = this.#intern(this.#right.batch, budget);
+      if (groups === undefined) return 'more';
       budget.charge(this.#right.batch.rowCount * this.columns.length);
       for (let row = 0; row < this.#right.batch.rowCount; row += 1)
         this.#copies[groups[row]!] = this.#copies[groups[row]!]! + 1;
@@ -198,10 +205,11 @@ export class SetOperationOperator implements Operator {
     }
     const { all, operation } = this.#node;
     for (;;) {
-      const step = this.#left.next(budget);
+      const step = this.#waiting === undefined ? this.#left.next(budget) : 'batch';
       if (step !== 'batch') return step;
       const { batch } = this.#left;
-      const groups = this.#intern(batch);
+      const groups = this.#intern(batch, budget);
+      if (groups === undefined) return 'more';
       budget.charge(batch.rowCount * this.columns.length);
       const kept = new Int32Array(batch.rowCount);
       let count = 0;
@@ -238,12 +246,15 @@ export class SetOperationOperator implements Operator {
     this.#groups.close();
   }
 
-  #intern(batch: Batch): Int32Array {
-    const columns =
+  /** undefined: there is no room yet for the batch's groups; it is to be given again. */
+  #intern(batch: Batch, budget: Budget): Int32Array | undefined {
+    const columns = (this.#waiting ??=
       batch.selection === undefined
         ? batch.columns
-        : batch.columns.map((vector) => gather(vector, batch.selection!, batch.rowCount));
-    const groups = this.#groups.intern(columns, batch.rowCount);
+        : batch.columns.map((vector) => gather(vector, batch.selection!, batch.rowCount)));
+    const groups = this.#groups.internWithin(columns, batch.rowCount, budget);
+    if (groups === undefined) return undefined;
+    this.#waiting = undefined;
     const { groupCount } = this.#groups;
     this.#given = grownBytes(this.#given, groupCount);
     if (this.#copies.length < groupCount) {
