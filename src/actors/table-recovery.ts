@@ -1,7 +1,7 @@
 import { assert, DbError } from '../base/errors.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import { BASE_CHUNK_ROWS, type TableBase } from '../columns/table-base.ts';
-import { segmentOf } from '../columns/segment.ts';
+import { SEGMENT_ROWS, segmentOf } from '../columns/segment.ts';
 import type { TableData, TableDelta } from '../columns/table-contract.ts';
 import { TableRecovering } from './dead-table.ts';
 import type { CatalogEntry, TableEntry } from './catalog.ts';
@@ -155,12 +155,16 @@ export class TableRecovery {
     }
   }
 
-  /** Upkeep has come to an end: rows that were sealed since need no copy any more, nor the records that brought them. */
+  /**
+   * Upkeep has come to an end: rows that were sealed since need no copy any more, nor the records that brought them. In a table of many segments
+   * these are little, and the open rows would be copied anew for each that is sealed: there it waits until a quarter of the rows are new.
+   */
   maintained(relation: number, data: TableData): void {
     const kept = this.#kept.get(relation);
     if (kept?.mark === undefined) return;
-    const covered = kept.base?.rows.nextRowId ?? 0;
-    if (segmentOf(data.nextRowId) > segmentOf(covered)) this.#want(kept);
+    const covered = segmentOf(kept.base?.rows.nextRowId ?? 0);
+    const sealed = segmentOf(data.nextRowId) - covered;
+    if (sealed > 0 && sealed * 4 >= data.rowCount / SEGMENT_ROWS) this.#want(kept);
   }
 
   /** The position of the newest base; undefined where it would be made anew from the journal alone. */

@@ -5,6 +5,8 @@ import type { Vector } from './vector.ts';
 
 /** Consecutive single inserts after which keys count as growing with the row ids. */
 const RUN_LENGTH_MIN = 16;
+/** Of so many runs, the first key of the first stands in an array by itself: a search looks there first, in memory that is at hand. */
+const RUNS_A_BLOCK = 64;
 /** Sums of keys and lengths stay exact below this. */
 const KEY_END = 2 ** 52;
 
@@ -17,6 +19,8 @@ export class KeyRuns {
   readonly #keys: ChunkedFloat64;
   readonly #rowIds: ChunkedFloat64;
   readonly #lengths: ChunkedFloat64;
+  /** First keys of runs 0, 64, 128, …: as many as there are blocks. */
+  readonly #blockKeys: number[] = [];
   /** The last key of the last run. */
   #keyMax = -Infinity;
   /** How the latest single inserts went on: the key and row id that would continue them, and how many there were. */
@@ -33,14 +37,23 @@ export class KeyRuns {
   /** The row id that the run through `key` leads to, or −1. */
   find(key: number): number {
     if (!(key <= this.#keyMax)) return -1;
+    const blockKeys = this.#blockKeys;
     let low = 0;
-    let high = this.#keys.length;
+    let high = blockKeys.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (blockKeys[middle]! <= key) low = middle + 1;
+      else high = middle;
+    }
+    if (low === 0) return -1;
+    // In the block before: its first key is not beyond it.
+    high = Math.min(this.#keys.length, low * RUNS_A_BLOCK);
+    low = (low - 1) * RUNS_A_BLOCK + 1;
     while (low < high) {
       const middle = (low + high) >>> 1;
       if (this.#keys.get(middle) <= key) low = middle + 1;
       else high = middle;
     }
-    if (low === 0) return -1;
     const step = key - this.#keys.get(low - 1);
     return step < this.#lengths.get(low - 1) ? this.#rowIds.get(low - 1) + step : -1;
   }
@@ -82,6 +95,7 @@ export class KeyRuns {
     this.#keys.reserve(count);
     this.#rowIds.reserve(count);
     this.#lengths.reserve(count);
+    if ((count - 1) % RUNS_A_BLOCK === 0) this.#blockKeys.push(key);
     this.#keys.push(key);
     this.#rowIds.push(rowId);
     this.#lengths.push(length);
@@ -127,6 +141,7 @@ export class KeyRuns {
       this.#rowIds.truncate(last);
       this.#lengths.truncate(last);
     }
+    this.#blockKeys.length = Math.ceil(this.#keys.length / RUNS_A_BLOCK);
     const last = this.#keys.length - 1;
     this.#keyMax = last < 0 ? -Infinity : this.#keys.get(last) + this.#lengths.get(last) - 1;
     this.#streakLength = 0;
@@ -137,6 +152,7 @@ export class KeyRuns {
     this.#keys.clear();
     this.#rowIds.clear();
     this.#lengths.clear();
+    this.#blockKeys.length = 0;
     this.#keyMax = -Infinity;
   }
 }
