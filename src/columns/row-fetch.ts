@@ -5,7 +5,13 @@ import type { Batch } from './batch.ts';
 import { entryAt, numberAt } from './cells.ts';
 import { constantVector, gather, gatherOne } from './build.ts';
 import { CHUNK_ROWS } from './open-segment.ts';
-import { placeOf, stateOf, type Segment, type SegmentList } from './segment.ts';
+import {
+  placeOf,
+  stateOf,
+  type SealedSegment,
+  type Segment,
+  type SegmentList,
+} from './segment.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { Vector } from './vector.ts';
 import { VectorBuilder } from './vector-builder.ts';
@@ -163,6 +169,8 @@ export type Run = {
   readonly entry: LogEntry | undefined;
   readonly chunk: number;
   readonly start: number;
+  /** The columns of a sealed segment as they were, for who reads them later. */
+  readonly columns?: SealedSegment['columns'];
 };
 
 function fetchColumn(
@@ -245,5 +253,5 @@ function vectorOf(column: StoredColumn, run: Run): Vector | undefined {
   const segment = run.segment!;
   return segment.kind === 'open'
     ? segment.view(column, run.chunk * CHUNK_ROWS).vector
-    : segment.columns[column.id]?.vector;
+    : (run.columns ?? segment.columns)[column.id]?.vector;
 }

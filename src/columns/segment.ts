@@ -1,3 +1,4 @@
+import { assert } from '../base/errors.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
 import type { SealedColumn } from './encode.ts';
 import type { Deletes } from './deletes.ts';
@@ -26,7 +27,10 @@ export class SealedSegment {
   /** Ordinals of the rows in arrival order, ascending; undefined: firstOrdinal, firstOrdinal + 1, … */
   readonly ordinals: Uint16Array | undefined;
   /** By the id of the stored column; undefined where the segment is older than the column. */
-  readonly columns: readonly (SealedColumn | undefined)[];
+  columns: readonly (SealedColumn | undefined)[];
+  /** Who reads its columns whatever becomes of the segment; when it is closed, its bytes are theirs until the last of them has gone. */
+  #pins = 0;
+  #closedFor: MemoryLease | undefined;
   /** Slots in the order of the time column (NULLs last, ties in arrival order); undefined without such a column. */
   readonly timeOrder: Uint16Array | undefined;
   /** The id of the column that `timeOrder` is of. */
@@ -101,14 +105,28 @@ export class SealedSegment {
     const dropped = this.columns[column.id];
     if (dropped === undefined) return 0;
     dropped.ownDictionary?.close();
-    (this.columns as (SealedColumn | undefined)[])[column.id] = undefined;
+    // A list of its own: whoever has the old one goes on reading there.
+    this.columns = this.columns.with(column.id, undefined);
     this.byteLength -= dropped.byteLength;
     return dropped.byteLength;
   }
 
   close(lease: MemoryLease): void {
-    lease.give(this.byteLength);
+    if (this.#pins > 0) this.#closedFor = lease;
+    else lease.give(this.byteLength);
     this.closeDictionaries();
+  }
+
+  pin(): void {
+    this.#pins += 1;
+  }
+
+  unpin(): void {
+    assert(this.#pins > 0, 'a segment is unpinned as often as it was pinned');
+    this.#pins -= 1;
+    if (this.#pins > 0 || this.#closedFor === undefined) return;
+    this.#closedFor.give(this.byteLength);
+    this.#closedFor = undefined;
   }
 
   closeDictionaries(): void {

@@ -12,7 +12,7 @@ import { IndexSet } from './index-set.ts';
 import { SegmentImage } from './inserted-rows.ts';
 import { allRows, LazyRows } from './lazy-rows.ts';
 import { Maintenance } from './maintenance.ts';
-import { fetchLocated, fetchRows, locateRows } from './row-fetch.ts';
+import { fetchLocated, fetchRows, locateRows, type LocatedRows } from './row-fetch.ts';
 import { nullRefused } from './constraint-errors.ts';
 import type { OpenSegment } from './open-segment.ts';
 import { SegmentStore, withoutMarks } from './segment-store.ts';
@@ -27,6 +27,7 @@ import {
 import { segmentPasses } from './scan.ts';
 import { Snapshot, type TableIndex } from './snapshot.ts';
 import { SegmentTimes } from './time-scan.ts';
+import { StandingRows } from './standing-rows.ts';
 import { distinctOfOpenRows } from './statistics.ts';
 import { StoredColumn } from './stored-column.ts';
 import { TableReading } from './table-image.ts';
@@ -452,7 +453,7 @@ export class Table implements TableData {
     this.#check(batch);
     const located = locateRows(oldIds, this.#store.list);
     const isCopied = count * 2 <= COPIED_IN_PLACE_ROWS_MAX;
-    const old = isCopied ? undefined : fetchLocated(oldIds, this.#columns, located);
+    const old = isCopied ? undefined : this.#oldRows(oldIds, located);
     const moved = countBelow(oldIds, openFrom);
     const stays = count - moved;
     const rows = newRows(batch, rowIds, order, moved, openFrom);
@@ -511,7 +512,7 @@ export class Table implements TableData {
       entry = this.#log.pushInPlace(standing, undefined, rowIds, facts);
       delta = entry.deltaNow;
     } else {
-      const deleted = fetchLocated(rowIds, this.#columns, located);
+      const deleted = this.#oldRows(rowIds, located);
       delta = { deleted, inserted: undefined };
       entry = this.#log.push(delta, undefined, facts);
     }
@@ -519,6 +520,13 @@ export class Table implements TableData {
     entry.leavesGarbage = true;
     this.#staged();
     return delta;
+  }
+
+  #oldRows(rowIds: Float64Array, located: LocatedRows): Batch {
+    return (
+      StandingRows.of(rowIds, this.#columns, located) ??
+      fetchLocated(rowIds, this.#columns, located)
+    );
   }
 
   #stageWrites(writes: readonly TableWrite[], before: Before): TableDelta {

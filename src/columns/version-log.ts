@@ -7,7 +7,8 @@ import { datumAt } from './build.ts';
 import { InsertedRows, type SegmentImage } from './inserted-rows.ts';
 import { LazyRows } from './lazy-rows.ts';
 import { appendLocated, type LocatedRows } from './row-fetch.ts';
-import { RowsByColumn } from './rows-by-column.ts';
+import { columnOf, RowsByColumn } from './rows-by-column.ts';
+import { StandingRows } from './standing-rows.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { TableDelta } from './table-contract.ts';
 import { sliceVector, type NumberArray, type Vector } from './vector.ts';
@@ -192,9 +193,9 @@ export class VersionLog {
 
   /** To be called when what was popped is not looked at any more. */
   popped(entry: LogEntry): void {
+    entry.release();
     const { chunk } = entry;
     if (chunk === undefined) return;
-    chunk.release();
     // The newest entry's rows are the chunk's last.
     if (chunk === this.#chunk) chunk.truncate(entry.deletedIndex(0));
   }
@@ -293,7 +294,7 @@ export class VersionLog {
     const entry = this.#entries[this.#head]!;
     this.#coveredFrom = Math.max(this.#coveredFrom, entry.position);
     this.#lease.give(entry.byteLength);
-    entry.chunk?.release();
+    entry.release();
     if (this.#unsealed[0] === entry) this.#unsealed.shift();
     // A hole instead of the entry, until the array is compacted.
     this.#entries[this.#head] = undefined;
@@ -364,6 +365,14 @@ export class LogEntry {
       this.insertedRows = new InsertedRows(inserted.rowIds![0]!, inserted, this.columns);
       this.#kept = { deleted, inserted: undefined };
     } else this.#kept = delta;
+    if (deleted instanceof StandingRows) deleted.pin();
+  }
+
+  /** It is looked at no more. */
+  release(): void {
+    this.chunk?.release();
+    const deleted = this.#kept?.deleted;
+    if (deleted instanceof StandingRows) deleted.unpin();
   }
 
   /** Whether all the rows are new, under consecutive row ids. */
@@ -425,7 +434,7 @@ export class LogEntry {
   /** Old values of a column, by `deletedIndex`; valid until the log changes. */
   deletedVector(position: number): Vector {
     return this.chunk === undefined
-      ? this.#kept!.deleted!.columns[position]!
+      ? columnOf(this.#kept!.deleted!, position)
       : this.chunk.vector(position);
   }
 
@@ -782,6 +791,7 @@ function keptColumn(column: Vector): Vector {
 /** A batch in memory: its arrays, and by formula the objects around them. */
 export function batchBytes(batch: Batch | undefined): number {
   if (batch === undefined) return 0;
+  if (batch instanceof StandingRows) return batch.byteLength;
   let bytes = 96 + (batch.rowIds?.byteLength ?? 0);
   for (const column of batch.columns) bytes += vectorBytes(column, batch.rowCount);
   return bytes;
