@@ -5,13 +5,7 @@ import type { Batch } from './batch.ts';
 import { entryAt, numberAt } from './cells.ts';
 import { constantVector, gather, gatherOne } from './build.ts';
 import { CHUNK_ROWS } from './open-segment.ts';
-import {
-  placeOf,
-  stateOf,
-  type SealedSegment,
-  type Segment,
-  type SegmentList,
-} from './segment.ts';
+import { placeOf, stateOf, type SealedSegment, type Segment, type SegmentList } from './segment.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { Vector } from './vector.ts';
 import { VectorBuilder } from './vector-builder.ts';

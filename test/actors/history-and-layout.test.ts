@@ -95,7 +95,8 @@ test('old rows of sealed segments are told of as they were, when their segments 
     expect((await db.query(sample, { asOf: position })).rows).toEqual(answers[0]);
     expect((await db.query(whole, { asOf: position })).rows).toEqual(answers[1]);
   }
-  const recomputed = 'SELECT s, count(*) AS c, sum(n) AS n, max(d) AS d FROM t GROUP BY s ORDER BY s';
+  const recomputed =
+    'SELECT s, count(*) AS c, sum(n) AS n, max(d) AS d FROM t GROUP BY s ORDER BY s';
   expect((await db.query('SELECT * FROM v ORDER BY s')).rows).toEqual(
     (await db.query(recomputed)).rows,
   );

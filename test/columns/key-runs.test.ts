@@ -25,7 +25,8 @@ test('a key is found under the row id it came with, in however many runs, and wh
           nextKey += keyGap;
           nextRowId += rowGap;
           runs.addRun(nextKey, nextRowId, length);
-          for (let step = 0; step < length; step += 1) rowIdOf.set(nextKey + step, nextRowId + step);
+          for (let step = 0; step < length; step += 1)
+            rowIdOf.set(nextKey + step, nextRowId + step);
           nextKey += length;
           nextRowId += length;
         }
