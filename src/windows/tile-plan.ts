@@ -35,6 +35,8 @@ export type TilePlan = {
   /** The same for the same rows and groups, whatever is computed of them. */
   readonly text: string;
   readonly callTexts: readonly string[];
+  /** The same for the same question. */
+  readonly whole: string;
 };
 
 /** Undefined where the answer cannot come from tiles. */
@@ -68,6 +70,13 @@ export function tilePlanOf(plan: WindowPlan, context: EvaluationContext): TilePl
   ];
   if (!all.every(isOfTheRow)) return undefined;
   const timeColumn = input.columnIndexes[time.index]!;
+  const text = [
+    timeColumn,
+    filter === undefined ? '' : expressionText(filter),
+    ...ownKeys.map(expressionText),
+    all.every(isImmutable) ? '' : context.zone,
+  ].join('\n');
+  const callTexts = ownCalls.map(callText);
   const values = new Set<number>();
   for (const expression of all) referencedColumns(expression, values);
   const columns = new Set([timeColumn, ...values]);
@@ -80,13 +89,9 @@ export function tilePlanOf(plan: WindowPlan, context: EvaluationContext): TilePl
     keys: ownKeys,
     calls: ownCalls,
     zone: context.zone,
-    text: [
-      timeColumn,
-      filter === undefined ? '' : expressionText(filter),
-      ...ownKeys.map(expressionText),
-      all.every(isImmutable) ? '' : context.zone,
-    ].join('\n'),
-    callTexts: ownCalls.map(callText),
+    text,
+    callTexts,
+    whole: [text, ...callTexts].join('\n'),
   };
 }
 

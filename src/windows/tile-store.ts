@@ -145,7 +145,7 @@ export class TileStore implements WindowSource {
     )
       return undefined;
     const relation = this.#relationOf(tiled.relation, data);
-    if (relation.refused.size > 0 && relation.refused.has(tiled.text)) return undefined;
+    if (relation.refused.size > 0 && relation.refused.has(tiled.whole)) return undefined;
     const found = this.#setFor(relation, tiled, data, environment);
     if (found === undefined) return undefined;
     return new TiledWindows({
@@ -154,13 +154,14 @@ export class TileStore implements WindowSource {
       environment,
       ...found,
       snapshot,
-      refused: (always) => this.#refused(relation, tiled, found.set, always),
+      refused: (always) => this.#refused(relation, found.set, always),
     });
   }
 
-  #refused(relation: Relation, plan: TilePlan, set: TileSet, always: boolean): void {
+  #refused(relation: Relation, set: TileSet, always: boolean): void {
     if (always) {
-      relation.refused.add(plan.text);
+      // What the set computes, which may be more than was asked for: the rest may have tiles of its own.
+      relation.refused.add(set.plan.whole);
       this.#drop(relation, set);
     } else this.shed(this.memory.usedBytes / 4);
   }
@@ -213,7 +214,7 @@ export class TileStore implements WindowSource {
     )
       return plainly(windows);
     const relation = this.#relationOf(number, data);
-    const found = relation.refused.has(tiled.text)
+    const found = relation.refused.has(tiled.whole)
       ? undefined
       : this.#setFor(relation, tiled, data, environment);
     if (found === undefined) return plainly(windows);
@@ -225,7 +226,7 @@ export class TileStore implements WindowSource {
       snapshot,
       kept: reading(),
       otherwise: plainly,
-      refused: (always) => this.#refused(relation, tiled, found.set, always),
+      refused: (always) => this.#refused(relation, found.set, always),
     });
   }
 

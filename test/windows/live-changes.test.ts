@@ -31,7 +31,14 @@ function follow(db: Database, query: Partial<WindowQuery>) {
   return { subscription, rows, kinds, reading, failure: () => failure };
 }
 
-const MEASURES = { n: 'count(*)', s: 'sum(x)', hi: 'max(x)' };
+const MEASURES = {
+  n: 'count(*)',
+  s: 'sum(x)',
+  hi: 'max(x)',
+  v: 'stddev(x)',
+  d: 'count(DISTINCT x)',
+  a: 'approx_count_distinct(x)',
+};
 
 /** How many windows each question to the tiles or the rows had. */
 function askedBy(db: Database): number[] {

@@ -203,6 +203,8 @@ function CALLS(): AggregateCall[] {
     { ...call('stddev_pop', numeric), filter },
     call('stddev', integer),
     call('approx_count_distinct', integer),
+    call('approx_count_distinct', numeric),
+    call('approx_count_distinct', float),
     { ...call('approx_count_distinct', team), filter },
     { ...call('count', integer), distinct: true },
     { ...call('count', numeric), distinct: true },
