@@ -943,6 +943,9 @@ class Answer {
   #over(): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    // Whoever keeps the answer does not keep the rows it was made of.
+    this.#scans = [{ rowsRead: this.#rowsSeen }];
+    this.#run = undefined;
     this.#firstTimer.cancel();
     this.#idleTimer?.cancel();
     this.#progressTimer?.cancel();
