@@ -11,7 +11,7 @@ import { SEGMENT_ROWS, type SealedSegment, type Segment, type SegmentList } from
 import type { Snapshot } from './snapshot.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { TableScan } from './table-contract.ts';
-import type { Vector } from './vector.ts';
+import { orderedTimes, placeOfTime, STRETCH, TimeCells, type FoundRows } from './time-cells.ts';
 
 /**
  * Rows whose time lies in [from, to), in whatever order is fastest: of each segment those that its time order names, so that
@@ -23,9 +23,9 @@ export class TimeScan implements TableScan {
   readonly #time: StoredColumn;
   readonly #from: number;
   readonly #to: number;
-  /** Numbers of the segments that may hold such rows. */
+  /** Numbers of the segments that may hold such rows; of the first of them it may be known which. */
   readonly #segments: readonly number[];
-  readonly #times: SegmentTimes;
+  readonly #found: FoundRows | undefined;
   #next = 0;
   #part: Part | undefined;
   #rowsRead = 0;
@@ -42,15 +42,18 @@ export class TimeScan implements TableScan {
   ) {
     const { view } = snapshot;
     this.#snapshot = snapshot;
-    this.#times = bounds;
     this.#columns = options.columnIndexes.map((index) => view.columns[index]!);
     this.#time = view.columns[options.column]!;
     this.#from = options.from;
     this.#to = options.to;
     // A reader of the past may see rows of segments that are gone, or were compacted since.
-    this.#segments = snapshot.isOfThePast
-      ? Array.from({ length: Math.ceil(view.rowIdEnd / SEGMENT_ROWS) }, (_, number) => number)
-      : bounds.meeting(view.list, this.#time, options.from, options.to);
+    if (snapshot.isOfThePast) {
+      const count = Math.ceil(view.rowIdEnd / SEGMENT_ROWS);
+      this.#segments = Array.from({ length: count }, (_, number) => number);
+      return;
+    }
+    this.#found = bounds.find(view.list, this.#time, options.from, options.to);
+    this.#segments = this.#found.numbers;
   }
 
   get rowsRead(): number {
@@ -61,9 +64,8 @@ export class TimeScan implements TableScan {
     for (;;) {
       if (this.#part === undefined) {
         if (this.#next >= this.#segments.length) return undefined;
-        const number = this.#segments[this.#next]!;
+        this.#part = this.#open(this.#next);
         this.#next += 1;
-        this.#part = this.#open(number);
         if (this.#part === undefined) continue;
       }
       const batch = this.#part.next();
@@ -74,7 +76,8 @@ export class TimeScan implements TableScan {
   }
 
   /** Undefined where the order of time tells that no row of a segment is asked for. */
-  #open(number: number): Part | undefined {
+  #open(index: number): Part | undefined {
+    const number = this.#segments[index]!;
     const { view } = this.#snapshot;
     const state = view.list.states[number - view.list.first];
     const isCut = view.rowIdEnd < (number + 1) * SEGMENT_ROWS;
@@ -84,7 +87,9 @@ export class TimeScan implements TableScan {
       !this.#snapshot.isOfThePast;
     if (isPlain && state.segment.kind === 'sealed' && !isCut) {
       const { segment, deletes } = state;
-      const places = sealedPlaces(segment, this.#time, this.#from, this.#to, this.#times);
+      const places =
+        foundPlaces(segment, this.#found!, index) ??
+        sealedPlaces(segment, this.#time, this.#from, this.#to);
       if (places !== undefined)
         return places.from < places.to
           ? new SealedPart(segment, deletes, places, this.#columns)
@@ -106,29 +111,18 @@ export class TimeScan implements TableScan {
   }
 }
 
-type NumberVector = Extract<Vector, { rep: 'number' }>;
-
-/**
- * Into so many spans of equal length the times of a segment are cut: eight kilobytes, beside a megabyte of rows. Of late rows, which are few and far apart,
- * a span tells mostly that there are none, and no row is looked at; of others a few dozen are left to be searched.
- */
-const SPAN_COUNT = 4096;
-/** A place that does not fit sixteen bits: the end of a full segment. */
-const PLACE_MAX = 0xffff;
-
 /** A table that nobody reads by time holds nothing for it. */
 const NO_TIMES = new Float64Array(0);
+/** Stretches whose rows are remembered: two years; then all are forgotten, and those that are asked for again come back. */
+const STRETCHES_MAX = 4380;
+/** Segments that were sealed since the rows of a stretch were looked for: so many are asked one by one, then it is made anew. */
+const NEWER_MAX = 3;
 
-/** The bounds of sealed segments by number, remembered for one column of a table. */
+/** Where the rows of segments stand by the time in one column of a table: bounds of all, and cells of the stretches that were asked for. */
 export class SegmentTimes {
   #column: StoredColumn | undefined;
   #first = 0;
   #known: (Segment | undefined)[] = [];
-  /** Of those that were searched: by span, the first place of their order in it, and the end of the last. */
-  #places: (Uint16Array | undefined)[] = [];
-  /** When their first span begins, and how long each is: a power of two, so that times are divided by it exactly. */
-  #spanFrom = NO_TIMES;
-  #spanLength = NO_TIMES;
   #from = NO_TIMES;
   #to = NO_TIMES;
   /** The greatest time of all segments up to one, and the least from one on: both ascend. */
@@ -136,39 +130,68 @@ export class SegmentTimes {
   #left = NO_TIMES;
   /** The list of which all this is known. */
   #states: SegmentList['states'] = [];
+  /** By stretch; of too many segments there are none. */
+  readonly #stretches = new Map<number, KnownStretch>();
+  /** Segments that cells tell of, as they came. */
+  #told: SealedSegment[] = [];
+  /** The others, by index: those that are open, and such. */
+  #others: number[] = [];
 
-  /** Numbers of the segments in which some row may lie in [from, to). */
-  meeting(list: SegmentList, column: StoredColumn, from: number, to: number): number[] {
+  /** Rows whose time may lie in [from, to): those of the first segments are told, of all others at least their number. */
+  find(list: SegmentList, column: StoredColumn, from: number, to: number): FoundRows {
     if (list.states !== this.#states || column !== this.#column || list.first !== this.#first)
       this.#lookAtAll(list, column);
-    const count = list.states.length;
-    const end = countBelow(this.#left, to, count);
-    const found: number[] = [];
-    for (let index = countBelow(this.#reached, from, count); index < end; index += 1)
-      if (this.#to[index]! >= from && this.#from[index]! < to && !this.#isEmpty(index, from, to))
-        found.push(list.first + index);
+    const stretch = Math.floor(from / STRETCH);
+    // Beyond, times are no exact numbers of cells.
+    if (!(from < to && to <= (stretch + 1) * STRETCH && Math.abs(from) < 2 ** 52))
+      return { numbers: this.#meeting(from, to), from: [], to: [] };
+    const { cells, toldCount } = this.#stretchAt(stretch, column);
+    if (cells === undefined) return { numbers: this.#meeting(from, to), from: [], to: [] };
+    const found = cells.find(from, to);
+    for (let at = toldCount; at < this.#told.length; at += 1)
+      this.#addMeeting(this.#told[at]!.number - this.#first, from, to, found.numbers);
+    for (const index of this.#others) this.#addMeeting(index, from, to, found.numbers);
     return found;
   }
 
-  /** No row of a segment lies in the spans that [from, to) meets, as far as they are known: one look, and none at the segment. */
-  #isEmpty(index: number, from: number, to: number): boolean {
-    const places = this.#places[index];
-    if (places === undefined) return false;
-    const start = this.#spanFrom[index]!;
-    const length = this.#spanLength[index]!;
-    const first = Math.max(0, Math.floor((from - start) / length));
-    const last = Math.min(SPAN_COUNT - 1, Math.floor((to - start) / length));
-    const place = places[first]!;
-    return place < PLACE_MAX && place === places[last + 1];
+  #stretchAt(stretch: number, column: StoredColumn): KnownStretch {
+    const known = this.#stretches.get(stretch);
+    if (known !== undefined && this.#told.length - known.toldCount <= NEWER_MAX) return known;
+    if (this.#stretches.size >= STRETCHES_MAX) this.#stretches.clear();
+    const start = stretch * STRETCH;
+    const segments: SealedSegment[] = [];
+    for (const number of this.#meeting(start, start + STRETCH)) {
+      const segment = this.#known[number - this.#first]!;
+      if (isTold(segment, column)) segments.push(segment);
+    }
+    const made = { cells: TimeCells.of(start, segments, column), toldCount: this.#told.length };
+    this.#stretches.set(stretch, made);
+    return made;
+  }
+
+  /** Numbers of the segments in which some row may lie in [from, to). */
+  #meeting(from: number, to: number): number[] {
+    const count = this.#states.length;
+    const end = countBelow(this.#left, to, count);
+    const found: number[] = [];
+    for (let index = countBelow(this.#reached, from, count); index < end; index += 1)
+      this.#addMeeting(index, from, to, found);
+    return found;
+  }
+
+  #addMeeting(index: number, from: number, to: number, numbers: number[]): void {
+    if (this.#to[index]! >= from && this.#from[index]! < to) numbers.push(this.#first + index);
   }
 
   #lookAtAll(list: SegmentList, column: StoredColumn): void {
     const { first, states } = list;
+    let isSame = this.#states.length === states.length;
     if (column !== this.#column || first !== this.#first) {
       this.#column = column;
       this.#first = first;
       this.#known = [];
-      this.#places = [];
+      this.#forgetStretches();
+      isSame = false;
     }
     if (this.#from.length < states.length) {
       const room = Math.max(16, states.length * 2);
@@ -176,19 +199,34 @@ export class SegmentTimes {
       this.#to = grown(this.#to, room);
       this.#reached = grown(this.#reached, room);
       this.#left = grown(this.#left, room);
-      this.#spanFrom = grown(this.#spanFrom, room);
-      this.#spanLength = grown(this.#spanLength, room);
     }
     const known = this.#known;
-    let isSame = this.#states.length === states.length;
+    if (known.length > states.length) {
+      // Rows were taken back, or a reader of before asks.
+      known.length = states.length;
+      this.#forgetStretches();
+    }
+    let isOther = false;
     for (let index = 0; index < states.length; index += 1) {
       const segment = states[index]?.segment;
       if (segment === known[index] && index < known.length) continue;
-      this.#look(index, segment, column);
+      // Cells tell of a segment that is no more.
+      if (isTold(known[index], column)) isOther = true;
+      known[index] = segment;
+      const bounds = boundsOf(segment, column);
+      this.#from[index] = bounds.least;
+      this.#to[index] = bounds.greatest;
+      if (!isOther && isTold(segment, column)) this.#told.push(segment);
       isSame = false;
     }
     this.#states = states;
     if (isSame) return;
+    if (isOther) this.#forgetStretches();
+    this.#others = [];
+    for (let index = 0; index < states.length; index += 1) {
+      const segment = known[index];
+      if (segment !== undefined && !isTold(segment, column)) this.#others.push(index);
+    }
     let reached = -Infinity;
     for (let index = 0; index < states.length; index += 1) {
       reached = Math.max(reached, this.#to[index]!);
@@ -201,43 +239,17 @@ export class SegmentTimes {
     }
   }
 
-  /** The first place of a segment's order whose time is at least `time`; `present` where there is none. */
-  placeOf(
-    segment: SealedSegment,
-    vector: NumberVector,
-    order: Uint16Array,
-    present: number,
-    time: number,
-  ): number {
-    const index = segment.number - this.#first;
-    if (this.#known[index] !== segment) return lowerBound(vector, order, 0, present, time);
-    let places = this.#places[index];
-    if (places === undefined) {
-      const from = timeAt(vector, order, 0);
-      const last = timeAt(vector, order, present - 1);
-      // Times so far apart are no exact numbers of spans.
-      if (!(Math.max(-from, last) < 2 ** 52)) return lowerBound(vector, order, 0, present, time);
-      let length = 1;
-      while (length * SPAN_COUNT <= last - from) length *= 2;
-      places = spanPlaces(vector, order, present, from, length);
-      this.#places[index] = places;
-      this.#spanFrom[index] = from;
-      this.#spanLength[index] = length;
-    }
-    const span = Math.floor((time - this.#spanFrom[index]!) / this.#spanLength[index]!);
-    if (span < 0) return 0;
-    if (span >= SPAN_COUNT) return present;
-    const next = places[span + 1]!;
-    return lowerBound(vector, order, places[span]!, next === PLACE_MAX ? present : next, time);
+  #forgetStretches(): void {
+    this.#stretches.clear();
+    this.#told = [];
   }
+}
 
-  #look(index: number, segment: Segment | undefined, column: StoredColumn): void {
-    this.#known[index] = segment;
-    this.#places[index] = undefined;
-    const bounds = boundsOf(segment, column);
-    this.#from[index] = bounds.least;
-    this.#to[index] = bounds.greatest;
-  }
+/** `toldCount`: how many of the segments that cells tell of there were. */
+type KnownStretch = { readonly cells: TimeCells | undefined; readonly toldCount: number };
+
+function isTold(segment: Segment | undefined, column: StoredColumn): segment is SealedSegment {
+  return segment?.kind === 'sealed' && orderedTimes(segment, column) !== undefined;
 }
 
 function grown(array: Float64Array, length: number): Float64Array<ArrayBuffer> {
@@ -281,18 +293,27 @@ type SealedPlaces = {
   readonly to: number;
 };
 
+/** Of a segment of which cells have told. */
+function foundPlaces(
+  segment: SealedSegment,
+  { from, to }: FoundRows,
+  index: number,
+): SealedPlaces | undefined {
+  if (index >= from.length) return undefined;
+  const isWhole = to[index]! - from[index]! === segment.rowCount;
+  return { order: isWhole ? undefined : segment.timeOrder, from: from[index]!, to: to[index]! };
+}
+
 /** Where the rows of [from, to) stand in the time order; undefined where it is not of this column. */
 function sealedPlaces(
   segment: SealedSegment,
   column: StoredColumn,
   from: number,
   to: number,
-  times: SegmentTimes,
 ): SealedPlaces | undefined {
-  const { timeOrder } = segment;
   const stored = segment.columns[column.id];
   if (stored === undefined) return undefined;
-  const { vector, zone } = stored;
+  const { zone } = stored;
   if (
     zone.nullCount === 0 &&
     zone.min !== undefined &&
@@ -301,62 +322,14 @@ function sealedPlaces(
     Number(zone.max) < to
   )
     return { order: undefined, from: 0, to: segment.rowCount };
-  if (timeOrder === undefined || segment.timeColumn !== column.id || vector.rep !== 'number')
-    return undefined;
-  const present = segment.rowCount - zone.nullCount;
+  const times = orderedTimes(segment, column);
+  if (times === undefined) return undefined;
+  const first = placeOfTime(times, 0, times.present, from);
   return {
-    order: timeOrder,
-    from: times.placeOf(segment, vector, timeOrder, present, from),
-    to: times.placeOf(segment, vector, timeOrder, present, to),
+    order: times.order,
+    from: first,
+    to: placeOfTime(times, first, times.present, to),
   };
-}
-
-/** The places of an order by span of time: found in steps that double, since most spans are short or empty. */
-function spanPlaces(
-  vector: NumberVector,
-  order: Uint16Array,
-  present: number,
-  from: number,
-  length: number,
-): Uint16Array {
-  const places = new Uint16Array(SPAN_COUNT + 1);
-  let place = 0;
-  for (let span = 1; span <= SPAN_COUNT; span += 1) {
-    const start = from + span * length;
-    let step = 1;
-    while (place + step < present && timeAt(vector, order, place + step) < start) step *= 2;
-    place = lowerBound(
-      vector,
-      order,
-      place + (step >> 1),
-      Math.min(present, place + step + 1),
-      start,
-    );
-    places[span] = Math.min(place, PLACE_MAX);
-  }
-  return places;
-}
-
-function timeAt({ values, factor, base }: NumberVector, order: Uint16Array, place: number): number {
-  return values[order[place]!]! * factor + base;
-}
-
-/** Of places [from, end) of the order, the first whose time is at least `time`; `end` where there is none. */
-function lowerBound(
-  { values, factor, base }: NumberVector,
-  order: Uint16Array,
-  from: number,
-  end: number,
-  time: number,
-): number {
-  let low = from;
-  let high = end;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (values[order[middle]!]! * factor + base < time) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }
 
 class SealedPart implements Part {

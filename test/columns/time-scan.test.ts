@@ -114,3 +114,61 @@ test.each(Object.entries(PATTERNS))('rows are found by time: %s', (_, timeOf) =>
   for (const [a, length] of short) check(a, a + length);
   table.close();
 });
+
+test('rows are found by time while segments come, are compacted and go', () => {
+  const timeOf = (row: number): number =>
+    START + row * 4096 - (row % 50 === 7 ? ((row * 7919) % 5000) * 60_000 : 0);
+  const times: number[] = [];
+  const isGone = new Set<number>();
+  const table = tableOf([]);
+  const starts = fc.sample(fc.integer({ min: -300, max: 1700 }), { seed: 3, numRuns: 12 });
+  const check = (): void => {
+    for (const [index, second] of starts.entries()) {
+      // Parts of a cell, whole ones, several.
+      const from = START + second * SECOND + (index % 3 === 0 ? 0 : 777);
+      const to = from + [1, 10 * SECOND, 61 * SECOND + 5, 100 * SECOND][index % 4]!;
+      const expected: number[] = [];
+      for (let row = 0; row < times.length; row += 1)
+        if (times[row]! >= from && times[row]! < to && !isGone.has(row)) expected.push(row);
+      const found = read(table, from, to);
+      expect(found.length).toBe(expected.length);
+      expect(found.every((row, at) => row === expected[at])).toBe(true);
+    }
+  };
+  const insert = (count: number): void => {
+    const first = times.length;
+    for (let row = first; row < first + count; row += 1) times.push(timeOf(row));
+    write(table, {
+      kind: 'insert',
+      rows: {
+        rowCount: count,
+        columns: [
+          vectorFromData({ kind: 'timestamptz' }, times.slice(first)),
+          vectorFromData(
+            { kind: 'int4' },
+            Array.from({ length: count }, (_, each) => first + each),
+          ),
+        ],
+      },
+    });
+  };
+  check();
+  for (let segment = 0; segment < 5; segment += 1) {
+    insert(SEGMENT - (segment === 0 ? 100 : 0));
+    while (table.maintain(1_000_000));
+    check();
+  }
+  // Nearly all of one segment, and all of another.
+  const gone: number[] = [];
+  for (let row = SEGMENT; row < 3 * SEGMENT; row += 1)
+    if (row >= 2 * SEGMENT || row % 10 > 0) gone.push(row);
+  write(table, { kind: 'delete', rowIds: Float64Array.from(gone) });
+  for (const row of gone) isGone.add(row);
+  check();
+  for (const segment of table.segmentsToCompact()) table.compact(segment);
+  while (table.maintain(1_000_000));
+  check();
+  insert(10);
+  check();
+  table.close();
+});
