@@ -12,7 +12,7 @@ import { BatchesOperator } from '../operators/row-operators.ts';
 import type { AggregateNode, OutputColumn, PlanNode } from '../plan/logical.ts';
 import { inputsOf } from '../plan/nodes.ts';
 import type { Look, LookCell, ProgressiveRun } from '../progressive/run.ts';
-import { shapeOf, type SampledShape, type Shape } from '../progressive/shape.ts';
+import { shapeOf, shownAggregation, type SampledShape, type Shape } from '../progressive/shape.ts';
 import { boundsOf, nearestDoubles } from '../progressive/doubles.ts';
 import { isEstimated, isNumeric, outputsOf } from '../progressive/outputs.ts';
 import type {
@@ -545,13 +545,16 @@ class Answer {
       this.#source = provenance(session, bound.relations, undefined, this.#position).source;
       this.#why = shape.why;
       this.#waitsFor = shape.why;
-      this.#estimated = this.#columns.map(() => false);
-    } else {
-      const { aggregate } = shape;
-      this.#estimated = outputsOf(shape.plan, aggregate).map((output) =>
-        isEstimated(output, aggregate.keys.length),
-      );
     }
+    // A value of an aggregate looks like one, be it exact from the beginning.
+    const { plan, aggregate } =
+      shape.kind === 'sampled'
+        ? shape
+        : { plan: bound.plan, aggregate: shownAggregation(bound.plan) };
+    this.#estimated =
+      aggregate === undefined
+        ? this.#columns.map(() => false)
+        : outputsOf(plan, aggregate).map((output) => isEstimated(output, aggregate.keys.length));
     const settled = shape;
     const sampled = (shape: SampledShape): ProgressiveSource => {
       const run = new Run(shape, environment, {

@@ -33,11 +33,11 @@ export type Shape = SampledShape | { readonly kind: 'exactOnly'; readonly why: s
 const ABOVE: ReadonlySet<PlanNode['kind']> = new Set(['project', 'filter', 'sort', 'limit']);
 
 export function shapeOf(plan: PlanNode, snapshotOf: (relation: number) => TableSnapshot): Shape {
-  let top = plan;
-  while (ABOVE.has(top.kind)) {
-    if (top.kind === 'limit' && top.counts !== undefined) return exactOnly('LIMIT is a subquery');
-    top = inputsOf(top)[0]!;
-  }
+  let above = plan;
+  for (; ABOVE.has(above.kind); above = inputsOf(above)[0]!)
+    if (above.kind === 'limit' && above.counts !== undefined)
+      return exactOnly('LIMIT is a subquery');
+  const top = topOf(plan);
   if (top.kind !== 'aggregate')
     return exactOnly(
       top.kind === 'scan' || top.kind === 'join'
@@ -64,6 +64,16 @@ export function shapeOf(plan: PlanNode, snapshotOf: (relation: number) => TableS
     isSingle: best.isSingle,
     isWhole: isWholeBelow(aggregate.input),
   };
+}
+
+/** The aggregation whose values an answer shows, whether or not it can be estimated. */
+export function shownAggregation(plan: PlanNode): AggregateNode | undefined {
+  const top = topOf(plan);
+  return top.kind === 'aggregate' ? top : undefined;
+}
+
+function topOf(plan: PlanNode): PlanNode {
+  return ABOVE.has(plan.kind) ? topOf(inputsOf(plan)[0]!) : plan;
 }
 
 const WORDS: Readonly<Partial<Record<PlanNode['kind'], string>>> = {

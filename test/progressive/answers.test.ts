@@ -256,8 +256,22 @@ describe('progressive answers', () => {
       const events = await eventsOf(sql);
       expect(events[0]).toMatchObject({ rows: events.length > 1 ? [] : expect.anything() });
       expect(events.at(-1)!.why).toContain(why);
-      const plain = await db.query(sql);
-      expect(events.at(-1)!.rows).toEqual(plain.rows);
+      const plain = await db.query<Record<string, unknown>>(sql);
+      // What an aggregate gives has its value where an estimate has it.
+      const isAggregated = why === 'order' || why === 'inner one';
+      const exact = (value: unknown): unknown => {
+        const number = typeof value === 'number' ? value : null;
+        const own =
+          typeof value === 'string' && Number.isFinite(Number(value)) ? Number(value) : number;
+        return { estimate: own, lower: own, upper: own, guarantee: 'exact', value };
+      };
+      expect(events.at(-1)!.rows).toEqual(
+        plain.rows.map((row) =>
+          Object.fromEntries(
+            Object.entries(row).map(([name, value]) => [name, isAggregated ? exact(value) : value]),
+          ),
+        ),
+      );
     }
   });
 

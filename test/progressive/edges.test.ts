@@ -180,7 +180,10 @@ test('inside a transaction its own writes count, and the answer is exact', async
         .progressive('SELECT sum(x) AS s FROM t')
         .result();
       expect(last.reason).toBe('exact');
-      expect(last.rows).toEqual(plain.rows);
+      // As outside of it, what has an aggregate holds its value.
+      const { s: value } = plain.rows[0]!;
+      const cell = { estimate: value, lower: value, upper: value, guarantee: 'exact', value };
+      expect(last.rows).toEqual([{ s: cell }]);
       throw new Error('back');
     })
     .catch((cause: unknown) => expect(String(cause)).toContain('back'));
