@@ -43,6 +43,11 @@ export function queryRoutes(app: FastifyInstance, context: RouteContext): void {
     const { format } = request.query;
     const options = queryOptions(body, reply);
     if (body.mode === 'progressive') {
+      if (body.window !== undefined)
+        throw new DbError('0A000', 'a window has no progressive answer', {
+          field: 'window',
+          hint: 'Ask without "mode": tiles answer windows exactly at once. Or send sql.',
+        });
       await answerProgressively({
         request,
         reply,

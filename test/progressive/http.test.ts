@@ -257,6 +257,9 @@ test('what makes no sense is refused before anything is sent', async () => {
     expect(response.status).toBe(400);
     expect(await response.json()).toMatchObject({ code: '22023', field });
   }
+  const window = { table: 't', last: '1h' };
+  const windowed = await post('/v1/query', { window, mode: 'progressive' });
+  expect(await windowed.json()).toMatchObject({ code: '0A000', field: 'window' });
   const unknown = await post('/v1/query', { sql: 'SELECT sum(y) FROM t', mode: 'progressive' });
   expect(await unknown.json()).toMatchObject({ code: '42703' });
   expect((await post('/v1/queries/nobody/refine', { stop: 'exact' })).status).toBe(404);
