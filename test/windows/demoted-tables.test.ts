@@ -143,6 +143,9 @@ test('variances of all that there was are those of its rows', async () => {
   await clock.advance('1h');
   expect((await rows('SELECT id FROM others')).length).toBeLessThan(200);
   expect(await rows(asked)).toEqual(before);
+  expect(await refusalInFull(db.query('SELECT approx_percentile(x, 0.5) FROM others'))).toMatch(
+    /approx_percentile of "x" are not kept/,
+  );
   // A late row of a day that is a tile.
   await db.insert('others', [{ ...all[10]!, id: 1000, count: 12, x: 7 }]);
   const { n, v } = (await rows(`SELECT count(x) AS n, var_pop(small) AS v FROM others`))[0]!;

@@ -108,6 +108,17 @@ test('a slice whose room is refused is as it was', () => {
   expect(counts.keyOfRank(0, count)).toBe(count - 1);
 });
 
+test('counts of a digit that is nought, and of more taken back than added, are settled like others', () => {
+  const counts = new KeyCounts(2, new KeyScratch(), () => undefined);
+  for (let time = 0; time < 2048; time += 1) counts.add(0, 5, 1);
+  for (let time = 0; time < 1500; time += 1) counts.add(1, 5, -1);
+  counts.trim();
+  expect([counts.size(0), counts.size(1)]).toEqual([1, 2]);
+  counts.addSlice(0, counts, 1);
+  counts.add(0, 7, 1);
+  expect([counts.keyOfRank(0, 548), counts.keyOfRank(0, 549)]).toEqual([5, 7]);
+});
+
 test('a slice of few values that come and go stays small', () => {
   const counts = new KeyCounts(1, new KeyScratch(), () => undefined);
   for (let time = 0; time < 100_000; time += 1) {

@@ -260,6 +260,8 @@ test('conditions, keys and measures that depend on a zone, on parameters or on n
           },
           by: ['team'],
         },
+        { measures: { v: 'stddev(x::numeric(10,2))', w: 'var_pop(x::int::float8)' } },
+        { measures: { v: 'var_pop(x::numeric)' } },
         { measures: { n: 'count(*)' }, by: ["'x' || team"] },
         { measures: { s: 'sum(x + 1)', n: 'count(x + 1)' } },
         { measures: { n: 'count(*)' }, where: 'id IN (SELECT id FROM t WHERE x > 5)' },

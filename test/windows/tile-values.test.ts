@@ -218,3 +218,39 @@ test('sealed segments, whose numbers are packed and bounded, have the bits of th
     await db.close();
   }
 });
+
+test('squares that no tile holds are read from rows, and of those that a tile has no room for yet it makes some', async () => {
+  for (const [first, x, source] of [
+    // A square beyond all doubles, one beyond all bins, and one below them.
+    [1e199, 1e200, 'scan'],
+    [1e149, 1e150, 'scan'],
+    [1e-149, 1e-150, 'scan'],
+    // Room for the double nearest to the square, and none for the rest of it.
+    [1 + 2 ** -27, 1 + 2 ** -40, 'windows'],
+  ] as const) {
+    const db = await table('x double precision');
+    try {
+      await insert(db, [{ x: first }, { x: first * 3 }, { x: null }]);
+      const question: WindowQuery = {
+        range: [new Date(START).toISOString(), new Date(START + DAY).toISOString()],
+        measures: { v: 'var_pop(x)' },
+      };
+      if (source === 'windows') expect((await db.window('t', question)).meta.source).toBe(source);
+      // The first is of a tile that is there, the second of one that is made.
+      for (let time = 0; time < 2; time += 1) {
+        await insert(db, [{ x }, { x: -x }], START + time * 20 * MINUTE);
+        const scan = await db
+          .window('t', { ...question, time: 'at' })
+          .catch((cause: { code: string }) => cause.code);
+        const found = await db.window('t', question).catch((cause: { code: string }) => cause.code);
+        if (typeof found === 'string' || typeof scan === 'string') expect(found).toBe(scan);
+        else {
+          expect(found.rows).toEqual(scan.rows);
+          expect(found.meta.source).toBe(source);
+        }
+      }
+    } finally {
+      await db.close();
+    }
+  }
+});
