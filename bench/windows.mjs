@@ -2,9 +2,9 @@
  * Issue 4, bar 5: windows over a table with 1 % late rows, through `db.window`: aligned, rolling with millisecond edges, series, a
  * dashboard of 64 panels, percentiles of a year; what late rows and other zones cost, and what tiles take; beside the same
  * question to DuckDB and to our own engine without tiles. `BENCH_ROWS=1,10,100` says how many millions of rows, the last at the end.
+ * `BENCH_PEERS=0`: ours alone.
  */
 import { open } from '../dist/src/index.js';
-import { openDuckdb } from './lib/duckdb.mjs';
 import { median, percentile, randomOf, timed } from './lib/measure.mjs';
 
 export const about = 'windows over time from tiles, after 1 % late rows';
@@ -77,7 +77,8 @@ async function filled(db, table, size) {
 async function measure(report, size, rounds) {
   const db = await open({ workers: 0, memory: '16 GB' });
   await filled(db, 'orders', size);
-  const duckdb = size <= PEER_ROWS_MAX ? await loadDuckdb(size) : undefined;
+  const hasPeers = process.env.BENCH_PEERS !== '0' && size <= PEER_ROWS_MAX;
+  const duckdb = hasPeers ? await loadDuckdb(size) : undefined;
   const random = randomOf(11);
   const label = count(size);
   const now = iso(END_MS);
@@ -208,12 +209,16 @@ async function measure(report, size, rounds) {
     bar: { valueMax: 5 },
   });
 
-  await ask({ ...year, measures: P99 });
-  report.add({
-    metric: `${label}: tiles of a year with percentiles`,
-    unit: 'MB',
-    value: (tileBytes(db) - bytes) / 2 ** 20,
-  });
+  const measured = async (what, measures) => {
+    const before = tileBytes(db);
+    await ask({ ...year, measures });
+    report.add({
+      metric: `${label}: tiles of a year with ${what}`,
+      unit: 'MB',
+      value: (tileBytes(db) - before) / 2 ** 20,
+    });
+  };
+  await measured('percentiles', P99);
   await time(
     'p99 of a year by its sketch',
     100,
@@ -222,6 +227,21 @@ async function measure(report, size, rounds) {
   );
 
   await lateRows(report, db, { label, ask, random });
+
+  await measured('a deviation', { d: 'stddev(amount)' });
+  await time(
+    'deviation of a year',
+    100,
+    () => ({ ...year, measures: { d: 'stddev(amount)' } }),
+    () => `SELECT stddev(amount) AS d ${fromSql(START_MS, 365 * DAY_MS)}`,
+  );
+  await measured('distinct regions', { d: 'count(DISTINCT region)' });
+  await time(
+    'distinct regions of a year',
+    100,
+    () => ({ ...year, measures: { d: 'count(DISTINCT region)' } }),
+    () => `SELECT count(DISTINCT region) AS d ${fromSql(START_MS, 365 * DAY_MS)}`,
+  );
   duckdb?.close();
   await db.close();
   return result;
@@ -297,7 +317,7 @@ function seriesSql(from) {
 }
 
 async function loadDuckdb(size) {
-  const duckdb = await openDuckdb();
+  const duckdb = await (await import('./lib/duckdb.mjs')).openDuckdb();
   await duckdb.run(
     'CREATE TABLE orders (ts TIMESTAMP NOT NULL, region VARCHAR NOT NULL, amount DOUBLE NOT NULL)',
   );

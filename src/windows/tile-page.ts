@@ -11,7 +11,7 @@ const PAGE_BYTES = 256;
 /** What a typed array is beside its elements. */
 const BLOCK_BYTES = 128;
 const NO_TILES = new Float64Array(0);
-/** Of the keys that a group counts in one page: what is more is read from rows. */
+/** Of the keys that a group counts in one page of several tiles: what is more is read from rows. */
 const KEY_BYTES_MAX = 2 ** 22;
 
 /**
@@ -96,7 +96,8 @@ export class TilePage {
   #addKeys(group: number, { kinds, scratch }: KeySpace): void {
     let held = 0;
     const keys = new KeyCounts(this.places * kinds, scratch, (bytes) => {
-      if (held + bytes > KEY_BYTES_MAX) throw new NoTiles(true);
+      // One tile alone has no more keys than there are.
+      if (this.places > 1 && held + bytes > KEY_BYTES_MAX) throw new NoTiles(true);
       this.#take(bytes);
       held += bytes;
     });

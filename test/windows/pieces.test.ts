@@ -104,7 +104,13 @@ test('a day that windows end in is cut once its quarters were read for a while, 
 });
 
 test('pieces follow every change, and give the bits of a scan', () => {
-  for (const more of [{}, { grouped: true }, { filtered: true }]) {
+  // The last with percentiles, whose buckets lie beside the doubles.
+  for (const more of [
+    {},
+    { grouped: true },
+    { filtered: true },
+    { measures: 0b110_0000_0000_1001 },
+  ]) {
     const world = worldOf();
     for (let round = 0; round < 3; round += 1) askAll(world, more);
     const change = (): void => {

@@ -131,3 +131,25 @@ test('a question about a year is one tile from the second time on, and follows t
   expect(await ask()).toEqual(first);
   expect(await ask()).toEqual(first);
 });
+
+test('a stretch of very many groups is added tile by tile, each time', async () => {
+  await using db = await open({ workers: 0, clock: new HandClock() });
+  await db.exec(`CREATE TABLE events (ts timestamptz, device int, x float8) WITH (time = 'ts')`);
+  const devices = 6000;
+  await db.insert('events', {
+    ts: Float64Array.from({ length: 4 * devices }, (_, row) => START_MS + (row % 4) * 8 * DAY_MS),
+    device: Int32Array.from({ length: 4 * devices }, (_, row) => Math.floor(row / 4)),
+    x: Float64Array.from({ length: 4 * devices }, (_, row) => row / 8),
+  });
+  const ask = (): Promise<WindowResult> =>
+    db.window('events', {
+      range: [START_MS, START_MS + 32 * DAY_MS],
+      by: 'device',
+      measures: { s: 'sum(x)', least: 'min(x)' },
+    });
+  const first = await ask();
+  expect(first.rows.length).toBe(devices);
+  const bytes = db.metrics.snapshot()['tileBytes'];
+  for (let time = 0; time < 2; time += 1) expect((await ask()).rows).toEqual(first.rows);
+  expect(db.metrics.snapshot()['tileBytes']).toBe(bytes);
+});

@@ -249,3 +249,36 @@ test('a time that is the origin of date_bin, and not what is cut, makes no bucke
     await db.close();
   }
 });
+
+test('who may not wait for tiles is answered from rows until they are there: distinct values and deviations, too', async () => {
+  const db = await open({ workers: 0 });
+  try {
+    await db.exec(`CREATE TABLE t (ts timestamptz, x int) WITH (time = 'ts')`);
+    await db.insert(
+      't',
+      Array.from({ length: 500 }, (_, row) => ({
+        ts: new Date(Date.UTC(2026, 0, 1, row)),
+        x: row % 7,
+      })),
+    );
+    const text = `SELECT date_trunc('week', ts) AS week, sum(x) AS s, count(DISTINCT x) AS d, stddev(x) AS v FROM t
+      WHERE ts >= '2026-01-02' AND ts < '2026-02-01' GROUP BY 1 ORDER BY 1`;
+    const result = async (): Promise<readonly unknown[]> => {
+      const { rows } = await db.progressive(text).result();
+      return (rows as readonly Record<string, { value?: unknown }>[]).map(({ week, s, d, v }) => ({
+        week,
+        s: s!.value,
+        d: d!.value ?? d,
+        v: v!.value ?? v,
+      }));
+    };
+    const first = await result();
+    const { rows, meta } = await db.query(text);
+    expect(meta.source).toBe('windows');
+    expect(rows.length).toBe(4);
+    expect(first).toEqual(rows);
+    expect(await result()).toEqual(rows);
+  } finally {
+    await db.close();
+  }
+});
