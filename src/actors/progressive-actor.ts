@@ -88,6 +88,8 @@ export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMe
       let share = FIRST_STEP_SHARE;
       let state = PROGRESSIVE_LIFECYCLE.initial;
       let isLooking = false;
+      /** There was a first look. */
+      let isRefining = false;
       /** A look whose rows are being made. */
       let shown: Look | undefined;
       /** A step is on its way: resuming must not send a second one. */
@@ -144,6 +146,7 @@ export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMe
             shown = undefined;
             isLooking = false;
             happened('look');
+            isRefining = true;
             if (task.looked(look, budget.spent)) {
               happened('enough');
               task.ended({ kind: 'enough' }, budget.spent);
@@ -208,8 +211,8 @@ export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMe
         if (isStepping) return;
         isStepping = true;
         const { self } = context;
-        context.priority = state === 'refining' ? refiningPriority : priority;
-        if (state === 'refining') task.afterOthers(() => void self.tell({ kind: 'step' }, 'bulk'));
+        context.priority = isRefining ? refiningPriority : priority;
+        if (isRefining) task.afterOthers(() => void self.tell({ kind: 'step' }, 'bulk'));
         else self.tell({ kind: 'step' });
       };
 

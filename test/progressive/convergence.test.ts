@@ -229,6 +229,27 @@ test('the first answers of all come before the second look of any, and a write b
   await db.exec('DROP TABLE w');
 });
 
+/** Root cause: what had stopped, or was paused, was taken for one that has shown nothing when it went on. */
+test('who wants more of what has stopped waits for the first answers of others', async () => {
+  const { clock } = engine.ports;
+  const after = clock.after.bind(clock);
+  (clock as { after: typeof after }).after = (ms, run) =>
+    ms === 100 ? { cancel: () => undefined } : after(ms, run);
+  try {
+    const refined = db.progressive('SELECT avg(x) AS a FROM t WHERE x > 1', { stop: { rows: 1 } });
+    const { rowsSeen } = await refined.result();
+    const isAnswered = engine.firstAnswers.begin('main');
+    await refined.refineTo('exact');
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    const waiting = await db.queries.get(refined.queryId);
+    expect(waiting.rows).toBe(rowsSeen);
+    isAnswered();
+    expect(await refined.result()).toMatchObject({ reason: 'exact' });
+  } finally {
+    (clock as { after: typeof after }).after = after;
+  }
+});
+
 /**
  * Root cause: refinements were actors like others, so that beside eight of them whoever came next had a ninth of the machine. The test before had
  * nobody come but a write, which goes before all.
