@@ -215,12 +215,11 @@ export class ValueSums {
     for (let row = 0; row < rowCount; row += 1) {
       const value = values[row]!;
       // NaN is neither.
-      if (value >= min && value <= max) {
-        const at = groups[row]! * At.width;
-        states[at] = states[at]! + value;
-        states[at + 1] = states[at + 1]! + value * value;
-        states[at + 2] = states[at + 2]! + 1;
-      }
+      if (!(value >= min && value <= max)) continue;
+      const at = Math.imul(groups[row]!, At.width);
+      states[at]! += value;
+      states[at + 1]! += value * value;
+      states[at + 2]! += 1;
     }
   }
 
