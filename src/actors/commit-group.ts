@@ -50,6 +50,7 @@ export class CommitMessage {
   }
 
   failed(cause: unknown): void {
+    this.#rowCount = Infinity;
     this.#first.failed(cause);
     for (const each of this.#joined ?? []) each.failed(cause);
   }

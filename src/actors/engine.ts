@@ -355,7 +355,7 @@ export class Engine {
         signal.addEventListener('abort', abort, { once: true });
       }
       const { rowCount } = request;
-      if (this.#joinable?.join(full, rowCount) === true) return;
+      if (this.tree.journal.alive && this.#joinable?.join(full, rowCount) === true) return;
       const message = new CommitMessage(full, rowCount);
       this.#joinable = message.isJoinable ? message : undefined;
       this.#tellJournal(message);

@@ -6,7 +6,7 @@ import { RowsByColumn } from './rows-by-column.ts';
 import type { SealedSegment } from './segment.ts';
 import type { StoredColumn } from './stored-column.ts';
 import { isNumberKind } from './types.ts';
-import type { Vector } from './vector.ts';
+import { keptColumn, type Vector } from './vector.ts';
 
 /**
  * Old versions of rows that a commit takes out of sealed segments. Those do not change: a column of numbers is copied out of them when
@@ -65,7 +65,7 @@ export class StandingRows extends RowsByColumn {
         others.map((index) => columns[index]!),
         { runs, places },
       );
-      for (const [at, index] of others.entries()) copied[index] = batch.columns[at]!;
+      for (const [at, index] of others.entries()) copied[index] = keptColumn(batch.columns[at]!);
     }
     let open: readonly Vector[] | undefined;
     if (firstOpen >= 0) {
@@ -73,7 +73,7 @@ export class StandingRows extends RowsByColumn {
       open = fetchLocated(ownIds.subarray(count), columns, {
         runs: behind,
         places: places.subarray(count),
-      }).columns;
+      }).columns.map(keptColumn);
     }
     // Places are a piece of a slab, or of an array that others have.
     const located = { runs: sealed, places: places.slice(0, count) };
@@ -99,9 +99,9 @@ export class StandingRows extends RowsByColumn {
     const { places } = this.#located;
     const rowIds = this.#rowIds.subarray(0, places.length);
     const standing = fetchLocated(rowIds, [this.#columns[index]!], this.#located);
-    if (this.#open === undefined) return standing.columns[0]!;
+    if (this.#open === undefined) return keptColumn(standing.columns[0]!);
     const open = { rowCount: this.rowCount - places.length, columns: [this.#open[index]!] };
-    return concatBatches([standing, open]).columns[0]!;
+    return keptColumn(concatBatches([standing, open]).columns[0]!);
   }
 
   protected makeRowIds(): Float64Array {

@@ -1,3 +1,4 @@
+import { isPiece } from '../base/slab.ts';
 import type { Dictionary } from './dictionary.ts';
 import type { SqlType } from './types.ts';
 import type { Datum } from './values.ts';
@@ -157,4 +158,13 @@ export function sliceVector(vector: Vector, start: number, end: number): Vector 
         validity,
       };
   }
+}
+
+/** A column for who keeps it for long: a piece of a slab, which would keep all of the slab, is copied. */
+export function keptColumn(column: Vector): Vector {
+  if (column.rep === 'number' && isPiece(column.values))
+    return { ...column, values: column.values.slice() as NumberArray };
+  if (column.rep === 'dictionary' && isPiece(column.codes))
+    return { ...column, codes: column.codes.slice() as typeof column.codes };
+  return column;
 }

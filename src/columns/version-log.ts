@@ -11,7 +11,7 @@ import { columnOf, RowsByColumn } from './rows-by-column.ts';
 import { StandingRows } from './standing-rows.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { TableDelta } from './table-contract.ts';
-import { sliceVector, type NumberArray, type Vector } from './vector.ts';
+import { keptColumn, sliceVector, type Vector } from './vector.ts';
 import { objectBytes, VectorBuilder } from './vector-builder.ts';
 
 /** Rows a chunk of old and new rows holds. */
@@ -778,14 +778,6 @@ function keptRows(batch: Batch | undefined): Batch | undefined {
   return rowIds !== undefined && isPiece(rowIds)
     ? { ...batch, columns, rowIds: rowIds.slice() }
     : { ...batch, columns };
-}
-
-function keptColumn(column: Vector): Vector {
-  if (column.rep === 'number' && isPiece(column.values))
-    return { ...column, values: column.values.slice() as NumberArray };
-  if (column.rep === 'dictionary' && isPiece(column.codes))
-    return { ...column, codes: column.codes.slice() as typeof column.codes };
-  return column;
 }
 
 /** A batch in memory: its arrays, and by formula the objects around them. */
