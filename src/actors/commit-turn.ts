@@ -331,10 +331,12 @@ export class CommitTurn {
     this.#retry();
   }
 
-  /** Those of a group come once more, each for itself, as soon as somebody calls `#retry`. */
+  /** Those of a group come once more, each for itself, as soon as somebody calls `#retry`. Who is left of one alone has his answer. */
   #failed(request: CommitRequest | undefined, cause: unknown): void {
-    if (request?.members === undefined || this.#refusal !== undefined) request?.failed(cause);
-    else this.#waiting.unshift(...request.members);
+    const members = request?.members;
+    if (members === undefined || members.length === 1 || this.#refusal !== undefined)
+      request?.failed(cause);
+    else this.#waiting.unshift(...members);
   }
 
   #leave(staging: StagingCommit): void {
