@@ -15,11 +15,12 @@ export class CollectedRows {
     this.#lease = new MemoryLease(memory);
   }
 
-  /** Reads on; true when the input is drained. Row ids may be lent: they are told, not kept. */
+  /** Reads on; true when the input is drained, false where it is not, or `isFull` after a batch. Row ids may be lent: they are told, not kept. */
   fill(
     input: Operator,
     budget: Budget,
     each?: (batch: Batch, rowIds: Float64Array | undefined) => void,
+    isFull?: () => boolean,
   ): boolean {
     for (;;) {
       const step = input.next(budget);
@@ -30,7 +31,7 @@ export class CollectedRows {
       this.keep(batch);
       each?.(batch, rowIds);
       budget.charge(batch.rowCount);
-      if (budget.exhausted) return false;
+      if (budget.exhausted || isFull?.() === true) return false;
     }
   }
 

@@ -69,9 +69,9 @@ export class SortOperator implements Operator {
         if (step === 'more') return 'more';
         this.#drained = step === 'done';
       } else {
-        this.#drained = this.#gathered.fill(this.#input, budget);
         // Twice as many: each row is sorted a few times at most, however many are kept.
         const enough = Math.max(2 * this.#keep, this.#keep + GATHERED_ROWS);
+        this.#drained = this.#gathered.fill(this.#input, budget, enough);
         if (!this.#drained && this.#gathered.rowCount <= enough) return 'more';
       }
       if (this.#drained || this.#keep > TOP_ROWS_MAX) this.#sort = this.#newSort();
@@ -212,9 +212,14 @@ class GatheredRows {
     return this.#places.length;
   }
 
-  /** Reads on; true when the input is drained. */
-  fill(input: Operator, budget: Budget): boolean {
-    return this.#rows.fill(input, budget, (batch, rowIds) => this.#number(batch, rowIds));
+  /** Reads on; true when the input is drained. It ends at the batch that brings more than `rowCountMax` rows, however long steps are: what is sorted is work. */
+  fill(input: Operator, budget: Budget, rowCountMax: number): boolean {
+    return this.#rows.fill(
+      input,
+      budget,
+      (batch, rowIds) => this.#number(batch, rowIds),
+      () => this.rowCount > rowCountMax,
+    );
   }
 
   /** A dense batch that belongs to nobody else. */

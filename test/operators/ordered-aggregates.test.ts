@@ -1,7 +1,11 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { open } from '../../src/open.ts';
+import { MemoryAccount } from '../../src/base/memory.ts';
+import { vectorFromData } from '../../src/columns/build.ts';
+import type { AggregateCall } from '../../src/plan/logical.ts';
 import { Budget } from '../../src/operators/operator.ts';
+import { createOrderedState } from '../../src/operators/aggregates/ordered.ts';
 import { Selection } from '../../src/operators/aggregates/selection.ts';
 
 test('the values at two neighbouring ranks are those of sorting, whatever the steps', () => {
@@ -37,6 +41,47 @@ test('the values at two neighbouring ranks are those of sorting, whatever the st
     ),
     { numRuns: 300 },
   );
+});
+
+test('groups of few values are gone through in steps, too, and what a step left half done is let go', () => {
+  const type = { kind: 'float8' } as const;
+  const column = (index: number) =>
+    ({ kind: 'column', index, type, nullable: false, name: 'x' }) as const;
+  for (const fn of ['percentile_cont', 'percentile_disc'] as const) {
+    const memory = new MemoryAccount('a test');
+    const args = [column(0), column(1)];
+    const orderBy = [{ expression: args[1]!, descending: false, nullsFirst: false }];
+    const call: AggregateCall = { fn, args, distinct: false, orderBy, type };
+    const state = createOrderedState(call, memory);
+    state.ensure(100);
+    const values = Array.from({ length: 2000 }, (_, at) => (at * 7919) % 2003);
+    const vectors = [
+      vectorFromData(
+        type,
+        values.map(() => 0.5),
+      ),
+      vectorFromData(type, values),
+    ];
+    state.add(
+      Int32Array.from(values, (_, at) => at % 100),
+      values.length,
+      vectors,
+      undefined,
+    );
+    const groups = Int32Array.from({ length: 100 }, (_, group) => group);
+    const budget = new Budget(50);
+    let steps = 1;
+    for (; state.settle!(groups, 100, budget) === false; steps += 1) {
+      expect(budget.remaining).toBeGreaterThan(-400);
+      budget.refill(50);
+    }
+    expect(steps).toBeGreaterThan(40);
+    // Of what is added afterwards all is gone through anew: it ends in the middle of a group.
+    state.add(new Int32Array(2000), values.length, vectors, undefined);
+    expect(state.settle!(groups, 100, new Budget(1))).toBe(false);
+    state.close!();
+    expect(memory.usedBytes).toBe(0);
+  }
 });
 
 type Row = { readonly g: number; readonly k: number | null; readonly s: string | null };

@@ -6,8 +6,10 @@ import { vectorFromData } from '../../src/columns/build.ts';
 import { compareDatums } from '../../src/columns/compare.ts';
 import type { SqlType } from '../../src/columns/types.ts';
 import { Decimal, type Datum } from '../../src/columns/values.ts';
+import type { SortNode } from '../../src/plan/logical.ts';
 import { KeyColumn } from '../../src/operators/key-column.ts';
-import { Budget } from '../../src/operators/operator.ts';
+import { Budget, type Operator } from '../../src/operators/operator.ts';
+import { SortOperator } from '../../src/operators/sort.ts';
 import { StepwiseSort } from '../../src/operators/stepwise-sort.ts';
 
 function sortInSteps(sort: StepwiseSort, units: number): { numbers: number[]; work: number } {
@@ -52,6 +54,61 @@ test('the work of sorting depends on the count alone', () => {
   expect(work(ascending)).toBe(work(ascending.toReversed()));
   // Two units a comparison: nine levels within runs of 512, five of merging twenty runs.
   expect(work(ascending)).toBe(10_000 * 2 * (9 + 5));
+});
+
+test('a top-k of thousands costs the same however long its steps are', () => {
+  const type: SqlType = { kind: 'int4' };
+  const columns = [{ name: 'a', type, nullable: false }];
+  const batches = Array.from({ length: 80 }, (_, index) => ({
+    rowCount: 2048,
+    columns: [
+      vectorFromData(
+        type,
+        Array.from({ length: 2048 }, (_, at) => ((index * 2048 + at) * 7919) % 1009),
+      ),
+    ],
+  }));
+  const workInStepsOf = (units: number): number => {
+    let at = -1;
+    const input: Operator = {
+      id: 1,
+      columns,
+      get batch() {
+        return batches[at]!;
+      },
+      next: () => ((at += 1) < batches.length ? 'batch' : 'done'),
+      close: () => undefined,
+    };
+    const expression = { kind: 'column', index: 0, type, nullable: false, name: 'a' } as const;
+    const node = {
+      kind: 'sort',
+      id: 2,
+      columns,
+      keys: [{ expression, descending: false, nullsFirst: false }],
+      keep: { kind: 'constant', type, value: 3000 },
+    } as unknown as SortNode;
+    const context = {
+      nowMicros: 0,
+      zone: 'UTC',
+      parameters: [],
+      random: { unit: () => 0, uint32: () => 0 },
+      setting: () => undefined,
+    };
+    const memory = new MemoryAccount('a test');
+    const sort = new SortOperator(node, input, context, memory);
+    const budget = new Budget(units);
+    let rowCount = 0;
+    for (let step = sort.next(budget); step !== 'done'; step = sort.next(budget)) {
+      if (step === 'batch') rowCount += sort.batch.rowCount;
+      else budget.refill(units);
+    }
+    expect(rowCount).toBe(3000);
+    sort.close();
+    expect(memory.usedBytes).toBe(0);
+    return budget.spent;
+  };
+  const work = workInStepsOf(1000);
+  for (const units of [3000, 9000, 70_000, Infinity]) expect(workInStepsOf(units)).toBe(work);
 });
 
 const ORDER = fc.record({ descending: fc.boolean(), nullsFirst: fc.boolean() });

@@ -31,6 +31,7 @@ export function createOrderedState(
 abstract class SettledState implements AggregateState {
   readonly memoryBytes = 0;
   protected readonly type: SqlType;
+  protected readonly memory: MemoryAccount | undefined;
   protected readonly lease: MemoryLease;
   readonly #settled = new Map<number, Datum>();
   /** The group whose values are being gone through. */
@@ -39,6 +40,7 @@ abstract class SettledState implements AggregateState {
 
   constructor(type: SqlType, memory: MemoryAccount | undefined) {
     this.type = type;
+    this.memory = memory;
     this.lease = new MemoryLease(memory);
   }
 
@@ -60,7 +62,7 @@ abstract class SettledState implements AggregateState {
     weights: Int32Array | undefined,
   ): void {
     this.#settled.clear();
-    this.#open = undefined;
+    this.#leave();
     this.take(groups, rowCount, args, weights);
   }
 
@@ -69,7 +71,12 @@ abstract class SettledState implements AggregateState {
     for (let at = 0; at < count; at += 1) {
       const group = groups[at]!;
       if (this.#settled.has(group)) continue;
-      if (this.#open?.group !== group) this.#open = { group, work: this.datumOf(group) };
+      // Few values are gone through at once, but groups are many.
+      if (budget.exhausted) return false;
+      if (this.#open?.group !== group) {
+        this.#leave();
+        this.#open = { group, work: this.datumOf(group) };
+      }
       const step = this.#open.work.next();
       if (step.done !== true) return false;
       this.#settled.set(group, step.value);
@@ -87,8 +94,14 @@ abstract class SettledState implements AggregateState {
   }
 
   close(): void {
-    this.#open = undefined;
+    this.#leave();
     this.lease.close();
+  }
+
+  /** What is half gone through is let go. */
+  #leave(): void {
+    this.#open?.work.return(null);
+    this.#open = undefined;
   }
 }
 
@@ -318,10 +331,14 @@ class OrderedState extends SettledState {
     };
     const sort = new StepwiseSort(entries, compare, {
       keys: first.sortKeys(next),
-      memory: undefined,
+      memory: this.memory,
     });
-    while (!sort.step(this.budget)) yield;
-    return sort.sorted;
+    try {
+      while (!sort.step(this.budget)) yield;
+      return sort.sorted;
+    } finally {
+      sort.close();
+    }
   }
 
   *#joined(ordered: Int32Array): Generator<void, Datum> {

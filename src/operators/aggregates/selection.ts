@@ -20,7 +20,8 @@ export class Selection {
   #digit = 0;
   #phase: 'count' | 'collect' = 'count';
   #at = 0;
-  readonly #counts = new Int32Array(2 ** DIGIT_BITS);
+  /** Made when values are counted: most groups are so small that they are not. */
+  #counts: Int32Array | undefined;
   #lowBucket = 0;
   #highBucket = 0;
   #collected = new Float64Array(0);
@@ -57,7 +58,7 @@ export class Selection {
   /** False: the budget is used up. What is counted again, because many values begin alike, takes time of the step, but is no work. */
   #countOn(budget: Budget): boolean {
     const words = new Uint32Array(this.#values.buffer, this.#values.byteOffset, this.#count * 2);
-    const counts = this.#counts;
+    const counts = (this.#counts ??= new Int32Array(2 ** DIGIT_BITS));
     if (this.#at === 0) counts.fill(0);
     while (this.#at < this.#count) {
       if (budget.exhausted) return false;
