@@ -13,6 +13,8 @@ export const STRETCH = QUARTERS * 900_000_000;
 const CELLS_A_QUARTER: readonly number[] = [90, 45, 15, 9, 3];
 /** Fewer rows are searched as quickly as a cell is found. */
 const CELL_ROWS_MIN = 24;
+/** Entries of a stretch, so that it is made within a step: of rows in no order each may be one. */
+const ENTRIES_MAX = 131_072;
 /** A stretch that more segments have rows in takes too long to be made at once. */
 const SEGMENTS_MAX = 4096;
 
@@ -96,7 +98,9 @@ export class TimeCells {
       rows += to - from;
     }
     const most = rows / QUARTERS / CELL_ROWS_MIN;
-    const cells = QUARTERS * (CELLS_A_QUARTER.find((each) => each <= most) ?? 1);
+    const isFew = (cells: number): boolean =>
+      Math.min(rows, QUARTERS * cells * segments.length) <= ENTRIES_MAX;
+    const cells = QUARTERS * (CELLS_A_QUARTER.find((each) => each <= most && isFew(each)) ?? 1);
     return new TimeCells(start, cells, segments, ranges, column);
   }
 
