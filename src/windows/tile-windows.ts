@@ -726,18 +726,12 @@ export class TiledWindows implements WindowOperator {
     if (ranks !== undefined && groups.length > 1) groups.sort((a, b) => ranks[a]! - ranks[b]!);
     for (const group of groups) {
       const slot = total.slotOf(group);
+      const slice = total.keys === undefined ? 0 : total.sliceAt(slot);
       this.#numbers.push(this.#window);
       this.#groups.push(group);
       for (let index = 0; index < this.#calls.length; index += 1)
         this.#values[index]!.push(
-          measures.finish(
-            this.#calls[index]!,
-            total.data,
-            slot,
-            total.layout,
-            total.keys,
-            total.sliceAt(slot),
-          ),
+          measures.finish(this.#calls[index]!, total.data, slot, total.layout, total.keys, slice),
         );
     }
     this.#budget.charge(groups.length * (1 + this.#calls.length));
