@@ -328,3 +328,17 @@ test('a day may be evicted at any step of its cutting, and one that is not cut c
     world.end();
   }
 });
+
+test('where half of the memory of tiles is used, quarters stay whole', () => {
+  const world = worldOf();
+  const asked = edges(3 * QUARTER + 7 * MINUTE + 1, 50 * QUARTER + 4 * MINUTE + 1);
+  const { memory } = world.store;
+  const most = memory.limitBytes / 2;
+  memory.reserve(most);
+  for (let time = 0; time < 4; time += 1) expect(readOf(world, asked)).toBeGreaterThan(20);
+  expect(world.store.sets()[0]!.pageCount).toBe(1);
+  memory.release(most);
+  readOf(world, asked);
+  expect(readOf(world, asked)).toBeLessThan(3);
+  world.end();
+});
