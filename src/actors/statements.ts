@@ -215,7 +215,7 @@ function executed(
   const context = session.evaluationContext([], options);
   const params = args.map((arg, index) => {
     const type = types[index];
-    const value = bindExpression(arg, session.planCatalog());
+    const value = bindExpression(arg, session.planCatalog(), 'EXECUTE');
     // As text it is taken for whatever each part of the statement needs.
     const coerced = coerce(
       value,

@@ -116,12 +116,16 @@ export function bindStatement(
 }
 
 /** An expression that names no columns: EXECUTE's arguments, a column's default. */
-export function bindExpression(expression: SqlExpression, catalog: PlanCatalog): Expression {
+export function bindExpression(
+  expression: SqlExpression,
+  catalog: PlanCatalog,
+  clause = 'DEFAULT',
+): Expression {
   return foldConstants(
     bindIn(expression, {
       context: contextOf(catalog, {}),
       scope: emptyScope(undefined, new Map()),
-      clause: 'DEFAULT',
+      clause,
       aggregates: undefined,
       subqueries: undefined,
     }),

@@ -7,8 +7,9 @@ import {
   referencedColumns,
   someNode,
 } from '../expressions/fold.ts';
-import { BOOLEAN } from '../columns/types.ts';
+import { BOOLEAN, FLOAT8 } from '../columns/types.ts';
 import { functionById, resolveOperator } from '../expressions/catalog.ts';
+import { coerce } from '../expressions/coercion.ts';
 import type { PlanStatistics } from './catalog.ts';
 import { orderJoins } from './join-order.ts';
 import type { JoinNode, LateralNode, OutputColumn, PlanNode } from './logical.ts';
@@ -536,6 +537,11 @@ function strictIn(expression: Expression, isChosen: (index: number) => boolean):
 
 // ── Top-k ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** The sum of the largest LIMIT and an OFFSET is no bigint, and need not be told exactly. */
+function asDouble(count: Expression): Expression {
+  return coerce(count, FLOAT8, 'explicit');
+}
+
 /** A limit over a sort keeps only as many rows while sorting. */
 export function topK(plan: PlanNode): PlanNode {
   const inner = mapInputs(plan, topK);
@@ -544,7 +550,7 @@ export function topK(plan: PlanNode): PlanNode {
   const keep =
     inner.offset === undefined
       ? inner.limit
-      : foldConstants(resolveOperator('+', inner.limit, inner.offset));
+      : foldConstants(resolveOperator('+', asDouble(inner.limit), asDouble(inner.offset)));
   if (!isImmutable(keep) && keep.kind !== 'parameter') return inner;
   const below = inner.input;
   if (below.kind === 'sort') return { ...inner, input: { ...below, keep } };

@@ -190,7 +190,9 @@ class PercentileState extends SettledState {
 function shareOf(fraction: Datum): number {
   const share = fraction as number;
   if (!(share >= 0 && share <= 1))
-    throw new DbError('22003', `percentile value ${share} is not between 0 and 1`);
+    throw new DbError('22003', `percentile value ${share} is not between 0 and 1`, {
+      hint: 'Write percentile_cont(0.99) for the 99th percentile.',
+    });
   return share;
 }
 
