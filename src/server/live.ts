@@ -73,6 +73,8 @@ export async function serveLive(
     }
     return id;
   };
+  // Whether a stream that ends now ends with an error.
+  let isErrorLast = false;
   const follow = async ({ name, open }: LiveItem & { kind: 'followed' }): Promise<void> => {
     const from = resumeOf(resume, name);
     const subscription = open(from ?? 'snapshot', signal);
@@ -97,11 +99,11 @@ export async function serveLive(
         await send(sink, piece.kind, data, idOf(position));
       }
     }
+    isErrorLast = false;
   };
   // An answer ends with its reader, but not where it has stopped: then somebody may refine it by its id.
   const over = new AbortController();
   const left = AbortSignal.any([signal, over.signal]);
-  let failedCount = 0;
   const answer = async ({ name, open }: LiveItem & { kind: 'answered' }): Promise<void> => {
     try {
       const asked = open();
@@ -111,9 +113,10 @@ export async function serveLive(
           await send(sink, piece.kind, { item: name, ...piece, sentMs: clock.now() });
           if (piece.more === true) await untilIo(clock);
         }
+      isErrorLast = false;
     } catch (cause) {
       if (left.aborted) throw cause;
-      failedCount += 1;
+      isErrorLast = true;
       await send(sink, 'error', { item: name, ...problemOf(cause).body });
     }
   };
@@ -124,7 +127,7 @@ export async function serveLive(
       items.map((item) => (item.kind === 'followed' ? follow(item) : answer(item))),
     );
     const reason = subscriptions.size > 0 ? 'the views are gone' : 'all was answered';
-    if (!sink.closed && failedCount === 0) await send(sink, 'bye', { reason });
+    if (!sink.closed && !isErrorLast) await send(sink, 'bye', { reason });
   } catch (cause) {
     if (typeof signal.reason === 'string') await send(sink, 'bye', { reason: signal.reason });
     else await send(sink, 'error', problemOf(cause).body);

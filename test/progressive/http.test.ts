@@ -226,6 +226,12 @@ test('answers of a live stream end with it, and it with them', async () => {
   const alone = await restOf(await stream('/v1/live', { items: { a: ASKED } }));
   expect(alone.at(-2)).toMatchObject({ item: 'a', kind: 'final', reason: 'exact' });
   expect(alone.at(-1)).toEqual({ reason: 'all was answered' });
+  // The last event is an error, or says that all is told: who sees neither comes again.
+  const broken = { sql: 'SELECT sum(1 / (id - id)) AS s FROM t', mode: 'progressive' };
+  const failed = await restOf(await stream('/v1/live', { items: { broken } }));
+  expect(failed.at(-1)).toMatchObject({ item: 'broken', code: '22012' });
+  const mixed = await restOf(await stream('/v1/live', { items: { broken, a: ASKED } }));
+  expect(mixed.at(-1)).not.toMatchObject({ kind: 'final' });
   for (const [item, field] of [
     [{ ...ASKED, stop: {} }, 'items.a.stop'],
     [{ ...ASKED, stop: { relError: 1 } }, 'items.a.stop.relError'],
