@@ -325,19 +325,22 @@ export class Engine {
   ): Promise<CommitOutcome> {
     this.assertOpen();
     return new Promise((resolve, reject) => {
+      // A cancel overtakes a commit that waits in the mailbox: it is refused when its turn comes.
+      let refusal: DbError | undefined;
       const abort = (): void => {
+        refusal = canceled(signal!);
         if (!this.#closed)
-          this.tree.journal.tell(
-            { kind: 'cancel', request: full, cause: canceled(signal!) },
-            'control',
-          );
+          this.tree.journal.tell({ kind: 'cancel', request: full, cause: refusal }, 'control');
       };
       const full: CommitRequest = {
         tenant: request.tenant,
         relations: request.relations,
         ephemeral: request.ephemeral ?? false,
         settled: request.settled ?? request.ephemeral ?? false,
-        prepare: () => request.prepare(),
+        prepare: () => {
+          if (refusal !== undefined) throw refusal;
+          return request.prepare();
+        },
         committed: (position, instant, work) => {
           signal?.removeEventListener('abort', abort);
           resolve({ position, instant, work });

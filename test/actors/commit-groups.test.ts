@@ -109,6 +109,19 @@ test('one that is cancelled leaves the group', async () => {
   await world.run(() => world.db.close());
 });
 
+test('one that is cancelled while it waits for its turn is not written, the others are', async () => {
+  const cancel = new AbortController();
+  const { signal } = cancel;
+  const writes = [1, 2, 3].map((id) =>
+    db.insert('t', { id, k: id, n: 1 }, id === 2 ? { signal } : {}),
+  );
+  cancel.abort();
+  const outcomes = await Promise.allSettled(writes);
+  expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+  await expect(writes[1]).rejects.toMatchObject({ code: '57014' });
+  expect((await db.query('SELECT id FROM t ORDER BY id')).rows).toEqual([{ id: 1 }, { id: 3 }]);
+});
+
 test('a group for which the journal has no room comes once more, one by one', async () => {
   const world = await TestWorld.make({
     faults: { journalDelay: 5 },
