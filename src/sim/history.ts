@@ -39,6 +39,8 @@ type Entry = {
   readonly key: string | undefined;
   /** The columns by which its statements name their rows: they mean what they say where these are the keys. */
   readonly byKey?: readonly { readonly table: string; readonly column: string }[];
+  /** Of a verb that writes rows: its table. Several that wait for the turn together are one commit (decision 37). */
+  readonly verbOf?: string;
 };
 
 type SessionState = {
@@ -303,7 +305,15 @@ export class HistoryOracle implements Oracle {
           count: rows,
         };
         if (inTransaction !== undefined) inTransaction.push(step);
-        else this.#note({ position, who: call.who, tenant: state.tenant, steps: [step], key });
+        else
+          this.#note({
+            position,
+            who: call.who,
+            tenant: state.tenant,
+            steps: [step],
+            key,
+            verbOf: table.slice(table.lastIndexOf('.') + 1),
+          });
       },
       failed: () => undefined,
     };
@@ -392,17 +402,17 @@ export class HistoryOracle implements Oracle {
       const at: Entry[] = [];
       for (; next < entries.length && entries[next]!.position <= position; next += 1)
         if (entries[next]!.position === position) at.push(entries[next]!);
-      const writer = this.#writerOf(at, position);
+      const writers = this.#writersOf(at, position);
       if (tooLong) {
         ledger.apply(record, position);
         continue;
       }
-      const told = writer === undefined ? undefined : this.#told(writer, ledger);
-      const before = told === undefined ? undefined : ledger.model(writer!.tenant).copy();
+      const told = this.#told(writers, record, ledger);
+      const before = told === undefined ? undefined : ledger.model(writers[0]!.tenant).copy();
       ledger.apply(record, position);
-      if (told !== undefined) this.#redo(writer!, told, before!, record, ledger);
+      if (told !== undefined) this.#redo(told, before!, record, ledger);
       for (const entry of at) {
-        if (entry === writer || writes(entry)) continue;
+        if (writes(entry)) continue;
         const model = ledger.model(entry.tenant);
         for (const step of entry.steps) if (step.kind === 'read') this.#reread(entry, step, model);
       }
@@ -420,45 +430,57 @@ export class HistoryOracle implements Oracle {
     await this.#views(world, ledger);
   }
 
-  /** Statements of a writer; undefined where one of them cannot be told. */
+  /** What the writers of a record did; undefined where something of it cannot be told, or nobody was told that he did it. */
   #told(
-    writer: Entry,
+    writers: readonly Entry[],
+    record: CommitRecord,
     ledger: Ledger,
-  ): { readonly step: Step; readonly sql: string }[] | undefined {
-    const told: { readonly step: Step; readonly sql: string }[] = [];
-    for (const { table, column } of writer.byKey ?? [])
-      if (ledger.describe(writer.tenant, table)?.key.join() !== column) return undefined;
-    for (const step of writer.steps) {
-      const sql = step.kind === 'read' ? step.sql : step.sql(ledger);
-      if (sql === undefined) return undefined;
-      if (step.kind === 'write' && !tellable(ledger, writer.tenant, sql)) return undefined;
-      told.push({ step, sql });
+  ): readonly Told[] | undefined {
+    const [first] = writers;
+    if (first === undefined) return undefined;
+    // Of a commit of several, some may not have lived to hear of it.
+    if (first.verbOf !== undefined && writers.length !== writesOf(record)) return undefined;
+    const all: Told[] = [];
+    for (const writer of writers) {
+      for (const { table, column } of writer.byKey ?? [])
+        if (ledger.describe(writer.tenant, table)?.key.join() !== column) return undefined;
+      for (const step of writer.steps) {
+        const sql = step.kind === 'read' ? step.sql : step.sql(ledger);
+        if (sql === undefined) return undefined;
+        if (step.kind === 'write' && !tellable(ledger, writer.tenant, sql)) return undefined;
+        all.push({ writer, step, sql });
+      }
     }
-    return told;
+    return all;
   }
 
-  /** Who wrote the record at a position: one, but for requests that are known to be the same by their key. */
-  #writerOf(at: readonly Entry[], position: number): Entry | undefined {
-    const writers = at.filter(writes);
-    const [writer] = writers;
-    if (writers.some(({ key }) => writers.length > 1 && (key === undefined || key !== writer!.key)))
+  /**
+   * Who wrote the record at a position, in their order: one, but for verbs that were one commit. Requests that are known to be the same by their
+   * key are one.
+   */
+  #writersOf(at: readonly Entry[], position: number): readonly Entry[] {
+    const keys = new Set<string>();
+    const writers = at.filter((entry) => {
+      if (!writes(entry) || (entry.key !== undefined && keys.has(entry.key))) return false;
+      if (entry.key !== undefined) keys.add(entry.key);
+      return true;
+    });
+    const [first] = writers;
+    const areOne = ({ verbOf, tenant }: Entry): boolean =>
+      verbOf !== undefined && verbOf === first!.verbOf && tenant === first!.tenant;
+    if (writers.length > 1 && !writers.every(areOne))
       throw new InvariantFailure(
         this.name,
         `${writers.map(({ who }) => who).join(' and ')} were both acknowledged at position ${position}`,
       );
-    return writer;
+    return writers;
   }
 
-  /** Does a writer's steps again on what stood before it: the record must have done the same. */
-  #redo(
-    writer: Entry,
-    told: readonly { readonly step: Step; readonly sql: string }[],
-    model: Model,
-    record: CommitRecord,
-    ledger: Ledger,
-  ): void {
-    const { tenant, who, position } = writer;
-    for (const { step, sql } of told) {
+  /** Does what writers did again on what stood before it: the record must have done the same. */
+  #redo(told: readonly Told[], model: Model, record: CommitRecord, ledger: Ledger): void {
+    const { tenant, position } = told[0]!.writer;
+    const who = [...new Set(told.map(({ writer }) => writer.who))].join(' and ');
+    for (const { writer, step, sql } of told) {
       if (step.kind === 'read') {
         this.#reread(writer, step, model);
         continue;
@@ -467,7 +489,7 @@ export class HistoryOracle implements Oracle {
       if (step.count !== undefined && step.count !== count)
         throw new InvariantFailure(
           this.name,
-          `${who} at position ${position}: ${sql}\n  changed ${step.count} rows instead of ${count}`,
+          `${writer.who} at position ${position}: ${sql}\n  changed ${step.count} rows instead of ${count}`,
         );
     }
     for (const name of ledger.written(record, tenant)) {
@@ -544,6 +566,13 @@ export class HistoryOracle implements Oracle {
         );
     }
   }
+}
+
+type Told = { readonly writer: Entry; readonly step: Step; readonly sql: string };
+
+/** Requests that a record holds rows of. */
+function writesOf({ operations }: CommitRecord): number {
+  return operations.filter((each) => each.op === 'rows' && each.writes.length > 0).length;
 }
 
 function writes(entry: Entry): boolean {
