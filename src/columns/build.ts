@@ -376,7 +376,7 @@ function gatherValidity(validity: Uint8Array, selection: Int32Array, count: numb
   return out;
 }
 
-function gatherInts(values: Int32Array, selection: Int32Array, count: number): Int32Array {
+export function gatherInts(values: Int32Array, selection: Int32Array, count: number): Int32Array {
   const out = new Int32Array(count);
   for (let row = 0; row < count; row += 1) out[row] = values[selection[row]!]!;
   return out;

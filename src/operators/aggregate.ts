@@ -1,7 +1,7 @@
 import { assert } from '../base/errors.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
-import { gather } from '../columns/build.ts';
+import { gather, gatherInts } from '../columns/build.ts';
 import type { Vector } from '../columns/vector.ts';
 import {
   compileArgument,
@@ -320,7 +320,7 @@ class CallState {
         this.#isCount && !args.some(mayBeNull)
           ? []
           : args.map((vector) => gather(vector, first, first.length));
-      ids = gatherIds(ids, first);
+      ids = gatherInts(ids, first, first.length);
       copies = undefined;
       rowCount = first.length;
       if (this.#isScaleFree && args.length === 1) args = [withoutScale(args[0]!, rowCount)];
@@ -359,12 +359,6 @@ function mayBeNull(vector: Vector): boolean {
   return vector.validity !== undefined || vector.rep === 'object';
 }
 
-function gatherIds(ids: Int32Array, rows: Int32Array): Int32Array {
-  const out = new Int32Array(rows.length);
-  for (let at = 0; at < rows.length; at += 1) out[at] = ids[rows[at]!]!;
-  return out;
-}
-
 /** Where the rows that a filter kept are among the batch's, both sides being ordered alike. */
 function placesOf(batch: Batch, kept: Batch): Int32Array {
   const places = new Int32Array(kept.rowCount);
@@ -387,8 +381,8 @@ function narrowed(
 ): { ids: Int32Array; copies: Int32Array | undefined; places: Int32Array } {
   const places = placesOf(batch, kept);
   return {
-    ids: gatherIds(groups, places),
-    copies: weights === undefined ? undefined : gatherIds(weights, places),
+    ids: gatherInts(groups, places, places.length),
+    copies: weights === undefined ? undefined : gatherInts(weights, places, places.length),
     places,
   };
 }

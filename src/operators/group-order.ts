@@ -3,7 +3,7 @@ import { MemoryLease } from '../base/memory-lease.ts';
 import { BATCH_ROW_COUNT_MAX } from '../columns/batch.ts';
 import type { SqlType } from '../columns/types.ts';
 import type { ColumnInterner } from './interner.ts';
-import { KeyColumn } from './key-column.ts';
+import { KeyColumn, sortByKeys } from './key-column.ts';
 import type { Budget } from './operator.ts';
 import { StepwiseSort, type SortKeys } from './stepwise-sort.ts';
 
@@ -207,10 +207,7 @@ class Ranking {
       budget.charge(count);
       this.#read += count;
     }
-    this.#sort ??= new StepwiseSort(size, (a, b) => this.#column.compare(a, b), {
-      keys: this.#column.sortKeys(undefined),
-      memory: this.#memory,
-    });
+    this.#sort ??= sortByKeys(size, [this.#column], { memory: this.#memory });
     if (!this.#sort.step(budget)) return undefined;
     if (this.#ranks === undefined) {
       this.#lease.take(size * 4);

@@ -1,4 +1,5 @@
 import { ChunkedFloat64 } from '../base/chunked.ts';
+import type { MemoryAccount } from '../base/memory.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
 import { datumAt, isNullAt, numberAt } from '../columns/cells.ts';
 import { compareDatums, withoutTrailingBlanks } from '../columns/compare.ts';
@@ -6,12 +7,12 @@ import { isNumberKind, type SqlType } from '../columns/types.ts';
 import { Decimal } from '../columns/values.ts';
 import { compareBytes } from '../columns/utf8.ts';
 import type { Vector } from '../columns/vector.ts';
-import type { SortKeys } from './stepwise-sort.ts';
+import { StepwiseSort, type SortKeys } from './stepwise-sort.ts';
 
 export type KeyOrder = { readonly descending: boolean; readonly nullsFirst: boolean };
 
 /** What rows go by whose values are equal. */
-export type NextKey = { doubleAt(row: number): number; readonly isExact: boolean };
+type NextKey = { doubleAt(row: number): number; readonly isExact: boolean };
 
 /** Bytes that one double orders exactly, with a bit to spare. */
 const PREFIX_BYTES = 6;
@@ -216,6 +217,35 @@ export class KeyColumn {
     const index = place % VECTOR_ROWS;
     return [this.#vectors[(place - index) / VECTOR_ROWS]!, index];
   }
+}
+
+/** Sorts rows, or all row numbers below a count, by columns, the first one first; where all are equal by `arrivals`, else as they stand. */
+export function sortByKeys(
+  rows: Int32Array | number,
+  columns: readonly KeyColumn[],
+  options: {
+    readonly arrivals?: ChunkedFloat64 | undefined;
+    readonly keep?: number;
+    readonly memory: MemoryAccount | undefined;
+  },
+): StepwiseSort {
+  const { arrivals, ...rest } = options;
+  const [first, second] = columns;
+  const compare = (a: number, b: number): number => {
+    for (const column of columns) {
+      const order = column.compare(a, b);
+      if (order !== 0) return order;
+    }
+    return arrivals === undefined ? 0 : arrivals.get(a) - arrivals.get(b);
+  };
+  const next =
+    second !== undefined
+      ? {
+          doubleAt: (row: number): number => second.doubleAt(row),
+          isExact: second.isExact && columns.length === 2 && arrivals === undefined,
+        }
+      : arrivals && { doubleAt: (row: number): number => arrivals.get(row), isExact: true };
+  return new StepwiseSort(rows, compare, { ...rest, keys: first?.sortKeys(next) });
 }
 
 /** Rows a vector is addressed by. */

@@ -9,10 +9,10 @@ import { evaluateConstant } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { OutputColumn, SortKey, SortNode } from '../plan/logical.ts';
 import { CollectedRows } from './collect.ts';
-import { KeyColumn, type NextKey } from './key-column.ts';
+import { KeyColumn, sortByKeys } from './key-column.ts';
 import { Budget, type Operator, type Step } from './operator.ts';
 import { EMPTY_BATCH } from './row-operators.ts';
-import { StepwiseSort } from './stepwise-sort.ts';
+import type { StepwiseSort } from './stepwise-sort.ts';
 
 /** A top-k of so many rows holds them and a few more; larger ones are sorted in runs. */
 const TOP_ROWS_MAX = 2048;
@@ -230,26 +230,9 @@ class GatheredRows {
 
   /** Sorts the numbers of all rows, as far as `keep` of them. */
   newSort(keep: number): StepwiseSort {
-    const keys = this.#keyColumns;
-    const [first, second] = keys;
-    const arrivals = this.#arrivals;
-    const compare = (a: number, b: number): number => {
-      for (const key of keys) {
-        const order = key.compare(a, b);
-        if (order !== 0) return order;
-      }
-      return arrivals === undefined ? 0 : arrivals.get(a) - arrivals.get(b);
-    };
-    const next: NextKey | undefined =
-      second !== undefined
-        ? {
-            doubleAt: (row) => second.doubleAt(row),
-            isExact: second.isExact && keys.length === 2 && arrivals === undefined,
-          }
-        : arrivals && { doubleAt: (row) => arrivals.get(row), isExact: true };
-    return new StepwiseSort(this.#places.length, compare, {
+    return sortByKeys(this.#places.length, this.#keyColumns, {
+      arrivals: this.#arrivals,
       keep,
-      keys: first?.sortKeys(next),
       memory: this.#memory,
     });
   }

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { ChunkedFloat64 } from '../../src/base/chunked.ts';
 import { MemoryAccount } from '../../src/base/memory.ts';
 import { MemoryLease } from '../../src/base/memory-lease.ts';
 import { vectorFromData } from '../../src/columns/build.ts';
@@ -7,7 +8,7 @@ import { compareDatums } from '../../src/columns/compare.ts';
 import type { SqlType } from '../../src/columns/types.ts';
 import { Decimal, type Datum } from '../../src/columns/values.ts';
 import type { SortNode } from '../../src/plan/logical.ts';
-import { KeyColumn } from '../../src/operators/key-column.ts';
+import { KeyColumn, sortByKeys } from '../../src/operators/key-column.ts';
 import { Budget, type Operator } from '../../src/operators/operator.ts';
 import { SortOperator } from '../../src/operators/sort.ts';
 import { StepwiseSort } from '../../src/operators/stepwise-sort.ts';
@@ -236,19 +237,11 @@ test('by the doubles of its keys a sort gives the order of comparing them, whate
         }
         return arrives ? arrivals[a]! - arrivals[b]! : 0;
       };
-      const [first, second] = columns;
-      const next =
-        second !== undefined
-          ? {
-              doubleAt: (row: number) => second.doubleAt(row),
-              isExact: second.isExact && !arrives,
-            }
-          : arrives
-            ? { doubleAt: (row: number) => arrivals[row]!, isExact: true }
-            : undefined;
-      const sort = new StepwiseSort(rows.length, compare, {
+      const given = new ChunkedFloat64(new MemoryLease(undefined));
+      for (const arrival of arrivals) given.push(arrival);
+      const sort = sortByKeys(rows.length, columns, {
         memory: undefined,
-        keys: first!.sortKeys(next),
+        arrivals: arrives ? given : undefined,
         ...(keep === undefined ? {} : { keep }),
       });
       const expected = rows

@@ -2,15 +2,14 @@ import { ChunkedFloat64 } from '../../base/chunked.ts';
 import { assert, DbError, notSupported } from '../../base/errors.ts';
 import { MemoryLease } from '../../base/memory-lease.ts';
 import type { MemoryAccount } from '../../base/memory.ts';
-import { datumAt, gather, isNullAt, vectorFromData } from '../../columns/build.ts';
+import { datumAt, gather, gatherInts, isNullAt, vectorFromData } from '../../columns/build.ts';
 import type { SqlType } from '../../columns/types.ts';
 import { Interval, type Datum } from '../../columns/values.ts';
 import type { Vector } from '../../columns/vector.ts';
 import { vectorBytes } from '../../columns/version-log.ts';
 import type { AggregateCall } from '../../plan/logical.ts';
-import { KeyColumn } from '../key-column.ts';
+import { KeyColumn, sortByKeys } from '../key-column.ts';
 import { Budget } from '../operator.ts';
-import { StepwiseSort } from '../stepwise-sort.ts';
 import { Selection } from './selection.ts';
 import type { AggregateState } from './state.ts';
 
@@ -317,24 +316,8 @@ class OrderedState extends SettledState {
 
   /** Entries in the order of the keys; ties stay in arrival order. */
   *#sorted(entries: Int32Array): Generator<void, Int32Array> {
-    const keys = this.#keys;
-    const [first, second] = keys;
-    if (first === undefined) return entries;
-    const compare = (a: number, b: number): number => {
-      for (const key of keys) {
-        const order = key.compare(a, b);
-        if (order !== 0) return order;
-      }
-      return 0;
-    };
-    const next = second && {
-      doubleAt: (row: number): number => second.doubleAt(row),
-      isExact: second.isExact && keys.length === 2,
-    };
-    const sort = new StepwiseSort(entries, compare, {
-      keys: first.sortKeys(next),
-      memory: this.memory,
-    });
+    if (this.#keys.length === 0) return entries;
+    const sort = sortByKeys(entries, this.#keys, { memory: this.memory });
     try {
       while (!sort.step(this.budget)) yield;
       return sort.sorted;
@@ -433,10 +416,4 @@ class OrderedState extends SettledState {
     const row = place % PLACE_ROWS;
     return { batch: this.#batches[(place - row) / PLACE_ROWS]!, row };
   }
-}
-
-function gatherInts(values: Int32Array, rows: Int32Array, count: number): Int32Array {
-  const out = new Int32Array(count);
-  for (let at = 0; at < count; at += 1) out[at] = values[rows[at]!]!;
-  return out;
 }
