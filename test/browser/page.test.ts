@@ -157,12 +157,16 @@ describe.skipIf(WITHOUT_BROWSER)('the page', () => {
 
   test('what the page shows is what the database says', async () => {
     await page.click('[data-speed="0"]');
+    // At night no flights leave: the rate alone does not say that the feed stands still.
+    await expect
+      .poll(async () => (await fetch(`${url}/v1/demo`)).json())
+      .toMatchObject({ speed: 0 });
     await expectRate((rate) => rate === 0);
     const answer = await fetch(
       `${url}/v1/query?sql=${encodeURIComponent('SELECT count(*) AS n FROM flights')}`,
     );
     const { rows } = (await answer.json()) as { rows: { n: number }[] };
-    expect(await figure('#total-flights')).toBe(rows[0]!.n);
+    await expect.poll(() => figure('#total-flights')).toBe(rows[0]!.n);
   });
 
   test('when the server goes away, the page keeps what it shows, and goes on when it is back', async () => {
