@@ -98,6 +98,26 @@ test('set operations: as many columns, of types that meet, ordered by what comes
   });
 });
 
+test('rows without a column are put together, and counted, as others are', async () => {
+  const rows = async (sql: string): Promise<unknown[]> => (await db.query(sql)).rows;
+  const two = 'SELECT FROM (VALUES (1), (2)) AS v';
+  const none = 'SELECT WHERE false';
+  expect(await rows(`${two} UNION ALL SELECT`)).toEqual([{}, {}, {}]);
+  expect(await rows(`WITH q AS (${two}) SELECT * FROM q UNION ALL ${none}`)).toEqual([{}, {}]);
+  for (const [operation, n] of [
+    ['UNION ALL', 4],
+    ['UNION', 1],
+    ['INTERSECT ALL', 2],
+    ['INTERSECT', 1],
+    ['EXCEPT ALL', 0],
+    ['EXCEPT', 0],
+  ] as const)
+    expect(
+      await rows(`SELECT count(*) AS n FROM (${two} ${operation} (${two})) AS q`),
+      operation,
+    ).toEqual([{ n }]);
+});
+
 test('what a bare text or NULL is, the other side of a set operation says', async () => {
   const texts = async (sql: string): Promise<unknown[]> =>
     (await db.query<{ v: unknown }>(sql)).rows.map(({ v }) => v);
