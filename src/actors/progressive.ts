@@ -1,4 +1,4 @@
-import { DbError } from '../base/errors.ts';
+import { DbError, notSupported } from '../base/errors.ts';
 import { tenantId } from '../base/units.ts';
 import type { Batch } from '../columns/batch.ts';
 import { datumAt, vectorFromData } from '../columns/build.ts';
@@ -450,11 +450,14 @@ class Answer {
     }
     if (this.#isOver) return;
     const parsed = engine.statements.parse(given.text);
-    if (parsed.length !== 1 || parsed[0]!.statement.kind !== 'query')
+    const [only, ...others] = parsed;
+    if (only?.statement.kind === 'unsupported')
+      throw notSupported(only.statement.what, undefined, only.statement.at);
+    if (only?.statement.kind !== 'query' || others.length > 0)
       throw new DbError('42601', 'a progressive answer is that of one query', {
         hint: 'Give one SELECT.',
       });
-    const bound = boundOf(session, parsed[0]!);
+    const bound = boundOf(session, only);
     if (bound.kind !== 'query' || bound.locks !== undefined)
       throw new DbError('0A000', 'a query that claims rows has no progressive answer', {
         hint: 'Ask without FOR UPDATE.',
@@ -916,7 +919,9 @@ class Answer {
     this.#keyWriter.append(batch, this.#exact);
     const values = this.#keyWriter.columnar(batch);
     this.#columns.forEach((column, index) => {
-      if (!this.#estimated[index]) return;
+      // Of columns of one name a row shows the last, as every row does.
+      const isShown = this.#columns.findLastIndex(({ name }) => name === column.name) === index;
+      if (!this.#estimated[index] || !isShown) return;
       const numbers = isNumeric(column)
         ? nearestDoubles(batch.columns[index]!, batch.rowCount)
         : new Float64Array(batch.rowCount).fill(Number.NaN);
