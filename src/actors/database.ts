@@ -437,6 +437,10 @@ export class Handle implements WideVerbs {
     } = {},
   ): Promise<{ readonly value: Value; readonly position: number }> {
     this.engine.assertOpen();
+    if (typeof run !== 'function')
+      throw new DbError('22023', 'a transaction is a function', {
+        hint: 'Write db.transaction(async (tx) => { await tx.insert(…); }).',
+      });
     const retries = options.retries ?? 0;
     if (!(Number.isSafeInteger(retries) && retries >= 0)) {
       throw new DbError('22023', '"retries" is not a number of times', {
@@ -449,19 +453,27 @@ export class Handle implements WideVerbs {
       for (let attempt = 0; ; attempt += 1) {
         assertNotAborted(signal);
         const session = this.#session({});
-        session.begin({ isolation: 'serializable', readOnly: options.readOnly ?? false });
+        const own = session.begin({
+          isolation: 'serializable',
+          readOnly: options.readOnly ?? false,
+        });
+        session.endsElsewhere = true;
         try {
           const value = await untilSettled(
             run(new SessionHandle(this.engine, session, { signal })),
             signal,
           );
-          const position = await session.exclusively(() => session.commit(signal));
+          const position = await session.exclusively(() => {
+            if (own.failed) throw failedUnheard(own.failure);
+            return session.commit(signal);
+          });
           return { value, position };
         } catch (cause) {
           session.rollback();
+          const why = cause instanceof DbError && cause.code === '25P02' ? own.failure : cause;
           const again =
-            cause instanceof DbError &&
-            BEGUN_AGAIN.has(cause.code) &&
+            why instanceof DbError &&
+            BEGUN_AGAIN.has(why.code) &&
             attempt < retries &&
             signal?.aborted !== true;
           if (!again) throw cause;
@@ -729,10 +741,13 @@ export class Handle implements WideVerbs {
     options: ExecutionOptions,
     sinkOf: (index: number) => RowSink,
   ): Promise<StatementOutcome[]> {
-    this.engine.assertOpen();
     const session = this.#session(options);
     try {
-      return await executeIn(this.engine, session, text, options, sinkOf);
+      const outcomes = await executeIn(this.engine, session, text, options, sinkOf);
+      if (session.transaction !== undefined) throw leftOpen();
+      const { command } = outcomes.at(-1)!;
+      if (FORGOTTEN_COMMANDS.has(command)) throw forgotten(command);
+      return outcomes;
     } finally {
       if (session.transaction !== undefined || session.hasTemporary) await session.close();
     }
@@ -985,6 +1000,34 @@ const NO_ROWS: Batch = { rowCount: 0, columns: [] };
 const READ_IN_PIECES =
   'Ask for less (LIMIT, fewer columns, an aggregate), or read it in pieces: db.stream, NDJSON or CSV over HTTP.';
 
+/** What a session remembers, and a call that is a session of its own does not. */
+const FORGOTTEN_COMMANDS: ReadonlySet<string> = new Set(['SET', 'PREPARE', 'DEALLOCATE']);
+
+function forgotten(command: string): DbError {
+  return new DbError('55000', `${command} ends with this call: the next one would not know of it`, {
+    hint: 'Send it with the statements that need it, in one text, or use db.session(), which remembers; zone and values are options of each call, too.',
+  });
+}
+
+function leftOpen(): DbError {
+  return new DbError(
+    '25001',
+    'the call has begun a transaction and not ended it: it was taken back',
+    {
+      hint: 'Send BEGIN, statements and COMMIT in one text, or use db.transaction() or db.session().',
+    },
+  );
+}
+
+/** A statement failed, and whoever called it has kept that to himself. */
+function failedUnheard(cause: unknown): DbError {
+  return new DbError('25P02', 'the transaction was taken back: a statement in it has failed', {
+    cause,
+    detail: cause instanceof Error ? cause.message : undefined,
+    hint: 'Let the error pass, or set a SAVEPOINT before what may fail and ROLLBACK TO it.',
+  });
+}
+
 const IGNORE_ROWS: RowSink = { begin: () => undefined, take: () => true };
 
 async function executeIn(
@@ -994,6 +1037,7 @@ async function executeIn(
   options: ExecutionOptions,
   sinkOf: (index: number) => RowSink,
 ): Promise<StatementOutcome[]> {
+  engine.assertOpen();
   const { signal, done } = deadline(engine.ports.clock, options);
   try {
     if (options.atLeast !== undefined) await engine.untilVisible(options.atLeast, signal);

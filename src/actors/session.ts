@@ -117,6 +117,8 @@ export class Session {
   definedAt: number | undefined;
   /** The transaction was begun by BEGIN, not by the engine for a text of several statements. */
   explicit = false;
+  /** Who began the transaction ends it: COMMIT and ROLLBACK are refused. */
+  endsElsewhere = false;
   readonly #number: number;
   /** Settings that SET LOCAL, or a rollback, puts back. */
   #settingsBefore: ReadonlyMap<string, string> | undefined;
@@ -416,7 +418,7 @@ export class Session {
     try {
       return await action();
     } catch (cause) {
-      this.#failed(transaction, mark);
+      this.#failed(transaction, mark, cause);
       throw cause;
     }
   }
@@ -500,7 +502,7 @@ export class Session {
         ? this.#runNewest(statement, options, sink)
         : runStatement(this, statement, options, sink));
     } catch (cause) {
-      if (transaction !== undefined) this.#failed(transaction, mark!);
+      if (transaction !== undefined) this.#failed(transaction, mark!, cause);
       throw cause;
     } finally {
       if (this.transaction === undefined && !this.sequences.isWritten) await this.#writeSequences();
@@ -523,15 +525,16 @@ export class Session {
         throw transaction.doomed;
       this.#checkAge(transaction);
     } catch (cause) {
-      this.#failed(transaction, transaction.mark());
+      this.#failed(transaction, transaction.mark(), cause);
       throw cause;
     }
   }
 
-  #failed(transaction: Transaction, mark: ReturnType<Transaction['mark']>): void {
+  #failed(transaction: Transaction, mark: ReturnType<Transaction['mark']>, cause: unknown): void {
     if (this.transaction !== transaction) return;
     transaction.rollbackToMark(mark);
     transaction.failed = true;
+    transaction.failure ??= cause;
   }
 
   /** Values of sequences that no commit has taken along. */
@@ -602,6 +605,8 @@ export class Session {
     const { transaction, engine } = this;
     if (transaction === undefined) return engine.visiblePosition;
     try {
+      // What it has written is gone with the database: that nothing is left of it is no reason to say it is done.
+      engine.assertOpen();
       // It has read what stood at its own position, whatever was committed since.
       if (transaction.isEmpty) return transaction.position ?? engine.visiblePosition;
       // Behind the definitions: a sequence may be created by the same commit.

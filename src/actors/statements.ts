@@ -92,6 +92,7 @@ export async function runStatement(
       return outcome(session, 'BEGIN');
     }
     case 'commit': {
+      refuseEnd(session, 'COMMIT');
       const failed = session.transaction?.failed === true;
       const position = failed
         ? (session.rollback(), engine.visiblePosition)
@@ -100,6 +101,7 @@ export async function runStatement(
       return { ...outcome(session, failed ? 'ROLLBACK' : 'COMMIT'), position };
     }
     case 'rollback':
+      refuseEnd(session, 'ROLLBACK');
       session.rollback();
       if (statement.chain) session.begin({});
       return outcome(session, 'ROLLBACK');
@@ -721,7 +723,19 @@ async function explain(
   );
 }
 
+function refuseEnd(session: Session, command: string): void {
+  if (!session.endsElsewhere) return;
+  throw new DbError('2D000', `${command} cannot end the transaction of db.transaction`, {
+    hint: 'Return from its function to commit, throw to roll back; a session of its own takes BEGIN and COMMIT.',
+  });
+}
+
 function refuseWrite(session: Session, options: ExecutionOptions, kind: string): void {
+  if (options.asOf !== undefined)
+    throw new DbError('25006', `cannot execute ${kind.toUpperCase()} as of an earlier position`, {
+      field: 'asOf',
+      hint: 'The past is only read: leave asOf out.',
+    });
   if (
     session.transaction?.readOnly === true ||
     options.readOnly === true ||

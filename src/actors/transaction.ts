@@ -46,6 +46,8 @@ export class Transaction {
   readonly position: number | undefined;
   /** Set once a statement failed: only ROLLBACK is heard (25P02). */
   failed = false;
+  /** What the first statement that failed said. */
+  failure: unknown;
   doomed: DbError | undefined;
   readonly #overlays = new Map<number, Overlay>();
   readonly #private = new Map<number, TableData>();
@@ -244,6 +246,7 @@ export class Transaction {
     this.rollbackToMark(this.#savepoints[index]!.mark);
     this.#savepoints.length = index + 1;
     this.failed = false;
+    this.failure = undefined;
   }
 
   releaseSavepoint(name: string): void {

@@ -438,6 +438,101 @@ test('a transaction is all or nothing, gives value and position, and its errors 
   expect(await failure(() => late.insert('t', { id: 3, a: 1 }))).toMatchObject({ code: '08003' });
 });
 
+test('a transaction in which a statement has failed is never committed, whoever has caught the error', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, a int)');
+  await db.insert('t', { id: 1, a: 0 });
+  const duplicate = await failure(() => db.insert('t', { id: 1 }));
+  const unheard = await failure(() =>
+    db.transaction(async (tx) => {
+      await tx.insert('t', { id: 2 });
+      await tx.insert('t', { id: 1 }).catch(() => undefined);
+    }),
+  );
+  expect(unheard).toMatchObject({ code: '25P02', cause: { message: duplicate.message } });
+  // A savepoint is what such a failure is caught with.
+  await db.transaction(async (tx) => {
+    await tx.exec('SAVEPOINT before');
+    await tx.insert('t', { id: 1 }).catch(() => tx.exec('ROLLBACK TO before'));
+    await tx.insert('t', { id: 3 });
+  });
+  // A conflict that nobody heard of is one all the same.
+  let runs = 0;
+  await db.transaction(
+    async (tx) => {
+      await tx.query('SELECT a FROM t WHERE id = 1');
+      if ((runs += 1) === 1) await db.exec('UPDATE t SET a = a + 1 WHERE id = 1');
+      await tx.exec('UPDATE t SET a = 7 WHERE id = 1').catch(() => undefined);
+    },
+    { retries: 1 },
+  );
+  expect([runs, (await db.query('SELECT id, a FROM t ORDER BY id')).rows]).toEqual([
+    2,
+    [
+      { id: 1, a: 7 },
+      { id: 3, a: null },
+    ],
+  ]);
+});
+
+test('a transaction of db.transaction is ended by its function and by nothing else', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY)');
+  for (const end of ['COMMIT', 'ROLLBACK', 'INSERT INTO t VALUES (2); COMMIT', 'COMMIT AND CHAIN'])
+    expect(
+      await failure(() =>
+        db.transaction(async (tx) => {
+          await tx.insert('t', { id: 1 });
+          await tx.exec(end);
+        }),
+      ),
+    ).toMatchObject({ code: '2D000', hint: expect.stringContaining('Return from its function') });
+  expect((await db.query('SELECT * FROM t')).rows).toEqual([]);
+  expect(await failure(() => db.transaction(5 as never))).toMatchObject({ code: '22023' });
+});
+
+test('a call that leaves a transaction open, or sets what nobody will remember, is told so', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY)');
+  for (const text of [
+    'BEGIN',
+    'BEGIN; INSERT INTO t VALUES (1)',
+    'INSERT INTO t VALUES (1); BEGIN',
+  ])
+    for (const call of [() => db.exec(text), () => db.query(text)])
+      expect(await failure(call)).toMatchObject({
+        code: '25001',
+        hint: expect.stringContaining('db.session()'),
+      });
+  await db.exec('BEGIN; INSERT INTO t VALUES (2); COMMIT');
+  expect((await db.query('SELECT * FROM t')).rows).toEqual([{ id: 2 }]);
+  for (const text of ["SET timezone = 'Europe/Berlin'", 'RESET timezone', 'PREPARE p AS SELECT 1'])
+    expect(await failure(() => db.exec(text))).toMatchObject({ code: '55000' });
+  const { rows } = await db.query("SET timezone = 'Europe/Berlin'; SHOW timezone");
+  expect(rows).toEqual([{ TimeZone: 'Europe/Berlin' }]);
+  expect(await failure(() => db.exec('DELETE FROM t', { asOf: db.position }))).toMatchObject({
+    code: '25006',
+    field: 'asOf',
+  });
+});
+
+test('nothing is committed that is not there any more: a closed database says so to open transactions', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY)');
+  const session = db.session();
+  await session.exec('BEGIN; INSERT INTO t VALUES (1)');
+  const transaction = failure(() =>
+    db.transaction(async (tx) => {
+      await tx.insert('t', { id: 2 });
+      await db.close();
+    }),
+  );
+  expect(await transaction).toMatchObject({ code: '57P01' });
+  for (const text of ['COMMIT', 'SHOW timezone', 'BEGIN', 'ROLLBACK'])
+    expect(await failure(() => session.exec(text))).toMatchObject({ code: '57P01' });
+  await session.close();
+});
+
 test('a subscription tells the snapshot, each difference, that nothing changed, and that it must begin anew', async () => {
   db = await open({ history: 0 });
   await db.exec('CREATE TABLE t (id int PRIMARY KEY, a int)');
