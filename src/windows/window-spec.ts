@@ -175,7 +175,7 @@ export function* planningWindows(
         : yield* comparedWindows(
             windows,
             period,
-            cut.kind === 'units' ? cut.ruler : undefined,
+            cut.kind === 'units' ? cut.ruler : cut.kind === 'hopping' ? 'hops' : undefined,
             comparison as Comparison,
             calendar,
           ),
