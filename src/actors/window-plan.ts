@@ -25,8 +25,8 @@ export type WindowQuestion = {
   readonly measures: Readonly<Record<string, Measure>>;
   readonly by: readonly string[];
   readonly where: string | undefined;
-  /** Of a `timestamp` or `date` column: the zone whose wall it reads. */
-  readonly zone: string;
+  /** Of a `timestamp` or `date` column: the zone whose wall it reads. Undefined: one with changes of its calendar's own, which SQL does not know. */
+  readonly zone: string | undefined;
 };
 
 /** `'sum(amount)'`, or its parts. */
@@ -390,6 +390,17 @@ function timeText(info: RelationInfo, { time, zone }: WindowQuestion): string {
     );
   const quoted = quoteIdentifier(chosen);
   if (column.type.kind === 'timestamptz') return quoted;
+  if (zone === undefined)
+    throw new DbError(
+      '0A000',
+      `column "${chosen}" has walls' times, which are not read by a calendar with changes of its own`,
+      {
+        field: 'calendar',
+        table: info.name,
+        column: chosen,
+        hint: 'Make the column a timestamptz, or name a calendar whose zone is a name alone.',
+      },
+    );
   const literal = `'${zone.replaceAll("'", "''")}'`;
   return `${quoted}::timestamp AT TIME ZONE ${literal}`;
 }

@@ -3,7 +3,7 @@ import { calendar, type Calendar } from '../calendar/calendar.ts';
 import { instantText } from '../calendar/civil.ts';
 import { parseInstantMs, type InstantInput } from '../calendar/instants.ts';
 import { onlyKeys, type CalendarSpec } from '../calendar/spec.ts';
-import { TZ_VERSION, zoneOf } from '../calendar/zones.ts';
+import { TZ_VERSION } from '../calendar/zones.ts';
 import type { Batch } from '../columns/batch.ts';
 import { datumAt } from '../columns/build.ts';
 import type { SqlType } from '../columns/types.ts';
@@ -176,7 +176,7 @@ function questionOf(
     measures: measuresOf(query),
     by: names,
     where: where.text,
-    zone: own.zone,
+    zone: own.timeZone.override === undefined ? own.zone : undefined,
   });
   if (query.fill === 'linear') refuseLinear(windows, Object.keys(query.measures));
   const parameters = parametersOf(
@@ -572,7 +572,7 @@ function nowOf(
     const { transaction, engine } = session;
     return transaction === undefined ? engine.ports.clock.now() : transaction.nowMicros / 1000;
   }
-  return parseInstantMs(now, zoneOf(own.zone), 'now');
+  return parseInstantMs(now, own.timeZone, 'now');
 }
 
 /** Runs the operators of one query, and adds up what they took. */

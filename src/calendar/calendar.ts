@@ -121,6 +121,11 @@ export class Calendar {
     return plainSpec(this.#spec);
   }
 
+  /** @internal The zone with its own changes, by which texts without an offset are read. */
+  get timeZone(): Zone {
+    return this.#zone;
+  }
+
   // ── Windows ────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** The window that an instant lies in: `c.window(ms, 'week')`, `'15min'`, `'fiscalQuarter'`, `'2 weeks'`. */
@@ -284,7 +289,11 @@ export class Calendar {
    * `trailing7dWallClock`, `previousMonth`, `monthToDate`, `thisQuarter`, `yearToDateLastYear`, `sameDayLastWeek`,
    * `sameDayLastYear364`; the units with `previous…`, `this…` and `…ToDate` are all that `window` knows, such as `previousFiscalYear`.
    */
-  relative(name: string, now: InstantInput): Span {
+  relative(
+    name: string,
+    now: InstantInput,
+    options: { /** @internal */ readonly field?: string } = {},
+  ): Span {
     const ms = parseInstantMs(now, this.#zone, 'now');
     const seconds = Math.floor(ms / 1000);
     const today = (): number => this.dayAt(seconds);
@@ -318,7 +327,7 @@ export class Calendar {
     const toDate = /^([a-z][A-Za-z]*)ToDate$/.exec(String(name));
     const word = unit?.[2] ?? toDate?.[1];
     const known = RELATIVE_UNITS.find((each) => each.toLowerCase() === word?.toLowerCase());
-    if (known === undefined) throw unknownRelative(String(name));
+    if (known === undefined) throw unknownRelative(String(name), options.field ?? 'name');
     if (toDate !== null) return { startMs: this.#unitStart(known, seconds, 0), endMs: ms };
     const back = unit![1] === 'previous' ? -1 : unit![1] === 'next' ? 1 : 0;
     return {
@@ -466,7 +475,7 @@ const RELATIVE_UNITS = [
   'retailYear',
 ] as const;
 
-function unknownRelative(name: string): DbError {
+function unknownRelative(name: string, field: string): DbError {
   const capital = (unit: string): string => unit[0]!.toUpperCase() + unit.slice(1);
   const names = [
     'today',
@@ -487,7 +496,7 @@ function unknownRelative(name: string): DbError {
   ];
   const nearest = nearestOf(name, names);
   return new DbError('22023', `"${name}" is no relative window`, {
-    field: 'name',
+    field,
     hint:
       nearest === undefined
         ? "Use one such as 'yesterday', 'last7Days', 'previousMonth' or 'yearToDate'."

@@ -216,9 +216,7 @@ function fiscalEdge(dayOf: DayShift, calendar: Calendar): Edge {
     const isMidnight = ms === 0 && which === 'end';
     const there = dayOf(isMidnight ? day - 1 : day);
     if (there !== undefined)
-      return isMidnight
-        ? calendar.dayStart(there + 1) * 1000
-        : instantOf(there, ms, calendar);
+      return isMidnight ? calendar.dayStart(there + 1) * 1000 : instantOf(there, ms, calendar);
     // A week that is dropped begins nothing, and ends where its year does.
     return which === 'start'
       ? undefined

@@ -153,10 +153,11 @@ test('hopping windows end at each hop and overlap', () => {
   ).toEqual(['2026-10-27 > 2026-11-03', '2026-10-28 > 2026-11-04']);
 });
 
-test('the next change is the next boundary of what the windows move with', () => {
-  const next = (spec: WindowSpec): string | undefined => {
-    const { nextChangeMs } = planWindows(spec, NEW_YORK, at('2026-11-22T15:20:30Z'));
-    return nextChangeMs === undefined ? undefined : new Date(nextChangeMs).toISOString();
+test('the next change is the next boundary of what the windows move with, `~` where an end moves along', () => {
+  const next = (spec: WindowSpec, now = '2026-11-22T15:20:30Z'): string | undefined => {
+    const { nextChangeMs, moves } = planWindows(spec, NEW_YORK, at(now));
+    const change = nextChangeMs === undefined ? 'never' : new Date(nextChangeMs).toISOString();
+    return `${change.replace(':00.000Z', '')}${moves ? ' ~' : ''}`;
   };
   expect([
     next({ last: '24h' }),
@@ -164,30 +165,65 @@ test('the next change is the next boundary of what the windows move with', () =>
     next({ lastComplete: '7 days' }),
     next({ lastComplete: '2 hours' }),
     next({ toDate: 'month' }),
-    next({ text: 'now-7d/d to now/d' }),
-    next({ text: 'yesterday' }),
-    next({ text: 'now-6h/h to now/h' }),
-    next({ text: 'now-24h to now/d' }),
-    next({ text: 'now-7d/d' }),
+    next({ toDate: 'month', every: 'hour' }),
+    next({ current: 'month' }),
+  ]).toEqual([
+    'never ~',
+    '2026-11-22T16:00 ~',
+    '2026-11-23T05:00',
+    '2026-11-22T16:00',
+    '2026-12-01T05:00 ~',
+    '2026-11-22T16:00 ~',
+    '2026-12-01T05:00',
+  ]);
+  expect([
     next({ range: ['2026-11-01', '2026-12-01'], every: 'hour' }),
     next({ range: ['2026-12-01', '2026-12-02'], every: 'hour' }),
+    next({ range: ['2026-12-01', '2026-12-02'] }),
     next({ range: ['2026-11-01', '2026-12-01'] }),
-    next({ range: ['2026-11-01', '2026-11-02'] }),
+    next({ range: ['2026-11-01', '2026-11-02'], every: 'hour' }),
   ]).toEqual([
-    '2026-11-22T15:21:00.000Z',
-    '2026-11-22T16:00:00.000Z',
-    '2026-11-23T05:00:00.000Z',
-    '2026-11-22T16:00:00.000Z',
-    '2026-12-01T05:00:00.000Z',
-    '2026-11-23T05:00:00.000Z',
-    '2026-11-23T05:00:00.000Z',
-    '2026-11-22T15:21:00.000Z',
-    '2026-11-22T15:21:00.000Z',
-    '2026-11-22T15:21:00.000Z',
-    '2026-11-22T16:00:00.000Z',
-    '2026-12-01T05:00:00.000Z',
-    '2026-12-01T05:00:00.000Z',
-    undefined,
+    '2026-11-22T16:00',
+    '2026-12-01T05:00',
+    '2026-12-02T05:00',
+    '2026-12-01T05:00',
+    'never',
+  ]);
+  expect([
+    next({ text: 'now-7d/d to now/d' }),
+    next({ text: 'now-7d/d' }),
+    next({ text: 'now-6h/h to now/h' }),
+    next({ text: 'now-24h to now/d' }),
+    next({ text: '2026-11-01 to now-1d/d' }),
+    next({ text: '2026-11-01 to 2026-11-02' }),
+    // A day that begins at six, also on the day whose clocks went back.
+    next({ text: 'now-6h/d to now-6h/d' }, '2026-11-22T10:59:59Z'),
+    next({ text: 'now-6h/d to now-6h/d' }, '2026-11-01T09:59:59Z'),
+    next({ text: 'now-7d/d to now-7d/d' }, '2026-11-08T12:00:00Z'),
+    next({ text: 'yesterday' }),
+    next({ text: 'yesterday', every: 'hour' }),
+    next({ text: 'today', every: 'hour' }),
+    next({ text: 'previousHour' }),
+    next({ text: 'thisMinute' }),
+    next({ text: 'yearToDateLastYear' }),
+    next({ text: 'trailing7dWallClock' }),
+  ]).toEqual([
+    '2026-11-23T05:00',
+    '2026-11-23T05:00 ~',
+    '2026-11-22T16:00',
+    '2026-11-23T05:00 ~',
+    '2026-11-23T05:00',
+    'never',
+    '2026-11-22T11:00',
+    '2026-11-01T10:00',
+    '2026-11-09T05:00',
+    '2026-11-23T05:00',
+    '2026-11-23T05:00',
+    '2026-11-22T16:00',
+    '2026-11-22T16:00',
+    '2026-11-22T15:21',
+    '2026-11-23T05:00 ~',
+    '2026-11-23T05:00 ~',
   ]);
 });
 
@@ -603,14 +639,16 @@ test('a question that is not cut is beside weeks of the retail year, too', () =>
     '2023-01-29 > 2024-02-01T10:00 ~ | 2022-01-30 > 2023-01-29',
   ]);
   // 52 weeks beside the first 52 of 53.
-  expect(
-    yearAgo({ range: ['2024-02-04', '2025-02-02'] }, '2026-11-18T15:00:00Z', 'shift'),
-  ).toEqual(['2024-02-04 > 2025-02-02 | 2023-01-29 > 2024-01-28']);
+  expect(yearAgo({ range: ['2024-02-04', '2025-02-02'] }, '2026-11-18T15:00:00Z', 'shift')).toEqual(
+    ['2024-02-04 > 2025-02-02 | 2023-01-29 > 2024-01-28'],
+  );
 });
 
 test('windows of a month that is longer than the one before are beside none of its own days', () => {
   expect(
-    shown({ toDate: 'month', every: 'week', compare: 'previous' }, '2026-03-31T15:00:00Z').slice(-3),
+    shown({ toDate: 'month', every: 'week', compare: 'previous' }, '2026-03-31T15:00:00Z').slice(
+      -3,
+    ),
   ).toEqual([
     '2026-03-16 > 2026-03-23 | 2026-02-16 > 2026-02-23',
     '2026-03-23 > 2026-03-30 | 2026-02-23 > 2026-03-01',
