@@ -412,6 +412,14 @@ export class Handle implements WideVerbs {
         ),
       from,
       refreshMs: maxRate === undefined ? undefined : 1000 / maxRate,
+      watchSettings: (wake) => {
+        engine.state.settingsWatchers.add(wake);
+        return () => void engine.state.settingsWatchers.delete(wake);
+      },
+      calendar: () =>
+        typeof query.calendar === 'string'
+          ? engine.state.calendars.find(this.identity.tenant ?? 'main', query.calendar)
+          : undefined,
       refreshOf: (relation) => {
         const entry = engine.state.catalog.byId(relation);
         return entry?.kind === 'table' ? (entry.definition.policy?.refresh ?? []) : [];
