@@ -58,7 +58,6 @@ export type StatementOutcome = {
 };
 
 export type ExecutionOptions = QueryOptions & {
-  readonly readOnly?: boolean | undefined;
   /** The text has several statements, and each uses some of the parameters. */
   readonly sharedParams?: boolean;
   /** Rows are pulled: what comes next in the session need not wait for the last of them. */

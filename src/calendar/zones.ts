@@ -46,11 +46,16 @@ const zonesByName = new Map<string, Zone>([['UTC', UTC]]);
 /** Spellings come from users; what they invent must not fill the memory. */
 const SPELLING_COUNT_MAX = 4_096;
 
+/** The zone whose name may have been meant. */
+export function nearestZone(name: string): string | undefined {
+  return nearestOf(name, Intl.supportedValuesOf('timeZone'));
+}
+
 /** IANA names in any case, or a POSIX specification such as `UTC+3` (west is positive there). Else 22023. */
 export function zoneOf(name: string): Zone {
   const zone = findZone(name);
   if (zone === undefined) {
-    const nearest = nearestOf(name, Intl.supportedValuesOf('timeZone'));
+    const nearest = nearestZone(name);
     throw new DbError('22023', `time zone "${name}" not recognized`, {
       hint:
         nearest === undefined

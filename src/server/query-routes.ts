@@ -107,7 +107,7 @@ export function queryRoutes(app: FastifyInstance, context: RouteContext): void {
       reply,
       handle: verbs(request),
       statement: sql,
-      options: { ...options, readOnly: true } as QueryOptions,
+      options: { ...options, readOnly: true },
       format,
       clock,
     });

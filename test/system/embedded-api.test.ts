@@ -38,6 +38,68 @@ test('every option of open is checked, and the error names it', async () => {
   }
 });
 
+test('every call refuses options that it does not know, and says which was meant', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, ts timestamptz)');
+  const session = db.session();
+  const rows = [{ id: 1, ts: 0 }];
+  const measures = { n: 'count(*)' };
+  const followed = async (options: object): Promise<void> => {
+    for await (const _ of db.subscribe('t', options)) break;
+  };
+  const calls: Record<string, (options: never) => unknown> = {
+    query: (options) => db.query('SELECT 1', options),
+    exec: (options) => db.exec('SELECT 1', options),
+    stream: (options) => db.stream('SELECT 1', options),
+    window: (options) => db.window('t', { last: '1h', measures }, options),
+    progressive: (options) => db.progressive('SELECT 1', options),
+    insert: (options) => db.insert('t', rows, options),
+    upsert: (options) => db.upsert('t', rows, options),
+    delete: (options) => db.delete('t', { id: 1 }, options),
+    load: (options) => db.load('t', Buffer.from('id\n2\n'), options),
+    export: (options) => db.export('t', '/nowhere/t.csv', options),
+    subscribe: followed,
+    transaction: (options) => db.transaction(async () => 1, options),
+    'insert of a session': (options) => session.insert('t', rows, options),
+    'query of a session': (options) => session.query('SELECT 1', options),
+  };
+  for (const [name, call] of Object.entries(calls)) {
+    expect([
+      name,
+      await failure(async () => call({ timeoutMS: 1000 } as never)),
+      await failure(async () => call(null as never)),
+    ]).toMatchObject([
+      name,
+      { code: '22023', field: 'timeoutMS', hint: 'Did you mean "timeoutMs"?' },
+      { code: '22023', field: 'options' },
+    ]);
+  }
+  for (const [call, field] of [
+    [() => open({ jornal: { kind: 'memory' } } as never), 'jornal'],
+    [() => open({ journal: { kind: 'memory', kep: 1 } } as never), 'journal.kep'],
+    [() => open({ journal: null } as never), 'journal'],
+    [() => open(null as never), 'options'],
+    [() => db.as({ tennant: 'acme' } as never), 'tennant'],
+    [() => db.session({ tenant: '' }), 'tenant'],
+    [() => db.query('SELECT 1', { user: 5 } as never), 'user'],
+    [() => db.load('t', Buffer.from('id'), { csv: { delimeter: ';' } } as never), 'csv.delimeter'],
+    [() => db.insert('t', rows, { idempotencyKey: 5 } as never), 'idempotencyKey'],
+    [() => db.query('SELECT 1', { zone: 'Europe/Berln' }), 'zone'],
+    [() => db.query('SELECT 1', { format: 'csv' } as never), 'format'],
+    [() => db.on('view.failed', 5 as never), 'listener'],
+  ] as const) {
+    const error = await failure(async () => call());
+    expect([error.code, error.field, error.hint]).toEqual(['22023', field, expect.anything()]);
+  }
+  for (const call of [
+    () => sql('SELECT 1' as never),
+    () => db.subscribe(5 as never),
+    () => sql.id(),
+  ])
+    expect((await failure(async () => call())).hint).toBeTruthy();
+  expect((await db.query('SELECT * FROM t')).rows).toEqual([]);
+});
+
 test('open has a default for everything and takes what the contract shows', async () => {
   db = await open({
     memory: '1 GB',
