@@ -42,7 +42,7 @@ export async function loadRows(
   key: WriteKey | undefined,
 ): Promise<LoadResult> {
   engine.assertOpen();
-  const { signal, done } = deadline(engine.ports.clock, options);
+  const { signal, done } = deadline(engine.ports.clock, options, engine.closing);
   let close = async (): Promise<void> => undefined;
   try {
     signalCheck(signal);

@@ -595,6 +595,39 @@ test('nothing is committed that is not there any more: a closed database says so
   await session.close();
 });
 
+test('closing ends what waits for rows from outside', async () => {
+  const silent = (): AsyncIterable<never> => ({
+    [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => undefined) }),
+  });
+  const calls: ((db: Database) => Promise<unknown>)[] = [
+    (each) => each.insert('t', silent()),
+    (each) => each.load('t', silent(), { format: 'csv' }),
+    (each) => each.session().insert('t', silent()),
+    (each) => each.transaction(() => new Promise(() => undefined)),
+  ];
+  for (const call of calls) {
+    const opened = await open();
+    await opened.exec('CREATE TABLE t (id int PRIMARY KEY)');
+    const ended = failure(() => call(opened));
+    await opened.close();
+    expect(await ended).toMatchObject({ code: '57P01' });
+  }
+});
+
+test('a process with nothing else to do waits for a time limit that somebody waits for', async () => {
+  const held = (): number =>
+    process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  db = await open();
+  const before = held();
+  const abort = new AbortController();
+  const { signal } = abort;
+  const waiting = failure(() => db.query('SELECT 1', { atLeast: 9, timeoutMs: 60_000, signal }));
+  expect(held()).toBe(before + 1);
+  abort.abort();
+  expect(await waiting).toMatchObject({ code: '57014' });
+  expect(held()).toBe(before);
+});
+
 test('a subscription tells the snapshot, each difference, that nothing changed, and that it must begin anew', async () => {
   db = await open({ history: 0 });
   await db.exec('CREATE TABLE t (id int PRIMARY KEY, a int)');
