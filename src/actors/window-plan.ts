@@ -15,7 +15,7 @@ import type { AggregateNode, OutputColumn, PlanNode } from '../plan/logical.ts';
 import { node } from '../plan/nodes.ts';
 import type { FromItem, Query, SelectBody, SqlExpression } from '../sql/ast.ts';
 import type { WindowPlan } from '../windows/window-source.ts';
-import type { ValueOptions } from './rows-out.ts';
+import type { RecordMaker, ValueOptions } from './rows-out.ts';
 import type { Session } from './session.ts';
 import { quoteIdentifier, SqlText } from './sql-tag.ts';
 
@@ -63,6 +63,10 @@ export type RowWriters = {
   readonly options: ValueOptions;
   readonly by: readonly ((datum: Datum) => unknown)[];
   readonly values: readonly ((datum: Datum) => unknown)[];
+  /** Makes the measures of a row. */
+  readonly records: RecordMaker;
+  /** Values by measure, written anew for each answer. */
+  readonly scratch: readonly unknown[][];
 };
 
 /** Binds a question; the same object for the same question while the catalog stays, so that what is made of it can be remembered. */
