@@ -1,4 +1,5 @@
 import { DbError, notSupported } from '../base/errors.ts';
+import { didYouMean } from '../base/nearest.ts';
 import type { Random, TimerHandle } from '../base/ports.ts';
 import type { Batch } from '../columns/batch.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
@@ -8,7 +9,7 @@ import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { Calendar } from '../calendar/calendar.ts';
 import { findZone, zoneOf } from '../calendar/zones.ts';
 import type { OutputColumn } from '../plan/logical.ts';
-import type { PlanCatalog } from '../plan/catalog.ts';
+import { relationDoesNotExist, type PlanCatalog } from '../plan/catalog.ts';
 import type { IsolationLevel, ParsedStatement, Statement } from '../sql/ast.ts';
 import type { AnswerSource, Identity, QueryMeta, QueryOptions } from './api-types.ts';
 import {
@@ -16,7 +17,6 @@ import {
   isStored,
   planCatalog,
   PUBLIC_SCHEMA,
-  relationDoesNotExist,
   type CatalogEntry,
   type CatalogView,
   type NameScope,
@@ -288,7 +288,9 @@ export class Session {
       !HARMLESS_SETTINGS.has(key)
     ) {
       throw new DbError('42704', `unrecognized configuration parameter "${name}"`, {
-        hint: 'SHOW ALL lists the parameters; your own have a dot in their name.',
+        hint:
+          this.settingMeant(name) ??
+          'SHOW ALL lists the parameters; your own have a dot in their name.',
       });
     }
     if (local && this.transaction === undefined) return;
@@ -296,6 +298,11 @@ export class Session {
     if (value === undefined || (key === 'timezone' && /^(local|default)$/i.test(value)))
       this.settings.delete(key);
     else this.settings.set(key, value);
+  }
+
+  /** The hint of an error about a setting that is none. */
+  settingMeant(name: string): string | undefined {
+    return didYouMean(name, [...this.settingNames, ...HARMLESS_SETTINGS]);
   }
 
   resetSettings(): void {
@@ -312,7 +319,7 @@ export class Session {
     const entry = findRelation(this.catalog, this.scope, written);
     if (entry === undefined || entry.kind === 'sequence') {
       throw relationDoesNotExist(
-        written.name,
+        written,
         this.catalog.ofTenant(this.identity.tenant).map((each) => each.definition.name),
       );
     }

@@ -1,4 +1,5 @@
 import { DbError, notSupported } from '../base/errors.ts';
+import { didYouMean } from '../base/nearest.ts';
 import { instantText } from '../calendar/civil.ts';
 import type { Batch } from '../columns/batch.ts';
 import { vectorFromData } from '../columns/build.ts';
@@ -180,7 +181,9 @@ export async function runStatement(
     case 'deallocate':
       if (statement.name === undefined) session.prepared.clear();
       else if (!session.prepared.delete(statement.name))
-        throw new DbError('26000', `prepared statement "${statement.name}" does not exist`);
+        throw new DbError('26000', `prepared statement "${statement.name}" does not exist`, {
+          hint: didYouMean(statement.name, session.prepared.keys()),
+        });
       return outcome(session, 'DEALLOCATE');
     case 'discard':
       if (session.transaction !== undefined && statement.what === 'all')
@@ -207,7 +210,7 @@ function executed(
   const prepared = session.prepared.get(name);
   if (prepared === undefined)
     throw new DbError('26000', `prepared statement "${name}" does not exist`, {
-      hint: 'PREPARE it first.',
+      hint: didYouMean(name, session.prepared.keys()) ?? 'PREPARE it first.',
     });
   const types = preparedTypes(session, prepared);
   if (types.length !== args.length)
@@ -639,7 +642,7 @@ function show(session: Session, name: string, sink: RowSink): StatementOutcome {
       const value = session.setting(name);
       if (value === undefined)
         throw new DbError('42704', `unrecognized configuration parameter "${name}"`, {
-          hint: 'SHOW ALL lists the parameters.',
+          hint: session.settingMeant(name) ?? 'SHOW ALL lists the parameters.',
         });
       return sendTexts(
         session,

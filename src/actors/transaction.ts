@@ -1,4 +1,5 @@
 import { assert, DbError } from '../base/errors.ts';
+import { didYouMean } from '../base/nearest.ts';
 import type { Batch } from '../columns/batch.ts';
 import type {
   TableData,
@@ -381,7 +382,13 @@ export class Transaction {
 
   #savepointIndex(name: string): number {
     const index = this.#savepoints.findLastIndex((each) => each.name === name);
-    if (index < 0) throw new DbError('3B001', `savepoint "${name}" does not exist`);
+    if (index < 0)
+      throw new DbError('3B001', `savepoint "${name}" does not exist`, {
+        hint: didYouMean(
+          name,
+          this.#savepoints.map((each) => each.name),
+        ),
+      });
     return index;
   }
 }

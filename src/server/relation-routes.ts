@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { DbError } from '../base/errors.ts';
 import type { Handle, RelationDescription } from '../actors/database.ts';
-import { relationDoesNotExist } from '../actors/catalog.ts';
+import { relationDoesNotExist } from '../plan/catalog.ts';
 import { sql } from '../actors/sql-tag.ts';
 import { parseExactJson } from './exact-json.ts';
 import type { RouteContext } from './query-routes.ts';
@@ -91,7 +91,7 @@ function described(
   const found = relations.find((each) => each.name === name);
   if (found !== undefined) return found;
   throw relationDoesNotExist(
-    name,
+    { name },
     relations.map((each) => each.name),
   );
 }
