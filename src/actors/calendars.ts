@@ -1,7 +1,8 @@
 import { DbError } from '../base/errors.ts';
 import { nearestOf } from '../base/nearest.ts';
 import { calendar, type Calendar } from '../calendar/calendar.ts';
-import type { CalendarSpec } from '../calendar/spec.ts';
+import { holidaysFromICal, holidaysFromJson, type YearRange } from '../calendar/holidays.ts';
+import { onlyKeys, type CalendarSpec } from '../calendar/spec.ts';
 import type { Engine } from './engine.ts';
 
 /** Calendars by name, as the journal made them: `setCalendar` records are all there is. */
@@ -81,6 +82,24 @@ export class NamedCalendar {
 /** There are some four hundred zones; a few are used. */
 const ZONE_COUNT_MAX = 64;
 
+/** A calendar's spec, with holidays also as they come from elsewhere: names by date, or the text of an iCalendar. */
+export type ImportedCalendarSpec = Omit<CalendarSpec, 'holidays'> & {
+  readonly holidays?:
+    | CalendarSpec['holidays']
+    | Readonly<Record<string, string>>
+    | { readonly ical: string; readonly years: YearRange };
+};
+
+function imported({ holidays, ...spec }: ImportedCalendarSpec): CalendarSpec {
+  if (holidays === undefined) return spec;
+  if (typeof holidays !== 'object' || holidays === null || Array.isArray(holidays))
+    return { ...spec, holidays: holidays as CalendarSpec['holidays'] & object };
+  if (!('ical' in holidays)) return { ...spec, holidays: holidaysFromJson(holidays) };
+  onlyKeys(holidays, ['ical', 'years'], 'holidays.');
+  const { ical, years } = holidays as { readonly ical: string; readonly years: YearRange };
+  return { ...spec, holidays: holidaysFromICal(ical, { years }) };
+}
+
 /** `db.calendars`: each change is a commit of the journal. */
 export class CalendarVerbs {
   readonly #engine: Engine;
@@ -92,10 +111,11 @@ export class CalendarVerbs {
   }
 
   /** Makes a calendar, or replaces it. */
-  async set(name: string, spec: CalendarSpec): Promise<{ readonly position: number }> {
+  async set(name: string, spec: ImportedCalendarSpec): Promise<{ readonly position: number }> {
     checkName(name);
     // Checked, and every default written out: what is journaled means the same for ever.
-    return this.#commit(name, calendar(spec).spec);
+    const own = typeof spec === 'object' && spec !== null ? imported(spec) : spec;
+    return this.#commit(name, calendar(own).spec);
   }
 
   async get(name: string): Promise<CalendarSpec | undefined> {
