@@ -1,8 +1,9 @@
 import { DbError } from '../base/errors.ts';
 import { nearestOf } from '../base/nearest.ts';
-import { calendar, type Calendar } from '../calendar/calendar.ts';
+import { Calendar } from '../calendar/calendar.ts';
 import { holidaysFromICal, holidaysFromJson, type YearRange } from '../calendar/holidays.ts';
 import { onlyKeys, type CalendarSpec } from '../calendar/spec.ts';
+import { plainZoneOf, zoneOf, type Zone } from '../calendar/zones.ts';
 import type { Engine } from './engine.ts';
 
 /** Calendars by name, as the journal made them: `setCalendar` records are all there is. */
@@ -62,19 +63,32 @@ export class Calendars {
 export class NamedCalendar {
   readonly spec: CalendarSpec;
   readonly #byZone = new Map<string, Calendar>();
+  readonly #byZoneOfSql = new Map<string, Calendar>();
 
   constructor(spec: CalendarSpec) {
     this.spec = spec;
   }
 
+  /** In the zone that a question names: see `plainZoneOf`. */
   in(zone: string | undefined): Calendar {
-    const key = zone ?? '';
-    let made = this.#byZone.get(key);
-    if (made === undefined) {
-      made = calendar(zone === undefined ? this.spec : { ...this.spec, zone });
-      if (this.#byZone.size >= ZONE_COUNT_MAX) this.#byZone.clear();
-      this.#byZone.set(key, made);
-    }
+    return (
+      this.#byZone.get(zone ?? '') ??
+      this.#made(this.#byZone, zone, zone === undefined ? undefined : plainZoneOf(zone, 'zone'))
+    );
+  }
+
+  /** In the zone of a session, or one that SQL names, which reads `UTC+2` as PostgreSQL does. */
+  inZoneOfSql(zone: string | undefined): Calendar {
+    return (
+      this.#byZoneOfSql.get(zone ?? '') ??
+      this.#made(this.#byZoneOfSql, zone, zone === undefined ? undefined : zoneOf(zone))
+    );
+  }
+
+  #made(known: Map<string, Calendar>, name: string | undefined, zone: Zone | undefined): Calendar {
+    const made = new Calendar(this.spec, zone);
+    if (known.size >= ZONE_COUNT_MAX) known.clear();
+    known.set(name ?? '', made);
     return made;
   }
 }
@@ -115,7 +129,7 @@ export class CalendarVerbs {
     checkName(name);
     // Checked, and every default written out: what is journaled means the same for ever.
     const own = typeof spec === 'object' && spec !== null ? imported(spec) : spec;
-    return this.#commit(name, calendar(own).spec);
+    return this.#commit(name, new Calendar(own).spec);
   }
 
   async get(name: string): Promise<CalendarSpec | undefined> {

@@ -727,7 +727,7 @@ export class Session {
   }
 
   readonly #calendarOf = (name: string, zone: string | undefined): Calendar =>
-    this.engine.state.calendars.require(this.identity.tenant, name).in(zone);
+    this.engine.state.calendars.require(this.identity.tenant, name).inZoneOfSql(zone);
 
   readonly #settingOf = (name: string): string | undefined => this.setting(name);
 

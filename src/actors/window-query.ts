@@ -524,7 +524,8 @@ export function calendarOf(
   const { calendars } = session.engine.state;
   if (typeof given === 'string') return calendars.require(session.identity.tenant, given).in(asked);
   if (given !== undefined) return calendar(asked === undefined ? given : { ...given, zone: asked });
-  return session.engine.plainCalendars.in(asked ?? session.zone);
+  const { plainCalendars } = session.engine;
+  return asked === undefined ? plainCalendars.inZoneOfSql(session.zone) : plainCalendars.in(asked);
 }
 
 function measuresOf({ measures }: WindowQuery): Readonly<Record<string, Measure>> {

@@ -98,12 +98,13 @@ export class Calendar {
   readonly #context: UnitContext;
   readonly #rulers = new Map<string, Ruler>();
 
-  constructor(spec: CalendarSpec) {
+  /** @internal `zone` goes before the spec's. */
+  constructor(spec: CalendarSpec, zone?: Zone) {
     const rules = rulesOf(spec);
     this.#spec = spec;
-    this.#zone = rules.zone;
+    this.#zone = zone ?? rules.zone;
     this.#names = rules.names;
-    this.zone = rules.zone.name;
+    this.zone = this.#zone.name;
     this.leapWeek = rules.leapWeek;
     this.fiscalYearStart = rules.fiscalYearStart;
     this.business = new BusinessDays(rules.business);

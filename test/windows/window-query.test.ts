@@ -771,3 +771,31 @@ test('A9: a calendar with changes of its own has them in every text of a questio
     { code: '0A000', field: 'calendar', column: 'at' },
   );
 });
+
+test('a zone that is read in two ways is refused by name, and a session that speaks SQL keeps its own', async () => {
+  await using db = await orders();
+  const at = { current: 'day', now: NOW, measures: N } as const;
+  await expect(db.window('orders', { ...at, zone: '+02:00' })).rejects.toMatchObject({
+    code: '22023',
+    field: 'zone',
+  });
+  await expect(db.window('orders', { ...at, calendar: { zone: 'UTC+2' } })).rejects.toMatchObject({
+    field: 'zone',
+  });
+  await expect(db.calendars.set('acme', { zone: 'UTC+2' })).rejects.toMatchObject({
+    field: 'zone',
+  });
+  await expect(db.window('orders', { ...at, zone: 'Mars' })).rejects.toMatchObject({
+    field: 'zone',
+  });
+  const session = db.session();
+  await session.exec("SET TimeZone = 'UTC+2'");
+  const { rows, meta } = await session.window('orders', at);
+  expect([rows[0]!.start, meta.zone]).toEqual(['2026-11-05T02:00:00Z', 'UTC+2']);
+  await expect(session.window('orders', { ...at, zone: 'UTC+2' })).rejects.toMatchObject({
+    field: 'zone',
+  });
+  const kolkata = await db.window('orders', { ...at, zone: 'Asia/Kolkata' });
+  expect(kolkata.meta.zone).toBe('Asia/Kolkata');
+  await session.close();
+});
