@@ -191,6 +191,21 @@ test('an answer says what it is', async () => {
   ]);
 });
 
+test('an answer of changes says what all of them have read and spent', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (a int); CREATE TABLE u (a int)');
+  await db.exec('INSERT INTO t SELECT * FROM generate_series(1, 1000); INSERT INTO u VALUES (1)');
+  const { meta, rows } = await db.query(
+    'WITH gone AS (DELETE FROM t RETURNING a), more AS (INSERT INTO u SELECT a FROM gone) SELECT count(*) AS n FROM gone',
+  );
+  expect([rows, meta.source, meta.sources.map(({ name }) => name).sort()]).toEqual([
+    [{ n: 1000 }],
+    'scan',
+    ['t', 'u'],
+  ]);
+  expect(meta.work).toBeGreaterThan(1000);
+});
+
 test('parameters are bound by place, and a wrong number or kind of them is told', async () => {
   db = await open();
   expect((await db.query('SELECT $1::int + $2 AS s', { params: [1, 2] })).rows).toEqual([{ s: 3 }]);
@@ -269,6 +284,12 @@ test('atLeast waits for a position; asOf reads an earlier one; what is too far s
 
 test('work above maxWork ends a query with the limit it met', async () => {
   db = await open();
+  // Also one that is over before a step of it is.
+  const { work } = (await db.query('SELECT 1')).meta;
+  expect((await db.query('SELECT 1', { maxWork: work })).rows).toHaveLength(1);
+  expect(await failure(() => db.query('SELECT 1', { maxWork: work - 1 }))).toMatchObject({
+    code: '53400',
+  });
   const long = 'SELECT count(*) FROM generate_series(1, 1000000) AS g(x)';
   expect(await failure(() => db.query(long, { maxWork: 1000 }))).toMatchObject({
     code: '53400',
