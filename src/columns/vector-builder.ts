@@ -146,6 +146,20 @@ export class VectorBuilder {
     for (let index = 0; index < count; index += 1) this.appendDatum(datum);
   }
 
+  /** `count` entries that are there and whose numbers are written later (`fill`): only of a column of numbers. */
+  appendBlank(count: number): void {
+    assert(this.#rep === 'number', 'what is filled later are numbers');
+    const length = this.#length;
+    this.reserve(length + count);
+    this.#validity?.fill(1, length, length + count);
+    this.#length = length + count;
+  }
+
+  /** Writes the number of a blank entry. */
+  fill(row: number, value: number): void {
+    this.#numbers[row] = value;
+  }
+
   /** Overwrites entry `row` with entry `index` of `source`. */
   set(row: number, source: Vector, index: number): void {
     if (

@@ -4,14 +4,17 @@ import type { MemoryAccount } from '../base/memory.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from './batch.ts';
 import { datumAt } from './build.ts';
+import { entryAt, numberAt } from './cells.ts';
 import { InsertedRows, type SegmentImage } from './inserted-rows.ts';
 import { LazyRows } from './lazy-rows.ts';
-import { appendLocated, type LocatedRows } from './row-fetch.ts';
+import { appendLocated, type LocatedRows, type Run } from './row-fetch.ts';
 import { columnOf, RowsByColumn } from './rows-by-column.ts';
 import { StandingRows } from './standing-rows.ts';
+import type { SealedSegment } from './segment.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { TableDelta } from './table-contract.ts';
-import { keptColumn, sliceVector, type Vector } from './vector.ts';
+import { isNumberKind } from './types.ts';
+import { keptColumn, sliceVector, type NumberVector, type Vector } from './vector.ts';
 import { objectBytes, VectorBuilder } from './vector-builder.ts';
 
 /** Rows a chunk of old and new rows holds. */
@@ -442,7 +445,7 @@ export class LogEntry {
     if (this.insertedRows !== undefined) return this.insertedRows.vector(position);
     return this.chunk === undefined
       ? this.#kept!.inserted!.columns[position]!
-      : this.chunk.vector(position);
+      : this.chunk.arrivedVector(position);
   }
 
   /** The number of the inserted row with this id, or −1. */
@@ -576,7 +579,21 @@ class LastingRows extends RowsByColumn {
 /** Of a chunk, or of the rows alone. */
 type LastingColumn = { readonly vector: Vector; readonly isWhole: boolean };
 
-/** Rows of many small deltas, column by column. */
+/** A sealed segment in which old rows stand, and its columns as they were. */
+type Standing = {
+  readonly segment: SealedSegment;
+  readonly columns: SealedSegment['columns'];
+  /** Whether every column of numbers can be read later: none holds a NULL, or anything else than doubles. */
+  readonly isReadLater: boolean;
+};
+
+/** Of a row that stands nowhere else. */
+const NOWHERE = -1;
+
+/**
+ * Rows of many small deltas, column by column. Numbers of old rows in sealed segments, which do not change, are read when somebody looks at
+ * their column: most columns nobody ever looks at, and to read a row far away costs a wait for memory a column. The chunk pins those segments.
+ */
 class LogChunk {
   readonly #lease: MemoryLease;
   readonly #columns: readonly VectorBuilder[];
@@ -589,9 +606,19 @@ class LogChunk {
   /** Copies of columns of raw bytes, with the length they were made at. */
   #copies: (Vector | undefined)[] = [];
   #copiedLength = -1;
+  readonly #standing: Standing[] = [];
+  readonly #numberOf = new Map<SealedSegment, number>();
+  /** By row: the number of what it stands in, and its place there. */
+  #standsIn = new Int32Array(0);
+  #places = new Int32Array(0);
+  /** By column: rows below are not blank any more. */
+  readonly #filledTo: number[];
+  readonly #stored: readonly StoredColumn[];
 
   constructor(lease: MemoryLease, columns: readonly StoredColumn[]) {
     this.#lease = lease;
+    this.#stored = columns;
+    this.#filledTo = columns.map(() => 0);
     this.#columns = columns.map((column) => {
       const raw = column.isRaw;
       return new VectorBuilder(column.type, {
@@ -614,8 +641,11 @@ class LogChunk {
   ): void {
     const { length } = this;
     if (length + rowCount > this.rowIds.length) this.#grow(length + rowCount);
+    this.#standsIn.fill(NOWHERE, length, length + rowCount);
     try {
       for (let column = 0; column < this.#columns.length; column += 1) {
+        // What is no double may turn the column into one of something else.
+        if (columns[column]!.rep !== 'number') this.#fill(column);
         this.#columns[column]!.append(columns[column]!, selection, 0, rowCount);
       }
     } catch (cause) {
@@ -639,9 +669,21 @@ class LogChunk {
     const { length } = this;
     const count = rowIds.length;
     if (length + count > this.rowIds.length) this.#grow(length + count);
+    const later = this.#noteStanding(located, count);
+    const rest = later === 0 || later === count ? located : behind(located, later);
     try {
-      for (let position = 0; position < this.#columns.length; position += 1)
-        appendLocated(this.#columns[position]!, columns[position]!, located);
+      for (let position = 0; position < this.#columns.length; position += 1) {
+        const column = columns[position]!;
+        const builder = this.#columns[position]!;
+        if (!isNumberKind(column.type.kind) || builder.rep !== 'number') {
+          appendLocated(builder, column, located);
+          continue;
+        }
+        if (later > 0) builder.appendBlank(later);
+        if (later === count) continue;
+        if (!areNumbers(column, rest)) this.#fill(position);
+        appendLocated(builder, column, rest);
+      }
     } catch (cause) {
       this.truncate(length);
       throw cause;
@@ -653,13 +695,81 @@ class LogChunk {
     this.length = length + count;
   }
 
+  /** Takes down where the rows stand; how many of them, from the first on, need not be copied now. */
+  #noteStanding({ runs, places }: LocatedRows, count: number): number {
+    const { length } = this;
+    let later = 0;
+    for (let index = 0; index < runs.length; index += 1) {
+      const { segment, start } = runs[index]!;
+      if (segment?.kind !== 'sealed') break;
+      const number = this.#standingOf(segment);
+      if (!this.#standing[number]!.isReadLater) break;
+      later = index + 1 < runs.length ? runs[index + 1]!.start : count;
+      for (let row = start; row < later; row += 1) {
+        this.#standsIn[length + row] = number;
+        this.#places[length + row] = places[row]!;
+      }
+    }
+    this.#standsIn.fill(NOWHERE, length + later, length + count);
+    return later;
+  }
+
+  #standingOf(segment: SealedSegment): number {
+    const known = this.#numberOf.get(segment);
+    if (known !== undefined) return known;
+    const { columns } = segment;
+    segment.pin();
+    this.#numberOf.set(segment, this.#standing.length);
+    this.#standing.push({
+      segment,
+      columns,
+      isReadLater: this.#stored.every(
+        ({ id, type }) => !isNumberKind(type.kind) || isReadable(columns[id]?.vector),
+      ),
+    });
+    return this.#standing.length - 1;
+  }
+
+  /** Writes the numbers of blank entries, of a column that somebody is about to look at. */
+  #fill(position: number): void {
+    const builder = this.#columns[position]!;
+    const from = this.#filledTo[position]!;
+    const end = builder.length;
+    if (from >= end) return;
+    this.#filledTo[position] = end;
+    const { id, type } = this.#stored[position]!;
+    if (this.#standing.length === 0 || builder.rep !== 'number' || !isNumberKind(type.kind)) return;
+    for (let row = from; row < end; row += 1) {
+      const number = this.#standsIn[row]!;
+      if (number === NOWHERE) continue;
+      const vector = this.#standing[number]!.columns[id]!.vector as NumberVector;
+      const value = entryAt(vector.values, this.#places[row]!);
+      builder.fill(row, numberAt(value, vector.factor, vector.base));
+    }
+  }
+
+  #fillAll(): void {
+    for (let position = 0; position < this.#columns.length; position += 1) this.#fill(position);
+  }
+
+  /** Nobody looks at rows that stand elsewhere any more. */
+  #leaveStanding(): void {
+    if (this.#standing.length === 0) return;
+    for (const { segment } of this.#standing) segment.unpin();
+    this.#standing.length = 0;
+    this.#numberOf.clear();
+    this.#standsIn.fill(NOWHERE);
+  }
+
   columnWindow(position: number, start: number, end: number): Vector {
     assert(end <= this.length && !this.#isClosed, 'rows of a delta are read within their commit');
+    this.#fill(position);
     return this.#columns[position]!.window(start, end);
   }
 
   /** What can be read later: arrays of numbers as they are, of the rest a copy. */
   lastingColumns(start: number, end: number): readonly LastingColumn[] {
+    this.#fillAll();
     const columns: LastingColumn[] = [];
     for (let position = 0; position < this.#columns.length; position += 1) {
       const column = this.#columns[position]!;
@@ -681,14 +791,20 @@ class LogChunk {
   }
 
   truncate(length: number): void {
-    for (const column of this.#columns) if (column.length > length) column.truncate(length);
+    for (let position = 0; position < this.#columns.length; position += 1) {
+      const column = this.#columns[position]!;
+      if (column.length > length) column.truncate(length);
+      if (this.#filledTo[position]! > length) this.#filledTo[position] = length;
+    }
     this.length = length;
   }
 
   /** An entry left the log. */
   release(): void {
     this.entryCount -= 1;
-    if (this.#isRetired && this.entryCount === 0) this.#close();
+    if (this.entryCount > 0) return;
+    if (this.#isRetired) this.#close();
+    else this.#leaveStanding();
   }
 
   /** No more rows will come. */
@@ -698,6 +814,12 @@ class LogChunk {
   }
 
   vector(position: number): Vector {
+    this.#fill(position);
+    return this.arrivedVector(position);
+  }
+
+  /** The same for who looks at rows that arrived, which stand here. */
+  arrivedVector(position: number): Vector {
     const column = this.#columns[position]!;
     const vector = column.peek();
     if (vector !== undefined) return vector;
@@ -711,6 +833,7 @@ class LogChunk {
 
   /** All columns where they stand; undefined where one has no such form. */
   wholeColumns(): readonly Vector[] | undefined {
+    this.#fillAll();
     const columns: Vector[] = [];
     for (let position = 0; position < this.#columns.length; position += 1) {
       const vector = this.#columns[position]!.peek();
@@ -731,6 +854,7 @@ class LogChunk {
 
   slice(start: number, end: number): Batch | undefined {
     if (start === end) return undefined;
+    this.#fillAll();
     return {
       rowCount: end - start,
       columns: this.#columns.map((column) => column.slice(start, end)),
@@ -741,24 +865,60 @@ class LogChunk {
   #grow(length: number): void {
     let size = Math.max(16, this.rowIds.length * 2);
     while (size < length) size *= 2;
-    this.#lease.take((size - this.rowIds.length) * 9);
+    this.#lease.take((size - this.rowIds.length) * ROW_BYTES);
     const rowIds = new Float64Array(size);
     rowIds.set(this.rowIds);
     this.rowIds = rowIds;
     const isOverwritten = new Uint8Array(size);
     isOverwritten.set(this.isOverwritten);
     this.isOverwritten = isOverwritten;
+    const standsIn = new Int32Array(size).fill(NOWHERE);
+    standsIn.set(this.#standsIn);
+    this.#standsIn = standsIn;
+    const places = new Int32Array(size);
+    places.set(this.#places);
+    this.#places = places;
   }
 
   #isClosed = false;
 
   #close(): void {
     this.#isClosed = true;
+    this.#leaveStanding();
     for (const column of this.#columns) column.close();
-    this.#lease.give(this.rowIds.length * 9);
+    this.#lease.give(this.rowIds.length * ROW_BYTES);
     this.rowIds = new Float64Array(0);
     this.isOverwritten = new Uint8Array(0);
   }
+}
+
+/** Of a row of a chunk: its id, whether it was overwritten, and where it stands. */
+const ROW_BYTES = 17;
+
+function isReadable(vector: Vector | undefined): boolean {
+  return vector?.rep === 'number' && vector.validity === undefined;
+}
+
+/** The rows from number `first` on, with which a run begins. */
+function behind({ runs, places }: LocatedRows, first: number): LocatedRows {
+  const rest: Run[] = [];
+  for (let index = 0; index < runs.length; index += 1) {
+    const { segment, entry, chunk, start } = runs[index]!;
+    if (start >= first) rest.push({ segment, entry, chunk, start: start - first });
+  }
+  return { runs: rest, places: places.subarray(first) };
+}
+
+/** Whether all cells of the rows are doubles where they stand. */
+function areNumbers(column: StoredColumn, { runs }: LocatedRows): boolean {
+  for (const { segment, chunk } of runs) {
+    const vector =
+      segment!.kind === 'open'
+        ? segment!.chunkVector(column, chunk)
+        : segment!.columns[column.id]?.vector;
+    if (vector?.rep !== 'number') return false;
+  }
+  return true;
 }
 
 /** A dictionary goes with its table. */

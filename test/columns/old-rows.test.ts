@@ -1,0 +1,148 @@
+import { expect, test } from 'vitest';
+import { MemoryAccount } from '../../src/base/memory.ts';
+import { SeededRandom } from '../../src/base/random.ts';
+import type { Batch } from '../../src/columns/batch.ts';
+import { datumAt, vectorFromData } from '../../src/columns/build.ts';
+import { createTable } from '../../src/columns/table.ts';
+import type { TableDelta, TableSchema, TableWrite } from '../../src/columns/table-contract.ts';
+import type { Datum } from '../../src/columns/values.ts';
+
+const SCHEMA: TableSchema = {
+  columns: [
+    { name: 'id', type: { kind: 'int4' }, nullable: false },
+    { name: 'amount', type: { kind: 'float8' }, nullable: true },
+    { name: 'big', type: { kind: 'int8' }, nullable: true },
+    { name: 'label', type: { kind: 'text' }, nullable: true },
+  ],
+  indexes: [{ name: 'pk', columnIndexes: [0], unique: true, primary: true }],
+  seed: 11,
+};
+
+type Row = readonly [id: number, amount: number | null, big: number | bigint | null, label: string];
+type Told = {
+  readonly deleted: (readonly [number, Row])[];
+  readonly inserted: (readonly [number, Row])[];
+};
+
+/**
+ * Old rows of small changes are not copied while they stand in a sealed segment. One of the three segments here has NULLs, another integers
+ * beyond 2^53, so that some rows are copied and others are not; what is read is read at once, later, or never.
+ */
+test('old rows of small changes are told as they were, whenever somebody looks and whatever becomes of their segments', () => {
+  const memory = new MemoryAccount('test');
+  const table = createTable(SCHEMA, { memory });
+  const random = new SeededRandom(6, 'old rows');
+  const below = (end: number): number => random.below(end);
+  const rows = new Map<number, Row>();
+  const told: Told[] = [];
+  let nextKey = 0;
+  const fresh = (segment: number): Row => [
+    nextKey++,
+    segment === 1 && nextKey % 50 === 0 ? null : nextKey / 4,
+    segment === 2 && nextKey % 70 === 0 ? 2n ** 60n + BigInt(nextKey) : nextKey * 3,
+    `label ${nextKey % 7}`,
+  ];
+  const batchOf = (given: readonly Row[]): Batch => ({
+    rowCount: given.length,
+    columns: SCHEMA.columns.map(({ type }, column) =>
+      vectorFromData(
+        type,
+        given.map((row) => row[column] as Datum),
+      ),
+    ),
+  });
+  /** Stages, looks at the change at once or not at all, and undoes or publishes it. */
+  const write = (write: TableWrite, change: Told, isKept: boolean, isRead: boolean): void => {
+    const delta = table.stage([write], { limits: true });
+    if (isRead) expect(toldOf(delta)).toEqual(change);
+    if (!isKept) {
+      table.undo();
+      return;
+    }
+    table.publish(table.position + 1);
+    told.push(change);
+    for (const [id] of change.deleted) rows.delete(id);
+    for (const [id, row] of change.inserted) rows.set(id, row);
+  };
+  const insert = (given: readonly Row[], isKept = true, isRead = false): void => {
+    const first = table.nextRowId;
+    const inserted = given.map((row, at): [number, Row] => [first + at, row]);
+    write({ kind: 'insert', rows: batchOf(given) }, { deleted: [], inserted }, isKept, isRead);
+  };
+  for (const segment of [0, 1, 2])
+    for (let piece = 0; piece < 4; piece += 1)
+      insert(Array.from({ length: 16_384 }, () => fresh(segment)));
+  insert(Array.from({ length: 3_000 }, () => fresh(0)));
+  while (table.maintain(1_000_000));
+  const base = table.position;
+  told.length = 0;
+  for (let step = 0; step < 600; step += 1) {
+    const isKept = below(5) > 0;
+    const isRead = below(12) === 0;
+    const openFrom = Math.floor(table.nextRowId / 65_536) * 65_536;
+    const ids = new Set<number>();
+    const count = 1 + below(12);
+    const isOfFirst = below(8) > 0;
+    while (ids.size < count) {
+      const id =
+        below(isOfFirst ? 20 : 4) === 0 && table.nextRowId > openFrom + 20
+          ? openFrom + below(table.nextRowId - openFrom)
+          : below(isOfFirst ? 65_536 : table.nextRowId);
+      if (rows.has(id)) ids.add(id);
+    }
+    const ascending = [...ids].toSorted((a, b) => a - b);
+    const deleted = ascending.map((id): [number, Row] => [id, rows.get(id)!]);
+    const rowIds = Float64Array.from(ascending);
+    const kind = below(3);
+    if (kind === 0)
+      insert(
+        Array.from(ids, () => fresh(below(3))),
+        isKept,
+        isRead,
+      );
+    else if (kind === 1)
+      write({ kind: 'delete', rowIds }, { deleted, inserted: [] }, isKept, isRead);
+    else {
+      // Some get other keys, where they stand or behind all others.
+      const next = deleted.map(([, [id, , big, label]]): Row => {
+        const key = below(20) === 0 ? nextKey++ : id;
+        return [key, below(9) === 0 ? null : step, step % 40 === 39 ? 2n ** 61n : big, label];
+      });
+      const stays = ascending.flatMap((id, at): [number, Row][] =>
+        id >= openFrom ? [[id, next[at]!]] : [],
+      );
+      const first = table.nextRowId;
+      const moved = next.slice(0, next.length - stays.length);
+      const inserted = [...stays, ...moved.map((row, at): [number, Row] => [first + at, row])];
+      write({ kind: 'update', rowIds, rows: batchOf(next) }, { deleted, inserted }, isKept, isRead);
+    }
+    if (step === 300) {
+      table.compact(1);
+      while (table.maintain(1_000_000));
+    }
+  }
+  const changes = table.changes(base, table.position)!;
+  expect(changes.map(({ delta }) => toldOf(delta))).toEqual(told);
+  // Every key leads to its row, and keys that nobody has any more to none.
+  const keys = Array.from({ length: nextKey }, (_, key) => key);
+  const idOf = new Map(Array.from(rows, ([id, [key]]) => [key, id]));
+  const snapshot = table.snapshot();
+  const [key] = batchOf(keys.map((each): Row => [each, 0, 0, ''])).columns;
+  const found = snapshot.findUnique('pk', [key!], keys.length);
+  expect(Array.from(found)).toEqual(keys.map((each) => idOf.get(each) ?? -1));
+  snapshot.release();
+  table.close();
+  expect(memory.usedBytes).toBe(0);
+});
+
+function toldOf({ deleted, inserted }: TableDelta): Told {
+  return { deleted: rowsOf(deleted), inserted: rowsOf(inserted) };
+}
+
+function rowsOf(batch: Batch | undefined): (readonly [number, Row])[] {
+  if (batch === undefined) return [];
+  return Array.from({ length: batch.rowCount }, (_, at): [number, Row] => {
+    const row = batch.selection === undefined ? at : batch.selection[at]!;
+    return [batch.rowIds![row]!, batch.columns.map((column) => datumAt(column, row)) as never];
+  });
+}
