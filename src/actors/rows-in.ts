@@ -56,6 +56,7 @@ export class RowReader {
   readonly #indexOf: ReadonlyMap<string, number>;
   readonly #converters: readonly Converter[];
   readonly #fields: (FieldKernels | undefined)[] = [];
+  readonly #copies = new ArraysOfBatches();
 
   constructor(columns: readonly TargetColumn[]) {
     this.columns = columns;
@@ -205,7 +206,8 @@ export class RowReader {
   ): InputBatch {
     const { columns } = this;
     const rowCount = end - start;
-    const copies = new ArraysOfBatch(this.#bytesCopied(given, rowCount));
+    const copies = this.#copies;
+    copies.begin(this.#bytesCopied(given, rowCount));
     return {
       rowCount,
       missing: columns.map(() => undefined),
@@ -250,7 +252,7 @@ export class RowReader {
       const values = given[name];
       if (!(values instanceof Float64Array || values instanceof Int32Array)) continue;
       if (isCopied(type, values))
-        bytes += ArraysOfBatch.roomOf(values.BYTES_PER_ELEMENT * rowCount);
+        bytes += ArraysOfBatches.roomOf(values.BYTES_PER_ELEMENT * rowCount);
     }
     return bytes;
   }
@@ -834,13 +836,28 @@ function textAt(texts: Vector, entry: number): string {
 /** More rows are worth a buffer a column. */
 const ROWS_OF_ONE_BUFFER_MAX = 512;
 
-/** Doubles and ints of one batch in one buffer: a buffer costs more than what a hundred rows write into it, and all are kept as long. */
-class ArraysOfBatch {
-  readonly #buffer: ArrayBuffer | undefined;
-  #used = 0;
+/** What a buffer for the batches of a table grows to: some twenty of a hundred rows. */
+const BUFFER_BYTES_MAX = 64 * 1024;
 
-  constructor(byteLength: number) {
-    this.#buffer = byteLength === 0 ? undefined : new ArrayBuffer(byteLength);
+/**
+ * Doubles and ints of small batches of a table, one behind the other in shared buffers: a buffer costs more than what a hundred rows write into
+ * it, and all of them are kept about as long, until their segment is sealed. Buffers grow with what is written: a table that is hardly
+ * written to has little beside its rows.
+ */
+class ArraysOfBatches {
+  #buffer = new ArrayBuffer(0);
+  #used = 0;
+  /** What may be used for the batch at hand. */
+  #end = 0;
+
+  /** Begins a batch; what does not fit into so many bytes gets buffers of its own. */
+  begin(byteLength: number): void {
+    if (byteLength > this.#buffer.byteLength - this.#used) {
+      const grown = Math.min(BUFFER_BYTES_MAX, this.#buffer.byteLength * 2);
+      this.#buffer = new ArrayBuffer(Math.max(byteLength, grown));
+      this.#used = 0;
+    }
+    this.#end = this.#used + byteLength;
   }
 
   static roomOf(byteLength: number): number {
@@ -849,15 +866,12 @@ class ArraysOfBatch {
 
   /** A copy; with a buffer of its own where there is no room for it. */
   copy(values: NumberArray): NumberArray {
-    if (
-      this.#buffer === undefined ||
-      !(values instanceof Float64Array || values instanceof Int32Array)
-    )
+    if (!(values instanceof Float64Array || values instanceof Int32Array))
       return values.slice() as NumberArray;
     const { length, byteLength } = values;
-    if (this.#used + byteLength > this.#buffer.byteLength) return values.slice();
     const offset = this.#used;
-    this.#used += ArraysOfBatch.roomOf(byteLength);
+    if (offset + byteLength > this.#end) return values.slice();
+    this.#used += ArraysOfBatches.roomOf(byteLength);
     const copy =
       values instanceof Float64Array
         ? new Float64Array(this.#buffer, offset, length)
@@ -894,7 +908,7 @@ function directVector(
   type: SqlType,
   values: readonly unknown[] | NumberArray | BigInt64Array,
   valid: Uint8Array | undefined,
-  copies: ArraysOfBatch,
+  copies: ArraysOfBatches,
 ): Vector | undefined {
   if (!ArrayBuffer.isView(values)) return undefined;
   const validity = valid?.slice();
