@@ -37,7 +37,6 @@ export type {
   SubscribeOptions,
   Subscription,
   TextResult,
-  TransactionOptions,
   Verbs,
   WideVerbs,
   WriteOptions,

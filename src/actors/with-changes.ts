@@ -65,21 +65,17 @@ export async function runWithChanges(
     }
     session.frozen = frozen;
     const known: Cte[] = [];
-    const changes: StatementOutcome[] = [];
     for (const cte of clause.ctes) {
       if (isChange(cte.statement)) {
-        const before = { ...clause, ctes: known };
-        const { answer, outcome } = await changed(session, parsed, before, cte, options);
-        changes.push(outcome);
+        const answer = await changed(session, parsed, { ...clause, ctes: known }, cte, options);
         if (answer !== undefined) known.push(answer);
       } else known.push(cte);
     }
     const rest = known.length === 0 ? undefined : { ...clause, ctes: known };
-    const last = await run(
+    const outcome = await run(
       { ...parsed, statement: withClause(parsed.statement, rest), once: true },
       { ...options, sharedParams: true },
     );
-    const outcome = withAll(changes, last);
     if (!isOwn) return outcome;
     return { ...outcome, position: await session.commit(options.signal) };
   } catch (cause) {
@@ -91,50 +87,32 @@ export async function runWithChanges(
   }
 }
 
-/** The last part's answer, with what all of them have read and spent. */
-function withAll(changes: readonly StatementOutcome[], last: StatementOutcome): StatementOutcome {
-  const sources = new Map(
-    [...changes, last]
-      .flatMap((each) => each.sources)
-      .map((source) => [`${source.kind} ${source.name}`, source]),
-  );
-  return {
-    ...last,
-    source: 'scan',
-    sources: [...sources.values()],
-    work: changes.reduce((sum, { work }) => sum + work, last.work),
-    elapsedMs: changes.reduce((sum, { elapsedMs }) => sum + elapsedMs, last.elapsedMs),
-    queuedMs: changes.reduce((sum, { queuedMs }) => sum + queuedMs, last.queuedMs),
-  };
-}
-
-/** Runs one change; what it returns becomes a query of constants. No answer: it returns nothing. */
+/** Runs one change; what it returns becomes a query of constants. undefined: it returns nothing. */
 async function changed(
   session: Session,
   parsed: ParsedStatement,
   before: WithClause,
   cte: Cte,
   options: ExecutionOptions,
-): Promise<{ readonly answer: Cte | undefined; readonly outcome: StatementOutcome }> {
+): Promise<Cte | undefined> {
   const change = cte.statement as Change;
   const ctes = [...before.ctes, ...(change.with?.ctes ?? [])];
   const recursive = before.recursive || change.with?.recursive === true;
   const statement = { ...change, with: ctes.length === 0 ? undefined : { recursive, ctes } };
   const collector = new Returned(session.engine.memory);
   try {
-    const outcome = await runDml(
+    await runDml(
       session,
       { ...parsed, statement, once: true },
       { ...options, sharedParams: true },
       collector,
     );
-    if (change.returning.length === 0) return { answer: undefined, outcome };
-    const answer: Cte = {
+    if (change.returning.length === 0) return undefined;
+    return {
       ...cte,
       columns: collector.columns.map(({ name }, index) => cte.columns[index] ?? name),
       statement: { kind: 'query', query: constants(collector.columns, collector.rows()) },
     };
-    return { answer, outcome };
   } finally {
     collector.release();
   }

@@ -162,8 +162,12 @@ export class IndexSet implements KeyReader {
       const keys = insertedKeys(index, entry);
       const isUnchanged = index.schema.name === unchanged;
       for (let row = 0; row < singles; row += 1) {
-        if (!bringsKey(index, entry, row)) continue;
-        if (entry.insertedRowId(row) < entry.nextRowIdBefore) isKeyChanged = true;
+        const isKept = entry.insertedRowId(row) < entry.nextRowIdBefore;
+        if ((isKept && isUnchanged) || !bringsKey(index, entry, row)) continue;
+        if (isKept) {
+          isKeyChanged = true;
+          if (index instanceof UniqueIndex) index.keyChanged();
+        }
         let isAdded = false;
         try {
           isAdded = this.#insert(index, keys, entry.insertedIndex(row), entry.insertedRowId(row));
@@ -223,9 +227,11 @@ export class IndexSet implements KeyReader {
   reclaim(entry: LogEntry, start: number, end: number): void {
     for (const { index, logFrom } of this.#current) {
       if (entry.sequence < logFrom) continue;
-      const keys = deletedKeys(index, entry);
+      let keys: readonly Vector[] | undefined;
       for (let row = start; row < end; row += 1) {
         const rowId = entry.deletedRowId(row);
+        if (index instanceof UniqueIndex && index.isRowInRuns(rowId)) continue;
+        keys ??= deletedKeys(index, entry);
         // Only what was overwritten is among the inserted rows too.
         const now = entry.hasOverwritten ? entry.insertedRow(rowId) : -1;
         const at = entry.deletedIndex(row);

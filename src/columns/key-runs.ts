@@ -21,6 +21,8 @@ export class KeyRuns {
   readonly #lengths: ChunkedFloat64;
   /** First keys of runs 0, 64, 128, …: as many as there are blocks. */
   readonly #blockKeys: number[] = [];
+  /** Their first row ids. */
+  readonly #blockRowIds: number[] = [];
   /** The last key of the last run. */
   #keyMax = -Infinity;
   /** How the latest single inserts went on: the key and row id that would continue them, and how many there were. */
@@ -37,25 +39,16 @@ export class KeyRuns {
   /** The row id that the run through `key` leads to, or −1. */
   find(key: number): number {
     if (!(key <= this.#keyMax)) return -1;
-    const blockKeys = this.#blockKeys;
-    let low = 0;
-    let high = blockKeys.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (blockKeys[middle]! <= key) low = middle + 1;
-      else high = middle;
-    }
-    if (low === 0) return -1;
-    // In the block before: its first key is not beyond it.
-    high = Math.min(this.#keys.length, low * RUNS_A_BLOCK);
-    low = (low - 1) * RUNS_A_BLOCK + 1;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#keys.get(middle) <= key) low = middle + 1;
-      else high = middle;
-    }
-    const step = key - this.#keys.get(low - 1);
-    return step < this.#lengths.get(low - 1) ? this.#rowIds.get(low - 1) + step : -1;
+    const run = runBefore(this.#blockKeys, this.#keys, key);
+    if (run < 0) return -1;
+    const step = key - this.#keys.get(run);
+    return step < this.#lengths.get(run) ? this.#rowIds.get(run) + step : -1;
+  }
+
+  /** Whether a run leads to the row; only while all rows have the keys that they came with. */
+  hasRow(rowId: number): boolean {
+    const run = runBefore(this.#blockRowIds, this.#rowIds, rowId);
+    return run >= 0 && rowId - this.#rowIds.get(run) < this.#lengths.get(run);
   }
 
   /** Whether entries [0, rowCount) are present, consecutive, and beyond every key there is. */
@@ -95,7 +88,10 @@ export class KeyRuns {
     this.#keys.reserve(count);
     this.#rowIds.reserve(count);
     this.#lengths.reserve(count);
-    if ((count - 1) % RUNS_A_BLOCK === 0) this.#blockKeys.push(key);
+    if ((count - 1) % RUNS_A_BLOCK === 0) {
+      this.#blockKeys.push(key);
+      this.#blockRowIds.push(rowId);
+    }
     this.#keys.push(key);
     this.#rowIds.push(rowId);
     this.#lengths.push(length);
@@ -142,6 +138,7 @@ export class KeyRuns {
       this.#lengths.truncate(last);
     }
     this.#blockKeys.length = Math.ceil(this.#keys.length / RUNS_A_BLOCK);
+    this.#blockRowIds.length = this.#blockKeys.length;
     const last = this.#keys.length - 1;
     this.#keyMax = last < 0 ? -Infinity : this.#keys.get(last) + this.#lengths.get(last) - 1;
     this.#streakLength = 0;
@@ -153,6 +150,28 @@ export class KeyRuns {
     this.#rowIds.clear();
     this.#lengths.clear();
     this.#blockKeys.length = 0;
+    this.#blockRowIds.length = 0;
     this.#keyMax = -Infinity;
   }
+}
+
+/** The last run whose first key, or row id, is at most `value`; −1 where there is none. */
+function runBefore(blocks: readonly number[], firsts: ChunkedFloat64, value: number): number {
+  let low = 0;
+  let high = blocks.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (blocks[middle]! <= value) low = middle + 1;
+    else high = middle;
+  }
+  if (low === 0) return -1;
+  // In the block before: its first is not beyond it.
+  high = Math.min(firsts.length, low * RUNS_A_BLOCK);
+  low = (low - 1) * RUNS_A_BLOCK + 1;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (firsts.get(middle) <= value) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
 }

@@ -6,7 +6,7 @@ import { entryAt, equalCells, isNullAt, numberAt } from './cells.ts';
 import { PostingIndex } from './posting-index.ts';
 import { RowOverlay } from './row-overlay.ts';
 import { fetchRows, type RowPlace } from './row-fetch.ts';
-import { placeOf, SEGMENT_ROWS, stateOf, type SegmentList } from './segment.ts';
+import { placeOf, stateOf, type SegmentList } from './segment.ts';
 import { SampledScan } from './sampled-scan.ts';
 import { SegmentScan } from './scan.ts';
 import { timeBoundsOf } from './time-bounds.ts';
@@ -29,6 +29,9 @@ import type { LogEntry, VersionLog } from './version-log.ts';
 
 /** Fewer keys are looked for one by one. */
 const TESTED_TOGETHER_MIN = 4;
+/** Of a key whose row is known, and of one whose row is to be looked at. */
+const HELD = 1;
+const UNCONFIRMED = 2;
 
 export type TableIndex = UniqueIndex | PostingIndex;
 
@@ -165,14 +168,15 @@ export class Snapshot implements TableSnapshot {
     assert(index instanceof UniqueIndex, 'one row at most is looked for by a unique index');
     const { columnIndexes } = index.schema;
     const found = new Float64Array(rowCount);
-    const hashes = selection === undefined ? hashesOf(keys, 0, rowCount) : undefined;
     const { isOfThePast } = this;
     const held =
       rowCount < TESTED_TOGETHER_MIN || keys.length > 1
         ? undefined
-        : this.#foundTogether(index, keys, found, hashes, selection);
+        : this.#foundTogether(index, keys, found, selection);
+    const hashes =
+      held === undefined && selection === undefined ? hashesOf(keys, 0, rowCount) : undefined;
     for (let at = 0; at < rowCount; at += 1) {
-      if (held !== undefined && held[at] === 1) continue;
+      if (held !== undefined && held[at] === HELD) continue;
       const row = selection === undefined ? at : selection[at]!;
       const hash = hashes === undefined ? hashRow(keys, row) : hashes[row]!;
       let rowId = index.first(keys, row, hash);
@@ -184,14 +188,13 @@ export class Snapshot implements TableSnapshot {
   }
 
   /**
-   * Looks for keys of one number each: 1 where the first candidate, written to `rowIds`, is visible and has the key; of the others nothing
+   * Looks for keys of one number each: HELD where the first candidate, written to `rowIds`, is visible and has the key; of the others nothing
    * is said. First where all of them are, then what stands there: rows far apart are waited for together, and not one after the other.
    */
   #foundTogether(
     index: UniqueIndex,
     keys: readonly Vector[],
     rowIds: Float64Array,
-    hashes: Int32Array | undefined,
     selection: Int32Array | undefined,
   ): Uint8Array | undefined {
     const key = keys[0]!;
@@ -199,25 +202,36 @@ export class Snapshot implements TableSnapshot {
       return undefined;
     const { list, rowIdEnd, columns } = this.view;
     const column = columns[index.schema.columnIndexes[0]!]!;
+    const { values, factor, base, scale } = key;
     const count = rowIds.length;
+    const held = slabBytes(count);
+    const { areRunsTrue } = index;
     for (let at = 0; at < count; at += 1) {
       const row = selection === undefined ? at : selection[at]!;
-      rowIds[at] = index.first(keys, row, hashes === undefined ? hashRow(keys, row) : hashes[row]!);
+      const number = numberAt(entryAt(values, row), factor, base);
+      const inRuns = index.inRuns(number);
+      if (inRuns >= 0) {
+        rowIds[at] = inRuns;
+        held[at] = areRunsTrue ? HELD : UNCONFIRMED;
+      } else {
+        rowIds[at] = index.firstHashed(number, hashRow(keys, row));
+        held[at] = UNCONFIRMED;
+      }
     }
-    const held = slabBytes(count);
     const places = slabInts(count);
     for (let at = 0; at < count; at += 1) {
       const rowId = rowIds[at]!;
       const state = rowId >= 0 && rowId < rowIdEnd ? stateOf(list, rowId) : undefined;
-      if (state?.segment.kind !== 'sealed') continue;
-      const place = state.segment.placeOf(rowId - state.segment.number * SEGMENT_ROWS);
-      if (place < 0 || state.deletes?.has(place) === true) continue;
-      places[at] = place;
-      held[at] = 1;
+      // What stands in an open segment is near, and looked at one by one.
+      const place =
+        state === undefined || (state.segment.kind === 'open' && held[at] !== HELD)
+          ? -1
+          : placeOf(state.segment, rowId);
+      if (place < 0 || state!.deletes?.has(place) === true) held[at] = 0;
+      else places[at] = place;
     }
-    const { values, factor, base, scale } = key;
     for (let at = 0; at < count; at += 1) {
-      if (held[at] === 0) continue;
+      if (held[at] !== UNCONFIRMED) continue;
       const { segment } = stateOf(list, rowIds[at]!)!;
       const cells = segment.kind === 'sealed' ? segment.columns[column.id]?.vector : undefined;
       const place = places[at]!;
@@ -226,8 +240,8 @@ export class Snapshot implements TableSnapshot {
         cells.scale === scale &&
         (cells.validity === undefined || cells.validity[place] === 1) &&
         numberAt(entryAt(cells.values, place), cells.factor, cells.base) ===
-          numberAt(values[selection === undefined ? at : selection[at]!]!, factor, base);
-      if (!isHeld) held[at] = 0;
+          numberAt(entryAt(values, selection === undefined ? at : selection[at]!), factor, base);
+      held[at] = isHeld ? HELD : 0;
     }
     return held;
   }

@@ -35,6 +35,8 @@ export class UniqueIndex {
   #madeRuns: KeyRuns | undefined;
   /** Largest integer key in `#hashes`: greater ones need no look there. */
   #hashedKeyMax = -Infinity;
+  /** No row has got another key where it stands: what a run says of the key of a row is so. */
+  #areRunsTrue = true;
   /** Where `next` goes on: by this hash, undefined where nothing is to be found by it. */
   #cursorHash: number | undefined;
   #isCursorInRuns = false;
@@ -107,10 +109,11 @@ export class UniqueIndex {
     const { columnIndexes } = this.schema;
     const runs = this.#runs;
     const key = runs === undefined ? NaN : numberOf(keys[0]!, row);
-    if (runs !== undefined && key === key) {
+    // Without a reader the row is new, and its key nobody's.
+    if (runs !== undefined && reader !== undefined && key === key) {
       const other = runs.find(key);
       if (other === rowId) return true;
-      if (other >= 0 && reader?.hasKey(other, columnIndexes, keys, row) === true) return false;
+      if (other >= 0 && reader.hasKey(other, columnIndexes, keys, row)) return false;
     }
     if (reader !== undefined && !(key > this.#hashedKeyMax)) {
       for (let other = this.#hashes.first(hash); other >= 0; other = this.#hashes.next()) {
@@ -131,6 +134,33 @@ export class UniqueIndex {
     const key = this.#runs === undefined ? NaN : numberOf(keys[0]!, row);
     if (this.#runs !== undefined && key === key && this.#runs.find(key) === rowId) return;
     this.#hashes.remove(hashRow(keys, row), rowId);
+  }
+
+  /** Some row has got another key where it stands. */
+  keyChanged(): void {
+    this.#areRunsTrue = false;
+  }
+
+  /**
+   * The row id that a run leads to, or −1. `areRunsTrue`: the row came with this key, and has it for as long as it lives; else that is to be
+   * confirmed.
+   */
+  inRuns(key: number): number {
+    return this.#madeRuns === undefined ? -1 : this.#madeRuns.find(key);
+  }
+
+  get areRunsTrue(): boolean {
+    return this.#areRunsTrue;
+  }
+
+  /** The first row id under the hash of this number that is in no run, to be confirmed, or −1. */
+  firstHashed(key: number, hash: number): number {
+    return this.#madeRuns !== undefined && key > this.#hashedKeyMax ? -1 : this.#hashes.first(hash);
+  }
+
+  /** Whether the row's key is in a run, so that there is no pair of it to be removed. */
+  isRowInRuns(rowId: number): boolean {
+    return this.#areRunsTrue && this.#madeRuns?.hasRow(rowId) === true;
   }
 
   /** Row ids from `nextRowId` on were undone: they will be given again, with other keys. */

@@ -13,7 +13,6 @@ import {
   PROGRESSIVE_FIELDS,
   QUERY_FIELDS,
   queryOptions,
-  queryString,
   statementOf,
   wholeNumber,
   type QueryBody,
@@ -27,12 +26,21 @@ export type RouteContext = {
   readonly open: Set<AbortController>;
 };
 
+type QueryString = {
+  readonly sql?: string;
+  readonly params?: string;
+  readonly format?: string;
+  readonly asOf?: string;
+  readonly atLeast?: string;
+  readonly timeoutMs?: string;
+};
+
 export function queryRoutes(app: FastifyInstance, context: RouteContext): void {
   const { verbs, clock } = context;
 
-  app.post('/v1/query', async (request, reply) => {
+  app.post<{ Querystring: QueryString }>('/v1/query', async (request, reply) => {
     const body = bodyObject<QueryBody>(request.body, QUERY_FIELDS);
-    const { format } = queryString(request, ['format']);
+    const { format } = request.query;
     const options = queryOptions(body, reply);
     if (body.mode === 'progressive') {
       if (body.window !== undefined)
@@ -74,15 +82,8 @@ export function queryRoutes(app: FastifyInstance, context: RouteContext): void {
     });
   });
 
-  app.get('/v1/query', async (request, reply) => {
-    const { sql, params, format, asOf, atLeast, timeoutMs } = queryString(request, [
-      'sql',
-      'params',
-      'format',
-      'asOf',
-      'atLeast',
-      'timeoutMs',
-    ]);
+  app.get<{ Querystring: QueryString }>('/v1/query', async (request, reply) => {
+    const { sql, params, format, asOf, atLeast, timeoutMs } = request.query;
     if (sql === undefined)
       throw new DbError('22023', 'the parameter "sql" is missing', {
         field: 'sql',
@@ -106,7 +107,7 @@ export function queryRoutes(app: FastifyInstance, context: RouteContext): void {
       reply,
       handle: verbs(request),
       statement: sql,
-      options: { ...options, readOnly: true },
+      options: { ...options, readOnly: true } as QueryOptions,
       format,
       clock,
     });

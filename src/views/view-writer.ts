@@ -34,6 +34,8 @@ export class ViewWriter {
   readonly #data: TableData;
   readonly #identity: RowIdentity;
   readonly #lease: MemoryLease;
+  /** The index over the keys of groups, which a row keeps for as long as it is there. */
+  readonly #foundBy: string | undefined;
   readonly #byOrdinal = new RowIdMap();
   readonly #byHash: HashParts;
   /** One entry a staged commit; the newest is last. Triples: place (ordinal or hash), row id before, row id after; −1 is none. */
@@ -45,6 +47,10 @@ export class ViewWriter {
     this.#identity = identity;
     this.#lease = new MemoryLease(memory);
     this.#byHash = new HashParts(this.#lease);
+    this.#foundBy =
+      identity.kind === 'ordinal'
+        ? data.schema.indexes.find(({ unique }) => unique)?.name
+        : undefined;
   }
 
   /** Stages one batch of a delta: undefined where it changes nothing. Throws (53200, 23505, …) with nothing changed. */
@@ -58,7 +64,7 @@ export class ViewWriter {
       return undefined;
     const before = this.#data.nextRowId;
     // A group's row has its keys, and stands here once, changed: no other row is like it.
-    const delta = this.#data.stage(writesOf(changes, batch.columns), {
+    const delta = this.#data.stage(writesOf(changes, batch.columns, this.#foundBy), {
       limits: options.limits,
       isMinimal: this.#identity.kind === 'ordinal',
     });
@@ -299,7 +305,11 @@ function newChanges(): Changes {
   };
 }
 
-function writesOf(changes: Changes, columns: readonly Vector[]): TableWrite[] {
+function writesOf(
+  changes: Changes,
+  columns: readonly Vector[],
+  foundBy: string | undefined,
+): TableWrite[] {
   const writes: TableWrite[] = [];
   if (changes.deletes.length > 0)
     writes.push({ kind: 'delete', rowIds: doublesOf(changes.deleteIds) });
@@ -308,6 +318,7 @@ function writesOf(changes: Changes, columns: readonly Vector[]): TableWrite[] {
       kind: 'update',
       rowIds: doublesOf(changes.updateIds),
       rows: rowsOf(changes.updates, columns),
+      foundBy,
     });
   }
   if (changes.inserts.length > 0)

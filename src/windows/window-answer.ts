@@ -1,5 +1,4 @@
 import { DbError } from '../base/errors.ts';
-import { slabDoubles } from '../base/slab.ts';
 import { datumAt } from '../columns/build.ts';
 import type { Batch } from '../columns/batch.ts';
 import { compareDatums, equalDatums, hashDatum } from '../columns/compare.ts';
@@ -12,24 +11,27 @@ import type { WindowBounds } from './window-source.ts';
 import type { ComparedSpan, PlannedWindow, WindowSeries } from './window-spec.ts';
 
 /**
- * For one look at them: the windows of a series and those they are compared with as one list for a source, and whose each is: entry i belongs to window
+ * The windows of a series and those they are compared with as one list for a source, and whose each is: entry i belongs to window
  * `owners[i]`, or is what window `−1 − owners[i]` is compared with.
  */
 export type AskedWindows = {
   readonly bounds: WindowBounds;
-  /** Undefined: entry i belongs to window i, and there is nothing else. */
-  readonly owners: Int32Array | undefined;
+  readonly owners: Int32Array;
+  /** Entry i belongs to window i, and there is nothing else. */
+  readonly isPlain: boolean;
 };
 
 export function askedWindows({ windows, compared }: WindowSeries): AskedWindows {
   if (compared === undefined && isAscending(windows)) {
-    const from = slabDoubles(windows.length);
-    const to = slabDoubles(windows.length);
+    const from = new Float64Array(windows.length);
+    const to = new Float64Array(windows.length);
+    const owners = new Int32Array(windows.length);
     for (let index = 0; index < windows.length; index += 1) {
       from[index] = windows[index]!.startMs * 1000;
       to[index] = windows[index]!.endMs * 1000;
+      owners[index] = index;
     }
-    return { bounds: { from, to }, owners: undefined };
+    return { bounds: { from, to }, owners, isPlain: true };
   }
   const all: { readonly span: ComparedSpan; readonly owner: number }[] = windows.map(
     (span, owner) => ({ span, owner }),
@@ -44,6 +46,7 @@ export function askedWindows({ windows, compared }: WindowSeries): AskedWindows 
       to: Float64Array.from(all, ({ span }) => span.endMs * 1000),
     },
     owners: Int32Array.from(all, ({ owner }) => owner),
+    isPlain: false,
   };
 }
 
@@ -91,7 +94,7 @@ type Group = { readonly by: readonly Datum[]; readonly hash: number };
  */
 export class WindowAnswer {
   readonly #series: WindowSeries;
-  readonly #owners: Int32Array | undefined;
+  readonly #owners: Int32Array;
   readonly #keyTypes: readonly SqlType[];
   readonly #valueTypes: readonly SqlType[];
   /** What the values are of no rows at all: count 0, sum NULL. */
@@ -105,7 +108,7 @@ export class WindowAnswer {
 
   constructor(
     series: WindowSeries,
-    asked: AskedWindows,
+    asked: Omit<AskedWindows, 'isPlain'>,
     options: {
       readonly keyTypes: readonly SqlType[];
       readonly valueTypes: readonly SqlType[];
@@ -159,7 +162,7 @@ export class WindowAnswer {
   }
 
   #put(number: number, group: number, values: readonly Datum[]): void {
-    const owner = this.#owners === undefined ? number : this.#owners[number]!;
+    const owner = this.#owners[number]!;
     if (owner >= 0) this.#current.set(owner, group, values);
     else this.#previous.set(-1 - owner, group, values);
   }
