@@ -37,6 +37,7 @@ export type {
   SubscribeOptions,
   Subscription,
   TextResult,
+  TransactionOptions,
   Verbs,
   WideVerbs,
   WriteOptions,

@@ -6,7 +6,7 @@ import {
   runtimeVersions,
 } from './base/node-ports.ts';
 import type { Clock, Disk, Network, Random, Workers } from './base/ports.ts';
-import { checkValueOptions, checkZone } from './actors/check-options.ts';
+import { checkNames, checkValueOptions, checkZone, namesOf } from './actors/check-options.ts';
 import { Database } from './actors/database.ts';
 import { Engine } from './actors/engine.ts';
 import { openFileLog } from './actors/commit-log.ts';
@@ -57,7 +57,7 @@ export type OpenOptions = {
 
 /** Opens a database in this process. Close it with `close()`, or declare it with `await using`. */
 export async function open(options: OpenOptions = {}): Promise<Database> {
-  checkNames(options);
+  checkNames(options, OPTIONS);
   checkZone(options.zone);
   checkValueOptions(options.values);
   checkWorkers(options.workers);
@@ -117,7 +117,12 @@ export async function open(options: OpenOptions = {}): Promise<Database> {
 function journalOption(
   journal: OpenOptions['journal'] = { kind: 'memory' },
 ): NonNullable<OpenOptions['journal']> {
-  const names = journal.kind === 'file' ? FILE_OPTIONS : ['kind', 'keep'];
+  const names = journal?.kind === 'file' ? FILE_OPTIONS : MEMORY_OPTIONS;
+  if (typeof journal !== 'object' || journal === null)
+    throw new DbError('22023', '"journal" is not an object', {
+      field: 'journal',
+      hint: "Give { kind: 'memory' }, the default, or { kind: 'file', dir: './data' }.",
+    });
   if (journal.kind !== 'memory' && journal.kind !== 'file')
     throw new DbError(
       '0A000',
@@ -127,12 +132,7 @@ function journalOption(
         hint: "Use { kind: 'memory' }, the default, or { kind: 'file', dir }.",
       },
     );
-  for (const name of Object.keys(journal))
-    if (!names.includes(name))
-      throw new DbError('22023', `unknown option "journal.${name}"`, {
-        field: `journal.${name}`,
-        hint: `A journal of kind "${journal.kind}" takes ${names.join(', ')}.`,
-      });
+  checkNames(journal, names, 'journal.');
   if (journal.kind === 'memory') return journal;
   if (typeof journal.dir !== 'string' || journal.dir === '')
     throw new DbError('22023', 'a journal of files needs a directory', {
@@ -152,21 +152,22 @@ function journalOption(
   return journal;
 }
 
+const MEMORY_OPTIONS = ['kind', 'keep'];
 const FILE_OPTIONS = ['kind', 'dir', 'fsync', 'fsyncMs', 'snapshotEvery', 'onProgress'];
 
-const OPTION_NAMES = [
-  'memory',
-  'journal',
-  'history',
-  'workers',
-  'zone',
-  'values',
-  'clock',
-  'random',
-  'disk',
-  'network',
-  'workerPool',
-];
+const OPTIONS = namesOf<OpenOptions>({
+  memory: true,
+  journal: true,
+  history: true,
+  workers: true,
+  zone: true,
+  values: true,
+  clock: true,
+  random: true,
+  disk: true,
+  network: true,
+  workerPool: true,
+});
 
 function checkWorkers(workers: OpenOptions['workers']): void {
   if (workers === undefined || workers === 'auto') return;
@@ -175,16 +176,6 @@ function checkWorkers(workers: OpenOptions['workers']): void {
     field: 'workers',
     hint: "Give 'auto', or a whole number; 0 keeps everything on this thread.",
   });
-}
-
-function checkNames(options: OpenOptions): void {
-  for (const name of Object.keys(options)) {
-    if (!OPTION_NAMES.includes(name))
-      throw new DbError('22023', `unknown option "${name}"`, {
-        field: name,
-        hint: `The options are ${OPTION_NAMES.join(', ')}.`,
-      });
-  }
 }
 
 const HISTORY_UNITS: Readonly<Record<string, number>> = {

@@ -34,6 +34,8 @@ export type QueryOptions = Cancelable &
     readonly label?: string | undefined;
     /** IANA zone of this query: default the session's. */
     readonly zone?: string | undefined;
+    /** Refuses whatever would write: 25006. */
+    readonly readOnly?: boolean | undefined;
   };
 
 export type AnswerSource = 'view' | 'windows' | 'scan' | 'sample' | 'catalog';
@@ -204,6 +206,12 @@ export type ExportOptions = Cancelable & {
 };
 export type ExportResult = { readonly rows: number; readonly bytes: number };
 
+export type TransactionOptions = Cancelable & {
+  /** How often the function runs again after a conflict. */
+  readonly retries?: number | undefined;
+  readonly readOnly?: boolean | undefined;
+};
+
 /** One set of verbs on the database, on `as(…)`, on a session and (down to `delete`) on a transaction. */
 export interface Verbs {
   exec(statement: string | SqlText, options?: QueryOptions): Promise<ExecResult>;
@@ -246,7 +254,7 @@ export interface WideVerbs extends Verbs {
   ): Subscription<Row>;
   transaction<Value>(
     run: (tx: Verbs) => Promise<Value>,
-    options?: Cancelable & { readonly retries?: number; readonly readOnly?: boolean },
+    options?: TransactionOptions,
   ): Promise<{ readonly value: Value; readonly position: number }>;
 }
 

@@ -1,7 +1,9 @@
 import { DbError } from '../base/errors.ts';
 import { nearestOf } from '../base/nearest.ts';
-import { calendar, type Calendar } from '../calendar/calendar.ts';
-import type { CalendarSpec } from '../calendar/spec.ts';
+import { Calendar } from '../calendar/calendar.ts';
+import { holidaysFromICal, holidaysFromJson, type YearRange } from '../calendar/holidays.ts';
+import { onlyKeys, type CalendarSpec } from '../calendar/spec.ts';
+import { plainZoneOf, zoneOf, type Zone } from '../calendar/zones.ts';
 import type { Engine } from './engine.ts';
 
 /** Calendars by name, as the journal made them: `setCalendar` records are all there is. */
@@ -61,25 +63,56 @@ export class Calendars {
 export class NamedCalendar {
   readonly spec: CalendarSpec;
   readonly #byZone = new Map<string, Calendar>();
+  readonly #byZoneOfSql = new Map<string, Calendar>();
 
   constructor(spec: CalendarSpec) {
     this.spec = spec;
   }
 
+  /** In the zone that a question names: see `plainZoneOf`. */
   in(zone: string | undefined): Calendar {
-    const key = zone ?? '';
-    let made = this.#byZone.get(key);
-    if (made === undefined) {
-      made = calendar(zone === undefined ? this.spec : { ...this.spec, zone });
-      if (this.#byZone.size >= ZONE_COUNT_MAX) this.#byZone.clear();
-      this.#byZone.set(key, made);
-    }
+    return (
+      this.#byZone.get(zone ?? '') ??
+      this.#made(this.#byZone, zone, zone === undefined ? undefined : plainZoneOf(zone, 'zone'))
+    );
+  }
+
+  /** In the zone of a session, or one that SQL names, which reads `UTC+2` as PostgreSQL does. */
+  inZoneOfSql(zone: string | undefined): Calendar {
+    return (
+      this.#byZoneOfSql.get(zone ?? '') ??
+      this.#made(this.#byZoneOfSql, zone, zone === undefined ? undefined : zoneOf(zone))
+    );
+  }
+
+  #made(known: Map<string, Calendar>, name: string | undefined, zone: Zone | undefined): Calendar {
+    const made = new Calendar(this.spec, zone);
+    if (known.size >= ZONE_COUNT_MAX) known.clear();
+    known.set(name ?? '', made);
     return made;
   }
 }
 
 /** There are some four hundred zones; a few are used. */
 const ZONE_COUNT_MAX = 64;
+
+/** A calendar's spec, with holidays also as they come from elsewhere: names by date, or the text of an iCalendar. */
+export type ImportedCalendarSpec = Omit<CalendarSpec, 'holidays'> & {
+  readonly holidays?:
+    | CalendarSpec['holidays']
+    | Readonly<Record<string, string>>
+    | { readonly ical: string; readonly years: YearRange };
+};
+
+function imported({ holidays, ...spec }: ImportedCalendarSpec): CalendarSpec {
+  if (holidays === undefined) return spec;
+  if (typeof holidays !== 'object' || holidays === null || Array.isArray(holidays))
+    return { ...spec, holidays: holidays as CalendarSpec['holidays'] & object };
+  if (!('ical' in holidays)) return { ...spec, holidays: holidaysFromJson(holidays) };
+  onlyKeys(holidays, ['ical', 'years'], 'holidays.');
+  const { ical, years } = holidays as { readonly ical: string; readonly years: YearRange };
+  return { ...spec, holidays: holidaysFromICal(ical, { years }) };
+}
 
 /** `db.calendars`: each change is a commit of the journal. */
 export class CalendarVerbs {
@@ -92,10 +125,11 @@ export class CalendarVerbs {
   }
 
   /** Makes a calendar, or replaces it. */
-  async set(name: string, spec: CalendarSpec): Promise<{ readonly position: number }> {
+  async set(name: string, spec: ImportedCalendarSpec): Promise<{ readonly position: number }> {
     checkName(name);
     // Checked, and every default written out: what is journaled means the same for ever.
-    return this.#commit(name, calendar(spec).spec);
+    const own = typeof spec === 'object' && spec !== null ? imported(spec) : spec;
+    return this.#commit(name, new Calendar(own).spec);
   }
 
   async get(name: string): Promise<CalendarSpec | undefined> {

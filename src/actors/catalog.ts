@@ -1,5 +1,4 @@
-import { assert, DbError } from '../base/errors.ts';
-import { nearestOf } from '../base/nearest.ts';
+import { assert } from '../base/errors.ts';
 import type { TableData, ZoneTest } from '../columns/table-contract.ts';
 import type { PlanCatalog, PlanStatistics, RelationInfo } from '../plan/catalog.ts';
 import type { Query, SqlExpression } from '../sql/ast.ts';
@@ -511,12 +510,4 @@ function indexInfo({
   primary,
 }: IndexDefinition): RelationInfo['indexes'][number] {
   return { name, columnIndexes, unique, primary };
-}
-
-export function relationDoesNotExist(name: string, names: readonly string[]): DbError {
-  const nearest = nearestOf(name, names);
-  return new DbError('42P01', `relation "${name}" does not exist`, {
-    table: name,
-    hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?`,
-  });
 }

@@ -1,8 +1,8 @@
 import { DbError } from '../base/errors.ts';
 import { longFormOf, nearestOf } from '../base/nearest.ts';
-import { findZone } from '../calendar/zones.ts';
+import { findZone, nearestZone } from '../calendar/zones.ts';
 import { PRIORITIES } from '../mailbox/run-queue.ts';
-import type { QueryOptions } from './api-types.ts';
+import type { Identity, QueryOptions } from './api-types.ts';
 import type { ValueOptions } from './rows-out.ts';
 
 /** What plain JavaScript may hand in, checked at the door: 22023, and `field` names the option. */
@@ -27,16 +27,32 @@ export function checkValueOptions(values: ValueOptions | undefined): void {
 
 export function checkZone(zone: string | undefined): void {
   if (zone === undefined || (typeof zone === 'string' && findZone(zone) !== undefined)) return;
+  const nearest = nearestZone(String(zone));
   throw new DbError('22023', `"${String(zone)}" is not a time zone`, {
     field: 'zone',
-    hint: "Use an IANA name such as 'Europe/Berlin'.",
+    hint:
+      nearest === undefined
+        ? "Use an IANA name such as 'Europe/Berlin'."
+        : `Did you mean "${nearest}"?`,
   });
 }
 
-/** Signal and time limit are checked by `deadline`, positions where they are used. */
-export function checkQueryOptions(options: QueryOptions): void {
-  if (typeof options !== 'object' || options === null)
-    throw wrong('options', 'is not an object', 'Give { params: […] }, for example.');
+/** Who asks, in whatever options that is said. */
+export function checkIdentity({ tenant, user, claims }: Identity): void {
+  if (tenant !== undefined && (typeof tenant !== 'string' || tenant === ''))
+    throw wrong('tenant', 'is not a name', "Give one such as 'acme'; without it, it is 'main'.");
+  if (user !== undefined && typeof user !== 'string')
+    throw wrong('user', 'is not a text', "Give a name such as 'ann', or leave it out.");
+  if (claims !== undefined && (typeof claims !== 'object' || claims === null))
+    throw wrong('claims', 'is not an object', "Give { region: 'EU' }, for example.");
+}
+
+/** Signal and time limit are checked by `deadline`, positions where they are used. `known`: all that this call takes. */
+export function checkQueryOptions(
+  options: QueryOptions,
+  known: readonly string[] = QUERY_OPTIONS,
+): void {
+  checkNames(options, known);
   const { params, priority, maxWork, label } = options;
   if (params !== undefined && !Array.isArray(params))
     throw wrong('params', 'is not an array', 'Give a value for each $n: { params: [1, 2] }.');
@@ -46,12 +62,19 @@ export function checkQueryOptions(options: QueryOptions): void {
     throw wrong('maxWork', 'is not a positive number', 'Give work units, as in meta.work.');
   if (label !== undefined && typeof label !== 'string')
     throw wrong('label', 'is not a text', "Give one such as 'panel 7'.");
+  checkIdentity(options);
   checkValueOptions(options.values);
   checkZone(options.zone);
 }
 
-/** Whether all names of an object are known. `within`: what it is an option of. */
+/** Whether options are an object, and all of its names known. `within`: what it is an option of. */
 export function checkNames(given: object, known: readonly string[], within = ''): void {
+  if (typeof given !== 'object' || given === null)
+    throw wrong(
+      within === '' ? 'options' : within.slice(0, -1),
+      'is not an object',
+      `Give { ${known[0]!}: … }, for example; known are ${known.join(', ')}.`,
+    );
   for (const name of Object.keys(given)) {
     if (known.includes(name)) continue;
     const nearest = nearestOf(name, known) ?? longFormOf(name, known);
@@ -62,6 +85,31 @@ export function checkNames(given: object, known: readonly string[], within = '')
     );
   }
 }
+
+/** The names of all fields of a type: one that is new there is missed here by the compiler. */
+export function namesOf<Options>(
+  names: Readonly<Record<keyof Required<Options>, true>>,
+): readonly (keyof Options & string)[] {
+  return Object.keys(names) as (keyof Options & string)[];
+}
+
+export const CANCELABLE = { signal: true, timeoutMs: true } as const;
+export const IDENTITY = { tenant: true, user: true, claims: true } as const;
+export const QUERY = {
+  params: true,
+  values: true,
+  atLeast: true,
+  asOf: true,
+  priority: true,
+  maxWork: true,
+  label: true,
+  zone: true,
+  readOnly: true,
+  ...CANCELABLE,
+  ...IDENTITY,
+} as const;
+
+const QUERY_OPTIONS = namesOf<QueryOptions>(QUERY);
 
 function wrong(field: string, what: string, hint: string): DbError {
   return new DbError('22023', `"${field}" ${what}`, { field, hint });

@@ -63,6 +63,8 @@ export class DatabaseState implements CommitState {
   readonly grants = new Grants();
   readonly keyedWrites = new KeyedWrites();
   readonly calendars = new Calendars();
+  /** Who is told that a calendar or a policy is another: what they say of answers is not in any row. */
+  readonly settingsWatchers = new Set<() => void>();
   /** What policies have demoted of tables. */
   readonly #kept = new Map<number, KeptTiles>();
   /** Of tables whose policy says how late rows may come. */
@@ -354,6 +356,10 @@ export class DatabaseState implements CommitState {
     this.#prepared.set(view.relation, view);
   }
 
+  #settingsPublished(): void {
+    for (const watcher of this.settingsWatchers) watcher();
+  }
+
   forgetPrepared(relation: number): void {
     this.#prepared.get(relation)?.close();
     this.#prepared.delete(relation);
@@ -433,7 +439,10 @@ export class DatabaseState implements CommitState {
           throw new DbError('42P06', `schema "${operation.name}" already exists`);
         return { undo: catalog.addSchema(operation.tenant, operation.name) };
       case 'setCalendar':
-        return { undo: this.calendars.set(operation.tenant, operation.name, operation.spec) };
+        return {
+          undo: this.calendars.set(operation.tenant, operation.name, operation.spec),
+          published: () => this.#settingsPublished(),
+        };
       case 'keepTiles': {
         const { undo, published } = yield* this.keptOf(operation.relation).apply(
           operation.change,
@@ -446,7 +455,10 @@ export class DatabaseState implements CommitState {
         if (entry?.kind !== 'table') throw droppedMeanwhile();
         return {
           undo: catalog.put(withPolicy(entry, operation.policy)),
-          published: () => this.#policyPublished(operation.relation, operation.policy),
+          published: () => {
+            this.#policyPublished(operation.relation, operation.policy);
+            this.#settingsPublished();
+          },
         };
       }
       case 'dropSchema':

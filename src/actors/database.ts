@@ -28,18 +28,35 @@ import type {
   SubscribeOptions,
   Subscription,
   TextResult,
+  TransactionOptions,
   Verbs,
   WideVerbs,
   WriteOptions,
   WriteResult,
 } from './api-types.ts';
-import { checkQueryOptions, checkValueOptions } from './check-options.ts';
+import {
+  CANCELABLE,
+  checkIdentity,
+  checkNames,
+  checkQueryOptions,
+  checkValueOptions,
+  IDENTITY,
+  namesOf,
+  QUERY,
+} from './check-options.ts';
 import { canceled, deadline, untilAborted, untilSettled } from './deadline.ts';
 import { type Engine } from './engine.ts';
 import type { DatabaseEventName, DatabaseEvents } from './event-hub.ts';
 import { HeldRows, rowObjectBytes } from './held-rows.ts';
-import { arrowOf, exportRows, formatted, loadRows } from './load-export.ts';
-import { openProgressive, type ProgressiveQuery } from './progressive.ts';
+import {
+  arrowOf,
+  checkExportOptions,
+  checkLoadOptions,
+  exportRows,
+  formatted,
+  loadRows,
+} from './load-export.ts';
+import { checkProgressiveOptions, openProgressive, type ProgressiveQuery } from './progressive.ts';
 import { Queries } from './queries.ts';
 import {
   resultColumns,
@@ -53,7 +70,13 @@ import { Session, type ExecutionOptions, type RowSink, type StatementOutcome } f
 import { quoteIdentifier, SqlText } from './sql-tag.ts';
 import { checkSubscribeOptions, openSubscription } from './subscribe.ts';
 import { WindowSubscription } from './window-subscription.ts';
-import { deleteByKey, insertRows, isAsyncIterable, keyOf } from './write-verbs.ts';
+import {
+  checkWriteOptions,
+  deleteByKey,
+  insertRows,
+  isAsyncIterable,
+  keyOf,
+} from './write-verbs.ts';
 import type { ViewUpkeep } from './maintained-view.ts';
 import { CalendarVerbs } from './calendars.ts';
 import { PolicyVerbs } from './policies.ts';
@@ -139,8 +162,13 @@ export class Handle implements WideVerbs {
     statement: Statement,
     options: QueryOptions & { readonly format?: 'text' } = {},
   ): Promise<QueryResult | TextResult> {
-    checkQueryOptions(options);
+    checkQueryOptions(options, READ_OPTIONS);
     const { text, params } = this.textOf(statement, options);
+    if (options.format !== undefined && options.format !== 'text')
+      throw new DbError('22023', `a result has no format "${String(options.format)}"`, {
+        field: 'format',
+        hint: "Give 'text' for rows of texts, or use db.stream for bytes of a format.",
+      });
     const asText = options.format === 'text';
     const zone = this.zoneOf(options);
     const values = { ...this.values, ...options.values };
@@ -188,7 +216,7 @@ export class Handle implements WideVerbs {
     statement: Statement,
     options: QueryOptions & { readonly batchRows?: number; readonly format?: FileFormat } = {},
   ): AsyncIterable<Uint8Array> | AsyncIterable<StreamBatch> {
-    checkQueryOptions(options);
+    checkQueryOptions(options, STREAM_OPTIONS);
     const { text, params } = this.textOf(statement, options);
     const { batchRows, format } = options;
     if (batchRows !== undefined && !(Number.isSafeInteger(batchRows) && batchRows > 0)) {
@@ -307,6 +335,7 @@ export class Handle implements WideVerbs {
     options: ProgressiveOptions = {},
   ): ProgressiveQuery<Keys, Values> {
     this.engine.assertOpen();
+    checkProgressiveOptions(options);
     const { text, params } = this.textOf(statement, options);
     return openProgressive(this.engine, this.readSession(options), text, params, options, {
       ...this.values,
@@ -330,7 +359,8 @@ export class Handle implements WideVerbs {
     return deleteByKey(this.engine, this.writeSession(), table, key, options);
   }
 
-  load(table: string, source: LoadSource, options: LoadOptions = {}): Promise<LoadResult> {
+  async load(table: string, source: LoadSource, options: LoadOptions = {}): Promise<LoadResult> {
+    checkLoadOptions(options);
     const session = this.writeSession();
     const { idempotencyKey } = options;
     if (idempotencyKey === undefined)
@@ -343,11 +373,12 @@ export class Handle implements WideVerbs {
     );
   }
 
-  export(
+  async export(
     source: string | SqlText | QueryModelInput,
     target: string | URL | NodeJS.WritableStream,
     options: ExportOptions = {},
   ): Promise<ExportResult> {
+    checkExportOptions(options);
     const statement =
       typeof source === 'string' && /^[\w.]+$/.test(source)
         ? `SELECT * FROM ${source.split('.').map(quoteIdentifier).join('.')}`
@@ -374,8 +405,14 @@ export class Handle implements WideVerbs {
     options: SubscribeOptions = {},
   ): Subscription<Row> | Subscription<WindowResultRow> {
     this.engine.assertOpen();
+    checkNames(options, SUBSCRIBE_OPTIONS);
+    checkIdentity(options);
     if (typeof what === 'object' && what !== null && 'window' in what && !('from' in what))
       return this.#followWindow(what.window as WindowQuestionInput, options);
+    if (typeof what !== 'string' && !(what instanceof SqlText) && !('from' in Object(what)))
+      throw new DbError('22023', 'nothing says what is followed', {
+        hint: 'Give the name of a table or view, sql`SELECT …`, or { window: { table, … } }.',
+      });
     const session = this.#session(options);
     const isName =
       typeof what === 'string' && (/^[\w.]+$/.test(what.trim()) || session.hasRelation(what));
@@ -412,6 +449,14 @@ export class Handle implements WideVerbs {
         ),
       from,
       refreshMs: maxRate === undefined ? undefined : 1000 / maxRate,
+      watchSettings: (wake) => {
+        engine.state.settingsWatchers.add(wake);
+        return () => void engine.state.settingsWatchers.delete(wake);
+      },
+      calendar: () =>
+        typeof query.calendar === 'string'
+          ? engine.state.calendars.find(this.identity.tenant ?? 'main', query.calendar)
+          : undefined,
       refreshOf: (relation) => {
         const entry = engine.state.catalog.byId(relation);
         return entry?.kind === 'table' ? (entry.definition.policy?.refresh ?? []) : [];
@@ -429,14 +474,14 @@ export class Handle implements WideVerbs {
 
   async transaction<Value>(
     run: (tx: Verbs) => Promise<Value>,
-    options: {
-      readonly retries?: number;
-      readonly readOnly?: boolean;
-      readonly signal?: AbortSignal;
-      readonly timeoutMs?: number;
-    } = {},
+    options: TransactionOptions = {},
   ): Promise<{ readonly value: Value; readonly position: number }> {
     this.engine.assertOpen();
+    checkNames(options, TRANSACTION_OPTIONS);
+    if (typeof run !== 'function')
+      throw new DbError('22023', 'a transaction is a function', {
+        hint: 'Write db.transaction(async (tx) => { await tx.insert(…); }).',
+      });
     const retries = options.retries ?? 0;
     if (!(Number.isSafeInteger(retries) && retries >= 0)) {
       throw new DbError('22023', '"retries" is not a number of times', {
@@ -444,24 +489,32 @@ export class Handle implements WideVerbs {
         hint: 'Give a whole number such as 3.',
       });
     }
-    const { signal, done } = deadline(this.engine.ports.clock, options);
+    const { signal, done } = deadline(this.engine.ports.clock, options, this.engine.closing);
     try {
       for (let attempt = 0; ; attempt += 1) {
         assertNotAborted(signal);
         const session = this.#session({});
-        session.begin({ isolation: 'serializable', readOnly: options.readOnly ?? false });
+        const own = session.begin({
+          isolation: 'serializable',
+          readOnly: options.readOnly ?? false,
+        });
+        session.endsElsewhere = true;
         try {
           const value = await untilSettled(
             run(new SessionHandle(this.engine, session, { signal })),
             signal,
           );
-          const position = await session.exclusively(() => session.commit(signal));
+          const position = await session.exclusively(() => {
+            if (own.failed) throw failedUnheard(own.failure);
+            return session.commit(signal);
+          });
           return { value, position };
         } catch (cause) {
           session.rollback();
+          const why = cause instanceof DbError && cause.code === '25P02' ? own.failure : cause;
           const again =
-            cause instanceof DbError &&
-            BEGUN_AGAIN.has(cause.code) &&
+            why instanceof DbError &&
+            BEGUN_AGAIN.has(why.code) &&
             attempt < retries &&
             signal?.aborted !== true;
           if (!again) throw cause;
@@ -474,8 +527,10 @@ export class Handle implements WideVerbs {
     }
   }
 
-  session(options: Identity & { readonly values?: ValueOptions | undefined } = {}): SessionHandle {
+  session(options: SessionOptions = {}): SessionHandle {
     this.engine.assertOpen();
+    checkNames(options, SESSION_OPTIONS);
+    checkIdentity(options);
     checkValueOptions(options.values);
     const session = this.#session(options);
     return new SessionHandle(this.engine, session, { values: options.values });
@@ -483,6 +538,8 @@ export class Handle implements WideVerbs {
 
   /** The same verbs as somebody else. `bytes: 'base64'`: texts for bytea are base64, as JSON has them. */
   as(identity: Identity, options: { readonly bytes?: 'base64' | undefined } = {}): Handle {
+    checkNames(identity, IDENTITY_NAMES);
+    checkIdentity(identity);
     return new Handle(
       this.engine,
       { ...this.identity, ...identity },
@@ -729,10 +786,13 @@ export class Handle implements WideVerbs {
     options: ExecutionOptions,
     sinkOf: (index: number) => RowSink,
   ): Promise<StatementOutcome[]> {
-    this.engine.assertOpen();
     const session = this.#session(options);
     try {
-      return await executeIn(this.engine, session, text, options, sinkOf);
+      const outcomes = await executeIn(this.engine, session, text, options, sinkOf);
+      if (session.transaction !== undefined) throw leftOpen();
+      const { command } = outcomes.at(-1)!;
+      if (FORGOTTEN_COMMANDS.has(command)) throw forgotten(command);
+      return outcomes;
     } finally {
       if (session.transaction !== undefined || session.hasTemporary) await session.close();
     }
@@ -799,6 +859,7 @@ export class SessionHandle extends Handle implements AsyncDisposable {
     mode: 'insert' | 'upsert',
     options: WriteOptions,
   ): Promise<WriteResult> {
+    checkWriteOptions(options);
     if (options.idempotencyKey !== undefined && this.#session.transaction !== undefined) {
       // It would be remembered as done, whatever became of the transaction.
       throw notSupported(
@@ -812,7 +873,7 @@ export class SessionHandle extends Handle implements AsyncDisposable {
       this.#session.verb(() => super[mode](table, chunk, options));
     if (!isAsyncIterable(rows)) return write(rows, own);
     // A chunk at a time: what makes the rows may use this very session.
-    const { signal, done } = deadline(this.engine.ports.clock, own);
+    const { signal, done } = deadline(this.engine.ports.clock, own, this.engine.closing);
     try {
       let last: WriteResult = { position: this.engine.visiblePosition, rows: 0 };
       let number = 0;
@@ -973,6 +1034,31 @@ export class Database extends Handle implements AsyncDisposable {
   }
 }
 
+type SessionOptions = Identity & { readonly values?: ValueOptions | undefined };
+
+const READ_OPTIONS = namesOf<QueryOptions & { format?: 'text' }>({ ...QUERY, format: true });
+const STREAM_OPTIONS = namesOf<QueryOptions & { format?: FileFormat; batchRows?: number }>({
+  ...QUERY,
+  format: true,
+  batchRows: true,
+});
+const SUBSCRIBE_OPTIONS = namesOf<SubscribeOptions>({
+  from: true,
+  maxRate: true,
+  heartbeatMs: true,
+  values: true,
+  params: true,
+  ...CANCELABLE,
+  ...IDENTITY,
+});
+const TRANSACTION_OPTIONS = namesOf<TransactionOptions>({
+  retries: true,
+  readOnly: true,
+  ...CANCELABLE,
+});
+const IDENTITY_NAMES = namesOf<Identity>(IDENTITY);
+const SESSION_OPTIONS = namesOf<SessionOptions>({ values: true, ...IDENTITY });
+
 /** Batches a stream may be ahead of its reader. */
 const STREAM_AHEAD_BATCHES = 4;
 
@@ -985,6 +1071,34 @@ const NO_ROWS: Batch = { rowCount: 0, columns: [] };
 const READ_IN_PIECES =
   'Ask for less (LIMIT, fewer columns, an aggregate), or read it in pieces: db.stream, NDJSON or CSV over HTTP.';
 
+/** What a session remembers, and a call that is a session of its own does not. */
+const FORGOTTEN_COMMANDS: ReadonlySet<string> = new Set(['SET', 'PREPARE', 'DEALLOCATE']);
+
+function forgotten(command: string): DbError {
+  return new DbError('55000', `${command} ends with this call: the next one would not know of it`, {
+    hint: 'Send it with the statements that need it, in one text, or use db.session(), which remembers; zone and values are options of each call, too.',
+  });
+}
+
+function leftOpen(): DbError {
+  return new DbError(
+    '25001',
+    'the call has begun a transaction and not ended it: it was taken back',
+    {
+      hint: 'Send BEGIN, statements and COMMIT in one text, or use db.transaction() or db.session().',
+    },
+  );
+}
+
+/** A statement failed, and whoever called it has kept that to himself. */
+function failedUnheard(cause: unknown): DbError {
+  return new DbError('25P02', 'the transaction was taken back: a statement in it has failed', {
+    cause,
+    detail: cause instanceof Error ? cause.message : undefined,
+    hint: 'Let the error pass, or set a SAVEPOINT before what may fail and ROLLBACK TO it.',
+  });
+}
+
 const IGNORE_ROWS: RowSink = { begin: () => undefined, take: () => true };
 
 async function executeIn(
@@ -994,6 +1108,7 @@ async function executeIn(
   options: ExecutionOptions,
   sinkOf: (index: number) => RowSink,
 ): Promise<StatementOutcome[]> {
+  engine.assertOpen();
   const { signal, done } = deadline(engine.ports.clock, options);
   try {
     if (options.atLeast !== undefined) await engine.untilVisible(options.atLeast, signal);

@@ -2,10 +2,14 @@ import { DbError } from '../base/errors.ts';
 import type { Clock } from '../base/ports.ts';
 import type { Cancelable } from './api-types.ts';
 
-/** One signal for a caller's own signal and its time limit; either ends the call with 57014. `done` lets both go. */
+/**
+ * One signal for a caller's own signal and its time limit; either ends the call with 57014. `closing`: for a call that waits for
+ * what is outside of the database, which would not hear that this is closed. `done` lets all of them go.
+ */
 export function deadline(
   clock: Clock,
   options: Cancelable,
+  closing?: AbortSignal,
 ): { readonly signal: AbortSignal | undefined; readonly done: () => void } {
   const { signal, timeoutMs } = options;
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
@@ -14,29 +18,40 @@ export function deadline(
       hint: 'Give the signal of an AbortController.',
     });
   }
-  if (timeoutMs === undefined || timeoutMs === 0) return { signal, done: () => undefined };
-  if (typeof timeoutMs !== 'number' || !(timeoutMs > 0)) {
+  if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 0)) {
     throw new DbError('22023', '"timeoutMs" is not a positive number', {
       field: 'timeoutMs',
       hint: 'Give milliseconds; 0 is no limit.',
     });
   }
+  const isLimited = timeoutMs !== undefined && timeoutMs > 0;
+  if (!isLimited && closing === undefined) return { signal, done: () => undefined };
   const controller = new AbortController();
-  const timer = clock.after(timeoutMs, () =>
-    controller.abort(
-      new DbError('57014', 'canceling statement due to statement timeout', {
-        hint: 'Narrow the query, or give it a longer timeoutMs.',
-      }),
-    ),
-  );
-  const forward = (): void => controller.abort(signal!.reason);
-  if (signal?.aborted === true) forward();
-  signal?.addEventListener('abort', forward, { once: true });
+  const timer = isLimited
+    ? clock.after(
+        timeoutMs,
+        () =>
+          controller.abort(
+            new DbError('57014', 'canceling statement due to statement timeout', {
+              hint: 'Narrow the query, or give it a longer timeoutMs.',
+            }),
+          ),
+        // Whoever awaits the call is told, though there may be nothing else for the process to do.
+        true,
+      )
+    : undefined;
+  const sources = [signal, closing].filter((each) => each !== undefined);
+  const forward = ({ target }: { readonly target: EventTarget | null }): void =>
+    controller.abort((target as AbortSignal).reason);
+  for (const source of sources) {
+    if (source.aborted) forward({ target: source });
+    source.addEventListener('abort', forward, { once: true });
+  }
   return {
     signal: controller.signal,
     done: () => {
-      timer.cancel();
-      signal?.removeEventListener('abort', forward);
+      timer?.cancel();
+      for (const source of sources) source.removeEventListener('abort', forward);
     },
   };
 }

@@ -1,9 +1,9 @@
 import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
-import { nearestOf } from '../base/nearest.ts';
+import { didYouMean } from '../base/nearest.ts';
 import type { Random } from '../base/ports.ts';
 import { hasDate, INT8, isIntegerType, typeName, type SqlType } from '../columns/types.ts';
 import { typeOfName } from '../expressions/type-names.ts';
-import type { IdentityKind } from '../plan/catalog.ts';
+import { relationDoesNotExist, type IdentityKind } from '../plan/catalog.ts';
 import { printExpression } from '../sql/print.ts';
 import { withColumnRenamed } from '../sql/substitute.ts';
 import type * as Ast from '../sql/ast.ts';
@@ -17,7 +17,6 @@ import {
 } from '../windows/policy.ts';
 import {
   findRelation,
-  relationDoesNotExist,
   type CatalogEntry,
   type CatalogView,
   type NameScope,
@@ -269,7 +268,9 @@ export function viewOptions(
     if (name !== 'refresh') {
       throw new DbError('22023', `unrecognized parameter "${name}"`, {
         at,
-        hint: "A materialized view takes refresh = 'commit' or refresh = '250ms'.",
+        hint:
+          didYouMean(name, ['refresh']) ??
+          "A materialized view takes refresh = 'commit' or refresh = '250ms'.",
       });
     }
     refresh = refreshOf(value, at);
@@ -472,7 +473,18 @@ export function tableChange(
       throw new DbError(
         '42704',
         `constraint "${action.name}" of relation "${definition.name}" does not exist`,
-        { at, table: definition.name, constraint: action.name },
+        {
+          at,
+          table: definition.name,
+          constraint: action.name,
+          hint: didYouMean(
+            action.name,
+            [
+              ...definition.checks,
+              ...definition.indexes.filter(({ constraint }) => constraint),
+            ].map(({ name }) => name),
+          ),
+        },
       );
     }
     case 'renameColumn': {
@@ -561,6 +573,11 @@ const SERIAL: Readonly<Record<string, 'int2' | 'int4' | 'int8'>> = {
   smallserial: 'int2',
   serial2: 'int2',
 };
+
+/** Whether a sequence is made with the column. */
+export function isNumbered({ type, constraints }: Ast.ColumnDefinition): boolean {
+  return SERIAL[type.name] !== undefined || constraints.some(({ kind }) => kind === 'identity');
+}
 
 function columnOf(
   column: Ast.ColumnDefinition,
@@ -782,7 +799,7 @@ function copyLike(
 ): void {
   const source = findRelation(context.view, context.scope, like.table);
   if (source === undefined || source.kind === 'sequence')
-    throw relationDoesNotExist(like.table.name, []);
+    throw relationDoesNotExist(like.table, namesOf(context.view, context.scope.tenant));
   const including = (what: string): boolean =>
     like.including.includes(what) || like.including.includes('all');
   const offset = columns.length;
@@ -871,7 +888,7 @@ export function tableNamed(
 ): TableEntry {
   const entry = findRelation(context.view, context.scope, written);
   if (entry === undefined)
-    throw relationDoesNotExist(written.name, namesOf(context.view, context.scope.tenant));
+    throw relationDoesNotExist(written, namesOf(context.view, context.scope.tenant));
   if (entry.kind !== 'table')
     throw new DbError('42809', `"${written.name}" is not a table`, {
       at: written.at,
@@ -901,10 +918,6 @@ function noColumn(
   table: string | undefined,
   at: TextPlace | undefined,
 ): DbError {
-  const nearest = nearestOf(
-    name,
-    columns.map((column) => column.name),
-  );
   return new DbError(
     '42703',
     table === undefined
@@ -914,7 +927,10 @@ function noColumn(
       at,
       table,
       column: name,
-      hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?`,
+      hint: didYouMean(
+        name,
+        columns.map((column) => column.name),
+      ),
     },
   );
 }
@@ -1029,7 +1045,9 @@ function timeColumnOf(
     if (name !== 'time') {
       throw new DbError('22023', `unrecognized parameter "${name}"`, {
         at,
-        hint: `A table takes time = '<column>', and ${POLICY_KEYS.join(', ')}.`,
+        hint:
+          didYouMean(name, ['time', ...POLICY_KEYS]) ??
+          `A table takes time = '<column>', and ${POLICY_KEYS.join(', ')}.`,
       });
     }
     if (columns.length === 0) continue;
@@ -1038,7 +1056,11 @@ function timeColumnOf(
       throw new DbError('42703', `column "${String(value)}" named in "time" does not exist`, {
         at,
         column: String(value),
-        hint: 'Name a date or timestamp column of the table.',
+        hint:
+          didYouMean(
+            String(value),
+            columns.filter(({ type }) => hasDate(type)).map((each) => each.name),
+          ) ?? 'Name a date or timestamp column of the table.',
       });
     }
     if (!hasDate(column.type))

@@ -1,4 +1,5 @@
 import { DbError, notSupported } from '../base/errors.ts';
+import { didYouMean } from '../base/nearest.ts';
 import type { Batch } from '../columns/batch.ts';
 import { concatBatches, datumAt, denseBatch } from '../columns/build.ts';
 import { isNullAt } from '../columns/cells.ts';
@@ -8,7 +9,7 @@ import { coerce } from '../expressions/coercion.ts';
 import { compileExpression } from '../expressions/compile.ts';
 import { evaluateConstant, isVolatile } from '../expressions/fold.ts';
 import { bindExpression, bindRowExpression, bindStatement } from '../plan/bind.ts';
-import { recordingCatalog } from '../plan/catalog.ts';
+import { recordingCatalog, relationDoesNotExist } from '../plan/catalog.ts';
 import type { OutputColumn } from '../plan/logical.ts';
 import type { Statement } from '../sql/ast.ts';
 import { printQuery } from '../sql/print.ts';
@@ -17,7 +18,6 @@ import {
   findRelation,
   idOf,
   newSequenceEntry,
-  relationDoesNotExist,
   type CatalogEntry,
   type MaterializedViewEntry,
   type TableEntry,
@@ -31,6 +31,7 @@ import {
   createSequenceOperation,
   createTableOperations,
   indexOwner,
+  isNumbered,
   isTaken,
   namesOf,
   refuseDuplicates,
@@ -336,7 +337,7 @@ async function defineInTransaction(
     case 'dropIndex': {
       await claim(operation.relation);
       const entry = transaction.catalog.byId(operation.relation);
-      if (entry?.kind !== 'table') throw relationDoesNotExist('', []);
+      if (entry?.kind !== 'table') throw relationDoesNotExist({ name: '' }, []);
       const indexes =
         operation.op === 'addIndex'
           ? [...entry.definition.indexes, operation.index]
@@ -353,7 +354,7 @@ async function defineInTransaction(
     case 'alterTable': {
       await claim(operation.table.id);
       const entry = transaction.catalog.byId(operation.table.id);
-      if (entry?.kind !== 'table') throw relationDoesNotExist('', []);
+      if (entry?.kind !== 'table') throw relationDoesNotExist({ name: '' }, []);
       const rewritten = operation.data.kind === 'rewrite' ? operation.data.rows : undefined;
       await rewriteInTransaction(
         session,
@@ -373,7 +374,7 @@ async function defineInTransaction(
     case 'setPolicy': {
       await claim(operation.relation);
       const entry = transaction.catalog.byId(operation.relation);
-      if (entry?.kind !== 'table') throw relationDoesNotExist('', []);
+      if (entry?.kind !== 'table') throw relationDoesNotExist({ name: '' }, []);
       transaction.define(operation, { entry: withPolicy(entry, operation.policy) });
       return;
     }
@@ -637,15 +638,20 @@ async function alterTable(
     return done(session, 'ALTER TABLE');
   }
   // Several actions are one change: all or none.
-  await asOne(session, statement.actions.length > 1, options.signal, () =>
+  const several =
+    statement.actions.length > 1 ||
+    statement.actions.some((action) => action.kind === 'addColumn' && isNumbered(action.column));
+  await asOne(session, several, options.signal, () =>
     holding(session, [statement.table], options.signal, async () => {
       for (const action of statement.actions) {
         const entry = tableNamed(statement.table, { view: session.catalog, scope: session.scope });
         const { change, before } = tableChange(entry, action, definitionContext(session));
         refuseWhenViewsDepend(session, entry, change);
         refuseWhenDemoted(session, entry, change);
+        // What a column's numbers come from is there before its rows are made.
+        if (before.length > 0) await define(session, before, options.signal);
         const operations = await operationsOf(session, entry, change, options.signal);
-        await define(session, [...before, ...operations], options.signal);
+        await define(session, operations, options.signal);
       }
     }),
   );
@@ -999,7 +1005,17 @@ async function drop(
         const owner = indexOwner(session.catalog, session.identity.tenant, written.name);
         if (owner === undefined) {
           if (statement.ifExists) continue;
-          throw new DbError('42704', `index "${written.name}" does not exist`);
+          throw new DbError('42704', `index "${written.name}" does not exist`, {
+            at: written.at,
+            hint: didYouMean(
+              written.name,
+              session.catalog
+                .ofTenant(session.identity.tenant)
+                .flatMap((entry) =>
+                  entry.kind === 'table' ? entry.definition.indexes.map(({ name }) => name) : [],
+                ),
+            ),
+          });
         }
         const index = owner.definition.indexes.find(({ name }) => name === written.name)!;
         if (index.constraint) {
@@ -1129,7 +1145,7 @@ function find(
 ): CatalogEntry | undefined {
   const entry = findRelation(session.catalog, session.scope, written);
   if (entry === undefined && !ifExists)
-    throw relationDoesNotExist(written.name, namesOf(session.catalog, session.identity.tenant));
+    throw relationDoesNotExist(written, namesOf(session.catalog, session.identity.tenant));
   return entry;
 }
 

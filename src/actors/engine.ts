@@ -170,6 +170,7 @@ export class Engine {
   /** The newest commit that was told to the journal, where others may join it while it waits there. */
   #joinable: CommitMessage | undefined;
   readonly #whenClosed: (() => void | Promise<void>)[] = [];
+  readonly #closing = new AbortController();
   #visiblePosition = 0;
   #visibleInstant: number;
   #asOf = { instant: NaN, text: '' };
@@ -298,6 +299,11 @@ export class Engine {
   /** Its instant, in milliseconds. */
   get visibleInstant(): number {
     return this.#visibleInstant;
+  }
+
+  /** Aborted when the database is closed, for what waits outside of it. */
+  get closing(): AbortSignal {
+    return this.#closing.signal;
   }
 
   get closed(): boolean {
@@ -608,6 +614,7 @@ export class Engine {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#closing.abort(closedError());
     for (const action of this.#whenClosed.toReversed()) await action();
     this.#wakeSettled();
     await this.snapshots?.settled();

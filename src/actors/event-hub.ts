@@ -74,6 +74,11 @@ export class EventHub {
         hint: `Known are ${Object.keys(NAMES).join(', ')}.`,
       });
     }
+    if (typeof listener !== 'function')
+      throw new DbError('22023', 'a listener is a function', {
+        field: 'listener',
+        hint: `Write db.on('${name}', (event) => console.log(event)).`,
+      });
     const listeners = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, listeners);
     listeners.add(listener);
@@ -85,7 +90,13 @@ export class EventHub {
   }
 
   emit<Name extends DatabaseEventName>(name: Name, event: DatabaseEvents[Name]): void {
-    for (const listener of this.#listeners.get(name) ?? [])
-      (listener as (event: DatabaseEvents[Name]) => void)(event);
+    for (const listener of this.#listeners.get(name) ?? []) {
+      try {
+        (listener as (event: DatabaseEvents[Name]) => void)(event);
+      } catch (cause) {
+        // Its own mistake, and no reason for a commit or a query to fail: it ends as whatever nobody catches does.
+        void Promise.reject(cause as Error);
+      }
+    }
   }
 }

@@ -1,6 +1,6 @@
 import type { Calendar } from '../calendar/calendar.ts';
 import { civilText } from '../calendar/civil.ts';
-import { nextChange, zoneOf } from '../calendar/zones.ts';
+import { nextChange } from '../calendar/zones.ts';
 import { demotedNote, type KeptTable } from '../windows/kept-reading.ts';
 import { instantLabel, type WindowSeries } from '../windows/window-spec.ts';
 import type { WindowRun } from './window-query.ts';
@@ -124,7 +124,7 @@ function offsetNotes({ startMs, endMs, windows }: WindowSeries, calendar: Calend
   const notes: string[] = [];
   if (windows.length === 0) return notes;
   const ruler = calendar.ruler('day');
-  const zone = zoneOf(calendar.zone);
+  const zone = calendar.timeZone;
   const first = ruler.at(Math.floor(startMs / 1000));
   const until = Math.ceil(endMs / 1000) + LONGEST_DAY_SECONDS;
   let noted = -Infinity;

@@ -18,6 +18,7 @@ import type {
   LoadSource,
 } from './api-types.ts';
 import type { TableEntry } from './catalog.ts';
+import { CANCELABLE, checkNames, namesOf } from './check-options.ts';
 import { canceled, deadline, untilAborted } from './deadline.ts';
 import { type Engine } from './engine.ts';
 import { checkedText, RowReader, type InputContext } from './rows-in.ts';
@@ -25,7 +26,7 @@ import type { ResultRow } from './rows-out.ts';
 import { assertChecks, completeRows, rowShapeOf } from './row-shape.ts';
 import type { Session } from './session.ts';
 import { quoteIdentifier } from './sql-tag.ts';
-import { KeyedChunks, type WriteKey } from './write-verbs.ts';
+import { checkKey, KeyedChunks, type WriteKey } from './write-verbs.ts';
 import { writeRows } from './write-rows.ts';
 
 /** Rows of one commit of a load: fits a step. */
@@ -41,8 +42,7 @@ export async function loadRows(
   key: WriteKey | undefined,
 ): Promise<LoadResult> {
   engine.assertOpen();
-  checkOptions(options);
-  const { signal, done } = deadline(engine.ports.clock, options);
+  const { signal, done } = deadline(engine.ports.clock, options, engine.closing);
   let close = async (): Promise<void> => undefined;
   try {
     signalCheck(signal);
@@ -161,11 +161,41 @@ function completed(
   return rows;
 }
 
-function checkOptions(options: LoadOptions): void {
+export function checkLoadOptions(options: LoadOptions): void {
+  checkNames(options, LOAD_OPTIONS);
+  if (options.csv !== undefined) checkNames(options.csv, CSV_IN_OPTIONS, 'csv.');
+  checkKey(options.idempotencyKey);
   if (options.onError !== undefined && options.onError !== 'abort' && options.onError !== 'skip') {
     throw new DbError('22023', `"onError" is neither 'abort' nor 'skip'`, { field: 'onError' });
   }
 }
+
+export function checkExportOptions(options: ExportOptions): void {
+  checkNames(options, EXPORT_OPTIONS);
+  if (options.csv !== undefined) checkNames(options.csv, CSV_OUT_OPTIONS, 'csv.');
+}
+
+const LOAD_OPTIONS = namesOf<LoadOptions>({
+  format: true,
+  create: true,
+  types: true,
+  onError: true,
+  atomic: true,
+  idempotencyKey: true,
+  csv: true,
+  onProgress: true,
+  ...CANCELABLE,
+});
+const EXPORT_OPTIONS = namesOf<ExportOptions>({
+  format: true,
+  csv: true,
+  end: true,
+  onProgress: true,
+  ...CANCELABLE,
+});
+const CSV = { delimiter: true, header: true, null: true } as const;
+const CSV_IN_OPTIONS = namesOf<NonNullable<LoadOptions['csv']>>({ ...CSV, quote: true });
+const CSV_OUT_OPTIONS = namesOf<CsvOptions>(CSV);
 
 /** `numeric(12,2)`, as in CREATE TABLE. */
 function typeOfText(text: string, field: string): SqlType {

@@ -1,4 +1,4 @@
-import { DbError } from '../base/errors.ts';
+import { DbError, notSupported } from '../base/errors.ts';
 import { tenantId } from '../base/units.ts';
 import type { Batch } from '../columns/batch.ts';
 import { datumAt, vectorFromData } from '../columns/build.ts';
@@ -23,7 +23,7 @@ import type {
   AnswerSource,
   Cancelable,
 } from './api-types.ts';
-import { checkNames, checkQueryOptions } from './check-options.ts';
+import { checkNames, checkQueryOptions, namesOf, QUERY } from './check-options.ts';
 import { canceled, deadline } from './deadline.ts';
 import { closedError, type Engine } from './engine.ts';
 import type { ProgressiveState } from './lifecycles.ts';
@@ -128,7 +128,6 @@ export function openProgressive(
   options: ProgressiveOptions,
   values: ValueOptions,
 ): ProgressiveQuery {
-  checkProgressiveOptions(options);
   const { confidence = CONFIDENCE, simultaneous = false, stop = 'exact', resume } = options;
   const answer = new Answer(engine, session, {
     text,
@@ -147,11 +146,10 @@ export function openProgressive(
 
 /** 22023, and `field` names the option that makes no sense. */
 export function checkProgressiveOptions(options: ProgressiveOptions): void {
-  checkQueryOptions(options);
-  const misplaced = RULES.find((rule) => Object.hasOwn(options, rule));
+  const misplaced = RULES.find((rule) => Object.hasOwn(options ?? {}, rule));
   if (misplaced !== undefined)
     throw wrong(misplaced, 'is a rule to stop by', `Give { stop: { ${misplaced}: … } }.`);
-  checkNames(options, OPTIONS);
+  checkQueryOptions(options, OPTIONS);
   const { confidence = CONFIDENCE, simultaneous = false } = options;
   if (!(typeof confidence === 'number' && confidence >= 0.5 && confidence < 1))
     throw wrong('confidence', 'is no share between 0.5 and 1', 'Give one such as 0.95.');
@@ -172,26 +170,14 @@ type Rule = Exclude<ProgressiveStop, 'exact'>;
 
 const RULES = ['relativeError', 'absoluteError', 'ms', 'rows', 'work'] as const;
 
-const OPTIONS: readonly (keyof ProgressiveOptions)[] = [
-  'confidence',
-  'simultaneous',
-  'stop',
-  'seed',
-  'resume',
-  'params',
-  'values',
-  'atLeast',
-  'asOf',
-  'priority',
-  'maxWork',
-  'label',
-  'zone',
-  'signal',
-  'timeoutMs',
-  'tenant',
-  'user',
-  'claims',
-];
+const OPTIONS = namesOf<ProgressiveOptions>({
+  confidence: true,
+  simultaneous: true,
+  stop: true,
+  seed: true,
+  resume: true,
+  ...QUERY,
+});
 
 function checkedStop(stop: ProgressiveStop): Rule | undefined {
   if (stop === 'exact') return undefined;
@@ -450,11 +436,14 @@ class Answer {
     }
     if (this.#isOver) return;
     const parsed = engine.statements.parse(given.text);
-    if (parsed.length !== 1 || parsed[0]!.statement.kind !== 'query')
+    const [only, ...others] = parsed;
+    if (only?.statement.kind === 'unsupported')
+      throw notSupported(only.statement.what, undefined, only.statement.at);
+    if (only?.statement.kind !== 'query' || others.length > 0)
       throw new DbError('42601', 'a progressive answer is that of one query', {
         hint: 'Give one SELECT.',
       });
-    const bound = boundOf(session, parsed[0]!);
+    const bound = boundOf(session, only);
     if (bound.kind !== 'query' || bound.locks !== undefined)
       throw new DbError('0A000', 'a query that claims rows has no progressive answer', {
         hint: 'Ask without FOR UPDATE.',
@@ -916,7 +905,9 @@ class Answer {
     this.#keyWriter.append(batch, this.#exact);
     const values = this.#keyWriter.columnar(batch);
     this.#columns.forEach((column, index) => {
-      if (!this.#estimated[index]) return;
+      // Of columns of one name a row shows the last, as every row does.
+      const isShown = this.#columns.findLastIndex(({ name }) => name === column.name) === index;
+      if (!this.#estimated[index] || !isShown) return;
       const numbers = isNumeric(column)
         ? nearestDoubles(batch.columns[index]!, batch.rowCount)
         : new Float64Array(batch.rowCount).fill(Number.NaN);

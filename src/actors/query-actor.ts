@@ -82,7 +82,10 @@ export function queryActor(task: QueryTask): ActorSpec<QueryMessage> {
           operator ??= task.open();
           for (let batches = 0; batches < BATCHES_PER_STEP_MAX; batches += 1) {
             const outcome = operator.next(budget);
-            if (outcome === 'done') return end('finish', () => task.done(budget.spent));
+            if (outcome === 'done') {
+              refuseWork(task.workMax, budget.spent);
+              return end('finish', () => task.done(budget.spent));
+            }
             if (outcome === 'more') break;
             if (!task.take(operator.batch)) {
               happened('full');
@@ -91,8 +94,7 @@ export function queryActor(task: QueryTask): ActorSpec<QueryMessage> {
             budget.charge(operator.batch.rowCount);
             if (budget.exhausted) break;
           }
-          if (task.workMax !== undefined && budget.spent > task.workMax)
-            throw tooMuchWork(task.workMax);
+          refuseWork(task.workMax, budget.spent);
           return 'again';
         } catch (cause) {
           if (hasEnded()) throw cause;
@@ -133,8 +135,9 @@ export function queryActor(task: QueryTask): ActorSpec<QueryMessage> {
   };
 }
 
-function tooMuchWork(limit: number): DbError {
-  return new DbError('53400', `the query needs more than ${limit} work units`, {
+function refuseWork(limit: number | undefined, spent: number): void {
+  if (limit === undefined || spent <= limit) return;
+  throw new DbError('53400', `the query needs more than ${limit} work units`, {
     limit: 'work',
     hint: 'Narrow the query, read a materialized view instead, or raise maxWork.',
   });

@@ -130,7 +130,11 @@ export class Retention {
   async #run(entry: TableEntry, policy: Policy): Promise<'done' | 'more'> {
     const { state, turn, plainCalendars, ports } = this.#engine;
     if (state.isDead(entry.definition.id) || turn.refusal !== undefined) return 'done';
-    const plan = new RetentionPlan(policy, plainCalendars.in(policy.zone), ports.clock.now());
+    const plan = new RetentionPlan(
+      policy,
+      plainCalendars.inZoneOfSql(policy.zone),
+      ports.clock.now(),
+    );
     const round: Round = { entry, policy, plan };
     if ((await this.#demote(round)) === 'more') return 'more';
     await this.#fold(round);

@@ -107,6 +107,7 @@ export function assertChecks(
           table: entry.definition.name,
           constraint: name,
           detail: `Failing row contains (${rowText(entry, rows, row, context.zone)}).`,
+          hint: `It asks for ${entry.definition.checks.find((check) => check.name === name)!.text}.`,
         },
       );
     }

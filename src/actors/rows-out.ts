@@ -31,49 +31,24 @@ export type ResultRow = Record<string, unknown>;
  * `columnar()` keep them all.
  */
 export class RowWriter {
-  readonly #names: readonly string[];
   readonly #writers: readonly ValueWriter[];
-  /** Made for the names, once so many rows are written that it pays. */
-  #makeRows:
-    | ((columns: readonly unknown[][], rowCount: number, rows: ResultRow[]) => void)
-    | undefined;
-  #rowCount = 0;
+  readonly #records: RecordMaker;
   /** Values by column, written anew for each batch. */
   readonly #scratch: unknown[][];
 
   constructor(columns: readonly OutputColumn[], options: ValueOptions) {
-    this.#names = columns.map(({ name }) => name);
     this.#writers = columns.map(({ type, name }) => valueWriter(type, name, options));
+    this.#records = new RecordMaker(columns.map(({ name }) => name));
     this.#scratch = columns.map(() => []);
   }
 
   append(batch: Batch, rows: ResultRow[]): void {
     const { rowCount, columns } = batch;
-    if (rowCount === 0) return;
-    this.#rowCount += rowCount;
-    if (this.#rowCount > ROWS_BEFORE_MAKER && this.#names.length <= MAKER_COLUMNS_MAX) {
-      this.#makeRows ??= rowMaker(this.#names);
-      for (let column = 0; column < columns.length; column += 1)
-        this.#writers[column]!(columns[column]!, batch, this.#scratch[column]!);
-      this.#makeRows(this.#scratch, rowCount, rows);
-      // What a large batch held is not kept alive.
-      if (rowCount > SCRATCH_ROWS_MAX) for (const values of this.#scratch) values.length = 0;
-      return;
-    }
-    const first = rows.length;
-    for (let row = 0; row < rowCount; row += 1) rows.push({});
-    for (let column = 0; column < this.#names.length; column += 1) {
-      const name = this.#names[column]!;
-      const values: unknown[] = [];
-      this.#writers[column]!(columns[column]!, batch, values);
-      if (name === '__proto__') {
-        // Assigned, it would be the row's prototype.
-        for (let row = 0; row < rowCount; row += 1)
-          Object.defineProperty(rows[first + row], name, { ...PLAIN, value: values[row] });
-        continue;
-      }
-      for (let row = 0; row < rowCount; row += 1) rows[first + row]![name] = values[row];
-    }
+    for (let column = 0; column < columns.length; column += 1)
+      this.#writers[column]!(columns[column]!, batch, this.#scratch[column]!);
+    this.#records.append(this.#scratch, rowCount, rows);
+    // What a large batch held is not kept alive.
+    if (rowCount > SCRATCH_ROWS_MAX) for (const values of this.#scratch) values.length = 0;
   }
 
   /** One array a column. */
@@ -86,28 +61,67 @@ export class RowWriter {
   }
 }
 
-/** Compiling costs as much as some hundred rows one property after another. */
-const ROWS_BEFORE_MAKER = 512;
-const MAKER_COLUMNS_MAX = 64;
+/** Makes objects with properties of these names, of which the last one of a name counts. */
+export class RecordMaker {
+  readonly #names: readonly string[];
+  /** Made for the names, once so many are written that it pays. */
+  #loop: RecordLoop | undefined;
+  #count = 0;
+
+  constructor(names: readonly string[]) {
+    this.#names = names;
+  }
+
+  /** Appends `count` objects of the first values of each column. */
+  append(columns: readonly (readonly unknown[])[], count: number, records: ResultRow[]): void {
+    this.#count += count;
+    if (this.#count > RECORDS_BEFORE_LOOP && this.#names.length <= LOOP_NAMES_MAX) {
+      this.#loop ??= recordLoop(this.#names);
+      this.#loop(columns, count, records);
+      return;
+    }
+    const first = records.length;
+    for (let each = 0; each < count; each += 1) records.push({});
+    for (let column = 0; column < this.#names.length; column += 1) {
+      const name = this.#names[column]!;
+      const values = columns[column]!;
+      if (name === '__proto__') {
+        // Assigned, it would be the record's prototype.
+        for (let each = 0; each < count; each += 1)
+          Object.defineProperty(records[first + each], name, { ...PLAIN, value: values[each] });
+        continue;
+      }
+      for (let each = 0; each < count; each += 1) records[first + each]![name] = values[each];
+    }
+  }
+}
+
+type RecordLoop = (
+  columns: readonly (readonly unknown[])[],
+  count: number,
+  records: ResultRow[],
+) => void;
+
+/** Compiling costs as much as some hundred records one property after another. */
+const RECORDS_BEFORE_LOOP = 512;
+const LOOP_NAMES_MAX = 64;
 const SCRATCH_ROWS_MAX = 256;
 
-/** A loop that writes rows as object literals of these names: a fifth of what setting one property after another takes. */
-function rowMaker(
-  names: readonly string[],
-): (columns: readonly unknown[][], rowCount: number, rows: ResultRow[]) => void {
+/** A loop that writes object literals of these names: a fifth of what setting one property after another takes. */
+function recordLoop(names: readonly string[]): RecordLoop {
   const columns = names.map((_, index) => `c${index} = columns[${index}]`).join(', ');
   const properties = names.map((name, index) => {
     const text = JSON.stringify(name);
-    // Computed, it is a property like others; as it stands it would be the row's prototype.
-    return `${name === '__proto__' ? `[${text}]` : text}: c${index}[row]`;
+    // Computed, it is a property like others; as it stands it would be the record's prototype.
+    return `${name === '__proto__' ? `[${text}]` : text}: c${index}[each]`;
   });
   return new Function(
     'columns',
-    'rowCount',
-    'rows',
+    'count',
+    'records',
     `'use strict'; ${names.length === 0 ? '' : `const ${columns};`}
-    for (let row = 0; row < rowCount; row += 1) rows.push({ ${properties.join(', ')} });`,
-  ) as never;
+    for (let each = 0; each < count; each += 1) records.push({ ${properties.join(', ')} });`,
+  ) as RecordLoop;
 }
 
 const PLAIN = { enumerable: true, configurable: true, writable: true };

@@ -1,4 +1,5 @@
 import { DbError, notSupported } from '../base/errors.ts';
+import { didYouMean } from '../base/nearest.ts';
 import type { Random, TimerHandle } from '../base/ports.ts';
 import type { Batch } from '../columns/batch.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
@@ -8,7 +9,7 @@ import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { Calendar } from '../calendar/calendar.ts';
 import { findZone, zoneOf } from '../calendar/zones.ts';
 import type { OutputColumn } from '../plan/logical.ts';
-import type { PlanCatalog } from '../plan/catalog.ts';
+import { relationDoesNotExist, type PlanCatalog } from '../plan/catalog.ts';
 import type { IsolationLevel, ParsedStatement, Statement } from '../sql/ast.ts';
 import type { AnswerSource, Identity, QueryMeta, QueryOptions } from './api-types.ts';
 import {
@@ -16,7 +17,6 @@ import {
   isStored,
   planCatalog,
   PUBLIC_SCHEMA,
-  relationDoesNotExist,
   type CatalogEntry,
   type CatalogView,
   type NameScope,
@@ -58,7 +58,6 @@ export type StatementOutcome = {
 };
 
 export type ExecutionOptions = QueryOptions & {
-  readonly readOnly?: boolean | undefined;
   /** The text has several statements, and each uses some of the parameters. */
   readonly sharedParams?: boolean;
   /** Rows are pulled: what comes next in the session need not wait for the last of them. */
@@ -117,6 +116,8 @@ export class Session {
   definedAt: number | undefined;
   /** The transaction was begun by BEGIN, not by the engine for a text of several statements. */
   explicit = false;
+  /** Who began the transaction ends it: COMMIT and ROLLBACK are refused. */
+  endsElsewhere = false;
   readonly #number: number;
   /** Settings that SET LOCAL, or a rollback, puts back. */
   #settingsBefore: ReadonlyMap<string, string> | undefined;
@@ -287,7 +288,9 @@ export class Session {
       !HARMLESS_SETTINGS.has(key)
     ) {
       throw new DbError('42704', `unrecognized configuration parameter "${name}"`, {
-        hint: 'SHOW ALL lists the parameters; your own have a dot in their name.',
+        hint:
+          this.settingMeant(name) ??
+          'SHOW ALL lists the parameters; your own have a dot in their name.',
       });
     }
     if (local && this.transaction === undefined) return;
@@ -295,6 +298,11 @@ export class Session {
     if (value === undefined || (key === 'timezone' && /^(local|default)$/i.test(value)))
       this.settings.delete(key);
     else this.settings.set(key, value);
+  }
+
+  /** The hint of an error about a setting that is none. */
+  settingMeant(name: string): string | undefined {
+    return didYouMean(name, [...this.settingNames, ...HARMLESS_SETTINGS]);
   }
 
   resetSettings(): void {
@@ -311,7 +319,7 @@ export class Session {
     const entry = findRelation(this.catalog, this.scope, written);
     if (entry === undefined || entry.kind === 'sequence') {
       throw relationDoesNotExist(
-        written.name,
+        written,
         this.catalog.ofTenant(this.identity.tenant).map((each) => each.definition.name),
       );
     }
@@ -416,7 +424,7 @@ export class Session {
     try {
       return await action();
     } catch (cause) {
-      this.#failed(transaction, mark);
+      this.#failed(transaction, mark, cause);
       throw cause;
     }
   }
@@ -500,7 +508,7 @@ export class Session {
         ? this.#runNewest(statement, options, sink)
         : runStatement(this, statement, options, sink));
     } catch (cause) {
-      if (transaction !== undefined) this.#failed(transaction, mark!);
+      if (transaction !== undefined) this.#failed(transaction, mark!, cause);
       throw cause;
     } finally {
       if (this.transaction === undefined && !this.sequences.isWritten) await this.#writeSequences();
@@ -523,15 +531,16 @@ export class Session {
         throw transaction.doomed;
       this.#checkAge(transaction);
     } catch (cause) {
-      this.#failed(transaction, transaction.mark());
+      this.#failed(transaction, transaction.mark(), cause);
       throw cause;
     }
   }
 
-  #failed(transaction: Transaction, mark: ReturnType<Transaction['mark']>): void {
+  #failed(transaction: Transaction, mark: ReturnType<Transaction['mark']>, cause: unknown): void {
     if (this.transaction !== transaction) return;
     transaction.rollbackToMark(mark);
     transaction.failed = true;
+    transaction.failure ??= cause;
   }
 
   /** Values of sequences that no commit has taken along. */
@@ -602,6 +611,8 @@ export class Session {
     const { transaction, engine } = this;
     if (transaction === undefined) return engine.visiblePosition;
     try {
+      // What it has written is gone with the database: that nothing is left of it is no reason to say it is done.
+      engine.assertOpen();
       // It has read what stood at its own position, whatever was committed since.
       if (transaction.isEmpty) return transaction.position ?? engine.visiblePosition;
       // Behind the definitions: a sequence may be created by the same commit.
@@ -716,7 +727,7 @@ export class Session {
   }
 
   readonly #calendarOf = (name: string, zone: string | undefined): Calendar =>
-    this.engine.state.calendars.require(this.identity.tenant, name).in(zone);
+    this.engine.state.calendars.require(this.identity.tenant, name).inZoneOfSql(zone);
 
   readonly #settingOf = (name: string): string | undefined => this.setting(name);
 

@@ -39,11 +39,16 @@ type SqlTag = {
 
 /** The tag: every `${value}` is a parameter, a nested `sql` is text. */
 export const sql: SqlTag = Object.assign(
-  <Row>(strings: TemplateStringsArray, ...values: readonly unknown[]): SqlText<Row> =>
-    compose<Row>(strings, values),
+  <Row>(strings: TemplateStringsArray, ...values: readonly unknown[]): SqlText<Row> => {
+    if (!Array.isArray(strings))
+      throw new DbError('22023', 'sql is a tag, not a function', {
+        hint: 'Write sql`SELECT ${1}`; a text that has no parameters goes to db.query as it is, or is sql.raw(text).',
+      });
+    return compose<Row>(strings, values);
+  },
   {
     id: (...names: readonly string[]): SqlText => {
-      for (const name of names) {
+      for (const name of names.length === 0 ? [''] : names) {
         if (typeof name !== 'string' || name === '' || name.includes('\0')) {
           throw new DbError('42602', 'sql.id takes names: texts that are not empty', {
             hint: "Write sql.id('orders').",

@@ -1,4 +1,5 @@
 import { DbError, notSupported } from '../base/errors.ts';
+import { didYouMean } from '../base/nearest.ts';
 import { instantText } from '../calendar/civil.ts';
 import type { Batch } from '../columns/batch.ts';
 import { vectorFromData } from '../columns/build.ts';
@@ -92,6 +93,7 @@ export async function runStatement(
       return outcome(session, 'BEGIN');
     }
     case 'commit': {
+      refuseEnd(session, 'COMMIT');
       const failed = session.transaction?.failed === true;
       const position = failed
         ? (session.rollback(), engine.visiblePosition)
@@ -100,6 +102,7 @@ export async function runStatement(
       return { ...outcome(session, failed ? 'ROLLBACK' : 'COMMIT'), position };
     }
     case 'rollback':
+      refuseEnd(session, 'ROLLBACK');
       session.rollback();
       if (statement.chain) session.begin({});
       return outcome(session, 'ROLLBACK');
@@ -178,7 +181,9 @@ export async function runStatement(
     case 'deallocate':
       if (statement.name === undefined) session.prepared.clear();
       else if (!session.prepared.delete(statement.name))
-        throw new DbError('26000', `prepared statement "${statement.name}" does not exist`);
+        throw new DbError('26000', `prepared statement "${statement.name}" does not exist`, {
+          hint: didYouMean(statement.name, session.prepared.keys()),
+        });
       return outcome(session, 'DEALLOCATE');
     case 'discard':
       if (session.transaction !== undefined && statement.what === 'all')
@@ -205,7 +210,7 @@ function executed(
   const prepared = session.prepared.get(name);
   if (prepared === undefined)
     throw new DbError('26000', `prepared statement "${name}" does not exist`, {
-      hint: 'PREPARE it first.',
+      hint: didYouMean(name, session.prepared.keys()) ?? 'PREPARE it first.',
     });
   const types = preparedTypes(session, prepared);
   if (types.length !== args.length)
@@ -637,7 +642,7 @@ function show(session: Session, name: string, sink: RowSink): StatementOutcome {
       const value = session.setting(name);
       if (value === undefined)
         throw new DbError('42704', `unrecognized configuration parameter "${name}"`, {
-          hint: 'SHOW ALL lists the parameters.',
+          hint: session.settingMeant(name) ?? 'SHOW ALL lists the parameters.',
         });
       return sendTexts(
         session,
@@ -721,7 +726,19 @@ async function explain(
   );
 }
 
+function refuseEnd(session: Session, command: string): void {
+  if (!session.endsElsewhere) return;
+  throw new DbError('2D000', `${command} cannot end the transaction of db.transaction`, {
+    hint: 'Return from its function to commit, throw to roll back; a session of its own takes BEGIN and COMMIT.',
+  });
+}
+
 function refuseWrite(session: Session, options: ExecutionOptions, kind: string): void {
+  if (options.asOf !== undefined)
+    throw new DbError('25006', `cannot execute ${kind.toUpperCase()} as of an earlier position`, {
+      field: 'asOf',
+      hint: 'The past is only read: leave asOf out.',
+    });
   if (
     session.transaction?.readOnly === true ||
     options.readOnly === true ||

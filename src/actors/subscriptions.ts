@@ -460,7 +460,7 @@ class LiveSubscription implements Subscription {
     // While the rate limit holds back known changes, only time wakes.
     if (maxRate !== undefined && this.#position < source.visiblePosition()) {
       this.#rateTimer?.cancel();
-      this.#rateTimer = clock.after(Math.max(0, this.#rateDelayMs()), this.#attempt);
+      this.#rateTimer = clock.after(Math.max(0, this.#rateDelayMs()), this.#attempt, true);
       return;
     }
     this.#isWaiting = true;

@@ -1,4 +1,5 @@
 import { assert, DbError } from '../base/errors.ts';
+import { didYouMean } from '../base/nearest.ts';
 import type { Batch } from '../columns/batch.ts';
 import type {
   TableData,
@@ -46,6 +47,8 @@ export class Transaction {
   readonly position: number | undefined;
   /** Set once a statement failed: only ROLLBACK is heard (25P02). */
   failed = false;
+  /** What the first statement that failed said. */
+  failure: unknown;
   doomed: DbError | undefined;
   readonly #overlays = new Map<number, Overlay>();
   readonly #private = new Map<number, TableData>();
@@ -244,6 +247,7 @@ export class Transaction {
     this.rollbackToMark(this.#savepoints[index]!.mark);
     this.#savepoints.length = index + 1;
     this.failed = false;
+    this.failure = undefined;
   }
 
   releaseSavepoint(name: string): void {
@@ -378,7 +382,13 @@ export class Transaction {
 
   #savepointIndex(name: string): number {
     const index = this.#savepoints.findLastIndex((each) => each.name === name);
-    if (index < 0) throw new DbError('3B001', `savepoint "${name}" does not exist`);
+    if (index < 0)
+      throw new DbError('3B001', `savepoint "${name}" does not exist`, {
+        hint: didYouMean(
+          name,
+          this.#savepoints.map((each) => each.name),
+        ),
+      });
     return index;
   }
 }

@@ -15,7 +15,7 @@ import type { AggregateNode, OutputColumn, PlanNode } from '../plan/logical.ts';
 import { node } from '../plan/nodes.ts';
 import type { FromItem, Query, SelectBody, SqlExpression } from '../sql/ast.ts';
 import type { WindowPlan } from '../windows/window-source.ts';
-import type { ValueOptions } from './rows-out.ts';
+import type { RecordMaker, ValueOptions } from './rows-out.ts';
 import type { Session } from './session.ts';
 import { quoteIdentifier, SqlText } from './sql-tag.ts';
 
@@ -25,8 +25,8 @@ export type WindowQuestion = {
   readonly measures: Readonly<Record<string, Measure>>;
   readonly by: readonly string[];
   readonly where: string | undefined;
-  /** Of a `timestamp` or `date` column: the zone whose wall it reads. */
-  readonly zone: string;
+  /** Of a `timestamp` or `date` column: the zone whose wall it reads. Undefined: one with changes of its calendar's own, which SQL does not know. */
+  readonly zone: string | undefined;
 };
 
 /** `'sum(amount)'`, or its parts. */
@@ -63,6 +63,10 @@ export type RowWriters = {
   readonly options: ValueOptions;
   readonly by: readonly ((datum: Datum) => unknown)[];
   readonly values: readonly ((datum: Datum) => unknown)[];
+  /** Makes the measures of a row. */
+  readonly records: RecordMaker;
+  /** Values by measure, written anew for each answer. */
+  readonly scratch: readonly unknown[][];
 };
 
 /** Binds a question; the same object for the same question while the catalog stays, so that what is made of it can be remembered. */
@@ -390,6 +394,17 @@ function timeText(info: RelationInfo, { time, zone }: WindowQuestion): string {
     );
   const quoted = quoteIdentifier(chosen);
   if (column.type.kind === 'timestamptz') return quoted;
+  if (zone === undefined)
+    throw new DbError(
+      '0A000',
+      `column "${chosen}" has walls' times, which are not read by a calendar with changes of its own`,
+      {
+        field: 'calendar',
+        table: info.name,
+        column: chosen,
+        hint: 'Make the column a timestamptz, or name a calendar whose zone is a name alone.',
+      },
+    );
   const literal = `'${zone.replaceAll("'", "''")}'`;
   return `${quoted}::timestamp AT TIME ZONE ${literal}`;
 }

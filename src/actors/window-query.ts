@@ -3,7 +3,7 @@ import { calendar, type Calendar } from '../calendar/calendar.ts';
 import { instantText } from '../calendar/civil.ts';
 import { parseInstantMs, type InstantInput } from '../calendar/instants.ts';
 import { onlyKeys, type CalendarSpec } from '../calendar/spec.ts';
-import { TZ_VERSION, zoneOf } from '../calendar/zones.ts';
+import { TZ_VERSION } from '../calendar/zones.ts';
 import type { Batch } from '../columns/batch.ts';
 import { datumAt } from '../columns/build.ts';
 import type { SqlType } from '../columns/types.ts';
@@ -42,7 +42,7 @@ import {
 } from '../windows/window-spec.ts';
 import type { QueryMeta } from './api-types.ts';
 import type { Engine } from './engine.ts';
-import { datumWriter, type ValueOptions } from './rows-out.ts';
+import { datumWriter, RecordMaker, type ValueOptions } from './rows-out.ts';
 import type { ExecutionOptions, Session, StatementOutcome } from './session.ts';
 import {
   answeredWindows,
@@ -176,7 +176,7 @@ function questionOf(
     measures: measuresOf(query),
     by: names,
     where: where.text,
-    zone: own.zone,
+    zone: own.timeZone.override === undefined ? own.zone : undefined,
   });
   if (query.fill === 'linear') refuseLinear(windows, Object.keys(query.measures));
   const parameters = parametersOf(
@@ -322,12 +322,12 @@ export function windowsAtOnce(
   const changed = changedOf(session, options, series, position);
   const part = changed === undefined ? series : partOf(series, changed.asked);
   const asked = askedWindows(part);
-  if (asked.owners.length > ROWS_AT_ONCE_MAX) return undefined;
+  if (asked.bounds.from.length > ROWS_AT_ONCE_MAX) return undefined;
   const { environment, release } = openRelations(session, relations, context, undefined);
   const budget = new Budget(units);
   let tiles: TiledWindows | undefined;
   try {
-    const isAsked = asked.owners.length > 0;
+    const isAsked = asked.bounds.from.length > 0;
     if (isAsked) {
       tiles = engine.tiles.openTiles(windows.plan, asked.bounds, environment);
       if (tiles === undefined || !tiles.isReady) return undefined;
@@ -381,7 +381,7 @@ function rowsAtOnce(question: AtOnce): WindowResultRow[] | undefined {
     budget.charge(numbers.length);
     // Most questions of a dashboard: what the tiles gave is the answer, row by row.
     if (
-      asked.isPlain &&
+      asked.owners === undefined &&
       keys.length === 0 &&
       series.fill === 'none' &&
       (!series.isOne || numbers.length > 0)
@@ -524,7 +524,8 @@ export function calendarOf(
   const { calendars } = session.engine.state;
   if (typeof given === 'string') return calendars.require(session.identity.tenant, given).in(asked);
   if (given !== undefined) return calendar(asked === undefined ? given : { ...given, zone: asked });
-  return session.engine.plainCalendars.in(asked ?? session.zone);
+  const { plainCalendars } = session.engine;
+  return asked === undefined ? plainCalendars.inZoneOfSql(session.zone) : plainCalendars.in(asked);
 }
 
 function measuresOf({ measures }: WindowQuery): Readonly<Record<string, Measure>> {
@@ -572,7 +573,7 @@ function nowOf(
     const { transaction, engine } = session;
     return transaction === undefined ? engine.ports.clock.now() : transaction.nowMicros / 1000;
   }
-  return parseInstantMs(now, zoneOf(own.zone), 'now');
+  return parseInstantMs(now, own.timeZone, 'now');
 }
 
 /** Runs the operators of one query, and adds up what they took. */
@@ -642,7 +643,7 @@ class WindowRunner {
     const asked = askedWindows(series);
     const answer = windowAnswer(windows, series, asked, this.#environment);
     const { tiles: windowSource } = this.#session.engine;
-    if (asked.owners.length > 0) {
+    if (asked.bounds.from.length > 0) {
       let opened: ReturnType<typeof windowSource.open> | undefined;
       await this.#run(
         () => {
@@ -838,6 +839,8 @@ function writersOf(
     options,
     by: keyTypes.map((type, index) => datumWriter(type, by[index]!, options)),
     values: valueTypes.map((type, index) => datumWriter(type, names[index]!, options)),
+    records: new RecordMaker(names),
+    scratch: names.map(() => []),
   };
   return writers.last;
 }
@@ -889,17 +892,21 @@ class RowMaker {
     values: readonly (readonly Datum[])[],
     calls: readonly number[],
   ): WindowResultRow[] {
-    const names = this.#names;
-    const { values: write } = this.#writers;
-    const rows: WindowResultRow[] = [];
-    for (let at = 0; at < numbers.length; at += 1) {
-      const shown: Record<string, unknown> = {};
-      for (let index = 0; index < names.length; index += 1) {
-        const datum = values[calls[index]!]![at]!;
-        setField(shown, names[index]!, datum === null ? null : write[index]!(datum));
+    const { values: writers, records, scratch } = this.#writers;
+    for (let index = 0; index < writers.length; index += 1) {
+      const write = writers[index]!;
+      const data = values[calls[index]!]!;
+      const written = scratch[index]!;
+      for (let at = 0; at < numbers.length; at += 1) {
+        const datum = data[at]!;
+        written[at] = datum === null ? null : write(datum);
       }
-      rows.push(this.#rowOf(windows[numbers[at]!]!, {}, shown));
     }
+    const shown: Record<string, unknown>[] = [];
+    records.append(scratch, numbers.length, shown);
+    const rows: WindowResultRow[] = [];
+    for (let at = 0; at < numbers.length; at += 1)
+      rows.push(this.#rowOf(windows[numbers[at]!]!, {}, shown[at]!));
     return rows;
   }
 

@@ -19,6 +19,10 @@ export type WindowFeed = {
   readonly from: 'snapshot' | 'now' | number;
   /** Milliseconds between two answers at least; undefined: as the policy, or else the windows' length, has it. */
   readonly refreshMs: number | undefined;
+  /** Says so when a calendar or a policy has been set; gives what ends that. */
+  watchSettings(wake: () => void): () => void;
+  /** The named calendar, if the question names one: another object once it has been set anew. */
+  calendar(): object | undefined;
   /** What the policy of a table says of it. */
   refreshOf(relation: number): Policy['refresh'];
   readonly heartbeatMs: number;
@@ -30,8 +34,8 @@ export type WindowFeed = {
 };
 
 /**
- * A window query that is followed: told anew when a row of what it reads has changed, and when now passes a boundary (midnight
- * in its zone, the end of an hour), though no row did. It holds no queue: what has changed meanwhile is one difference.
+ * A window query that is followed: told anew when a row of what it reads has changed, when its calendar is set anew, and when now passes a boundary
+ * (midnight in its zone, the end of an hour), though no row did. It holds no queue: what has changed meanwhile is one difference.
  */
 export class WindowSubscription implements Subscription<WindowResultRow> {
   readonly columns: Promise<readonly ResultColumn[]>;
@@ -43,10 +47,13 @@ export class WindowSubscription implements Subscription<WindowResultRow> {
   #answered: AnsweredWindows | undefined;
   #position = 0;
   #nextChangeMs: number | undefined;
-  #refreshMs = 0;
+  #series: WindowSeries | undefined;
+  /** That of the last run. */
+  #calendar: object | undefined;
   #ranAtMs = -Infinity;
   #relations: readonly number[] = [];
   readonly #feeds = new Map<number, ReturnType<SubscriptionHub['join']>>();
+  #unwatch: (() => void) | undefined;
   #isDirty = false;
   #wake = (): void => undefined;
   #isOver = false;
@@ -80,6 +87,7 @@ export class WindowSubscription implements Subscription<WindowResultRow> {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#feed.signal?.removeEventListener('abort', this.#aborted);
+    this.#unwatch?.();
     for (const [relation, feed] of this.#feeds) {
       feed.forget(this.#changed);
       this.#feed.hub.leave(relation, feed);
@@ -143,7 +151,7 @@ export class WindowSubscription implements Subscription<WindowResultRow> {
       const event = await this.#event();
       if (this.#isOver) return undefined;
       if (event === 'heartbeat') return { kind: 'progress', ...this.#feed.newest() };
-      if (event === 'changed') await this.#sleep(this.#ranAtMs + this.#refreshMs);
+      if (event === 'changed') await this.#refreshed();
       if (this.#isOver) return undefined;
       const change = await this.#difference();
       if (change !== undefined) return change;
@@ -168,6 +176,8 @@ export class WindowSubscription implements Subscription<WindowResultRow> {
     readonly inserted: WindowResultRow[];
   }> {
     this.#isDirty = false;
+    this.#unwatch ??= this.#feed.watchSettings(this.#settingsChanged);
+    this.#calendar = this.#feed.calendar();
     const run = await this.#feed.run(asOf, asOf === undefined ? this.#answered : undefined);
     const { result, series, relations } = run;
     this.#relations = relations;
@@ -177,10 +187,23 @@ export class WindowSubscription implements Subscription<WindowResultRow> {
     // What was committed while it ran, nobody heard of.
     if (this.#feed.newest().position > this.#position) this.#isDirty = true;
     this.#nextChangeMs = series.nextChangeMs;
-    this.#refreshMs = this.#feed.refreshMs ?? this.#refreshOf(series);
+    this.#series = series;
     const deleted = this.#retold(run);
     this.#answered = run.answered;
     return { deleted, inserted: result.rows };
+  }
+
+  /** Before it no change is told: as its reader has it, the policy, or else the windows' length. */
+  get #nextTellingMs(): number {
+    const { refreshMs } = this.#feed;
+    return this.#ranAtMs + (refreshMs ?? this.#refreshOf(this.#series!));
+  }
+
+  /** When it is told where its moving end is by then; Infinity: it has none. */
+  get #nextMoveMs(): number {
+    if (!this.#series!.moves) return Infinity;
+    const minuteEndMs = (Math.floor(this.#ranAtMs / MOVE_MS) + 1) * MOVE_MS;
+    return Math.max(minuteEndMs, this.#nextTellingMs);
   }
 
   #refreshOf({ shortestMs }: WindowSeries): number {
@@ -229,6 +252,15 @@ export class WindowSubscription implements Subscription<WindowResultRow> {
     this.#wake();
   };
 
+  readonly #settingsChanged = (): void => {
+    if (this.#told !== undefined && this.#feed.calendar() !== this.#calendar) {
+      this.#isDirty = true;
+      // Nothing of the last answer holds in another calendar, and nobody sets one often.
+      this.#ranAtMs = -Infinity;
+    }
+    this.#wake();
+  };
+
   /** Who waits is told once: asked again before every wait. */
   #listen(): void {
     for (const relation of this.#relations) {
@@ -249,15 +281,17 @@ export class WindowSubscription implements Subscription<WindowResultRow> {
       if (this.#isOver) return 'heartbeat';
       if (this.#isDirty) return 'changed';
       const now = clock.now();
-      const boundary = this.#nextChangeMs ?? Infinity;
+      const boundary = Math.min(this.#nextChangeMs ?? Infinity, this.#nextMoveMs);
       if (now >= boundary) return 'boundary';
       if (now >= heartbeatAt) return 'heartbeat';
       await this.#until(Math.min(boundary, heartbeatAt));
     }
   }
 
-  async #sleep(untilMs: number): Promise<void> {
-    while (!this.#isOver && this.#feed.clock.now() < untilMs) await this.#until(untilMs);
+  /** Until a change may be told; looks again when it is woken, since a policy may have been set. */
+  async #refreshed(): Promise<void> {
+    while (!this.#isOver && this.#feed.clock.now() < this.#nextTellingMs)
+      await this.#until(this.#nextTellingMs);
   }
 
   /** Until an instant, or until somebody wakes it. */
@@ -277,6 +311,9 @@ export class WindowSubscription implements Subscription<WindowResultRow> {
 
   readonly #aborted = (): void => void this.close();
 }
+
+/** What moves with every instant is told as often as minutes pass. */
+const MOVE_MS = 60_000;
 
 /** Longer timers overflow in Node; who waits looks again. */
 const TIMER_MS_MAX = 2_000_000_000;

@@ -65,17 +65,21 @@ export async function runWithChanges(
     }
     session.frozen = frozen;
     const known: Cte[] = [];
+    const changes: StatementOutcome[] = [];
     for (const cte of clause.ctes) {
       if (isChange(cte.statement)) {
-        const answer = await changed(session, parsed, { ...clause, ctes: known }, cte, options);
+        const before = { ...clause, ctes: known };
+        const { answer, outcome } = await changed(session, parsed, before, cte, options);
+        changes.push(outcome);
         if (answer !== undefined) known.push(answer);
       } else known.push(cte);
     }
     const rest = known.length === 0 ? undefined : { ...clause, ctes: known };
-    const outcome = await run(
+    const last = await run(
       { ...parsed, statement: withClause(parsed.statement, rest), once: true },
       { ...options, sharedParams: true },
     );
+    const outcome = withAll(changes, last);
     if (!isOwn) return outcome;
     return { ...outcome, position: await session.commit(options.signal) };
   } catch (cause) {
@@ -87,32 +91,50 @@ export async function runWithChanges(
   }
 }
 
-/** Runs one change; what it returns becomes a query of constants. undefined: it returns nothing. */
+/** The last part's answer, with what all of them have read and spent. */
+function withAll(changes: readonly StatementOutcome[], last: StatementOutcome): StatementOutcome {
+  const sources = new Map(
+    [...changes, last]
+      .flatMap((each) => each.sources)
+      .map((source) => [`${source.kind} ${source.name}`, source]),
+  );
+  return {
+    ...last,
+    source: 'scan',
+    sources: [...sources.values()],
+    work: changes.reduce((sum, { work }) => sum + work, last.work),
+    elapsedMs: changes.reduce((sum, { elapsedMs }) => sum + elapsedMs, last.elapsedMs),
+    queuedMs: changes.reduce((sum, { queuedMs }) => sum + queuedMs, last.queuedMs),
+  };
+}
+
+/** Runs one change; what it returns becomes a query of constants. No answer: it returns nothing. */
 async function changed(
   session: Session,
   parsed: ParsedStatement,
   before: WithClause,
   cte: Cte,
   options: ExecutionOptions,
-): Promise<Cte | undefined> {
+): Promise<{ readonly answer: Cte | undefined; readonly outcome: StatementOutcome }> {
   const change = cte.statement as Change;
   const ctes = [...before.ctes, ...(change.with?.ctes ?? [])];
   const recursive = before.recursive || change.with?.recursive === true;
   const statement = { ...change, with: ctes.length === 0 ? undefined : { recursive, ctes } };
   const collector = new Returned(session.engine.memory);
   try {
-    await runDml(
+    const outcome = await runDml(
       session,
       { ...parsed, statement, once: true },
       { ...options, sharedParams: true },
       collector,
     );
-    if (change.returning.length === 0) return undefined;
-    return {
+    if (change.returning.length === 0) return { answer: undefined, outcome };
+    const answer: Cte = {
       ...cte,
       columns: collector.columns.map(({ name }, index) => cte.columns[index] ?? name),
       statement: { kind: 'query', query: constants(collector.columns, collector.rows()) },
     };
+    return { answer, outcome };
   } finally {
     collector.release();
   }

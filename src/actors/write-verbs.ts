@@ -8,6 +8,7 @@ import type { Vector } from '../columns/vector.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { RowsInput, WriteOptions, WriteResult } from './api-types.ts';
 import type { TableEntry } from './catalog.ts';
+import { CANCELABLE, checkNames, namesOf } from './check-options.ts';
 import { canceled, deadline, untilAborted } from './deadline.ts';
 import { type Engine } from './engine.ts';
 import type { KeyedWrite } from './idempotency.ts';
@@ -41,11 +42,12 @@ export function insertRows(
   mode: 'insert' | 'upsert',
   options: WriteOptions,
 ): Promise<WriteResult> {
-  const { idempotencyKey } = options;
-  if (idempotencyKey === undefined)
-    return insertAll(engine, session, table, rows, mode, options, undefined);
   return rejecting(() => {
     engine.assertOpen();
+    checkWriteOptions(options);
+    const { idempotencyKey } = options;
+    if (idempotencyKey === undefined)
+      return insertAll(engine, session, table, rows, mode, options, undefined);
     const key = keyOf(session, table, idempotencyKey);
     return engine.idempotency.once(
       key,
@@ -73,15 +75,25 @@ function insertAll(
   options: WriteOptions,
   key: WriteKey | undefined,
 ): Promise<WriteResult> {
-  return rejecting(() => {
-    engine.assertOpen();
-    if (isAsyncIterable(rows))
-      return insertChunks(engine, session, table, rows, mode, options, key);
-    return withDeadline(engine, options, (signal) =>
-      insertChunk(engine, session, table, rows, mode, signal, (count) =>
-        keyed(key, count, 1, true),
-      ),
-    );
+  engine.assertOpen();
+  if (isAsyncIterable(rows)) return insertChunks(engine, session, table, rows, mode, options, key);
+  return withDeadline(engine, options, (signal) =>
+    insertChunk(engine, session, table, rows, mode, signal, (count) => keyed(key, count, 1, true)),
+  );
+}
+
+const WRITE_OPTIONS = namesOf<WriteOptions>({ idempotencyKey: true, ...CANCELABLE });
+
+export function checkWriteOptions(options: WriteOptions): void {
+  checkNames(options, WRITE_OPTIONS);
+  checkKey(options.idempotencyKey);
+}
+
+export function checkKey(key: string | undefined): void {
+  if (key === undefined || (typeof key === 'string' && key !== '')) return;
+  throw new DbError('22023', '"idempotencyKey" is not a text', {
+    field: 'idempotencyKey',
+    hint: "Give one that names this write, such as 'delivery 17'.",
   });
 }
 
@@ -140,7 +152,7 @@ async function insertChunks(
   options: WriteOptions,
   key: WriteKey | undefined,
 ): Promise<WriteResult> {
-  const { signal, done } = deadline(engine.ports.clock, options);
+  const { signal, done } = deadline(engine.ports.clock, options, engine.closing);
   try {
     if (signal?.aborted === true) throw canceled(signal);
     let position = engine.visiblePosition;
@@ -414,6 +426,7 @@ export function deleteByKey(
 ): Promise<WriteResult> {
   return rejecting(() => {
     engine.assertOpen();
+    checkWriteOptions(options);
     return withDeadline(engine, options, (signal) =>
       deleteKeys(engine, session, table, key, signal),
     );

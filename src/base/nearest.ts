@@ -12,6 +12,12 @@ export function nearestOf(name: string, candidates: Iterable<string>): string | 
   return best;
 }
 
+/** The hint of an error about a name that is not there; undefined where nothing is near. */
+export function didYouMean(name: string, candidates: Iterable<string>): string | undefined {
+  const nearest = nearestOf(name, candidates);
+  return nearest === undefined ? undefined : `Did you mean "${nearest}"?`;
+}
+
 /** The one candidate that the name may be short for: `relError` for `relativeError`. */
 export function longFormOf(name: string, candidates: readonly string[]): string | undefined {
   if (name.length < 3) return undefined;

@@ -37,17 +37,18 @@ export class NodeClock implements Clock {
     return performance.now();
   }
 
-  after(delayMs: number, callback: () => void): TimerHandle {
+  after(delayMs: number, callback: () => void, holds = false): TimerHandle {
     const dueMs = performance.now() + delayMs;
     const arm = (): NodeJS.Timeout => {
       const leftMs = dueMs - performance.now();
-      if (leftMs > TIMEOUT_MS_MAX) {
-        return setTimeout(() => {
-          timeout = arm();
-        }, TIMEOUT_MS_MAX).unref();
-      }
-      // Rounded up, since Node cuts fractions and a timer must not be early.
-      return setTimeout(callback, Math.max(0, Math.ceil(leftMs))).unref();
+      const timer =
+        leftMs > TIMEOUT_MS_MAX
+          ? setTimeout(() => {
+              timeout = arm();
+            }, TIMEOUT_MS_MAX)
+          : // Rounded up, since Node cuts fractions and a timer must not be early.
+            setTimeout(callback, Math.max(0, Math.ceil(leftMs)));
+      return holds ? timer : timer.unref();
     };
     let timeout = arm();
     return { cancel: () => clearTimeout(timeout) };

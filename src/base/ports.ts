@@ -12,8 +12,11 @@ export interface Clock {
   now(): InstantMs;
   /** Milliseconds since an arbitrary start; never goes back. Has fractions. */
   monotonicMs(): number;
-  /** Runs `callback` once, not before `delayMs` from now. The real one does not keep the process alive. */
-  after(delayMs: number, callback: () => void): TimerHandle;
+  /**
+   * Runs `callback` once, not before `delayMs` from now. The real one does not keep the process alive, unless it `holds` it: somebody
+   * waits for what the callback will tell him, and nothing else may come.
+   */
+  after(delayMs: number, callback: () => void, holds?: boolean): TimerHandle;
   /** Runs `callback` once the present turn is over, before any I/O is looked at (a microtask). */
   soon(callback: () => void): void;
   /** Runs `callback` after I/O and timers had their chance. What the run loop yields with. */

@@ -98,12 +98,13 @@ export class Calendar {
   readonly #context: UnitContext;
   readonly #rulers = new Map<string, Ruler>();
 
-  constructor(spec: CalendarSpec) {
+  /** @internal `zone` goes before the spec's. */
+  constructor(spec: CalendarSpec, zone?: Zone) {
     const rules = rulesOf(spec);
     this.#spec = spec;
-    this.#zone = rules.zone;
+    this.#zone = zone ?? rules.zone;
     this.#names = rules.names;
-    this.zone = rules.zone.name;
+    this.zone = this.#zone.name;
     this.leapWeek = rules.leapWeek;
     this.fiscalYearStart = rules.fiscalYearStart;
     this.business = new BusinessDays(rules.business);
@@ -119,6 +120,11 @@ export class Calendar {
   /** The spec as plain data, defaults written out. Throws 22023 where holidays are a function. */
   get spec(): CalendarSpec {
     return plainSpec(this.#spec);
+  }
+
+  /** @internal The zone with its own changes, by which texts without an offset are read. */
+  get timeZone(): Zone {
+    return this.#zone;
   }
 
   // ── Windows ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -284,7 +290,11 @@ export class Calendar {
    * `trailing7dWallClock`, `previousMonth`, `monthToDate`, `thisQuarter`, `yearToDateLastYear`, `sameDayLastWeek`,
    * `sameDayLastYear364`; the units with `previous…`, `this…` and `…ToDate` are all that `window` knows, such as `previousFiscalYear`.
    */
-  relative(name: string, now: InstantInput): Span {
+  relative(
+    name: string,
+    now: InstantInput,
+    options: { /** @internal */ readonly field?: string } = {},
+  ): Span {
     const ms = parseInstantMs(now, this.#zone, 'now');
     const seconds = Math.floor(ms / 1000);
     const today = (): number => this.dayAt(seconds);
@@ -318,7 +328,7 @@ export class Calendar {
     const toDate = /^([a-z][A-Za-z]*)ToDate$/.exec(String(name));
     const word = unit?.[2] ?? toDate?.[1];
     const known = RELATIVE_UNITS.find((each) => each.toLowerCase() === word?.toLowerCase());
-    if (known === undefined) throw unknownRelative(String(name));
+    if (known === undefined) throw unknownRelative(String(name), options.field ?? 'name');
     if (toDate !== null) return { startMs: this.#unitStart(known, seconds, 0), endMs: ms };
     const back = unit![1] === 'previous' ? -1 : unit![1] === 'next' ? 1 : 0;
     return {
@@ -466,7 +476,7 @@ const RELATIVE_UNITS = [
   'retailYear',
 ] as const;
 
-function unknownRelative(name: string): DbError {
+function unknownRelative(name: string, field: string): DbError {
   const capital = (unit: string): string => unit[0]!.toUpperCase() + unit.slice(1);
   const names = [
     'today',
@@ -487,7 +497,7 @@ function unknownRelative(name: string): DbError {
   ];
   const nearest = nearestOf(name, names);
   return new DbError('22023', `"${name}" is no relative window`, {
-    field: 'name',
+    field,
     hint:
       nearest === undefined
         ? "Use one such as 'yesterday', 'last7Days', 'previousMonth' or 'yearToDate'."

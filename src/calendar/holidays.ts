@@ -1,45 +1,43 @@
 import { DbError } from '../base/errors.ts';
-import {
-  civilDay,
-  civilFromDays,
-  civilText,
-  daysFromCivil,
-  daysInMonth,
-  isoWeekday,
-} from './civil.ts';
+import { civilDay, civilFromDays, civilText, daysFromCivil } from './civil.ts';
+import { recurrenceRule, recurrences, type RecurrenceRule } from './recurrence.ts';
 import { onlyKeys, type Holiday } from './spec.ts';
 
 /** Which years repeating events are written out for; both ends count. */
 export type YearRange = { readonly from: number; readonly to: number };
 
 /**
- * Holidays of an iCalendar text (RFC 5545): its events of whole days, each day of those that last longer, and what repeats
- * yearly in `years`. Events at a time of day, cancelled ones and what is no event are left out. Throws 22023 with the line of
- * what cannot be read, rather than leave out a holiday.
+ * Holidays of an iCalendar text (RFC 5545): its events of whole days (from midnight to midnight, too), each day of those that last longer, and what
+ * repeats in `years`, less what was moved or taken out. Events at a time of day, cancelled ones and what is no event are left out. Throws 22023 with the
+ * line of what cannot be read, rather than leave out a holiday.
  */
 export function holidaysFromICal(text: string, options: { readonly years: YearRange }): Holiday[] {
   const { years } = options;
   checkYears(years);
   const holidays = new Map<string, Holiday>();
-  for (const event of eventsOf(text)) {
-    if (event.isTimed || event.isCancelled) continue;
-    const start = event.start;
-    if (start === undefined)
-      throw wrongLine(
-        event.line,
-        'an event has no DTSTART',
-        'Give it one, such as DTSTART;VALUE=DATE:20261225.',
-      );
-    const lasts = Math.max(1, event.days ?? (event.end === undefined ? 1 : event.end - start));
-    if (lasts > EVENT_DAYS_MAX)
-      throw wrongLine(event.line, `an event lasts ${lasts} days`, 'Look at its DTEND.');
-    const starts =
-      event.rule === undefined ? [start] : yearly(event.rule, start, years, event.line);
-    for (const first of [...starts, ...event.more]) {
-      if (event.except.has(first)) continue;
-      for (let day = first; day < first + lasts; day += 1) {
+  const events = [...eventsOf(text)];
+  const moved = movedDays(events);
+  const last = daysFromCivil(years.to, 12, 31);
+  for (const event of events) {
+    const whole = wholeDays(event);
+    if (whole === undefined || event.isCancelled) continue;
+    const { start, days } = whole;
+    if (days > EVENT_DAYS_MAX)
+      throw wrongLine(event.line, `an event lasts ${days} days`, 'Look at its DTEND.');
+    const isRuled = event.rules.length > 0;
+    const starts = new Set(isRuled ? [] : [start]);
+    for (const rule of event.rules)
+      for (const day of recurrences(rule, start, last)) starts.add(day);
+    for (const day of event.more) starts.add(day);
+    const except = new Set(event.except);
+    for (const rule of event.exceptRules)
+      for (const day of recurrences(rule, start, last)) except.add(day);
+    if (event.replaces === undefined) for (const day of moved.get(event.uid) ?? []) except.add(day);
+    for (const first of starts) {
+      if (except.has(first)) continue;
+      for (let day = first; day < first + days; day += 1) {
         const { year } = civilFromDays(day);
-        if (event.rule !== undefined && (year < years.from || year > years.to)) continue;
+        if (isRuled && (year < years.from || year > years.to)) continue;
         add(holidays, { date: civilText(day), name: event.summary });
       }
     }
@@ -161,18 +159,61 @@ function entryOf(
 type ICalEvent = {
   /** Where it begins in the text, from 1. */
   readonly line: number;
-  start: number | undefined;
-  /** The first day after it. */
-  end: number | undefined;
+  uid: string;
+  start: ICalTime | undefined;
+  /** Just after it. */
+  end: ICalTime | undefined;
   /** DURATION. */
-  days: number | undefined;
+  seconds: number | undefined;
   summary: string | undefined;
-  rule: string | undefined;
-  isTimed: boolean;
+  readonly rules: RecurrenceRule[];
+  readonly exceptRules: RecurrenceRule[];
+  /** RECURRENCE-ID: it stands for this one of an event that repeats. */
+  replaces: ICalTime | undefined;
   isCancelled: boolean;
   readonly more: number[];
   readonly except: Set<number>;
 };
+
+/** A date, or the wall's time on it; of UTC where it says so. */
+type ICalTime = { readonly day: number; readonly clock: 'none' | 'midnight' | 'other' };
+
+/** By UID the days of events that repeat which others stand for, or which are cancelled. */
+function movedDays(events: readonly ICalEvent[]): Map<string, number[]> {
+  const moved = new Map<string, number[]>();
+  for (const { uid, replaces } of events)
+    if (replaces !== undefined) moved.set(uid, [...(moved.get(uid) ?? []), replaces.day]);
+  return moved;
+}
+
+/** Undefined for an event at a time of day. */
+function wholeDays({
+  line,
+  start,
+  end,
+  seconds,
+}: ICalEvent): { readonly start: number; readonly days: number } | undefined {
+  if (start === undefined)
+    throw wrongLine(
+      line,
+      'an event has no DTSTART',
+      'Give it one, such as DTSTART;VALUE=DATE:20261225.',
+    );
+  const days =
+    seconds !== undefined ? seconds / 86_400 : end === undefined ? undefined : end.day - start.day;
+  if (start.clock === 'none') {
+    if (days !== undefined && !Number.isInteger(days))
+      throw wrongLine(line, 'an event of whole days ends within one', 'Give it DURATION:P1D.');
+    return { start: start.day, days: Math.max(1, days ?? 1) };
+  }
+  // As some programs write whole days: from midnight to midnight, by the wall.
+  const isWhole =
+    start.clock === 'midnight' &&
+    (end === undefined || end.clock === 'midnight') &&
+    Number.isInteger(days) &&
+    days! > 0;
+  return isWhole ? { start: start.day, days: days! } : undefined;
+}
 
 function* eventsOf(text: string): Generator<ICalEvent> {
   if (typeof text !== 'string' || !/^\s*BEGIN:VCALENDAR/i.test(text))
@@ -200,17 +241,26 @@ function* eventsOf(text: string): Generator<ICalEvent> {
     }
     if (inside > 0) continue;
     switch (name) {
-      case 'DTSTART': {
-        const day = icalDay(value, line);
-        event.isTimed = day === undefined;
-        event.start = day;
+      case 'UID':
+        event.uid = value;
         break;
-      }
+      case 'DTSTART':
+        event.start = icalTime(value, line);
+        break;
       case 'DTEND':
-        event.end = icalDay(value, line);
+        event.end = icalTime(value, line);
         break;
       case 'DURATION':
-        event.days = durationDays(value, line);
+        event.seconds = durationSeconds(value, line);
+        break;
+      case 'RECURRENCE-ID':
+        if (/RANGE/i.test(parameters))
+          throw wrongLine(
+            line,
+            'an event that stands for all that follow is not read',
+            'Write it as an event of its own, and end the one before by UNTIL.',
+          );
+        event.replaces = icalTime(value, line);
         break;
       case 'SUMMARY':
         event.summary = value.replaceAll(/\\([\\;,nN])/g, (_, each: string) =>
@@ -218,7 +268,10 @@ function* eventsOf(text: string): Generator<ICalEvent> {
         );
         break;
       case 'RRULE':
-        event.rule = value;
+        event.rules.push(ruleOf(value, line));
+        break;
+      case 'EXRULE':
+        event.exceptRules.push(ruleOf(value, line));
         break;
       case 'STATUS':
         event.isCancelled = value.toUpperCase() === 'CANCELLED';
@@ -228,8 +281,8 @@ function* eventsOf(text: string): Generator<ICalEvent> {
         if (/PERIOD/i.test(parameters))
           throw wrongLine(line, `${name} of periods is not read`, 'Write it as dates.');
         for (const each of value.split(',')) {
-          const day = icalDay(each, line);
-          if (day === undefined) continue;
+          const { day, clock } = icalTime(each, line);
+          if (clock === 'other') continue;
           if (name === 'RDATE') event.more.push(day);
           else event.except.add(day);
         }
@@ -247,12 +300,14 @@ function* eventsOf(text: string): Generator<ICalEvent> {
 function newEvent(line: number): ICalEvent {
   return {
     line,
+    uid: '',
     start: undefined,
     end: undefined,
-    days: undefined,
+    seconds: undefined,
     summary: undefined,
-    rule: undefined,
-    isTimed: false,
+    rules: [],
+    exceptRules: [],
+    replaces: undefined,
     isCancelled: false,
     more: [],
     except: new Set(),
@@ -276,100 +331,36 @@ function* linesOf(
   }
 }
 
-/** Undefined for a date with a time. */
-function icalDay(value: string, line: number): number | undefined {
+function icalTime(value: string, line: number): ICalTime {
   const match = /^(\d{4})(\d{2})(\d{2})(T\d{6}Z?)?$/.exec(value.trim());
   const day = match === null ? undefined : civilDay(`${match[1]}-${match[2]}-${match[3]}`);
   if (match === null || day === undefined)
     throw wrongLine(line, `"${value}" is no date`, 'Dates read 20261225.');
-  return match[4] === undefined ? day : undefined;
+  const time = match[4];
+  return { day, clock: time === undefined ? 'none' : time === 'T000000' ? 'midnight' : 'other' };
 }
 
-function durationDays(value: string, line: number): number {
-  const match = /^\+?P(?:(\d{1,3})W)?(?:(\d{1,4})D)?$/.exec(value);
-  if (match === null)
-    throw wrongLine(line, `"${value}" is no duration in days`, 'It should read P2D or P1W.');
-  return Number(match[1] ?? 0) * 7 + Number(match[2] ?? 0);
+function durationSeconds(value: string, line: number): number {
+  const match =
+    /^\+?P(?:(\d{1,3})W|(?:(\d{1,4})D)?(?:T(?:(\d{1,5})H)?(?:(\d{1,7})M)?(?:(\d{1,9})S)?)?)$/.exec(
+      value,
+    );
+  if (match === null || value.endsWith('P') || value.endsWith('T'))
+    throw wrongLine(line, `"${value}" is no duration`, 'It should read P2D, P1W or PT24H.');
+  const [weeks, days, hours, minutes, seconds] = match
+    .slice(1)
+    .map((part) => Number(part ?? 0)) as [number, number, number, number, number];
+  return (weeks * 7 + days) * 86_400 + hours * 3600 + minutes * 60 + seconds;
 }
 
-/** The first days of a yearly event, in `years`. */
-function yearly(rule: string, start: number, years: YearRange, line: number): number[] {
-  const parts = new Map(
-    rule.split(';').map((part): [string, string] => {
-      const [name, value] = part.split('=');
-      return [name!.trim().toUpperCase(), (value ?? '').trim().toUpperCase()];
-    }),
-  );
+function ruleOf(text: string, line: number): RecurrenceRule {
   const refuse = (what: string): DbError =>
     wrongLine(
       line,
       `a rule that repeats ${what} is not read`,
       'Write the dates out, or use FREQ=YEARLY with BYMONTH and BYMONTHDAY or BYDAY.',
     );
-  if (parts.get('FREQ') !== 'YEARLY') throw refuse(`FREQ=${parts.get('FREQ') ?? ''}`);
-  for (const name of parts.keys()) if (!RULE_PARTS.includes(name)) throw refuse(`by ${name}`);
-  const whole = (name: string, otherwise: number): number => {
-    const value = parts.get(name);
-    if (value === undefined) return otherwise;
-    if (!/^-?\d{1,4}$/.test(value) || Number(value) === 0) throw refuse(`by ${name}=${value}`);
-    return Number(value);
-  };
-  const first = civilFromDays(start);
-  const interval = whole('INTERVAL', 1);
-  const count = whole('COUNT', Infinity);
-  const until = parts.get('UNTIL') === undefined ? Infinity : untilDay(parts.get('UNTIL')!, line);
-  const month = whole('BYMONTH', first.month);
-  const byDay = parts.get('BYDAY');
-  const place =
-    byDay === undefined ? undefined : /^([+-]?[1-5])(MO|TU|WE|TH|FR|SA|SU)$/.exec(byDay);
-  if (place === null) throw refuse(`by BYDAY=${byDay!}`);
-  if (month < 1 || month > 12 || interval < 1) throw refuse(`by ${rule}`);
-  const monthDay = whole('BYMONTHDAY', first.day);
-  const days: number[] = [];
-  let given = 0;
-  for (let { year } = first; year <= years.to && given < count; year += interval) {
-    const day =
-      place === undefined
-        ? dayOfMonth(year, month, monthDay)
-        : weekdayOfMonth(year, month, Number(place[1]), WEEKDAYS.indexOf(place[2]!) + 1);
-    // A year without such a day has none: 29 February.
-    if (day === undefined || day < start) continue;
-    if (day > until) break;
-    given += 1;
-    if (year >= years.from) days.push(day);
-  }
-  return days;
-}
-
-const RULE_PARTS = ['FREQ', 'INTERVAL', 'COUNT', 'UNTIL', 'BYMONTH', 'BYMONTHDAY', 'BYDAY', 'WKST'];
-const WEEKDAYS = ['MO', 'TU', 'WE', 'TH', 'FR', 'SA', 'SU'];
-
-function untilDay(value: string, line: number): number {
-  // At whatever time of the day: the events are whole days.
-  return icalDay(value.slice(0, 8), line)!;
-}
-
-function dayOfMonth(year: number, month: number, day: number): number | undefined {
-  const length = daysInMonth(year, month);
-  const from1 = day > 0 ? day : length + 1 + day;
-  return from1 < 1 || from1 > length ? undefined : daysFromCivil(year, month, from1);
-}
-
-/** The `place`th such weekday of a month, counted from its end where negative. */
-function weekdayOfMonth(
-  year: number,
-  month: number,
-  place: number,
-  weekday: number,
-): number | undefined {
-  const first = daysFromCivil(year, month, 1);
-  const length = daysInMonth(year, month);
-  const earliest = first + ((weekday - isoWeekday(first) + 7) % 7);
-  const day =
-    place > 0
-      ? earliest + (place - 1) * 7
-      : earliest + (Math.floor((first + length - 1 - earliest) / 7) + 1 + place) * 7;
-  return day >= first && day < first + length ? day : undefined;
+  return recurrenceRule(text, refuse, (value) => icalTime(value, line).day);
 }
 
 function wrongLine(line: number, what: string, hint: string): DbError {

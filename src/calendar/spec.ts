@@ -5,7 +5,7 @@ import { civilDay } from './civil.ts';
 import { parseInstantMs, type InstantInput } from './instants.ts';
 import type { RetailRule } from './retail.ts';
 import { monthOf, weekdayName, weekdayOf } from './units.ts';
-import { overriddenZone, UTC, zoneOf, type Zone, type ZoneChange } from './zones.ts';
+import { overriddenZone, plainZoneOf, UTC, type Zone, type ZoneChange } from './zones.ts';
 
 export type Weekday =
   | 'monday'
@@ -143,9 +143,9 @@ export function oneOf<Value extends string>(
 
 function zoneFrom(zone: CalendarSpec['zone']): Zone {
   if (zone === undefined) return UTC;
-  if (typeof zone === 'string') return zoneOf(zone);
+  if (typeof zone === 'string') return plainZoneOf(zone, 'zone');
   onlyKeys(zone, ['name', 'changes'], 'zone.');
-  const base = zoneOf(String(zone.name));
+  const base = plainZoneOf(String(zone.name), 'zone.name');
   if (!Array.isArray(zone.changes))
     throw new DbError('22023', '"zone.changes" is no list', {
       field: 'zone.changes',

@@ -72,6 +72,12 @@ export function parseAmount(text: string, field: string): Amount {
     });
   // Grafana's and PostgreSQL's months and minutes differ in case alone.
   const word = match[2] === 'M' ? 'month' : match[2]!.toLowerCase().replaceAll(/[ _]/g, '');
+  // Not the plural of a minute.
+  if (word === 'ms' || word === 'msec' || word.startsWith('milli'))
+    throw new DbError('22023', `"${text}" is in milliseconds`, {
+      field,
+      hint: "Write whole seconds, such as '5s'.",
+    });
   for (const each of [word, word.endsWith('s') ? word.slice(0, -1) : word]) {
     if (Object.hasOwn(CLOCK_SECONDS, each))
       return { kind: 'clock', count, seconds: CLOCK_SECONDS[each]! };

@@ -46,12 +46,19 @@ const zonesByName = new Map<string, Zone>([['UTC', UTC]]);
 /** Spellings come from users; what they invent must not fill the memory. */
 const SPELLING_COUNT_MAX = 4_096;
 
-/** IANA names in any case, or a POSIX specification such as `UTC+3` (west is positive there). Else 22023. */
-export function zoneOf(name: string): Zone {
+/** The zone whose name may have been meant. */
+export function nearestZone(name: string): string | undefined {
+  const names = Intl.supportedValuesOf('timeZone').map((each) => RENAMED.get(each) ?? each);
+  return nearestOf(name, names);
+}
+
+/** IANA names in any case, or a POSIX specification such as `UTC+3` (west is positive there). Else 22023, with the field that names it. */
+export function zoneOf(name: string, field?: string): Zone {
   const zone = findZone(name);
   if (zone === undefined) {
-    const nearest = nearestOf(name, Intl.supportedValuesOf('timeZone'));
+    const nearest = nearestZone(name);
     throw new DbError('22023', `time zone "${name}" not recognized`, {
+      ...(field === undefined ? {} : { field }),
       hint:
         nearest === undefined
           ? "Use an IANA name such as 'Europe/Berlin' or 'UTC'."
@@ -59,6 +66,26 @@ export function zoneOf(name: string): Zone {
     });
   }
   return zone;
+}
+
+/**
+ * The same where no SQL is spoken: `UTC+2` and `+02:00` are refused there, since people mean two hours east of Greenwich by it, and POSIX, as PostgreSQL, two
+ * hours west. What only POSIX writes (`FOO+3`, `<+05>-5`) is read.
+ */
+export function plainZoneOf(name: string, field: string): Zone {
+  const match = /^(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d{2}))?$/i.exec(name);
+  if (match === null) return zoneOf(name, field);
+  const minutes = match[3] ?? '00';
+  const hours = String(Number(match[2]));
+  const spelled = (sign: string): string =>
+    minutes === '00'
+      ? `Etc/GMT${sign === '+' ? '-' : '+'}${hours}`
+      : `<${sign}${hours}:${minutes}>${sign === '+' ? '-' : '+'}${hours}:${minutes}`;
+  const [east, west] = [spelled('+'), spelled('-')];
+  throw new DbError('22023', `time zone "${name}" is read in two ways`, {
+    field,
+    hint: `Name the place, such as 'Europe/Berlin'; or write '${east}' for east of Greenwich, '${west}' for west.`,
+  });
 }
 
 export function findZone(name: string): Zone | undefined {
@@ -108,10 +135,33 @@ function ianaZone(name: string): Zone | undefined {
   }
   const known = zonesByName.get(canonical);
   if (known !== undefined) return known;
-  const zone = newZone(canonical, undefined);
+  const zone = newZone(RENAMED.get(canonical) ?? canonical, undefined);
   zonesByName.set(canonical, zone);
   return zone;
 }
+
+/** Names that Intl still shows though IANA has others by now: people look for the zone they have asked for. */
+const RENAMED: ReadonlyMap<string, string> = new Map([
+  ['Africa/Asmera', 'Africa/Asmara'],
+  ['America/Buenos_Aires', 'America/Argentina/Buenos_Aires'],
+  ['America/Catamarca', 'America/Argentina/Catamarca'],
+  ['America/Cordoba', 'America/Argentina/Cordoba'],
+  ['America/Jujuy', 'America/Argentina/Jujuy'],
+  ['America/Mendoza', 'America/Argentina/Mendoza'],
+  ['America/Coral_Harbour', 'America/Atikokan'],
+  ['America/Godthab', 'America/Nuuk'],
+  ['America/Indianapolis', 'America/Indiana/Indianapolis'],
+  ['America/Louisville', 'America/Kentucky/Louisville'],
+  ['Asia/Calcutta', 'Asia/Kolkata'],
+  ['Asia/Katmandu', 'Asia/Kathmandu'],
+  ['Asia/Rangoon', 'Asia/Yangon'],
+  ['Asia/Saigon', 'Asia/Ho_Chi_Minh'],
+  ['Atlantic/Faeroe', 'Atlantic/Faroe'],
+  ['Europe/Kiev', 'Europe/Kyiv'],
+  ['Pacific/Enderbury', 'Pacific/Kanton'],
+  ['Pacific/Ponape', 'Pacific/Pohnpei'],
+  ['Pacific/Truk', 'Pacific/Chuuk'],
+]);
 
 /** `FOO+3`, `<+05>-5`, `-3`: one offset without daylight saving, positive to the west. */
 function posixZone(name: string): Zone | undefined {

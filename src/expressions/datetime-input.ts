@@ -90,14 +90,15 @@ function plainTimestamp(
   const day = twoDigits(text, 8);
   if (!(year >= 1 && month >= 1 && month <= 12 && day >= 1 && day <= daysInMonth(year, month)))
     return undefined;
+  // Before 1684 and after 2255 the product, and the sum below, may have been rounded; the instant is a bigint there.
   const midnight = daysFromCivil(year, month, day) * MICROS_A_DAY;
+  if (!Number.isSafeInteger(midnight)) return undefined;
   if (length === 10) return { local: midnight, offsetSeconds: undefined };
   const separator = text.charCodeAt(10);
   if (separator !== 0x20 && separator !== 0x54) return undefined;
   const time = plainTimeAt(text, 11);
   if (time === undefined) return undefined;
   const local = midnight + time.micros;
-  // Before 1684 and after 2255 the sum may have been rounded.
   if (!Number.isSafeInteger(local)) return undefined;
   if (time.end === length) return { local, offsetSeconds: undefined };
   const sign = text.charCodeAt(time.end);

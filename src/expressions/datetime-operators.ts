@@ -1,3 +1,4 @@
+import { DbError } from '../base/errors.ts';
 import type { Datum, Interval } from '../columns/values.ts';
 import { zoneOf } from '../calendar/zones.ts';
 import {
@@ -42,7 +43,11 @@ export const DATETIME_OPERATORS: readonly FunctionDef[] = [
   define('-', ['date', 'int4'], 'date', ([date, days]) =>
     checkedDate((date as number) - (days as number)),
   ),
-  define('-', ['date', 'date'], 'int4', ([a, b]) => (a as number) - (b as number)),
+  define('-', ['date', 'date'], 'int4', ([a, b]) => {
+    const days = (a as number) - (b as number);
+    if (!Number.isFinite(days)) throw new DbError('22008', 'cannot subtract infinite dates');
+    return days;
+  }),
   define('+', ['date', 'interval'], 'timestamp', ([date, by]) =>
     timestampPlusInterval(dateToTimestamp(date as number), span(by)),
   ),

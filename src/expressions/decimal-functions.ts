@@ -289,6 +289,7 @@ function integerPower(base: Decimal, exponent: number, exponentScale: number): D
   if (weight + 1 < -MAX_DISPLAY_SCALE) return decimal(0n, MAX_DISPLAY_SCALE);
   const scale = shownScale(MIN_SIG_DIGITS, base.scale, exponentScale);
   if (exponent === 0) return decimal(powerOfTen(scale), scale);
+  if (isZero(base)) return decimal(0n, scale);
   if (exponent === 1) return round(base, scale);
   if (exponent === -1) return divideAtScale(DECIMAL_ONE, base, scale);
   const count = Math.abs(exponent);

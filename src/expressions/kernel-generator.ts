@@ -445,8 +445,10 @@ class Generator {
       return { lane: { kind: 'boolean' }, code: result, isNull };
     }
     this.#line(`let ${result} = 0;`);
+    // A product of zero and a negative number is −0, which no numeric is.
+    const positive = product ? ' + 0' : '';
     this.#line(
-      `${guardOpen(isNull)} ${result} = ${at(left)} ${name} ${at(right)}; ${guardTest('safe', result)} }`,
+      `${guardOpen(isNull)} ${result} = ${at(left)} ${name} ${at(right)}${positive}; ${guardTest('safe', result)} }`,
     );
     return { lane: { kind: 'number', scale }, code: result, isNull };
   }
@@ -612,16 +614,15 @@ class Generator {
       from.kind !== 'numeric' &&
       type.kind !== 'numeric'
     ) {
+      const code = cast.inline(arg.code);
+      if (type.kind === 'boolean')
+        return { lane: { kind: 'boolean' }, code: `(${code} ? 1 : 0)`, isNull: arg.isNull };
       if (cast.guard === undefined)
-        return {
-          lane: { kind: 'number', scale: 0 },
-          code: `(${cast.inline(arg.code)})`,
-          isNull: arg.isNull,
-        };
+        return { lane: { kind: 'number', scale: 0 }, code: `(${code})`, isNull: arg.isNull };
       const result = this.#name('a');
       this.#line(`let ${result} = 0;`);
       this.#line(
-        `${guardOpen(arg.isNull)} ${result} = ${cast.inline(arg.code)}; ${guardTest(cast.guard, result)} }`,
+        `${guardOpen(arg.isNull)} ${result} = ${code}; ${guardTest(cast.guard, result)} }`,
       );
       return { lane: { kind: 'number', scale: 0 }, code: result, isNull: arg.isNull };
     }

@@ -1,4 +1,5 @@
 import { DbError } from '../base/errors.ts';
+import { didYouMean } from '../base/nearest.ts';
 import {
   civilFromDays,
   dayOfYear,
@@ -729,7 +730,7 @@ function truncated(field: string, value: Instant): Instant {
       return instantOf(daysFromCivil(Math.floor((year - 1) / 1000) * 1000 + 1, 1, 1), 0);
     default:
       throw new DbError('22023', `unit "${field}" not recognized for type timestamp`, {
-        hint: 'Use second, minute, hour, day, week, month, quarter or year.',
+        hint: unitMeant(field) ?? 'Use second, minute, hour, day, week, month, quarter or year.',
       });
   }
 }
@@ -916,10 +917,17 @@ function extractField(
   }
 }
 
+function unitMeant(field: string): string | undefined {
+  return didYouMean(field, UNITS.values());
+}
+
 function badField(field: string, kind: string): DbError {
   return new DbError(
     '22023',
     `unit "${field}" not recognized for type ${typeName({ kind } as SqlType)}`,
-    { hint: 'Use year, quarter, month, week, day, hour, minute, second or epoch.' },
+    {
+      hint:
+        unitMeant(field) ?? 'Use year, quarter, month, week, day, hour, minute, second or epoch.',
+    },
   );
 }

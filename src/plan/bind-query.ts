@@ -33,7 +33,7 @@ import {
   type BoundSubquery,
   type Place,
 } from './bind-expression.ts';
-import { viewCatalog } from './catalog.ts';
+import { relationDoesNotExist, viewCatalog } from './catalog.ts';
 import type { AggregateCall, OutputColumn, PlanNode, SortKey } from './logical.ts';
 import { SERIES_INDEX_BASE, seriesOf, type SeriesCall } from './series.ts';
 import {
@@ -1190,15 +1190,8 @@ function bindRelation(
     return { plan, scope: scopeOf(alias, plan, [], undefined, undefined, outer, ctes) };
   }
   const info = context.catalog.relation(item.name);
-  if (info === undefined) {
-    const nearest = nearestOf(name, context.catalog.relationNames());
-    const shown = item.name.schema === undefined ? name : `${item.name.schema}.${name}`;
-    throw new DbError('42P01', `relation "${shown}" does not exist`, {
-      at,
-      table: name,
-      hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?`,
-    });
-  }
+  if (info === undefined)
+    throw relationDoesNotExist({ ...item.name, at }, context.catalog.relationNames());
   if (info.kind === 'view') {
     if (context.expanding.includes(info.id))
       throw new DbError('42P17', `infinite recursion detected in rules for relation "${name}"`, {

@@ -3,7 +3,7 @@ import { TEXT, typeName, type SqlType } from '../columns/types.ts';
 import { coerce, withoutModifiers } from '../expressions/coercion.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { foldConstants, referencedColumns, someNode } from '../expressions/fold.ts';
-import { nearestOf } from '../base/nearest.ts';
+import { didYouMean } from '../base/nearest.ts';
 import type {
   DeleteStatement,
   InsertStatement,
@@ -32,7 +32,7 @@ import {
   starColumns,
   withSubqueries,
 } from './bind-query.ts';
-import type { PlanCatalog, RelationInfo } from './catalog.ts';
+import { relationDoesNotExist, type PlanCatalog, type RelationInfo } from './catalog.ts';
 import type { BoundQuery, OutputColumn, PlanNode } from './logical.ts';
 import {
   column,
@@ -441,7 +441,15 @@ function bindConflict(
       throw new DbError(
         '42704',
         `constraint "${target.name}" for table "${info.name}" does not exist`,
-        { at: clause.at, table: info.name, constraint: target.name },
+        {
+          at: clause.at,
+          table: info.name,
+          constraint: target.name,
+          hint: didYouMean(
+            target.name,
+            info.indexes.filter(({ unique }) => unique).map(({ name }) => name),
+          ),
+        },
       );
   } else if (target.kind === 'columns') {
     if (target.where !== undefined)
@@ -798,14 +806,7 @@ function targetTable(
   doing: string,
 ): RelationInfo {
   const info = context.catalog.relation(written);
-  if (info === undefined) {
-    const nearest = nearestOf(written.name, context.catalog.relationNames());
-    throw new DbError('42P01', `relation "${written.name}" does not exist`, {
-      at: written.at,
-      table: written.name,
-      hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?`,
-    });
-  }
+  if (info === undefined) throw relationDoesNotExist(written, context.catalog.relationNames());
   if (info.kind === 'materializedView')
     throw new DbError('42809', `cannot change materialized view "${info.name}"`, {
       at: written.at,
@@ -867,15 +868,14 @@ function tableColumns(info: RelationInfo): OutputColumn[] {
 function columnIndexOf(info: RelationInfo, name: string, at: TextPlace | undefined): number {
   const index = info.columns.findIndex((each) => each.name === name);
   if (index >= 0) return index;
-  const nearest = nearestOf(
-    name,
-    info.columns.map((each) => each.name),
-  );
   throw new DbError('42703', `column "${name}" of relation "${info.name}" does not exist`, {
     at,
     table: info.name,
     column: name,
-    hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?`,
+    hint: didYouMean(
+      name,
+      info.columns.map((each) => each.name),
+    ),
   });
 }
 

@@ -1,3 +1,5 @@
+import { DbError, type TextPlace } from '../base/errors.ts';
+import { didYouMean } from '../base/nearest.ts';
 import type { SqlType } from '../columns/types.ts';
 import type { ZoneTest } from '../columns/table-contract.ts';
 import type { SqlExpression } from '../sql/ast.ts';
@@ -138,4 +140,19 @@ function writtenKey({
   name,
 }: Pick<RelationRead, 'catalog' | 'schema' | 'name'>): string {
   return JSON.stringify([catalog ?? null, schema ?? null, name]);
+}
+
+/** 42P01, with the name as it was written and the one of those there are that was meant. */
+export function relationDoesNotExist(
+  written: {
+    readonly schema?: string | undefined;
+    readonly name: string;
+    readonly at?: TextPlace | undefined;
+  },
+  names: readonly string[],
+): DbError {
+  const { schema, name, at } = written;
+  const shown = schema === undefined ? name : `${schema}.${name}`;
+  const hint = didYouMean(name, names);
+  return new DbError('42P01', `relation "${shown}" does not exist`, { at, table: name, hint });
 }

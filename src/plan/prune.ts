@@ -181,7 +181,7 @@ function pruneTo(plan: PlanNode, needed: ReadonlySet<number>): Pruned {
     }
     case 'unionAll': {
       const kept = plan.columns.map((_, index) => index).filter((index) => needed.has(index));
-      if (kept.length === 0) kept.push(0);
+      if (kept.length === 0 && plan.columns.length > 0) kept.push(0);
       const columns = kept.map((index) => plan.columns[index]!);
       const inputs = plan.inputs.map((input) =>
         restore(pruneTo(input, new Set(kept)), columns, kept),

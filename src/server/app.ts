@@ -7,6 +7,7 @@ import fastify, {
 } from 'fastify';
 import type { Logger } from 'pino';
 import { DbError } from '../base/errors.ts';
+import { nearestOf } from '../base/nearest.ts';
 import type { Clock } from '../base/ports.ts';
 import type { Identity } from '../actors/api-types.ts';
 import type { Database } from '../actors/database.ts';
@@ -152,9 +153,18 @@ function takeReadBodies(app: FastifyInstance): void {
   });
 }
 
+const CHARSET = /;\s*charset\s*=\s*"?([^\s";]+)/i;
+
 /** JSON with its numbers as they were written; rows in other formats as bytes. */
 function parseBodies(app: FastifyInstance): void {
   app.addHook('onRequest', async (request, reply) => {
+    const charset = CHARSET.exec(header(request, 'content-type') ?? '')?.[1];
+    if (charset !== undefined && !/^(utf-?8|us-ascii)$/i.test(charset)) {
+      const what = `bodies in charset "${charset}" are not read`;
+      const hint = 'Send UTF-8; iconv converts.';
+      const cause = new DbError('22023', what, { field: 'content-type', hint });
+      return sendProblem(reply, cause, 415);
+    }
     const encoding = header(request, 'content-encoding');
     if (encoding === undefined || encoding.toLowerCase() === 'identity') return undefined;
     const what = `bodies in content-encoding "${encoding}" are not read`;
@@ -202,10 +212,10 @@ function explainErrors(app: FastifyInstance): void {
     request.log.error({ err: error, url: request.url }, 'internal error');
     return sendProblem(reply, error, 500);
   });
-  const routes: { readonly method: string; readonly path: RegExp }[] = [];
+  const routes: { readonly method: string; readonly path: RegExp; readonly url: string }[] = [];
   app.addHook('onRoute', ({ method, url }) => {
     const path = new RegExp(`^${url.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+')}$`);
-    for (const each of [method].flat()) routes.push({ method: each, path });
+    for (const each of [method].flat()) routes.push({ method: each, path, url });
   });
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?')[0]!;
@@ -214,10 +224,18 @@ function explainErrors(app: FastifyInstance): void {
       const allow = [...new Set([...allowed, 'OPTIONS'])].join(', ');
       if (request.method === 'OPTIONS') return reply.code(204).header('allow', allow).send();
       const what = `${path} takes ${allow}, not ${request.method}`;
-      return sendProblem(reply.header('allow', allow), new DbError('22023', what), 405);
+      const hint = `Use ${allow.replaceAll(', ', ' or ')}.`;
+      return sendProblem(reply.header('allow', allow), new DbError('22023', what, { hint }), 405);
     }
+    const nearest = nearestOf(
+      path,
+      routes.map(({ url }) => url),
+    );
     const cause = new DbError('22023', `there is no ${request.method} ${path}`, {
-      hint: 'See /v1/tables, /v1/views and POST /v1/query.',
+      hint:
+        nearest === undefined
+          ? 'See /v1/tables, /v1/views and POST /v1/query.'
+          : `Did you mean ${nearest}?`,
     });
     return sendProblem(reply, cause, 404);
   });

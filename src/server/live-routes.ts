@@ -6,7 +6,14 @@ import { checkProgressiveOptions } from '../actors/progressive.ts';
 import { lastEventId, serveLive, type EventSink, type LiveItem } from './live.ts';
 import type { RouteContext } from './query-routes.ts';
 import { begin, drained } from './reply.ts';
-import { bodyObject, header, PROGRESSIVE_FIELDS, statementOf, wholeNumber } from './request.ts';
+import {
+  bodyObject,
+  header,
+  PROGRESSIVE_FIELDS,
+  queryString,
+  statementOf,
+  wholeNumber,
+} from './request.ts';
 
 type Wanted =
   | {
@@ -31,19 +38,19 @@ export function liveRoutes(
   app: FastifyInstance,
   context: RouteContext & { instantMs(position: number): number },
 ): void {
-  app.get<{ Querystring: { views?: string; maxRate?: string } }>(
+  app.get(
     '/v1/live',
     // A HEAD would never end.
     { exposeHeadRoute: false },
     async (request, reply) => {
-      const names = (request.query.views ?? '').split(',').map((name) => name.trim());
+      const { views: named = '', maxRate } = queryString(request, ['views', 'maxRate']);
+      const names = named.split(',').map((name) => name.trim());
       const views = [...new Set(names.filter((name) => name !== ''))];
       if (views.length === 0)
         throw new DbError('22023', 'the parameter "views" is missing', {
           field: 'views',
           hint: 'GET /v1/live?views=a,b',
         });
-      const { maxRate } = request.query;
       const rate =
         maxRate === undefined
           ? undefined

@@ -13,6 +13,7 @@ import {
   PROGRESSIVE_FIELDS,
   QUERY_FIELDS,
   queryOptions,
+  queryString,
   statementOf,
   wholeNumber,
   type QueryBody,
@@ -26,21 +27,12 @@ export type RouteContext = {
   readonly open: Set<AbortController>;
 };
 
-type QueryString = {
-  readonly sql?: string;
-  readonly params?: string;
-  readonly format?: string;
-  readonly asOf?: string;
-  readonly atLeast?: string;
-  readonly timeoutMs?: string;
-};
-
 export function queryRoutes(app: FastifyInstance, context: RouteContext): void {
   const { verbs, clock } = context;
 
-  app.post<{ Querystring: QueryString }>('/v1/query', async (request, reply) => {
+  app.post('/v1/query', async (request, reply) => {
     const body = bodyObject<QueryBody>(request.body, QUERY_FIELDS);
-    const { format } = request.query;
+    const { format } = queryString(request, ['format']);
     const options = queryOptions(body, reply);
     if (body.mode === 'progressive') {
       if (body.window !== undefined)
@@ -82,8 +74,15 @@ export function queryRoutes(app: FastifyInstance, context: RouteContext): void {
     });
   });
 
-  app.get<{ Querystring: QueryString }>('/v1/query', async (request, reply) => {
-    const { sql, params, format, asOf, atLeast, timeoutMs } = request.query;
+  app.get('/v1/query', async (request, reply) => {
+    const { sql, params, format, asOf, atLeast, timeoutMs } = queryString(request, [
+      'sql',
+      'params',
+      'format',
+      'asOf',
+      'atLeast',
+      'timeoutMs',
+    ]);
     if (sql === undefined)
       throw new DbError('22023', 'the parameter "sql" is missing', {
         field: 'sql',
@@ -107,7 +106,7 @@ export function queryRoutes(app: FastifyInstance, context: RouteContext): void {
       reply,
       handle: verbs(request),
       statement: sql,
-      options: { ...options, readOnly: true } as QueryOptions,
+      options: { ...options, readOnly: true },
       format,
       clock,
     });

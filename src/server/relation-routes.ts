@@ -1,12 +1,19 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { DbError } from '../base/errors.ts';
 import type { Handle, RelationDescription } from '../actors/database.ts';
-import { relationDoesNotExist } from '../actors/catalog.ts';
+import { relationDoesNotExist } from '../plan/catalog.ts';
 import { sql } from '../actors/sql-tag.ts';
 import { parseExactJson } from './exact-json.ts';
 import type { RouteContext } from './query-routes.ts';
 import { sendJson } from './reply.ts';
-import { contentType, header, queryOptions, untilGone, wholeNumber } from './request.ts';
+import {
+  contentType,
+  header,
+  queryOptions,
+  queryString,
+  untilGone,
+  wholeNumber,
+} from './request.ts';
 
 /** Tables and views: what there is, rows in, rows out. */
 export function relationRoutes(app: FastifyInstance, context: RouteContext): void {
@@ -29,9 +36,8 @@ export function relationRoutes(app: FastifyInstance, context: RouteContext): voi
     described(verbs(request), request.params.name, ['view', 'materializedView']),
   );
 
-  app.post<{ Params: { name: string }; Querystring: { mode?: string } }>(
-    '/v1/tables/:name/rows',
-    (request, reply) => writeRows(verbs(request), request, reply),
+  app.post<{ Params: { name: string } }>('/v1/tables/:name/rows', (request, reply) =>
+    writeRows(verbs(request), request, reply),
   );
 
   app.delete<{ Params: { name: string }; Querystring: Record<string, string> }>(
@@ -45,14 +51,12 @@ export function relationRoutes(app: FastifyInstance, context: RouteContext): voi
     },
   );
 
-  app.get<{
-    Params: { name: string };
-    Querystring: { limit?: string; cursor?: string; after?: string; waitMs?: string };
-  }>('/v1/views/:name/rows', async (request, reply) => {
+  app.get<{ Params: { name: string } }>('/v1/views/:name/rows', async (request, reply) => {
     const { name } = request.params;
+    const asked = queryString(request, ['limit', 'cursor', 'after', 'waitMs']);
     const handle = verbs(request);
     const { kind } = described(handle, name, ['view', 'materializedView']);
-    const { limit, cursor, after } = request.query;
+    const { limit, cursor, after } = asked;
     if (cursor !== undefined) return sendPage(reply, handle, name, limit, decodeCursor(cursor));
     // Rows that are the same as at a position have that position's tag, whatever has happened elsewhere.
     const known = etagPosition(header(request, 'if-none-match'));
@@ -65,7 +69,7 @@ export function relationRoutes(app: FastifyInstance, context: RouteContext): voi
           field: 'after',
           hint: 'Make it a materialized view, or follow it with GET /v1/live.',
         });
-      const waitMs = wholeNumber(request.query.waitMs, 'waitMs', WAIT);
+      const waitMs = wholeNumber(asked.waitMs, 'waitMs', WAIT);
       if (!(await changes(context, reply, { handle, name, position, waitMs })))
         return notModified(reply, position);
     }
@@ -87,7 +91,7 @@ function described(
   const found = relations.find((each) => each.name === name);
   if (found !== undefined) return found;
   throw relationDoesNotExist(
-    name,
+    { name },
     relations.map((each) => each.name),
   );
 }
@@ -96,11 +100,11 @@ function described(
 
 async function writeRows(
   handle: Handle,
-  request: FastifyRequest<{ Params: { name: string }; Querystring: { mode?: string } }>,
+  request: FastifyRequest<{ Params: { name: string } }>,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const table = request.params.name;
-  const mode = request.query.mode ?? 'insert';
+  const { mode = 'insert' } = queryString(request, ['mode']);
   if (mode !== 'insert' && mode !== 'upsert')
     throw new DbError('22023', `unknown mode "${mode}"`, {
       field: 'mode',

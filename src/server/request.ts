@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { DbError } from '../base/errors.ts';
+import { DbError, notSupported } from '../base/errors.ts';
 import { nearestOf } from '../base/nearest.ts';
 import {
   PRIORITIES,
@@ -75,6 +75,27 @@ export function bodyObject<Body>(body: unknown, fields?: readonly string[]): Bod
   return body as Body;
 }
 
+/**
+ * The parameters of a request's query string. One that is nearly one of them is a slip of the pen that would be missed: `?mod=upsert`
+ * inserts. Others are left alone, since a server around this one may have its own.
+ */
+export function queryString<Names extends string>(
+  request: FastifyRequest,
+  known: readonly Names[],
+): { readonly [Name in Names]?: string } {
+  const given = request.query as Readonly<Record<string, string>>;
+  for (const name of Object.keys(given)) {
+    if (name === 'tenant' || known.includes(name as Names)) continue;
+    const nearest = nearestOf(name, [...known, 'tenant']);
+    if (nearest !== undefined)
+      throw new DbError('22023', `unknown parameter "${name}"`, {
+        field: name,
+        hint: `Did you mean "${nearest}"?`,
+      });
+  }
+  return given as { readonly [Name in Names]?: string };
+}
+
 export function statementOf(body: QueryBody): Statement {
   if (typeof body.sql === 'string') return body.sql;
   if (body.sql !== undefined)
@@ -82,7 +103,8 @@ export function statementOf(body: QueryBody): Statement {
       field: 'sql',
       hint: 'Send { "sql": "SELECT …", "params": […] }.',
     });
-  if (typeof body.query === 'object' && body.query !== null) return body.query as Statement;
+  if (body.query !== undefined)
+    throw notSupported('a query model', 'Send { "sql": "SELECT …", "params": […] }.');
   throw new DbError('22023', 'the body says neither sql nor query', {
     field: 'sql',
     hint: 'Send { "sql": "SELECT …", "params": […] }.',

@@ -117,28 +117,123 @@ const WEEKS_AGO_MAX = 10_000;
 /** Spans made between two pauses. */
 const SPANS_A_STEP = 32;
 
-/** For each window the span it is compared with, in steps; undefined where there is none. */
+/**
+ * For each window the span it is compared with, in steps; undefined where there is none. `cut` is the ruler of the windows, `hops` of those that overlap,
+ * or undefined of one that is the whole period.
+ */
 export function* comparedWindows(
   windows: readonly PlannedWindow[],
   period: Period,
-  ruler: Ruler | undefined,
+  cut: Ruler | 'hops' | undefined,
   comparison: Comparison,
   calendar: Calendar,
 ): Generator<number, (ComparedSpan | undefined)[]> {
   const earlier = earlierPeriod(period, comparison, calendar);
-  // The one row of a question that is not cut: an empty span has no such row.
-  if (ruler === undefined && windows.length === 1) return [earlier].filter(isSpan);
   const dayOf = dayShift(period, earlier, comparison, calendar);
+  if (cut === undefined)
+    return windows
+      .map((window) => wholePeriod(window, period, earlier, dayOf, comparison, calendar))
+      .map((span) => (span !== undefined && isSpan(span) ? span : undefined));
+  const ruler = cut === 'hops' ? undefined : cut;
   const spans: (ComparedSpan | undefined)[] = [];
   for (const window of windows) {
     const span =
       comparison.align === 'elapsed' || dayOf === undefined
         ? sameElapsed(window, period, earlier)
-        : sameLocalTime(window, period, ruler, dayOf, comparison, calendar);
+        : notBeyond(
+            sameLocalTime(window, period, ruler, dayOf, comparison, calendar),
+            earlier,
+            comparison,
+          );
     spans.push(span !== undefined && isSpan(span) ? span : undefined);
     if (spans.length % SPANS_A_STEP === 0) yield spans.length;
   }
   return spans;
+}
+
+/** What a question that is not cut is beside: the earlier period; or, where days have others beside them than those of their date, those of its first and last day. */
+function wholePeriod(
+  window: PlannedWindow,
+  period: Period,
+  earlier: ComparedSpan,
+  dayOf: DayShift | undefined,
+  comparison: Comparison,
+  calendar: Calendar,
+): ComparedSpan | undefined {
+  const { align } = comparison;
+  if (align !== 'businessDay' && align !== 'fiscalWeek') return earlier;
+  const { step, aligned } = period;
+  const days = dayOf!;
+  // A single day is beside a single day, or nothing.
+  if (aligned && step.kind === 'civil' && step.amount.count === 1 && isDayUnit(step.amount.unit))
+    return sameLocalTime(window, period, step.ruler, days, comparison, calendar);
+  const edge =
+    align === 'businessDay'
+      ? businessEdge(days, businessMonths(period, comparison), calendar)
+      : fiscalEdge(days, calendar);
+  const startMs = edge(localOf(period.startMs, calendar), 'start');
+  const endMs = edge(localOf(period.endMs, calendar), 'end');
+  return startMs === undefined || endMs === undefined ? undefined : { startMs, endMs };
+}
+
+function isDayUnit(unit: string): boolean {
+  return unit === 'day' || unit === 'businessDay';
+}
+
+/** Where a period's edge lies among other days; undefined: nowhere. */
+type Edge = (local: Local, which: 'start' | 'end') => number | undefined;
+
+/**
+ * Months begin and end where months do. Within one an edge lies as many business days after its beginning, and one on a day without business where the last
+ * business day before it ends.
+ */
+function businessEdge(dayOf: DayShift, months: number, calendar: Calendar): Edge {
+  const { business } = calendar;
+  const monthThere = (day: number, more: number): number => {
+    const { year, month } = monthBack(civilFromDays(day), months - more);
+    return daysFromCivil(year, month, 1);
+  };
+  const after = (day: number): number => {
+    const { year, month } = civilFromDays(day);
+    const first = daysFromCivil(year, month, 1);
+    const last = business.nearest(day, -1);
+    if (last < first) return monthThere(day, 0);
+    const there = dayOf(last);
+    return there === undefined ? monthThere(day, 1) : there + 1;
+  };
+  return ({ day, ms }, which) => {
+    const start = (there: number): number => calendar.dayStart(there) * 1000;
+    if (ms === 0 && civilFromDays(day).day === 1) return start(monthThere(day, 0));
+    if (ms === 0 && which === 'end') return start(after(day - 1));
+    if (!business.has(day)) return start(after(day));
+    const there = dayOf(day);
+    return there === undefined ? start(monthThere(day, 1)) : instantOf(there, ms, calendar);
+  };
+}
+
+function fiscalEdge(dayOf: DayShift, calendar: Calendar): Edge {
+  return ({ day, ms }, which) => {
+    const isMidnight = ms === 0 && which === 'end';
+    const there = dayOf(isMidnight ? day - 1 : day);
+    if (there !== undefined)
+      return isMidnight ? calendar.dayStart(there + 1) * 1000 : instantOf(there, ms, calendar);
+    // A week that is dropped begins nothing, and ends where its year does.
+    return which === 'start'
+      ? undefined
+      : calendar.dayStart(calendar.retail!.endingIn(calendar.retail!.of(day - 1).endsIn - 1).end) *
+          1000;
+  };
+}
+
+/** Days of a period that has other dates than the one before are beside none of this one. */
+function notBeyond(
+  span: ComparedSpan | undefined,
+  earlier: ComparedSpan,
+  { to, align }: Comparison,
+): ComparedSpan | undefined {
+  const isBounded = to.kind === 'previous' && (align === 'wallClock' || align === 'fullPeriod');
+  if (span === undefined || !isBounded || span.endMs <= earlier.endMs) return span;
+  return { startMs: span.startMs, endMs: earlier.endMs };
 }
 
 function isSpan({ startMs, endMs }: ComparedSpan): boolean {
@@ -227,12 +322,7 @@ function dayShift(
   const { to, align, leapWeek } = comparison;
   const first = localOf(period.startMs, calendar).day;
   if (align === 'businessDay') {
-    const months = to.kind === 'months' ? to.count : to.kind === 'days' ? 0 : monthsOf(period);
-    if (months === 0)
-      throw new DbError('22023', '"businessDay" aligns months', {
-        field: 'compare.align',
-        hint: "Compare with 'yearAgo', or a month with the previous one.",
-      });
+    const months = businessMonths(period, comparison);
     return (day) => sameBusinessDay(day, months, calendar);
   }
   if (align === 'fiscalWeek') return (day) => sameFiscalWeek(day, leapWeek, calendar);
@@ -252,6 +342,16 @@ function dayShift(
   // Days and weeks, and what has an unequal number of them: as many days after the start.
   const start = localOf(earlier.startMs, calendar).day;
   return (day) => (start + day - first >= first ? undefined : start + day - first);
+}
+
+/** How many months back the business day of the same number is looked for. */
+function businessMonths(period: Period, { to }: Comparison): number {
+  const months = to.kind === 'months' ? to.count : to.kind === 'days' ? 0 : monthsOf(period);
+  if (months > 0) return months;
+  throw new DbError('22023', '"businessDay" aligns months', {
+    field: 'compare.align',
+    hint: "Compare with 'yearAgo', or a month with the previous one.",
+  });
 }
 
 function monthsOf({ step }: Period): number {

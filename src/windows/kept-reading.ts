@@ -14,7 +14,13 @@ import { conjunction } from '../plan/nodes.ts';
 import type { KeptColumn, KeptEra, KeptTerm, KeptTile, KeptTiles, Slab } from './kept-tiles.ts';
 import type { KeyCounts } from './key-counts.ts';
 import { writtenPolicy, type Policy } from './policy.ts';
-import { addTile, visitBuckets, type TermPlace, type TileLayout } from './tile-layout.ts';
+import {
+  addTile,
+  TilePlaces,
+  visitBuckets,
+  type TermPlace,
+  type TileLayout,
+} from './tile-layout.ts';
 import { NoTiles } from './no-tiles.ts';
 import { BUCKET_KEY } from './tile-measures.ts';
 import type { TileSet, Tiling } from './tile-set.ts';
@@ -138,7 +144,7 @@ class EraReading {
   #groups = new Int32Array(0);
   /** By group: the FILTERs that it meets, a bit each. */
   #masks = new Int32Array(0);
-  readonly #layouts = new WeakMap<TileLayout, Map<number, Pick<TileLayout, 'terms'>>>();
+  readonly #layouts = new WeakMap<TileLayout, Map<number, TilePlaces>>();
 
   constructor(
     era: KeptEra,
@@ -263,7 +269,7 @@ class EraReading {
   }
 
   /** The places of the question's terms in a tile of a group, in the set's order of terms. */
-  layoutOf(layout: TileLayout, group: number): Pick<TileLayout, 'terms'> {
+  layoutOf(layout: TileLayout, group: number): TilePlaces {
     const mask = this.#masks[group]!;
     let byMask = this.#layouts.get(layout);
     if (byMask === undefined) this.#layouts.set(layout, (byMask = new Map()));
@@ -289,7 +295,7 @@ class EraReading {
     }
   }
 
-  #mapped(layout: TileLayout, mask: number): Pick<TileLayout, 'terms'> {
+  #mapped(layout: TileLayout, mask: number): TilePlaces {
     const target = this.#set.measures.layout;
     const terms: TermPlace[] = target.terms.map(() => NOTHING);
     for (const { term, own, filter } of this.#terms) {
@@ -307,7 +313,7 @@ class EraReading {
         special: target.terms[term]!.special >= 0 ? place.special : -1,
       };
     }
-    return { terms };
+    return new TilePlaces(terms);
   }
 
   #missingKeys({ filter, keys }: TilePlan): string | undefined {

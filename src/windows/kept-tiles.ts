@@ -12,6 +12,7 @@ import {
   isSameRange,
   NO_BINS,
   TileLayout,
+  TilePlaces,
   unionOf,
   type BinRange,
   type TermShape,
@@ -780,12 +781,12 @@ function isTopUsed(data: Float64Array, at: number, wider: TileLayout): boolean {
 }
 
 /** A layout whose places are `wider`'s, without its bins on top: what is added from it to one without them. */
-function narrowed(wider: TileLayout, layout: TileLayout): Pick<TileLayout, 'terms'> {
-  return {
-    terms: wider.terms.map((place, index) =>
+function narrowed(wider: TileLayout, layout: TileLayout): TilePlaces {
+  return new TilePlaces(
+    wider.terms.map((place, index) =>
       place.bins === 0 ? place : { ...place, bins: layout.terms[index]!.bins },
     ),
-  };
+  );
 }
 
 function shapeText(shape: KeptShape): string {

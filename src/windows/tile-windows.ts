@@ -11,7 +11,8 @@ import { EMPTY_BATCH } from '../operators/row-operators.ts';
 import type { OutputColumn } from '../plan/logical.ts';
 import type { Accumulator } from './accumulator.ts';
 import type { KeptReading } from './kept-reading.ts';
-import { addTile } from './tile-layout.ts';
+import { addTiles } from './tile-layout.ts';
+import type { TileMeasures } from './tile-measures.ts';
 import type { TilePage } from './tile-page.ts';
 import { NoTiles, whyNoTiles } from './no-tiles.ts';
 import {
@@ -454,7 +455,7 @@ export class TiledWindows implements WindowOperator {
         const days = Math.floor((to - time) / DAY);
         const span = this.#spanOf(day, day + days);
         if (span !== undefined) {
-          this.#addPage(span.page, 0);
+          this.#addPage(span.page, 0, 1);
           this.#tiles += span.pieces;
           this.#budget.charge(span.work);
           time += days * DAY;
@@ -486,21 +487,21 @@ export class TiledWindows implements WindowOperator {
     return this.#changed.length === 0 && set.stale.size === 0 ? set.span(from, to) : undefined;
   }
 
-  /** Adds quarters [from, to) of a day in which nothing has changed. */
+  /** Adds quarters [from, to) of a day in which nothing has changed: quarters as far as an hour, hours as far as four of them, and back. */
   #addQuarters(page: TilePage, from: number, to: number): void {
-    let at = from;
-    while (at < to) {
-      if ((at & 3) !== 0 || at + 4 > to) {
-        this.#add(page, at);
-        at += 1;
-      } else if ((at & 15) !== 0 || at + 16 > to) {
-        this.#add(page, HOURS_AT + (at >> 2));
-        at += 4;
-      } else {
-        this.#add(page, FOURS_AT + (at >> 4));
-        at += 16;
-      }
+    const hour = Math.min(to, (from + 3) & ~3);
+    this.#add(page, from, hour - from);
+    const hourEnd = to & ~3;
+    if (hour < hourEnd) {
+      const four = Math.min(hourEnd, (hour + 15) & ~15);
+      this.#add(page, HOURS_AT + (hour >> 2), (four - hour) >> 2);
+      const fourEnd = hourEnd & ~15;
+      if (four < fourEnd) this.#add(page, FOURS_AT + (four >> 4), (fourEnd - four) >> 4);
+      const rest = Math.max(four, fourEnd);
+      this.#add(page, HOURS_AT + (rest >> 2), (hourEnd - rest) >> 2);
     }
+    const last = Math.max(hour, hourEnd);
+    this.#add(page, last, to - last);
   }
 
   /**
@@ -558,15 +559,17 @@ export class TiledWindows implements WindowOperator {
     const start = day * DAY + place * length;
     if (start < time || start + length > to)
       return pieces.rowsAt(place) === 0 ? Math.min(to, start + length) : time;
-    const last = Math.min(to, (Math.floor(time / QUARTER) + 1) * QUARTER) - length;
-    let at = start;
-    while (at <= last) {
-      const isRun = run > 0 && place % run === 0 && at + (run - 1) * length <= last;
-      this.#add(pieces, isRun ? runsAt + place / run : place);
-      place += isRun ? run : 1;
-      at += isRun ? run * length : length;
+    const until = Math.min(to, (Math.floor(time / QUARTER) + 1) * QUARTER);
+    const end = place + Math.floor((until - start) / length);
+    const runFrom = run === 0 ? 0 : Math.ceil(place / run);
+    const runEnd = run === 0 ? 0 : Math.floor(end / run);
+    if (runFrom < runEnd) {
+      this.#add(pieces, place, runFrom * run - place);
+      this.#add(pieces, runsAt + runFrom, runEnd - runFrom);
+      place = runEnd * run;
     }
-    return at;
+    this.#add(pieces, place, end - place);
+    return day * DAY + end * length;
   }
 
   /** The same of minutes and seconds. */
@@ -657,22 +660,29 @@ export class TiledWindows implements WindowOperator {
     return false;
   }
 
-  #add(page: TilePage, place: number): void {
-    const entries = this.#addPage(page, place);
-    this.#tiles += 1;
-    this.#budget.charge(tileWork(page, entries));
+  /** Adds `count` tiles of a page from a place on. */
+  #add(page: TilePage, place: number, count = 1): void {
+    if (count === 0) return;
+    this.#tiles += count;
+    if (page.keys.length === 0) {
+      this.#addPage(page, place, count);
+      this.#budget.charge(count * tileWork(page, 0));
+      return;
+    }
+    for (let each = place; each < place + count; each += 1)
+      this.#budget.charge(tileWork(page, this.#addPage(page, each, 1)));
   }
 
-  /** Gives how many entries of keys. */
-  #addPage({ layout, groups, data, keys }: TilePage, place: number): number {
+  /** Gives how many entries of keys; where keys are counted, tiles are added one by one. */
+  #addPage({ layout, groups, data, keys }: TilePage, place: number, count: number): number {
     const at = place * layout.stride;
     const total = this.#total;
     let entries = 0;
     for (let index = 0; index < data.length; index += 1) {
       const block = data[index]!;
-      if (block[at] === 0) continue;
+      if (!hasRows(block, at, layout.stride, count)) continue;
       const slot = total.slotOf(groups[index]!);
-      addTile(total.data, slot, total.layout, block, at, layout);
+      addTiles(total.data, slot, total.layout, block, at, layout, count);
       if (keys.length > 0) entries += total.addKeys(slot, keys[index]!, place);
     }
     return entries;
@@ -722,19 +732,24 @@ export class TiledWindows implements WindowOperator {
     this.#budget.charge(WINDOW_WORK);
     const total = this.#total;
     const { measures } = this.#set;
-    const groups = total.groups.slice(0, total.count);
-    if (ranks !== undefined && groups.length > 1) groups.sort((a, b) => ranks[a]! - ranks[b]!);
-    for (const group of groups) {
-      const slot = total.slotOf(group);
-      const slice = total.keys === undefined ? 0 : total.sliceAt(slot);
-      this.#numbers.push(this.#window);
-      this.#groups.push(group);
-      for (let index = 0; index < this.#calls.length; index += 1)
-        this.#values[index]!.push(
-          measures.finish(this.#calls[index]!, total.data, slot, total.layout, total.keys, slice),
-        );
-    }
-    this.#budget.charge(groups.length * (1 + this.#calls.length));
+    const { count, groups } = total;
+    if (ranks !== undefined && count > 1) {
+      const ordered = groups.slice(0, count).sort((a, b) => ranks[a]! - ranks[b]!);
+      for (let at = 0; at < count; at += 1) this.#finishGroup(ordered[at]!, measures);
+    } else for (let at = 0; at < count; at += 1) this.#finishGroup(groups[at]!, measures);
+    this.#budget.charge(count * (1 + this.#calls.length));
+  }
+
+  #finishGroup(group: number, measures: TileMeasures): void {
+    const total = this.#total;
+    const slot = total.slotOf(group);
+    const slice = total.keys === undefined ? 0 : total.sliceAt(slot);
+    this.#numbers.push(this.#window);
+    this.#groups.push(group);
+    for (let index = 0; index < this.#calls.length; index += 1)
+      this.#values[index]!.push(
+        measures.finish(this.#calls[index]!, total.data, slot, total.layout, total.keys, slice),
+      );
   }
 
   // ── output ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -792,6 +807,12 @@ export class TiledWindows implements WindowOperator {
     };
     return 'batch';
   }
+}
+
+/** Whether there are rows in `count` tiles that lie one behind the other. */
+function hasRows(block: Float64Array, at: number, stride: number, count: number): boolean {
+  for (let tile = 0; tile < count; tile += 1) if (block[at + tile * stride] !== 0) return true;
+  return false;
 }
 
 /** Rows were demoted to tiles, and what lies beside them tiles do not hold. */

@@ -1,4 +1,5 @@
 import { DbError } from '../base/errors.ts';
+import { slabDoubles } from '../base/slab.ts';
 import { datumAt } from '../columns/build.ts';
 import type { Batch } from '../columns/batch.ts';
 import { compareDatums, equalDatums, hashDatum } from '../columns/compare.ts';
@@ -11,27 +12,24 @@ import type { WindowBounds } from './window-source.ts';
 import type { ComparedSpan, PlannedWindow, WindowSeries } from './window-spec.ts';
 
 /**
- * The windows of a series and those they are compared with as one list for a source, and whose each is: entry i belongs to window
+ * For one look at them: the windows of a series and those they are compared with as one list for a source, and whose each is: entry i belongs to window
  * `owners[i]`, or is what window `−1 − owners[i]` is compared with.
  */
 export type AskedWindows = {
   readonly bounds: WindowBounds;
-  readonly owners: Int32Array;
-  /** Entry i belongs to window i, and there is nothing else. */
-  readonly isPlain: boolean;
+  /** Undefined: entry i belongs to window i, and there is nothing else. */
+  readonly owners: Int32Array | undefined;
 };
 
 export function askedWindows({ windows, compared }: WindowSeries): AskedWindows {
   if (compared === undefined && isAscending(windows)) {
-    const from = new Float64Array(windows.length);
-    const to = new Float64Array(windows.length);
-    const owners = new Int32Array(windows.length);
+    const from = slabDoubles(windows.length);
+    const to = slabDoubles(windows.length);
     for (let index = 0; index < windows.length; index += 1) {
       from[index] = windows[index]!.startMs * 1000;
       to[index] = windows[index]!.endMs * 1000;
-      owners[index] = index;
     }
-    return { bounds: { from, to }, owners, isPlain: true };
+    return { bounds: { from, to }, owners: undefined };
   }
   const all: { readonly span: ComparedSpan; readonly owner: number }[] = windows.map(
     (span, owner) => ({ span, owner }),
@@ -46,7 +44,6 @@ export function askedWindows({ windows, compared }: WindowSeries): AskedWindows 
       to: Float64Array.from(all, ({ span }) => span.endMs * 1000),
     },
     owners: Int32Array.from(all, ({ owner }) => owner),
-    isPlain: false,
   };
 }
 
@@ -94,7 +91,7 @@ type Group = { readonly by: readonly Datum[]; readonly hash: number };
  */
 export class WindowAnswer {
   readonly #series: WindowSeries;
-  readonly #owners: Int32Array;
+  readonly #owners: Int32Array | undefined;
   readonly #keyTypes: readonly SqlType[];
   readonly #valueTypes: readonly SqlType[];
   /** What the values are of no rows at all: count 0, sum NULL. */
@@ -108,7 +105,7 @@ export class WindowAnswer {
 
   constructor(
     series: WindowSeries,
-    asked: Omit<AskedWindows, 'isPlain'>,
+    asked: AskedWindows,
     options: {
       readonly keyTypes: readonly SqlType[];
       readonly valueTypes: readonly SqlType[];
@@ -162,7 +159,7 @@ export class WindowAnswer {
   }
 
   #put(number: number, group: number, values: readonly Datum[]): void {
-    const owner = this.#owners[number]!;
+    const owner = this.#owners === undefined ? number : this.#owners[number]!;
     if (owner >= 0) this.#current.set(owner, group, values);
     else this.#previous.set(-1 - owner, group, values);
   }

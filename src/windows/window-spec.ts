@@ -4,9 +4,8 @@ import { civilText } from '../calendar/civil.ts';
 import { parseInstantMs, type InstantInput } from '../calendar/instants.ts';
 import { oneOf } from '../calendar/spec.ts';
 import { parseAmount, type Amount } from '../calendar/units.ts';
-import { zoneOf } from '../calendar/zones.ts';
 import { comparedWindows, compareOf, type CompareSpec, type Comparison } from './compare.ts';
-import { grafanaSpan } from './grafana.ts';
+import { grafanaSpan, type GrafanaSpan } from './grafana.ts';
 
 /**
  * Which windows a query asks for. Exactly one of the fields from `last` to `text` says when:
@@ -78,9 +77,9 @@ export type WindowSeries = {
   readonly fill: FillMode;
   /** Sessions: `windows` is the span alone, and rows more than this apart end a window. */
   readonly gapMs: number | undefined;
-  /** The next instant at which the answer changes by itself; undefined: never. */
+  /** The next boundary at which the answer changes by itself; undefined: never. */
   readonly nextChangeMs: number | undefined;
-  /** Its ends move with every instant; else nothing of it changes before `nextChangeMs`. */
+  /** One of its ends moves with every instant; else nothing of it changes before `nextChangeMs`. */
   readonly moves: boolean;
   /** The length of the shortest window, those that are cut off aside; of the span where there is none. */
   readonly shortestMs: number;
@@ -106,7 +105,10 @@ export type Period = {
       };
   /** It begins where a window of its unit does. */
   readonly aligned: boolean;
+  /** It ends, or begins, with now. */
   readonly moves: boolean;
+  /** Where no unit of the question says so: until when it is the same, its moving end aside. */
+  readonly nextChangeMs?: number;
 };
 
 /** As many windows as one question may have: more are no answer anybody reads, and would not be planned within a step. */
@@ -175,15 +177,14 @@ export function* planningWindows(
         : yield* comparedWindows(
             windows,
             period,
-            cut.kind === 'units' ? cut.ruler : undefined,
+            cut.kind === 'units' ? cut.ruler : cut.kind === 'hopping' ? 'hops' : undefined,
             comparison as Comparison,
             calendar,
           ),
     fill,
     gapMs: cut.kind === 'sessions' ? cut.gapMs : undefined,
     nextChangeMs: nextChange(spec, period, calendar, nowMs),
-    // Of a text one end may move, be the other rounded.
-    moves: period.moves || spec.text !== undefined,
+    moves: period.moves,
     shortestMs: shortestOf(windows, endMs - startMs),
     isOne: windows.length === 1,
   };
@@ -294,15 +295,13 @@ function periodOf(spec: WindowSpec, calendar: Calendar, nowMs: number): Period {
           field: 'range',
           hint: "Write ['2026-11-01', '2026-12-01']: from, and until just before.",
         });
-      const zone = zoneOf(calendar.zone);
-      const from = parseInstantMs(range[0] as InstantInput, zone, 'range.0');
-      const to = parseInstantMs(range[1] as InstantInput, zone, 'range.1');
-      return spanPeriod(from, to, calendar, false, 'range');
+      const { timeZone } = calendar;
+      const startMs = parseInstantMs(range[0] as InstantInput, timeZone, 'range.0');
+      const endMs = parseInstantMs(range[1] as InstantInput, timeZone, 'range.1');
+      return spanPeriod({ startMs, endMs, ...STILL }, calendar, 'range');
     }
-    case 'text': {
-      const { startMs, endMs, moves } = grafanaSpan(spec.text!, calendar, nowMs);
-      return spanPeriod(startMs, endMs, calendar, moves, 'text');
-    }
+    case 'text':
+      return spanPeriod(grafanaSpan(spec.text!, calendar, nowMs), calendar, 'text');
   }
 }
 
@@ -409,10 +408,8 @@ function stepOf(unit: string, ruler: Ruler, seconds: number, calendar: Calendar)
 
 /** A span that names no unit goes back by whole days where it has whole days, else by its length. */
 function spanPeriod(
-  startMs: number,
-  endMs: number,
+  { startMs, endMs, moves, nextChangeMs }: GrafanaSpan,
   calendar: Calendar,
-  moves: boolean,
   field: string,
 ): Period {
   if (endMs < startMs)
@@ -437,8 +434,12 @@ function spanPeriod(
       : { kind: 'exact', ms: endMs - startMs },
     aligned: isWhole,
     moves,
+    nextChangeMs,
   };
 }
+
+/** Instants as they are written. */
+const STILL = { moves: false, nextChangeMs: Infinity } as const;
 
 // ── The windows ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -554,41 +555,32 @@ function tooManyWindows(field: string): DbError {
   });
 }
 
-/** When the answer changes though no row does: now passes a boundary, or moves what it reaches to. */
+/** When the answer changes though no row does: now passes a boundary. What moves with every instant is told as often as its reader likes. */
 function nextChange(
   spec: WindowSpec,
-  period: Period,
+  { startMs, endMs, moves, nextChangeMs }: Period,
   calendar: Calendar,
   nowMs: number,
 ): number | undefined {
-  if (spec.range !== undefined) {
-    if (period.endMs <= nowMs) return undefined;
-    if (nowMs < period.startMs && (spec.every ?? spec.hop) !== undefined) return period.startMs;
-  }
+  const isSpan = nextChangeMs !== undefined;
+  const cut = spec.every ?? spec.hop;
+  let next = nextChangeMs ?? Infinity;
+  if (isSpan && endMs > nowMs)
+    next = Math.min(next, nowMs < startMs && cut !== undefined ? startMs : endMs);
   const seconds = Math.floor(nowMs / 1000);
-  let next = spec.range === undefined ? Infinity : period.endMs;
   const passes = (unit: string | undefined): void => {
     if (unit !== undefined) next = Math.min(next, calendar.ruler(unit).at(seconds).end * 1000);
   };
-  passes(spec.every);
-  passes(spec.hop);
+  // No window of the past becomes complete, and none of the future before its span begins.
+  if (!isSpan || moves || (startMs <= nowMs && nowMs < endMs)) {
+    passes(spec.every);
+    passes(spec.hop);
+  }
   passes(spec.toDate);
   passes(spec.current);
   passes(unitOf(spec.lastComplete));
   passes(unitOf(spec.previous));
-  // A rolling window moves with every millisecond; it is told as often as minutes pass.
-  if (next === Infinity)
-    next = calendar.ruler(isOfDays(spec.text, period) ? 'day' : 'minute').at(seconds).end * 1000;
-  return next;
-}
-
-/** Whether both ends of a text are rounded to days or more: names of `calendar.relative` that end before now are. */
-function isOfDays(text: string | undefined, { moves }: Period): boolean {
-  return (
-    text !== undefined &&
-    !moves &&
-    text.split(/\s+to\s+/).every((end) => !end.includes('now') || /\/\s*([dwMQy]|fQ|fy)/.test(end))
-  );
+  return next === Infinity ? undefined : next;
 }
 
 /** The unit of an amount. */

@@ -739,6 +739,28 @@ test('zones: fixed offsets of PostgreSQL, any case, aliases are one zone', () =>
   expect(calendar({ zone: 'FOO+3' }).add(at('2026-11-22T02:00:00Z'), { day: 1 })).toBe(
     at('2026-11-23T02:00:00Z'),
   );
+  // Where no SQL is spoken, what people and POSIX read differently is refused, and what to write is said.
+  for (const [zone, hint] of [
+    ['UTC+2', /'Etc\/GMT-2' for east of Greenwich, 'Etc\/GMT\+2' for west/],
+    ['gmt-11', /'Etc\/GMT-11' for east/],
+    ['+02:00', /'Etc\/GMT-2' for east/],
+    ['+0530', /'<\+5:30>-5:30' for east of Greenwich, '<-5:30>\+5:30' for west/],
+  ] as const)
+    expect(() => calendar({ zone })).toThrow(
+      expect.objectContaining({ code: '22023', field: 'zone', hint: expect.stringMatching(hint) }),
+    );
+  for (const [zone, offset] of [
+    ['Etc/GMT-2', 7200],
+    ['<+5:30>-5:30', 19_800],
+    ['<-5:30>+5:30', -19_800],
+  ] as const)
+    expect(calendar({ zone }).offsetSeconds(0)).toBe(offset);
+  expect(() => calendar({ zone: { name: '-05', changes: [] } })).toThrow(
+    expect.objectContaining({ field: 'zone.name' }),
+  );
+  expect(() => calendar({ zone: 'Europe/Berln' })).toThrow(
+    expect.objectContaining({ field: 'zone', hint: 'Did you mean "Europe/Berlin"?' }),
+  );
   expect(julianDay(0)).toBe(2_440_588);
   // Invented names are forgotten again.
   for (let index = 0; index < 5000; index += 1)
@@ -803,4 +825,26 @@ test('a text as Date writes it is read as any other that means the same', () => 
       expect(read(new Date(ms).toISOString())).toBe(ms);
     }),
   );
+});
+
+test('a zone has the name that IANA has for it today, whatever Intl still shows, and the old ones lead to it', () => {
+  expect(() => calendar({ zone: 'Asia/Kolkatta' })).toThrow(
+    expect.objectContaining({ hint: 'Did you mean "Asia/Kolkata"?' }),
+  );
+  for (const [old, name] of [
+    ['Asia/Calcutta', 'Asia/Kolkata'],
+    ['asia/katmandu', 'Asia/Kathmandu'],
+    ['Europe/Kiev', 'Europe/Kyiv'],
+    ['America/Buenos_Aires', 'America/Argentina/Buenos_Aires'],
+  ] as const) {
+    expect(calendar({ zone: old }).zone).toBe(name);
+    expect(calendar({ zone: name }).zone).toBe(name);
+    expect(zoneOf(old)).toBe(zoneOf(name));
+  }
+});
+
+test('milliseconds are no minutes', () => {
+  for (const unit of ['500ms', '1000 msec', '60000 milliseconds'])
+    expect(() => calendar().window(0, unit), unit).toThrow(/is in milliseconds/);
+  expect(calendar().window(61_000, '1m').startMs).toBe(60_000);
 });

@@ -113,6 +113,82 @@ test('what repeats yearly is written out for the years asked for', () => {
   expect(dates(event('DTSTART;VALUE=DATE:20260101', 'DURATION:P1W')).length).toBe(7);
 });
 
+test('rules as calendars in use have them: lists, places, months, weeks and days', () => {
+  const rule = (start: string, ...lines: readonly string[]): string =>
+    dates(event(`DTSTART;VALUE=DATE:${start}`, ...lines)).join(' ');
+  expect(rule('20250101', 'RRULE:FREQ=YEARLY;BYMONTH=1,7;BYMONTHDAY=1;COUNT=3')).toBe(
+    '2025-01-01 2025-07-01 2026-01-01',
+  );
+  // Election day: the Tuesday after the first Monday of November.
+  expect(rule('20241105', 'RRULE:FREQ=YEARLY;BYMONTH=11;BYDAY=TU;BYMONTHDAY=2,3,4,5,6,7,8')).toBe(
+    '2025-11-04 2026-11-03 2027-11-02',
+  );
+  expect(rule('20251127', 'RRULE:FREQ=YEARLY;BYMONTH=11;BYDAY=TH;BYSETPOS=4')).toBe(
+    '2025-11-27 2026-11-26 2027-11-25',
+  );
+  // The last weekday of a month.
+  expect(rule('20261201', 'RRULE:FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1;COUNT=2')).toBe(
+    '2026-12-31 2027-01-29',
+  );
+  expect(rule('20251231', 'RRULE:FREQ=MONTHLY;COUNT=3')).toBe('2025-12-31 2026-01-31 2026-03-31');
+  expect(rule('20261102', 'RRULE:FREQ=MONTHLY;INTERVAL=2;BYDAY=1MO;UNTIL=20270201')).toBe(
+    '2026-11-02 2027-01-04',
+  );
+  // Every second week, which begins as the rule says: RFC 5545 has this pair.
+  const weeks = (weekStart: string): string =>
+    rule('20250805', `RRULE:FREQ=WEEKLY;INTERVAL=2;COUNT=4;BYDAY=TU,SU;WKST=${weekStart}`);
+  expect(weeks('MO')).toBe('2025-08-05 2025-08-10 2025-08-19 2025-08-24');
+  expect(weeks('SU')).toBe('2025-08-05 2025-08-17 2025-08-19 2025-08-31');
+  expect(rule('20271224', 'RRULE:FREQ=WEEKLY')).toBe('2027-12-24 2027-12-31');
+  expect(rule('20261230', 'RRULE:FREQ=DAILY;COUNT=3')).toBe('2026-12-30 2026-12-31 2027-01-01');
+  expect(rule('20261230', 'RRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=-1;UNTIL=20271231')).toBe(
+    '2027-02-28',
+  );
+  // Without a month, of the year: its last Friday, its hundredth day, its last but one.
+  expect(rule('20250101', 'RRULE:FREQ=YEARLY;BYDAY=-1FR;COUNT=1')).toBe('2025-12-26');
+  expect(rule('20240101', 'RRULE:FREQ=YEARLY;BYYEARDAY=100,-2')).toBe(
+    '2025-04-10 2025-12-30 2026-04-10 2026-12-30 2027-04-10 2027-12-30',
+  );
+  // Every rule of an event counts, and what its exceptions name does not.
+  expect(
+    rule(
+      '20250101',
+      'RRULE:FREQ=YEARLY;BYMONTH=1;BYMONTHDAY=1',
+      'RRULE:FREQ=YEARLY;BYMONTH=7;BYMONTHDAY=4',
+      'EXRULE:FREQ=YEARLY;INTERVAL=2;BYMONTH=7;BYMONTHDAY=4',
+    ),
+  ).toBe('2025-01-01 2026-01-01 2026-07-04 2027-01-01');
+});
+
+test('a holiday that was moved is on its new day alone, and one that was taken out on none', () => {
+  const yearly = ['UID:a', 'DTSTART;VALUE=DATE:20251226', 'RRULE:FREQ=YEARLY'];
+  const text = ical(
+    ...['BEGIN:VEVENT', 'UID:a', 'RECURRENCE-ID;VALUE=DATE:20261226'],
+    ...['DTSTART;VALUE=DATE:20261228', 'SUMMARY:moved', 'END:VEVENT'],
+    ...['BEGIN:VEVENT', ...yearly, 'SUMMARY:Boxing Day', 'END:VEVENT'],
+    ...['BEGIN:VEVENT', 'UID:a', 'RECURRENCE-ID;VALUE=DATE:20271226'],
+    ...['DTSTART;VALUE=DATE:20271226', 'STATUS:CANCELLED', 'END:VEVENT'],
+    ...['BEGIN:VEVENT', 'UID:b', 'DTSTART;VALUE=DATE:20271226', 'END:VEVENT'],
+  );
+  expect(holidaysFromICal(text, { years: YEARS })).toEqual([
+    { date: '2025-12-26', name: 'Boxing Day' },
+    { date: '2026-12-28', name: 'moved' },
+    { date: '2027-12-26' },
+  ]);
+});
+
+test('whole days are also what lasts from midnight to midnight', () => {
+  const days = (...lines: readonly string[]): string => dates(event(...lines)).join(' ');
+  expect(days('DTSTART:20261224T000000', 'DTEND:20261226T000000')).toBe('2026-12-24 2026-12-25');
+  expect(days('DTSTART;TZID=Europe/Berlin:20261224T000000', 'DURATION:PT24H')).toBe('2026-12-24');
+  expect(days('DTSTART;VALUE=DATE:20261224', 'DURATION:P1DT24H0M0S')).toBe('2026-12-24 2026-12-25');
+  expect(days('DTSTART:20261224T000000', 'DTEND:20261224T120000')).toBe('');
+  expect(days('DTSTART:20261224T000000', 'DURATION:PT90M')).toBe('');
+  expect(days('DTSTART:20261224T000000', 'DTEND:20261224T000000')).toBe('');
+  expect(days('DTSTART:20261224T000000')).toBe('');
+  expect(days('DTSTART:20261224T000000Z', 'DTEND:20261225T000000Z')).toBe('');
+});
+
 test('what cannot be read is an error with its line, never a holiday less', () => {
   const cases: readonly [text: string, message: RegExp][] = [
     ['', /is no iCalendar/],
@@ -121,16 +197,29 @@ test('what cannot be read is an error with its line, never a holiday less', () =
     [event('DTSTART:yesterday'), /line 5 .*"yesterday" is no date/],
     [event('DTSTART:20260230'), /"20260230" is no date/],
     [event('DTSTART;VALUE=DATE:20260101', 'DTEND;VALUE=DATE:20280101'), /lasts 730 days/],
-    [event('DTSTART;VALUE=DATE:20260101', 'DURATION:PT2H'), /no duration in days/],
-    [event('DTSTART;VALUE=DATE:20260101', 'RRULE:FREQ=MONTHLY'), /repeats FREQ=MONTHLY/],
+    [event('DTSTART;VALUE=DATE:20260101', 'DURATION:PT2H'), /ends within one/],
+    [event('DTSTART;VALUE=DATE:20260101', 'DURATION:2D'), /"2D" is no duration/],
+    [event('DTSTART;VALUE=DATE:20260101', 'DURATION:P'), /"P" is no duration/],
+    [event('DTSTART;VALUE=DATE:20260101', 'DURATION:P1DT'), /"P1DT" is no duration/],
+    [event('DTSTART;VALUE=DATE:20260101', 'RRULE:FREQ=HOURLY'), /line 6 .* repeats FREQ=HOURLY/],
     [event('DTSTART;VALUE=DATE:20260101', 'RRULE:COUNT=2'), /repeats FREQ=/],
-    [event('DTSTART;VALUE=DATE:20260101', 'RRULE:FREQ=YEARLY;BYSETPOS=1'), /by BYSETPOS/],
-    [event('DTSTART;VALUE=DATE:20260101', 'RRULE:FREQ=YEARLY;BYMONTH=1,2'), /by BYMONTH=1,2/],
+    [event('DTSTART;VALUE=DATE:20260101', 'RRULE:FREQ=YEARLY;BYWEEKNO=1'), /by BYWEEKNO/],
+    [event('DTSTART;VALUE=DATE:20260101', 'EXRULE:FREQ=YEARLY;BYHOUR=1'), /by BYHOUR/],
+    [event('DTSTART;VALUE=DATE:20260101', 'RRULE:FREQ=YEARLY;BYMONTH=1,X'), /by BYMONTH=1,X/],
+    [event('DTSTART;VALUE=DATE:20260101', 'RRULE:FREQ=YEARLY;BYMONTHDAY=-32'), /BYMONTHDAY=-32/],
+    [event('DTSTART;VALUE=DATE:20260101', 'RRULE:FREQ=YEARLY;COUNT=1,2'), /by COUNT=1,2/],
+    [event('DTSTART;VALUE=DATE:20260101', 'RRULE:FREQ=YEARLY;WKST=XX'), /by WKST=XX/],
+    [event('DTSTART;VALUE=DATE:20260101', 'RRULE:FREQ=YEARLY;BYDAY=0MO'), /by BYDAY=0MO/],
+    [event('DTSTART;VALUE=DATE:20260101', 'RRULE:FREQ=WEEKLY;BYDAY=1MO'), /by BYDAY=1MO/],
+    [
+      event('DTSTART;VALUE=DATE:20260101', 'RECURRENCE-ID;RANGE=THISANDFUTURE:20260101'),
+      /all that follow/,
+    ],
     [event('DTSTART;VALUE=DATE:20260101', 'RRULE:FREQ=YEARLY;BYMONTH=13'), /is not read/],
     [event('DTSTART;VALUE=DATE:20260101', 'RRULE:FREQ=YEARLY;INTERVAL=-1'), /is not read/],
     [event('DTSTART;VALUE=DATE:20260101', 'RRULE:FREQ=YEARLY;COUNT=0'), /by COUNT=0/],
     [event('DTSTART;VALUE=DATE:20260101', 'RRULE:FREQ=YEARLY;BYMONTH'), /by BYMONTH=/],
-    [event('DTSTART;VALUE=DATE:20260101', 'RRULE:FREQ=YEARLY;BYDAY=MO'), /by BYDAY=MO/],
+    [event('DTSTART;VALUE=DATE:20260101', 'RRULE:FREQ=YEARLY;BYDAY=XX'), /by BYDAY=XX/],
     [event('DTSTART;VALUE=DATE:20260101', 'RRULE:FREQ=YEARLY;UNTIL=soon'), /is no date/],
     [
       event('DTSTART;VALUE=DATE:20260101', 'RDATE;VALUE=PERIOD:20260101T000000Z/P1D'),

@@ -195,6 +195,18 @@ const ANSWERS: readonly (readonly [string, string | null])[] = [
   [String.raw`to_timestamp('2000 -10', 'YYYY TZH') at time zone 'UTC'`, '2000-01-01 10:00:00'],
   [String.raw`float8('1.5')`, '1.5'],
   ['int4(2.6::float8)', '3'],
+  [`0.00 ^ 2147483647::numeric`, '0.0000000000000000'],
+  [`timestamp '1200-01-01' = timestamp '1200-01-01 00:00'`, 't'],
+  [
+    `(SELECT count(DISTINCT x::timestamp) FROM (VALUES ('1200-01-01'), ('1200-01-01 00:00')) v (x))`,
+    '1',
+  ],
+  [`(SELECT max((i::boolean)::text) FROM (VALUES (0)) v (i))`, 'false'],
+  [
+    `(SELECT count(*) FROM (SELECT i::boolean AS b FROM (VALUES (0), (7), (1)) v (i) GROUP BY 1) g WHERE b)`,
+    '1',
+  ],
+  [`(SELECT max((-1.5 * n)::float8) FROM (VALUES (0.00)) v (n))`, '0'],
 ];
 
 let db: Database;
@@ -220,6 +232,12 @@ test('the same over a column, where patterns are compiled once', async () => {
     "SELECT count(*) AS n FROM generate_series(1, 3000) AS i WHERE ('row ' || i) ~ '^row [0-9]*7$'",
   );
   expect(rows).toEqual([{ n: 300 }]);
+});
+
+test('between dates without end there are no days', async () => {
+  await expect(
+    db.query("SELECT d - 'infinity' FROM (VALUES (date 'infinity')) v (d)"),
+  ).rejects.toMatchObject({ code: '22008', message: 'cannot subtract infinite dates' });
 });
 
 test('a pattern that is none is refused with its reason', async () => {

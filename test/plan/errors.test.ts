@@ -23,6 +23,62 @@ async function refused(sql: string): Promise<DbError> {
   );
 }
 
+test('whatever has a name says which was meant', async () => {
+  const session = db.session();
+  await session.exec(`
+    CREATE TABLE named (id int CONSTRAINT key PRIMARY KEY, n int CONSTRAINT positive CHECK (n > 0), ts timestamptz);
+    CREATE INDEX by_number ON named (n); CREATE SCHEMA other`);
+  await session.exec('PREPARE statement AS SELECT 1');
+  for (const [sql, code, hint] of [
+    ['DROP INDEX by_nubmer', '42704', 'Did you mean "by_number"?'],
+    ['ALTER TABLE named DROP CONSTRAINT positve', '42704', 'Did you mean "positive"?'],
+    [
+      'INSERT INTO named VALUES (1, 1) ON CONFLICT ON CONSTRAINT kye DO NOTHING',
+      '42704',
+      'Did you mean "key"?',
+    ],
+    ["SET tmezone = 'UTC'", '42704', 'Did you mean "timezone"?'],
+    ['SHOW statment_timeout', '42704', 'Did you mean "statement_timeout"?'],
+    ['EXECUTE statment', '26000', 'Did you mean "statement"?'],
+    ['DEALLOCATE statment', '26000', 'Did you mean "statement"?'],
+    ["CREATE TABLE w (a timestamptz) WITH (tiem = 'a')", '22023', 'Did you mean "time"?'],
+    ["CREATE TABLE w (at timestamptz) WITH (time = 'ta')", '42703', 'Did you mean "at"?'],
+    [
+      "CREATE MATERIALIZED VIEW w WITH (refrsh = 'commit') AS SELECT id FROM named",
+      '22023',
+      'Did you mean "refresh"?',
+    ],
+    ["SELECT date_trunc('mnth', ts) FROM named", '22023', 'Did you mean "month"?'],
+    ['SELECT extract(yer FROM ts) FROM named', '22023', 'Did you mean "year"?'],
+    ['INSERT INTO named VALUES (1, 0)', '23514', 'It asks for n > 0.'],
+  ] as const) {
+    await session.exec("INSERT INTO named VALUES (9, 9, '2026-01-01') ON CONFLICT DO NOTHING");
+    const error = await session.query(sql).then(
+      () => ({ sql }),
+      (cause: DbError) => ({ code: cause.code, hint: cause.hint }),
+    );
+    expect([sql, error]).toEqual([sql, { code, hint }]);
+  }
+  await session.exec('BEGIN; SAVEPOINT before');
+  await expect(session.exec('ROLLBACK TO befor')).rejects.toMatchObject({
+    code: '3B001',
+    hint: 'Did you mean "before"?',
+  });
+  await session.exec('ROLLBACK');
+  // With its schema, where it was written.
+  for (const sql of [
+    'INSERT INTO other.named VALUES (1)',
+    'ALTER TABLE other.named ADD x int',
+    'DROP TABLE other.named',
+  ])
+    expect(await refused(sql)).toMatchObject({
+      code: '42P01',
+      message: 'relation "other.named" does not exist',
+      hint: 'Did you mean "named"?',
+    });
+  await session.close();
+});
+
 test('a name that is nearly right is met with what was meant, at its place', async () => {
   expect(await refused('SELECT amout FROM orders')).toMatchObject({
     code: '42703',
@@ -96,6 +152,26 @@ test('set operations: as many columns, of types that meet, ordered by what comes
     code: '42P10',
     hint: expect.stringContaining('subquery'),
   });
+});
+
+test('rows without a column are put together, and counted, as others are', async () => {
+  const rows = async (sql: string): Promise<unknown[]> => (await db.query(sql)).rows;
+  const two = 'SELECT FROM (VALUES (1), (2)) AS v';
+  const none = 'SELECT WHERE false';
+  expect(await rows(`${two} UNION ALL SELECT`)).toEqual([{}, {}, {}]);
+  expect(await rows(`WITH q AS (${two}) SELECT * FROM q UNION ALL ${none}`)).toEqual([{}, {}]);
+  for (const [operation, n] of [
+    ['UNION ALL', 4],
+    ['UNION', 1],
+    ['INTERSECT ALL', 2],
+    ['INTERSECT', 1],
+    ['EXCEPT ALL', 0],
+    ['EXCEPT', 0],
+  ] as const)
+    expect(
+      await rows(`SELECT count(*) AS n FROM (${two} ${operation} (${two})) AS q`),
+      operation,
+    ).toEqual([{ n }]);
 });
 
 test('what a bare text or NULL is, the other side of a set operation says', async () => {

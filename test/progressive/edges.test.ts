@@ -353,3 +353,31 @@ test('with a clock that stands still answers are given, and pauses are as long a
   await expect(left.refineTo('exact')).rejects.toMatchObject({ code: '72000' });
   await own.close();
 });
+
+test('of columns of one name the last is shown, as the plain query does', async () => {
+  for (const columns of [
+    'count(*) AS c, sum(x) AS c, 7 AS c',
+    'g AS c, avg(x) AS c',
+    'avg(x) AS c, g AS c',
+  ]) {
+    const sql = `SELECT ${columns} FROM t GROUP BY g ORDER BY g`;
+    const { rows } = await db.query<{ c: number }>(sql);
+    const shown = (await db.progressive(sql).result()).rows as readonly {
+      c: number | { value: number };
+    }[];
+    expect(shown.map(({ c }) => (typeof c === 'number' ? c : c.value))).toEqual(
+      rows.map(({ c }) => c),
+    );
+  }
+});
+
+test('what SQL of ours does not have yet is told as that, and what is no query as that', async () => {
+  const first = (sql: string): Promise<unknown> =>
+    db.progressive(sql)[Symbol.asyncIterator]().next();
+  await expect(
+    first('SELECT * FROM ROWS FROM (generate_series(1, 2), generate_series(1, 3))'),
+  ).rejects.toMatchObject({
+    code: '0A000',
+  });
+  await expect(first('DELETE FROM t')).rejects.toMatchObject({ code: '42601' });
+});

@@ -293,6 +293,28 @@ describe('errors', () => {
     expect(nowhere.status).toBe(404);
     expect(await problem(nowhere)).toMatchObject({ hint: expect.stringContaining('/v1/tables') });
     expect((await fetch(`${url}/v1/tables/nope`)).status).toBe(404);
+    const near = await fetch(`${url}/v1/tabels`);
+    expect(await problem(near)).toMatchObject({ status: 404, hint: 'Did you mean /v1/tables?' });
+
+    // A slip of the pen in the query string is told, and not missed.
+    for (const [method, path, meant] of [
+      ['POST', '/v1/tables/orders/rows?mod=upsert', 'mode'],
+      ['GET', '/v1/query?sql=SELECT+1&fromat=csv', 'format'],
+      ['GET', '/v1/views/sales/rows?limt=1', 'limit'],
+      ['GET', '/v1/live?view=sales', 'views'],
+      ['POST', '/v1/query?tennant=acme', 'tenant'],
+    ] as const)
+      expect(
+        await problem(
+          method === 'GET' ? await fetch(`${url}${path}`) : await post(path, { sql: 'SELECT 1' }),
+        ),
+      ).toMatchObject({ code: '22023', hint: `Did you mean "${meant}"?` });
+    const model = await post('/v1/query', { query: { from: 'orders' } });
+    expect(await problem(model)).toMatchObject({ status: 501, code: '0A000' });
+    const latin = await post('/v1/tables/orders/rows', 'id', {
+      'content-type': 'text/csv; charset=latin1',
+    });
+    expect(await problem(latin)).toMatchObject({ status: 415, field: 'content-type' });
 
     const wrongMethod = await fetch(`${url}/v1/query?sql=1`, { method: 'PUT' });
     expect(wrongMethod.status).toBe(405);

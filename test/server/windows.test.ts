@@ -126,6 +126,26 @@ test('calendars are resources', async () => {
     status: 400,
     body: { field: 'fiscalYearStart' },
   });
+  // Holidays as they come from elsewhere: names by date, an iCalendar.
+  const kept = async (holidays: unknown): Promise<unknown> => {
+    const { status, body } = await ask('PUT', '/v1/calendars/acme', { holidays });
+    return status === 200 ? (await ask('GET', '/v1/calendars/acme')).body : body;
+  };
+  expect(await kept({ '2026-12-25': 'Christmas' })).toMatchObject({
+    spec: { holidays: [{ date: '2026-12-25', name: 'Christmas' }] },
+  });
+  const ical =
+    'BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART:20260101\nRRULE:FREQ=YEARLY\nEND:VEVENT\nEND:VCALENDAR';
+  expect(await kept({ ical, years: { from: 2026, to: 2027 } })).toMatchObject({
+    spec: { holidays: ['2026-01-01', '2027-01-01'] },
+  });
+  expect(await kept({ ical: 'x', years: { from: 2026, to: 2027 } })).toMatchObject({
+    code: '22023',
+    field: 'holidays',
+  });
+  expect(await kept({ ical })).toMatchObject({ code: '22023', field: 'years' });
+  expect(await kept({ ical, year: 2026 })).toMatchObject({ field: 'holidays.year' });
+  expect(await kept('2026-12-25')).toMatchObject({ code: '22023', field: 'holidays' });
   expect((await ask('DELETE', '/v1/calendars/acme')).status).toBe(200);
   expect(await ask('DELETE', '/v1/calendars/acme')).toMatchObject({
     status: 404,

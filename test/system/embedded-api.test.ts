@@ -38,6 +38,68 @@ test('every option of open is checked, and the error names it', async () => {
   }
 });
 
+test('every call refuses options that it does not know, and says which was meant', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, ts timestamptz)');
+  const session = db.session();
+  const rows = [{ id: 1, ts: 0 }];
+  const measures = { n: 'count(*)' };
+  const followed = async (options: object): Promise<void> => {
+    for await (const _ of db.subscribe('t', options)) break;
+  };
+  const calls: Record<string, (options: never) => unknown> = {
+    query: (options) => db.query('SELECT 1', options),
+    exec: (options) => db.exec('SELECT 1', options),
+    stream: (options) => db.stream('SELECT 1', options),
+    window: (options) => db.window('t', { last: '1h', measures }, options),
+    progressive: (options) => db.progressive('SELECT 1', options),
+    insert: (options) => db.insert('t', rows, options),
+    upsert: (options) => db.upsert('t', rows, options),
+    delete: (options) => db.delete('t', { id: 1 }, options),
+    load: (options) => db.load('t', Buffer.from('id\n2\n'), options),
+    export: (options) => db.export('t', '/nowhere/t.csv', options),
+    subscribe: followed,
+    transaction: (options) => db.transaction(async () => 1, options),
+    'insert of a session': (options) => session.insert('t', rows, options),
+    'query of a session': (options) => session.query('SELECT 1', options),
+  };
+  for (const [name, call] of Object.entries(calls)) {
+    expect([
+      name,
+      await failure(async () => call({ timeoutMS: 1000 } as never)),
+      await failure(async () => call(null as never)),
+    ]).toMatchObject([
+      name,
+      { code: '22023', field: 'timeoutMS', hint: 'Did you mean "timeoutMs"?' },
+      { code: '22023', field: 'options' },
+    ]);
+  }
+  for (const [call, field] of [
+    [() => open({ jornal: { kind: 'memory' } } as never), 'jornal'],
+    [() => open({ journal: { kind: 'memory', kep: 1 } } as never), 'journal.kep'],
+    [() => open({ journal: null } as never), 'journal'],
+    [() => open(null as never), 'options'],
+    [() => db.as({ tennant: 'acme' } as never), 'tennant'],
+    [() => db.session({ tenant: '' }), 'tenant'],
+    [() => db.query('SELECT 1', { user: 5 } as never), 'user'],
+    [() => db.load('t', Buffer.from('id'), { csv: { delimeter: ';' } } as never), 'csv.delimeter'],
+    [() => db.insert('t', rows, { idempotencyKey: 5 } as never), 'idempotencyKey'],
+    [() => db.query('SELECT 1', { zone: 'Europe/Berln' }), 'zone'],
+    [() => db.query('SELECT 1', { format: 'csv' } as never), 'format'],
+    [() => db.on('view.failed', 5 as never), 'listener'],
+  ] as const) {
+    const error = await failure(async () => call());
+    expect([error.code, error.field, error.hint]).toEqual(['22023', field, expect.anything()]);
+  }
+  for (const call of [
+    () => sql('SELECT 1' as never),
+    () => db.subscribe(5 as never),
+    () => sql.id(),
+  ])
+    expect((await failure(async () => call())).hint).toBeTruthy();
+  expect((await db.query('SELECT * FROM t')).rows).toEqual([]);
+});
+
 test('open has a default for everything and takes what the contract shows', async () => {
   db = await open({
     memory: '1 GB',
@@ -129,6 +191,21 @@ test('an answer says what it is', async () => {
   ]);
 });
 
+test('an answer of changes says what all of them have read and spent', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (a int); CREATE TABLE u (a int)');
+  await db.exec('INSERT INTO t SELECT * FROM generate_series(1, 1000); INSERT INTO u VALUES (1)');
+  const { meta, rows } = await db.query(
+    'WITH gone AS (DELETE FROM t RETURNING a), more AS (INSERT INTO u SELECT a FROM gone) SELECT count(*) AS n FROM gone',
+  );
+  expect([rows, meta.source, meta.sources.map(({ name }) => name).sort()]).toEqual([
+    [{ n: 1000 }],
+    'scan',
+    ['t', 'u'],
+  ]);
+  expect(meta.work).toBeGreaterThan(1000);
+});
+
 test('parameters are bound by place, and a wrong number or kind of them is told', async () => {
   db = await open();
   expect((await db.query('SELECT $1::int + $2 AS s', { params: [1, 2] })).rows).toEqual([{ s: 3 }]);
@@ -207,6 +284,12 @@ test('atLeast waits for a position; asOf reads an earlier one; what is too far s
 
 test('work above maxWork ends a query with the limit it met', async () => {
   db = await open();
+  // Also one that is over before a step of it is.
+  const { work } = (await db.query('SELECT 1')).meta;
+  expect((await db.query('SELECT 1', { maxWork: work })).rows).toHaveLength(1);
+  expect(await failure(() => db.query('SELECT 1', { maxWork: work - 1 }))).toMatchObject({
+    code: '53400',
+  });
   const long = 'SELECT count(*) FROM generate_series(1, 1000000) AS g(x)';
   expect(await failure(() => db.query(long, { maxWork: 1000 }))).toMatchObject({
     code: '53400',
@@ -436,6 +519,134 @@ test('a transaction is all or nothing, gives value and position, and its errors 
   let late: Parameters<Parameters<Database['transaction']>[0]>[0];
   await db.transaction(async (tx) => (late = tx));
   expect(await failure(() => late.insert('t', { id: 3, a: 1 }))).toMatchObject({ code: '08003' });
+});
+
+test('a transaction in which a statement has failed is never committed, whoever has caught the error', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, a int)');
+  await db.insert('t', { id: 1, a: 0 });
+  const duplicate = await failure(() => db.insert('t', { id: 1 }));
+  const unheard = await failure(() =>
+    db.transaction(async (tx) => {
+      await tx.insert('t', { id: 2 });
+      await tx.insert('t', { id: 1 }).catch(() => undefined);
+    }),
+  );
+  expect(unheard).toMatchObject({ code: '25P02', cause: { message: duplicate.message } });
+  // A savepoint is what such a failure is caught with.
+  await db.transaction(async (tx) => {
+    await tx.exec('SAVEPOINT before');
+    await tx.insert('t', { id: 1 }).catch(() => tx.exec('ROLLBACK TO before'));
+    await tx.insert('t', { id: 3 });
+  });
+  // A conflict that nobody heard of is one all the same.
+  let runs = 0;
+  await db.transaction(
+    async (tx) => {
+      await tx.query('SELECT a FROM t WHERE id = 1');
+      if ((runs += 1) === 1) await db.exec('UPDATE t SET a = a + 1 WHERE id = 1');
+      await tx.exec('UPDATE t SET a = 7 WHERE id = 1').catch(() => undefined);
+    },
+    { retries: 1 },
+  );
+  expect([runs, (await db.query('SELECT id, a FROM t ORDER BY id')).rows]).toEqual([
+    2,
+    [
+      { id: 1, a: 7 },
+      { id: 3, a: null },
+    ],
+  ]);
+});
+
+test('a transaction of db.transaction is ended by its function and by nothing else', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY)');
+  for (const end of ['COMMIT', 'ROLLBACK', 'INSERT INTO t VALUES (2); COMMIT', 'COMMIT AND CHAIN'])
+    expect(
+      await failure(() =>
+        db.transaction(async (tx) => {
+          await tx.insert('t', { id: 1 });
+          await tx.exec(end);
+        }),
+      ),
+    ).toMatchObject({ code: '2D000', hint: expect.stringContaining('Return from its function') });
+  expect((await db.query('SELECT * FROM t')).rows).toEqual([]);
+  expect(await failure(() => db.transaction(5 as never))).toMatchObject({ code: '22023' });
+});
+
+test('a call that leaves a transaction open, or sets what nobody will remember, is told so', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY)');
+  for (const text of [
+    'BEGIN',
+    'BEGIN; INSERT INTO t VALUES (1)',
+    'INSERT INTO t VALUES (1); BEGIN',
+  ])
+    for (const call of [() => db.exec(text), () => db.query(text)])
+      expect(await failure(call)).toMatchObject({
+        code: '25001',
+        hint: expect.stringContaining('db.session()'),
+      });
+  await db.exec('BEGIN; INSERT INTO t VALUES (2); COMMIT');
+  expect((await db.query('SELECT * FROM t')).rows).toEqual([{ id: 2 }]);
+  for (const text of ["SET timezone = 'Europe/Berlin'", 'RESET timezone', 'PREPARE p AS SELECT 1'])
+    expect(await failure(() => db.exec(text))).toMatchObject({ code: '55000' });
+  const { rows } = await db.query("SET timezone = 'Europe/Berlin'; SHOW timezone");
+  expect(rows).toEqual([{ TimeZone: 'Europe/Berlin' }]);
+  expect(await failure(() => db.exec('DELETE FROM t', { asOf: db.position }))).toMatchObject({
+    code: '25006',
+    field: 'asOf',
+  });
+});
+
+test('nothing is committed that is not there any more: a closed database says so to open transactions', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY)');
+  const session = db.session();
+  await session.exec('BEGIN; INSERT INTO t VALUES (1)');
+  const transaction = failure(() =>
+    db.transaction(async (tx) => {
+      await tx.insert('t', { id: 2 });
+      await db.close();
+    }),
+  );
+  expect(await transaction).toMatchObject({ code: '57P01' });
+  for (const text of ['COMMIT', 'SHOW timezone', 'BEGIN', 'ROLLBACK'])
+    expect(await failure(() => session.exec(text))).toMatchObject({ code: '57P01' });
+  await session.close();
+});
+
+test('closing ends what waits for rows from outside', async () => {
+  const silent = (): AsyncIterable<never> => ({
+    [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => undefined) }),
+  });
+  const calls: ((db: Database) => Promise<unknown>)[] = [
+    (each) => each.insert('t', silent()),
+    (each) => each.load('t', silent(), { format: 'csv' }),
+    (each) => each.session().insert('t', silent()),
+    (each) => each.transaction(() => new Promise(() => undefined)),
+  ];
+  for (const call of calls) {
+    const opened = await open();
+    await opened.exec('CREATE TABLE t (id int PRIMARY KEY)');
+    const ended = failure(() => call(opened));
+    await opened.close();
+    expect(await ended).toMatchObject({ code: '57P01' });
+  }
+});
+
+test('a process with nothing else to do waits for a time limit that somebody waits for', async () => {
+  const held = (): number =>
+    process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  db = await open();
+  const before = held();
+  const abort = new AbortController();
+  const { signal } = abort;
+  const waiting = failure(() => db.query('SELECT 1', { atLeast: 9, timeoutMs: 60_000, signal }));
+  expect(held()).toBe(before + 1);
+  abort.abort();
+  expect(await waiting).toMatchObject({ code: '57014' });
+  expect(held()).toBe(before);
 });
 
 test('a subscription tells the snapshot, each difference, that nothing changed, and that it must begin anew', async () => {

@@ -190,6 +190,70 @@ test('changes are told as often as their windows are long: minutes at once, days
   expect(day.failure()).toMatchObject({ code: '57P01' });
 });
 
+test('what ends now is told each minute, or as seldom as its policy says, though no row changes: rows of the future come in, and what it is beside goes on', async () => {
+  const { db, clock } = await database();
+  await db.insert('t', [
+    { id: 1, ts: '2025-12-31T00:00:30Z' },
+    { id: 2, ts: '2026-01-01T00:01:30Z' },
+  ]);
+  const options = { heartbeatMs: 1e12 };
+  const toDate = follow(db, clock, { toDate: 'day', compare: 'previous' }, options);
+  await toDate.pass(10);
+  const values = (change: Change<WindowResultRow>): unknown =>
+    change.kind === 'delta' &&
+    change.inserted.map(({ values: now, previous }) => [now['n'], previous?.['n']]);
+  await toDate.pass(61_000);
+  expect(toDate.told.slice(1).map(values)).toEqual([[[0, 1]]]);
+  await toDate.pass(60_000);
+  expect(toDate.told.slice(2).map(values)).toEqual([[[1, 1]]]);
+  await db.exec(`ALTER TABLE t SET (refresh = 'second 10m')`);
+  await toDate.pass(25 * 60_000);
+  expect(toDate.told.slice(3)).toHaveLength(2);
+  await db.close();
+});
+
+test('a day that begins at six is told at six, and not at midnight', async () => {
+  const { db, clock } = await database();
+  await db.insert('t', [{ id: 1, ts: '2026-01-01T00:30:00Z' }]);
+  const { told, pass } = follow(
+    db,
+    clock,
+    { text: 'now-6h/d to now-6h/d', every: 'day' },
+    { heartbeatMs: 1e12 },
+  );
+  await pass(6 * 3_600_000 - 1000);
+  expect(told.map(shown)).toEqual([['snapshot', '2025-12-31 0']]);
+  await pass(1000);
+  expect(told.slice(1).map(shown)).toEqual([['delta', '-2025-12-31 0', '+2026-01-01 1']]);
+  await db.close();
+});
+
+test('another calendar is told at once, and one that is dropped ends it; another policy holds for a change that waits', async () => {
+  const { db, clock } = await database();
+  await db.calendars.set('acme', {});
+  await db.insert('t', [{ id: 1, ts: '2025-12-30T12:00:00Z' }]);
+  const named = follow(db, clock, { previous: 'businessDay', every: 'day', calendar: 'acme' });
+  const month = follow(db, clock, { current: 'month' });
+  await named.pass(10);
+  await db.calendars.set('other', {});
+  await named.pass(1000);
+  expect(named.told.map(shown)).toEqual([['snapshot', '2025-12-31 0']]);
+  await db.calendars.set('acme', { holidays: ['2025-12-31'] });
+  await settled();
+  expect(named.told.slice(1).map(shown)).toEqual([['delta', '-2025-12-31 0', '+2025-12-30 1']]);
+  await db.exec(`ALTER TABLE t SET (refresh = 'month 10h')`);
+  await db.insert('t', [{ id: 2, ts: '2026-01-01T00:00:00Z' }]);
+  await named.pass(60_000);
+  expect(month.told.map(shown)).toEqual([['snapshot', '2026-01-01 0']]);
+  await db.exec(`ALTER TABLE t SET (refresh = 'month 1m')`);
+  await settled();
+  expect(month.told.slice(1).map(shown)).toEqual([['delta', '-2026-01-01 0', '+2026-01-01 1']]);
+  await db.calendars.drop('acme');
+  await settled();
+  expect(named.failure()).toMatchObject({ code: '42704' });
+  await db.close();
+});
+
 test('where nothing changes, progress says so; a reader begins now, or where it was; a signal ends it', async () => {
   const { db, clock } = await database();
   await db.insert('t', [{ id: 1, ts: '2026-01-01T00:00:00Z', team: 'a' }]);

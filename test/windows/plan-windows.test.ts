@@ -153,10 +153,11 @@ test('hopping windows end at each hop and overlap', () => {
   ).toEqual(['2026-10-27 > 2026-11-03', '2026-10-28 > 2026-11-04']);
 });
 
-test('the next change is the next boundary of what the windows move with', () => {
-  const next = (spec: WindowSpec): string | undefined => {
-    const { nextChangeMs } = planWindows(spec, NEW_YORK, at('2026-11-22T15:20:30Z'));
-    return nextChangeMs === undefined ? undefined : new Date(nextChangeMs).toISOString();
+test('the next change is the next boundary of what the windows move with, `~` where an end moves along', () => {
+  const next = (spec: WindowSpec, now = '2026-11-22T15:20:30Z'): string | undefined => {
+    const { nextChangeMs, moves } = planWindows(spec, NEW_YORK, at(now));
+    const change = nextChangeMs === undefined ? 'never' : new Date(nextChangeMs).toISOString();
+    return `${change.replace(':00.000Z', '')}${moves ? ' ~' : ''}`;
   };
   expect([
     next({ last: '24h' }),
@@ -164,30 +165,65 @@ test('the next change is the next boundary of what the windows move with', () =>
     next({ lastComplete: '7 days' }),
     next({ lastComplete: '2 hours' }),
     next({ toDate: 'month' }),
-    next({ text: 'now-7d/d to now/d' }),
-    next({ text: 'yesterday' }),
-    next({ text: 'now-6h/h to now/h' }),
-    next({ text: 'now-24h to now/d' }),
-    next({ text: 'now-7d/d' }),
+    next({ toDate: 'month', every: 'hour' }),
+    next({ current: 'month' }),
+  ]).toEqual([
+    'never ~',
+    '2026-11-22T16:00 ~',
+    '2026-11-23T05:00',
+    '2026-11-22T16:00',
+    '2026-12-01T05:00 ~',
+    '2026-11-22T16:00 ~',
+    '2026-12-01T05:00',
+  ]);
+  expect([
     next({ range: ['2026-11-01', '2026-12-01'], every: 'hour' }),
     next({ range: ['2026-12-01', '2026-12-02'], every: 'hour' }),
+    next({ range: ['2026-12-01', '2026-12-02'] }),
     next({ range: ['2026-11-01', '2026-12-01'] }),
-    next({ range: ['2026-11-01', '2026-11-02'] }),
+    next({ range: ['2026-11-01', '2026-11-02'], every: 'hour' }),
   ]).toEqual([
-    '2026-11-22T15:21:00.000Z',
-    '2026-11-22T16:00:00.000Z',
-    '2026-11-23T05:00:00.000Z',
-    '2026-11-22T16:00:00.000Z',
-    '2026-12-01T05:00:00.000Z',
-    '2026-11-23T05:00:00.000Z',
-    '2026-11-23T05:00:00.000Z',
-    '2026-11-22T15:21:00.000Z',
-    '2026-11-22T15:21:00.000Z',
-    '2026-11-22T15:21:00.000Z',
-    '2026-11-22T16:00:00.000Z',
-    '2026-12-01T05:00:00.000Z',
-    '2026-12-01T05:00:00.000Z',
-    undefined,
+    '2026-11-22T16:00',
+    '2026-12-01T05:00',
+    '2026-12-02T05:00',
+    '2026-12-01T05:00',
+    'never',
+  ]);
+  expect([
+    next({ text: 'now-7d/d to now/d' }),
+    next({ text: 'now-7d/d' }),
+    next({ text: 'now-6h/h to now/h' }),
+    next({ text: 'now-24h to now/d' }),
+    next({ text: '2026-11-01 to now-1d/d' }),
+    next({ text: '2026-11-01 to 2026-11-02' }),
+    // A day that begins at six, also on the day whose clocks went back.
+    next({ text: 'now-6h/d to now-6h/d' }, '2026-11-22T10:59:59Z'),
+    next({ text: 'now-6h/d to now-6h/d' }, '2026-11-01T09:59:59Z'),
+    next({ text: 'now-7d/d to now-7d/d' }, '2026-11-08T12:00:00Z'),
+    next({ text: 'yesterday' }),
+    next({ text: 'yesterday', every: 'hour' }),
+    next({ text: 'today', every: 'hour' }),
+    next({ text: 'previousHour' }),
+    next({ text: 'thisMinute' }),
+    next({ text: 'yearToDateLastYear' }),
+    next({ text: 'trailing7dWallClock' }),
+  ]).toEqual([
+    '2026-11-23T05:00',
+    '2026-11-23T05:00 ~',
+    '2026-11-22T16:00',
+    '2026-11-23T05:00 ~',
+    '2026-11-23T05:00',
+    'never',
+    '2026-11-22T11:00',
+    '2026-11-01T10:00',
+    '2026-11-09T05:00',
+    '2026-11-23T05:00',
+    '2026-11-23T05:00',
+    '2026-11-22T16:00',
+    '2026-11-22T16:00',
+    '2026-11-22T15:21',
+    '2026-11-23T05:00 ~',
+    '2026-11-23T05:00 ~',
   ]);
 });
 
@@ -432,13 +468,13 @@ test('weeks, months and hours are beside their like', () => {
       '2026-11-22T10:00 > 2026-11-22T10:30 ~ | 2026-11-22T08:00 > 2026-11-22T08:30',
     ],
   );
-  // Hopping windows have no unit of their own: both ends go back.
+  // Hopping windows have no unit of their own: both ends go back, also of one alone, which is longer than the span.
   expect(
     shown(
       { lastComplete: '1 day', every: '7 days', hop: 'day', compare: 'yearAgo' },
       '2026-11-22T15:00:00Z',
     ),
-  ).toEqual(['2026-11-15 > 2026-11-22 | 2025-11-21 > 2025-11-22']);
+  ).toEqual(['2026-11-15 > 2026-11-22 | 2025-11-15 > 2025-11-22']);
   expect(
     shown(
       { lastComplete: '2 days', every: '7 days', hop: 'day', compare: { weeksAgo: 1 } },
@@ -512,6 +548,112 @@ test('business days are beside the same business day of the month', () => {
       RETAIL,
     )[1],
   ).toBe('2026-11-02 > 2026-11-03 | 2026-10-01 > 2026-10-02');
+});
+
+test('a question that is not cut is beside business days, too', () => {
+  const yearAgo = (spec: WindowSpec, now: string): string[] =>
+    shown({ ...spec, compare: { sameBusinessDay: 'yearAgo' } }, now, RETAIL);
+  // One day alone: the 12th business day, which was a Tuesday, and one with none beside it.
+  expect(yearAgo({ previous: 'businessDay' }, '2026-11-18T15:00:00Z')).toEqual([
+    '2026-11-17 > 2026-11-18 | 2025-11-18 > 2025-11-19',
+  ]);
+  expect(yearAgo({ toDate: 'day' }, '2026-11-18T15:00:00Z')).toEqual([
+    '2026-11-18 > 2026-11-18T10:00 ~ | 2025-11-19 > 2025-11-19T10:00',
+  ]);
+  expect(yearAgo({ previous: 'day' }, '2026-11-16T15:00:00Z')).toEqual([
+    '2026-11-15 > 2026-11-16 | none',
+  ]);
+  // A month to date: as many business days, on a day without business those before it.
+  expect(yearAgo({ toDate: 'month' }, '2026-11-18T15:00:00Z')).toEqual([
+    '2026-11-01 > 2026-11-18T10:00 ~ | 2025-11-01 > 2025-11-19T10:00',
+  ]);
+  expect(yearAgo({ toDate: 'month' }, '2026-11-21T15:00:00Z')).toEqual([
+    '2026-11-01 > 2026-11-21T10:00 ~ | 2025-11-01 > 2025-11-22',
+  ]);
+  expect(yearAgo({ toDate: 'month' }, '2026-11-01T15:00:00Z')).toEqual([
+    '2026-11-01 > 2026-11-01T10:00 ~ | none',
+  ]);
+  // More business days than the month there has: all of it.
+  const before = (spec: WindowSpec, now: string): string[] =>
+    shown({ ...spec, compare: { to: 'previous', align: 'businessDay' } }, now, RETAIL);
+  expect(before({ toDate: 'month' }, '2026-03-31T15:00:00Z')).toEqual([
+    '2026-03-01 > 2026-03-31T11:00 ~ | 2026-02-01 > 2026-03-01',
+  ]);
+  expect(before({ previous: 'month' }, '2026-03-31T15:00:00Z')).toEqual([
+    '2026-02-01 > 2026-03-01 | 2026-01-01 > 2026-02-01',
+  ]);
+  expect(
+    shown(
+      { range: ['2026-03-30', '2026-04-01'], compare: { sameBusinessDay: 'monthAgo' } },
+      '2026-12-01T00:00:00Z',
+      RETAIL,
+    ),
+  ).toEqual(['2026-03-30 > 2026-04-01 | none']);
+  expect(
+    shown(
+      { range: ['2026-03-20', '2026-03-31'], compare: { sameBusinessDay: 'monthAgo' } },
+      '2026-12-01T00:00:00Z',
+      RETAIL,
+    ),
+  ).toEqual(['2026-03-20 > 2026-03-31 | 2026-02-20 > 2026-03-01']);
+  expect(yearAgo({ range: ['2026-11-14', '2026-11-18'] }, '2026-12-01T00:00:00Z')).toEqual([
+    '2026-11-14 > 2026-11-18 | 2025-11-15 > 2025-11-19',
+  ]);
+  expect(yearAgo({ range: ['2026-11-14T12:00', '2026-11-16'] }, '2026-12-01T00:00:00Z')).toEqual([
+    '2026-11-14T12:00 > 2026-11-16 | none',
+  ]);
+  expect(refusal({ toDate: 'week', compare: { to: 'previous', align: 'businessDay' } })).toContain(
+    '"businessDay" aligns months',
+  );
+});
+
+test('a question that is not cut is beside weeks of the retail year, too', () => {
+  const yearAgo = (
+    spec: WindowSpec,
+    now: string,
+    leapWeek: 'restate' | 'shift' | 'drop' = 'restate',
+  ): string[] =>
+    shown({ ...spec, compare: { to: 'yearAgo', align: 'fiscalWeek', leapWeek } }, now, RETAIL);
+  expect(yearAgo({ toDate: 'retailYear' }, '2026-11-18T15:00:00Z')).toEqual([
+    '2026-02-01 > 2026-11-18T10:00 ~ | 2025-02-02 > 2025-11-19T10:00',
+  ]);
+  expect(yearAgo({ previous: 'day' }, '2026-11-18T15:00:00Z')).toEqual([
+    '2026-11-17 > 2026-11-18 | 2025-11-18 > 2025-11-19',
+  ]);
+  // Retail 2023 has 53 weeks: 2023-01-29 … 2024-02-03; the year before 52, the one after, too.
+  const whole = { range: ['2023-01-29', '2024-02-04'] as const };
+  expect(yearAgo(whole, '2026-11-18T15:00:00Z', 'restate')).toEqual([
+    '2023-01-29 > 2024-02-04 | 2022-01-30 > 2023-02-05',
+  ]);
+  expect(yearAgo(whole, '2026-11-18T15:00:00Z', 'drop')).toEqual([
+    '2023-01-29 > 2024-02-04 | 2022-01-30 > 2023-01-29',
+  ]);
+  const week53 = { range: ['2024-01-28', '2024-02-04'] as const };
+  expect(yearAgo(week53, '2026-11-18T15:00:00Z', 'drop')).toEqual([
+    '2024-01-28 > 2024-02-04 | none',
+  ]);
+  expect(yearAgo(week53, '2026-11-18T15:00:00Z', 'shift')).toEqual([
+    '2024-01-28 > 2024-02-04 | 2023-01-29 > 2023-02-05',
+  ]);
+  expect(yearAgo({ toDate: 'retailYear' }, '2024-02-01T15:00:00Z', 'drop')).toEqual([
+    '2023-01-29 > 2024-02-01T10:00 ~ | 2022-01-30 > 2023-01-29',
+  ]);
+  // 52 weeks beside the first 52 of 53.
+  expect(yearAgo({ range: ['2024-02-04', '2025-02-02'] }, '2026-11-18T15:00:00Z', 'shift')).toEqual(
+    ['2024-02-04 > 2025-02-02 | 2023-01-29 > 2024-01-28'],
+  );
+});
+
+test('windows of a month that is longer than the one before are beside none of its own days', () => {
+  expect(
+    shown({ toDate: 'month', every: 'week', compare: 'previous' }, '2026-03-31T15:00:00Z').slice(
+      -3,
+    ),
+  ).toEqual([
+    '2026-03-16 > 2026-03-23 | 2026-02-16 > 2026-02-23',
+    '2026-03-23 > 2026-03-30 | 2026-02-23 > 2026-03-01',
+    '2026-03-30 > 2026-03-31T11:00 ~ | none',
+  ]);
 });
 
 test('A10: a year of 53 weeks under the three ways to compare it', () => {

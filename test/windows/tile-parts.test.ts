@@ -7,7 +7,14 @@ import { MemoryAccount } from '../../src/base/memory.ts';
 import { MemoryLease } from '../../src/base/memory-lease.ts';
 import { open } from '../../src/index.ts';
 import { column } from '../../src/plan/nodes.ts';
-import { addTile, isNearTop, type TileLayout } from '../../src/windows/tile-layout.ts';
+import {
+  addTile,
+  addTiles,
+  isNearTop,
+  NO_BINS,
+  TileLayout,
+  TilePlaces,
+} from '../../src/windows/tile-layout.ts';
 import { TileMeasures } from '../../src/windows/tile-measures.ts';
 import { TilePage } from '../../src/windows/tile-page.ts';
 import { CONTEXT } from './tile-program.ts';
@@ -80,6 +87,40 @@ test('a sum whose bins overlap more than doubles can round is exact', () => {
     }
     addBoth();
     expect(measures.finish(0, tile, 0, layout)).toBe(Number(exact));
+  }
+});
+
+test('a layout that is added again and again adds the same by a loop of its own', () => {
+  const shape = { counts: true, sums: true, extremes: true, buckets: false };
+  const range = { ...NO_BINS, from: -1, to: 1 };
+  const many = Array.from({ length: 16 }, () => shape);
+  for (const layout of [
+    new TileLayout([shape, { ...shape, counts: false }], [range, { ...range, special: true }]),
+    new TileLayout([{ ...shape, sums: false, extremes: false }], [NO_BINS]),
+    // Of so many doubles no loop is made.
+    new TileLayout(
+      many,
+      many.map(() => range),
+    ),
+  ]) {
+    const into = layout.wider;
+    const count = 7;
+    const tiles = layout.tiles(count);
+    for (let at = 0; at < tiles.length; at += 1) {
+      const place = at % layout.stride;
+      const isExtreme = layout.terms.some(
+        ({ extremes }) => extremes >= 0 && (place === extremes || place === extremes + 1),
+      );
+      // Bins are full after some hundred tiles.
+      tiles[at] = isExtreme ? (at * 7919) % 1000 : at * 2 ** 15;
+    }
+    const [plain, looped] = [into.tiles(1), into.tiles(1)];
+    for (let round = 0; round < 700; round += 1) {
+      for (let tile = 0; tile < count; tile += 1)
+        addTile(plain, 0, into, tiles, tile * layout.stride, new TilePlaces(layout.terms));
+      addTiles(looped, 0, into, tiles, 0, layout, count);
+      if (round % 50 === 49) expect(looped).toEqual(plain);
+    }
   }
 });
 

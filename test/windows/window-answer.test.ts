@@ -118,8 +118,8 @@ test('windows that go back by the wall across a repeated hour are asked for in t
   );
   const { bounds, owners } = askedWindows(planned);
   expect([...bounds.from]).toEqual([...bounds.from].sort((a, b) => a - b));
-  expect([...owners].sort((a, b) => a - b)).toEqual([...owners.keys()]);
-  expect([...owners]).not.toEqual([...owners.keys()]);
+  expect([...owners!].sort((a, b) => a - b)).toEqual([...owners!.keys()]);
+  expect([...owners!]).not.toEqual([...owners!.keys()]);
 });
 
 test('more rows than an answer may have are refused while they come', () => {

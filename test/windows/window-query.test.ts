@@ -743,3 +743,59 @@ test('calendars survive a restart: from the journal, and from a snapshot', async
   expect(await db.calendars.get('acme')).toEqual(before[0]!.spec);
   await db.close();
 });
+
+test('A9: a calendar with changes of its own has them in every text of a question, and in what is explained', async () => {
+  await using db = await orders();
+  const calendar = {
+    zone: {
+      name: 'Europe/Berlin',
+      changes: [{ from: '2026-11-01T00:00:00Z', offsetSeconds: 18_000 }],
+    },
+  };
+  const of = async (when: Record<string, unknown>): Promise<string> => {
+    const { rows } = await db.window('orders', { calendar, measures: N, ...when });
+    return `${rows[0]!.start} ${rows.at(-1)!.end}`;
+  };
+  const day = '2026-11-02T19:00:00Z 2026-11-03T19:00:00Z';
+  expect(await of({ current: 'day', now: '2026-11-03T12:00' })).toBe(day);
+  expect(await of({ range: ['2026-11-03', '2026-11-04'] })).toBe(day);
+  expect(await of({ text: '2026-11-03 to 2026-11-04' })).toBe(day);
+  const { notes } = await db.explainWindow('orders', {
+    range: ['2026-10-31', '2026-11-03'],
+    calendar,
+    measures: N,
+  });
+  expect(notes).toEqual(['2026-11-01 has 20 hours']);
+  await db.exec('CREATE TABLE walls (at timestamp)');
+  await expect(db.window('walls', { current: 'day', calendar, measures: N })).rejects.toMatchObject(
+    { code: '0A000', field: 'calendar', column: 'at' },
+  );
+});
+
+test('a zone that is read in two ways is refused by name, and a session that speaks SQL keeps its own', async () => {
+  await using db = await orders();
+  const at = { current: 'day', now: NOW, measures: N } as const;
+  await expect(db.window('orders', { ...at, zone: '+02:00' })).rejects.toMatchObject({
+    code: '22023',
+    field: 'zone',
+  });
+  await expect(db.window('orders', { ...at, calendar: { zone: 'UTC+2' } })).rejects.toMatchObject({
+    field: 'zone',
+  });
+  await expect(db.calendars.set('acme', { zone: 'UTC+2' })).rejects.toMatchObject({
+    field: 'zone',
+  });
+  await expect(db.window('orders', { ...at, zone: 'Mars' })).rejects.toMatchObject({
+    field: 'zone',
+  });
+  const session = db.session();
+  await session.exec("SET TimeZone = 'UTC+2'");
+  const { rows, meta } = await session.window('orders', at);
+  expect([rows[0]!.start, meta.zone]).toEqual(['2026-11-05T02:00:00Z', 'UTC+2']);
+  await expect(session.window('orders', { ...at, zone: 'UTC+2' })).rejects.toMatchObject({
+    field: 'zone',
+  });
+  const kolkata = await db.window('orders', { ...at, zone: 'Asia/Kolkata' });
+  expect(kolkata.meta.zone).toBe('Asia/Kolkata');
+  await session.close();
+});
