@@ -1,3 +1,4 @@
+import { MemoryLease } from '../base/memory-lease.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import type { SqlType } from '../columns/types.ts';
@@ -30,8 +31,7 @@ export class DistinctOperator implements Operator {
   #waiting: readonly Vector[] | undefined;
   /** Tuples that have left; −1 while rows come. */
   #left = -1;
-  /** For columns of numerics of no fixed scale: the longest that each tuple has come with. */
-  readonly #scales: Map<number, Int32Array>;
+  readonly #shown: ShownTuples;
 
   constructor(
     node: DistinctNode,
@@ -53,18 +53,12 @@ export class DistinctOperator implements Operator {
         name: each.name,
       }));
     this.#isLate = node.on === undefined && node.columns.some(({ type }) => isManifold(type));
-    this.#scales = new Map(
-      this.#isLate
-        ? node.columns.flatMap(({ type }, index) =>
-            isScaleFree(type) ? [[index, new Int32Array(1024)] as const] : [],
-          )
-        : [],
-    );
     this.#keys = keys.map(compileExpression);
     this.#groups = new GroupTable(
       keys.map((key) => key.type),
       memory,
     );
+    this.#shown = new ShownTuples(this.#isLate ? node.columns : [], this.#groups);
   }
 
   next(budget: Budget): Step {
@@ -83,8 +77,7 @@ export class DistinctOperator implements Operator {
       if (groups === undefined) return 'more';
       this.#waiting = undefined;
       if (this.#isLate) {
-        for (const column of this.#scales.keys())
-          this.#noteScales(column, keys[column]!, groups, batch.rowCount);
+        this.#shown.note(keys, groups, batch.rowCount);
         if (budget.exhausted) return 'more';
         continue;
       }
@@ -116,36 +109,58 @@ export class DistinctOperator implements Operator {
     const groups = Int32Array.from({ length: count }, (_, at) => this.#left + at);
     this.#left += count;
     budget.charge(count * this.#keys.length);
-    const columns = this.#groups.keys(groups, count);
-    for (const [column, scales] of this.#scales) {
-      const { type } = this.columns[column]!;
-      columns[column] = vectorFromData(
-        type,
-        Array.from(groups, (group, at) => cutTo(datumAt(columns[column]!, at), scales[group]!)),
-      );
-    }
-    this.batch = { rowCount: count, columns };
+    this.batch = { rowCount: count, columns: this.#shown.columns(groups, count) };
     return 'batch';
-  }
-
-  #noteScales(column: number, keys: Vector, groups: Int32Array, rowCount: number): void {
-    let scales = this.#scales.get(column)!;
-    if (scales.length < this.#groups.groupCount) {
-      const next = new Int32Array(Math.max(this.#groups.groupCount, scales.length * 2));
-      next.set(scales);
-      scales = next;
-      this.#scales.set(column, scales);
-    }
-    for (let row = 0; row < rowCount; row += 1) {
-      const datum = datumAt(keys, row);
-      if (datum instanceof Decimal && datum.scale > scales[groups[row]!]!)
-        scales[groups[row]!] = datum.scale;
-    }
   }
 
   close(): void {
     this.#input.close();
     this.#groups.close();
+  }
+}
+
+/** What tuples of equal values look like: 0 and not −0, a numeric with the longest scale that it has come with. */
+class ShownTuples {
+  readonly #columns: readonly OutputColumn[];
+  readonly #groups: GroupTable;
+  /** For columns of numerics of no fixed scale: the longest of each tuple. */
+  readonly #scales: Map<number, Int32Array>;
+
+  constructor(columns: readonly OutputColumn[], groups: GroupTable) {
+    this.#columns = columns;
+    this.#groups = groups;
+    this.#scales = new Map(
+      columns.flatMap(({ type }, index) =>
+        isScaleFree(type) ? [[index, new Int32Array(1024)] as const] : [],
+      ),
+    );
+  }
+
+  /** Rows come; a selection is applied already. */
+  note(keys: readonly Vector[], groups: Int32Array, rowCount: number): void {
+    for (const [column, known] of this.#scales) {
+      let scales = known;
+      if (scales.length < this.#groups.groupCount) {
+        scales = new Int32Array(Math.max(this.#groups.groupCount, known.length * 2));
+        scales.set(known);
+        this.#scales.set(column, scales);
+      }
+      for (let row = 0; row < rowCount; row += 1) {
+        const datum = datumAt(keys[column]!, row);
+        if (datum instanceof Decimal && datum.scale > scales[groups[row]!]!)
+          scales[groups[row]!] = datum.scale;
+      }
+    }
+  }
+
+  columns(groups: Int32Array, count: number): Vector[] {
+    const columns = this.#groups.keys(groups, count);
+    for (const [column, scales] of this.#scales)
+      columns[column] = vectorFromData(
+        this.#columns[column]!.type,
+        Array.from(groups, (group, at) => cutTo(datumAt(columns[column]!, at), scales[group]!)),
+      );
+    return columns;
   }
 }
 
@@ -160,7 +175,10 @@ function cutTo(datum: Datum, scale: number): Datum {
   return new Decimal(datum.coefficient / 10n ** BigInt(datum.scale - scale), scale);
 }
 
-/** INTERSECT and EXCEPT, with ALL by counting copies: the left side's rows in its order. */
+/**
+ * INTERSECT and EXCEPT, with ALL by counting copies: the left side's rows in its order. Where equal values may be shown in several ways
+ * one stands for all of both sides, as a view over them shows it: such rows leave when all have come.
+ */
 export class SetOperationOperator implements Operator {
   readonly id: number;
   readonly columns: readonly OutputColumn[];
@@ -173,8 +191,16 @@ export class SetOperationOperator implements Operator {
   #copies = new Float64Array(1024);
   #given = new Uint8Array(1024);
   #built = false;
+  /** Where equal values may look different: what they are shown as, and the groups of rows that leave at the end. */
+  readonly #shown: ShownTuples | undefined;
+  readonly #kept: Int32Array[] = [];
+  readonly #keptBytes: MemoryLease;
+  /** Parts of them that have left; −1 while rows come. */
+  #leftCount = -1;
   /** The columns of a batch of either side whose groups wait for room. */
   #waiting: readonly Vector[] | undefined;
+  /** The columns whose groups were given last, without the rows that are not selected. */
+  #interned: readonly Vector[] = [];
 
   constructor(node: SetOperationNode, left: Operator, right: Operator, memory: MemoryAccount) {
     this.id = node.id;
@@ -186,9 +212,14 @@ export class SetOperationOperator implements Operator {
       node.columns.map(({ type }) => type),
       memory,
     );
+    this.#keptBytes = new MemoryLease(memory);
+    this.#shown = node.columns.some(({ type }) => isManifold(type))
+      ? new ShownTuples(node.columns, this.#groups)
+      : undefined;
   }
 
   next(budget: Budget): Step {
+    if (this.#leftCount >= 0) return this.#leave(budget);
     while (!this.#built) {
       const step = this.#waiting === undefined ? this.#right.next(budget) : 'batch';
       if (step === 'more') return 'more';
@@ -198,6 +229,7 @@ export class SetOperationOperator implements Operator {
       }
       const groups = this.#intern(this.#right.batch, budget);
       if (groups === undefined) return 'more';
+      this.#shown?.note(this.#interned, groups, this.#right.batch.rowCount);
       budget.charge(this.#right.batch.rowCount * this.columns.length);
       for (let row = 0; row < this.#right.batch.rowCount; row += 1)
         this.#copies[groups[row]!] = this.#copies[groups[row]!]! + 1;
@@ -206,10 +238,15 @@ export class SetOperationOperator implements Operator {
     const { all, operation } = this.#node;
     for (;;) {
       const step = this.#waiting === undefined ? this.#left.next(budget) : 'batch';
+      if (step === 'done' && this.#shown !== undefined) {
+        this.#leftCount = 0;
+        return this.#leave(budget);
+      }
       if (step !== 'batch') return step;
       const { batch } = this.#left;
       const groups = this.#intern(batch, budget);
       if (groups === undefined) return 'more';
+      this.#shown?.note(this.#interned, groups, batch.rowCount);
       budget.charge(batch.rowCount * this.columns.length);
       const kept = new Int32Array(batch.rowCount);
       let count = 0;
@@ -225,10 +262,17 @@ export class SetOperationOperator implements Operator {
           if (passes) this.#given[group] = 1;
         }
         if (!passes) continue;
-        kept[count] = batch.selection === undefined ? row : batch.selection[row]!;
+        kept[count] =
+          this.#shown !== undefined
+            ? group
+            : batch.selection === undefined
+              ? row
+              : batch.selection[row]!;
         count += 1;
       }
-      if (count > 0) {
+      if (this.#shown !== undefined) {
+        if (count > 0) this.#keep(kept.slice(0, count));
+      } else if (count > 0) {
         this.batch = {
           rowCount: count,
           columns: batch.columns,
@@ -240,10 +284,28 @@ export class SetOperationOperator implements Operator {
     }
   }
 
+  #keep(groups: Int32Array): void {
+    this.#keptBytes.take(groups.byteLength);
+    this.#kept.push(groups);
+  }
+
+  #leave(budget: Budget): Step {
+    const groups = this.#kept[this.#leftCount];
+    if (groups === undefined) return 'done';
+    this.#leftCount += 1;
+    budget.charge(groups.length * this.columns.length);
+    this.batch = {
+      rowCount: groups.length,
+      columns: this.#shown!.columns(groups, groups.length),
+    };
+    return 'batch';
+  }
+
   close(): void {
     this.#left.close();
     this.#right.close();
     this.#groups.close();
+    this.#keptBytes.close();
   }
 
   /** undefined: there is no room yet for the batch's groups; it is to be given again. */
@@ -254,6 +316,7 @@ export class SetOperationOperator implements Operator {
         : batch.columns.map((vector) => gather(vector, batch.selection!, batch.rowCount)));
     const groups = this.#groups.internWithin(columns, batch.rowCount, budget);
     if (groups === undefined) return undefined;
+    this.#interned = columns;
     this.#waiting = undefined;
     const { groupCount } = this.#groups;
     this.#given = grownBytes(this.#given, groupCount);

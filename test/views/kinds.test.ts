@@ -80,3 +80,39 @@ test('equal numbers that look different stay apart where a row is kept, and are 
   expect((await rows(db, 'SELECT * FROM alone')).length).toBe(3);
   await db.close();
 });
+
+test('set operations show the same of equal values, kept or asked', async () => {
+  // The query showed what came first on the left, the view what stands for both sides.
+  await using db = await open();
+  await db.exec(
+    'CREATE TABLE a (id int PRIMARY KEY, n numeric, f float8); CREATE TABLE b (id int PRIMARY KEY, n numeric, f float8)',
+  );
+  const queries = ['INTERSECT', 'INTERSECT ALL', 'EXCEPT', 'EXCEPT ALL', 'UNION'].flatMap(
+    (operation) => [
+      `SELECT n FROM a ${operation} SELECT n FROM b`,
+      `SELECT f FROM a ${operation} SELECT f FROM b`,
+    ],
+  );
+  for (const [index, query] of queries.entries())
+    await db.exec(`CREATE MATERIALIZED VIEW v${index} AS ${query}`);
+  const look = async (text: string): Promise<unknown[]> =>
+    (await db.query(text, { format: 'text' })).rows.map(([value]) => value).sort();
+  const numbers = ['0', '0.00', '1.0', '1', '1.000', '-0.0', 'NaN'];
+  for (let step = 0; step < 40; step += 1) {
+    const table = step % 3 === 0 ? 'b' : 'a';
+    const id = (step * 7) % 5;
+    if (step % 4 === 3) await db.delete(table, { id });
+    else
+      await db.upsert(table, {
+        id,
+        n: numbers[(step * 5) % 7],
+        f: ['0', '-0', '1', 'NaN'][(step * 3) % 4],
+      });
+    for (const [index, query] of queries.entries())
+      expect([query, await look(`SELECT * FROM v${index}`)]).toEqual([query, await look(query)]);
+  }
+  await db.exec(
+    "TRUNCATE a, b; INSERT INTO a VALUES (1, 1.0, '-0'); INSERT INTO b VALUES (1, 1.00, 0)",
+  );
+  expect([await look(queries[0]!), await look(queries[1]!)]).toEqual([['1.00'], ['0']]);
+});
