@@ -235,7 +235,7 @@ export class WindowAnswer {
     if (compared === undefined) return undefined;
     const span = compared[index];
     if (span === undefined) return null;
-    const values = this.#previous.get(index, group) ?? this.#empty;
+    const values = this.#previous.get(index, group) ?? this.#standIn(this.#series.fill);
     return { startMs: span.startMs, endMs: span.endMs, values };
   }
 
@@ -246,16 +246,24 @@ export class WindowAnswer {
     carried: ReadonlyMap<number, readonly Datum[]> | undefined,
   ): readonly (Datum | Interpolated)[] {
     switch (fill) {
-      case 'none':
-        return this.#empty;
-      case 'null':
-        return this.#empty.map(() => null);
-      case 'zero':
-        return this.#empty.map((datum, value) => datum ?? zeroOf(this.#valueTypes[value]!));
       case 'previous':
         return carried!.get(group) ?? this.#empty.map(() => null);
       case 'linear':
         return this.#empty.map((_, value) => this.#between(index, group, value));
+      default:
+        return this.#standIn(fill);
+    }
+  }
+
+  /** What stands for a window without rows, whatever is beside it. */
+  #standIn(fill: WindowSeries['fill']): readonly Datum[] {
+    switch (fill) {
+      case 'zero':
+        return this.#empty.map((datum, value) => datum ?? zeroOf(this.#valueTypes[value]!));
+      case 'null':
+        return this.#empty.map(() => null);
+      default:
+        return this.#empty;
     }
   }
 

@@ -212,6 +212,28 @@ test('compare: what was before, the exact difference and its share; groups that 
     changeShare: null,
     compared: null,
   });
+  // What stands for windows without rows stands for those that are compared, too.
+  const beside = async (fill: 'none' | 'zero' | 'null'): Promise<unknown> => {
+    const answer = await db.window('orders', {
+      range: ['2026-11-03', '2026-11-04'],
+      compare: 'previous',
+      fill,
+      measures: { ...N, s: 'sum(amount)' },
+    });
+    return [answer.rows[0]!.previous, answer.rows[0]!.change];
+  };
+  expect(await beside('none')).toEqual([
+    { n: 0, s: null },
+    { n: 1, s: null },
+  ]);
+  expect(await beside('zero')).toEqual([
+    { n: 0, s: '0' },
+    { n: 1, s: '4.00' },
+  ]);
+  expect(await beside('null')).toEqual([
+    { n: null, s: null },
+    { n: null, s: null },
+  ]);
   const lin = await db.window('orders', {
     range: ['2026-11-01', '2026-11-04'],
     every: 'day',
