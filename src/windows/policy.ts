@@ -171,8 +171,8 @@ function timeOf(table: PolicyTable, before: Policy | undefined): string {
 function retentionOf(given: string | null, table: PolicyTable): Policy['retention'] {
   const entries = entriesOf(given, 'retention', RETENTION_HINT);
   const levels = entries.map(([word, keep]) => ({
-    unit: word === 'raw' ? ('raw' as const) : resolutionOf(word),
-    keep: keep === FOREVER ? FOREVER : lengthText(keep, 'retention'),
+    unit: word.toLowerCase() === 'raw' ? ('raw' as const) : resolutionOf(word),
+    keep: keep.toLowerCase() === FOREVER ? FOREVER : lengthText(keep, 'retention'),
   }));
   const refuse = (message: string, hint: string): never => {
     throw new DbError('22023', message, { field: 'retention', table: table.name, hint });
@@ -208,12 +208,17 @@ function retentionOf(given: string | null, table: PolicyTable): Policy['retentio
     }
     if (keep !== FOREVER && roughMs(keep) < MINIMUM_MS)
       refuse(`"${keep}" is too short an age`, 'The shortest is 15 minutes.');
+    if (keep !== FOREVER && roughMs(keep) > MAXIMUM_MS)
+      refuse(`"${keep}" is too long an age`, "Write 'forever'.");
   }
   return levels;
 }
 
 /** Rows younger than a tile cannot be demoted. */
 const MINIMUM_MS = 15 * 60_000;
+
+/** A thousand years: what is kept longer is kept for ever, and no calendar goes back much further. */
+const MAXIMUM_MS = 1000 * 366 * 86_400_000;
 
 function resolutionOf(word: string): Resolution {
   const found = findResolution(word);
@@ -226,7 +231,8 @@ function resolutionOf(word: string): Resolution {
 }
 
 function findResolution(word: string): Resolution | undefined {
-  return ALIASES.get(word.toLowerCase()) ?? RESOLUTIONS.find((each) => each === word);
+  const own = word.toLowerCase();
+  return ALIASES.get(own) ?? RESOLUTIONS.find((each) => each === own);
 }
 
 const ALIASES: ReadonlyMap<string, Resolution> = new Map([
@@ -440,7 +446,7 @@ function latenessOf(given: string | null, table: PolicyTable): string | undefine
 function refreshOf(given: string | null): Policy['refresh'] {
   const hint = "Write refresh = 'hour 1s, day 15s'.";
   const entries = entriesOf(given, 'refresh', hint).map(([word, value]) => {
-    const unit = REFRESH_UNITS.find((each) => each === word) ?? findResolution(word);
+    const unit = REFRESH_UNITS.find((each) => each === word.toLowerCase()) ?? findResolution(word);
     const named = unit === '1m' ? ('minute' as const) : unit;
     if (named === undefined)
       throw new DbError('22023', `"${word}" is no length of windows that are refreshed`, {

@@ -128,6 +128,14 @@ test('policies come back from the journal and from a snapshot', async () => {
   }
 });
 
+test('a policy is read in any case', async () => {
+  await db.policies.set('orders', { retention: 'RAW 90D, Day Forever', refresh: 'HOUR 5s' });
+  expect(await db.policies.get('orders')).toMatchObject({
+    retention: 'raw 90D, day forever',
+    refresh: 'hour 5s',
+  });
+});
+
 test.each([
   ['15m 5y', /^22023 retention: a retention begins with how long rows stay/],
   ['raw 90d, day 5y, 15m forever', /^22023 retention: resolutions grow coarser/],
@@ -141,6 +149,8 @@ test.each([
   ['raw 90d, raw 100d', /^22023 retention: "raw" stands first/],
   ['raw', /^22023 retention: "raw" is no part of a retention/],
   ['raw 5m', /^22023 retention: "5m" is too short an age/],
+  ['raw 9999y', /^22023 retention: "9999y" is too long an age/],
+  ['raw 900000ms', /^22023 retention: "900000ms" is in milliseconds/],
   ['raw 90 bananas', /^22023 retention: "90 bananas" is no unit or length of time/],
   ['raw 3 business days', /^22023 retention: "3 business days" is no length of time/],
 ])('retention = %j is refused', async (retention, expected) => {
