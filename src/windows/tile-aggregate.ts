@@ -46,7 +46,7 @@ export type TimeAggregate = {
 
 /**
  * Plain SQL that tiles may answer: an aggregate over a scan whose filter bounds the table's column of time, without keys of time or with one
- * bucket of it (`date_trunc`, `time_bucket`, `date_bin`, `::date`). `time` is a column of the table.
+ * bucket of it (`date_trunc`, `time_bucket`, `date_bin`, `::date`), or of its wall (`AT TIME ZONE`). `time` is a column of the table.
  */
 export function timeAggregateOf(node: AggregateNode, time: number): TimeAggregate | undefined {
   const { input } = node;
@@ -127,15 +127,73 @@ const COMPARISONS = new Set(['<', '<=', '>', '>=']);
 
 function isBucket(key: Expression, column: number): boolean {
   if (key.kind === 'cast')
-    return key.type.kind === 'date' && key.arg.kind === 'column' && key.arg.index === column;
+    return key.type.kind === 'date' && (isWall(key.arg, column) || isDated(key.arg, column));
+  return isCut(key, column) || isCutWall(key, column);
+}
+
+/** A function that cuts the time, or its wall, into buckets. */
+function isCut(key: Expression, column: number): key is CallExpression {
   if (key.kind !== 'call' || !BUCKETS.has(functionById(key.fn).name)) return false;
   // Of a time as origin a bucket is no stretch: it comes again with every width.
   return key.args.every((arg, place) =>
-    place === TIME_PLACE
-      ? arg.kind === 'column' && arg.index === column
-      : referencedColumns(arg).size === 0,
+    place === TIME_PLACE ? isWall(arg, column) : referencedColumns(arg).size === 0,
   );
 }
+
+/** The time itself, or what the clock on a wall shows then: in the session's zone, or in one that is named. */
+function isWall(expression: Expression, column: number): boolean {
+  if (expression.kind === 'column') return expression.index === column;
+  const time = expression.kind === 'cast' ? expression.arg : atTimeZone(expression)?.time;
+  return (
+    expression.type.kind === 'timestamp' &&
+    time?.kind === 'column' &&
+    time.index === column &&
+    time.type.kind === 'timestamptz'
+  );
+}
+
+/** A date_trunc whose date is taken: of a wall's time, or in the session's zone, whose dates these are. */
+function isDated(arg: Expression, column: number): boolean {
+  return (
+    isCut(arg, column) &&
+    functionById(arg.fn).name === 'date_trunc' &&
+    (arg.type.kind === 'timestamp' || arg.args.length === 2)
+  );
+}
+
+/**
+ * `date_trunc('day', ts AT TIME ZONE 'Europe/Berlin') AT TIME ZONE 'Europe/Berlin'`: the start as an instant. Of one zone alone, and of days and more, it never
+ * goes back where the wall's does not: an hour may begin on a time that the clocks leave out, which is an instant after the hour's end.
+ */
+function isCutWall(key: Expression, column: number): boolean {
+  const outer = atTimeZone(key);
+  if (outer === undefined || key.type.kind !== 'timestamptz' || !isCut(outer.time, column))
+    return false;
+  const [unit, wall] = outer.time.args;
+  const inner = atTimeZone(wall!);
+  return (
+    functionById(outer.time.fn).name === 'date_trunc' &&
+    unit!.kind === 'constant' &&
+    WHOLE_DAYS.has(String(unit!.value).toLowerCase()) &&
+    inner !== undefined &&
+    inner.zone.kind === 'constant' &&
+    outer.zone.kind === 'constant' &&
+    inner.zone.value === outer.zone.value
+  );
+}
+
+const WHOLE_DAYS = new Set(['day', 'week', 'month', 'quarter', 'year']);
+
+function atTimeZone(
+  expression: Expression,
+): { readonly zone: Expression; readonly time: Expression } | undefined {
+  if (expression.kind !== 'call' || functionById(expression.fn).name !== 'timezone')
+    return undefined;
+  const [zone, time] = expression.args;
+  return referencedColumns(zone!).size === 0 ? { zone: zone!, time: time! } : undefined;
+}
+
+type CallExpression = Extract<Expression, { kind: 'call' }>;
 
 const BUCKETS = new Set(['date_trunc', 'time_bucket', 'date_bin']);
 /** Of each of these, which argument is the time that is cut. */

@@ -89,3 +89,41 @@ test('bounds may be as near as microseconds, where clocks change, or NULL', asyn
     `ts >= '2026-03-08' AND ts < now() - interval '1 day' * (random() * 0)`,
   );
 });
+
+// Were read from rows: the wall of another zone was no time that tiles cut.
+test('buckets of a wall come from tiles, and from rows where a wall comes again', async () => {
+  const zone = 'America/New_York';
+  const fall = `ts >= '2010-11-07T00:00:00Z' AND ts < '2010-11-09T00:00:00Z'`;
+  const wall = `ts AT TIME ZONE '${zone}'`;
+  for (const key of [
+    `date_trunc('day', ${wall})`,
+    `date_trunc('month', ${wall})::date`,
+    `(${wall})::date`,
+    `date_trunc('day', ts)::date`,
+    `date_trunc('day', ts::timestamp)`,
+    `date_trunc('day', ${wall}) AT TIME ZONE '${zone}'`,
+    `date_trunc('WEEK', ${wall}) AT TIME ZONE '${zone}'`,
+    `time_bucket('6 hours', ${wall})`,
+    `date_bin('2 hours', ${wall}, '2001-01-01')`,
+    `date_trunc('hour', ts AT TIME ZONE INTERVAL '-05:30')`,
+  ])
+    for (const night of [NIGHT, fall])
+      for (const sessionZone of ['UTC', 'Australia/Lord_Howe', 'America/St_Johns']) {
+        const source = await same(key, night, { zone: sessionZone });
+        // In Newfoundland a date was entered again that night.
+        if (sessionZone !== 'America/St_Johns') expect([key, source]).toEqual([key, 'windows']);
+      }
+  // A quarter that comes twice is one bucket of its wall.
+  expect(await same(`date_trunc('minute', ${wall})`, fall)).toBe('scan');
+  // Not cut by time alone, of another zone, or of a wall that goes on where clocks do not.
+  for (const key of [
+    wall,
+    `date_trunc('hour', ${wall}) AT TIME ZONE '${zone}'`,
+    `date_trunc('da' || 'y', ${wall}) AT TIME ZONE (CASE WHEN x IS NULL THEN 'UTC' ELSE '${zone}' END)`,
+    `date_trunc('day', ${wall}) AT TIME ZONE 'Asia/Tokyo'`,
+    `date_trunc('day', ts, '${zone}')::date`,
+    `time_bucket('1 day', ${wall}) AT TIME ZONE '${zone}'`,
+    `date_trunc('day', ts AT TIME ZONE CASE WHEN x > 9 THEN 'UTC' ELSE '${zone}' END)`,
+  ])
+    expect([key, await same(key, fall)]).toEqual([key, 'scan']);
+});
