@@ -1,8 +1,6 @@
-import type { Calendar } from '../calendar/calendar.ts';
-import { civilText } from '../calendar/civil.ts';
-import { nextChange } from '../calendar/zones.ts';
 import { demotedNote, type KeptTable } from '../windows/kept-reading.ts';
-import { instantLabel, type WindowSeries } from '../windows/window-spec.ts';
+import { instantLabel } from '../windows/window-spec.ts';
+import { hoursText, offsetNotes } from './offset-notes.ts';
 import type { WindowRun } from './window-query.ts';
 
 /** What a window query read, for people: EXPLAIN ANALYZE of windows. */
@@ -62,7 +60,7 @@ export function* explainedWindow(
     });
     if (windows.length % WINDOWS_A_STEP === 0) yield;
   }
-  const notes = offsetNotes(series, calendar);
+  const notes = windows.length === 0 ? [] : offsetNotes(series, calendar);
   const demoted =
     kept === undefined
       ? undefined
@@ -115,41 +113,4 @@ function shortened(
     `  … ${windows.length - LINES_MAX} more …`,
     ...windows.slice(-half).map(line),
   ];
-}
-
-const NOTES_MAX = 50;
-
-/** Days within the span that have other than 24 hours, and days that are skipped: those in which an offset changes. */
-function offsetNotes({ startMs, endMs, windows }: WindowSeries, calendar: Calendar): string[] {
-  const notes: string[] = [];
-  if (windows.length === 0) return notes;
-  const ruler = calendar.ruler('day');
-  const zone = calendar.timeZone;
-  const first = ruler.at(Math.floor(startMs / 1000));
-  const until = Math.ceil(endMs / 1000) + LONGEST_DAY_SECONDS;
-  let noted = -Infinity;
-  // The instant of the change lies in the day before a skipped one, or begins the day after: both are looked at.
-  for (let at = first.start - 1; notes.length < NOTES_MAX;) {
-    const change = nextChange(zone, at, until);
-    if (change === undefined) break;
-    at = change.at;
-    for (const instant of [at - 1, at]) {
-      const day = ruler.at(instant);
-      if (day.start <= noted || day.start < first.start || day.start * 1000 >= endMs) continue;
-      noted = day.start;
-      const hours = (day.end - day.start) / 3600;
-      if (hours !== 24) notes.push(`${civilText(day.day)} has ${hoursText(hours)}`);
-      const next = ruler.next(day);
-      for (let skipped = day.day + 1; skipped < next.day; skipped += 1)
-        notes.push(`${civilText(skipped)} does not exist`);
-    }
-  }
-  return notes;
-}
-
-/** No day has been longer. */
-const LONGEST_DAY_SECONDS = 48 * 3600;
-
-function hoursText(hours: number): string {
-  return `${Number(hours.toFixed(4))} ${hours === 1 ? 'hour' : 'hours'}`;
 }

@@ -492,7 +492,7 @@ class Answer {
         node,
         inner,
         plain,
-        (relation) => {
+        ({ relation }) => {
           tiled.add(relation);
           this.#source = provenance(session, bound.relations, tiled, this.#position).source;
         },

@@ -8,7 +8,8 @@ import type { Datum } from '../columns/values.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { Calendar } from '../calendar/calendar.ts';
 import { findZone, zoneOf } from '../calendar/zones.ts';
-import type { OutputColumn } from '../plan/logical.ts';
+import type { OutputColumn, PlanNode } from '../plan/logical.ts';
+import type { TiledAnswer } from '../windows/tile-aggregate.ts';
 import { relationDoesNotExist, type PlanCatalog } from '../plan/catalog.ts';
 import type { IsolationLevel, ParsedStatement, Statement } from '../sql/ast.ts';
 import type { AnswerSource, Identity, QueryMeta, QueryOptions } from './api-types.ts';
@@ -55,6 +56,8 @@ export type StatementOutcome = {
   readonly work: number;
   readonly elapsedMs: number;
   readonly queuedMs: number;
+  /** Of a query's plan, what came from window tiles. */
+  readonly tiled?: ReadonlyMap<PlanNode, TiledAnswer>;
 };
 
 export type ExecutionOptions = QueryOptions & {

@@ -18,10 +18,13 @@ import type { AggregateNode, BoundQuery, OutputColumn, PlanNode } from '../plan/
 import { inputsOf } from '../plan/nodes.ts';
 import type { ParsedStatement, Statement } from '../sql/ast.ts';
 import { demotedNote } from '../windows/kept-reading.ts';
+import type { TiledAnswer } from '../windows/tile-aggregate.ts';
+import { instantLabel } from '../windows/window-spec.ts';
 import { ACTOR_COLUMNS, actorRows } from './actor-rows.ts';
 import type { AnswerSource } from './api-types.ts';
 import { runDefinition } from './definitions.ts';
 import { runDml } from './dml.ts';
+import { offsetNotes } from './offset-notes.ts';
 import { queriesOf } from './queries.ts';
 import { isSystemRelation, systemName } from './system-relations.ts';
 import { changesIn, runWithChanges } from './with-changes.ts';
@@ -302,7 +305,7 @@ export async function executePlan(
     session.storedEntry(relation).data.changes(since, engine.visiblePosition),
   );
   const position = answerPosition(session, bound.relations, options);
-  const tiled = new Map<PlanNode, number>();
+  const tiled = new Map<PlanNode, TiledAnswer>();
   const opened = openPlan(session, bound.plan, bound.relations, context, options.asOf, tiled);
   let rowCount = 0;
   const run = engine.run({
@@ -325,7 +328,9 @@ export async function executePlan(
     const { source, sources } = provenance(
       session,
       bound.relations,
-      scansOf(bound.plan) === tiled.size ? new Set(tiled.values()) : undefined,
+      scansOf(bound.plan) === tiled.size
+        ? new Set([...tiled.values()].map(({ relation }) => relation))
+        : undefined,
       options.asOf,
     );
     const done: StatementOutcome = {
@@ -339,6 +344,7 @@ export async function executePlan(
       work,
       elapsedMs,
       queuedMs,
+      tiled,
     };
     engine.metrics.finished(done);
     return done;
@@ -387,8 +393,8 @@ export function openPlan(
   relations: readonly number[],
   context: ReturnType<Session['evaluationContext']>,
   asOf: number | undefined,
-  /** The aggregates that tiles have answered, with the relation of each. */
-  tiled?: Map<PlanNode, number>,
+  /** The aggregates that tiles have answered. */
+  tiled?: Map<PlanNode, TiledAnswer>,
 ): { open(): Operator; release(): void } {
   const { environment, release } = openRelations(session, relations, context, asOf);
   const whole: ExecutionEnvironment =
@@ -401,7 +407,7 @@ export function openPlan(
               node,
               inner,
               plain,
-              (relation) => tiled.set(node, relation),
+              (answer) => void tiled.set(node, answer),
               session.usesTiles,
             ),
         };
@@ -686,8 +692,8 @@ async function explain(
   const shown = {
     format,
     statistics: session.planCatalog().statistics,
-    isTiled: (node: AggregateNode) =>
-      bound.kind === 'query' && session.usesTiles && tiles.fits(node),
+    sourceOf: (node: AggregateNode): readonly [string, string][] =>
+      bound.kind === 'query' && session.usesTiles && tiles.fits(node) ? [FROM_TILES] : [],
     demotedOf: (relation: number) => {
       const kept = session.engine.state.keptTable(relation);
       return kept && demotedNote(kept, session.engine.visiblePosition, -Infinity, Infinity);
@@ -708,7 +714,11 @@ async function explain(
             silent,
           )
         : await runDml(session, inner, given, silent);
-    lines.push(...explainPlan(bound.plan, shown).split('\n'));
+    const sourceOf = (node: AggregateNode): readonly [string, string][] => {
+      const answer = done.tiled?.get(node);
+      return answer === undefined ? [] : [FROM_TILES, ...tiledLines(session, answer)];
+    };
+    lines.push(...explainPlan(bound.plan, { ...shown, sourceOf }).split('\n'));
     lines.push(
       `Work: ${done.work} units`,
       `Rows: ${done.rowCount}`,
@@ -724,6 +734,26 @@ async function explain(
     'EXPLAIN',
     sink,
   );
+}
+
+const FROM_TILES: [string, string] = ['Source', 'window tiles'];
+
+/** What EXPLAIN ANALYZE tells of an aggregate that came from tiles, as `explainWindow` tells it of a window query. */
+function tiledLines(session: Session, answer: TiledAnswer): [string, string][] {
+  const { windows, tiles, rowsScanned, from, to, zone } = answer;
+  const calendar = session.engine.plainCalendars.inZoneOfSql(zone);
+  const span = { startMs: Math.floor(from / 1000), endMs: Math.ceil(to / 1000) };
+  const isBounded = Number.isFinite(span.startMs) && Number.isFinite(span.endMs);
+  const notes = isBounded ? offsetNotes(span, calendar) : [];
+  const bounds = isBounded
+    ? `${windows}, ${instantLabel(calendar, span.startMs)} → ${instantLabel(calendar, span.endMs)}`
+    : String(windows);
+  return [
+    ['Windows', bounds],
+    ['Tiles Merged', String(tiles)],
+    ['Rows Scanned', String(rowsScanned)],
+    ...(notes.length === 0 ? [] : [['Note', notes.join('; ')] satisfies [string, string]]),
+  ];
 }
 
 function refuseEnd(session: Session, command: string): void {

@@ -7,8 +7,8 @@ import { inputsOf } from './nodes.ts';
 export type ExplainOptions = {
   readonly format: 'text' | 'json';
   readonly statistics: PlanStatistics;
-  /** Whether an aggregate comes from window tiles. */
-  readonly isTiled?: ((node: AggregateNode) => boolean) | undefined;
+  /** Where an aggregate comes from, if not from its input. */
+  readonly sourceOf?: ((node: AggregateNode) => readonly [string, string][]) | undefined;
   /** What of a table's rows is told by tiles alone, and why. */
   readonly demotedOf?: ((relation: number) => string | undefined) | undefined;
 };
@@ -48,10 +48,10 @@ function json(plan: PlanNode, options: ExplainOptions): Record<string, unknown> 
   };
 }
 
-function sourceOf(plan: PlanNode, { isTiled, demotedOf }: ExplainOptions): [string, string][] {
-  const demoted = plan.kind === 'scan' ? demotedOf?.(plan.relation) : undefined;
+function sourceOf(plan: PlanNode, options: ExplainOptions): readonly [string, string][] {
+  const demoted = plan.kind === 'scan' ? options.demotedOf?.(plan.relation) : undefined;
   if (demoted !== undefined) return [['Demoted', demoted]];
-  return plan.kind === 'aggregate' && isTiled?.(plan) === true ? [['Source', 'window tiles']] : [];
+  return plan.kind === 'aggregate' ? (options.sourceOf?.(plan) ?? []) : [];
 }
 
 function title(plan: PlanNode): string {

@@ -199,6 +199,19 @@ const BUCKETS = new Set(['date_trunc', 'time_bucket', 'date_bin']);
 /** Of each of these, which argument is the time that is cut. */
 const TIME_PLACE = 1;
 
+/** What an aggregate took from tiles, for who explains it. */
+export type TiledAnswer = {
+  readonly relation: number;
+  readonly windows: number;
+  readonly tiles: number;
+  readonly rowsScanned: number;
+  /** In microseconds; infinite where nothing bounds them. */
+  readonly from: number;
+  readonly to: number;
+  /** Whose days its buckets are: one that the bucket names, else the session's. */
+  readonly zone: string;
+};
+
 /** Answers from tiles; what they cannot, `plain` does. */
 export class TiledAggregate implements Operator {
   readonly id: number;
@@ -213,12 +226,13 @@ export class TiledAggregate implements Operator {
     environment: ExecutionEnvironment,
   ) => TiledWindows | undefined;
   readonly #plain: () => Operator;
-  readonly #answered: () => void;
+  readonly #answered: (answer: Omit<TiledAnswer, 'relation'>) => void;
   readonly #ends: TimeEnds;
   readonly #isKept: boolean;
   readonly #isReadyOnly: boolean;
   #looking: Generator<void, Buckets | undefined> | undefined;
   #tiles: TiledWindows | undefined;
+  #bounds: WindowBounds | undefined;
   #shown: Operator | undefined;
   #other: Operator | undefined;
   #budget: Budget | undefined;
@@ -236,7 +250,7 @@ export class TiledAggregate implements Operator {
     ) => TiledWindows | undefined;
     readonly plain: () => Operator;
     /** Tiles have given the answer. */
-    readonly answered: () => void;
+    readonly answered: (answer: Omit<TiledAnswer, 'relation'>) => void;
     /** Where conditions leave a side open: finds the first time and the last. */
     readonly ends: TimeEnds;
     /** Some rows were demoted: there is no plain answer, and one window may have no ends. */
@@ -278,6 +292,7 @@ export class TiledAggregate implements Operator {
         this.#tiles.close();
         this.#tiles = undefined;
       }
+      this.#bounds = look.value;
       if (this.#tiles === undefined) this.#other = this.#plain();
       else this.#shown = this.#inOrder(this.#tiles, look.value!);
     }
@@ -293,7 +308,7 @@ export class TiledAggregate implements Operator {
       return step;
     }
     if (step === 'more') return step;
-    if (this.#tiles!.isTiled) this.#answered();
+    if (this.#tiles!.isTiled) this.#answered(this.#told(this.#tiles!, this.#bounds!));
     // Without keys there is one row, be it of no rows.
     if (this.#gave || this.#node.keys.length > 0) return 'done';
     this.#gave = true;
@@ -304,6 +319,23 @@ export class TiledAggregate implements Operator {
   close(): void {
     (this.#shown ?? this.#tiles)?.close();
     this.#other?.close();
+  }
+
+  #told(
+    { tiles, rowsScanned }: TiledWindows,
+    { from, to }: WindowBounds,
+  ): Omit<TiledAnswer, 'relation'> {
+    const { bucket } = this.#question;
+    const { context } = this.#environment;
+    const named = bucket && textsOf(bucket, context).find((text) => findZone(text) !== undefined);
+    return {
+      windows: from.length,
+      tiles,
+      rowsScanned,
+      from: from[0]!,
+      to: to.at(-1)!,
+      zone: named ?? context.zone,
+    };
   }
 
   /** Groups in the order of their keys, as a scan has them. */

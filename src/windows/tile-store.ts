@@ -21,6 +21,7 @@ import {
   openTimeAggregateOf,
   TiledAggregate,
   timeAggregateOf,
+  type TiledAnswer,
   type TimeAggregate,
 } from './tile-aggregate.ts';
 import type { KeptTile } from './kept-tiles.ts';
@@ -240,7 +241,7 @@ export class TileStore implements WindowSource {
     node: AggregateNode,
     environment: ExecutionEnvironment,
     plain: () => Operator,
-    answered: (relation: number) => void,
+    answered: (answer: TiledAnswer) => void,
     /** Whether rows that are there may be answered for from tiles, and whether tiles may be made for that. */
     usesCache: boolean | 'ready' = true,
   ): Operator | undefined {
@@ -257,7 +258,7 @@ export class TileStore implements WindowSource {
       open: (plan, windows, inner) => this.openTiles(plan, windows, inner),
       plain,
       ends: (budget) => rowEnds(environment.snapshotOf(relation), time, true, budget),
-      answered: () => answered(relation),
+      answered: (answer) => answered({ relation, ...answer }),
       isReadyOnly: usesCache === 'ready',
     });
   }
@@ -319,7 +320,7 @@ export class TileStore implements WindowSource {
     { kept, tile, scan }: KeptMet,
     node: AggregateNode,
     environment: ExecutionEnvironment,
-    answered: (relation: number) => void,
+    answered: (answer: TiledAnswer) => void,
   ): Operator {
     const { relation } = scan;
     const data = this.#dataOf(relation);
@@ -359,7 +360,7 @@ export class TileStore implements WindowSource {
       plain: () => {
         throw refusal();
       },
-      answered: () => answered(relation),
+      answered: (answer) => answered({ relation, ...answer }),
       isKept: true,
       ends: (budget) =>
         timeEnds(kept, environment, relation, index, question.bounds.length > 0, budget),

@@ -127,3 +127,33 @@ test('buckets of a wall come from tiles, and from rows where a wall comes again'
   ])
     expect([key, await same(key, fall)]).toEqual([key, 'scan']);
 });
+
+test('EXPLAIN ANALYZE tells the windows, tiles, rows, and days that are not 24 hours; and nothing of tiles that did not answer', async () => {
+  const explained = async (text: string, format = 'TEXT'): Promise<string[]> => {
+    const { rows } = await db.query<{ 'QUERY PLAN': string }>(
+      `EXPLAIN (ANALYZE, FORMAT ${format}) ${text}`,
+    );
+    return rows.map((row) => row['QUERY PLAN'].trim());
+  };
+  const days = `SELECT date_trunc('day', ts, 'America/New_York'), count(*) FROM t
+    WHERE ts >= '2026-03-07T05:00:00Z' AND ts < '2026-03-10T04:00:00Z' GROUP BY 1`;
+  const lines = await explained(days);
+  const at = lines.indexOf('Source: window tiles');
+  expect(lines.slice(at, at + 5)).toEqual([
+    'Source: window tiles',
+    'Windows: 3, 2026-03-07T00:00:00-05:00 → 2026-03-10T00:00:00-04:00',
+    expect.stringMatching(/^Tiles Merged: [1-9]\d*$/),
+    expect.stringMatching(/^Rows Scanned: \d+$/),
+    'Note: 2026-03-08 has 23 hours',
+  ]);
+  expect((await explained(days, 'JSON')).join('')).toContain('"Note": "2026-03-08 has 23 hours"');
+  // Of the session's zone, without a bucket, and without a bound.
+  expect(
+    await explained(`SELECT count(*) FROM t WHERE ts >= '2026-03-08' AND ts < '2026-03-09'`),
+  ).toContain('Windows: 1, 2026-03-08T00:00:00+00:00 → 2026-03-09T00:00:00+00:00');
+  const scanned = await explained(
+    `SELECT date_trunc('minute', ts AT TIME ZONE 'America/New_York'), count(*) FROM t
+     WHERE ts >= '2010-11-07T00:00:00Z' AND ts < '2010-11-09T00:00:00Z' GROUP BY 1`,
+  );
+  expect(scanned.join()).not.toContain('window tiles');
+});
