@@ -171,11 +171,7 @@ export class Retention {
    * Row ids that should go, as many as fit one round, by quarters of an hour: rows lie in no order, and a tile that is written once is not
    * written again for each of its rows.
    */
-  async #dueRows({
-    entry: { data, definition },
-    policy,
-    plan: { rawFrom },
-  }: Round): Promise<Float64Array> {
+  async #dueRows({ entry: { data, definition }, policy, plan }: Round): Promise<Float64Array> {
     const column = definition.columns.findIndex(({ name }) => name === policy.time);
     const due = new Map<number, number[]>();
     let count = 0;
@@ -185,14 +181,14 @@ export class Retention {
         columnIndexes: [column],
         ordered: false,
         withRowIds: 'lent',
-        prune: [{ column, op: '<', value: rawFrom }],
+        prune: [{ column, op: '<', value: plan.rawFrom }],
       });
       let batches = 0;
       for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
         const times = timesOf(batch.columns[0]!, batch.rowCount, batch.selection);
         for (let row = 0; row < batch.rowCount; row += 1) {
           const at = times[row]!;
-          if (!(at < rawFrom && at >= TIME_MIN)) continue;
+          if (!isDue(at, plan)) continue;
           const id = batch.rowIds![batch.selection === undefined ? row : batch.selection[row]!]!;
           const quarter = Math.floor(at / QUARTER);
           const rows = due.get(quarter);
@@ -297,6 +293,11 @@ type Round = {
   readonly plan: RetentionPlan;
 };
 
+/** Whether a row of such a time goes: what is to be part of a tile only where calendars reach. Infinite times and none have no age. */
+function isDue(at: number, { rawFrom, goneBefore }: RetentionPlan): boolean {
+  return at < rawFrom && (at >= TIME_MIN || (at < goneBefore && at !== -Infinity));
+}
+
 /** Says from inside the turn that there is nothing to commit. Never leaves this file. */
 const NOTHING = new Error('there is nothing to demote');
 
@@ -346,7 +347,7 @@ class Demotion {
       const kept: number[] = [];
       for (let row = 0; row < found.rowCount; row += 1) {
         const at = times[row]!;
-        if (!(at < this.#plan.rawFrom && at >= TIME_MIN)) continue;
+        if (!isDue(at, this.#plan)) continue;
         (at < this.#plan.goneBefore ? gone : kept).push(row);
       }
       const rows = this.#wide(found, Int32Array.from(kept));

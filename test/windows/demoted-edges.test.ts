@@ -424,6 +424,25 @@ test('rows that came in no order of time are demoted each to its day, or minute'
   });
 });
 
+test('rows of times that no calendar has go where they would be kept as nothing, and stay where they would be tiles', async () => {
+  const times = ['0001-01-01T00:00:00Z', '-infinity', 'infinity', null, '2026-03-08T00:00:00Z'];
+  const left = async (retention: string): Promise<unknown[]> => {
+    await db.exec('DROP TABLE IF EXISTS odd');
+    await db.exec(
+      `CREATE TABLE odd (ts timestamptz) WITH (time = 'ts', retention = '${retention}')`,
+    );
+    await db.insert(
+      'odd',
+      [...times, '2020-01-01T00:00:00Z'].map((ts) => ({ ts })),
+    );
+    await clock.advance('2min');
+    return (await db.query('SELECT ts FROM odd')).rows.map(({ ts }) => ts);
+  };
+  expect(await left('raw 2d')).toEqual(times.slice(1));
+  expect(await left('raw 2d, day 1y')).toEqual(times.slice(1));
+  expect(await left('raw 2d, day forever')).toEqual(times);
+});
+
 test('what a policy before kept may be gone altogether', async () => {
   await demote({ by: null, measures: 'n' });
   await db.policies.set('orders', { retention: 'raw 1d, day 2d', by: ['region'], measures: null });
