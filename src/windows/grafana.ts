@@ -80,7 +80,9 @@ const ALONG = { moves: true, nextChangeMs: Infinity } as const;
 function endOf(text: string, calendar: Calendar, nowMs: number, rounding: 'down' | 'up'): End {
   const trimmed = text.trim();
   if (!trimmed.startsWith('now')) {
-    const ms = parseInstantMs(trimmed, calendar.timeZone, 'text');
+    // As the addresses of its dashboards have instants: milliseconds since 1970.
+    const given = /^\d{11,16}$/.test(trimmed) ? Number(trimmed) : trimmed;
+    const ms = parseInstantMs(given, calendar.timeZone, 'text');
     return { ms, moves: false, nextChangeMs: Infinity };
   }
   let at = nowMs;

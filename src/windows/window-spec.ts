@@ -295,6 +295,11 @@ function periodOf(spec: WindowSpec, calendar: Calendar, nowMs: number): Period {
           field: 'range',
           hint: "Write ['2026-11-01', '2026-12-01']: from, and until just before.",
         });
+      if (range.some((end) => typeof end === 'string' && end.trimStart().startsWith('now')))
+        throw new DbError('22023', '"range" is of instants, and has what is relative to now', {
+          field: 'range',
+          hint: `Write text: '${range.join(' to ')}'.`,
+        });
       const { timeZone } = calendar;
       const startMs = parseInstantMs(range[0] as InstantInput, timeZone, 'range.0');
       const endMs = parseInstantMs(range[1] as InstantInput, timeZone, 'range.1');

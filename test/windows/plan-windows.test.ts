@@ -227,6 +227,24 @@ test('the next change is the next boundary of what the windows move with, `~` wh
   ]);
 });
 
+test('what Grafana writes into addresses is read as text, and told where it stands in a range', () => {
+  expect(shown({ text: '1793500000000 to 1793503600000' }, '2026-11-22T15:20:30Z')).toEqual([
+    '2026-10-31T22:26:40.000 > 2026-10-31T23:26:40.000',
+  ]);
+  expect(shown({ text: 'now-d to now' }, '2026-11-22T15:20:00Z')).toEqual(
+    shown({ text: 'now-1d to now' }, '2026-11-22T15:20:00Z'),
+  );
+  expect(shown({ text: 'last 7 days' }, '2026-11-22T15:20:00Z')).toEqual(
+    shown({ text: 'last7Days' }, '2026-11-22T15:20:00Z'),
+  );
+  expect(refusal({ text: 'last fortnight' })).toContain(
+    '22023 text: "lastFortnight" is no relative',
+  );
+  expect(refusal({ range: ['now-7d/d', 'now/d'] })).toBe(
+    `22023 range: "range" is of instants, and has what is relative to now | Write text: 'now-7d/d to now/d'.`,
+  );
+});
+
 // ── Compared with ──────────────────────────────────────────────────────────────────────────────────────────────
 
 const RETAIL = calendar({
