@@ -85,6 +85,7 @@ import {
   inSteps,
   metaOf,
   runWindowQuery,
+  windowColumns,
   windowsAtOnce,
   type Following,
   type WindowQuery,
@@ -431,9 +432,12 @@ export class Handle implements WideVerbs {
     const { engine } = this;
     const { from, heartbeatMs, maxRate } = checkSubscribeOptions(options);
     const { signal, done } = deadline(engine.ports.clock, options);
+    const identity = { ...this.identity, ...pickIdentity(options) };
     return new WindowSubscription({
       clock: engine.ports.clock,
       hub: engine.subscriptions,
+      columns: async () =>
+        windowColumns(this.readSession(identity), table, query, { values: this.values }),
       run: (asOf, before) =>
         this.runWindow(
           table,
@@ -455,7 +459,7 @@ export class Handle implements WideVerbs {
       },
       calendar: () =>
         typeof query.calendar === 'string'
-          ? engine.state.calendars.find(this.identity.tenant ?? 'main', query.calendar)
+          ? engine.state.calendars.find(identity.tenant ?? 'main', query.calendar)
           : undefined,
       refreshOf: (relation) => {
         const entry = engine.state.catalog.byId(relation);

@@ -42,7 +42,13 @@ import {
 } from '../windows/window-spec.ts';
 import type { QueryMeta } from './api-types.ts';
 import type { Engine } from './engine.ts';
-import { datumWriter, RecordMaker, type ValueOptions } from './rows-out.ts';
+import {
+  datumWriter,
+  RecordMaker,
+  resultColumns,
+  type ResultColumn,
+  type ValueOptions,
+} from './rows-out.ts';
 import type { ExecutionOptions, Session, StatementOutcome } from './session.ts';
 import {
   answeredWindows,
@@ -186,6 +192,16 @@ function questionOf(
   );
   const context = session.evaluationContext(parameters, { zone: own.zone });
   return { own, names, windows, context };
+}
+
+/** What a question's rows have: `by`, then the measures. */
+export function windowColumns(
+  session: Session,
+  table: string,
+  query: WindowQuery,
+  options: RunOptions,
+): ResultColumn[] {
+  return resultColumns(questionOf(session, table, query, options).windows.columns.slice(1));
 }
 
 /** Runs a window query in its session: one instant, one position, one pass. */

@@ -14,6 +14,8 @@ import type { WindowResultRow, WindowRun } from './window-query.ts';
 export type WindowFeed = {
   readonly clock: Clock;
   readonly hub: SubscriptionHub;
+  /** What `by` and the measures are; throws where the question is none. */
+  columns(): Promise<readonly ResultColumn[]>;
   /** Runs the query now, or as of an earlier position. */
   run(asOf: number | undefined, before: AnsweredWindows | undefined): Promise<WindowRun>;
   readonly from: 'snapshot' | 'now' | number;
@@ -38,7 +40,6 @@ export type WindowFeed = {
  * (midnight in its zone, the end of an hour), though no row did. It holds no queue: what has changed meanwhile is one difference.
  */
 export class WindowSubscription implements Subscription<WindowResultRow> {
-  readonly columns: Promise<readonly ResultColumn[]>;
   readonly key: Promise<readonly string[]> = Promise.resolve(['start', 'label', 'by']);
   readonly #feed: WindowFeed;
   /** Rows as they were told last: by window where the next run need not ask for all of them, else in one list. */
@@ -61,8 +62,12 @@ export class WindowSubscription implements Subscription<WindowResultRow> {
 
   constructor(feed: WindowFeed) {
     this.#feed = feed;
-    this.columns = Promise.resolve([]);
     feed.signal?.addEventListener('abort', this.#aborted, { once: true });
+  }
+
+  /** Of `by`, then the measures. */
+  get columns(): Promise<readonly ResultColumn[]> {
+    return this.#feed.columns();
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Change<WindowResultRow>> {

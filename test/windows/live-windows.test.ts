@@ -278,6 +278,10 @@ test('where nothing changes, progress says so; a reader begins now, or where it 
   expect(now.subscription.unchanged(1, 1)).toBe(true);
   expect(now.subscription.unchanged(1, 2)).toBe(false);
   expect(await now.subscription.key).toEqual(['start', 'label', 'by']);
+  expect(await later.subscription.columns).toEqual([
+    { name: 'team', type: 'text', nullable: true },
+    { name: 'n', type: 'bigint', nullable: true },
+  ]);
   abort.abort();
   await settled();
   expect(later.failure()).toMatchObject({ code: '57014' });
@@ -288,5 +292,6 @@ test('where nothing changes, progress says so; a reader begins now, or where it 
   const wrong = follow(db, clock, { range, evry: 'day' });
   await settled();
   expect(wrong.failure()).toMatchObject({ code: '22023', field: 'evry' });
+  await expect(wrong.subscription.columns).rejects.toMatchObject({ field: 'evry' });
   await db.close();
 });

@@ -234,6 +234,13 @@ test('what Grafana writes into addresses is read as text, and told where it stan
   expect(shown({ text: 'now-d to now' }, '2026-11-22T15:20:00Z')).toEqual(
     shown({ text: 'now-1d to now' }, '2026-11-22T15:20:00Z'),
   );
+  expect(shown({ text: 'now to now+2d' }, '2026-11-22T15:20:00Z')).toEqual([
+    '2026-11-22T10:20 > 2026-11-24T10:20 …',
+  ]);
+  // The week that the month begins in.
+  expect(shown({ text: 'now/M/w to now' }, '2026-11-22T15:20:00Z')).toEqual([
+    '2026-10-26 > 2026-11-22T10:20',
+  ]);
   expect(shown({ text: 'last 7 days' }, '2026-11-22T15:20:00Z')).toEqual(
     shown({ text: 'last7Days' }, '2026-11-22T15:20:00Z'),
   );
