@@ -108,6 +108,23 @@ export class Deletes {
     return this.#whole === undefined ? this.#pageCount * PAGE_BYTES : BITMAP_BYTES;
   }
 
+  /** The dead rows, ascending. */
+  rows(): Int32Array {
+    const rows = new Int32Array(this.count);
+    let count = 0;
+    for (let index = 0; index < PAGE_COUNT; index += 1) {
+      const page = this.page(index);
+      if (page === undefined) continue;
+      for (let word = 0; word < PAGE_WORDS; word += 1) {
+        for (let left = page[word]!; left !== 0; left &= left - 1) {
+          rows[count] = index * DELETES_PAGE_ROWS + word * 32 + 31 - Math.clz32(left & -left);
+          count += 1;
+        }
+      }
+    }
+    return rows;
+  }
+
   /** All rows, a bit each in words of 32: a copy that nobody shares. */
   toBits(): Int32Array {
     const bits = new Int32Array(BITMAP_BYTES / 4);

@@ -23,6 +23,8 @@ export class KeyRuns {
   readonly #blockKeys: number[] = [];
   /** Their first row ids. */
   readonly #blockRowIds: number[] = [];
+  /** The run of the row that was asked for last: the next is often near. */
+  #rowRun = 0;
   /** The last key of the last run. */
   #keyMax = -Infinity;
   /** How the latest single inserts went on: the key and row id that would continue them, and how many there were. */
@@ -47,8 +49,14 @@ export class KeyRuns {
 
   /** Whether a run leads to the row; only while all rows have the keys that they came with. */
   hasRow(rowId: number): boolean {
+    if (this.#rowRun < this.#rowIds.length) {
+      const step = rowId - this.#rowIds.get(this.#rowRun);
+      if (step >= 0 && step < this.#lengths.get(this.#rowRun)) return true;
+    }
     const run = runBefore(this.#blockRowIds, this.#rowIds, rowId);
-    return run >= 0 && rowId - this.#rowIds.get(run) < this.#lengths.get(run);
+    if (run < 0) return false;
+    this.#rowRun = run;
+    return rowId - this.#rowIds.get(run) < this.#lengths.get(run);
   }
 
   /** Whether entries [0, rowCount) are present, consecutive, and beyond every key there is. */

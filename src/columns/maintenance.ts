@@ -162,13 +162,11 @@ export class Maintenance {
     lease.limits = limits;
     store.beginOperation();
     let deletes: Deletes | undefined;
-    if (state.deletes !== undefined) {
-      for (let index = 0; index < sealed.rowCount; index += 1) {
-        const ordinal = sealed.ordinalAt(index);
-        if (!state.deletes.has(job.source.placeOf(ordinal))) continue;
-        deletes ??= store.newDeletes();
-        deletes.add(sealed.slotOf[index]!);
-      }
+    const dead = state.deletes === undefined ? NONE : deadSlots(state.deletes, job.source, sealed);
+    if (dead.length > 0) {
+      deletes = store.newDeletes();
+      const areLiving = deletes.addAll(dead, 0, dead.length);
+      assert(areLiving, 'each row has a slot of its own');
     }
     store.replace(
       job.source.number,
@@ -194,6 +192,22 @@ type Compaction = {
   readonly segment: Segment;
   readonly deletes: Deletes;
 };
+
+const NONE = new Int32Array(0);
+
+/** The slots of the dead rows of a segment in its new form. */
+function deadSlots(deletes: Deletes, source: Segment, sealed: SealedSegment): Int32Array {
+  // All rows are there in both, in the order they arrived in one and by slot in the other.
+  if (source.kind === 'open') return deletes.rows().map((row) => sealed.slotOf[row]!);
+  const slots = new Int32Array(deletes.count);
+  let count = 0;
+  for (let index = 0; index < sealed.rowCount; index += 1) {
+    if (!deletes.has(source.placeOf(sealed.ordinalAt(index)))) continue;
+    slots[count] = sealed.slotOf[index]!;
+    count += 1;
+  }
+  return slots.subarray(0, count);
+}
 
 /** Slots and ordinals, in arrival order, of the rows that lived when the compaction was named. */
 function livingOf(

@@ -5,7 +5,14 @@ import type { Batch } from './batch.ts';
 import { entryAt, numberAt } from './cells.ts';
 import { constantVector, gather, gatherOne } from './build.ts';
 import { CHUNK_ROWS } from './open-segment.ts';
-import { placeOf, stateOf, type SealedSegment, type Segment, type SegmentList } from './segment.ts';
+import {
+  SEGMENT_ROWS,
+  stateOf,
+  type SealedSegment,
+  type Segment,
+  type SegmentList,
+  type SegmentState,
+} from './segment.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { Vector } from './vector.ts';
 import { VectorBuilder } from './vector-builder.ts';
@@ -65,12 +72,20 @@ export function locateRows(rowIds: Float64Array, list: SegmentList): LocatedRows
   const places = slabInts(rowIds.length);
   const runs: Run[] = [];
   let last: Run | undefined;
+  let state: SegmentState | undefined;
+  // Row ids of the segment at hand.
+  let first = 0;
+  let end = 0;
   for (let index = 0; index < rowIds.length; index += 1) {
     const rowId = rowIds[index]!;
-    const state = stateOf(list, rowId);
-    assert(state !== undefined, 'a row that is changed lives');
-    const { segment, deletes } = state;
-    const place = placeOf(segment, rowId);
+    if (rowId < first || rowId >= end) {
+      state = stateOf(list, rowId);
+      assert(state !== undefined, 'a row that is changed lives');
+      first = state.segment.firstRowId;
+      end = first + SEGMENT_ROWS;
+    }
+    const { segment, deletes } = state!;
+    const place = segment.placeOf(rowId - first);
     assert(
       place >= 0 && (deletes === undefined || !deletes.has(place)),
       'a row that is changed lives',
