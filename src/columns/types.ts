@@ -112,6 +112,11 @@ export function typeName(type: SqlType): string {
   }
 }
 
+/** The same without length or precision: what pg_typeof() gives. */
+export function bareTypeName({ kind }: SqlType): string {
+  return kind === 'bpchar' ? 'character' : typeName({ kind } as SqlType);
+}
+
 function places({ precision }: { readonly precision?: number }): string {
   return precision === undefined ? '' : `(${precision})`;
 }

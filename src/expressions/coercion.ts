@@ -239,5 +239,17 @@ export function commonType(types: readonly SqlType[], what: string, at?: TextPla
       );
     }
   }
-  return known.every((type) => sameType(type, best)) ? best : withoutModifiers(best);
+  // Bare text beside a char(3) may be longer: only what all of them have is kept. A NULL has no length.
+  const isShared = types.every((type) => type.kind === 'null' || sameType(type, best));
+  return isShared ? best : withoutModifiers(best);
+}
+
+export function haveCommonType(types: readonly SqlType[]): boolean {
+  try {
+    commonType(types, 'these');
+    return true;
+  } catch (cause) {
+    if (cause instanceof DbError) return false;
+    throw cause;
+  }
 }

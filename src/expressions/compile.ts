@@ -1,3 +1,4 @@
+import { DbError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import { sameKindOfArray, slabOfKind } from '../columns/array-kernels.ts';
 import { constantVector, datumAt, gather, vectorFromData } from '../columns/build.ts';
@@ -94,10 +95,8 @@ class Variants {
   }
 
   vector(batch: Batch, context: EvaluationContext): Vector {
-    if (!this.#volatile) {
-      const made = this.#kernel(batch).run(batch, context);
-      if (made !== undefined) return made as Vector;
-    }
+    const made = this.#run(batch, context);
+    if (made !== undefined) return made as Vector;
     return interpretVector(this.#expression, batch, context);
   }
 
@@ -110,10 +109,8 @@ class Variants {
   }
 
   #selection(batch: Batch, context: EvaluationContext): Int32Array {
-    if (!this.#volatile) {
-      const made = this.#kernel(batch).run(batch, context);
-      if (made !== undefined) return made as Int32Array;
-    }
+    const made = this.#run(batch, context);
+    if (made !== undefined) return made as Int32Array;
     const kept = new Int32Array(batch.rowCount);
     let count = 0;
     let physical = 0;
@@ -126,6 +123,19 @@ class Variants {
       }
     }
     return kept.subarray(0, count);
+  }
+
+  /** Undefined where the rows are to say it, one by one. */
+  #run(batch: Batch, context: EvaluationContext): Vector | Int32Array | undefined {
+    if (this.#volatile) return undefined;
+    const kernel = this.#kernel(batch);
+    try {
+      return kernel.run(batch, context);
+    } catch (cause) {
+      // A kernel evaluates arguments beside a NULL, a row does not: whether it is an error the rows say.
+      if (cause instanceof DbError) return undefined;
+      throw cause;
+    }
   }
 
   #kernel(batch: Batch): Kernel {

@@ -100,6 +100,9 @@ export const DATETIME_OPERATORS: readonly FunctionDef[] = [
   define('+', ['time', 'interval'], 'time', ([time, by]) =>
     timePlusMicros(time as number, span(by).micros),
   ),
+  define('+', ['interval', 'time'], 'time', ([by, time]) =>
+    timePlusMicros(time as number, span(by).micros),
+  ),
   define('-', ['time', 'interval'], 'time', ([time, by]) =>
     timePlusMicros(time as number, -span(by).micros),
   ),

@@ -28,9 +28,12 @@ export function interpret(
       return context.parameters[expression.index] ?? null;
     case 'call': {
       const def = functionById(expression.fn);
-      // All of them, also where one is NULL: a division by zero beside it is an error in PostgreSQL too.
-      const args = expression.args.map((arg) => interpret(arg, row, context));
-      if (def.strict !== false && args.includes(null)) return null;
+      const args: Datum[] = [];
+      for (const arg of expression.args) {
+        const datum = interpret(arg, row, context);
+        if (datum === null && def.strict !== false) return null;
+        args.push(datum);
+      }
       return def.evaluate(
         args,
         context,

@@ -10,7 +10,7 @@ import {
   julianDay,
 } from '../calendar/civil.ts';
 import { localToUtc, offsetSecondsAt, utcToLocal, zoneOf } from '../calendar/zones.ts';
-import { TEXT, typeName, type SqlType } from '../columns/types.ts';
+import { bareTypeName, TEXT, typeName, type SqlType } from '../columns/types.ts';
 import { Decimal, normalInteger, type Datum, type Interval } from '../columns/values.ts';
 import {
   dateToTimestamp,
@@ -26,6 +26,7 @@ import {
 } from './datetime.ts';
 import * as decimals from './decimal-arithmetic.ts';
 import type { EvaluationContext, FunctionDef } from './function-def.ts';
+import { textOf } from './functions/casts.ts';
 import { define } from './functions/define.ts';
 import { matchesLike } from './like.ts';
 import { datumToText } from './text-io.ts';
@@ -233,13 +234,13 @@ function textFunctions(): FunctionDef[] {
       '||',
       ['text', 'any'],
       'text',
-      ([a, b], context, types) => (a as string) + shown(b!, types[1]!, context),
+      ([a, b], context, types) => (a as string) + textOf(b!, types[1]!.kind, context),
     ),
     text(
       '||',
       ['any', 'text'],
       'text',
-      ([a, b], context, types) => shown(a!, types[0]!, context) + (b as string),
+      ([a, b], context, types) => textOf(a!, types[0]!.kind, context) + (b as string),
     ),
     text('quote_ident', ['text'], 'text', ([value]) =>
       /^[a-z_][a-z0-9_$]*$/.test(value as string)
@@ -570,7 +571,7 @@ function sessionFunctions(): FunctionDef[] {
       ([value]) => typeof value === 'bigint' || Number.isFinite(value as number),
     ),
     text('isfinite', ['date'], 'boolean', ([value]) => Number.isFinite(value as number)),
-    text('pg_typeof', ['any'], 'text', (_args, _context, types) => typeName(types[0]!), {
+    text('pg_typeof', ['any'], 'text', (_args, _context, types) => bareTypeName(types[0]!), {
       strict: false,
     }),
     text('version', [], 'text', () => 'PostgreSQL 15.0 (AnalyticDB 0.1.0)', stable),

@@ -2,6 +2,7 @@ import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
 import {
   BOOLEAN,
   BYTEA,
+  hasDate,
   INT4,
   INT8,
   isTextType,
@@ -20,10 +21,15 @@ import {
   resolveFunction,
   resolveOperator,
 } from '../expressions/catalog.ts';
-import { coerce, commonType } from '../expressions/coercion.ts';
+import { coerce, commonType, haveCommonType, withoutModifiers } from '../expressions/coercion.ts';
 import { decimal } from '../expressions/decimal-arithmetic.ts';
 import type { Expression } from '../expressions/expression.ts';
-import { expressionEquals, foldConstants, someNode } from '../expressions/fold.ts';
+import {
+  expressionEquals,
+  foldConstants,
+  referencedColumns,
+  someNode,
+} from '../expressions/fold.ts';
 import { nearestOf } from '../base/nearest.ts';
 import { decimalFromText } from '../expressions/text-io.ts';
 import { hintOfAbsent, isKnownElsewhere } from '../expressions/known-elsewhere.ts';
@@ -169,8 +175,8 @@ export function bindExpression(expression: SqlExpression, place: Place): Express
     case 'nullIf': {
       const left = bind(expression.left);
       const equal = resolveOperator('=', left, bind(expression.right), at);
-      // As PostgreSQL: the value as the comparison takes it.
-      const kept = equal.args[0] ?? settled(left);
+      // As PostgreSQL: the value as the comparison takes it; it has comparisons of a date with a timestamp.
+      const kept = hasDate(left.type) ? left : (equal.args[0] ?? settled(left));
       return {
         kind: 'case',
         branches: [{ when: equal, then: constant(null, kept.type) }],
@@ -511,15 +517,23 @@ function inValues(
   isNegated: boolean,
   at: TextPlace | undefined,
 ): Expression {
-  const all = unify([arg, ...values], 'IN', at);
-  const [first, ...rest] = all as [Expression, ...Expression[]];
-  const folded = rest.map(foldConstants);
+  // As PostgreSQL has it: values without a column decide one type with the left side; a column is compared as it would be alone.
+  // So is all where no one type is found.
+  const hasColumn = (value: Expression): boolean => referencedColumns(value).size > 0;
+  let plain = values.filter((value) => !hasColumn(value));
+  if (!haveCommonType([arg, ...plain].map(({ type }) => type))) plain = [];
+  const alone = plain.length === 0 ? values : values.filter(hasColumn);
+  const [first, ...rest] = unify([arg, ...plain], 'IN', at) as [Expression, ...Expression[]];
   const compare = comparisonOf('=', first.type);
+  const folded = rest.map(foldConstants);
   const constants = folded.filter((each) => each.kind === 'constant');
   const others = folded.filter((each) => each.kind !== 'constant');
-  const tests: Expression[] = others.map((value) =>
-    resolveOperator(isNegated ? '<>' : '=', first, value, at),
-  );
+  const compared = (left: Expression, value: Expression): Expression =>
+    resolveOperator(isNegated ? '<>' : '=', left, value, at);
+  const tests = [
+    ...others.map((value) => compared(first, value)),
+    ...alone.map((value) => compared(arg, value)),
+  ];
   if (constants.length > 0 || tests.length === 0) {
     tests.unshift({
       kind: 'inList',
@@ -567,18 +581,21 @@ function caseOf(expression: Extract<SqlExpression, { kind: 'case' }>, place: Pla
       ? condition(bound, 'CASE/WHEN', when.at)
       : resolveOperator('=', arg, bound, when.at);
   });
-  const results = [
-    ...expression.branches.map(({ then }) => bindExpression(then, place)),
+  const thens = expression.branches.map(({ then }) => bindExpression(then, place));
+  const last =
     expression.otherwise === undefined
       ? constant(null, NULL_TYPE)
-      : bindExpression(expression.otherwise, place),
+      : bindExpression(expression.otherwise, place);
+  // ELSE is asked first, as in PostgreSQL: of varchar and text it decides.
+  const [otherwise, ...unified] = unify([last, ...thens], 'CASE', at) as [
+    Expression,
+    ...Expression[],
   ];
-  const unified = unify(results, 'CASE', at);
   return {
     kind: 'case',
     branches: whens.map((when, index) => ({ when, then: unified[index]! })),
-    otherwise: unified.at(-1)!,
-    type: unified[0]!.type,
+    otherwise,
+    type: otherwise.type,
   };
 }
 
@@ -905,6 +922,23 @@ function subquery(
   };
 }
 
+/** The type to which two sides are brought to be compared: that of the operator, which of a real and a numeric is neither's. */
+function comparedType(
+  operator: string,
+  left: Expression,
+  right: Expression,
+  at: TextPlace | undefined,
+): SqlType {
+  const { args } = resolveOperator(operator, left, right, at);
+  return commonType(
+    left.type.kind === right.type.kind
+      ? [left.type, right.type]
+      : args.map(({ type }) => withoutModifiers(type)),
+    'IN',
+    at,
+  );
+}
+
 /** x op ANY (SELECT …); [NOT] IN is = ANY. Both sides are brought to one type. */
 function quantified(
   expression: Extract<SqlExpression, { kind: 'quantified' }>,
@@ -917,9 +951,7 @@ function quantified(
   if (args.length > 1 && !isIn) return quantifiedRows(expression, args, place);
   return subquery(place, expression.query, at, (plan) => {
     assertColumns(plan, args.length, at);
-    const types = args.map((arg, index) =>
-      commonType([arg.type, plan.columns[index]!.type], 'IN', at),
-    );
+    const types = args.map((arg, index) => comparedType(operator, arg, columnOf(plan, index), at));
     const converted = castColumns(plan, types);
     return {
       mode: isIn ? 'in' : expression.mode,

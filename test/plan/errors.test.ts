@@ -9,6 +9,8 @@ beforeAll(async () => {
   await db.exec(`
     CREATE TABLE orders (id int PRIMARY KEY, customer text NOT NULL, amount numeric);
     CREATE TABLE customers (customer text PRIMARY KEY, region text);
+    CREATE TABLE sides (i int, f4 real, n numeric, v varchar, c char(3), d date, t time, money numeric(10, 2));
+    INSERT INTO sides VALUES (7, 0.1, 0.1, 'b ', 'b', '2024-02-29', '00:00', NULL);
     CREATE VIEW big AS SELECT * FROM orders WHERE amount > 100;
   `);
 });
@@ -189,6 +191,43 @@ test('what a bare text or NULL is, the other side of a set operation says', asyn
   expect(await refused('SELECT NULL UNION SELECT NULL UNION SELECT 1')).toMatchObject({
     code: '42804',
   });
+});
+
+test('two sides are compared, and values brought together, as of the types that PostgreSQL chooses', async () => {
+  const wrong: string[] = [];
+  for (const [expression, value] of [
+    ['f4 = n', 'false boolean'],
+    ['f4 IN (SELECT n FROM sides)', 'false boolean'],
+    ['n NOT IN (SELECT f4 FROM sides)', 'true boolean'],
+    ['(f4, 1) IN (SELECT n, 1 FROM sides)', 'false boolean'],
+    ['n >= ALL (SELECT f4 FROM sides)', 'false boolean'],
+    ['f4 IN (SELECT 1e300)', 'false boolean'],
+    ['f4 IN (n, 7)', 'false boolean'],
+    ['f4 IN (0.1, 7)', 'true boolean'],
+    ['n IN (f4, 0.1)', 'true boolean'],
+    ['v IN (SELECT c FROM sides)', 'true boolean'],
+    ["NULLIF(d, timestamp with time zone '2000-01-01')", '2024-02-29 date'],
+    ["coalesce(money, '0.123')", '0.123 numeric'],
+    ["coalesce(c, 'longer')", 'b character'],
+    ["greatest(c, 'longer')", 'longer character'],
+    ['CASE WHEN d IS NULL THEN v ELSE c END', 'b character'],
+    ['v || true', 'b true text'],
+    ["interval '25 hours' + t", '01:00:00 time without time zone'],
+    ['i IN (d, 1)', '42883'],
+    ['i IN (true, 1)', '42883'],
+    ['i IN (SELECT d FROM sides)', '42883'],
+  ] as const) {
+    const found = await db
+      .query<{ v: string }>(
+        `SELECT (${expression})::text || ' ' || pg_typeof(${expression}) AS v FROM sides`,
+      )
+      .then(
+        ({ rows }) => rows[0]!.v,
+        (cause: unknown) => (cause as DbError).code,
+      );
+    if (found !== value) wrong.push(`${expression}: ${found}, not ${value}`);
+  }
+  expect(wrong).toEqual([]);
 });
 
 test('what is not there yet is refused with 0A000 and a way around it', async () => {

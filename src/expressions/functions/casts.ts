@@ -298,8 +298,12 @@ function textConversions(): CastDef[] {
   return casts;
 }
 
-/** A boolean casts to `true` and `false`, though it prints as `t` and `f`. */
-function textOf(value: Exclude<Datum, null>, kind: TypeKind, context: EvaluationContext): string {
+/** What a cast to text gives: a boolean casts to `true` and `false`, though it prints as `t` and `f`. */
+export function textOf(
+  value: Exclude<Datum, null>,
+  kind: TypeKind,
+  context: EvaluationContext,
+): string {
   if (kind === 'boolean') return value === true ? 'true' : 'false';
   return datumToText(value, { kind } as SqlType, context);
 }
