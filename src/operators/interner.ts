@@ -69,6 +69,8 @@ class NumberInterner implements ColumnInterner {
   #nullCode = -1;
   /** Code + 1 of `directBase + index × directFactor`; grows by doubling while the span stays small. */
   #direct = new Int32Array(0);
+  /** Nothing is in the table from here on. */
+  #directEnd = 0;
   #directBase = 0;
   #directFactor = 1;
   /** Values outside of the table are hashed: it stays as it is, and what it holds is not hashed again. */
@@ -208,13 +210,17 @@ class NumberInterner implements ColumnInterner {
   /** A direct table that reaches from `low` to `high` besides what it has, in steps of `factor`; false: it would be too large. */
   #beginLayOut(low: number, high: number, factor: number): boolean {
     const size = this.#direct.length;
-    const from = size === 0 ? low : Math.min(low, this.#directBase);
+    const used = this.#directEnd;
+    let from = used === 0 ? low : Math.min(low, this.#directBase);
     const to =
-      size === 0 ? high : Math.max(high, this.#directBase + (size - 1) * this.#directFactor);
+      used === 0 ? high : Math.max(high, this.#directBase + (used - 1) * this.#directFactor);
     const span = (to - from) / factor;
     if (!(span < DIRECT_SPAN_MAX)) return false;
     let next = Math.max(1024, size);
     while (next < span + 1) next *= 2;
+    // Numbers that count from about zero: one that is less than all before needs no other table.
+    const least = from % factor;
+    if (from > 0 && (to - least) / factor < next) from = least;
     this.#lease.take((next - size) * 4);
     this.#laying = { table: new Int32Array(next), base: from, factor, moved: 0 };
     return true;
@@ -227,18 +233,19 @@ class NumberInterner implements ColumnInterner {
     const old = this.#direct;
     const offset = (this.#directBase - base) / factor;
     const stride = this.#directFactor / factor;
-    while (laying.moved < old.length) {
+    while (laying.moved < this.#directEnd) {
       const start = laying.moved;
       if (start > 0 && budget?.exhausted === true) return false;
-      const end = Math.min(old.length, start + MOVED_AT_ONCE);
+      const end = Math.min(this.#directEnd, start + MOVED_AT_ONCE);
       if (stride === 1) table.set(old.subarray(start, end), offset + start);
       else
         for (let index = start; index < end; index += 1)
           table[offset + index * stride] = old[index]!;
-      if (old.length > MOVED_AT_ONCE) budget?.charge(Math.ceil((end - start) / MOVED_A_UNIT));
+      if (this.#directEnd > MOVED_AT_ONCE) budget?.charge(Math.ceil((end - start) / MOVED_A_UNIT));
       laying.moved = end;
     }
     this.#direct = table;
+    this.#directEnd = this.#directEnd === 0 ? 0 : offset + (this.#directEnd - 1) * stride + 1;
     this.#directBase = base;
     this.#directFactor = factor;
     this.#laying = undefined;
@@ -263,7 +270,9 @@ class NumberInterner implements ColumnInterner {
       else if (!add) out[row] = -1;
       else {
         const code = this.#push(values[row]! * factor + base);
-        direct[values[row]! * step + shift] = code + 1;
+        const index = values[row]! * step + shift;
+        direct[index] = code + 1;
+        if (index >= this.#directEnd) this.#directEnd = index + 1;
         out[row] = code;
       }
       row += 1;
@@ -293,6 +302,7 @@ class NumberInterner implements ColumnInterner {
         if (known > 0 || !add) return known - 1;
         const code = this.#push(value);
         this.#direct[index] = code + 1;
+        if (index >= this.#directEnd) this.#directEnd = index + 1;
         return code;
       }
     }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Dictionary } from '../../src/columns/dictionary.ts';
+import { MemoryAccount } from '../../src/base/memory.ts';
 import { datumAt } from '../../src/columns/build.ts';
 import type { Vector } from '../../src/columns/vector.ts';
 import { createInterner, PairInterner } from '../../src/operators/interner.ts';
@@ -134,3 +135,23 @@ function vectorOf(
   const codes = Int32Array.from(rows, (text) => (text === null ? 0 : dictionary.add(text)));
   return { rep: 'dictionary', type, codes, validity, dictionary };
 }
+
+test('the table of integers is as large as their span, from whichever end they come', () => {
+  const type = { kind: 'int4' } as const;
+  const sizes = [false, true].map((isFromAbove) => {
+    const memory = new MemoryAccount('the table');
+    const interner = createInterner(type, memory);
+    for (let from = 0; from < 65_536; from += 2048) {
+      const values = Int32Array.from({ length: 2048 }, (_, row) =>
+        isFromAbove ? 70_000 - from - row : 4_464 + from + row,
+      );
+      const vector = { rep: 'number', type, values, factor: 1, base: 0, scale: 0 } as const;
+      const codes = new Int32Array(2048);
+      interner.codes({ ...vector, validity: undefined }, 2048, codes, true);
+      expect(codes[0]).toBe(from);
+    }
+    return memory.usedBytes;
+  });
+  // A code for each place of a table of 131,072, and a double for each value.
+  for (const bytes of sizes) expect(bytes).toBeLessThan(4 * 131_072 + 8 * 65_536 + 65_536);
+});
