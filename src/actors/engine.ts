@@ -465,6 +465,11 @@ export class Engine {
     return this.#runLoop.untilTurn();
   }
 
+  /** Resolves when others have had the thread, which the caller has held since `sinceMs` of the monotonic clock; undefined where that is not long. */
+  givesWay(sinceMs: number): Promise<void> | undefined {
+    return this.#runLoop.givesWay(sinceMs);
+  }
+
   /** A progressive answer is asked for: it is listed, and may be cancelled, from now on. */
   answerAsked(query: Omit<RunningQuery, 'startedMs' | 'rows' | 'work' | 'state'>): void {
     this.queries.set(query.id, {

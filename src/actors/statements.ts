@@ -275,7 +275,16 @@ async function runQuery(
   options: ExecutionOptions,
   sink: RowSink,
 ): Promise<StatementOutcome> {
-  const bound = boundOf(session, parsed);
+  const { engine } = session;
+  const sinceMs = engine.ports.clock.monotonicMs();
+  let bound = boundOf(session, parsed);
+  const turn = engine.givesWay(sinceMs);
+  if (turn !== undefined) {
+    await turn;
+    engine.assertOpen();
+    // It is remembered, unless what it reads has been defined anew meanwhile.
+    bound = boundOf(session, parsed);
+  }
   if (bound.kind !== 'query') throw notSupported('a query that changes data');
   const parameters = parametersOf(session, bound, options);
   const { locks } = bound;

@@ -39,6 +39,8 @@ export class Dispatcher implements CellHost {
   readonly counters = new Float64Array(COUNTERS.length);
   stepBudgetUnits = STEP_BUDGET_UNITS_FIRST;
   chargedUnits = 0;
+  /** The last step was the first of its actor's life. */
+  wasFirstStep = false;
   /** The run loop's: called when somebody is woken while the loop sleeps. */
   onReady: (() => void) | undefined = undefined;
   readonly #runQueue: RunQueue;
@@ -82,6 +84,7 @@ export class Dispatcher implements CellHost {
     if (entry === undefined) return false;
     const cell = entry as ActorCell<unknown>;
     this.chargedUnits = 0;
+    this.wasFirstStep = cell.state === 'starting';
     this.#isStepping = true;
     let messageCount = 0;
     try {

@@ -131,6 +131,15 @@ export class RunLoop {
     return new Promise((resolve) => served.waiting.push(resolve));
   }
 
+  /**
+   * For what a caller does in one piece in his own turn, which began at `sinceMs` of the monotonic clock: resolves when I/O and whoever waits have had
+   * their chance; undefined where it has not held the thread for as long as a turn, and in worlds where the clock follows the work.
+   */
+  givesWay(sinceMs: number): Promise<void> | undefined {
+    if (!this.#learns || this.#clock.monotonicMs() - sinceMs < this.#turnMs) return undefined;
+    return new Promise((resolve) => this.#clock.afterIo(resolve));
+  }
+
   /** No step begins after this. */
   stop(): void {
     this.#running = false;
@@ -169,6 +178,8 @@ export class RunLoop {
       ran = dispatcher.runOne();
       if (!ran) break;
       steps += 1;
+      // What an actor makes for itself in the beginning is in no unit, and made by code that may be cold.
+      if (dispatcher.wasFirstStep) break;
     }
     const nowMs = this.#read();
     if (this.#learns) this.#learn(dispatcher.spentUnits - startUnits, nowMs - startMs);
