@@ -523,9 +523,12 @@ function inValues(
   let plain = values.filter((value) => !hasColumn(value));
   if (!haveCommonType([arg, ...plain].map(({ type }) => type))) plain = [];
   const alone = plain.length === 0 ? values : values.filter(hasColumn);
-  const [first, ...rest] = unify([arg, ...plain], 'IN', at) as [Expression, ...Expression[]];
-  const compare = comparisonOf('=', first.type);
-  const folded = rest.map(foldConstants);
+  const [left, ...listed] = unify([arg, ...plain], 'IN', at) as [Expression, ...Expression[]];
+  // What a bigint and a real have in common is a real; they are compared as two doubles all the same.
+  const type = comparedType('=', arg, left, at);
+  const first = coerce(arg, type, 'implicit', at);
+  const compare = comparisonOf('=', type);
+  const folded = listed.map((value) => foldConstants(coerce(value, type, 'implicit', at)));
   const constants = folded.filter((each) => each.kind === 'constant');
   const others = folded.filter((each) => each.kind !== 'constant');
   const compared = (left: Expression, value: Expression): Expression =>

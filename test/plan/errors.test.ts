@@ -205,6 +205,7 @@ test('two sides are compared, and values brought together, as of the types that 
     ['f4 IN (n, 7)', 'false boolean'],
     ['f4 IN (0.1, 7)', 'true boolean'],
     ['n IN (f4, 0.1)', 'true boolean'],
+    ['9007199254740991::bigint IN (9007199254740991, 1.5::real)', 'false boolean'],
     ['v IN (SELECT c FROM sides)', 'true boolean'],
     ["NULLIF(d, timestamp with time zone '2000-01-01')", '2024-02-29 date'],
     ["coalesce(money, '0.123')", '0.123 numeric'],
