@@ -1,3 +1,4 @@
+import { BATCH_ROW_COUNT_MAX } from '../../columns/batch.ts';
 import type { NumberArray, NumberBounds } from '../../columns/vector.ts';
 import type { Budget } from '../operator.ts';
 import { GrowingDoubles } from './growing.ts';
@@ -16,16 +17,14 @@ export class ExactSum {
   /** `#width` bins a group. */
   #growing: GrowingDoubles;
   #width: 3 | 4 = 3;
-  /** Of batches so far, there was one many of whose values needed the fourth bin. */
+  /** Many of the values so far needed the fourth bin, beside their number. */
   #needsFourth = false;
+  /** So many more may need it now until it is many. */
+  #fourthsLeft = FOURTHS_FEW;
   /** Exponent of the grids; raised when a larger value comes. NaN before the first value. */
   #exponent = Number.NaN;
-  #limit = 0;
-  /** What rounds to each grid when added and taken away again; the powers take longer than the sums. */
-  #m1 = 0;
-  #m2 = 0;
-  #m3 = 0;
-  #m4 = 0;
+  /** What lies below the grids' reach, and what rounds to each of them when added and taken away again: the powers take longer than the sums of a few rows. */
+  #grids: Float64Array = NO_GRIDS;
   /** The values of a batch of departures, negated. */
   #negated: Float64Array = NO_VALUES;
   /** Terms in the bins: beyond 2^26 they are emptied, so that no bin ever rounds. */
@@ -90,20 +89,21 @@ export class ExactSum {
     const loops = sumLoopsOf(values);
     if (bounds !== undefined && this.#isProven(bounds)) {
       const add = this.#width === 3 ? loops.proven3 : loops.proven4;
-      add(groups, values, factor, base, validity, 0, rowCount, this.#bins, this.#exponent);
+      add(groups, values, factor, base, validity, 0, rowCount, this.#bins, this.#grids);
       return;
     }
+    this.#fourthsLeft = Math.min(FOURTHS_FEW, this.#fourthsLeft + rowCount * FOURTHS_SHARE);
     let row = 0;
-    for (let left = FOURTHS_FEW; ;) {
+    for (;;) {
       const isFew = this.#width === 4 && !this.#needsFourth;
       const add = this.#width === 3 ? loops.tested3 : isFew ? loops.tested3of4 : loops.tested4;
-      row = add(groups, values, factor, base, validity, row, rowCount, this.#bins, this.#exponent);
+      row = add(groups, values, factor, base, validity, row, rowCount, this.#bins, this.#grids);
       if (row >= rowCount) return;
       const value = values[row]! * factor + base;
       if (isFew) {
         this.add(groups[row]!, value, 1);
-        left -= 1;
-        if (left === 0) this.#needsFourth = true;
+        this.#fourthsLeft -= 1;
+        if (this.#fourthsLeft <= 0) this.#needsFourth = true;
       } else this.#addOutside(groups[row]!, value, 1);
       row += 1;
     }
@@ -125,7 +125,7 @@ export class ExactSum {
     let row = 0;
     for (;;) {
       const add = this.#width === 3 ? loops.tested3 : loops.tested4;
-      row = add(groups, negated, 1, 0, validity, row, rowCount, this.#bins, this.#exponent);
+      row = add(groups, negated, 1, 0, validity, row, rowCount, this.#bins, this.#grids);
       if (row >= rowCount) return;
       this.#addOutside(groups[row]!, -negated[row]!, -1);
       row += 1;
@@ -134,10 +134,12 @@ export class ExactSum {
 
   add(group: number, x: number, weight: number): void {
     if (this.#exponent !== this.#exponent) this.#raise(x);
-    const m1 = this.#m1;
-    const m2 = this.#m2;
-    const m3 = this.#m3;
-    const m4 = this.#m4;
+    const grids = this.#grids;
+    const limit = grids[0]!;
+    const m1 = grids[1]!;
+    const m2 = grids[2]!;
+    const m3 = grids[3]!;
+    const m4 = grids[4]!;
     const q1 = x + m1 - m1;
     const r1 = x - q1;
     const q2 = r1 + m2 - m2;
@@ -145,8 +147,8 @@ export class ExactSum {
     const q3 = r2 + m3 - m3;
     const r3 = r2 - q3;
     if (
-      x < this.#limit &&
-      x > -this.#limit &&
+      x < limit &&
+      x > -limit &&
       (r3 === 0 || (this.#width === 4 && r3 + m4 - m4 === r3)) &&
       weight <= WEIGHT_MAX &&
       weight >= -WEIGHT_MAX
@@ -215,7 +217,7 @@ export class ExactSum {
       this.#special.add(group, x, weight);
       return;
     }
-    if (Math.abs(x) >= this.#limit) {
+    if (Math.abs(x) >= this.#grids[0]!) {
       if (Math.abs(x) < RAISE_MAX) {
         this.#raise(x);
         this.add(group, x, weight);
@@ -254,11 +256,13 @@ export class ExactSum {
         ? Math.max(EXPONENT_MIN, Math.ceil(Math.log2(size)) + 4)
         : EXPONENT_MIN;
     this.#exponent = exponent;
-    this.#limit = 2 ** exponent;
-    this.#m1 = 1.5 * 2 ** (exponent + 27);
-    this.#m2 = 1.5 * 2 ** (exponent + 1);
-    this.#m3 = 1.5 * 2 ** (exponent - 25);
-    this.#m4 = 1.5 * 2 ** (exponent - 51);
+    this.#grids = Float64Array.of(
+      2 ** exponent,
+      1.5 * 2 ** (exponent + 27),
+      1.5 * 2 ** (exponent + 1),
+      1.5 * 2 ** (exponent - 25),
+      1.5 * 2 ** (exponent - 51),
+    );
   }
 
   #addFourthBin(): void {
@@ -295,10 +299,16 @@ function areDepartures(weights: Int32Array, rowCount: number): boolean {
 }
 
 const NO_VALUES = new Float64Array(0);
-/** Up to here rows are added one by one: a loop over arrays computes its grids first. */
+/** Nothing lies below them: the first value makes some. */
+const NO_GRIDS = new Float64Array(5);
+/** Up to here rows are added one by one: to begin a loop over arrays takes as long. */
 const FEW_ROWS_MAX = 4;
-/** So many values of a batch that need the fourth bin are added one by one; where more do, all go by the loop of four. */
+/**
+ * So many values that need the fourth bin are added one by one, and such a share of the rows that follow; where more do, all go by the loop of
+ * four. However short the batches are.
+ */
 const FOURTHS_FEW = 8;
+const FOURTHS_SHARE = FOURTHS_FEW / BATCH_ROW_COUNT_MAX;
 /** A term has at most 26 bits in each bin: with 2^26 of them a bin stays below 2^53. */
 const TERMS_MAX = 2 ** 26;
 const WEIGHT_MAX = 2 ** 20;

@@ -14,7 +14,8 @@ type SumLoop = (
   from: number,
   rowCount: number,
   bins: Float64Array,
-  exponent: number,
+  /** What the bins reach to, and what rounds to the grid of each: of an ExactSum. */
+  grids: Float64Array,
 ) => number;
 
 /** Adds rows to their group's bins (three or four); gives the first row that does not fit, or `rowCount`. */
@@ -142,10 +143,8 @@ function sumLoop(name: string, width: 3 | 4, isTested: boolean, binCount = width
     }`;
   return make(
     `${isTested ? 'tested' : 'proven'} ${width} of ${binCount} bins of ${name}`,
-    'groups, values, factor, base, validity, from, rowCount, bins, exponent',
-    `const limit = 2 ** exponent;
-    const m1 = 1.5 * 2 ** (exponent + 27), m2 = 1.5 * 2 ** (exponent + 1);
-    const m3 = 1.5 * 2 ** (exponent - 25), m4 = 1.5 * 2 ** (exponent - 51);
+    'groups, values, factor, base, validity, from, rowCount, bins, grids',
+    `const limit = grids[0], m1 = grids[1], m2 = grids[2], m3 = grids[3], m4 = grids[4];
     if (validity === undefined) {${loop(false)}
     } else {${loop(true)}
     }
