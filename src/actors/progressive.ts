@@ -263,8 +263,8 @@ class Answer {
   readonly #firstTimer: TimerHandle;
   /** Why there is no first event yet. */
   #waitsFor = NOT_READ;
-  /** Nobody waits for it any more. */
-  readonly #left = new AbortController();
+  /** Of who waits for a position: nobody waits for the answer any more. */
+  #left: AbortController | undefined;
   #idleTimer: TimerHandle | undefined;
   #progressTimer: TimerHandle | undefined;
   /** Of what is not sampled. */
@@ -429,8 +429,9 @@ class Answer {
     this.#startTimeout();
     // Statistics are loaded by whoever asks for them: a database opens without.
     const { ProgressiveRun: Run } = await (loading ??= import('../progressive/run.ts'));
-    if (options.atLeast !== undefined) {
+    if (options.atLeast !== undefined && !this.#isOver) {
       this.#waitsFor = `position ${options.atLeast} is not visible yet`;
+      this.#left = new AbortController();
       await engine.untilVisible(options.atLeast, this.#left.signal);
       this.#waitsFor = NOT_READ;
     }
@@ -943,7 +944,7 @@ class Answer {
     this.#firstTimer.cancel();
     this.#idleTimer?.cancel();
     this.#progressTimer?.cancel();
-    this.#left.abort();
+    this.#left?.abort();
     this.#doneWithSignal();
     this.#stopTimeout();
     this.#doneWithFirst();
