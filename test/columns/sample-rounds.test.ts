@@ -19,7 +19,12 @@ test('rounds divide the draws of a segment, the same share of each, and every dr
         expect(to).toBe(Math.floor((rowCount * full.to) / SEGMENT_ROWS));
         expect(watchedTo).toBeGreaterThanOrEqual(from);
         expect(watchedTo).toBeLessThanOrEqual(to);
-        expect(rounds.drawsOf(round, rowCount, 'all')).toEqual({ from, to, watchedTo: to });
+        const isLast = round === rounds.count - 1;
+        expect(rounds.drawsOf(round, rowCount, 'all')).toEqual({
+          from,
+          to,
+          watchedTo: isLast ? from : to,
+        });
         expect(rounds.drawsOf(round, rowCount, 'none')).toEqual({ from, to, watchedTo: from });
         for (const draw of [from, to - 1])
           if (draw >= from && draw < to) expect(rounds.roundOf(draw, rowCount)).toBe(round);
@@ -34,7 +39,7 @@ test('rounds divide the draws of a segment, the same share of each, and every dr
   );
 });
 
-test('rounds double, but for those of large tables', () => {
+test('rounds double; those of large tables begin later, and end at even distances', () => {
   const ends = (segmentCount: number): number[] => {
     const rounds = new SampleRounds(segmentCount * SEGMENT_ROWS);
     return Array.from(
@@ -44,9 +49,12 @@ test('rounds double, but for those of large tables', () => {
   };
   const doubled = [128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];
   expect(ends(15)).toEqual(doubled);
-  expect(ends(152)).toEqual([...doubled.slice(0, 9), 57_344, 65_536]);
+  expect(ends(128)).toEqual(doubled);
+  expect(ends(129)).toEqual(doubled.slice(4));
+  expect(ends(152)).toEqual(doubled.slice(4));
   expect(ends(1526)).toEqual([
-    ...doubled.slice(0, 6),
-    ...Array.from({ length: 15 }, (_, at) => 8192 + at * 4096),
+    ...doubled.slice(2, 6),
+    ...Array.from({ length: 8 }, (_, at) => 8192 + at * 8192),
   ]);
+  expect(ends(15_260)[0]).toBe(128);
 });
