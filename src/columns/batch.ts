@@ -6,6 +6,9 @@ import type { Vector } from './vector.ts';
  */
 export const BATCH_ROW_COUNT_MAX = 2048;
 
+/** A row of several batches, or vectors, as one number: that of the batch times this, and its place in it. */
+export const PLACE_ROWS = 2 ** 24;
+
 /**
  * Rows in columns. With a `selection`, logical row i is physical row `selection[i]` of every vector and of
  * `weights` and `rowIds`; without one, it is physical row i. Batches of operators hold at most

@@ -1,6 +1,7 @@
 import { ChunkedFloat64 } from '../base/chunked.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
+import { PLACE_ROWS } from '../columns/batch.ts';
 import { datumAt, isNullAt, numberAt } from '../columns/cells.ts';
 import { compareDatums, withoutTrailingBlanks } from '../columns/compare.ts';
 import { isNumberKind, type SqlType } from '../columns/types.ts';
@@ -35,7 +36,7 @@ export class KeyColumn {
   /** NaN is NULL; a value NaN is Infinity here, and told from it by the value. */
   readonly #first: ChunkedFloat64;
   readonly #second: ChunkedFloat64;
-  /** Vectors that were appended, and where each row number's value lies: vector · VECTOR_ROWS + index. */
+  /** Vectors that were appended, and where each row number's value lies: vector · PLACE_ROWS + index. */
   readonly #vectors: Vector[] = [];
   readonly #places: ChunkedFloat64;
 
@@ -56,7 +57,7 @@ export class KeyColumn {
     for (let row = 0; row < rowCount; row += 1) {
       const copies = weights === undefined ? 1 : weights[row]!;
       if (copies === 0) continue;
-      this.#places.push(index * VECTOR_ROWS + row);
+      this.#places.push(index * PLACE_ROWS + row);
       if (isNullAt(vector, row)) {
         this.#first.push(NaN);
         if (this.#shape === 'bytes') this.#second.push(0);
@@ -214,8 +215,8 @@ export class KeyColumn {
 
   #valueAt(row: number): readonly [Vector, number] {
     const place = this.#places.get(row);
-    const index = place % VECTOR_ROWS;
-    return [this.#vectors[(place - index) / VECTOR_ROWS]!, index];
+    const index = place % PLACE_ROWS;
+    return [this.#vectors[(place - index) / PLACE_ROWS]!, index];
   }
 }
 
@@ -248,8 +249,6 @@ export function sortByKeys(
   return new StepwiseSort(rows, compare, { ...rest, keys: first?.sortKeys(next) });
 }
 
-/** Rows a vector is addressed by. */
-const VECTOR_ROWS = 2 ** 24;
 const SCRATCH = 16;
 const scratch = new Uint8Array(SCRATCH * 3);
 const encoder = new TextEncoder();

@@ -2,7 +2,7 @@ import { ChunkedFloat64 } from '../base/chunked.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import { assert } from '../base/errors.ts';
-import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
+import { BATCH_ROW_COUNT_MAX, PLACE_ROWS, type Batch } from '../columns/batch.ts';
 import { BatchBuilder, denseBatch } from '../columns/build.ts';
 import { compileExpression, type CompiledExpression } from '../expressions/compile.ts';
 import { evaluateConstant } from '../expressions/fold.ts';
@@ -283,6 +283,3 @@ class GatheredRows {
     for (let row = 0; row < batch.rowCount; row += 1) this.#arrivals.push(rowIds[row]!);
   }
 }
-
-/** Rows a batch is addressed by. */
-const PLACE_ROWS = 2 ** 24;

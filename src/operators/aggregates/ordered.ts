@@ -2,6 +2,7 @@ import { ChunkedFloat64 } from '../../base/chunked.ts';
 import { assert, DbError, notSupported } from '../../base/errors.ts';
 import { MemoryLease } from '../../base/memory-lease.ts';
 import type { MemoryAccount } from '../../base/memory.ts';
+import { PLACE_ROWS } from '../../columns/batch.ts';
 import { datumAt, gather, gatherInts, isNullAt, vectorFromData } from '../../columns/build.ts';
 import type { SqlType } from '../../columns/types.ts';
 import { Interval, type Datum } from '../../columns/values.ts';
@@ -195,8 +196,6 @@ function shareOf(fraction: Datum): number {
   return share;
 }
 
-/** Rows that a batch of arguments is addressed by. */
-const PLACE_ROWS = 2 ** 24;
 /** Between two looks at the budget so many values are gone through. */
 const PIECE_LENGTH = 1024;
 /** What V8 makes of texts is shorter. */
