@@ -497,7 +497,8 @@ export type PublishedCommit = {
   readonly deltas: ReadonlyMap<number, readonly TableDelta[]>;
   /** Tables whose definition it changed. */
   readonly defined: readonly number[];
-  readonly dropped: readonly number[];
+  /** Relations that were dropped, and tables that were altered: who follows them looks again. */
+  readonly redefined: readonly number[];
 };
 
 export type CommitRequest = {
@@ -539,7 +540,7 @@ type StagingCommit = {
 class StagedCommit implements PublishedCommit {
   readonly deltas = new Map<number, TableDelta[]>();
   readonly defined: number[] = [];
-  readonly dropped: number[] = [];
+  readonly redefined: number[] = [];
   readonly request: CommitRequest | undefined;
   work = 0;
   /** The catalog has changed. */
@@ -719,7 +720,8 @@ function* stage(
         for (const relation of relationsOf(operation))
           staged.addRewrite(relation, applied.rewritten);
       staged.defines ||= !KEEPS_CATALOG.has(operation.op);
-      if (operation.op === 'dropRelation') staged.dropped.push(operation.relation);
+      if (operation.op === 'alterTable') staged.redefined.push(operation.table.id);
+      if (operation.op === 'dropRelation') staged.redefined.push(operation.relation);
       else if (!KEEPS_ROWS.has(operation.op)) staged.defined.push(...relationsOf(operation));
       // It was filled with everything staged before it, and stands last.
       if (operation.op === 'createMaterializedView') made.add(operation.view.id);

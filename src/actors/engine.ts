@@ -703,7 +703,7 @@ export class Engine {
   }
 
   #published(position: number, instant: InstantMs, commit: PublishedCommit): void {
-    const { deltas, defined, dropped } = commit;
+    const { deltas, defined, redefined } = commit;
     this.#visiblePosition = position;
     this.#visibleInstant = instant;
     this.tiles.published(deltas, position);
@@ -711,7 +711,7 @@ export class Engine {
     if (this.transactions.size > 0)
       for (const transaction of this.transactions) transaction.testAgainst(deltas, position);
     this.subscriptions.published(deltas.keys());
-    this.subscriptions.published(dropped);
+    this.subscriptions.published(redefined);
     if (this.#settledWaiters.length > 0) this.#wakeSettled();
     if (this.#positionWaiters.length > 0) {
       for (const waiter of this.#positionWaiters.filter((each) => each.position <= position)) {

@@ -2,7 +2,8 @@ import { DbError } from '../base/errors.ts';
 import { bindStatement } from '../plan/bind.ts';
 import type { SqlType } from '../columns/types.ts';
 import { datumToText } from '../expressions/text-io.ts';
-import { recordingCatalog } from '../plan/catalog.ts';
+import { recordingCatalog, type RelationRead } from '../plan/catalog.ts';
+import type { PlanNode } from '../plan/logical.ts';
 import type { Query, SqlExpression, TypeNameNode } from '../sql/ast.ts';
 import { printQuery } from '../sql/print.ts';
 import { withParameters } from '../sql/substitute.ts';
@@ -49,15 +50,21 @@ export class LiveQueries {
 
   async open(
     session: Session,
-    text: string,
+    written: string,
     params: readonly unknown[],
   ): Promise<{ readonly entry: StoredEntry; readonly close: () => Promise<void> }> {
-    const query = this.#queryOf(session, text, params);
-    // Printed, since parameters are constants by now: those who ask the same with the same values share.
-    const key = `${session.scopeKey}\0${printQuery(query)}`;
+    const query = this.#queryOf(session, written, params);
+    // Printed, since parameters are constants by now: those who ask the same with the same values share, as long as names mean the same.
+    const statement = { kind: 'query', query } as const;
+    const recording = recordingCatalog(session.planCatalog());
+    const bound = bindStatement(statement, recording.catalog);
+    if (bound.kind !== 'query') throw new DbError('42601', 'a subscription is one query');
+    const reads = recording.reads();
+    const text = printQuery(query);
+    const key = `${session.scopeKey}\0${text}\0${JSON.stringify(reads)}`;
     let shared = this.#open.get(key);
     if (shared === undefined) {
-      shared = { entry: this.#create(session, query), readers: 0 };
+      shared = { entry: this.#create(session, text, bound.plan, reads), readers: 0 };
       this.#open.set(key, shared);
       shared.entry.catch(() => this.#open.delete(key));
     }
@@ -108,22 +115,23 @@ export class LiveQueries {
     });
   }
 
-  async #create(session: Session, query: Query): Promise<StoredEntry> {
+  async #create(
+    session: Session,
+    text: string,
+    plan: PlanNode,
+    reads: readonly RelationRead[],
+  ): Promise<StoredEntry> {
     const engine = this.#engine;
-    const statement = { kind: 'query', query } as const;
-    const recording = recordingCatalog(session.planCatalog());
-    const bound = bindStatement(statement, recording.catalog);
-    if (bound.kind !== 'query') throw new DbError('42601', 'a subscription is one query');
     const id = engine.state.catalog.takeId();
     const definition: MaterializedViewDefinition = {
       tenant: session.identity.tenant,
       schema: `adb_live_${id}`,
       name: `live_${id}`,
       id,
-      columnNames: unique(bound.plan.columns.map(({ name }) => name)),
-      text: printQuery(query),
-      reads: recording.reads(),
-      options: { refresh: engine.views.refreshOver(bound.plan, engine.state.catalog) },
+      columnNames: unique(plan.columns.map(({ name }) => name)),
+      text,
+      reads,
+      options: { refresh: engine.views.refreshOver(plan, engine.state.catalog) },
       seed: engine.ports.random.uint32(),
       zone: session.zone,
       createdMicros: engine.ports.clock.now() * 1000,

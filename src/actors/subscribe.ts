@@ -1,6 +1,15 @@
 import { DbError } from '../base/errors.ts';
+import { typeName } from '../columns/types.ts';
 import type { SubscribeOptions, Subscription } from './api-types.ts';
-import { idOf, isStored, type StoredEntry } from './catalog.ts';
+import {
+  findRelation,
+  idOf,
+  isStored,
+  type CatalogEntry,
+  type StoredEntry,
+  type ViewEntry,
+  type WrittenName,
+} from './catalog.ts';
 import { checkValueOptions } from './check-options.ts';
 import { deadline } from './deadline.ts';
 import { closedError, type Engine } from './engine.ts';
@@ -19,11 +28,13 @@ export function openSubscription(
 ): Subscription {
   const { from, maxRate, heartbeatMs } = checkSubscribeOptions(options);
   const { signal, done } = deadline(engine.ports.clock, options);
+  // A name is looked up once; opened anew, it is what it was, whatever that is called by then.
+  const known: { id?: number } = {};
   return engine.subscriptions.subscribe(
     {
       open: async () =>
         typeof what === 'string'
-          ? openNamed(engine, session, what)
+          ? openNamed(engine, session, what, known)
           : openQuery(engine, session, what.text, what.params),
     },
     {
@@ -68,15 +79,80 @@ export function checkSubscribeOptions(options: SubscribeOptions): {
   return { from, maxRate, heartbeatMs };
 }
 
-async function openNamed(engine: Engine, session: Session, name: string): Promise<OpenedSource> {
+async function openNamed(
+  engine: Engine,
+  session: Session,
+  name: string,
+  known: { id?: number },
+): Promise<OpenedSource> {
   const parts = name.split('.');
-  const entry = session.requireRelation({
+  const written = {
     name: parts.at(-1)!,
     ...(parts.length > 1 ? { schema: parts.at(-2)! } : {}),
+  };
+  const queryOf = (path: readonly string[]): Promise<OpenedSource> =>
+    openQuery(engine, session, `SELECT * FROM ${path.map(quotedName).join('.')}`, []);
+  const before = known.id === undefined ? undefined : engine.state.catalog.byId(known.id);
+  if (
+    before === undefined &&
+    findRelation(session.catalog, session.scope, written) === undefined &&
+    session.planCatalog().relation(written) !== undefined
+  )
+    // What the database says of itself; refused as in any other query.
+    return queryOf(parts);
+  const entry =
+    before === undefined || before.kind === 'sequence' ? session.requireRelation(written) : before;
+  known.id = idOf(entry);
+  const source =
+    entry.kind === 'view'
+      ? await queryOf(entry === before ? [entry.definition.schema, entry.definition.name] : parts)
+      : opened(engine, entry, async () => undefined);
+  return { ...source, replaced: replacedOf(engine, session, written, entry) };
+}
+
+/** Whether a relation has become another since it was opened; looked at when some definition has changed. */
+function replacedOf(
+  engine: Engine,
+  session: Session,
+  written: WrittenName,
+  first: StoredEntry | ViewEntry,
+): () => string | undefined {
+  let { epoch } = engine.state.catalog;
+  return () => {
+    const { catalog } = engine.state;
+    if (catalog.epoch === epoch || engine.closed) return undefined;
+    ({ epoch } = catalog);
+    const now = catalog.byId(idOf(first));
+    if (now === undefined) {
+      const other = findRelation(catalog, session.scope, written);
+      if (other === undefined || other.kind === 'sequence') throw wasDropped(first);
+      return 'another has its name now';
+    }
+    if (now.kind === 'sequence' || isSameShape(now.info.columns, first.info.columns))
+      return undefined;
+    return 'its columns are others now';
+  };
+}
+
+function isSameShape(
+  columns: StoredEntry['info']['columns'],
+  before: StoredEntry['info']['columns'],
+): boolean {
+  return (
+    columns === before ||
+    (columns.length === before.length &&
+      columns.every(
+        ({ name, type }, index) =>
+          name === before[index]!.name && typeName(type) === typeName(before[index]!.type),
+      ))
+  );
+}
+
+function wasDropped({ definition }: CatalogEntry): DbError {
+  return new DbError('42P01', `"${definition.name}" was dropped`, {
+    table: definition.name,
+    hint: 'Subscribe again once it is there.',
   });
-  if (entry.kind === 'view')
-    return openQuery(engine, session, `SELECT * FROM ${parts.map(quotedName).join('.')}`, []);
-  return opened(engine, entry, async () => undefined);
 }
 
 async function openQuery(
@@ -86,7 +162,15 @@ async function openQuery(
   params: readonly unknown[],
 ): Promise<OpenedSource> {
   const live = await engine.liveQueries.open(session, text, params);
-  return opened(engine, live.entry, live.close);
+  const source = opened(engine, live.entry, live.close);
+  const entry = (): StoredEntry => {
+    if (!engine.closed && engine.state.catalog.byId(source.relation) === undefined)
+      throw new DbError('42P01', 'what the query reads was dropped', {
+        hint: 'Subscribe again once it is there.',
+      });
+    return source.entry();
+  };
+  return { ...source, entry };
 }
 
 function opened(engine: Engine, first: StoredEntry, close: () => Promise<void>): OpenedSource {
@@ -99,15 +183,11 @@ function opened(engine: Engine, first: StoredEntry, close: () => Promise<void>):
     entry: () => {
       if (engine.closed) throw closedError();
       const entry = engine.state.catalog.byId(relation);
-      if (!isStored(entry)) {
-        throw new DbError('42P01', `"${first.definition.name}" was dropped`, {
-          table: first.definition.name,
-          hint: 'Subscribe again once it is there.',
-        });
-      }
+      if (!isStored(entry)) throw wasDropped(first);
       if (entry.kind === 'materializedView' && !entry.view.serving) throw viewHasNoRows(entry.view);
       return entry;
     },
+    replaced: () => undefined,
     epoch: () => {
       const entry = engine.state.catalog.byId(relation);
       return entry?.kind === 'materializedView' ? entry.view.generation : 0;

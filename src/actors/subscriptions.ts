@@ -76,6 +76,8 @@ export type OpenedSource = {
   readonly key: readonly string[];
   /** The relation as it is now; throws what ends the subscription (dropped, failed). */
   entry(): StoredEntry;
+  /** Why it is to be opened anew: another has its name, or its columns are others. Throws what ends the subscription. */
+  replaced(): string | undefined;
   /** Changes when the rows were replaced as a whole (a rebuild): positions before it mean nothing. */
   epoch(): number;
   visiblePosition(): number;
@@ -199,12 +201,13 @@ const KEEPING_UP_COMMITS_MAX = 32;
 const ENCODED_CHANGES_MAX = 64;
 
 class LiveSubscription implements Subscription {
-  readonly columns: Promise<readonly ResultColumn[]>;
-  readonly key: Promise<readonly string[]>;
+  #columns: Promise<readonly ResultColumn[]>;
+  #key: Promise<readonly string[]>;
+  readonly #opens: SubscriptionSource;
   readonly #options: FeedOptions;
   readonly #hub: SubscriptionHub;
   readonly #onClose: () => void;
-  readonly #opened: Promise<OpenedSource>;
+  #opened: Promise<OpenedSource>;
   readonly #format: string;
   #source: OpenedSource | undefined;
   #feed: Feed | undefined;
@@ -245,13 +248,18 @@ class LiveSubscription implements Subscription {
     this.#onClose = onClose;
     const { int8, numeric, timestamptz } = options.values;
     this.#format = `${int8 ?? ''}:${numeric ?? ''}:${timestamptz ?? ''}`;
-    this.#opened = source.open();
-    this.columns = this.#opened.then(({ columns }) => resultColumns(columns));
-    this.key = this.#opened.then(({ key }) => key);
-    // Whoever iterates sees the failure; who only asked for the columns sees it there.
-    this.columns.catch(() => undefined);
-    this.key.catch(() => undefined);
+    this.#opens = source;
+    [this.#opened, this.#columns, this.#key] = opening(source);
     options.signal?.addEventListener('abort', this.#attempt, { once: true });
+  }
+
+  /** Those of what is told next: after a reset they may be others. */
+  get columns(): Promise<readonly ResultColumn[]> {
+    return this.#columns;
+  }
+
+  get key(): Promise<readonly string[]> {
+    return this.#key;
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Change> {
@@ -281,10 +289,7 @@ class LiveSubscription implements Subscription {
     this.#rateTimer?.cancel();
     this.#onClose();
     this.#settle(END);
-    if (this.#feed !== undefined) {
-      this.#feed.forget(this.#wake);
-      this.#hub.leave(this.#source!.relation, this.#feed);
-    }
+    this.#leave();
     const source = await this.#opened.catch(() => undefined);
     await source?.close();
   }
@@ -307,19 +312,39 @@ class LiveSubscription implements Subscription {
     });
     pull!.promise = promise;
     this.#pulling = pull!;
-    if (this.#source === undefined) {
-      this.#opened.then(
-        (source) => {
-          this.#source = source;
-          this.#writer = new RowWriter(source.columns, this.#options.values);
-          if (this.#closed) return;
-          this.#feed = this.#hub.join(source.relation);
-          this.#attempt();
-        },
-        (cause: unknown) => this.#fail(cause),
-      );
-    } else this.#attempt();
+    if (this.#source === undefined) this.#whenOpened(this.#attempt);
+    else this.#attempt();
     return promise;
+  }
+
+  #whenOpened(goOn: (source: OpenedSource) => void): void {
+    this.#opened.then(
+      (source) => {
+        this.#source = source;
+        this.#writer = new RowWriter(source.columns, this.#options.values);
+        if (this.#closed) return;
+        this.#feed = this.#hub.join(source.relation);
+        goOn(source);
+      },
+      (cause: unknown) => this.#fail(cause),
+    );
+  }
+
+  #leave(): void {
+    if (this.#feed === undefined) return;
+    this.#feed.forget(this.#wake);
+    this.#hub.leave(this.#source!.relation, this.#feed);
+    this.#feed = undefined;
+  }
+
+  /** What is followed has become another: it is begun anew under its name, and who reads is told so. */
+  #openAnew(reason: string): void {
+    const { close } = this.#source!;
+    this.#leave();
+    this.#source = undefined;
+    [this.#opened, this.#columns, this.#key] = opening(this.#opens);
+    void close();
+    this.#whenOpened((source) => this.#deliver(this.#reset(source, reason)));
   }
 
   /** Tells who pulls what there is to tell, or waits on. Also called when that is worth another look. */
@@ -329,6 +354,11 @@ class LiveSubscription implements Subscription {
     try {
       const { signal } = this.#options;
       if (signal?.aborted === true) throw canceled(signal);
+      const reason = this.#snapshot === undefined ? this.#source.replaced() : undefined;
+      if (reason !== undefined) {
+        this.#openAnew(reason);
+        return;
+      }
       const change =
         this.#snapshot === undefined ? this.#ready(this.#source) : this.#snapshotPart();
       if (change === undefined) this.#wait(this.#source);
@@ -489,6 +519,22 @@ class LiveSubscription implements Subscription {
     this.#toldPosition = this.#position;
     this.#deliver({ kind: 'progress', position: this.#position, asOf: source.asOf() });
   };
+}
+
+function opening(
+  source: SubscriptionSource,
+): [
+  opened: Promise<OpenedSource>,
+  columns: Promise<readonly ResultColumn[]>,
+  key: Promise<readonly string[]>,
+] {
+  const opened = source.open();
+  const columns = opened.then((each) => resultColumns(each.columns));
+  const key = opened.then((each) => each.key);
+  // Whoever iterates sees the failure; who only asked for the columns sees it there.
+  columns.catch(() => undefined);
+  key.catch(() => undefined);
+  return [opened, columns, key];
 }
 
 /** What is made for the subscription alone has no past: it begins at its head. */

@@ -80,8 +80,15 @@ export async function serveLive(
     const subscription = open(from ?? 'snapshot', signal);
     subscriptions.set(name, subscription);
     if (from !== undefined) told.set(name, from);
-    const [columns, key] = await Promise.all([subscription.columns, subscription.key]);
-    await send(sink, 'hello', { protocol: 1, item: name, columns, key });
+    let columns: Subscription['columns'] | undefined;
+    // Said again where a view was replaced or a table's columns are others.
+    const hello = async (): Promise<void> => {
+      if (subscription.columns === columns) return;
+      ({ columns } = subscription);
+      const [shown, key] = await Promise.all([columns, subscription.key]);
+      await send(sink, 'hello', { protocol: 1, item: name, columns: shown, key });
+    };
+    await hello();
     if (resume !== undefined && from === undefined)
       await send(sink, 'reset', {
         item: name,
@@ -98,6 +105,7 @@ export async function serveLive(
         const data = { item: name, ...piece, committedMs, sentMs: clock.now() };
         await send(sink, piece.kind, data, idOf(position));
       }
+      if (change.kind === 'reset') await hello();
     }
     isErrorLast = false;
   };

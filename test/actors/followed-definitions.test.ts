@@ -1,0 +1,79 @@
+import { afterEach, expect, test } from 'vitest';
+import { open, sql, type Database } from '../../src/index.ts';
+
+let db: Database;
+afterEach(() => db.close());
+
+type Told = { readonly kind: string; readonly [name: string]: unknown };
+
+function follow(what: string): {
+  readonly next: () => Promise<Told>;
+  readonly columns: () => Promise<readonly string[]>;
+} {
+  const subscription = db.subscribe(what);
+  const iterator = subscription[Symbol.asyncIterator]();
+  return {
+    next: async () => (await iterator.next()).value as Told,
+    columns: async () => (await subscription.columns).map(({ name }) => name),
+  };
+}
+
+test('who follows a table whose columns change is told its rows anew, with the columns they have', async () => {
+  // The rows were written with the columns of before: an added one was a TypeError in whoever followed.
+  db = await open();
+  await db.exec("CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t VALUES (1, 'x')");
+  const { next, columns } = follow('t');
+  expect(await next()).toMatchObject({ kind: 'snapshot', rows: [{ id: 1, a: 'x' }] });
+  for (const [change, row] of [
+    ['ALTER TABLE t ADD COLUMN n int DEFAULT 5', { id: 1, a: 'x', n: 5 }],
+    ['ALTER TABLE t RENAME COLUMN a TO b', { id: 1, b: 'x', n: 5 }],
+    ['ALTER TABLE t ALTER COLUMN n TYPE text', { id: 1, b: 'x', n: '5' }],
+    ['ALTER TABLE t RENAME TO renamed', undefined],
+    ['ALTER TABLE renamed DROP COLUMN b', { id: 1, n: '5' }],
+  ] as const) {
+    await db.exec(change);
+    if (row === undefined) continue;
+    expect(await next()).toMatchObject({ kind: 'reset', position: db.position });
+    expect(await columns()).toEqual(Object.keys(row));
+    expect(await next()).toMatchObject({ kind: 'snapshot', rows: [row], more: false });
+  }
+  await db.insert('renamed', { id: 2, n: 'y' });
+  expect(await next()).toMatchObject({ kind: 'delta', inserted: [{ id: 2, n: 'y' }] });
+  await db.exec('DROP TABLE renamed');
+  await expect(next()).rejects.toMatchObject({ code: '42P01' });
+});
+
+test('who follows a view that is replaced is told what it is now, and one that is dropped that it was', async () => {
+  db = await open();
+  await db.exec(`CREATE TABLE t (id int PRIMARY KEY, g text); INSERT INTO t VALUES (1, 'a'), (2, 'a');
+    CREATE MATERIALIZED VIEW kept AS SELECT g, count(*) AS n FROM t GROUP BY g;
+    CREATE VIEW plain AS SELECT id FROM t WHERE id > 1`);
+  const kept = follow('kept');
+  const plain = follow('plain');
+  expect(await kept.next()).toMatchObject({ rows: [{ g: 'a', n: 2 }] });
+  expect(await plain.next()).toMatchObject({ rows: [{ id: 2 }] });
+  await db.exec(
+    'CREATE OR REPLACE MATERIALIZED VIEW kept AS SELECT g, max(id) AS m FROM t GROUP BY g',
+  );
+  expect(await kept.next()).toMatchObject({ kind: 'reset' });
+  expect(await kept.columns()).toEqual(['g', 'm']);
+  expect(await kept.next()).toMatchObject({ kind: 'snapshot', rows: [{ g: 'a', m: 2 }] });
+  await db.insert('t', { id: 3, g: 'b' });
+  expect(await kept.next()).toMatchObject({ kind: 'delta', inserted: [{ g: 'b', m: 3 }] });
+  expect(await plain.next()).toMatchObject({ kind: 'delta', inserted: [{ id: 3 }] });
+  await db.exec('CREATE OR REPLACE VIEW plain AS SELECT id FROM t WHERE id > 2');
+  expect(await plain.next()).toMatchObject({ kind: 'reset' });
+  expect(await plain.next()).toMatchObject({ kind: 'snapshot', rows: [{ id: 3 }] });
+  await db.exec('DROP MATERIALIZED VIEW kept; DROP VIEW plain');
+  await db.insert('t', { id: 4, g: 'b' });
+  for (const each of [kept, plain])
+    await expect(each.next()).rejects.toMatchObject({ code: '42P01' });
+  // A query that means something else by now is not the one that others still follow.
+  const query = (): ReturnType<Database['subscribe']> => db.subscribe(sql`SELECT * FROM t`);
+  const first = query()[Symbol.asyncIterator]();
+  await first.next();
+  await db.exec('ALTER TABLE t ADD COLUMN late int DEFAULT 7');
+  const second = query()[Symbol.asyncIterator]();
+  expect((await second.next()).value).toMatchObject({ rows: [{ late: 7 }, {}, {}, {}] });
+  await expect(follow('adb.queries').next()).rejects.toMatchObject({ code: '0A000' });
+});
