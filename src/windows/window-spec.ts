@@ -79,7 +79,7 @@ export type WindowSeries = {
   readonly gapMs: number | undefined;
   /** The next boundary at which the answer changes by itself; undefined: never. */
   readonly nextChangeMs: number | undefined;
-  /** One of its ends moves with every instant; else nothing of it changes before `nextChangeMs`. */
+  /** One of its ends moves with every instant, or it has sessions that run; else nothing of it changes before `nextChangeMs`. */
   readonly moves: boolean;
   /** The length of the shortest window, those that are cut off aside; of the span where there is none. */
   readonly shortestMs: number;
@@ -184,7 +184,8 @@ export function* planningWindows(
     fill,
     gapMs: cut.kind === 'sessions' ? cut.gapMs : undefined,
     nextChangeMs: nextChange(spec, period, calendar, nowMs),
-    moves: period.moves,
+    // A session is complete once nothing has come for its gap.
+    moves: period.moves || (cut.kind === 'sessions' && nowMs < endMs),
     shortestMs: shortestOf(windows, endMs - startMs),
     isOne: windows.length === 1,
   };

@@ -212,6 +212,19 @@ test('what ends now is told each minute, or as seldom as its policy says, though
   await db.close();
 });
 
+test('a session is told to be complete when nothing has come for its gap', async () => {
+  const { db, clock } = await database();
+  await db.insert('t', [{ id: 1, ts: '2026-01-01T00:00:00Z' }]);
+  const { told, pass } = follow(db, clock, { current: 'day', gap: '5min' }, { heartbeatMs: 1e12 });
+  await pass(5 * 60_000 - 2000);
+  expect(told.map(({ kind }) => kind)).toEqual(['snapshot']);
+  await pass(61_000);
+  const [, delta] = told;
+  expect(delta?.kind === 'delta' && delta.inserted.map(({ complete }) => complete)).toEqual([true]);
+  expect(told.length).toBe(2);
+  await db.close();
+});
+
 test('a day that begins at six is told at six, and not at midnight', async () => {
   const { db, clock } = await database();
   await db.insert('t', [{ id: 1, ts: '2026-01-01T00:30:00Z' }]);
