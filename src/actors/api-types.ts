@@ -55,6 +55,8 @@ export type QueryMeta = {
     readonly name: string;
     /** Rows before it were demoted by the table's policy: they are in windows and aggregates, and not among its rows. */
     readonly rowsFrom?: string;
+    /** What is before it the table's policy lets go altogether: no answer has it. */
+    readonly keptFrom?: string;
   }[];
   readonly guarantee: 'exact';
   /** Work units. */

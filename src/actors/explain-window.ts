@@ -66,6 +66,9 @@ export function* explainedWindow(
       ? undefined
       : demotedNote(kept, meta.position, series.startMs * 1000, series.endMs * 1000);
   if (demoted !== undefined) notes.push(demoted);
+  for (const { name, keptFrom } of meta.sources)
+    if (keptFrom !== undefined && series.startMs < Date.parse(keptFrom))
+      notes.push(`rows of "${name}" before ${keptFrom} are no more: its policy lets them go`);
   const marks = (window: ExplainedWindow): string =>
     [window.partial ? 'partial' : '', window.complete ? '' : 'running']
       .filter((mark) => mark !== '')

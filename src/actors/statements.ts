@@ -19,6 +19,8 @@ import { inputsOf } from '../plan/nodes.ts';
 import type { ParsedStatement, Statement } from '../sql/ast.ts';
 import { demotedNote } from '../windows/kept-reading.ts';
 import type { TiledAnswer } from '../windows/tile-aggregate.ts';
+import { roughAgeMs, type Policy } from '../windows/policy.ts';
+import { RetentionPlan } from '../windows/retention-plan.ts';
 import { instantLabel } from '../windows/window-spec.ts';
 import { ACTOR_COLUMNS, actorRows } from './actor-rows.ts';
 import type { AnswerSource } from './api-types.ts';
@@ -549,9 +551,15 @@ export function provenance(
     else if (entry !== undefined) {
       const { name } = entry.definition;
       const kept = session.engine.state.findKept(relation)?.hull(asOf);
+      const keptFrom = entry.kind === 'table' ? keptFromOf(session, entry.definition.policy) : {};
       if (kept !== undefined)
-        sources.push({ kind: 'table', name, rowsFrom: instantText(kept.end / 1000) });
-      else sources.push({ kind: entry.kind === 'materializedView' ? 'view' : 'table', name });
+        sources.push({ kind: 'table', name, rowsFrom: instantText(kept.end / 1000), ...keptFrom });
+      else
+        sources.push({
+          kind: entry.kind === 'materializedView' ? 'view' : 'table',
+          name,
+          ...keptFrom,
+        });
     }
   }
   const source: AnswerSource = sources.every(({ kind }) => kind === 'catalog')
@@ -562,6 +570,16 @@ export function provenance(
         ? 'view'
         : 'scan';
   return { source, sources };
+}
+
+/** From when on a policy keeps anything, now. */
+function keptFromOf(session: Session, policy: Policy | undefined): { readonly keptFrom?: string } {
+  const last = policy?.retention.at(-1);
+  if (policy === undefined || last === undefined || roughAgeMs(last.keep) === undefined) return {};
+  const { plainCalendars, visibleInstant } = session.engine;
+  const calendar = plainCalendars.inZoneOfSql(policy.zone);
+  const { goneBefore } = new RetentionPlan(policy, calendar, visibleInstant);
+  return { keptFrom: instantText(goneBefore / 1000) };
 }
 
 // ── Rows the engine makes itself ───────────────────────────────────────────────────────────────────────────────

@@ -443,6 +443,31 @@ test('rows of times that no calendar has go where they would be kept as nothing,
   expect(await left('raw 2d, day forever')).toEqual(times);
 });
 
+test('an answer says from when on there is anything, where a policy lets rows go altogether', async () => {
+  const from = async (retention: string): Promise<unknown> => {
+    await db.policies.set('orders', { retention });
+    await clock.advance('2min');
+    const question = { range: ['2026-03-01', '2026-03-08'] as const, measures: { n: 'count(*)' } };
+    const { rows, meta } = await db.window('orders', question);
+    const { notes } = await db.explainWindow('orders', question);
+    const [{ keptFrom } = {}] = (await db.query('SELECT count(*) FROM orders')).meta.sources;
+    expect(keptFrom).toBe(meta.sources[0]!.keptFrom);
+    return [rows[0]!.values['n'], keptFrom, notes.filter((note) => note.includes('no more'))];
+  };
+  expect(await from('raw 30d')).toEqual([168, '2026-02-06T00:00:00Z', []]);
+  expect(await from('raw 5d, day forever')).toEqual([168, undefined, []]);
+  expect(await from('raw 2d, day 5d')).toEqual([
+    120,
+    '2026-03-03T00:00:00Z',
+    ['rows of "orders" before 2026-03-03T00:00:00Z are no more: its policy lets them go'],
+  ]);
+  expect(await from('raw 1d')).toEqual([
+    24,
+    '2026-03-07T00:00:00Z',
+    ['rows of "orders" before 2026-03-07T00:00:00Z are no more: its policy lets them go'],
+  ]);
+});
+
 test('what a policy before kept may be gone altogether', async () => {
   await demote({ by: null, measures: 'n' });
   await db.policies.set('orders', { retention: 'raw 1d, day 2d', by: ['region'], measures: null });
