@@ -1,7 +1,7 @@
 import { DbError } from '../base/errors.ts';
 import { nearestOf } from '../base/nearest.ts';
 import { Calendar } from '../calendar/calendar.ts';
-import { holidaysFromICal, holidaysFromJson, type YearRange } from '../calendar/holidays.ts';
+import { holidaysFromJson, readingICal, type YearRange } from '../calendar/holidays.ts';
 import { onlyKeys, type CalendarSpec } from '../calendar/spec.ts';
 import { plainZoneOf, zoneOf, type Zone } from '../calendar/zones.ts';
 import type { Engine } from './engine.ts';
@@ -104,14 +104,18 @@ export type ImportedCalendarSpec = Omit<CalendarSpec, 'holidays'> & {
     | { readonly ical: string; readonly years: YearRange };
 };
 
-function imported({ holidays, ...spec }: ImportedCalendarSpec): CalendarSpec {
+/** In steps: yields where others may have a turn. */
+function* imported({
+  holidays,
+  ...spec
+}: ImportedCalendarSpec): Generator<undefined, CalendarSpec> {
   if (holidays === undefined) return spec;
   if (typeof holidays !== 'object' || holidays === null || Array.isArray(holidays))
     return { ...spec, holidays: holidays as CalendarSpec['holidays'] & object };
   if (!('ical' in holidays)) return { ...spec, holidays: holidaysFromJson(holidays) };
   onlyKeys(holidays, ['ical', 'years'], 'holidays.');
   const { ical, years } = holidays as { readonly ical: string; readonly years: YearRange };
-  return { ...spec, holidays: holidaysFromICal(ical, { years }) };
+  return { ...spec, holidays: yield* readingICal(ical, { years }) };
 }
 
 /** `db.calendars`: each change is a commit of the journal. */
@@ -128,7 +132,14 @@ export class CalendarVerbs {
   async set(name: string, spec: ImportedCalendarSpec): Promise<{ readonly position: number }> {
     checkName(name);
     // Checked, and every default written out: what is journaled means the same for ever.
-    const own = typeof spec === 'object' && spec !== null ? imported(spec) : spec;
+    let own: CalendarSpec = spec as CalendarSpec;
+    if (typeof spec === 'object' && spec !== null) {
+      this.#engine.assertOpen();
+      const importing = imported(spec);
+      let step = importing.next();
+      for (; step.done !== true; step = importing.next()) await this.#engine.pause();
+      own = step.value;
+    }
     return this.#commit(name, new Calendar(own).spec);
   }
 

@@ -12,13 +12,44 @@ export type YearRange = { readonly from: number; readonly to: number };
  * line of what cannot be read, rather than leave out a holiday.
  */
 export function holidaysFromICal(text: string, options: { readonly years: YearRange }): Holiday[] {
+  const reading = readingICal(text, options);
+  for (;;) {
+    const step = reading.next();
+    if (step.done === true) return step.value;
+  }
+}
+
+/** The same in steps: yields where others may have a turn. */
+export function* readingICal(
+  text: string,
+  options: { readonly years: YearRange },
+): Generator<undefined, Holiday[]> {
   const { years } = options;
   checkYears(years);
   const holidays = new Map<string, Holiday>();
   const events = [...eventsOf(text)];
   const moved = movedDays(events);
-  const last = daysFromCivil(years.to, 12, 31);
+  const span = {
+    first: daysFromCivil(years.from, 1, 1) - EVENT_DAYS_MAX,
+    last: daysFromCivil(years.to, 12, 31),
+  };
+  let looked = 0;
   for (const event of events) {
+    const look = (days: number): boolean => {
+      const before = looked;
+      looked += days;
+      if (looked > DAYS_LOOKED_MAX)
+        throw new DbError(
+          '54000',
+          `line ${event.line} of the iCalendar: what repeats is looked for on more than ${DAYS_LOOKED_MAX} days`,
+          {
+            field: 'holidays',
+            limit: 'days',
+            hint: 'Ask for fewer years, or leave out what repeats every day.',
+          },
+        );
+      return Math.floor(looked / DAYS_A_STEP) > Math.floor(before / DAYS_A_STEP);
+    };
     const whole = wholeDays(event);
     if (whole === undefined || event.isCancelled) continue;
     const { start, days } = whole;
@@ -27,14 +58,19 @@ export function holidaysFromICal(text: string, options: { readonly years: YearRa
     const isRuled = event.rules.length > 0;
     const starts = new Set(isRuled ? [] : [start]);
     for (const rule of event.rules)
-      for (const day of recurrences(rule, start, last)) starts.add(day);
+      for (const day of recurrences(rule, start, span, look))
+        if (day === undefined) yield;
+        else starts.add(day);
     for (const day of event.more) starts.add(day);
     const except = new Set(event.except);
     for (const rule of event.exceptRules)
-      for (const day of recurrences(rule, start, last)) except.add(day);
+      for (const day of recurrences(rule, start, span, look))
+        if (day === undefined) yield;
+        else except.add(day);
     if (event.replaces === undefined) for (const day of moved.get(event.uid) ?? []) except.add(day);
     for (const first of starts) {
       if (except.has(first)) continue;
+      if (look(days)) yield;
       for (let day = first; day < first + days; day += 1) {
         const { year } = civilFromDays(day);
         if (isRuled && (year < years.from || year > years.to)) continue;
@@ -95,6 +131,9 @@ export function holidaysFromPackage(
 }
 
 const EVENT_DAYS_MAX = 366;
+/** Of a yearly event that names its month they are some forty a year: fifty years of four hundred events. Less than a second, in steps. */
+const DAYS_LOOKED_MAX = 1_000_000;
+const DAYS_A_STEP = 512;
 const YEAR_SPAN_MAX = 1000;
 
 function checkYears(years: YearRange): void {

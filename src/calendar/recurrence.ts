@@ -1,4 +1,5 @@
 import {
+  type CivilDate,
   civilFromDays,
   dayOfYear,
   daysFromCivil,
@@ -99,21 +100,48 @@ export function recurrenceRule(
   };
 }
 
-/** The days of a rule from `start` on, as days since 1970 in order; none is after `last`. */
-export function* recurrences(rule: RecurrenceRule, start: number, last: number): Generator<number> {
+/** Which of a rule's days are asked for: both ends count. */
+export type DaySpan = { readonly first: number; readonly last: number };
+
+/**
+ * The days of a rule that begins at `start`, as days since 1970 in order: those of the span, and maybe some before. `look` is told of each day that is looked at, be it
+ * one or not, a period at a time; true: a pause is due, for which undefined is given.
+ */
+export function* recurrences(
+  rule: RecurrenceRule,
+  start: number,
+  { first, last }: DaySpan,
+  look: (days: number) => boolean,
+): Generator<number | undefined> {
   const whole = withDefaults(rule, start);
   const end = Math.min(last, rule.until);
   let given = 0;
-  for (let number = 0; ; number += rule.interval) {
+  // What is counted is counted from its start.
+  const skipped = rule.count < Infinity ? 0 : periodsBefore(rule, start, first);
+  for (let number = skipped - (skipped % rule.interval); ; number += rule.interval) {
     const period = periodOf(whole, start, number);
     if (period.start > end) return;
-    for (const day of daysIn(whole, period)) {
+    const { days, looked } = daysIn(whole, period);
+    if (look(looked)) yield undefined;
+    for (const day of days) {
       if (day < start) continue;
       if (day > end || given >= rule.count) return;
       given += 1;
       yield day;
     }
   }
+}
+
+/** Whole periods between the first one and that of a day, or fewer. */
+function periodsBefore({ frequency }: RecurrenceRule, start: number, day: number): number {
+  const [from, to] = [civilFromDays(start), civilFromDays(day)];
+  const count = {
+    YEARLY: to.year - from.year,
+    MONTHLY: (to.year - from.year) * 12 + to.month - from.month,
+    WEEKLY: Math.floor((day - start) / 7) - 1,
+    DAILY: day - start,
+  }[frequency];
+  return Math.max(0, count);
 }
 
 /** What a rule leaves open is as its first day has it. */
@@ -159,20 +187,33 @@ function periodOf({ frequency, weekStart }: RecurrenceRule, first: number, numbe
   }
 }
 
-function daysIn(rule: RecurrenceRule, { start, end }: Period): number[] {
+function daysIn(
+  rule: RecurrenceRule,
+  { start, end }: Period,
+): { readonly days: readonly number[]; readonly looked: number } {
+  const { months, places } = rule;
   const days: number[] = [];
-  for (let day = start; day < end; day += 1) if (passes(rule, day)) days.push(day);
-  const { places } = rule;
-  if (places.length === 0) return days;
-  return days.filter((_, index) =>
+  let looked = 0;
+  for (let day = start; day < end; looked += 1) {
+    const date = civilFromDays(day);
+    // A month that the rule does not name is passed over as a whole.
+    if (months.length > 0 && !months.includes(date.month))
+      day += daysInMonth(date.year, date.month) - date.day + 1;
+    else {
+      if (passes(rule, day, date)) days.push(day);
+      day += 1;
+    }
+  }
+  if (places.length === 0) return { days, looked };
+  const placed = days.filter((_, index) =>
     places.some((place) => index === (place > 0 ? place - 1 : days.length + place)),
   );
+  return { days: placed, looked };
 }
 
-function passes(rule: RecurrenceRule, day: number): boolean {
+/** Whether a day of a month that the rule names, or of any, is one of its days. */
+function passes(rule: RecurrenceRule, day: number, date: CivilDate): boolean {
   const { months, monthDays, yearDays, weekdays } = rule;
-  const date = civilFromDays(day);
-  if (months.length > 0 && !months.includes(date.month)) return false;
   const monthLength = daysInMonth(date.year, date.month);
   if (!isAmong(monthDays, date.day, monthLength)) return false;
   const yearLength = isLeapYear(date.year) ? 366 : 365;

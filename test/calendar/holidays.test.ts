@@ -160,6 +160,24 @@ test('rules as calendars in use have them: lists, places, months, weeks and days
   ).toBe('2025-01-01 2026-01-01 2026-07-04 2027-01-01');
 });
 
+test('what repeats since long ago is looked for where it is asked for, and what would take for ever is refused', () => {
+  const since = (rule: string): string[] =>
+    dates(event('DTSTART;VALUE=DATE:00010101', `RRULE:${rule};BYMONTH=1;BYMONTHDAY=1,2`));
+  for (const rule of ['FREQ=YEARLY', 'FREQ=MONTHLY', 'FREQ=WEEKLY', 'FREQ=DAILY'])
+    expect([rule, since(rule).length]).toEqual([rule, 6]);
+  // Every third year from the first one.
+  expect(since('FREQ=YEARLY;INTERVAL=3')).toEqual(['2026-01-01', '2026-01-02']);
+  expect(since('FREQ=DAILY;COUNT=9')).toEqual([]);
+  expect(
+    dates(event('DTSTART;VALUE=DATE:20250101', 'DURATION:P365D', 'RRULE:FREQ=YEARLY')).length,
+  ).toBe(3 * 365);
+  const daily = ['BEGIN:VEVENT', 'DTSTART:20000101', 'RRULE:FREQ=DAILY;COUNT=9999', 'END:VEVENT'];
+  const many = ical(...Array.from({ length: 110 }, () => daily).flat());
+  expect(() => holidaysFromICal(many, { years: { from: 2000, to: 2027 } })).toThrow(
+    expect.objectContaining({ code: '54000', limit: 'days' }),
+  );
+});
+
 test('a holiday that was moved is on its new day alone, and one that was taken out on none', () => {
   const yearly = ['UID:a', 'DTSTART;VALUE=DATE:20251226', 'RRULE:FREQ=YEARLY'];
   const text = ical(
