@@ -1,5 +1,6 @@
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { lockDirectory } from './node-lock.ts';
 import type { Disk, DiskFile, DiskLock } from './ports.ts';
 
@@ -20,8 +21,16 @@ export class NodeDisk implements Disk {
     }
   }
 
+  /** With those above it, one by one: Node's `recursive` tries for ever where the system makes no directories and says ENOENT, as in /proc. */
   async makeDirectory(path: string): Promise<void> {
-    await mkdir(path, { recursive: true });
+    try {
+      await makeOne(path);
+    } catch (cause) {
+      const above = dirname(path);
+      if (!isCode(cause, 'ENOENT') || above === path) throw cause;
+      await this.makeDirectory(above);
+      await makeOne(path);
+    }
   }
 
   async rename(from: string, to: string): Promise<void> {
@@ -92,6 +101,20 @@ class NodeFile implements DiskFile {
 
   async close(): Promise<void> {
     await this.#handle.close();
+  }
+}
+
+/** One directory, below one that is there; nothing where it is there itself. */
+async function makeOne(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (cause) {
+    // A drive's root, or one on a file system that is read only, is refused in other words than that it is there.
+    const isThere = await stat(path).then(
+      (known) => known.isDirectory(),
+      () => false,
+    );
+    if (!isThere) throw cause;
   }
 }
 

@@ -127,6 +127,24 @@ test('many commits are made durable by one sync', async () => {
   await close();
 });
 
+test('a directory is made with those above it, and refused where the system makes none', async () => {
+  const disk = new NodeDisk();
+  directory = await mkdtemp(join(tmpdir(), 'adb-journal-'));
+  const deep = join(directory, 'a', 'b', 'c');
+  await Promise.all([disk.makeDirectory(deep), disk.makeDirectory(deep)]);
+  await disk.makeDirectory(deep);
+  expect(await disk.list(join(directory, 'a', 'b'))).toEqual(['c']);
+  const file = await disk.open(join(directory, 'file'), 'create');
+  await file.close();
+  for (const path of [join(directory, 'file'), join(directory, 'file', 'd')])
+    await expect(disk.makeDirectory(path)).rejects.toThrow(/EEXIST|ENOTDIR/);
+  // Node's recursive mkdir never comes back from here.
+  if (process.platform === 'linux') {
+    const refused = opened(disk, { directory: '/proc/none/here' });
+    await expect(refused).rejects.toMatchObject({ code: '58030' });
+  }
+});
+
 test('a directory has one holder at a time', async () => {
   directory = await mkdtemp(join(tmpdir(), 'adb-lock-'));
   const disk = new NodeDisk();
