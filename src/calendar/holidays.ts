@@ -1,6 +1,6 @@
 import { DbError } from '../base/errors.ts';
 import { civilDay, civilFromDays, civilText, daysFromCivil } from './civil.ts';
-import { recurrenceRule, recurrences, type RecurrenceRule } from './recurrence.ts';
+import { recurrenceRule, recurrences, type DaySpan, type RecurrenceRule } from './recurrence.ts';
 import { onlyKeys, type Holiday } from './spec.ts';
 
 /** Which years repeating events are written out for; both ends count. */
@@ -57,16 +57,10 @@ export function* readingICal(
       throw wrongLine(event.line, `an event lasts ${days} days`, 'Look at its DTEND.');
     const isRuled = event.rules.length > 0;
     const starts = new Set(isRuled ? [] : [start]);
-    for (const rule of event.rules)
-      for (const day of recurrences(rule, start, span, look))
-        if (day === undefined) yield;
-        else starts.add(day);
+    yield* recurring(event.rules, starts, start, span, look);
     for (const day of event.more) starts.add(day);
     const except = new Set(event.except);
-    for (const rule of event.exceptRules)
-      for (const day of recurrences(rule, start, span, look))
-        if (day === undefined) yield;
-        else except.add(day);
+    yield* recurring(event.exceptRules, except, start, span, look);
     if (event.replaces === undefined) for (const day of moved.get(event.uid) ?? []) except.add(day);
     for (const first of starts) {
       if (except.has(first)) continue;
@@ -79,6 +73,20 @@ export function* readingICal(
     }
   }
   return inOrder(holidays);
+}
+
+/** Adds the days of rules; yields where `look` says that a pause is due. */
+function* recurring(
+  rules: readonly RecurrenceRule[],
+  into: Set<number>,
+  start: number,
+  span: DaySpan,
+  look: (days: number) => boolean,
+): Generator<undefined> {
+  for (const rule of rules)
+    for (const day of recurrences(rule, start, span, look))
+      if (day === undefined) yield;
+      else into.add(day);
 }
 
 /**
