@@ -1,6 +1,6 @@
 import type { SealedSegment } from './segment.ts';
 import type { StoredColumn } from './stored-column.ts';
-import type { Vector } from './vector.ts';
+import type { NumberArray } from './vector.ts';
 
 /**
  * Where the rows of a stretch of four hours stand, by cells of a quarter hour or a whole part of one: of each cell the segments that have rows in it, and
@@ -20,7 +20,10 @@ const SEGMENTS_MAX = 4096;
 
 /** A segment's times in their order, where they are doubles. */
 export type OrderedTimes = {
-  readonly vector: Extract<Vector, { rep: 'number' }>;
+  /** By slot: what a time is, times `factor` and with `base`. */
+  readonly values: NumberArray;
+  readonly factor: number;
+  readonly base: number;
   readonly order: Uint16Array;
   /** Rows that have a time. */
   readonly present: number;
@@ -36,24 +39,38 @@ export function orderedTimes(
   if (stored === undefined || timeOrder === undefined || timeColumn !== column.id) return undefined;
   const { vector, zone } = stored;
   if (vector.rep !== 'number') return undefined;
-  return { vector, order: timeOrder, present: rowCount - zone.nullCount };
+  const { values, factor, base } = vector;
+  return { values, factor, base, order: timeOrder, present: rowCount - zone.nullCount };
 }
 
+/** Times looked at together: those of neighbours lie anywhere in memory, and to wait for one after the other is what a search takes. */
+const LOOKS = 8;
+
 /** Of places [from, end) of the order, the first whose time is at least `time`; `end` where there is none. */
-export function placeOfTime(
-  { vector: { values, factor, base }, order }: OrderedTimes,
-  from: number,
-  end: number,
-  time: number,
-): number {
+export function placeOfTime(times: OrderedTimes, from: number, end: number, time: number): number {
   let low = from;
   let high = end;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (values[order[middle]!]! * factor + base < time) low = middle + 1;
-    else high = middle;
+  while (high - low >= LOOKS) {
+    const step = Math.floor((high - low) / LOOKS);
+    const before = countBefore(times, low + step, step, LOOKS - 1, time);
+    if (before < LOOKS - 1) high = low + step * (before + 1);
+    if (before > 0) low += step * before + 1;
   }
-  return low;
+  return low + countBefore(times, low, 1, high - low, time);
+}
+
+/** How many of `count` places, `step` apart, have a time before `time`. */
+function countBefore(
+  { values, factor, base, order }: OrderedTimes,
+  from: number,
+  step: number,
+  count: number,
+  time: number,
+): number {
+  let before = 0;
+  for (let look = 0; look < count; look += 1)
+    if (values[order[from + look * step]!]! * factor + base < time) before += 1;
+  return before;
 }
 
 /** Rows of segments by their number: those at places [from[i], to[i]) of the order of number[i]. */
@@ -66,17 +83,15 @@ export type FoundRows = {
 export class TimeCells {
   readonly #start: number;
   readonly #length: number;
-  readonly #column: StoredColumn;
-  readonly #segments: readonly SealedSegment[];
+  /** By segment. */
+  readonly #times: readonly OrderedTimes[];
   readonly #numbers: Int32Array;
   /** By segment, while rows are found: its place among those that were, and one. */
   readonly #found: Int32Array;
   /** By cell, its first entry; then the end of the last. */
   readonly #entries: Uint32Array;
-  /** By entry: the segment, the first place, and how many rows after the first. */
-  readonly #owners: Uint16Array;
-  readonly #places: Uint16Array;
-  readonly #more: Uint16Array;
+  /** Three numbers an entry: the segment, the first place, and how many rows after the first. */
+  readonly #runs: Uint16Array;
 
   /** Every candidate has `orderedTimes`. Undefined where too many have rows in it. */
   static of(
@@ -85,6 +100,7 @@ export class TimeCells {
     column: StoredColumn,
   ): TimeCells | undefined {
     const segments: SealedSegment[] = [];
+    const ordered: OrderedTimes[] = [];
     const ranges: number[] = [];
     let rows = 0;
     for (const segment of candidates) {
@@ -94,6 +110,7 @@ export class TimeCells {
       if (from === to) continue;
       if (segments.length === SEGMENTS_MAX) return undefined;
       segments.push(segment);
+      ordered.push(times);
       ranges.push(from, to);
       rows += to - from;
     }
@@ -101,27 +118,25 @@ export class TimeCells {
     const isFew = (cells: number): boolean =>
       Math.min(rows, QUARTERS * cells * segments.length) <= ENTRIES_MAX;
     const cells = QUARTERS * (CELLS_A_QUARTER.find((each) => each <= most && isFew(each)) ?? 1);
-    return new TimeCells(start, cells, segments, ranges, column);
+    return new TimeCells(start, cells, segments, ordered, ranges);
   }
 
   private constructor(
     start: number,
     cells: number,
     segments: readonly SealedSegment[],
+    ordered: readonly OrderedTimes[],
     ranges: readonly number[],
-    column: StoredColumn,
   ) {
     this.#start = start;
     this.#length = STRETCH / cells;
-    this.#column = column;
-    this.#segments = segments;
+    this.#times = ordered;
     this.#numbers = Int32Array.from(segments, ({ number }) => number);
     this.#found = new Int32Array(segments.length);
     // Cell, segment, first place, and how many more.
     const made: number[] = [];
     const entries = new Uint32Array(cells + 1);
-    for (const [owner, segment] of segments.entries()) {
-      const times = orderedTimes(segment, column)!;
+    for (const [owner, times] of ordered.entries()) {
       const end = ranges[owner * 2 + 1]!;
       for (let place = ranges[owner * 2]!; place < end;) {
         const cell = this.#cellOf(timeAt(times, place));
@@ -134,17 +149,12 @@ export class TimeCells {
     for (let cell = 0; cell < cells; cell += 1)
       entries[cell + 1] = entries[cell + 1]! + entries[cell]!;
     this.#entries = entries;
-    const count = made.length / 4;
-    this.#owners = new Uint16Array(count);
-    this.#places = new Uint16Array(count);
-    this.#more = new Uint16Array(count);
+    this.#runs = new Uint16Array((made.length / 4) * 3);
     const next = entries.slice();
     for (let at = 0; at < made.length; at += 4) {
       const entry = next[made[at]!]!;
       next[made[at]!] = entry + 1;
-      this.#owners[entry] = made[at + 1]!;
-      this.#places[entry] = made[at + 2]!;
-      this.#more[entry] = made[at + 3]!;
+      for (let part = 0; part < 3; part += 1) this.#runs[entry * 3 + part] = made[at + 1 + part]!;
     }
   }
 
@@ -154,16 +164,18 @@ export class TimeCells {
     const last = Math.ceil((to - this.#start) / this.#length) - 1;
     const owners: number[] = [];
     const found: FoundRows = { numbers: [], from: [], to: [] };
-    const end = this.#entries[last + 1]!;
-    for (let entry = this.#entries[first]!; entry < end; entry += 1) {
-      const owner = this.#owners[entry]!;
-      const until = this.#places[entry]! + this.#more[entry]! + 1;
+    const runs = this.#runs;
+    const end = this.#entries[last + 1]! * 3;
+    for (let at = this.#entries[first]! * 3; at < end; at += 3) {
+      const owner = runs[at]!;
+      const place = runs[at + 1]!;
+      const until = place + runs[at + 2]! + 1;
       const known = this.#found[owner]!;
       if (known > 0) found.to[known - 1] = until;
       else {
         this.#found[owner] = owners.push(owner);
         found.numbers.push(this.#numbers[owner]!);
-        found.from.push(this.#places[entry]!);
+        found.from.push(place);
         found.to.push(until);
       }
     }
@@ -173,7 +185,7 @@ export class TimeCells {
       const owner = owners[at]!;
       this.#found[owner] = 0;
       if (!isCutFirst && !isCutLast) continue;
-      const times = orderedTimes(this.#segments[owner]!, this.#column)!;
+      const times = this.#times[owner]!;
       if (isCutFirst) found.from[at] = placeOfTime(times, found.from[at]!, found.to[at]!, from);
       if (isCutLast) found.to[at] = placeOfTime(times, found.from[at]!, found.to[at]!, to);
     }
@@ -185,7 +197,7 @@ export class TimeCells {
   }
 }
 
-function timeAt({ vector: { values, factor, base }, order }: OrderedTimes, place: number): number {
+function timeAt({ values, factor, base, order }: OrderedTimes, place: number): number {
   return values[order[place]!]! * factor + base;
 }
 
