@@ -72,6 +72,13 @@ export class KeyCounts {
     return this.#slices[slice * NUMBERS + 1]!;
   }
 
+  /** A number that depends on what lies where a slice's next entry goes, and says nothing. */
+  lookAt(slice: number): number {
+    const at = slice * NUMBERS;
+    const next = this.#slices[at]! + this.#slices[at + 1]!;
+    return next < this.#entries.length ? this.#entries[next]! : 0;
+  }
+
   /** Counts a key once more, or once less. */
   add(slice: number, key: number, sign: 1 | -1): void {
     this.#push(slice, (key << KEY_SHIFT) | ((sign & (DIGIT_BASE - 1)) << POWER_BITS));

@@ -74,6 +74,15 @@ export class TilePage {
     return this.#bytes;
   }
 
+  get countsKeys(): boolean {
+    return this.#keySpace !== undefined;
+  }
+
+  /** The group of a page that has one alone, where it was the last that was asked for; else −1. */
+  get onlyGroup(): number {
+    return this.groupCount === 1 ? this.#group : -1;
+  }
+
   /** The tiles of a group; throws 53200 where there is no room for them. */
   block(group: number): Float64Array {
     if (group === this.#group) return this.#block;
@@ -133,6 +142,14 @@ export class TilePage {
     const { data } = this;
     for (let index = 0; index < data.length; index += 1) rows += data[index]![at]!;
     return rows;
+  }
+
+  /** A number that depends on what a group's tile holds in memory, and says nothing. */
+  lookAt(group: number, place: number): number {
+    if (group !== this.#group) return 0;
+    const rows = this.#block[place * this.layout.stride]!;
+    const keys = this.#keysOfGroup;
+    return keys === undefined ? rows : rows + keys.lookAt(place * this.#keySpace!.kinds);
   }
 
   /** Takes the newest layout, in which every loaded row has room. */

@@ -684,6 +684,7 @@ export class TileSet {
     }
     const quarter = Math.floor(time / QUARTER);
     const leaf = quarter - day * QUARTERS;
+    this.#lookAhead(page, leaf, group, time - day * DAY);
     this.#prepare(page, row, sign);
     page.rows += sign;
     const { groupCount } = page;
@@ -709,6 +710,25 @@ export class TileSet {
     else this.#changeTops(day, group, row, sign);
     if (page.pieces !== undefined) this.#changePieces(page.pieces, time, day, group, row, sign);
     if (this.#minutes.size > 0) this.#changeDetails(time, quarter, group, row, sign);
+  }
+
+  /**
+   * Looks at each tile of a day that a row of it changes. They lie far apart in memory and in no cache: together they are waited for once, and one
+   * after the other each is.
+   */
+  #lookAhead(page: TilePage, leaf: number, group: number, ofDay: number): void {
+    const { pieces } = page;
+    let seen = page.lookAt(group, leaf);
+    seen += page.lookAt(group, HOURS_AT + (leaf >> 2));
+    seen += page.lookAt(group, FOURS_AT + (leaf >> 4));
+    seen += page.lookAt(group, WHOLE_AT);
+    if (pieces !== undefined) {
+      const { length, run, runsAt } = pieces.cut!;
+      const place = Math.floor(ofDay / length);
+      seen += pieces.lookAt(group, place);
+      if (run > 0) seen += pieces.lookAt(group, runsAt + Math.floor(place / run));
+    }
+    assert(!Number.isNaN(seen), 'tiles count rows');
   }
 
   #changeKeys(page: TilePage, group: number, place: number, row: number, sign: 1 | -1): void {
@@ -1081,8 +1101,8 @@ function dropSpan(span: Span): void {
 }
 
 /** Work units of adding a tile with so many keys. */
-export function tileWork({ data }: TilePage, entries: number): number {
-  return 1 + data.length + (entries >> 6);
+export function tileWork({ groupCount }: TilePage, entries: number): number {
+  return 1 + groupCount + (entries >> 6);
 }
 
 /** Adds the tiles at a place of a page to those of one that has a single place. */

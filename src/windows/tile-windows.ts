@@ -664,7 +664,7 @@ export class TiledWindows implements WindowOperator {
   #add(page: TilePage, place: number, count = 1): void {
     if (count === 0) return;
     this.#tiles += count;
-    if (page.keys.length === 0) {
+    if (!page.countsKeys) {
       this.#addPage(page, place, count);
       this.#budget.charge(count * tileWork(page, 0));
       return;
@@ -674,16 +674,26 @@ export class TiledWindows implements WindowOperator {
   }
 
   /** Gives how many entries of keys; where keys are counted, tiles are added one by one. */
-  #addPage({ layout, groups, data, keys }: TilePage, place: number, count: number): number {
+  #addPage(page: TilePage, place: number, count: number): number {
+    const { layout, groups, data, keys } = page;
     const at = place * layout.stride;
     const total = this.#total;
+    // On the way to the tiles of a page lie as few objects as can be: few are in a cache.
+    const { onlyGroup } = page;
+    if (onlyGroup >= 0) {
+      const block = page.block(onlyGroup);
+      if (!hasRows(block, at, layout.stride, count)) return 0;
+      const slot = total.slotOf(onlyGroup);
+      addTiles(total.data, slot, total.layout, block, at, layout, count);
+      return page.countsKeys ? total.addKeys(slot, page.keysOf(onlyGroup), place) : 0;
+    }
     let entries = 0;
     for (let index = 0; index < data.length; index += 1) {
       const block = data[index]!;
       if (!hasRows(block, at, layout.stride, count)) continue;
       const slot = total.slotOf(groups[index]!);
       addTiles(total.data, slot, total.layout, block, at, layout, count);
-      if (keys.length > 0) entries += total.addKeys(slot, keys[index]!, place);
+      if (page.countsKeys) entries += total.addKeys(slot, keys[index]!, place);
     }
     return entries;
   }
