@@ -11,7 +11,7 @@ const FIRST_ROUNDS_END = 4096;
  */
 const LARGE_ROWS = 2 ** 23;
 const FIRST_ROWS_MAX = 2 ** 20;
-const LARGE_FIRST_SLOTS_MAX = 2048;
+const LARGE_FIRST_SLOTS_MAX = 1024;
 /**
  * Later rounds read as many again as long as that is not more than so many rows of all segments, so that looks at large tables stay near one another;
  * but at least so many slots of a segment, for the sake of the visits.
