@@ -50,6 +50,8 @@ const APPLY_AT_ONCE_MAX = 2048;
 const LOOKED_AT_MAX = 256;
 /** Questions of one table; the one that was asked longest ago goes. */
 const SETS_MAX = 256;
+/** Questions of one table that are known to have no tiles; who asked one that was forgotten is told so again, for the price of trying. */
+const REFUSED_MAX = 256;
 /** Many windows shorter than a minute are cheaper to fill row by row. */
 const NARROW_WINDOWS_MAX = 512;
 
@@ -162,7 +164,10 @@ export class TileStore implements WindowSource {
   #refused(relation: Relation, set: TileSet, always: boolean): void {
     if (always) {
       // What the set computes, which may be more than was asked for: the rest may have tiles of its own.
-      relation.refused.add(set.plan.whole);
+      const { refused } = relation;
+      // A Set keeps the order of insertion: the oldest goes.
+      if (refused.size >= REFUSED_MAX) refused.delete(refused.values().next().value!);
+      refused.add(set.plan.whole);
       this.#drop(relation, set);
     } else this.shed(this.memory.usedBytes / 4);
   }

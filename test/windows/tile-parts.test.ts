@@ -5,6 +5,7 @@ import type { Datum } from '../../src/columns/values.ts';
 import { resolveAggregate } from '../../src/expressions/aggregates.ts';
 import { MemoryAccount } from '../../src/base/memory.ts';
 import { MemoryLease } from '../../src/base/memory-lease.ts';
+import type { Engine } from '../../src/actors/engine.ts';
 import { open } from '../../src/index.ts';
 import { column } from '../../src/plan/nodes.ts';
 import {
@@ -242,6 +243,39 @@ test('more questions than a table may have tiles for: the one asked longest ago 
       await ask(number);
     }
     for (const number of [0, 150, 257]) await ask(number);
+  } finally {
+    await db.close();
+  }
+});
+
+test('of questions that tiles cannot hold the newest are remembered: others are tried again, and answered alike', async () => {
+  const db = await open({ workers: 0 });
+  try {
+    await db.exec(`CREATE TABLE t (ts timestamptz, x double precision) WITH (time = 'ts')`);
+    for (const x of [1e290, 1e-290]) await db.insert('t', [{ ts: '2026-01-01T00:10:00Z', x }]);
+    const { tiles } = (db as unknown as { readonly engine: Engine }).engine;
+    let isTried = false;
+    const openTiles = tiles.openTiles.bind(tiles);
+    tiles.openTiles = (...question) => {
+      const opened = openTiles(...question);
+      isTried ||= opened !== undefined;
+      return opened;
+    };
+    const triesToAnswer = async (number: number): Promise<boolean> => {
+      isTried = false;
+      const { rows, meta } = await db.window('t', {
+        range: ['2026-01-01', '2026-01-02'],
+        measures: { s: 'sum(x)' },
+        where: `x > ${-number}`,
+      });
+      expect([rows[0]!.values['s'], meta.tiles]).toEqual([1e290, 0]);
+      return isTried;
+    };
+    expect(await triesToAnswer(0)).toBe(true);
+    expect(await triesToAnswer(0)).toBe(false);
+    for (let number = 1; number <= 256; number += 1) await triesToAnswer(number);
+    expect(await triesToAnswer(256)).toBe(false);
+    expect(await triesToAnswer(0)).toBe(true);
   } finally {
     await db.close();
   }
