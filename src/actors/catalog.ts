@@ -511,3 +511,11 @@ function indexInfo({
 }: IndexDefinition): RelationInfo['indexes'][number] {
   return { name, columnIndexes, unique, primary };
 }
+
+/** What queries that somebody follows are kept in. */
+export const LIVE_SCHEMA = 'adb_live_';
+
+/** They stand in the catalog, and in no record: neither that they are made nor that they go. */
+export function isUnjournaled(entry: CatalogEntry): boolean {
+  return entry.definition.schema.startsWith(LIVE_SCHEMA);
+}

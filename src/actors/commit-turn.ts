@@ -214,7 +214,14 @@ export class CommitTurn {
     const { staged } = staging;
     staged.work = staging.budget.spent;
     const instant = this.#state.nextInstant();
-    const record: CommitRecord = { kind: 'commit', operations: staging.operations };
+    const { operations } = staging;
+    const record: CommitRecord = {
+      kind: 'commit',
+      operations:
+        staged.unjournaled.size === 0
+          ? operations
+          : operations.filter((each) => !staged.unjournaled.has(each)),
+    };
     if (staging.request.ephemeral) {
       const position = this.#events.visiblePosition();
       this.#publish(staged, position);
@@ -411,6 +418,8 @@ const STEPS_AT_ONCE = 3;
 /** What the commit turn changes: implemented by the database state. */
 export interface CommitState {
   stored(relation: number): StoredEntry;
+  /** Whether nothing of the relation is in the journal. */
+  isUnjournaled(relation: number): boolean;
   /** Live commit views that read the relation directly. */
   viewsOn(relation: number): readonly MaintainedView[];
   /** Of the views downstream of `changed`, directly or not, those to be run, each after all it reads. */
@@ -541,6 +550,8 @@ class StagedCommit implements PublishedCommit {
   readonly deltas = new Map<number, TableDelta[]>();
   readonly defined: number[] = [];
   readonly redefined: number[] = [];
+  /** Operations on what the journal has never heard of: it would not find that when it is replayed. */
+  readonly unjournaled = new Set<Operation>();
   readonly request: CommitRequest | undefined;
   work = 0;
   /** The catalog has changed. */
@@ -711,6 +722,8 @@ function* stage(
   const made = new Set<number>();
   for (const operation of operations) {
     if (operation.op !== 'rows') {
+      if (operation.op === 'dropRelation' && state.isUnjournaled(operation.relation))
+        staged.unjournaled.add(operation);
       const applied = yield* charged(state.applyDefinition(operation, options), budget);
       staged.note(
         { undo: applied.undo, publish: (position) => applied.published?.(position) },

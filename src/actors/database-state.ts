@@ -26,6 +26,7 @@ import { Calendars } from './calendars.ts';
 import {
   Catalog,
   isStored,
+  isUnjournaled,
   newSequenceEntry,
   tableInfo,
   viewInfo,
@@ -141,6 +142,11 @@ export class DatabaseState implements CommitState {
   /** Replay: the instant of a record that was read. */
   noteInstant(instant: number): void {
     this.#lastInstant = Math.max(this.#lastInstant, instant);
+  }
+
+  isUnjournaled(relation: number): boolean {
+    const entry = this.catalog.byId(relation);
+    return entry !== undefined && isUnjournaled(entry);
   }
 
   stored(relation: number): StoredEntry {
@@ -388,7 +394,8 @@ export class DatabaseState implements CommitState {
         };
       }
       case 'createView': {
-        this.#refuseTaken(operation.view);
+        // Of that id it is there already where it is replaced.
+        if (catalog.byId(operation.view.id)?.kind !== 'view') this.#refuseTaken(operation.view);
         return { undo: catalog.put(this.viewEntry(operation.view)) };
       }
       case 'createMaterializedView': {

@@ -58,6 +58,7 @@ import {
 } from './session.ts';
 import { executePlan } from './statements.ts';
 import { createTable } from '../columns/table.ts';
+import { typeName } from '../columns/types.ts';
 import { writeRows } from './write-rows.ts';
 import type { KeptTiles } from '../windows/kept-tiles.ts';
 import { followsClock } from './view-builder.ts';
@@ -110,18 +111,13 @@ export async function runDefinition(
       return done(session, 'CREATE SCHEMA');
     case 'createView': {
       const name = targetName(statement.name, statement.temporary, context);
-      const definition = viewDefinition(
-        session,
-        name,
-        statement.columns,
-        statement.query,
-        context.takeId(),
-      );
       const before = context.view.byName(name);
       if (before !== undefined && (!statement.orReplace || before.kind !== 'view'))
         isTaken(name, false, context);
-      const operations: Operation[] =
-        before === undefined ? [] : [{ op: 'dropRelation', relation: idOf(before) }];
+      // It stays what views on it read.
+      const id = before === undefined ? context.takeId() : idOf(before);
+      const definition = viewDefinition(session, name, statement.columns, statement.query, id);
+      const operations = before === undefined ? [] : replacing(session, before, definition);
       await define(
         session,
         [...operations, { op: 'createView', view: definition }],
@@ -1066,6 +1062,65 @@ function dependantsOf(session: Session, entry: CatalogEntry): readonly CatalogEn
 function refuseDependants(session: Session, entry: CatalogEntry): void {
   const dependant = dependantsOf(session, entry)[0];
   if (dependant !== undefined) throw dependency(entry, dependant);
+}
+
+/**
+ * What goes with a plain view that is replaced: queries that somebody follows, to be begun anew. Refused where a materialized view keeps
+ * what it was, or a view on it would miss a column.
+ */
+function replacing(
+  session: Session,
+  before: CatalogEntry,
+  definition: ViewDefinition,
+): Operation[] {
+  const { state, liveQueries } = session.engine;
+  const { name } = definition;
+  if (definition.reads.some(({ relation }) => relation === definition.id))
+    throw new DbError('42P17', `view "${name}" would read itself`, {
+      table: name,
+      hint: 'Give the new view another name, or write out what the old one reads.',
+    });
+  const operations: Operation[] = [];
+  const seen = new Set<number>();
+  let isRead = false;
+  const visit = (entry: CatalogEntry): void => {
+    for (const dependant of dependantsOf(session, entry)) {
+      const id = idOf(dependant);
+      if (seen.has(id)) continue;
+      seen.add(id);
+      if (liveQueries.owns(id)) operations.push({ op: 'dropRelation', relation: id });
+      else if (dependant.kind === 'materializedView')
+        throw new DbError(
+          '0A000',
+          `cannot replace view "${name}": materialized view "${dependant.definition.name}" keeps its answer`,
+          { table: name, hint: 'Drop the materialized view, and create it again afterwards.' },
+        );
+      else {
+        isRead = true;
+        visit(dependant);
+      }
+    }
+  };
+  visit(before);
+  if (!isRead || before.kind !== 'view') return operations;
+  const after = state.viewEntry(definition, session.catalog);
+  const columns = after.kind === 'view' ? after.info.columns : [];
+  for (const [index, { name: column, type }] of before.info.columns.entries()) {
+    const now = columns[index];
+    if (now?.name === column && typeName(now.type) === typeName(type)) continue;
+    throw new DbError(
+      '42P16',
+      now === undefined
+        ? 'cannot drop columns from view'
+        : `cannot change view column "${column}" to "${now.name}" of type ${typeName(now.type)}`,
+      {
+        table: name,
+        column,
+        hint: 'Other views read it: keep its columns, and add others behind.',
+      },
+    );
+  }
+  return operations;
 }
 
 function refuseWhenViewsDepend(session: Session, entry: TableEntry, change: TableChange): void {

@@ -7,7 +7,13 @@ import type { PlanNode } from '../plan/logical.ts';
 import type { Query, SqlExpression, TypeNameNode } from '../sql/ast.ts';
 import { printQuery } from '../sql/print.ts';
 import { withParameters } from '../sql/substitute.ts';
-import { idOf, isStored, type MaterializedViewEntry, type StoredEntry } from './catalog.ts';
+import {
+  idOf,
+  isStored,
+  LIVE_SCHEMA,
+  type MaterializedViewEntry,
+  type StoredEntry,
+} from './catalog.ts';
 import type { Engine } from './engine.ts';
 import type { MaterializedViewDefinition } from './records.ts';
 import type { Session } from './session.ts';
@@ -125,7 +131,7 @@ export class LiveQueries {
     const id = engine.state.catalog.takeId();
     const definition: MaterializedViewDefinition = {
       tenant: session.identity.tenant,
-      schema: `adb_live_${id}`,
+      schema: `${LIVE_SCHEMA}${id}`,
       name: `live_${id}`,
       id,
       columnNames: unique(plan.columns.map(({ name }) => name)),

@@ -17,7 +17,12 @@ import type { RuntimeVersions } from '../journal/snapshot-store.ts';
 import { ValueCodec } from '../journal/value-codec.ts';
 import type { KeptTiles } from '../windows/kept-tiles.ts';
 import type { Calendars } from './calendars.ts';
-import { newSequenceEntry, type CatalogEntry, type SequenceState } from './catalog.ts';
+import {
+  isUnjournaled,
+  newSequenceEntry,
+  type CatalogEntry,
+  type SequenceState,
+} from './catalog.ts';
 import type { JournalLog } from './commit-log.ts';
 import { schemaOf, type DatabaseState } from './database-state.ts';
 import type { Engine } from './engine.ts';
@@ -539,11 +544,6 @@ const NAME = /^snapshot-(\d{16})\.adb$/;
 
 function fileName(at: number): string {
   return `snapshot-${String(at).padStart(16, '0')}.adb`;
-}
-
-/** Queries that somebody subscribes to stand in the catalog, and in no record. */
-function isUnjournaled(entry: CatalogEntry): boolean {
-  return entry.definition.schema.startsWith('adb_live_');
 }
 
 type SegmentRef = { readonly name: string; readonly hash: Uint8Array };

@@ -107,7 +107,8 @@ async function openNamed(
     entry.kind === 'view'
       ? await queryOf(entry === before ? [entry.definition.schema, entry.definition.name] : parts)
       : opened(engine, entry, async () => undefined);
-  return { ...source, replaced: replacedOf(engine, session, written, entry) };
+  const replaced = replacedOf(engine, session, written, entry);
+  return { ...source, replaced: () => replaced() ?? source.replaced() };
 }
 
 /** Whether a relation has become another since it was opened; looked at when some definition has changed. */
@@ -170,7 +171,11 @@ async function openQuery(
       });
     return source.entry();
   };
-  return { ...source, entry };
+  const replaced = (): string | undefined =>
+    !engine.closed && engine.state.catalog.byId(source.relation) === undefined
+      ? 'what it reads has become another'
+      : undefined;
+  return { ...source, entry, replaced };
 }
 
 function opened(engine: Engine, first: StoredEntry, close: () => Promise<void>): OpenedSource {

@@ -6,7 +6,7 @@ import { typeName, type SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import type { PlanCatalog, RelationInfo } from '../plan/catalog.ts';
 import { ACTOR_COLUMNS, actorRows } from './actor-rows.ts';
-import type { CatalogEntry, TableEntry } from './catalog.ts';
+import { isUnjournaled, type CatalogEntry, type TableEntry } from './catalog.ts';
 import { writtenPolicy } from '../windows/policy.ts';
 import { queriesOf } from './queries.ts';
 import type { Session } from './session.ts';
@@ -512,9 +512,7 @@ function infoOf({ id, name, columns }: SystemRelation): RelationInfo {
 
 /** The tenant's own, without what sessions keep for themselves. */
 function entriesOf(session: Session): readonly CatalogEntry[] {
-  return session.catalog
-    .ofTenant(session.identity.tenant)
-    .filter(({ definition: { schema } }) => !schema.startsWith('adb_live_'));
+  return session.catalog.ofTenant(session.identity.tenant).filter((entry) => !isUnjournaled(entry));
 }
 
 /** Tables of the session's tenant that have a policy, in order of id. */

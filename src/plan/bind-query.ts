@@ -1202,7 +1202,25 @@ function bindRelation(
       catalog: viewCatalog(context.catalog, info.reads!),
       expanding: [...context.expanding, info.id],
     };
-    const bound = bindQuery(info.query!, inside, undefined, new Map());
+    const whole = bindQuery(info.query!, inside, undefined, new Map());
+    // A view that reads it knows the columns that were there when it was made.
+    const bound =
+      whole.columns.length === info.columns.length
+        ? whole
+        : node({
+            kind: 'project',
+            input: whole,
+            expressions: whole.columns
+              .slice(0, info.columns.length)
+              .map(({ name: own, type, nullable }, index) => ({
+                kind: 'column' as const,
+                index,
+                type,
+                nullable,
+                name: own,
+              })),
+            columns: whole.columns.slice(0, info.columns.length),
+          });
     context.nextCte = Math.max(context.nextCte, inside.nextCte);
     const named = renamed(
       castColumns(

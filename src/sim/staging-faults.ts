@@ -38,6 +38,7 @@ export function withStagingFaults(
       broken.set(relation, times + 1);
       return breaking(entry, random.below(3));
     },
+    isUnjournaled: (relation) => state.isUnjournaled(relation),
     viewsOn: (relation) => state.viewsOn(relation),
     viewsInOrder: (changed) =>
       state.viewsInOrder(changed).map((view) => {

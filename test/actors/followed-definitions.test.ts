@@ -77,3 +77,40 @@ test('who follows a view that is replaced is told what it is now, and one that i
   expect((await second.next()).value).toMatchObject({ rows: [{ late: 7 }, {}, {}, {}] });
   await expect(follow('adb.queries').next()).rejects.toMatchObject({ code: '0A000' });
 });
+
+test('a plain view that is replaced is the new one for whoever reads it', async () => {
+  // It got another id, which views on it did not know: they were lost, and materialized ones kept what it was.
+  db = await open();
+  await db.exec(`CREATE TABLE t (id int PRIMARY KEY, g text); INSERT INTO t VALUES (1, 'a'), (2, 'b');
+    CREATE VIEW low AS SELECT id, g FROM t; CREATE VIEW high AS SELECT g FROM low`);
+  const named = follow('high');
+  const asked = db.subscribe(sql`SELECT id FROM low`)[Symbol.asyncIterator]();
+  expect(await named.next()).toMatchObject({ rows: [{ g: 'a' }, { g: 'b' }] });
+  expect((await asked.next()).value).toMatchObject({ rows: [{ id: 1 }, { id: 2 }] });
+  await db.exec('CREATE OR REPLACE VIEW low AS SELECT id, g, 1 AS n FROM t WHERE id > 1');
+  expect((await db.query('SELECT * FROM high')).rows).toEqual([{ g: 'b' }]);
+  expect(await named.next()).toMatchObject({ kind: 'reset' });
+  expect(await named.next()).toMatchObject({ kind: 'snapshot', rows: [{ g: 'b' }] });
+  expect((await asked.next()).value).toMatchObject({ kind: 'reset' });
+  expect((await asked.next()).value).toMatchObject({ kind: 'snapshot', rows: [{ id: 2 }] });
+  const session = db.session();
+  await session.exec(
+    'BEGIN; CREATE OR REPLACE VIEW low AS SELECT id, g, 2 AS n FROM t WHERE id < 2',
+  );
+  expect((await session.query('SELECT * FROM high')).rows).toEqual([{ g: 'a' }]);
+  await session.exec('ROLLBACK');
+  await session.close();
+  expect((await db.query('SELECT * FROM high')).rows).toEqual([{ g: 'b' }]);
+  for (const [text, code] of [
+    ['CREATE OR REPLACE VIEW low AS SELECT id FROM t', '42P16'],
+    ['CREATE OR REPLACE VIEW low AS SELECT g, id FROM t', '42P16'],
+    ['CREATE OR REPLACE VIEW low AS SELECT id, g FROM low', '42P17'],
+    ['DROP VIEW low', '2BP01'],
+  ] as const)
+    await expect(db.exec(text)).rejects.toMatchObject({ code });
+  await db.exec('CREATE MATERIALIZED VIEW kept AS SELECT g FROM high');
+  await expect(db.exec('CREATE OR REPLACE VIEW low AS SELECT id, g FROM t')).rejects.toMatchObject({
+    code: '0A000',
+    hint: expect.stringContaining('Drop'),
+  });
+});

@@ -8,7 +8,7 @@ import { InvariantError } from '../../src/base/errors.ts';
 import { datumAt } from '../../src/columns/build.ts';
 import { Table } from '../../src/columns/table.ts';
 import { CheckedFileWriter } from '../../src/journal/checked-file.ts';
-import { open, type Database } from '../../src/index.ts';
+import { open, sql, type Database } from '../../src/index.ts';
 
 let dir: string;
 let db: Database;
@@ -224,4 +224,28 @@ test('a snapshot for which there is no room is a DbError that says what goes on;
   });
   const { position } = await db.insert('t', { id: 2, g: 'a' });
   expect(await db.checkpoint()).toEqual({ position });
+});
+
+/** Root cause: dropping what a followed query reads drops the query's own view, of which no record had said that it was made; the drop was a record. */
+test('what somebody follows may be dropped and replaced: the database opens again', async () => {
+  await db.exec('CREATE TABLE gone (id int); CREATE VIEW low AS SELECT id, g FROM t');
+  const following = [
+    sql`SELECT count(*) AS n FROM gone`,
+    sql`SELECT g, count(*) AS n FROM low GROUP BY g`,
+    'low',
+  ].map((what) => db.subscribe(what as string)[Symbol.asyncIterator]());
+  for (const each of following) await each.next();
+  await db.exec('DROP TABLE gone');
+  await db.exec('CREATE OR REPLACE VIEW low AS SELECT id, g FROM t WHERE id > 1');
+  const session = db.session();
+  await session.exec('BEGIN; DROP VIEW low; CREATE TABLE low (id int); COMMIT');
+  await db.insert('low', { id: 7 });
+  for (const each of following) await each.return?.();
+  await db.close();
+  db = await opened();
+  expect((await db.query('SELECT id FROM low')).rows).toEqual([{ id: 7 }]);
+  await db.checkpoint();
+  await db.close();
+  db = await opened();
+  expect((await db.query('SELECT id FROM low')).rows).toEqual([{ id: 7 }]);
 });
