@@ -172,6 +172,8 @@ export type LoadOptions = Cancelable & {
   readonly types?: Readonly<Record<string, string>> | undefined;
   /** `skip` leaves out lines (CSV, NDJSON) that cannot be read, and counts them. */
   readonly onError?: 'abort' | 'skip' | undefined;
+  /** `upsert` replaces rows by primary key, as db.upsert does. Default `insert`. */
+  readonly mode?: 'insert' | 'upsert' | undefined;
   /** All or nothing: one commit instead of one a chunk. */
   readonly atomic?: boolean | undefined;
   /** Done once, as with insert. */

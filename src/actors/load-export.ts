@@ -21,13 +21,19 @@ import type { TableEntry } from './catalog.ts';
 import { CANCELABLE, checkNames, namesOf } from './check-options.ts';
 import { canceled, deadline, untilAborted } from './deadline.ts';
 import { type Engine } from './engine.ts';
-import { checkedText, RowReader, type InputContext } from './rows-in.ts';
+import { checkedText, RowReader, type InputBatch, type InputContext } from './rows-in.ts';
 import type { ResultRow } from './rows-out.ts';
-import { assertChecks, completeRows, rowShapeOf } from './row-shape.ts';
+import { rowShapeOf } from './row-shape.ts';
 import type { Session } from './session.ts';
 import { quoteIdentifier } from './sql-tag.ts';
-import { checkKey, KeyedChunks, type WriteKey } from './write-verbs.ts';
-import { writeRows } from './write-rows.ts';
+import {
+  checkKey,
+  InsertTarget,
+  KeyedChunks,
+  withoutPrimaryKey,
+  type WriteKey,
+} from './write-verbs.ts';
+import { writePieces, type RowsToWrite } from './write-rows.ts';
 
 /** Rows of one commit of a load: fits a step. */
 const ROWS_PER_COMMIT = 4096;
@@ -48,6 +54,9 @@ export async function loadRows(
     signalCheck(signal);
     const existing =
       options.create === true ? find(session, table) : session.requireTable({ name: table });
+    // Refused before a file is read, or a table made.
+    if (existing !== undefined) void new InsertTarget(session, table, options.mode ?? 'insert');
+    else if (options.mode === 'upsert') throw withoutPrimaryKey(table);
     const opened = await openSource(engine, source, options.format, signal);
     close = opened.close;
     const context = session.evaluationContext([], {});
@@ -85,6 +94,7 @@ async function writeBatches(
   signal: AbortSignal | undefined,
 ): Promise<LoadResult> {
   const { progress } = reader;
+  const mode = options.mode ?? 'insert';
   const chunks = new KeyedChunks(key);
   const kept: RawBatch[] = [];
   let entry = existing;
@@ -97,19 +107,13 @@ async function writeBatches(
     // The first rows are there: only now is a table made for them.
     entry ??= await create(engine, session, table, reader);
     const into = entry;
-    const whole: Batch[] = [];
+    const target = new InsertTarget(session, table, mode);
+    const pieces: RowsToWrite[] = [];
     for (const batch of batches) {
-      whole.push(completed(session, into, reader, batch));
+      pieces.push(target.writesOfRows(givenRows(into, reader, batch)));
       if (batches.length > 1) await engine.pause();
     }
-    ({ position } = await writeRows(
-      engine,
-      session,
-      into,
-      () => whole.map((each) => ({ kind: 'insert', rows: each })),
-      signal,
-      also,
-    ));
+    ({ position } = await writePieces(engine, session, into, pieces, signal, also));
   };
   for await (const batch of reader.batches) {
     signalCheck(signal);
@@ -130,35 +134,21 @@ async function writeBatches(
   return { position, rows, skipped: progress.rowsSkipped, errors: [...progress.skipped] };
 }
 
-/** All columns of the rows of a batch, defaults included and checked. */
-function completed(
-  session: Session,
-  entry: TableEntry,
-  reader: OpenedReader,
-  batch: RawBatch,
-): Batch {
-  const shape = rowShapeOf(entry);
-  const context = session.evaluationContext([], {});
-  const at = shape.columns.map(({ name }) =>
+/** What a batch of a file says of a table's columns. */
+function givenRows(entry: TableEntry, reader: OpenedReader, batch: RawBatch): InputBatch {
+  const at = rowShapeOf(entry).columns.map(({ name }) =>
     reader.columns.findIndex((column) => column.name === name),
   );
-  const rows = completeRows(
-    entry,
-    shape,
-    {
-      rowCount: batch.rowCount,
-      columns: at.map((index) =>
-        // A key that no row of the batch has is a column that was not given.
-        batch.missing?.[index]?.every((missing) => missing === 1) === true
-          ? undefined
-          : batch.columns[index],
-      ),
-      missing: at.map((index) => batch.missing?.[index]),
-    },
-    context,
-  );
-  assertChecks(entry, shape, rows, context);
-  return rows;
+  return {
+    rowCount: batch.rowCount,
+    columns: at.map((index) =>
+      // A key that no row of the batch has is a column that was not given.
+      batch.missing?.[index]?.every((missing) => missing === 1) === true
+        ? undefined
+        : batch.columns[index],
+    ),
+    missing: at.map((index) => batch.missing?.[index]),
+  };
 }
 
 export function checkLoadOptions(options: LoadOptions): void {
@@ -167,6 +157,9 @@ export function checkLoadOptions(options: LoadOptions): void {
   checkKey(options.idempotencyKey);
   if (options.onError !== undefined && options.onError !== 'abort' && options.onError !== 'skip') {
     throw new DbError('22023', `"onError" is neither 'abort' nor 'skip'`, { field: 'onError' });
+  }
+  if (options.mode !== undefined && options.mode !== 'insert' && options.mode !== 'upsert') {
+    throw new DbError('22023', `"mode" is neither 'insert' nor 'upsert'`, { field: 'mode' });
   }
 }
 
@@ -180,6 +173,7 @@ const LOAD_OPTIONS = namesOf<LoadOptions>({
   create: true,
   types: true,
   onError: true,
+  mode: true,
   atomic: true,
   idempotencyKey: true,
   csv: true,

@@ -262,7 +262,7 @@ async function insertPieces(
 }
 
 /** The table that rows go to, and what they need on the way. */
-class InsertTarget {
+export class InsertTarget {
   readonly entry: TableEntry;
   readonly reader: RowReader;
   readonly #table: string;
@@ -279,21 +279,20 @@ class InsertTarget {
     this.#context = session.evaluationContext([], {});
     if (mode === 'insert') return;
     this.#primary = this.entry.definition.indexes.find((index) => index.primary);
-    if (this.#primary === undefined) {
-      throw new DbError('42P10', `table "${table}" has no primary key`, {
-        table,
-        hint: 'Upsert needs one: ALTER TABLE … ADD PRIMARY KEY (…), or use insert.',
-      });
-    }
+    if (this.#primary === undefined) throw withoutPrimaryKey(table);
   }
 
   /** Reads rows [start, end) of a source; what is written of them is decided when the table can be looked at. */
   writesOf(source: InputSource, start: number, end: number): RowsToWrite {
+    return this.writesOfRows(reading(this.#table, () => source.read(start, end, this.#context)));
+  }
+
+  /** The same of rows that have been read. */
+  writesOfRows(given: InputBatch): RowsToWrite {
     const entry = this.entry;
     const shape = this.#shape;
     const context = this.#context;
     const primary = this.#primary;
-    const given = reading(this.#table, () => source.read(start, end, context));
     const complete = completeRows(entry, shape, given, context);
     assertChecks(entry, shape, complete, context);
     if (primary === undefined) {
@@ -312,6 +311,13 @@ class InsertTarget {
       return [{ kind: 'update', rowIds, rows: updated, foundBy }, ...merged.writes];
     };
   }
+}
+
+export function withoutPrimaryKey(table: string): DbError {
+  return new DbError('42P10', `table "${table}" has no primary key`, {
+    table,
+    hint: 'Upsert needs one: ALTER TABLE … ADD PRIMARY KEY (…), or use insert.',
+  });
 }
 
 type PrimaryKey = TableEntry['definition']['indexes'][number];

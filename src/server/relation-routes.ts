@@ -3,7 +3,6 @@ import { DbError } from '../base/errors.ts';
 import type { Handle, RelationDescription } from '../actors/database.ts';
 import { relationDoesNotExist } from '../plan/catalog.ts';
 import { sql } from '../actors/sql-tag.ts';
-import { parseExactJson } from './exact-json.ts';
 import type { RouteContext } from './query-routes.ts';
 import { sendJson } from './reply.ts';
 import {
@@ -125,16 +124,9 @@ async function writeRows(
       });
     return reply.send(await handle[mode](table, body as never, options));
   }
-  if (mode === 'upsert') {
-    if (!NDJSON.has(type))
-      throw new DbError('0A000', `upsert of ${type} is not supported yet`, {
-        field: 'mode',
-        hint: 'Send application/json or application/x-ndjson.',
-      });
-    return reply.send(await handle.upsert(table, linesOf(body as Uint8Array), options));
-  }
   const { position, rows } = await handle.load(table, body as Uint8Array, {
     format: formatOf(type),
+    mode,
     atomic: true,
     ...options,
   });
@@ -146,19 +138,6 @@ export const NDJSON: ReadonlySet<string> = new Set([
   'application/ndjson',
   'application/jsonl',
 ]);
-
-function linesOf(body: Uint8Array): Record<string, unknown>[] {
-  const rows: Record<string, unknown>[] = [];
-  for (const [index, line] of new TextDecoder().decode(body).split('\n').entries()) {
-    if (line.trim() === '') continue;
-    try {
-      rows.push(parseExactJson(line) as Record<string, unknown>);
-    } catch (cause) {
-      throw new DbError('22P02', `line ${index + 1} is not JSON`, { cause });
-    }
-  }
-  return rows;
-}
 
 function formatOf(type: string): 'csv' | 'ndjson' | 'parquet' | 'arrow' {
   switch (type) {

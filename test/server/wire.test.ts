@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, request, type IncomingMessage } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { Writable } from 'node:stream';
 import { tableFromIPC } from '@uwdata/flechette';
 import fc from 'fast-check';
 import type { FastifyInstance } from 'fastify';
@@ -338,12 +339,66 @@ describe('rows by line', () => {
     expect((await post(path, '{"a":1,"b":"x"}\n\n{"a":2}\n', type)).status).toBe(200);
     expect((await post(path, '{"a":1,"b":"y"}', type)).status).toBe(200);
     expect(await problem(await post(path, '{"a":3}\n{"a":', type))).toMatchObject({
-      message: 'line 2 is not JSON',
+      message: 'line 2: a value is not valid JSON',
     });
     expect((await db.query('SELECT * FROM t ORDER BY a')).rows).toEqual([
       { a: 1, b: 'y' },
       { a: 2, b: null },
     ]);
+  });
+});
+
+describe('rows of a file', () => {
+  test('are upserted by their key in every format: what is not given is kept, the last of a key counts', async () => {
+    const ROWS = 9000;
+    await db.exec("CREATE TABLE t (a int PRIMARY KEY, b text, kept text DEFAULT 'new')");
+    await db.exec('CREATE TABLE source (a int, b text)');
+    await db.exec("INSERT INTO t VALUES (1, 'old', 'mine'), (8999, 'old', 'mine too')");
+    const path = '/v1/tables/t/rows?mode=upsert';
+    for (const [format, type] of [
+      ['csv', 'text/csv'],
+      ['ndjson', 'application/x-ndjson'],
+      ['parquet', 'application/vnd.apache.parquet'],
+      ['arrow', 'application/vnd.apache.arrow.stream'],
+    ] as const) {
+      await db.exec('TRUNCATE source');
+      await db.exec(
+        `INSERT INTO source SELECT i, '${format}' FROM generate_series(0, ${ROWS - 1}) AS i UNION ALL SELECT 1, 'last ${format}'`,
+      );
+      const parts: Buffer[] = [];
+      const target = new Writable({
+        write: (part: Buffer, _encoding, done) => {
+          parts.push(Buffer.from(part));
+          done();
+        },
+      });
+      await db.export('source', target, { format });
+      const answer = await fetch(`${url}${path}`, {
+        method: 'POST',
+        headers: { 'content-type': type },
+        body: Buffer.concat(parts),
+      });
+      expect(await answer.json(), format).toMatchObject({ rows: ROWS + 1 });
+      expect(
+        (await db.query("SELECT a, b, kept FROM t WHERE kept <> 'new' OR a = 5000 ORDER BY a"))
+          .rows,
+        format,
+      ).toEqual([
+        { a: 1, b: `last ${format}`, kept: 'mine' },
+        { a: 5000, b: format, kept: 'new' },
+        { a: 8999, b: format, kept: 'mine too' },
+      ]);
+      expect((await db.query('SELECT count(*) AS n FROM t')).rows, format).toEqual([{ n: ROWS }]);
+    }
+    await db.exec('CREATE TABLE keyless (a int)');
+    const refused = await post('/v1/tables/keyless/rows?mode=upsert', 'a\n1\n', {
+      'content-type': 'text/csv',
+    });
+    expect(await problem(refused)).toMatchObject({ code: '42P10' });
+    await expect(
+      db.load('unmade', new TextEncoder().encode('a\n1\n'), { create: true, mode: 'upsert' }),
+    ).rejects.toMatchObject({ code: '42P10' });
+    await expect(db.query('SELECT * FROM unmade')).rejects.toMatchObject({ code: '42P01' });
   });
 });
 
