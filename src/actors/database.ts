@@ -1118,15 +1118,10 @@ async function executeIn(
     if (options.atLeast !== undefined) await engine.untilVisible(options.atLeast, signal);
     const sinceMs = engine.ports.clock.monotonicMs();
     const parsed: readonly ParsedStatement[] = engine.statements.parse(text);
-    if (parsed.length === 1 && parsed[0]!.statement.kind === 'query') {
-      // A new text is parsed, and then planned, by code that may be cold, for milliseconds each. What writes keeps its place.
-      const turn = engine.givesWay(sinceMs);
-      if (turn !== undefined) {
-        await turn;
-        engine.assertOpen();
-      }
-    }
-    return await session.run(parsed, { ...options, signal, timeoutMs: undefined }, sinkOf);
+    // A new text is parsed, and then planned, by code that may be cold, for milliseconds each. What writes keeps its place.
+    const isQuery = parsed.length === 1 && parsed[0]!.statement.kind === 'query';
+    const turn = isQuery ? engine.givesWay(sinceMs) : undefined;
+    return await session.run(parsed, { ...options, signal, timeoutMs: undefined }, sinkOf, turn);
   } catch (cause) {
     engine.metrics.failed();
     throw cause;

@@ -397,9 +397,17 @@ export class Session {
     parsed: readonly ParsedStatement[],
     options: ExecutionOptions,
     sinkOf: (index: number) => RowSink,
+    turn?: Promise<void>,
   ): Promise<StatementOutcome[]> {
+    const inTurn = async (sinks: (index: number) => RowSink): Promise<StatementOutcome[]> => {
+      if (turn !== undefined) {
+        await turn;
+        this.engine.assertOpen();
+      }
+      return this.#run(parsed, options, sinks);
+    };
     if (options.streams !== true || parsed.length !== 1 || parsed[0]!.statement.kind !== 'query')
-      return this.exclusively(() => this.#run(parsed, options, sinkOf));
+      return this.exclusively(() => inTurn(sinkOf));
     let begun = (): void => undefined;
     const started = new Promise<void>((resolve) => (begun = resolve));
     const sink = sinkOf(0);
@@ -410,7 +418,7 @@ export class Session {
       },
       take: (batch) => sink.take(batch),
     };
-    return this.exclusively(() => this.#run(parsed, options, () => announced), started);
+    return this.exclusively(() => inTurn(() => announced), started);
   }
 
   /** A verb of the embedded API: one thing at a time, and under the rules of statements. */

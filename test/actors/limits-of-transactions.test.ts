@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
-import { open, type Database } from '../../src/index.ts';
+import { nodePorts } from '../../src/base/node-ports.ts';
+import { open, type Clock, type Database } from '../../src/index.ts';
 import { HandClock } from './hand-clock.ts';
 
 let db: Database;
@@ -95,3 +96,31 @@ test('what the version log has no room for is gone: subscribers begin anew, read
   expect((await changes.next()).value).toMatchObject({ kind: 'snapshot', more: false });
   await changes.return!();
 });
+
+test('a query that lets others have the thread keeps its place in its session', async () => {
+  // It waited before it was in the queue: what was asked for after it came first.
+  const { clock } = nodePorts();
+  let readings = 0;
+  const monotonicMs = (): number => clock.monotonicMs() + (readings += 1) * 10;
+  db = await open({ clock: { ...bound(clock), monotonicMs }, workers: 0 });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0)');
+  const session = db.session();
+  const [, read, , after] = await Promise.all([
+    session.exec('BEGIN; UPDATE t SET n = 1'),
+    session.query('SELECT n FROM t'),
+    session.exec('ROLLBACK'),
+    session.query('SELECT n AS then FROM t'),
+    session.close(),
+  ]);
+  expect([read.rows, after.rows]).toEqual([[{ n: 1 }], [{ then: 0 }]]);
+});
+
+function bound(clock: Clock): Clock {
+  return {
+    now: () => clock.now(),
+    monotonicMs: () => clock.monotonicMs(),
+    after: (delayMs, callback, holds) => clock.after(delayMs, callback, holds),
+    soon: (callback) => clock.soon(callback),
+    afterIo: (callback) => clock.afterIo(callback),
+  };
+}
