@@ -1075,13 +1075,8 @@ function replacing(
 ): Operation[] {
   const { state, liveQueries } = session.engine;
   const { name } = definition;
-  if (definition.reads.some(({ relation }) => relation === definition.id))
-    throw new DbError('42P17', `view "${name}" would read itself`, {
-      table: name,
-      hint: 'Give the new view another name, or write out what the old one reads.',
-    });
   const operations: Operation[] = [];
-  const seen = new Set<number>();
+  const seen = new Set<number>([definition.id]);
   let isRead = false;
   const visit = (entry: CatalogEntry): void => {
     for (const dependant of dependantsOf(session, entry)) {
@@ -1102,6 +1097,11 @@ function replacing(
     }
   };
   visit(before);
+  if (definition.reads.some(({ relation }) => seen.has(relation)))
+    throw new DbError('42P17', `view "${name}" would read itself`, {
+      table: name,
+      hint: 'Give the new view another name, or write out what the old one reads.',
+    });
   if (!isRead || before.kind !== 'view') return operations;
   const after = state.viewEntry(definition, session.catalog);
   const columns = after.kind === 'view' ? after.info.columns : [];

@@ -25,7 +25,7 @@ import { parametersOf } from './statements.ts';
  */
 export class LiveQueries {
   readonly #engine: Engine;
-  readonly #open = new Map<string, { readonly entry: Promise<StoredEntry>; readers: number }>();
+  readonly #open = new Map<string, SharedQuery>();
   readonly #owned = new Set<number>();
 
   constructor(engine: Engine) {
@@ -69,21 +69,33 @@ export class LiveQueries {
     const text = printQuery(query);
     const key = `${session.scopeKey}\0${text}\0${JSON.stringify(reads)}`;
     let shared = this.#open.get(key);
-    if (shared === undefined) {
-      shared = { entry: this.#create(session, text, bound.plan, reads), readers: 0 };
+    if (shared === undefined || this.#isDropped(shared)) {
+      shared = {
+        entry: this.#create(session, text, bound.plan, reads),
+        relation: undefined,
+        readers: 0,
+      };
       this.#open.set(key, shared);
-      shared.entry.catch(() => this.#open.delete(key));
     }
-    shared.readers += 1;
-    const { entry } = shared;
     const mine = shared;
-    const opened = await entry;
+    const leave = (): void => {
+      if (this.#open.get(key) === mine) this.#open.delete(key);
+    };
+    mine.readers += 1;
+    let opened: StoredEntry;
+    try {
+      opened = await mine.entry;
+    } catch (cause) {
+      leave();
+      throw cause;
+    }
+    mine.relation = opened.definition.id;
     return {
       entry: opened,
       close: async () => {
         mine.readers -= 1;
         if (mine.readers > 0 || this.#engine.closed) return;
-        this.#open.delete(key);
+        leave();
         const relation = opened.definition.id;
         this.#owned.delete(relation);
         if (this.#engine.state.catalog.byId(relation) === undefined) return;
@@ -95,6 +107,11 @@ export class LiveQueries {
         });
       },
     };
+  }
+
+  /** It goes with a view that it reads where that is replaced, which keeps its id. */
+  #isDropped({ relation }: SharedQuery): boolean {
+    return relation !== undefined && this.#engine.state.catalog.byId(relation) === undefined;
   }
 
   /** The query, with constants of the right types in the place of parameters. */
@@ -166,6 +183,13 @@ export class LiveQueries {
     return entry;
   }
 }
+
+type SharedQuery = {
+  readonly entry: Promise<StoredEntry>;
+  /** Once it is there. */
+  relation: number | undefined;
+  readers: number;
+};
 
 /** Texts of a certain length as texts: the value has been cut or filled already. */
 function typeNameOf({ kind }: SqlType): TypeNameNode {

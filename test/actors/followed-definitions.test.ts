@@ -105,6 +105,7 @@ test('a plain view that is replaced is the new one for whoever reads it', async 
     ['CREATE OR REPLACE VIEW low AS SELECT id FROM t', '42P16'],
     ['CREATE OR REPLACE VIEW low AS SELECT g, id FROM t', '42P16'],
     ['CREATE OR REPLACE VIEW low AS SELECT id, g FROM low', '42P17'],
+    ['CREATE OR REPLACE VIEW low AS SELECT 1 AS id, g FROM high', '42P17'],
     ['DROP VIEW low', '2BP01'],
   ] as const)
     await expect(db.exec(text)).rejects.toMatchObject({ code });
@@ -113,4 +114,24 @@ test('a plain view that is replaced is the new one for whoever reads it', async 
     code: '0A000',
     hint: expect.stringContaining('Drop'),
   });
+});
+
+test('who follows a plain view that is replaced by one of the same columns is told it once', async () => {
+  // The query that was shared until then was found again under its name, dropped: reset came after reset, and nobody else had the thread.
+  db = await open();
+  await db.exec(`CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2);
+    CREATE VIEW low AS SELECT id FROM t; CREATE VIEW high AS SELECT id FROM low`);
+  const followers = [follow('high'), follow('high'), follow('low')];
+  for (const { next } of followers) expect(await next()).toMatchObject({ kind: 'snapshot' });
+  for (const least of [2, 1]) {
+    await db.exec(`CREATE OR REPLACE VIEW low AS SELECT id FROM t WHERE id >= ${least}`);
+    const rows = [{ id: 1 }, { id: 2 }].slice(least - 1);
+    for (const { next } of followers) {
+      expect(await next()).toMatchObject({ kind: 'reset' });
+      expect(await next()).toMatchObject({ kind: 'snapshot', rows });
+    }
+  }
+  await db.insert('t', { id: 3 });
+  for (const { next } of followers)
+    expect(await next()).toMatchObject({ kind: 'delta', inserted: [{ id: 3 }] });
 });
