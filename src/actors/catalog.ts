@@ -515,7 +515,7 @@ function indexInfo({
 /** What queries that somebody follows are kept in. */
 export const LIVE_SCHEMA = 'adb_live_';
 
-/** They stand in the catalog, and in no record: neither that they are made nor that they go. */
-export function isUnjournaled(entry: CatalogEntry): boolean {
-  return entry.definition.schema.startsWith(LIVE_SCHEMA);
+/** They stand in the catalog, and in no record: neither that they are made nor that they go. Somebody else's schema may begin like theirs. */
+export function isUnjournaled({ kind, definition }: CatalogEntry): boolean {
+  return kind === 'materializedView' && definition.schema === `${LIVE_SCHEMA}${definition.id}`;
 }

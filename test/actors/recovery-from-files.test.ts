@@ -226,6 +226,21 @@ test('a snapshot for which there is no room is a DbError that says what goes on;
   expect(await db.checkpoint()).toEqual({ position });
 });
 
+/** Root cause: what was in a schema of such a name passed for what queries that are followed are kept in: of its drop there was no record, and no snapshot had its rows. */
+test("a schema whose name begins like those of followed queries is a user's", async () => {
+  await db.exec(`CREATE SCHEMA adb_live_9; CREATE TABLE adb_live_9.kept (id int);
+    CREATE TABLE adb_live_9.gone (id int); INSERT INTO adb_live_9.kept VALUES (7); DROP TABLE adb_live_9.gone`);
+  for (const isSnapshot of [false, true]) {
+    if (isSnapshot) await db.checkpoint();
+    await db.close();
+    db = await opened();
+    expect((await db.query('SELECT id FROM adb_live_9.kept')).rows).toEqual([{ id: 7 }]);
+    await expect(db.query('SELECT id FROM adb_live_9.gone')).rejects.toMatchObject({
+      code: '42P01',
+    });
+  }
+});
+
 /** Root cause: dropping what a followed query reads drops the query's own view, of which no record had said that it was made; the drop was a record. */
 test('what somebody follows may be dropped and replaced: the database opens again', async () => {
   await db.exec('CREATE TABLE gone (id int); CREATE VIEW low AS SELECT id, g FROM t');
