@@ -417,9 +417,9 @@ class RowChange {
     this.count += 1;
   }
 
-  /** A value that fits the bins. */
+  /** A value that fits the bins; of none is noted where there are no bins, since only noughts fit these. */
   noteSum(place: TermPlace, x: number): void {
-    if (place.bins > 0) partsOfSum(this.parts, place, x);
+    partsOfSum(this.parts, place, x);
     for (let bin = 0; bin < place.bins; bin += 1)
       if (this.parts[bin] !== 0) this.note(place.sum + bin, this.parts[bin]! * this.sign);
   }

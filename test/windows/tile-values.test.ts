@@ -118,6 +118,32 @@ test('numerics that are no whole number of one unit are read from rows', async (
   }
 });
 
+test('late values are the first of a day whose values were all NULL: distinct ones and sketches, too', async () => {
+  const db = await table('x int, team text');
+  try {
+    await insert(db, [{ team: 'a' }, { team: 'b' }, { team: 'a' }]);
+    const asked = {
+      measures: { d: 'count(distinct x)', a: 'approx_count_distinct(x)', s: 'sum(x)' },
+    };
+    const both = async (): Promise<void> => {
+      expect(await same(db, asked)).toBe('windows');
+      expect(await same(db, { ...asked, by: ['team'] })).toBe('windows');
+    };
+    await both();
+    // Two of a group in whose tiles nothing was counted, then one of a group that is new.
+    for (const row of [
+      { team: 'b', x: 7 },
+      { team: 'b', x: 7 },
+      { team: 'c', x: 0 },
+    ]) {
+      await insert(db, [row], START + 5 * MINUTE);
+      await both();
+    }
+  } finally {
+    await db.close();
+  }
+});
+
 test('a condition may be one of any kind', async () => {
   const db = await table('x int, b boolean');
   try {
