@@ -18,6 +18,7 @@ import type { Engine } from './engine.ts';
 import type { MaterializedViewDefinition } from './records.ts';
 import type { Session } from './session.ts';
 import { parametersOf } from './statements.ts';
+import { DefinitionChanged } from './write-rows.ts';
 
 /**
  * Queries that somebody subscribes to: maintained as views without a name, shared by all who ask the same, gone with the
@@ -87,6 +88,8 @@ export class LiveQueries {
       opened = await mine.entry;
     } catch (cause) {
       leave();
+      // It was another query by then.
+      if (cause instanceof DefinitionChanged) return this.open(session, written, params);
       throw cause;
     }
     mine.relation = opened.definition.id;

@@ -6,6 +6,7 @@ import type { Query } from '../sql/ast.ts';
 import type { FillSource, StandingPlan } from '../views/standing-plan.ts';
 import type { ViewWriter } from '../views/view-writer.ts';
 import { nextState } from '../supervisor/lifecycle.ts';
+import type { ViewEntry } from './catalog.ts';
 import { VIEW_LIFECYCLE, type ViewEvent, type ViewState } from './lifecycles.ts';
 import type { IndexDefinition, MaterializedViewDefinition, ViewOptions } from './records.ts';
 
@@ -56,6 +57,8 @@ export class MaintainedView {
   failedAfter = Infinity;
   /** Which making of the views it reads its own rows were made from, by relation. */
   madeFrom: ReadonlyMap<number, number> = new Map();
+  /** While it is filled aside: the plain views in its query as they were when that was read. */
+  writtenOver: readonly ViewEntry[] = [];
   #parts: ViewParts;
   /** Deltas of the commit that is being staged. */
   #staged: TableDelta[] = [];

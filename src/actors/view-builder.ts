@@ -17,12 +17,14 @@ import { createStandingPlan, whyNotMaintained } from '../views/standing-plan.ts'
 import { ViewWriter } from '../views/view-writer.ts';
 import {
   catalogOfIds,
+  idOf,
   isStored,
   viewInfo,
   type Catalog,
   type CatalogEntry,
   type CatalogView,
   type MaterializedViewEntry,
+  type ViewEntry,
 } from './catalog.ts';
 import { canceled } from './deadline.ts';
 import type { Engine } from './engine.ts';
@@ -35,6 +37,7 @@ import type {
   ViewOptions,
 } from './records.ts';
 import { refuseSystemRelation } from './system-relations.ts';
+import { DefinitionChanged } from './write-rows.ts';
 
 /** Makes views of their texts: plans them, fills them, builds them anew. */
 export class ViewBuilder {
@@ -153,6 +156,7 @@ export class ViewBuilder {
     signal: AbortSignal | undefined,
   ): Promise<MaintainedView> {
     const view = this.#prepare(definition, engine.state.catalog);
+    view.writtenOver = plainViewsOf(definition, engine.state.catalog);
     let isWhole = false;
     try {
       await this.#refreshSources(engine, view);
@@ -177,6 +181,9 @@ export class ViewBuilder {
   /** Inside a commit turn: brings a view that was filled aside to the newest published position. */
   catchUpNow(engine: Engine, view: MaintainedView): void {
     refuseLagging(engine, view);
+    for (const entry of view.writtenOver)
+      if (engine.state.catalog.byId(idOf(entry)) !== entry) throw new DefinitionChanged(entry);
+    view.writtenOver = [];
     for (const [source, generation] of view.madeFrom) {
       const entry = engine.state.catalog.byId(source);
       if (entry?.kind === 'materializedView' && entry.view.generation !== generation)
@@ -766,6 +773,21 @@ function notLive(view: MaintainedView): DbError {
       cause: view.failure,
     },
   );
+}
+
+/** The plain views that are written out in its query, those in others included. */
+function plainViewsOf(
+  definition: ViewDefinition,
+  catalog: CatalogView,
+  found = new Set<ViewEntry>(),
+): readonly ViewEntry[] {
+  for (const { relation } of definition.reads) {
+    const entry = catalog.byId(relation);
+    if (entry?.kind !== 'view' || found.has(entry)) continue;
+    found.add(entry);
+    plainViewsOf(entry.definition, catalog, found);
+  }
+  return [...found];
 }
 
 function behind(view: MaintainedView): DbError {

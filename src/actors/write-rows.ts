@@ -4,7 +4,7 @@ import { datumAt } from '../columns/build.ts';
 import { canonicalText } from '../columns/compare.ts';
 import type { TableSnapshot, TableWrite } from '../columns/table-contract.ts';
 import { datumToText } from '../expressions/text-io.ts';
-import type { TableEntry } from './catalog.ts';
+import type { CatalogEntry, TableEntry } from './catalog.ts';
 import { newClaimOwner, type ClaimOwner } from './claims.ts';
 import { TableRecovering } from './dead-table.ts';
 import { canceled } from './deadline.ts';
@@ -301,11 +301,11 @@ function duplicateKey(
 }
 
 /**
- * The table is not what it was when the rows were made for it. Nothing was written: whoever made them makes them anew
+ * What rows were made for, or made from, is not what it was then. Nothing was written: whoever made them makes them anew
  * (`afterRedefinition`).
  */
 export class DefinitionChanged extends DbError {
-  constructor(entry: TableEntry) {
+  constructor(entry: CatalogEntry) {
     super('40001', `the definition of "${entry.definition.name}" has changed`, {
       table: entry.definition.name,
       hint: 'Run the statement again.',
