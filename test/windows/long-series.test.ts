@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest';
+import { tenantId } from '../../src/base/units.ts';
 import { calendar } from '../../src/calendar/calendar.ts';
 import { civilText } from '../../src/calendar/civil.ts';
-import { open } from '../../src/index.ts';
+import { open, type WindowQuery } from '../../src/index.ts';
 import { planningWindows, planWindows, type WindowSpec } from '../../src/windows/window-spec.ts';
+import { HandClock } from '../actors/hand-clock.ts';
 
 /** Long series of windows are answered in steps: nothing holds the thread for all of them. */
 const NEW_YORK = calendar({ zone: 'America/New_York' });
@@ -97,6 +99,89 @@ test('others have their turns while 20,000 windows are asked for and explained',
   } finally {
     await db.close();
   }
+});
+
+/** Each step takes so long that it has a turn of the loop of its own. */
+class SlowClock extends HandClock {
+  #ms = 0;
+  override monotonicMs = (): number => (this.#ms += 20);
+}
+
+test('a century by second, and 100,000 groups by day, end with an error or an answer, in steps and memory that are bounded', async () => {
+  await using db = await open({ workers: 0, memory: '64 MB', clock: new SlowClock() });
+  const { dispatcher, runQueue, memory } = db['engine'];
+  const meter = runQueue.meterOf(tenantId('main'));
+  await db.exec(`CREATE TABLE t (ts timestamptz, device int, x int) WITH (time = 'ts')`);
+  const count = 100_000;
+  const start = Date.UTC(2026, 0, 1);
+  await db.insert('t', {
+    ts: Float64Array.from({ length: count }, (_, row) => start + (row % 10) * 86_400_000),
+    device: Int32Array.from({ length: count }, (_, row) => row),
+    x: Int32Array.from({ length: count }, (_, row) => row % 7),
+  });
+  // Nothing else is to be done.
+  dispatcher.runUntilIdle();
+  const measures = { n: 'count(*)', s: 'sum(x)' };
+  /** The most that a step did, and what all did. */
+  const worked = async (action: () => Promise<void>): Promise<{ most: number; all: number }> => {
+    const before = meter.workUnits;
+    let [units, steps, most, asking] = [before, dispatcher.count('steps'), 0, true];
+    const look = (): void => {
+      // One since the last turn, as a rule.
+      const taken = dispatcher.count('steps') - steps;
+      if (taken > 0) most = Math.max(most, (meter.workUnits - units) / taken);
+      units = meter.workUnits;
+      steps += taken;
+      if (asking) setImmediate(look);
+    };
+    setImmediate(look);
+    await action();
+    asking = false;
+    return { most, all: meter.workUnits - before };
+  };
+
+  const century = { range: ['1950-01-01', '2050-01-01'], every: 'second', measures } as const;
+  const unread = await worked(async () => {
+    for (const query of [
+      century,
+      { ...century, by: ['device'], fill: 'zero' },
+      { ...century, every: 'hour', hop: 'second' },
+      { ...century, compare: 'yearAgo' },
+    ] satisfies WindowQuery[]) {
+      const refused = { code: '54000', message: 'more than 20000 windows are asked for' };
+      await expect(db.window('t', query)).rejects.toMatchObject(refused);
+      await expect(db.explainWindow('t', query)).rejects.toMatchObject(refused);
+    }
+  });
+  // Refused before a row is read.
+  expect(unread.all).toBe(0);
+
+  const days = {
+    range: ['2026-01-01', '2026-01-11'],
+    every: 'day',
+    by: ['device'],
+    measures,
+  } satisfies WindowQuery;
+  const used = memory.usedBytes;
+  const answered = await worked(async () => {
+    const { rows, meta } = await db.window('t', days);
+    expect(rows.length).toBe(count);
+    expect(rows.reduce((sum, { values }) => sum + (values['s'] as number), 0)).toBe(299_995);
+    expect(meta.rowsScanned).toBe(count);
+  });
+  expect(answered.most).toBeLessThan(2 ** 15);
+  expect(answered.all).toBeLessThan(200 * count);
+  expect(memory.usedBytes).toBeLessThanOrEqual(used);
+
+  // Where there is no room for so many groups.
+  const taken = memory.limitBytes - memory.usedBytes - 4 * 2 ** 20;
+  memory.reserve(taken);
+  const refused = await worked(() =>
+    expect(db.window('t', days)).rejects.toMatchObject({ code: '53200' }),
+  );
+  memory.release(taken);
+  expect(refused.most).toBeLessThan(2 ** 15);
+  expect(memory.usedBytes).toBeLessThanOrEqual(used);
 });
 
 test('the notes of an explanation are the days that have other than 24 hours, and those that are skipped', async () => {
