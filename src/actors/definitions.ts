@@ -962,8 +962,10 @@ async function drop(
     if (dropped.has(idOf(entry))) return;
     for (const dependant of dependantsOf(session, entry)) {
       if (dropped.has(idOf(dependant))) continue;
-      if (!statement.cascade && !session.engine.liveQueries.owns(idOf(dependant)))
-        throw dependency(entry, dependant);
+      const isFollowed = session.engine.liveQueries.owns(idOf(dependant));
+      // Whoever follows it when a transaction commits is seen then.
+      if (isFollowed && session.transaction !== undefined) continue;
+      if (!statement.cascade && !isFollowed) throw dependency(entry, dependant);
       take(dependant);
     }
     dropped.add(idOf(entry));
@@ -1083,8 +1085,11 @@ function replacing(
       const id = idOf(dependant);
       if (seen.has(id)) continue;
       seen.add(id);
-      if (liveQueries.owns(id)) operations.push({ op: 'dropRelation', relation: id });
-      else if (dependant.kind === 'materializedView')
+      if (liveQueries.owns(id)) {
+        // Whoever follows it when a transaction commits is seen then.
+        if (session.transaction === undefined)
+          operations.push({ op: 'dropRelation', relation: id });
+      } else if (dependant.kind === 'materializedView')
         throw new DbError(
           '0A000',
           `cannot replace view "${name}": materialized view "${dependant.definition.name}" keeps its answer`,

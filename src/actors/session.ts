@@ -16,6 +16,7 @@ import type { AnswerSource, Identity, QueryMeta, QueryOptions } from './api-type
 import {
   findRelation,
   isStored,
+  idOf,
   planCatalog,
   PUBLIC_SCHEMA,
   type CatalogEntry,
@@ -27,6 +28,7 @@ import {
   type MaterializedViewEntry,
   type WrittenName,
 } from './catalog.ts';
+import type { Operation } from './records.ts';
 import type { Engine } from './engine.ts';
 import type { InputContext } from './rows-in.ts';
 import { SessionSequences } from './sequences.ts';
@@ -633,12 +635,16 @@ export class Session {
       const { position } = await engine.commit(
         {
           tenant: this.identity.tenant,
-          relations: transaction.relationsWritten(),
+          relations: [
+            ...transaction.relationsWritten(),
+            ...readersNow(engine, transaction.definitions),
+          ],
           settled: takenOver.length > 0,
           prepare: () => {
             const staged = engine.turn.unacknowledgedDeltas();
             for (const deltas of staged) transaction.testAgainst(deltas, engine.visiblePosition);
             if (transaction.doomed !== undefined) throw transaction.doomed;
+            const followed = readersNow(engine, transaction.definitions);
             const operations = transaction.operations();
             transaction.assertRowsUnchanged(
               operations,
@@ -653,7 +659,11 @@ export class Session {
               engine.visiblePosition,
             );
             for (const view of takenOver) engine.views.takeOver(engine, view);
-            return [...operations, ...sequences];
+            return [
+              ...followed.map((relation): Operation => ({ op: 'dropRelation', relation })),
+              ...operations,
+              ...sequences,
+            ];
           },
         },
         signal,
@@ -898,4 +908,41 @@ function hoursAsZone(text: string): string {
   const clock = parts.map((part) => String(part).padStart(2, '0')).join(':');
   const [east, west] = Number(text) < 0 ? '-+' : '+-';
   return `<${east}${clock}>${west}${clock}`;
+}
+
+/**
+ * What a transaction drops or replaces may be read by a view that was made since it did: the view would keep what is no more, and the journal could
+ * not make it again. Gives the followed queries that read it, which go with it.
+ */
+function readersNow({ state, liveQueries }: Engine, definitions: readonly Operation[]): number[] {
+  const { catalog } = state;
+  const followed = new Set<number>();
+  const dropped = new Set<number>();
+  const replaced = new Set<number>();
+  for (const operation of definitions) {
+    if (operation.op === 'dropRelation') dropped.add(operation.relation);
+    if (operation.op === 'createView') replaced.add(operation.view.id);
+  }
+  const visit = (id: number): void => {
+    for (const reader of catalog.dependantsOf(id)) {
+      const its = idOf(reader);
+      if (dropped.has(its) || replaced.has(its)) continue;
+      if (liveQueries.owns(its)) followed.add(its);
+      // Plain views read what has taken the place of what they read.
+      else if (reader.kind === 'view' && replaced.has(id)) replaced.add(its);
+      else throw readMeanwhile(reader);
+    }
+  };
+  for (const id of dropped) visit(id);
+  // Those that are added on the way are visited, too.
+  for (const id of replaced) visit(id);
+  return [...followed];
+}
+
+function readMeanwhile({ definition }: CatalogEntry): DbError {
+  return new DbError('40001', 'could not serialize access due to concurrent update', {
+    table: definition.name,
+    detail: `"${definition.name}" reads by now what this transaction drops or replaces.`,
+    hint: 'Run the transaction again.',
+  });
 }
