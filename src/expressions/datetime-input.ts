@@ -16,6 +16,7 @@ import {
   timestamptzToTimestamp,
   TIMESTAMP_DAY_MAX,
   TIMESTAMP_DAY_MIN,
+  timestampOutOfRange,
 } from './datetime.ts';
 import type { Instant } from './datetime.ts';
 
@@ -67,12 +68,11 @@ export function timestamptzFromText(text: string, context: InputContext): Instan
 }
 
 function inTimestampRange(text: string, compute: () => Instant, day: number): Instant {
-  const outOfRange = new DbError('22008', `timestamp out of range: "${text}"`);
-  if (day < TIMESTAMP_DAY_MIN - 1 || day > TIMESTAMP_DAY_MAX + 1) throw outOfRange;
+  if (day < TIMESTAMP_DAY_MIN - 1 || day > TIMESTAMP_DAY_MAX + 1) throw timestampOutOfRange(text);
   try {
     return compute();
   } catch {
-    throw outOfRange;
+    throw timestampOutOfRange(text);
   }
 }
 

@@ -18,15 +18,17 @@ export const MICROS_A_DAY = 86_400_000_000;
 /** 4714-11-24 BC (Julian day 0) … 5874897-12-31. */
 export const DATE_MIN = -2_440_588;
 export const DATE_MAX = 2_145_042_905;
-/** 4714-11-24 BC … 294276-12-31, the last microsecond included. */
+/** 4714-11-24 BC … 294247-01-01, the last microsecond included: 64 bits of microseconds since 1970 end some days later (PostgreSQL counts from 2000). */
 export const TIMESTAMP_DAY_MIN = -2_440_588;
 export const TIMESTAMP_DAY_MAX = 106_751_982;
 /** Days whose instants are safe integers, whatever the time of day. */
 const SAFE_DAYS = 104_248;
 const INT4_MAX = 2_147_483_647;
 
-export function timestampOutOfRange(): DbError {
-  return new DbError('22008', 'timestamp out of range');
+export function timestampOutOfRange(text?: string): DbError {
+  return new DbError('22008', `timestamp out of range${text === undefined ? '' : `: "${text}"`}`, {
+    hint: 'Timestamps run from 4714-11-24 BC to 294247-01-01.',
+  });
 }
 
 export function dateOutOfRange(): DbError {

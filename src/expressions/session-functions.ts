@@ -23,6 +23,7 @@ import {
   microsOfDay,
   roundHalfEven,
   type Instant,
+  timestampOutOfRange,
 } from './datetime.ts';
 import * as decimals from './decimal-arithmetic.ts';
 import type { EvaluationContext, FunctionDef } from './function-def.ts';
@@ -550,8 +551,7 @@ function sessionFunctions(): FunctionDef[] {
       if (Number.isNaN(value)) throw new DbError('22008', 'timestamp cannot be NaN');
       if (value === Infinity || value === -Infinity) return value;
       const whole = Math.trunc(value);
-      if (Math.abs(whole) > 9_300_000_000_000)
-        throw new DbError('22008', `timestamp out of range: "${value}"`);
+      if (Math.abs(whole) > 9_300_000_000_000) throw timestampOutOfRange(String(value));
       return instantOf(
         Math.floor(whole / 86_400),
         (whole - Math.floor(whole / 86_400) * 86_400) * MICROS_A_SECOND +
