@@ -17,7 +17,7 @@ const LARGE_FIRST_SLOTS_MAX = 1024;
  * but at least so many slots of a segment, for the sake of the visits.
  */
 const ROUND_ROWS_MAX = LARGE_ROWS;
-const ROUND_SLOTS_MIN = 8192;
+const ROUND_SLOTS_MIN = 16_384;
 const ROUND_SLOTS_STEP = 4096;
 /** Of later rounds a share is watched: the spread of the values is known well by then. */
 const WATCHED_SHARE = 1 / 8;
