@@ -26,13 +26,7 @@ import type { ResultRow } from './rows-out.ts';
 import { rowShapeOf } from './row-shape.ts';
 import type { Session } from './session.ts';
 import { quoteIdentifier } from './sql-tag.ts';
-import {
-  checkKey,
-  InsertTarget,
-  KeyedChunks,
-  withoutPrimaryKey,
-  type WriteKey,
-} from './write-verbs.ts';
+import { checkKey, InsertTarget, KeyedChunks, primaryKeyOf, type WriteKey } from './write-verbs.ts';
 import { writePieces, type RowsToWrite } from './write-rows.ts';
 
 /** Rows of one commit of a load: fits a step. */
@@ -55,8 +49,7 @@ export async function loadRows(
     const existing =
       options.create === true ? find(session, table) : session.requireTable({ name: table });
     // Refused before a file is read, or a table made.
-    if (existing !== undefined) void new InsertTarget(session, table, options.mode ?? 'insert');
-    else if (options.mode === 'upsert') throw withoutPrimaryKey(table);
+    if (options.mode === 'upsert') primaryKeyOf(table, existing);
     const opened = await openSource(engine, source, options.format, signal);
     close = opened.close;
     const context = session.evaluationContext([], {});
@@ -107,7 +100,7 @@ async function writeBatches(
     // The first rows are there: only now is a table made for them.
     entry ??= await create(engine, session, table, reader);
     const into = entry;
-    const target = new InsertTarget(session, table, mode);
+    const target = new InsertTarget(session, table, into, mode);
     const pieces: RowsToWrite[] = [];
     for (const batch of batches) {
       pieces.push(target.writesOfRows(givenRows(into, reader, batch)));

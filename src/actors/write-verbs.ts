@@ -209,7 +209,7 @@ function insertChunk(
   alsoOf: (rowCount: number) => readonly Operation[] | undefined,
   attempt = 1,
 ): Promise<WriteResult> {
-  const target = new InsertTarget(session, table, mode);
+  const target = new InsertTarget(session, table, session.requireTable({ name: table }), mode);
   const source = inputSource(table, target.reader, rows);
   const { rowCount } = source;
   const also = alsoOf(rowCount);
@@ -271,15 +271,13 @@ export class InsertTarget {
   /** The key that upsert goes by; undefined for insert. */
   readonly #primary: PrimaryKey | undefined;
 
-  constructor(session: Session, table: string, mode: 'insert' | 'upsert') {
+  constructor(session: Session, table: string, entry: TableEntry, mode: 'insert' | 'upsert') {
     this.#table = table;
-    this.entry = session.requireTable({ name: table });
-    this.#shape = rowShapeOf(this.entry);
+    this.entry = entry;
+    this.#shape = rowShapeOf(entry);
     this.reader = this.#shape.reader;
     this.#context = session.evaluationContext([], {});
-    if (mode === 'insert') return;
-    this.#primary = this.entry.definition.indexes.find((index) => index.primary);
-    if (this.#primary === undefined) throw withoutPrimaryKey(table);
+    if (mode === 'upsert') this.#primary = primaryKeyOf(table, entry);
   }
 
   /** Reads rows [start, end) of a source; what is written of them is decided when the table can be looked at. */
@@ -313,8 +311,11 @@ export class InsertTarget {
   }
 }
 
-export function withoutPrimaryKey(table: string): DbError {
-  return new DbError('42P10', `table "${table}" has no primary key`, {
+/** The key that upsert goes by. 42P10 where there is none, or no table yet. */
+export function primaryKeyOf(table: string, entry: TableEntry | undefined): PrimaryKey {
+  const primary = entry?.definition.indexes.find((index) => index.primary);
+  if (primary !== undefined) return primary;
+  throw new DbError('42P10', `table "${table}" has no primary key`, {
     table,
     hint: 'Upsert needs one: ALTER TABLE … ADD PRIMARY KEY (…), or use insert.',
   });
