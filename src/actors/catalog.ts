@@ -1,6 +1,11 @@
 import { assert } from '../base/errors.ts';
 import type { TableData, ZoneTest } from '../columns/table-contract.ts';
-import type { PlanCatalog, PlanStatistics, RelationInfo } from '../plan/catalog.ts';
+import {
+  readsWithout,
+  type PlanCatalog,
+  type PlanStatistics,
+  type RelationInfo,
+} from '../plan/catalog.ts';
 import type { Query, SqlExpression } from '../sql/ast.ts';
 import type { OutputColumn } from '../plan/logical.ts';
 import type {
@@ -76,6 +81,8 @@ export interface CatalogView {
   /** Everything a tenant owns, in order of id. */
   ofTenant(tenant: string): readonly CatalogEntry[];
   schemasOf(tenant: string): readonly string[];
+  /** Views, plain and materialized, whose query reads `id` directly, in order of id. */
+  dependantsOf(id: number): readonly CatalogEntry[];
 }
 
 const NO_ENTRIES: readonly CatalogEntry[] = [];
@@ -193,7 +200,6 @@ export class Catalog implements CatalogView {
     return () => void this.addSchema(tenant, name);
   }
 
-  /** Views, plain and materialized, whose query reads `id` directly, in order of id. */
   dependantsOf(id: number): readonly CatalogEntry[] {
     const known = this.#dependantEntries.get(id);
     if (known !== undefined) return known;
@@ -301,6 +307,16 @@ export class CatalogOverlay implements CatalogView {
     return [...base, ...own].sort((a, b) => idOf(a) - idOf(b));
   }
 
+  dependantsOf(id: number): readonly CatalogEntry[] {
+    const base = this.#base.dependantsOf(id);
+    if (this.#changes === 0) return base;
+    const ids = new Set([...base.map(idOf), ...this.#put.keys()]);
+    return [...ids]
+      .sort((a, b) => a - b)
+      .flatMap((each) => this.byId(each) ?? [])
+      .filter((entry) => sourcesOf(entry).includes(id));
+  }
+
   put(entry: CatalogEntry): () => void {
     const id = idOf(entry);
     const before = this.#put.get(id);
@@ -355,6 +371,20 @@ export function isStored(entry: CatalogEntry | undefined): entry is StoredEntry 
 
 function nameKey(name: RelationName): string {
   return `${name.tenant}\0${name.schema}\0${name.name}`;
+}
+
+/** A view that reads `relation`, as it is when that has lost a column which it does not use. */
+export function withoutColumnRead<Entry extends ViewEntry | MaterializedViewEntry>(
+  entry: Entry,
+  relation: number,
+  index: number,
+): Entry {
+  const reads = readsWithout(entry.definition.reads, relation, index);
+  return {
+    ...entry,
+    definition: { ...entry.definition, reads },
+    info: { ...entry.info, reads },
+  };
 }
 
 /** Relations that an entry's query reads. */

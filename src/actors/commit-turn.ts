@@ -1,7 +1,8 @@
 import { assert, DbError } from '../base/errors.ts';
 import type { InstantMs } from '../base/units.ts';
 import type { InsertedRows } from '../columns/inserted-rows.ts';
-import type { LazyRows } from '../columns/lazy-rows.ts';
+import type { Batch } from '../columns/batch.ts';
+import { withoutColumn, type LazyRows } from '../columns/lazy-rows.ts';
 import type { TableDelta, TableWrite } from '../columns/table-contract.ts';
 import { Budget } from '../operators/operator.ts';
 import { sliceBatch } from '../columns/build.ts';
@@ -454,6 +455,8 @@ export type AppliedDefinition = {
   readonly undo: () => void;
   /** The rows of a table that was written anew, old ones and new ones: for the views on it. To be closed. */
   readonly rewritten?: { readonly deleted: LazyRows; readonly inserted: LazyRows } | undefined;
+  /** The place of a column that a table has lost. */
+  readonly dropped?: number | undefined;
   /** Frees what the change left behind, once it cannot be undone any more. */
   readonly published?: (position: number) => void;
 };
@@ -597,6 +600,22 @@ class StagedCommit implements PublishedCommit {
     if (this.#forViews !== undefined) addTo(this.#forViews, relation, delta);
   }
 
+  /** Changes that came before are told to views that know the table without the column. */
+  columnDropped(relation: number, index: number): void {
+    const before = this.changes.get(relation);
+    if (before === undefined) return;
+    const without = (batch: Batch | undefined): Batch | undefined =>
+      batch === undefined ? undefined : withoutColumn(batch, index);
+    this.#forViews ??= new Map([...this.deltas].map(([id, deltas]) => [id, [...deltas]]));
+    this.#forViews.set(
+      relation,
+      before.map(({ deleted, inserted }) => ({
+        deleted: without(deleted),
+        inserted: without(inserted),
+      })),
+    );
+  }
+
   /** All rows of a table have others in their place: its views follow; who follows the table begins anew, as with other definitions. */
   addRewrite(relation: number, rows: NonNullable<AppliedDefinition['rewritten']>): void {
     this.#forViews ??= new Map([...this.deltas].map(([id, deltas]) => [id, [...deltas]]));
@@ -729,6 +748,9 @@ function* stage(
         { undo: applied.undo, publish: (position) => applied.published?.(position) },
         undefined,
       );
+      if (applied.dropped !== undefined)
+        for (const relation of relationsOf(operation))
+          staged.columnDropped(relation, applied.dropped);
       if (applied.rewritten !== undefined)
         for (const relation of relationsOf(operation))
           staged.addRewrite(relation, applied.rewritten);

@@ -30,6 +30,7 @@ import {
   newSequenceEntry,
   tableInfo,
   viewInfo,
+  withoutColumnRead,
   type CatalogEntry,
   type CatalogView,
   type StoredEntry,
@@ -43,6 +44,7 @@ import {
   type PartOwner,
 } from './commit-turn.ts';
 import { DeadTable } from './dead-table.ts';
+import { DefinitionChanged } from './definition-changed.ts';
 import { Grants } from './grants.ts';
 import { KeyedWrites } from './idempotency.ts';
 import { MaintainedView } from './maintained-view.ts';
@@ -783,20 +785,22 @@ export class DatabaseState implements CommitState {
           data.kind === 'dropColumn'
             ? data.index
             : columnDropped(entry.definition, operation.table);
-        const moveBack =
-          dropped < 0 ? undefined : this.#kept.get(operation.table.id)?.columnDropped(dropped);
+        const moveBack = dropped < 0 ? undefined : this.#columnDropped(operation.table.id, dropped);
+        const before =
+          data.kind === 'rewrite' && this.viewsOn(operation.table.id).length > 0
+            ? new LazyRows(entry.data.staged())
+            : undefined;
+        if (dropped >= 0) before?.dropColumn(dropped);
         return {
+          dropped: dropped < 0 ? undefined : dropped,
           // Inside a transaction, the rows that it has changed are among them.
           rewritten:
-            data.kind === 'rewrite' && this.viewsOn(operation.table.id).length > 0
-              ? {
-                  deleted: new LazyRows(entry.data.staged()),
-                  inserted: new LazyRows(next.data.staged()),
-                }
-              : undefined,
+            before === undefined
+              ? undefined
+              : { deleted: before, inserted: new LazyRows(next.data.staged()) },
           undo: () => {
-            undo();
             moveBack?.();
+            undo();
             next.data.close();
           },
           published: (position) => {
@@ -808,6 +812,24 @@ export class DatabaseState implements CommitState {
         };
       }
     }
+  }
+
+  /** What goes by the places of a table's columns knows of one that is gone; gives what undoes it. */
+  #columnDropped(relation: number, index: number): () => void {
+    const undo: (() => void)[] = [];
+    const moveBack = this.#kept.get(relation)?.columnDropped(index);
+    if (moveBack !== undefined) undo.push(moveBack);
+    for (const each of this.catalog.dependantsOf(relation)) {
+      if (each.kind === 'materializedView') {
+        undo.push(each.view.columnDropped(relation, index));
+        const { definition } = withoutColumnRead(each, relation, index);
+        undo.push(this.#redefine(each.view, definition));
+      } else if (each.kind === 'view')
+        undo.push(this.catalog.put(withoutColumnRead(each, relation, index)));
+    }
+    return () => {
+      for (const each of undo.toReversed()) each();
+    };
   }
 
   *#addIndex(relation: number, index: IndexDefinition): Generator<void, AppliedDefinition> {
@@ -888,8 +910,8 @@ export function schemaOf(definition: TableDefinition): TableSchema {
   };
 }
 
-/** Of a table that a transaction has written anew: the column that is missing, −1 where all are there. */
-function columnDropped(before: TableDefinition, after: TableDefinition): number {
+/** Of a table that is written anew: the column that is missing, −1 where all are there. */
+export function columnDropped(before: TableDefinition, after: TableDefinition): number {
   if (after.columns.length >= before.columns.length) return -1;
   const index = after.columns.findIndex(({ name }, at) => name !== before.columns[at]!.name);
   return index < 0 ? after.columns.length : index;
@@ -940,8 +962,6 @@ function* withoutColumn(data: TableData, dropped: number): Generator<Batch> {
   }
 }
 
-function droppedMeanwhile(): DbError {
-  return new DbError('40001', 'the relation was changed or dropped by another session', {
-    hint: 'Run the statement again.',
-  });
+function droppedMeanwhile(): DefinitionChanged {
+  return new DefinitionChanged(undefined);
 }

@@ -78,6 +78,7 @@ import {
   keyOf,
 } from './write-verbs.ts';
 import type { ViewUpkeep } from './maintained-view.ts';
+import { definitionText } from './view-text.ts';
 import { CalendarVerbs } from './calendars.ts';
 import { PolicyVerbs } from './policies.ts';
 import { explainedWindow, type WindowExplanation } from './explain-window.ts';
@@ -577,7 +578,9 @@ export class Handle implements WideVerbs {
           primaryKey: primary?.columnIndexes.map((index) => info.columns[index]!.name) ?? [],
           rowCount: stored?.rowCount,
           bytes: stored?.memoryBytes,
-          ...(entry.kind === 'table' ? {} : { definition: entry.definition.text }),
+          ...(entry.kind === 'table'
+            ? {}
+            : { definition: definitionText(entry, this.engine.state.catalog) }),
           ...(entry.kind === 'materializedView'
             ? {
                 state: entry.view.status,

@@ -399,12 +399,33 @@ export function tableChange(
         throw noColumn(columns, action.name, definition.name, at);
       }
       refuseWherePolicyMentions(definition, action.name);
-      return result({ kind: 'dropColumn', index, table: withoutColumn(definition, index) });
+      const generated = generatedFrom(entry, action.name)[0];
+      if (generated !== undefined)
+        throw new DbError(
+          '2BP01',
+          `cannot drop column ${action.name} of table ${definition.name} because other objects depend on it`,
+          {
+            table: definition.name,
+            column: action.name,
+            detail: `column ${generated} of table ${definition.name} depends on column ${action.name} of table ${definition.name}`,
+            hint: 'Use DROP COLUMN … CASCADE to drop the dependent objects too.',
+          },
+        );
+      return result({ kind: 'dropColumn', index, table: withoutColumn(entry, index) });
     }
     case 'alterType': {
       const index = columnIndex(columns, action.name, definition.name, at);
       const type = typeOfName(action.type, action.type.at);
       refuseWherePolicyMentions(definition, action.name);
+      const generated = generatedFrom(entry, action.name)[0];
+      if (generated !== undefined)
+        throw new DbError('0A000', 'cannot alter type of a column used by a generated column', {
+          at,
+          table: definition.name,
+          column: action.name,
+          detail: `column "${action.name}" is used by generated column "${generated}"`,
+          hint: `Drop column "${generated}", change the type, and add it again.`,
+        });
       const using: Ast.SqlExpression = action.using ?? { kind: 'column', parts: [action.name] };
       return result({ kind: 'alterType', index, using, table: withColumn(index, { type }) });
     }
@@ -545,7 +566,7 @@ export function tableChange(
   }
 }
 
-function withoutColumn(definition: TableDefinition, dropped: number): TableDefinition {
+function withoutColumn({ definition, info }: TableEntry, dropped: number): TableDefinition {
   const shift = (index: number): number => (index > dropped ? index - 1 : index);
   const name = definition.columns[dropped]!.name;
   return {
@@ -556,11 +577,17 @@ function withoutColumn(definition: TableDefinition, dropped: number): TableDefin
       .map((index) => ({ ...index, columnIndexes: index.columnIndexes.map(shift) })),
     // A check that names the column goes with it, as in PostgreSQL.
     checks: definition.checks.filter(
-      ({ text }) =>
-        !new RegExp(`(^|[^\\w"])"?${name.replace(/[^\w]/g, '\\$&')}"?($|[^\\w"])`).test(text),
+      (_, index) => !columnsIn(info.checks[index]!.condition).has(name),
     ),
     timeColumn: definition.timeColumn === name ? undefined : definition.timeColumn,
   };
+}
+
+/** Columns that are made from this one. */
+export function generatedFrom({ info }: TableEntry, column: string): string[] {
+  return info.columns.flatMap(({ name, generated }) =>
+    generated !== undefined && columnsIn(generated).has(column) ? [name] : [],
+  );
 }
 
 // ── Columns and constraints ────────────────────────────────────────────────────────────────────────────────────
@@ -743,6 +770,13 @@ function addConstraint(
 
 /** As PostgreSQL names a CHECK: by its column, where it speaks of one. */
 function checkName(table: string, condition: Ast.SqlExpression): string {
+  const columns = columnsIn(condition);
+  const [column] = columns;
+  return columns.size === 1 ? `${table}_${column}_check` : `${table}_check`;
+}
+
+/** The columns that an expression over one table names. */
+export function columnsIn(expression: Ast.SqlExpression): ReadonlySet<string> {
   const columns = new Set<string>();
   const visit = (part: unknown): void => {
     if (typeof part !== 'object' || part === null) return;
@@ -750,9 +784,8 @@ function checkName(table: string, condition: Ast.SqlExpression): string {
       columns.add((part as Extract<Ast.SqlExpression, { kind: 'column' }>).parts.at(-1)!);
     for (const inner of Object.values(part)) visit(inner);
   };
-  visit(condition);
-  const [column] = columns;
-  return columns.size === 1 ? `${table}_${column}_check` : `${table}_check`;
+  visit(expression);
+  return columns;
 }
 
 function addIndex(

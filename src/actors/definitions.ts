@@ -9,15 +9,17 @@ import { coerce } from '../expressions/coercion.ts';
 import { compileExpression } from '../expressions/compile.ts';
 import { evaluateConstant, isVolatile } from '../expressions/fold.ts';
 import { bindExpression, bindRowExpression, bindStatement } from '../plan/bind.ts';
-import { recordingCatalog, relationDoesNotExist } from '../plan/catalog.ts';
+import { recordingCatalog, relationDoesNotExist, type RelationInfo } from '../plan/catalog.ts';
 import type { OutputColumn } from '../plan/logical.ts';
-import type { Statement } from '../sql/ast.ts';
+import type { AlterTableAction, SqlExpression, Statement } from '../sql/ast.ts';
 import { printQuery } from '../sql/print.ts';
 import {
   declaredAs,
   findRelation,
   idOf,
   newSequenceEntry,
+  tableInfo,
+  withoutColumnRead,
   type CatalogEntry,
   type MaterializedViewEntry,
   type TableEntry,
@@ -27,9 +29,11 @@ import { BatchCollector } from './batch-collector.ts';
 import { newClaimOwner, type ClaimOwner } from './claims.ts';
 import { canceled } from './deadline.ts';
 import {
+  columnsIn,
   createIndexOperation,
   createSequenceOperation,
   createTableOperations,
+  generatedFrom,
   indexOwner,
   isNumbered,
   isTaken,
@@ -43,7 +47,7 @@ import {
   type DefinitionContext,
   type TableChange,
 } from './definition-statements.ts';
-import { schemaOf, withPolicy } from './database-state.ts';
+import { columnDropped, schemaOf, withPolicy } from './database-state.ts';
 import type {
   MaterializedViewDefinition,
   Operation,
@@ -56,6 +60,7 @@ import {
   type Session,
   type StatementOutcome,
 } from './session.ts';
+import { dropsOf, readersNow } from './readers-now.ts';
 import { executePlan } from './statements.ts';
 import { createTable } from '../columns/table.ts';
 import { typeName } from '../columns/types.ts';
@@ -164,12 +169,14 @@ export async function runDefinition(
           options: viewOptions(statement.action.options, definition.options),
         };
         engine.views.check(altered, session.catalog);
-        const above = dependantsOf(session, entry).filter(
-          (each) =>
-            each.kind === 'materializedView' &&
-            each.definition.options.refresh === 'commit' &&
-            altered.options.refresh !== 'commit',
-        ) as MaterializedViewEntry[];
+        const above = session.catalog
+          .dependantsOf(idOf(entry))
+          .filter(
+            (each) =>
+              each.kind === 'materializedView' &&
+              each.definition.options.refresh === 'commit' &&
+              altered.options.refresh !== 'commit',
+          ) as MaterializedViewEntry[];
         const kept = above.find((each) => !engine.liveQueries.owns(idOf(each)));
         if (kept !== undefined) throw followsClock(kept.definition, altered);
         await define(
@@ -253,8 +260,9 @@ async function define(
       relations: operations.flatMap(relationOf),
       settled: takenOver.length > 0,
       prepare: () => {
+        const followed = readersNow(engine, operations);
         for (const view of takenOver) engine.views.takeOver(engine, view);
-        return operations;
+        return [...dropsOf(followed), ...operations];
       },
     },
     signal,
@@ -414,6 +422,11 @@ async function rewriteInTransaction(
     { op: 'alterTable', table, data: { kind: 'rewrite', rows: write } },
     { entry: session.engine.state.tableEntry(table, data), data },
   );
+  const dropped = columnDropped(entry.definition, table);
+  if (dropped < 0) return;
+  for (const view of transaction.catalog.dependantsOf(table.id))
+    if (view.kind === 'view' || view.kind === 'materializedView')
+      transaction.show(withoutColumnRead(view, table.id, dropped));
 }
 
 /** Rows of a table after ADD or DROP COLUMN, or unchanged. */
@@ -633,25 +646,39 @@ async function alterTable(
       );
     return done(session, 'ALTER TABLE');
   }
+  const actions =
+    found?.kind === 'table' ? withGenerated(found, statement.actions) : statement.actions;
   // Several actions are one change: all or none.
   const several =
-    statement.actions.length > 1 ||
-    statement.actions.some((action) => action.kind === 'addColumn' && isNumbered(action.column));
+    actions.length > 1 ||
+    actions.some((action) => action.kind === 'addColumn' && isNumbered(action.column));
   await asOne(session, several, options.signal, () =>
     holding(session, [statement.table], options.signal, async () => {
-      for (const action of statement.actions) {
+      for (const action of actions) {
         const entry = tableNamed(statement.table, { view: session.catalog, scope: session.scope });
         const { change, before } = tableChange(entry, action, definitionContext(session));
-        refuseWhenViewsDepend(session, entry, change);
         refuseWhenDemoted(session, entry, change);
+        const gone = await droppedWith(session, entry, change, action);
         // What a column's numbers come from is there before its rows are made.
         if (before.length > 0) await define(session, before, options.signal);
         const operations = await operationsOf(session, entry, change, options.signal);
-        await define(session, operations, options.signal);
+        await define(session, [...gone, ...operations], options.signal);
       }
     }),
   );
   return done(session, 'ALTER TABLE');
+}
+
+/** DROP COLUMN … CASCADE takes along what is made from the column, first. */
+function withGenerated(
+  entry: TableEntry,
+  actions: readonly AlterTableAction[],
+): readonly AlterTableAction[] {
+  return actions.flatMap((action) =>
+    action.kind === 'dropColumn' && action.cascade
+      ? [...generatedFrom(entry, action.name).map((name) => ({ ...action, name })), action]
+      : [action],
+  );
 }
 
 /** Runs `action` in the open transaction; where there is none and `several` is true, in one of its own. */
@@ -718,27 +745,38 @@ async function operationsOf(
       }
       return [{ op: 'alterTable', table: change.table, data: { kind: 'addColumn', value } }];
     }
-    case 'dropColumn':
+    case 'dropColumn': {
+      const { sequence } = entry.definition.columns[change.index]!;
       return [
         {
           op: 'alterTable',
           table: change.table,
           data: { kind: 'dropColumn', index: change.index },
         },
+        ...(sequence === undefined || session.catalog.byId(sequence) === undefined
+          ? []
+          : dropsOf([sequence])),
       ];
+    }
     case 'alterType': {
       const type = change.table.columns[change.index]!.type;
       const expression = coerce(bindRowExpression(change.using, entry.info), type, 'assignment');
       const compiled = compileExpression(expression);
+      checkExpressions(session, change.table);
+      const checks = checksOn(session, change.table, change.index);
       return [
-        await rewritten(session, entry, change.table, signal, (rows) => ({
-          ...rows,
-          columns: rows.columns.map((column, index) =>
-            index === change.index
-              ? compiled.evaluate(rows, session.evaluationContext([], {}))
-              : column,
-          ),
-        })),
+        await rewritten(session, entry, change.table, signal, (rows) => {
+          const converted = {
+            ...rows,
+            columns: rows.columns.map((column, index) =>
+              index === change.index
+                ? compiled.evaluate(rows, session.evaluationContext([], {}))
+                : column,
+            ),
+          };
+          for (const check of checks) check(converted);
+          return converted;
+        }),
       ];
     }
     case 'addIndex': {
@@ -762,28 +800,48 @@ async function operationsOf(
       await assertNoNulls(session, entry, [change.index], signal);
       return [{ op: 'alterTable', table: change.table, data: { kind: 'keep' } }];
     case 'addCheck': {
-      const compiled = compileExpression(
-        coerce(bindRowExpression(change.condition, entry.info), { kind: 'boolean' }, 'implicit'),
-      );
-      const context = session.evaluationContext([], {});
-      for await (const rows of batchesOf(session, entry, signal)) {
-        const result = compiled.evaluate(denseBatch(rows), context);
-        for (let row = 0; row < rows.rowCount; row += 1) {
-          if (datumAt(result, row) !== false) continue;
-          throw new DbError(
-            '23514',
-            `check constraint "${change.check.name}" of relation "${entry.definition.name}" is violated by some row`,
-            {
-              table: entry.definition.name,
-              constraint: change.check.name,
-              hint: 'Mend the rows first.',
-            },
-          );
-        }
-      }
+      const check = checkOf(session, entry.info, change.check.name, change.condition);
+      for await (const rows of batchesOf(session, entry, signal)) check(denseBatch(rows));
       return [{ op: 'alterTable', table: change.table, data: { kind: 'keep' } }];
     }
   }
+}
+
+/** Tests rows that are there: 23514. */
+function checkOf(
+  session: Session,
+  info: RelationInfo,
+  name: string,
+  condition: SqlExpression,
+): (rows: Batch) => void {
+  const compiled = compileExpression(
+    coerce(bindRowExpression(condition, info), { kind: 'boolean' }, 'implicit'),
+  );
+  const context = session.evaluationContext([], {});
+  return (rows) => {
+    const result = compiled.evaluate(rows, context);
+    for (let row = 0; row < rows.rowCount; row += 1) {
+      if (datumAt(result, row) !== false) continue;
+      throw new DbError(
+        '23514',
+        `check constraint "${name}" of relation "${info.name}" is violated by some row`,
+        { table: info.name, constraint: name, hint: 'Mend the rows first.' },
+      );
+    }
+  };
+}
+
+/** What a table's constraints ask of a column. */
+function checksOn(
+  session: Session,
+  table: TableDefinition,
+  index: number,
+): ((rows: Batch) => void)[] {
+  const info = tableInfo(table, (text) => session.engine.state.parseExpression(text));
+  const { name } = table.columns[index]!;
+  return info.checks
+    .filter(({ condition }) => columnsIn(condition).has(name))
+    .map((each) => checkOf(session, info, each.name, each.condition));
 }
 
 async function rewritten(
@@ -914,9 +972,13 @@ async function createMaterializedView(
   const { engine } = session;
   const create: Operation = { op: 'createMaterializedView', view: definition };
   engine.views.check(definition, session.catalog);
-  const operations: Operation[] =
-    before === undefined ? [create] : [{ op: 'dropRelation', relation: idOf(before) }, create];
-  if (before !== undefined) refuseDependants(session, before);
+  const operations: Operation[] = [];
+  if (before !== undefined) {
+    const dropping = new Dropping(session, false);
+    dropping.take(before);
+    operations.push(...dropping.operations);
+  }
+  operations.push(create);
   if (session.transaction !== undefined) {
     await define(session, operations, options.signal);
     return;
@@ -933,9 +995,10 @@ async function createMaterializedView(
         ],
         settled: true,
         prepare: () => {
+          const followed = readersNow(engine, operations);
           engine.views.catchUpNow(engine, view);
           engine.state.prepareView(view);
-          return operations;
+          return [...dropsOf(followed), ...operations];
         },
       },
       options.signal,
@@ -956,26 +1019,8 @@ async function drop(
   options: ExecutionOptions,
 ): Promise<StatementOutcome> {
   const command = `DROP ${({ table: 'TABLE', view: 'VIEW', materializedView: 'MATERIALIZED VIEW', index: 'INDEX', schema: 'SCHEMA', sequence: 'SEQUENCE', database: 'DATABASE' } as const)[statement.what]}`;
-  const operations: Operation[] = [];
-  const dropped = new Set<number>();
-  const take = (entry: CatalogEntry): void => {
-    if (dropped.has(idOf(entry))) return;
-    for (const dependant of dependantsOf(session, entry)) {
-      if (dropped.has(idOf(dependant))) continue;
-      const isFollowed = session.engine.liveQueries.owns(idOf(dependant));
-      // Whoever follows it when a transaction commits is seen then.
-      if (isFollowed && session.transaction !== undefined) continue;
-      if (!statement.cascade && !isFollowed) throw dependency(entry, dependant);
-      take(dependant);
-    }
-    dropped.add(idOf(entry));
-    operations.push({ op: 'dropRelation', relation: idOf(entry) });
-    if (entry.kind === 'table') {
-      for (const { sequence } of entry.definition.columns)
-        if (sequence !== undefined && session.catalog.byId(sequence) !== undefined)
-          operations.push({ op: 'dropRelation', relation: sequence });
-    }
-  };
+  const dropping = new Dropping(session, statement.cascade);
+  const { operations } = dropping;
   for (const written of statement.names) {
     switch (statement.what) {
       case 'schema': {
@@ -995,7 +1040,7 @@ async function drop(
           );
         }
         for (const entry of inside)
-          if (session.catalog.byId(idOf(entry)) !== undefined) take(entry);
+          if (session.catalog.byId(idOf(entry)) !== undefined) dropping.take(entry);
         operations.push({ op: 'dropSchema', tenant, name: written.name });
         break;
       }
@@ -1046,7 +1091,7 @@ async function drop(
             hint: `Use DROP ${declaredAs(entry) === 'materializedView' ? 'MATERIALIZED VIEW' : entry.kind.toUpperCase()}.`,
           });
         }
-        take(entry);
+        dropping.take(entry);
       }
     }
   }
@@ -1054,16 +1099,37 @@ async function drop(
   return done(session, command);
 }
 
-/** Views that read the entry, in the session's catalog. */
-function dependantsOf(session: Session, entry: CatalogEntry): readonly CatalogEntry[] {
-  return session.engine.state.catalog
-    .dependantsOf(idOf(entry))
-    .flatMap((dependant) => session.catalog.byId(idOf(dependant)) ?? []);
-}
+/** What a DROP takes away, each behind what depends on it. */
+class Dropping {
+  readonly operations: Operation[] = [];
+  readonly #session: Session;
+  readonly #isCascade: boolean;
+  readonly #dropped = new Set<number>();
 
-function refuseDependants(session: Session, entry: CatalogEntry): void {
-  const dependant = dependantsOf(session, entry)[0];
-  if (dependant !== undefined) throw dependency(entry, dependant);
+  constructor(session: Session, isCascade: boolean) {
+    this.#session = session;
+    this.#isCascade = isCascade;
+  }
+
+  take(entry: CatalogEntry): void {
+    const { catalog, engine, transaction } = this.#session;
+    const dropped = this.#dropped;
+    if (dropped.has(idOf(entry))) return;
+    for (const dependant of catalog.dependantsOf(idOf(entry))) {
+      if (dropped.has(idOf(dependant))) continue;
+      const isFollowed = engine.liveQueries.owns(idOf(dependant));
+      // Whoever follows it when a transaction commits is seen then.
+      if (isFollowed && transaction !== undefined) continue;
+      if (!this.#isCascade && !isFollowed) throw dependency(entry, dependant);
+      this.take(dependant);
+    }
+    dropped.add(idOf(entry));
+    this.operations.push({ op: 'dropRelation', relation: idOf(entry) });
+    if (entry.kind !== 'table') return;
+    for (const { sequence } of entry.definition.columns)
+      if (sequence !== undefined && catalog.byId(sequence) !== undefined)
+        this.operations.push({ op: 'dropRelation', relation: sequence });
+  }
 }
 
 /**
@@ -1081,7 +1147,7 @@ function replacing(
   const seen = new Set<number>([definition.id]);
   let isRead = false;
   const visit = (entry: CatalogEntry): void => {
-    for (const dependant of dependantsOf(session, entry)) {
+    for (const dependant of session.catalog.dependantsOf(idOf(entry))) {
       const id = idOf(dependant);
       if (seen.has(id)) continue;
       seen.add(id);
@@ -1128,17 +1194,52 @@ function replacing(
   return operations;
 }
 
-function refuseWhenViewsDepend(session: Session, entry: TableEntry, change: TableChange): void {
-  if (change.kind !== 'dropColumn' && change.kind !== 'alterType') return;
-  const dependant = dependantsOf(session, entry)[0];
-  if (dependant === undefined) return;
-  throw new DbError(
-    '0A000',
-    `cannot change the columns of "${entry.definition.name}": ${dependant.kind === 'view' ? 'view' : 'materialized view'} "${dependant.definition.name}" reads it`,
-    {
-      table: entry.definition.name,
-      hint: 'Drop the view, change the table, and create the view again.',
-    },
+/**
+ * What goes with a column that is dropped, or becomes another type: queries that somebody follows, to be begun anew, and with CASCADE views.
+ * Refused where a view uses it otherwise.
+ */
+async function droppedWith(
+  session: Session,
+  entry: TableEntry,
+  change: TableChange,
+  action: AlterTableAction,
+): Promise<Operation[]> {
+  if (change.kind !== 'dropColumn' && change.kind !== 'alterType') return [];
+  const { engine } = session;
+  const isCascade = action.kind === 'dropColumn' && action.cascade;
+  const dropping = new Dropping(session, isCascade);
+  for (const dependant of session.catalog.dependantsOf(idOf(entry))) {
+    if (dependant.kind !== 'view' && dependant.kind !== 'materializedView') continue;
+    if (!engine.views.usesColumn(dependant, idOf(entry), change.index, session.catalog)) continue;
+    if (engine.liveQueries.owns(idOf(dependant))) {
+      // Whoever follows it when a transaction commits is seen then.
+      if (session.transaction === undefined) dropping.take(dependant);
+    } else if (isCascade) dropping.take(dependant);
+    else throw columnIsUsed(entry, change, dependant);
+    await engine.pause();
+  }
+  return dropping.operations;
+}
+
+function columnIsUsed(
+  { definition }: TableEntry,
+  { kind, index }: Extract<TableChange, { kind: 'dropColumn' | 'alterType' }>,
+  dependant: CatalogEntry,
+): DbError {
+  const column = definition.columns[index]!.name;
+  const what = kindOf(dependant);
+  const { name } = dependant.definition;
+  const detail = `${what} ${name} depends on column ${column} of table ${definition.name}`;
+  const place = { table: definition.name, column, detail };
+  if (kind === 'alterType')
+    return new DbError('0A000', `cannot alter type of a column used by ${what} "${name}"`, {
+      ...place,
+      hint: `Drop the ${what}, change the column, and create it again.`,
+    });
+  return new DbError(
+    '2BP01',
+    `cannot drop column ${column} of table ${definition.name} because other objects depend on it`,
+    { ...place, hint: 'Use DROP COLUMN … CASCADE to drop the dependent objects too.' },
   );
 }
 
@@ -1180,15 +1281,17 @@ function refuseOtherTime(kept: KeptTiles, change: TableChange, entry: TableEntry
   );
 }
 
+function kindOf(entry: CatalogEntry): string {
+  return declaredAs(entry) === 'materializedView' ? 'materialized view' : entry.kind;
+}
+
 function dependency(entry: CatalogEntry, dependant: CatalogEntry): DbError {
-  const kind = (each: CatalogEntry): string =>
-    declaredAs(each) === 'materializedView' ? 'materialized view' : each.kind;
   return new DbError(
     '2BP01',
-    `cannot drop ${kind(entry)} ${entry.definition.name} because other objects depend on it`,
+    `cannot drop ${kindOf(entry)} ${entry.definition.name} because other objects depend on it`,
     {
       table: entry.definition.name,
-      detail: `${kind(dependant)} ${dependant.definition.name} depends on ${kind(entry)} ${entry.definition.name}`,
+      detail: `${kindOf(dependant)} ${dependant.definition.name} depends on ${kindOf(entry)} ${entry.definition.name}`,
       hint: 'Use DROP … CASCADE to drop the dependent objects too.',
     },
   );

@@ -18,7 +18,7 @@ import type { Engine } from './engine.ts';
 import type { MaterializedViewDefinition } from './records.ts';
 import type { Session } from './session.ts';
 import { parametersOf } from './statements.ts';
-import { DefinitionChanged } from './write-rows.ts';
+import { isToBeMadeAnew } from './write-rows.ts';
 
 /**
  * Queries that somebody subscribes to: maintained as views without a name, shared by all who ask the same, gone with the
@@ -59,6 +59,7 @@ export class LiveQueries {
     session: Session,
     written: string,
     params: readonly unknown[],
+    attempt = 1,
   ): Promise<{ readonly entry: StoredEntry; readonly close: () => Promise<void> }> {
     const query = this.#queryOf(session, written, params);
     // Printed, since parameters are constants by now: those who ask the same with the same values share, as long as names mean the same.
@@ -89,7 +90,7 @@ export class LiveQueries {
     } catch (cause) {
       leave();
       // It was another query by then.
-      if (cause instanceof DefinitionChanged) return this.open(session, written, params);
+      if (isToBeMadeAnew(cause, attempt)) return this.open(session, written, params, attempt + 1);
       throw cause;
     }
     mine.relation = opened.definition.id;

@@ -93,6 +93,11 @@ export class MaintainedView {
     return this.definition.id;
   }
 
+  /** Something it reads has lost a column that it does not use; gives what undoes it. */
+  columnDropped(relation: number, index: number): () => void {
+    return this.#parts.plan.columnDropped(relation, index);
+  }
+
   get options(): ViewOptions {
     return this.definition.options;
   }

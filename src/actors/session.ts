@@ -16,7 +16,6 @@ import type { AnswerSource, Identity, QueryMeta, QueryOptions } from './api-type
 import {
   findRelation,
   isStored,
-  idOf,
   planCatalog,
   PUBLIC_SCHEMA,
   type CatalogEntry,
@@ -28,7 +27,6 @@ import {
   type MaterializedViewEntry,
   type WrittenName,
 } from './catalog.ts';
-import type { Operation } from './records.ts';
 import type { Engine } from './engine.ts';
 import type { InputContext } from './rows-in.ts';
 import { SessionSequences } from './sequences.ts';
@@ -37,6 +35,7 @@ import { viewHasNoRows } from './maintained-view.ts';
 import { isSystemRelation, systemSnapshot, withSystemRelations } from './system-relations.ts';
 import { BorrowedSnapshot } from './with-changes.ts';
 import { afterRedefinition } from './write-rows.ts';
+import { dropsOf, readersNow } from './readers-now.ts';
 import { snapshotTooOld, Transaction } from './transaction.ts';
 
 /** Where a statement's rows go. `take` false: no more until `demand` is called. */
@@ -517,7 +516,7 @@ export class Session {
       await this.engine.untilDefined(options.signal);
     try {
       if (kind === 'commit' && transaction?.failed === false) this.#checkAge(transaction);
-      return await (WRITES_ROWS.has(kind)
+      return await (WRITES_ROWS.has(kind) || (transaction === undefined && DEFINES.has(kind))
         ? this.#runNewest(statement, options, sink)
         : runStatement(this, statement, options, sink));
     } catch (cause) {
@@ -637,14 +636,14 @@ export class Session {
           tenant: this.identity.tenant,
           relations: [
             ...transaction.relationsWritten(),
-            ...readersNow(engine, transaction.definitions),
+            ...readersNow(engine, transaction.definitions, transaction.catalog),
           ],
           settled: takenOver.length > 0,
           prepare: () => {
             const staged = engine.turn.unacknowledgedDeltas();
             for (const deltas of staged) transaction.testAgainst(deltas, engine.visiblePosition);
             if (transaction.doomed !== undefined) throw transaction.doomed;
-            const followed = readersNow(engine, transaction.definitions);
+            const followed = readersNow(engine, transaction.definitions, transaction.catalog);
             const operations = transaction.operations();
             transaction.assertRowsUnchanged(
               operations,
@@ -659,11 +658,7 @@ export class Session {
               engine.visiblePosition,
             );
             for (const view of takenOver) engine.views.takeOver(engine, view);
-            return [
-              ...followed.map((relation): Operation => ({ op: 'dropRelation', relation })),
-              ...operations,
-              ...sequences,
-            ];
+            return [...dropsOf(followed), ...operations, ...sequences];
           },
         },
         signal,
@@ -801,6 +796,17 @@ class StatementRandom {
 /** Statements that a change of a table's definition makes run again. */
 const WRITES_ROWS = new Set<Statement['kind']>(['insert', 'update', 'delete', 'truncate']);
 
+/** Outside of a transaction they are run again, too: what they were decided by may be another when their turn comes. */
+const DEFINES = new Set<Statement['kind']>([
+  'alterTable',
+  'alterView',
+  'createIndex',
+  'createMaterializedView',
+  'createView',
+  'drop',
+  'grant',
+]);
+
 /** They wait for definitions that are not acknowledged yet; what is written behind one is acknowledged behind it, too. */
 const READS_CATALOG = new Set<Statement['kind']>(['query', 'explain', 'show', 'execute']);
 
@@ -908,41 +914,4 @@ function hoursAsZone(text: string): string {
   const clock = parts.map((part) => String(part).padStart(2, '0')).join(':');
   const [east, west] = Number(text) < 0 ? '-+' : '+-';
   return `<${east}${clock}>${west}${clock}`;
-}
-
-/**
- * What a transaction drops or replaces may be read by a view that was made since it did: the view would keep what is no more, and the journal could
- * not make it again. Gives the followed queries that read it, which go with it.
- */
-function readersNow({ state, liveQueries }: Engine, definitions: readonly Operation[]): number[] {
-  const { catalog } = state;
-  const followed = new Set<number>();
-  const dropped = new Set<number>();
-  const replaced = new Set<number>();
-  for (const operation of definitions) {
-    if (operation.op === 'dropRelation') dropped.add(operation.relation);
-    if (operation.op === 'createView') replaced.add(operation.view.id);
-  }
-  const visit = (id: number): void => {
-    for (const reader of catalog.dependantsOf(id)) {
-      const its = idOf(reader);
-      if (dropped.has(its) || replaced.has(its)) continue;
-      if (liveQueries.owns(its)) followed.add(its);
-      // Plain views read what has taken the place of what they read.
-      else if (reader.kind === 'view' && replaced.has(id)) replaced.add(its);
-      else throw readMeanwhile(reader);
-    }
-  };
-  for (const id of dropped) visit(id);
-  // Those that are added on the way are visited, too.
-  for (const id of replaced) visit(id);
-  return [...followed];
-}
-
-function readMeanwhile({ definition }: CatalogEntry): DbError {
-  return new DbError('40001', 'could not serialize access due to concurrent update', {
-    table: definition.name,
-    detail: `"${definition.name}" reads by now what this transaction drops or replaces.`,
-    hint: 'Run the transaction again.',
-  });
 }

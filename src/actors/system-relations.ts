@@ -7,6 +7,7 @@ import type { Datum } from '../columns/values.ts';
 import type { PlanCatalog, RelationInfo } from '../plan/catalog.ts';
 import { ACTOR_COLUMNS, actorRows } from './actor-rows.ts';
 import { isUnjournaled, type CatalogEntry, type TableEntry } from './catalog.ts';
+import { definitionText } from './view-text.ts';
 import { writtenPolicy } from '../windows/policy.ts';
 import { queriesOf } from './queries.ts';
 import type { Session } from './session.ts';
@@ -69,7 +70,8 @@ const SYSTEM_RELATIONS: readonly SystemRelation[] = [
     *rows(session) {
       for (const entry of entriesOf(session)) {
         if (entry.kind === 'view') {
-          const { schema, name, text } = entry.definition;
+          const { schema, name } = entry.definition;
+          const text = definitionText(entry, session.catalog);
           yield [schema, name, false, null, null, null, null, null, text];
         } else if (entry.kind === 'materializedView') {
           const { definition, data, view } = entry;
@@ -82,7 +84,7 @@ const SYSTEM_RELATIONS: readonly SystemRelation[] = [
             data.rowCount,
             data.memoryBytes,
             view.rowsPosition(session.engine.visiblePosition),
-            definition.text,
+            definitionText(entry, session.catalog),
           ];
         }
       }
@@ -357,7 +359,7 @@ const SYSTEM_RELATIONS: readonly SystemRelation[] = [
             session.identity.tenant,
             entry.definition.schema,
             entry.definition.name,
-            entry.definition.text,
+            definitionText(entry, session.catalog),
           ];
     },
   },

@@ -224,6 +224,11 @@ export class Transaction {
     });
   }
 
+  /** An entry is another for a definition of something else: the commit finds that by itself. */
+  show(entry: CatalogEntry): void {
+    this.#undo.push(this.catalog.put(entry));
+  }
+
   /** Something outside of the transaction that its rollback takes back. */
   undoWith(action: () => void): void {
     this.#undo.push(action);
@@ -266,7 +271,17 @@ export class Transaction {
       if (writes.length > 0) rows.push({ op: 'rows', relation, writes });
     }
     const { first, others, ofViews } = inOrder(this.#definitions);
-    return [...first, ...rows, ...others, ...ofViews];
+    return [...first, ...rows, ...others, ...ofViews.map((each) => this.#asReadNow(each))];
+  }
+
+  /** A view that is made behind all else finds its tables without the columns that have been dropped since. */
+  #asReadNow(operation: Operation): Operation {
+    if (!('view' in operation)) return operation;
+    const now = this.catalog.byId(operation.view.id);
+    if (now === undefined || !('reads' in now.definition)) return operation;
+    const { text, reads } = now.definition;
+    if (text !== operation.view.text) return operation;
+    return { ...operation, view: { ...operation.view, reads } } as Operation;
   }
 
   relationsWritten(): number[] {

@@ -8,10 +8,10 @@ import type { EvaluationContext } from '../expressions/function-def.ts';
 import { buildOperator } from '../operators/build.ts';
 import { Budget, type Operator } from '../operators/operator.ts';
 import { bindStatement } from '../plan/bind.ts';
-import { viewCatalog, type PlanCatalog } from '../plan/catalog.ts';
-import type { BoundQuery, PlanNode } from '../plan/logical.ts';
+import { catalogWithout, readsWithout, viewCatalog, type PlanCatalog } from '../plan/catalog.ts';
+import type { BoundQuery, PlanNode, ScanNode } from '../plan/logical.ts';
 import { mapPlanExpressions, visitScans } from '../plan/nodes.ts';
-import type { ParsedStatement, Query } from '../sql/ast.ts';
+import type { FromItem, ParsedStatement, Query } from '../sql/ast.ts';
 import { viewContext } from '../views/evaluate.ts';
 import { createStandingPlan, whyNotMaintained } from '../views/standing-plan.ts';
 import { ViewWriter } from '../views/view-writer.ts';
@@ -27,6 +27,7 @@ import {
   type ViewEntry,
 } from './catalog.ts';
 import { canceled } from './deadline.ts';
+import { DefinitionChanged, FellBehind } from './definition-changed.ts';
 import type { Engine } from './engine.ts';
 import { MaintainedView, type ViewParts } from './maintained-view.ts';
 import type {
@@ -37,12 +38,13 @@ import type {
   ViewOptions,
 } from './records.ts';
 import { refuseSystemRelation } from './system-relations.ts';
-import { DefinitionChanged } from './write-rows.ts';
 
 /** Makes views of their texts: plans them, fills them, builds them anew. */
 export class ViewBuilder {
   readonly #parse: (text: string) => readonly ParsedStatement[];
   readonly #memory: MemoryAccount;
+  /** Asked for twice, before a definition and in its commit turn: `usesColumn` said no. */
+  readonly #unusedColumns = new WeakMap<ViewEntry | MaterializedViewEntry, Set<string>>();
 
   constructor(options: {
     readonly parse: (text: string) => readonly ParsedStatement[];
@@ -59,6 +61,50 @@ export class ViewBuilder {
     catalog: CatalogView,
   ): BoundQuery['plan']['columns'] {
     return boundQuery(query, viewCatalog(catalogOfIds(catalog), definition.reads)).plan.columns;
+  }
+
+  /** Whether what the view shows has to do with a column of a relation; without it the query means what it meant. */
+  usesColumn(
+    entry: ViewEntry | MaterializedViewEntry,
+    relation: number,
+    index: number,
+    catalog: CatalogView,
+  ): boolean {
+    const reads = entry.definition.reads.filter(
+      (read) => read.relation === relation && index < read.columns.length,
+    );
+    if (reads.length === 0) return false;
+    const unused = this.#unusedColumns.get(entry) ?? new Set<string>();
+    const place = `${relation}.${index}`;
+    if (unused.has(place)) return false;
+    if (this.#findUse(entry, reads, relation, index, catalog)) return true;
+    this.#unusedColumns.set(entry, unused.add(place));
+    return false;
+  }
+
+  #findUse(
+    { definition, query }: ViewEntry | MaterializedViewEntry,
+    reads: ViewDefinition['reads'],
+    relation: number,
+    index: number,
+    catalog: CatalogView,
+  ): boolean {
+    // Its names for columns are given by place.
+    if (namesColumns(query, new Set(reads.map(({ name }) => name)), index)) return true;
+    const ids = catalogOfIds(catalog);
+    const { plan } = boundQuery(query, viewCatalog(ids, definition.reads));
+    try {
+      const without = viewCatalog(
+        catalogWithout(ids, relation, index),
+        readsWithout(definition.reads, relation, index),
+      );
+      const bound = boundQuery(query, without);
+      return textOfPlan(plan, relation, index) !== textOfPlan(bound.plan, relation, undefined);
+    } catch (cause) {
+      // Its text names what no row of it depends on.
+      if (cause instanceof DbError) return true;
+      throw cause;
+    }
   }
 
   /** Throws 0A000 where the query cannot be kept up to date. */
@@ -182,7 +228,8 @@ export class ViewBuilder {
   catchUpNow(engine: Engine, view: MaintainedView): void {
     refuseLagging(engine, view);
     for (const entry of view.writtenOver)
-      if (engine.state.catalog.byId(idOf(entry)) !== entry) throw new DefinitionChanged(entry);
+      if (engine.state.catalog.byId(idOf(entry)) !== entry)
+        throw new DefinitionChanged(entry.definition.name);
     view.writtenOver = [];
     for (const [source, generation] of view.madeFrom) {
       const entry = engine.state.catalog.byId(source);
@@ -775,6 +822,37 @@ function notLive(view: MaintainedView): DbError {
   );
 }
 
+/** To compare plans by: columns of a relation stand at the places that they have without the one that is `dropped`. */
+function textOfPlan(plan: PlanNode, relation: number, dropped: number | undefined): string {
+  const placed = (each: unknown): unknown => {
+    if (typeof each === 'bigint') return String(each);
+    const scan = each as ScanNode | null;
+    if (scan?.kind !== 'scan' || scan.relation !== relation) return each;
+    if (scan.countsOnly === true) return { ...scan, columnIndexes: [], columns: [] };
+    if (dropped === undefined) return each;
+    return {
+      ...scan,
+      columnIndexes: scan.columnIndexes.map((index) =>
+        index === dropped ? -1 : index < dropped ? index : index - 1,
+      ),
+    };
+  };
+  return JSON.stringify(plan, (_, each: unknown) => placed(each));
+}
+
+/** FROM t AS x (p, q): columns of one of these relations get names, at least up to a place. */
+function namesColumns(tree: unknown, names: ReadonlySet<string>, place: number): boolean {
+  if (typeof tree !== 'object' || tree === null) return false;
+  const item = tree as FromItem;
+  if (
+    item.kind === 'relation' &&
+    names.has(item.name.name) &&
+    (item.alias?.columns.length ?? 0) > place
+  )
+    return true;
+  return Object.values(tree).some((child) => namesColumns(child, names, place));
+}
+
 /** The plain views that are written out in its query, those in others included. */
 function plainViewsOf(
   definition: ViewDefinition,
@@ -790,15 +868,8 @@ function plainViewsOf(
   return [...found];
 }
 
-function behind(view: MaintainedView): DbError {
-  return new DbError(
-    '72000',
-    `materialized view "${view.definition.name}" could not catch up: the changes since it began are no longer kept`,
-    {
-      table: view.definition.name,
-      hint: 'Write less while it is created, or create it in a quiet moment.',
-    },
-  );
+function behind({ definition }: MaintainedView): FellBehind {
+  return new FellBehind(definition.name);
 }
 
 /** Group keys that the view shows identify its rows. */

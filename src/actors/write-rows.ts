@@ -4,10 +4,11 @@ import { datumAt } from '../columns/build.ts';
 import { canonicalText } from '../columns/compare.ts';
 import type { TableSnapshot, TableWrite } from '../columns/table-contract.ts';
 import { datumToText } from '../expressions/text-io.ts';
-import type { CatalogEntry, TableEntry } from './catalog.ts';
+import type { TableEntry } from './catalog.ts';
 import { newClaimOwner, type ClaimOwner } from './claims.ts';
 import { TableRecovering } from './dead-table.ts';
 import { canceled } from './deadline.ts';
+import { DefinitionChanged, FellBehind } from './definition-changed.ts';
 import { type CommitOutcome, type Engine } from './engine.ts';
 import type { Operation } from './records.ts';
 import type { Session } from './session.ts';
@@ -83,7 +84,8 @@ async function writeInTransaction(
   }
   const relation = entry.definition.id;
   for (let attempt = 0; ; attempt += 1) {
-    if (session.catalog.byId(relation) !== entry) throw new DefinitionChanged(entry);
+    if (session.catalog.byId(relation) !== entry)
+      throw new DefinitionChanged(entry.definition.name);
     // What is staged and not acknowledged is not in the snapshot, yet comes before this transaction.
     const hasStaged =
       transaction.position === undefined &&
@@ -144,7 +146,8 @@ function commitRows(
     }
   };
   const prepare = (): Iterable<Operation> => {
-    if (engine.state.catalog.byId(relation) !== entry) throw new DefinitionChanged(entry);
+    if (engine.state.catalog.byId(relation) !== entry)
+      throw new DefinitionChanged(entry.definition.name);
     sequences = session.sequences.isWritten ? NONE : session.sequences.operations();
     const rest = also.length === 0 ? sequences : [...sequences, ...also];
     if (pieces.length > 1) return operationsOf(relation, pieces, rowsOf, rest);
@@ -301,19 +304,6 @@ function duplicateKey(
 }
 
 /**
- * What rows were made for, or made from, is not what it was then. Nothing was written: whoever made them makes them anew
- * (`afterRedefinition`).
- */
-export class DefinitionChanged extends DbError {
-  constructor(entry: CatalogEntry) {
-    super('40001', `the definition of "${entry.definition.name}" has changed`, {
-      table: entry.definition.name,
-      hint: 'Run the statement again.',
-    });
-  }
-}
-
-/**
  * Runs again after a definition has changed, or a table was made anew: a single statement does not fail for that. Throws whatever
  * else went wrong.
  */
@@ -325,8 +315,16 @@ export async function afterRedefinition<Value>(
 ): Promise<Value> {
   if (attempt === DEFINITION_ATTEMPTS_MAX) throw cause;
   if (cause instanceof TableRecovering) await cause.untilServed(signal);
-  else if (!(cause instanceof DefinitionChanged)) throw cause;
+  else if (!isToBeMadeAnew(cause, attempt)) throw cause;
   return again(attempt + 1);
 }
 
+/** Whether what failed was made of what is not there any more, and may be made of what is. */
+export function isToBeMadeAnew(cause: unknown, attempt: number): boolean {
+  if (cause instanceof FellBehind) return attempt < FILL_ATTEMPTS_MAX;
+  return cause instanceof DefinitionChanged && attempt < DEFINITION_ATTEMPTS_MAX;
+}
+
 const DEFINITION_ATTEMPTS_MAX = 20;
+/** Times a view is filled from the beginning, each of which reads all that its tables hold. */
+const FILL_ATTEMPTS_MAX = 5;

@@ -12,6 +12,8 @@ export class LazyRows implements Batch {
   readonly rowCount: number;
   #snapshot: TableSnapshot | undefined;
   #rows: Batch | undefined;
+  /** Columns that readers do not know of any more, each by its place among those that were left then. */
+  readonly #dropped: number[] = [];
 
   constructor(snapshot: TableSnapshot) {
     this.#snapshot = snapshot;
@@ -29,7 +31,16 @@ export class LazyRows implements Batch {
   /** The rows in batches of some columns, for who reads them once, in steps. */
   scan(columnIndexes: readonly number[], withRowIds: boolean): TableScan {
     assert(this.#snapshot !== undefined, 'the rows of a truncation are read within its commit');
-    return this.#snapshot.scan({ columnIndexes, ordered: true, withRowIds });
+    const places = columnIndexes.map((index) =>
+      this.#dropped.reduceRight((place, dropped) => (place < dropped ? place : place + 1), index),
+    );
+    return this.#snapshot.scan({ columnIndexes: places, ordered: true, withRowIds });
+  }
+
+  /** From now on it is rows of a table that has this column no more. */
+  dropColumn(index: number): void {
+    this.#dropped.push(index);
+    this.#rows = undefined;
   }
 
   close(): void {
@@ -40,9 +51,20 @@ export class LazyRows implements Batch {
 
   #read(): Batch {
     assert(this.#snapshot !== undefined, 'the rows of a truncation are read within its commit');
-    this.#rows ??= allRows(this.#snapshot);
+    this.#rows ??= this.#dropped.reduce<Batch>(withoutColumn, allRows(this.#snapshot));
     return this.#rows;
   }
+}
+
+/** The same rows of a table that has lost a column. */
+export function withoutColumn(batch: Batch, dropped: number): Batch {
+  if (batch instanceof LazyRows) {
+    batch.dropColumn(dropped);
+    return batch;
+  }
+  const { rowCount, selection, weights, rowIds } = batch;
+  const columns = batch.columns.filter((_, index) => index !== dropped);
+  return { rowCount, columns, selection, weights, rowIds };
 }
 
 /** All rows of a snapshot, in arrival order, with row ids. */

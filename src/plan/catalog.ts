@@ -118,7 +118,43 @@ export function viewCatalog(catalog: PlanCatalog, reads: readonly RelationRead[]
   };
 }
 
-/** Columns are only ever added at the end while a view reads them. */
+/** What a view reads when `relation` has lost a column that the view does not use. */
+export function readsWithout(
+  reads: readonly RelationRead[],
+  relation: number,
+  index: number,
+): readonly RelationRead[] {
+  return reads.map((read) =>
+    read.relation === relation && index < read.columns.length
+      ? { ...read, columns: read.columns.filter((_, place) => place !== index) }
+      : read,
+  );
+}
+
+/** The catalog as it is when `relation` has lost a column. */
+export function catalogWithout(catalog: PlanCatalog, relation: number, index: number): PlanCatalog {
+  return {
+    ...catalog,
+    relationById: (id) => {
+      const info = catalog.relationById(id);
+      if (info?.reads !== undefined)
+        return { ...info, reads: readsWithout(info.reads, relation, index) };
+      if (info === undefined || id !== relation) return info;
+      return {
+        ...info,
+        columns: info.columns.filter((_, place) => place !== index),
+        indexes: info.indexes
+          .filter(({ columnIndexes }) => !columnIndexes.includes(index))
+          .map((each) => ({
+            ...each,
+            columnIndexes: each.columnIndexes.map((place) => (place < index ? place : place - 1)),
+          })),
+      };
+    },
+  };
+}
+
+/** Columns that a view knows keep their places while it reads them: others are added behind, and what it does not use may go. */
 function asRead(info: RelationInfo, names: readonly string[]): RelationInfo {
   if (
     names.length === info.columns.length &&

@@ -58,6 +58,8 @@ export type ScanNode = NodeBase & {
   readonly withRowIds: boolean;
   /** Row ids as one more column behind the others (float8): how UPDATE, DELETE and FOR UPDATE find their rows behind joins. */
   readonly rowIdColumn: boolean;
+  /** Rows are only counted: nobody looks at the one column that it gives. */
+  readonly countsOnly?: true;
 };
 /** Constant rows; one row without columns is SELECT without FROM. */
 export type ValuesNode = NodeBase & {

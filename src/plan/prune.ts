@@ -30,6 +30,7 @@ function pruneTo(plan: PlanNode, needed: ReadonlySet<number>): Pruned {
       const width = plan.columnIndexes.length;
       // A scan of no column still counts rows: keep one.
       const kept = plan.columnIndexes.map((_, index) => index).filter((index) => used.has(index));
+      const countsOnly = kept.length === 0 && width > 0 && !plan.rowIdColumn;
       if (kept.length === 0 && width > 0) kept.push(0);
       const at = new Map(kept.map((index, position) => [index, position]));
       if (plan.rowIdColumn) at.set(width, kept.length);
@@ -44,6 +45,7 @@ function pruneTo(plan: PlanNode, needed: ReadonlySet<number>): Pruned {
           ...filter,
           columnIndexes: kept.map((index) => plan.columnIndexes[index]!),
           columns,
+          ...(countsOnly ? { countsOnly } : {}),
         },
         at,
       };

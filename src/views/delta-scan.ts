@@ -1,6 +1,7 @@
+import { assert } from '../base/errors.ts';
 import { BATCH_ROW_COUNT_MAX } from '../columns/batch.ts';
 import type { Batch } from '../columns/batch.ts';
-import { denseBatch, sliceBatch } from '../columns/build.ts';
+import { constantVector, denseBatch, sliceBatch } from '../columns/build.ts';
 import { LazyRows } from '../columns/lazy-rows.ts';
 import type { TableDelta, TableScan } from '../columns/table-contract.ts';
 import { columnOf } from '../columns/rows-by-column.ts';
@@ -24,8 +25,10 @@ export class DeltaScan implements Operator {
   readonly relation: number;
   readonly columns: readonly OutputColumn[];
   batch: Batch = { rowCount: 0, columns: [] };
-  readonly #columnIndexes: readonly number[];
+  #columnIndexes: readonly number[];
   readonly #withRowIds: boolean;
+  /** No column is read: the one that the plan gives is NULL, whatever becomes of the relation's. */
+  readonly #countsOnly: boolean;
   /** What is to come, and the row of the first batch where the next slice begins. */
   readonly #queue: (
     | { readonly batch: Batch; readonly sign: 1 | -1 }
@@ -39,12 +42,26 @@ export class DeltaScan implements Operator {
     this.id = node.id;
     this.relation = node.relation;
     this.columns = node.columns;
-    this.#columnIndexes = node.columnIndexes;
+    this.#countsOnly = node.countsOnly === true;
+    this.#columnIndexes = this.#countsOnly ? [] : node.columnIndexes;
     this.#withRowIds = node.withRowIds;
   }
 
   get columnIndexes(): readonly number[] {
     return this.#columnIndexes;
+  }
+
+  /** The relation has lost a column that is not read here: those behind it have moved. */
+  columnDropped(dropped: number): void {
+    this.#columnIndexes = this.#columnIndexes.map((index) => {
+      assert(index !== dropped, 'a column that a view uses is not dropped');
+      return index < dropped ? index : index - 1;
+    });
+  }
+
+  /** That was undone. */
+  columnBack(index: number): void {
+    this.#columnIndexes = this.#columnIndexes.map((each) => (each < index ? each : each + 1));
   }
 
   push(delta: TableDelta): void {
@@ -103,7 +120,7 @@ export class DeltaScan implements Operator {
       this.#queue.shift();
       return this.next(budget);
     }
-    this.batch = sign === 1 ? batch : leaving(denseBatch(batch));
+    this.batch = sign === 1 ? this.#given(batch) : leaving(this.#given(denseBatch(batch)));
     budget.charge(batch.rowCount);
     return 'batch';
   }
@@ -115,12 +132,19 @@ export class DeltaScan implements Operator {
       this.#fill = undefined;
       return this.next(budget);
     }
-    this.batch = batch;
+    this.batch = this.#given(batch);
     budget.charge(batch.rowCount);
     return 'batch';
   }
 
+  #given(batch: Batch): Batch {
+    if (!this.#countsOnly) return batch;
+    const { rowCount, rowIds } = batch;
+    return { rowCount, columns: [constantVector(this.columns[0]!.type, null, rowCount)], rowIds };
+  }
+
   #pruned(batch: Batch): Batch {
+    if (this.#countsOnly) return this.#given(batch);
     const columns = this.#columnIndexes.map((index) => columnOf(batch, index));
     return {
       rowCount: batch.rowCount,

@@ -85,6 +85,15 @@ export class StandingPlan {
     for (const scan of this.#scans) if (scan.relation === relation) scan.push(delta);
   }
 
+  /** A relation has lost a column that the plan does not use; gives what undoes it. */
+  columnDropped(relation: number, index: number): () => void {
+    const scans = this.#scans.filter((scan) => scan.relation === relation);
+    for (const scan of scans) scan.columnDropped(index);
+    return () => {
+      for (const scan of scans) scan.columnBack(index);
+    };
+  }
+
   /** Its scan, where it has no other: one reading can then fill several plans. */
   get onlyScan(): FilledScan | undefined {
     return this.#scans.length === 1 ? this.#scans[0] : undefined;
