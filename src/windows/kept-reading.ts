@@ -8,8 +8,7 @@ import { referencedColumns } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
 import type { Budget } from '../operators/operator.ts';
-import { zoneTestsOf } from '../operators/sources.ts';
-import type { AggregateCall, ScanNode } from '../plan/logical.ts';
+import type { AggregateCall } from '../plan/logical.ts';
 import { conjunction } from '../plan/nodes.ts';
 import type { KeptColumn, KeptEra, KeptTerm, KeptTile, KeptTiles, Slab } from './kept-tiles.ts';
 import type { KeyCounts } from './key-counts.ts';
@@ -25,7 +24,7 @@ import { NoTiles } from './no-tiles.ts';
 import { BUCKET_KEY } from './tile-measures.ts';
 import type { TileSet, Tiling } from './tile-set.ts';
 import type { TilePlan } from './tile-plan.ts';
-import { rowEnds, scannedEnds, stretchOf, type TimeStretch } from './time-ends.ts';
+import { rowEnds, scannedEnds, type TimesMet } from './time-ends.ts';
 import type { WindowBounds } from './window-source.ts';
 
 /** A table's demoted rows, and how errors speak of them. */
@@ -421,20 +420,7 @@ export function keptPosition(
   return position;
 }
 
-/** What a scan's conditions say of a column of times: rows of its answer lie in [from, to). */
-export function timeBounds(
-  { filter, columnIndexes }: ScanNode,
-  column: number,
-  context: EvaluationContext,
-): { readonly from: number; readonly to: number } {
-  const tests = filter === undefined ? [] : zoneTestsOf(filter, columnIndexes, context);
-  return stretchOf(tests, column);
-}
-
-/**
- * The first time of a table's rows, demoted ones included, and just after the last; undefined where some have no finite time. Rows of no
- * time at all do not matter where a condition `isBounded`: NULL meets none.
- */
+/** The first time of a table's rows, demoted ones included, and just after the last; `isBounded`: rows of no time at all do not matter. */
 export function* timeEnds(
   { tiles }: KeptTable,
   environment: Pick<ExecutionEnvironment, 'position' | 'snapshotOf'>,
@@ -442,15 +428,14 @@ export function* timeEnds(
   column: number,
   isBounded: boolean,
   budget: () => Budget,
-): Generator<void, TimeStretch | undefined> {
+): Generator<void, TimesMet> {
   const hull = tiles.hull(keptPosition(environment, relation));
   assert(hull !== undefined, 'ends are asked for where something was demoted');
   const snapshot = environment.snapshotOf(relation);
-  const ends =
+  const met =
     (yield* rowEnds(snapshot, column, isBounded, budget)) ??
-    (yield* scannedEnds(snapshot, column, isBounded, budget));
-  if (ends === undefined) return undefined;
-  return { from: Math.min(hull.start, ends.from), to: Math.max(hull.end, ends.to) };
+    (yield* scannedEnds(snapshot, column, budget));
+  return { ...met, from: Math.min(hull.start, met.from), to: Math.max(hull.end, met.to) };
 }
 
 /** What was demoted of a table, and by which policy, where some of it lies in [from, to). */

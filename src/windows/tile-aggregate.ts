@@ -1,12 +1,12 @@
 import { assert } from '../base/errors.ts';
-import { findZone, nextChange } from '../calendar/zones.ts';
+import { findZone } from '../calendar/zones.ts';
 import type { Batch } from '../columns/batch.ts';
 import { datumAt, vectorFromData } from '../columns/build.ts';
 import type { ZoneTest } from '../columns/table-contract.ts';
 import type { Datum } from '../columns/values.ts';
 import { functionById } from '../expressions/catalog.ts';
 import type { Expression } from '../expressions/expression.ts';
-import { evaluateConstant, partsOf, referencedColumns } from '../expressions/fold.ts';
+import { referencedColumns } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import { interpret } from '../expressions/interpret.ts';
 import { createAggregateState } from '../operators/aggregates/state.ts';
@@ -18,15 +18,14 @@ import { wallOf, zoneTestsOf } from '../operators/sources.ts';
 import type { AggregateNode, OutputColumn, ScanNode, SortNode } from '../plan/logical.ts';
 import { column as columnAt, conjunction, conjunctsOf } from '../plan/nodes.ts';
 import { isTileTime } from './tile-plan.ts';
-import { stretchOf, type TimeStretch } from './time-ends.ts';
-import { MINUTE, QUARTER, SECOND } from './tile-time.ts';
+import { stretchOf, type TimeEnds, type TimeStretch } from './time-ends.ts';
+import { changesOf, isBucket, textsOf, type Search } from './time-functions.ts';
+import { ALL_ROWS, isOfTime, NO_TIMES, timeReach, type TimeReach } from './time-reach.ts';
 import type { TiledWindows } from './tile-windows.ts';
 import type { WindowBounds, WindowPlan } from './window-source.ts';
 
 /** Buckets an answer from tiles may have. */
 const BUCKETS_MAX = 65_536;
-/** Work units of one look at a bucket. */
-const LOOK_WORK = 8;
 /** Looks that may be in vain, and rows of the table for each one more: looking for buckets must not take longer than reading the rows. */
 const LOOKS_MIN = 1024;
 const ROWS_A_LOOK = 4;
@@ -34,7 +33,7 @@ const ROWS_A_LOOK = 4;
 /** An aggregate over a stretch of time, as a window query. */
 export type TimeAggregate = {
   readonly plan: WindowPlan;
-  /** The filter's conditions on time: comparisons with constants. */
+  /** The filter's conditions on time: comparisons with constants; where rows were demoted, all of which a few stretches tell. */
   readonly bounds: readonly Expression[];
   /** The key that is a bucket of time, and its place among the keys; undefined: none is. */
   readonly bucket: Expression | undefined;
@@ -53,7 +52,9 @@ export function timeAggregateOf(node: AggregateNode, time: number): TimeAggregat
   if (input.kind !== 'scan' || input.filter === undefined) return undefined;
   const column = input.columnIndexes.indexOf(time);
   const isBounded = conjunctsOf(input.filter).some((each) => boundedTime(each) === column);
-  return column < 0 || !isBounded ? undefined : timeAggregateBy(node, input, column);
+  return column < 0 || !isBounded
+    ? undefined
+    : timeAggregateBy(node, input, column, (each) => boundedTime(each) === column);
 }
 
 /** The same of a time that need not be bounded, over the scan that is the aggregate's input; `time` is a column of the table. */
@@ -73,17 +74,18 @@ export function openTimeAggregateOf(
       columnIndexes: [...input.columnIndexes, index],
     };
   }
-  return timeAggregateBy(node, input, column);
+  return timeAggregateBy(node, input, column, (each) => isOfTime(each, column));
 }
 
 function timeAggregateBy(
   node: AggregateNode,
   input: ScanNode,
   column: number,
+  isBound: (condition: Expression) => boolean,
 ): TimeAggregate | undefined {
   assert(!input.rowIdColumn, 'ids of rows are not aggregated');
   const conditions = input.filter === undefined ? [] : conjunctsOf(input.filter);
-  const bounds = conditions.filter((each) => boundedTime(each) === column);
+  const bounds = conditions.filter((each) => isBound(each));
   const rest = conditions.filter((each) => !bounds.includes(each));
   const bucketAt = node.keys.findIndex((key) => isBucket(key, column));
   const bucket = node.keys[bucketAt];
@@ -125,80 +127,6 @@ function boundedTime(condition: Expression): number | undefined {
 
 const COMPARISONS = new Set(['<', '<=', '>', '>=']);
 
-function isBucket(key: Expression, column: number): boolean {
-  if (key.kind === 'cast')
-    return key.type.kind === 'date' && (isWall(key.arg, column) || isDated(key.arg, column));
-  return isCut(key, column) || isCutWall(key, column);
-}
-
-/** A function that cuts the time, or its wall, into buckets. */
-function isCut(key: Expression, column: number): key is CallExpression {
-  if (key.kind !== 'call' || !BUCKETS.has(functionById(key.fn).name)) return false;
-  // Of a time as origin a bucket is no stretch: it comes again with every width.
-  return key.args.every((arg, place) =>
-    place === TIME_PLACE ? isWall(arg, column) : referencedColumns(arg).size === 0,
-  );
-}
-
-/** The time itself, or what the clock on a wall shows then: in the session's zone, or in one that is named. */
-function isWall(expression: Expression, column: number): boolean {
-  if (expression.kind === 'column') return expression.index === column;
-  const time = expression.kind === 'cast' ? expression.arg : atTimeZone(expression)?.time;
-  return (
-    expression.type.kind === 'timestamp' &&
-    time?.kind === 'column' &&
-    time.index === column &&
-    time.type.kind === 'timestamptz'
-  );
-}
-
-/** A date_trunc whose date is taken: of a wall's time, or in the session's zone, whose dates these are. */
-function isDated(arg: Expression, column: number): boolean {
-  return (
-    isCut(arg, column) &&
-    functionById(arg.fn).name === 'date_trunc' &&
-    (arg.type.kind === 'timestamp' || arg.args.length === 2)
-  );
-}
-
-/**
- * `date_trunc('day', ts AT TIME ZONE 'Europe/Berlin') AT TIME ZONE 'Europe/Berlin'`: the start as an instant. Of one zone alone, and of days and more, it never
- * goes back where the wall's does not: an hour may begin on a time that the clocks leave out, which is an instant after the hour's end.
- */
-function isCutWall(key: Expression, column: number): boolean {
-  const outer = atTimeZone(key);
-  if (outer === undefined || key.type.kind !== 'timestamptz' || !isCut(outer.time, column))
-    return false;
-  const [unit, wall] = outer.time.args;
-  const inner = atTimeZone(wall!);
-  return (
-    functionById(outer.time.fn).name === 'date_trunc' &&
-    unit!.kind === 'constant' &&
-    WHOLE_DAYS.has(String(unit!.value).toLowerCase()) &&
-    inner !== undefined &&
-    inner.zone.kind === 'constant' &&
-    outer.zone.kind === 'constant' &&
-    inner.zone.value === outer.zone.value
-  );
-}
-
-const WHOLE_DAYS = new Set(['day', 'week', 'month', 'quarter', 'year']);
-
-function atTimeZone(
-  expression: Expression,
-): { readonly zone: Expression; readonly time: Expression } | undefined {
-  if (expression.kind !== 'call' || functionById(expression.fn).name !== 'timezone')
-    return undefined;
-  const [zone, time] = expression.args;
-  return referencedColumns(zone!).size === 0 ? { zone: zone!, time: time! } : undefined;
-}
-
-type CallExpression = Extract<Expression, { kind: 'call' }>;
-
-const BUCKETS = new Set(['date_trunc', 'time_bucket', 'date_bin']);
-/** Of each of these, which argument is the time that is cut. */
-const TIME_PLACE = 1;
-
 /** What an aggregate took from tiles, for who explains it. */
 export type TiledAnswer = {
   readonly relation: number;
@@ -222,7 +150,7 @@ export class TiledAggregate implements Operator {
   readonly #environment: ExecutionEnvironment;
   readonly #open: (
     plan: WindowPlan,
-    windows: WindowBounds,
+    windows: TimeWindows,
     environment: ExecutionEnvironment,
   ) => TiledWindows | undefined;
   readonly #plain: () => Operator;
@@ -230,9 +158,9 @@ export class TiledAggregate implements Operator {
   readonly #ends: TimeEnds;
   readonly #isKept: boolean;
   readonly #isReadyOnly: boolean;
-  #looking: Generator<void, Buckets | undefined> | undefined;
+  #looking: Generator<void, TimeWindows | undefined> | undefined;
   #tiles: TiledWindows | undefined;
-  #bounds: WindowBounds | undefined;
+  #bounds: TimeWindows | undefined;
   #shown: Operator | undefined;
   #other: Operator | undefined;
   #budget: Budget | undefined;
@@ -245,7 +173,7 @@ export class TiledAggregate implements Operator {
     /** Undefined where tiles cannot answer. */
     readonly open: (
       plan: WindowPlan,
-      windows: WindowBounds,
+      windows: TimeWindows,
       environment: ExecutionEnvironment,
     ) => TiledWindows | undefined;
     readonly plain: () => Operator;
@@ -253,7 +181,7 @@ export class TiledAggregate implements Operator {
     readonly answered: (answer: Omit<TiledAnswer, 'relation'>) => void;
     /** Where conditions leave a side open: finds the first time and the last. */
     readonly ends: TimeEnds;
-    /** Some rows were demoted: there is no plain answer, and one window may have no ends. */
+    /** Some rows were demoted: there is no plain answer. */
     readonly isKept?: boolean;
     /** Tiles that would have to be made first cannot answer. */
     readonly isReadyOnly?: boolean;
@@ -274,13 +202,15 @@ export class TiledAggregate implements Operator {
   next(budget: Budget): Step {
     this.#budget = budget;
     if (this.#other === undefined && this.#tiles === undefined) {
-      this.#looking ??= bucketsOf(
+      this.#looking ??= (this.#isKept ? keptWindowsOf : windowsOf)(
         this.#question,
         this.#environment.context,
-        () => this.#budget!,
         this.#ends,
-        this.#isKept,
-        this.#looksMax(),
+        {
+          budget: () => this.#budget!,
+          looksLeft: this.#looksMax(),
+          changesMax: BUCKETS_MAX,
+        },
       );
       const look = this.#looking.next();
       if (look.done !== true) return 'more';
@@ -308,7 +238,8 @@ export class TiledAggregate implements Operator {
       return step;
     }
     if (step === 'more') return step;
-    if (this.#tiles!.isTiled) this.#answered(this.#told(this.#tiles!, this.#bounds!));
+    if (this.#tiles!.isTiled && this.#bounds!.from.length > 0)
+      this.#answered(this.#told(this.#tiles!, this.#bounds!));
     // Without keys there is one row, be it of no rows.
     if (this.#gave || this.#node.keys.length > 0) return 'done';
     this.#gave = true;
@@ -323,7 +254,7 @@ export class TiledAggregate implements Operator {
 
   #told(
     { tiles, rowsScanned }: TiledWindows,
-    { from, to }: WindowBounds,
+    { from, to }: TimeWindows,
   ): Omit<TiledAnswer, 'relation'> {
     const { bucket } = this.#question;
     const { context } = this.#environment;
@@ -339,7 +270,7 @@ export class TiledAggregate implements Operator {
   }
 
   /** Groups in the order of their keys, as a scan has them. */
-  #inOrder(tiles: TiledWindows, { values }: Buckets): Operator {
+  #inOrder(tiles: TiledWindows, { values }: TimeWindows): Operator {
     const { bucket, bucketAt } = this.#question;
     const { id, columns, keys } = this.#node;
     const shown = new ShownWindows(id, columns, tiles, bucket && { bucket, bucketAt, values });
@@ -416,133 +347,109 @@ function emptyValue(call: AggregateNode['calls'][number]): Batch['columns'][numb
   return state.finish(new Int32Array(1), 1);
 }
 
-/** The first time there is, and just after the last; undefined where some rows have none. */
-export type TimeEnds = (budget: () => Budget) => Generator<void, TimeStretch | undefined>;
+/** Windows of a question, and the values of its bucket. */
+export type TimeWindows = WindowBounds & {
+  readonly values: readonly Datum[];
+  /** By window, what lies in it, where that is not all between its ends and nothing else. */
+  readonly reaches?: readonly TimeReach[] | undefined;
+};
 
-type Buckets = WindowBounds & { readonly values: readonly Datum[] };
+const NO_VALUES: readonly Datum[] = [];
 
 /**
- * The windows of an aggregate, found in steps: where its bucket changes. Between two changes of an offset a bucket never decreases,
- * so halving finds them; one that comes again later (a date that was entered twice) is no window. Undefined: not from tiles.
+ * The windows of an aggregate, found in steps: where its bucket changes. A bucket that comes again later (a date that was entered twice) is no
+ * window. Undefined: not from tiles.
  */
-function* bucketsOf(
+function* windowsOf(
   { bounds, bucket, columnIndexes, time }: TimeAggregate,
   context: EvaluationContext,
-  budget: () => Budget,
   ends: TimeEnds,
-  isEndless: boolean,
-  looksMax: number,
-): Generator<void, Buckets | undefined> {
+  search: Search,
+): Generator<void, TimeWindows | undefined> {
   const tests = bounds.flatMap((each) => zoneTestsOf(each, columnIndexes, context));
   // Of what is NULL, infinite or cannot be computed nothing is told.
   if (tests.length < bounds.length || !tests.every(isTold)) return undefined;
   let { from, to } = stretchOf(tests, columnIndexes[time]!);
-  const isOpen = isEndless && bucket === undefined && to - from === Infinity;
-  if (!isOpen && to - from === Infinity) {
-    const found = yield* ends(budget);
+  if (to - from === Infinity) {
+    const found = yield* ends(search.budget, true);
     if (found === undefined) return undefined;
     from = Math.max(from, found.from);
     to = Math.min(to, found.to);
   }
-  if (!isOpen && !(Number.isSafeInteger(from) && Number.isSafeInteger(to) && from < to))
-    return undefined;
+  if (!(Number.isSafeInteger(from) && Number.isSafeInteger(to) && from < to)) return undefined;
   if (bucket === undefined)
-    return { from: Float64Array.of(from), to: Float64Array.of(to), values: [] };
-  let looks = 0;
-  const valueAt = (instant: number): number => {
-    looks += 1;
-    budget().charge(LOOK_WORK);
-    const value = interpret(bucket, () => instant, context);
-    // A bucket of NULL is none that times lie in.
-    return value === null ? NaN : Number(value);
-  };
-  const starts: number[] = [];
-  const values: number[] = [];
-  for (const piece of piecesOf(bucket, context, from, to)) {
-    // Stretches whose bucket may change inside, the earliest last.
-    const waiting: [number, number, number, number][] = [];
-    const note = (start: number, value: number): void => {
-      if (values.at(-1) === value) return;
-      starts.push(start);
-      values.push(value);
-    };
-    const first = valueAt(piece.from);
-    if (!Number.isFinite(first) || first < (values.at(-1) ?? -Infinity)) return undefined;
-    note(piece.from, first);
-    if (piece.to - 1 > piece.from)
-      waiting.push([piece.from, first, piece.to - 1, valueAt(piece.to - 1)]);
-    while (waiting.length > 0) {
-      if (looks > looksMax || values.length > BUCKETS_MAX) return undefined;
-      if (budget().exhausted) yield;
-      const [a, valueA, b, valueB] = waiting.pop()!;
-      if (valueA === valueB) continue;
-      if (b - a === 1) {
-        note(b, valueB);
-        continue;
-      }
-      const middle = middleOf(a, b);
-      const value = valueAt(middle);
-      waiting.push([middle, value, b, valueB]);
-      // Buckets begin on round instants: the one before tells nearly always.
-      if (value !== valueA && middle - a > 1) {
-        const before = valueAt(middle - 1);
-        waiting.push([middle - 1, before, middle, value]);
-        waiting.push([a, valueA, middle - 1, before]);
-      } else waiting.push([a, valueA, middle, value]);
-    }
-  }
+    return { from: Float64Array.of(from), to: Float64Array.of(to), values: NO_VALUES };
+  const changes = yield* changesOf(bucket, numberOfBucket, context, from, to, search);
+  if (changes === undefined) return undefined;
+  const { starts, values } = changes;
+  if (values.some((value, index) => index > 0 && value < values[index - 1]!)) return undefined;
   const last = [...starts.slice(1), to];
   return { from: Float64Array.from(starts), to: Float64Array.from(last), values };
+}
+
+/** A bucket of NULL is none that times lie in. */
+function numberOfBucket(datum: Datum): number {
+  return datum === null ? NaN : Number(datum);
 }
 
 function isTold(test: ZoneTest): boolean {
   return 'value' in test && Number.isSafeInteger(Number(test.value));
 }
 
-/** Between them, on a quarter of an hour, a minute or a second where there is one. */
-function middleOf(a: number, b: number): number {
-  const middle = Math.floor((a + b) / 2);
-  for (const unit of ROUND) {
-    const round = Math.round(middle / unit) * unit;
-    if (round > a && round < b) return round;
-  }
-  return middle;
-}
-
-const ROUND = [QUARTER, MINUTE, SECOND];
-
-/** [from, to) cut where an offset changes, of the session's zone or one that the bucket names. */
-function piecesOf(
-  bucket: Expression,
+/** The same where rows were demoted: whatever the conditions say of time, and rows that have none, too. */
+function* keptWindowsOf(
+  { bounds, bucket, time }: TimeAggregate,
   context: EvaluationContext,
-  from: number,
-  to: number,
-): { readonly from: number; readonly to: number }[] {
-  const cuts = new Set<number>([from]);
-  for (const name of [context.zone, ...textsOf(bucket, context)]) {
-    const zone = findZone(name);
-    if (zone === undefined) continue;
-    let at = Math.floor(from / 1e6);
-    const until = Math.ceil(to / 1e6);
-    for (;;) {
-      const change = nextChange(zone, at, until);
-      if (change === undefined) break;
-      at = change.at;
-      if (at * 1e6 > from && at * 1e6 < to) cuts.add(at * 1e6);
+  ends: TimeEnds,
+  search: Search,
+): Generator<void, TimeWindows | undefined> {
+  if (bucket === undefined && bounds.length === 0) return windowsBy([[null, ALL_ROWS]], bucket);
+  const reach = yield* timeReach(bounds, time, context, ends, search);
+  if (reach === undefined) return undefined;
+  const { stretches, isTimeless } = reach;
+  if (bucket === undefined)
+    return windowsBy(stretches.length > 0 || isTimeless ? [[null, reach]] : [], bucket);
+  const found = new Map<number, TimeStretch[]>();
+  for (const stretch of stretches) {
+    const { from, to } = stretch;
+    const note = (value: number, piece: TimeStretch): void => {
+      const known = found.get(value);
+      if (known === undefined) found.set(value, [piece]);
+      else known.push(piece);
+    };
+    if (to - from === Infinity) {
+      note(Number(interpret(bucket, () => (from < 0 ? -Infinity : Infinity), context)), stretch);
+      continue;
     }
+    const changes = yield* changesOf(bucket, numberOfBucket, context, from, to, search);
+    if (changes === undefined || found.size > search.changesMax) return undefined;
+    const { starts, values } = changes;
+    for (const [index, value] of values.entries())
+      note(value, { from: starts[index]!, to: starts[index + 1] ?? to });
   }
-  const ascending = [...cuts].sort((a, b) => a - b);
-  return ascending.map((start, index) => ({ from: start, to: ascending[index + 1] ?? to }));
+  const windows = [...found]
+    .sort(([a], [b]) => a - b)
+    .map(([value, own]): [Datum, TimeReach] => [value, { stretches: own, isTimeless: false }]);
+  if (isTimeless) windows.push([interpret(bucket, () => null, context), NO_TIMES]);
+  return windowsBy(windows, bucket);
 }
 
-function textsOf(expression: Expression, context: EvaluationContext): string[] {
-  const own =
-    referencedColumns(expression).size === 0 &&
-    ['text', 'unknown', 'varchar'].includes(expression.type.kind)
-      ? evaluateConstant(expression, context)
-      : null;
-  return [
-    ...(typeof own === 'string' ? [own] : []),
-    ...partsOf(expression).flatMap((part) => textsOf(part, context)),
-  ];
+function windowsBy(
+  windows: readonly (readonly [Datum, TimeReach])[],
+  bucket: Expression | undefined,
+): TimeWindows {
+  const reaches = windows.map(([, reach]) => reach);
+  const isPlain = reaches.every(
+    ({ stretches: [first, second], isTimeless }) =>
+      first !== undefined &&
+      second === undefined &&
+      !isTimeless &&
+      Number.isFinite(first.to - first.from),
+  );
+  return {
+    from: Float64Array.from(reaches, ({ stretches }) => stretches[0]?.from ?? -Infinity),
+    to: Float64Array.from(reaches, ({ stretches }) => stretches.at(-1)?.to ?? Infinity),
+    values: bucket === undefined ? NO_VALUES : windows.map(([value]) => value),
+    reaches: isPlain && reaches.length > 0 ? undefined : reaches,
+  };
 }

@@ -3,16 +3,16 @@ import { MemoryAccount } from '../base/memory.ts';
 import type { TableData, TableDelta } from '../columns/table-contract.ts';
 import { hasDate, type TypeKind } from '../columns/types.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
-import type { Operator } from '../operators/operator.ts';
+import { Budget, type Operator } from '../operators/operator.ts';
 import type { AggregateNode, PlanNode, ScanNode } from '../plan/logical.ts';
 import { someNode } from '../expressions/fold.ts';
-import { inputsOf, visitScans } from '../plan/nodes.ts';
+import type { EvaluationContext } from '../expressions/function-def.ts';
+import { conjunction, conjunctsOf, inputsOf, visitScans } from '../plan/nodes.ts';
 import {
   firstKept,
   keptPosition,
   KeptReading,
   resolutionError,
-  timeBounds,
   timeEnds,
   type KeptTable,
 } from './kept-reading.ts';
@@ -29,7 +29,8 @@ import { isTileCall, tilePlanOf, type TilePlan } from './tile-plan.ts';
 import { KeyScratch } from './key-counts.ts';
 import { whyNoTiles } from './no-tiles.ts';
 import { TileSet } from './tile-set.ts';
-import { rowEnds } from './time-ends.ts';
+import { metBetween, rowEnds, type TimeStretch } from './time-ends.ts';
+import { isOfTime, timeReach, type TimeReach } from './time-reach.ts';
 import { MINUTE } from './tile-time.ts';
 import { TiledWindows } from './tile-windows.ts';
 import {
@@ -138,7 +139,13 @@ export class TileStore implements WindowSource {
     if (data === undefined || timeColumnOf(data) !== tiled.time) return undefined;
     const snapshot = environment.snapshotOf(tiled.relation);
     const kept = this.#keptFor(tiled, environment, windows);
-    if (kept !== undefined) return this.#openKept(kept, plan, windows, environment, tiled, data);
+    if (kept !== undefined) {
+      const timed = withoutTime(plan, tiled.time, windows, environment);
+      const own = timed === undefined ? undefined : this.#planOf(timed.plan, environment);
+      return timed === undefined || own === undefined
+        ? this.#openKept(kept, plan, windows, environment, tiled, data)
+        : this.#openKept(kept, timed.plan, windows, environment, own, data, timed.reaches);
+    }
     if (isNarrow(windows)) return undefined;
     // A transaction's own rows, or a table that was redefined since.
     if (
@@ -192,14 +199,14 @@ export class TileStore implements WindowSource {
     environment: ExecutionEnvironment,
     tiled: TilePlan,
     data: TableData,
-    isTimeless = false,
+    reaches?: readonly TimeReach[],
   ): TiledWindows {
     const { relation: number } = tiled;
     const snapshot = environment.snapshotOf(number);
     const { context } = environment;
     const reading = (): KeptReading =>
       new KeptReading(kept, keptPosition(environment, number), tiled, context);
-    const plainly = (rest: WindowBounds): TiledWindows =>
+    const plainly = (rest: WindowBounds, lying?: readonly TimeReach[]): TiledWindows =>
       new TiledWindows({
         plan,
         windows: rest,
@@ -209,16 +216,16 @@ export class TileStore implements WindowSource {
         snapshot,
         kept: reading(),
         isPlain: true,
-        isTimeless,
+        reaches: lying,
         refused: () => undefined,
       });
     if (
       snapshot.position === undefined ||
       snapshot.scanTimes === undefined ||
       snapshot.schema.columns !== data.schema.columns ||
-      windows.to.at(-1)! - windows.from[0]! === Infinity
+      reaches !== undefined
     )
-      return plainly(windows);
+      return plainly(windows, reaches);
     const relation = this.#relationOf(number, data);
     const found = relation.refused.has(tiled.whole)
       ? undefined
@@ -262,7 +269,8 @@ export class TileStore implements WindowSource {
       environment,
       open: (plan, windows, inner) => this.openTiles(plan, windows, inner),
       plain,
-      ends: (budget) => rowEnds(environment.snapshotOf(relation), time, true, budget),
+      ends: (budget, isBounded) =>
+        rowEnds(environment.snapshotOf(relation), time, isBounded, budget),
       answered: (answer) => answered({ relation, ...answer }),
       isReadyOnly: usesCache === 'ready',
     });
@@ -311,13 +319,16 @@ export class TileStore implements WindowSource {
   ): KeptMet | undefined {
     const kept = this.#keptOf(scan.relation);
     if (kept === undefined) return undefined;
-    const { from, to } = timeBounds(scan, kept.tiles.time, environment.context);
     const position = keptPosition(environment, scan.relation);
+    const hull = kept.tiles.hull(position);
+    if (hull === undefined) return undefined;
+    const all = { from: hull.start, to: hull.end };
+    const stretches = reachedOf(scan, kept.tiles.time, environment.context, all) ?? [all];
     const tile = firstKept(kept, position, {
-      from: Float64Array.of(from),
-      to: Float64Array.of(to),
+      from: Float64Array.from(stretches, ({ from }) => from),
+      to: Float64Array.from(stretches, ({ to }) => to),
     });
-    return from < to && tile !== undefined ? { kept, tile, scan } : undefined;
+    return tile === undefined ? undefined : { kept, tile, scan };
   }
 
   /** An aggregate over all that there was of a table, demoted rows included. */
@@ -338,8 +349,8 @@ export class TileStore implements WindowSource {
         kept,
         question === undefined
           ? 'rows to be counted one by one'
-          : question.bucket !== undefined && question.plan.calls.every(isTileCall)
-            ? 'buckets of rows that have no time'
+          : question.plan.calls.every(isTileCall)
+            ? 'times that its conditions and buckets tell apart'
             : whatIsNotKept(question.plan),
         tile,
       );
@@ -352,23 +363,14 @@ export class TileStore implements WindowSource {
       open: (plan, windows, inner) => {
         const tiled = this.#planOf(plan, inner);
         if (tiled === undefined || timeColumnOf(data) !== tiled.time) return undefined;
-        return this.#openKept(
-          kept,
-          plan,
-          windows,
-          inner,
-          tiled,
-          data,
-          question.bounds.length === 0,
-        );
+        return this.#openKept(kept, plan, windows, inner, tiled, data, windows.reaches);
       },
       plain: () => {
         throw refusal();
       },
       answered: (answer) => answered({ relation, ...answer }),
       isKept: true,
-      ends: (budget) =>
-        timeEnds(kept, environment, relation, index, question.bounds.length > 0, budget),
+      ends: (budget, isBounded) => timeEnds(kept, environment, relation, index, isBounded, budget),
     });
   }
 
@@ -541,6 +543,66 @@ function isTimeOf({ tiles }: KeptTable, { input, time }: WindowPlan): boolean {
   if (input.kind !== 'scan' || time.kind !== 'column') return false;
   return input.columnIndexes[time.index] === tiles.time;
 }
+
+/** Which times of a stretch a scan's conditions let through; undefined where they do not tell, or not soon. */
+function reachedOf(
+  { filter, columnIndexes }: ScanNode,
+  time: number,
+  context: EvaluationContext,
+  all: TimeStretch,
+): readonly TimeStretch[] | undefined {
+  const column = columnIndexes.indexOf(time);
+  if (filter === undefined || column < 0) return undefined;
+  const conditions = conjunctsOf(filter).filter((each) => isOfTime(each, column));
+  if (conditions.length === 0) return undefined;
+  const budget = new Budget(Infinity);
+  const reaching = timeReach(conditions, column, context, metBetween(all), {
+    budget: () => budget,
+    looksLeft: REACH_LOOKS_MAX,
+    changesMax: REACH_LOOKS_MAX,
+  });
+  try {
+    const { value } = reaching.next();
+    return value === undefined ? undefined : value.stretches;
+  } catch (cause) {
+    // Whoever meets such a row tells it.
+    if (cause instanceof DbError) return undefined;
+    throw cause;
+  }
+}
+
+/** A question whose conditions on time have become what lies in its windows; undefined where it has none, or they do not tell. */
+function withoutTime(
+  plan: WindowPlan,
+  time: number,
+  windows: WindowBounds,
+  { context }: ExecutionEnvironment,
+): { readonly plan: WindowPlan; readonly reaches: readonly TimeReach[] } | undefined {
+  const input = plan.input as ScanNode;
+  const { from, to } = windows;
+  const all = { from: from[0]!, to: to.reduce((last, each) => Math.max(last, each), -Infinity) };
+  const stretches = reachedOf(input, time, context, all);
+  if (stretches === undefined) return undefined;
+  const column = input.columnIndexes.indexOf(time);
+  const rest = conjunctsOf(input.filter!).filter((each) => !isOfTime(each, column));
+  let first = 0;
+  const reaches = Array.from(from, (start, window): TimeReach => {
+    const end = to[window]!;
+    // Windows begin one after the other.
+    while (first < stretches.length && stretches[first]!.to <= start) first += 1;
+    const own: TimeStretch[] = [];
+    for (let at = first; at < stretches.length && stretches[at]!.from < end; at += 1)
+      own.push({
+        from: Math.max(start, stretches[at]!.from),
+        to: Math.min(end, stretches[at]!.to),
+      });
+    return { stretches: own, isTimeless: false };
+  });
+  return { plan: { ...plan, input: { ...input, filter: conjunction(rest) } }, reaches };
+}
+
+/** Looks until it is told which demoted rows a condition may meet: a fraction of a step. */
+const REACH_LOOKS_MAX = 512;
 
 /** Why a question does not come from tiles at all. */
 function whatIsNotKept({ input, calls }: WindowPlan): string {

@@ -15,6 +15,7 @@ import { addTiles } from './tile-layout.ts';
 import type { TileMeasures } from './tile-measures.ts';
 import type { TilePage } from './tile-page.ts';
 import { NoTiles, whyNoTiles } from './no-tiles.ts';
+import type { TimeReach } from './time-reach.ts';
 import {
   SPAN_DAYS_MIN,
   type SpanTile,
@@ -84,7 +85,7 @@ export class TiledWindows implements WindowOperator {
   readonly #kept: KeptReading | undefined;
   /** A set of its own, in which nothing is built: rows are read one by one. */
   readonly #isPlain: boolean;
-  readonly #isTimeless: boolean;
+  readonly #reaches: readonly TimeReach[] | undefined;
   readonly #otherwise: ((windows: WindowBounds) => WindowOperator) | undefined;
   readonly #refused: (always: boolean) => void;
   readonly #total: Accumulator;
@@ -111,8 +112,8 @@ export class TiledWindows implements WindowOperator {
     readonly snapshot: TableSnapshot;
     readonly kept?: KeptReading | undefined;
     readonly isPlain?: boolean;
-    /** Of one window without ends: rows that have no time lie in it, too. */
-    readonly isTimeless?: boolean;
+    /** By window, what lies in it, where that is not all between its ends: of a plain reader alone. */
+    readonly reaches?: readonly TimeReach[] | undefined;
     /** What answers where these tiles cannot; by default rows do. */
     readonly otherwise?: ((windows: WindowBounds) => WindowOperator) | undefined;
     /** The set cannot answer, this time or ever. */
@@ -126,7 +127,7 @@ export class TiledWindows implements WindowOperator {
     this.#snapshot = options.snapshot;
     this.#kept = options.kept;
     this.#isPlain = options.isPlain ?? false;
-    this.#isTimeless = options.isTimeless ?? false;
+    this.#reaches = options.reaches;
     this.#otherwise = options.otherwise;
     this.#refused = options.refused;
     this.#total = options.set.takeAccumulator();
@@ -308,7 +309,11 @@ export class TiledWindows implements WindowOperator {
       const start = from[this.#window]!;
       const end = to[this.#window]!;
       // What is not kept at all is told before rows are, of which tiles may hold even less.
-      if (this.#isPlain) yield* this.#kept!.addTo(set, this.#total, start, end, current);
+      if (this.#isPlain)
+        for (const stretch of this.#reaches?.[this.#window]?.stretches ?? [
+          { from: start, to: end },
+        ])
+          yield* this.#kept!.addTo(set, this.#total, stretch.from, stretch.to, current);
       const time = this.#isPlain ? start : this.#addTiles(start, end);
       if (time < end) yield* this.#read(time, end);
       if (this.#kept !== undefined && !this.#isPlain)
@@ -735,7 +740,12 @@ export class TiledWindows implements WindowOperator {
 
   /** Rows of a plain reader come as they lie. */
   #liesIn(time: number, from: number, to: number): boolean {
-    return this.#isTimeless || (time >= from && (time < to || to === Infinity));
+    const reach = this.#reaches?.[this.#window];
+    if (reach === undefined) return time >= from && time < to;
+    if (Number.isNaN(time)) return reach.isTimeless;
+    return reach.stretches.some(
+      (each) => time >= each.from && (time < each.to || each.to === Infinity),
+    );
   }
 
   #finish(ranks: Int32Array | undefined): void {

@@ -5,6 +5,19 @@ import { timesOf } from './window-source.ts';
 /** [from, to) in microseconds since 1970; empty where there are no times. */
 export type TimeStretch = { readonly from: number; readonly to: number };
 
+/** Where finite times lie, and which rows have others: no time at all, −∞, ∞. */
+export type TimesMet = TimeStretch & {
+  readonly hasNulls: boolean;
+  readonly hasPast: boolean;
+  readonly hasFuture: boolean;
+};
+
+/** The first time there is, and just after the last; undefined where that is not known. `isBounded`: rows that have none do not matter. */
+export type TimeEnds = (
+  budget: () => Budget,
+  isBounded: boolean,
+) => Generator<void, TimesMet | undefined>;
+
 /** Where times lie that meet the tests of a column. */
 export function stretchOf(tests: readonly ZoneTest[], column: number): TimeStretch {
   let [from, to] = [-Infinity, Infinity];
@@ -19,7 +32,12 @@ export function stretchOf(tests: readonly ZoneTest[], column: number): TimeStret
   return { from, to };
 }
 
-const NO_TIMES: TimeStretch = { from: Infinity, to: -Infinity };
+/** Nothing but what lies in a stretch. */
+export function metBetween({ from, to }: TimeStretch): TimesMet {
+  return { from, to, hasNulls: false, hasPast: false, hasFuture: false };
+}
+
+const NO_TIMES = metBetween({ from: Infinity, to: -Infinity });
 
 /**
  * The first time of a snapshot's rows and just after the last, or a little wider, in steps: mostly told by segments. Undefined where they do
@@ -30,43 +48,45 @@ export function* rowEnds(
   column: number,
   isBounded: boolean,
   budget: () => Budget,
-): Generator<void, TimeStretch | undefined> {
+): Generator<void, TimesMet | undefined> {
   const bounds = snapshot.timeBounds?.(column);
   if (bounds === undefined || (bounds.hasNulls && !isBounded)) return undefined;
   const { from, to, rest } = bounds;
   const hasRows = from <= to;
   if (hasRows && !(Number.isFinite(from) && Number.isFinite(to))) return undefined;
-  return yield* widened(hasRows ? { from, to: to + 1 } : NO_TIMES, rest, isBounded, budget);
+  const known = hasRows ? metBetween({ from, to: to + 1 }) : NO_TIMES;
+  const met = yield* widened(known, rest, budget);
+  return met.hasPast || met.hasFuture || (met.hasNulls && !isBounded) ? undefined : met;
 }
 
-/** The same by a look at every row. */
+/** The same, of whatever times, by a look at every row. */
 export function scannedEnds(
   snapshot: TableSnapshot,
   column: number,
-  isBounded: boolean,
   budget: () => Budget,
-): Generator<void, TimeStretch | undefined> {
+): Generator<void, TimesMet> {
   const scan = snapshot.scan({ columnIndexes: [column], ordered: false, withRowIds: false });
-  return widened(NO_TIMES, scan, isBounded, budget);
+  return widened(NO_TIMES, scan, budget);
 }
 
 function* widened(
-  known: TimeStretch,
+  known: TimesMet,
   scan: TableScan,
-  isBounded: boolean,
   budget: () => Budget,
-): Generator<void, TimeStretch | undefined> {
-  let { from, to } = known;
+): Generator<void, TimesMet> {
+  let { from, to, hasNulls, hasPast, hasFuture } = known;
   for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
     const { rowCount, columns, selection } = batch;
     for (const time of timesOf(columns[0]!, rowCount, selection)) {
-      if (isBounded && Number.isNaN(time)) continue;
-      if (!Number.isFinite(time)) return undefined;
-      if (time < from) from = time;
-      if (time >= to) to = time + 1;
+      if (Number.isFinite(time)) {
+        if (time < from) from = time;
+        if (time >= to) to = time + 1;
+      } else if (Number.isNaN(time)) hasNulls = true;
+      else if (time < 0) hasPast = true;
+      else hasFuture = true;
     }
     budget().charge(rowCount);
     if (budget().exhausted) yield;
   }
-  return { from, to };
+  return { from, to, hasNulls, hasPast, hasFuture };
 }

@@ -142,30 +142,132 @@ test('a window that cuts a tile is answered where nothing that is asked for lies
 });
 
 // A row without a time was in the way of a condition that it does not meet, and the error spoke of another time. Every demoted row of a test
-// had one.
-test('days are buckets as long as every row has a time', async () => {
+// had one. Now such rows are a bucket of their own.
+test('days are buckets beside rows that have no time, or an infinite one', async () => {
   await demote();
   const late = [
     { id: 900, ts: '2026-02-11T08:00:00Z', region: 'EU', amount: 7 },
     { id: 901, ts: '2026-03-02T08:00:00Z', region: 'US', amount: 7 },
   ];
   for (const each of [db, plain]) await each.insert('orders', late);
-  const days = (where: string): string =>
-    `SELECT date_trunc('day', ts) AS day, count(*) AS n FROM orders ${where} GROUP BY 1 ORDER BY 1`;
+  const days = (where: string, by = "date_trunc('day', ts)"): string =>
+    `SELECT ${by} AS day, region, count(*) AS n, sum(amount) AS s FROM orders ${where} GROUP BY 1, 2 ORDER BY 1, 2`;
   await sameRows(days(''));
   await sameRows(days(`WHERE ts < '2026-03-05'`));
+  const none = { id: 902, ts: null, region: 'EU', amount: 7 };
+  for (const each of [db, plain]) await each.insert('orders', none);
+  for (const where of ['', `WHERE ts >= '2026-02-01'`, `WHERE ts < '2026-03-05'`])
+    await sameRows(days(where));
   for (const each of [db, plain])
-    await each.insert('orders', { id: 902, ts: null, region: 'EU', amount: 7 });
-  expect(await refusalInFull(db.query(days('')))).toMatch(
-    /^ADB_RESOLUTION.* buckets of rows that have no time are not kept/,
+    await each.insert('orders', [
+      { id: 903, ts: 'infinity', region: 'EU', amount: 7 },
+      { id: 904, ts: '-infinity', region: 'US', amount: 8 },
+    ]);
+  for (const where of ['', `WHERE ts >= '2026-02-01'`, 'WHERE ts IS NOT NULL', 'WHERE ts IS NULL'])
+    await sameRows(days(where));
+});
+
+// What compares time with NULL or an infinity, or asks whether there is one, was refused: only stretches with two ends were thought of.
+test('whatever a condition says of time, demoted rows are counted as rows are', async () => {
+  await demote();
+  const rows = [
+    { id: 902, ts: null, region: 'EU', amount: 7 },
+    { id: 903, ts: 'infinity', region: 'EU', amount: 8 },
+    { id: 904, ts: '-infinity', region: 'US', amount: 9 },
+  ];
+  const ask = async (where: string): Promise<void> => {
+    const counted = `SELECT count(*) AS n, sum(amount) AS s, max(ts) AS t FROM orders WHERE ${where}`;
+    await sameRows(counted);
+    await sameRows(
+      `SELECT region, ts::date AS day, avg(amount) AS a FROM orders WHERE ${where} GROUP BY 1, 2 ORDER BY 1, 2`,
+    );
+  };
+  const conditions = [
+    `ts < 'infinity'`,
+    `ts <= 'infinity'`,
+    `ts > '-infinity' AND region = 'US'`,
+    `ts >= 'infinity'`,
+    `ts < '-infinity'`,
+    'ts IS NULL',
+    'ts IS NOT NULL',
+    'ts = NULL',
+    'NOT (ts IS NULL)',
+    `ts IS NULL OR ts < '2026-03-04'`,
+    `ts < '2026-03-02' OR ts >= '2026-03-04'`,
+    `NOT (ts >= '2026-03-02' AND ts < '2026-03-04')`,
+    `ts NOT BETWEEN '2026-03-02' AND '2026-03-03 23:59:59.999999'`,
+    `ts <> '2026-03-07 12:30'`,
+    `ts NOT IN ('2026-03-07 12:30', '2026-03-07 13:30')`,
+    `ts::date = '2026-03-03'`,
+    `ts::date IN ('2026-03-03', '2026-03-05', '2026-03-30')`,
+    `ts::date <> '2026-03-03'`,
+    `date_trunc('day', ts) = '2026-03-03'`,
+    `date_trunc('month', ts) >= '2026-03-01'`,
+    `date_trunc('day', ts AT TIME ZONE 'UTC') < '2026-03-03'`,
+    `ts::timestamp >= '2026-03-04'`,
+    `'2026-03-04' <= ts`,
+    'extract(year FROM ts) = 2026',
+    `extract(year FROM ts) < 2026`,
+    `now() - ts > interval '72 hours'`,
+    `ts::date - '2026-03-01'::date >= 2`,
+    `time_bucket('1 day', ts, 'UTC') = '2026-03-03'`,
+    `true OR ts < '2026-03-03'`,
+  ];
+  for (const where of conditions) await ask(where);
+  for (const each of [db, plain]) await each.insert('orders', rows);
+  // Nothing is subtracted from an infinite time, in rows as in tiles.
+  for (const where of conditions.filter((each) => !/now\(\) -|::date -/.test(each)))
+    await ask(where);
+  for (const params of [[null], ['infinity'], ['-infinity'], ['2026-03-04']]) {
+    const sql = 'SELECT count(*) AS n, sum(amount) AS s FROM orders WHERE ts < $1';
+    expect((await db.query(sql, { params })).rows).toEqual(
+      (await plain.query(sql, { params })).rows,
+    );
+  }
+  const since = `SELECT count(*) FROM orders WHERE now() - ts > interval '72 hours'`;
+  expect(await refusalInFull(db.query(since))).toBe(await refusalInFull(plain.query(since)));
+  // What reads rows alone needs none that were demoted.
+  await sameRows('SELECT string_agg(id::text, note) AS ids FROM orders WHERE ts IS NULL');
+  await sameRows(
+    `SELECT string_agg(id::text, note) AS ids FROM orders WHERE ts::date IN ('2026-03-07')`,
   );
-  await sameRows(days(`WHERE ts >= '2026-02-01'`));
-  await sameRows(days(`WHERE ts < '2026-03-05'`));
-  for (const each of [db, plain])
-    await each.insert('orders', { id: 903, ts: 'infinity', region: 'EU', amount: 7 });
-  expect(await refusalInFull(db.query(days(`WHERE ts >= '2026-02-01'`)))).toMatch(
-    /^ADB_RESOLUTION/,
-  );
+  // What no stretch of time tells is refused, and what cuts a tile.
+  for (const where of [
+    'extract(hour FROM ts) < 12',
+    `ts + interval '1 month' > '2026-04-01'`,
+    `ts < '2026-03-02 12:00'`,
+    `ts = '2026-03-02'`,
+    `ts < '2026-03-02' OR region = 'EU'`,
+    `date_trunc('day', ts) < '2026-03-02 00:00:01' AND extract(dow FROM ts) = 0`,
+  ])
+    expect(
+      await refusalInFull(db.query(`SELECT count(*) FROM orders WHERE ${where}`)),
+      where,
+    ).toMatch(/^ADB_RESOLUTION/);
+});
+
+test('windows whose condition speaks of time are of the demoted rows that it lets through', async () => {
+  await demote();
+  for (const where of [
+    `ts >= '2026-03-03'`,
+    `(ts < '2026-03-02' OR ts >= '2026-03-04') AND region = 'EU'`,
+    `ts::date <> '2026-03-03'`,
+    `ts IS NULL`,
+    `ts > NULL`,
+  ])
+    for (const every of ['day', undefined])
+      await sameWindows({
+        range: ['2026-03-01', '2026-03-08'],
+        ...(every === undefined ? {} : { every, fill: 'zero' }),
+        measures: { n: 'count(*)', s: 'sum(amount)' },
+        by: ['region'],
+        where,
+      });
+  const cut: WindowQuery = { range: ['2026-03-01', '2026-03-08'], measures: { n: 'count(*)' } };
+  for (const where of [`ts < '2026-03-02 12:00'`, 'extract(hour FROM ts) < 12'])
+    expect(await refusalInFull(db.window('orders', { ...cut, where })), where).toMatch(
+      /^ADB_RESOLUTION/,
+    );
 });
 
 test('a policy that keeps nothing, or is no more, says so', async () => {

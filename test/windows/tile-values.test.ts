@@ -229,16 +229,20 @@ test('sealed segments, whose numbers are packed and bounded, have the bits of th
     const [given, late, ever] = ['ts', 'late', 'ever'].map((name) =>
       snapshot.schema.columns.findIndex((each) => each.name === name),
     );
-    for (const [column, isBounded, expected] of [
-      [given!, false, { from: START * 1000, to: (START + 65_999_000) * 1000 + 1 }],
-      [late!, true, { from: Infinity, to: -Infinity }],
-      [late!, false, undefined],
-      [ever!, true, undefined],
-    ] as const)
-      for (const ends of [rowEnds, scannedEnds]) {
-        const steps = ends(snapshot, column, isBounded, () => budget);
-        expect(steps.next()).toEqual({ done: true, value: expected });
-      }
+    const all = { from: START * 1000, to: (START + 65_999_000) * 1000 + 1 };
+    const none = { from: Infinity, to: -Infinity };
+    const finite = { hasNulls: false, hasPast: false, hasFuture: false };
+    for (const [column, isBounded, told, scanned] of [
+      [given!, false, { ...all, ...finite }, { ...all, ...finite }],
+      [late!, true, { ...none, ...finite, hasNulls: true }, { ...none, ...finite, hasNulls: true }],
+      [late!, false, undefined, { ...none, ...finite, hasNulls: true }],
+      [ever!, true, undefined, { ...none, ...finite, hasFuture: true }],
+    ] as const) {
+      const steps = rowEnds(snapshot, column, isBounded, () => budget);
+      expect(steps.next()).toEqual({ done: true, value: told });
+      const looks = scannedEnds(snapshot, column, () => budget);
+      expect(looks.next()).toEqual({ done: true, value: scanned });
+    }
     snapshot.release();
   } finally {
     await db.close();
