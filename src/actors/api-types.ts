@@ -55,7 +55,7 @@ export type QueryMeta = {
     readonly name: string;
     /** Rows before it were demoted by the table's policy: they are in windows and aggregates, and not among its rows. */
     readonly rowsFrom?: string;
-    /** What is before it the table's policy lets go altogether: no answer has it. */
+    /** What is before it no answer has: the table's policy lets it go, or that of a table which the view reads has demoted it. */
     readonly keptFrom?: string;
   }[];
   readonly guarantee: 'exact';

@@ -597,11 +597,14 @@ export class Engine {
     return createTable({ columns, indexes: [], seed }, { memory: this.memory });
   }
 
+  instantAt(position: number): number {
+    return position >= this.#visiblePosition
+      ? this.#visibleInstant
+      : (this.positions.instantOf(position) ?? this.#visibleInstant);
+  }
+
   asOfText(position: number): string {
-    const instant =
-      position >= this.#visiblePosition
-        ? this.#visibleInstant
-        : (this.positions.instantOf(position) ?? this.#visibleInstant);
+    const instant = this.instantAt(position);
     // Whole answers of a dashboard are of one position.
     if (instant !== this.#asOf.instant)
       this.#asOf = { instant, text: new Date(instant).toISOString() };

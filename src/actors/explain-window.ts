@@ -36,6 +36,11 @@ export function* explainedWindow(
   kept?: KeptTable,
 ): Generator<undefined, WindowExplanation> {
   const { meta } = result;
+  const keptFromMs = meta.sources.reduce(
+    (latest, { keptFrom }) =>
+      keptFrom === undefined ? latest : Math.max(latest, Date.parse(keptFrom)),
+    -Infinity,
+  );
   const windows: ExplainedWindow[] = [];
   for (const [index, window] of series.windows.entries()) {
     const span = series.compared?.[index];
@@ -44,8 +49,8 @@ export function* explainedWindow(
       end: instantLabel(calendar, window.endMs),
       label: window.label,
       hours: (window.endMs - window.startMs) / 3_600_000,
-      partial: window.partial,
-      complete: window.complete,
+      partial: window.partial || window.startMs < keptFromMs,
+      complete: window.complete && window.startMs >= keptFromMs,
       ...(series.compared === undefined
         ? {}
         : {
@@ -66,9 +71,7 @@ export function* explainedWindow(
       ? undefined
       : demotedNote(kept, meta.position, series.startMs * 1000, series.endMs * 1000);
   if (demoted !== undefined) notes.push(demoted);
-  for (const { name, keptFrom } of meta.sources)
-    if (keptFrom !== undefined && series.startMs < Date.parse(keptFrom))
-      notes.push(`rows of "${name}" before ${keptFrom} are no more: its policy lets them go`);
+  notes.push(...(meta.notes ?? []));
   const marks = (window: ExplainedWindow): string =>
     [window.partial ? 'partial' : '', window.complete ? '' : 'running']
       .filter((mark) => mark !== '')

@@ -550,16 +550,12 @@ export function provenance(
     if (isSystemRelation(relation)) sources.push({ kind: 'catalog', name: systemName(relation) });
     else if (entry !== undefined) {
       const { name } = entry.definition;
+      const keptFromMs = allKeptFromMs(session, [relation], asOf);
+      const keptFrom = keptFromMs === -Infinity ? {} : { keptFrom: instantText(keptFromMs) };
       const kept = session.engine.state.findKept(relation)?.hull(asOf);
-      const keptFrom = entry.kind === 'table' ? keptFromOf(session, entry.definition.policy) : {};
-      if (kept !== undefined)
-        sources.push({ kind: 'table', name, rowsFrom: instantText(kept.end / 1000), ...keptFrom });
-      else
-        sources.push({
-          kind: entry.kind === 'materializedView' ? 'view' : 'table',
-          name,
-          ...keptFrom,
-        });
+      const rowsFrom = kept === undefined ? {} : { rowsFrom: instantText(kept.end / 1000) };
+      const kind = entry.kind === 'materializedView' ? 'view' : 'table';
+      sources.push({ kind, name, ...rowsFrom, ...keptFrom });
     }
   }
   const source: AnswerSource = sources.every(({ kind }) => kind === 'catalog')
@@ -572,14 +568,38 @@ export function provenance(
   return { source, sources };
 }
 
-/** From when on a policy keeps anything, now. */
-function keptFromOf(session: Session, policy: Policy | undefined): { readonly keptFrom?: string } {
+/** From when on a policy has kept anything, as of a position; −∞: it lets nothing go. */
+function keptFromMsOf(session: Session, policy: Policy | undefined, position: number): number {
   const last = policy?.retention.at(-1);
-  if (policy === undefined || last === undefined || roughAgeMs(last.keep) === undefined) return {};
-  const { plainCalendars, visibleInstant } = session.engine;
-  const calendar = plainCalendars.inZoneOfSql(policy.zone);
-  const { goneBefore } = new RetentionPlan(policy, calendar, visibleInstant);
-  return { keptFrom: instantText(goneBefore / 1000) };
+  if (policy === undefined || last === undefined || roughAgeMs(last.keep) === undefined)
+    return -Infinity;
+  const { engine } = session;
+  const calendar = engine.plainCalendars.inZoneOfSql(policy.zone);
+  const { goneBefore } = new RetentionPlan(policy, calendar, engine.instantAt(position));
+  return goneBefore / 1000;
+}
+
+/** From when on everything is kept that relations ever had, as of a position; −∞: nothing was let go. */
+export function allKeptFromMs(
+  session: Session,
+  relations: readonly number[],
+  position: number,
+): number {
+  let fromMs = -Infinity;
+  for (const relation of relations) {
+    const entry = isSystemRelation(relation) ? undefined : session.catalog.byId(relation);
+    if (entry?.kind === 'table')
+      fromMs = Math.max(fromMs, keptFromMsOf(session, entry.definition.policy, position));
+    if (entry?.kind !== 'materializedView') continue;
+    // A view is of the rows that are left: those that were demoted are no more for it.
+    const { sources } = entry.view;
+    fromMs = Math.max(fromMs, allKeptFromMs(session, sources, position));
+    for (const source of sources) {
+      const kept = session.engine.state.findKept(source)?.hull(position);
+      if (kept !== undefined) fromMs = Math.max(fromMs, kept.end / 1000);
+    }
+  }
+  return fromMs;
 }
 
 // ── Rows the engine makes itself ───────────────────────────────────────────────────────────────────────────────

@@ -58,7 +58,13 @@ import {
   type AnsweredWindows,
   type ChangedWindows,
 } from './window-changes.ts';
-import { answerPosition, openRelations, parametersOf, provenance } from './statements.ts';
+import {
+  allKeptFromMs,
+  answerPosition,
+  openRelations,
+  parametersOf,
+  provenance,
+} from './statements.ts';
 import type { SqlText } from './sql-tag.ts';
 import type { Filter } from '../plan/filter-model.ts';
 import {
@@ -103,7 +109,12 @@ export type WindowResultRow = {
   /** `change` as a share of `previous`. */
   readonly changeShare?: Record<string, number | null> | null;
   /** The window it is compared with. */
-  readonly compared?: { readonly startMs: number; readonly endMs: number } | null;
+  readonly compared?: {
+    readonly startMs: number;
+    readonly endMs: number;
+    /** Rows of it are no more, by a policy. */
+    readonly partial?: boolean;
+  } | null;
 };
 
 export type WindowMeta = QueryMeta & {
@@ -119,6 +130,8 @@ export type WindowMeta = QueryMeta & {
   readonly tiles: number;
   /** Rows read. */
   readonly rowsScanned: number;
+  /** Where windows, or what they are compared with, begin before all is kept: whose rows are no more. */
+  readonly notes?: readonly string[];
 };
 
 export type WindowResult = { readonly rows: WindowResultRow[]; readonly meta: WindowMeta };
@@ -235,7 +248,8 @@ export async function runWindowQuery(
     }
     const changed = changedOf(session, options, series, position);
     const asked = changed === undefined ? series : partOf(series, changed.asked);
-    const make = rowMaker(question, query, options);
+    const keptFromMs = allKeptFromMs(session, relations, position);
+    const make = rowMaker(question, query, options, keptFromMs);
     const rows =
       series.gapMs === undefined
         ? await runner.windows(windows, asked, make)
@@ -348,7 +362,8 @@ export function windowsAtOnce(
       tiles = engine.tiles.openTiles(windows.plan, asked.bounds, environment);
       if (tiles === undefined || !tiles.isReady) return undefined;
     }
-    const make = rowMaker(question, query, options);
+    const keptFromMs = allKeptFromMs(session, relations, position);
+    const make = rowMaker(question, query, options, keptFromMs);
     const rows = rowsAtOnce({ tiles, windows, series: part, asked, environment, budget, make });
     if (rows === undefined) {
       windows.sparing.tries = TRIES_SPARED;
@@ -450,7 +465,7 @@ function finished(
   const { rows } = run;
   const late = lateRowsOf(session, relations);
   const newest = run.watermark ?? late?.newest;
-  const { source, sources } = provenance(session, relations);
+  const { source, sources } = provenance(session, relations, undefined, run.position);
   const { position, queryId, work, elapsedMs, queuedMs } = run;
   const shownSource = run.tiles > 0 ? 'windows' : source;
   engine.metrics.finished({
@@ -466,6 +481,7 @@ function finished(
     queuedMs,
   });
   const asOf = engine.asOfText(position);
+  const notes = goneNotes(sources, series);
   return {
     series,
     calendar: own,
@@ -491,9 +507,29 @@ function finished(
           late === undefined ? null : late.between(series.startMs * 1000, series.endMs * 1000),
         tiles: run.tiles,
         rowsScanned: run.rowsScanned,
+        ...(notes.length === 0 ? {} : { notes }),
       },
     },
   };
+}
+
+/** What policies have let go of that windows would have. */
+function goneNotes(
+  sources: WindowMeta['sources'],
+  { startMs, compared }: WindowSeries,
+): readonly string[] {
+  const kept = sources.filter(({ keptFrom }) => keptFrom !== undefined);
+  if (kept.length === 0) return NO_NAMES;
+  const firstMs = (compared ?? []).reduce(
+    (first, span) => Math.min(first, span?.startMs ?? Infinity),
+    startMs,
+  );
+  return kept
+    .filter(({ keptFrom }) => firstMs < Date.parse(keptFrom!))
+    .map(
+      ({ kind, name, keptFrom }) =>
+        `rows of "${name}" before ${keptFrom!} are no more: ${kind === 'view' ? 'a policy of what it reads' : 'its policy'} lets them go`,
+    );
 }
 
 /** Of the table that windows are of, if its policy says what is late. */
@@ -838,8 +874,10 @@ function rowMaker(
   { windows, names, context }: Question,
   query: WindowQuery,
   options: RunOptions,
+  keptFromMs: number,
 ): RowMaker {
-  return new RowMaker(windows, names, Object.keys(query.measures), options.values, context);
+  const measures = Object.keys(query.measures);
+  return new RowMaker(windows, names, measures, options.values, context, keptFromMs);
 }
 
 /** Made once for a question that is asked again. */
@@ -874,6 +912,7 @@ class RowMaker {
   #end = '';
   readonly #valueTypes: readonly SqlType[];
   readonly #context: EvaluationContext;
+  readonly #keptFromMs: number;
 
   constructor(
     windows: BoundWindows,
@@ -881,12 +920,14 @@ class RowMaker {
     names: readonly string[],
     options: ValueOptions,
     context: EvaluationContext,
+    keptFromMs: number,
   ) {
     this.#by = by;
     this.#names = names;
     this.#writers = writersOf(windows, by, names, options);
     this.#valueTypes = windows.valueTypes;
     this.#context = context;
+    this.#keptFromMs = keptFromMs;
   }
 
   #differenceOf(index: number): {
@@ -936,6 +977,8 @@ class RowMaker {
     const end = endMs === this.#endMs ? this.#end : instantText(endMs);
     this.#endMs = endMs;
     this.#end = end;
+    // Rows of it are no more, or will be none: it is a part, and will be a smaller one.
+    const isCut = startMs < this.#keptFromMs;
     return {
       start,
       end,
@@ -943,8 +986,8 @@ class RowMaker {
       endMs,
       label,
       offsetSeconds,
-      partial,
-      complete,
+      partial: partial || isCut,
+      complete: complete && !isCut,
       by,
       values,
     };
@@ -974,7 +1017,10 @@ class RowMaker {
       changeShare: record(this.#names, (index) =>
         shareOf(changes[index]!, previous.values[index]!),
       ) as Record<string, number | null>,
-      compared: spanOf(previous),
+      compared: {
+        ...spanOf(previous),
+        ...(previous.startMs < this.#keptFromMs ? { partial: true } : {}),
+      },
     };
   }
 

@@ -584,6 +584,89 @@ test('what a policy before kept may be gone altogether', async () => {
   );
 });
 
+// A window that begins before all that is kept had a lower count, and was as complete as any.
+test('a window of which a policy has let rows go is a part, and is never complete', async () => {
+  await db.policies.set('orders', { retention: 'raw 5d' });
+  await clock.advance('2min');
+  const question: WindowQuery = {
+    range: ['2026-03-01', '2026-03-08'],
+    every: 'day',
+    fill: 'zero',
+    compare: 'previous',
+    measures: { n: 'count(*)' },
+  };
+  const gone = 'rows of "orders" before 2026-03-03T00:00:00Z are no more: its policy lets them go';
+  const { rows, meta } = await db.window('orders', question);
+  expect(
+    rows.map(({ values, partial, complete, compared }) => [
+      values['n'],
+      partial,
+      complete,
+      compared?.partial,
+    ]),
+  ).toEqual([
+    [0, true, false, true],
+    [0, true, false, true],
+    [24, false, true, true],
+    [24, false, true, true],
+    [24, false, true, true],
+    [24, false, true, true],
+    [24, false, true, true],
+  ]);
+  expect(meta.notes).toEqual([gone]);
+  const told = await db.explainWindow('orders', question);
+  expect(told.notes).toEqual([gone]);
+  expect(told.windows.map(({ partial, complete }) => partial || !complete)).toEqual(
+    rows.map(({ partial, complete }) => partial || !complete),
+  );
+  // What lies in all that is kept is told as ever.
+  const beside = await db.window('orders', { ...question, range: ['2026-03-06', '2026-03-08'] });
+  expect(beside.rows.map(({ compared }) => compared!.partial)).toEqual([undefined, undefined]);
+  expect(beside.meta.notes).toBeUndefined();
+  // Who reads as of a position is told what was kept then.
+  await clock.advance('12min');
+  const third: WindowQuery = {
+    range: ['2026-03-03', '2026-03-04'],
+    measures: { n: 'count(*)' },
+  };
+  const { position } = await db.insert('orders', { id: 998, ts: '2026-03-08T00:00:00Z' });
+  await clock.advance('2min');
+  await db.insert('orders', { id: 999, ts: '2026-03-08T00:00:00Z' });
+  const whole = { values: { n: 24 }, partial: false, complete: true };
+  expect((await db.window('orders', third, { asOf: position })).rows).toMatchObject([whole]);
+  expect((await db.window('orders', third)).rows).toMatchObject([
+    { ...whole, partial: true, complete: false },
+  ]);
+});
+
+test('a view says from when on it has rows of what is demoted', async () => {
+  await db.exec('CREATE MATERIALIZED VIEW many AS SELECT id, ts, amount FROM orders');
+  await db.exec(
+    `CREATE MATERIALIZED VIEW days AS SELECT date_trunc('day', ts) AS day, count(*) AS n FROM many GROUP BY 1`,
+  );
+  await demote();
+  const question: WindowQuery = {
+    range: ['2026-03-05', '2026-03-08'],
+    every: 'day',
+    fill: 'zero',
+    measures: { n: 'count(*)' },
+  };
+  for (const view of ['many', 'days']) {
+    const { rows, meta } = await db.window(view, question);
+    expect(meta.sources).toMatchObject([
+      { kind: 'view', name: view, keptFrom: '2026-03-05T23:45:00Z' },
+    ]);
+    expect(meta.notes).toEqual([
+      `rows of "${view}" before 2026-03-05T23:45:00Z are no more: a policy of what it reads lets them go`,
+    ]);
+    expect(rows.map(({ partial, complete }) => [partial, complete])).toEqual([
+      [true, false],
+      [false, true],
+      [false, true],
+    ]);
+  }
+});
+
 test('times of another column are those of all rows, demoted ones included: nobody knows them', async () => {
   for (const each of [db, plain]) {
     await each.exec('ALTER TABLE orders ADD COLUMN other timestamptz, ADD COLUMN wall timestamp');
