@@ -5,11 +5,11 @@ import type { Handle } from '../actors/database.ts';
 import type { QueryOptions, Statement } from '../actors/api-types.ts';
 import { problemOf } from './problem.ts';
 import { answerProgressively, progressiveRoutes } from './progressive-routes.ts';
-import { begin, drained, formatFor, jsonText, sendResult, sendRows } from './reply.ts';
+import { ANSWER_FORMATS, formatOf, jsonText, sendPieces, sendResult } from './reply.ts';
+import { sendWindows, WINDOW_FORMATS } from './window-answers.ts';
 import { questionOf } from './window-routes.ts';
 import {
   bodyObject,
-  header,
   PROGRESSIVE_FIELDS,
   QUERY_FIELDS,
   queryOptions,
@@ -60,8 +60,9 @@ export function queryRoutes(app: FastifyInstance, context: RouteContext): void {
     if (body.window !== undefined && body.sql === undefined && body.query === undefined) {
       const { window, ...rest } = body;
       const { table, query } = questionOf(window, reply);
-      const { rows, meta } = await verbs(request).window(table, query, queryOptions(rest, reply));
-      return sendRows(reply, rows, { meta }, meta, clock);
+      const as = formatOf(request, reply, format, WINDOW_FORMATS);
+      const result = await verbs(request).window(table, query, queryOptions(rest, reply));
+      return sendWindows(reply, query, result, as, clock);
     }
     await answer({
       request,
@@ -162,8 +163,7 @@ async function answer(asked: {
   readonly clock: Clock;
 }): Promise<void> {
   const { reply, handle, statement, options } = asked;
-  const format = formatFor(header(asked.request, 'accept'), asked.format);
-  reply.header('vary', [reply.getHeader('vary'), 'Accept'].filter(Boolean).join(', '));
+  const format = formatOf(asked.request, reply, asked.format, ANSWER_FORMATS);
   switch (format) {
     case 'json':
       return sendResult(reply, await handle.query(statement, options), asked.clock);
@@ -193,30 +193,6 @@ async function answer(asked: {
         type: 'application/x-ndjson; charset=utf-8',
         failed: (cause) => `${JSON.stringify({ error: problemOf(cause).body })}\n`,
       });
-  }
-}
-
-/** Pulls as fast as the client reads; its leaving ends the query. */
-async function sendPieces(
-  reply: FastifyReply,
-  pieces: AsyncIterable<Uint8Array>,
-  how: { readonly type: string; failed(cause: unknown): string | undefined },
-): Promise<void> {
-  const iterator = pieces[Symbol.asyncIterator]();
-  // The first piece decides between an answer and an error.
-  let next = await iterator.next();
-  const raw = begin(reply, { 'content-type': how.type });
-  try {
-    for (; next.done !== true && !raw.destroyed; next = await iterator.next())
-      if (!raw.write(next.value)) await drained(raw);
-    raw.end();
-  } catch (cause) {
-    // Too late for a status: the last line of the stream is the error.
-    const line = how.failed(cause);
-    if (line === undefined) raw.destroy();
-    else raw.end(line);
-  } finally {
-    await iterator.return?.();
   }
 }
 

@@ -1,12 +1,13 @@
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DbError } from '../base/errors.ts';
 import type { Clock } from '../base/ports.ts';
 import type { QueryMeta, QueryResult } from '../actors/api-types.ts';
 import { jsonValue } from '../actors/rows-out.ts';
 import { problemOf } from './problem.ts';
+import { header } from './request.ts';
 
 /** Rows that are made into text at once: a larger answer leaves in pieces, with others served in between. */
-const ROWS_PER_PIECE = 1000;
+export const ROWS_PER_PIECE = 1000;
 
 export function jsonText(value: unknown): string {
   return JSON.stringify(value, (_, each: unknown) => jsonValue(each));
@@ -25,6 +26,17 @@ export async function sendResult(
   await sendRows(reply, rows, { columns, meta }, meta, clock);
 }
 
+/** What an answer is, in headers. */
+export function describe(reply: FastifyReply, meta: QueryMeta): void {
+  reply
+    .header('adb-position', String(meta.position))
+    .header('adb-source', meta.source)
+    .header(
+      'server-timing',
+      `exec;dur=${meta.elapsedMs.toFixed(3)}, queue;dur=${meta.queuedMs.toFixed(3)}`,
+    );
+}
+
 /** `rows` and what else there is to say. However many rows there are, nobody waits for all of them to become text. */
 export async function sendRows(
   reply: FastifyReply,
@@ -33,13 +45,7 @@ export async function sendRows(
   meta: QueryMeta,
   clock: Clock,
 ): Promise<void> {
-  reply
-    .header('adb-position', String(meta.position))
-    .header('adb-source', meta.source)
-    .header(
-      'server-timing',
-      `exec;dur=${meta.elapsedMs.toFixed(3)}, queue;dur=${meta.queuedMs.toFixed(3)}`,
-    );
+  describe(reply, meta);
   if (rows.length <= ROWS_PER_PIECE) {
     await sendJson(reply, { rows, ...rest });
     return;
@@ -51,6 +57,30 @@ export async function sendRows(
     else await untilIo(clock);
   }
   raw.end(`],${jsonText(rest).slice(1)}`);
+}
+
+/** Pulls as fast as the client reads; its leaving ends the query. */
+export async function sendPieces(
+  reply: FastifyReply,
+  pieces: AsyncIterable<Uint8Array>,
+  how: { readonly type: string; failed(cause: unknown): string | undefined },
+): Promise<void> {
+  const iterator = pieces[Symbol.asyncIterator]();
+  // The first piece decides between an answer and an error.
+  let next = await iterator.next();
+  const raw = begin(reply, { 'content-type': how.type });
+  try {
+    for (; next.done !== true && !raw.destroyed; next = await iterator.next())
+      if (!raw.write(next.value)) await drained(raw);
+    raw.end();
+  } catch (cause) {
+    // Too late for a status: the last line of the stream is the error.
+    const line = how.failed(cause);
+    if (line === undefined) raw.destroy();
+    else raw.end(line);
+  } finally {
+    await iterator.return?.();
+  }
 }
 
 /** Takes the connection over to write a body in pieces. */
@@ -94,7 +124,8 @@ export function sendProblem(reply: FastifyReply, cause: unknown, known?: number)
     .send(JSON.stringify(body));
 }
 
-export type AnswerFormat = 'json' | 'ndjson' | 'csv' | 'arrow' | 'parquet';
+export const ANSWER_FORMATS = ['json', 'ndjson', 'csv', 'arrow', 'parquet'] as const;
+export type AnswerFormat = (typeof ANSWER_FORMATS)[number];
 
 const OFFERS: readonly (readonly [type: string, format: AnswerFormat])[] = [
   ['application/json', 'json'],
@@ -106,24 +137,43 @@ const OFFERS: readonly (readonly [type: string, format: AnswerFormat])[] = [
   ['application/vnd.apache.parquet', 'parquet'],
 ];
 
-/** The format a client likes best (RFC 9110, 12.5.1); JSON where it has no wish. */
-export function formatFor(accept: string | undefined, named: string | undefined): AnswerFormat {
+/** The format of an answer: what the query string names, else what the client likes best. */
+export function formatOf<Format extends AnswerFormat>(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  named: string | undefined,
+  offered: readonly Format[],
+): Format {
+  const format = formatFor(header(request, 'accept'), named, offered);
+  reply.header('vary', [reply.getHeader('vary'), 'Accept'].filter(Boolean).join(', '));
+  return format;
+}
+
+/** Of these, the format a client likes best (RFC 9110, 12.5.1); JSON where it has no wish. */
+function formatFor<Format extends AnswerFormat>(
+  accept: string | undefined,
+  named: string | undefined,
+  offered: readonly Format[],
+): Format {
+  const offers = OFFERS.filter((offer): offer is readonly [string, Format] =>
+    (offered as readonly AnswerFormat[]).includes(offer[1]),
+  );
   if (named !== undefined) {
-    const found = OFFERS.find(([, format]) => format === named);
+    const found = offers.find(([, format]) => format === named);
     if (found !== undefined) return found[1];
     throw new DbError('22023', `unknown format "${named}"`, {
       field: 'format',
-      hint: 'The formats are json, ndjson, csv, arrow and parquet.',
+      hint: `The formats are ${offered.join(', ')}.`,
     });
   }
-  if (accept === undefined || accept.trim() === '') return 'json';
+  if (accept === undefined || accept.trim() === '') return offers[0]![1];
   const ranges = accept.split(',').map((each) => {
     const [range = '', ...parameters] = each.split(';').map((part) => part.trim().toLowerCase());
     const q = parameters.find((parameter) => parameter.startsWith('q='));
     return { range, q: q === undefined ? 1 : Number(q.slice(2)) };
   });
-  let best: { format: AnswerFormat; q: number } | undefined;
-  for (const [type, format] of OFFERS) {
+  let best: { format: Format; q: number } | undefined;
+  for (const [type, format] of offers) {
     const fitting =
       ranges.find(({ range }) => range === type) ??
       ranges.find(({ range }) => range === `${type.split('/')[0]}/*`) ??
@@ -131,15 +181,18 @@ export function formatFor(accept: string | undefined, named: string | undefined)
     if (fitting !== undefined && fitting.q > (best?.q ?? 0)) best = { format, q: fitting.q };
   }
   if (best !== undefined) return best.format;
-  throw new NotAcceptable(accept);
+  throw new NotAcceptable(
+    accept,
+    offers.map(([type]) => type),
+  );
 }
 
 /** 406: its own class, since no SQLSTATE says so. */
 export class NotAcceptable extends DbError {
-  constructor(accept: string) {
+  constructor(accept: string, types: readonly string[]) {
     super('22023', `no answer is made as "${accept}"`, {
       field: 'accept',
-      hint: 'Accept application/json, application/x-ndjson, text/csv, application/vnd.apache.arrow.stream or application/vnd.apache.parquet.',
+      hint: `Accept one of ${types.join(', ')}.`,
     });
   }
 }

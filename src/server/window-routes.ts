@@ -3,8 +3,9 @@ import { DbError } from '../base/errors.ts';
 import type { QueryOptions } from '../actors/api-types.ts';
 import type { WindowQuery } from '../actors/window-query.ts';
 import type { RouteContext } from './query-routes.ts';
-import { sendJson, sendRows } from './reply.ts';
-import { bodyObject, QUERY_FIELDS, queryOptions, type QueryBody } from './request.ts';
+import { formatOf, sendJson } from './reply.ts';
+import { bodyObject, QUERY_FIELDS, queryOptions, queryString, type QueryBody } from './request.ts';
+import { sendWindows, WINDOW_FORMATS } from './window-answers.ts';
 
 /** Options that a window query has beside what it asks; the rest of the body is the question. */
 const OPTION_FIELDS = QUERY_FIELDS.filter(
@@ -16,9 +17,10 @@ export function windowRoutes(app: FastifyInstance, context: RouteContext): void 
   const { verbs, clock } = context;
 
   app.post('/v1/windows', async (request, reply) => {
+    const { format } = queryString(request, ['format']);
     const { table, query, options } = questionOf(request.body, reply);
-    const { rows, meta } = await verbs(request).window(table, query, options);
-    return sendRows(reply, rows, { meta }, meta, clock);
+    const as = formatOf(request, reply, format, WINDOW_FORMATS);
+    return sendWindows(reply, query, await verbs(request).window(table, query, options), as, clock);
   });
 
   app.post('/v1/windows/explain', async (request, reply) => {

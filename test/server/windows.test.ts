@@ -89,6 +89,69 @@ test('POST /v1/windows answers as db.window does; options of a query stand besid
   expect(query1.body.rows[0]!.values).toEqual({ s: 1 });
 });
 
+test('windows come as CSV and NDJSON, by Accept or by name, from both addresses', async () => {
+  await db.exec(
+    'ALTER TABLE orders ADD COLUMN note text, ADD COLUMN paid boolean, ADD COLUMN raw bytea',
+  );
+  await db.exec(`UPDATE orders SET note = 'a "b", c', paid = id = 1, raw = 'x'`);
+  const text = async (
+    url: string,
+    payload: Record<string, unknown>,
+    accept?: string,
+  ): Promise<readonly [number, string, string]> => {
+    const { statusCode, headers, body } = await app.inject({
+      method: 'POST',
+      url,
+      payload,
+      ...(accept === undefined ? {} : { headers: { accept } }),
+    });
+    return [statusCode, String(headers['content-type']), body];
+  };
+  const question = {
+    ...QUESTION,
+    by: ['note', 'paid'],
+    compare: { weeksAgo: 1 },
+    measures: { s: 'sum(amount)', d: 'avg(amount)::float8', b: 'max(raw::text)' },
+    fill: 'none',
+  };
+  const csv = await text('/v1/windows', question, 'text/csv');
+  const lines = csv[2].split('\r\n');
+  expect(csv.slice(0, 2)).toEqual([200, 'text/csv; charset=utf-8; header=present']);
+  expect(lines[0]).toBe(
+    'start,end,startMs,endMs,label,offsetSeconds,partial,complete,by.note,by.paid,values.s,values.d,values.b,' +
+      'previous.s,previous.d,previous.b,change.s,change.d,change.b,changeShare.s,changeShare.d,changeShare.b,compared.startMs,compared.endMs',
+  );
+  expect(lines[1]).toBe(
+    '2026-11-01T05:00:00Z,2026-11-01T06:00:00Z,1777,1778,2026-11-01T01:00-04:00,-14400,f,t,"a ""b"", c",t,1.00,1,\\x78'
+      .replace('1777', String(Date.UTC(2026, 10, 1, 5)))
+      .replace('1778', String(Date.UTC(2026, 10, 1, 6))) +
+      `,,,,,,,,,,${Date.UTC(2026, 9, 25, 5)},${Date.UTC(2026, 9, 25, 6)}`,
+  );
+  expect(lines).toHaveLength(4);
+  expect(await text('/v1/windows?format=csv', question)).toEqual(csv);
+  expect(await text('/v1/query?format=csv', { window: question })).toEqual(csv);
+  const { table, ...query } = question;
+  const { rows } = await db.window(table, query as never);
+  const ndjson = await text('/v1/windows', question, 'application/x-ndjson');
+  expect(
+    ndjson[2]
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as unknown),
+  ).toEqual(rows);
+  // No row, and very many.
+  const none = { ...QUESTION, where: 'false' };
+  expect((await text('/v1/windows?format=csv', none))[2]).toMatch(/^start,[^\n]*values.s\r\n$/);
+  expect(await text('/v1/windows?format=ndjson', none)).toEqual([200, ndjson[1], '']);
+  const many = await text('/v1/windows?format=csv', { ...QUESTION, every: 'minute', fill: 'zero' });
+  expect(many[2].split('\r\n')).toHaveLength(1502);
+  // What has no columns of types is not made, and an error is a problem whatever was asked for.
+  expect((await text('/v1/windows', question, 'application/vnd.apache.parquet'))[0]).toBe(406);
+  expect((await text('/v1/windows?format=arrow', question))[0]).toBe(400);
+  const wrong = await text('/v1/windows?format=csv', { ...question, every: 'no' });
+  expect(wrong[1]).toMatch(/^application\/problem\+json/);
+});
+
 test('a large answer leaves in pieces, and is whole', async () => {
   const { body } = await ask('POST', '/v1/windows', { ...QUESTION, every: 'minute', fill: 'zero' });
   expect(body.rows.length).toBe(1500);
