@@ -738,9 +738,14 @@ function* stage(
   options: { readonly limits: boolean },
   budget: Budget,
 ): Generator<void> {
-  const made = new Set<number>();
+  let areTold = false;
   for (const operation of operations) {
     if (operation.op !== 'rows') {
+      // It is filled with everything staged before it, views included, and stands last.
+      if (operation.op === 'createMaterializedView' && !areTold) {
+        areTold = true;
+        yield* stageViews(state, staged, budget);
+      }
       if (operation.op === 'dropRelation' && state.isUnjournaled(operation.relation))
         staged.unjournaled.add(operation);
       const applied = yield* charged(state.applyDefinition(operation, options), budget);
@@ -758,11 +763,10 @@ function* stage(
       if (operation.op === 'alterTable') staged.redefined.push(operation.table.id);
       if (operation.op === 'dropRelation') staged.redefined.push(operation.relation);
       else if (!KEEPS_ROWS.has(operation.op)) staged.defined.push(...relationsOf(operation));
-      // It was filled with everything staged before it, and stands last.
-      if (operation.op === 'createMaterializedView') made.add(operation.view.id);
       budget.charge(100);
       continue;
     }
+    assert(!areTold, 'views are made behind the rows of their commit');
     const { data, definition } = state.stored(operation.relation);
     for (const { writes, whole } of slicesOf(operation.writes)) {
       if (budget.exhausted) yield;
@@ -793,10 +797,15 @@ function* stage(
       );
     }
   }
+  if (!areTold) yield* stageViews(state, staged, budget);
+}
+
+/** Tells the views downstream of what is staged, in dependency order. */
+function* stageViews(state: CommitState, staged: StagedCommit, budget: Budget): Generator<void> {
   if (staged.changes.size === 0) return;
   for (const view of state.viewsInOrder(staged.changes.keys())) {
     // One that it reads has just broken, and took it along.
-    if (!view.inCommit || made.has(view.relation)) continue;
+    if (!view.inCommit) continue;
     let whole = false;
     try {
       whole = !view.push(staged.changes);

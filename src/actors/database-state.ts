@@ -389,6 +389,8 @@ export class DatabaseState implements CommitState {
             entry.data.close();
           },
           published: (position) => {
+            // Another may have had its name before.
+            entry.data.beginHistory(position);
             this.#relationMade(entry, position);
             if (entry.definition.policy !== undefined)
               this.#policyPublished(entry.definition.id, entry.definition.policy);

@@ -78,6 +78,7 @@ import {
   keyOf,
 } from './write-verbs.ts';
 import type { ViewUpkeep } from './maintained-view.ts';
+import { isUnjournaled } from './catalog.ts';
 import { definitionText } from './view-text.ts';
 import { CalendarVerbs } from './calendars.ts';
 import { PolicyVerbs } from './policies.ts';
@@ -561,7 +562,8 @@ export class Handle implements WideVerbs {
   describe(): RelationDescription[] {
     const tenant = this.identity.tenant ?? 'main';
     return this.engine.state.catalog.ofTenant(tenant).flatMap((entry): RelationDescription[] => {
-      if (entry.kind === 'sequence') return [];
+      // Queries that somebody follows are nobody's views.
+      if (entry.kind === 'sequence' || isUnjournaled(entry)) return [];
       const { info, definition } = entry;
       const stored = entry.kind === 'view' ? undefined : entry.data;
       const primary = info.indexes.find((index) => index.primary);

@@ -268,6 +268,7 @@ async function define(
     signal,
   );
   session.definedAt = position;
+  for (const view of takenOver) engine.housekeeping.viewRefreshed(view);
 }
 
 function relationOf(operation: Operation): number[] {
@@ -974,6 +975,7 @@ async function createMaterializedView(
   engine.views.check(definition, session.catalog);
   const operations: Operation[] = [];
   if (before !== undefined) {
+    refuseReadingItself(definition, new Set([idOf(before)]));
     const dropping = new Dropping(session, false);
     dropping.take(before);
     operations.push(...dropping.operations);
@@ -1168,11 +1170,7 @@ function replacing(
     }
   };
   visit(before);
-  if (definition.reads.some(({ relation }) => seen.has(relation)))
-    throw new DbError('42P17', `view "${name}" would read itself`, {
-      table: name,
-      hint: 'Give the new view another name, or write out what the old one reads.',
-    });
+  refuseReadingItself(definition, seen);
   if (!isRead || before.kind !== 'view') return operations;
   const after = state.viewEntry(definition, session.catalog);
   const columns = after.kind === 'view' ? after.info.columns : [];
@@ -1241,6 +1239,14 @@ function columnIsUsed(
     `cannot drop column ${column} of table ${definition.name} because other objects depend on it`,
     { ...place, hint: 'Use DROP COLUMN … CASCADE to drop the dependent objects too.' },
   );
+}
+
+function refuseReadingItself({ name, reads }: ViewDefinition, replaced: ReadonlySet<number>): void {
+  if (reads.some(({ relation }) => replaced.has(relation)))
+    throw new DbError('42P17', `view "${name}" would read itself`, {
+      table: name,
+      hint: 'Give the new view another name, or write out what the old one reads.',
+    });
 }
 
 /** Of values that were demoted nothing is left that could become another type. */

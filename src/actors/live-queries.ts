@@ -18,6 +18,7 @@ import type { Engine } from './engine.ts';
 import type { MaterializedViewDefinition } from './records.ts';
 import type { Session } from './session.ts';
 import { parametersOf } from './statements.ts';
+import { DefinitionChanged } from './definition-changed.ts';
 import { isToBeMadeAnew } from './write-rows.ts';
 
 /**
@@ -183,7 +184,8 @@ export class LiveQueries {
       throw cause;
     }
     const entry = engine.state.catalog.byId(id);
-    if (!isStored(entry)) throw new DbError('XX000', 'the live query is not there');
+    // What it reads was dropped, or became another, before anybody has looked at it.
+    if (!isStored(entry)) throw new DefinitionChanged(undefined);
     return entry;
   }
 }

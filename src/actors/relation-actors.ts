@@ -243,7 +243,7 @@ export type ViewMessage =
   /** What it reads has changed, and it is refreshed by time. */
   | { readonly kind: 'changed' }
   | { readonly kind: 'due' }
-  | { readonly kind: 'refreshed'; readonly outcome: Outcome<boolean> };
+  | { readonly kind: 'refreshed'; readonly outcome: Outcome<void> };
 
 const VIEW_LIMITS = mailboxLimits<ViewMessage>({
   command: { messages: 16, overflow: { kind: 'coalesce', keyOf: ({ kind }) => kind } },
@@ -342,8 +342,6 @@ function viewBehavior(engine: Engine, view: MaintainedView): Behavior<ViewMessag
         due = undefined;
         return 'continue';
       case 'refreshed':
-        if (message.outcome.kind === 'ok' && message.outcome.value)
-          engine.housekeeping.viewRefreshed(view);
         return 'continue';
     }
   };

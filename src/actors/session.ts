@@ -664,6 +664,7 @@ export class Session {
         signal,
       );
       this.sequences.written(sequences);
+      for (const view of takenOver) engine.housekeeping.viewRefreshed(view);
       return position;
     } finally {
       this.#end(transaction, true);

@@ -239,11 +239,11 @@ export class ViewBuilder {
     if (!this.#catchUpAtOnce(engine, view)) throw behind(view);
   }
 
-  /** A view that is refreshed by time takes what has come since; true when its rows changed. */
-  async refresh(engine: Engine, view: MaintainedView): Promise<boolean> {
-    if (view.inCommit || (view.status !== 'live' && view.status !== 'failed')) return false;
+  /** A view that is refreshed by time takes what has come since, and who follows it is told. */
+  async refresh(engine: Engine, view: MaintainedView): Promise<void> {
+    if (view.inCommit || (view.status !== 'live' && view.status !== 'failed')) return;
     // It will be told when what it reads serves again.
-    if (engine.housekeeping.sourcesLag(view)) return false;
+    if (engine.housekeeping.sourcesLag(view)) return;
     const before = view.position;
     try {
       // One that could not be refreshed begins anew.
@@ -254,7 +254,7 @@ export class ViewBuilder {
       if (isInCatalog(engine, view)) engine.housekeeping.refreshFailed(view, cause);
       throw cause;
     }
-    return view.position !== before;
+    if (view.position !== before) engine.housekeeping.viewRefreshed(view);
   }
 
   /** How often a view of these relations may be refreshed at most: those that the clock moves change outside of commits. */

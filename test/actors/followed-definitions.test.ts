@@ -135,3 +135,46 @@ test('who follows a plain view that is replaced by one of the same columns is to
   for (const { next } of followers)
     expect(await next()).toMatchObject({ kind: 'delta', inserted: [{ id: 3 }] });
 });
+
+test('who follows a view of the clock is told when it is refreshed by hand, or commits take it over', async () => {
+  // Only its own timer told anybody: REFRESH, and a commit that took it over, left followers with what they had.
+  db = await open();
+  await db.exec(`CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1);
+    CREATE MATERIALIZED VIEW slow WITH (refresh = '60min') AS SELECT count(*) AS n FROM t`);
+  const { next } = follow('slow');
+  expect(await next()).toMatchObject({ rows: [{ n: 1 }] });
+  for (const [id, statement] of [
+    [2, 'REFRESH MATERIALIZED VIEW slow'],
+    [3, "ALTER MATERIALIZED VIEW slow SET (refresh = 'commit')"],
+    [4, 'SELECT 1'],
+  ] as const) {
+    await db.insert('t', { id });
+    await db.query(statement);
+    expect(await next()).toMatchObject({ kind: 'delta', inserted: [{ n: id }] });
+  }
+});
+
+test('a materialized view is not replaced by one that reads it', async () => {
+  // It would have read what the same commit dropped: the journal could not be applied again.
+  db = await open();
+  await db.exec('CREATE TABLE t (id int); CREATE MATERIALIZED VIEW v AS SELECT id FROM t');
+  await expect(
+    db.exec('CREATE OR REPLACE MATERIALIZED VIEW v AS SELECT id FROM v'),
+  ).rejects.toMatchObject({ code: '42P17' });
+});
+
+test('a table has no past before it was made, whatever had its name then', async () => {
+  // It was read as empty there, and who went on from there was told its rows beside those of the other.
+  db = await open();
+  await db.exec('CREATE TABLE t (id int); INSERT INTO t VALUES (1)');
+  const from = db.position;
+  await db.exec('DROP TABLE t; CREATE TABLE t (id int)');
+  const { position } = await db.insert('t', { id: 2 });
+  await expect(db.query('SELECT * FROM t', { asOf: from })).rejects.toMatchObject({
+    code: 'ADB_POSITION_GONE',
+  });
+  expect((await db.query('SELECT * FROM t', { asOf: position - 1 })).rows).toEqual([]);
+  const changes = db.subscribe('t', { from })[Symbol.asyncIterator]();
+  expect((await changes.next()).value).toMatchObject({ kind: 'reset' });
+  expect((await changes.next()).value).toMatchObject({ kind: 'snapshot', rows: [{ id: 2 }] });
+});

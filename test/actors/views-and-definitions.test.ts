@@ -476,3 +476,14 @@ test('what is decided while another definition waits for its turn is decided aga
     else expect(['42703', '42P01']).toContain((view.reason as { code: string }).code);
   }
 });
+
+// Root cause: it was filled before the views that it reads had heard of the rows beside it.
+test('a view over another that is made in a transaction has what the transaction has written', async () => {
+  await db.exec('CREATE MATERIALIZED VIEW low AS SELECT id, g FROM t');
+  await db.exec(`BEGIN; INSERT INTO t VALUES (3, 'c', 30);
+    CREATE MATERIALIZED VIEW high AS SELECT l.g, t.n FROM low l JOIN t ON t.id = l.id;
+    CREATE MATERIALIZED VIEW highest AS SELECT count(*) AS c FROM high; COMMIT`);
+  await db.exec("INSERT INTO t VALUES (4, 'd', 40)");
+  expect(await rowsOf('SELECT count(*) AS c FROM high')).toEqual([{ c: 4 }]);
+  expect(await rowsOf('SELECT c FROM highest')).toEqual([{ c: 4 }]);
+});
