@@ -6,8 +6,15 @@ import {
   runtimeVersions,
 } from './base/node-ports.ts';
 import type { Clock, Disk, Network, Random, Workers } from './base/ports.ts';
-import { checkNames, checkValueOptions, checkZone, namesOf } from './actors/check-options.ts';
+import {
+  CANCELABLE,
+  checkNames,
+  checkValueOptions,
+  checkZone,
+  namesOf,
+} from './actors/check-options.ts';
 import { Database } from './actors/database.ts';
+import { assertNotAborted, deadline } from './actors/deadline.ts';
 import { Engine } from './actors/engine.ts';
 import { openFileLog } from './actors/commit-log.ts';
 import { recover, type RecoveryProgress } from './actors/recovery.ts';
@@ -47,6 +54,9 @@ export type OpenOptions = {
   /** Default time zone of sessions; never the process's. */
   readonly zone?: string | undefined;
   readonly values?: ValueOptions | undefined;
+  /** Gives up: reading what the journal has may take its time. Of no effect once the database is open. */
+  readonly signal?: AbortSignal | undefined;
+  readonly timeoutMs?: number | undefined;
   /** Ports; real by default. */
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
@@ -74,44 +84,52 @@ export async function open(options: OpenOptions = {}): Promise<Database> {
   const memoryBytes =
     options.memory === undefined ? defaultMemoryBytes() : sizeBytes('memory', options.memory);
   const history = historyMs(options.history ?? '10 minutes');
-  const parser = await loadParser();
-  const log =
-    journal.kind === 'file'
-      ? await openFileLog(ports, { ...journal, directory: journal.dir })
-      : undefined;
-  const engine = new Engine({
-    ports,
-    parser,
-    memoryBytes,
-    answerBytes: defaultAnswerBytes(),
-    journal: {
-      kind: 'memory',
-      keepBytes: sizeBytes(
-        'journal.keep',
-        (journal.kind === 'memory' ? journal.keep : 0) ?? '64 MB',
-      ),
-    },
-    historyMs: history,
-    zone,
-    values: options.values ?? {},
-    stepBudgetUnits: undefined,
-    log: log === undefined ? undefined : () => log,
-  });
-  if (log !== undefined && journal.kind === 'file') {
-    try {
-      const snapshots = new Snapshots(engine, log, {
-        disk: ports.disk,
-        directory: journal.dir,
-        everyBytes: sizeBytes('journal.snapshotEvery', journal.snapshotEvery ?? '128 MB'),
-        versions: runtimeVersions(),
-      });
-      await recover(engine, log, snapshots, journal.onProgress ?? (() => undefined));
-    } catch (cause) {
-      await engine.close();
-      throw cause;
+  const { signal, done } = deadline(ports.clock, options);
+  try {
+    const parser = await loadParser();
+    assertNotAborted(signal);
+    const log =
+      journal.kind === 'file'
+        ? await openFileLog(ports, { ...journal, directory: journal.dir })
+        : undefined;
+    const engine = new Engine({
+      ports,
+      parser,
+      memoryBytes,
+      answerBytes: defaultAnswerBytes(),
+      journal: {
+        kind: 'memory',
+        keepBytes: sizeBytes(
+          'journal.keep',
+          (journal.kind === 'memory' ? journal.keep : 0) ?? '64 MB',
+        ),
+      },
+      historyMs: history,
+      zone,
+      values: options.values ?? {},
+      stepBudgetUnits: undefined,
+      log: log === undefined ? undefined : () => log,
+    });
+    if (log !== undefined && journal.kind === 'file') {
+      try {
+        const snapshots = new Snapshots(engine, log, {
+          disk: ports.disk,
+          directory: journal.dir,
+          everyBytes: sizeBytes('journal.snapshotEvery', journal.snapshotEvery ?? '128 MB'),
+          versions: runtimeVersions(),
+        });
+        assertNotAborted(signal);
+        await recover(engine, log, snapshots, journal.onProgress ?? (() => undefined), signal);
+        assertNotAborted(signal);
+      } catch (cause) {
+        await engine.close();
+        throw cause;
+      }
     }
+    return new Database(engine, doors);
+  } finally {
+    done();
   }
-  return new Database(engine, doors);
 }
 
 function journalOption(
@@ -167,6 +185,7 @@ const OPTIONS = namesOf<OpenOptions>({
   disk: true,
   network: true,
   workerPool: true,
+  ...CANCELABLE,
 });
 
 function checkWorkers(workers: OpenOptions['workers']): void {

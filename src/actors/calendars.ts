@@ -5,6 +5,8 @@ import { holidaysFromJson, readingICal, type YearRange } from '../calendar/holid
 import { onlyKeys, type CalendarSpec } from '../calendar/spec.ts';
 import { plainZoneOf, zoneOf, type Zone } from '../calendar/zones.ts';
 import type { Engine } from './engine.ts';
+import type { Cancelable } from './api-types.ts';
+import { assertNotAborted, within } from './deadline.ts';
 
 /** Calendars by name, as the journal made them: `setCalendar` records are all there is. */
 export class Calendars {
@@ -129,52 +131,78 @@ export class CalendarVerbs {
   }
 
   /** Makes a calendar, or replaces it. */
-  async set(name: string, spec: ImportedCalendarSpec): Promise<{ readonly position: number }> {
-    checkName(name);
-    // Checked, and every default written out: what is journaled means the same for ever.
-    let own: CalendarSpec = spec as CalendarSpec;
-    if (typeof spec === 'object' && spec !== null) {
+  set(
+    name: string,
+    spec: ImportedCalendarSpec,
+    options?: Cancelable,
+  ): Promise<{ readonly position: number }> {
+    return this.#within(options, async (signal) => {
+      checkName(name);
+      // Checked, and every default written out: what is journaled means the same for ever.
+      let own: CalendarSpec = spec as CalendarSpec;
+      if (typeof spec === 'object' && spec !== null) {
+        this.#engine.assertOpen();
+        const importing = imported(spec);
+        let step = importing.next();
+        for (; step.done !== true; step = importing.next()) {
+          await this.#engine.pause();
+          assertNotAborted(signal);
+        }
+        own = step.value;
+      }
+      return this.#commit(name, new Calendar(own).spec, signal);
+    });
+  }
+
+  get(name: string, options?: Cancelable): Promise<CalendarSpec | undefined> {
+    return this.#within(options, () => {
+      checkName(name);
       this.#engine.assertOpen();
-      const importing = imported(spec);
-      let step = importing.next();
-      for (; step.done !== true; step = importing.next()) await this.#engine.pause();
-      own = step.value;
-    }
-    return this.#commit(name, new Calendar(own).spec);
+      return this.#engine.state.calendars.own(this.#tenant, name)?.spec;
+    });
   }
 
-  async get(name: string): Promise<CalendarSpec | undefined> {
-    checkName(name);
-    this.#engine.assertOpen();
-    return this.#engine.state.calendars.own(this.#tenant, name)?.spec;
+  list(options?: Cancelable): Promise<{ readonly name: string; readonly spec: CalendarSpec }[]> {
+    return this.#within(options, () => {
+      this.#engine.assertOpen();
+      const { calendars } = this.#engine.state;
+      return calendars
+        .ownNames(this.#tenant)
+        .map((name) => ({ name, spec: calendars.own(this.#tenant, name)!.spec }));
+    });
   }
 
-  async list(): Promise<{ readonly name: string; readonly spec: CalendarSpec }[]> {
-    this.#engine.assertOpen();
-    const { calendars } = this.#engine.state;
-    return calendars
-      .ownNames(this.#tenant)
-      .map((name) => ({ name, spec: calendars.own(this.#tenant, name)!.spec }));
+  drop(name: string, options?: Cancelable): Promise<{ readonly position: number }> {
+    return this.#within(options, (signal) => {
+      checkName(name);
+      this.#engine.assertOpen();
+      const { calendars } = this.#engine.state;
+      if (calendars.own(this.#tenant, name) === undefined)
+        throw unknownCalendar(name, calendars.ownNames(this.#tenant));
+      return this.#commit(name, undefined, signal);
+    });
   }
 
-  async drop(name: string): Promise<{ readonly position: number }> {
-    checkName(name);
-    this.#engine.assertOpen();
-    const { calendars } = this.#engine.state;
-    if (calendars.own(this.#tenant, name) === undefined)
-      throw unknownCalendar(name, calendars.ownNames(this.#tenant));
-    return this.#commit(name, undefined);
+  #within<Value>(
+    options: Cancelable | undefined,
+    action: (signal: AbortSignal | undefined) => Value | Promise<Value>,
+  ): Promise<Value> {
+    return within(this.#engine.ports.clock, options, action);
   }
 
   async #commit(
     name: string,
     spec: CalendarSpec | undefined,
+    signal: AbortSignal | undefined,
   ): Promise<{ readonly position: number }> {
-    const { position } = await this.#engine.commit({
-      tenant: this.#tenant,
-      relations: [],
-      prepare: () => [{ op: 'setCalendar', tenant: this.#tenant, name, spec }],
-    });
+    const { position } = await this.#engine.commit(
+      {
+        tenant: this.#tenant,
+        relations: [],
+        prepare: () => [{ op: 'setCalendar', tenant: this.#tenant, name, spec }],
+      },
+      signal,
+    );
     return { position };
   }
 }

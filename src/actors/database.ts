@@ -44,7 +44,7 @@ import {
   namesOf,
   QUERY,
 } from './check-options.ts';
-import { canceled, deadline, untilAborted, untilSettled } from './deadline.ts';
+import { assertNotAborted, deadline, untilAborted, untilSettled, within } from './deadline.ts';
 import { type Engine } from './engine.ts';
 import type { DatabaseEventName, DatabaseEvents } from './event-hub.ts';
 import { HeldRows, rowObjectBytes } from './held-rows.ts';
@@ -967,7 +967,10 @@ export type Doors = {
 
 /** The database: the verbs as tenant `main`, and what belongs to the whole. */
 export class Database extends Handle implements AsyncDisposable {
-  readonly metrics: { text(): Promise<string>; snapshot(): Record<string, number> };
+  readonly metrics: {
+    text(options?: Cancelable): Promise<string>;
+    snapshot(): Record<string, number>;
+  };
   /** Tables that broke, and what is decided about them (docs/durability.md). */
   readonly recovery: RecoveryVerbs;
   readonly #doors: Doors | undefined;
@@ -976,7 +979,13 @@ export class Database extends Handle implements AsyncDisposable {
     super(engine, { tenant: 'main' });
     this.#doors = doors;
     this.recovery = new RecoveryVerbs(engine);
-    this.metrics = { text: () => engine.metrics.text(), snapshot: () => engine.metrics.snapshot() };
+    this.metrics = {
+      text: (options) =>
+        within(engine.ports.clock, options, (signal) =>
+          untilSettled(engine.metrics.text(), signal),
+        ),
+      snapshot: () => engine.metrics.snapshot(),
+    };
   }
 
   /** Listens to the database's own events; returns what ends it. */
@@ -1011,9 +1020,11 @@ export class Database extends Handle implements AsyncDisposable {
    * Takes a snapshot now, where the journal is in files: what the next start reads of the journal begins here. Snapshots are
    * taken by themselves, too (`journal.snapshotEvery`).
    */
-  async checkpoint(): Promise<{ readonly position: number }> {
-    this.engine.assertOpen();
-    if (this.engine.snapshots === undefined)
+  async checkpoint(options?: Cancelable): Promise<{ readonly position: number }> {
+    const { engine } = this;
+    engine.assertOpen();
+    const { snapshots } = engine;
+    if (snapshots === undefined)
       throw new DbError(
         '55000',
         'the journal is in memory: there is nothing to take a snapshot for',
@@ -1021,7 +1032,10 @@ export class Database extends Handle implements AsyncDisposable {
           hint: "Open the database with journal: { kind: 'file', dir }.",
         },
       );
-    return { position: await this.engine.snapshots.take() };
+    // Who gives it up does not wait for it; it is taken, since others may.
+    return within(engine.ports.clock, options, async (signal) => ({
+      position: await untilSettled(snapshots.take(), signal),
+    }));
   }
 
   /** The newest visible position. */
@@ -1070,10 +1084,6 @@ const SESSION_OPTIONS = namesOf<SessionOptions>({ values: true, ...IDENTITY });
 
 /** Batches a stream may be ahead of its reader. */
 const STREAM_AHEAD_BATCHES = 4;
-
-function assertNotAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted === true) throw canceled(signal);
-}
 
 const NO_ROWS: Batch = { rowCount: 0, columns: [] };
 

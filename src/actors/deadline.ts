@@ -1,6 +1,7 @@
 import { DbError } from '../base/errors.ts';
 import type { Clock } from '../base/ports.ts';
 import type { Cancelable } from './api-types.ts';
+import { CANCELABLE, checkNames, namesOf } from './check-options.ts';
 
 /**
  * One signal for a caller's own signal and its time limit; either ends the call with 57014. `closing`: for a call that waits for
@@ -55,6 +56,32 @@ export function deadline(
     },
   };
 }
+
+/** Throws 57014 where the call was given up already. */
+export function assertNotAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw canceled(signal);
+}
+
+/**
+ * A call of one of the verbs that set, get, list and drop: refused where it is given up before it begins. `action` hands the signal on to what it waits for.
+ */
+export async function within<Value>(
+  clock: Clock,
+  options: Cancelable | undefined,
+  action: (signal: AbortSignal | undefined) => Value | Promise<Value>,
+): Promise<Value> {
+  if (options === undefined) return action(undefined);
+  checkNames(options, CALL_OPTIONS);
+  const { signal, done } = deadline(clock, options);
+  try {
+    assertNotAborted(signal);
+    return await action(signal);
+  } finally {
+    done();
+  }
+}
+
+const CALL_OPTIONS = namesOf<Cancelable>(CANCELABLE);
 
 /** A source that does not answer must not hold up a cancel. */
 export async function* untilAborted<Item>(

@@ -149,10 +149,16 @@ export function checkLoadOptions(options: LoadOptions): void {
   if (options.csv !== undefined) checkNames(options.csv, CSV_IN_OPTIONS, 'csv.');
   checkKey(options.idempotencyKey);
   if (options.onError !== undefined && options.onError !== 'abort' && options.onError !== 'skip') {
-    throw new DbError('22023', `"onError" is neither 'abort' nor 'skip'`, { field: 'onError' });
+    throw new DbError('22023', `"onError" is neither 'abort' nor 'skip'`, {
+      field: 'onError',
+      hint: "'abort' loads all rows or none, 'skip' leaves out those that cannot be taken in and tells of them.",
+    });
   }
   if (options.mode !== undefined && options.mode !== 'insert' && options.mode !== 'upsert') {
-    throw new DbError('22023', `"mode" is neither 'insert' nor 'upsert'`, { field: 'mode' });
+    throw new DbError('22023', `"mode" is neither 'insert' nor 'upsert'`, {
+      field: 'mode',
+      hint: "'insert' adds rows, 'upsert' changes those whose primary key is there.",
+    });
   }
 }
 

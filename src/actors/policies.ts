@@ -6,6 +6,8 @@ import type { TableEntry } from './catalog.ts';
 import { runDefinition } from './definitions.ts';
 import type { Session } from './session.ts';
 import { tablesWithPolicy } from './system-relations.ts';
+import type { Cancelable } from './api-types.ts';
+import { within } from './deadline.ts';
 
 /** A table's policy, as `db.policies.list` tells it. */
 export type TablePolicy = {
@@ -23,48 +25,70 @@ export class PolicyVerbs {
   }
 
   /** What the policy does not name stays as it is; `null` takes a part back. */
-  async set(table: string, policy: PolicySpec): Promise<{ readonly position: number }> {
-    onlyKeys(policy, POLICY_KEYS, '');
-    const given = Object.entries(policy).filter(([, value]) => value !== undefined);
-    const options = (isSet: boolean): Options =>
-      given
-        .filter(([, value]) => (value !== null) === isSet)
-        .map(([name, value]) => ({ name, value: isSet ? optionText(name, value) : true }));
-    return this.#alter(table, options(true), options(false));
+  set(
+    table: string,
+    policy: PolicySpec,
+    options?: Cancelable,
+  ): Promise<{ readonly position: number }> {
+    return this.#within(options, (session, signal) => {
+      onlyKeys(policy, POLICY_KEYS, '');
+      const given = Object.entries(policy).filter(([, value]) => value !== undefined);
+      const parts = (isSet: boolean): Options =>
+        given
+          .filter(([, value]) => (value !== null) === isSet)
+          .map(([name, value]) => ({ name, value: isSet ? optionText(name, value) : true }));
+      return this.#alter(session, table, parts(true), parts(false), signal);
+    });
   }
 
-  async get(table: string): Promise<PolicySpec | undefined> {
-    const { policy } = this.#table(this.#session(), table).definition;
-    return policy === undefined ? undefined : writtenPolicy(policy);
+  get(table: string, options?: Cancelable): Promise<PolicySpec | undefined> {
+    return this.#within(options, (session) => {
+      const { policy } = this.#table(session, table).definition;
+      return policy === undefined ? undefined : writtenPolicy(policy);
+    });
   }
 
-  async list(): Promise<TablePolicy[]> {
-    const session = this.#session();
-    session.engine.assertOpen();
-    return tablesWithPolicy(session).map(({ definition: { schema, name, policy } }) => ({
-      table: name,
-      schema,
-      policy: writtenPolicy(policy!),
-    }));
+  list(options?: Cancelable): Promise<TablePolicy[]> {
+    return this.#within(options, (session) => {
+      session.engine.assertOpen();
+      return tablesWithPolicy(session).map(({ definition: { schema, name, policy } }) => ({
+        table: name,
+        schema,
+        policy: writtenPolicy(policy!),
+      }));
+    });
   }
 
   /** All rows stay from now on. What was demoted stays as it is. */
-  async drop(table: string): Promise<{ readonly position: number }> {
-    const session = this.#session();
-    if (this.#table(session, table).definition.policy === undefined)
-      throw new DbError('42704', `table "${table}" has no policy`, {
-        table,
-        hint: 'db.policies.list() tells which have one.',
-      });
-    return this.#alter(
-      table,
-      [],
-      POLICY_KEYS.map((name) => ({ name, value: true as const })),
-    );
+  drop(table: string, options?: Cancelable): Promise<{ readonly position: number }> {
+    return this.#within(options, (session, signal) => {
+      if (this.#table(session, table).definition.policy === undefined)
+        throw new DbError('42704', `table "${table}" has no policy`, {
+          table,
+          hint: 'db.policies.list() tells which have one.',
+        });
+      const every = POLICY_KEYS.map((name) => ({ name, value: true as const }));
+      return this.#alter(session, table, [], every, signal);
+    });
   }
 
-  async #alter(table: string, set: Options, reset: Options): Promise<{ position: number }> {
+  /** Each call is a session of its own. */
+  async #within<Value>(
+    options: Cancelable | undefined,
+    action: (session: Session, signal: AbortSignal | undefined) => Value | Promise<Value>,
+  ): Promise<Value> {
     const session = this.#session();
+    const { clock } = session.engine.ports;
+    return within(clock, options, (signal) => action(session, signal));
+  }
+
+  async #alter(
+    session: Session,
+    table: string,
+    set: Options,
+    reset: Options,
+    signal: AbortSignal | undefined,
+  ): Promise<{ position: number }> {
     const { definition } = this.#table(session, table);
     const { position } = await runDefinition(
       session,
@@ -77,7 +101,7 @@ export class PolicyVerbs {
           ...(set.length === 0 ? [] : [{ kind: 'setOptions' as const, options: set }]),
         ],
       },
-      {},
+      { signal },
     );
     return { position };
   }

@@ -1,8 +1,9 @@
 import { DbError } from '../base/errors.ts';
 import type { Priority } from '../mailbox/run-queue.ts';
-import type { ProgressiveEvent, ProgressiveStop } from './api-types.ts';
+import type { Cancelable, ProgressiveEvent, ProgressiveStop } from './api-types.ts';
 import type { Engine, RunningQuery } from './engine.ts';
 import type { ProgressiveQuery } from './progressive.ts';
+import { untilSettled, within } from './deadline.ts';
 
 /** What a query that runs shows of itself. */
 export type QueryInfo = {
@@ -39,36 +40,42 @@ export class Queries {
   }
 
   /** What runs now, in the order of asking. */
-  async list(): Promise<QueryInfo[]> {
-    this.#engine.assertOpen();
-    return queriesOf(this.#engine, this.#tenant);
+  list(options?: Cancelable): Promise<QueryInfo[]> {
+    return this.#within(options, () => {
+      this.#engine.assertOpen();
+      return queriesOf(this.#engine, this.#tenant);
+    });
   }
 
   /** 42704 where none of that id runs. */
-  async get(id: string): Promise<QueryInfo> {
-    return infoOf(this.#running(id));
+  get(id: string, options?: Cancelable): Promise<QueryInfo> {
+    return this.#within(options, () => infoOf(this.#running(id)));
   }
 
   /** Ends a query: whoever waits for it gets 57014, and of a progressive answer what it had. 42704 where none of that id runs. */
-  async cancel(id: string): Promise<void> {
-    const query = this.#running(id);
-    const answer = this.#engine.answers.get(id);
-    if (answer !== undefined) await answer.cancel();
-    else query.cancel(new DbError('57014', 'canceling statement due to user request'));
+  cancel(id: string, options?: Cancelable): Promise<void> {
+    return this.#within(options, async (signal) => {
+      const query = this.#running(id);
+      const answer = this.#engine.answers.get(id);
+      if (answer !== undefined) await untilSettled(answer.cancel(), signal);
+      else query.cancel(new DbError('57014', 'canceling statement due to user request'));
+    });
   }
 
   /** A progressive answer keeps what it has and reads no more until `resume`. 42704 where none of that id runs, 55000 for another query. */
-  async pause(id: string): Promise<void> {
-    await this.progressive(id).pause();
+  pause(id: string, options?: Cancelable): Promise<void> {
+    return this.#within(options, (signal) => untilSettled(this.progressive(id).pause(), signal));
   }
 
-  async resume(id: string): Promise<void> {
-    await this.progressive(id).resume();
+  resume(id: string, options?: Cancelable): Promise<void> {
+    return this.#within(options, (signal) => untilSettled(this.progressive(id).resume(), signal));
   }
 
   /** A progressive answer goes on, or on for longer, until the rule is met: for whoever iterates on it. */
-  async refine(id: string, stop: ProgressiveStop): Promise<void> {
-    await this.progressive(id).refineTo(stop);
+  refine(id: string, stop: ProgressiveStop, options?: Cancelable): Promise<void> {
+    return this.#within(options, (signal) =>
+      untilSettled(this.progressive(id).refineTo(stop), signal),
+    );
   }
 
   /** A progressive answer that is not over, to steer or to watch it. 42704 where none of that id runs, 55000 for another query. */
@@ -79,6 +86,13 @@ export class Queries {
     throw new DbError('55000', `query "${id}" is not a progressive one`, {
       hint: 'Ask with db.progressive, or with "mode": "progressive"; any query can be cancelled.',
     });
+  }
+
+  #within<Value>(
+    options: Cancelable | undefined,
+    action: (signal: AbortSignal | undefined) => Value | Promise<Value>,
+  ): Promise<Value> {
+    return within(this.#engine.ports.clock, options, action);
   }
 
   /** Another tenant's queries are not there. */

@@ -4,6 +4,8 @@ import type { Engine } from './engine.ts';
 import type { OnPoison } from './records.ts';
 import { Session } from './session.ts';
 import { RebuildAsked, type TableTrouble } from './table-recovery.ts';
+import type { Cancelable } from './api-types.ts';
+import { untilSettled, within } from './deadline.ts';
 
 /** `db.recovery`: tables that broke, and what an operator decides about them. */
 export class RecoveryVerbs {
@@ -14,12 +16,12 @@ export class RecoveryVerbs {
   }
 
   /** Tables that are out of service: being made anew, or waiting for a decision. */
-  async list(): Promise<readonly TableTrouble[]> {
-    return this.#engine.recovery.list();
+  list(options?: Cancelable): Promise<readonly TableTrouble[]> {
+    return this.#within(options, () => this.#engine.recovery.list());
   }
 
   /** What becomes of a table at a record that it cannot take in, and what was decided so far. */
-  async get(): Promise<{
+  get(options?: Cancelable): Promise<{
     readonly onPoison: OnPoison;
     readonly skips: readonly {
       readonly table: string;
@@ -29,7 +31,7 @@ export class RecoveryVerbs {
     }[];
   }> {
     const { state } = this.#engine;
-    return {
+    return this.#within(options, () => ({
       onPoison: state.onPoison,
       skips: state.skips.map(({ relation, position, reason, by }) => ({
         table: state.catalog.byId(relation)?.definition.name ?? '',
@@ -37,27 +39,41 @@ export class RecoveryVerbs {
         reason,
         by,
       })),
-    };
+    }));
   }
 
   /** `hold` (default): the table stays out of service until somebody decides. `skip`: the record is passed over, by a journaled decision. */
-  async set(policy: {
-    readonly onPoison: OnPoison;
-    readonly by?: string;
-  }): Promise<{ readonly position: number }> {
-    const { onPoison, by = 'operator' } = policy;
-    if (onPoison !== 'hold' && onPoison !== 'skip')
-      throw new DbError('22023', '"onPoison" is neither "hold" nor "skip"', { field: 'onPoison' });
-    return { position: await this.#engine.recovery.setPolicy(onPoison, by) };
+  set(
+    policy: { readonly onPoison: OnPoison; readonly by?: string },
+    options?: Cancelable,
+  ): Promise<{ readonly position: number }> {
+    return this.#within(options, async (signal) => {
+      const { onPoison, by = 'operator' } = policy;
+      if (onPoison !== 'hold' && onPoison !== 'skip')
+        throw new DbError('22023', '"onPoison" is neither "hold" nor "skip"', {
+          field: 'onPoison',
+          hint: "'hold' keeps the table out of service until you decide, 'skip' passes the record over.",
+        });
+      return { position: await this.#engine.recovery.setPolicy(onPoison, by, signal) };
+    });
   }
 
   /**
    * Decides that what the record at `position` did to the table is passed over, in the journal and for ever. A table that failed is
-   * made anew without it; resolves when that is done.
+   * made anew without it; resolves when that is done. Who gives up waiting has decided all the same.
    */
-  async skip(
+  skip(
     table: string,
     decision: { readonly position: number; readonly reason: string; readonly by?: string },
+    options?: Cancelable,
+  ): Promise<{ readonly position: number }> {
+    return this.#within(options, (signal) => this.#skip(table, decision, signal));
+  }
+
+  async #skip(
+    table: string,
+    decision: { readonly position: number; readonly reason: string; readonly by?: string },
+    signal: AbortSignal | undefined,
   ): Promise<{ readonly position: number }> {
     const relation = this.#table(table);
     const { position, reason, by = 'operator' } = decision;
@@ -77,23 +93,31 @@ export class RecoveryVerbs {
         table,
         hint: 'Only what keeps a table from being made anew can be skipped. DELETE or UPDATE change what is there.',
       });
-    const at = await recovery.skip(relation, { position, reason, by });
-    await this.#untilServed(relation);
+    const at = await recovery.skip(relation, { position, reason, by }, signal);
+    await this.#untilServed(relation, signal);
     return { position: at };
   }
 
   /**
    * Makes a table anew from its newest base and the journal, whether it broke or not; its views follow. Resolves when it serves.
    */
-  async rebuild(
+  rebuild(
     table: string,
+    options?: Cancelable,
+  ): Promise<{ readonly position: number; readonly rows: number; readonly elapsedMs: number }> {
+    return this.#within(options, (signal) => this.#rebuild(table, signal));
+  }
+
+  async #rebuild(
+    table: string,
+    signal: AbortSignal | undefined,
   ): Promise<{ readonly position: number; readonly rows: number; readonly elapsedMs: number }> {
     const relation = this.#table(table);
     const { state, recovery, ports } = this.#engine;
     const started = ports.clock.monotonicMs();
     if (recovery.isBroken(relation)) recovery.retry(relation);
     else state.broke(relation, new RebuildAsked(`an operator has table "${table}" made anew`));
-    await this.#untilServed(relation);
+    await this.#untilServed(relation, signal);
     const entry = state.catalog.byId(relation);
     return {
       position: this.#engine.visiblePosition,
@@ -102,8 +126,15 @@ export class RecoveryVerbs {
     };
   }
 
-  async #untilServed(relation: number): Promise<void> {
-    const error = await this.#engine.recovery.settled(relation);
+  #within<Value>(
+    options: Cancelable | undefined,
+    action: (signal: AbortSignal | undefined) => Value | Promise<Value>,
+  ): Promise<Value> {
+    return within(this.#engine.ports.clock, options, action);
+  }
+
+  async #untilServed(relation: number, signal: AbortSignal | undefined): Promise<void> {
+    const error = await untilSettled(this.#engine.recovery.settled(relation), signal);
     if (error !== undefined) throw error;
   }
 

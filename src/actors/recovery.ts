@@ -3,6 +3,7 @@ import { instantMs, position, tenantId } from '../base/units.ts';
 import { corruptJournal } from '../journal/frame.ts';
 import { isStored } from './catalog.ts';
 import type { JournalLog } from './commit-log.ts';
+import { assertNotAborted } from './deadline.ts';
 import type { Engine } from './engine.ts';
 import type { Snapshots } from './snapshots.ts';
 import type { Operation, CommitRecord } from './records.ts';
@@ -24,6 +25,7 @@ export async function recover(
   log: JournalLog,
   snapshots: Snapshots,
   onProgress: (progress: RecoveryProgress) => void,
+  signal?: AbortSignal,
 ): Promise<void> {
   const { clock } = engine.ports;
   const startedMs = clock.monotonicMs();
@@ -43,6 +45,7 @@ export async function recover(
     });
   let toldMs = startedMs;
   const tellSometimes = (phase: RecoveryProgress['phase']): void => {
+    assertNotAborted(signal);
     const nowMs = clock.monotonicMs();
     if (nowMs - toldMs < PROGRESS_MS) return;
     toldMs = nowMs;

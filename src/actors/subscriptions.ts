@@ -377,6 +377,7 @@ class LiveSubscription implements Subscription {
   #settle(result: IteratorResult<Change>): void {
     const pull = this.#pulling;
     this.#pulling = undefined;
+    this.#beat?.hold?.(false);
     pull?.resolve(result);
   }
 
@@ -496,7 +497,10 @@ class LiveSubscription implements Subscription {
     this.#isWaiting = true;
     this.#waitingSinceMs = clock.monotonicMs();
     this.#feed!.wait(this.#wake);
-    this.#beat ??= clock.after(this.#options.heartbeatMs, this.#onBeat);
+    // Somebody waits for changes, as on an open socket: the process goes on for as long as he does.
+    if (this.#beat === undefined)
+      this.#beat = clock.after(this.#options.heartbeatMs, this.#onBeat, true);
+    else this.#beat.hold?.(true);
   }
 
   /** In a turn of its own: the commit that woke the reader is not held up by it. */
@@ -508,7 +512,7 @@ class LiveSubscription implements Subscription {
     const { clock, heartbeatMs } = this.#options;
     const leftMs = this.#waitingSinceMs + heartbeatMs - clock.monotonicMs();
     if (leftMs > 0) {
-      this.#beat = clock.after(leftMs, this.#onBeat);
+      this.#beat = clock.after(leftMs, this.#onBeat, true);
       return;
     }
     // Nothing changed for a heartbeat: say up to where that is known.

@@ -340,22 +340,33 @@ export class TableRecovery {
   async skip(
     relation: number,
     options: { readonly position: number; readonly reason: string; readonly by: string },
+    signal?: AbortSignal,
   ): Promise<number> {
-    const { position } = await this.#engine.commit({
-      tenant: 'adb',
-      relations: [],
-      prepare: () => [{ op: 'skip', relation, ...options }],
-    });
+    const { position } = await this.#engine.commit(
+      {
+        tenant: 'adb',
+        relations: [],
+        prepare: () => [{ op: 'skip', relation, ...options }],
+      },
+      signal,
+    );
     if (options.by !== 'policy') this.retry(relation);
     return position;
   }
 
-  async setPolicy(onPoison: OnPoison, by: string): Promise<number> {
-    const { position } = await this.#engine.commit({
-      tenant: 'adb',
-      relations: [],
-      prepare: () => [{ op: 'recoveryPolicy', onPoison, by }],
-    });
+  async setPolicy(
+    onPoison: OnPoison,
+    by: string,
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
+    const { position } = await this.#engine.commit(
+      {
+        tenant: 'adb',
+        relations: [],
+        prepare: () => [{ op: 'recoveryPolicy', onPoison, by }],
+      },
+      signal,
+    );
     return position;
   }
 

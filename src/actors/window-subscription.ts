@@ -308,6 +308,7 @@ export class WindowSubscription implements Subscription<WindowResultRow> {
       timer = clock.after(
         Math.min(Math.max(1, Math.ceil(atMs - clock.now())), TIMER_MS_MAX),
         resolve,
+        true,
       );
     });
     timer?.cancel();

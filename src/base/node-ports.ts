@@ -48,10 +48,19 @@ export class NodeClock implements Clock {
             }, TIMEOUT_MS_MAX)
           : // Rounded up, since Node cuts fractions and a timer must not be early.
             setTimeout(callback, Math.max(0, Math.ceil(leftMs)));
-      return holds ? timer : timer.unref();
+      return isHeld ? timer : timer.unref();
     };
+    let isHeld = holds;
     let timeout = arm();
-    return { cancel: () => clearTimeout(timeout) };
+    return {
+      cancel: () => clearTimeout(timeout),
+      hold: (now) => {
+        if (now === isHeld) return;
+        isHeld = now;
+        if (now) timeout.ref();
+        else timeout.unref();
+      },
+    };
   }
 
   soon(callback: () => void): void {

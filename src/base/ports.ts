@@ -5,7 +5,11 @@
 
 import type { InstantMs } from './units.ts';
 
-export type TimerHandle = { cancel(): void };
+export type TimerHandle = {
+  cancel(): void;
+  /** Whether it keeps the process alive from now on (`holds` of `after`); a clock of one's own need not know of it. */
+  hold?(holds: boolean): void;
+};
 
 export interface Clock {
   /** Milliseconds since 1970; may jump. */

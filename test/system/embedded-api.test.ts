@@ -335,6 +335,16 @@ test('every call obeys a signal, aborted before or meanwhile, and a time limit',
     async (options) => {
       for await (const _ of db.subscribe('t', options)) break;
     },
+    (options) => db.metrics.text(options),
+    (options) => db.queries.list(options),
+    (options) => db.queries.cancel('none', options),
+    (options) => db.calendars.set('c', {}, options),
+    (options) => db.calendars.list(options),
+    (options) => db.policies.set('t', {}, options),
+    (options) => db.policies.list(options),
+    (options) => db.recovery.set({ onPoison: 'skip' }, options),
+    (options) => db.recovery.rebuild('t', options),
+    (options) => open(options),
   ];
   for (const call of calls) {
     expect(await failure(() => call({ signal: aborted }))).toMatchObject({
@@ -344,6 +354,12 @@ test('every call obeys a signal, aborted before or meanwhile, and a time limit',
     });
   }
   expect((await db.query('SELECT * FROM t')).rows).toEqual([]);
+  expect(await db.calendars.list({ timeoutMs: 1000 })).toEqual([]);
+  expect(await db.recovery.get()).toMatchObject({ onPoison: 'hold' });
+  expect(await failure(() => db.policies.list({ timeOutMs: 5 } as never))).toMatchObject({
+    code: '22023',
+    hint: 'Did you mean "timeoutMs"?',
+  });
   const long = 'SELECT count(*) FROM generate_series(1, 3000000) a, generate_series(1, 1000) b';
   const never = (): AsyncIterable<never> => ({
     [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => undefined) }),
@@ -793,4 +809,29 @@ test('errors have the fields of the contract, and go over JSON', async () => {
     at: { line: 1 },
     retryable: false,
   });
+});
+
+test('who waits for changes keeps the process alive, and nobody else does', async () => {
+  // A script whose last line was `for await (… of db.subscribe(…))` ended in it, with nothing said.
+  db = await open();
+  await db.exec('CREATE TABLE t (a int)');
+  const held = (): number =>
+    process.getActiveResourcesInfo().filter((each) => each === 'Timeout').length;
+  const before = held();
+  const subscription = db.subscribe('t');
+  const iterator = subscription[Symbol.asyncIterator]();
+  await iterator.next();
+  expect(held()).toBe(before);
+  const waiting = iterator.next();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(held()).toBe(before + 1);
+  await db.insert('t', { a: 1 });
+  await waiting;
+  expect(held()).toBe(before);
+  const last = iterator.next();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(held()).toBe(before + 1);
+  await subscription.close();
+  expect(await last).toEqual({ done: true, value: undefined });
+  expect(held()).toBe(before);
 });
