@@ -854,12 +854,12 @@ export class SessionHandle extends Handle implements AsyncDisposable {
     key: Readonly<Record<string, unknown>>,
     options: WriteOptions = {},
   ): Promise<WriteResult> {
-    return this.#session.verb(() => super.delete(table, key, this.#withSignal(options)));
+    return this.#session.verb(() => super.delete(table, key, this.#asStatement(options)));
   }
 
   override load(table: string, source: LoadSource, options: LoadOptions = {}): Promise<LoadResult> {
     // Not one thing at a time: what it reads may come from a stream of this very session.
-    return this.#session.guarded(() => super.load(table, source, this.#withSignal(options)));
+    return this.#session.guarded(() => super.load(table, source, this.#asStatement(options)));
   }
 
   async #write(
@@ -876,7 +876,7 @@ export class SessionHandle extends Handle implements AsyncDisposable {
         'Write outside of it, or without a key.',
       );
     }
-    const own = this.#withSignal(options);
+    const own = this.#asStatement(options);
     const key = options.idempotencyKey;
     const write = (chunk: RowsInput, options: WriteOptions): Promise<WriteResult> =>
       this.#session.verb(() => super[mode](table, chunk, options));
@@ -899,6 +899,15 @@ export class SessionHandle extends Handle implements AsyncDisposable {
     } finally {
       done();
     }
+  }
+
+  /** A verb is a statement of its session: SET statement_timeout is for both. */
+  #asStatement<Options extends Cancelable>(options: Options): Options {
+    const own = this.#withSignal(options);
+    const { statementTimeoutMs } = this.#session;
+    return own.timeoutMs !== undefined || statementTimeoutMs === 0
+      ? own
+      : { ...own, timeoutMs: statementTimeoutMs };
   }
 
   #withSignal<Options extends Cancelable>(options: Options): Options {

@@ -11,6 +11,7 @@ export function deadline(
   clock: Clock,
   options: Cancelable,
   closing?: AbortSignal,
+  timedOut: () => DbError = statementTimedOut,
 ): { readonly signal: AbortSignal | undefined; readonly done: () => void } {
   const { signal, timeoutMs } = options;
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
@@ -31,12 +32,7 @@ export function deadline(
   const timer = isLimited
     ? clock.after(
         timeoutMs,
-        () =>
-          controller.abort(
-            new DbError('57014', 'canceling statement due to statement timeout', {
-              hint: 'Narrow the query, or give it a longer timeoutMs.',
-            }),
-          ),
+        () => controller.abort(timedOut()),
         // Whoever awaits the call is told, though there may be nothing else for the process to do.
         true,
       )
@@ -55,6 +51,12 @@ export function deadline(
       for (const source of sources) source.removeEventListener('abort', forward);
     },
   };
+}
+
+function statementTimedOut(): DbError {
+  return new DbError('57014', 'canceling statement due to statement timeout', {
+    hint: 'Narrow the query, or give it a longer timeoutMs or statement_timeout.',
+  });
 }
 
 /** Throws 57014 where the call was given up already. */

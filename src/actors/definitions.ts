@@ -290,7 +290,7 @@ async function defineInTransaction(
     for (;;) {
       const holder = engine.claims.take(transaction.owner, relation, 'whole');
       if (holder === undefined) return;
-      await engine.claims.wait(transaction.owner, holder, signal);
+      await session.untilReleased(transaction.owner, holder, signal);
     }
   };
   switch (operation.op) {
@@ -534,7 +534,7 @@ async function hasWaitedFor(
     if (entry?.kind !== 'table') continue;
     const holder = engine.claims.take(owner, idOf(entry), 'whole');
     if (holder !== undefined) {
-      await engine.claims.wait(owner, holder, signal);
+      await session.untilReleased(owner, holder, signal);
       if (transaction?.doomed !== undefined) throw transaction.doomed;
       return true;
     }

@@ -38,7 +38,7 @@ export async function runLocking(
       const holder = engine.claims.take(transaction.owner, relation, keys);
       if (holder === undefined) break;
       if (locks.noWait) throw notAvailable(session, relation);
-      await engine.claims.wait(transaction.owner, holder, options.signal);
+      await session.untilReleased(transaction.owner, holder, options.signal);
       if (transaction.doomed !== undefined) throw transaction.doomed;
     }
   };

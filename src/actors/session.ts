@@ -27,6 +27,8 @@ import {
   type MaterializedViewEntry,
   type WrittenName,
 } from './catalog.ts';
+import type { ClaimOwner } from './claims.ts';
+import { deadline } from './deadline.ts';
 import type { Engine } from './engine.ts';
 import type { InputContext } from './rows-in.ts';
 import { SessionSequences } from './sequences.ts';
@@ -85,8 +87,12 @@ const DEFAULT_SETTINGS: Readonly<Record<string, string>> = {
   server_encoding: 'UTF8',
   server_version: '15.0',
   standard_conforming_strings: 'on',
+  lock_timeout: '0',
   statement_timeout: '0',
 };
+
+/** How long a statement may take, and how long it waits for what another transaction has claimed. */
+const TIMEOUTS: ReadonlySet<string> = new Set(['lock_timeout', 'statement_timeout']);
 
 /** Settings that would change how values look: only what they are is taken. */
 const STYLES: Readonly<Record<string, RegExp>> = {
@@ -259,7 +265,14 @@ export class Session {
 
   set(name: string, text: string | undefined, local: boolean): void {
     const key = name.toLowerCase() === 'time zone' ? 'timezone' : name.toLowerCase();
-    const value = key === 'timezone' && text !== undefined ? hoursAsZone(text) : text;
+    const value =
+      text === undefined
+        ? undefined
+        : key === 'timezone'
+          ? hoursAsZone(text)
+          : TIMEOUTS.has(key)
+            ? durationShown(durationMs(key, text))
+            : text;
     if (key === 'timezone' && value !== undefined && !/^(local|default)$/i.test(value)) {
       if (value === text) zoneOf(value);
       else if (findZone(value) === undefined)
@@ -302,6 +315,33 @@ export class Session {
     if (value === undefined || (key === 'timezone' && /^(local|default)$/i.test(value)))
       this.settings.delete(key);
     else this.settings.set(key, value);
+  }
+
+  /** 0: no limit. */
+  get statementTimeoutMs(): number {
+    return this.#timeoutMs('statement_timeout');
+  }
+
+  #timeoutMs(name: 'lock_timeout' | 'statement_timeout'): number {
+    const text = this.settings.get(name);
+    return text === undefined ? 0 : durationMs(name, text);
+  }
+
+  /** Waits for what another transaction has claimed, for as long as lock_timeout says: 55P03. */
+  async untilReleased(
+    owner: ClaimOwner,
+    holder: ClaimOwner,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { claims, ports } = this.engine;
+    const timeoutMs = this.#timeoutMs('lock_timeout');
+    if (timeoutMs === 0) return claims.wait(owner, holder, signal);
+    const limited = deadline(ports.clock, { signal, timeoutMs }, undefined, lockTimedOut);
+    try {
+      await claims.wait(owner, holder, limited.signal);
+    } finally {
+      limited.done();
+    }
   }
 
   /** The hint of an error about a setting that is none. */
@@ -505,7 +545,7 @@ export class Session {
 
   async #runOne(
     statement: ParsedStatement,
-    options: ExecutionOptions,
+    given: ExecutionOptions,
     sink: RowSink,
   ): Promise<StatementOutcome> {
     const { transaction } = this;
@@ -513,7 +553,13 @@ export class Session {
     const { kind } = statement.statement;
     if (!ENDS_TRANSACTION.has(kind)) this.#assertUsable(transaction, kind === 'query');
     if (this.engine.turn.definesUnacknowledged && READS_CATALOG.has(kind))
-      await this.engine.untilDefined(options.signal);
+      await this.engine.untilDefined(given.signal);
+    const timeoutMs = this.statementTimeoutMs;
+    const limited =
+      timeoutMs === 0
+        ? undefined
+        : deadline(this.engine.ports.clock, { signal: given.signal, timeoutMs });
+    const options = limited === undefined ? given : { ...given, signal: limited.signal };
     try {
       if (kind === 'commit' && transaction?.failed === false) this.#checkAge(transaction);
       return await (WRITES_ROWS.has(kind) || (transaction === undefined && DEFINES.has(kind))
@@ -523,6 +569,7 @@ export class Session {
       if (transaction !== undefined) this.#failed(transaction, mark!, cause);
       throw cause;
     } finally {
+      limited?.done();
       if (this.transaction === undefined && !this.sequences.isWritten) await this.#writeSequences();
     }
   }
@@ -825,7 +872,6 @@ const HARMLESS_SETTINGS = new Set([
   'enable_indexonlyscan',
   'enable_material',
   'work_mem',
-  'lock_timeout',
   'idle_in_transaction_session_timeout',
   'max_parallel_workers_per_gather',
   'synchronous_commit',
@@ -901,6 +947,40 @@ function positionGone(position: number, entry: CatalogEntry): DbError {
     table: entry.definition.name,
     hint,
   });
+}
+
+function lockTimedOut(): DbError {
+  return new DbError('55P03', 'canceling statement due to lock timeout', {
+    hint: 'Another transaction has claimed the rows: run it again once that has ended, or SET a longer lock_timeout.',
+  });
+}
+
+const DURATION_UNITS = { ms: 1, s: 1000, min: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** A time as PostgreSQL's settings have it: milliseconds where no unit is given; 0 is no limit. */
+function durationMs(name: string, text: string): number {
+  const match = /^\s*(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)?\s*$/.exec(text);
+  if (match === null)
+    throw new DbError('22023', `invalid value for parameter "${name}": "${text}"`, {
+      hint: 'Valid units for this parameter are "us", "ms", "s", "min", "h", and "d".',
+    });
+  const unit = match[2];
+  const factor =
+    unit === 'us' ? 0.001 : DURATION_UNITS[(unit ?? 'ms') as keyof typeof DURATION_UNITS];
+  const ms = Math.round(Number(match[1]) * factor);
+  if (ms > 2_147_483_647)
+    throw new DbError('22023', `${ms} ms is outside the valid range for parameter "${name}"`, {
+      hint: 'It may be 0, which is no limit, to 2147483647 ms.',
+    });
+  return ms;
+}
+
+/** In the largest unit that it is a whole number of. */
+function durationShown(ms: number): string {
+  if (ms === 0) return '0';
+  const units = Object.entries(DURATION_UNITS).toReversed();
+  const [unit, factor] = units.find(([, size]) => ms % size === 0)!;
+  return `${ms / factor}${unit}`;
 }
 
 /**

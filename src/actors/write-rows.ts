@@ -111,7 +111,7 @@ async function writeInTransaction(
         return { position: engine.visiblePosition, work: 0 };
       }
       await engine.untilPublished(entry.data, signal);
-    } else await engine.claims.wait(transaction.owner, holder, signal);
+    } else await session.untilReleased(transaction.owner, holder, signal);
     if (transaction.doomed !== undefined) throw transaction.doomed;
   }
 }
@@ -162,7 +162,7 @@ function commitRows(
     },
     async (cause: unknown) => {
       if (cause !== BLOCKED || blockedBy === undefined) throw cause;
-      await engine.claims.wait(newClaimOwner(), blockedBy, signal);
+      await session.untilReleased(newClaimOwner(), blockedBy, signal);
       if (signal?.aborted === true) throw canceled(signal);
       return commitRows(engine, session, entry, pieces, signal, also, rowCount);
     },

@@ -124,3 +124,63 @@ function bound(clock: Clock): Clock {
     afterIo: (callback) => clock.afterIo(callback),
   };
 }
+
+test('SET lock_timeout and statement_timeout end what waits, or runs, for longer', async () => {
+  // Both were taken and did nothing.
+  const clock = new HandClock();
+  db = await open({ clock, workers: 0 });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0)');
+  const holder = db.session();
+  await holder.exec('BEGIN; UPDATE t SET n = 1 WHERE id = 1');
+  const session = db.session();
+  const ended = async (text: string, afterMs: number): Promise<unknown> => {
+    const waiting = session.exec(text).then(
+      () => 'no error',
+      (cause: unknown) => (cause as { code: string }).code,
+    );
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    clock.advance(afterMs);
+    const code = await waiting;
+    if (session.status === 'failed') await session.exec('ROLLBACK');
+    return code;
+  };
+  await session.exec("SET lock_timeout = '2s'");
+  expect((await session.query('SHOW lock_timeout')).rows).toEqual([{ lock_timeout: '2s' }]);
+  for (const text of [
+    'UPDATE t SET n = 2 WHERE id = 1',
+    'BEGIN; SELECT * FROM t WHERE id = 1 FOR UPDATE; COMMIT',
+    'ALTER TABLE t ADD COLUMN m int',
+    'TRUNCATE t',
+  ])
+    expect(await ended(text, 2000), text).toBe('55P03');
+  const verb = expect(session.upsert('t', { id: 1, n: 3 })).rejects.toMatchObject({
+    code: '55P03',
+  });
+  for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  clock.advance(2000);
+  await verb;
+  await session.exec('SET lock_timeout = 0; SET statement_timeout = 1500');
+  expect((await session.query('SHOW statement_timeout')).rows).toEqual([
+    { statement_timeout: '1500ms' },
+  ]);
+  expect(await ended('UPDATE t SET n = 2 WHERE id = 1', 1500)).toBe('57014');
+  await expect(session.exec("SET statement_timeout = 'soon'")).rejects.toMatchObject({
+    code: '22023',
+  });
+  await session.exec('RESET statement_timeout');
+  const last = session.exec('UPDATE t SET n = 2 WHERE id = 1');
+  clock.advance(30_000);
+  await holder.exec('COMMIT');
+  await last;
+  await Promise.all([holder.close(), session.close()]);
+});
+
+test('SET statement_timeout ends a query that runs', async () => {
+  db = await open({ workers: 0 });
+  const session = db.session();
+  await session.exec('SET statement_timeout = 5');
+  await expect(
+    session.query('SELECT count(*) FROM generate_series(1, 1000000000)'),
+  ).rejects.toMatchObject({ code: '57014' });
+  await session.close();
+});
