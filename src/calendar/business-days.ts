@@ -1,4 +1,5 @@
 import { DbError } from '../base/errors.ts';
+import { countBelow } from '../base/search.ts';
 import { civilDay, civilText, civilFromDays, isoWeekday } from './civil.ts';
 
 /** Minutes of a day's clock: open from `from` until `to`. */
@@ -114,7 +115,7 @@ export class BusinessDays {
 
   #holidaysBetween(from: number, to: number): number {
     if (this.#listed !== undefined)
-      return firstAtOrAfter(this.#listed, to) - firstAtOrAfter(this.#listed, from);
+      return countBelow(this.#listed, to) - countBelow(this.#listed, from);
     const lastYear = civilFromDays(to).year;
     let count = 0;
     for (let { year } = civilFromDays(from); year <= lastYear; year += 1)
@@ -145,20 +146,8 @@ function sameMonth(a: number, b: number): boolean {
   return left.year === right.year && left.month === right.month;
 }
 
-/** The index of the first entry at or after `day`. */
-function firstAtOrAfter(days: readonly number[], day: number): number {
-  let low = 0;
-  let high = days.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (days[middle]! < day) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
 function includes(days: readonly number[], day: number): boolean {
-  return days[firstAtOrAfter(days, day)] === day;
+  return days[countBelow(days, day)] === day;
 }
 
 /** Days in order, each once. */

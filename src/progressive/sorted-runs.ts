@@ -1,3 +1,5 @@
+import { countUpTo } from '../base/search.ts';
+
 /**
  * Numbers that arrive in bunches and are looked at in order now and then: sorted runs, each at least twice as long as the next, so that a
  * bunch costs a few merges and a look a few searches.
@@ -32,7 +34,7 @@ export class SortedRuns {
   countUpTo(x: number): number {
     this.#settle();
     let count = 0;
-    for (const run of this.#runs) count += upTo(run, x);
+    for (const run of this.#runs) count += countUpTo(run, x);
     return count;
   }
 
@@ -77,14 +79,3 @@ export class SortedRuns {
 }
 
 const LOOSE_MAX = 2048;
-
-function upTo(run: Float64Array, x: number): number {
-  let low = 0;
-  let high = run.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (run[middle]! <= x) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}

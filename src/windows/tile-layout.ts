@@ -308,16 +308,6 @@ export function carry(data: Float64Array, at: number, layout: TileLayout): void 
   }
 }
 
-/** Adds `count` tiles of `stride` doubles each, and carries what comes to be full. */
-type AdditionLoop = (
-  into: Float64Array,
-  intoAt: number,
-  from: Float64Array,
-  fromAt: number,
-  stride: number,
-  count: number,
-) => void;
-
 /** Additions before a loop of their own is worth being compiled. */
 const LOOP_AFTER = 1024;
 /** Doubles of a tile that such a loop is made for. */
@@ -335,7 +325,7 @@ class Addition {
   readonly #extremes: readonly { readonly from: number; readonly to: number }[];
   readonly #buckets: readonly { readonly source: TermPlace; readonly target: TermPlace }[];
   #uses = 0;
-  #loop: AdditionLoop | undefined;
+  #loop: Addition['add'] | undefined;
 
   constructor(terms: readonly TermPlace[], into: TileLayout) {
     // The rows.
@@ -365,6 +355,7 @@ class Addition {
     this.#buckets = buckets;
   }
 
+  /** Adds `count` tiles of `stride` doubles each, and carries what comes to be full. */
   add(
     into: Float64Array,
     intoAt: number,
@@ -409,7 +400,7 @@ class Addition {
   }
 
   /** Undefined where its text would be long, or there are buckets. */
-  #made(): AdditionLoop | undefined {
+  #made(): Addition['add'] | undefined {
     const sums = this.#sums;
     const extremes = this.#extremes;
     if (this.#buckets.length > 0 || sums.length + 2 * extremes.length > LOOP_DOUBLES_MAX)
@@ -436,7 +427,7 @@ class Addition {
           if (isFull) carry(into, at, layout);
         }
       };`,
-    )(carry, this.into) as AdditionLoop;
+    )(carry, this.into) as Addition['add'];
   }
 }
 

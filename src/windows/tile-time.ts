@@ -1,3 +1,5 @@
+import { countBelow, countUpTo } from '../base/search.ts';
+
 /**
  * How time is cut into tiles: quarter hours of UTC, on which every civil day of every zone has begun and ended since October 1979,
  * with hours, four hours and days above them, then 8, 64 and 512 days. Times are microseconds since 1970.
@@ -92,8 +94,8 @@ export class DaySet {
     if (from >= to) return;
     const bounds = this.#bounds;
     // Stretches that touch [from, to) become one with it.
-    let first = lowerBound(bounds, from);
-    let last = upperBound(bounds, to);
+    let first = countBelow(bounds, from);
+    let last = countUpTo(bounds, to);
     const start = first % 2 === 1 ? bounds[first - 1]! : from;
     if (first % 2 === 1) first -= 1;
     const end = last % 2 === 1 ? bounds[last]! : to;
@@ -133,28 +135,6 @@ export class DaySet {
 
   /** Bounds at or before `day`: odd inside of a stretch. */
   #place(day: number): number {
-    return upperBound(this.#bounds, day);
+    return countUpTo(this.#bounds, day);
   }
-}
-
-function lowerBound(ascending: readonly number[], value: number): number {
-  let low = 0;
-  let high = ascending.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (ascending[middle]! < value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-function upperBound(ascending: readonly number[], value: number): number {
-  let low = 0;
-  let high = ascending.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (ascending[middle]! <= value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

@@ -1,4 +1,5 @@
 import { DbError } from '../base/errors.ts';
+import { countBelow } from '../base/search.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { datumAt, vectorFromData } from '../columns/build.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
@@ -651,13 +652,7 @@ export class TiledWindows implements WindowOperator {
     const { stale } = this.#set;
     const changed = this.#changed;
     if (changed.length > 0) {
-      let low = 0;
-      let high = changed.length;
-      while (low < high) {
-        const middle = (low + high) >>> 1;
-        if (changed[middle]! < quarter) low = middle + 1;
-        else high = middle;
-      }
+      const low = countBelow(changed, quarter);
       if (low < changed.length && changed[low]! < quarter + length) return true;
     }
     if (stale.size === 0) return false;

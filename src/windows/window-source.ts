@@ -1,4 +1,5 @@
 import { assert } from '../base/errors.ts';
+import { countUpTo } from '../base/search.ts';
 import type { Batch } from '../columns/batch.ts';
 import { BATCH_ROW_COUNT_MAX } from '../columns/batch.ts';
 import { datumAt, gather } from '../columns/build.ts';
@@ -283,14 +284,7 @@ function largest(selection: Int32Array, count: number): number {
 
 /** The last index whose entry is at most `time`; −1 where there is none, and for NaN. */
 export function lastAtOrBefore(ascending: Float64Array, time: number): number {
-  let low = 0;
-  let high = ascending.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (ascending[middle]! <= time) low = middle + 1;
-    else high = middle;
-  }
-  return low - 1;
+  return countUpTo(ascending, time) - 1;
 }
 
 /**
