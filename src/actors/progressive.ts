@@ -37,7 +37,7 @@ import {
 import { RowWriter, type ResultRow, type ValueOptions } from './rows-out.ts';
 import type { Session } from './session.ts';
 import { isSystemRelation } from './system-relations.ts';
-import { boundOf, parametersOf, provenance, rowsPosition } from './statements.ts';
+import { boundOf, parametersOf, provenance, QUERY_HINT, rowsPosition } from './statements.ts';
 
 /** Somebody looks: what cannot be told yet is said by then. */
 const FIRST_EVENT_MS = 200;
@@ -463,6 +463,7 @@ class Answer {
     this.#token = { ...this.#token, position: this.#position };
     const snapshots = new Map<number, TableSnapshot>();
     const memory = engine.memory.child(`a progressive query of tenant ${session.identity.tenant}`);
+    memory.hint = QUERY_HINT;
     this.#release = () => {
       for (const snapshot of snapshots.values()) snapshot.release();
       if (memory.usedBytes > 0) memory.release(memory.usedBytes);

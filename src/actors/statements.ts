@@ -446,6 +446,7 @@ export function openRelations(
     throw cause;
   }
   const memory = session.engine.memory.child(`a query of tenant ${session.identity.tenant}`);
+  memory.hint = QUERY_HINT;
   let released = false;
   return {
     environment: {
@@ -462,6 +463,10 @@ export function openRelations(
     },
   };
 }
+
+/** What a query can do that does not fit. */
+export const QUERY_HINT =
+  'Ask for less at once: fewer groups, fewer columns, a shorter time; or raise the memory limit.';
 
 /** The bound statement, from the cache where its text, names and types are the same. */
 export function boundOf(session: Session, parsed: ParsedStatement): BoundStatement {

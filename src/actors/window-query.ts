@@ -42,6 +42,7 @@ import {
 } from '../windows/window-spec.ts';
 import type { QueryMeta } from './api-types.ts';
 import type { Engine } from './engine.ts';
+import { HeldRows } from './held-rows.ts';
 import {
   datumWriter,
   RecordMaker,
@@ -64,6 +65,7 @@ import {
   openRelations,
   parametersOf,
   provenance,
+  QUERY_HINT,
 } from './statements.ts';
 import type { SqlText } from './sql-tag.ts';
 import type { Filter } from '../plan/filter-model.ts';
@@ -233,9 +235,8 @@ export async function runWindowQuery(
   const { relations } = windows.bound;
   const position = answerPosition(session, relations, options);
   const { environment, release } = openRelations(session, relations, context, options.asOf);
+  const runner = new WindowRunner(session, environment, `window of ${table}`, options);
   try {
-    const text = `window of ${table}`;
-    const runner = new WindowRunner(session, environment, text, options);
     const isWatermark = query.now === 'watermark';
     const watermark = isWatermark ? await runner.watermark(windows) : undefined;
     const nowMs = nowOf(session, query.now, watermark, own, options);
@@ -263,6 +264,7 @@ export async function runWindowQuery(
     });
     return isWatermark ? run : followed(run, session, question, options, changed, environment);
   } finally {
+    runner.release();
     release();
   }
 }
@@ -642,6 +644,7 @@ class WindowRunner {
   readonly #environment: ExecutionEnvironment;
   readonly #text: string;
   readonly #options: ExecutionOptions;
+  readonly #held: HeldRows;
 
   constructor(
     session: Session,
@@ -649,10 +652,16 @@ class WindowRunner {
     text: string,
     options: ExecutionOptions,
   ) {
+    this.#held = new HeldRows(session.engine.answerMemory, QUERY_HINT);
     this.#session = session;
     this.#environment = environment;
     this.#text = text;
     this.#options = options;
+  }
+
+  /** The rows that were made are somebody else's now. */
+  release(): void {
+    this.#held.release();
   }
 
   /** The newest time among the rows in microseconds; undefined where there is none. */
@@ -717,6 +726,7 @@ class WindowRunner {
     for (const piece of pieces) {
       if (!isFirst) await this.#session.engine.pause();
       isFirst = false;
+      this.#held.add(piece.length * make.rowBytes);
       for (const row of piece) rows.push(make.row(row));
     }
     return rows;
@@ -928,6 +938,11 @@ class RowMaker {
     this.#valueTypes = windows.valueTypes;
     this.#context = context;
     this.#keptFromMs = keptFromMs;
+  }
+
+  /** A row by formula: its own slots and texts, those of its keys and measures, and of what it is compared with. */
+  get rowBytes(): number {
+    return 320 + 48 * (this.#by.length + 4 * this.#names.length);
   }
 
   #differenceOf(index: number): {

@@ -11,6 +11,8 @@ export class MemoryAccount {
   limitBytes: number;
   /** Of the limit, what is not for new rows: whoever is at the limit must still be able to delete. */
   headroomBytes = 0;
+  /** What whoever takes from this account, and is refused, can do; by default what the parent says. */
+  hint: string | undefined;
   #usedBytes = 0;
   #peakBytes = 0;
 
@@ -36,7 +38,8 @@ export class MemoryAccount {
       account !== undefined;
       account = account.parent
     ) {
-      if (account.#usedBytes + bytes > account.limitBytes) throw account.#refusal(bytes);
+      if (account.#usedBytes + bytes > account.limitBytes)
+        throw account.#refusal(bytes, this.#hint());
     }
     this.force(bytes);
   }
@@ -49,7 +52,7 @@ export class MemoryAccount {
       account = account.parent
     ) {
       if (account.#usedBytes > account.limitBytes - account.headroomBytes)
-        throw account.#refusal(0);
+        throw account.#refusal(0, this.#hint());
     }
   }
 
@@ -76,14 +79,25 @@ export class MemoryAccount {
     }
   }
 
-  #refusal(bytes: number): DbError {
+  /** The nearest one: where there is no room more than one account may be full, and the one who asks is told. */
+  #hint(): string {
+    for (
+      let account: MemoryAccount | undefined = this;
+      account !== undefined;
+      account = account.parent
+    )
+      if (account.hint !== undefined) return account.hint;
+    return WRITERS_HINT;
+  }
+
+  #refusal(bytes: number, hint: string): DbError {
     const held = this.#usedBytes + bytes;
     const headroom =
       this.headroomBytes === 0 ? '' : ` ${this.headroomBytes} of them are kept for deleting.`;
     return new DbError('53200', `out of memory: ${this.name} would hold ${held} bytes`, {
       limit: 'memory',
       detail: `The limit of ${this.name} is ${this.limitBytes} bytes.${headroom}`,
-      hint: 'Delete rows, a few thousand at once, or drop tables or views, or raise the memory limit.',
+      hint,
     });
   }
 
@@ -91,3 +105,6 @@ export class MemoryAccount {
     return new MemoryAccount(name, this, limitBytes);
   }
 }
+
+const WRITERS_HINT =
+  'Delete rows, a few thousand at once, or drop tables or views, or raise the memory limit.';

@@ -96,6 +96,8 @@ export class WindowAnswer {
   readonly #valueTypes: readonly SqlType[];
   /** What the values are of no rows at all: count 0, sum NULL. */
   readonly #makeEmpty: () => readonly Datum[];
+  /** Each window has a row of each group, whatever lies in it. */
+  readonly #fills: boolean;
   #emptyMade: readonly Datum[] | undefined;
   readonly #groups: Group[] = [];
   readonly #byHash = new Map<number, number[]>();
@@ -118,10 +120,11 @@ export class WindowAnswer {
     this.#valueTypes = options.valueTypes;
     this.#makeEmpty = options.empty;
     const isAlone = this.#keyTypes.length === 0;
+    this.#fills = series.fill !== 'none' || (isAlone && series.isOne);
     this.#current = new Cells(isAlone);
     this.#previous = new Cells(isAlone);
     // Without keys there is one group, be it of no rows.
-    if (this.#keyTypes.length === 0) this.#groupOf([]);
+    if (isAlone) this.#groupOf([]);
   }
 
   /** Most answers have no empty window. */
@@ -175,8 +178,6 @@ export class WindowAnswer {
     const order = this.#groups.length > 1 ? yield* this.#sorted() : Array.from(this.#groups.keys());
     const ranks = new Int32Array(order.length);
     for (let rank = 0; rank < order.length; rank += 1) ranks[order[rank]!] = rank;
-    const fills = fill !== 'none' || (this.#keyTypes.length === 0 && this.#series.isOne);
-    if (fills && windows.length * order.length > ANSWER_ROW_COUNT_MAX) throw tooManyRows();
     const carried = fill === 'previous' ? new Map<number, readonly Datum[]>() : undefined;
     let rows: WindowRow[] = [];
     let looks = 0;
@@ -184,7 +185,7 @@ export class WindowAnswer {
       const window = windows[index]!;
       looks += 1;
       if (looks % LOOKS_A_STEP === 0) yield [];
-      for (const group of fills ? order : this.#groupsOf(index, ranks)) {
+      for (const group of this.#fills ? order : this.#groupsOf(index, ranks)) {
         const known = this.#current.get(index, group);
         if (known !== undefined) carried?.set(group, known);
         rows.push({
@@ -323,6 +324,9 @@ export class WindowAnswer {
       )
         return group;
     const group = this.#groups.length;
+    // Every window gets every group: what would be refused in the end is refused now.
+    if (this.#fills && this.#series.windows.length * (group + 1) > ANSWER_ROW_COUNT_MAX)
+      throw tooManyRows();
     this.#groups.push({ by, hash });
     if (candidates === undefined) this.#byHash.set(hash, [group]);
     else candidates.push(group);

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { Batch } from '../../src/columns/batch.ts';
 import { vectorFromData } from '../../src/columns/build.ts';
 import { FLOAT8, INT4, NUMERIC, TEXT, TIMESTAMPTZ, type SqlType } from '../../src/columns/types.ts';
 import { calendar } from '../../src/calendar/calendar.ts';
@@ -136,6 +137,19 @@ test('more rows than an answer may have are refused while they come', () => {
   expect(() => answer(1, 'none', [INT4], [INT4]).takeTiles(numbers, [zeros], () => 0)).toThrow(
     /more than 500000 rows/,
   );
+});
+
+// All windows were added up first, however many groups came with the first one.
+test('an answer that is filled is refused with the group that makes it too large', () => {
+  const windows = 1000;
+  const groups = ANSWER_ROW_COUNT_MAX / windows;
+  const made = answer(windows, 'zero', [INT4], [INT4]);
+  const of = (group: number): Batch => {
+    const [window, key] = [0, group].map((each) => vectorFromData(INT4, [each]));
+    return { rowCount: 1, columns: [window!, key!, window!] };
+  };
+  for (let group = 0; group < groups; group += 1) made.take(of(group));
+  expect(() => made.take(of(groups))).toThrow(/more than 500000 rows/);
 });
 
 test('nought has a form of its type, and lines need finite ends', () => {

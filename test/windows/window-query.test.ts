@@ -511,6 +511,24 @@ test('measures, groups and conditions are SQL expressions, and nothing else gets
   ).toMatch(/^57014/);
 });
 
+test('a question that does not fit is told what it can ask, not what can be deleted', async () => {
+  await using small = await open({ workers: 0, memory: '8 MB' });
+  await small.exec('CREATE TABLE t (id int, ts timestamptz)');
+  const ids = Array.from({ length: 30_000 }, (_, id) => id);
+  await small.insert('t', {
+    id: Int32Array.from(ids),
+    ts: Float64Array.from(ids, (id) => Date.UTC(2026, 0, 1) + id * 60_000),
+  });
+  const refused = await small
+    .window('t', { range: ['2026-01-01', '2026-12-31'], every: 'day', by: 'id', measures: N })
+    .catch((cause: unknown) => cause);
+  expect(refused).toMatchObject({
+    code: '53200',
+    limit: 'memory',
+    hint: 'Ask for less at once: fewer groups, fewer columns, a shorter time; or raise the memory limit.',
+  });
+});
+
 test('extreme questions end with an error or an answer: many windows by many groups, many sessions', async () => {
   await using db = await open({ workers: 0 });
   await db.exec('CREATE TABLE t (id int PRIMARY KEY, ts timestamptz)');
