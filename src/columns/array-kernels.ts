@@ -57,8 +57,6 @@ export type ArrayKernels = {
   ): void;
   /** out[slots[i]] = from[i] for i < count. */
   scatter(from: Int32Array, slots: Uint16Array, count: number, out: NumberArray): void;
-  /** seen[values[i]] = 1 where the value is present; the values are no larger than 65,535 and not negative. */
-  mark(values: NumberArray, validity: Uint8Array | undefined, seen: Uint8Array): void;
 };
 
 const NAMES = [
@@ -156,11 +154,6 @@ function generate(name: string): ArrayKernels {
     scatter: make(
       'from, slots, count, out',
       'for (let i = 0; i < count; i += 1) out[slots[i]] = from[i];',
-    ),
-    mark: make(
-      'values, validity, seen',
-      `if (validity === undefined) for (let i = 0; i < values.length; i += 1) seen[values[i]] = 1;
-      else for (let i = 0; i < values.length; i += 1) if (validity[i] === 1) seen[values[i]] = 1;`,
     ),
   };
 }

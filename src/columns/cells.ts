@@ -178,7 +178,17 @@ export function hashNumber(value: number): number {
   const whole = value | 0;
   if (whole === value) return Math.imul(whole, -1640531535);
   double[0] = value === value ? value : NaN;
-  return (Math.imul(words[0]!, 0x85eb_ca6b) ^ Math.imul(words[1]!, 0xc2b2_ae35)) | 0;
+  return hashWords(words[0]!, words[1]!);
+}
+
+/** The same for who has the two halves of the double's bits at hand, the lower one first. Not of a NaN, of which there are many. */
+export function hashDouble(value: number, low: number, high: number): number {
+  const whole = value | 0;
+  return whole === value ? Math.imul(whole, -1640531535) : hashWords(low, high);
+}
+
+function hashWords(low: number, high: number): number {
+  return (Math.imul(low, 0x85eb_ca6b) ^ Math.imul(high, 0xc2b2_ae35)) | 0;
 }
 
 /** Scratch for the bits of one double; written and read within `hashNumber`. */

@@ -1,6 +1,6 @@
 import type { MemoryAccount } from '../base/memory.ts';
-import { kernelsOf, type NumberArrayConstructor } from './array-kernels.ts';
-import { datumAt, hashNumber } from './cells.ts';
+import { kernelsOf } from './array-kernels.ts';
+import { datumAt, hashDouble, hashNumber } from './cells.ts';
 import { Dictionary } from './dictionary.ts';
 import { hashRows } from './build.ts';
 import type { DistinctSketch } from './distinct-sketch.ts';
@@ -8,9 +8,10 @@ import type { StoredColumn } from './stored-column.ts';
 import { isTextType } from './types.ts';
 import { compareBytes, decodeText, mixHash } from './utf8.ts';
 import { Decimal, normalInteger, type Datum } from './values.ts';
-import { rareValuesBytes, rareValuesOf, type RareValues } from './rare-values.ts';
+import { NumberStats } from './number-stats.ts';
+import { countsOf, rareValuesBytes, rareValuesOf, type RareValues } from './rare-values.ts';
 import { tailsOf, type Tails } from './tails.ts';
-import type { NumberArray, NumberBounds, Vector } from './vector.ts';
+import type { NumberArray, Vector } from './vector.ts';
 import { objectBytes } from './vector-builder.ts';
 import type { ZoneMap } from './zone-map.ts';
 
@@ -37,8 +38,11 @@ export type SampleNotes = {
   readonly rare?: RareValues | undefined;
 };
 
-/** `isOwn`: its texts have a dictionary that is the segment's alone. */
-export function sampleNotesOf(vector: Vector, isOwn: boolean): SampleNotes {
+/**
+ * `isOwn`: its texts have a dictionary that is the segment's alone. `counts`: of numbers that were encoded in at most two bytes without a
+ * sign, how often each occurs; not to be used any more.
+ */
+export function sampleNotesOf(vector: Vector, isOwn: boolean, counts?: Uint32Array): SampleNotes {
   if (vector.rep === 'dictionary') {
     const { codes, type, validity } = vector;
     // Of bpchar, texts that differ may be equal.
@@ -53,7 +57,7 @@ export function sampleNotesOf(vector: Vector, isOwn: boolean): SampleNotes {
       bounds !== undefined && isMeasure(type.kind)
         ? tailsOf(values, validity, { factor, base, bounds })
         : undefined,
-    rare: codes === undefined ? undefined : rareValuesOf(codes, validity),
+    rare: codes === undefined ? undefined : rareValuesOf(codes, validity, counts),
   };
 }
 
@@ -75,6 +79,8 @@ export type EncodeSource = {
   /** Rows [start, start + count), which lie in one chunk of 8,192, from entry 0 on. Valid until the next call. */
   read(column: StoredColumn, start: number, count: number): Vector;
 };
+
+const NAN_HASH = hashNumber(NaN);
 
 /** Rows looked at between two yields: some tens of microseconds of work. */
 const STEP_ROWS = 4096;
@@ -124,10 +130,8 @@ function* encodeNumbers(
     }
     if (vector.rep === 'number') {
       const values = vector.values as Float64Array;
-      if (isFloat) {
-        stats.addAll(values, vector.validity, count);
-        stats.addBits(values, vector.validity, count);
-      } else stats.addWhole(values, vector.validity, count);
+      if (isFloat) stats.addDoubles(values, vector.validity, count);
+      else stats.addWhole(values, vector.validity, count);
     } else if (vector.rep === 'bigint') {
       for (let row = 0; row < count; row += 1) {
         if (vector.validity !== undefined && vector.validity[row] === 0) continue;
@@ -167,31 +171,13 @@ function* sketchRows(column: StoredColumn, source: EncodeSource): Generator<numb
 }
 
 /** The same for numbers that were encoded in at most two bytes: what occurs is hashed, not what repeats. */
-function* sketchCodes(
-  column: StoredColumn,
-  values: Uint8Array | Uint16Array,
-  validity: Uint8Array | undefined,
-  encoding: { readonly factor: number; readonly base: number },
-): Generator<number, void> {
-  const sketch = column.sketchForSealing();
-  const seen = new Uint8Array(values instanceof Uint8Array ? 2 ** 8 : 2 ** 16);
-  kernelsOf(values).mark(values, validity, seen);
-  yield values.length / 4;
-  for (let start = 0; start < seen.length; start += STEP_ROWS) {
-    addSeen(sketch, seen, start, Math.min(seen.length, start + STEP_ROWS), encoding);
-    yield STEP_ROWS / 4;
-  }
-}
-
-function addSeen(
+function addCodes(
   sketch: DistinctSketch,
-  seen: Uint8Array,
-  start: number,
-  end: number,
+  counts: Uint32Array,
   { factor, base }: { readonly factor: number; readonly base: number },
 ): void {
-  for (let code = start; code < end; code += 1)
-    if (seen[code] === 1) sketch.add(mixHash(hashNumber(code * factor + base)));
+  for (let code = 0; code < counts.length; code += 1)
+    if (counts[code]! > 0) sketch.add(mixHash(hashNumber(code * factor + base)));
 }
 
 /** What decides about plans need not tell 1.5 from 1.50: the coefficients are hashed. */
@@ -201,9 +187,14 @@ function addNumbers(
   validity: Uint8Array | undefined,
   count: number,
 ): void {
-  for (let row = 0; row < count; row += 1)
-    if (validity === undefined || validity[row] === 1)
-      sketch.add(mixHash(hashNumber(values[row]!)));
+  const words = new Int32Array(values.buffer, values.byteOffset, count * 2);
+  for (let row = 0; row < count; row += 1) {
+    if (validity !== undefined && validity[row] === 0) continue;
+    const value = values[row]!;
+    sketch.add(
+      mixHash(value === value ? hashDouble(value, words[2 * row]!, words[2 * row + 1]!) : NAN_HASH),
+    );
+  }
 }
 
 function* fillNumbers(
@@ -246,8 +237,14 @@ function* fillNumbers(
     yield count;
   }
   const { factor, base } = encoding;
-  if (codes !== undefined) yield* sketchCodes(column, codes, validity, encoding);
   const bounds = stats.bounds(isFloat);
+  let counts: Uint32Array | undefined;
+  if (codes !== undefined) {
+    const codeEnd = bounds === undefined ? 1 : (bounds.max - base) / factor + 1;
+    counts = countsOf(codes, validity, codeEnd);
+    addCodes(sketch, counts, encoding);
+    yield codes.length / 4 + codeEnd / 4;
+  }
   const vector: Vector = {
     rep: 'number',
     type: column.type,
@@ -258,7 +255,7 @@ function* fillNumbers(
     scale,
     bounds,
   };
-  const notes = sampleNotesOf(vector, false);
+  const notes = sampleNotesOf(vector, false, counts);
   yield STEP_ROWS;
   const present = rowCount > stats.nullCount;
   const datum = (value: number): Datum =>
@@ -337,213 +334,6 @@ function* encodeBigints(
     byteLength: values.byteLength + (validity?.byteLength ?? 0),
     ownDictionary: undefined,
   };
-}
-
-/** What decides how numbers are stored, gathered over the chunks of a column. */
-class NumberStats {
-  nullCount = 0;
-  /** Of finite values. */
-  min = Infinity;
-  max = -Infinity;
-  isWhole = true;
-  isFloat32 = true;
-  hasNaN = false;
-  hasPositiveInfinity = false;
-  hasNegativeInfinity = false;
-  /** A common divisor of all differences to the first value; 0: all are equal so far. */
-  divisor = 0;
-  first: number | undefined;
-  bitMin = 1100;
-  bitEnd = -1100;
-
-  get nonFinite(): boolean {
-    return this.hasNaN || this.hasPositiveInfinity || this.hasNegativeInfinity;
-  }
-
-  get sqlMin(): number {
-    if (this.hasNegativeInfinity) return -Infinity;
-    return this.min <= this.max ? this.min : this.hasPositiveInfinity ? Infinity : NaN;
-  }
-
-  get sqlMax(): number {
-    if (this.hasNaN) return NaN;
-    if (this.hasPositiveInfinity) return Infinity;
-    return this.min <= this.max ? this.max : -Infinity;
-  }
-
-  addAll(values: Float64Array, validity: Uint8Array | undefined, count: number): void {
-    let { min, max, isWhole, isFloat32 } = this;
-    for (let row = 0; row < count; row += 1) {
-      if (validity !== undefined && validity[row] === 0) continue;
-      const value = values[row]!;
-      if (!(value - value === 0)) {
-        this.#addNonFinite(value);
-        isWhole = false;
-        continue;
-      }
-      if (value < min) min = value;
-      if (value > max) max = value;
-      // −0 is whole, but no integer: 1 / −0 tells it from 0.
-      if (isWhole && (Math.floor(value) !== value || (value === 0 && 1 / value < 0)))
-        isWhole = false;
-      if (isFloat32 && Math.fround(value) !== value) isFloat32 = false;
-    }
-    this.min = min;
-    this.max = max;
-    this.isWhole = isWhole;
-    this.isFloat32 = isFloat32;
-    if (isWhole && this.divisor !== 1) this.#divide(values, validity, count);
-  }
-
-  /** Values of a type that has no fractions: whole numbers, and for times the infinities. */
-  addWhole(values: Float64Array, validity: Uint8Array | undefined, count: number): void {
-    let { min, max } = this;
-    // Nobody looks for whole numbers of half the digits that are too far apart for four bytes.
-    this.isFloat32 = false;
-    for (let row = 0; row < count; row += 1) {
-      if (validity !== undefined && validity[row] === 0) continue;
-      const value = values[row]!;
-      if (!(value - value === 0)) {
-        this.#addNonFinite(value);
-        this.isWhole = false;
-        continue;
-      }
-      if (value < min) min = value;
-      if (value > max) max = value;
-    }
-    this.min = min;
-    this.max = max;
-    if (this.isWhole && this.divisor !== 1) this.#divide(values, validity, count);
-  }
-
-  addValue(value: number): void {
-    this.addAll(Float64Array.of(value), undefined, 1);
-  }
-
-  #addNonFinite(value: number): void {
-    if (value === Infinity) this.hasPositiveInfinity = true;
-    else if (value === -Infinity) this.hasNegativeInfinity = true;
-    else this.hasNaN = true;
-  }
-
-  #divide(values: Float64Array, validity: Uint8Array | undefined, count: number): void {
-    let { divisor, first } = this;
-    for (let row = 0; row < count && divisor !== 1; row += 1) {
-      if (validity !== undefined && validity[row] === 0) continue;
-      const value = values[row]!;
-      first ??= value;
-      const difference = Math.abs(value - first);
-      if (difference === 0) continue;
-      // Differences beyond 2^53 are not exact; such a column gets no frame of reference anyway.
-      if (difference > Number.MAX_SAFE_INTEGER) divisor = 1;
-      else if (divisor === 0) divisor = difference;
-      // Exact where it matters: the product of two whole numbers below 2^53 is compared with one of them.
-      else if (Math.round(difference / divisor) * divisor !== difference)
-        divisor = greatestCommonDivisor(divisor, difference);
-    }
-    this.divisor = divisor;
-    this.first = first;
-  }
-
-  /** The smallest set bit and the largest exponent of doubles: what exact binned sums need. */
-  addBits(values: Float64Array, validity: Uint8Array | undefined, count: number): void {
-    const words = new Int32Array(values.buffer, values.byteOffset, count * 2);
-    let { bitMin, bitEnd } = this;
-    for (let row = 0; row < count; row += 1) {
-      if (validity !== undefined && validity[row] === 0) continue;
-      const low = words[2 * row]!;
-      const high = words[2 * row + 1]!;
-      const exponent = (high >>> 20) & 0x7ff;
-      if (exponent === 0x7ff) continue;
-      const upper = (high & 0xf_ffff) | (exponent === 0 ? 0 : 0x10_0000);
-      if (upper === 0 && low === 0) continue;
-      const unit = (exponent === 0 ? 1 : exponent) - 1075;
-      const lowest =
-        low !== 0 ? unit + 31 - Math.clz32(low & -low) : unit + 63 - Math.clz32(upper & -upper);
-      if (lowest < bitMin) bitMin = lowest;
-      const end = unit + 53;
-      if (end > bitEnd) bitEnd = end;
-    }
-    this.bitMin = bitMin;
-    this.bitEnd = bitEnd;
-  }
-
-  bounds(isFloat: boolean): NumberBounds | undefined {
-    if (!(this.min <= this.max)) return undefined;
-    return {
-      min: this.min,
-      max: this.max,
-      bitMin: isFloat && this.bitEnd > -1100 ? this.bitMin : 0,
-      bitEnd: isFloat && this.bitEnd > -1100 ? this.bitEnd : 53,
-      finite: !this.nonFinite,
-    };
-  }
-
-  encoding(isFloat4: boolean): {
-    readonly array: NumberArrayConstructor;
-    readonly factor: number;
-    readonly base: number;
-  } {
-    const { min, max } = this;
-    // No value present: one byte a row of nothing.
-    if (min > max && !this.nonFinite) return { array: Uint8Array, factor: 1, base: 0 };
-    if (
-      !this.isWhole ||
-      max - min > Number.MAX_SAFE_INTEGER ||
-      Math.max(-min, max) > Number.MAX_SAFE_INTEGER
-    ) {
-      return {
-        array: isFloat4 || this.isFloat32 ? Float32Array : Float64Array,
-        factor: 1,
-        base: 0,
-      };
-    }
-    const plain = plainArray(min, max);
-    const factor = this.divisor === 0 ? 1 : this.divisor;
-    const framed = unsignedArray((max - min) / factor);
-    // At equal width no frame: kernels then read the values as they are.
-    if (
-      plain !== undefined &&
-      (framed === undefined || plain.BYTES_PER_ELEMENT <= framed.BYTES_PER_ELEMENT)
-    ) {
-      return { array: plain, factor: 1, base: 0 };
-    }
-    if (framed === undefined || framed.BYTES_PER_ELEMENT === 8) {
-      return { array: this.isFloat32 ? Float32Array : Float64Array, factor: 1, base: 0 };
-    }
-    return { array: framed, factor, base: min };
-  }
-}
-
-function plainArray(min: number, max: number): NumberArrayConstructor | undefined {
-  if (min >= 0)
-    return max < 2 ** 8
-      ? Uint8Array
-      : max < 2 ** 16
-        ? Uint16Array
-        : max < 2 ** 31
-          ? Int32Array
-          : max < 2 ** 32
-            ? Uint32Array
-            : undefined;
-  if (min >= -(2 ** 7) && max < 2 ** 7) return Int8Array;
-  if (min >= -(2 ** 15) && max < 2 ** 15) return Int16Array;
-  return min >= -(2 ** 31) && max < 2 ** 31 ? Int32Array : undefined;
-}
-
-function unsignedArray(range: number): NumberArrayConstructor | undefined {
-  return range < 2 ** 8
-    ? Uint8Array
-    : range < 2 ** 16
-      ? Uint16Array
-      : range < 2 ** 32
-        ? Uint32Array
-        : undefined;
-}
-
-function greatestCommonDivisor(a: number, b: number): number {
-  while (b !== 0) [a, b] = [b, a % b];
-  return a;
 }
 
 function isSafe(value: bigint): boolean {

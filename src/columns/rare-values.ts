@@ -18,16 +18,27 @@ const RARE_ROWS_MAX = 64;
 const SLOTS_MAX = 655;
 const FREQUENT_MAX = 2048;
 
-/** Undefined where there are too many of either. `codes` are by slot; of NULLs nothing is told. */
-export function rareValuesOf(
+/** By code: how many rows have it. All codes are below `codeEnd`; NULLs are not counted. */
+export function countsOf(
   codes: Uint8Array | Uint16Array,
   validity: Uint8Array | undefined,
-): RareValues | undefined {
-  const counts = new Uint32Array(codes instanceof Uint8Array ? 2 ** 8 : 2 ** 16);
+  codeEnd: number,
+): Uint32Array {
+  const counts = new Uint32Array(codeEnd);
   const rowCount = codes.length;
   if (validity === undefined)
     for (let slot = 0; slot < rowCount; slot += 1) counts[codes[slot]!]! += 1;
   else for (let slot = 0; slot < rowCount; slot += 1) counts[codes[slot]!]! += validity[slot]!;
+  return counts;
+}
+
+/** Undefined where there are too many of either. `codes` are by slot; of NULLs nothing is told. `counts` (`countsOf`) are used up. */
+export function rareValuesOf(
+  codes: Uint8Array | Uint16Array,
+  validity: Uint8Array | undefined,
+  counts = countsOf(codes, validity, codes instanceof Uint8Array ? 2 ** 8 : 2 ** 16),
+): RareValues | undefined {
+  const rowCount = codes.length;
   let frequentCount = 0;
   let rareCount = 0;
   let slotCount = 0;
