@@ -1,8 +1,10 @@
 import { DbError } from '../base/errors.ts';
+import { slabInts } from '../base/slab.ts';
 import type { Batch } from '../columns/batch.ts';
-import { denseBatch, gatherBatch, hashRows, sliceBatch, vectorFromData } from '../columns/build.ts';
+import { denseBatch, gatherBatch, sliceBatch, vectorFromData } from '../columns/build.ts';
 import { equalCells, isNullAt } from '../columns/cells.ts';
 import type { TableSnapshot, TableWrite } from '../columns/table-contract.ts';
+import { hashesOf } from '../columns/unique-index.ts';
 import type { Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
@@ -328,11 +330,11 @@ function lastOfEachKey(rows: Batch, columnIndexes: readonly number[]): Int32Arra
   const { rowCount } = rows;
   if (rowCount === 1) return undefined;
   const keys = columnIndexes.map((index) => rows.columns[index]!);
-  const hashes = hashRows(keys, rowCount);
+  const hashes = hashesOf(keys, 0, rowCount);
   let slots = 4;
   while (slots < rowCount * 2) slots *= 2;
   /** Row + 1 by hash, with open addressing. */
-  const table = new Int32Array(slots);
+  const table = slabInts(slots);
   /** Made when the first key comes twice. */
   let kept: number[] | undefined;
   for (let row = rowCount - 1; row >= 0; row -= 1) {

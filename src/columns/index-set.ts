@@ -1,6 +1,7 @@
 import { assert } from '../base/errors.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from './batch.ts';
+import { slabDoubles, slabInts } from '../base/slab.ts';
 import { denseBatch } from './build.ts';
 import { equalCells, isNullAt } from './cells.ts';
 import { duplicateInTable, duplicateRefused } from './constraint-errors.ts';
@@ -11,7 +12,7 @@ import { cellEquals, type Snapshot, type TableIndex } from './snapshot.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { IndexSchema, TableSchema } from './table-contract.ts';
 import { isIntegerType } from './types.ts';
-import { UniqueIndex, type KeyReader } from './unique-index.ts';
+import { hashOfKey, UniqueIndex, type KeyReader } from './unique-index.ts';
 import type { Vector } from './vector.ts';
 import type { LogEntry } from './version-log.ts';
 
@@ -227,10 +228,13 @@ export class IndexSet implements KeyReader {
   reclaim(entry: LogEntry, start: number, end: number): void {
     for (const { index, logFrom } of this.#current) {
       if (entry.sequence < logFrom) continue;
+      if (index instanceof UniqueIndex && index.areRunsWhole) {
+        reclaimKeys(index, entry, start, end);
+        continue;
+      }
       let keys: readonly Vector[] | undefined;
       for (let row = start; row < end; row += 1) {
         const rowId = entry.deletedRowId(row);
-        if (index instanceof UniqueIndex && index.isRowInRuns(rowId)) continue;
         keys ??= deletedKeys(index, entry);
         // Only what was overwritten is among the inserted rows too.
         const now = entry.hasOverwritten ? entry.insertedRow(rowId) : -1;
@@ -375,6 +379,30 @@ function sameKey(a: readonly Vector[], aRow: number, b: readonly Vector[], bRow:
     if (!sameCell(a[position]!, aRow, b[position]!, bRow)) return false;
   }
   return true;
+}
+
+/** `IndexSet.reclaim` for keys that are single integers and have never changed where they stand. */
+function reclaimKeys(index: UniqueIndex, entry: LogEntry, start: number, end: number): void {
+  const column = index.schema.columnIndexes[0]!;
+  const hashes = slabInts(end - start);
+  const rowIds = slabDoubles(end - start);
+  let count = 0;
+  for (let row = start; row < end; row += 1) {
+    const rowId = entry.deletedRowId(row);
+    if (index.isRowInRuns(rowId)) continue;
+    // Rows that were overwritten and live have the key that they had.
+    if (entry.isOverwritten(row) && entry.insertedRow(rowId) >= 0) continue;
+    const key = entry.deletedNumber(column, row);
+    if (key !== key) {
+      // No double, or NULL.
+      index.remove([entry.deletedVector(column)], entry.deletedIndex(row), rowId);
+      continue;
+    }
+    hashes[count] = hashOfKey(key);
+    rowIds[count] = rowId;
+    count += 1;
+  }
+  index.removeHashed(hashes, rowIds, count);
 }
 
 /** Equal, or both NULL. */

@@ -27,6 +27,10 @@ export class KeyRuns {
   #rowRun = 0;
   /** The last key of the last run. */
   #keyMax = -Infinity;
+  /** A long run, where most keys are of a table that was loaded: a search asks it first. */
+  #longKey = 0;
+  #longRowId = 0;
+  #longLength = 0;
   /** How the latest single inserts went on: the key and row id that would continue them, and how many there were. */
   #streakKey = NaN;
   #streakRowId = -1;
@@ -40,6 +44,8 @@ export class KeyRuns {
 
   /** The row id that the run through `key` leads to, or −1. */
   find(key: number): number {
+    const along = key - this.#longKey;
+    if (along >= 0 && along < this.#longLength) return this.#longRowId + along;
     if (!(key <= this.#keyMax)) return -1;
     const run = runBefore(this.#blockKeys, this.#keys, key);
     if (run < 0) return -1;
@@ -49,6 +55,8 @@ export class KeyRuns {
 
   /** Whether a run leads to the row; only while all rows have the keys that they came with. */
   hasRow(rowId: number): boolean {
+    const along = rowId - this.#longRowId;
+    if (along >= 0 && along < this.#longLength) return true;
     if (this.#rowRun < this.#rowIds.length) {
       const step = rowId - this.#rowIds.get(this.#rowRun);
       if (step >= 0 && step < this.#lengths.get(this.#rowRun)) return true;
@@ -89,6 +97,7 @@ export class KeyRuns {
       if (key === this.#keyMax + 1 && rowId === this.#rowIds.get(last) + lastLength) {
         this.#lengths.set(last, lastLength + length);
         this.#keyMax += length;
+        this.#noteLong(this.#keys.get(last), this.#rowIds.get(last), lastLength + length);
         return;
       }
     }
@@ -104,6 +113,14 @@ export class KeyRuns {
     this.#rowIds.push(rowId);
     this.#lengths.push(length);
     this.#keyMax = key + length - 1;
+    this.#noteLong(key, rowId, length);
+  }
+
+  #noteLong(key: number, rowId: number, length: number): void {
+    if (length <= this.#longLength) return;
+    this.#longKey = key;
+    this.#longRowId = rowId;
+    this.#longLength = length;
   }
 
   /** Takes the pair in where it continues the last run, or where enough singles before it have shown a run. */
@@ -114,6 +131,7 @@ export class KeyRuns {
       if (rowId === this.#rowIds.get(last) + length && key + 1 < KEY_END) {
         this.#lengths.set(last, length + 1);
         this.#keyMax = key;
+        this.#noteLong(this.#keys.get(last), this.#rowIds.get(last), length + 1);
         return true;
       }
     }
@@ -133,6 +151,7 @@ export class KeyRuns {
 
   /** Cuts off row ids from `nextRowId` on. */
   forgetFrom(nextRowId: number): void {
+    this.#longLength = Math.max(0, Math.min(this.#longLength, nextRowId - this.#longRowId));
     for (let last = this.#keys.length - 1; last >= 0; last -= 1) {
       const rowId = this.#rowIds.get(last);
       const length = this.#lengths.get(last);
@@ -160,6 +179,7 @@ export class KeyRuns {
     this.#blockKeys.length = 0;
     this.#blockRowIds.length = 0;
     this.#keyMax = -Infinity;
+    this.#longLength = 0;
   }
 }
 

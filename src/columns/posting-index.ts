@@ -78,8 +78,7 @@ export class PostingIndex {
     let row = start;
     try {
       for (; row < end; row += 1) {
-        const hash = hashes === undefined ? hashRow(keys, row) : hashes[row]!;
-        this.#insert(keys, row, hash, firstRowId + row - start);
+        this.#insert(keys, row, hashes[row - start]!, firstRowId + row - start);
       }
     } catch (cause) {
       for (let undo = start; undo < row; undo += 1)

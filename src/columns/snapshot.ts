@@ -1,4 +1,5 @@
 import { assert } from '../base/errors.ts';
+import { TOUCHED_MAX } from '../base/hash-parts.ts';
 import { slabBytes, slabInts } from '../base/slab.ts';
 import type { Batch } from './batch.ts';
 import { hashRow } from './build.ts';
@@ -22,7 +23,7 @@ import type {
   TimeBounds,
   ZoneTest,
 } from './table-contract.ts';
-import { hashesOf, UniqueIndex } from './unique-index.ts';
+import { hashesOf, hashOfKey, UniqueIndex } from './unique-index.ts';
 import type { Datum } from './values.ts';
 import type { Vector } from './vector.ts';
 import type { LogEntry, VersionLog } from './version-log.ts';
@@ -206,17 +207,31 @@ export class Snapshot implements TableSnapshot {
     const count = rowIds.length;
     const held = slabBytes(count);
     const { areRunsTrue } = index;
+    /** Of the keys that are in no run: which they are, and their hashes. */
+    const hashed = slabInts(count);
+    const hashes = slabInts(count);
+    let hashedCount = 0;
     for (let at = 0; at < count; at += 1) {
       const row = selection === undefined ? at : selection[at]!;
       const number = numberAt(entryAt(values, row), factor, base);
       const inRuns = index.inRuns(number);
-      if (inRuns >= 0) {
-        rowIds[at] = inRuns;
-        held[at] = areRunsTrue ? HELD : UNCONFIRMED;
-      } else {
-        rowIds[at] = index.firstHashed(number, hashRow(keys, row));
-        held[at] = UNCONFIRMED;
-      }
+      rowIds[at] = inRuns;
+      held[at] = inRuns >= 0 && areRunsTrue ? HELD : UNCONFIRMED;
+      if (inRuns >= 0) continue;
+      hashed[hashedCount] = at;
+      hashes[hashedCount] = scale === 0 ? hashOfKey(number) : hashRow(keys, row);
+      hashedCount += 1;
+    }
+    for (let each = 0; each < hashedCount; each += 1) {
+      if (each % TOUCHED_MAX === 0)
+        index.touch(hashes, each, Math.min(hashedCount, each + TOUCHED_MAX));
+      const at = hashed[each]!;
+      const number = numberAt(
+        entryAt(values, selection === undefined ? at : selection[at]!),
+        factor,
+        base,
+      );
+      rowIds[at] = index.firstHashed(number, hashes[each]!);
     }
     const places = slabInts(count);
     for (let at = 0; at < count; at += 1) {

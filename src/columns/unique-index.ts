@@ -1,9 +1,11 @@
-import { HashParts } from '../base/hash-parts.ts';
+import { HashParts, TOUCHED_MAX } from '../base/hash-parts.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
+import { slabInts } from '../base/slab.ts';
 import { hashRow, hashRows } from './build.ts';
-import { isNullAt, numberAt } from './cells.ts';
+import { entryAt, hashNumber, isNullAt, numberAt } from './cells.ts';
 import { KeyRuns } from './key-runs.ts';
 import type { IndexSchema } from './table-contract.ts';
+import { mixHash } from './utf8.ts';
 import type { Vector } from './vector.ts';
 
 /** What an index asks of the table it belongs to, in its newest (staged) state. */
@@ -75,8 +77,10 @@ export class UniqueIndex {
     let isDone = false;
     try {
       for (; row < end; row += 1) {
-        const hash = hashes === undefined ? hashRow(keys, row) : hashes[row]!;
-        if (!this.#insert(keys, row, hash, firstRowId + row - start, reader)) return row;
+        const at = row - start;
+        if (at % TOUCHED_MAX === 0)
+          this.#hashes.touch(hashes, at, Math.min(rowCount, at + TOUCHED_MAX));
+        if (!this.#insert(keys, row, hashes[at]!, firstRowId + at, reader)) return row;
       }
       isDone = true;
       return -1;
@@ -136,6 +140,20 @@ export class UniqueIndex {
     this.#hashes.remove(hashRow(keys, row), rowId);
   }
 
+  /** Takes out what there is of rows that are in no run (`isRowInRuns`), by the hashes of their keys (`hashOfKey`). */
+  removeHashed(hashes: Int32Array, rowIds: Float64Array, count: number): void {
+    for (let row = 0; row < count; row += 1) {
+      if (row % TOUCHED_MAX === 0)
+        this.#hashes.touch(hashes, row, Math.min(count, row + TOUCHED_MAX));
+      this.#hashes.remove(hashes[row]!, rowIds[row]!);
+    }
+  }
+
+  /** Whether keys are single integers, and no row has got another one where it stands: what is in a run has no pair. */
+  get areRunsWhole(): boolean {
+    return this.#isInteger && this.#areRunsTrue;
+  }
+
   /** Some row has got another key where it stands. */
   keyChanged(): void {
     this.#areRunsTrue = false;
@@ -151,6 +169,11 @@ export class UniqueIndex {
 
   get areRunsTrue(): boolean {
     return this.#areRunsTrue;
+  }
+
+  /** See `HashParts`: before many of `firstHashed`. */
+  touch(hashes: Int32Array, start: number, end: number): void {
+    this.#hashes.touch(hashes, start, end);
   }
 
   /** The first row id under the hash of this number that is in no run, to be confirmed, or −1. */
@@ -215,16 +238,25 @@ export class UniqueIndex {
   }
 }
 
-/** So many keys are hashed one by one. */
-const HASHED_ALONE_MAX = 8;
+/** Hashes of entries [start, end), soon to be forgotten: that of entry `start` comes first. */
+export function hashesOf(keys: readonly Vector[], start: number, end: number): Int32Array {
+  const key = keys[0]!;
+  if (keys.length > 1 || key.rep !== 'number' || key.scale !== 0 || key.validity !== undefined) {
+    if (start === 0) return hashRows(keys, end);
+    const hashes = slabInts(end - start);
+    for (let row = start; row < end; row += 1) hashes[row - start] = hashRow(keys, row);
+    return hashes;
+  }
+  const hashes = slabInts(end - start);
+  const { values, factor, base } = key;
+  for (let row = start; row < end; row += 1)
+    hashes[row - start] = hashOfKey(numberAt(entryAt(values, row), factor, base));
+  return hashes;
+}
 
-/** Hashes of entries [start, end) by entry; undefined where hashing one by one is cheaper than from the first entry of the columns on. */
-export function hashesOf(
-  keys: readonly Vector[],
-  start: number,
-  end: number,
-): Int32Array | undefined {
-  return end - start < start + HASHED_ALONE_MAX ? undefined : hashRows(keys, end);
+/** The hash of a key that is one number. */
+export function hashOfKey(key: number): number {
+  return mixHash(hashNumber(key));
 }
 
 export function hasNull(keys: readonly Vector[], row: number): boolean {

@@ -441,6 +441,13 @@ export class LogEntry {
       : this.chunk.vector(position);
   }
 
+  /** The old value of a row in a column of doubles; NaN for NULL, and for what is no double. */
+  deletedNumber(position: number, row: number): number {
+    return this.chunk === undefined
+      ? cellNumber(this.deletedVector(position), row)
+      : this.chunk.numberAt(position, this.#start + row);
+  }
+
   insertedVector(position: number): Vector {
     if (this.insertedRows !== undefined) return this.insertedRows.vector(position);
     return this.chunk === undefined
@@ -761,6 +768,20 @@ class LogChunk {
     this.#standsIn.fill(NOWHERE);
   }
 
+  /** The cell of one row, wherever it stands, without a look at the others; NaN for NULL, and for what is no double. */
+  numberAt(position: number, row: number): number {
+    const number = this.#standsIn[row]!;
+    const { id, type } = this.#stored[position]!;
+    const isBlank =
+      number !== NOWHERE &&
+      row >= this.#filledTo[position]! &&
+      this.#columns[position]!.rep === 'number' &&
+      isNumberKind(type.kind);
+    if (isBlank) return cellNumber(this.#standing[number]!.columns[id]!.vector, this.#places[row]!);
+    const vector = this.#columns[position]!.peek();
+    return vector === undefined ? NaN : cellNumber(vector, row);
+  }
+
   columnWindow(position: number, start: number, end: number): Vector {
     assert(end <= this.length && !this.#isClosed, 'rows of a delta are read within their commit');
     this.#fill(position);
@@ -894,6 +915,14 @@ class LogChunk {
 
 /** Of a row of a chunk: its id, whether it was overwritten, and where it stands. */
 const ROW_BYTES = 17;
+
+function cellNumber(vector: Vector, row: number): number {
+  if (vector.rep !== 'number') return NaN;
+  const { values, validity, factor, base } = vector;
+  return validity !== undefined && validity[row] === 0
+    ? NaN
+    : numberAt(entryAt(values, row), factor, base);
+}
 
 function isReadable(vector: Vector | undefined): boolean {
   return vector?.rep === 'number' && vector.validity === undefined;
