@@ -2,15 +2,19 @@ import { assert } from '../base/errors.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
 import { KeyCounts, type KeySpace } from './key-counts.ts';
 import { NoTiles } from './no-tiles.ts';
-import { carry, isNearTop, relaid, addTile, type TileLayout } from './tile-layout.ts';
+import { addTile, addTiles, carry, isNearTop, relaid, type TileLayout } from './tile-layout.ts';
 import type { TileMeasures } from './tile-measures.ts';
-import type { Cut } from './tile-time.ts';
+import { BEFORE_AT, type Cut, dayRuns, FROM_AT, QUARTERS, roomForDayRuns } from './tile-time.ts';
 
 /** What a page is beside its tiles: the object, its map. */
 const PAGE_BYTES = 256;
 /** What a typed array is beside its elements. */
 const BLOCK_BYTES = 128;
 const NO_TILES = new Float64Array(0);
+/** Times in a row that a day is cut at one quarter before what lies on either side of it is added up for good: panels in turn of two zones do not add up in vain. */
+const SPLIT_ASKS = 3;
+/** Rows of such a day at most: so much that its sums stay exact whatever of it they are of. */
+const SPLIT_ROWS_MAX = 2 ** 24;
 /** Of the keys that a group counts in one page of several tiles: what is more is read from rows. */
 const KEY_BYTES_MAX = 2 ** 22;
 
@@ -54,6 +58,10 @@ export class TilePage {
   bytesMax = Infinity;
   /** Reads, halved now and then: what was of use will be. */
   uses = 1;
+  /** Of a day: the quarter at which it is split, or −1; the one that was asked for last, and how often. */
+  #split = -1;
+  #splitAsked = -1;
+  #splitAsks = 0;
   #bytes = PAGE_BYTES;
   readonly #lease: MemoryLease;
 
@@ -152,6 +160,37 @@ export class TilePage {
     return keys === undefined ? rows : rows + keys.lookAt(place * this.#keySpace!.kinds);
   }
 
+  /**
+   * Of a day, all extremes of which are known: whether its tile at BEFORE_AT is what lies before a quarter, and that at FROM_AT the rest. Days of a zone begin at
+   * one quarter for months, and a window that is one of them is two tiles then, and not twelve. A row that comes or goes ends it.
+   */
+  isSplitAt(quarter: number): boolean {
+    if (quarter === this.#split) return true;
+    if (quarter !== this.#splitAsked) {
+      this.#splitAsked = quarter;
+      this.#splitAsks = 0;
+    }
+    this.#splitAsks += 1;
+    if (this.#splitAsks < SPLIT_ASKS || this.countsKeys || this.rows > SPLIT_ROWS_MAX) return false;
+    const runs = roomForDayRuns();
+    dayRuns(runs, 0, quarter);
+    this.#addUp(runs, BEFORE_AT);
+    dayRuns(runs, quarter, QUARTERS);
+    this.#addUp(runs, FROM_AT);
+    this.#split = quarter;
+    return true;
+  }
+
+  #addUp(runs: Uint8Array, to: number): void {
+    const { layout } = this;
+    const { stride } = layout;
+    for (const block of this.data) {
+      block.set(layout.empty, to * stride);
+      for (let run = 0; run < runs.length; run += 2)
+        addTiles(block, to * stride, layout, block, runs[run]! * stride, layout, runs[run + 1]!);
+    }
+  }
+
   /** Takes the newest layout, in which every loaded row has room. */
   adopt(layout: TileLayout): void {
     if (layout === this.layout) return;
@@ -168,6 +207,7 @@ export class TilePage {
 
   /** To be called for each row added or taken back: sums stay exact however many there are. */
   noteAddition(measures: TileMeasures, most: number): void {
+    this.#split = -1;
     this.#additions += 1;
     if (this.#additions < most) return;
     this.#additions = 0;
@@ -201,6 +241,7 @@ export class TilePage {
 
   /** The tile at `to` becomes the sum of `count` tiles from place `from` on, in every block. */
   rollUp(from: number, count: number, to: number): void {
+    this.#split = -1;
     const { layout } = this;
     const { stride } = layout;
     for (const block of this.data) {

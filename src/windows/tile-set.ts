@@ -32,6 +32,7 @@ import {
   MINUTE,
   QUARTER,
   QUARTERS,
+  roomForDayRuns,
   SECOND,
   SPANS,
   WHOLE_AT,
@@ -146,6 +147,8 @@ export class TileSet {
   /** The vectors of the rows at hand, by the table's columns. */
   readonly #wide: Vector[] = [];
   #rowGroups: Int32Array = new Int32Array(0);
+  /** Scratch for `dayRuns`. */
+  readonly runs = roomForDayRuns();
   #spare: Accumulator | undefined;
   #order: { readonly groupCount: number; readonly ranks: Int32Array } | undefined;
 

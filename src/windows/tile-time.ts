@@ -11,11 +11,56 @@ export const DAY = 96 * QUARTER;
 
 /** Quarter hours of a day. */
 export const QUARTERS = 96;
-/** Places in the page of a day: its quarters, 24 hours, six times four hours, the day itself. */
+/** Places in the page of a day: its quarters, 24 hours, six times four hours, the day itself; what of it lies before a quarter, and from there on. */
 export const HOURS_AT = QUARTERS;
 export const FOURS_AT = HOURS_AT + 24;
 export const WHOLE_AT = FOURS_AT + 6;
-export const DAY_PLACES = WHOLE_AT + 1;
+export const BEFORE_AT = WHOLE_AT + 1;
+export const FROM_AT = BEFORE_AT + 1;
+export const DAY_PLACES = FROM_AT + 1;
+
+/** Runs of tiles that are some quarters of a day. */
+const DAY_RUNS = 5;
+
+/** Room for what `dayRuns` writes. */
+export function roomForDayRuns(): Uint8Array {
+  return new Uint8Array(DAY_RUNS * 2);
+}
+
+/**
+ * The largest tiles of a day that together are its quarters [from, to): quarters as far as an hour, hours as far as four of them, and back. Pairs of a place
+ * and how many tiles lie there one behind the other, often none.
+ */
+export function dayRuns(runs: Uint8Array, from: number, to: number): void {
+  const hour = Math.min(to, (from + 3) & ~3);
+  const hourEnd = Math.max(hour, to & ~3);
+  const four = Math.min(hourEnd, (hour + 15) & ~15);
+  const fourEnd = Math.max(four, hourEnd & ~15);
+  runs[0] = from;
+  runs[1] = hour - from;
+  runs[2] = HOURS_AT + (hour >> 2);
+  runs[3] = (four - hour) >> 2;
+  runs[4] = FOURS_AT + (four >> 4);
+  runs[5] = (fourEnd - four) >> 4;
+  runs[6] = HOURS_AT + (fourEnd >> 2);
+  runs[7] = (hourEnd - fourEnd) >> 2;
+  runs[8] = hourEnd;
+  runs[9] = to - hourEnd;
+}
+
+/** Tiles of `dayRuns`, by the quarter that they end before, or that they begin with. */
+export const TILES_BEFORE = Uint8Array.from({ length: QUARTERS + 1 }, (_, to) => tilesOf(0, to));
+export const TILES_FROM = Uint8Array.from({ length: QUARTERS + 1 }, (_, from) =>
+  tilesOf(from, QUARTERS),
+);
+
+function tilesOf(from: number, to: number): number {
+  const runs = roomForDayRuns();
+  dayRuns(runs, from, to);
+  let tiles = 0;
+  for (let run = 0; run < DAY_RUNS; run += 1) tiles += runs[run * 2 + 1]!;
+  return tiles;
+}
 
 /** How the quarters of a day are cut: into equal pieces of whole seconds, and where these are many, into runs of them, a tile each, too. */
 export type Cut = {

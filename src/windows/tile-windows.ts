@@ -26,14 +26,19 @@ import {
   type Tiling,
 } from './tile-set.ts';
 import {
+  BEFORE_AT,
   DAY,
+  dayRuns,
   FOURS_AT,
+  FROM_AT,
   HOURS_AT,
   MINUTE,
   QUARTER,
   QUARTERS,
   SECOND,
   SPANS,
+  TILES_BEFORE,
+  TILES_FROM,
   WHOLE_AT,
 } from './tile-time.ts';
 import {
@@ -493,21 +498,27 @@ export class TiledWindows implements WindowOperator {
     return this.#changed.length === 0 && set.stale.size === 0 ? set.span(from, to) : undefined;
   }
 
-  /** Adds quarters [from, to) of a day in which nothing has changed: quarters as far as an hour, hours as far as four of them, and back. */
+  /** Adds quarters [from, to) of a day, not all of them, in which nothing has changed. */
   #addQuarters(page: TilePage, from: number, to: number): void {
-    const hour = Math.min(to, (from + 3) & ~3);
-    this.#add(page, from, hour - from);
-    const hourEnd = to & ~3;
-    if (hour < hourEnd) {
-      const four = Math.min(hourEnd, (hour + 15) & ~15);
-      this.#add(page, HOURS_AT + (hour >> 2), (four - hour) >> 2);
-      const fourEnd = hourEnd & ~15;
-      if (four < fourEnd) this.#add(page, FOURS_AT + (four >> 4), (fourEnd - four) >> 4);
-      const rest = Math.max(four, fourEnd);
-      this.#add(page, HOURS_AT + (rest >> 2), (hourEnd - rest) >> 2);
+    if (from === 0) {
+      if (page.isSplitAt(to)) {
+        this.#addJoint(page, BEFORE_AT, TILES_BEFORE[to]!);
+        return;
+      }
+    } else if (to === QUARTERS && page.isSplitAt(from)) {
+      this.#addJoint(page, FROM_AT, TILES_FROM[from]!);
+      return;
     }
-    const last = Math.max(hour, hourEnd);
-    this.#add(page, last, to - last);
+    const { runs } = this.#set;
+    dayRuns(runs, from, to);
+    for (let run = 0; run < runs.length; run += 2) this.#add(page, runs[run]!, runs[run + 1]!);
+  }
+
+  /** Adds the tile that is the sum of `count` others: it counts and costs as those. */
+  #addJoint(page: TilePage, place: number, count: number): void {
+    this.#addPage(page, place, 1);
+    this.#tiles += count;
+    this.#budget.charge(count * tileWork(page, 0));
   }
 
   /**
