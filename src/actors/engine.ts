@@ -3,6 +3,7 @@ import { DbError } from '../base/errors.ts';
 import { MemoryAccount } from '../base/memory.ts';
 import type { Ports, TimerHandle } from '../base/ports.ts';
 import { tenantId, type InstantMs } from '../base/units.ts';
+import { InstantTexts } from '../calendar/instant-texts.ts';
 import type { Batch } from '../columns/batch.ts';
 import type { ActorRef, ActorSpec } from '../mailbox/actor.ts';
 import { Dispatcher } from '../mailbox/dispatcher.ts';
@@ -160,6 +161,7 @@ export class Engine {
   readonly tiles: TileStore;
   /** Calendars of nothing but a zone. */
   readonly plainCalendars = new NamedCalendar({});
+  readonly instantTexts = new InstantTexts();
   readonly windowPlans = new WindowPlans();
   readonly log: CommitLog;
   readonly #runLoop: RunLoop;

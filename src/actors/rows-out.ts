@@ -233,8 +233,13 @@ export function datumWriter(
     case 'interval':
       return (datum) => datumToIso(datum!, type);
     default:
-      return (datum) => datum;
+      return asItIs;
   }
+}
+
+/** What writes data that are shown as they are: there is nothing to do. */
+export function asItIs(datum: Datum): unknown {
+  return datum;
 }
 
 /** Microseconds to milliseconds, towards the past. */

@@ -65,8 +65,9 @@ export type RowWriters = {
   readonly values: readonly ((datum: Datum) => unknown)[];
   /** Makes the measures of a row. */
   readonly records: RecordMaker;
-  /** Values by measure, written anew for each answer. */
+  /** Values by measure, written anew for each answer; and the columns of an answer: these, or data as they are. */
   readonly scratch: readonly unknown[][];
+  readonly columns: (readonly unknown[])[];
 };
 
 /** Binds a question; the same object for the same question while the catalog stays, so that what is made of it can be remembered. */

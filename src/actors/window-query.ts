@@ -1,6 +1,7 @@
 import { DbError } from '../base/errors.ts';
 import { calendar, type Calendar } from '../calendar/calendar.ts';
 import { instantText } from '../calendar/civil.ts';
+import type { InstantTexts } from '../calendar/instant-texts.ts';
 import { parseInstantMs, type InstantInput } from '../calendar/instants.ts';
 import { onlyKeys, type CalendarSpec } from '../calendar/spec.ts';
 import { TZ_VERSION } from '../calendar/zones.ts';
@@ -44,6 +45,7 @@ import type { QueryMeta } from './api-types.ts';
 import type { Engine } from './engine.ts';
 import { HeldRows } from './held-rows.ts';
 import {
+  asItIs,
   datumWriter,
   RecordMaker,
   resultColumns,
@@ -250,7 +252,7 @@ export async function runWindowQuery(
     const changed = changedOf(session, options, series, position);
     const asked = changed === undefined ? series : partOf(series, changed.asked);
     const keptFromMs = allKeptFromMs(session, relations, position);
-    const make = rowMaker(question, query, options, keptFromMs);
+    const make = rowMaker(engine, question, query, options, keptFromMs);
     const rows =
       series.gapMs === undefined
         ? await runner.windows(windows, asked, make)
@@ -365,7 +367,7 @@ export function windowsAtOnce(
       if (tiles === undefined || !tiles.isReady) return undefined;
     }
     const keptFromMs = allKeptFromMs(session, relations, position);
-    const make = rowMaker(question, query, options, keptFromMs);
+    const make = rowMaker(engine, question, query, options, keptFromMs);
     const rows = rowsAtOnce({ tiles, windows, series: part, asked, environment, budget, make });
     if (rows === undefined) {
       windows.sparing.tries = TRIES_SPARED;
@@ -408,20 +410,22 @@ function rowsAtOnce(question: AtOnce): WindowResultRow[] | undefined {
   const { plainCalls } = windows;
   let answer: WindowAnswer | undefined;
   if (plainCalls !== undefined && tiles !== undefined) {
-    const cells = tiles.nextAtOnce(budget);
-    if (cells === undefined) return undefined;
-    const { numbers, keys, values } = cells;
-    budget.charge(numbers.length);
+    const rowCount = tiles.nextAtOnce(budget);
+    if (rowCount === undefined) return undefined;
+    budget.charge(rowCount);
+    const { rowKeys } = tiles;
     // Most questions of a dashboard: what the tiles gave is the answer, row by row.
     if (
       asked.owners === undefined &&
-      keys.length === 0 &&
+      rowKeys.length === 0 &&
       series.fill === 'none' &&
-      (!series.isOne || numbers.length > 0)
+      (!series.isOne || rowCount > 0)
     )
-      return make.tileRows(series.windows, numbers, values, plainCalls);
+      return make.tileRows(series.windows, tiles, rowCount, plainCalls);
     answer = windowAnswer(windows, series, asked, environment);
-    answer.takeTiles(numbers, keys, (row, column) => values[plainCalls[column]!]![row]!);
+    answer.takeTiles(rowCount, tiles.rowWindows, rowKeys, (column) =>
+      tiles.rowValues(plainCalls[column]!),
+    );
   } else {
     answer = windowAnswer(windows, series, asked, environment);
     if (tiles !== undefined && !takeAtOnce(tiles, windows, environment.context, answer, budget))
@@ -881,13 +885,17 @@ function sessionWindow(
 }
 
 function rowMaker(
+  { instantTexts }: Engine,
   { windows, names, context }: Question,
   query: WindowQuery,
   options: RunOptions,
   keptFromMs: number,
 ): RowMaker {
   const measures = Object.keys(query.measures);
-  return new RowMaker(windows, names, measures, options.values, context, keptFromMs);
+  return new RowMaker(windows, names, measures, options.values, context, {
+    texts: instantTexts,
+    keptFromMs,
+  });
 }
 
 /** Made once for a question that is asked again. */
@@ -905,9 +913,13 @@ function writersOf(
     values: valueTypes.map((type, index) => datumWriter(type, names[index]!, options)),
     records: new RecordMaker(names),
     scratch: names.map(() => []),
+    columns: names.map(() => []),
   };
   return writers.last;
 }
+
+/** Of rows that are not grouped: one for all, so that nobody's change of it is another's. */
+const NO_BY: Record<string, unknown> = Object.freeze({});
 
 /** Makes the rows that users get. */
 class RowMaker {
@@ -918,6 +930,7 @@ class RowMaker {
   #differences:
     | readonly { readonly minus: Expression | undefined; write(datum: Datum): unknown }[]
     | undefined;
+  readonly #texts: InstantTexts;
   #endMs = NaN;
   #end = '';
   readonly #valueTypes: readonly SqlType[];
@@ -930,8 +943,9 @@ class RowMaker {
     names: readonly string[],
     options: ValueOptions,
     context: EvaluationContext,
-    keptFromMs: number,
+    { texts, keptFromMs }: { readonly texts: InstantTexts; readonly keptFromMs: number },
   ) {
+    this.#texts = texts;
     this.#by = by;
     this.#names = names;
     this.#writers = writersOf(windows, by, names, options);
@@ -957,29 +971,35 @@ class RowMaker {
     return this.#differences[index]!;
   }
 
-  /** Rows without keys, of what tiles hold of windows `numbers`: of measure i the values of call `calls[i]`. */
+  /** Rows without keys, of what tiles hold of windows: of measure i the values of call `calls[i]`. */
   tileRows(
     windows: readonly PlannedWindow[],
-    numbers: readonly number[],
-    values: readonly (readonly Datum[])[],
+    tiles: Pick<TiledWindows, 'rowWindows' | 'rowValues'>,
+    rowCount: number,
     calls: readonly number[],
   ): WindowResultRow[] {
-    const { values: writers, records, scratch } = this.#writers;
+    const { values: writers, records, scratch, columns } = this.#writers;
     for (let index = 0; index < writers.length; index += 1) {
       const write = writers[index]!;
-      const data = values[calls[index]!]!;
+      const data = tiles.rowValues(calls[index]!);
+      if (write === asItIs) {
+        columns[index] = data;
+        continue;
+      }
       const written = scratch[index]!;
-      for (let at = 0; at < numbers.length; at += 1) {
+      for (let at = 0; at < rowCount; at += 1) {
         const datum = data[at]!;
         written[at] = datum === null ? null : write(datum);
       }
+      columns[index] = written;
     }
-    const shown: Record<string, unknown>[] = [];
-    records.append(scratch, numbers.length, shown);
-    const rows: WindowResultRow[] = [];
-    for (let at = 0; at < numbers.length; at += 1)
-      rows.push(this.#rowOf(windows[numbers[at]!]!, {}, shown[at]!));
-    return rows;
+    // At first the values alone: each gives its place to the row that has them.
+    const rows: unknown[] = [];
+    records.append(columns, rowCount, rows as Record<string, unknown>[]);
+    const { rowWindows } = tiles;
+    for (let at = 0; at < rowCount; at += 1)
+      rows[at] = this.#rowOf(windows[rowWindows[at]!]!, NO_BY, rows[at] as Record<string, unknown>);
+    return rows as WindowResultRow[];
   }
 
   #rowOf(
@@ -988,8 +1008,8 @@ class RowMaker {
     values: Record<string, unknown>,
   ): WindowResultRow {
     // Most windows begin where the one before ended.
-    const start = startMs === this.#endMs ? this.#end : instantText(startMs);
-    const end = endMs === this.#endMs ? this.#end : instantText(endMs);
+    const start = startMs === this.#endMs ? this.#end : this.#texts.of(startMs);
+    const end = endMs === this.#endMs ? this.#end : this.#texts.of(endMs);
     this.#endMs = endMs;
     this.#end = end;
     // Rows of it are no more, or will be none: it is a part, and will be a smaller one.

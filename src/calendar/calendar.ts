@@ -132,7 +132,7 @@ export class Calendar {
   /** The window that an instant lies in: `c.window(ms, 'week')`, `'15min'`, `'fiscalQuarter'`, `'2 weeks'`. */
   window(instant: InstantInput, unit: string, options: WindowOptions = {}): CalendarWindow {
     const ruler = this.ruler(unit, options);
-    return ruler.describe(ruler.at(this.#seconds(instant, 'instant')));
+    return { ...ruler.describe(ruler.at(this.#seconds(instant, 'instant'))) };
   }
 
   /** The windows that have an instant in [from, to), whole ones, in order. More than 100,000 of them: 54000. */
@@ -149,7 +149,7 @@ export class Calendar {
     if (!(first < last)) return out;
     for (let at = ruler.at(Math.floor(first / 1000)); at.start * 1000 < last; at = ruler.next(at)) {
       if (out.length >= WINDOW_COUNT_MAX) throw tooManyWindows(unit);
-      out.push(ruler.describe(at));
+      out.push({ ...ruler.describe(at) });
     }
     return out;
   }
@@ -582,7 +582,13 @@ function plusMonths(day: number, months: number): number {
 // ── Rulers ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** A window in seconds since 1970; `day` is the first civil day, or for clock units the local start in seconds. */
-export type RulerWindow = { readonly start: number; readonly end: number; readonly day: number };
+export type RulerWindow = {
+  readonly start: number;
+  readonly end: number;
+  readonly day: number;
+  /** What `describe` gave. */
+  described: CalendarWindow | undefined;
+};
 
 /** Cuts time into the windows of one unit. */
 export interface Ruler {
@@ -593,7 +599,27 @@ export interface Ruler {
   next(window: RulerWindow): RulerWindow;
   /** Where the window `count` windows on begins; a window that a skipped day empties is one of them. */
   shift(window: RulerWindow, count: number): number;
+  /** One for all who ask: whoever gives it away copies it. */
   describe(window: RulerWindow): CalendarWindow;
+}
+
+/** A year of days, and more: dashboards ask for the same windows again and again, and a window's name costs more than what lies in it. */
+const KNOWN_WINDOWS = 512;
+
+/** Windows that a ruler has made, by their number. */
+class KnownWindows {
+  readonly #windows: (RulerWindow | undefined)[] = [];
+
+  /** The window of a number, if an instant lies in it: one that is entered twice has two. */
+  find(number: number, seconds: number): RulerWindow | undefined {
+    const known = this.#windows[number & (KNOWN_WINDOWS - 1)];
+    return known !== undefined && seconds >= known.start && seconds < known.end ? known : undefined;
+  }
+
+  put(number: number, window: RulerWindow): RulerWindow {
+    this.#windows[number & (KNOWN_WINDOWS - 1)] = window;
+    return window;
+  }
 }
 
 class CivilRuler implements Ruler {
@@ -601,6 +627,7 @@ class CivilRuler implements Ruler {
   readonly name: string;
   readonly #zone: Zone;
   readonly #unit: CivilUnit;
+  readonly #known = new KnownWindows();
   #last: RulerWindow = NO_WINDOW;
 
   constructor(zone: Zone, unit: CivilUnit) {
@@ -613,7 +640,14 @@ class CivilRuler implements Ruler {
     const last = this.#last;
     if (seconds >= last.start && seconds < last.end) return last;
     const local = seconds + offsetPieceAt(this.#zone, seconds).offset;
-    let day = this.#unit.floor(Math.floor(local / 86_400));
+    const first = this.#unit.floor(Math.floor(local / 86_400));
+    this.#last =
+      this.#known.find(first, seconds) ?? this.#known.put(first, this.#made(first, seconds));
+    return this.#last;
+  }
+
+  #made(first: number, seconds: number): RulerWindow {
+    let day = first;
     let next = this.#unit.shift(day, 1);
     let end = this.#start(next);
     // A date that is entered again belongs to the window that has begun.
@@ -622,8 +656,7 @@ class CivilRuler implements Ruler {
       next = this.#unit.shift(day, 1);
       end = this.#start(next);
     }
-    this.#last = { start: this.#start(day), end, day };
-    return this.#last;
+    return { start: this.#start(day), end, day, described: undefined };
   }
 
   next(window: RulerWindow): RulerWindow {
@@ -635,7 +668,11 @@ class CivilRuler implements Ruler {
     return count === 0 ? window.start : this.#start(this.#unit.shift(window.day, count));
   }
 
-  describe({ start, end, day }: RulerWindow): CalendarWindow {
+  describe(window: RulerWindow): CalendarWindow {
+    return (window.described ??= this.#described(window));
+  }
+
+  #described({ start, end, day }: RulerWindow): CalendarWindow {
     return {
       startMs: start * 1000,
       endMs: end * 1000,
@@ -650,13 +687,14 @@ class CivilRuler implements Ruler {
   }
 }
 
-const NO_WINDOW: RulerWindow = { start: Infinity, end: -Infinity, day: 0 };
+const NO_WINDOW: RulerWindow = { start: Infinity, end: -Infinity, day: 0, described: undefined };
 
 class ClockRuler implements Ruler {
   readonly kind = 'clock';
   readonly name: string;
   readonly #zone: Zone;
   readonly #width: number;
+  readonly #known = new KnownWindows();
   #last: RulerWindow = NO_WINDOW;
 
   constructor(zone: Zone, width: number) {
@@ -668,10 +706,18 @@ class ClockRuler implements Ruler {
   at(seconds: number): RulerWindow {
     const last = this.#last;
     if (seconds >= last.start && seconds < last.end) return last;
+    const { offset } = offsetPieceAt(this.#zone, seconds);
+    const number = Math.floor((seconds + offset) / this.#width);
+    this.#last =
+      this.#known.find(number, seconds) ?? this.#known.put(number, this.#made(number, seconds));
+    return this.#last;
+  }
+
+  #made(number: number, seconds: number): RulerWindow {
     const width = this.#width;
     let { from, to } = offsetPieceAt(this.#zone, seconds);
     const { offset } = offsetPieceAt(this.#zone, seconds);
-    const local = Math.floor((seconds + offset) / width) * width;
+    const local = number * width;
     const start = local - offset;
     const end = start + width;
     // A piece of a table may begin and end without a change of offset.
@@ -685,8 +731,12 @@ class ClockRuler implements Ruler {
       if (after.offset !== offset) break;
       ({ to } = after);
     }
-    this.#last = { start: Math.max(start, from), end: Math.min(end, to), day: local };
-    return this.#last;
+    return {
+      start: Math.max(start, from),
+      end: Math.min(end, to),
+      day: local,
+      described: undefined,
+    };
   }
 
   next(window: RulerWindow): RulerWindow {
@@ -700,7 +750,11 @@ class ClockRuler implements Ruler {
     return at.start;
   }
 
-  describe({ start, end, day }: RulerWindow): CalendarWindow {
+  describe(window: RulerWindow): CalendarWindow {
+    return (window.described ??= this.#described(window));
+  }
+
+  #described({ start, end, day }: RulerWindow): CalendarWindow {
     const { offset } = offsetPieceAt(this.#zone, start);
     return {
       startMs: start * 1000,
@@ -734,7 +788,7 @@ class MergedClockRuler implements Ruler {
       day += width;
       end = firstInstantSeconds(this.#zone, day + width);
     }
-    return { start: firstInstantSeconds(this.#zone, day), end, day };
+    return { start: firstInstantSeconds(this.#zone, day), end, day, described: undefined };
   }
 
   next(window: RulerWindow): RulerWindow {

@@ -1,20 +1,29 @@
 import type { MemoryAccount } from '../base/memory.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
+import type { Datum } from '../columns/values.ts';
 import { KeyCounts } from './key-counts.ts';
 import { carry, relaid, type TileLayout } from './tile-layout.ts';
 import type { TileMeasures } from './tile-measures.ts';
 
 /** Doubles of one that is kept for the next window: those of many groups are not. */
 const SPARE_LENGTH_MAX = 4096;
+/** Rows of the answer that it keeps room for. */
+const SPARE_ROWS_MAX = 1024;
 /** Of what is counted: what is more is accounted. */
 const FREE_BYTES = 2 ** 16;
 
-/** The groups of one window, each a tile. */
+/** The groups of one window, each a tile; and the rows of the answer that they have become, until somebody takes them. */
 export class Accumulator {
   layout: TileLayout;
   data: Float64Array;
   readonly groups: number[] = [];
   count = 0;
+  /** Rows of the answer: written anew for each, so that none makes arrays. The first `rowCount` of all count. */
+  rowCount = 0;
+  readonly rowWindows: number[] = [];
+  readonly rowGroups: number[] = [];
+  /** Values, by call of the set. */
+  readonly rowValues: readonly Datum[][];
   /** By group, slot + 1 of the window at hand: others are of windows before. */
   #slots = new Int32Array(16);
   #windows = new Int32Array(16);
@@ -25,7 +34,8 @@ export class Accumulator {
   readonly #lease: MemoryLease;
   #keyBytes = 0;
 
-  constructor({ layout, keySpace }: TileMeasures, memory: MemoryAccount) {
+  constructor({ layout, keySpace, callCount }: TileMeasures, memory: MemoryAccount) {
+    this.rowValues = Array.from({ length: callCount }, () => []);
     this.layout = layout.wider;
     this.data = this.layout.tiles(1);
     this.kinds = keySpace?.kinds ?? 0;
@@ -42,7 +52,11 @@ export class Accumulator {
 
   /** As small as one that is kept for the next window. */
   get isSmall(): boolean {
-    return this.data.length <= SPARE_LENGTH_MAX && this.#lease.bytes === 0;
+    return (
+      this.data.length <= SPARE_LENGTH_MAX &&
+      this.rowWindows.length <= SPARE_ROWS_MAX &&
+      this.#lease.bytes === 0
+    );
   }
 
   /** Once. */

@@ -121,6 +121,10 @@ export class TileMeasures {
     );
   }
 
+  get callCount(): number {
+    return this.#calls.length;
+  }
+
   /** Work units of a row. */
   get work(): number {
     return 1 + this.#terms.length;
@@ -350,41 +354,36 @@ export class TileMeasures {
     return isSure;
   }
 
-  /** The value of call `index` in a tile, whose keys are counted from slice `slice` on. */
+  /** Writes the value of call `index` in a tile to `out[row]`: a double that is returned would be an object on its way. The tile's keys are counted from slice `slice` on. */
   finish(
+    out: Datum[],
+    row: number,
     index: number,
     data: Float64Array,
     at: number,
     layout: TileLayout,
     keys?: KeyCounts,
     slice = 0,
-  ): Datum {
+  ): void {
     const { call, term: number, squares: squared, keys: kind } = this.#calls[index]!;
     const rows = data[at]!;
-    if (number < 0) return rows;
+    if (number < 0) {
+      out[row] = rows;
+      return;
+    }
     const place = layout.terms[number]!;
     const count = place.count < 0 ? rows : data[at + place.count]!;
-    if (call.fn === 'count') return kind < 0 ? count : keys!.distinct(slice + kind);
-    if (call.fn === 'approx_count_distinct')
-      return estimateOfEntries((visit) => keys!.keys(slice + kind, visit));
-    if (count === 0) return null;
-    const term = this.#terms[number]!;
-    if (call.fn === 'min' || call.fn === 'max') return extreme(call, term, place, data, at, count);
-    if (call.fn === 'approx_percentile') return percentile(call, keys!, slice + kind, count);
-    if (squared >= 0) return variance(call, term, place, layout.terms[squared]!, data, at, count);
-    if (term.kind === 'float') {
-      const sum = specialSum(place, data, at) ?? roundedBins(place, data, at);
-      const value = call.fn === 'avg' ? sum / count : sum;
-      return call.type.kind === 'float4' ? Math.fround(value) : value;
-    }
-    const small = smallSum(place, data, at);
-    if (call.type.kind === 'int8') {
-      if (small === undefined) return int8(wholeSum(place, data, at));
-      return small;
-    }
-    const coefficient = small === undefined ? wholeSum(place, data, at) : BigInt(small);
-    const sum = new Decimal(coefficient, term.kind === 'numeric' ? term.scale! : 0);
-    return call.fn === 'avg' ? divide(sum, new Decimal(BigInt(count), 0)) : sum;
+    if (call.fn === 'count') out[row] = kind < 0 ? count : keys!.distinct(slice + kind);
+    else if (call.fn === 'approx_count_distinct') out[row] = estimateOf(keys!, slice + kind);
+    else if (count === 0) out[row] = null;
+    else if (call.fn === 'min' || call.fn === 'max')
+      writeExtreme(out, row, call, this.#terms[number]!, place, data, at, count);
+    else if (call.fn === 'approx_percentile')
+      out[row] = percentile(call, keys!, slice + kind, count);
+    else if (squared >= 0) {
+      const term = this.#terms[number]!;
+      out[row] = variance(call, term, place, layout.terms[squared]!, data, at, count);
+    } else writeSum(out, row, call, this.#terms[number]!, place, data, at, count);
   }
 }
 
@@ -709,21 +708,50 @@ function isProven(
   return from <= 0 && to > from && bounds.max < limit && bounds.min > -limit;
 }
 
-function extreme(
+function writeExtreme(
+  out: Datum[],
+  row: number,
   call: AggregateCall,
   term: Term,
   place: TermPlace,
   data: Float64Array,
   at: number,
   count: number,
-): Datum {
+): void {
   // NaN is greater than all numbers.
   const nans = place.special < 0 ? 0 : data[at + place.special]!;
   const isNaN = call.fn === 'max' ? nans > 0 : nans === count;
-  if (isNaN) return NaN;
-  const value = data[at + place.extremes + (call.fn === 'min' ? 0 : 1)]!;
-  if (term.kind === 'numeric') return new Decimal(BigInt(value), term.scale!);
-  return value === 0 ? 0 : value;
+  const value = isNaN ? NaN : data[at + place.extremes + (call.fn === 'min' ? 0 : 1)]!;
+  if (term.kind === 'numeric') out[row] = new Decimal(BigInt(value), term.scale!);
+  // Nought is shown without a sign.
+  else out[row] = value + 0;
+}
+
+/** Of a sum, or an average. */
+function writeSum(
+  out: Datum[],
+  row: number,
+  call: AggregateCall,
+  term: Term,
+  place: TermPlace,
+  data: Float64Array,
+  at: number,
+  count: number,
+): void {
+  if (term.kind === 'float') {
+    const sum = specialSum(place, data, at) ?? roundedBins(place, data, at);
+    const value = call.fn === 'avg' ? sum / count : sum;
+    out[row] = call.type.kind === 'float4' ? Math.fround(value) : value;
+    return;
+  }
+  const small = smallSum(place, data, at);
+  if (call.type.kind === 'int8') {
+    out[row] = small ?? int8(wholeSum(place, data, at));
+    return;
+  }
+  const coefficient = small === undefined ? wholeSum(place, data, at) : BigInt(small);
+  const sum = new Decimal(coefficient, term.kind === 'numeric' ? term.scale! : 0);
+  out[row] = call.fn === 'avg' ? divide(sum, new Decimal(BigInt(count), 0)) : sum;
 }
 
 function variance(
@@ -763,6 +791,11 @@ function unitsOf({ sum, bins, binFrom }: TermPlace, data: Float64Array, at: numb
   return units;
 }
 
+/** Apart from who asks: a function that makes another has its variables in an object. */
+function estimateOf(keys: KeyCounts, slice: number): number {
+  return estimateOfEntries((visit) => keys.keys(slice, visit));
+}
+
 function percentile(call: AggregateCall, keys: KeyCounts, slice: number, count: number): Datum {
   // A plan of tiles has no parameters any more.
   const fraction = call.args[1] as Extract<Expression, { kind: 'constant' }>;
@@ -782,7 +815,10 @@ function specialSum(place: TermPlace, data: Float64Array, at: number): number | 
 
 /** The double nearest to the exact sum. */
 function roundedBins(place: TermPlace, data: Float64Array, at: number): number {
-  let [a, b, c, d] = [0, 0, 0, 0];
+  let a = 0;
+  let b = 0;
+  let c = 0;
+  let d = 0;
   let count = 0;
   for (let bin = place.bins - 1; bin >= 0; bin -= 1) {
     const value = data[at + place.sum + bin]!;
@@ -795,7 +831,7 @@ function roundedBins(place: TermPlace, data: Float64Array, at: number): number {
   }
   if (count <= 4) {
     const sum = roundedSum(a, b, c, d);
-    if (sum !== undefined) return sum === 0 ? 0 : sum;
+    if (sum !== undefined) return sum + 0;
   }
   let units = 0n;
   for (let bin = 0; bin < place.bins; bin += 1) units += toUnits(data[at + place.sum + bin]!);

@@ -364,6 +364,7 @@ export class TileSet {
   takeAccumulator(): Accumulator {
     const spare = this.#spare;
     this.#spare = undefined;
+    if (spare !== undefined) spare.rowCount = 0;
     return spare ?? new Accumulator(this.measures, this.#memory);
   }
 

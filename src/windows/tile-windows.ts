@@ -101,10 +101,8 @@ export class TiledWindows implements WindowOperator {
   #scan: WindowOperator | undefined;
   /** Windows before this one are finished. */
   #window = 0;
-  /** What has been finished and not given: window numbers, groups, values by call. */
-  #numbers: number[] = [];
-  #groups: number[] = [];
-  #values: Datum[][];
+  /** Rows of the answer that were given, of those that `#total` has. */
+  #given = 0;
   /** Quarters that are read from rows, as of the set's position `#changedAt`. */
   #changed: Float64Array = NO_QUARTERS;
   #changedAt = NaN;
@@ -137,7 +135,6 @@ export class TiledWindows implements WindowOperator {
     this.#otherwise = options.otherwise;
     this.#refused = options.refused;
     this.#total = options.set.takeAccumulator();
-    this.#values = options.calls.map(() => []);
   }
 
   get columns(): readonly OutputColumn[] {
@@ -188,7 +185,7 @@ export class TiledWindows implements WindowOperator {
       const step = this.#steps.next();
       if (step.done !== true) {
         if (step.value === 'wait') budget.charge(WAIT_WORK);
-        return this.#numbers.length >= BATCH_ROW_COUNT_MAX / 2 ? this.#give() : 'more';
+        return this.#ungiven >= BATCH_ROW_COUNT_MAX / 2 ? this.#give() : 'more';
       }
     } catch (cause) {
       const why = whyNoTiles(cause);
@@ -196,22 +193,16 @@ export class TiledWindows implements WindowOperator {
       this.#refuse(why);
       // What was given stays: the rest comes from rows.
       this.#scanRest();
-      return this.#numbers.length > 0 ? this.#give() : this.#scanned(budget);
+      return this.#ungiven > 0 ? this.#give() : this.#scanned(budget);
     }
-    return this.#numbers.length > 0 ? this.#give() : 'done';
+    return this.#ungiven > 0 ? this.#give() : 'done';
   }
 
   /**
-   * All windows within a budget, where nothing has to be scanned: their numbers, ascending, with keys and values by call. Undefined: it is
-   * more than that, and to be begun anew.
+   * All windows within a budget, where nothing has to be scanned: how many rows of the answer there are, of which the getters below tell until this is closed.
+   * Undefined: it is more than that, and to be begun anew.
    */
-  nextAtOnce(budget: Budget):
-    | {
-        readonly numbers: readonly number[];
-        readonly keys: readonly Vector[];
-        readonly values: readonly (readonly Datum[])[];
-      }
-    | undefined {
+  nextAtOnce(budget: Budget): number | undefined {
     this.#budget = budget;
     try {
       if (!this.#isReadAtOnce()) {
@@ -224,11 +215,28 @@ export class TiledWindows implements WindowOperator {
       this.#refuse(whyNoTiles(cause));
       return undefined;
     }
-    const keys =
-      this.#plan.keys.length === 0
-        ? NO_KEYS
-        : this.#set.groups.keys(Int32Array.from(this.#groups), this.#groups.length);
-    return { numbers: this.#numbers, keys, values: this.#values };
+    return this.#total.rowCount;
+  }
+
+  /** Numbers of windows by row of the answer, ascending. */
+  get rowWindows(): readonly number[] {
+    return this.#total.rowWindows;
+  }
+
+  /** Keys of the rows, by key. */
+  get rowKeys(): readonly Vector[] {
+    if (this.#plan.keys.length === 0) return NO_KEYS;
+    const { rowGroups, rowCount } = this.#total;
+    return this.#set.groups.keys(Int32Array.from(rowGroups.slice(0, rowCount)), rowCount);
+  }
+
+  /** Values of a call of the plan, by row. */
+  rowValues(call: number): readonly Datum[] {
+    return this.#total.rowValues[this.#calls[call]!]!;
+  }
+
+  get #ungiven(): number {
+    return this.#total.rowCount - this.#given;
   }
 
   /** Others are told, but where only this reader is at fault. */
@@ -242,7 +250,6 @@ export class TiledWindows implements WindowOperator {
     this.#steps?.return(undefined);
     this.#kept?.close();
     this.#scan?.close();
-    this.#numbers = [];
     this.#set.giveAccumulator(this.#total);
     if (this.#isPlain) this.#set.close();
   }
@@ -303,7 +310,7 @@ export class TiledWindows implements WindowOperator {
     let ranks: Int32Array | undefined;
     let { evictions } = set;
     for (; this.#window < from.length; this.#window += 1) {
-      if (this.#budget.exhausted || this.#numbers.length >= BATCH_ROW_COUNT_MAX / 2) {
+      if (this.#budget.exhausted || this.#ungiven >= BATCH_ROW_COUNT_MAX / 2) {
         yield* this.#pause();
         if (set.evictions !== evictions) {
           ({ evictions } = set);
@@ -770,36 +777,53 @@ export class TiledWindows implements WindowOperator {
     const total = this.#total;
     const slot = total.slotOf(group);
     const slice = total.keys === undefined ? 0 : total.sliceAt(slot);
-    this.#numbers.push(this.#window);
-    this.#groups.push(group);
-    for (let index = 0; index < this.#calls.length; index += 1)
-      this.#values[index]!.push(
-        measures.finish(this.#calls[index]!, total.data, slot, total.layout, total.keys, slice),
+    const row = total.rowCount;
+    total.rowCount = row + 1;
+    total.rowWindows[row] = this.#window;
+    total.rowGroups[row] = group;
+    const calls = this.#calls;
+    for (let index = 0; index < calls.length; index += 1) {
+      const call = calls[index]!;
+      measures.finish(
+        total.rowValues[call]!,
+        row,
+        call,
+        total.data,
+        slot,
+        total.layout,
+        total.keys,
+        slice,
       );
+    }
   }
 
   // ── output ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   #give(): Step {
-    const rowCount = Math.min(this.#numbers.length, BATCH_ROW_COUNT_MAX);
-    const groups = Int32Array.from(this.#groups.splice(0, rowCount));
+    const total = this.#total;
+    const from = this.#given;
+    const to = Math.min(total.rowCount, from + BATCH_ROW_COUNT_MAX);
+    const rowCount = to - from;
+    const groups = Int32Array.from(total.rowGroups.slice(from, to));
     this.batch = {
       rowCount,
       columns: [
         {
           rep: 'number',
           type: INT4,
-          values: Int32Array.from(this.#numbers.splice(0, rowCount)),
+          values: Int32Array.from(total.rowWindows.slice(from, to)),
           factor: 1,
           base: 0,
           scale: 0,
         },
         ...this.#set.groups.keys(groups, rowCount),
         ...this.#plan.calls.map(({ type }, index) =>
-          vectorFromData(type, this.#values[index]!.splice(0, rowCount)),
+          vectorFromData(type, this.rowValues(index).slice(from, to)),
         ),
       ],
     };
+    this.#given = to;
+    if (to === total.rowCount) this.#given = total.rowCount = 0;
     return 'batch';
   }
 
@@ -812,7 +836,7 @@ export class TiledWindows implements WindowOperator {
   }
 
   #scanned(budget: Budget): Step {
-    if (this.#numbers.length > 0) return this.#give();
+    if (this.#ungiven > 0) return this.#give();
     const step = this.#scan!.next(budget);
     if (step !== 'batch') return step;
     const { batch } = this.#scan!;

@@ -144,19 +144,19 @@ export class WindowAnswer {
     }
   }
 
-  /** The same of what tiles hold: `numbers` are of windows, `valueOf` gives what a row of them shows. */
+  /** The same of the first `count` rows of what tiles hold: `numbers` are of windows, `valuesOf` gives what the rows show in a column. */
   takeTiles(
+    count: number,
     numbers: readonly number[],
     keys: readonly Vector[],
-    valueOf: (row: number, column: number) => Datum,
+    valuesOf: (column: number) => readonly Datum[],
   ): void {
-    const valueCount = this.#valueTypes.length;
-    this.#cellCount += numbers.length;
+    this.#cellCount += count;
     if (this.#cellCount > 2 * ANSWER_ROW_COUNT_MAX) throw tooManyRows();
-    for (let row = 0; row < numbers.length; row += 1) {
-      const values: Datum[] = [];
-      for (let column = 0; column < valueCount; column += 1) values.push(valueOf(row, column));
+    const columns = this.#valueTypes.map((_, column) => valuesOf(column));
+    for (let row = 0; row < count; row += 1) {
       const group = keys.length === 0 ? 0 : this.#groupOf(keys.map((key) => datumAt(key, row)));
+      const values = columns.map((column) => column[row]!);
       this.#put(numbers[row]!, group, values);
     }
   }

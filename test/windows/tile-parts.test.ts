@@ -29,6 +29,13 @@ function sumsOf(type: SqlType, value: number): { measures: TileMeasures; layout:
   return { measures, layout: measures.layout };
 }
 
+/** What the first call shows of a tile. */
+function shown(measures: TileMeasures, data: Float64Array, layout: TileLayout): Datum {
+  const out: Datum[] = [];
+  measures.finish(out, 0, 0, data, 0, layout);
+  return out[0]!;
+}
+
 /** `value` added up 2^doublings times: the tile's sum, and the exact one. */
 function doubled(type: SqlType, value: number, doublings: number): { found: Datum; exact: bigint } {
   const { measures, layout } = sumsOf(type, value);
@@ -44,7 +51,7 @@ function doubled(type: SqlType, value: number, doublings: number): { found: Datu
     tile = next;
   }
   return {
-    found: measures.finish(0, tile, 0, wide),
+    found: shown(measures, tile, wide),
     exact: BigInt(value) * 2n ** BigInt(doublings),
   };
 }
@@ -87,7 +94,7 @@ test('a sum whose bins overlap more than doubles can round is exact', () => {
       exact *= 2n;
     }
     addBoth();
-    expect(measures.finish(0, tile, 0, layout)).toBe(Number(exact));
+    expect(shown(measures, tile, layout)).toBe(Number(exact));
   }
 });
 
@@ -145,14 +152,14 @@ test('a page whose sums come near the end of their bins takes a wider layout, an
   page.settle(measures);
   expect(page.layout).not.toBe(layout);
   expect(page.layout).toBe(measures.layout);
-  expect(measures.finish(0, page.block(0), 0, page.layout)).toBe(Number(exact));
+  expect(shown(measures, page.block(0), page.layout)).toBe(Number(exact));
   // Another page of the old layout takes the one that there is by now.
   const other = new TilePage(1, { layout, keySpace: undefined }, new MemoryLease(account));
   measures.add(other.block(0), 0, layout, 0, 1);
   other.adopt(measures.layout);
   other.settle(measures);
   expect(other.layout).toBe(measures.layout);
-  expect(measures.finish(0, other.block(0), 0, other.layout)).toBe(67_108_863);
+  expect(shown(measures, other.block(0), other.layout)).toBe(67_108_863);
   page.close();
   other.close();
   expect(account.usedBytes).toBe(0);
@@ -184,7 +191,7 @@ test('sums are carried after so many additions, by a layout that others have wid
     expect(page.layout).toBe(before);
     page.noteAddition(measures, 2);
     expect(page.layout).toBe(before.wider);
-    expect(measures.finish(0, page.block(0), 0, page.layout)).toBe(exact);
+    expect(shown(measures, page.block(0), page.layout)).toBe(exact);
   }
   {
     const { page, measures, exact } = nearTop();
@@ -192,7 +199,7 @@ test('sums are carried after so many additions, by a layout that others have wid
     const { layout } = measures;
     page.settle(measures);
     expect([page.layout, measures.layout]).toEqual([layout, layout]);
-    expect(measures.finish(0, page.block(0), 0, page.layout)).toBe(exact);
+    expect(shown(measures, page.block(0), page.layout)).toBe(exact);
   }
   {
     // Wider below, which is of no use to what is near the top.
@@ -202,7 +209,7 @@ test('sums are carried after so many additions, by a layout that others have wid
     expect(layout).not.toBe(page.layout);
     page.settle(measures);
     expect(page.layout).toBe(layout.wider);
-    expect(measures.finish(0, page.block(0), 0, page.layout)).toBe(exact);
+    expect(shown(measures, page.block(0), page.layout)).toBe(exact);
   }
 });
 

@@ -133,8 +133,8 @@ test('more rows than an answer may have are refused while they come', () => {
   expect(() => {
     for (let rows = 0; rows <= 2 * ANSWER_ROW_COUNT_MAX; rows += 2048) made.take(batch);
   }).toThrow(/more than 500000 rows/);
-  const numbers = Array.from({ length: 2 * ANSWER_ROW_COUNT_MAX + 1 }, () => 0);
-  expect(() => answer(1, 'none', [INT4], [INT4]).takeTiles(numbers, [zeros], () => 0)).toThrow(
+  const many = 2 * ANSWER_ROW_COUNT_MAX + 1;
+  expect(() => answer(1, 'none', [INT4], [INT4]).takeTiles(many, [0], [zeros], () => [0])).toThrow(
     /more than 500000 rows/,
   );
 });

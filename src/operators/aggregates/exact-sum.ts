@@ -455,8 +455,12 @@ function oddSum(x: number, y: number): number {
   bits[0] = sum;
   if ((words[0]! & 1) === 1) return sum;
   // Towards the error: one unit in the last place, up or down in magnitude.
-  const away = error > 0 === sum > 0;
-  wideWord[0] = away ? wideWord[0]! + 1n : wideWord[0]! - 1n;
+  if (error > 0 === sum > 0) words[0] = words[0]! + 1;
+  else {
+    // The last bit is not set: the upper word is touched only where the lower one is nought.
+    if (words[0] === 0) words[1] = words[1]! - 1;
+    words[0] = words[0]! - 1;
+  }
   return bits[0];
 }
 
