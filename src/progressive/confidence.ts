@@ -95,46 +95,85 @@ export function countBounds(
   const drawings = lnDrawings(N, n);
   const evidence = (marked: number): number => lnEvidenceAgainst(marked, draws, strength, drawings);
   const least = evidence(likely);
-  const share = Math.min(1 - 1 / (n + 2), Math.max(1 / (n + 2), k / n));
-  const deviation = N * Math.sqrt((share * (1 - share) * (1 - n / N)) / n);
-  const width = deviation * Math.sqrt(2 * (limit - least));
-  const from = { at: likely, evidence: least, width };
-  return { lower: edge(from, k, evidence, limit), upper: edge(from, most, evidence, limit) };
+  const search: Search = {
+    evidence,
+    slope: (marked) => evidenceSlope(marked, draws, strength),
+    limit,
+    least,
+  };
+  // On the scale where deviations of shares are alike everywhere: the arc whose sine is the root of the share.
+  const middle = Math.asin(Math.sqrt(likely / N));
+  const turn = Math.sqrt(((limit - least) * (1 - n / N)) / (2 * n));
+  const at = (angle: number): number =>
+    Math.round(N * Math.sin(Math.min(Math.PI / 2, Math.max(0, angle))) ** 2);
+  return {
+    lower: edge(search, { from: likely, to: k, guess: at(middle - turn) }),
+    upper: edge(search, { from: likely, to: most, guess: at(middle + turn) }),
+  };
 }
 
+/** How much more evidence there is against one more marked row, nearly: ln x stands for the derivative of ln Γ. */
+function evidenceSlope(
+  marked: number,
+  { N, n, k }: { readonly N: number; readonly n: number; readonly k: number },
+  strength: number,
+): number {
+  const others = N - marked;
+  const a = (strength * marked) / N;
+  const b = (strength * others) / N;
+  const ofPrior =
+    a > 1 && b > 1
+      ? (strength / N) * Math.log(((a + k - 0.5) * (b - 0.5)) / ((b + n - k - 0.5) * (a - 0.5)))
+      : 0;
+  return (
+    ofPrior +
+    Math.log(((others + 0.5) * (marked - k + 0.5)) / ((others - n + k + 0.5) * (marked + 0.5)))
+  );
+}
+
+type Search = {
+  readonly evidence: (marked: number) => number;
+  readonly slope: (marked: number) => number;
+  /** What evidence does not reach where a number stands, and what it is in the middle. */
+  readonly limit: number;
+  readonly least: number;
+};
+
 /**
- * The last whole number that stands, on the way from one that does to the farthest there is. Evidence grows with the square of the distance, nearly: a
- * line through the roots of what two numbers have more than the first leads close to the edge. Every few steps halve what is left, whatever it grows with.
+ * The last whole number that stands, on the way `from` one that does `to` the farthest there is. Evidence grows with the square of the distance, nearly,
+ * so its root is followed by its slope from a guess that is near: as a rule that is the edge itself or its neighbour, which is all that is tested
+ * then. Every few steps halve what is left, whatever it grows with.
  */
 function edge(
-  from: { readonly at: number; readonly evidence: number; readonly width: number },
-  farthest: number,
-  evidence: (at: number) => number,
-  limit: number,
+  { evidence, slope, limit, least }: Search,
+  { from, to, guess }: { readonly from: number; readonly to: number; readonly guess: number },
 ): number {
-  const wanted = Math.sqrt(limit - from.evidence);
-  let inside = from.at;
-  let outside = farthest;
-  let guess = from.at + Math.sign(farthest - from.at) * Math.round(from.width);
-  let known = { at: from.at, root: 0 };
-  // Where the first guess falls, the farthest falls, too.
-  let first = (guess - inside) * (guess - outside) < 0 ? evidence(guess) : undefined;
-  if ((first === undefined || first < limit) && evidence(farthest) < limit) return farthest;
-  for (let step = 1; Math.abs(outside - inside) > 1; step += 1) {
-    const isBetween = (guess - inside) * (guess - outside) < 0;
-    const at = isBetween && step % 4 !== 0 ? guess : Math.floor((inside + outside) / 2);
-    const found = first ?? evidence(at);
-    first = undefined;
-    if (found < limit) inside = at;
-    else outside = at;
-    const root = Math.sqrt(Math.max(0, found - from.evidence));
-    if (root === Infinity) continue;
-    const nearest = known.at + ((wanted - known.root) * (at - known.at)) / (root - known.root);
-    known = { at, root };
-    guess = found < limit ? Math.ceil(nearest) : Math.floor(nearest);
-    // Where it stands by the line, its neighbour falls as a rule.
-    if (guess === inside) guess += Math.sign(farthest - from.at);
-    else if (guess === outside) guess -= Math.sign(farthest - from.at);
+  if (from === to) return from;
+  const sign = Math.sign(to - from);
+  const wanted = Math.sqrt(limit - least);
+  let inside = from;
+  let outside = to;
+  /** `outside` falls: the farthest may stand. */
+  let falls = false;
+  let next = guess;
+  for (let step = 1; !falls || Math.abs(outside - inside) > 1; step += 1) {
+    if ((next - inside) * sign <= 0) next = inside + sign;
+    else if ((outside - next) * sign <= 0) next = falls ? outside - sign : outside;
+    const at = next;
+    const found = evidence(at);
+    const stands = found < limit;
+    if (stands && at === to) return to;
+    if (stands) inside = at;
+    else {
+      outside = at;
+      falls = true;
+    }
+    const root = Math.sqrt(Math.max(0, found - least));
+    const away = (sign * (wanted - root) * 2 * root) / slope(at);
+    next =
+      step % 5 === 0 || !Number.isFinite(away)
+        ? Math.floor((inside + outside) / 2)
+        : at + sign * (stands ? Math.ceil(away) : Math.floor(away));
   }
   return inside;
 }
