@@ -1,13 +1,13 @@
 import { SEGMENT_ROWS } from './segment.ts';
 
-/** Slots of a full segment that the first round reads; each round after it as many as were read before, as long as somebody may wait for an answer. */
+/** Slots of a full segment that the first round reads; each round after it as many as were read before. */
 const FIRST_SLOTS = 128;
 /** The first rounds end here. */
 const FIRST_ROUNDS_END = 4096;
 /**
  * A round visits every segment, and a visit costs a microsecond or two, however few rows it is for: that much as some hundred rows. Of tables larger than this
  * a first round of 128 slots, and those after it, would be over before anybody has looked, and all visits together cost a tenth of the plain scan. So
- * they begin with more slots, as many as make no more than FIRST_ROWS_MAX rows.
+ * they begin with more slots, as many as make no more than FIRST_ROWS_MAX rows, and the first rounds read three times as many as were read before.
  */
 const LARGE_ROWS = 2 ** 23;
 const FIRST_ROWS_MAX = 2 ** 20;
@@ -19,7 +19,10 @@ const LARGE_FIRST_SLOTS_MAX = 1024;
 const ROUND_ROWS_MAX = LARGE_ROWS;
 const ROUND_SLOTS_MIN = 16_384;
 const ROUND_SLOTS_STEP = 4096;
-/** Of later rounds a share is watched: the spread of the values is known well by then. */
+/**
+ * Of later rounds a share is watched: the spread of the values is known well by then. Of large tables the later ones begin when FIRST_ROWS_MAX rows were
+ * drawn, and no round watches more than is wanted: a row that is watched costs as much as one that is read.
+ */
 const WATCHED_SHARE = 1 / 8;
 /** All rounds end at multiples of it. */
 const STEP_SLOTS = 64;
@@ -35,29 +38,52 @@ export class SampleRounds {
   #roundOf: Uint8Array | undefined;
   /** Rounds of which every draw is watched. */
   readonly #firstCount: number;
+  readonly #population: number;
 
   /** `population`: the rows of all segments. */
   constructor(population: number) {
     const slotsMax = Math.floor((ROUND_ROWS_MAX * SEGMENT_ROWS) / Math.max(1, population));
     const strideMax = Math.max(ROUND_SLOTS_MIN, slotsMax - (slotsMax % ROUND_SLOTS_STEP));
     const ends = [firstSlots(population)];
+    const isOfLarge = isLarge(population);
     for (let end = ends[0]!; end < SEGMENT_ROWS;) {
-      end = Math.min(SEGMENT_ROWS, end + Math.min(end, strideMax));
+      const stride = isOfLarge && end < FIRST_ROUNDS_END ? end * 3 : end;
+      end = Math.min(SEGMENT_ROWS, end + Math.min(stride, strideMax));
       ends.push(end);
     }
-    this.#firstCount = ends.indexOf(FIRST_ROUNDS_END) + 1;
+    const firstEnd = isOfLarge
+      ? Math.max(ends[0]!, Math.min(FIRST_ROUNDS_END, firstSlotsMax(population)))
+      : FIRST_ROUNDS_END;
+    this.#firstCount = ends.filter((end) => end <= firstEnd).length;
     this.#ends = ends;
+    this.#population = population;
   }
 
   get count(): number {
     return this.#ends.length;
   }
 
-  /** Draws of a segment of so many rows in a round. */
-  drawsOf(round: number, rowCount: number, watched: 'all' | 'some' | 'none'): RoundDraws {
+  /** Draws of a segment of so many rows in a round, of which a share is watched. */
+  drawsOf(round: number, rowCount: number, watchedShare: number): RoundDraws {
     const from = this.#drawsUpTo(round - 1, rowCount);
     const to = this.#drawsUpTo(round, rowCount);
-    return { from, to, watchedTo: from + this.#watchedOf(round, to - from, watched) };
+    return { from, to, watchedTo: from + Math.ceil((to - from) * watchedShare) };
+  }
+
+  /**
+   * Of the draws of a round, the share that is watched, where `wanted` rows are to be watched in all, and `watched` were. Behind the last round nobody
+   * looks: its draws need not be known but for their sums.
+   */
+  watchedShare(
+    round: number,
+    { watches, wanted, watched }: { watches: 'all' | 'some'; wanted: number; watched: number },
+  ): number {
+    const ends = this.#ends;
+    if (wanted === 0 || round === ends.length - 1) return 0;
+    const share = watches === 'all' || round < this.#firstCount ? 1 : WATCHED_SHARE;
+    if (!isLarge(this.#population)) return share;
+    const rows = (this.#population * (ends[round]! - (ends[round - 1] ?? 0))) / SEGMENT_ROWS;
+    return Math.min(share, Math.max(0, wanted - watched) / rows);
   }
 
   /** Which round draws it. */
@@ -80,12 +106,6 @@ export class SampleRounds {
     return roundOf;
   }
 
-  /** Of so many draws of a round. Behind the last one nobody looks: its draws need not be known but for their sums. */
-  #watchedOf(round: number, draws: number, watched: 'all' | 'some' | 'none'): number {
-    if (watched === 'none' || round === this.#ends.length - 1) return 0;
-    return watched === 'all' || round < this.#firstCount ? draws : Math.ceil(draws * WATCHED_SHARE);
-  }
-
   /** Draws when the round is over. */
   #drawsUpTo(round: number, rowCount: number): number {
     if (round < 0) return 0;
@@ -94,10 +114,18 @@ export class SampleRounds {
   }
 }
 
+function isLarge(population: number): boolean {
+  return population > LARGE_ROWS;
+}
+
+function firstSlotsMax(population: number): number {
+  return (FIRST_ROWS_MAX * SEGMENT_ROWS) / population;
+}
+
 /** A power of two, from FIRST_SLOTS on. */
 function firstSlots(population: number): number {
-  if (population <= LARGE_ROWS) return FIRST_SLOTS;
-  const slotsMax = (FIRST_ROWS_MAX * SEGMENT_ROWS) / population;
+  if (!isLarge(population)) return FIRST_SLOTS;
+  const slotsMax = firstSlotsMax(population);
   let slots = LARGE_FIRST_SLOTS_MAX;
   while (slots > FIRST_SLOTS && slots > slotsMax) slots /= 2;
   return slots;

@@ -80,9 +80,9 @@ export class SampledScan implements TableSample {
   firstRound = 0;
   readonly #rounds: SampleRounds;
   readonly #hasTails: boolean;
-  /** Of the rounds, and of the one in hand. */
   readonly #watches: 'all' | 'some';
-  #watched: 'all' | 'some' | 'none';
+  /** Of the draws of the round in hand, those that are watched. */
+  #watchedShare = 0;
   round = 0;
   /**
    * What rounds ask of segments, side by side: a round visits each of them once, and by then what was looked up in it has long left the
@@ -185,7 +185,6 @@ export class SampledScan implements TableSample {
     );
     this.#rounds = new SampleRounds(population);
     this.#watches = options.batchRowsMax === undefined ? 'some' : 'all';
-    this.#watched = this.#watches;
     this.#tailBuilder = new BatchBuilder(this.#columns.map(({ type }) => type));
     this.phase = this.#hasTails ? 'tails' : 'whole';
   }
@@ -209,7 +208,7 @@ export class SampledScan implements TableSample {
     }
   }
 
-  advance(watches = true): boolean {
+  advance(watchedWanted = Infinity): boolean {
     this.#segmentAt = 0;
     this.#at = 0;
     this.#isBegun = false;
@@ -222,8 +221,12 @@ export class SampledScan implements TableSample {
     this.round = this.phase === 'round' ? this.round + 1 : 0;
     this.phase = 'round';
     this.drawn = 0;
-    this.#watched = watches ? this.#watches : 'none';
-    this.#full = this.#rounds.drawsOf(this.round, SEGMENT_ROWS, this.#watched);
+    this.#watchedShare = this.#rounds.watchedShare(this.round, {
+      watches: this.#watches,
+      wanted: watchedWanted,
+      watched: this.watched,
+    });
+    this.#full = this.#rounds.drawsOf(this.round, SEGMENT_ROWS, this.#watchedShare);
     const fullCount = this.#sampled.length - this.#shortRows.length;
     this.drawn = fullCount * this.#full.to;
     this.watched += fullCount * (this.#full.watchedTo - this.#full.from);
@@ -394,7 +397,7 @@ export class SampledScan implements TableSample {
   #drawsIn(rowCount: number): RoundDraws {
     return rowCount === SEGMENT_ROWS
       ? this.#full
-      : this.#rounds.drawsOf(this.round, rowCount, this.#watched);
+      : this.#rounds.drawsOf(this.round, rowCount, this.#watchedShare);
   }
 
   #nextOfRound(): Batch | undefined {

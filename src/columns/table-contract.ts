@@ -257,8 +257,11 @@ export interface TableSample extends TableScan {
   readonly isWatched: boolean;
   /** All rows of the batch just given are known to pass. */
   readonly isCovered: boolean;
-  /** `next` has said undefined: goes on to the next phase or round, where nothing is watched if told so; false at the end of all. */
-  advance(watches?: boolean): boolean;
+  /**
+   * `next` has said undefined: goes on to the next phase or round; false at the end of all. `watchedWanted`: how many rows are to be watched in all
+   * rounds together, 0 if those that were are enough. Of large tables a round watches no more than is wanted; of others, as ever if any is.
+   */
+  advance(watchedWanted?: number): boolean;
   /** Rows that are drawn in rounds, dead ones included: a draw of one matches nothing. */
   readonly population: number;
   /** Of them, those of the rounds begun so far. */

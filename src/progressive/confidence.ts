@@ -228,6 +228,19 @@ export function deviationIsKnown(
 
 const KNOWN_SHARE = 1 / 32;
 
+/** How many watched draws make it known, if the deviation stays what it is: 0 where it is known by now, Infinity where it never will be. */
+export function drawsUntilKnown(
+  range: number,
+  deviation: number,
+  { N, n }: { readonly N: number; readonly n: number },
+): number {
+  if (deviationIsKnown(range, deviation, { N, n })) return 0;
+  // The n whose n · (1 − n/N) is so much.
+  const wanted = (range / (KNOWN_SHARE * deviation)) ** 2;
+  const inside = 1 - (4 * wanted) / N;
+  return inside > 0 ? Math.max(1000, n + 1, (N / 2) * (1 - Math.sqrt(inside))) : Infinity;
+}
+
 /** Of the chance to miss, what the rigorous interval takes where both are intersected. */
 export const RIGOROUS_SHARE = 0.2;
 

@@ -205,7 +205,7 @@ export class ProgressiveRun {
             this.#phase = 'settle';
             // Some may have come with draws that nobody watched.
             this.#watcher.ensure(this.#aggregate.groupCount);
-          } else this.sample.advance(!this.#watcher.isTold);
+          } else this.sample.advance(this.#watchedWanted);
           break;
         }
         case 'settle': {
@@ -228,7 +228,7 @@ export class ProgressiveRun {
           this.#settled = { draws: n, watched };
           this.#rowsSettled = this.sample.drawn;
           this.#phase = 'absorb';
-          this.sample.advance(!this.#watcher.isTold);
+          this.sample.advance(this.#watchedWanted);
           if (!this.#isLookDue) break;
           this.#isFirstLook = false;
           return 'look';
@@ -270,7 +270,13 @@ export class ProgressiveRun {
   /** Draws that nobody looks at yet are settled where that is cheap: bets are for few draws at a time, and it shows when nothing more need be watched. */
   #isWorthSettling(): boolean {
     const fresh = this.sample.drawn - this.#rowsSettled;
-    return !this.#watcher.isTold && this.#aggregate.groupCount * SETTLED_ROWS <= fresh;
+    return this.#watcher.drawsWanted > 0 && this.#aggregate.groupCount * SETTLED_ROWS <= fresh;
+  }
+
+  /** Rows that are to be watched in all, some more than the deviations of now ask for. */
+  get #watchedWanted(): number {
+    const unit = this.#shape.isSingle ? 1 : CLUSTER_ROWS;
+    return this.#watcher.drawsWanted * unit * WATCHED_SPARE;
   }
 
   /** Rows that count as read when a round is over, and all. */
@@ -600,6 +606,8 @@ const ROUNDED_KINDS: ReadonlySet<SqlType['kind']> = new Set(['int8', 'numeric'])
 const DATA_EXCEPTION = '22';
 /** An interval takes some hundred logarithms: as long as some thousand rows. */
 const INTERVAL_WORK = 4000;
+/** Deviations are known well when draws are few short of what is wanted: by then it moves by a hundredth or so. */
+const WATCHED_SPARE = 17 / 16;
 /** Settling a group is to cost a tenth of the reading at most, since the time before. */
 const SETTLED_ROWS = 512;
 /** Groups whose estimates are taken together; their intervals are made one by one. */

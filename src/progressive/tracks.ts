@@ -7,7 +7,7 @@ import {
   asymptoticHalfWidth,
   asymptoticHolds,
   countBounds,
-  deviationIsKnown,
+  drawsUntilKnown,
   lnEvidenceAgainst,
   RIGOROUS_SHARE,
 } from './confidence.ts';
@@ -35,8 +35,8 @@ export interface Track {
   settle?(from: number, to: number, batch: DrawBatch, riskOf: (group: number) => number): void;
   /** All groups are settled. */
   close?(batch: DrawBatch, risk: number): void;
-  /** Whether watched draws have told of a group what they can; undefined: they tell nothing. */
-  isTold?(group: number, draws: Draws): boolean;
+  /** How many watched draws tell of a group what they can: 0 if they have by now, Infinity if there is always more. Undefined: they tell nothing. */
+  drawsWanted?(group: number, draws: Draws): number;
   /** The estimate alone, which costs little. */
   point(group: number, draws: Draws): number;
   /** `risk`: that the truth is ever missed. */
@@ -222,13 +222,11 @@ export class SumTrack implements Track {
     );
   }
 
-  isTold(group: number, { N, watched }: Draws): boolean {
-    if (this.#isClustered) return false;
+  drawsWanted(group: number, { N, watched }: Draws): number {
+    if (this.#isClustered) return Infinity;
+    if (this.#sequence === undefined) return 0;
     const range = this.#range.max - this.#range.min;
-    return (
-      this.#sequence === undefined ||
-      deviationIsKnown(range, this.#deviation(group, watched), { N, n: watched })
-    );
+    return drawsUntilKnown(range, this.#deviation(group, watched), { N, n: watched });
   }
 
   /** Of the watched draws. */
@@ -391,17 +389,19 @@ export class RatioTrack implements Track {
     return { lower: (b - root) / a, upper: (b + root) / a };
   }
 
-  isTold(group: number, { N, n, watched }: Draws): boolean {
-    if (this.#isClustered) return false;
+  drawsWanted(group: number, { N, n, watched }: Draws): number {
+    if (this.#isClustered) return Infinity;
     const known = this.#terms.known(group);
     const total = this.#terms.drawn(group);
     const v = total.v / n + known.v / N;
-    if (v === 0) return false;
+    if (v === 0) return Infinity;
     const estimate = (total.u / n + known.u / N) / v;
     const spread = this.#limits.spread(estimate);
-    if (spread === Infinity) return true;
+    if (spread === Infinity) return 0;
     const moments = this.#moments(estimate, this.#terms.watched(group), watched);
-    return moments !== undefined && deviationIsKnown(spread, moments.deviation, { N, n: watched });
+    return moments === undefined
+      ? Infinity
+      : drawsUntilKnown(spread, moments.deviation, { N, n: watched });
   }
 
   /** Of the watched draws, as means; the deviation is that of u − θv. Undefined where doubles do not have it, and where there are few. */
@@ -536,8 +536,8 @@ export class VarianceTrack implements Track {
   }
 
   /** The interval is of the watched draws alone. */
-  isTold(): boolean {
-    return false;
+  drawsWanted(): number {
+    return Infinity;
   }
 
   #shown(variance: Estimate): Estimate {
@@ -597,8 +597,8 @@ export class QuantileTrack implements Track {
     this.#isFrozen = this.#values.freezeIfMany();
   }
 
-  isTold(): boolean {
-    return this.#isFrozen;
+  drawsWanted(): number {
+    return this.#isFrozen ? 0 : Infinity;
   }
 
   point(group: number, draws: Draws): number {

@@ -39,8 +39,8 @@ export class Watcher implements AggregateObserver {
   reading: Reading = { kind: 'tails', round: 0 };
   isWatching = true;
   groupCount = 0;
-  /** When draws were looked at last: whether watched ones have told what they can, of all groups. */
-  isTold = false;
+  /** When draws were looked at last: how many watched ones tell what they can of all groups; 0 if they have. */
+  drawsWanted = Infinity;
   readonly #lease: MemoryLease;
   readonly #series: {
     readonly call: number;
@@ -55,7 +55,7 @@ export class Watcher implements AggregateObserver {
   #groups: Int32Array = new Int32Array(0);
   #rowCount = 0;
   #settledTo = 0;
-  #isToldSoFar = true;
+  #wantedSoFar = 0;
   #bytes = 0;
   readonly #calls: readonly AggregateCall[];
 
@@ -179,17 +179,17 @@ export class Watcher implements AggregateObserver {
       const to = Math.min(this.groupCount, from + SETTLE_GROUPS);
       for (const track of this.#tracks) track.settle?.(from, to, draws, groups.riskOf);
       for (const each of this.#accumulators) each.fold(from, to);
-      for (let group = from; this.#isToldSoFar && group < to; group += 1)
-        this.#isToldSoFar =
-          !groups.isEstimated(group) ||
-          this.#tracks.every((track) => track.isTold?.(group, byNow) !== false);
+      for (let group = from; this.#wantedSoFar < byNow.N && group < to; group += 1)
+        if (groups.isEstimated(group))
+          for (const track of this.#tracks)
+            this.#wantedSoFar = Math.max(this.#wantedSoFar, track.drawsWanted?.(group, byNow) ?? 0);
       this.#settledTo = to;
       budget.charge((to - from) * (this.#tracks.length + this.#accumulators.length));
     }
     for (const track of this.#tracks) track.close?.(draws, groups.riskOfUnmet);
     this.#settledTo = 0;
-    this.isTold = this.#isToldSoFar;
-    this.#isToldSoFar = true;
+    this.drawsWanted = this.#wantedSoFar;
+    this.#wantedSoFar = 0;
     this.account();
     return true;
   }

@@ -5,6 +5,7 @@ import {
   asymptoticHalfWidth,
   asymptoticHolds,
   deviationIsKnown,
+  drawsUntilKnown,
   lnEvidenceAgainst,
   RIGOROUS_SHARE,
 } from '../../src/progressive/confidence.ts';
@@ -114,6 +115,36 @@ describe('confidence sequences', () => {
       ),
       { numRuns: 300 },
     );
+  });
+
+  test('a deviation is known when so many draws are watched as were told to be wanted, and not before', () => {
+    fc.assert(
+      fc.property(
+        fc.record({
+          size: fc.double({ min: 3.1, max: 9, noNaN: true }),
+          fraction: fc.double({ min: 0.001, max: 1, noNaN: true }),
+          spread: fc.double({ min: 0, max: 4, noNaN: true }),
+        }),
+        ({ size, fraction, spread }) => {
+          const N = Math.floor(10 ** size);
+          const n = Math.floor(N * fraction);
+          const range = 10 ** spread;
+          const wanted = drawsUntilKnown(range, 1, { N, n });
+          const isKnownAt = (draws: number): boolean => deviationIsKnown(range, 1, { N, n: draws });
+          if (isKnownAt(n)) expect(wanted).toBe(0);
+          else if (wanted === Infinity) expect(isKnownAt(N / 2)).toBe(false);
+          else {
+            expect(wanted).toBeGreaterThan(n);
+            // Past the middle, few are left to come: that is known no more.
+            if (n < N / 2)
+              expect(isKnownAt(Math.min(N / 2, Math.ceil(wanted * 1.0001)))).toBe(true);
+            if (wanted > Math.max(1000, n + 1)) expect(isKnownAt(wanted * 0.9999)).toBe(false);
+          }
+        },
+      ),
+      { numRuns: 300 },
+    );
+    expect(drawsUntilKnown(1, 0, { N: 1e6, n: 1e4 })).toBe(Infinity);
   });
 
   test('a mean is missed in at most 5 % of runs where the deviation is that of the first draws, once it is known', () => {
