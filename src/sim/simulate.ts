@@ -310,18 +310,21 @@ export class Simulation {
     return this.#report([await this.#runOnce(plan, false)], false);
   }
 
-  /** Does again what a token says. Refuses that of another build or of another simulation, since it would do something else. */
+  /**
+   * Does again what a token says. Refuses that of another build or of another simulation, since it would do something else; unless `force` is given, or
+   * ANALYTICDB_REPLAY_FORCE is set.
+   */
   async replay(
     token: string,
-    options: { readonly force?: boolean | undefined } = {},
+    { force = replayForced() }: { readonly force?: boolean | undefined } = {},
   ): Promise<SimulationReport> {
     const { plan, build, world } = decodeToken(token);
-    if (options.force !== true && build !== buildId())
+    if (!force && build !== buildId())
       throw new DbError('ADB_SIM_OTHER_BUILD', 'the token belongs to another build', {
         detail: `It was made by build ${build}, this is ${buildId()}.`,
         hint: 'Check out that build; or set ANALYTICDB_REPLAY_FORCE=1, and what runs may differ.',
       });
-    if (options.force !== true && world !== this.#identity())
+    if (!force && world !== this.#identity())
       throw new DbError('ADB_SIM_OTHER_BUILD', 'the token belongs to another simulation', {
         detail: 'Options, loads or invariants were changed since.',
         hint: 'Undo the change; or set ANALYTICDB_REPLAY_FORCE=1, and what runs may differ.',
@@ -489,7 +492,7 @@ export class Simulation {
     const token = decodeToken(text);
     // Another simulation of the same file: it is not meant.
     if (token.world !== this.#identity() && !replayForced()) return undefined;
-    const report = await this.replay(text, { force: replayForced() });
+    const report = await this.replay(text);
     const [failure] = report.failures;
     process.stderr.write(
       failure === undefined

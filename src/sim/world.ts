@@ -182,13 +182,18 @@ type Damage = {
   readonly failed: boolean;
   /** A bit turned over in the journal. */
   readonly flipped: boolean;
+  /** A bit turned over in what says up to where the journal was acknowledged. */
+  readonly unmarked: boolean;
 };
 
 /** The end of the journal may look like a write that was cut short: it is damaged, and so is, or has never been written, what tells otherwise. */
-const isTorn = ({ power, failed, flipped }: Damage): boolean => flipped && (power || failed);
+const isTorn = ({ power, failed, flipped, unmarked }: Damage): boolean =>
+  flipped && (power || failed || unmarked);
 
 const isSegment = (path: string | undefined): boolean =>
   path !== undefined && /\/journal-\d+\.adb$/.test(path);
+
+const isWatermark = (path: string | undefined): boolean => path?.endsWith('/acknowledged') === true;
 
 /** One life of the database's process. */
 export class DatabaseProcess {
@@ -754,6 +759,7 @@ export class SimulatedWorld {
       lied: (now.power && now.lied) || before?.lied === true,
       failed: now.failed || before?.failed === true,
       flipped: isSegment(now.flipped) || before?.flipped === true,
+      unmarked: isWatermark(now.flipped) || before?.unmarked === true,
     };
     if (this.#damage.lied) this.#hasLied = true;
     this.#comingBack?.cancel();

@@ -102,6 +102,9 @@ test('what fails is told with a plan that is small, a moment, and a line that do
   await expect(broken().replay(`${token}x`.replace('ADB1', 'ADB0'))).rejects.toMatchObject({
     code: '22023',
   });
+  vi.stubEnv('ANALYTICDB_REPLAY_FORCE', '1');
+  expect((await shop({ run: '5min' }).replay(token)).failures).toEqual([]);
+  vi.stubEnv('ANALYTICDB_REPLAY_FORCE', '');
   // The environment variable of the line makes run and explore replay.
   vi.stubEnv('ANALYTICDB_REPLAY', token);
   const told = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
