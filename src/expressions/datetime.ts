@@ -161,7 +161,7 @@ export function instantPlusMicros(instant: Instant, micros: number): Instant {
   return checkedInstant(BigInt(instant) + BigInt(micros));
 }
 
-function addMonths(day: number, months: number): number {
+export function addMonths(day: number, months: number): number {
   const date = civilFromDays(day);
   const count = date.year * 12 + (date.month - 1) + months;
   const year = Math.floor(count / 12);

@@ -173,7 +173,9 @@ export function* changesOf(
         note(b, valueB);
         continue;
       }
-      const middle = middleOf(a, b);
+      // Most stretches are as long as the one before.
+      const again = 2 * starts.at(-1)! - (starts.at(-2) ?? -Infinity);
+      const middle = again > a && again < b ? again : middleOf(a, b);
       const value = valueAt(middle);
       waiting.push([middle, value, b, valueB]);
       // What changes does so at round instants: the one before tells nearly always.

@@ -144,3 +144,138 @@ test('a column of times falls into the windows of the calendar, row by row, what
     rows.map(({ ts, z }, id) => calendar({ zone: z }).startOf(ts, units[id % 3]!)),
   );
 });
+
+const ZONES = [
+  'America/New_York',
+  'America/Havana',
+  'America/St_Johns',
+  'America/Asuncion',
+  'America/Nuuk',
+  'Australia/Lord_Howe',
+  'Pacific/Apia',
+  'Pacific/Chatham',
+  'Pacific/Kiritimati',
+  'Africa/Casablanca',
+  'Antarctica/Troll',
+  'UTC',
+];
+
+test('time_bucket from an origin, or later by an offset, has windows that follow one another in every zone', async () => {
+  await using db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE times (zone text, t timestamptz)');
+  for (const zone of ZONES) {
+    // Around changes of the offset, and anywhere.
+    const days = calendar({ zone }).windows(Date.UTC(2005, 0, 1), Date.UTC(2027, 0, 1), 'day');
+    await db.insert(
+      'times',
+      days
+        .filter(({ startMs, endMs }, index) => endMs - startMs !== 86_400_000 || index % 997 === 0)
+        .flatMap(({ startMs, endMs }) => [startMs - 1, startMs, startMs + 5_400_000, endMs])
+        .map((t) => ({ zone, t })),
+    );
+  }
+  for (const [width, more] of [
+    ['1 day', `interval '6 hours'`],
+    ['1 day', `interval '-90 minutes 500 ms'`],
+    ['1 day', `interval '0'`],
+    ['1 month', `interval '0'`],
+    ['1 hour', `interval '0'`],
+    ['1 week', `timestamptz '2000-01-02 05:00Z'`],
+    ['3 days', `timestamptz '2011-12-30 12:00Z', interval '1 day'`],
+    ['1 month', `interval '14 days 2 hours 30 minutes'`],
+    ['5 months', `timestamptz '2008-01-31 00:00Z'`],
+    ['1 hour', `interval '30 minutes'`],
+    ['7 hours', `timestamptz '2020-02-29 01:23:45.678Z'`],
+  ] as const) {
+    const of = (t: string): string => `time_bucket('${width}', ${t}, zone, ${more})`;
+    const { rows } = await db.query<Record<'t' | 's' | 'again' | 'before' | 'plain', number>>(
+      `SELECT zone, t, ${of('t')} AS s, ${of(of('t'))} AS again, ${of(`${of('t')} - interval '1 microsecond'`)} AS before,
+         ${more === `interval '0'` ? `time_bucket('${width}', t, zone)` : 't'} AS plain FROM times ORDER BY zone, t`,
+      { values: { timestamptz: 'ms' } },
+    );
+    let last = { zone: '', s: 0 };
+    for (const row of rows as (typeof rows & { zone: string }[])[number][]) {
+      const { zone, t, s, again, before, plain } = row as typeof row & { zone: string };
+      const isRight =
+        s <= t &&
+        again === s &&
+        before < s &&
+        (zone !== last.zone || s >= last.s) &&
+        (more !== `interval '0'` || s === plain);
+      if (!isRight) expect([width, more, row]).toBe('windows that follow one another');
+      last = { zone, s };
+    }
+  }
+});
+
+test('a bucket from an origin comes from tiles, and begins on its wall', async () => {
+  await using db = await open({ workers: 0, zone: 'America/New_York' });
+  await db.exec(
+    `CREATE TABLE t (id int PRIMARY KEY, ts timestamptz, w timestamp, x int) WITH (time = 'ts')`,
+  );
+  await db.exec(`INSERT INTO t SELECT n, '2026-02-20Z'::timestamptz + n * interval '7 minutes', '2026-02-20'::timestamp + n * interval '7 minutes', n
+    FROM generate_series(1, 8000) AS n`);
+  for (const bucket of [
+    `time_bucket('1 day', ts, interval '6 hours')`,
+    `time_bucket('1 week', ts, timestamptz '2026-03-01 05:00Z')`,
+    `time_bucket('1 month', ts, 'Australia/Lord_Howe', interval '9 days')`,
+    `time_bucket('90 minutes', ts, timestamptz '2026-01-01 00:20Z')`,
+    `time_bucket('2 hours', ts, interval '15 minutes')`,
+    `date_bin('36 hours', ts, timestamptz '2026-01-01 12:00Z')`,
+    `date_bin('10 days', ts AT TIME ZONE 'Africa/Casablanca', timestamp '2026-01-01')`,
+  ]) {
+    const sql = `SELECT ${bucket} AS b, count(*) AS n, sum(x) AS s FROM t WHERE ts >= '2026-02-25' AND ts < '2026-03-29' GROUP BY 1`;
+    const tiled = await db.query(sql);
+    const session = db.session();
+    await session.exec('SET enable_window_tiles = off');
+    const plain = await session.query(sql);
+    await session.close();
+    expect([bucket, tiled.meta.source, plain.meta.source]).toEqual([bucket, 'windows', 'scan']);
+    expect(tiled.rows).toEqual(plain.rows);
+  }
+  const { rows } = await db.query(
+    `SELECT DISTINCT time_bucket('1 day', ts, interval '6 hours') AT TIME ZONE 'America/New_York' AS b FROM t WHERE ts >= '2026-03-07 12:00' AND ts < '2026-03-10 03:00' ORDER BY 1`,
+  );
+  expect(rows.map(({ b }) => b)).toEqual([
+    '2026-03-07T06:00:00',
+    '2026-03-08T06:00:00',
+    '2026-03-09T06:00:00',
+  ]);
+  const refused = async (call: string): Promise<string> =>
+    await refusal(db.query(`SELECT ${call}`));
+  expect(await refused(`time_bucket('1 hour', now(), interval '1 day')`)).toMatch(/^22023/);
+  expect(await refused(`time_bucket('1 hour', now(), timestamptz 'infinity')`)).toMatch(/^22008/);
+  expect(await refused(`time_bucket('1 month 1 hour', now(), timestamptz '2000-01-01')`)).toMatch(
+    /^22023/,
+  );
+  for (const wrong of [
+    `'-1 day', now(), interval '1 hour'`,
+    `'-1 hour', now(), timestamptz '2000-01-01'`,
+  ])
+    expect(await refused(`time_bucket(${wrong})`)).toMatch(/^22023/);
+  for (const wrong of [
+    `'1 day', current_date, interval '1 hour'`,
+    `'1 hour', current_date, date '2000-01-01'`,
+  ])
+    expect(await refused(`time_bucket(${wrong})`)).toMatch(/^22023/);
+  const ends = await db.query(
+    `SELECT time_bucket('2 days', date '2026-03-15', date '2026-03-14') AS d, time_bucket('2 days', date 'infinity', interval '1 day') AS i,
+       time_bucket('1 month', timestamp '2026-03-15 01:00', interval '14 days 2 hours') AS m, time_bucket('1 day', timestamptz '-infinity', interval '1 hour') AS n,
+       time_bucket('1 year', timestamp '294000-01-01', timestamp '2000-07-01') AS far, time_bucket('1 hour', timestamptz '-infinity', interval '1 hour') AS h,
+       time_bucket('40000 years', timestamp '294000-01-01', timestamp '2000-07-01', interval '1 day') AS last`,
+  );
+  expect(ends.rows).toEqual([
+    {
+      d: '2026-03-14',
+      i: 'infinity',
+      m: '2026-02-15T02:00:00',
+      n: '-infinity',
+      far: '+293999-07-01T00:00:00',
+      h: '-infinity',
+      last: '+282000-07-02T00:00:00',
+    },
+  ]);
+  expect(
+    await refused(`time_bucket('10000 years', timestamp '4000-01-01 BC', timestamp '2000-01-01')`),
+  ).toMatch(/^22008/);
+});

@@ -6,6 +6,7 @@ import { DIGESTS } from './digests.ts';
 import { FORMATTING } from './formatting.ts';
 import { MATHEMATICS } from './mathematics.ts';
 import { REGEX } from './regex.ts';
+import { TIME_BUCKETS_FROM } from './time-bucket-origin.ts';
 import { TIME_BUCKETS } from './time-bucket.ts';
 import { TIMES } from './times.ts';
 
@@ -19,5 +20,6 @@ export const ALL_FUNCTIONS: readonly FunctionDef[] = [
   ...MATHEMATICS,
   ...TIMES,
   ...TIME_BUCKETS,
+  ...TIME_BUCKETS_FROM,
   ...FORMATTING,
 ];

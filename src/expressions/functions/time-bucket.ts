@@ -19,7 +19,7 @@ export const TIME_BUCKETS: readonly FunctionDef[] = [
     ['interval', 'timestamp'],
     'timestamp',
     ([width, time]) =>
-      startOf(rulerOf(calendar(), width as Interval), width as Interval, time as Instant),
+      plainStart(rulerOf(calendar(), width as Interval), width as Interval, time as Instant),
     { prepare: () => remembered(() => calendar()) },
   ),
   define('time_bucket', ['interval', 'date'], 'date', ([width, day]) => {
@@ -41,7 +41,7 @@ function bucket(
     'timestamptz',
     (given, context) => {
       const width = given[0] as Interval;
-      return startOf(rulerOf(calendarFor(given, context), width), width, given[1] as Instant);
+      return plainStart(rulerOf(calendarFor(given, context), width), width, given[1] as Instant);
     },
     {
       ...(volatility === undefined ? {} : { volatility }),
@@ -87,12 +87,12 @@ function remembered(
         context: context.zone,
         ruler: rulerOf(calendarOf(given, context), width),
       };
-    return startOf(last.ruler, width, given[1] as Instant);
+    return plainStart(last.ruler, width, given[1] as Instant);
   };
 }
 
 /** Undefined: a width below a second, which no zone cuts. */
-function rulerOf(c: Calendar, { months, days, micros }: Interval): Ruler | undefined {
+export function rulerOf(c: Calendar, { months, days, micros }: Interval): Ruler | undefined {
   const parts = [months, days, micros].filter((part) => part !== 0);
   if (parts.length !== 1) throw wrongWidth('it mixes months, days and hours, or is empty');
   if (parts[0]! < 0) throw wrongWidth('it is negative');
@@ -108,13 +108,13 @@ function rulerOf(c: Calendar, { months, days, micros }: Interval): Ruler | undef
   return undefined;
 }
 
-function wrongWidth(why: string): DbError {
+export function wrongWidth(why: string): DbError {
   return new DbError('22023', `the width of time_bucket is no width: ${why}`, {
     hint: "Use months, days, or hours and less: '1 month', '7 days', '15 minutes'.",
   });
 }
 
-function startOf(ruler: Ruler | undefined, { micros }: Interval, time: Instant): Instant {
+export function plainStart(ruler: Ruler | undefined, { micros }: Interval, time: Instant): Instant {
   if (!isFinite(time)) return time;
   if (ruler === undefined) {
     const rest = Number(BigInt(time) % BigInt(micros));

@@ -140,7 +140,7 @@ function shiftedBy(value: Instant, micros: number): Instant {
   return isFinite(value) ? checkedInstant(BigInt(value) + BigInt(micros)) : value;
 }
 
-function binned(stride: Interval, value: Instant, origin: Instant): Instant {
+export function binned(stride: Interval, value: Instant, origin: Instant): Instant {
   if (!isFinite(value)) return value;
   if (!isFinite(origin)) throw new DbError('22008', 'origin out of range');
   if (stride.months !== 0)
