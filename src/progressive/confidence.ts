@@ -103,7 +103,7 @@ export function countBounds(
   };
   // On the scale where deviations of shares are alike everywhere: the arc whose sine is the root of the share.
   const middle = Math.asin(Math.sqrt(likely / N));
-  const turn = Math.sqrt(((limit - least) * (1 - n / N)) / (2 * n));
+  const turn = Math.sqrt((Math.max(0, limit - least) * (1 - n / N)) / (2 * n));
   const at = (angle: number): number =>
     Math.round(N * Math.sin(Math.min(Math.PI / 2, Math.max(0, angle))) ** 2);
   return {
@@ -150,7 +150,7 @@ function edge(
 ): number {
   if (from === to) return from;
   const sign = Math.sign(to - from);
-  const wanted = Math.sqrt(limit - least);
+  const wanted = Math.sqrt(Math.max(0, limit - least));
   let inside = from;
   let outside = to;
   /** `outside` falls: the farthest may stand. */
