@@ -491,22 +491,7 @@ export function tableChange(
         });
       }
       if (action.ifExists) return result({ kind: 'nothing' });
-      throw new DbError(
-        '42704',
-        `constraint "${action.name}" of relation "${definition.name}" does not exist`,
-        {
-          at,
-          table: definition.name,
-          constraint: action.name,
-          hint: didYouMean(
-            action.name,
-            [
-              ...definition.checks,
-              ...definition.indexes.filter(({ constraint }) => constraint),
-            ].map(({ name }) => name),
-          ),
-        },
-      );
+      throw noConstraint(definition, action.name, at);
     }
     case 'renameColumn': {
       const index = columnIndex(columns, action.name, definition.name, at);
@@ -543,20 +528,26 @@ export function tableChange(
     case 'renameTable':
       return result({ kind: 'rename', name: action.to });
     case 'renameConstraint': {
-      const indexes = definition.indexes.map((index) =>
-        index.name === action.name ? { ...index, name: action.to } : index,
+      const index = definition.indexes.find(
+        ({ name, constraint }) => constraint && name === action.name,
       );
+      if (index !== undefined)
+        return result({
+          kind: 'definition',
+          table: withIndexRenamed(entry, index, action.to, context, at),
+        });
+      if (!definition.checks.some(({ name }) => name === action.name))
+        throw noConstraint(definition, action.name, at);
+      if (definition.checks.some(({ name }) => name === action.to))
+        throw new DbError(
+          '42710',
+          `constraint "${action.to}" for relation "${definition.name}" already exists`,
+          { at, table: definition.name, constraint: action.to },
+        );
       const checks = definition.checks.map((check) =>
         check.name === action.name ? { ...check, name: action.to } : check,
       );
-      if (definition.indexes.some(({ name }) => name === action.name)) {
-        throw notSupported(
-          'renaming a constraint that has an index',
-          'Drop the constraint and add it under the new name.',
-          at,
-        );
-      }
-      return result({ kind: 'definition', table: { ...definition, indexes, checks } });
+      return result({ kind: 'definition', table: { ...definition, checks } });
     }
     case 'setOptions':
     case 'resetOptions':
@@ -564,6 +555,46 @@ export function tableChange(
     case 'unsupported':
       throw notSupported(action.what, undefined, at);
   }
+}
+
+function noConstraint(
+  definition: TableDefinition,
+  name: string,
+  at: TextPlace | undefined,
+): DbError {
+  const known = [
+    ...definition.checks,
+    ...definition.indexes.filter(({ constraint }) => constraint),
+  ].map((each) => each.name);
+  return new DbError(
+    '42704',
+    `constraint "${name}" of relation "${definition.name}" does not exist`,
+    { at, table: definition.name, constraint: name, hint: didYouMean(name, known) },
+  );
+}
+
+/** ALTER INDEX … RENAME, and that of a constraint which an index keeps: they have one name. */
+export function withIndexRenamed(
+  { definition }: TableEntry,
+  index: IndexDefinition,
+  to: string,
+  { view, scope }: DefinitionContext,
+  at: TextPlace | undefined,
+): TableDefinition {
+  const { tenant, schema } = definition;
+  if (
+    indexOwner(view, scope.tenant, to) !== undefined ||
+    view.byName({ tenant, schema, name: to }) !== undefined
+  )
+    throw new DbError('42P07', `relation "${to}" already exists`, {
+      at,
+      table: definition.name,
+      hint: 'Choose another name.',
+    });
+  return {
+    ...definition,
+    indexes: definition.indexes.map((each) => (each === index ? { ...each, name: to } : each)),
+  };
 }
 
 function withoutColumn({ definition, info }: TableEntry, dropped: number): TableDefinition {

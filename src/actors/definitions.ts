@@ -11,7 +11,7 @@ import { evaluateConstant, isVolatile } from '../expressions/fold.ts';
 import { bindExpression, bindRowExpression, bindStatement } from '../plan/bind.ts';
 import { recordingCatalog, relationDoesNotExist, type RelationInfo } from '../plan/catalog.ts';
 import type { OutputColumn } from '../plan/logical.ts';
-import type { AlterTableAction, SqlExpression, Statement } from '../sql/ast.ts';
+import type { AlterTableAction, RelationName, SqlExpression, Statement } from '../sql/ast.ts';
 import { printQuery } from '../sql/print.ts';
 import {
   declaredAs,
@@ -44,6 +44,7 @@ import {
   tableOfQuery,
   targetName,
   viewOptions,
+  withIndexRenamed,
   type DefinitionContext,
   type TableChange,
 } from './definition-statements.ts';
@@ -190,6 +191,39 @@ export async function runDefinition(
     }
     case 'alterTable':
       return alterTable(session, statement, options);
+    case 'renameIndex': {
+      const owner = indexOwner(session.catalog, session.identity.tenant, statement.name.name);
+      if (owner === undefined) {
+        // As in PostgreSQL, which takes either word for either.
+        const other = find(session, statement.name, true);
+        if (other === undefined && !statement.ifExists) throw noIndex(session, statement.name);
+        if (other !== undefined)
+          await define(
+            session,
+            [{ op: 'renameRelation', relation: idOf(other), name: statement.to }],
+            options.signal,
+          );
+        return done(session, 'ALTER INDEX');
+      }
+      await holding(session, [nameOf(owner)], options.signal, async () => {
+        const entry = tableNamed(nameOf(owner), definitionContext(session));
+        const index = entry.definition.indexes.find(({ name }) => name === statement.name.name);
+        if (index === undefined) throw noIndex(session, statement.name);
+        const table = withIndexRenamed(
+          entry,
+          index,
+          statement.to,
+          definitionContext(session),
+          statement.name.at,
+        );
+        await define(
+          session,
+          [{ op: 'alterTable', table, data: { kind: 'keep' } }],
+          options.signal,
+        );
+      });
+      return done(session, 'ALTER INDEX');
+    }
     case 'drop':
       return holding(session, tablesDropped(session, statement), options.signal, () =>
         drop(session, statement, options),
@@ -546,17 +580,28 @@ async function hasWaitedFor(
   return false;
 }
 
+function nameOf({ definition }: CatalogEntry): RelationName {
+  return { catalog: definition.tenant, schema: definition.schema, name: definition.name };
+}
+
+function noIndex({ catalog, identity }: Session, { name, at }: RelationName): DbError {
+  const names = catalog
+    .ofTenant(identity.tenant)
+    .flatMap((entry) =>
+      entry.kind === 'table' ? entry.definition.indexes.map((index) => index.name) : [],
+    );
+  return new DbError('42704', `index "${name}" does not exist`, {
+    at,
+    hint: didYouMean(name, names),
+  });
+}
+
 /** Tables whose rows or indexes a DROP takes away. */
 function tablesDropped(
   session: Session,
   statement: Extract<Statement, { kind: 'drop' }>,
 ): WrittenName[] {
   const { tenant } = session.identity;
-  const nameOf = ({ definition }: CatalogEntry): WrittenName => ({
-    catalog: definition.tenant,
-    schema: definition.schema,
-    name: definition.name,
-  });
   switch (statement.what) {
     case 'table':
       return [...statement.names];
@@ -632,6 +677,17 @@ async function alterTable(
   options: ExecutionOptions,
 ): Promise<StatementOutcome> {
   const found = findRelation(session.catalog, session.scope, statement.table);
+  const [first] = statement.actions;
+  if (
+    found === undefined &&
+    first?.kind === 'renameTable' &&
+    indexOwner(session.catalog, session.identity.tenant, statement.table.name) !== undefined
+  )
+    return runDefinition(
+      session,
+      { kind: 'renameIndex', name: statement.table, to: first.to, ifExists: false },
+      options,
+    );
   if (found === undefined && statement.ifExists) return done(session, 'ALTER TABLE');
   if (
     found !== undefined &&
@@ -1050,17 +1106,7 @@ async function drop(
         const owner = indexOwner(session.catalog, session.identity.tenant, written.name);
         if (owner === undefined) {
           if (statement.ifExists) continue;
-          throw new DbError('42704', `index "${written.name}" does not exist`, {
-            at: written.at,
-            hint: didYouMean(
-              written.name,
-              session.catalog
-                .ofTenant(session.identity.tenant)
-                .flatMap((entry) =>
-                  entry.kind === 'table' ? entry.definition.indexes.map(({ name }) => name) : [],
-                ),
-            ),
-          });
+          throw noIndex(session, written);
         }
         const index = owner.definition.indexes.find(({ name }) => name === written.name)!;
         if (index.constraint) {

@@ -853,6 +853,7 @@ const DEFINES = new Set<Statement['kind']>([
   'createView',
   'drop',
   'grant',
+  'renameIndex',
 ]);
 
 /** They wait for definitions that are not acknowledged yet; what is written behind one is acknowledged behind it, too. */

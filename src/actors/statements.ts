@@ -29,7 +29,7 @@ import { runDml } from './dml.ts';
 import { offsetNotes } from './offset-notes.ts';
 import { queriesOf } from './queries.ts';
 import { isSystemRelation, systemName } from './system-relations.ts';
-import { changesIn, runWithChanges } from './with-changes.ts';
+import { changesIn, returningAsQuery, runWithChanges } from './with-changes.ts';
 import { runLocking } from './row-locks.ts';
 import { converterOf } from './rows-in.ts';
 import {
@@ -50,6 +50,11 @@ export async function runStatement(
 ): Promise<StatementOutcome> {
   const { statement } = parsed;
   const { engine } = session;
+  const told = returningAsQuery(statement);
+  if (told !== undefined) {
+    const answer = await runStatement(session, { ...parsed, statement: told }, options, sink);
+    return { ...answer, command: statement.kind.toUpperCase() };
+  }
   const changes = changesIn(statement);
   if (changes !== undefined) {
     refuseWrite(
@@ -64,6 +69,7 @@ export async function runStatement(
   switch (statement.kind) {
     case 'query': {
       if (statement.query.body.kind === 'select' && statement.query.body.into !== undefined) {
+        refuseWrite(session, options, 'SELECT INTO');
         const { into, ...body } = statement.query.body;
         const query = { ...statement.query, body };
         return runDefinition(
@@ -201,7 +207,7 @@ export async function runStatement(
     case 'unsupported':
       throw notSupported(statement.what, undefined, statement.at);
     default:
-      refuseWrite(session, options, statement.kind);
+      refuseWrite(session, options, statement.kind.replace(/[A-Z]/g, ' $&'));
       return runDefinition(session, statement, options);
   }
 }
@@ -247,7 +253,11 @@ function preparedTypes(
   session: Session,
   prepared: ParsedStatement,
 ): readonly (SqlType | undefined)[] {
-  if (changesIn(prepared.statement) === undefined) return boundOf(session, prepared).parameterTypes;
+  if (
+    changesIn(prepared.statement) === undefined &&
+    returningAsQuery(prepared.statement) === undefined
+  )
+    return boundOf(session, prepared).parameterTypes;
   const types = writtenTypes(prepared);
   while (types.length < prepared.parameterCount) types.push(undefined);
   return types;

@@ -1,4 +1,4 @@
-import { DbError } from '../base/errors.ts';
+import { notSupported } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import { datumAt } from '../columns/build.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
@@ -9,6 +9,7 @@ import type {
   InsertStatement,
   ParsedStatement,
   Query,
+  SelectItem,
   SqlExpression,
   Statement,
   TypeNameNode,
@@ -31,6 +32,60 @@ export function changesIn(statement: Statement): WithClause | undefined {
         ? statement.with
         : undefined;
   return clause?.ctes.some((cte) => isChange(cte.statement)) === true ? clause : undefined;
+}
+
+/**
+ * INSERT … RETURNING (SELECT …): the rows are returned by a WITH of its own, and the list is a query over them. Undefined where there is no
+ * subquery in it, or where it speaks of more than the table.
+ */
+export function returningAsQuery(statement: Statement): Statement | undefined {
+  if (!isChange(statement) || !statement.returning.some(hasQuery)) return undefined;
+  if (statement.kind === 'update' && statement.from.length > 0) return undefined;
+  if (statement.kind === 'delete' && statement.using.length > 0) return undefined;
+  const { with: clause, returning, ...change } = statement;
+  const { table } = statement;
+  const alias = statement.alias ?? table.name;
+  const returned = { ...change, with: undefined, returning: [ALL_COLUMNS] } as Change;
+  return {
+    kind: 'query',
+    query: {
+      with: {
+        recursive: clause?.recursive === true,
+        ctes: [
+          ...(clause?.ctes ?? []),
+          { name: RETURNED, columns: [], statement: returned, at: table.at },
+        ],
+      },
+      body: {
+        kind: 'select',
+        distinct: 'no',
+        items: returning,
+        from: [
+          {
+            kind: 'relation',
+            name: { name: RETURNED },
+            alias: { name: alias, columns: [] },
+            only: false,
+          },
+        ],
+        groupBy: [],
+        groupDistinct: false,
+        windows: [],
+      },
+      orderBy: [],
+      withTies: false,
+      locking: [],
+    },
+  };
+}
+
+const ALL_COLUMNS: SelectItem = { kind: 'star', qualifier: [] };
+/** No user's name has such a character. */
+const RETURNED = '\u0001returned';
+
+function hasQuery(tree: unknown): boolean {
+  if (typeof tree !== 'object' || tree === null) return false;
+  return 'body' in tree || Object.values(tree).some(hasQuery);
 }
 
 function isChange(statement: Statement): statement is Change {
@@ -60,7 +115,7 @@ export async function runWithChanges(
       const info = session.planCatalog().relation(statement.table);
       if (info === undefined || frozen.has(info.id)) continue;
       if (info.kind === 'view')
-        throw new DbError('0A000', 'writing through a view is not supported yet', { at });
+        throw notSupported('writing through a view', 'Write to the tables it reads.', at);
       frozen.set(info.id, session.snapshotOf(info.id, undefined));
     }
     session.frozen = frozen;

@@ -1,3 +1,4 @@
+import { wayRound } from './ways-round.ts';
 /** A place in the SQL text: UTF-16 offset from 0, line and column from 1. */
 export type TextPlace = {
   readonly offset: number;
@@ -119,5 +120,5 @@ export function unreachable(state: never): never {
 }
 
 export function notSupported(what: string, hint?: string, at?: TextPlace): DbError {
-  return new DbError('0A000', `${what} is not supported yet`, { hint, at });
+  return new DbError('0A000', `${what} is not supported yet`, { hint: hint ?? wayRound(what), at });
 }

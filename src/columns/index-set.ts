@@ -115,6 +115,18 @@ export class IndexSet implements KeyReader {
     retire(() => entry.index.close());
   }
 
+  /** The same indexes, one of which may have another name. */
+  rename(schemas: readonly IndexSchema[]): void {
+    assert(schemas.length === this.#current.length, 'renaming keeps the number of indexes');
+    const isHere = new Set(this.schemas.map(({ name }) => name));
+    const [other] = schemas.filter(({ name }) => !isHere.has(name));
+    if (other === undefined) return;
+    const [index] = this.#indexes.filter(({ schema }) =>
+      schemas.every(({ name }) => name !== schema.name),
+    );
+    index!.schema = { ...index!.schema, name: other.name };
+  }
+
   columnDropped(column: number): void {
     for (const { index } of this.#current) {
       const columnIndexes = index.schema.columnIndexes.map((each) =>

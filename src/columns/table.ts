@@ -959,6 +959,7 @@ export class Table implements TableData {
     }
     this.#wholeSchema = undefined;
     this.#schema = { ...schema, seed: this.#schema.seed };
+    this.#indexes.rename(schema.indexes);
   }
 
   addIndex(index: IndexSchema): void {

@@ -605,6 +605,9 @@ class TemplateReader {
         throw new DbError(
           '0A000',
           `formatting field "${node.written}" is only supported in to_char`,
+          {
+            hint: 'Read an offset by TZH and TZM, or cast the text: text::timestamptz knows the names of zones.',
+          },
         );
       case 'TZH': {
         const sign = this.#text[this.#at];

@@ -308,7 +308,9 @@ export function toInteger(
 ): number | bigint {
   if (value.special !== undefined) {
     const what = value.special === 'NaN' ? 'NaN' : 'infinity';
-    throw new DbError('0A000', `cannot convert ${what} to ${type}`);
+    throw new DbError('0A000', `cannot convert ${what} to ${type}`, {
+      hint: `Leave it out: NULLIF(x, '${value.special === 'NaN' ? 'NaN' : 'Infinity'}').`,
+    });
   }
   const rounded =
     value.scale === 0

@@ -510,7 +510,10 @@ class NumberReader {
 
   read(): Decimal {
     const { nodes, scientific, fillMode, shift } = this.#template;
-    if (scientific) throw new DbError('0A000', '"EEEE" not supported for input');
+    if (scientific)
+      throw new DbError('0A000', '"EEEE" not supported for input', {
+        hint: 'Cast the text: text::numeric takes exponents.',
+      });
     for (const node of nodes) {
       if (this.#at >= this.#text.length) break;
       switch (node.kind) {

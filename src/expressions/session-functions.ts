@@ -847,7 +847,9 @@ function extractField(
       'timezone_minute',
     ].includes(unit)
   )
-    throw new DbError('0A000', `unit "${field}" not supported for type date`);
+    throw new DbError('0A000', `unit "${field}" not supported for type date`, {
+      hint: 'A date has no time of day: extract it from a timestamp.',
+    });
   switch (unit) {
     case 'year':
       return whole(shownYear);

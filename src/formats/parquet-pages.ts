@@ -150,7 +150,9 @@ function readValues(
       return joinBytes(values as Uint8Array[]);
     }
     default:
-      throw new DbError('0A000', `Parquet encoding ${encoding} is not supported yet`);
+      throw new DbError('0A000', `Parquet encoding ${encoding} is not supported yet`, {
+        hint: 'Write the file with plain or dictionary encoding.',
+      });
   }
 }
 
@@ -245,7 +247,9 @@ function decompress(bytes: Uint8Array, length: number, codec: CompressionCodec):
     page = brotliDecompressSync(bytes, { maxOutputLength: PAGE_BYTES_MAX });
   else page = compressors[codec]?.(bytes, length);
   if (page === undefined)
-    throw new DbError('0A000', `Parquet compression ${codec} is not supported yet`);
+    throw new DbError('0A000', `Parquet compression ${codec} is not supported yet`, {
+      hint: 'Write the file with Snappy, gzip, Brotli or Zstandard, or without compression.',
+    });
   if (page.length !== length)
     throw new DbError('22P04', 'a Parquet page does not have the size its header says');
   return page;

@@ -39,6 +39,12 @@ export type Statement =
         | { readonly kind: 'rename'; readonly to: string };
     }
   | {
+      readonly kind: 'renameIndex';
+      readonly name: RelationName;
+      readonly to: string;
+      readonly ifExists: boolean;
+    }
+  | {
       readonly kind: 'drop';
       readonly what:
         | 'table'

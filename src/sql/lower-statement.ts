@@ -549,6 +549,8 @@ function lowerRename(low: Lowering, rename: RenameStmt, at: TextPlace | undefine
         ifExists,
         actions: [{ kind: 'renameConstraint', name: subname, to, at }],
       };
+    case 'OBJECT_INDEX':
+      return { kind: 'renameIndex', name, to, ifExists };
     case 'OBJECT_VIEW':
     case 'OBJECT_MATVIEW':
       return {

@@ -115,3 +115,29 @@ test('a column that another is made from is not dropped without it, nor made ano
     { c: 0, d: '0.25', e: 'y' },
   ]);
 });
+
+test('indexes, and constraints that have one, are renamed', async () => {
+  await db.exec(`CREATE TABLE t (id int PRIMARY KEY, a int UNIQUE, b int CHECK (b > 0));
+    CREATE INDEX by_b ON t (b); CREATE TABLE other (x int); INSERT INTO t VALUES (1, 1, 1)`);
+  for (const [text, expected] of [
+    ['ALTER INDEX by_b RENAME TO of_b', 'no error'],
+    ['ALTER INDEX by_b RENAME TO c', '42704'],
+    ['ALTER INDEX IF EXISTS by_b RENAME TO c', 'no error'],
+    ['ALTER INDEX of_b RENAME TO other', '42P07'],
+    ['ALTER INDEX of_b RENAME TO t_pkey', '42P07'],
+    ['ALTER TABLE t RENAME CONSTRAINT t_a_key TO one_a', 'no error'],
+    ['ALTER TABLE t RENAME CONSTRAINT t_b_check TO positive', 'no error'],
+    ['ALTER TABLE t RENAME CONSTRAINT nope TO x', '42704'],
+    ['BEGIN; DROP INDEX of_b; ROLLBACK', 'no error'],
+    ['BEGIN; ALTER INDEX of_b RENAME TO gone; ROLLBACK', 'no error'],
+    ['BEGIN; ALTER INDEX t_pkey RENAME TO pk; COMMIT', 'no error'],
+    ['DROP INDEX of_b', 'no error'],
+  ] as const)
+    expect(await code(db.exec(text)), text).toBe(expected);
+  for (const [row, constraint] of [
+    ['(1, 2, 1)', 'pk'],
+    ['(2, 1, 1)', 'one_a'],
+    ['(2, 2, 0)', 'positive'],
+  ])
+    await expect(db.exec(`INSERT INTO t VALUES ${row}`)).rejects.toMatchObject({ constraint });
+});

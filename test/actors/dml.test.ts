@@ -212,3 +212,36 @@ test('a numeric that is written over a NULL keeps its value when others of a lon
   await db.exec('INSERT INTO t VALUES (2, 1.00)');
   expect(await rows('SELECT x FROM t ORDER BY id')).toEqual([['1000'], ['1.00']]);
 });
+
+test('what a statement returns may be asked of other tables, and of its own as it was', async () => {
+  await db.exec(`CREATE TABLE t (id int PRIMARY KEY, g int); INSERT INTO t VALUES (1, 1);
+    CREATE TABLE u (g int, name text); INSERT INTO u VALUES (1, 'a'), (2, 'b')`);
+  const told = '(SELECT name FROM u WHERE u.g = t.g), (SELECT count(*) FROM t) AS n';
+  expect(await rows(`INSERT INTO t VALUES (2, 2), (3, 9) RETURNING id, ${told}`)).toEqual([
+    ['2', 'b', '1'],
+    ['3', null, '1'],
+  ]);
+  expect(await rows(`UPDATE t SET g = 1 WHERE id = 3 RETURNING t.*, ${told}`)).toEqual([
+    ['3', '1', 'a', '3'],
+  ]);
+  const { command, rowCount } = await db.query(
+    `WITH x AS (SELECT 2 AS id) DELETE FROM t AS d USING x WHERE d.id = x.id RETURNING d.id`,
+  );
+  expect({ command, rowCount }).toEqual({ command: 'DELETE', rowCount: 1 });
+  const deleted = await db.query(
+    `WITH x AS (SELECT 'a' AS name) DELETE FROM t AS d WHERE d.id = $1 RETURNING d.id IN (SELECT id FROM t) AS was, (SELECT name FROM x)`,
+    { params: [3] },
+  );
+  expect(deleted).toMatchObject({
+    command: 'DELETE',
+    rowCount: 1,
+    rows: [{ was: true, name: 'a' }],
+  });
+  expect(
+    await refused('UPDATE t SET g = 2 FROM u WHERE u.g = t.g RETURNING (SELECT u.name)'),
+  ).toMatchObject({ code: '0A000', hint: expect.stringContaining('WITH') });
+  await db.exec(`PREPARE p(int) AS INSERT INTO t VALUES ($1, 2) RETURNING ${told}; EXECUTE p(7)`);
+  await expect(db.query('SELECT id INTO z FROM t', { readOnly: true })).rejects.toMatchObject({
+    code: '25006',
+  });
+});
