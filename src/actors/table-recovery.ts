@@ -473,13 +473,21 @@ class Kept {
       return;
     }
     const rowIds = deleted.rowIds!;
-    // Ids ascend: one chunk comes many times in a row.
+    const from = this.#firstCopied * BASE_CHUNK_ROWS;
+    // Ids ascend: those of copied rows are the last, and one chunk comes many times in a row.
     let last = -1;
-    for (let row = 0; row < rowCount; row += 1) {
+    for (let row = rowCount - 1; row >= 0 && rowIds[row]! >= from; row -= 1) {
       const chunk = Math.floor(rowIds[row]! / BASE_CHUNK_ROWS);
       if (chunk !== last) this.#changed.add(chunk);
       last = chunk;
     }
+  }
+
+  /** Chunks before this one are of sealed segments, and no base to come has a copy of them. */
+  get #firstCopied(): number {
+    if (this.base === undefined) return 0;
+    const { pieces, nextRowId } = this.base.rows;
+    return pieces[0]?.chunk ?? Math.floor(nextRowId / BASE_CHUNK_ROWS);
   }
 
   /** A base is being taken: what changes from now on is for the next. */

@@ -100,6 +100,33 @@ export function locateRows(rowIds: Float64Array, list: SegmentList): LocatedRows
   return { runs, places };
 }
 
+/** The living ones of the rows with ids in [from, to), which are of one segment. */
+export function fetchRange(
+  from: number,
+  to: number,
+  columns: readonly StoredColumn[],
+  list: SegmentList,
+): Batch {
+  const state = stateOf(list, from);
+  const rowIds = new Float64Array(Math.max(0, to - from));
+  const places = new Int32Array(rowIds.length);
+  const runs: Run[] = [];
+  let count = 0;
+  let chunk = -1;
+  for (let rowId = from; state !== undefined && rowId < to; rowId += 1) {
+    const { segment, deletes } = state;
+    const place = segment.placeOf(rowId - segment.firstRowId);
+    if (place < 0 || deletes?.has(place) === true) continue;
+    const its = segment.kind === 'open' ? Math.floor(place / CHUNK_ROWS) : 0;
+    if (its !== chunk) runs.push({ segment, entry: undefined, chunk: its, start: count });
+    chunk = its;
+    rowIds[count] = rowId;
+    places[count] = place - chunk * CHUNK_ROWS;
+    count += 1;
+  }
+  return fetchLocated(rowIds.subarray(0, count), columns, { runs, places });
+}
+
 /** Rows of which it is known where they are, column by column. */
 export function fetchLocated(
   rowIds: Float64Array,

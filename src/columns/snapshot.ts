@@ -6,7 +6,7 @@ import { hashRow } from './build.ts';
 import { entryAt, equalCells, isNullAt, numberAt } from './cells.ts';
 import { PostingIndex } from './posting-index.ts';
 import { RowOverlay } from './row-overlay.ts';
-import { fetchRows, type RowPlace } from './row-fetch.ts';
+import { fetchRange, fetchRows, type RowPlace } from './row-fetch.ts';
 import { placeOf, stateOf, type SegmentList } from './segment.ts';
 import { SampledScan } from './sampled-scan.ts';
 import { SegmentScan } from './scan.ts';
@@ -296,6 +296,16 @@ export class Snapshot implements TableSnapshot {
   fetch(rowIds: Float64Array, columnIndexes: readonly number[]): Batch {
     this.#assertOpen();
     const columns = columnIndexes.map((index) => this.view.columns[index]!);
+    return fetchRows(rowIds, columns, (rowId) => this.locate(rowId));
+  }
+
+  /** The visible ones of the rows with ids in [from, to), which are of one segment. */
+  fetchRange(from: number, to: number, columnIndexes: readonly number[]): Batch {
+    this.#assertOpen();
+    const columns = columnIndexes.map((index) => this.view.columns[index]!);
+    const end = Math.min(to, this.view.rowIdEnd);
+    if (this.overlay === undefined) return fetchRange(from, end, columns, this.view.list);
+    const rowIds = Float64Array.from({ length: Math.max(0, end - from) }, (_, row) => from + row);
     return fetchRows(rowIds, columns, (rowId) => this.locate(rowId));
   }
 

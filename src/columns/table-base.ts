@@ -165,9 +165,7 @@ export function* takeBase(
       let piece: BasePiece;
       if (kept !== undefined && kept.rowIdEnd === to && !isChanged(chunk)) piece = kept;
       else {
-        const rowIds = new Float64Array(to - from);
-        for (let row = 0; row < rowIds.length; row += 1) rowIds[row] = from + row;
-        piece = yield* copiedPiece(chunk, to, source.snapshot.fetch(rowIds, all));
+        piece = yield* copiedPiece(chunk, to, source.snapshot.fetchRange(from, to, all));
         yield (to - from) * (columns.length + 1) * UNITS_PER_VALUE;
       }
       if (piece.rowIds.length > 0) pieces.push(piece);
