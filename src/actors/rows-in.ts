@@ -231,8 +231,8 @@ export class RowReader {
         }
         const direct = directVector(
           column.type,
-          ArrayBuffer.isView(values) ? values.subarray(start, end) : values,
-          valid?.subarray(start, end),
+          ArrayBuffer.isView(values) ? part(values, start, end) : values,
+          valid === undefined ? undefined : part(valid, start, end),
           copies,
         );
         if (direct !== undefined) return direct;
@@ -901,6 +901,15 @@ function isCopied(type: SqlType, values: NumberArray | BigInt64Array | BigUint64
     default:
       return false;
   }
+}
+
+/** The array itself where all of it is meant: to make a view of it takes as long as to copy a hundred numbers. */
+function part<Values extends NumberArray | BigInt64Array>(
+  values: Values,
+  start: number,
+  end: number,
+): Values {
+  return start === 0 && end === values.length ? values : (values.subarray(start, end) as Values);
 }
 
 /** Typed arrays whose values are the type's own: one copy, one check. */

@@ -789,7 +789,9 @@ export class Table implements TableData {
       const delta = reading === 'atOnce' ? entry.deltaAtOnce : entry.delta;
       found.push({
         position: entry.position,
-        delta: entry.isMinimal ? { ...delta, isMinimal: true } : delta,
+        delta: entry.isMinimal
+          ? { deleted: delta.deleted, inserted: delta.inserted, isMinimal: true }
+          : delta,
       });
     }
     return found;
