@@ -4,13 +4,16 @@ import type { InsertedRows } from '../columns/inserted-rows.ts';
 import type { TableWrite } from '../columns/table-contract.ts';
 import type { SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
-import type { Vector } from '../columns/vector.ts';
+import { entryAt, numberAt } from '../columns/cells.ts';
+import type { NumberVector, Vector } from '../columns/vector.ts';
 import { batchBytes, COPIED_ROWS_MAX } from '../columns/version-log.ts';
 import type { KeptRows } from './commit-turn.ts';
 import type { CommitRecord, Operation } from './records.ts';
 
-/** Writes of more rows than this are kept as they are. */
+/** Writes of more rows than this are kept as they are, unless all that they hold are doubles. */
 export const COMPACT_ROWS_MAX = 8;
+/** Then as many as this are kept compactly: larger inserts share what the history holds of them. */
+const COMPACT_DOUBLES_MAX = COPIED_ROWS_MAX;
 
 /**
  * A few rows as one array of data, where vectors would be two objects a column. The memory journal keeps a hundred thousand records of
@@ -44,6 +47,24 @@ export class CompactRows implements Batch {
     return new CompactRows(rowCount, types.of(columns), data);
   }
 
+  /** The same of rows that hold nothing but doubles, which their array then holds as such; undefined of others. */
+  static ofDoubles(batch: Batch, types: TypeLists): CompactRows | undefined {
+    const { columns, rowCount, selection } = batch;
+    if (rowCount > COMPACT_DOUBLES_MAX || !columns.every(isDoubles)) return undefined;
+    const width = columns.length;
+    // Filled with what is no integer, it has room for doubles from the start.
+    // eslint-disable-next-line unicorn/no-new-array -- The argument is the length.
+    const data = new Array<number>(rowCount * width).fill(0.5);
+    for (let column = 0; column < width; column += 1) {
+      const { values, factor, base } = columns[column] as NumberVector;
+      for (let row = 0; row < rowCount; row += 1) {
+        const at = selection === undefined ? row : selection[row]!;
+        data[row * width + column] = numberAt(entryAt(values, at), factor, base);
+      }
+    }
+    return new CompactRows(rowCount, types.of(columns), data);
+  }
+
   get columns(): readonly Vector[] {
     const width = this.types.length;
     return this.types.map((type, column) =>
@@ -59,9 +80,10 @@ export class CompactRows implements Batch {
     return { rowCount: this.rowCount, columns: this.columns };
   }
 
-  /** By formula: the object, its array, and a datum an entry. */
+  /** By formula: the object, its array, and a datum, or a double, an entry. */
   get heapBytes(): number {
-    return 96 + this.data.length * 16 + this.types.length * 8;
+    const entryBytes = this.rowCount > COMPACT_ROWS_MAX ? 8 : 16;
+    return 96 + this.data.length * entryBytes + this.types.length * 8;
   }
 }
 
@@ -176,6 +198,8 @@ function compactedWrite(
   if (write.kind !== 'insert' && write.kind !== 'update') return write;
   const { rows } = write;
   if (rows.rowCount <= COMPACT_ROWS_MAX) return { ...write, rows: CompactRows.of(rows, types) };
+  const doubles = CompactRows.ofDoubles(rows, types);
+  if (doubles !== undefined) return { ...write, rows: doubles };
   if (kept === undefined || write.kind === 'update') return write;
   const keptCount = kept.reduce((sum, { rowCount }) => sum + rowCount, 0);
   return rows.rowCount - keptCount <= COPIED_ROWS_MAX
@@ -207,7 +231,12 @@ function isSmall(operation: Operation): boolean {
     operation.writes.some(
       (write) =>
         (write.kind === 'insert' || write.kind === 'update') &&
-        write.rows.rowCount <= COMPACT_ROWS_MAX,
+        write.rows.rowCount <= COMPACT_DOUBLES_MAX,
     )
   );
+}
+
+/** Present doubles, each the datum itself. */
+function isDoubles({ rep, type, validity }: Vector): boolean {
+  return rep === 'number' && type.kind !== 'numeric' && validity === undefined;
 }

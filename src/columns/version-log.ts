@@ -101,12 +101,7 @@ export class VersionLog {
     const entry = new LogEntry(this.endSequence, about, byteLength);
     try {
       if (isCopied) this.#copy(entry, delta, isOverwritten, deletedCount, insertedCount);
-      else
-        entry.keep(
-          { deleted: keptRows(delta.deleted), inserted: keptRows(delta.inserted) },
-          isOverwritten,
-          newBytes,
-        );
+      else entry.keep(delta, isOverwritten, newBytes);
     } catch (cause) {
       this.#lease.give(byteLength);
       throw cause;
@@ -359,15 +354,19 @@ export class LogEntry {
   }
 
   keep(delta: TableDelta, isOverwritten: Uint8Array | undefined, insertedBytes: number): void {
-    const { deleted, inserted } = delta;
+    const deleted = keptRows(delta.deleted);
+    const { inserted } = delta;
     this.#isOverwritten = isOverwritten;
     this.deletedCount = deleted?.rowCount ?? 0;
     this.insertedCount = inserted?.rowCount ?? 0;
     this.insertedBytes = insertedBytes;
     if (inserted !== undefined && this.#isArrival(inserted)) {
-      this.insertedRows = new InsertedRows(inserted.rowIds![0]!, inserted, this.columns);
+      // The first of their ids says them all.
+      const { rowCount, rowIds } = inserted;
+      const columns = inserted.columns.map(keptColumn);
+      this.insertedRows = new InsertedRows(rowIds![0]!, { rowCount, columns }, this.columns);
       this.#kept = { deleted, inserted: undefined };
-    } else this.#kept = delta;
+    } else this.#kept = { deleted, inserted: keptRows(inserted) };
     if (deleted instanceof StandingRows) deleted.pin();
   }
 

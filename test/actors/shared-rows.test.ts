@@ -2,7 +2,7 @@ import { afterEach, expect, test } from 'vitest';
 import type { Database } from '../../src/actors/database.ts';
 import type { Engine } from '../../src/actors/engine.ts';
 import { JournalLog } from '../../src/actors/commit-log.ts';
-import { SharedRows } from '../../src/actors/compact-rows.ts';
+import { CompactRows, SharedRows } from '../../src/actors/compact-rows.ts';
 import type { CommitRecord } from '../../src/actors/records.ts';
 import { MemoryAccount } from '../../src/base/memory.ts';
 import { position } from '../../src/base/units.ts';
@@ -81,6 +81,45 @@ test('a journal that shares the rows of its tables replays to the same state, wh
   await turns(100);
   await db.exec('TRUNCATE other');
   await turns(100);
+
+  const again = newLog(backend);
+  const { engine: second } = await openWith(again);
+  await again.replay((record, at) => second.turn.replay(record, at));
+  expect(stateHashes(second.state)).toEqual(stateHashes(engine.state));
+}, 30_000);
+
+test('dozens of rows of nothing but doubles are one array in the journal, and replay to the same state', async () => {
+  const backend = new MemoryBackend(new MemoryAccount('the journal'));
+  const log = newLog(backend);
+  const { db, engine } = await openWith(log);
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, day date, x float8, f float4, big bigint)');
+  const odd = [-0, NaN, Infinity, 0.1, 5e-324, -(2 ** 60), 1e300];
+  const rows = (from: number, count: number): Record<string, unknown> => ({
+    id: Int32Array.from({ length: count }, (_, index) => from + index),
+    day: Array.from({ length: count }, (_, index) => `2026-11-${10 + (index % 20)}`),
+    x: Float64Array.from({ length: count }, (_, index) => odd[index % odd.length]!),
+    f: Float32Array.from({ length: count }, (_, index) => index / 3),
+    big: Float64Array.from({ length: count }, (_, index) => index * 2 ** 40),
+  });
+  await db.insert('t', rows(0, 60) as never);
+  // Some are there and some are not.
+  await db.upsert('t', rows(40, 40) as never);
+  await db.delete('t', { id: Int32Array.from({ length: 9 }, (_, index) => index * 7) } as never);
+  const written = (await records(log)).flatMap(({ operations }) =>
+    operations.flatMap((each) =>
+      each.op === 'rows' ? each.writes.filter(({ kind }) => kind !== 'delete') : [],
+    ),
+  );
+  expect(
+    written.map(({ kind, rows: kept }: { kind: string; rows?: unknown }) => [
+      kind,
+      kept instanceof CompactRows && kept.rowCount,
+    ]),
+  ).toEqual([
+    ['insert', 60],
+    ['update', 20],
+    ['insert', 20],
+  ]);
 
   const again = newLog(backend);
   const { engine: second } = await openWith(again);
