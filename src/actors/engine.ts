@@ -33,6 +33,7 @@ import { LiveQueries } from './live-queries.ts';
 import { DatabaseState } from './database-state.ts';
 import { Compaction } from './compaction.ts';
 import { Retention } from './retention.ts';
+import { EndedQueries } from './ended-queries.ts';
 import { EventHub } from './event-hub.ts';
 import { History } from './history.ts';
 import { Housekeeping } from './housekeeping.ts';
@@ -118,7 +119,6 @@ export type EndedQuery = Omit<RunningQuery, 'cancel' | 'stop'> & {
 
 /** Of a longer text so much is kept. */
 const ENDED_TEXT_LENGTH_MAX = 2000;
-const ENDED_QUERIES_MAX = 100;
 /** A dashboard has tens of charts, each of which may be refined. */
 const STOPPED_ANSWERS_MAX = 200;
 
@@ -151,8 +151,8 @@ export class Engine {
   /** Progressive answers that are not over, by id. */
   readonly answers = new Map<string, ProgressiveQuery>();
   readonly firstAnswers: FirstAnswers;
-  /** Progressive answers that have ended, the latest last: how they converged. */
-  readonly ended: EndedQuery[] = [];
+  /** Progressive answers that have ended: how they converged. */
+  readonly ended = new EndedQueries<EndedQuery>();
   readonly turn: CommitTurn;
   readonly views: ViewBuilder;
   readonly housekeeping: Housekeeping;
@@ -512,13 +512,12 @@ export class Engine {
     // Of one that ended before its first round there is nothing to look back on.
     if (convergence.length === 0) return;
     const { cancel: _cancel, stop: _stop, ...shown } = query;
-    this.ended.push({
+    this.ended.add({
       ...shown,
       text: query.text.slice(0, ENDED_TEXT_LENGTH_MAX),
       endedMs: this.ports.clock.now(),
       convergence,
     });
-    if (this.ended.length > ENDED_QUERIES_MAX) this.ended.shift();
   }
 
   /** Resolves once `position` is visible. */

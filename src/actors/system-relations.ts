@@ -177,10 +177,9 @@ const SYSTEM_RELATIONS: readonly SystemRelation[] = [
     ],
     *rows({ engine, identity }) {
       const running = [...engine.queries.values()].filter(
-        ({ rowsTotal }) => rowsTotal !== undefined,
+        ({ rowsTotal, tenant }) => rowsTotal !== undefined && tenant === identity.tenant,
       );
-      for (const each of [...engine.ended, ...running]) {
-        if (each.tenant !== identity.tenant) continue;
+      for (const each of [...engine.ended.of(identity.tenant), ...running]) {
         const endedMs = 'endedMs' in each ? each.endedMs : undefined;
         for (const [round, look] of (each.convergence ?? []).entries())
           yield [

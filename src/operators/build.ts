@@ -2,6 +2,10 @@ import { shownPlaces, withShownKeys } from '../plan/shown-keys.ts';
 import { assert, InvariantError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import { denseBatch } from '../columns/build.ts';
+import { isTextType } from '../columns/types.ts';
+import { functionById } from '../expressions/catalog.ts';
+import { someNode } from '../expressions/fold.ts';
+import { inputsOf, visitExpressions } from '../plan/nodes.ts';
 import type { AggregateNode, JoinNode, PlanNode } from '../plan/logical.ts';
 import { AggregateOperator, type AggregateObserver } from './aggregate.ts';
 import { ApplyOperator } from './apply.ts';
@@ -38,8 +42,30 @@ export function buildOperator(
   environment: ExecutionEnvironment,
   demand: Demand = EVERYTHING,
 ): Operator {
-  return build(plan, environment, new Map(), demand);
+  let works: boolean | undefined;
+  const worksOnTexts = (): boolean => (works ??= hasTextWork(plan));
+  return build(plan, { ...environment, worksOnTexts }, new Map(), demand);
 }
+
+/** Calls whose time goes with the length of a text. */
+function hasTextWork(plan: PlanNode): boolean {
+  let found = false;
+  visitExpressions(plan, (expression) => {
+    found ||= someNode(
+      expression,
+      (each) =>
+        each.kind === 'call' &&
+        !AT_MEMORY_SPEED.has(functionById(each.fn).name) &&
+        each.args.some(({ type }) => isTextType(type)),
+    );
+  });
+  return found || inputsOf(plan).some(hasTextWork);
+}
+
+/** They compare or search bytes, which costs no more than reading them. */
+const AT_MEMORY_SPEED: ReadonlySet<string> = new Set(
+  '= <> < <= > >= ~~ !~~ ~~* !~~* length octet_length count'.split(' '),
+);
 
 /** The operators of an aggregation over whatever gives its input as demanded: `input` of the plan is not looked at. */
 export function buildAggregate(
@@ -74,7 +100,10 @@ function build(
   if (stand !== undefined) return stand;
   switch (plan.kind) {
     case 'scan': {
-      const scan = new ScanOperator(plan, environment.snapshotOf(plan.relation), context, demand);
+      const inPieces =
+        plan.columns.some(({ type }) => isTextType(type)) && environment.worksOnTexts?.() === true;
+      const snapshot = environment.snapshotOf(plan.relation);
+      const scan = new ScanOperator(plan, snapshot, context, { ...demand, inPieces });
       environment.scanned?.(scan);
       return scan;
     }

@@ -14,6 +14,8 @@ export type ExecutionEnvironment = {
   readonly memory: MemoryAccount;
   /** Operators that stand for nodes of the plan, by node id: how rows of another origin are run through it. */
   readonly stands?: ReadonlyMap<number, Operator> | undefined;
+  /** Whether something is made of texts, byte by byte: scans give long ones in pieces (set while a plan is built). */
+  readonly worksOnTexts?: (() => boolean) | undefined;
   /** Is told of each scan, to see how far it is. */
   scanned?(scan: { readonly rowsRead: number }): void;
   /** Whoever has a shorter way to an aggregate's answer; `plain` builds its ordinary operators. */

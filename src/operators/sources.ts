@@ -1,9 +1,16 @@
 import { DbError } from '../base/errors.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
-import { vectorFromData } from '../columns/build.ts';
+import { sliceBatch, vectorFromData } from '../columns/build.ts';
 import { compareDatums } from '../columns/compare.ts';
 import type { IndexSchema, TableScan, TableSnapshot, ZoneTest } from '../columns/table-contract.ts';
-import { FLOAT8, hasDate, INT8, isIntegerType, type SqlType } from '../columns/types.ts';
+import {
+  FLOAT8,
+  hasDate,
+  INT8,
+  isIntegerType,
+  isTextType,
+  type SqlType,
+} from '../columns/types.ts';
 import { Decimal, type Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
 import { resolveOperator } from '../expressions/catalog.ts';
@@ -20,6 +27,24 @@ import { EMPTY_BATCH } from './row-operators.ts';
 /** What a segment that zone maps rule out still costs. */
 const LOOKUP_WORK = 16;
 
+/** Text that a step works on, beyond which batches are cut: a few milliseconds of a regular expression. */
+const PIECE_BYTES = 32 * 1024;
+
+/** Bytes of a batch's texts, about: those that a selection leaves out are among them. */
+function textBytesOf({ columns, rowCount }: Batch): number {
+  let bytes = 0;
+  for (const column of columns) {
+    if (!isTextType(column.type)) continue;
+    if (column.rep === 'bytes') bytes += column.offsets[rowCount]! - column.offsets[0]!;
+    else if (column.rep === 'dictionary')
+      bytes += (column.dictionary.memoryBytes / Math.max(1, column.dictionary.size)) * rowCount;
+  }
+  return bytes;
+}
+
+/** `inPieces`: what is made of texts costs more than to read them. */
+type ScanDemand = Pick<Demand, 'ordered' | 'marked'> & { readonly inPieces?: boolean };
+
 /** Rows of a relation, filtered on the way: by an index where an equality names all of its key, by zone maps, row by row. */
 export class ScanOperator implements Operator {
   readonly id: number;
@@ -28,9 +53,14 @@ export class ScanOperator implements Operator {
   readonly #node: ScanNode;
   readonly #snapshot: TableSnapshot;
   readonly #context: EvaluationContext;
-  readonly #demand: Pick<Demand, 'ordered' | 'marked'>;
+  readonly #demand: ScanDemand;
   readonly #filter: CompiledFilter | undefined;
   #scan: TableScan | undefined;
+  /** A batch of long texts that is given piece by piece, and where the next piece begins. */
+  #whole: Batch | undefined;
+  #pieceAt = 0;
+  #pieceRows = 0;
+  #hasGivenPiece = false;
   #found: Float64Array | undefined;
   #foundAt = 0;
   #opened = false;
@@ -40,7 +70,7 @@ export class ScanOperator implements Operator {
     node: ScanNode,
     snapshot: TableSnapshot,
     context: EvaluationContext,
-    demand: Pick<Demand, 'ordered' | 'marked'> = EVERYTHING,
+    demand: ScanDemand = EVERYTHING,
   ) {
     this.id = node.id;
     this.columns = node.columns;
@@ -53,8 +83,13 @@ export class ScanOperator implements Operator {
 
   next(budget: Budget): Step {
     if (!this.#opened) this.#open(budget);
+    if (this.#hasGivenPiece) {
+      // What was made of it has taken its time: the next one has a step of its own.
+      this.#hasGivenPiece = false;
+      return 'more';
+    }
     for (;;) {
-      const batch = this.#found === undefined ? this.#scan!.next() : this.#fetched();
+      const batch = this.#next();
       if (this.#scan !== undefined) {
         budget.charge(this.#scan.rowsRead - this.#charged);
         this.#charged = this.#scan.rowsRead;
@@ -65,8 +100,30 @@ export class ScanOperator implements Operator {
         this.batch = this.#node.rowIdColumn ? withRowIdColumn(kept) : kept;
         return 'batch';
       }
-      if (budget.exhausted) return 'more';
+      if (budget.exhausted || this.#hasGivenPiece) {
+        this.#hasGivenPiece = false;
+        return 'more';
+      }
     }
+  }
+
+  #next(): Batch | undefined {
+    if (this.#whole === undefined) {
+      const batch = this.#found === undefined ? this.#scan!.next() : this.#fetched();
+      if (batch === undefined || this.#demand.inPieces !== true) return batch;
+      const bytes = textBytesOf(batch);
+      if (bytes <= PIECE_BYTES) return batch;
+      this.#whole = batch;
+      this.#pieceAt = 0;
+      this.#pieceRows = Math.max(1, Math.floor((batch.rowCount * PIECE_BYTES) / bytes));
+    }
+    const { rowCount } = this.#whole;
+    const end = Math.min(rowCount, this.#pieceAt + this.#pieceRows);
+    const piece = sliceBatch(this.#whole, this.#pieceAt, end);
+    this.#pieceAt = end;
+    if (end === rowCount) this.#whole = undefined;
+    this.#hasGivenPiece = true;
+    return piece;
   }
 
   /** Rows of the relation looked at so far, those the filter refused included. */

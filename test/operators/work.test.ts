@@ -1,5 +1,11 @@
 import { expect, test } from 'vitest';
+import { MemoryAccount } from '../../src/base/memory.ts';
+import { datumAt, vectorFromData } from '../../src/columns/build.ts';
+import { createTable } from '../../src/columns/table.ts';
+import { TEXT } from '../../src/columns/types.ts';
 import { open } from '../../src/open.ts';
+import { Budget } from '../../src/operators/operator.ts';
+import { ScanOperator } from '../../src/operators/sources.ts';
 
 /** The dashboard queries of the benchmark (bench/queries.mjs), and what they cost over 6,000 rows of 5 regions and 40 customers. */
 /* Work units are logical events: a change here is a change of a plan or of a price, and should be meant. */
@@ -61,3 +67,65 @@ test('dashboard queries cost what they did, in whatever order their rows came', 
     expect(work).toEqual(QUERIES.map(([, units]) => units));
   }
 });
+
+// Root cause: a step took 2,048 rows, whatever their texts weighed: a regular expression over a kilobyte each held the thread for half a second.
+test('what is made of long texts is made piece by piece, a step each', async () => {
+  const texts = Array.from({ length: 3000 }, (_, id) => `${'abc def '.repeat(128)}${id}`);
+  const table = createTable(
+    { columns: [{ name: 's', type: TEXT, nullable: true }], indexes: [], seed: 1 },
+    { memory: new MemoryAccount('test') },
+  );
+  table.stage(
+    [{ kind: 'insert', rows: { rowCount: 3000, columns: [vectorFromData(TEXT, texts)] } }],
+    { limits: true },
+  );
+  table.publish(1);
+  const node = {
+    kind: 'scan',
+    id: 1,
+    relation: 1,
+    name: 't',
+    alias: 't',
+    columnIndexes: [0],
+    withRowIds: false,
+    rowIdColumn: false,
+    columns: [{ name: 's', type: TEXT, nullable: true }],
+  } as const;
+  for (const inPieces of [false, true]) {
+    const scan = new ScanOperator(node, table.snapshot(), CONTEXT, {
+      ordered: true,
+      marked: false,
+      inPieces,
+    });
+    const budget = new Budget(Infinity);
+    const read: unknown[] = [];
+    let steps = 1;
+    let largest = 0;
+    for (let step = scan.next(budget); step !== 'done'; step = scan.next(budget)) {
+      if (step === 'more') steps += 1;
+      else {
+        const { rowCount, columns } = scan.batch;
+        largest = Math.max(largest, rowCount);
+        for (let row = 0; row < rowCount; row += 1) read.push(datumAt(columns[0]!, row));
+      }
+    }
+    expect(read).toEqual(texts);
+    expect(budget.spent).toBe(3000);
+    expect([largest <= 32, steps > 90]).toEqual([inPieces, inPieces]);
+  }
+  await using db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t (s text)');
+  await db.insert('t', { s: texts });
+  const { rows } = await db.query(
+    "SELECT sum(length(upper(s))) AS n, count(*) FILTER (WHERE s ~ 'f 299.$') AS m FROM t",
+  );
+  expect(rows).toEqual([{ n: 3000 * 1024 + 10 + 180 + 2700 + 8000, m: 10 }]);
+});
+
+const CONTEXT = {
+  nowMicros: 0,
+  zone: 'UTC',
+  parameters: [],
+  random: { unit: () => 0, uint32: () => 0 },
+  setting: () => undefined,
+};

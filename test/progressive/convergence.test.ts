@@ -1,4 +1,5 @@
 /** What is told of an answer while it is made, and afterwards; what goes first when many are asked for; and that no step is long. */
+import { EndedQueries } from '../../src/actors/ended-queries.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ProgressiveEvent } from '../../src/actors/api-types.ts';
 import type { Engine } from '../../src/actors/engine.ts';
@@ -70,7 +71,7 @@ test('adb.queries tells how far an answer is, and adb.query_history how it went'
   // Bounded, whatever was asked.
   for (let at = 0; at < 105; at += 1)
     await db.progressive('SELECT sum(x) AS s FROM t WHERE id = 1').result();
-  expect(engine.ended.length).toBe(100);
+  expect(engine.ended.of('main')).toHaveLength(100);
 });
 
 test('what cannot be estimated tells how far it is, and adb.queries too', async () => {
@@ -336,4 +337,18 @@ test('an answer of a hundred thousand groups is read, shown and ended in steps t
   }
   const all = charged.reduce((sum, each) => sum + each, 0);
   expect(Math.max(...charged)).toBeLessThan(Math.max(all / 20, 2_000_000));
+});
+
+test('what ended is remembered by tenant: who asks a lot forgets nobody else’s', () => {
+  const ended = new EndedQueries<{ tenant: string; id: number }>();
+  ended.add({ tenant: 'quiet', id: -1 });
+  for (let id = 0; id < 5000; id += 1) ended.add({ tenant: `tenant ${id % 20}`, id });
+  for (let id = 0; id < 500; id += 1) ended.add({ tenant: 'noisy', id });
+  expect(ended.of('quiet')).toEqual([{ tenant: 'quiet', id: -1 }]);
+  const counts = [...Array(20).keys()].map((each) => ended.of(`tenant ${each}`).length);
+  const noisy = ended.of('noisy');
+  expect(counts.reduce((sum, each) => sum + each, 0) + noisy.length + 1).toBe(1000);
+  expect(Math.min(...counts)).toBeGreaterThan(40);
+  expect(noisy.at(-1)).toEqual({ tenant: 'noisy', id: 499 });
+  expect(ended.of('nobody')).toEqual([]);
 });
