@@ -54,7 +54,10 @@ export class DeltaGroup implements StatefulOperator {
   #touched: number[] = [];
   /** By group: 1 where it had rows before this commit touched it. */
   #wasLive = new Uint8Array(64);
-  /** The touched groups once they are shown, in the order they were touched: their numbers depend on when the view was made. */
+  /**
+   * The touched groups once they are shown, in the order they were touched: their numbers depend on when the view was made. Where all of them stay, and so
+   * do their places, by number: they are stored in that order.
+   */
   #shownGroups: Int32Array = NO_GROUPS;
   /** What the touched groups looked like, in pieces of consecutive touched groups; only where that is shown. */
   #before: {
@@ -104,7 +107,7 @@ export class DeltaGroup implements StatefulOperator {
       // The one row of an aggregate without keys is there from the start.
       if (!this.#globalShown && this.#touched.length === 0) this.#touch(new Int32Array(1), 1);
       this.#emitting = 0;
-      if (!this.#showsOld) this.#shownGroups = intsOf(this.#touched);
+      if (!this.#showsOld) this.#shownGroups = this.#groupsToShow();
     }
     for (;;) {
       const start = this.#emitting * GROUPS_PER_BATCH;
@@ -198,6 +201,24 @@ export class DeltaGroup implements StatefulOperator {
       const piece = Int32Array.from(this.#touched.slice(start, start + GROUPS_PER_BATCH));
       this.#before.push({ start, live: this.#live(piece), columns: this.#finish(piece) });
     }
+  }
+
+  #groupsToShow(): Int32Array {
+    const touched = this.#touched;
+    const { groupCount } = this.#groups;
+    if (this.#keys.length === 0 || touched.length * 4 < groupCount) return intsOf(touched);
+    for (let at = 0; at < touched.length; at += 1) {
+      const group = touched[at]!;
+      if (this.#wasLive[group] === 0 || this.#rowCounts[group] === 0) return intsOf(touched);
+    }
+    const groups = slabInts(touched.length);
+    let next = 0;
+    for (let group = 0; group < groupCount; group += 1) {
+      if (this.#touchedIn[group] !== this.#commit) continue;
+      groups[next] = group;
+      next += 1;
+    }
+    return groups;
   }
 
   /** Whether there was a row of the group before the rows at hand. */

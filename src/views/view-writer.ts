@@ -56,6 +56,8 @@ export class ViewWriter {
   /** Stages one batch of a delta: undefined where it changes nothing. Throws (53200, 23505, …) with nothing changed. */
   stage(batch: Batch, options: { readonly limits: boolean }): TableDelta | undefined {
     this.#lease.limits = options.limits;
+    const updates = this.#identity.kind === 'ordinal' ? this.#allUpdates(batch) : undefined;
+    if (updates !== undefined) return this.#stageUpdates(updates, batch, options.limits);
     const changes =
       this.#identity.kind === 'ordinal'
         ? this.#byOrdinals(batch)
@@ -63,7 +65,6 @@ export class ViewWriter {
     if (changes.deletes.length + changes.updates.length + changes.inserts.length === 0)
       return undefined;
     const before = this.#data.nextRowId;
-    // A group's row has its keys, and stands here once, changed: no other row is like it.
     const delta = this.#data.stage(writesOf(changes, batch.columns, this.#foundBy), {
       limits: options.limits,
       isMinimal: this.#identity.kind === 'ordinal',
@@ -71,6 +72,56 @@ export class ViewWriter {
     this.#log = [];
     this.#undo.push(this.#log);
     this.#follow(changes, delta, before);
+    return delta;
+  }
+
+  /** Most commits change groups that are there, and stay: the rows that look different, and the ids of those they replace. */
+  #allUpdates(batch: Batch): Updates | undefined {
+    if (batch.weights !== undefined || batch.selection !== undefined) return undefined;
+    const { rowCount, columns } = batch;
+    const ordinals = batch.rowIds!;
+    const rowIds = slabDoubles(rowCount);
+    const rows = slabInts(rowCount);
+    let count = 0;
+    for (let row = 0; row < rowCount; row += 1) {
+      const rowId = this.#byOrdinal.get(ordinals[row]!);
+      if (rowId < 0) return undefined;
+      if (this.#data.shows(rowId, columns, row)) continue;
+      rowIds[count] = rowId;
+      rows[count] = row;
+      count += 1;
+    }
+    return count === rowCount
+      ? { rowIds, rows }
+      : { rowIds: rowIds.subarray(0, count), rows: rows.subarray(0, count) };
+  }
+
+  #stageUpdates(
+    { rowIds, rows }: Updates,
+    { rowCount, columns, rowIds: ordinals }: Batch,
+    limits: boolean,
+  ): TableDelta | undefined {
+    const count = rowIds.length;
+    if (count === 0) return undefined;
+    const before = this.#data.nextRowId;
+    const changed: Batch =
+      count === rowCount ? { rowCount, columns } : { rowCount: count, columns, selection: rows };
+    // A group's row has its keys, and stands here once, changed: no other row is like it.
+    const delta = this.#data.stage(
+      [{ kind: 'update', rowIds, rows: changed, foundBy: this.#foundBy }],
+      { limits, isMinimal: true },
+    );
+    this.#log = [];
+    this.#undo.push(this.#log);
+    if (this.#data.nextRowId === before) return delta;
+    const places = Array.from(rows, (row) => ordinals![row]!);
+    const moved = {
+      updates: Array.from(rows),
+      updateIds: Array.from(rowIds),
+      updateFrom: places,
+      updateTo: places,
+    };
+    this.#follow({ ...newChanges(), ...moved }, delta, before);
     return delta;
   }
 
@@ -277,6 +328,9 @@ export class ViewWriter {
     this.#log!.push(to, old, rowId);
   }
 }
+
+/** Rows (physical, in one batch) that take the place of stored ones. */
+type Updates = { readonly rowIds: Float64Array; readonly rows: Int32Array };
 
 /** Rows (physical, in one batch) and the places they are remembered under. */
 type Changes = {
