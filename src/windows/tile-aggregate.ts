@@ -18,7 +18,7 @@ import { wallOf, zoneTestsOf } from '../operators/sources.ts';
 import type { AggregateNode, OutputColumn, ScanNode, SortNode } from '../plan/logical.ts';
 import { column as columnAt, conjunction, conjunctsOf } from '../plan/nodes.ts';
 import { isTileTime } from './tile-plan.ts';
-import { stretchOf, type TimeEnds, type TimeStretch } from './time-ends.ts';
+import { stretchOf, type TimeEnds, type TimesMet, type TimeStretch } from './time-ends.ts';
 import { changesOf, isBucket, textsOf, type Search } from './time-functions.ts';
 import { ALL_ROWS, isOfTime, NO_TIMES, timeReach, type TimeReach } from './time-reach.ts';
 import type { TiledWindows } from './tile-windows.ts';
@@ -140,6 +140,14 @@ export type TiledAnswer = {
   readonly zone: string;
 };
 
+/**
+ * Where conditions leave a side open, what finds the first time and the last: of rows, where that may not be known, or with those that were demoted,
+ * where there is no plain answer.
+ */
+export type AggregateEnds =
+  | { readonly kind: 'rows'; readonly find: TimeEnds<TimesMet | undefined> }
+  | { readonly kind: 'kept'; readonly find: TimeEnds };
+
 /** Answers from tiles; what they cannot, `plain` does. */
 export class TiledAggregate implements Operator {
   readonly id: number;
@@ -155,8 +163,7 @@ export class TiledAggregate implements Operator {
   ) => TiledWindows | undefined;
   readonly #plain: () => Operator;
   readonly #answered: (answer: Omit<TiledAnswer, 'relation'>) => void;
-  readonly #ends: TimeEnds;
-  readonly #isKept: boolean;
+  readonly #ends: AggregateEnds;
   readonly #isReadyOnly: boolean;
   #looking: Generator<void, TimeWindows | undefined> | undefined;
   #tiles: TiledWindows | undefined;
@@ -179,10 +186,7 @@ export class TiledAggregate implements Operator {
     readonly plain: () => Operator;
     /** Tiles have given the answer. */
     readonly answered: (answer: Omit<TiledAnswer, 'relation'>) => void;
-    /** Where conditions leave a side open: finds the first time and the last. */
-    readonly ends: TimeEnds;
-    /** Some rows were demoted: there is no plain answer. */
-    readonly isKept?: boolean;
+    readonly ends: AggregateEnds;
     /** Tiles that would have to be made first cannot answer. */
     readonly isReadyOnly?: boolean;
   }) {
@@ -195,23 +199,13 @@ export class TiledAggregate implements Operator {
     this.#plain = options.plain;
     this.#answered = options.answered;
     this.#ends = options.ends;
-    this.#isKept = options.isKept ?? false;
     this.#isReadyOnly = options.isReadyOnly ?? false;
   }
 
   next(budget: Budget): Step {
     this.#budget = budget;
     if (this.#other === undefined && this.#tiles === undefined) {
-      this.#looking ??= (this.#isKept ? keptWindowsOf : windowsOf)(
-        this.#question,
-        this.#environment.context,
-        this.#ends,
-        {
-          budget: () => this.#budget!,
-          looksLeft: this.#looksMax(),
-          changesMax: BUCKETS_MAX,
-        },
-      );
+      this.#looking ??= this.#lookedFor();
       const look = this.#looking.next();
       if (look.done !== true) return 'more';
       this.#tiles =
@@ -285,11 +279,21 @@ export class TiledAggregate implements Operator {
     return new SortOperator(order, shown, context, memory);
   }
 
-  /** Where there are rows to be read instead. */
-  #looksMax(): number {
-    const { input } = this.#question.plan;
-    if (this.#isKept || input.kind !== 'scan') return Infinity;
-    return LOOKS_MIN + this.#environment.snapshotOf(input.relation).rowCount / ROWS_A_LOOK;
+  #lookedFor(): Generator<void, TimeWindows | undefined> {
+    const { context, snapshotOf } = this.#environment;
+    const budget = (): Budget => this.#budget!;
+    const changesMax = BUCKETS_MAX;
+    const ends = this.#ends;
+    if (ends.kind === 'kept')
+      return keptWindowsOf(this.#question, context, ends.find, {
+        budget,
+        looksLeft: Infinity,
+        changesMax,
+      });
+    // There are rows to be read instead.
+    const { relation } = this.#question.plan.input as ScanNode;
+    const looksLeft = LOOKS_MIN + snapshotOf(relation).rowCount / ROWS_A_LOOK;
+    return windowsOf(this.#question, context, ends.find, { budget, looksLeft, changesMax });
   }
 }
 
@@ -363,7 +367,7 @@ const NO_VALUES: readonly Datum[] = [];
 function* windowsOf(
   { bounds, bucket, columnIndexes, time }: TimeAggregate,
   context: EvaluationContext,
-  ends: TimeEnds,
+  ends: TimeEnds<TimesMet | undefined>,
   search: Search,
 ): Generator<void, TimeWindows | undefined> {
   const tests = bounds.flatMap((each) => zoneTestsOf(each, columnIndexes, context));

@@ -269,8 +269,11 @@ export class TileStore implements WindowSource {
       environment,
       open: (plan, windows, inner) => this.openTiles(plan, windows, inner),
       plain,
-      ends: (budget, isBounded) =>
-        rowEnds(environment.snapshotOf(relation), time, isBounded, budget),
+      ends: {
+        kind: 'rows',
+        find: (budget, isBounded) =>
+          rowEnds(environment.snapshotOf(relation), time, isBounded, budget),
+      },
       answered: (answer) => answered({ relation, ...answer }),
       isReadyOnly: usesCache === 'ready',
     });
@@ -369,8 +372,11 @@ export class TileStore implements WindowSource {
         throw refusal();
       },
       answered: (answer) => answered({ relation, ...answer }),
-      isKept: true,
-      ends: (budget, isBounded) => timeEnds(kept, environment, relation, index, isBounded, budget),
+      ends: {
+        kind: 'kept',
+        find: (budget, isBounded) =>
+          timeEnds(kept, environment, relation, index, isBounded, budget),
+      },
     });
   }
 
@@ -561,14 +567,8 @@ function reachedOf(
     looksLeft: REACH_LOOKS_MAX,
     changesMax: REACH_LOOKS_MAX,
   });
-  try {
-    const { value } = reaching.next();
-    return value === undefined ? undefined : value.stretches;
-  } catch (cause) {
-    // Whoever meets such a row tells it.
-    if (cause instanceof DbError) return undefined;
-    throw cause;
-  }
+  const { value } = reaching.next();
+  return value === undefined ? undefined : value.stretches;
 }
 
 /** A question whose conditions on time have become what lies in its windows; undefined where it has none, or they do not tell. */

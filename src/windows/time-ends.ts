@@ -12,11 +12,11 @@ export type TimesMet = TimeStretch & {
   readonly hasFuture: boolean;
 };
 
-/** The first time there is, and just after the last; undefined where that is not known. `isBounded`: rows that have none do not matter. */
-export type TimeEnds = (
+/** The first time of a table's rows, and just after the last, found in steps. `isBounded`: rows of no time at all do not matter. */
+export type TimeEnds<Met = TimesMet> = (
   budget: () => Budget,
   isBounded: boolean,
-) => Generator<void, TimesMet | undefined>;
+) => Generator<void, Met>;
 
 /** Where times lie that meet the tests of a column. */
 export function stretchOf(tests: readonly ZoneTest[], column: number): TimeStretch {

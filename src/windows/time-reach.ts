@@ -108,7 +108,6 @@ export function* timeReach(
     : typeof met === 'function'
       ? yield* met(search.budget, !isMet(null))
       : met;
-  if (found === undefined) return undefined;
   const { from, to } = found;
   const stretches: TimeStretch[] = [];
   if (found.hasPast && isMet(-Infinity)) stretches.push(PAST);
@@ -156,7 +155,7 @@ function* cutsOf(
         to,
         search,
       );
-      if (changes === undefined || cuts.size > search.changesMax) return undefined;
+      if (changes === undefined) return undefined;
       for (const start of changes.starts) cuts.add(start);
     }
   }

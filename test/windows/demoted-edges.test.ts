@@ -246,6 +246,70 @@ test('whatever a condition says of time, demoted rows are counted as rows are', 
     ).toMatch(/^ADB_RESOLUTION/);
 });
 
+test('conditions and buckets of time that are seldom written are answered as of rows, or refused', async () => {
+  await demote();
+  const both = async (sql: string, params: unknown[]): Promise<void> => {
+    expect((await db.query(sql, { params })).rows, sql).toEqual(
+      (await plain.query(sql, { params })).rows,
+    );
+  };
+  const count = 'SELECT count(*) AS n, sum(amount) AS s FROM orders WHERE';
+  const days = (where: string): string =>
+    `SELECT date_trunc('day', ts) AS day, count(*) AS n FROM orders WHERE ${where} GROUP BY 1 ORDER BY 1`;
+  await both(`${count} $1 AND ts < '2026-03-03'`, [true]);
+  await both(`${count} ($1 OR ts < '2026-03-03') AND region = 'EU'`, [null]);
+  await both(`${count} (region || $1) > 'A' AND ts < '2026-03-04'`, ['x']);
+  // Quarters are kept of these days: a day has two stretches.
+  await both(days(`ts < '2026-03-05 10:00' OR ts >= '2026-03-05 12:00'`), []);
+  await both(
+    `SELECT time_bucket($1::interval, ts, 'UTC') AS b, count(*) AS n FROM orders WHERE ts < now() GROUP BY 1 ORDER BY 1`,
+    ['1 day'],
+  );
+  const dates = Array.from(
+    { length: 300 },
+    (_, day) => `'${new Date(Date.UTC(2026, 2, 8 - day)).toISOString().slice(0, 10)}'`,
+  );
+  await both(`${count} ts::date IN (${dates.join()})`, []);
+  const refused = async (sql: string, params: unknown[] = []): Promise<string> =>
+    await refusalInFull(db.query(sql, { params }));
+  for (const where of [
+    'date_part($1, ts) = 2026',
+    `isfinite(ts) = ($1 = 'year')`,
+    `CASE WHEN region = $1 THEN ts < '2026-03-04' ELSE ts < '2026-03-05' END`,
+    `ts > ts - $1::interval`,
+    `ts < '2026-03-04' AND ts <> (SELECT max(ts) FROM orders WHERE region = $1)`,
+  ])
+    expect(
+      await refused(`${count} ${where}`, [where.includes('interval') ? '1 day' : 'year']),
+      where,
+    ).toMatch(/^ADB_RESOLUTION/);
+  // Not soon told, and told by nobody else.
+  expect(
+    await refusalInFull(
+      db.window('orders', {
+        range: ['2026-03-01', '2026-03-08'],
+        measures: { n: 'count(*)' },
+        where: `ts::date IN (${dates.join()})`,
+      }),
+    ),
+  ).toMatch(/^ADB_RESOLUTION/);
+  const none = `SELECT time_bucket('1 day', ts, $1::text) AS b, count(*) AS n FROM orders WHERE ts < now() GROUP BY 1`;
+  expect(await refused(none, [null])).toMatch(
+    /^ADB_RESOLUTION.*times that its conditions and buckets tell apart/,
+  );
+  // What cannot be computed is an error of the rows.
+  const zeroth = `${count} ts < '2026-03-01'::timestamptz + interval '1 day' / $1::float8`;
+  expect(await refused(zeroth, [0])).toBe(
+    await refusalInFull(plain.query(zeroth, { params: [0] })),
+  );
+  // Beyond the times that tiles know.
+  for (const each of [db, plain])
+    await each.insert('orders', { id: 905, ts: '9999-12-31', region: 'EU', amount: 7 });
+  expect(await refused(`${count} ts > '2026-03-01'`)).toMatch(/^ADB_RESOLUTION/);
+  await both(`${count} ts >= '2026-03-01' AND ts < '2027-01-01'`, []);
+  await both(count.replace(' WHERE', ''), []);
+});
+
 test('windows whose condition speaks of time are of the demoted rows that it lets through', async () => {
   await demote();
   for (const where of [
