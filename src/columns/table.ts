@@ -102,7 +102,7 @@ export class Table implements TableData {
   readonly #memory: MemoryAccount;
   readonly #store: SegmentStore;
   readonly #indexes: IndexSet;
-  readonly #times = new SegmentTimes();
+  readonly #times: SegmentTimes;
   readonly #log: VersionLog;
   /** Made when there is something to seal. */
   #maintenance: Maintenance | undefined;
@@ -143,6 +143,7 @@ export class Table implements TableData {
     );
     this.#memory = options.memory;
     this.#lease = restored?.lease ?? new MemoryLease(options.memory);
+    this.#times = new SegmentTimes(this.#lease);
     this.#wholeSchema = undefined;
     this.#schema = schema;
     this.#columns =

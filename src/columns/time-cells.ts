@@ -17,6 +17,14 @@ const CELL_ROWS_MIN = 24;
 const ENTRIES_MAX = 131_072;
 /** A stretch that more segments have rows in takes too long to be made at once. */
 const SEGMENTS_MAX = 4096;
+/** In a stretch of more rows it is not noted where in its cell each lies: to look at all of them takes too long, too. */
+const NOTED_ROWS_MAX = 65_536;
+/** As far as a byte tells where in its cell a row lies. */
+const NOTES = 256;
+/** More notes are halved before they are looked at one by one. */
+const NOTES_IN_A_ROW = 32;
+/** What cells are beside their numbers. */
+const CELLS_BYTES = 512;
 
 /** A segment's times in their order, where they are doubles. */
 export type OrderedTimes = {
@@ -92,6 +100,13 @@ export class TimeCells {
   readonly #entries: Uint32Array;
   /** Three numbers an entry: the segment, the first place, and how many rows after the first. */
   readonly #runs: Uint16Array;
+  /**
+   * By row, in the order of entries: in which 256th of its cell its time lies. The rows themselves lie anywhere in memory, and to wait for some of them is what a
+   * search took; all notes of a cell are in one line of a cache. Undefined where rows are too many.
+   */
+  readonly #notes: Uint8Array | undefined;
+  /** By cell, its first note. */
+  readonly #firstNotes: Uint32Array;
 
   /** Every candidate has `orderedTimes`. Undefined where too many have rows in it. */
   static of(
@@ -118,7 +133,7 @@ export class TimeCells {
     const isFew = (cells: number): boolean =>
       Math.min(rows, QUARTERS * cells * segments.length) <= ENTRIES_MAX;
     const cells = QUARTERS * (CELLS_A_QUARTER.find((each) => each <= most && isFew(each)) ?? 1);
-    return new TimeCells(start, cells, segments, ordered, ranges);
+    return new TimeCells(start, cells, segments, ordered, ranges, rows);
   }
 
   private constructor(
@@ -127,74 +142,154 @@ export class TimeCells {
     segments: readonly SealedSegment[],
     ordered: readonly OrderedTimes[],
     ranges: readonly number[],
+    rows: number,
   ) {
     this.#start = start;
     this.#length = STRETCH / cells;
     this.#times = ordered;
     this.#numbers = Int32Array.from(segments, ({ number }) => number);
     this.#found = new Int32Array(segments.length);
-    // Cell, segment, first place, and how many more.
+    // By segment: cell, segment, first place, and how many more; and the notes of all rows.
     const made: number[] = [];
+    const notes = rows <= NOTED_ROWS_MAX ? new Uint8Array(rows) : undefined;
+    let noted = 0;
     const entries = new Uint32Array(cells + 1);
+    const firstNotes = new Uint32Array(cells + 1);
     for (const [owner, times] of ordered.entries()) {
       const end = ranges[owner * 2 + 1]!;
       for (let place = ranges[owner * 2]!; place < end;) {
         const cell = this.#cellOf(timeAt(times, place));
-        const next = endBefore(times, place, end, start + (cell + 1) * this.#length);
+        const cellStart = start + cell * this.#length;
+        let next = place;
+        if (notes === undefined) next = endBefore(times, place, end, cellStart + this.#length);
+        else {
+          for (; next < end; next += 1) {
+            const into = timeAt(times, next) - cellStart;
+            if (into >= this.#length) break;
+            notes[noted] = this.#noteOf(into);
+            noted += 1;
+          }
+        }
         made.push(cell, owner, place, next - place - 1);
         entries[cell + 1] = entries[cell + 1]! + 1;
+        firstNotes[cell + 1] = firstNotes[cell + 1]! + next - place;
         place = next;
       }
     }
-    for (let cell = 0; cell < cells; cell += 1)
+    for (let cell = 0; cell < cells; cell += 1) {
       entries[cell + 1] = entries[cell + 1]! + entries[cell]!;
-    this.#entries = entries;
-    this.#runs = new Uint16Array((made.length / 4) * 3);
-    const next = entries.slice();
-    for (let at = 0; at < made.length; at += 4) {
-      const entry = next[made[at]!]!;
-      next[made[at]!] = entry + 1;
-      for (let part = 0; part < 3; part += 1) this.#runs[entry * 3 + part] = made[at + 1 + part]!;
+      firstNotes[cell + 1] = firstNotes[cell + 1]! + firstNotes[cell]!;
     }
+    this.#entries = entries;
+    this.#firstNotes = firstNotes;
+    this.#runs = new Uint16Array((made.length / 4) * 3);
+    this.#notes = notes === undefined ? undefined : new Uint8Array(rows);
+    const nextEntries = entries.slice();
+    const nextNotes = firstNotes.slice();
+    noted = 0;
+    for (let at = 0; at < made.length; at += 4) {
+      const cell = made[at]!;
+      const entry = nextEntries[cell]!;
+      nextEntries[cell] = entry + 1;
+      for (let part = 0; part < 3; part += 1) this.#runs[entry * 3 + part] = made[at + 1 + part]!;
+      const count = made[at + 3]! + 1;
+      const note = nextNotes[cell]!;
+      nextNotes[cell] = note + count;
+      if (notes === undefined) continue;
+      for (let row = 0; row < count; row += 1) this.#notes![note + row] = notes[noted + row]!;
+      noted += count;
+    }
+  }
+
+  get byteLength(): number {
+    return (
+      CELLS_BYTES +
+      this.#entries.byteLength +
+      this.#firstNotes.byteLength +
+      this.#runs.byteLength +
+      (this.#notes?.byteLength ?? 0)
+    );
   }
 
   /** The rows of [from, to), which lies within the stretch and is not empty. */
   find(from: number, to: number): FoundRows {
+    const length = this.#length;
     const first = this.#cellOf(from);
-    const last = Math.ceil((to - this.#start) / this.#length) - 1;
+    const last = Math.ceil((to - this.#start) / length) - 1;
     const owners: number[] = [];
     const found: FoundRows = { numbers: [], from: [], to: [] };
     const runs = this.#runs;
-    const end = this.#entries[last + 1]! * 3;
-    for (let at = this.#entries[first]! * 3; at < end; at += 3) {
-      const owner = runs[at]!;
-      const place = runs[at + 1]!;
-      const until = place + runs[at + 2]! + 1;
-      const known = this.#found[owner]!;
-      if (known > 0) found.to[known - 1] = until;
-      else {
-        this.#found[owner] = owners.push(owner);
-        found.numbers.push(this.#numbers[owner]!);
-        found.from.push(place);
-        found.to.push(until);
+    for (let cell = first; cell <= last; cell += 1) {
+      const start = this.#start + cell * length;
+      const isCutFirst = start < from;
+      const isCutLast = start + length > to;
+      let note = this.#firstNotes[cell]!;
+      const end = this.#entries[cell + 1]! * 3;
+      for (let at = this.#entries[cell]! * 3; at < end; at += 3) {
+        const owner = runs[at]!;
+        let place = runs[at + 1]!;
+        const count = runs[at + 2]! + 1;
+        let until = place + count;
+        if (isCutLast) until = place + this.#countBefore(owner, place, note, count, start, to);
+        if (isCutFirst) place += this.#countBefore(owner, place, note, count, start, from);
+        note += count;
+        if (place >= until) continue;
+        const known = this.#found[owner]!;
+        if (known > 0) found.to[known - 1] = until;
+        else {
+          this.#found[owner] = owners.push(owner);
+          found.numbers.push(this.#numbers[owner]!);
+          found.from.push(place);
+          found.to.push(until);
+        }
       }
     }
-    const isCutFirst = this.#start + first * this.#length < from;
-    const isCutLast = this.#start + (last + 1) * this.#length > to;
-    for (let at = 0; at < owners.length; at += 1) {
-      const owner = owners[at]!;
-      this.#found[owner] = 0;
-      if (!isCutFirst && !isCutLast) continue;
-      const times = this.#times[owner]!;
-      if (isCutFirst) found.from[at] = placeOfTime(times, found.from[at]!, found.to[at]!, from);
-      if (isCutLast) found.to[at] = placeOfTime(times, found.from[at]!, found.to[at]!, to);
-    }
+    for (let at = 0; at < owners.length; at += 1) this.#found[owners[at]!] = 0;
     return found;
+  }
+
+  /** How many of an entry's rows, which are in the order of time, lie before a time in their cell. */
+  #countBefore(
+    owner: number,
+    place: number,
+    note: number,
+    count: number,
+    start: number,
+    time: number,
+  ): number {
+    const notes = this.#notes;
+    if (notes === undefined)
+      return placeOfTime(this.#times[owner]!, place, place + count, time) - place;
+    const mark = this.#noteOf(time - start);
+    const end = note + count;
+    const low = firstNote(notes, note, end, mark);
+    // Of those that lie in the same part of the cell only the rows tell.
+    if (low === end || notes[low] !== mark) return low - note;
+    const high = firstNote(notes, low + 1, end, mark + 1);
+    const same = place + low - note;
+    return placeOfTime(this.#times[owner]!, same, place + high - note, time) - place;
   }
 
   #cellOf(time: number): number {
     return Math.floor((time - this.#start) / this.#length);
   }
+
+  #noteOf(into: number): number {
+    return Math.floor((into * NOTES) / this.#length);
+  }
+}
+
+/** Of notes [from, end), which ascend, the first that is at least `mark`; `end` where there is none. */
+function firstNote(notes: Uint8Array, from: number, end: number, mark: number): number {
+  let low = from;
+  let high = end;
+  while (high - low > NOTES_IN_A_ROW) {
+    const middle = (low + high) >>> 1;
+    if (notes[middle]! < mark) low = middle + 1;
+    else high = middle;
+  }
+  while (low < high && notes[low]! < mark) low += 1;
+  return low;
 }
 
 function timeAt({ values, factor, base, order }: OrderedTimes, place: number): number {

@@ -1,3 +1,5 @@
+import { DbError } from '../base/errors.ts';
+import type { MemoryLease } from '../base/memory-lease.ts';
 import { countBelow } from '../base/search.ts';
 import { slabInts } from '../base/slab.ts';
 import { slabOfKind } from './array-kernels.ts';
@@ -136,6 +138,13 @@ export class SegmentTimes {
   #told: SealedSegment[] = [];
   /** The others, by index: those that are open, and such. */
   #others: number[] = [];
+  readonly #lease: MemoryLease;
+  /** What cells take of it. */
+  #bytes = 0;
+
+  constructor(lease: MemoryLease) {
+    this.#lease = lease;
+  }
 
   /** Rows whose time may lie in [from, to): those of the first segments are told, of all others at least their number. */
   find(list: SegmentList, column: StoredColumn, from: number, to: number): FoundRows {
@@ -157,16 +166,41 @@ export class SegmentTimes {
   #stretchAt(stretch: number, column: StoredColumn): KnownStretch {
     const known = this.#stretches.get(stretch);
     if (known !== undefined && this.#told.length - known.toldCount <= NEWER_MAX) return known;
-    if (this.#stretches.size >= STRETCHES_MAX) this.#stretches.clear();
+    if (this.#stretches.size >= STRETCHES_MAX) this.#forgetStretches(this.#told);
     const start = stretch * STRETCH;
     const segments: SealedSegment[] = [];
     for (const number of this.#meeting(start, start + STRETCH)) {
       const segment = this.#known[number - this.#first]!;
       if (isTold(segment, column)) segments.push(segment);
     }
-    const made = { cells: TimeCells.of(start, segments, column), toldCount: this.#told.length };
+    // Perhaps it was forgotten with all others.
+    this.#give(this.#stretches.get(stretch)?.bytes ?? 0);
+    const cells = TimeCells.of(start, segments, column);
+    const hasRoom = cells !== undefined && this.#takes(cells.byteLength);
+    const made: KnownStretch = {
+      cells: hasRoom ? cells : undefined,
+      toldCount: this.#told.length,
+      bytes: hasRoom ? cells.byteLength : 0,
+    };
     this.#stretches.set(stretch, made);
     return made;
+  }
+
+  /** False where memory is short: rows are searched then. */
+  #takes(bytes: number): boolean {
+    try {
+      this.#lease.take(bytes);
+    } catch (cause) {
+      if (cause instanceof DbError && cause.code === '53200') return false;
+      throw cause;
+    }
+    this.#bytes += bytes;
+    return true;
+  }
+
+  #give(bytes: number): void {
+    this.#lease.give(bytes);
+    this.#bytes -= bytes;
   }
 
   /** Numbers of the segments in which some row may lie in [from, to). */
@@ -239,14 +273,19 @@ export class SegmentTimes {
     }
   }
 
-  #forgetStretches(): void {
+  #forgetStretches(told: SealedSegment[] = []): void {
     this.#stretches.clear();
-    this.#told = [];
+    this.#told = told;
+    this.#give(this.#bytes);
   }
 }
 
-/** `toldCount`: how many of the segments that cells tell of there were. */
-type KnownStretch = { readonly cells: TimeCells | undefined; readonly toldCount: number };
+/** `toldCount`: how many of the segments that cells tell of there were; `bytes`: what is accounted for it. */
+type KnownStretch = {
+  readonly cells: TimeCells | undefined;
+  readonly toldCount: number;
+  readonly bytes: number;
+};
 
 function isTold(segment: Segment | undefined, column: StoredColumn): segment is SealedSegment {
   return segment?.kind === 'sealed' && orderedTimes(segment, column) !== undefined;
