@@ -216,8 +216,8 @@ export class TimeCells {
     const length = this.#length;
     const first = this.#cellOf(from);
     const last = Math.ceil((to - this.#start) / length) - 1;
-    const owners: number[] = [];
-    const found: FoundRows = { numbers: [], from: [], to: [] };
+    let owners: number[] | undefined;
+    let found: FoundRows | undefined;
     const runs = this.#runs;
     for (let cell = first; cell <= last; cell += 1) {
       const start = this.#start + cell * length;
@@ -235,8 +235,13 @@ export class TimeCells {
         note += count;
         if (place >= until) continue;
         const known = this.#found[owner]!;
-        if (known > 0) found.to[known - 1] = until;
-        else {
+        if (known > 0) found!.to[known - 1] = until;
+        else if (owners === undefined || found === undefined) {
+          // Mostly all are of one segment: arrays of one number are small.
+          owners = [owner];
+          found = { numbers: [this.#numbers[owner]!], from: [place], to: [until] };
+          this.#found[owner] = 1;
+        } else {
           this.#found[owner] = owners.push(owner);
           found.numbers.push(this.#numbers[owner]!);
           found.from.push(place);
@@ -244,6 +249,7 @@ export class TimeCells {
         }
       }
     }
+    if (owners === undefined || found === undefined) return { numbers: [], from: [], to: [] };
     for (let at = 0; at < owners.length; at += 1) this.#found[owners[at]!] = 0;
     return found;
   }

@@ -29,7 +29,11 @@ export class Accumulator {
   #windows = new Int32Array(16);
   #window = 1;
   /** What groups count, by slot. */
-  readonly keys: KeyCounts | undefined;
+  readonly #keys: KeyCounts | undefined;
+  /** Keys of the only tile that was added, at a place of its page: they are read there, as long as there is no other. */
+  #lent: KeyCounts | undefined;
+  #lentPlace = 0;
+  #mayLend = false;
   readonly kinds: number;
   readonly #lease: MemoryLease;
   #keyBytes = 0;
@@ -41,7 +45,7 @@ export class Accumulator {
     this.kinds = keySpace?.kinds ?? 0;
     this.#lease = new MemoryLease(memory);
     if (keySpace === undefined) return;
-    this.keys = new KeyCounts(this.kinds, keySpace.scratch, (bytes) => {
+    this.#keys = new KeyCounts(this.kinds, keySpace.scratch, (bytes) => {
       // It only grows, until it is closed.
       this.#lease.take(
         Math.max(0, this.#keyBytes + bytes - FREE_BYTES) - Math.max(0, this.#keyBytes - FREE_BYTES),
@@ -64,10 +68,13 @@ export class Accumulator {
     this.#lease.close();
   }
 
-  reset(layout: TileLayout): void {
+  /** `mayLend`: pages stay what they are until the window is finished. */
+  reset(layout: TileLayout, mayLend = false): void {
     this.#window += 1;
     this.count = 0;
-    this.keys?.reset();
+    this.#keys?.reset();
+    this.#lent = undefined;
+    this.#mayLend = mayLend;
     if (layout === this.layout) return;
     this.layout = layout;
     this.data = layout.tiles(1);
@@ -89,7 +96,7 @@ export class Accumulator {
       this.data = grown;
     }
     this.data.set(this.layout.empty, slot * stride);
-    this.keys?.grow(this.count * this.kinds);
+    this.#keys?.grow(this.count * this.kinds);
     return slot * stride;
   }
 
@@ -98,16 +105,50 @@ export class Accumulator {
     return (at / this.layout.stride) * this.kinds;
   }
 
+  /** To be added to. */
+  get keys(): KeyCounts | undefined {
+    this.#takeLent();
+    return this.#keys;
+  }
+
+  /** What the groups have come to count, and the first slice of it for the tile that begins at `at`: to be read. */
+  get shownKeys(): KeyCounts | undefined {
+    return this.#lent ?? this.#keys;
+  }
+
+  shownSlice(at: number): number {
+    return this.#lent === undefined ? this.sliceAt(at) : this.#lentPlace * this.kinds;
+  }
+
   /** Adds what the tile at a place of a group's keys counts to that of the tile that begins at `at`; gives how many entries. */
   addKeys(at: number, from: KeyCounts, place: number): number {
-    const { kinds } = this;
-    const slice = this.sliceAt(at);
     let entries = 0;
-    for (let kind = 0; kind < kinds; kind += 1) {
-      entries += from.size(place * kinds + kind);
-      this.keys!.addSlice(slice + kind, from, place * kinds + kind);
+    for (let kind = 0; kind < this.kinds; kind += 1)
+      entries += from.size(place * this.kinds + kind);
+    if (this.#mayLend) {
+      this.#mayLend = false;
+      this.#lent = from;
+      this.#lentPlace = place;
+      return entries;
     }
+    this.#takeLent();
+    this.#addSlices(at, from, place);
     return entries;
+  }
+
+  /** Other keys come to those that were lent, which were of the first group. */
+  #takeLent(): void {
+    this.#mayLend = false;
+    const lent = this.#lent;
+    if (lent === undefined) return;
+    this.#lent = undefined;
+    this.#addSlices(0, lent, this.#lentPlace);
+  }
+
+  #addSlices(at: number, from: KeyCounts, place: number): void {
+    const slice = this.sliceAt(at);
+    for (let kind = 0; kind < this.kinds; kind += 1)
+      this.#keys!.addSlice(slice + kind, from, place * this.kinds + kind);
   }
 
   adopt(layout: TileLayout): void {

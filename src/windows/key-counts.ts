@@ -1,4 +1,4 @@
-import { assert } from '../base/errors.ts';
+import { assert, DbError } from '../base/errors.ts';
 
 /**
  * How often each key was counted, by slice: what tiles keep beside their doubles where most keys are missing from most of them. A key is a
@@ -19,6 +19,8 @@ const POWERS = Float64Array.from({ length: 1 << POWER_BITS }, (_, power) => DIGI
 const NUMBERS = 3;
 /** Fewer entries are copied one by one. */
 const COPY_MIN = 32;
+/** Keys of a slice from its least to its greatest, whose counts are kept. */
+const DENSE_KEYS_MAX = 4096;
 /** What a pool is beside its entries. */
 const POOL_BYTES = 256;
 
@@ -47,7 +49,19 @@ export type KeySpace = {
   readonly scratch: KeyScratch;
 };
 
+/** The counts of a slice by key, from `least` on, and their sum: who asks for ranks again and again does not add them up each time. */
+type DenseCounts = {
+  readonly slice: number;
+  readonly least: number;
+  readonly counts: Float64Array;
+  sum: number;
+};
+
 export class KeyCounts {
+  /** Counts of a slice are kept from the second time on that a rank in it is asked for. */
+  isDense = false;
+  #dense: DenseCounts | undefined;
+  #rankedSlice = -1;
   readonly #scratch: KeyScratch;
   readonly #take: (bytes: number) => void;
   #entries = new Int32Array(0);
@@ -100,6 +114,7 @@ export class KeyCounts {
     const size = this.#slices[at + 1]!;
     this.#entries[this.#slices[at]! + size] = entry;
     this.#slices[at + 1] = size + 1;
+    if (this.#dense !== undefined) this.#addDense(slice, entry);
   }
 
   /** Adds a slice of another set. */
@@ -107,6 +122,7 @@ export class KeyCounts {
     const fromAt = fromSlice * NUMBERS;
     const count = from.#slices[fromAt + 1]!;
     if (count === 0) return;
+    this.#dropDense();
     const at = slice * NUMBERS;
     if (this.#slices[at + 1]! + count > this.#slices[at + 2]!) this.#makeRoom(at, count);
     // They may be in one pool, which has just been laid anew.
@@ -120,11 +136,13 @@ export class KeyCounts {
   }
 
   clear(slice: number): void {
+    this.#dropDense();
     this.#slices[slice * NUMBERS + 1] = 0;
   }
 
   /** All slices are empty; the pool stays. */
   reset(): void {
+    this.#dropDense();
     this.#slices.fill(0);
     this.#end = 0;
   }
@@ -180,22 +198,64 @@ export class KeyCounts {
 
   /** The key in which the `rank`th of all counts lies, counted from 1, keys ascending. */
   keyOfRank(slice: number, rank: number): number {
+    if (this.#dense?.slice === slice) {
+      const { counts, least, sum } = this.#dense;
+      return least + placeOfRank(counts, 0, counts.length - 1, sum, rank);
+    }
     const { counts } = this.#scratch;
     let least = KEY_COUNT;
     let most = 0;
+    let sum = 0;
     const at = slice * NUMBERS;
     const end = this.#slices[at]! + this.#slices[at + 1]!;
     for (let each = this.#slices[at]!; each < end; each += 1) {
       const entry = this.#entries[each]!;
       const key = entry >>> KEY_SHIFT;
+      const count = countOf(entry);
       if (key < least) least = key;
       if (key > most) most = key;
-      counts[key] = counts[key]! + countOf(entry);
+      counts[key] = counts[key]! + count;
+      sum += count;
     }
-    let key = least;
-    for (let left = rank - counts[key]!; left > 0 && key < most; left -= counts[key]!) key += 1;
+    const key = placeOfRank(counts, least, most, sum, rank);
+    if (this.isDense) this.#keepDense(slice, counts, least, most, sum);
     counts.fill(0, least, most + 1);
     return key;
+  }
+
+  #keepDense(slice: number, counts: Float64Array, least: number, most: number, sum: number): void {
+    const isAgain = this.#rankedSlice === slice;
+    this.#rankedSlice = slice;
+    const length = most + 1 - least;
+    if (!isAgain || length > DENSE_KEYS_MAX) return;
+    this.#dropDense();
+    try {
+      this.#take(length * 8);
+    } catch (cause) {
+      // It is a help, no need.
+      if (cause instanceof DbError && cause.code === '53200') return;
+      throw cause;
+    }
+    this.#dense = { slice, least, counts: counts.slice(least, most + 1), sum };
+  }
+
+  #addDense(slice: number, entry: number): void {
+    const dense = this.#dense!;
+    if (dense.slice !== slice) return;
+    const place = (entry >>> KEY_SHIFT) - dense.least;
+    if (!(place >= 0 && place < dense.counts.length)) {
+      this.#dropDense();
+      return;
+    }
+    const count = countOf(entry);
+    dense.counts[place] = dense.counts[place]! + count;
+    dense.sum += count;
+  }
+
+  #dropDense(): void {
+    if (this.#dense === undefined) return;
+    this.#take(-this.#dense.counts.length * 8);
+    this.#dense = undefined;
   }
 
   /** Adds entries [start, end) up by key; whoever asks for it leaves nothing there. */
@@ -293,6 +353,26 @@ export class KeyCounts {
     entries.set(settled.subarray(0, kept), start);
     this.#slices[at + 1] = kept;
   }
+}
+
+/** Of counts at places [least, most], whose sum is given, where the `rank`th lies: found from the nearer end. */
+function placeOfRank(
+  counts: Float64Array,
+  least: number,
+  most: number,
+  sum: number,
+  rank: number,
+): number {
+  if (rank * 2 <= sum) {
+    let place = least;
+    for (let left = rank - counts[place]!; left > 0 && place < most; left -= counts[place]!)
+      place += 1;
+    return place;
+  }
+  let place = most;
+  for (let left = sum - counts[place]!; left >= rank && place > least; left -= counts[place]!)
+    place -= 1;
+  return place;
 }
 
 function entryOf(key: number, digit: number, power: number): number {

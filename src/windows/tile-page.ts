@@ -118,6 +118,8 @@ export class TilePage {
       this.#take(bytes);
       held += bytes;
     });
+    // One tile alone is asked again and again, and stands for many.
+    keys.isDense = this.places === 1;
     this.keys.push(keys);
     this.#keysOf.set(group, keys);
   }

@@ -3,7 +3,7 @@ import type { MemoryAccount } from '../base/memory.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { sliceBatch } from '../columns/build.ts';
-import type { TableData, TableDelta, TableSnapshot } from '../columns/table-contract.ts';
+import type { TableData, TableDelta, TableScan, TableSnapshot } from '../columns/table-contract.ts';
 import { columnOf } from '../columns/rows-by-column.ts';
 import type { Vector } from '../columns/vector.ts';
 import {
@@ -391,24 +391,11 @@ export class TileSet {
       to - from === Infinity || snapshot.scanTimes === undefined
         ? snapshot.scan({ columnIndexes, ordered: false, withRowIds: false })
         : snapshot.scanTimes({ column: time, from, to, columnIndexes });
-    let taken = 0;
-    return {
-      next: () => {
-        for (;;) {
-          const batch = scan.next();
-          if (batch === undefined) return undefined;
-          for (let index = 0; index < columnIndexes.length; index += 1)
-            this.#wide[columnIndexes[index]!] = batch.columns[index]!;
-          const rowCount = this.#loadWide(batch.rowCount, batch.selection, isKnown);
-          if (rowCount > 0) return rowCount;
-        }
-      },
-      takeRead: () => {
-        const read = scan.rowsRead - taken;
-        taken = scan.rowsRead;
-        return read;
-      },
-    };
+    return new LoadedRows(scan, (batch) => {
+      for (let index = 0; index < columnIndexes.length; index += 1)
+        this.#wide[columnIndexes[index]!] = batch.columns[index]!;
+      return this.#loadWide(batch.rowCount, batch.selection, isKnown);
+    });
   }
 
   /** The group of a loaded row. */
@@ -1088,6 +1075,32 @@ export class TileSet {
       snapshot.release();
       if (!isInstalled) for (const page of pages.values()) page.close();
     }
+  }
+}
+
+class LoadedRows implements TileRows {
+  readonly #scan: TableScan;
+  readonly #load: (batch: Batch) => number;
+  #taken = 0;
+
+  constructor(scan: TableScan, load: (batch: Batch) => number) {
+    this.#scan = scan;
+    this.#load = load;
+  }
+
+  next(): number | undefined {
+    for (;;) {
+      const batch = this.#scan.next();
+      if (batch === undefined) return undefined;
+      const rowCount = this.#load(batch);
+      if (rowCount > 0) return rowCount;
+    }
+  }
+
+  takeRead(): number {
+    const read = this.#scan.rowsRead - this.#taken;
+    this.#taken = this.#scan.rowsRead;
+    return read;
   }
 }
 

@@ -280,7 +280,7 @@ export class TiledWindows implements WindowOperator {
       const end = to[this.#window]!;
       if (this.#budget.exhausted || this.#lacking(start) !== undefined) return false;
       if (this.#lacking(end) !== undefined) return false;
-      this.#total.reset(set.measures.layout.wider);
+      this.#total.reset(set.measures.layout.wider, true);
       let time = this.#addTiles(start, end);
       while (time < end) {
         if (this.#budget.exhausted) return false;
@@ -650,17 +650,19 @@ export class TiledWindows implements WindowOperator {
       }
     }
     if (!set.knows(day)) return 0;
-    const [length, place] =
-      leaf === 0 && room >= QUARTERS && !this.#isChanged(quarter, QUARTERS)
-        ? [QUARTERS, WHOLE_AT]
-        : (leaf & 15) === 0 && room >= 16 && !this.#isChanged(quarter, 16)
-          ? [16, FOURS_AT + (leaf >> 4)]
-          : (leaf & 3) === 0 && room >= 4 && !this.#isChanged(quarter, 4)
-            ? [4, HOURS_AT + (leaf >> 2)]
-            : this.#isChanged(quarter, 1)
-              ? [0, 0]
-              : [1, leaf];
-    if (length === 0) return 0;
+    let length = 0;
+    let place = leaf;
+    if (leaf === 0 && room >= QUARTERS && !this.#isChanged(quarter, QUARTERS)) {
+      length = QUARTERS;
+      place = WHOLE_AT;
+    } else if ((leaf & 15) === 0 && room >= 16 && !this.#isChanged(quarter, 16)) {
+      length = 16;
+      place = FOURS_AT + (leaf >> 4);
+    } else if ((leaf & 3) === 0 && room >= 4 && !this.#isChanged(quarter, 4)) {
+      length = 4;
+      place = HOURS_AT + (leaf >> 2);
+    } else if (!this.#isChanged(quarter, 1)) length = 1;
+    else return 0;
     const page = set.day(day);
     if (page !== undefined) this.#add(page, place);
     return length;
@@ -776,7 +778,7 @@ export class TiledWindows implements WindowOperator {
   #finishGroup(group: number, measures: TileMeasures): void {
     const total = this.#total;
     const slot = total.slotOf(group);
-    const slice = total.keys === undefined ? 0 : total.sliceAt(slot);
+    const slice = total.shownSlice(slot);
     const row = total.rowCount;
     total.rowCount = row + 1;
     total.rowWindows[row] = this.#window;
@@ -791,7 +793,7 @@ export class TiledWindows implements WindowOperator {
         total.data,
         slot,
         total.layout,
-        total.keys,
+        total.shownKeys,
         slice,
       );
     }

@@ -1,6 +1,7 @@
 /** What tiles count by key, against a map: whatever is added, taken back, merged and settled. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { DbError } from '../../src/base/errors.ts';
 import { KEY_COUNT, KeyCounts, KeyScratch } from '../../src/windows/key-counts.ts';
 
 const key = fc.oneof(
@@ -28,16 +29,28 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.tuple(fc.constant('merge'), slice, slice, fc.constant(0)) },
   { weight: 1, arbitrary: fc.tuple(fc.constant('clear'), slice, slice, fc.constant(0)) },
   { weight: 1, arbitrary: fc.tuple(fc.constant('trim'), slice, slice, fc.constant(0)) },
+  { weight: 3, arbitrary: fc.tuple(fc.constant('rank'), slice, fc.nat(100), fc.constant(0)) },
 );
+
+function sumOf(counts: ReadonlyMap<number, number>): number {
+  return [...counts.values()].reduce((sum, count) => sum + count, 0);
+}
+
+function keyOfRank(counts: ReadonlyMap<number, number>, rank: number): number {
+  let left = rank;
+  const sorted = [...counts].sort(([a], [b]) => a - b);
+  return sorted.find(([, count]) => (left -= count) <= 0)![0];
+}
 
 test('keys are counted as a map counts them', () => {
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+    fc.property(fc.boolean(), fc.array(step, { maxLength: 200 }), (isDense, steps) => {
       let bytes = 0;
       const counts = new KeyCounts(SLICES, new KeyScratch(), (more) => {
         bytes += more;
         expect(bytes).toBeGreaterThanOrEqual(0);
       });
+      counts.isDense = isDense;
       const model = Array.from({ length: SLICES }, () => new Map<number, number>());
       const note = (at: number, each: number, more: number): void => {
         const sum = (model[at]!.get(each) ?? 0) + more;
@@ -68,6 +81,13 @@ test('keys are counted as a map counts them', () => {
           case 'clear':
             counts.clear(at);
             model[at]!.clear();
+            break;
+          case 'rank':
+            // Twice: counts are kept from then on.
+            for (let time = 0; time < 2 && model[at]!.size > 0; time += 1) {
+              const rank = Math.max(1, Math.ceil((sumOf(model[at]!) * second) / 100));
+              expect(counts.keyOfRank(at, rank)).toBe(keyOfRank(model[at]!, rank));
+            }
             break;
           default:
             counts.trim();
@@ -106,6 +126,22 @@ test('a slice whose room is refused is as it was', () => {
   expect(counts.distinct(0)).toBe(count);
   expect(() => counts.add(0, count, 1)).toThrow('no room');
   expect(counts.keyOfRank(0, count)).toBe(count - 1);
+});
+
+test('counts by key are not kept where there is no room for them', () => {
+  let refusal: Error | undefined;
+  const counts = new KeyCounts(1, new KeyScratch(), (bytes) => {
+    if (bytes > 0 && refusal !== undefined) throw refusal;
+  });
+  counts.isDense = true;
+  counts.add(0, 3, 1);
+  counts.add(0, 5, 1);
+  refusal = new DbError('53200', 'no room');
+  for (let time = 0; time < 3; time += 1) expect(counts.keyOfRank(0, 2)).toBe(5);
+  refusal = new Error('a bug');
+  expect(() => counts.keyOfRank(0, 2)).toThrow('a bug');
+  refusal = undefined;
+  for (let time = 0; time < 3; time += 1) expect(counts.keyOfRank(0, 1)).toBe(3);
 });
 
 test('counts of a digit that is nought, and of more taken back than added, are settled like others', () => {
