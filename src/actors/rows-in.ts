@@ -28,6 +28,12 @@ export type InputColumn =
     };
 export type InputColumns = Readonly<Record<string, InputColumn>>;
 
+/** Columns by their place in the table; undefined where one is left to its default. */
+export type GivenColumns = {
+  readonly rowCount: number;
+  readonly inputs: readonly (InputColumn | undefined)[];
+};
+
 /** A column that rows are read for. */
 export type TargetColumn = { readonly name: string; readonly type: SqlType };
 
@@ -162,12 +168,15 @@ export class RowReader {
     });
   }
 
-  /** How many rows are given as columns: all must have one length. */
-  rowCount(table: string, given: InputColumns): number {
+  /** What is given for each column: all must have one length. What the object has under a name is asked for once. */
+  given(table: string, given: InputColumns): GivenColumns {
+    const inputs: (InputColumn | undefined)[] = this.columns.map(() => undefined);
     let rowCount = -1;
     for (const key of Object.keys(given)) {
-      if (!this.#indexOf.has(key)) throw unknownColumn(table, key, this.columns);
+      const index = this.#indexOf.get(key);
+      if (index === undefined) throw unknownColumn(table, key, this.columns);
       const input = given[key]!;
+      inputs[index] = input;
       const { length, valid } = isCoded(input)
         ? { length: codesOf(table, key, input).length, valid: input.valid }
         : lengthOf(valuesOf(table, key, input));
@@ -190,16 +199,16 @@ export class RowReader {
         });
       }
     }
-    return Math.max(0, rowCount);
+    return { rowCount: Math.max(0, rowCount), inputs };
   }
 
   /**
-   * Rows [start, end) of columns whose `rowCount` was asked for. Typed arrays are copied once, never read again; `texts` goes from one
+   * Rows [start, end) of what is given. Typed arrays are copied once, never read again; `texts` goes from one
    * piece of an insert to the next.
    */
   vectors(
     table: string,
-    given: InputColumns,
+    { inputs }: GivenColumns,
     context: InputContext,
     { start, end }: { readonly start: number; readonly end: number },
     texts: InputTexts,
@@ -207,13 +216,13 @@ export class RowReader {
     const { columns } = this;
     const rowCount = end - start;
     const copies = this.#copies;
-    copies.begin(this.#bytesCopied(given, rowCount));
+    copies.begin(this.#bytesCopied(inputs, rowCount));
     return {
       rowCount,
       missing: columns.map(() => undefined),
       columns: columns.map((column, index) => {
-        if (!Object.hasOwn(given, column.name)) return undefined;
-        const input = given[column.name]!;
+        const input = inputs[index];
+        if (input === undefined) return undefined;
         if (isCoded(input))
           return this.#ofCodes(table, index, { start, end }, input, context, texts.coded);
         const { values, valid } = valuesOf(table, column.name, input);
@@ -244,14 +253,13 @@ export class RowReader {
   }
 
   /** What `vectors` copies as it is of so many rows. */
-  #bytesCopied(given: InputColumns, rowCount: number): number {
+  #bytesCopied(inputs: GivenColumns['inputs'], rowCount: number): number {
     if (rowCount > ROWS_OF_ONE_BUFFER_MAX) return 0;
     let bytes = 0;
-    for (const { name, type } of this.columns) {
-      if (!Object.hasOwn(given, name)) continue;
-      const values = given[name];
+    for (let index = 0; index < inputs.length; index += 1) {
+      const values = inputs[index];
       if (!(values instanceof Float64Array || values instanceof Int32Array)) continue;
-      if (isCopied(type, values))
+      if (isCopied(this.columns[index]!.type, values))
         bytes += ArraysOfBatches.roomOf(values.BYTES_PER_ELEMENT * rowCount);
     }
     return bytes;

@@ -523,8 +523,8 @@ function keysOf(
   const context = session.evaluationContext([], {});
   const { reader } = rowShapeOf(entry);
   if (names.some((name) => isNumbers(key[name]) && !reader.areBytes([name]))) {
-    const given = key as InputColumns;
-    const rowCount = reader.rowCount(table, given);
+    const given = reader.given(table, key as InputColumns);
+    const { rowCount } = given;
     const { columns } = reader.vectors(
       table,
       given,
@@ -592,12 +592,11 @@ function inputSource(
   return reading(table, () => {
     const texts = new InputTexts();
     if (!Array.isArray(rows) && isColumns(rows, reader)) {
-      const columns = rows as InputColumns;
+      const given = reader.given(table, rows as InputColumns);
       return {
-        rowCount: reader.rowCount(table, columns),
+        rowCount: given.rowCount,
         valuesOfOne: 1,
-        read: (start, end, context) =>
-          reader.vectors(table, columns, context, { start, end }, texts),
+        read: (start, end, context) => reader.vectors(table, given, context, { start, end }, texts),
       };
     }
     const objects = Array.isArray(rows) ? (rows as readonly InputRow[]) : [rows as InputRow];
