@@ -329,7 +329,10 @@ function fieldText(node: Extract<Node, { kind: 'field' }>, parts: Parts): string
     case 'DY':
       return name(DAYS[isoWeekday(calendar()) % 7]!.slice(0, 3), 0);
     case 'DDD':
-      return number(isInterval ? parts.day : dayOfYear(days), 3);
+      return number(
+        isInterval ? (parts.year * 12 + parts.month) * 30 + parts.day : dayOfYear(days),
+        3,
+      );
     case 'IDDD':
       return number(calendar() - isoYearStart(isoYear(calendar())) + 1, 3);
     case 'DD':
@@ -805,7 +808,8 @@ class TemplateReader {
   #day(outOfRange: () => DbError): number {
     const values = this.#values;
     if (values['J'] !== undefined) return values['J'] - 2_440_588;
-    let year = 1;
+    // Where none is given: 1 BC, as in PostgreSQL.
+    let year = 0;
     const given = values['YYYY'];
     const century = values['CC'];
     if (given !== undefined) {
@@ -827,7 +831,7 @@ class TemplateReader {
     } else if (century !== undefined) {
       const signed = this.#isBc ? -century : century;
       year = signed >= 0 ? (signed - 1) * 100 + 1 : signed * 100 + 1;
-    } else if (this.#isBc) year = 0;
+    }
     if (this.#isoWeeks) {
       if (values['IDDD'] !== undefined) return isoYearStart(year) + values['IDDD'] - 1;
       return isoYearStart(year) + ((values['IW'] ?? 1) - 1) * 7 + (values['ID'] ?? 1) - 1;

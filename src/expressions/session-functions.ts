@@ -11,7 +11,7 @@ import {
 } from '../calendar/civil.ts';
 import { localToUtc, offsetSecondsAt, utcToLocal, zoneOf } from '../calendar/zones.ts';
 import { bareTypeName, TEXT, typeName, type SqlType } from '../columns/types.ts';
-import { Decimal, normalInteger, type Datum, type Interval } from '../columns/values.ts';
+import { Decimal, normalInteger, type Datum, Interval } from '../columns/values.ts';
 import {
   dateToTimestamp,
   dayOf,
@@ -530,6 +530,9 @@ function sessionFunctions(): FunctionDef[] {
     text('date_trunc', ['text', 'timestamp'], 'timestamp', ([field, value]) =>
       truncated(field as string, value as Instant),
     ),
+    text('date_trunc', ['text', 'interval'], 'interval', ([field, value]) =>
+      truncatedInterval(field as string, value as Interval),
+    ),
     text(
       'date_trunc',
       ['text', 'timestamptz'],
@@ -646,6 +649,37 @@ function truncatedIn(field: string, value: Instant, zoneName: string): Instant {
     ? normalInteger(BigInt(value) - (BigInt(local) - BigInt(start)))
     : localToUtc(zone, start);
 }
+
+/** Each part by itself, towards zero: a month has no number of days. */
+function truncatedInterval(field: string, { months, days, micros }: Interval): Interval {
+  const unit = unitOf(field);
+  const whole = (value: number, size: number): number => value - (value % size);
+  const wholeMonths = MONTHS_OF_UNIT[unit];
+  if (wholeMonths !== undefined) return new Interval(whole(months, wholeMonths), 0, 0);
+  const size = { ...MICROS_OF_UNIT, day: Infinity }[unit];
+  if (size === undefined)
+    throw new DbError('0A000', `unit "${field}" not supported for type interval`, {
+      detail: unit === 'week' ? 'Months usually have fractional weeks.' : undefined,
+      hint: 'Cut it to days, or divide extract(epoch from …).',
+    });
+  return new Interval(months, days, size === Infinity ? 0 : whole(micros, size));
+}
+
+const MONTHS_OF_UNIT: Readonly<Record<string, number>> = {
+  month: 1,
+  quarter: 3,
+  year: 12,
+  decade: 120,
+  century: 1200,
+  millennium: 12_000,
+};
+const MICROS_OF_UNIT: Readonly<Record<string, number>> = {
+  microsecond: 1,
+  millisecond: 1000,
+  second: MICROS_A_SECOND,
+  minute: MICROS_A_MINUTE,
+  hour: MICROS_AN_HOUR,
+};
 
 const WITHIN_A_DAY = new Set(['microsecond', 'millisecond', 'second', 'minute', 'hour']);
 

@@ -207,6 +207,17 @@ const ANSWERS: readonly (readonly [string, string | null])[] = [
     '1',
   ],
   [`(SELECT max((-1.5 * n)::float8) FROM (VALUES (0.00)) v (n))`, '0'],
+  [
+    `(SELECT avg(i) FROM (VALUES ('1 mon 2 days 03:04:05.678'::interval), ('-1 year -3 mons 4 days -05:00'), ('0'), ('36:51:51')) v (i))`,
+    '-3 mons -14 days +20:43:59.1695',
+  ],
+  [`date_trunc('month', interval '14 mons 5 days 3:00')`, '1 year 2 mons'],
+  [`date_trunc('quarter', interval '-14 mons')`, '-1 years'],
+  [`date_trunc('decade', interval '-25 years 1 mon')`, '-20 years'],
+  [`date_trunc('day', interval '1 mon 5 days 3:00')`, '1 mon 5 days'],
+  [`date_trunc('hour', interval '-3:30')`, '-03:00:00'],
+  [`to_char(interval '-1 year -3 mons 4 days', 'DDD')`, '-446'],
+  [`to_timestamp('1:02 PM', 'HH12:MI AM')`, '0001-01-01 13:02:00+00 BC'],
 ];
 
 let db: Database;

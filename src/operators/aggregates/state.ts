@@ -1,4 +1,5 @@
 import { assert, DbError, notSupported } from '../../base/errors.ts';
+import { divideInterval } from '../../expressions/datetime.ts';
 import type { MemoryAccount } from '../../base/memory.ts';
 import { ownDoubles, type DoublesMaker } from '../../base/slab.ts';
 import { datumAt, vectorFromData } from '../../columns/build.ts';
@@ -548,24 +549,20 @@ class IntervalSumState implements AggregateState {
       const group = groups[at]!;
       const rows = this.#counts.of(group);
       if (rows === 0) return null;
-      let months = Number(this.#months.value(group));
-      let days = Number(this.#days.value(group));
-      let micros = Number(this.#micros.value(group));
-      if (this.#average) {
-        // What does not divide moves down: months to days of 30, days to 24 hours, as PostgreSQL divides intervals.
-        const monthPart = months / rows;
-        months = Math.trunc(monthPart);
-        const dayPart = days / rows + (monthPart - months) * 30;
-        days = Math.trunc(dayPart);
-        micros = Math.round(micros / rows + (dayPart - days) * 86_400_000_000);
-      }
+      const sum = new Interval(
+        Number(this.#months.value(group)),
+        Number(this.#days.value(group)),
+        Number(this.#micros.value(group)),
+      );
+      const result = this.#average ? divideInterval(sum, rows) : sum;
+      const { months, days, micros } = result;
       if (
         !Number.isSafeInteger(micros) ||
         Math.abs(months) > 2_147_483_647 ||
         Math.abs(days) > 2_147_483_647
       )
         throw new DbError('22008', 'interval out of range');
-      return new Interval(months, days, micros);
+      return result;
     });
     return { rep: 'object', type: { kind: 'interval' }, values: data };
   }
