@@ -96,6 +96,8 @@ export class MemoryAccount {
       this.headroomBytes === 0 ? '' : ` ${this.headroomBytes} of them are kept for deleting.`;
     return new DbError('53200', `out of memory: ${this.name} would hold ${held} bytes`, {
       limit: 'memory',
+      // Answers of others that are being made give back what they hold.
+      retryAfterMs: RETRY_AFTER_MS,
       detail: `The limit of ${this.name} is ${this.limitBytes} bytes.${headroom}`,
       hint,
     });
@@ -105,6 +107,8 @@ export class MemoryAccount {
     return new MemoryAccount(name, this, limitBytes);
   }
 }
+
+const RETRY_AFTER_MS = 1000;
 
 const WRITERS_HINT =
   'Delete rows, a few thousand at once, or drop tables or views, or raise the memory limit.';
