@@ -174,15 +174,17 @@ export class RunLoop {
     const endUnits = startUnits + dispatcher.stepBudgetUnits / 2;
     let steps = 0;
     let ran = true;
+    let isFirst = false;
     while (steps < STEPS_PER_READING && dispatcher.spentUnits < endUnits) {
       ran = dispatcher.runOne();
       if (!ran) break;
       steps += 1;
-      // What an actor makes for itself in the beginning is in no unit, and made by code that may be cold.
-      if (dispatcher.wasFirstStep) break;
+      // What an actor makes for itself in the beginning is in no unit, and made by code that may be cold: nothing is learned from it.
+      isFirst = dispatcher.wasFirstStep;
+      if (isFirst) break;
     }
     const nowMs = this.#read();
-    if (this.#learns) this.#learn(dispatcher.spentUnits - startUnits, nowMs - startMs);
+    if (this.#learns && !isFirst) this.#learn(dispatcher.spentUnits - startUnits, nowMs - startMs);
     if (!ran) {
       this.#awake = false;
       this.#sleepUntilAllowed();

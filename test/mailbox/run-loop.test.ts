@@ -68,6 +68,37 @@ test('the loop learns how many work units an eighth of a millisecond holds', () 
   expect(dispatcher.stepBudgetUnits).toBeLessThan(2_525);
 });
 
+test('what an actor makes for itself in its first step does not make the steps after it short', () => {
+  const clock = new StillClock();
+  const dispatcher = new Dispatcher({ clock, runQueue: new FifoRunQueue() });
+  const loop = new RunLoop({ clock, dispatcher });
+  loop.start();
+  const query = (): void => {
+    let isFirst = true;
+    dispatcher
+      .spawn<'work'>({
+        name: 'query',
+        tenant: acme,
+        start: () => (_message, context) => {
+          context.charge(context.stepBudget);
+          // Plans and kernels take a millisecond, and are in no unit.
+          clock.advance(context.stepBudget / 100_000 + (isFirst ? 1 : 0));
+          isFirst = false;
+          return 'again';
+        },
+      })
+      .tell('work');
+  };
+  query();
+  for (let turn = 0; turn < 400; turn += 1) clock.later.shift()?.();
+  const learned = dispatcher.stepBudgetUnits;
+  expect(learned).toBeGreaterThan(10_000);
+  query();
+  for (let turn = 0; turn < 3; turn += 1) clock.later.shift()?.();
+  expect(dispatcher.stepBudgetUnits).toBeGreaterThan(learned * 0.9);
+  loop.stop();
+});
+
 test('small messages between the steps, and a halt, do not keep steps small', () => {
   const clock = new StillClock();
   const dispatcher = new Dispatcher({ clock, runQueue: new FifoRunQueue() });
