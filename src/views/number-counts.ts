@@ -4,11 +4,8 @@ import { assert } from '../base/errors.ts';
 const BUFFER_MAX = 4096;
 /** A small multiset keeps little waiting, so that a hundred thousand groups of a few rows stay small. */
 const BUFFER_MIN = 16;
-/**
- * Values of a leaf by how far from an end it is, where it is nearer than any other: those at the ends are put in order whenever an extreme may
- * have left; what is further in only waits.
- */
-const SIZES_MAX = [256, 2048];
+/** Values of a leaf at either end, which are put in order whenever an extreme may have left; what is further in only waits. */
+const END_SIZE_MAX = 256;
 /** Values of a leaf that is kept in order. To put a full one in order takes a fifth of a millisecond. */
 const LEAF_SIZE_MAX = 8192;
 /** Leaves that are made of one that is full leave room for what comes next; towards the middle they are larger. */
@@ -25,8 +22,6 @@ const WAITING_OF_FEW = 1024;
 const ROOM_MIN = 4;
 /** Values of a bag: to cut a full one in two, or to take out what has left it, takes a third of a millisecond. */
 const BAG_SIZE_MAX = 131_072;
-/** A bag that holds so much of what it may is cut in two. */
-const NEARLY_FULL = 7 / 8;
 /** A bag grows by arrays of so many values, none of which is copied. */
 const CHUNK_SIZE = 8192;
 /** Of the values of a bag, as many may have left without being looked for: three of eight, or a few more or less, and at most so many. */
@@ -372,12 +367,11 @@ export class NumberCounts {
       else this.#flush(at, scratch);
       return;
     }
-    const sizeMax = this.#sizeMax(at, BAG_SIZE_MAX) * NEARLY_FULL;
-    if (bagSize(leaf) >= sizeMax) cancel(leaf, scratch);
+    if (bagSize(leaf) >= BAG_SIZE_MAX) cancel(leaf, scratch);
     const size = bagSize(leaf);
-    if (size >= sizeMax) {
-      if (!this.#shed(at)) this.#cutOrPour(at, 1 / 2, scratch);
-    } else if (size >= REPEATS_FROM && repeats(leaf)) {
+    // Where little had left, the next pass would soon find as little.
+    if (size * 8 >= BAG_SIZE_MAX * 7) this.#cutOrPour(at, 1 / 2, scratch);
+    else if (size >= REPEATS_FROM && repeats(leaf)) {
       cancel(leaf, scratch);
       // In order, once it is small: copies are counted then.
       if (bagSize(leaf) <= LEAF_SIZE_MAX) this.#flush(at, scratch);
@@ -404,16 +398,6 @@ export class NumberCounts {
     }
   }
 
-  /** Values that a leaf may hold. */
-  #sizeMax(at: number, sizeMax: number): number {
-    return SIZES_MAX[this.#fromEnd(at)] ?? sizeMax;
-  }
-
-  /** Leaves between this one and the nearer end. */
-  #fromEnd(at: number): number {
-    return Math.min(at, this.#leaves.length - 1 - at);
-  }
-
   /** Whether it is a bag in which there is more. */
   #isLargeBag(at: number, sizeMax: number): boolean {
     const leaf = this.#leaves[at]!;
@@ -430,25 +414,9 @@ export class NumberCounts {
     }
     const next = this.#newLeaf();
     next.isBag = true;
-    divide(leaf, most, next, true);
+    divide(leaf, most, next);
     this.#insert(at, [next]);
     this.#bounds[at] = most;
-  }
-
-  /** Moves half of a bag into the next one towards the middle; false where that is none, or full. */
-  #shed(at: number): boolean {
-    const toNext = at * 2 < this.#leaves.length - 1;
-    const innerAt = toNext ? at + 1 : at - 1;
-    if (this.#fromEnd(innerAt) <= this.#fromEnd(at)) return false;
-    const leaf = this.#leaves[at]!;
-    const inner = this.#leaves[innerAt]!;
-    const innerMax = this.#sizeMax(innerAt, BAG_SIZE_MAX) * NEARLY_FULL;
-    if (!inner.isBag || bagSize(inner) + bagSize(leaf) > innerMax) return false;
-    const most = valueAt(leaf, 1 / 2);
-    if (most === undefined) return false;
-    divide(leaf, most, inner, toNext);
-    this.#bounds[toNext ? at : at - 1] = most;
-    return true;
   }
 
   /** Puts the values of a bag into leaves that are kept in order: hardly any differs from the others. */
@@ -503,7 +471,7 @@ export class NumberCounts {
     const size = merged(leaf, count, scratch);
     const isFirst = at === 0;
     const isLast = at === this.#leaves.length - 1;
-    if (size <= this.#sizeMax(at, LEAF_SIZE_MAX)) {
+    if (size <= (isFirst || isLast ? END_SIZE_MAX : LEAF_SIZE_MAX)) {
       this.#fill(leaf, scratch, 0, size, isFirst || isLast);
       if (size === 0 && this.#leaves.length > 1) this.#drop(at);
       return;
@@ -810,9 +778,9 @@ function keep(leaf: Leaf, { full, count }: Filled): void {
   leaf.arrivalCount = count;
 }
 
-/** Moves what is more than `most`, or what is not, from one bag to another; what is gone, too. */
-function divide(leaf: Leaf, most: number, other: Leaf, movesAbove: boolean): void {
-  const came = partition(chunksOf(leaf), most, movesAbove, (value) => {
+/** Moves what is more than `most` from one bag to another; what is gone, too. */
+function divide(leaf: Leaf, most: number, other: Leaf): void {
+  const came = partition(chunksOf(leaf), most, (value) => {
     if (other.arrivalCount === other.arrivals.length) growBag(other);
     other.arrivals[other.arrivalCount] = value;
     other.arrivalCount += 1;
@@ -820,26 +788,20 @@ function divide(leaf: Leaf, most: number, other: Leaf, movesAbove: boolean): voi
   keep(leaf, came);
   if (goneCount(leaf) === 0) return;
   const { gone, departures, departureCount } = leaf;
-  const left = partition(
-    [...gone, departures.subarray(0, departureCount)],
-    most,
-    movesAbove,
-    (value) => {
-      if (other.departureCount === other.departures.length) growGone(other, CHUNK_SIZE);
-      other.departures[other.departureCount] = value;
-      other.departureCount += 1;
-    },
-  );
+  const left = partition([...gone, departures.subarray(0, departureCount)], most, (value) => {
+    if (other.departureCount === other.departures.length) growGone(other, CHUNK_SIZE);
+    other.departures[other.departureCount] = value;
+    other.departureCount += 1;
+  });
   leaf.gone = left.full;
   leaf.departures = left.full.length < gone.length ? gone[left.full.length]! : departures;
   leaf.departureCount = left.count;
 }
 
-/** Moves values out of arrays, in which the others move up: how many arrays these fill, and how many are in the next. */
+/** Moves what is more than `most` out of arrays, in which the others move up: those these fill, and how many are in the next. */
 function partition(
   chunks: readonly Float64Array[],
   most: number,
-  movesAbove: boolean,
   move: (value: number) => void,
 ): Filled {
   let last = 0;
@@ -848,7 +810,7 @@ function partition(
   for (const chunk of chunks) {
     for (let each = 0; each < chunk.length; each += 1) {
       const value = chunk[each]!;
-      if (value <= most !== movesAbove) {
+      if (value > most) {
         move(value);
         continue;
       }
