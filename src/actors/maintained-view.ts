@@ -57,6 +57,8 @@ export class MaintainedView {
   failedAfter = Infinity;
   /** Which making of the views it reads its own rows were made from, by relation. */
   madeFrom: ReadonlyMap<number, number> = new Map();
+  /** While it is filled aside: the columns of tables as they were when it was planned, by relation. */
+  plannedOver: ReadonlyMap<number, readonly string[]> = new Map();
   /** While it is filled aside: the plain views in its query as they were when that was read. */
   writtenOver: readonly ViewEntry[] = [];
   #parts: ViewParts;

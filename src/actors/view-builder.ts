@@ -203,6 +203,7 @@ export class ViewBuilder {
   ): Promise<MaintainedView> {
     const view = this.#prepare(definition, engine.state.catalog);
     view.writtenOver = plainViewsOf(definition, engine.state.catalog);
+    view.plannedOver = columnsOf(view.sources, engine.state.catalog);
     let isWhole = false;
     try {
       await this.#refreshSources(engine, view);
@@ -227,10 +228,17 @@ export class ViewBuilder {
   /** Inside a commit turn: brings a view that was filled aside to the newest published position. */
   catchUpNow(engine: Engine, view: MaintainedView): void {
     refuseLagging(engine, view);
+    const { catalog } = engine.state;
     for (const entry of view.writtenOver)
-      if (engine.state.catalog.byId(idOf(entry)) !== entry)
-        throw new DefinitionChanged(entry.definition.name);
+      if (catalog.byId(idOf(entry)) !== entry) throw new DefinitionChanged(entry.definition.name);
     view.writtenOver = [];
+    // It reads columns by their places.
+    for (const [relation, columns] of view.plannedOver) {
+      const now = columnNames(catalog.byId(relation));
+      if (columns.some((name, place) => now[place] !== name))
+        throw new DefinitionChanged(view.definition.name);
+    }
+    view.plannedOver = new Map();
     for (const [source, generation] of view.madeFrom) {
       const entry = engine.state.catalog.byId(source);
       if (entry?.kind === 'materializedView' && entry.view.generation !== generation)
@@ -337,6 +345,7 @@ export class ViewBuilder {
    */
   *shadow(engine: Engine, view: MaintainedView, budget: Budget): Generator<void, Shadow> {
     const fresh = this.#prepare(view.definition, engine.state.catalog);
+    fresh.plannedOver = columnsOf(fresh.sources, engine.state.catalog);
     let isWhole = false;
     try {
       const at = this.#comparableAt(engine, view);
@@ -851,6 +860,17 @@ function namesColumns(tree: unknown, names: ReadonlySet<string>, place: number):
   )
     return true;
   return Object.values(tree).some((child) => namesColumns(child, names, place));
+}
+
+function columnsOf(
+  relations: readonly number[],
+  catalog: CatalogView,
+): ReadonlyMap<number, readonly string[]> {
+  return new Map(relations.map((each) => [each, columnNames(catalog.byId(each))] as const));
+}
+
+function columnNames(entry: CatalogEntry | undefined): readonly string[] {
+  return entry?.kind === 'table' ? entry.definition.columns.map(({ name }) => name) : [];
 }
 
 /** The plain views that are written out in its query, those in others included. */
