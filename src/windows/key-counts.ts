@@ -54,13 +54,15 @@ type DenseCounts = {
   readonly slice: number;
   readonly least: number;
   readonly counts: Float64Array;
-  sum: number;
+  readonly sum: number;
 };
 
 export class KeyCounts {
   /** Counts of a slice are kept from the second time on that a rank in it is asked for. */
   isDense = false;
   #dense: DenseCounts | undefined;
+  /** Nothing has come since: a late row changes only this, since where it would be counted is in no cache. */
+  #isDenseTrue = false;
   #rankedSlice = -1;
   readonly #scratch: KeyScratch;
   readonly #take: (bytes: number) => void;
@@ -114,7 +116,7 @@ export class KeyCounts {
     const size = this.#slices[at + 1]!;
     this.#entries[this.#slices[at]! + size] = entry;
     this.#slices[at + 1] = size + 1;
-    if (this.#dense !== undefined) this.#addDense(slice, entry);
+    this.#isDenseTrue = false;
   }
 
   /** Adds a slice of another set. */
@@ -122,7 +124,7 @@ export class KeyCounts {
     const fromAt = fromSlice * NUMBERS;
     const count = from.#slices[fromAt + 1]!;
     if (count === 0) return;
-    this.#dropDense();
+    this.#isDenseTrue = false;
     const at = slice * NUMBERS;
     if (this.#slices[at + 1]! + count > this.#slices[at + 2]!) this.#makeRoom(at, count);
     // They may be in one pool, which has just been laid anew.
@@ -136,13 +138,13 @@ export class KeyCounts {
   }
 
   clear(slice: number): void {
-    this.#dropDense();
+    this.#isDenseTrue = false;
     this.#slices[slice * NUMBERS + 1] = 0;
   }
 
   /** All slices are empty; the pool stays. */
   reset(): void {
-    this.#dropDense();
+    this.#isDenseTrue = false;
     this.#slices.fill(0);
     this.#end = 0;
   }
@@ -198,7 +200,7 @@ export class KeyCounts {
 
   /** The key in which the `rank`th of all counts lies, counted from 1, keys ascending. */
   keyOfRank(slice: number, rank: number): number {
-    if (this.#dense?.slice === slice) {
+    if (this.#isDenseTrue && this.#dense?.slice === slice) {
       const { counts, least, sum } = this.#dense;
       return least + placeOfRank(counts, 0, counts.length - 1, sum, rank);
     }
@@ -237,22 +239,11 @@ export class KeyCounts {
       throw cause;
     }
     this.#dense = { slice, least, counts: counts.slice(least, most + 1), sum };
-  }
-
-  #addDense(slice: number, entry: number): void {
-    const dense = this.#dense!;
-    if (dense.slice !== slice) return;
-    const place = (entry >>> KEY_SHIFT) - dense.least;
-    if (!(place >= 0 && place < dense.counts.length)) {
-      this.#dropDense();
-      return;
-    }
-    const count = countOf(entry);
-    dense.counts[place] = dense.counts[place]! + count;
-    dense.sum += count;
+    this.#isDenseTrue = true;
   }
 
   #dropDense(): void {
+    this.#isDenseTrue = false;
     if (this.#dense === undefined) return;
     this.#take(-this.#dense.counts.length * 8);
     this.#dense = undefined;

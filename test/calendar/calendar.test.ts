@@ -4,6 +4,7 @@ import { calendar } from '../../src/calendar/calendar.ts';
 import type { CalendarSpec } from '../../src/calendar/spec.ts';
 import { DbError } from '../../src/base/errors.ts';
 import { civilDay, civilText, instantText, julianDay } from '../../src/calendar/civil.ts';
+import { InstantTexts } from '../../src/calendar/instant-texts.ts';
 import { parseInstantMs } from '../../src/calendar/instants.ts';
 import { findZone, zoneOf } from '../../src/calendar/zones.ts';
 
@@ -785,6 +786,39 @@ test('an instant is written as Date writes it, whole seconds without their nough
   for (const ms of [0, 1, 10, 100, -1, 8.64e15, -8.64e15, -8.64e15 + 7, 8.64e15 - 100])
     expect(instantText(ms)).toBe(new Date(ms).toISOString().replace('.000Z', 'Z'));
   expect(() => instantText(NaN)).toThrow(RangeError);
+});
+
+test('texts that are remembered are the texts of their instants, and windows that a calendar remembers are nobody else’s', () => {
+  const texts = new InstantTexts();
+  const ms = fc.oneof(
+    fc.integer({ min: -9_000_000_000_000, max: 9_000_000_000_000 }),
+    fc.integer({ min: -4000, max: 4000 }).map((hour) => hour * 3_600_000),
+    fc.constantFrom(0, -1000, 0.5, 8.64e15, -8.64e15),
+  );
+  fc.assert(
+    fc.property(ms, (instant) => {
+      for (let time = 0; time < 2; time += 1) expect(texts.of(instant)).toBe(instantText(instant));
+    }),
+  );
+  expect(() => texts.of(NaN)).toThrow(RangeError);
+
+  // Three years: more days than are remembered, and hours that come twice.
+  for (const [unit, span] of [
+    ['day', 1100 * 86_400_000],
+    ['hour', 30 * 86_400_000],
+  ] as const) {
+    const known = calendar({ zone: 'America/Havana' });
+    const from = Date.UTC(2026, 9, 20);
+    const first = known.windows(from, from + span, unit);
+    const expected = structuredClone(first);
+    for (const each of first as { label: string; startMs: number }[]) {
+      each.label = 'mine';
+      each.startMs = 0;
+    }
+    expect(known.windows(from, from + span, unit)).toEqual(expected);
+    for (const { startMs, endMs, label } of expected.toReversed())
+      expect(known.window((startMs + endMs) / 2, unit)).toMatchObject({ startMs, endMs, label });
+  }
 });
 
 test('a text as Date writes it is read as any other that means the same', () => {

@@ -10,7 +10,10 @@ const SEGMENT = 65_536;
 const START = 1_772_920_800_000_000;
 const SECOND = 1_000_000;
 
-function tableOf(times: readonly Datum[]): Table {
+function tableOf(
+  times: readonly Datum[],
+  memory = new MemoryAccount('test', undefined, 2 ** 30),
+): Table {
   const table = createTable(
     {
       columns: [
@@ -21,7 +24,7 @@ function tableOf(times: readonly Datum[]): Table {
       seed: 7,
       timeColumn: 0,
     },
-    { memory: new MemoryAccount('test', undefined, 2 ** 30) },
+    { memory },
   );
   for (let at = 0; at < times.length; at += 20_000) {
     const part = times.slice(at, at + 20_000);
@@ -113,6 +116,27 @@ test.each(Object.entries(PATTERNS))('rows are found by time: %s', (_, timeOf) =>
   for (const row of gone) instants[row] = NaN;
   for (const [a, length] of short) check(a, a + length);
   table.close();
+});
+
+test('rows are found by time where there is no room to remember where they stand', () => {
+  const memory = new MemoryAccount('test', undefined, 2 ** 30);
+  const count = SEGMENT + 500;
+  const table = tableOf(
+    Array.from({ length: count }, (_, row) => START + row * 10_000),
+    memory,
+  );
+  while (table.maintain(1_000_000));
+  const expected = Array.from({ length: 1000 }, (_, row) => 5000 + row);
+  const look = (): void =>
+    expect(read(table, START + 5000 * 10_000, START + 6000 * 10_000)).toEqual(expected);
+  const left = memory.limitBytes - memory.usedBytes;
+  memory.reserve(left);
+  look();
+  look();
+  memory.release(left);
+  look();
+  table.close();
+  expect(memory.usedBytes).toBe(0);
 });
 
 test('rows are found by time while segments come, are compacted and go', () => {

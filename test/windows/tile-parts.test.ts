@@ -18,6 +18,15 @@ import {
 } from '../../src/windows/tile-layout.ts';
 import { TileMeasures } from '../../src/windows/tile-measures.ts';
 import { TilePage } from '../../src/windows/tile-page.ts';
+import {
+  BEFORE_AT,
+  DAY_PLACES,
+  FOURS_AT,
+  FROM_AT,
+  HOURS_AT,
+  QUARTERS,
+  WHOLE_AT,
+} from '../../src/windows/tile-time.ts';
 import { CONTEXT } from './tile-program.ts';
 
 /** Tiles of more rows than a test could insert: the sum of a tile with itself, again and again. */
@@ -135,6 +144,41 @@ test('a layout that is added again and again adds the same by a loop of its own'
 test('sums of float4 are rounded once, at the end', () => {
   const { found } = doubled(FLOAT4, 16_777_215, 3);
   expect(found).toBe(Math.fround(16_777_215 * 8));
+});
+
+test('a day is split at a quarter that is asked for three times in a row, until a row comes, and not if it has very many', () => {
+  const { measures, layout } = sumsOf(FLOAT8, 3);
+  const page = new TilePage(
+    DAY_PLACES,
+    { layout, keySpace: undefined },
+    new MemoryLease(new MemoryAccount('test', undefined, 2 ** 20)),
+  );
+  const put = (quarter: number): void => {
+    for (const place of [quarter, HOURS_AT + (quarter >> 2), FOURS_AT + (quarter >> 4), WHOLE_AT])
+      measures.add(page.block(0), place * layout.stride, layout, 0, 1);
+    page.noteAddition(measures, 2 ** 20);
+  };
+  const sides = (): number[] => [page.rowsAt(BEFORE_AT), page.rowsAt(FROM_AT)];
+  for (let quarter = 0; quarter < QUARTERS; quarter += 1) put(quarter);
+  for (const quarter of [0, 1, 73, 95, 96]) {
+    expect([1, 2, 3, 4].map(() => page.isSplitAt(quarter))).toEqual([false, false, true, true]);
+    expect(sides()).toEqual([quarter, QUARTERS - quarter]);
+    const at = BEFORE_AT * layout.stride;
+    const out: Datum[] = [];
+    measures.finish(out, 0, 0, page.block(0), at, page.layout);
+    expect(out[0]).toBe(quarter === 0 ? null : quarter * 3);
+  }
+  expect(page.isSplitAt(73)).toBe(false);
+  expect(page.isSplitAt(72)).toBe(false);
+  expect([1, 2].map(() => page.isSplitAt(73))).toEqual([false, false]);
+  expect(page.isSplitAt(73)).toBe(true);
+  put(80);
+  // It is added up anew at once.
+  expect(page.isSplitAt(73)).toBe(true);
+  expect(sides()).toEqual([73, 24]);
+  page.rows = 2 ** 24 + 1;
+  put(80);
+  expect([1, 2, 3].map(() => page.isSplitAt(73))).toEqual([false, false, false]);
 });
 
 test('a page whose sums come near the end of their bins takes a wider layout, and loses nothing', () => {
