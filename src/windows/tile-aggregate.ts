@@ -426,7 +426,7 @@ function* keptWindowsOf(
       continue;
     }
     const changes = yield* changesOf(bucket, numberOfBucket, context, from, to, search);
-    if (changes === undefined || found.size > search.changesMax) return undefined;
+    if (changes === undefined) return undefined;
     const { starts, values } = changes;
     for (const [index, value] of values.entries())
       note(value, { from: starts[index]!, to: starts[index + 1] ?? to });

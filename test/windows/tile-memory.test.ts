@@ -190,3 +190,20 @@ test('a stretch whose sum is very large is added up tile by tile', async () => {
   expect(new Set(tiles).size).toBe(1);
   expect(new Set(bytes.slice(1)).size).toBe(1);
 });
+
+test('tiles of a table that was redefined go with its next change', async () => {
+  await using db = await open({ workers: 0 });
+  await db.exec(`CREATE TABLE t (ts timestamptz, x int) WITH (time = 'ts')`);
+  const insert = (x: number) => db.insert('t', [{ ts: Date.UTC(2026, 0, 2, x), x }]);
+  for (let x = 0; x < 20; x += 1) await insert(x);
+  const ask = async (): Promise<unknown> =>
+    (await db.window('t', { range: ['2026-01-02', '2026-01-03'], measures: { s: 'sum(x)' } }))
+      .rows[0]!.values;
+  const tileBytes = (): number => db.metrics.snapshot()['tileBytes']!;
+  expect(await ask()).toEqual({ s: 190 });
+  expect(tileBytes()).toBeGreaterThan(0);
+  await db.exec('ALTER TABLE t ADD COLUMN y int');
+  await insert(20);
+  expect(tileBytes()).toBe(0);
+  expect(await ask()).toEqual({ s: 210 });
+});
