@@ -117,11 +117,20 @@ export class SessionSequences implements SequenceAccess {
     this.#used.clear();
   }
 
+  /** For a statement that may only read. */
+  readonly onlyRead: SequenceAccess = {
+    next: () => {
+      throw readsOnly();
+    },
+    set: () => {
+      throw readsOnly();
+    },
+    current: (name) => this.current(name),
+    last: () => this.last(),
+  };
+
   #put(entry: SequenceEntry, value: number, called: boolean): void {
-    if (this.#session.transaction?.readOnly === true)
-      throw new DbError('25006', 'cannot change a sequence in a read-only transaction', {
-        hint: 'Begin without READ ONLY.',
-      });
+    if (this.#session.transaction?.readOnly === true) throw readsOnly();
     const { state } = entry;
     state.value = value;
     state.called = called;
@@ -148,3 +157,9 @@ export class SessionSequences implements SequenceAccess {
 
 /** The parts of a written name: quoted, or up to the next dot. */
 const NAME_PARTS = /"(?:[^"]|"")*"|[^."]+/g;
+
+function readsOnly(): DbError {
+  return new DbError('25006', 'cannot change a sequence in a read-only transaction', {
+    hint: 'Begin without READ ONLY; over HTTP use POST.',
+  });
+}

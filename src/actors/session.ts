@@ -785,9 +785,17 @@ export class Session {
       parameters,
       random: new StatementRandom(this.engine),
       setting: this.#settingOf,
-      sequences: this.sequences,
+      sequences: this.#readsOnly(options) ? this.sequences.onlyRead : this.sequences,
       calendar: this.#calendarOf,
     };
+  }
+
+  /** Outside of a transaction, which says so itself. */
+  #readsOnly(options: ExecutionOptions): boolean {
+    return (
+      options.readOnly === true ||
+      (this.transaction === undefined && this.setting('default_transaction_read_only') === 'on')
+    );
   }
 
   readonly #calendarOf = (name: string, zone: string | undefined): Calendar =>

@@ -162,3 +162,20 @@ test('a sequence ends where its type does', async () => {
   for (const wrong of ['AS text', 'AS smallint MAXVALUE 32768', 'AS integer MINVALUE -2147483649'])
     await expect(db.exec(`CREATE SEQUENCE w ${wrong}`)).rejects.toMatchObject({ code: '22023' });
 });
+
+test('what may only read draws no number', async () => {
+  // GET /v1/query and { readOnly } did.
+  const { db } = await openWith(newLog());
+  await db.exec('CREATE SEQUENCE s');
+  for (const text of ["SELECT nextval('s')", "SELECT setval('s', 5)"])
+    await expect(db.query(text, { readOnly: true })).rejects.toMatchObject({ code: '25006' });
+  const session = db.session();
+  await session.exec('SET default_transaction_read_only = on');
+  await expect(session.query("SELECT nextval('s')")).rejects.toMatchObject({ code: '25006' });
+  await session.exec('SET default_transaction_read_only = off');
+  expect((await session.query("SELECT nextval('s') AS n")).rows).toEqual([{ n: 1 }]);
+  expect((await session.query("SELECT currval('s') AS n", { readOnly: true })).rows).toEqual([
+    { n: 1 },
+  ]);
+  await session.close();
+});
