@@ -794,7 +794,8 @@ export class Session {
   #readsOnly(options: ExecutionOptions): boolean {
     return (
       options.readOnly === true ||
-      (this.transaction === undefined && this.setting('default_transaction_read_only') === 'on')
+      (this.transaction === undefined &&
+        this.settings.get('default_transaction_read_only') === 'on')
     );
   }
 
