@@ -497,11 +497,12 @@ export class NumberCounts {
     }
   }
 
-  /** Of what was merged, hands all but what stays at the end to the bag beside it; false where that is none, or there are many copies. */
+  /** Of what was merged, hands all but what stays at the end to the bag beside it; false where that is none, or full, or there are many copies. */
   #shedEnd(at: number, size: number, scratch: MergeScratch): boolean {
     const isFirst = at === 0;
     const inner = this.#leaves[isFirst ? 1 : at - 1]!;
-    if (!inner.isBag) return false;
+    // Values that ascend, or descend, all come this way: a bag that is full is left, and another one begun beside it.
+    if (!inner.isBag || bagSize(inner) >= BAG_SIZE_MAX) return false;
     const from = isFirst ? END_SIZE_SPLIT : 0;
     const end = isFirst ? size : size - END_SIZE_SPLIT;
     if (!areFew(scratch.outCounts, from, end)) return false;

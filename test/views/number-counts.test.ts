@@ -288,6 +288,24 @@ test('what is at an end is still told when all between the ends has become the e
   expect(counts.greatest(scratch)).toBe(3_999);
 });
 
+test('a window that ascends or descends is longer than a bag, and its ends are told', () => {
+  const length = 300_000;
+  for (const sign of [1, -1]) {
+    const counts = new NumberCounts();
+    const scratch = new MergeScratch();
+    for (let step = 0; step < 2 * length; step += 1) {
+      counts.add(sign * step, 1, scratch);
+      if (step >= length) counts.add(sign * (step - length), -1, scratch);
+      if (step % 1009 !== 0) continue;
+      const ends = [sign * step, sign * Math.max(0, step - length + (step >= length ? 1 : 0))];
+      expect(counts.least(scratch)).toBe(Math.min(...ends));
+      expect(counts.greatest(scratch)).toBe(Math.max(...ends));
+    }
+    // Bags are as long as they may be: there are few of them.
+    expect(counts.memoryBytes / counts.count).toBeLessThan(10);
+  }
+});
+
 test('values between the ends take little more than their own eight bytes', () => {
   const counts = new NumberCounts();
   const scratch = new MergeScratch();
