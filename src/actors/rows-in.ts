@@ -1,5 +1,6 @@
 import { assert, DbError } from '../base/errors.ts';
 import { nearestOf } from '../base/nearest.ts';
+import { hasKernels } from '../columns/array-kernels.ts';
 import { datumAt } from '../columns/cells.ts';
 import { Dictionary } from '../columns/dictionary.ts';
 import { TextScratch } from '../columns/utf8.ts';
@@ -223,9 +224,12 @@ export class RowReader {
       columns: columns.map((column, index) => {
         const input = inputs[index];
         if (input === undefined) return undefined;
-        if (isCoded(input))
+        if (isCoded(input)) {
+          assertHolds(table, column.name, [input.codes, input.valid], end);
           return this.#ofCodes(table, index, { start, end }, input, context, texts.coded);
+        }
         const { values, valid } = valuesOf(table, column.name, input);
+        assertHolds(table, column.name, [values, valid], end);
         const { kind } = column.type;
         if ((kind === 'text' || kind === 'varchar') && !ArrayBuffer.isView(values)) {
           const given =
@@ -276,7 +280,7 @@ export class RowReader {
   ): Vector {
     const { name, type } = this.columns[index]!;
     const rowCount = end - start;
-    const isValid = (row: number): boolean => valid === undefined || valid[row] === 1;
+    const isValid = (row: number): boolean => valid === undefined || valid[row] !== 0;
     for (let row = start; row < end; row += 1) {
       const code = codes[row]!;
       if (!isValid(row) || (code >= 0 && code < dictionary.length)) continue;
@@ -306,7 +310,7 @@ export class RowReader {
       type,
       codes: own,
       dictionary: texts.entries,
-      ...(valid === undefined ? {} : { validity: valid.slice(start, end) }),
+      ...(valid === undefined ? {} : { validity: validityOf(part(valid, start, end)) }),
     };
   }
 
@@ -816,6 +820,22 @@ function codesOf(table: string, name: string, input: CodedColumn): CodedColumn['
   return attached(table, name, codes) as CodedColumn['codes'];
 }
 
+/** Large inserts are read piece by piece: an array that was long enough may have been cut off since. */
+function assertHolds(
+  table: string,
+  name: string,
+  arrays: readonly ({ readonly length: number } | undefined)[],
+  end: number,
+): void {
+  for (const array of arrays)
+    if (array !== undefined && array.length < end)
+      throw new DbError('22023', `the array of column "${name}" has lost values`, {
+        table,
+        column: name,
+        hint: 'Leave arrays as they are until the insert has resolved, or give a copy.',
+      });
+}
+
 /** A typed array whose memory was given away is empty: that is no column of no rows. */
 function attached(table: string, name: string, values: NumberArray): NumberArray {
   if (values.length > 0) return values;
@@ -891,6 +911,8 @@ class ArraysOfBatches {
 
 /** Typed arrays that `directVector` may copy as they are. */
 function isCopied(type: SqlType, values: NumberArray | BigInt64Array | BigUint64Array): boolean {
+  // Others are read value by value: a Buffer, whose `slice` is no copy, and what a test runner gives from its own realm.
+  if (!hasKernels(values)) return false;
   switch (type.kind) {
     case 'float8':
     case 'timestamptz':
@@ -920,6 +942,13 @@ function part<Values extends NumberArray | BigInt64Array>(
   return start === 0 && end === values.length ? values : (values.subarray(start, end) as Values);
 }
 
+/** A copy of its own, in which whatever is not 0 is 1: what is kept is counted by sums. */
+function validityOf(valid: Uint8Array): Uint8Array {
+  const own = new Uint8Array(valid);
+  for (let row = 0; row < own.length; row += 1) if (own[row]! > 1) own[row] = 1;
+  return own;
+}
+
 /** Typed arrays whose values are the type's own: one copy, one check. */
 function directVector(
   type: SqlType,
@@ -928,7 +957,7 @@ function directVector(
   copies: ArraysOfBatches,
 ): Vector | undefined {
   if (!ArrayBuffer.isView(values)) return undefined;
-  const validity = valid?.slice();
+  const validity = valid === undefined ? undefined : validityOf(valid);
   if (type.kind === 'numeric' && values instanceof Float64Array)
     return decimalsOf(type, values, validity);
   if (!isCopied(type, values)) return undefined;
@@ -943,7 +972,7 @@ function directVector(
       for (let row = 0; row < numbers.length; row += 1) {
         const value = numbers[row]!;
         if (
-          (valid === undefined || valid[row] === 1) &&
+          (validity === undefined || validity[row] === 1) &&
           !(Math.floor(value) === value && value >= -limit && value < limit)
         )
           return undefined;
@@ -1142,7 +1171,7 @@ export function converterOf(type: SqlType): Converter {
       };
     case 'bytea':
       return (value, context) => {
-        if (value instanceof Uint8Array) return value.slice();
+        if (value instanceof Uint8Array) return new Uint8Array(value);
         if (typeof value !== 'string') throw mismatch(value, type, 'a Uint8Array');
         return context.bytes === undefined || value.startsWith('\\x')
           ? fromText(value, context)

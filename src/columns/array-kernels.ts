@@ -85,6 +85,11 @@ const KERNELS = new Map<unknown, ArrayKernels>(
   NAMES.map((name, index) => [CONSTRUCTORS[index], generate(name)]),
 );
 
+/** Whether kernels are made for arrays of its kind: not for those of a subclass, nor of another realm. */
+export function hasKernels(values: { readonly constructor: unknown }): boolean {
+  return KERNELS.has(values.constructor);
+}
+
 export function kernelsOf(values: NumberArray): ArrayKernels {
   return KERNELS.get(values.constructor)!;
 }

@@ -258,3 +258,53 @@ test('a write with a key is done once, and may be tried again when it failed', a
     db.transaction(async (tx) => tx.insert('t', { id: 3 }, { idempotencyKey: 'c' })),
   ).rejects.toMatchObject({ code: '0A000' });
 });
+
+test('what was given is copied: Buffers, flags of any kind, arrays of any kind', async () => {
+  await using db = await open({ workers: 0 });
+  await db.exec(`CREATE TABLE t (id int, i2 smallint, x double precision, s text, c text, b bytea);
+    CREATE MATERIALIZED VIEW v AS SELECT b, s, c, count(*) AS n, count(x) AS xs, sum(i2) AS i FROM t GROUP BY b, s, c`);
+  for (const count of [1, 9, 100, 70_000]) {
+    await db.exec('DELETE FROM t');
+    const ids = new Uint8ClampedArray(count).fill(4);
+    const smalls = Buffer.alloc(count, 3);
+    const codes = Buffer.alloc(count, 0);
+    const valid = Buffer.alloc(count, 255);
+    valid[0] = 0;
+    const bytes = Buffer.of(1, 2);
+    await db.insert('t', {
+      id: ids,
+      i2: smalls,
+      x: { values: new Float64Array(count), valid },
+      s: { codes, dictionary: ['a', 'b'], valid: valid.map((flag) => 255 - flag + 7) },
+      c: { codes: Int32Array.from(codes), dictionary: ['a', 'b'] },
+      b: Array.from({ length: count }, () => bytes),
+    });
+    for (const array of [ids, smalls, codes, bytes]) array.fill(1);
+    valid.fill(0);
+    const one = { b: Uint8Array.of(1, 2), s: 'a', c: 'a' };
+    const expected = [{ ...one, n: count, xs: count - 1, i: 3 * count }];
+    const asked = `SELECT b, s, c, count(*) AS n, count(x) AS xs, sum(i2) AS i FROM t WHERE id = 4 GROUP BY b, s, c`;
+    for (let round = 0; round < 2; round += 1) {
+      expect((await db.query('SELECT * FROM v')).rows).toEqual(expected);
+      expect((await db.query(asked)).rows).toEqual(expected);
+      await db.recovery.rebuild('t');
+    }
+  }
+});
+
+test('an array that loses values while it is read is refused', async () => {
+  await using db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t (id int, x double precision)');
+  const count = 20_000;
+  const given = (): { id: number[]; x: { values: Float64Array; valid: Uint8Array } } => ({
+    id: Array.from({ length: count }, (_, row) => row),
+    x: { values: new Float64Array(count), valid: new Uint8Array(count).fill(1) },
+  });
+  const [cut, away] = [given(), given()];
+  const inserts = [db.insert('t', cut), db.insert('t', away)];
+  cut.id.length = 5;
+  structuredClone(away.x.valid, { transfer: [away.x.valid.buffer as ArrayBuffer] });
+  for (const insert of inserts)
+    await expect(insert).rejects.toMatchObject({ code: '22023', message: /has lost values/ });
+  expect((await db.query('SELECT count(*) AS n FROM t')).rows).toEqual([{ n: 0 }]);
+});
