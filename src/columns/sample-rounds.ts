@@ -13,8 +13,8 @@ const LARGE_ROWS = 2 ** 23;
 const FIRST_ROWS_MAX = 2 ** 20;
 const LARGE_FIRST_SLOTS_MAX = 1024;
 /**
- * Later rounds read as many again as long as that is not more than so many rows of all segments, so that looks at large tables stay near one another;
- * but at least so many slots of a segment, for the sake of the visits.
+ * No round reads more than so many rows of all segments, so that looks at large tables stay near one another; but it may read so many slots of a segment,
+ * for the sake of the visits.
  */
 const ROUND_ROWS_MAX = LARGE_ROWS;
 const ROUND_SLOTS_MIN = 16_384;
@@ -47,7 +47,7 @@ export class SampleRounds {
     const ends = [firstSlots(population)];
     const isOfLarge = isLarge(population);
     for (let end = ends[0]!; end < SEGMENT_ROWS;) {
-      const stride = isOfLarge && end < FIRST_ROUNDS_END ? end * 3 : end;
+      const stride = isOfLarge ? end * 3 : end;
       end = Math.min(SEGMENT_ROWS, end + Math.min(stride, strideMax));
       ends.push(end);
     }

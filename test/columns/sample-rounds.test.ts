@@ -33,7 +33,7 @@ test('rounds divide the draws of a segment, the same share of each, and every dr
   );
 });
 
-test('rounds double; those of large tables begin later, are fewer, and end at even distances', () => {
+test('rounds double; those of large tables begin later, grow fourfold, and are of a quarter of each segment at last', () => {
   const ends = (segmentCount: number): number[] => {
     const rounds = new SampleRounds(segmentCount * SEGMENT_ROWS);
     return Array.from(
@@ -44,9 +44,10 @@ test('rounds double; those of large tables begin later, are fewer, and end at ev
   const doubled = [128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];
   expect(ends(15)).toEqual(doubled);
   expect(ends(128)).toEqual(doubled);
-  expect(ends(129)).toEqual([1024, ...doubled.slice(5)]);
-  expect(ends(152)).toEqual([1024, ...doubled.slice(5)]);
-  expect(ends(1526)).toEqual([512, 2048, 8192, 16_384, 32_768, 49_152, 65_536]);
+  expect(ends(129)).toEqual([1024, 4096, 16_384, 65_536]);
+  expect(ends(152)).toEqual([1024, 4096, 16_384, 65_536]);
+  expect(ends(458)).toEqual([1024, 4096, 16_384, 32_768, 49_152, 65_536]);
+  expect(ends(1526)).toEqual([512, 2048, 8192, 24_576, 40_960, 57_344, 65_536]);
   expect(ends(15_260)[0]).toBe(128);
 });
 
@@ -58,7 +59,7 @@ test('the first rounds are watched, of later ones a share, of the last none; of 
     );
   };
   expect(shares(128)).toEqual([1, 1, 1, 1, 1, 1, 1 / 8, 1 / 8, 1 / 8, 0]);
-  expect(shares(152)).toEqual([1, 1, 1 / 8, 1 / 8, 1 / 8, 0]);
+  expect(shares(152)).toEqual([1, 1, 1 / 8, 0]);
   // Of a hundred million rows the first round has most of a million.
   expect(shares(1526)).toEqual([1, ...Array.from({ length: 5 }, () => 1 / 8), 0]);
   for (const segmentCount of [128, 152, 1526])
@@ -68,6 +69,6 @@ test('the first rounds are watched, of later ones a share, of the last none; of 
   expect(shares(152, 150_000, 152 * 1024)[1]).toBe(0);
   expect(shares(128, 150_000, 152 * 1024)).toEqual(shares(128));
   const whole = new SampleRounds(152 * SEGMENT_ROWS);
-  for (const round of [0, 3])
+  for (const round of [0, 2])
     expect(whole.watchedShare(round, { watches: 'all', wanted: Infinity, watched: 0 })).toBe(1);
 });
