@@ -252,6 +252,18 @@ test('merged hours go on and back by local time', () => {
   );
 });
 
+test('an hour in which one table of offsets is followed by the next is one window, from whichever side it is asked for', () => {
+  // Tables are of 2 ** 29 seconds.
+  for (const asked of ['2004-01-10T13:30:00Z', '2004-01-10T13:40:00Z']) {
+    const ruler = calendar({ zone: 'Europe/Berlin' }).ruler('hour');
+    const { start, end } = ruler.at(at(asked) / 1000);
+    expect([iso(start * 1000), iso(end * 1000)]).toEqual([
+      '2004-01-10T13:00:00Z',
+      '2004-01-10T14:00:00Z',
+    ]);
+  }
+});
+
 // ── Instants ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 test('an instant is a number, a Date, a text, or what has milliseconds', () => {

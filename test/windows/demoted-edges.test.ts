@@ -259,6 +259,9 @@ test('conditions and buckets of time that are seldom written are answered as of 
   await both(`${count} $1 AND ts < '2026-03-03'`, [true]);
   await both(`${count} ($1 OR ts < '2026-03-03') AND region = 'EU'`, [null]);
   await both(`${count} 'E' < region AND ts < '2026-03-04'`, []);
+  await both(`${count} starts_with(region, 'E') AND ts < '2026-03-04'`, []);
+  await both(`${count} $1 < region AND '2026-03-02' <= ts`, ['E']);
+  await both(`${count} $1 <= ts AND lower($2) < region`, ['2026-03-02', 'E']);
   await both(
     `${count} ts::date IN (${Array.from({ length: 300 }, (_, day) => `'${new Date(Date.UTC(1999, 0, day)).toISOString().slice(0, 10)}'`).join()})`,
     [],
