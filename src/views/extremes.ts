@@ -43,8 +43,7 @@ class NumberExtremes implements Extremes {
   }
 
   ensure(groupCount: number): void {
-    while (this.#groups.length < groupCount)
-      this.#groups.push(new NumberCounts(this.#groups.length));
+    while (this.#groups.length < groupCount) this.#groups.push(new NumberCounts());
   }
 
   add(groups: Int32Array, rowCount: number, vector: Vector, weights: Int32Array | undefined): void {
@@ -204,11 +203,7 @@ class NumericExtremes implements Extremes {
       const value = numberAt(values[row]!, factor, base);
       if (value >= -Number.MAX_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER)
         // There is one zero.
-        (counts[group] ??= new NumberCounts(group)).add(
-          value === 0 ? 0 : value,
-          weight,
-          this.#scratch,
-        );
+        (counts[group] ??= new NumberCounts()).add(value === 0 ? 0 : value, weight, this.#scratch);
       else this.#addOther(group, new Decimal(BigInt(value), scale), weight);
     }
   }
@@ -220,7 +215,7 @@ class NumericExtremes implements Extremes {
         ? this.#groupsOf(value.scale)
         : undefined;
     if (counts === undefined) this.#addOther(group, value, weight);
-    else (counts[group] ??= new NumberCounts(group)).add(coefficient, weight, this.#scratch);
+    else (counts[group] ??= new NumberCounts()).add(coefficient, weight, this.#scratch);
   }
 
   #addOther(group: number, value: Decimal, weight: number): void {
