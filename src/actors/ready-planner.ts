@@ -2,6 +2,7 @@ import { FLOAT8, TEXT } from '../columns/types.ts';
 import { bindStatement } from '../plan/bind.ts';
 import type { PlanCatalog, RelationInfo } from '../plan/catalog.ts';
 import type { SqlExpression, Statement } from '../sql/ast.ts';
+import { madeSelect } from '../sql/made-query.ts';
 
 /**
  * Plans a query of the kind that dashboards ask, and forgets it. The engine compiles functions when they are first called: the first query of
@@ -36,30 +37,26 @@ function aggregate(name: string, args: readonly SqlExpression[]): SqlExpression 
 const STATEMENT: Statement = {
   kind: 'query',
   query: {
-    body: {
-      kind: 'select',
-      distinct: 'no',
-      items: [
+    ...madeSelect(
+      [
         { kind: 'expression', expression: column('g') },
         { kind: 'expression', expression: aggregate('count', []), alias: 'n' },
         { kind: 'expression', expression: aggregate('sum', [column('x')]), alias: 's' },
       ],
-      from: [{ kind: 'relation', name: { name: 't', at: AT }, only: false }],
-      where: {
-        kind: 'binary',
-        operator: '>',
-        left: column('x'),
-        right: { kind: 'number', text: '0', at: AT },
-        at: AT,
+      [{ kind: 'relation', name: { name: 't', at: AT }, only: false }],
+      {
+        where: {
+          kind: 'binary',
+          operator: '>',
+          left: column('x'),
+          right: { kind: 'number', text: '0', at: AT },
+          at: AT,
+        },
+        groupBy: [{ kind: 'expression', expression: column('g') }],
       },
-      groupBy: [{ kind: 'expression', expression: column('g') }],
-      groupDistinct: false,
-      windows: [],
-    },
+    ),
     orderBy: [{ expression: column('s'), descending: true }],
     limit: { kind: 'number', text: '10', at: AT },
-    withTies: false,
-    locking: [],
   },
 };
 

@@ -1,5 +1,6 @@
 import type { RelationRead } from '../plan/catalog.ts';
 import type { FromItem, Query, SelectItem } from '../sql/ast.ts';
+import { madeSelect } from '../sql/made-query.ts';
 import { printQuery } from '../sql/print.ts';
 import type { CatalogView, MaterializedViewEntry, ViewEntry } from './catalog.ts';
 
@@ -99,19 +100,6 @@ function itemOfToday(
     kind: 'subquery',
     lateral: false,
     alias,
-    query: {
-      body: {
-        kind: 'select',
-        distinct: 'no',
-        items,
-        from: [{ ...now, alias: undefined }],
-        groupBy: [],
-        groupDistinct: false,
-        windows: [],
-      },
-      orderBy: [],
-      withTies: false,
-      locking: [],
-    },
+    query: madeSelect(items, [{ ...now, alias: undefined }]),
   };
 }

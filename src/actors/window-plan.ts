@@ -14,6 +14,7 @@ import { filterSql } from '../plan/filter-model.ts';
 import type { AggregateNode, OutputColumn, PlanNode } from '../plan/logical.ts';
 import { node } from '../plan/nodes.ts';
 import type { FromItem, Query, SelectBody, SqlExpression } from '../sql/ast.ts';
+import { madeSelect } from '../sql/made-query.ts';
 import type { WindowPlan } from '../windows/window-source.ts';
 import type { RecordMaker, ValueOptions } from './rows-out.ts';
 import type { Session } from './session.ts';
@@ -253,21 +254,11 @@ function queryOf(session: Session, table: string, question: WindowQuestion): Que
     kind: 'expression',
     expression,
   });
-  return {
-    body: {
-      kind: 'select',
-      distinct: 'no',
-      items: [...by, ...measures, expressionOf(parse, `max(${time})`, 'time')].map(item),
-      from,
-      ...(where === undefined ? {} : { where }),
-      groupBy: by.map((expression) => ({ kind: 'expression', expression })),
-      groupDistinct: false,
-      windows: [],
-    },
-    orderBy: [],
-    withTies: false,
-    locking: [],
-  };
+  return madeSelect(
+    [...by, ...measures, expressionOf(parse, `max(${time})`, 'time')].map(item),
+    from,
+    { where, groupBy: by.map((expression) => ({ kind: 'expression', expression })) },
+  );
 }
 
 function parsedSelect(session: Session, text: string, field: string): SelectBody {

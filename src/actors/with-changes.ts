@@ -16,6 +16,7 @@ import type {
   UpdateStatement,
   WithClause,
 } from '../sql/ast.ts';
+import { madeSelect } from '../sql/made-query.ts';
 import { BatchCollector } from './batch-collector.ts';
 import { runDml } from './dml.ts';
 import type { ExecutionOptions, RowSink, Session, StatementOutcome } from './session.ts';
@@ -56,25 +57,14 @@ export function returningAsQuery(statement: Statement): Statement | undefined {
           { name: RETURNED, columns: [], statement: returned, at: table.at },
         ],
       },
-      body: {
-        kind: 'select',
-        distinct: 'no',
-        items: returning,
-        from: [
-          {
-            kind: 'relation',
-            name: { name: RETURNED },
-            alias: { name: alias, columns: [] },
-            only: false,
-          },
-        ],
-        groupBy: [],
-        groupDistinct: false,
-        windows: [],
-      },
-      orderBy: [],
-      withTies: false,
-      locking: [],
+      ...madeSelect(returning, [
+        {
+          kind: 'relation',
+          name: { name: RETURNED },
+          alias: { name: alias, columns: [] },
+          only: false,
+        },
+      ]),
     },
   };
 }
@@ -228,24 +218,16 @@ function constants(columns: readonly OutputColumn[], rows: Batch | undefined): Q
     };
   };
   const row = (at: number): SqlExpression[] => columns.map((_, column) => cell(column, at));
-  const common = { orderBy: [], withTies: false, locking: [] };
-  if (rows !== undefined && rows.rowCount > 0)
-    return {
-      ...common,
-      body: { kind: 'values', rows: Array.from({ length: rows.rowCount }, (_, at) => row(at)) },
-    } as unknown as Query;
+  const none = madeSelect(
+    row(0).map((expression) => ({ kind: 'expression', expression })),
+    [],
+    { where: { kind: 'boolean', value: false } },
+  );
+  if (rows === undefined || rows.rowCount === 0) return none;
   return {
-    ...common,
-    body: {
-      kind: 'select',
-      items: row(0).map((expression) => ({ kind: 'expression', expression })),
-      from: [],
-      where: { kind: 'boolean', value: false },
-      groupBy: [],
-      distinct: 'no',
-      windows: [],
-    },
-  } as unknown as Query;
+    ...none,
+    body: { kind: 'values', rows: Array.from({ length: rows.rowCount }, (_, at) => row(at)) },
+  };
 }
 
 /** A snapshot that somebody else gives back. */
