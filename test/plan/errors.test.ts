@@ -239,6 +239,15 @@ test('what is not there yet is refused with 0A000 and a way around it', async ()
     'SELECT array_agg(id) FILTER (WHERE id > 1) FROM orders',
   ])
     expect(await refused(sql)).toMatchObject({ code: '0A000', hint: expect.any(String) });
+  // No way round leads to what is not there either.
+  for (const sql of [
+    'SELECT row_number() WITHIN GROUP (ORDER BY id) FROM orders',
+    'SELECT * FROM ROWS FROM (generate_series(1, 2), generate_series(1, 3)) AS pairs',
+  ])
+    expect(await refused(sql)).toMatchObject({
+      code: '0A000',
+      hint: expect.not.stringMatching(/OVER|row_number/),
+    });
 });
 
 test('an aggregate inside one of the same query is refused, also where both belong to the query around', async () => {
