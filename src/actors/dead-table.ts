@@ -1,6 +1,6 @@
 import { DbError } from '../base/errors.ts';
 import type { TableData, TableSchema } from '../columns/table-contract.ts';
-import { canceled } from './deadline.ts';
+import { untilSettled } from './deadline.ts';
 
 /** The table broke and is being made anew: what waits for it goes on when that is done, whichever way. */
 export class TableRecovering extends DbError {
@@ -16,19 +16,8 @@ export class TableRecovering extends DbError {
     this.#served = served;
   }
 
-  async untilServed(signal: AbortSignal | undefined): Promise<void> {
-    if (signal === undefined) return this.#served;
-    if (signal.aborted) throw canceled(signal);
-    let abort = (): void => undefined;
-    const aborted = new Promise<never>((_, reject) => {
-      abort = () => reject(canceled(signal));
-      signal.addEventListener('abort', abort, { once: true });
-    });
-    try {
-      await Promise.race([this.#served, aborted]);
-    } finally {
-      signal.removeEventListener('abort', abort);
-    }
+  untilServed(signal: AbortSignal | undefined): Promise<void> {
+    return untilSettled(this.#served, signal);
   }
 }
 

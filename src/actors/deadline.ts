@@ -95,21 +95,14 @@ export async function* untilAborted<Item>(
     return;
   }
   const iterator = items[Symbol.asyncIterator]();
-  let abort = (): void => undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(canceled(signal));
-    if (signal.aborted) abort();
-    else signal.addEventListener('abort', abort, { once: true });
-  });
-  aborted.catch(() => undefined);
   try {
     for (;;) {
-      const next = await Promise.race([iterator.next(), aborted]);
+      // A promise for each: one that lasts would hold all that ever came before it.
+      const next = await untilSettled(iterator.next(), signal);
       if (next.done === true) return;
       yield next.value;
     }
   } finally {
-    signal.removeEventListener('abort', abort);
     // A source that hangs does not hear this either.
     void Promise.resolve(iterator.return?.()).catch(() => undefined);
   }
