@@ -3,6 +3,7 @@ import { slabInts } from '../base/slab.ts';
 import type { Batch } from '../columns/batch.ts';
 import { denseBatch, gatherBatch, sliceBatch, vectorFromData } from '../columns/build.ts';
 import { equalCells, isNullAt } from '../columns/cells.ts';
+import { sortWithOrder } from '../columns/row-order.ts';
 import type { TableSnapshot, TableWrite } from '../columns/table-contract.ts';
 import { hashesOf } from '../columns/unique-index.ts';
 import type { Datum } from '../columns/values.ts';
@@ -490,7 +491,7 @@ function deleteKeys(
 /** Ascending, each once, without the −1 of keys that are not there. */
 function distinctIds(found: Float64Array): Float64Array {
   if (found.length === 1) return found[0]! < 0 ? new Float64Array(0) : found;
-  found.sort();
+  sortWithOrder(found);
   let count = 0;
   for (let index = 0; index < found.length; index += 1) {
     if (found[index]! < 0 || (count > 0 && found[count - 1] === found[index])) continue;

@@ -55,6 +55,22 @@ export class Deletes {
     return page !== undefined && ((page[(row & 2047) >>> 5]! >>> (row & 31)) & 1) === 1;
   }
 
+  /** −1 in the place of rows [start, end) of a list that are dead; whether none was. Those that are −1 are passed over. */
+  leaveLiving(rows: Int32Array, start: number, end: number): boolean {
+    const whole = this.#whole;
+    let areLiving = true;
+    for (let at = start; at < end; at += 1) {
+      const row = rows[at]!;
+      if (row < 0) continue;
+      const isDead =
+        whole === undefined ? this.has(row) : ((whole[row >>> 5]! >>> (row & 31)) & 1) === 1;
+      if (!isDead) continue;
+      rows[at] = -1;
+      areLiving = false;
+    }
+    return areLiving;
+  }
+
   /** The dead rows of a page as bits, in words of 32 rows, or undefined where there is none. */
   page(index: number): ArrayLike<number> | undefined {
     return this.#whole === undefined

@@ -60,6 +60,19 @@ export class OpenSegment {
     return row < 0 || row >= this.#rowCount ? -1 : row;
   }
 
+  /** Places of rows [start, end) of a list of ids, which are of the segment: −1 where one is not there, and false. */
+  placesOf(rowIds: Float64Array, start: number, end: number, places: Int32Array): boolean {
+    const first = this.firstRowId + this.firstOrdinal;
+    let areThere = true;
+    for (let at = start; at < end; at += 1) {
+      const row = rowIds[at]! - first;
+      const isHere = row >= 0 && row < this.#rowCount;
+      places[at] = isHere ? row : -1;
+      if (!isHere) areThere = false;
+    }
+    return areThere;
+  }
+
   /** Rows [start, start + count) of a batch without a selection; nothing has changed when it throws. */
   append(columns: readonly StoredColumn[], batch: Batch, start: number, count: number): void {
     assert(count <= this.room, 'rows fit into their segment');

@@ -4,14 +4,13 @@ import { kernelsOf } from './array-kernels.ts';
 import type { Batch } from './batch.ts';
 import { entryAt, numberAt } from './cells.ts';
 import { constantVector, gather, gatherOne } from './build.ts';
-import { CHUNK_ROWS } from './open-segment.ts';
+import { CHUNK_ROWS, type OpenSegment } from './open-segment.ts';
 import {
   SEGMENT_ROWS,
   stateOf,
   type SealedSegment,
   type Segment,
   type SegmentList,
-  type SegmentState,
 } from './segment.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { Vector } from './vector.ts';
@@ -51,7 +50,13 @@ export function fetchRows(
       last.entry !== place.entry ||
       last.chunk !== chunk
     ) {
-      runs.push({ segment: place.segment, entry: place.entry, chunk, start: count });
+      runs.push({
+        segment: place.segment,
+        entry: place.entry,
+        chunk,
+        start: count,
+        columns: undefined,
+      });
     }
     found[count] = rowId;
     places[count] = isOpen ? place.place - chunk * CHUNK_ROWS : place.place;
@@ -67,37 +72,56 @@ export type LocatedRows = {
   readonly places: Int32Array;
 };
 
-/** Where living rows of the newest state are. Few runs where the ids ascend. */
+/**
+ * Where living rows of the newest state are. Few runs where the ids ascend. Loops over the rows of a segment do one thing each, so that reads of
+ * memory far apart are waited for together.
+ */
 export function locateRows(rowIds: Float64Array, list: SegmentList): LocatedRows {
-  const places = slabInts(rowIds.length);
+  const count = rowIds.length;
+  const places = slabInts(count);
   const runs: Run[] = [];
-  let last: Run | undefined;
-  let state: SegmentState | undefined;
-  // Row ids of the segment at hand.
-  let first = 0;
-  let end = 0;
-  for (let index = 0; index < rowIds.length; index += 1) {
-    const rowId = rowIds[index]!;
-    if (rowId < first || rowId >= end) {
-      state = stateOf(list, rowId);
-      assert(state !== undefined, 'a row that is changed lives');
-      first = state.segment.firstRowId;
-      end = first + SEGMENT_ROWS;
-    }
-    const { segment, deletes } = state!;
-    const place = segment.placeOf(rowId - first);
+  for (let start = 0, end = 0; start < count; start = end) {
+    const state = stateOf(list, rowIds[start]!);
+    assert(state !== undefined, 'a row that is changed lives');
+    const { segment, deletes } = state;
+    end = endOfSegment(rowIds, start, segment.firstRowId);
+    const areThere = segment.placesOf(rowIds, start, end, places);
     assert(
-      place >= 0 && (deletes === undefined || !deletes.has(place)),
+      areThere && deletes?.leaveLiving(places, start, end) !== false,
       'a row that is changed lives',
     );
-    const chunk = segment.kind === 'open' ? Math.floor(place / CHUNK_ROWS) : 0;
-    if (last === undefined || last.segment !== segment || last.chunk !== chunk) {
-      last = { segment, entry: undefined, chunk, start: index };
-      runs.push(last);
-    }
-    places[index] = place - chunk * CHUNK_ROWS;
+    if (segment.kind === 'sealed')
+      runs.push({ segment, entry: undefined, chunk: 0, start, columns: segment.columns });
+    else addChunks(runs, segment, places, start, end);
   }
   return { runs, places };
+}
+
+/** The first row behind `start` that is not of the segment whose row ids begin with `first`. */
+function endOfSegment(rowIds: Float64Array, start: number, first: number): number {
+  let end = start + 1;
+  while (end < rowIds.length && rowIds[end]! >= first && rowIds[end]! < first + SEGMENT_ROWS)
+    end += 1;
+  return end;
+}
+
+/** Runs of rows of an open segment, whose places become those in their chunks. */
+function addChunks(
+  runs: Run[],
+  segment: OpenSegment,
+  places: Int32Array,
+  start: number,
+  end: number,
+): void {
+  let last = -1;
+  for (let row = start; row < end; row += 1) {
+    const place = places[row]!;
+    const chunk = Math.floor(place / CHUNK_ROWS);
+    if (chunk !== last)
+      runs.push({ segment, entry: undefined, chunk, start: row, columns: undefined });
+    last = chunk;
+    places[row] = place - chunk * CHUNK_ROWS;
+  }
 }
 
 /** The living ones of the rows with ids in [from, to), which are of one segment. */
@@ -118,7 +142,8 @@ export function fetchRange(
     const place = segment.placeOf(rowId - segment.firstRowId);
     if (place < 0 || deletes?.has(place) === true) continue;
     const its = segment.kind === 'open' ? Math.floor(place / CHUNK_ROWS) : 0;
-    if (its !== chunk) runs.push({ segment, entry: undefined, chunk: its, start: count });
+    if (its !== chunk)
+      runs.push({ segment, entry: undefined, chunk: its, start: count, columns: undefined });
     chunk = its;
     rowIds[count] = rowId;
     places[count] = place - chunk * CHUNK_ROWS;
@@ -182,7 +207,7 @@ export function appendLocated(
 /** One row, the size of most commits: without lists of places. */
 function fetchRow(rowId: number, columns: readonly StoredColumn[], place: RowPlace): Batch {
   const { segment, entry } = place;
-  const run: Run = { segment, entry, chunk: 0, start: 0 };
+  const run: Run = { segment, entry, chunk: 0, start: 0, columns: undefined };
   const vectors: Vector[] = [];
   for (const column of columns) {
     if (segment?.kind === 'open') {
@@ -206,7 +231,7 @@ export type Run = {
   readonly chunk: number;
   readonly start: number;
   /** The columns of a sealed segment as they were, for who reads them later. */
-  readonly columns?: SealedSegment['columns'];
+  readonly columns: SealedSegment['columns'] | undefined;
 };
 
 function fetchColumn(

@@ -70,6 +70,28 @@ export class SealedSegment {
     return index < 0 ? -1 : this.slotOf[index]!;
   }
 
+  /** Places of rows [start, end) of a list of ids, which are of the segment: −1 where one is not (any more), and false. */
+  placesOf(rowIds: Float64Array, start: number, end: number, places: Int32Array): boolean {
+    const { slotOf, rowCount, firstRowId } = this;
+    let areThere = true;
+    if (this.ordinals !== undefined) {
+      for (let at = start; at < end; at += 1) {
+        const place = this.placeOf(rowIds[at]! - firstRowId);
+        places[at] = place;
+        if (place < 0) areThere = false;
+      }
+      return areThere;
+    }
+    const first = firstRowId + this.firstOrdinal;
+    for (let at = start; at < end; at += 1) {
+      const index = rowIds[at]! - first;
+      const isHere = index >= 0 && index < rowCount;
+      places[at] = isHere ? slotOf[index]! : -1;
+      if (!isHere) areThere = false;
+    }
+    return areThere;
+  }
+
   /** The row's number in arrival order, or −1. */
   indexOf(ordinal: number): number {
     const { ordinals } = this;

@@ -1,13 +1,15 @@
 import { assert } from '../base/errors.ts';
 import { TOUCHED_MAX } from '../base/hash-parts.ts';
-import { slabBytes, slabInts } from '../base/slab.ts';
+import { countBelow } from '../base/search.ts';
+import { slabBytes, slabDoubles, slabInts } from '../base/slab.ts';
 import type { Batch } from './batch.ts';
 import { hashRow } from './build.ts';
 import { entryAt, equalCells, isNullAt, numberAt } from './cells.ts';
 import { PostingIndex } from './posting-index.ts';
+import { sortWithOrder } from './row-order.ts';
 import { RowOverlay } from './row-overlay.ts';
 import { fetchRange, fetchRows, type RowPlace } from './row-fetch.ts';
-import { placeOf, stateOf, type SegmentList } from './segment.ts';
+import { placeOf, SEGMENT_ROWS, stateOf, type Segment, type SegmentList } from './segment.ts';
 import { SampledScan } from './sampled-scan.ts';
 import { SegmentScan } from './scan.ts';
 import { timeBoundsOf } from './time-bounds.ts';
@@ -30,9 +32,8 @@ import type { LogEntry, VersionLog } from './version-log.ts';
 
 /** Fewer keys are looked for one by one. */
 const TESTED_TOGETHER_MIN = 4;
-/** Of a key whose row is known, and of one whose row is to be looked at. */
+/** Of a key whose row is known. */
 const HELD = 1;
-const UNCONFIRMED = 2;
 
 export type TableIndex = UniqueIndex | PostingIndex;
 
@@ -189,8 +190,8 @@ export class Snapshot implements TableSnapshot {
   }
 
   /**
-   * Looks for keys of one number each: HELD where the first candidate, written to `rowIds`, is visible and has the key; of the others nothing
-   * is said. First where all of them are, then what stands there: rows far apart are waited for together, and not one after the other.
+   * Looks for keys of one number each: HELD where a candidate, written to `rowIds`, is visible and has the key; of the others nothing is said.
+   * First where all of them are, then what stands there: rows far apart are waited for together, and not one after the other.
    */
   #foundTogether(
     index: UniqueIndex,
@@ -201,64 +202,74 @@ export class Snapshot implements TableSnapshot {
     const key = keys[0]!;
     if (key.rep !== 'number' || key.validity !== undefined || this.overlay !== undefined)
       return undefined;
-    const { list, rowIdEnd, columns } = this.view;
-    const column = columns[index.schema.columnIndexes[0]!]!;
+    const { view } = this;
+    const column = view.columns[index.schema.columnIndexes[0]!]!;
     const { values, factor, base, scale } = key;
     const count = rowIds.length;
+    const numbers = slabDoubles(count);
     const held = slabBytes(count);
-    const { areRunsTrue } = index;
-    /** Of the keys that are in no run: which they are, and their hashes. */
-    const hashed = slabInts(count);
-    const hashes = slabInts(count);
-    let hashedCount = 0;
+    /** Those that are looked for at a time, and the rows that they may lead to. */
+    const asked = slabInts(count);
+    const rows = slabDoubles(count);
+    let askedCount = 0;
     for (let at = 0; at < count; at += 1) {
       const row = selection === undefined ? at : selection[at]!;
       const number = numberAt(entryAt(values, row), factor, base);
-      const inRuns = index.inRuns(number);
-      rowIds[at] = inRuns;
-      held[at] = inRuns >= 0 && areRunsTrue ? HELD : UNCONFIRMED;
-      if (inRuns >= 0) continue;
-      hashed[hashedCount] = at;
-      hashes[hashedCount] = scale === 0 ? hashOfKey(number) : hashRow(keys, row);
-      hashedCount += 1;
+      numbers[at] = number;
+      const rowId = index.inRuns(number);
+      if (rowId < 0) continue;
+      asked[askedCount] = at;
+      rows[askedCount] = rowId;
+      askedCount += 1;
     }
-    for (let each = 0; each < hashedCount; each += 1) {
+    const look: Looking = { column, scale, numbers, asked, held, rowIds };
+    this.#look(look, rows.subarray(0, askedCount), index.areRunsTrue);
+    // Keys in no run, and those of rows that have died where a run leads, and may stand elsewhere since.
+    const hashes = slabInts(count);
+    askedCount = 0;
+    for (let at = 0; at < count; at += 1) {
+      if (held[at] === HELD || !index.mayBeHashed(numbers[at]!)) continue;
+      asked[askedCount] = at;
+      hashes[askedCount] =
+        scale === 0
+          ? hashOfKey(numbers[at]!)
+          : hashRow(keys, selection === undefined ? at : selection[at]!);
+      askedCount += 1;
+    }
+    for (let each = 0; each < askedCount; each += 1) {
       if (each % TOUCHED_MAX === 0)
-        index.touch(hashes, each, Math.min(hashedCount, each + TOUCHED_MAX));
-      const at = hashed[each]!;
-      const number = numberAt(
-        entryAt(values, selection === undefined ? at : selection[at]!),
-        factor,
-        base,
-      );
-      rowIds[at] = index.firstHashed(number, hashes[each]!);
+        index.touch(hashes, each, Math.min(askedCount, each + TOUCHED_MAX));
+      rows[each] = index.firstHashed(hashes[each]!);
     }
-    const places = slabInts(count);
-    for (let at = 0; at < count; at += 1) {
-      const rowId = rowIds[at]!;
-      const state = rowId >= 0 && rowId < rowIdEnd ? stateOf(list, rowId) : undefined;
-      // What stands in an open segment is near, and looked at one by one.
-      const place =
-        state === undefined || (state.segment.kind === 'open' && held[at] !== HELD)
-          ? -1
-          : placeOf(state.segment, rowId);
-      if (place < 0 || state!.deletes?.has(place) === true) held[at] = 0;
-      else places[at] = place;
-    }
-    for (let at = 0; at < count; at += 1) {
-      if (held[at] !== UNCONFIRMED) continue;
-      const { segment } = stateOf(list, rowIds[at]!)!;
-      const cells = segment.kind === 'sealed' ? segment.columns[column.id]?.vector : undefined;
-      const place = places[at]!;
-      const isHeld =
-        cells?.rep === 'number' &&
-        cells.scale === scale &&
-        (cells.validity === undefined || cells.validity[place] === 1) &&
-        numberAt(entryAt(cells.values, place), cells.factor, cells.base) ===
-          numberAt(entryAt(values, selection === undefined ? at : selection[at]!), factor, base);
-      held[at] = isHeld ? HELD : 0;
-    }
+    this.#look(look, rows.subarray(0, askedCount), false);
     return held;
+  }
+
+  /**
+   * HELD, and its row id, for each of the keys that were asked for whose row is visible and has it; `isSure`: a row that is visible has it. By
+   * segments: what is near is read together, and each loop reads one thing.
+   */
+  #look(look: Looking, rows: Float64Array, isSure: boolean): void {
+    const { list, rowIdEnd } = this.view;
+    const order = sortWithOrder(rows);
+    const places = slabInts(rows.length);
+    for (let start = countBelow(rows, 0), end = start; start < rows.length; start = end) {
+      const state = rows[start]! < rowIdEnd ? stateOf(list, rows[start]!) : undefined;
+      end = start + 1;
+      if (state === undefined) continue;
+      const { segment, deletes } = state;
+      const rowsEnd = Math.min(rowIdEnd, segment.firstRowId + SEGMENT_ROWS);
+      while (end < rows.length && rows[end]! < rowsEnd) end += 1;
+      segment.placesOf(rows, start, end, places);
+      deletes?.leaveLiving(places, start, end);
+      if (!isSure) confirmKeys(look, segment, order, places, start, end);
+      for (let each = start; each < end; each += 1) {
+        if (places[each]! < 0) continue;
+        const at = look.asked[order[each]!]!;
+        look.held[at] = HELD;
+        look.rowIds[at] = rows[each]!;
+      }
+    }
   }
 
   /** Rows that were deleted since are in no index any more, only in the overlay. */
@@ -454,6 +465,43 @@ function sortDistinct(rowIds: number[], from: number): void {
   const sorted = rowIds.splice(from).sort((a, b) => a - b);
   for (let index = 0; index < sorted.length; index += 1) {
     if (index === 0 || sorted[index] !== sorted[index - 1]) rowIds.push(sorted[index]!);
+  }
+}
+
+/** Keys of one number each that are looked for together. */
+type Looking = {
+  /** The column of the key, and the scale of the numbers. */
+  readonly column: StoredColumn;
+  readonly scale: number;
+  readonly numbers: Float64Array;
+  /** Which of them are looked for now. */
+  readonly asked: Int32Array;
+  readonly held: Uint8Array;
+  readonly rowIds: Float64Array;
+};
+
+/** −1 in the place of a row that has not its key. So in open segments: they are near, and looked at one by one. */
+function confirmKeys(
+  { column, scale, numbers, asked }: Looking,
+  segment: Segment,
+  order: Int32Array,
+  places: Int32Array,
+  start: number,
+  end: number,
+): void {
+  const cells = segment.kind === 'sealed' ? segment.columns[column.id]?.vector : undefined;
+  if (cells?.rep !== 'number' || cells.scale !== scale) {
+    places.fill(-1, start, end);
+    return;
+  }
+  const { values, validity, factor, base } = cells;
+  for (let each = start; each < end; each += 1) {
+    const place = places[each]!;
+    if (place < 0) continue;
+    const isHeld =
+      (validity === undefined || validity[place] === 1) &&
+      numberAt(entryAt(values, place), factor, base) === numbers[asked[order[each]!]!];
+    if (!isHeld) places[each] = -1;
   }
 }
 

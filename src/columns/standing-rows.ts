@@ -1,7 +1,7 @@
 import { assert } from '../base/errors.ts';
 import { isPiece } from '../base/slab.ts';
 import { concatBatches } from './build.ts';
-import { fetchLocated, type LocatedRows, type Run } from './row-fetch.ts';
+import { fetchLocated, type LocatedRows } from './row-fetch.ts';
 import { RowsByColumn } from './rows-by-column.ts';
 import type { SealedSegment } from './segment.ts';
 import type { StoredColumn } from './stored-column.ts';
@@ -50,12 +50,12 @@ export class StandingRows extends RowsByColumn {
     const sealedRuns = firstOpen < 0 ? runs.length : firstOpen;
     if (sealedRuns === 0) return undefined;
     const count = firstOpen < 0 ? rowIds.length : runs[firstOpen]!.start;
-    const sealed: Run[] = [];
-    for (let index = 0; index < sealedRuns; index += 1) {
-      const run = runs[index]!;
-      assert(run.segment?.kind === 'sealed', 'open segments lie behind sealed ones');
-      sealed.push({ ...run, columns: run.segment.columns });
-    }
+    const sealed = runs.slice(0, sealedRuns);
+    for (const { segment, columns: own } of sealed)
+      assert(
+        segment?.kind === 'sealed' && own !== undefined,
+        'open segments lie behind sealed ones',
+      );
     const ownIds = isPiece(rowIds) ? rowIds.slice() : rowIds;
     const copied: (Vector | undefined)[] = columns.map(() => undefined);
     const others = columns.flatMap((column, index) => (isReadLater(column) ? [] : [index]));

@@ -27,6 +27,7 @@ import {
 import { segmentPasses } from './scan.ts';
 import { Snapshot, type TableIndex } from './snapshot.ts';
 import { SegmentTimes } from './time-scan.ts';
+import { sortWithOrder } from './row-order.ts';
 import { StandingRows } from './standing-rows.ts';
 import { distinctOfOpenRows } from './statistics.ts';
 import { StoredColumn } from './stored-column.ts';
@@ -1267,50 +1268,6 @@ class StageRun {
     );
     return denseBatch({ ...all, selection: order });
   }
-}
-
-/** So few row ids are put in order one by one. */
-const SORTED_ALONE_MAX = 64;
-
-/** Sorts row ids; the indexes at which they stood. */
-function sortWithOrder(rowIds: Float64Array): Int32Array {
-  const count = rowIds.length;
-  const order = slabInts(count);
-  if (count <= SORTED_ALONE_MAX) {
-    for (let index = 0; index < count; index += 1) {
-      const rowId = rowIds[index]!;
-      let to = index;
-      for (; to > 0 && rowIds[to - 1]! > rowId; to -= 1) {
-        rowIds[to] = rowIds[to - 1]!;
-        order[to] = order[to - 1]!;
-      }
-      rowIds[to] = rowId;
-      order[to] = index;
-    }
-    return order;
-  }
-  let greatest = 0;
-  for (let index = 0; index < count; index += 1)
-    if (rowIds[index]! > greatest) greatest = rowIds[index]!;
-  let step = 1;
-  while (step < count) step *= 2;
-  if (greatest < Number.MAX_SAFE_INTEGER / step - 1) {
-    // Id and index in one number each: sorting those needs no function that compares.
-    for (let index = 0; index < count; index += 1) rowIds[index] = rowIds[index]! * step + index;
-    rowIds.sort();
-    for (let index = 0; index < count; index += 1) {
-      const both = rowIds[index]!;
-      const rowId = Math.floor(both / step);
-      order[index] = both - rowId * step;
-      rowIds[index] = rowId;
-    }
-    return order;
-  }
-  const given = rowIds.slice();
-  for (let index = 0; index < count; index += 1) order[index] = index;
-  order.sort((a, b) => given[a]! - given[b]! || a - b);
-  for (let index = 0; index < count; index += 1) rowIds[index] = given[order[index]!]!;
-  return order;
 }
 
 function copyOf(rowIds: Float64Array): Float64Array {

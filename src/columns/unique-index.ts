@@ -176,9 +176,14 @@ export class UniqueIndex {
     this.#hashes.touch(hashes, start, end);
   }
 
-  /** The first row id under the hash of this number that is in no run, to be confirmed, or −1. */
-  firstHashed(key: number, hash: number): number {
-    return this.#madeRuns !== undefined && key > this.#hashedKeyMax ? -1 : this.#hashes.first(hash);
+  /** Whether a row with the key may be in no run; else there is no need for `firstHashed`. */
+  mayBeHashed(key: number): boolean {
+    return this.#madeRuns === undefined || !(key > this.#hashedKeyMax);
+  }
+
+  /** The first row id under the hash that is in no run, to be confirmed, or −1. */
+  firstHashed(hash: number): number {
+    return this.#hashes.first(hash);
   }
 
   /** Whether the row's key is in a run, so that there is no pair of it to be removed. */

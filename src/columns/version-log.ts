@@ -931,8 +931,8 @@ function isReadable(vector: Vector | undefined): boolean {
 function behind({ runs, places }: LocatedRows, first: number): LocatedRows {
   const rest: Run[] = [];
   for (let index = 0; index < runs.length; index += 1) {
-    const { segment, entry, chunk, start } = runs[index]!;
-    if (start >= first) rest.push({ segment, entry, chunk, start: start - first });
+    const { segment, entry, chunk, start, columns } = runs[index]!;
+    if (start >= first) rest.push({ segment, entry, chunk, start: start - first, columns });
   }
   return { runs: rest, places: places.subarray(first) };
 }
