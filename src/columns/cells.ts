@@ -42,6 +42,15 @@ export function datumAt(vector: Vector, index: number): Datum {
   }
 }
 
+/** NaN for NULL, and for what is no double. */
+export function cellNumber(vector: Vector, row: number): number {
+  if (vector.rep !== 'number') return NaN;
+  const { values, validity, factor, base } = vector;
+  return validity !== undefined && validity[row] === 0
+    ? NaN
+    : numberAt(entryAt(values, row), factor, base);
+}
+
 export function isNullAt(vector: Vector, index: number): boolean {
   return (
     (vector.validity !== undefined && vector.validity[index] === 0) ||

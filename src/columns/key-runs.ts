@@ -53,18 +53,26 @@ export class KeyRuns {
     return step < this.#lengths.get(run) ? this.#rowIds.get(run) + step : -1;
   }
 
-  /** Whether a run leads to the row; only while all rows have the keys that they came with. */
+  /** Whether a run leads to the row; only while all rows have the keys that they came with. Rows near the one before are found at once. */
   hasRow(rowId: number): boolean {
     const along = rowId - this.#longRowId;
     if (along >= 0 && along < this.#longLength) return true;
-    if (this.#rowRun < this.#rowIds.length) {
-      const step = rowId - this.#rowIds.get(this.#rowRun);
-      if (step >= 0 && step < this.#lengths.get(this.#rowRun)) return true;
+    if (!this.#isAtRun(this.#rowRun, rowId)) {
+      const run = runBefore(this.#blockRowIds, this.#rowIds, rowId);
+      if (run < 0) return false;
+      this.#rowRun = run;
     }
-    const run = runBefore(this.#blockRowIds, this.#rowIds, rowId);
-    if (run < 0) return false;
-    this.#rowRun = run;
-    return rowId - this.#rowIds.get(run) < this.#lengths.get(run);
+    return rowId - this.#rowIds.get(this.#rowRun) < this.#lengths.get(this.#rowRun);
+  }
+
+  /** Whether the run is the last that begins at the row or before it. */
+  #isAtRun(run: number, rowId: number): boolean {
+    const { length } = this.#rowIds;
+    return (
+      run < length &&
+      this.#rowIds.get(run) <= rowId &&
+      (run + 1 === length || this.#rowIds.get(run + 1) > rowId)
+    );
   }
 
   /** Whether entries [0, rowCount) are present, consecutive, and beyond every key there is. */

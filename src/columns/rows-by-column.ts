@@ -25,6 +25,11 @@ export abstract class RowsByColumn implements Batch {
     return column;
   }
 
+  /** The column, where somebody has looked at it. */
+  protected madeColumn(index: number): Vector | undefined {
+    return this.#columns?.[index];
+  }
+
   get columns(): readonly Vector[] {
     if (this.#all === undefined) {
       const columns: Vector[] = [];

@@ -1,6 +1,7 @@
 import { assert } from '../base/errors.ts';
 import { isPiece } from '../base/slab.ts';
 import { concatBatches } from './build.ts';
+import { cellNumber } from './cells.ts';
 import { fetchLocated, type LocatedRows } from './row-fetch.ts';
 import { RowsByColumn } from './rows-by-column.ts';
 import type { SealedSegment } from './segment.ts';
@@ -24,6 +25,8 @@ export class StandingRows extends RowsByColumn {
   readonly #copied: (Vector | undefined)[];
   /** The rows behind those, by column; undefined where there are none. */
   readonly #open: readonly Vector[] | undefined;
+  /** The run of the row whose cell was asked for last. */
+  #runAsked = 0;
 
   private constructor(parts: {
     readonly rowIds: Float64Array;
@@ -91,6 +94,19 @@ export class StandingRows extends RowsByColumn {
 
   unpin(): void {
     for (const { segment } of this.#located.runs) (segment as SealedSegment).unpin();
+  }
+
+  /** One cell, without a look at the others; NaN for NULL, and for what is no double. Rows are best asked for in ascending order. */
+  numberAt(index: number, row: number): number {
+    const { runs, places } = this.#located;
+    const made = this.madeColumn(index) ?? this.#copied[index];
+    if (made !== undefined) return cellNumber(made, row);
+    if (row >= places.length) return cellNumber(this.#open![index]!, row - places.length);
+    let at = row < runs[this.#runAsked]!.start ? 0 : this.#runAsked;
+    while (at + 1 < runs.length && runs[at + 1]!.start <= row) at += 1;
+    this.#runAsked = at;
+    const vector = runs[at]!.columns![this.#columns[index]!.id]?.vector;
+    return vector === undefined ? NaN : cellNumber(vector, places[row]!);
   }
 
   protected makeColumn(index: number): Vector {

@@ -4,7 +4,7 @@ import type { MemoryAccount } from '../base/memory.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from './batch.ts';
 import { datumAt } from './build.ts';
-import { entryAt, numberAt } from './cells.ts';
+import { cellNumber, entryAt, numberAt } from './cells.ts';
 import { InsertedRows, type SegmentImage } from './inserted-rows.ts';
 import { LazyRows } from './lazy-rows.ts';
 import { appendLocated, type LocatedRows, type Run } from './row-fetch.ts';
@@ -442,9 +442,11 @@ export class LogEntry {
 
   /** The old value of a row in a column of doubles; NaN for NULL, and for what is no double. */
   deletedNumber(position: number, row: number): number {
-    return this.chunk === undefined
-      ? cellNumber(this.deletedVector(position), row)
-      : this.chunk.numberAt(position, this.#start + row);
+    if (this.chunk !== undefined) return this.chunk.numberAt(position, this.#start + row);
+    const deleted = this.#kept!.deleted!;
+    return deleted instanceof StandingRows
+      ? deleted.numberAt(position, row)
+      : cellNumber(columnOf(deleted, position), row);
   }
 
   insertedVector(position: number): Vector {
@@ -914,14 +916,6 @@ class LogChunk {
 
 /** Of a row of a chunk: its id, whether it was overwritten, and where it stands. */
 const ROW_BYTES = 17;
-
-function cellNumber(vector: Vector, row: number): number {
-  if (vector.rep !== 'number') return NaN;
-  const { values, validity, factor, base } = vector;
-  return validity !== undefined && validity[row] === 0
-    ? NaN
-    : numberAt(entryAt(values, row), factor, base);
-}
 
 function isReadable(vector: Vector | undefined): boolean {
   return vector?.rep === 'number' && vector.validity === undefined;

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { MemoryLease } from '../../src/base/memory-lease.ts';
 import { KeyRuns } from '../../src/columns/key-runs.ts';
 
-test('a key is found under the row id it came with, in however many runs, and what was undone is forgotten', () => {
+test('a key is found under the row id it came with, and the row by its id, in however many runs, and what was undone is forgotten', () => {
   const steps = fc.array(
     fc.record({
       runs: fc.integer({ min: 1, max: 90 }),
@@ -38,6 +38,14 @@ test('a key is found under the row id it came with, in however many runs, and wh
         }
         for (let key = -55; key < nextKey + 5; key += 1)
           expect(runs.find(key)).toBe(rowIdOf.get(key) ?? -1);
+        // In order, as rows are mostly asked for, and in leaps.
+        const rowIds = new Set(rowIdOf.values());
+        for (let rowId = -2; rowId < nextRowId + 5; rowId += 1)
+          expect(runs.hasRow(rowId)).toBe(rowIds.has(rowId));
+        for (let leap = 0; leap < 50; leap += 1) {
+          const rowId = (leap * 7_919) % (nextRowId + 5);
+          expect(runs.hasRow(rowId)).toBe(rowIds.has(rowId));
+        }
       }
     }),
     { numRuns: 60 },

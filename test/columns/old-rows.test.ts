@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest';
+import { assert } from '../../src/base/errors.ts';
 import { MemoryAccount } from '../../src/base/memory.ts';
 import { SeededRandom } from '../../src/base/random.ts';
 import type { Batch } from '../../src/columns/batch.ts';
 import { datumAt, vectorFromData } from '../../src/columns/build.ts';
+import { StandingRows } from '../../src/columns/standing-rows.ts';
 import { createTable } from '../../src/columns/table.ts';
 import type { TableDelta, TableSchema, TableWrite } from '../../src/columns/table-contract.ts';
 import type { Datum } from '../../src/columns/values.ts';
@@ -131,6 +133,57 @@ test('old rows of small changes are told as they were, whenever somebody looks a
   const found = snapshot.findUnique('pk', [key!], keys.length);
   expect(Array.from(found)).toEqual(keys.map((each) => idOf.get(each) ?? -1));
   snapshot.release();
+  table.close();
+  expect(memory.usedBytes).toBe(0);
+});
+
+test('single cells of old rows are what their columns say, of sealed segments and of open ones', () => {
+  const memory = new MemoryAccount('test');
+  const table = createTable(SCHEMA, { memory });
+  const rowsFrom = (first: number, count: number): Batch => {
+    const keys = Array.from({ length: count }, (_, at) => first + at);
+    return {
+      rowCount: count,
+      columns: [
+        vectorFromData({ kind: 'int4' }, keys),
+        vectorFromData(
+          { kind: 'float8' },
+          keys.map((key) => (key < 70_000 && key % 3 === 0 ? null : key / 8)),
+        ),
+        vectorFromData(
+          { kind: 'int8' },
+          keys.map((key) => (key === 70_037 ? 2n ** 60n : key * 5)),
+        ),
+        vectorFromData(
+          { kind: 'text' },
+          keys.map((key) => `label ${key % 5}`),
+        ),
+      ],
+    };
+  };
+  for (let first = 0; first < 135_000; first += 15_000) {
+    table.stage([{ kind: 'insert', rows: rowsFrom(first, 15_000) }], { limits: true });
+    table.publish(table.position + 1);
+  }
+  while (table.maintain(1_000_000));
+  const rowIds = Float64Array.from({ length: 900 }, (_, at) => at * 149 + 7);
+  const { deleted } = table.stage([{ kind: 'delete', rowIds }], { limits: true });
+  assert(deleted instanceof StandingRows, 'most of the rows stand in sealed segments');
+  const rows = Array.from(rowIds.keys());
+  const cells = (column: number, order: readonly number[]): number[] =>
+    order.map((row) => deleted.numberAt(column, row));
+  /** As columns, before somebody looks at them and afterwards. */
+  for (const look of ['before', 'after']) {
+    const amounts = Array.from(rowIds, (id) => (id < 70_000 && id % 3 === 0 ? NaN : id / 8));
+    expect(cells(0, rows), look).toEqual(Array.from(rowIds));
+    expect(cells(1, rows), look).toEqual(amounts);
+    expect(cells(1, rows.toReversed()), look).toEqual(amounts.toReversed());
+    // A segment with an integer beyond 2^53 holds no doubles.
+    for (const [row, cell] of cells(2, rows).entries())
+      expect(cell, look).toBe(Number.isNaN(cell) ? NaN : rowIds[row]! * 5);
+    expect(deleted.columns[2]!.rep).toBe('bigint');
+  }
+  table.undo();
   table.close();
   expect(memory.usedBytes).toBe(0);
 });
