@@ -43,6 +43,8 @@ export class CommitTurn {
   /** Somebody waits until the log is not behind any more. */
   #waitsForLog = false;
   #refusal: DbError | undefined;
+  /** Nothing is taken in any more. */
+  #closed: DbError | undefined;
   /** Relations that an unfinished stepped commit or DDL claims. */
   readonly #claimed = new Set<number>();
 
@@ -88,6 +90,10 @@ export class CommitTurn {
   /** Takes a commit in. It runs at once as far as `budget` reaches; true: `step` must be called until it says no more. */
   submit(request: CommitRequest, budget: Budget): boolean {
     if (this.#withdrawn.delete(request)) return false;
+    if (this.#closed !== undefined) {
+      request.failed(this.#closed);
+      return false;
+    }
     // What is not journaled goes on: views that broke are made anew, queries are subscribed to.
     if (this.#refusal !== undefined && !request.ephemeral) {
       request.failed(this.#refusal);
@@ -105,6 +111,14 @@ export class CommitTurn {
   /** The journal is written again: what was refused is undone, and others may come. */
   resume(): void {
     if (this.#refusal?.code !== 'XX000') this.#refusal = undefined;
+  }
+
+  /** Takes nothing in any more, and takes back what is not in the journal yet; what is there will be acknowledged. */
+  close(cause: DbError): void {
+    this.#closed = cause;
+    this.#granted.clear();
+    for (const request of this.#waiting.splice(0)) request.failed(cause);
+    for (const staging of this.#stepped.toReversed()) this.#abandon(staging, cause);
   }
 
   /** Goes on with the stepped commits, oldest first; true while there is more to do. */
@@ -343,8 +357,8 @@ export class CommitTurn {
   /** Those of a group come once more, each for itself, as soon as somebody calls `#retry`. Who is left of one alone has his answer. */
   #failed(request: CommitRequest | undefined, cause: unknown): void {
     const members = request?.members;
-    if (members === undefined || members.length === 1 || this.#refusal !== undefined)
-      request?.failed(cause);
+    const comesAgain = this.#refusal === undefined && this.#closed === undefined;
+    if (members === undefined || members.length === 1 || !comesAgain) request?.failed(cause);
     else this.#waiting.unshift(...members);
   }
 

@@ -135,3 +135,8 @@ export async function untilSettled<Value>(
     signal.removeEventListener('abort', abort);
   }
 }
+
+/** What a call meets whose database is closed, or closes under it. */
+export function closedError(): DbError {
+  return new DbError('57P01', 'the database is closed', { hint: 'Open it again with open().' });
+}

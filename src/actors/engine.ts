@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { customRandom, urlAlphabet } from 'nanoid';
 import { DbError } from '../base/errors.ts';
 import { MemoryAccount } from '../base/memory.ts';
@@ -27,7 +28,7 @@ import {
 } from './commit-turn.ts';
 import type { TableData } from '../columns/table-contract.ts';
 import { createTable } from '../columns/table.ts';
-import { canceled } from './deadline.ts';
+import { canceled, closedError } from './deadline.ts';
 import { Idempotency } from './idempotency.ts';
 import { LiveQueries } from './live-queries.ts';
 import { DatabaseState } from './database-state.ts';
@@ -167,7 +168,11 @@ export class Engine {
   readonly #runLoop: RunLoop;
   readonly tree: ActorTree;
   readonly #nextId: () => string;
-  readonly #positionWaiters: { readonly position: number; readonly wake: () => void }[] = [];
+  readonly #positionWaiters: {
+    readonly position: number;
+    readonly wake: () => void;
+    readonly fail: (cause: DbError) => void;
+  }[] = [];
   readonly #settledWaiters: (() => void)[] = [];
   /** The newest commit that was told to the journal, where others may join it while it waits there. */
   #joinable: CommitMessage | undefined;
@@ -177,6 +182,7 @@ export class Engine {
   #visibleInstant: number;
   #asOf = { instant: NaN, text: '' };
   #closed = false;
+  #whenClosing: Promise<void> | undefined;
   #mending: TimerHandle | undefined;
   /** Where the journal is in files. */
   snapshots: Snapshots | undefined;
@@ -184,6 +190,8 @@ export class Engine {
 
   constructor(options: EngineOptions) {
     this.options = options;
+    // One listener for each call that waits: as many as there are such calls, and no leak that Node should warn of.
+    setMaxListeners(0, this.#closing.signal);
     this.ports = options.ports;
     this.firstAnswers = new FirstAnswers(options.ports.clock);
     const { clock, random } = options.ports;
@@ -536,15 +544,15 @@ export class Engine {
           signal?.removeEventListener('abort', abort);
           resolve();
         },
+        fail: (cause: DbError) => {
+          signal?.removeEventListener('abort', abort);
+          reject(cause);
+        },
       };
       const abort = (): void => {
         this.#positionWaiters.splice(this.#positionWaiters.indexOf(waiter), 1);
         reject(canceled(signal!));
       };
-      if (signal?.aborted === true) {
-        reject(canceled(signal));
-        return;
-      }
       signal?.addEventListener('abort', abort, { once: true });
       this.#positionWaiters.push(waiter);
     });
@@ -620,11 +628,23 @@ export class Engine {
     this.#whenClosed.push(action);
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return;
+  /**
+   * What is in the journal is acknowledged, and its writers are told; everything else that is under way ends with 57P01. Who closes it again waits for
+   * the same.
+   */
+  close(): Promise<void> {
+    this.#whenClosing ??= this.#close();
+    return this.#whenClosing;
+  }
+
+  async #close(): Promise<void> {
     this.#closed = true;
     this.#closing.abort(closedError());
     for (const action of this.#whenClosed.toReversed()) await action();
+    this.turn.close(closedError());
+    for (const waiter of this.#positionWaiters.splice(0)) waiter.fail(closedError());
+    while (this.turn.stagedUnacknowledged > 0)
+      await new Promise<void>((resolve) => this.#settledWaiters.push(resolve));
     this.#wakeSettled();
     await this.snapshots?.settled();
     this.#mending?.cancel();
@@ -756,7 +776,3 @@ export type QueryRun = {
   demand(): void;
   cancel(cause: DbError): void;
 };
-
-export function closedError(): DbError {
-  return new DbError('57P01', 'the database is closed', { hint: 'Open it again with open().' });
-}

@@ -4,6 +4,7 @@ import { Budget } from '../operators/operator.ts';
 import type { TenantId } from '../base/units.ts';
 import type { CommitMessage } from './commit-group.ts';
 import type { CommitRequest, CommitTurn } from './commit-turn.ts';
+import { closedError } from './deadline.ts';
 
 /** The journal as an actor: commits come in as messages and leave in one order. */
 export type JournalMessage =
@@ -16,6 +17,9 @@ export function journalActor(turn: CommitTurn, tenant: TenantId): ActorSpec<Jour
   return {
     name: 'journal',
     tenant,
+    undelivered: (message) => {
+      if (message.kind === 'commit') message.failed(closedError());
+    },
     start: () => {
       const budget = new Budget(0);
       let stepping = false;

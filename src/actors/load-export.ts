@@ -338,7 +338,7 @@ export async function exportRows(
   );
   if (path?.endsWith('.gz') === true)
     chunks = (await import('../formats/byte-sources.ts')).gzipped(chunks);
-  const { signal, done } = deadline(engine.ports.clock, options);
+  const { signal, done } = deadline(engine.ports.clock, options, engine.closing);
   let bytes = 0;
   let sink: Sink | undefined;
   try {
@@ -506,6 +506,11 @@ function streamSink(
         if (signal?.aborted === true) reject(canceled(signal));
         else resolve();
       };
+      // One that has been aborted tells it no more.
+      if (signal?.aborted === true) {
+        reject(canceled(signal));
+        return;
+      }
       for (const name of names) stream.on(name, settle);
       signal?.addEventListener('abort', settle, { once: true });
       after?.();

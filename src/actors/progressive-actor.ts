@@ -6,6 +6,7 @@ import type { ActorContext, ActorSpec, Next } from '../mailbox/actor.ts';
 import { PRIORITIES, type Priority } from '../mailbox/run-queue.ts';
 import { Budget, type Operator } from '../operators/operator.ts';
 import type { Look, ProgressiveRun } from '../progressive/run.ts';
+import { closedError } from './deadline.ts';
 import { knowsEvent, nextState } from '../supervisor/lifecycle.ts';
 import {
   PROGRESSIVE_LIFECYCLE,
@@ -78,11 +79,17 @@ export type ProgressiveEnd =
 export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMessage> {
   const { priority = 'normal' } = task;
   const refiningPriority = PRIORITIES[PRIORITIES.indexOf(priority) + 1] ?? priority;
+  let hasBegun = false;
   return {
     name: task.name,
     tenant: task.tenant,
     priority,
+    undelivered: () => {
+      if (!hasBegun) task.ended({ kind: 'failed', cause: closedError() }, 0);
+      hasBegun = true;
+    },
     start: () => {
+      hasBegun = true;
       const budget = new Budget(0);
       let source: ProgressiveSource | undefined;
       let share = FIRST_STEP_SHARE;
@@ -249,13 +256,7 @@ export function progressiveActor(task: ProgressiveTask): ActorSpec<ProgressiveMe
           if (hasEnded()) return;
           happened('fail');
           close();
-          task.ended(
-            {
-              kind: 'failed',
-              cause: new DbError('57P01', 'the query was stopped: the database is closing'),
-            },
-            budget.spent,
-          );
+          task.ended({ kind: 'failed', cause: closedError() }, budget.spent);
         },
       };
     },

@@ -25,7 +25,8 @@ import type {
 } from './api-types.ts';
 import { checkNames, checkQueryOptions, namesOf, QUERY } from './check-options.ts';
 import { canceled, deadline } from './deadline.ts';
-import { closedError, type Engine } from './engine.ts';
+import { closedError } from './deadline.ts';
+import type { Engine } from './engine.ts';
 import type { ProgressiveState } from './lifecycles.ts';
 import {
   progressiveActor,

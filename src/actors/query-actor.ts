@@ -3,6 +3,7 @@ import type { Batch } from '../columns/batch.ts';
 import type { ActorContext, ActorSpec, Next } from '../mailbox/actor.ts';
 import type { Priority } from '../mailbox/run-queue.ts';
 import { Budget, type Operator } from '../operators/operator.ts';
+import { closedError } from './deadline.ts';
 import { nextState } from '../supervisor/lifecycle.ts';
 import { QUERY_LIFECYCLE, type QueryEvent, type QueryState } from './lifecycles.ts';
 import type { TenantId } from '../base/units.ts';
@@ -51,11 +52,17 @@ export function nextStepShare(share: number): number {
 const BATCHES_PER_STEP_MAX = 4;
 
 export function queryActor(task: QueryTask): ActorSpec<QueryMessage> {
+  let hasBegun = false;
   return {
     name: task.name,
     tenant: task.tenant,
     priority: task.priority,
+    // Of one that has begun `stopped` tells the end.
+    undelivered: () => {
+      if (!hasBegun) task.failed(closedError(), 0);
+    },
     start: () => {
+      hasBegun = true;
       const budget = new Budget(0);
       let operator: Operator | undefined;
       let share = FIRST_STEP_SHARE;
@@ -125,10 +132,7 @@ export function queryActor(task: QueryTask): ActorSpec<QueryMessage> {
           if (hasEnded()) return;
           happened('cancel');
           operator?.close();
-          task.failed(
-            new DbError('57P01', 'the query was stopped: the database is closing'),
-            budget.spent,
-          );
+          task.failed(closedError(), budget.spent);
         },
       };
     },

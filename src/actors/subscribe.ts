@@ -12,7 +12,8 @@ import {
 } from './catalog.ts';
 import { checkValueOptions } from './check-options.ts';
 import { deadline } from './deadline.ts';
-import { closedError, type Engine } from './engine.ts';
+import { closedError } from './deadline.ts';
+import type { Engine } from './engine.ts';
 import { viewHasNoRows } from './maintained-view.ts';
 import type { Session } from './session.ts';
 import type { OpenedSource } from './subscriptions.ts';

@@ -4,7 +4,7 @@ import type { Policy, RefreshUnit } from '../windows/policy.ts';
 import type { WindowSeries } from '../windows/window-spec.ts';
 import type { Change, Subscription } from './api-types.ts';
 import { canceled } from './deadline.ts';
-import { closedError } from './engine.ts';
+import { closedError } from './deadline.ts';
 import type { ResultColumn } from './rows-out.ts';
 import type { SubscriptionHub } from './subscriptions.ts';
 import type { AnsweredWindows } from './window-changes.ts';

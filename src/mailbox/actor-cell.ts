@@ -111,7 +111,7 @@ export class ActorCell<Message>
   older: ActorCell<unknown> | undefined = undefined;
   newer: ActorCell<unknown> | undefined = undefined;
   readonly #host: CellHost;
-  readonly #start: (context: ActorContext<Message>) => Behavior<Message>;
+  readonly #spec: ActorSpec<Message>;
   readonly #limits: MailboxLimits<never>;
   readonly #watcher: ActorWatcher | undefined;
   #behavior: Behavior<Message> | undefined = undefined;
@@ -131,7 +131,7 @@ export class ActorCell<Message>
     this.id = id;
     this.name = spec.name;
     this.#host = host;
-    this.#start = spec.start;
+    this.#spec = spec;
     this.#limits = (spec.mailbox as MailboxLimits<never> | undefined) ?? host.limits;
     this.#watcher = watcher;
   }
@@ -393,7 +393,7 @@ export class ActorCell<Message>
   #begin(): void {
     this.#life += 1;
     try {
-      this.#behavior = this.#start(this);
+      this.#behavior = this.#spec.start(this);
     } catch (cause) {
       this.#fail({ cause, during: 'start', message: undefined, lane: 'system' });
       return;
@@ -479,6 +479,7 @@ export class ActorCell<Message>
       const message = mailbox.take(this.#limits);
       if (message === NOTHING) break;
       this.#host.deadLetters.add(this, mailbox.takenLane, 'ended', message);
+      this.#spec.undelivered?.(message as Message);
     }
     // During its own step the step gives the mailbox back.
     if ((this.place & RUNNING) === 0) {

@@ -119,6 +119,8 @@ export type ActorSpec<Message> = {
   readonly start: (context: ActorContext<Message>) => Behavior<Message>;
   /** From `mailboxLimits`, one shared by all actors of a kind. */
   readonly mailbox?: MailboxLimits<Message>;
+  /** Called for each message that still waited when the actor ended, started or not: whoever hopes for its outcome is told. */
+  readonly undelivered?: ((message: Message) => void) | undefined;
 };
 
 /** Told what becomes of an actor: the supervisor's side. All calls come from within the dispatcher's step. */

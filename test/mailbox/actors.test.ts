@@ -41,6 +41,25 @@ test('messages of one sender arrive in order in each lane, and each message arri
   );
 });
 
+test('what waits when an actor ends is told to whoever made it, also where the actor has never started', () => {
+  const { dispatcher } = world();
+  for (const steps of [0, 1, 2]) {
+    const undelivered: string[] = [];
+    const ref = dispatcher.spawn<string>({
+      name: 'short',
+      tenant: acme,
+      start: () => (message) => (message === 'a' ? 'again' : 'continue'),
+      undelivered: (message) => void undelivered.push(message),
+    });
+    for (const message of ['a', 'b', 'c']) ref.tell(message);
+    dispatcher.runUntilIdle(steps);
+    ref.stop();
+    dispatcher.runUntilIdle();
+    expect(undelivered).toEqual(['a', 'b', 'c']);
+    expect(ref.tell('d')).toBe('dead');
+  }
+});
+
 test('a full lane refuses, an offer waits for credit, and a later tell does not overtake it', async () => {
   const { dispatcher } = world();
   const got: string[] = [];

@@ -139,6 +139,13 @@ test('a Writable sets the pace, is ended unless asked not to be, and its failure
   const gone = new PassThrough({ highWaterMark: 1 });
   setTimeout(() => gone.destroy(), 5);
   await expect(db.export('big', gone)).rejects.toMatchObject({ code: '58030' });
+  // So it is with a signal: one that was aborted while a piece was handed over left the export waiting for a stream that takes no more.
+  const abort = new AbortController();
+  const full = new Writable({ highWaterMark: 1, write: () => abort.abort() });
+  await expect(db.export('big', full, { signal: abort.signal })).rejects.toMatchObject({
+    code: '57014',
+    name: 'AbortError',
+  });
   // Nobody hears of what has gone before: an export into it waited for ever, now and then on a busy machine.
   await expect(db.export('big', gone)).rejects.toMatchObject({ code: '58030' });
   expect(await db.queries.list()).toEqual([]);
