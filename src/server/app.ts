@@ -14,6 +14,7 @@ import type { Database } from '../actors/database.ts';
 import { demoRoutes, type DemoControls } from './demo-routes.ts';
 import { parseExactJson } from './exact-json.ts';
 import { HttpMetrics } from './http-metrics.ts';
+import { answerBrokenRequest } from './listen.ts';
 import { liveRoutes } from './live-routes.ts';
 import { guardOrigins } from './origin.ts';
 import type { Page } from './page.ts';
@@ -59,6 +60,9 @@ export function createApp(options: AppOptions): FastifyInstance {
     bodyLimit: BODY_BYTES_MAX,
     // By then the requests under way have been answered: see `drainOnClose`.
     forceCloseConnections: true,
+    clientErrorHandler: answerBrokenRequest,
+    frameworkErrors: (error, request, reply) =>
+      void sendProblem(reply, ofHttp(error, request) ?? error, error.statusCode),
   });
   const open = new Set<AbortController>();
   const metrics = new HttpMetrics(clock, () => open.size);

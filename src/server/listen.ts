@@ -1,6 +1,8 @@
-import type { AddressInfo } from 'node:net';
+import { maxHeaderSize, STATUS_CODES } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { DbError } from '../base/errors.ts';
+import { problemOf } from './problem.ts';
 
 /** The only file of the server that opens sockets. */
 
@@ -47,6 +49,36 @@ export async function listenHttp(
           { cause, hint: 'Name another port with --http.' },
         );
       }
+    }
+  }
+}
+
+/** What Node could not read as a request has no reply: the answer is written as it stands, and is the last of its connection. */
+export function answerBrokenRequest(cause: NodeJS.ErrnoException, socket: Socket): void {
+  if (cause.code === 'ECONNRESET' || !socket.writable) return;
+  const [status, error] = brokenRequest(cause);
+  const text = JSON.stringify(problemOf(error, status).body);
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n${text}`,
+    () => socket.destroy(),
+  );
+}
+
+function brokenRequest(cause: NodeJS.ErrnoException): readonly [status: number, error: DbError] {
+  switch (cause.code) {
+    case 'HPE_HEADER_OVERFLOW': {
+      const what = `the address and the headers are larger than ${maxHeaderSize} bytes`;
+      const hint = 'Send a long text in a body: POST /v1/query { "sql": "SELECT …" }.';
+      return [431, new DbError('54000', what, { limit: 'headers', hint, cause })];
+    }
+    case 'ERR_HTTP_REQUEST_TIMEOUT': {
+      const hint = 'Send the whole request at once, or rows in several requests.';
+      return [408, new DbError('57014', 'the request did not arrive in time', { hint, cause })];
+    }
+    default: {
+      const hint = 'Check what writes the request: its first line, headers, Content-Length.';
+      const detail = cause.message;
+      return [400, new DbError('22023', 'the request is not HTTP', { detail, hint, cause })];
     }
   }
 }

@@ -168,6 +168,13 @@ function wantedOf(name: string, given: unknown): Wanted {
       '"window" has no table',
       'Send { "window": { "table": "orders", "last": "24h", … } }.',
     );
+  const said = ['view', 'sql', 'query', 'window'].filter((field) => item[field] !== undefined);
+  if (said.length > 1)
+    throw wrong(
+      `.${said[1]}`,
+      `item "${name}" says both ${said[0]} and ${said[1]}`,
+      'Follow each as an item of its own.',
+    );
   const what =
     item['view'] ?? item['sql'] ?? item['query'] ?? (window === undefined ? undefined : { window });
   if (typeof what !== 'string' && (typeof what !== 'object' || what === null))

@@ -65,6 +65,8 @@ function titleOf(status: number): string {
       return 'Method not allowed';
     case 406:
       return 'Not acceptable';
+    case 408:
+      return 'Too slow';
     case 409:
       return 'In conflict with what is there';
     case 410:
@@ -77,6 +79,8 @@ function titleOf(status: number): string {
       return 'Another host';
     case 429:
       return 'Over a limit';
+    case 431:
+      return 'Too large';
     case 499:
       return 'Cancelled';
     case 501:

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, request, type IncomingMessage } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { connect, type AddressInfo, type Socket } from 'node:net';
 import { Writable } from 'node:stream';
 import { tableFromIPC } from '@uwdata/flechette';
 import fc from 'fast-check';
@@ -540,3 +540,58 @@ async function eventually(holds: () => boolean | Promise<boolean>): Promise<void
   }
   throw new Error('it did not come to hold');
 }
+
+describe('what is no request', () => {
+  const answerTo = async (
+    text: string,
+  ): Promise<{ status: string; type: string; body: Record<string, unknown> }> => {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    const pieces: Buffer[] = [];
+    socket.on('data', (piece: Buffer) => pieces.push(piece)).on('error', () => undefined);
+    socket.write(text);
+    await once(socket, 'close');
+    const [head, body] = Buffer.concat(pieces).toString().split('\r\n\r\n');
+    return {
+      status: head!.split(' ')[1]!,
+      type: /^content-type: (.*)$/im.exec(head!)![1]!.trim(),
+      body: JSON.parse(body!) as Record<string, unknown>,
+    };
+  };
+  const host = 'Host: 127.0.0.1\r\n';
+
+  test.each([
+    ['no first line', 'hello\r\n\r\n', '400', '22023'],
+    [
+      'another length',
+      `POST /v1/query HTTP/1.1\r\n${host}Content-Length: -5\r\n\r\n`,
+      '400',
+      '22023',
+    ],
+    [
+      'a long address',
+      `GET /v1/query?sql=${'x'.repeat(40_000)} HTTP/1.1\r\n${host}\r\n`,
+      '431',
+      '54000',
+    ],
+    [
+      'an address that is none',
+      `GET /v1/tables/%zz HTTP/1.1\r\n${host}Connection: close\r\n\r\n`,
+      '400',
+      '22023',
+    ],
+  ])('%s is answered as any error is', async (_, text, status, code) => {
+    const told = await answerTo(text);
+    expect([told.status, told.type.split(';')[0]]).toEqual([status, 'application/problem+json']);
+    expect(told.body).toMatchObject({ status: Number(status), code, retryable: false });
+    expect(told.body['hint']).toMatch(/./);
+  });
+});
+
+test('an item of a stream that says two things is refused, and not followed by one of them', async () => {
+  await post('/v1/exec', { sql: 'CREATE TABLE t (id int PRIMARY KEY)' });
+  const answer = await post('/v1/live', { items: { a: { view: 't', sql: 'SELECT 1' } } });
+  expect([answer.status, await answer.json()]).toMatchObject([
+    400,
+    { code: '22023', field: 'items.a.sql' },
+  ]);
+});
