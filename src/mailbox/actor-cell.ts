@@ -167,13 +167,12 @@ export class ActorCell<Message>
     if (this.#push(index, message)) return Promise.resolve('ok');
     return new Promise((resolve, reject) => {
       const abort = (): void => {
-        offer.withdrawn = true;
+        this.#mailbox?.withdraw(index, offer);
         reject(abortedError(signal!));
       };
       const offer: ParkedOffer = {
         message,
         bytes: this.#limits.bytesOf?.(message as never) ?? MESSAGE_BYTES,
-        withdrawn: false,
         settle: (outcome) => {
           signal?.removeEventListener('abort', abort);
           resolve(outcome);

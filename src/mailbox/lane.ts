@@ -91,7 +91,6 @@ export type ParkedOffer = {
   readonly message: unknown;
   readonly bytes: number;
   readonly settle: (outcome: 'ok' | 'dead') => void;
-  withdrawn: boolean;
 };
 
 /**
@@ -173,6 +172,14 @@ export class LaneRing {
     return true;
   }
 
+  /** Takes an offer back that waits: who comes behind it may fit, and is let in with the next message that is taken. */
+  withdraw(offer: ParkedOffer): void {
+    const parked = this.#parked ?? [];
+    const index = parked.indexOf(offer);
+    if (index >= 0) parked.splice(index, 1);
+    if (parked.length === 0) this.#parked = undefined;
+  }
+
   /** Lets parked offers in as far as they fit, oldest first; returns how many messages that gave. */
   admitParked(limits: LaneLimits<never>): number {
     const parked = this.#parked!;
@@ -181,7 +188,6 @@ export class LaneRing {
     let done = 0;
     for (; done < parked.length; done += 1) {
       const offer = parked[done]!;
-      if (offer.withdrawn) continue;
       const key = keyOf?.(offer.message as never);
       if (key === undefined || !this.replace(offer.message, offer.bytes, key)) {
         if (!this.fits(offer.bytes, limits)) break;
@@ -198,7 +204,7 @@ export class LaneRing {
   refuseParked(): void {
     const parked = this.#parked ?? [];
     this.#parked = undefined;
-    for (const offer of parked) if (!offer.withdrawn) offer.settle('dead');
+    for (const offer of parked) offer.settle('dead');
   }
 
   #sizesOfSlots(): Float64Array {

@@ -68,6 +68,10 @@ export class Mailbox {
     return this.#ringOf(lane).park(offer);
   }
 
+  withdraw(lane: LaneIndex, offer: ParkedOffer): void {
+    this.#rings[lane]?.withdraw(offer);
+  }
+
   /** The next message by invariants 1 and 3, or NOTHING. */
   take(limits: MailboxLimits<never>): unknown {
     if (this.count === 0) return NOTHING;

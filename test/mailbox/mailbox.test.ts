@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { mailboxLimits } from '../../src/mailbox/lane.ts';
-import type { LaneIndex, MailboxLimits } from '../../src/mailbox/lane.ts';
+import type { LaneIndex, MailboxLimits, ParkedOffer } from '../../src/mailbox/lane.ts';
 import { Mailbox, NOTHING } from '../../src/mailbox/mailbox.ts';
 
 type Item = { readonly id: number; readonly bytes: number; readonly key: number | undefined };
@@ -127,4 +127,113 @@ test('a message that is taken again comes before its lane and after control', ()
     'long',
     'next',
   ]);
+});
+
+test('offers wait in their order, bounded by messages and bytes, and one that is withdrawn holds up nobody', () => {
+  const bounds = mailboxLimits<Item>(
+    {
+      control: { messages: 3, bytes: 400 },
+      command: {
+        messages: 4,
+        bytes: 600,
+        overflow: { kind: 'coalesce', keyOf: (item) => item.key },
+      },
+    },
+    (item) => item.bytes,
+  );
+  const own = bounds as MailboxLimits<never>;
+  const lane = fc.constantFrom<LaneIndex[]>(1, 2, 3);
+  const item = fc.record({
+    lane,
+    bytes: fc.integer({ min: 0, max: 300 }),
+    key: fc.option(fc.integer({ min: 0, max: 3 }), { nil: undefined }),
+  });
+  const step = fc.oneof(
+    fc.record({ what: fc.constantFrom('offer', 'offer', 'offer', 'push', 'force'), item }),
+    fc.record({ what: fc.constantFrom('take', 'take', 'take', 'again', 'end') }),
+    fc.record({ what: fc.constant('withdraw'), lane, which: fc.nat(4) }),
+  );
+  type Waiting = { readonly item: Item; readonly offer: ParkedOffer };
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 150 }), (steps) => {
+      const mailbox = new Mailbox();
+      const model = new ModelMailbox(bounds);
+      const waiting: Waiting[][] = [[], [], [], []];
+      const again: (Item | undefined)[] = [];
+      let last: { readonly lane: LaneIndex; readonly item: Item } | undefined;
+      const told: string[] = [];
+      const expected: string[] = [];
+      const admit = (at: LaneIndex): void => {
+        for (let next = waiting[at]![0]; next !== undefined; next = waiting[at]![0]) {
+          if (model.push(at, next.item) === 'full') return;
+          waiting[at]!.shift();
+          expected.push(`${next.item.id} ok`);
+        }
+      };
+      for (const [id, each] of steps.entries()) {
+        if ('item' in each) {
+          const { lane: at, bytes, key } = each.item;
+          const given: Item = { id, bytes, key };
+          if (each.what === 'force') {
+            mailbox.pushForced(at, given, own);
+            model.lanes[at]!.push(given);
+            continue;
+          }
+          const { overflow } = bounds.lanes[at]!;
+          const replaces =
+            overflow.kind === 'coalesce' &&
+            key !== undefined &&
+            model.lanes[at]!.some((other) => other.key === key);
+          const comesLater = waiting[at]!.length > 0 && !replaces;
+          const outcome = comesLater ? 'full' : model.push(at, given);
+          expect(mailbox.push(at, given, own)).toBe(outcome);
+          if (outcome !== 'full' || each.what === 'push') continue;
+          const offer: ParkedOffer = {
+            message: given,
+            bytes,
+            settle: (how) => void told.push(`${id} ${how}`),
+          };
+          expect(mailbox.park(at, offer)).toBe(true);
+          waiting[at]!.push({ item: given, offer });
+        } else if ('lane' in each) {
+          const [gone] = waiting[each.lane]!.splice(each.which, 1);
+          if (gone !== undefined) mailbox.withdraw(each.lane, gone.offer);
+        } else if (each.what === 'again') {
+          if (last !== undefined && again[last.lane] === undefined) {
+            mailbox.putBack(last.lane, last.item);
+            again[last.lane] = last.item;
+          }
+          last = undefined;
+        } else if (each.what === 'end') {
+          mailbox.refuseParked();
+          for (const each of waiting.flatMap((all) => all.splice(0)))
+            expected.push(`${each.item.id} dead`);
+        } else {
+          const taken = mailbox.take(own);
+          if (taken === NOTHING) {
+            expect([...model.lanes.flat(), ...again.filter(Boolean)]).toEqual([]);
+            continue;
+          }
+          const at = mailbox.takenLane;
+          const first = again[at] ?? model.lanes[at]!.shift();
+          expect(taken).toBe(first);
+          if (again[at] === undefined) admit(at);
+          again[at] = undefined;
+          last = { lane: at, item: first! };
+        }
+        expect(told).toEqual(expected);
+        let count = 0;
+        for (const at of [1, 2, 3] as const) {
+          const queue = model.lanes[at]!;
+          const extra = again[at] === undefined ? 0 : 1;
+          expect(mailbox.countOf(at)).toBe(queue.length + extra);
+          expect(mailbox.bytesOf(at)).toBe(queue.reduce((sum, { bytes }) => sum + bytes, 0));
+          expect(mailbox.parkedOf(at)).toBe(waiting[at]!.length);
+          count += queue.length + extra;
+        }
+        expect(mailbox.count).toBe(count);
+      }
+    }),
+    { numRuns: 500 },
+  );
 });
