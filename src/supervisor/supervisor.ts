@@ -257,6 +257,7 @@ export class Supervisor {
     child.happen('ended');
     this.#remove(child);
     this.#leaveStarting([child]);
+    this.#releaseTogether(child);
     const done = child.trouble?.whenEnded;
     if (done !== undefined) child.trouble!.whenEnded = undefined;
     done?.();
@@ -350,6 +351,14 @@ export class Supervisor {
     if (isIdle) this.#startNext();
   }
 
+  /** Those who waited for the restart of a child that stops, or has ended, need not wait any more. */
+  #releaseTogether({ trouble }: Child): void {
+    const together = trouble?.together;
+    if (together === undefined) return;
+    trouble!.together = undefined;
+    if (this.#state === 'running') this.#startTogether(together);
+  }
+
   #takenAlong(child: Child): Child[] {
     if (this.spec.strategy === 'oneForOne') return [child];
     const together: Child[] = [];
@@ -392,10 +401,7 @@ export class Supervisor {
     if (child.state === 'stopping') return;
     child.happen('stop');
     trouble.timer?.cancel();
-    // Those who waited for its restart need not wait any more.
-    const { together } = trouble;
-    trouble.together = undefined;
-    if (together !== undefined && this.#state === 'running') this.#startTogether(together);
+    this.#releaseTogether(child);
     if (child.supervisor !== undefined) {
       child.supervisor.stop(() => this.childEnded(child));
       return;

@@ -466,6 +466,157 @@ test('whatever fails whenever, the tree comes to rest: all that live run, in one
   );
 });
 
+test('in trees of trees each message is handled, refused or undelivered once, budgets hold, and all can be stopped', () => {
+  const supervisor = fc.record({
+    strategy: fc.constantFrom<Strategy>('oneForOne', 'restForOne', 'oneForAll'),
+    restartsMax: fc.integer({ min: 0, max: 4 }),
+    under: fc.nat(2),
+  });
+  const child = fc.record({
+    under: fc.nat(3),
+    restart: fc.constantFrom<ChildPolicy['restart']>('transient', 'transient', 'temporary'),
+    exhausted: fc.constantFrom<ChildPolicy['exhausted']>('escalate', 'giveUp'),
+    poisonAfter: fc.integer({ min: 1, max: 3 }),
+  });
+  const happening = fc.oneof(
+    fc.record({
+      what: fc.constant('tell' as const),
+      child: fc.nat(7),
+      times: fc.constantFrom(0, 0, 0, 1, 2, Infinity),
+    }),
+    fc.record({ what: fc.constant('stop' as const), child: fc.nat(7) }),
+    fc.record({ what: fc.constant('wait' as const), ms: fc.integer({ min: 1, max: 2_000 }) }),
+    fc.record({ what: fc.constant('steps' as const), count: fc.integer({ min: 1, max: 6 }) }),
+  );
+  fc.assert(
+    fc.property(
+      fc.array(supervisor, { minLength: 1, maxLength: 3 }),
+      fc.array(child, { minLength: 3, maxLength: 8 }),
+      fc.array(happening, { minLength: 20, maxLength: 80 }),
+      fc.integer({ min: 0, max: 6 }),
+      (supervisors, children, happenings, restartsMax) => {
+        const { clock, dispatcher } = world();
+        const windowMs = 1_000;
+        const restarts: { readonly parent: string; readonly atMs: number }[] = [];
+        const ownBudget = new Set<string>();
+        const root = new Supervisor(
+          {
+            name: 'root',
+            tenant: acme,
+            strategy: 'oneForOne',
+            intensity: { restartsMax, windowMs },
+          },
+          {
+            dispatcher,
+            clock,
+            random: new SeededRandom(1),
+            events: {
+              restarted: ({ name, parent }) =>
+                restarts.push({
+                  parent: ownBudget.has(name) ? name : parent!,
+                  atMs: clock.monotonicMs(),
+                }),
+            },
+          },
+        );
+        const budgets = new Map([['root', restartsMax]]);
+        const tree = [root];
+        for (const [index, each] of supervisors.entries()) {
+          const name = `s${index}`;
+          budgets.set(name, each.restartsMax);
+          tree.push(
+            tree[each.under % tree.length]!.startSupervisor({
+              name,
+              tenant: acme,
+              strategy: each.strategy,
+              intensity: { restartsMax: each.restartsMax, windowMs },
+            }),
+          );
+        }
+        const fate = new Map<number, string[]>();
+        const refused = new Set<number>();
+        const tell = (id: number, what: string): void => void fate.get(id)!.push(what);
+        const refs = children.map((each, index) => {
+          const name = `c${index}`;
+          const parent = tree[each.under % tree.length]!;
+          if (each.exhausted === 'giveUp') {
+            ownBudget.add(name);
+            budgets.set(name, budgets.get(parent.name)!);
+          }
+          let order = -1;
+          const { under: _under, ...policy } = each;
+          return parent.startChild<{ id: number; times: number; failed: number }>(
+            childPolicy('thing', {
+              ...policy,
+              backoff: { firstMs: 20, mostMs: 200, stableMs: 500 },
+            }),
+            {
+              name,
+              tenant: acme,
+              start: () => (message) => {
+                expect(message.id).toBeGreaterThanOrEqual(order);
+                order = message.id;
+                if (message.failed < message.times) {
+                  message.failed += 1;
+                  refused.add(message.id);
+                  throw new Error('fails');
+                }
+                tell(message.id, 'handled');
+                return 'continue';
+              },
+              undelivered: ({ id }) => tell(id, 'undelivered'),
+            },
+          );
+        });
+        for (const [id, each] of happenings.entries()) {
+          switch (each.what) {
+            case 'tell': {
+              const ref = refs[each.child % refs.length]!;
+              fate.set(id, []);
+              if (ref.tell({ id, times: each.times, failed: 0 }) !== 'ok') tell(id, 'not taken');
+              break;
+            }
+            case 'stop':
+              refs[each.child % refs.length]!.stop();
+              break;
+            case 'wait':
+              clock.advance(each.ms);
+              break;
+            case 'steps':
+              dispatcher.runUntilIdle(each.count);
+              break;
+          }
+        }
+        for (let round = 0; round < 40; round += 1) {
+          dispatcher.runUntilIdle(10_000);
+          clock.advance(500);
+        }
+        for (const { state, mailboxDepth } of [...root.infos()].slice(1))
+          expect([state, mailboxDepth]).toEqual(['running', 0]);
+        // A restart is taken out of the budget when its child fails, and comes after a pause of 200 ms at most. Supervisors begin anew with a full one.
+        for (const name of ownBudget) {
+          const times = restarts.filter((each) => each.parent === name).map(({ atMs }) => atMs);
+          const most = budgets.get(name)!;
+          for (const [index, atMs] of times.entries())
+            if (index >= most)
+              expect(atMs - times[index - most]!).toBeGreaterThanOrEqual(windowMs - 200);
+        }
+        let stopped = false;
+        root.stop(() => (stopped = true));
+        dispatcher.runUntilIdle(10_000);
+        clock.advance(20_000);
+        dispatcher.runUntilIdle(10_000);
+        expect([stopped, dispatcher.actorCount, clock.timerCount]).toEqual([true, 0, 0]);
+        for (const [id, told] of fate) {
+          if (told.length === 1) continue;
+          expect([id, told, refused.has(id)]).toEqual([id, [], true]);
+        }
+      },
+    ),
+    { numRuns: 400 },
+  );
+});
+
 test('a supervised idle actor holds little more than an actor', () => {
   const { root, settle } = tree();
   const policy = childPolicy('table');
