@@ -470,7 +470,9 @@ export function planCatalog(
     relationNames: () =>
       view
         .ofTenant(scope.tenant)
-        .flatMap((entry) => (entry.kind === 'sequence' ? [] : [entry.definition.name])),
+        .flatMap((entry) =>
+          entry.kind === 'sequence' || isUnjournaled(entry) ? [] : [entry.definition.name],
+        ),
     statistics: statisticsOf(view),
   };
 }

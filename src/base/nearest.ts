@@ -12,11 +12,22 @@ export function nearestOf(name: string, candidates: Iterable<string>): string | 
   return best;
 }
 
-/** The hint of an error about a name that is not there; undefined where nothing is near. */
+/** The hint of an error about a name that is not there: the one that may have been meant, or all there are where they are few. */
 export function didYouMean(name: string, candidates: Iterable<string>): string | undefined {
-  const nearest = nearestOf(name, candidates);
-  return nearest === undefined ? undefined : `Did you mean "${nearest}"?`;
+  const known = [...candidates];
+  const nearest = nearestOf(name, known);
+  return nearest === undefined ? knownNames(known) : `Did you mean "${nearest}"?`;
 }
+
+/** All names there are, as a hint; undefined where they are none, or too many. */
+export function knownNames(names: Iterable<string>): string | undefined {
+  const known = [...new Set(names)];
+  if (known.length === 0 || known.length > LISTED_NAMES_MAX) return undefined;
+  return `Known are ${known.map((each) => `"${each}"`).join(', ')}.`;
+}
+
+/** As many as one takes in at a glance. */
+const LISTED_NAMES_MAX = 12;
 
 /** The one candidate that the name may be short for: `relError` for `relativeError`. */
 export function longFormOf(name: string, candidates: readonly string[]): string | undefined {

@@ -1,6 +1,6 @@
 import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
 import type { Expression } from '../expressions/expression.ts';
-import { nearestOf } from '../base/nearest.ts';
+import { didYouMean, knownNames, nearestOf } from '../base/nearest.ts';
 import type { AggregateCall, ApplyNode, OutputColumn, PlanNode } from './logical.ts';
 import { rewrite } from './nodes.ts';
 
@@ -104,16 +104,14 @@ function findColumn(
   if (columns.length > 1)
     throw new DbError('42702', `column reference "${name}" is ambiguous`, { at, column: name });
   if (columns.length === 0) {
-    const nearest = nearestOf(
-      name,
-      tables[0]!.columns.map((each) => each.name),
-    );
+    const names = tables[0]!.columns.map((each) => each.name);
+    const nearest = nearestOf(name, names);
     throw new DbError('42703', `column ${parts.join('.')} does not exist`, {
       at,
       column: name,
       hint:
         nearest === undefined
-          ? undefined
+          ? knownNames(names)
           : `Perhaps you meant to reference the column "${table}.${nearest}".`,
     });
   }
@@ -140,14 +138,11 @@ function unknownColumn(scope: Scope, parts: readonly string[], at: TextPlace | u
       return notSupported(`a whole row ("${name}") as a value`, 'Name its columns one by one.', at);
   if (parts.length > 1) {
     const table = parts.at(-2)!;
-    const nearest = nearestOf(
-      table,
-      scope.tables.map((each) => each.name),
-    );
+    const names = scope.tables.map((each) => each.name);
     return new DbError('42P01', `missing FROM-clause entry for table "${table}"`, {
       at,
       table,
-      hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?`,
+      hint: didYouMean(table, names),
     });
   }
   const candidates = new Map<string, string>();
@@ -163,7 +158,7 @@ function unknownColumn(scope: Scope, parts: readonly string[], at: TextPlace | u
     column: name,
     hint:
       nearest === undefined
-        ? undefined
+        ? knownNames(candidates.keys())
         : `Perhaps you meant to reference the column "${candidates.get(nearest)}".`,
   });
 }

@@ -25,6 +25,27 @@ async function refused(sql: string): Promise<DbError> {
   );
 }
 
+test('where nothing is near, what there is is told, if it is little', async () => {
+  for (const [sql, code, hint] of [
+    ['SELECT total FROM customers', '42703', 'Known are "customer", "region".'],
+    ['SELECT c.total FROM customers c', '42703', 'Known are "customer", "region".'],
+    [
+      'SELECT sales.region FROM customers c JOIN orders o USING (customer)',
+      '42P01',
+      'Known are "c", "o".',
+    ],
+    ['INSERT INTO customers (total) VALUES (1)', '42703', 'Known are "customer", "region".'],
+    ['UPDATE customers SET total = 1', '42703', 'Known are "customer", "region".'],
+    ['ALTER TABLE customers DROP COLUMN total', '42703', 'Known are "customer", "region".'],
+    ['DROP INDEX other', '42704', 'Known are "orders_pkey", "customers_pkey".'],
+  ] as const)
+    expect(await refused(sql)).toMatchObject({ code, hint });
+  const many = Array.from({ length: 40 }, (_, index) => `c${index} int`).join(', ');
+  await db.exec(`CREATE TABLE wide (${many})`);
+  expect((await refused('SELECT total FROM wide')).hint).toBeUndefined();
+  await db.exec('DROP TABLE wide');
+});
+
 test('whatever has a name says which was meant', async () => {
   const session = db.session();
   await session.exec(`
