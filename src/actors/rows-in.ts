@@ -355,6 +355,7 @@ export class RowReader {
         });
         lastKeys = keys;
       }
+      if (lastKeys.length === 0) assertIsRow(table, given, before + row + 1);
       for (let key = 0; key < lastIndexes.length; key += 1) counts[lastIndexes[key]!]! += 1;
     }
     return counts;
@@ -586,6 +587,20 @@ function lengthOf({ values, valid }: ReturnType<typeof valuesOf>): {
   readonly valid: Uint8Array | undefined;
 } {
   return { length: values.length, valid };
+}
+
+/** A row of defaults is written `{}`. Whatever else has no keys is something that was to give rows: it is not one of NULLs. */
+function assertIsRow(table: string, given: object, number: number): void {
+  const prototype = Object.getPrototypeOf(given) as object | null;
+  // Of any realm.
+  if (prototype === null || Object.getPrototypeOf(prototype) === null) return;
+  const [what, hint] =
+    'then' in given
+      ? ['a promise', 'Await it: the rows are what it resolves with.']
+      : Symbol.iterator in given
+        ? ['iterable, and no array', 'Give an array: Array.from(rows).']
+        : ['an object without keys', 'Give objects whose own keys are columns, such as { id: 1 }.'];
+  throw new DbError('22023', `row ${number} is ${what}`, { table, hint });
 }
 
 /** Whether `Object.keys(row)` are these; asked without making the list. */

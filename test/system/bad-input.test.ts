@@ -685,6 +685,41 @@ test('shapes that are no rows are refused', async () => {
   await unchanged('shapes that are no rows');
 });
 
+test('what was to give rows is refused, and is no row of NULLs', async () => {
+  const free = await open({ workers: 0 });
+  await free.exec('CREATE TABLE f (a int, b int DEFAULT 7)');
+  const row = { a: 1 };
+  const given: readonly (readonly [what: string, rows: unknown])[] = [
+    ['a promise', Promise.resolve([row])],
+    ['a promise', [Promise.resolve(row)]],
+    ['iterable, and no array', new Set([row])],
+    ['iterable, and no array', new Map([['a', [1]]]).values()],
+    ['iterable, and no array', [new Map([['a', 1]])]],
+    ['iterable, and no array', [row].values()],
+    ['an object without keys', new Date()],
+    ['an object without keys', [new Error('a')]],
+    [
+      'an object without keys',
+      new (class {
+        get a(): number {
+          return 1;
+        }
+      })(),
+    ],
+  ];
+  for (const [what, rows] of given)
+    await expect(free.insert('f', rows as never)).rejects.toMatchObject({
+      code: '22023',
+      message: `row 1 is ${what}`,
+      hint: expect.stringMatching(/./) as string,
+    });
+  await free.insert('f', [row, {}, Object.create(null)] as never);
+  await free.insert('f', {});
+  const { rows } = await free.query('SELECT * FROM f');
+  expect(rows).toEqual([{ a: 1, b: 7 }, ...Array.from({ length: 3 }, () => ({ a: null, b: 7 }))]);
+  await free.close();
+});
+
 test('rows of anything at all, with a key that is there, are refused', async () => {
   const names = fc.constantFrom(
     'i2',
