@@ -1,6 +1,7 @@
 import { assert, DbError } from '../base/errors.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from './batch.ts';
+import { CHUNK_ROWS } from './chunk-pool.ts';
 import { equalBytes } from './utf8.ts';
 import { bytesAt, datumAt, equalCells, equalValues, isNullAt } from './cells.ts';
 import { SEGMENT_ROWS } from './segment.ts';
@@ -10,8 +11,6 @@ import type { Datum } from './values.ts';
 import type { Vector } from './vector.ts';
 import { VectorBuilder } from './vector-builder.ts';
 
-/** Rows a chunk of a column holds: 64 KB of doubles. Only the first chunk of a segment grows, up to this size. */
-export const CHUNK_ROWS = 8192;
 const CHUNK_BITS = 13;
 const CHUNK_MASK = CHUNK_ROWS - 1;
 
@@ -297,8 +296,9 @@ export class OpenSegment {
       capacityMax: CHUNK_ROWS,
       raw,
       dictionary: raw ? undefined : column.dictionary,
+      isPooled: true,
     });
-    // Chunks behind the first will be filled: what is small stays small, what is large does not grow by copying.
+    // Only the first chunk of a segment grows. Those behind it will be filled: what is small stays small, what is large does not grow by copying.
     if (chunks.length > 0) chunk.reserveExactly(CHUNK_ROWS);
     chunks.push(chunk);
     return chunk;

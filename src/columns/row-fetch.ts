@@ -4,7 +4,8 @@ import { kernelsOf } from './array-kernels.ts';
 import type { Batch } from './batch.ts';
 import { entryAt, numberAt } from './cells.ts';
 import { constantVector, gather, gatherOne } from './build.ts';
-import { CHUNK_ROWS, type OpenSegment } from './open-segment.ts';
+import { CHUNK_ROWS } from './chunk-pool.ts';
+import type { OpenSegment } from './open-segment.ts';
 import {
   SEGMENT_ROWS,
   stateOf,

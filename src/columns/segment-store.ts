@@ -2,7 +2,8 @@ import { assert } from '../base/errors.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from './batch.ts';
 import { Deletes } from './deletes.ts';
-import { CHUNK_ROWS, OpenSegment } from './open-segment.ts';
+import { CHUNK_ROWS } from './chunk-pool.ts';
+import { OpenSegment } from './open-segment.ts';
 import type { LocatedRows } from './row-fetch.ts';
 import {
   NO_SEGMENTS,

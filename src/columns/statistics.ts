@@ -1,7 +1,7 @@
 import { hashRows } from './build.ts';
 import { isNullAt } from './cells.ts';
 import { DistinctSketch } from './distinct-sketch.ts';
-import { CHUNK_ROWS } from './open-segment.ts';
+import { CHUNK_ROWS } from './chunk-pool.ts';
 import type { SegmentList } from './segment.ts';
 import type { StoredColumn } from './stored-column.ts';
 

@@ -3,6 +3,7 @@ import { MemoryLease } from '../base/memory-lease.ts';
 import { kernelsOf } from './array-kernels.ts';
 import { ByteArena } from './byte-arena.ts';
 import { bytesAt, bytesOfDatum, datumAt, isNullAt, numberAt } from './cells.ts';
+import { CHUNK_ROWS, leaveChunk, pooledChunk } from './chunk-pool.ts';
 import type { Dictionary } from './dictionary.ts';
 import { isTextType, type SqlType } from './types.ts';
 import { Decimal, Interval, normalInteger, type Datum } from './values.ts';
@@ -21,6 +22,7 @@ export class VectorBuilder {
   readonly type: SqlType;
   readonly #lease: MemoryLease;
   readonly #capacityMax: number;
+  readonly #isPooled: boolean;
   readonly #target: Dictionary | undefined;
   #rep: BuilderRep | undefined;
   #length = 0;
@@ -49,6 +51,7 @@ export class VectorBuilder {
     this.type = type;
     this.#lease = options.lease ?? new MemoryLease(undefined);
     this.#capacityMax = options.capacityMax ?? Infinity;
+    this.#isPooled = options.isPooled === true;
     this.#target = options.dictionary;
     this.#rep = options.raw === true ? 'bytes' : firstRep(type, options.dictionary);
     this.#scale = type.kind === 'numeric' ? (type.scale ?? 0) : 0;
@@ -353,6 +356,7 @@ export class VectorBuilder {
   close(): void {
     this.#lease.give(this.#arraysBytes() + (this.#validity?.byteLength ?? 0) + this.#objectBytes);
     this.#arena?.clear();
+    if (this.#isPooled && this.#numbers.length === CHUNK_ROWS) leaveChunk(this.#numbers);
     this.#numbers = NO_NUMBERS;
     this.#bigints = NO_BIGINTS;
     this.#booleans = NO_BYTES;
@@ -854,7 +858,10 @@ export class VectorBuilder {
     this.#lease.take((bytes + withValidity) * capacity - (perRow + withValidity) * old);
     switch (this.#rep) {
       case 'number':
-        this.#numbers = longer(this.#numbers, new Float64Array(capacity));
+        this.#numbers = longer(
+          this.#numbers,
+          this.#isPooled && capacity === CHUNK_ROWS ? pooledChunk() : new Float64Array(capacity),
+        );
         break;
       case 'bigint': {
         const bigints = new BigInt64Array(capacity);
@@ -893,6 +900,8 @@ export type VectorBuilderOptions = {
   readonly raw?: boolean;
   /** Where texts become codes. */
   readonly dictionary?: Dictionary | undefined;
+  /** `CHUNK_ROWS` doubles come from the pool and go there when it is closed: nobody reads them afterwards. */
+  readonly isPooled?: boolean;
 };
 
 const CAPACITY_MIN = 16;

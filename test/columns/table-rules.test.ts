@@ -593,6 +593,58 @@ test('a snapshot sees a row overwritten ten thousand times as it was', () => {
   table.close();
 });
 
+test('who reads a segment that was sealed since is not told what its chunks were filled with afterwards', () => {
+  const memory = new MemoryAccount('test');
+  const numbers: TableSchema = {
+    columns: [
+      ID,
+      { name: 'amount', type: { kind: 'float8' }, nullable: true },
+      { name: 'qty', type: { kind: 'int4' }, nullable: false },
+    ],
+    indexes: [{ name: 'pkey', columnIndexes: [0], unique: true, primary: true }],
+    seed: 5,
+  };
+  const table = createTable(numbers, { memory });
+  const rowOf = (id: number): Datum[] => [id, id % 11 === 0 ? null : id / 4, -id];
+  const arrive = (from: number, count: number): void => {
+    const ids = Array.from({ length: count }, (_, at) => from + at);
+    const columns = numbers.columns.map(({ type }, column) =>
+      vectorFromData(
+        type,
+        ids.map((id) => rowOf(id)[column]!),
+      ),
+    );
+    table.stage([{ kind: 'insert', rows: { rowCount: count, columns } }], { limits: true });
+  };
+  let position = 0;
+  let next = 0;
+  const open: { readonly snapshot: TableSnapshot; readonly end: number }[] = [];
+  const check = ({ snapshot, end }: (typeof open)[number]): void => {
+    const ids = Float64Array.from({ length: 400 }, (_, at) => Math.floor((at * (end - 1)) / 399));
+    expect(cells(snapshot, ids, [0, 1, 2])).toEqual(Array.from(ids, rowOf));
+  };
+  for (let step = 0; step < 48; step += 1) {
+    arrive(next, 7_000);
+    // What was undone leaves chunks, too.
+    if (step % 3 === 1) table.undo();
+    else {
+      table.publish((position += 1));
+      next += 7_000;
+    }
+    if (step % 5 === 0) open.push({ snapshot: table.snapshot(), end: next });
+    if (step % 4 === 3) while (table.maintain(1_000_000));
+    for (const each of open) check(each);
+    if (open.length > 3) open.shift()!.snapshot.release();
+  }
+  for (const { snapshot } of open) snapshot.release();
+  while (table.maintain(1_000_000));
+  const last = table.snapshot();
+  check({ snapshot: last, end: next });
+  last.release();
+  table.close();
+  expect(memory.usedBytes).toBe(0);
+});
+
 test('a truncation of many rows lists them for those who look within the commit, and frees them afterwards', () => {
   const memory = new MemoryAccount('test');
   const table = createTable(SCHEMA, { memory });
