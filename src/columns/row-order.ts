@@ -6,6 +6,10 @@ const DIGIT_BITS = 11;
 const DIGIT_MASK = (1 << DIGIT_BITS) - 1;
 /** Scratch of `sortByDigits`: how many ids have each digit, then where the next of them goes. */
 const starts = new Int32Array(1 << DIGIT_BITS);
+/** So many ids are sorted in arrays that are there; they are what a statement looks for at once. */
+const SCRATCH_IDS_MAX = 2048;
+const scratchKeys = [new Int32Array(SCRATCH_IDS_MAX), new Int32Array(SCRATCH_IDS_MAX)] as const;
+const scratchOrders = [new Int32Array(SCRATCH_IDS_MAX), new Int32Array(SCRATCH_IDS_MAX)] as const;
 
 /** Sorts row ids; the indexes at which they stood, those of equal ids in their order. */
 export function sortWithOrder(rowIds: Float64Array): Int32Array {
@@ -40,32 +44,35 @@ function sortOneByOne(rowIds: Float64Array): Int32Array {
 /** Least significant digit first: two passes over the ids of four million rows, in a third of the time that sorting them as numbers takes. */
 function sortByDigits(rowIds: Float64Array, least: number, greatest: number): Int32Array {
   const count = rowIds.length;
-  let order = slabInts(count);
-  let other = slabInts(count);
-  let keys = slabInts(count);
-  let otherKeys = slabInts(count);
+  const isLong = count > SCRATCH_IDS_MAX;
+  let [keys, otherKeys] = isLong ? [new Int32Array(count), new Int32Array(count)] : scratchKeys;
+  let [order, other] = isLong ? [new Int32Array(count), new Int32Array(count)] : scratchOrders;
   for (let index = 0; index < count; index += 1) {
     keys[index] = rowIds[index]! - least;
     order[index] = index;
   }
   for (let shift = 0; greatest - least >= 2 ** shift; shift += DIGIT_BITS) {
-    passBy(shift, keys, order, otherKeys, other);
+    passBy(shift, count, keys, order, otherKeys, other);
     [keys, otherKeys] = [otherKeys, keys];
     [order, other] = [other, order];
   }
-  for (let index = 0; index < count; index += 1) rowIds[index] = keys[index]! + least;
-  return order;
+  const sorted = slabInts(count);
+  for (let index = 0; index < count; index += 1) {
+    rowIds[index] = keys[index]! + least;
+    sorted[index] = order[index]!;
+  }
+  return sorted;
 }
 
 /** Keys, and what goes with them, in the order of one digit; those with the same one stay in their order. */
 function passBy(
   shift: number,
+  count: number,
   keys: Int32Array,
   order: Int32Array,
   toKeys: Int32Array,
   toOrder: Int32Array,
 ): void {
-  const count = keys.length;
   starts.fill(0);
   for (let index = 0; index < count; index += 1)
     starts[(keys[index]! >>> shift) & DIGIT_MASK]! += 1;

@@ -1,7 +1,7 @@
 import { assert } from '../base/errors.ts';
 import { TOUCHED_MAX } from '../base/hash-parts.ts';
 import { countBelow } from '../base/search.ts';
-import { slabBytes, slabDoubles, slabInts } from '../base/slab.ts';
+import { slabBytes, slabInts } from '../base/slab.ts';
 import type { Batch } from './batch.ts';
 import { hashRow } from './build.ts';
 import { entryAt, equalCells, isNullAt, numberAt } from './cells.ts';
@@ -206,11 +206,12 @@ export class Snapshot implements TableSnapshot {
     const column = view.columns[index.schema.columnIndexes[0]!]!;
     const { values, factor, base, scale } = key;
     const count = rowIds.length;
-    const numbers = slabDoubles(count);
+    const isLong = count > LOOK_ROWS;
+    const numbers = isLong ? new Float64Array(count) : lookNumbers;
     const held = slabBytes(count);
     /** Those that are looked for at a time, and the rows that they may lead to. */
-    const asked = slabInts(count);
-    const rows = slabDoubles(count);
+    const asked = isLong ? new Int32Array(count) : lookAsked;
+    const rows = isLong ? new Float64Array(count) : lookRows;
     let askedCount = 0;
     for (let at = 0; at < count; at += 1) {
       const row = selection === undefined ? at : selection[at]!;
@@ -225,7 +226,7 @@ export class Snapshot implements TableSnapshot {
     const look: Looking = { column, scale, numbers, asked, held, rowIds };
     this.#look(look, rows.subarray(0, askedCount), index.areRunsTrue);
     // Keys in no run, and those of rows that have died where a run leads, and may stand elsewhere since.
-    const hashes = slabInts(count);
+    const hashes = isLong ? new Int32Array(count) : lookHashes;
     askedCount = 0;
     for (let at = 0; at < count; at += 1) {
       if (held[at] === HELD || !index.mayBeHashed(numbers[at]!)) continue;
@@ -252,7 +253,7 @@ export class Snapshot implements TableSnapshot {
   #look(look: Looking, rows: Float64Array, isSure: boolean): void {
     const { list, rowIdEnd } = this.view;
     const order = sortWithOrder(rows);
-    const places = slabInts(rows.length);
+    const places = rows.length <= LOOK_ROWS ? lookPlaces : slabInts(rows.length);
     for (let start = countBelow(rows, 0), end = start; start < rows.length; start = end) {
       const state = rows[start]! < rowIdEnd ? stateOf(list, rows[start]!) : undefined;
       end = start + 1;
@@ -467,6 +468,14 @@ function sortDistinct(rowIds: number[], from: number): void {
     if (index === 0 || sorted[index] !== sorted[index - 1]) rowIds.push(sorted[index]!);
   }
 }
+
+/** Scratch of `findUnique`, for so many keys as a statement looks for at once: fresh arrays would be cold, and V8 would have them to collect. */
+const LOOK_ROWS = 2048;
+const lookNumbers = new Float64Array(LOOK_ROWS);
+const lookAsked = new Int32Array(LOOK_ROWS);
+const lookRows = new Float64Array(LOOK_ROWS);
+const lookHashes = new Int32Array(LOOK_ROWS);
+const lookPlaces = new Int32Array(LOOK_ROWS);
 
 /** Keys of one number each that are looked for together. */
 type Looking = {
