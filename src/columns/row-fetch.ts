@@ -5,7 +5,6 @@ import type { Batch } from './batch.ts';
 import { entryAt, numberAt } from './cells.ts';
 import { constantVector, gather, gatherOne } from './build.ts';
 import { CHUNK_ROWS } from './chunk-pool.ts';
-import type { OpenSegment } from './open-segment.ts';
 import {
   SEGMENT_ROWS,
   stateOf,
@@ -91,9 +90,7 @@ export function locateRows(rowIds: Float64Array, list: SegmentList): LocatedRows
       areThere && deletes?.leaveLiving(places, start, end) !== false,
       'a row that is changed lives',
     );
-    if (segment.kind === 'sealed')
-      runs.push({ segment, entry: undefined, chunk: 0, start, columns: segment.columns });
-    else addChunks(runs, segment, places, start, end);
+    addRuns(runs, segment, places, start, end);
   }
   return { runs, places };
 }
@@ -106,14 +103,19 @@ function endOfSegment(rowIds: Float64Array, start: number, first: number): numbe
   return end;
 }
 
-/** Runs of rows of an open segment, whose places become those in their chunks. */
-function addChunks(
+/** The runs of rows of one segment; of an open one the places become those in their chunks. */
+function addRuns(
   runs: Run[],
-  segment: OpenSegment,
+  segment: Segment,
   places: Int32Array,
   start: number,
   end: number,
 ): void {
+  if (segment.kind === 'sealed') {
+    if (end > start)
+      runs.push({ segment, entry: undefined, chunk: 0, start, columns: segment.columns });
+    return;
+  }
   let last = -1;
   for (let row = start; row < end; row += 1) {
     const place = places[row]!;
@@ -137,18 +139,18 @@ export function fetchRange(
   const places = new Int32Array(rowIds.length);
   const runs: Run[] = [];
   let count = 0;
-  let chunk = -1;
-  for (let rowId = from; state !== undefined && rowId < to; rowId += 1) {
+  if (state !== undefined && rowIds.length > 0) {
     const { segment, deletes } = state;
-    const place = segment.placeOf(rowId - segment.firstRowId);
-    if (place < 0 || deletes?.has(place) === true) continue;
-    const its = segment.kind === 'open' ? Math.floor(place / CHUNK_ROWS) : 0;
-    if (its !== chunk)
-      runs.push({ segment, entry: undefined, chunk: its, start: count, columns: undefined });
-    chunk = its;
-    rowIds[count] = rowId;
-    places[count] = place - chunk * CHUNK_ROWS;
-    count += 1;
+    for (let row = 0; row < rowIds.length; row += 1) rowIds[row] = from + row;
+    segment.placesOf(rowIds, 0, rowIds.length, places);
+    deletes?.leaveLiving(places, 0, rowIds.length);
+    for (let row = 0; row < rowIds.length; row += 1) {
+      if (places[row]! < 0) continue;
+      rowIds[count] = rowIds[row]!;
+      places[count] = places[row]!;
+      count += 1;
+    }
+    addRuns(runs, segment, places, 0, count);
   }
   return fetchLocated(rowIds.subarray(0, count), columns, { runs, places });
 }

@@ -73,6 +73,11 @@ export class UniqueIndex {
     }
     const end = start + rowCount;
     const hashes = hashesOf(keys, start, end);
+    /** Of whole numbers that nobody else has. */
+    const numbers =
+      runs !== undefined && reader === undefined && keys[0]!.validity === undefined
+        ? keys[0]!
+        : undefined;
     let row = start;
     let isDone = false;
     try {
@@ -80,7 +85,10 @@ export class UniqueIndex {
         const at = row - start;
         if (at % TOUCHED_MAX === 0)
           this.#hashes.touch(hashes, at, Math.min(rowCount, at + TOUCHED_MAX));
-        if (!this.#insert(keys, row, hashes[at]!, firstRowId + at, reader)) return row;
+        if (numbers?.rep === 'number') {
+          const key = numberAt(entryAt(numbers.values, row), numbers.factor, numbers.base);
+          this.#add(key, hashes[at]!, firstRowId + at);
+        } else if (!this.#insert(keys, row, hashes[at]!, firstRowId + at, reader)) return row;
       }
       isDone = true;
       return -1;
@@ -124,13 +132,18 @@ export class UniqueIndex {
         if (other !== rowId && reader.hasKey(other, columnIndexes, keys, row)) return false;
       }
     }
-    if (runs !== undefined && key === key && runs.extend(key, rowId, this.#hashedKeyMax))
-      return true;
+    this.#add(key, hash, rowId);
+    return true;
+  }
+
+  /** To a run or under its hash; `key`: the number, NaN where keys are no safe integers. */
+  #add(key: number, hash: number, rowId: number): void {
+    const runs = this.#madeRuns;
+    if (runs !== undefined && key === key && runs.extend(key, rowId, this.#hashedKeyMax)) return;
     this.#hashes.add(hash, rowId);
     // A key that is no safe integer makes every later one look.
     if (runs !== undefined && !(key <= this.#hashedKeyMax))
       this.#hashedKeyMax = key === key ? key : Infinity;
-    return true;
   }
 
   remove(keys: readonly Vector[], row: number, rowId: number): void {
