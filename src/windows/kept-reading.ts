@@ -1,4 +1,5 @@
 import { assert, DbError } from '../base/errors.ts';
+import { countUpTo } from '../base/search.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { datumAt } from '../columns/build.ts';
 import { BOOLEAN, type SqlType } from '../columns/types.ts';
@@ -9,7 +10,7 @@ import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
 import type { Budget } from '../operators/operator.ts';
 import type { AggregateCall } from '../plan/logical.ts';
-import { conjunction } from '../plan/nodes.ts';
+import { conjunction, conjunctsOf, constant } from '../plan/nodes.ts';
 import type { KeptColumn, KeptEra, KeptTerm, KeptTile, KeptTiles, Slab } from './kept-tiles.ts';
 import type { KeyCounts } from './key-counts.ts';
 import { writtenPolicy, type Policy } from './policy.ts';
@@ -24,7 +25,8 @@ import { NoTiles } from './no-tiles.ts';
 import { BUCKET_KEY } from './tile-measures.ts';
 import type { TileSet, Tiling } from './tile-set.ts';
 import type { TilePlan } from './tile-plan.ts';
-import { rowEnds, scannedEnds, type TimesMet } from './time-ends.ts';
+import { metBetween, rowEnds, scannedEnds, type TimesMet, type TimeStretch } from './time-ends.ts';
+import { isOfTime, timeReach, type TimeReach } from './time-reach.ts';
 import type { WindowBounds } from './window-source.ts';
 
 /** A table's demoted rows, and how errors speak of them. */
@@ -53,6 +55,8 @@ export class KeptReading {
   readonly #plan: TilePlan;
   readonly #context: EvaluationContext;
   readonly #eras = new Map<KeptEra, EraReading>();
+  /** What FILTERs say of time alone. */
+  #timed: TimedFilters = NO_TIMED_FILTERS;
 
   constructor(table: KeptTable, position: number, plan: TilePlan, context: EvaluationContext) {
     this.#table = table;
@@ -68,9 +72,13 @@ export class KeptReading {
 
   /** Makes room in a set for what demoted rows bring; its pages are as they were. */
   *begin(set: TileSet, calls: readonly number[], budget: () => Budget): Tiling<void> {
+    const hull = this.#table.tiles.hull(this.#position);
+    assert(hull !== undefined, 'demoted rows are read where there are some');
+    const all = { from: hull.start, to: hull.end };
+    this.#timed = yield* timedFilters(this.#plan, this.#context, all, budget);
     for (const era of this.#table.tiles.eras) {
       if (era.isEmpty) continue;
-      const read = new EraReading(era, this.#plan, set, calls, this.#context);
+      const read = new EraReading(era, this.#plan, set, calls, this.#context, this.#timed.byCall);
       if (read.missing === undefined) yield* read.mapGroups(budget);
       this.#eras.set(era, read);
     }
@@ -84,6 +92,24 @@ export class KeptReading {
     to: number,
     budget: () => Budget,
   ): Tiling<void> {
+    const { cuts } = this.#timed;
+    let start = from;
+    for (let next = countUpTo(cuts, from); start < to; next += 1) {
+      const end = Math.min(to, next < cuts.length ? cuts[next]! : Infinity);
+      yield* this.#addBetween(set, totals, start, end, budget);
+      start = end;
+    }
+  }
+
+  /** The same of a stretch in which each FILTER's conditions on time hold always or never. */
+  *#addBetween(
+    set: TileSet,
+    totals: GroupTotals,
+    from: number,
+    to: number,
+    budget: () => Budget,
+  ): Tiling<void> {
+    for (const read of this.#eras.values()) read.enter(from);
     for (const tile of this.#table.tiles.summed(this.#position, from, to)) {
       // An era that began later than this reader has nothing at its position.
       const read = this.#eras.get(tile.era)!;
@@ -116,6 +142,60 @@ export class KeptReading {
   }
 }
 
+/** FILTERs of a question's calls, of which time tells a part. */
+type TimedFilters = {
+  /** By call: its conditions on what is not time alone, and when the others hold; undefined: always. */
+  readonly byCall: readonly {
+    readonly rest: readonly Expression[];
+    readonly reach: TimeReach | undefined;
+  }[];
+  /** Where any of them begins or ceases to hold, ascending. */
+  readonly cuts: Float64Array;
+};
+
+const NO_TIMED_FILTERS: TimedFilters = { byCall: [], cuts: new Float64Array(0) };
+
+/** When FILTERs hold, found in steps. */
+function* timedFilters(
+  { time, calls }: TilePlan,
+  context: EvaluationContext,
+  all: TimeStretch,
+  budget: () => Budget,
+): Tiling<TimedFilters> {
+  const byCall: TimedFilters['byCall'][number][] = [];
+  const cuts = new Set<number>();
+  for (const { filter } of calls) {
+    const conditions = filter === undefined ? [] : conjunctsOf(filter);
+    const own = conditions.filter(
+      (each) => isOfTime(each, time) && referencedColumns(each).size > 0,
+    );
+    const reach = own.length === 0 ? undefined : yield* reachOf(own, time, context, all, budget);
+    const rest = conditions.filter((each) => reach === undefined || !own.includes(each));
+    byCall.push({ rest, reach });
+    for (const { from, to } of reach?.stretches ?? []) cuts.add(from).add(to);
+  }
+  return { byCall, cuts: Float64Array.from(cuts).sort() };
+}
+
+function* reachOf(
+  conditions: readonly Expression[],
+  time: number,
+  context: EvaluationContext,
+  all: TimeStretch,
+  budget: () => Budget,
+): Tiling<TimeReach | undefined> {
+  const search = { budget, looksLeft: LOOKS_MAX, changesMax: LOOKS_MAX };
+  const steps = timeReach(conditions, time, context, metBetween(all), search);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+    yield 'go';
+  }
+}
+
+/** Looks for the times at which a FILTER begins or ceases to hold. */
+const LOOKS_MAX = 65_536;
+
 /** How the tiles of an era answer a question, or what they lack. */
 class EraReading {
   readonly missing: string | undefined;
@@ -143,6 +223,10 @@ class EraReading {
   #groups = new Int32Array(0);
   /** By group: the FILTERs that it meets, a bit each. */
   #masks = new Int32Array(0);
+  /** By FILTER, when it holds; undefined: always. */
+  readonly #times: readonly (TimeReach | undefined)[];
+  /** FILTERs that hold now. */
+  #held = -1;
   readonly #layouts = new WeakMap<TileLayout, Map<number, TilePlaces>>();
 
   constructor(
@@ -151,12 +235,14 @@ class EraReading {
     set: TileSet,
     calls: readonly number[],
     context: EvaluationContext,
+    timed: TimedFilters['byCall'],
   ) {
     this.#era = era;
     this.#plan = plan;
     this.#set = set;
     this.#context = context;
     const filters: Expression[] = [];
+    const times: (TimeReach | undefined)[] = [];
     const terms = new Map<
       number,
       { readonly term: number; readonly own: number; readonly filter: number }
@@ -171,20 +257,22 @@ class EraReading {
         missing = found;
         continue;
       }
+      const { rest, reach } = timed[index]!;
       const condition = conjunction([
-        ...(call.filter === undefined ? [] : [call.filter]),
+        ...rest,
         // Of a column that rows are apart by, groups tell which have a value.
         ...call.args
           .filter((argument) => found < 0 && this.#isOfGroups(argument))
           .map((arg) => ({ kind: 'isNotNull' as const, arg, type: BOOLEAN })),
       ]);
       let filter = -1;
-      if (condition !== undefined) {
-        if (!this.#isOfGroups(condition)) {
-          missing = `conditions of "${this.#strangers(condition)}"`;
-          continue;
-        }
-        filter = filters.push(condition) - 1;
+      if (condition !== undefined && !this.#isOfGroups(condition)) {
+        missing = `conditions of "${this.#strangers(condition)}"`;
+        continue;
+      }
+      if (condition !== undefined || reach !== undefined) {
+        filter = filters.push(condition ?? constant(true, BOOLEAN)) - 1;
+        times.push(reach);
       }
       terms.set(number, { term: number, own: found, filter });
       const kind = set.measures.keysOf(calls[index]!);
@@ -204,6 +292,7 @@ class EraReading {
     this.#terms = [...terms.values()];
     this.#keyed = keyed;
     this.#filters = filters;
+    this.#times = times;
   }
 
   /** Era's groups are looked up in the set's, in steps. */
@@ -258,6 +347,15 @@ class EraReading {
     }
   }
 
+  /** Tiles that begin at `time` are looked at, or later ones, as far as what FILTERs say of time stays the same. */
+  enter(time: number): void {
+    let held = -1;
+    for (const [bit, reach] of this.#times.entries())
+      if (reach?.stretches.some(({ from, to }) => time >= from && time < to) === false)
+        held &= ~(1 << bit);
+    this.#held = held;
+  }
+
   /** Whether the question is about some of these groups. */
   meets(groups: Int32Array): boolean {
     return groups.some((group) => this.groupOf(group) >= 0);
@@ -269,7 +367,7 @@ class EraReading {
 
   /** The places of the question's terms in a tile of a group, in the set's order of terms. */
   layoutOf(layout: TileLayout, group: number): TilePlaces {
-    const mask = this.#masks[group]!;
+    const mask = this.#masks[group]! & this.#held;
     let byMask = this.#layouts.get(layout);
     if (byMask === undefined) this.#layouts.set(layout, (byMask = new Map()));
     let mapped = byMask.get(mask);
@@ -281,8 +379,9 @@ class EraReading {
   addKeys(counts: KeyCounts, slice: number, { groups, data, layout }: Slab, cell: number): void {
     const group = groups[cell]!;
     const at = cell * layout.stride;
+    const mask = this.#masks[group]! & this.#held;
     for (const [index, { kind, own, filter }] of this.#keyed.entries()) {
-      if (filter >= 0 && (this.#masks[group]! & (1 << filter)) === 0) continue;
+      if (filter >= 0 && (mask & (1 << filter)) === 0) continue;
       if (own < 0) {
         counts.addMany(slice + kind, this.#keys[index]![group]!, data[at]!);
         continue;

@@ -5,9 +5,16 @@ import { hasDate, type TypeKind } from '../columns/types.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
 import { Budget, type Operator } from '../operators/operator.ts';
 import type { AggregateNode, PlanNode, ScanNode } from '../plan/logical.ts';
-import { someNode } from '../expressions/fold.ts';
+import type { Expression } from '../expressions/expression.ts';
+import {
+  evaluateConstant,
+  mapParts,
+  referencedColumns,
+  someNode,
+  volatilityOf,
+} from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
-import { conjunction, conjunctsOf, inputsOf, visitScans } from '../plan/nodes.ts';
+import { conjunction, conjunctsOf, constant, inputsOf, visitScans } from '../plan/nodes.ts';
 import {
   firstKept,
   keptPosition,
@@ -133,19 +140,13 @@ export class TileStore implements WindowSource {
     windows: WindowBounds,
     environment: ExecutionEnvironment,
   ): TiledWindows | undefined {
+    const kept = this.#keptFor(plan, environment, windows);
+    if (kept !== undefined) return this.#openDemoted(kept, plan, windows, environment);
     const tiled = this.#planOf(plan, environment);
     if (tiled === undefined) return undefined;
     const data = this.#dataOf(tiled.relation);
     if (data === undefined || timeColumnOf(data) !== tiled.time) return undefined;
     const snapshot = environment.snapshotOf(tiled.relation);
-    const kept = this.#keptFor(tiled, environment, windows);
-    if (kept !== undefined) {
-      const timed = withoutTime(plan, tiled.time, windows, environment);
-      const own = timed === undefined ? undefined : this.#planOf(timed.plan, environment);
-      return timed === undefined || own === undefined
-        ? this.#openKept(kept, plan, windows, environment, tiled, data)
-        : this.#openKept(kept, timed.plan, windows, environment, own, data, timed.reaches);
-    }
     if (isNarrow(windows)) return undefined;
     // A transaction's own rows, or a table that was redefined since.
     if (
@@ -179,28 +180,49 @@ export class TileStore implements WindowSource {
     } else this.shed(this.memory.usedBytes / 4);
   }
 
-  /** What was demoted of a table, where some of it lies in the windows. */
+  /** What was demoted of the table that a plan reads, where some of it lies in the windows. */
   #keptFor(
-    { relation }: TilePlan,
+    { input }: WindowPlan,
     environment: ExecutionEnvironment,
     windows: WindowBounds,
   ): KeptTable | undefined {
-    const kept = this.#keptOf(relation);
+    const kept = input.kind === 'scan' ? this.#keptOf(input.relation) : undefined;
     if (kept === undefined) return undefined;
-    const isMet = firstKept(kept, keptPosition(environment, relation), windows) !== undefined;
-    return isMet ? kept : undefined;
+    const position = keptPosition(environment, (input as ScanNode).relation);
+    return firstKept(kept, position, windows) === undefined ? undefined : kept;
   }
 
-  /** Demoted rows beside those that are left: from the cache where it can answer, else from the rows one by one. */
-  #openKept(
+  /** Windows of a table of which demoted rows lie in them: conditions on time are what lies in each. */
+  #openDemoted(
     kept: KeptTable,
     plan: WindowPlan,
     windows: WindowBounds,
     environment: ExecutionEnvironment,
-    tiled: TilePlan,
+  ): TiledWindows | undefined {
+    const data = this.#dataOf((plan.input as ScanNode).relation);
+    if (data === undefined || timeColumnOf(data) !== kept.tiles.time) return undefined;
+    const timed = withoutTime(plan, kept.tiles.time, windows, environment);
+    return (
+      (timed && this.#openKept(kept, timed.plan, windows, environment, data, timed.reaches)) ??
+      this.#openKept(kept, plan, windows, environment, data)
+    );
+  }
+
+  /**
+   * Demoted rows beside those that are left: from the cache where it can answer, else from the rows one by one. Undefined where the question is of
+   * more than tiles have.
+   */
+  #openKept(
+    kept: KeptTable,
+    asked: WindowPlan,
+    windows: WindowBounds,
+    environment: ExecutionEnvironment,
     data: TableData,
     reaches?: readonly TimeReach[],
-  ): TiledWindows {
+  ): TiledWindows | undefined {
+    const plan = withSettledFilters(asked, environment.context);
+    const tiled = this.#planOf(plan, environment);
+    if (tiled === undefined || tiled.time !== kept.tiles.time) return undefined;
     const { relation: number } = tiled;
     const snapshot = environment.snapshotOf(number);
     const { context } = environment;
@@ -223,7 +245,9 @@ export class TileStore implements WindowSource {
       snapshot.position === undefined ||
       snapshot.scanTimes === undefined ||
       snapshot.schema.columns !== data.schema.columns ||
-      reaches !== undefined
+      reaches !== undefined ||
+      // What it means now nobody asks again.
+      plan !== asked
     )
       return plainly(windows, reaches);
     const relation = this.#relationOf(number, data);
@@ -363,11 +387,10 @@ export class TileStore implements WindowSource {
       node,
       question,
       environment,
-      open: (plan, windows, inner) => {
-        const tiled = this.#planOf(plan, inner);
-        if (tiled === undefined || timeColumnOf(data) !== tiled.time) return undefined;
-        return this.#openKept(kept, plan, windows, inner, tiled, data, windows.reaches);
-      },
+      open: (plan, windows, inner) =>
+        timeColumnOf(data) === index
+          ? this.#openKept(kept, plan, windows, inner, data, windows.reaches)
+          : undefined,
       plain: () => {
         throw refusal();
       },
@@ -599,6 +622,33 @@ function withoutTime(
     return { stretches: own, isTimeless: false };
   });
   return { plan: { ...plan, input: { ...input, filter: conjunction(rest) } }, reaches };
+}
+
+/** The same where FILTERs speak of now: of this statement's. */
+function withSettledFilters(plan: WindowPlan, context: EvaluationContext): WindowPlan {
+  let isSame = true;
+  const settled = (expression: Expression): Expression => {
+    if (!someNode(expression, isOfNow) || someNode(expression, isOfOthers)) return expression;
+    if (referencedColumns(expression).size > 0) return mapParts(expression, settled);
+    isSame = false;
+    return constant(evaluateConstant(expression, context), expression.type);
+  };
+  const calls = plan.calls.map((call) =>
+    call.filter === undefined ? call : { ...call, filter: settled(call.filter) },
+  );
+  return isSame ? plan : { ...plan, calls };
+}
+
+/** A call that is the same for a statement, and another for the next. */
+function isOfNow(node: Expression): boolean {
+  return node.kind === 'call' && volatilityOf(node) === 'stable';
+}
+
+/** What each row asks anew, or who reads it. */
+function isOfOthers(node: Expression): boolean {
+  return (
+    node.kind === 'subquery' || node.kind === 'outerColumn' || volatilityOf(node) === 'volatile'
+  );
 }
 
 /** Looks until it is told which demoted rows a condition may meet: a fraction of a step. */

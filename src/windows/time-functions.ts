@@ -1,5 +1,12 @@
-import { findZone, nextChange } from '../calendar/zones.ts';
-import type { Datum } from '../columns/values.ts';
+import {
+  findZone,
+  localInstants,
+  nextChange,
+  offsetSecondsAt,
+  zoneOf,
+  type Zone,
+} from '../calendar/zones.ts';
+import { Interval, type Datum } from '../columns/values.ts';
 import { functionById } from '../expressions/catalog.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { evaluateConstant, partsOf, referencedColumns } from '../expressions/fold.ts';
@@ -100,7 +107,6 @@ export function isMonotone(expression: Expression, column: number): boolean {
       ? isMonotone(right, column)
       : false;
   if (name !== '+' && name !== '-') return false;
-  // Months and days end where a calendar says, which may be earlier for a later beginning.
   return [
     [left, right],
     [right, left],
@@ -108,8 +114,18 @@ export function isMonotone(expression: Expression, column: number): boolean {
     ([own, other]) =>
       isMonotone(own!, column) &&
       referencedColumns(other!).size === 0 &&
-      other!.type.kind !== 'interval',
+      (other!.type.kind !== 'interval' || isOrdered(own!, other!)),
   );
+}
+
+/**
+ * Whether later times stay later ones with an interval added. Not of months, which end where a calendar says. Days of an instant go by the wall, where a time that
+ * is left out is read as a later one: those of the column itself are known to `piecesOf`.
+ */
+function isOrdered(own: Expression, added: Expression): boolean {
+  if (added.kind !== 'constant' || !(added.value instanceof Interval)) return false;
+  const { months, days } = added.value;
+  return months === 0 && (days === 0 || own.type.kind !== 'timestamptz' || own.kind === 'column');
 }
 
 const PARTS = new Set(['extract', 'date_part']);
@@ -209,20 +225,58 @@ function piecesOf(
   to: number,
 ): { readonly from: number; readonly to: number }[] {
   const cuts = new Set<number>([from]);
+  const cut = (seconds: number): void => {
+    if (seconds * 1e6 > from && seconds * 1e6 < to) cuts.add(seconds * 1e6);
+  };
+  const [first, last] = [Math.floor(from / 1e6), Math.ceil(to / 1e6)];
   for (const name of [context.zone, ...textsOf(expression, context)]) {
     const zone = findZone(name);
-    if (zone === undefined) continue;
-    let at = Math.floor(from / 1e6);
-    const until = Math.ceil(to / 1e6);
-    for (;;) {
-      const change = nextChange(zone, at, until);
-      if (change === undefined) break;
-      at = change.at;
-      if (at * 1e6 > from && at * 1e6 < to) cuts.add(at * 1e6);
-    }
+    if (zone !== undefined) for (const { at } of changesIn(zone, first, last)) cut(at);
+  }
+  const zone = zoneOf(context.zone);
+  for (const days of daysAdded(expression)) {
+    const later = days * DAY_SECONDS;
+    // What is added to may lie a day off: the wall's time is that of another offset.
+    const [start, end] = [first + later - 2 * DAY_SECONDS, last + later + 2 * DAY_SECONDS];
+    for (const { at, before, offset } of changesIn(zone, start, end))
+      for (const wall of [at + before, at + offset]) {
+        const own = localInstants(zone, wall - later);
+        cut(own.earlier);
+        cut(own.later);
+      }
   }
   const ascending = [...cuts].sort((a, b) => a - b);
   return ascending.map((start, index) => ({ from: start, to: ascending[index + 1] ?? to }));
+}
+
+const DAY_SECONDS = 86_400;
+
+/** Changes of a zone's offset after `from` and until `to`, in seconds since 1970, each with the offset before it. */
+function* changesIn(
+  zone: Zone,
+  from: number,
+  to: number,
+): Generator<{ readonly at: number; readonly before: number; readonly offset: number }> {
+  let before = offsetSecondsAt(zone, from * 1e6);
+  let at = from;
+  for (;;) {
+    const change = nextChange(zone, at, to);
+    if (change === undefined) return;
+    yield { before, ...change };
+    ({ at, offset: before } = change);
+  }
+}
+
+/** Days that an expression adds to an instant. */
+function daysAdded(expression: Expression): number[] {
+  const below = partsOf(expression).flatMap(daysAdded);
+  if (expression.kind !== 'call' || expression.type.kind !== 'timestamptz') return below;
+  const { name } = functionById(expression.fn);
+  if (name !== '+' && name !== '-') return below;
+  for (const arg of expression.args)
+    if (arg.kind === 'constant' && arg.value instanceof Interval && arg.value.days !== 0)
+      below.push(name === '+' ? arg.value.days : -arg.value.days);
+  return below;
 }
 
 /** Texts in an expression, among them the names of zones. */
