@@ -53,6 +53,8 @@ import {
 const DENSE_ROWS = 512;
 /** Days built at once: what a query that is called off leaves behind is whole. */
 const BUILD_DAYS = 64;
+/** The same before anything was read. */
+const BUILD_DAYS_FIRST = 8;
 /** What a step costs in which nothing could be done, so that others have their turn. */
 const WAIT_WORK = 64;
 /** Work units of a window, whatever lies in it: many may have no rows. */
@@ -101,6 +103,8 @@ export class TiledWindows implements WindowOperator {
   #scan: WindowOperator | undefined;
   /** Windows before this one are finished. */
   #window = 0;
+  /** Days before this one are there, as far as windows yet to be read lie in them. */
+  #preparedTo = -Infinity;
   /** Rows of the answer that were given, of those that `#total` has. */
   #given = 0;
   /** Quarters that are read from rows, as of the set's position `#changedAt`. */
@@ -180,7 +184,7 @@ export class TiledWindows implements WindowOperator {
   next(budget: Budget): Step {
     if (this.#scan !== undefined) return this.#scanned(budget);
     this.#budget = budget;
-    this.#steps ??= this.#run();
+    this.#steps ??= this.#readAll();
     try {
       const step = this.#steps.next();
       if (step.done !== true) {
@@ -256,12 +260,8 @@ export class TiledWindows implements WindowOperator {
 
   // ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  *#run(): Tiling<void> {
-    if (!this.#isPlain) yield* this.#prepare();
-    yield* this.#readAll();
-  }
-
   *#runReady(): Tiling<void> {
+    this.#preparedTo = Infinity;
     yield* this.#refineEnds();
     yield* this.#readAll();
   }
@@ -312,10 +312,11 @@ export class TiledWindows implements WindowOperator {
     for (; this.#window < from.length; this.#window += 1) {
       if (this.#budget.exhausted || this.#ungiven >= BATCH_ROW_COUNT_MAX / 2) {
         yield* this.#pause();
-        if (set.evictions !== evictions) {
-          ({ evictions } = set);
-          yield* this.#prepare();
-        }
+        if (set.evictions !== evictions) this.#preparedTo = -Infinity;
+      }
+      if (!this.#isPlain && to[this.#window]! > this.#preparedTo * DAY) {
+        yield* this.#prepare();
+        ({ evictions } = set);
       }
       if (!this.#isPlain && set.position !== this.#changedAt) this.#compare();
       this.#total.reset(set.measures.layout.wider);
@@ -336,19 +337,16 @@ export class TiledWindows implements WindowOperator {
     }
   }
 
-  /** Brings the set up to date and builds what is missing of the days the windows lie in. */
+  /**
+   * Brings the set up to date and builds what is missing of the days that the next window lies in, and some after: whoever takes the answer may refuse
+   * it for its first windows.
+   */
   *#prepare(): Tiling<void> {
     const set = this.#set;
     const current = (): Budget => this.#budget;
     yield* set.catchUp(current);
     if (set.isClosed) throw new NoTiles(false);
-    for (const stretch of this.#stretches()) {
-      for (const gap of set.gaps(stretch.from, stretch.to)) {
-        for (let day = gap.from; day < gap.to; day += BUILD_DAYS) {
-          this.#rows += yield* set.buildDays(day, Math.min(gap.to, day + BUILD_DAYS), current);
-        }
-      }
-    }
+    this.#preparedTo = yield* this.#buildDays();
     for (const quarter of [...set.stale]) {
       if (!this.#touches(quarter)) continue;
       if (!this.#repair(quarter)) break;
@@ -357,10 +355,31 @@ export class TiledWindows implements WindowOperator {
     yield* this.#refineEnds();
   }
 
+  /** Gives the day before which none is missing. */
+  *#buildDays(): Tiling<number> {
+    const set = this.#set;
+    const needed = this.#windows.to[this.#window]! / DAY;
+    let built = 0;
+    for (const stretch of this.#stretches()) {
+      for (const gap of set.gaps(stretch.from, stretch.to)) {
+        for (let day = gap.from; day < gap.to;) {
+          if (built > 0 && day >= needed) return day;
+          const isFirst = built === 0 && this.#window === 0;
+          const end = Math.min(gap.to, day + (isFirst ? BUILD_DAYS_FIRST : BUILD_DAYS));
+          this.#rows += yield* set.buildDays(day, end, () => this.#budget);
+          built += end - day;
+          day = end;
+        }
+      }
+    }
+    return Infinity;
+  }
+
   *#refineEnds(): Tiling<void> {
     const { from, to } = this.#windows;
     const fine = Math.min(from.length, FINE_WINDOWS_MAX);
     for (let window = this.#window; window < fine; window += 1) {
+      if (from[window]! >= this.#preparedTo * DAY) break;
       if (this.#lacking(from[window]!) !== undefined) yield* this.#refine(from[window]!);
       if (this.#lacking(to[window]!) !== undefined) yield* this.#refine(to[window]!);
     }

@@ -175,7 +175,10 @@ test('hours and days are added to times where the clocks change', async () => {
   await db.policies.set('ticks', { retention: 'raw 1d, 15m forever' });
   await clock.advance('300d');
   const at: [zone: string, times: string[]][] = [
-    ['America/New_York', ['2026-03-08 01:45', '2026-03-08 03:00', '2026-03-08 03:45', '2026-11-01 01:30']],
+    [
+      'America/New_York',
+      ['2026-03-08 01:45', '2026-03-08 03:00', '2026-03-08 03:45', '2026-11-01 01:30'],
+    ],
     ['America/Santiago', ['2026-09-05 23:45', '2026-09-06 01:00', '2026-09-06 01:45']],
     ['Australia/Lord_Howe', ['2026-10-04 02:30', '2026-04-05 01:45']],
     ['UTC', ['2026-03-08 02:00']],

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Database } from '../../src/actors/database.ts';
+import type { Engine } from '../../src/actors/engine.ts';
 import type { WindowQuery } from '../../src/actors/window-query.ts';
 import { open } from '../../src/open.ts';
 import { sql } from '../../src/actors/sql-tag.ts';
@@ -541,6 +542,12 @@ test('extreme questions end with an error or an answer: many windows by many gro
   expect(
     await refusalOfField(db.window('t', { ...year, by: 'id', fill: 'zero', measures: N })),
   ).toMatch(/^54000 : the answer has more than 500000 rows/);
+  // The first days have told: of the others no tiles were made.
+  const { tiles } = (db as unknown as { engine: Engine }).engine;
+  const january = Date.UTC(2026, 0, 1) / 86_400_000;
+  expect(
+    tiles.sets().map((set) => [2, 60].map((day) => set.covers(january, january + day))),
+  ).toEqual([[true, false]]);
   expect(await refusalOfField(db.window('t', { ...year, every: 'second', measures: N }))).toMatch(
     /^54000 every/,
   );
