@@ -551,3 +551,18 @@ export const LIVE_SCHEMA = 'adb_live_';
 export function isUnjournaled({ kind, definition }: CatalogEntry): boolean {
   return kind === 'materializedView' && definition.schema === `${LIVE_SCHEMA}${definition.id}`;
 }
+
+/** Whether what is kept of a relation is told with some of these: it is one, or what a materialized view of them reads. */
+export function isKeptOf(
+  catalog: Catalog,
+  relation: number,
+  relations: readonly number[],
+): boolean {
+  return relations.some((each) => {
+    const entry = catalog.byId(each);
+    return (
+      each === relation ||
+      (entry?.kind === 'materializedView' && isKeptOf(catalog, relation, entry.view.sources))
+    );
+  });
+}

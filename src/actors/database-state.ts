@@ -18,7 +18,7 @@ import { Budget } from '../operators/operator.ts';
 import { bindRowExpressions } from '../plan/bind.ts';
 import type { ParsedStatement, Query, SqlExpression } from '../sql/ast.ts';
 import type { KeptTable } from '../windows/kept-reading.ts';
-import { KeptTiles } from '../windows/kept-tiles.ts';
+import { KeptTiles, type KeptUndo } from '../windows/kept-tiles.ts';
 import { LateRows, type LateImage } from '../windows/late-rows.ts';
 import { roughAgeMs, type Policy } from '../windows/policy.ts';
 import { timesOf } from '../windows/window-source.ts';
@@ -66,8 +66,10 @@ export class DatabaseState implements CommitState {
   readonly grants = new Grants();
   readonly keyedWrites = new KeyedWrites();
   readonly calendars = new Calendars();
-  /** Who is told that a calendar or a policy is another: what they say of answers is not in any row. */
-  readonly settingsWatchers = new Set<() => void>();
+  /**
+   * Who is told that a calendar is another, or what a policy keeps of a relation: what they say of answers is not in any row.
+   */
+  readonly settingsWatchers = new Set<(relation: number | undefined) => void>();
   /** What policies have demoted of tables. */
   readonly #kept = new Map<number, KeptTiles>();
   /** Of tables whose policy says how late rows may come. */
@@ -364,8 +366,8 @@ export class DatabaseState implements CommitState {
     this.#prepared.set(view.relation, view);
   }
 
-  #settingsPublished(): void {
-    for (const watcher of this.settingsWatchers) watcher();
+  #settingsPublished(relation: number | undefined): void {
+    for (const watcher of this.settingsWatchers) watcher(relation);
   }
 
   forgetPrepared(relation: number): void {
@@ -452,14 +454,11 @@ export class DatabaseState implements CommitState {
       case 'setCalendar':
         return {
           undo: this.calendars.set(operation.tenant, operation.name, operation.spec),
-          published: () => this.#settingsPublished(),
+          published: () => this.#settingsPublished(undefined),
         };
       case 'keepTiles': {
-        const { undo, published } = yield* this.keptOf(operation.relation).apply(
-          operation.change,
-          options.limits,
-        );
-        return { undo, published };
+        const { relation, change } = operation;
+        return this.#toldKept(relation, yield* this.keptOf(relation).apply(change, options.limits));
       }
       case 'setPolicy': {
         const entry = catalog.byId(operation.relation);
@@ -468,7 +467,7 @@ export class DatabaseState implements CommitState {
           undo: catalog.put(withPolicy(entry, operation.policy)),
           published: () => {
             this.#policyPublished(operation.relation, operation.policy);
-            this.#settingsPublished();
+            this.#settingsPublished(operation.relation);
           },
         };
       }
@@ -675,8 +674,19 @@ export class DatabaseState implements CommitState {
     const steps = kept.apply({ kind: 'drop', until: Infinity }, false);
     for (;;) {
       const step = steps.next();
-      if (step.done === true) return step.value;
+      if (step.done === true) return this.#toldKept(relation, step.value);
     }
+  }
+
+  /** A change of what is kept of a relation, of which those are told whose answers have it. */
+  #toldKept(relation: number, { undo, published }: KeptUndo): AppliedDefinition {
+    return {
+      undo,
+      published: (position) => {
+        published(position);
+        this.#settingsPublished(relation);
+      },
+    };
   }
 
   parseQuery(text: string): Query {

@@ -78,7 +78,7 @@ import {
   keyOf,
 } from './write-verbs.ts';
 import type { ViewUpkeep } from './maintained-view.ts';
-import { isUnjournaled } from './catalog.ts';
+import { isKeptOf, isUnjournaled } from './catalog.ts';
 import { definitionText } from './view-text.ts';
 import { CalendarVerbs } from './calendars.ts';
 import { PolicyVerbs } from './policies.ts';
@@ -459,6 +459,7 @@ export class Handle implements WideVerbs {
         engine.state.settingsWatchers.add(wake);
         return () => void engine.state.settingsWatchers.delete(wake);
       },
+      isKeptOf: (relation, relations) => isKeptOf(engine.state.catalog, relation, relations),
       calendar: () =>
         typeof query.calendar === 'string'
           ? engine.state.calendars.find(identity.tenant ?? 'main', query.calendar)

@@ -22,6 +22,8 @@ export type AnsweredWindows = {
   readonly time: number;
   readonly position: number;
   readonly calendar: Calendar;
+  /** From when on everything was kept. */
+  readonly keptFromMs: number;
   readonly series: WindowSeries;
   readonly spans: SpanIndex;
 };
@@ -39,7 +41,11 @@ export function answeredWindows(
   session: Session,
   { plan, bound, keyTypes }: BoundWindows,
   series: WindowSeries,
-  run: { readonly position: number; readonly calendar: Calendar },
+  run: {
+    readonly position: number;
+    readonly calendar: Calendar;
+    readonly keptFromMs: number;
+  },
   environment: ExecutionEnvironment,
 ): AnsweredWindows | undefined {
   const { input, time, keys, calls } = plan;
@@ -92,7 +98,10 @@ export function changedWindows(
   series: WindowSeries,
   session: Session,
   position: number,
+  keptFromMs: number,
 ): ChangedWindows | undefined {
+  // It is in what windows say of themselves.
+  if (keptFromMs !== before.keptFromMs) return undefined;
   const { relation, data, spans, time, columns } = before;
   const entry = session.engine.state.catalog.byId(relation);
   if (!isStored(entry) || entry.data !== data || data.schema.columns !== columns) return undefined;

@@ -249,9 +249,9 @@ export async function runWindowQuery(
       // Few windows are planned in the turn that asks for them.
       series = few.done === true ? few.value : await inSteps(engine, planning);
     }
-    const changed = changedOf(session, options, series, position);
-    const asked = changed === undefined ? series : partOf(series, changed.asked);
     const keptFromMs = allKeptFromMs(session, relations, position);
+    const changed = changedOf(session, options, series, position, keptFromMs);
+    const asked = changed === undefined ? series : partOf(series, changed.asked);
     const make = rowMaker(engine, question, query, options, keptFromMs);
     const rows =
       series.gapMs === undefined
@@ -264,7 +264,9 @@ export async function runWindowQuery(
       watermark,
       rows,
     });
-    return isWatermark ? run : followed(run, session, question, options, changed, environment);
+    return isWatermark
+      ? run
+      : followed(run, session, question, options, { changed, keptFromMs, environment });
   } finally {
     runner.release();
     release();
@@ -282,9 +284,12 @@ function changedOf(
   { follows }: RunOptions,
   series: WindowSeries,
   position: number,
+  keptFromMs: number,
 ): ChangedWindows | undefined {
   const before = follows?.before;
-  return before === undefined ? undefined : changedWindows(before, series, session, position);
+  return before === undefined
+    ? undefined
+    : changedWindows(before, series, session, position, keptFromMs);
 }
 
 function followed(
@@ -292,8 +297,15 @@ function followed(
   session: Session,
   { windows, own }: Question,
   { follows }: RunOptions,
-  changed: ChangedWindows | undefined,
-  environment: ExecutionEnvironment,
+  {
+    changed,
+    keptFromMs,
+    environment,
+  }: {
+    readonly changed: ChangedWindows | undefined;
+    readonly keptFromMs: number;
+    readonly environment: ExecutionEnvironment;
+  },
 ): WindowRun {
   if (follows === undefined) return run;
   const { position } = run.result.meta;
@@ -301,7 +313,13 @@ function followed(
   const answered =
     before !== undefined && changed !== undefined && before.series === run.series
       ? { ...before, position }
-      : answeredWindows(session, windows, run.series, { position, calendar: own }, environment);
+      : answeredWindows(
+          session,
+          windows,
+          run.series,
+          { position, calendar: own, keptFromMs },
+          environment,
+        );
   return { ...run, answered, changed };
 }
 
@@ -353,7 +371,8 @@ export function windowsAtOnce(
   if (series === undefined) return undefined;
   const { relations } = windows.bound;
   const position = answerPosition(session, relations, options);
-  const changed = changedOf(session, options, series, position);
+  const keptFromMs = allKeptFromMs(session, relations, position);
+  const changed = changedOf(session, options, series, position, keptFromMs);
   const part = changed === undefined ? series : partOf(series, changed.asked);
   const asked = askedWindows(part);
   if (asked.bounds.from.length > ROWS_AT_ONCE_MAX) return undefined;
@@ -366,7 +385,6 @@ export function windowsAtOnce(
       tiles = engine.tiles.openTiles(windows.plan, asked.bounds, environment);
       if (tiles === undefined || !tiles.isReady) return undefined;
     }
-    const keptFromMs = allKeptFromMs(session, relations, position);
     const make = rowMaker(engine, question, query, options, keptFromMs);
     const rows = rowsAtOnce({ tiles, windows, series: part, asked, environment, budget, make });
     if (rows === undefined) {
@@ -385,7 +403,7 @@ export function windowsAtOnce(
       watermark: undefined,
       rows,
     });
-    return followed(run, session, question, options, changed, environment);
+    return followed(run, session, question, options, { changed, keptFromMs, environment });
   } finally {
     tiles?.close();
     release();

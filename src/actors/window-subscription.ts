@@ -21,8 +21,10 @@ export type WindowFeed = {
   readonly from: 'snapshot' | 'now' | number;
   /** Milliseconds between two answers at least; undefined: as the policy, or else the windows' length, has it. */
   readonly refreshMs: number | undefined;
-  /** Says so when a calendar or a policy has been set; gives what ends that. */
-  watchSettings(wake: () => void): () => void;
+  /** Says so when a calendar has been set, or what is kept of a relation is another; gives what ends that. */
+  watchSettings(wake: (relation: number | undefined) => void): () => void;
+  /** Whether what is kept of a relation is told with some of these: it is one, or what a materialized view of them reads. */
+  isKeptOf(relation: number, relations: readonly number[]): boolean;
   /** The named calendar, if the question names one: another object once it has been set anew. */
   calendar(): object | undefined;
   /** What the policy of a table says of it. */
@@ -257,7 +259,9 @@ export class WindowSubscription implements Subscription<WindowResultRow> {
     this.#wake();
   };
 
-  readonly #settingsChanged = (): void => {
+  readonly #settingsChanged = (relation: number | undefined): void => {
+    if (relation !== undefined && this.#feed.isKeptOf(relation, this.#relations))
+      this.#isDirty = true;
     if (this.#told !== undefined && this.#feed.calendar() !== this.#calendar) {
       this.#isDirty = true;
       // Nothing of the last answer holds in another calendar, and nobody sets one often.

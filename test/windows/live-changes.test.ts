@@ -162,6 +162,57 @@ test('a row that is committed while the first answer is made is told', async () 
   await subscription.close();
 });
 
+test('what a policy keeps no more is told, though no row of what is read has changed', async () => {
+  const clock = manualClock(START);
+  await using db = await open({ workers: 0, clock });
+  await db.exec(
+    `CREATE TABLE t (id int PRIMARY KEY, ts timestamptz, team text, x int);
+     CREATE MATERIALIZED VIEW big AS SELECT id, ts, x FROM t WHERE x > 10`,
+  );
+  const now = clock.now();
+  await db.insert('t', [
+    { id: 1, ts: now - 50 * HOUR, team: 'a', x: 1 },
+    { id: 2, ts: now - HOUR, team: 'a', x: 20 },
+  ]);
+  const measures = { n: 'count(*)' };
+  const week = { current: 'week', every: 'day', fill: 'zero', measures } as const;
+  const lives = [
+    { ...week, table: 't' },
+    { ...week, table: 'big' },
+    { table: 't', range: ['2026-02-01', '2026-04-01'] as const, measures },
+  ].map((query) => ({ query, live: follow(db, query) }));
+  const same = async (): Promise<WindowResultRow[][]> => {
+    const told: WindowResultRow[][] = [];
+    for (const { query, live } of lives) {
+      const { table, ...rest } = query;
+      const { rows } = await db.window(table, rest);
+      expect([...live.rows.values()].sort(inOrder)).toEqual(rows);
+      expect(live.failure()).toBeUndefined();
+      told.push(rows);
+    }
+    return told;
+  };
+  const cut = (told: readonly WindowResultRow[][]): number[] =>
+    told.map((rows) => rows.filter(({ partial }) => partial).length);
+  await clock.advance('1min');
+  expect(cut(await same())).toEqual([0, 0, 0]);
+  await db.policies.set('t', { retention: 'raw 1d, day 2d', measures: ['x'] });
+  await clock.advance('61min');
+  // Of what is demoted a view has no rows, and the table's are still kept.
+  expect(cut(await same())).toEqual([3, 4, 1]);
+  await clock.advance('2d');
+  const gone = await same();
+  expect(gone.at(-1)![0]!.values).toMatchObject({ n: 1 });
+  await db.policies.drop('t');
+  await clock.advance('2min');
+  expect((await same()).at(-1)![0]!.values).toMatchObject({ n: 1 });
+  expect((await db.query('SELECT * FROM t')).rows).toEqual([]);
+  await db.exec('TRUNCATE t');
+  await clock.advance('2min');
+  expect((await same()).at(-1)![0]!.values).toMatchObject({ n: 0 });
+  for (const { live } of lives) await live.subscription.close();
+});
+
 const QUERIES: readonly Partial<WindowQuery>[] = [
   { current: 'day', every: 'hour', zone: 'America/New_York' },
   { current: 'week', every: 'day', by: ['team'], zone: 'Europe/Berlin' },
