@@ -133,6 +133,10 @@ export class Engine {
   readonly memory: MemoryAccount;
   /** What answers hold that are not whole yet, of `memory`. */
   readonly answerMemory: MemoryAccount;
+  /** What rows hold that were read and wait behind others to be written, of `memory`. */
+  readonly waitingMemory: MemoryAccount;
+  /** Writes of many rows that were begun and have not ended. */
+  largeWriteCount = 0;
   readonly state: DatabaseState;
   readonly dispatcher: Dispatcher;
   readonly runQueue: FairRunQueue;
@@ -205,6 +209,10 @@ export class Engine {
     });
     this.memory = new MemoryAccount('the database', undefined, options.memoryBytes);
     this.answerMemory = this.memory.child('answers', options.answerBytes);
+    this.waitingMemory = this.memory.child(
+      'rows that wait to be written',
+      Math.floor(options.memoryBytes * WAITING_SHARE),
+    );
     this.memory.headroomBytes = Math.floor(options.memoryBytes * HEADROOM_SHARE);
     this.statements = new StatementCache(options.parser);
     this.views = new ViewBuilder({
@@ -758,6 +766,9 @@ const MEND_MS = 500;
 
 /** Of the memory limit, what is left for deletes, queries and upkeep when there is no more room for rows. */
 const HEADROOM_SHARE = 1 / 16;
+
+/** Of the memory limit, what rows may hold that wait to be written: the rest is for tables, and for whoever writes a little meanwhile. */
+const WAITING_SHARE = 1 / 4;
 
 export type CommitOutcome = {
   readonly position: number;

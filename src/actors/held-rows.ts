@@ -11,24 +11,26 @@ import type { Vector } from '../columns/vector.ts';
 export class HeldRows {
   readonly #account: MemoryAccount;
   readonly #hint: string;
+  readonly #pieceBytes: number;
   #bytes = 0;
   #reservedBytes = 0;
 
-  /** `hint`: how to get along with fewer rows at a time. */
-  constructor(account: MemoryAccount, hint: string) {
+  /** `hint`: how to get along with fewer rows at a time. `pieceBytes`: fewer are not taken; 0 where many may hold a few each. */
+  constructor(account: MemoryAccount, hint: string, pieceBytes: number = PIECE_BYTES) {
     this.#account = account;
     this.#hint = hint;
+    this.#pieceBytes = pieceBytes;
   }
 
   add(bytes: number): void {
     this.#bytes += bytes;
-    if (this.#bytes - this.#reservedBytes < PIECE_BYTES) return;
+    if (this.#bytes - this.#reservedBytes < this.#pieceBytes) return;
     try {
       this.#account.reserve(this.#bytes - this.#reservedBytes);
     } catch (cause) {
       if (!(cause instanceof DbError)) throw cause;
-      const { message, detail, limit } = cause;
-      throw new DbError('53200', message, { detail, limit, hint: this.#hint });
+      const { message, detail, limit, retryAfterMs } = cause;
+      throw new DbError('53200', message, { detail, limit, retryAfterMs, hint: this.#hint });
     }
     this.#reservedBytes = this.#bytes;
   }

@@ -1,6 +1,7 @@
 import { DbError } from '../base/errors.ts';
 import type { DiskFile } from '../base/ports.ts';
 import type { Batch } from '../columns/batch.ts';
+import { batchBytes } from '../columns/version-log.ts';
 import { typeName, type SqlType } from '../columns/types.ts';
 import { typeOfName } from '../expressions/type-names.ts';
 import { datumFromText, datumToIso, datumToText } from '../expressions/text-io.ts';
@@ -21,12 +22,20 @@ import type { TableEntry } from './catalog.ts';
 import { CANCELABLE, checkNames, namesOf } from './check-options.ts';
 import { canceled, deadline, untilAborted } from './deadline.ts';
 import { type Engine } from './engine.ts';
+import type { HeldRows } from './held-rows.ts';
 import { checkedText, RowReader, type InputBatch, type InputContext } from './rows-in.ts';
 import type { ResultRow } from './rows-out.ts';
 import { rowShapeOf } from './row-shape.ts';
 import type { Session } from './session.ts';
 import { quoteIdentifier } from './sql-tag.ts';
-import { checkKey, InsertTarget, KeyedChunks, primaryKeyOf, type WriteKey } from './write-verbs.ts';
+import {
+  checkKey,
+  InsertTarget,
+  KeyedChunks,
+  primaryKeyOf,
+  whileHeld,
+  type WriteKey,
+} from './write-verbs.ts';
 import { writePieces, type RowsToWrite } from './write-rows.ts';
 
 /** Rows of one commit of a load: fits a step. */
@@ -69,7 +78,9 @@ export async function loadRows(
       types: Object.fromEntries(types),
       targets: existing?.definition.columns.map(({ name, type }) => ({ name, type })),
     });
-    return await writeBatches(engine, session, table, existing, reader, options, key, signal);
+    const write = (held?: HeldRows): Promise<LoadResult> =>
+      writeBatches(engine, session, table, existing, reader, options, key, signal, held);
+    return options.atomic === true ? await whileHeld(engine, write) : await write();
   } finally {
     await close();
     done();
@@ -85,6 +96,7 @@ async function writeBatches(
   options: LoadOptions,
   key: WriteKey | undefined,
   signal: AbortSignal | undefined,
+  held: HeldRows | undefined,
 ): Promise<LoadResult> {
   const { progress } = reader;
   const mode = options.mode ?? 'insert';
@@ -101,6 +113,7 @@ async function writeBatches(
     entry ??= await create(engine, session, table, reader);
     const into = entry;
     const target = new InsertTarget(session, table, into, mode);
+    target.held = held;
     const pieces: RowsToWrite[] = [];
     for (const batch of batches) {
       pieces.push(target.writesOfRows(givenRows(into, reader, batch)));
@@ -110,8 +123,10 @@ async function writeBatches(
   };
   for await (const batch of reader.batches) {
     signalCheck(signal);
-    if (options.atomic === true) kept.push(batch);
-    else await write([batch]);
+    if (options.atomic === true) {
+      held?.add(batchBytes(batch));
+      kept.push(batch);
+    } else await write([batch]);
     rows += batch.rowCount;
     options.onProgress?.({
       rows,

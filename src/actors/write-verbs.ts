@@ -6,6 +6,7 @@ import { equalCells, isNullAt } from '../columns/cells.ts';
 import { sortWithOrder } from '../columns/row-order.ts';
 import type { TableSnapshot, TableWrite } from '../columns/table-contract.ts';
 import { hashesOf } from '../columns/unique-index.ts';
+import { batchBytes } from '../columns/version-log.ts';
 import type { Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
@@ -14,6 +15,7 @@ import type { TableEntry } from './catalog.ts';
 import { CANCELABLE, checkNames, namesOf } from './check-options.ts';
 import { canceled, deadline, untilAborted } from './deadline.ts';
 import { type Engine } from './engine.ts';
+import { HeldRows } from './held-rows.ts';
 import type { KeyedWrite } from './idempotency.ts';
 import type { Operation } from './records.ts';
 import {
@@ -250,24 +252,50 @@ async function insertPieces(
   signal: AbortSignal | undefined,
   also: readonly Operation[],
 ): Promise<{ readonly position: number }> {
-  const pieces: RowsToWrite[] = [];
-  let values = 0;
-  for (let start = 0; start < source.rowCount; start += PIECE_ROW_COUNT_MAX) {
-    const end = Math.min(source.rowCount, start + PIECE_ROW_COUNT_MAX);
-    pieces.push(target.writesOf(source, start, end));
-    values += (end - start) * target.reader.columns.length * source.valuesOfOne;
-    if (values < VALUES_BETWEEN_PAUSES) continue;
-    values = 0;
-    await engine.pause();
-    if (signal?.aborted === true) throw canceled(signal);
+  return whileHeld(engine, async (held) => {
+    target.held = held;
+    const pieces: RowsToWrite[] = [];
+    let values = 0;
+    for (let start = 0; start < source.rowCount; start += PIECE_ROW_COUNT_MAX) {
+      const end = Math.min(source.rowCount, start + PIECE_ROW_COUNT_MAX);
+      pieces.push(target.writesOf(source, start, end));
+      values += (end - start) * target.reader.columns.length * source.valuesOfOne;
+      if (values < VALUES_BETWEEN_PAUSES) continue;
+      values = 0;
+      await engine.pause();
+      if (signal?.aborted === true) throw canceled(signal);
+    }
+    return writePieces(engine, session, target.entry, pieces, signal, also);
+  });
+}
+
+/**
+ * A write that holds many rows until they are written. Of many that come at once only those go on whose rows have room: one alone always does, as it
+ * waits for nobody, and what it writes is counted by its table.
+ */
+export async function whileHeld<Value>(
+  engine: Engine,
+  write: (held: HeldRows | undefined) => Promise<Value>,
+): Promise<Value> {
+  const hint =
+    'Write fewer rows at once, await a write before you send others, or raise the memory limit.';
+  const held =
+    engine.largeWriteCount === 0 ? undefined : new HeldRows(engine.waitingMemory, hint, 0);
+  engine.largeWriteCount += 1;
+  try {
+    return await write(held);
+  } finally {
+    engine.largeWriteCount -= 1;
+    held?.release();
   }
-  return writePieces(engine, session, target.entry, pieces, signal, also);
 }
 
 /** The table that rows go to, and what they need on the way. */
 export class InsertTarget {
   readonly entry: TableEntry;
   readonly reader: RowReader;
+  /** Of `whileHeld`: where the rows that are read are counted. */
+  held: HeldRows | undefined;
   readonly #table: string;
   readonly #shape: RowShape;
   readonly #context: EvaluationContext;
@@ -295,6 +323,7 @@ export class InsertTarget {
     const context = this.#context;
     const primary = this.#primary;
     const complete = completeRows(entry, shape, given, context);
+    this.held?.add(batchBytes(complete));
     assertChecks(entry, shape, complete, context);
     if (primary === undefined) {
       const writes: readonly TableWrite[] = [{ kind: 'insert', rows: complete }];

@@ -33,6 +33,51 @@ test('a database that is full refuses rows, still reads and deletes, and takes r
   expect((await db.query('SELECT * FROM v')).rows).toEqual([{ g: 'again', c: 1 }]);
 });
 
+test('large writes that wait for their turn hold memory of the database, and are refused where that is used up', async () => {
+  db = await open({ memory: '16 MB', workers: 0, journal: { kind: 'memory', keep: '64 KB' } });
+  await db.exec(
+    'CREATE TABLE t (a double precision, b double precision); CREATE TABLE small (a int)',
+  );
+  const a = new Float64Array(10_000).fill(1);
+  const settle = async (calls: readonly Promise<unknown>[]): Promise<number> => {
+    let done = 0;
+    for (const each of await Promise.allSettled(calls))
+      if (each.status === 'fulfilled') done += 1;
+      else
+        expect(each.reason).toMatchObject({
+          code: '53200',
+          limit: 'memory',
+          retryAfterMs: 1000,
+          hint: expect.stringContaining('await a write') as string,
+        });
+    return done;
+  };
+  const before = db.metrics.snapshot().memoryBytes!;
+  // 160 KB each: of three hundred that come at once those wait that a quarter of the memory holds. A small one is none of them.
+  const settled = settle(Array.from({ length: 300 }, () => db.insert('t', { a, b: a })));
+  let most = 0;
+  const watch = setInterval(() => {
+    most = Math.max(most, db.metrics.snapshot().memoryBytes! - before);
+  }, 1);
+  await db.insert('small', { a: 1 });
+  const done = await settled;
+  clearInterval(watch);
+  expect(done).toBeGreaterThan(20);
+  expect(done).toBeLessThan(120);
+  expect((await db.query('SELECT count(*) AS n FROM t')).rows).toEqual([{ n: done * 10_000 }]);
+  await db.exec('TRUNCATE t');
+  const csv = Buffer.from(`a,b\n${'1,1\n'.repeat(10_000)}`);
+  const load = (): Promise<unknown> => db.load('t', csv, { format: 'csv', atomic: true });
+  expect(await settle(Array.from({ length: 300 }, load))).toBeLessThan(120);
+  // One alone goes on, however large.
+  await db.close();
+  db = await open({ memory: '16 MB', workers: 0, journal: { kind: 'memory', keep: '64 KB' } });
+  await db.exec('CREATE TABLE t (a double precision, b double precision)');
+  const large = new Float64Array(300_000).fill(1);
+  await db.insert('t', { a: large, b: large });
+  expect(most).toBeLessThan(2 ** 24);
+});
+
 test.each([
   ['SELECT i, i::text AS note FROM generate_series(1, 10000000) g(i)', 'db.stream'],
   ['SELECT a.i, b.note FROM t a, t b, t c', 'db.stream'],
