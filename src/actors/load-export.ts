@@ -233,7 +233,9 @@ async function create(
   reader: OpenedReader,
 ): Promise<TableEntry> {
   if (reader.columns.length === 0)
-    throw new DbError('22023', 'the file has no columns', { hint: 'Give it a header line.' });
+    throw new DbError('22023', 'the file has no columns', {
+      hint: 'An empty file does not tell them: give it a header line, if it is CSV, or make the table first.',
+    });
   const columns = reader.columns.map(
     ({ name, type }) => `${quoteIdentifier(name)} ${typeName(type)}`,
   );

@@ -32,7 +32,7 @@ export async function lockDirectory(directory: string): Promise<DiskLock> {
       !holder.released &&
       (await isAlive(directory, highest, holder, self))
     )
-      throw held(directory, highest, holder);
+      throw held(directory, highest, holder, self);
     const number = highest + 1;
     const own = { ...self, nonce: randomBytes(8).toString('hex'), beat: 0, released: false };
     if (!(await made(directory, number, own))) continue;
@@ -198,7 +198,16 @@ async function textOr(otherwise: string, read: () => Promise<string>): Promise<s
   }
 }
 
-function held(directory: string, number: number, holder: LockContent): DbError {
+function held(
+  directory: string,
+  number: number,
+  holder: LockContent,
+  { pid, host, space }: Identity,
+): DbError {
+  if (holder.pid === pid && holder.host === host && holder.space === space)
+    return new DbError('55006', `"${directory}" is open in this process already`, {
+      hint: 'Close that database first, by await db.close(), use it, or open another directory.',
+    });
   return new DbError('55006', `"${directory}" is in use by another process`, {
     detail: `Process ${holder.pid} on ${holder.host} holds it.`,
     hint: `End that process, or use another directory. If it is gone for certain, remove ${fileOf(directory, number)}.`,

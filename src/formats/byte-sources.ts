@@ -147,7 +147,10 @@ export async function* gunzipped(
   bytes: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   yield* transformed(bytes, new DecompressionStream('gzip'), (cause) => {
-    throw new DbError('22P04', 'the file is not a gzip file that can be read', { cause });
+    throw new DbError('22P04', 'the file is not a gzip file that can be read', {
+      cause,
+      hint: 'It is damaged, or cut short: copy or pack it anew.',
+    });
   });
 }
 

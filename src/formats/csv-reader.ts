@@ -57,6 +57,7 @@ async function open(
   if (delimiter === quote) {
     throw new DbError('22023', 'the delimiter and the quote are the same character', {
       field: 'csv.delimiter',
+      hint: "Give another one, such as { delimiter: ';' } or { quote: \"'\" }.",
     });
   }
   if (sample === undefined && !bytes.exhausted) {

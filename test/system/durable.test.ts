@@ -66,7 +66,11 @@ test('everything is there again: rows, views, definitions, sequences, grants, ke
 
 test('a directory that another database has is refused, and is free when that is closed', async () => {
   const first = await durable();
-  await expect(durable()).rejects.toMatchObject({ code: '55006' });
+  await expect(durable()).rejects.toMatchObject({
+    code: '55006',
+    message: `"${dir}" is open in this process already`,
+    hint: expect.stringContaining('db.close()') as string,
+  });
   await first.close();
   await (await durable()).close();
 });

@@ -94,6 +94,18 @@ test('a file appears whole or not at all, and a failure leaves the old one', asy
     code: '22023',
     field: 'onError',
   });
+  for (const [bytes, options, hint] of [
+    ['', { format: 'ndjson' }, /make the table first/],
+    ['[]', { format: 'json' }, /make the table first/],
+    ['a,b', { format: 'csv', csv: { delimiter: '"' } }, /delimiter: ';'/],
+    ['\x1f\x8bnot packed', { format: 'csv' }, /copy or pack it anew/],
+  ] as const)
+    await expect(
+      db.load('fresh', Buffer.from(bytes, 'latin1'), { create: true, ...options }),
+    ).rejects.toMatchObject({
+      name: 'DbError',
+      hint: expect.stringMatching(hint) as string,
+    });
 });
 
 test('a Writable sets the pace, is ended unless asked not to be, and its failure ends the export', async () => {
