@@ -647,6 +647,8 @@ export class Engine {
 
   async #close(): Promise<void> {
     this.#closed = true;
+    // Who is told of a failure may close it from within the step that failed, which ends first.
+    if (this.dispatcher.isStepping) await Promise.resolve();
     this.#closing.abort(closedError());
     for (const action of this.#whenClosed.toReversed()) await action();
     this.turn.close(closedError());

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Database } from '../../src/actors/database.ts';
 import type { Engine } from '../../src/actors/engine.ts';
-import { InvariantError } from '../../src/base/errors.ts';
+import { type DbError, InvariantError } from '../../src/base/errors.ts';
 import { isStored } from '../../src/actors/catalog.ts';
 import { openEngine } from './test-engine.ts';
 
@@ -79,6 +79,25 @@ test('upkeep that fails is tried again, and set aside when it fails at once; the
   expect((await db.query('SELECT g FROM t')).rows).toEqual([{ g: 'a' }]);
   await viewMade;
   expect((await db.query('SELECT n FROM v')).rows).toEqual([{ n: 1 }]);
+});
+
+test('whoever is told of a failure, in the middle of the step that failed, may close the database', async () => {
+  const entry = engine.state.catalog.byName({ tenant: 'main', schema: 'public', name: 'v' });
+  if (entry?.kind !== 'materializedView') throw new Error('v is a view');
+  entry.view.push = () => {
+    throw new InvariantError('it broke');
+  };
+  const closed = new Promise((resolve) =>
+    db.on('view.failed', () => resolve(db.close().then(() => 'closed'))),
+  );
+  const rows = Array.from({ length: 20_000 }, (_, id) => ({ id, g: 'a' }));
+  const written = db.insert('t', rows).then(
+    ({ rows: count }) => ({ rows: count }),
+    ({ code }: DbError) => ({ code }),
+  );
+  expect(await closed).toBe('closed');
+  // Which may have been its last one.
+  expect([{ rows: 20_000 }, { code: '57P01' }]).toContainEqual(await written);
 });
 
 test('a view that cannot be made anew is failed in the end, and so is the one above it; both serve what they had', async () => {
