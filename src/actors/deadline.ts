@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { DbError } from '../base/errors.ts';
 import type { Clock } from '../base/ports.ts';
 import type { Cancelable } from './api-types.ts';
@@ -20,6 +21,7 @@ export function deadline(
       hint: 'Give the signal of an AbortController.',
     });
   }
+  if (signal !== undefined) letManyListen(signal);
   if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 0)) {
     throw new DbError('22023', '"timeoutMs" is not a positive number', {
       field: 'timeoutMs',
@@ -51,6 +53,11 @@ export function deadline(
       for (const source of sources) source.removeEventListener('abort', forward);
     },
   };
+}
+
+/** A dashboard ends all its calls by one signal: a listener for each is no leak, and Node is not to warn of one. */
+export function letManyListen(signal: AbortSignal): void {
+  setMaxListeners(0, signal);
 }
 
 function statementTimedOut(): DbError {

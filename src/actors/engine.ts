@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events';
 import { customRandom, urlAlphabet } from 'nanoid';
 import { DbError } from '../base/errors.ts';
 import { MemoryAccount } from '../base/memory.ts';
@@ -28,7 +27,7 @@ import {
 } from './commit-turn.ts';
 import type { TableData } from '../columns/table-contract.ts';
 import { createTable } from '../columns/table.ts';
-import { canceled, closedError } from './deadline.ts';
+import { canceled, closedError, letManyListen } from './deadline.ts';
 import { Idempotency } from './idempotency.ts';
 import { LiveQueries } from './live-queries.ts';
 import { DatabaseState } from './database-state.ts';
@@ -194,8 +193,7 @@ export class Engine {
 
   constructor(options: EngineOptions) {
     this.options = options;
-    // One listener for each call that waits: as many as there are such calls, and no leak that Node should warn of.
-    setMaxListeners(0, this.#closing.signal);
+    letManyListen(this.#closing.signal);
     this.ports = options.ports;
     this.firstAnswers = new FirstAnswers(options.ports.clock);
     const { clock, random } = options.ports;

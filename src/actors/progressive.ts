@@ -24,8 +24,7 @@ import type {
   Cancelable,
 } from './api-types.ts';
 import { checkNames, checkQueryOptions, namesOf, QUERY } from './check-options.ts';
-import { canceled, deadline } from './deadline.ts';
-import { closedError } from './deadline.ts';
+import { canceled, closedError, deadline } from './deadline.ts';
 import type { Engine } from './engine.ts';
 import type { ProgressiveState } from './lifecycles.ts';
 import {

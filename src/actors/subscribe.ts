@@ -11,8 +11,7 @@ import {
   type WrittenName,
 } from './catalog.ts';
 import { checkValueOptions } from './check-options.ts';
-import { deadline } from './deadline.ts';
-import { closedError } from './deadline.ts';
+import { closedError, deadline } from './deadline.ts';
 import type { Engine } from './engine.ts';
 import { viewHasNoRows } from './maintained-view.ts';
 import type { Session } from './session.ts';

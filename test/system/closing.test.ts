@@ -171,13 +171,21 @@ test('what a writer was told stands: written and there when it is opened again, 
   }
 }, 60_000);
 
-test('many calls that would hear of the end are no leak, and nobody is warned of one', async () => {
+test("many calls that hear of one end, the database's or a signal's, are no leak, and nobody is warned of one", async () => {
   const warnings: Error[] = [];
   const note = (warning: Error): void => void warnings.push(warning);
   process.on('warning', note);
   const db = await open();
+  await db.exec('CREATE TABLE t (id int)');
   try {
     await Promise.all(Array.from({ length: 20 }, () => db.transaction(() => turn())));
+    // A dashboard ends all its panels by one.
+    const { signal } = new AbortController();
+    const subscriptions = Array.from({ length: 20 }, () => db.subscribe('t', { signal }));
+    await Promise.all(subscriptions.map((each) => each.columns));
+    const query = (): Promise<unknown> =>
+      db.query('SELECT count(*) FROM generate_series(1, 100000)', { signal });
+    await Promise.all(Array.from({ length: 20 }, query));
     await turn();
     expect(warnings).toEqual([]);
   } finally {
