@@ -184,8 +184,8 @@ export function* planningWindows(
     fill,
     gapMs: cut.kind === 'sessions' ? cut.gapMs : undefined,
     nextChangeMs: nextChange(spec, period, calendar, nowMs),
-    // A session is complete once nothing has come for its gap.
-    moves: period.moves || (cut.kind === 'sessions' && nowMs < endMs),
+    // A session is complete once nothing has come for its gap, which may end after the span.
+    moves: period.moves || (cut.kind === 'sessions' && nowMs < endMs + cut.gapMs),
     shortestMs: shortestOf(windows, endMs - startMs),
     isOne: windows.length === 1,
   };
