@@ -11,7 +11,7 @@ import type { SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import { resolveOperator } from '../expressions/catalog.ts';
 import type { Expression } from '../expressions/expression.ts';
-import { evaluateConstant } from '../expressions/fold.ts';
+import { evaluateConstant, someNode, volatilityOf } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import { buildAggregate, buildOperator } from '../operators/build.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
@@ -19,6 +19,7 @@ import { Budget, type Operator } from '../operators/operator.ts';
 import { ProjectOperator } from '../operators/row-operators.ts';
 import { StepwiseSort } from '../operators/stepwise-sort.ts';
 import type { AggregateNode } from '../plan/logical.ts';
+import { mapPlanExpressions } from '../plan/nodes.ts';
 import type { LateRows } from '../windows/late-rows.ts';
 import { openSessions } from '../windows/sessions.ts';
 import type { TiledWindows } from '../windows/tile-windows.ts';
@@ -308,6 +309,8 @@ function followed(
   },
 ): WindowRun {
   if (follows === undefined) return run;
+  // Which rows it is of changes with every instant.
+  if (speaksOfNow(windows)) return { ...run, series: { ...run.series, moves: true } };
   const { position } = run.result.meta;
   const { before } = follows;
   const answered =
@@ -321,6 +324,27 @@ function followed(
           environment,
         );
   return { ...run, answered, changed };
+}
+
+/** Whether a condition, a key or a measure is another at every instant, be it in a view. */
+function speaksOfNow({ plan: { input, keys, calls } }: BoundWindows): boolean {
+  let isOfNow = false;
+  const look = (expression: Expression): void => {
+    isOfNow ||= someNode(
+      expression,
+      (node) => node.kind === 'call' && ['stable', 'volatile'].includes(volatilityOf(node)),
+    );
+  };
+  mapPlanExpressions(input, (expression) => {
+    look(expression);
+    return expression;
+  });
+  keys.forEach(look);
+  for (const { args, filter } of calls) {
+    args.forEach(look);
+    if (filter !== undefined) look(filter);
+  }
+  return isOfNow;
 }
 
 /** Runs what is done in steps to its end, with a pause after each. */

@@ -212,6 +212,33 @@ test('what ends now is told each minute, or as seldom as its policy says, though
   await db.close();
 });
 
+test('a condition that speaks of now is told each minute, be it in a view', async () => {
+  const { db, clock } = await database();
+  await db.exec(
+    `CREATE VIEW recent AS SELECT * FROM t WHERE ts > now() - interval '5 minutes';
+     INSERT INTO t VALUES (1, '2026-01-01T00:00:30Z', 'a'), (2, '2025-12-31T23:58:00Z', 'b')`,
+  );
+  const range = ['2025-12-01', '2026-02-01'];
+  const lives = [
+    { where: `ts > now() - interval '5 minutes'` },
+    { measures: { n: `count(*) FILTER (WHERE ts > now() - interval '5 minutes')` } },
+    { table: 'recent' },
+  ].map((query) => follow(db, clock, { range, ...query }));
+  for (let minute = 0; minute < 7; minute += 1) await lives[0]!.pass(60_000);
+  for (const { told, subscription } of lives) {
+    const counts = told.flatMap((change) =>
+      change.kind === 'snapshot'
+        ? change.rows.map(({ values }) => values['n'])
+        : change.kind === 'delta'
+          ? change.inserted.map(({ values }) => values['n'])
+          : [],
+    );
+    expect(counts).toEqual([2, 1, 0]);
+    await subscription.close();
+  }
+  await db.close();
+});
+
 test('a session is told to be complete when nothing has come for its gap', async () => {
   const { db, clock } = await database();
   await db.insert('t', [{ id: 1, ts: '2026-01-01T00:00:00Z' }]);
