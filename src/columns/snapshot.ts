@@ -24,6 +24,8 @@ import type {
   TableSnapshot,
   TimeBounds,
   ZoneTest,
+  TimedScan,
+  TimeStretch,
 } from './table-contract.ts';
 import { hashesOf, hashOfKey, UniqueIndex } from './unique-index.ts';
 import type { Datum } from './values.ts';
@@ -146,12 +148,15 @@ export class Snapshot implements TableSnapshot {
 
   scanTimes(options: {
     readonly column: number;
-    readonly from: number;
-    readonly to: number;
+    readonly stretches: readonly TimeStretch[];
     readonly columnIndexes: readonly number[];
-  }): TableScan {
+  }): TimedScan {
     this.#assertOpen();
     return new TimeScan(this, this.view.times, options);
+  }
+
+  lookAtTime(time: number): number {
+    return this.view.times.lookAt(time);
   }
 
   timeBounds(column: number): TimeBounds | undefined {

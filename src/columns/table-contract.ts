@@ -175,14 +175,15 @@ export interface TableSnapshot {
   /** A transaction has emptied the table: what there was besides rows is not there for it either. */
   readonly isTruncated?: boolean;
   /**
-   * Rows whose time lies in [from, to), read by the order of time where the segments have it; `column` is a date or timestamp.
+   * Rows whose time lies in one of some stretches that do not overlap, read by the order of time where the segments have it; `column` is a date or timestamp.
    */
   scanTimes?(options: {
     readonly column: number;
-    readonly from: number;
-    readonly to: number;
+    readonly stretches: readonly TimeStretch[];
     readonly columnIndexes: readonly number[];
-  }): TableScan;
+  }): TimedScan;
+  /** Looks at what `scanTimes` will read first where a stretch begins or ends at `time`: a number that says nothing. */
+  lookAtTime?(time: number): number;
   /** What times lie between, without a look at most rows; undefined where that is not known. `column` is a date or timestamp. */
   timeBounds?(column: number): TimeBounds | undefined;
   /**
@@ -315,4 +316,13 @@ export interface TableScan {
   next(): Batch | undefined;
   /** Rows looked at so far, deleted ones included: what the scan is charged by. Pruned segments count 1 each. */
   readonly rowsRead: number;
+}
+
+/** [from, to) in microseconds since 1970; empty where there are no times. */
+export type TimeStretch = { readonly from: number; readonly to: number };
+
+/** Of stretches of time. */
+export interface TimedScan extends TableScan {
+  /** Rows read of stretch number `index`. */
+  rowsReadOf(index: number): number;
 }

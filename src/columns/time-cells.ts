@@ -1,3 +1,4 @@
+import { countBelow } from '../base/search.ts';
 import type { SealedSegment } from './segment.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { NumberArray } from './vector.ts';
@@ -86,27 +87,28 @@ export type FoundRows = {
   readonly numbers: number[];
   readonly from: number[];
   readonly to: number[];
+  /** Segments that may have more. */
+  readonly others: number[];
 };
+
+/** Bytes of an entry: the number of a segment, the first place of its order, and how many rows after the first. */
+const ENTRY_BYTES = 8;
 
 export class TimeCells {
   readonly #start: number;
   readonly #length: number;
-  /** By segment. */
-  readonly #times: readonly OrderedTimes[];
-  readonly #numbers: Int32Array;
-  /** By segment, while rows are found: its place among those that were, and one. */
-  readonly #found: Int32Array;
-  /** By cell, its first entry; then the end of the last. */
-  readonly #entries: Uint32Array;
-  /** Three numbers an entry: the segment, the first place, and how many rows after the first. */
-  readonly #runs: Uint16Array;
   /**
-   * By row, in the order of entries: in which 256th of its cell its time lies. The rows themselves lie anywhere in memory, and to wait for some of them is what a
-   * search took; all notes of a cell are in one line of a cache. Undefined where rows are too many.
+   * By cell, where its record begins. A record: how many entries, the entries, and if they are noted, by row in the order of entries, in which 256th
+   * of its cell its time lies. The rows themselves lie anywhere in memory, and to wait for some of them is what a search took. A cell that somebody asks for is
+   * in no cache either: its record is waited for once, where arrays of entries, of notes and of where they begin were waited for one after the other.
    */
-  readonly #notes: Uint8Array | undefined;
-  /** By cell, its first note. */
-  readonly #firstNotes: Uint32Array;
+  readonly #records: DataView;
+  readonly #isNoted: boolean;
+  /** By segment. */
+  readonly #numbers: readonly number[];
+  readonly #times: readonly OrderedTimes[];
+  /** By segment, while rows of several cells are found: its place among those that were, and one. */
+  readonly #found: Int32Array;
 
   /** Every candidate has `orderedTimes`. Undefined where too many have rows in it. */
   static of(
@@ -147,14 +149,14 @@ export class TimeCells {
     this.#start = start;
     this.#length = STRETCH / cells;
     this.#times = ordered;
-    this.#numbers = Int32Array.from(segments, ({ number }) => number);
+    this.#numbers = segments.map(({ number }) => number);
     this.#found = new Int32Array(segments.length);
+    this.#isNoted = rows <= NOTED_ROWS_MAX;
     // By segment: cell, segment, first place, and how many more; and the notes of all rows.
     const made: number[] = [];
-    const notes = rows <= NOTED_ROWS_MAX ? new Uint8Array(rows) : undefined;
+    const notes = this.#isNoted ? new Uint8Array(rows) : undefined;
     let noted = 0;
-    const entries = new Uint32Array(cells + 1);
-    const firstNotes = new Uint32Array(cells + 1);
+    const lengths = new Uint32Array(cells).fill(2);
     for (const [owner, times] of ordered.entries()) {
       const end = ranges[owner * 2 + 1]!;
       for (let place = ranges[owner * 2]!; place < end;) {
@@ -171,109 +173,118 @@ export class TimeCells {
           }
         }
         made.push(cell, owner, place, next - place - 1);
-        entries[cell + 1] = entries[cell + 1]! + 1;
-        firstNotes[cell + 1] = firstNotes[cell + 1]! + next - place;
+        lengths[cell] = lengths[cell]! + ENTRY_BYTES + (notes === undefined ? 0 : next - place);
         place = next;
       }
     }
+    const byteLength = lengths.reduce((sum, each) => sum + each, cells * 4);
+    const records = new DataView(new ArrayBuffer(byteLength));
+    let begin = cells * 4;
     for (let cell = 0; cell < cells; cell += 1) {
-      entries[cell + 1] = entries[cell + 1]! + entries[cell]!;
-      firstNotes[cell + 1] = firstNotes[cell + 1]! + firstNotes[cell]!;
+      records.setUint32(cell * 4, begin);
+      begin += lengths[cell]!;
     }
-    this.#entries = entries;
-    this.#firstNotes = firstNotes;
-    this.#runs = new Uint16Array((made.length / 4) * 3);
-    this.#notes = notes === undefined ? undefined : new Uint8Array(rows);
-    const nextEntries = entries.slice();
-    const nextNotes = firstNotes.slice();
+    for (let at = 0; at < made.length; at += 4) {
+      const record = records.getUint32(made[at]! * 4);
+      const count = records.getUint16(record);
+      const entry = record + 2 + count * ENTRY_BYTES;
+      records.setUint16(record, count + 1);
+      records.setUint32(entry, this.#numbers[made[at + 1]!]!);
+      records.setUint16(entry + 4, made[at + 2]!);
+      records.setUint16(entry + 6, made[at + 3]!);
+    }
+    this.#records = records;
+    if (notes === undefined) return;
+    // Behind the entries, which all are there by now.
+    const nextNotes = lengths.fill(0);
     noted = 0;
     for (let at = 0; at < made.length; at += 4) {
       const cell = made[at]!;
-      const entry = nextEntries[cell]!;
-      nextEntries[cell] = entry + 1;
-      for (let part = 0; part < 3; part += 1) this.#runs[entry * 3 + part] = made[at + 1 + part]!;
+      const record = records.getUint32(cell * 4);
+      const note = record + 2 + records.getUint16(record) * ENTRY_BYTES + nextNotes[cell]!;
       const count = made[at + 3]! + 1;
-      const note = nextNotes[cell]!;
-      nextNotes[cell] = note + count;
-      if (notes === undefined) continue;
-      for (let row = 0; row < count; row += 1) this.#notes![note + row] = notes[noted + row]!;
+      nextNotes[cell] = nextNotes[cell]! + count;
+      for (let row = 0; row < count; row += 1) records.setUint8(note + row, notes[noted + row]!);
       noted += count;
     }
   }
 
   get byteLength(): number {
-    return (
-      CELLS_BYTES +
-      this.#entries.byteLength +
-      this.#firstNotes.byteLength +
-      this.#runs.byteLength +
-      (this.#notes?.byteLength ?? 0)
-    );
+    return CELLS_BYTES + this.#records.byteLength;
   }
 
-  /** The rows of [from, to), which lies within the stretch and is not empty. */
-  find(from: number, to: number): FoundRows {
+  /** A number that depends on what is held of the cell of a time, which lies in the stretch, and says nothing. */
+  lookAt(time: number): number {
+    return this.#records.getUint16(this.#records.getUint32(this.#cellOf(time) * 4));
+  }
+
+  /** Adds the rows of [from, to), which lies within the stretch and is not empty. */
+  find(from: number, to: number, found: FoundRows): void {
     const length = this.#length;
     const first = this.#cellOf(from);
     const last = Math.ceil((to - this.#start) / length) - 1;
-    let owners: number[] | undefined;
-    let found: FoundRows | undefined;
-    const runs = this.#runs;
+    const records = this.#records;
+    const before = found.numbers.length;
     for (let cell = first; cell <= last; cell += 1) {
       const start = this.#start + cell * length;
       const isCutFirst = start < from;
       const isCutLast = start + length > to;
-      let note = this.#firstNotes[cell]!;
-      const end = this.#entries[cell + 1]! * 3;
-      for (let at = this.#entries[cell]! * 3; at < end; at += 3) {
-        const owner = runs[at]!;
-        let place = runs[at + 1]!;
-        const count = runs[at + 2]! + 1;
+      const record = records.getUint32(cell * 4);
+      const end = record + 2 + records.getUint16(record) * ENTRY_BYTES;
+      let note = end;
+      for (let at = record + 2; at < end; at += ENTRY_BYTES) {
+        const number = records.getUint32(at);
+        let place = records.getUint16(at + 4);
+        const count = records.getUint16(at + 6) + 1;
         let until = place + count;
-        if (isCutLast) until = place + this.#countBefore(owner, place, note, count, start, to);
-        if (isCutFirst) place += this.#countBefore(owner, place, note, count, start, from);
+        if (isCutLast) until = place + this.#countBefore(number, place, note, count, start, to);
+        if (isCutFirst) place += this.#countBefore(number, place, note, count, start, from);
         note += count;
         if (place >= until) continue;
-        const known = this.#found[owner]!;
-        if (known > 0) found!.to[known - 1] = until;
-        else if (owners === undefined || found === undefined) {
-          // Mostly all are of one segment: arrays of one number are small.
-          owners = [owner];
-          found = { numbers: [this.#numbers[owner]!], from: [place], to: [until] };
-          this.#found[owner] = 1;
-        } else {
-          this.#found[owner] = owners.push(owner);
-          found.numbers.push(this.#numbers[owner]!);
-          found.from.push(place);
-          found.to.push(until);
+        if (first < last) {
+          const owner = this.#ownerOf(number);
+          const known = this.#found[owner]!;
+          if (known > 0) {
+            found.to[known - 1] = until;
+            continue;
+          }
+          this.#found[owner] = found.numbers.length + 1;
         }
+        found.numbers.push(number);
+        found.from.push(place);
+        found.to.push(until);
       }
     }
-    if (owners === undefined || found === undefined) return { numbers: [], from: [], to: [] };
-    for (let at = 0; at < owners.length; at += 1) this.#found[owners[at]!] = 0;
-    return found;
+    if (first < last)
+      for (let at = before; at < found.numbers.length; at += 1)
+        this.#found[this.#ownerOf(found.numbers[at]!)] = 0;
   }
 
   /** How many of an entry's rows, which are in the order of time, lie before a time in their cell. */
   #countBefore(
-    owner: number,
+    number: number,
     place: number,
     note: number,
     count: number,
     start: number,
     time: number,
   ): number {
-    const notes = this.#notes;
-    if (notes === undefined)
-      return placeOfTime(this.#times[owner]!, place, place + count, time) - place;
+    if (!this.#isNoted)
+      return placeOfTime(this.#times[this.#ownerOf(number)]!, place, place + count, time) - place;
+    const records = this.#records;
     const mark = this.#noteOf(time - start);
     const end = note + count;
-    const low = firstNote(notes, note, end, mark);
+    const low = firstNote(records, note, end, mark);
     // Of those that lie in the same part of the cell only the rows tell.
-    if (low === end || notes[low] !== mark) return low - note;
-    const high = firstNote(notes, low + 1, end, mark + 1);
+    if (low === end || records.getUint8(low) !== mark) return low - note;
+    const high = firstNote(records, low + 1, end, mark + 1);
     const same = place + low - note;
-    return placeOfTime(this.#times[owner]!, same, place + high - note, time) - place;
+    const times = this.#times[this.#ownerOf(number)]!;
+    return placeOfTime(times, same, place + high - note, time) - place;
+  }
+
+  #ownerOf(number: number): number {
+    return countBelow(this.#numbers, number);
   }
 
   #cellOf(time: number): number {
@@ -286,15 +297,15 @@ export class TimeCells {
 }
 
 /** Of notes [from, end), which ascend, the first that is at least `mark`; `end` where there is none. */
-function firstNote(notes: Uint8Array, from: number, end: number, mark: number): number {
+function firstNote(records: DataView, from: number, end: number, mark: number): number {
   let low = from;
   let high = end;
   while (high - low > NOTES_IN_A_ROW) {
     const middle = (low + high) >>> 1;
-    if (notes[middle]! < mark) low = middle + 1;
+    if (records.getUint8(middle) < mark) low = middle + 1;
     else high = middle;
   }
-  while (low < high && notes[low]! < mark) low += 1;
+  while (low < high && records.getUint8(low) < mark) low += 1;
   return low;
 }
 

@@ -1,8 +1,8 @@
 import { DbError } from '../base/errors.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
 import { countBelow } from '../base/search.ts';
-import { slabInts } from '../base/slab.ts';
-import { slabOfKind } from './array-kernels.ts';
+import { slabDoubles, slabInts } from '../base/slab.ts';
+import { kernelsOf, slabOfKind } from './array-kernels.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from './batch.ts';
 import { gather } from './build.ts';
 import { datumAt } from './cells.ts';
@@ -13,23 +13,29 @@ import { gatheredSlots, SegmentScan, slotsOf } from './scan.ts';
 import { SEGMENT_ROWS, type SealedSegment, type Segment, type SegmentList } from './segment.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { StoredColumn } from './stored-column.ts';
-import type { TableScan } from './table-contract.ts';
+import type { TimedScan, TimeStretch } from './table-contract.ts';
+import type { Vector } from './vector.ts';
 import { orderedTimes, placeOfTime, STRETCH, TimeCells, type FoundRows } from './time-cells.ts';
 
 /**
- * Rows whose time lies in [from, to), in whatever order is fastest: of each segment those that its time order names, so that
+ * Rows whose time lies in one of some stretches, in whatever order is fastest: of each segment those that its time order names, so that
  * what is read is what was asked for. Batches are read, and not kept: they lie in slabs. The work of finding them does not grow with the table but for a look at each segment's bounds.
  */
-export class TimeScan implements TableScan {
+export class TimeScan implements TimedScan {
   readonly #snapshot: Snapshot;
   readonly #columns: readonly StoredColumn[];
   readonly #time: StoredColumn;
-  readonly #from: number;
-  readonly #to: number;
-  /** Numbers of the segments that may hold such rows; of the first of them it may be known which. */
-  readonly #segments: readonly number[];
-  readonly #found: FoundRows | undefined;
+  readonly #stretches: readonly TimeStretch[];
+  readonly #found: FoundRows = { numbers: [], from: [], to: [], others: [] };
+  /** By stretch: where what was found of it ends, and the numbers of the others. */
+  readonly #foundEnds: number[] = [];
+  readonly #othersEnds: number[] = [];
+  readonly #readOf: number[] = [];
+  /** What comes next: all that was found, then the others, of `#stretch`. */
   #next = 0;
+  #nextOther = 0;
+  #stretch = 0;
+  #isBegun = false;
   #part: Part | undefined;
   #rowsRead = 0;
 
@@ -38,80 +44,215 @@ export class TimeScan implements TableScan {
     bounds: SegmentTimes,
     options: {
       readonly column: number;
-      readonly from: number;
-      readonly to: number;
+      readonly stretches: readonly TimeStretch[];
       readonly columnIndexes: readonly number[];
     },
   ) {
     const { view } = snapshot;
+    const { stretches } = options;
     this.#snapshot = snapshot;
     this.#columns = options.columnIndexes.map((index) => view.columns[index]!);
     this.#time = view.columns[options.column]!;
-    this.#from = options.from;
-    this.#to = options.to;
-    // A reader of the past may see rows of segments that are gone, or were compacted since.
-    if (snapshot.isOfThePast) {
-      const count = Math.ceil(view.rowIdEnd / SEGMENT_ROWS);
-      this.#segments = Array.from({ length: count }, (_, number) => number);
-      return;
+    this.#stretches = stretches;
+    const found = this.#found;
+    for (let index = 0; index < stretches.length; index += 1) {
+      const { from, to } = stretches[index]!;
+      // A reader of the past may see rows of segments that are gone, or were compacted since.
+      if (snapshot.isOfThePast) {
+        const count = Math.ceil(view.rowIdEnd / SEGMENT_ROWS);
+        for (let number = 0; number < count; number += 1) found.others.push(number);
+      } else bounds.find(view.list, this.#time, from, to, found);
+      this.#foundEnds.push(found.numbers.length);
+      this.#othersEnds.push(found.others.length);
+      this.#readOf.push(0);
     }
-    this.#found = bounds.find(view.list, this.#time, options.from, options.to);
-    this.#segments = this.#found.numbers;
   }
 
   get rowsRead(): number {
     return this.#rowsRead;
   }
 
+  /** Those of stretch number `index`. */
+  rowsReadOf(index: number): number {
+    return this.#readOf[index]!;
+  }
+
   next(): Batch | undefined {
+    if (!this.#isBegun) {
+      this.#isBegun = true;
+      const batch = this.#together();
+      if (batch !== undefined) return batch;
+    }
     for (;;) {
       if (this.#part === undefined) {
-        if (this.#next >= this.#segments.length) return undefined;
-        this.#part = this.#open(this.#next);
-        this.#next += 1;
+        if (this.#stretch === this.#stretches.length) return undefined;
+        if (this.#next < this.#foundEnds[this.#stretch]!) {
+          this.#part = this.#openFound(this.#next);
+          this.#next += 1;
+        } else if (this.#nextOther < this.#othersEnds[this.#stretch]!) {
+          this.#part = this.#open(this.#found.others[this.#nextOther]!);
+          this.#nextOther += 1;
+        } else this.#stretch += 1;
         if (this.#part === undefined) continue;
       }
       const batch = this.#part.next();
-      this.#rowsRead += this.#part.takeRead();
+      const read = this.#part.takeRead();
+      this.#rowsRead += read;
+      this.#readOf[this.#stretch]! += read;
       if (batch === 'end') this.#part = undefined;
       else if (batch !== undefined) return batch;
     }
   }
 
-  /** Undefined where the order of time tells that no row of a segment is asked for. */
-  #open(index: number): Part | undefined {
-    const number = this.#segments[index]!;
-    const { view } = this.#snapshot;
+  /**
+   * All that was found, as one batch, where it is few rows that are numbers. They lie in no cache, and neither do the ways to them: what is asked for one behind the
+   * other is waited for together, so each look is made at all of them before the next.
+   */
+  #together(): Batch | undefined {
+    const { numbers, from, to } = this.#found;
+    const count = numbers.length;
+    if (count < 2 || count > TOGETHER_PARTS_MAX || this.#columns.length === 0) return undefined;
+    const parts: NumberParts = { states: [], vectors: [], ends: [] };
+    let rowCount = 0;
+    for (let part = 0; part < count; part += 1) {
+      const state = this.#sealedAt(numbers[part]!);
+      if (state === undefined) return undefined;
+      rowCount += to[part]! - from[part]!;
+      parts.states.push(state);
+      for (const column of this.#columns) {
+        const vector = state.segment.columns[column.id]?.vector;
+        if (vector?.rep !== 'number') return undefined;
+        parts.vectors.push(vector);
+      }
+    }
+    if (rowCount > TOGETHER_ROWS_MAX) return undefined;
+    const slots = slabInts(rowCount);
+    let end = 0;
+    for (let part = 0; part < count; part += 1) {
+      const { segment, deletes } = parts.states[part]!;
+      const order = segment.timeOrder!;
+      const until = to[part]!;
+      for (let place = from[part]!; place < until; place += 1) {
+        const slot = order[place]!;
+        if (deletes?.has(slot) === true) continue;
+        slots[end] = slot;
+        end += 1;
+      }
+      parts.ends.push(end);
+    }
+    const columns: Vector[] = [];
+    for (let index = 0; index < this.#columns.length; index += 1) {
+      const vector = numbersOf(parts, index, this.#columns.length, slots);
+      if (vector === undefined) return undefined;
+      columns.push(vector);
+    }
+    for (let part = 0, stretch = 0; part < count; part += 1) {
+      while (part >= this.#foundEnds[stretch]!) stretch += 1;
+      this.#readOf[stretch]! += to[part]! - from[part]!;
+    }
+    this.#rowsRead += rowCount;
+    this.#next = count;
+    return end === 0 ? undefined : { rowCount: end, columns };
+  }
+
+  /** A segment of which all rows that live are visible, as they are; undefined where it is no such. */
+  #sealedAt(number: number): SealedState | undefined {
+    const { view, overlay, isOfThePast } = this.#snapshot;
     const state = view.list.states[number - view.list.first];
-    const isCut = view.rowIdEnd < (number + 1) * SEGMENT_ROWS;
-    const isPlain =
-      state !== undefined &&
-      this.#snapshot.overlay?.touches(number) !== true &&
-      !this.#snapshot.isOfThePast;
-    if (isPlain && state.segment.kind === 'sealed' && !isCut) {
-      const { segment, deletes } = state;
-      const places =
-        foundPlaces(segment, this.#found!, index) ??
-        sealedPlaces(segment, this.#time, this.#from, this.#to);
+    if (state?.segment.kind !== 'sealed' || isOfThePast) return undefined;
+    if (overlay?.touches(number) === true || view.rowIdEnd < (number + 1) * SEGMENT_ROWS)
+      return undefined;
+    return state as SealedState;
+  }
+
+  #openFound(index: number): Part {
+    const number = this.#found.numbers[index]!;
+    const state = this.#sealedAt(number);
+    if (state === undefined) return this.#filtered(number);
+    const { segment, deletes } = state;
+    const [from, to] = [this.#found.from[index]!, this.#found.to[index]!];
+    const order = to - from === segment.rowCount ? undefined : segment.timeOrder;
+    return new SealedPart(segment, deletes, { order, from, to }, this.#columns);
+  }
+
+  /** Undefined where the order of time tells that no row of a segment is asked for. */
+  #open(number: number): Part | undefined {
+    const { from, to } = this.#stretches[this.#stretch]!;
+    const { view, overlay, isOfThePast } = this.#snapshot;
+    const sealed = this.#sealedAt(number);
+    if (sealed !== undefined) {
+      const { segment, deletes } = sealed;
+      const places = sealedPlaces(segment, this.#time, from, to);
       if (places !== undefined)
         return places.from < places.to
           ? new SealedPart(segment, deletes, places, this.#columns)
           : undefined;
-    } else if (isPlain && state.segment.kind === 'open') {
+    }
+    const state = view.list.states[number - view.list.first];
+    if (state?.segment.kind === 'open' && overlay?.touches(number) !== true && !isOfThePast) {
       const { segment, deletes } = state;
       const rowEnd = view.rowIdEnd - segment.firstRowId - segment.firstOrdinal;
-      const rows = openRows(segment, this.#time, this.#from, this.#to, rowEnd, deletes);
+      const rows = openRows(segment, this.#time, from, to, rowEnd, deletes);
       if (rows !== undefined) return new OpenPart(segment, rows, this.#columns);
     }
-    return new FilteredPart(
-      this.#snapshot,
-      number,
-      this.#time,
-      this.#from,
-      this.#to,
-      this.#columns,
-    );
+    return this.#filtered(number);
   }
+
+  #filtered(number: number): Part {
+    const { from, to } = this.#stretches[this.#stretch]!;
+    return new FilteredPart(this.#snapshot, number, this.#time, from, to, this.#columns);
+  }
+}
+
+/** Rows that are read together, and of how many segments: a few dozen are at the ends of a window. */
+const TOGETHER_ROWS_MAX = 512;
+const TOGETHER_PARTS_MAX = 64;
+
+type SealedState = { readonly segment: SealedSegment; readonly deletes: Deletes | undefined };
+
+/** Rows of several segments. */
+type NumberParts = {
+  readonly states: SealedState[];
+  /** The columns of the first, those of the second, … */
+  readonly vectors: Extract<Vector, { rep: 'number' }>[];
+  /** Where the slots of each end. */
+  readonly ends: number[];
+};
+
+/** Column number `index` of `columnCount`; undefined where it is not of one scale. */
+function numbersOf(
+  { vectors, ends }: NumberParts,
+  index: number,
+  columnCount: number,
+  slots: Int32Array,
+): Vector | undefined {
+  const { type, scale } = vectors[index]!;
+  const rowCount = ends.at(-1)!;
+  const numbers = slabDoubles(rowCount);
+  let validity: Uint8Array | undefined;
+  let start = 0;
+  for (let part = 0; part < ends.length; part += 1) {
+    const vector = vectors[part * columnCount + index]!;
+    if (vector.scale !== scale) return undefined;
+    const { values, factor, base, validity: present } = vector;
+    const end = ends[part]!;
+    kernelsOf(values).decodeSelected(
+      values,
+      slots,
+      start,
+      end - start,
+      factor,
+      base,
+      numbers,
+      start,
+    );
+    if (present !== undefined) {
+      validity ??= new Uint8Array(rowCount).fill(1);
+      for (let row = start; row < end; row += 1) validity[row] = present[slots[row]!]!;
+    }
+    start = end;
+  }
+  return { rep: 'number', type, values: numbers, validity, factor: 1, base: 0, scale };
 }
 
 /** A table that nobody reads by time holds nothing for it. */
@@ -147,21 +288,29 @@ export class SegmentTimes {
     this.#lease = lease;
   }
 
-  /** Rows whose time may lie in [from, to): those of the first segments are told, of all others at least their number. */
-  find(list: SegmentList, column: StoredColumn, from: number, to: number): FoundRows {
+  /** Adds rows whose time may lie in [from, to). */
+  find(list: SegmentList, column: StoredColumn, from: number, to: number, found: FoundRows): void {
     if (list.states !== this.#states || column !== this.#column || list.first !== this.#first)
       this.#lookAtAll(list, column);
     const stretch = Math.floor(from / STRETCH);
     // Beyond, times are no exact numbers of cells.
-    if (!(from < to && to <= (stretch + 1) * STRETCH && Math.abs(from) < 2 ** 52))
-      return { numbers: this.#meeting(from, to), from: [], to: [] };
-    const { cells, toldCount } = this.#stretchAt(stretch, column);
-    if (cells === undefined) return { numbers: this.#meeting(from, to), from: [], to: [] };
-    const found = cells.find(from, to);
-    for (let at = toldCount; at < this.#told.length; at += 1)
-      this.#addMeeting(this.#told[at]!.number - this.#first, from, to, found.numbers);
-    for (const index of this.#others) this.#addMeeting(index, from, to, found.numbers);
-    return found;
+    const cells =
+      from < to && to <= (stretch + 1) * STRETCH && Math.abs(from) < 2 ** 52
+        ? this.#stretchAt(stretch, column)
+        : undefined;
+    if (cells?.cells === undefined) {
+      this.#addAllMeeting(from, to, found.others);
+      return;
+    }
+    cells.cells.find(from, to, found);
+    for (let at = cells.toldCount; at < this.#told.length; at += 1)
+      this.#addMeeting(this.#told[at]!.number - this.#first, from, to, found.others);
+    for (const index of this.#others) this.#addMeeting(index, from, to, found.others);
+  }
+
+  /** Looks at where rows of a time will be looked for: a number that says nothing. */
+  lookAt(time: number): number {
+    return this.#stretches.get(Math.floor(time / STRETCH))?.cells?.lookAt(time) ?? 0;
   }
 
   #stretchAt(stretch: number, column: StoredColumn): KnownStretch {
@@ -170,7 +319,9 @@ export class SegmentTimes {
     if (this.#stretches.size >= STRETCHES_MAX) this.#forgetStretches(this.#told);
     const start = stretch * STRETCH;
     const segments: SealedSegment[] = [];
-    for (const number of this.#meeting(start, start + STRETCH)) {
+    const numbers: number[] = [];
+    this.#addAllMeeting(start, start + STRETCH, numbers);
+    for (const number of numbers) {
       const segment = this.#known[number - this.#first]!;
       if (isTold(segment, column)) segments.push(segment);
     }
@@ -204,14 +355,12 @@ export class SegmentTimes {
     this.#bytes -= bytes;
   }
 
-  /** Numbers of the segments in which some row may lie in [from, to). */
-  #meeting(from: number, to: number): number[] {
+  /** Adds the numbers of the segments in which some row may lie in [from, to). */
+  #addAllMeeting(from: number, to: number, numbers: number[]): void {
     const count = this.#states.length;
     const end = countBelow(this.#left, to, count);
-    const found: number[] = [];
     for (let index = countBelow(this.#reached, from, count); index < end; index += 1)
-      this.#addMeeting(index, from, to, found);
-    return found;
+      this.#addMeeting(index, from, to, numbers);
   }
 
   #addMeeting(index: number, from: number, to: number, numbers: number[]): void {
@@ -332,17 +481,6 @@ type SealedPlaces = {
   readonly from: number;
   readonly to: number;
 };
-
-/** Of a segment of which cells have told. */
-function foundPlaces(
-  segment: SealedSegment,
-  { from, to }: FoundRows,
-  index: number,
-): SealedPlaces | undefined {
-  if (index >= from.length) return undefined;
-  const isWhole = to[index]! - from[index]! === segment.rowCount;
-  return { order: isWhole ? undefined : segment.timeOrder, from: from[index]!, to: to[index]! };
-}
 
 /** Where the rows of [from, to) stand in the time order; undefined where it is not of this column. */
 function sealedPlaces(

@@ -2,6 +2,7 @@ import { assert, DbError } from '../base/errors.ts';
 import { countUpTo } from '../base/search.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { datumAt } from '../columns/build.ts';
+import type { TimeStretch } from '../columns/table-contract.ts';
 import { BOOLEAN, type SqlType } from '../columns/types.ts';
 import { compileExpression, compileFilter } from '../expressions/compile.ts';
 import type { Expression } from '../expressions/expression.ts';
@@ -25,7 +26,7 @@ import { NoTiles } from './no-tiles.ts';
 import { BUCKET_KEY } from './tile-measures.ts';
 import type { TileSet, Tiling } from './tile-set.ts';
 import type { TilePlan } from './tile-plan.ts';
-import { metBetween, rowEnds, scannedEnds, type TimesMet, type TimeStretch } from './time-ends.ts';
+import { metBetween, rowEnds, scannedEnds, type TimesMet } from './time-ends.ts';
 import { isOfTime, timeReach, type TimeReach } from './time-reach.ts';
 import type { WindowBounds } from './window-source.ts';
 

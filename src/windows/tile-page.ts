@@ -147,8 +147,10 @@ export class TilePage {
 
   /** Rows of all groups in one tile. */
   rowsAt(place: number): number {
-    let rows = 0;
     const at = place * this.layout.stride;
+    // On the way lie as few objects as can be.
+    if (this.onlyGroup >= 0) return this.#block[at]!;
+    let rows = 0;
     const { data } = this;
     for (let index = 0; index < data.length; index += 1) rows += data[index]![at]!;
     return rows;

@@ -3,7 +3,14 @@ import type { MemoryAccount } from '../base/memory.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { sliceBatch } from '../columns/build.ts';
-import type { TableData, TableDelta, TableScan, TableSnapshot } from '../columns/table-contract.ts';
+import type {
+  TableData,
+  TableDelta,
+  TableScan,
+  TableSnapshot,
+  TimedScan,
+  TimeStretch,
+} from '../columns/table-contract.ts';
 import { columnOf } from '../columns/rows-by-column.ts';
 import type { Vector } from '../columns/vector.ts';
 import {
@@ -93,6 +100,12 @@ export interface TileRows {
   next(): number | undefined;
   /** Rows read since the last call, those that the filter refused included. */
   takeRead(): number;
+}
+
+/** The same of several stretches. */
+export interface TimedRows extends TileRows {
+  /** Rows read of stretch number `index`. */
+  readOf(index: number): number;
 }
 
 /**
@@ -374,24 +387,54 @@ export class TileSet {
   }
 
   /**
-   * Rows of a snapshot in [from, to), to be handled batch by batch: another load takes the one before away. Where their order is searched
-   * and nobody asks for it, their time is not read: each value of a row that lies anywhere costs as much as adding it.
+   * Looks at what a window that begins and ends inside of quarters is read from. Little of it is in a cache: together it is waited for once, and one after the other
+   * each is. Of the tiles that follow each the processor fetches some unasked.
    */
+  lookAtEnds(snapshot: TableSnapshot, from: number, to: number): void {
+    let seen = snapshot.lookAtTime!(from) + snapshot.lookAtTime!(to);
+    seen += this.#lookAt(from) + this.#lookAt(to);
+    assert(!Number.isNaN(seen), 'tiles count rows');
+  }
+
+  #lookAt(time: number): number {
+    const day = Math.floor(time / DAY);
+    const page = this.#days.get(day);
+    if (page === undefined || page.onlyGroup < 0) return 0;
+    const ofDay = time - day * DAY;
+    return lookAhead(page, Math.floor(ofDay / QUARTER), page.onlyGroup, ofDay);
+  }
+
+  /** Rows of a snapshot in [from, to), to be handled batch by batch: another load takes the one before away. */
   rowsOf(
     snapshot: TableSnapshot,
     from: number,
     to: number,
     times: 'read' | 'known' = 'known',
   ): TileRows {
+    if (to - from < Infinity && snapshot.scanTimes !== undefined)
+      return this.rowsIn(snapshot, [{ from, to }], times);
+    // A transaction's own rows are in no order of time: whoever reads them looks at `timeOf`.
+    const { columnIndexes } = this.plan;
+    const scan = snapshot.scan({ columnIndexes, ordered: false, withRowIds: false });
+    return new LoadedRows(scan, (batch) =>
+      this.#load(batch.rowCount, batch.selection, batch.columns),
+    );
+  }
+
+  /**
+   * The same of stretches that do not overlap. Where nobody asks for it, their time is not read: each value of a row that lies anywhere costs as much as
+   * adding it.
+   */
+  rowsIn(
+    snapshot: TableSnapshot,
+    stretches: readonly TimeStretch[],
+    times: 'read' | 'known' = 'known',
+  ): TimedRows {
     const { time } = this.plan;
     const isKnown = times === 'known' && this.plan.valueColumns.length > 0;
     const columnIndexes = isKnown ? this.plan.valueColumns : this.plan.columnIndexes;
-    // A transaction's own rows are in no order of time: whoever reads them looks at `timeOf`.
-    const scan =
-      to - from === Infinity || snapshot.scanTimes === undefined
-        ? snapshot.scan({ columnIndexes, ordered: false, withRowIds: false })
-        : snapshot.scanTimes({ column: time, from, to, columnIndexes });
-    return new LoadedRows(scan, (batch) => {
+    const scan = snapshot.scanTimes!({ column: time, stretches, columnIndexes });
+    return new LoadedTimedRows(scan, (batch) => {
       for (let index = 0; index < columnIndexes.length; index += 1)
         this.#wide[columnIndexes[index]!] = batch.columns[index]!;
       return this.#loadWide(batch.rowCount, batch.selection, isKnown);
@@ -675,7 +718,7 @@ export class TileSet {
     }
     const quarter = Math.floor(time / QUARTER);
     const leaf = quarter - day * QUARTERS;
-    this.#lookAhead(page, leaf, group, time - day * DAY);
+    assert(!Number.isNaN(lookAhead(page, leaf, group, time - day * DAY)), 'tiles count rows');
     this.#prepare(page, row, sign);
     page.rows += sign;
     const { groupCount } = page;
@@ -701,25 +744,6 @@ export class TileSet {
     else this.#changeTops(day, group, row, sign);
     if (page.pieces !== undefined) this.#changePieces(page.pieces, time, day, group, row, sign);
     if (this.#minutes.size > 0) this.#changeDetails(time, quarter, group, row, sign);
-  }
-
-  /**
-   * Looks at each tile of a day that a row of it changes. They lie far apart in memory and in no cache: together they are waited for once, and one
-   * after the other each is.
-   */
-  #lookAhead(page: TilePage, leaf: number, group: number, ofDay: number): void {
-    const { pieces } = page;
-    let seen = page.lookAt(group, leaf);
-    seen += page.lookAt(group, HOURS_AT + (leaf >> 2));
-    seen += page.lookAt(group, FOURS_AT + (leaf >> 4));
-    seen += page.lookAt(group, WHOLE_AT);
-    if (pieces !== undefined) {
-      const { length, run, runsAt } = pieces.cut!;
-      const place = Math.floor(ofDay / length);
-      seen += pieces.lookAt(group, place);
-      if (run > 0) seen += pieces.lookAt(group, runsAt + Math.floor(place / run));
-    }
-    assert(!Number.isNaN(seen), 'tiles count rows');
   }
 
   #changeKeys(page: TilePage, group: number, place: number, row: number, sign: 1 | -1): void {
@@ -1026,7 +1050,7 @@ export class TileSet {
     };
     try {
       const { columnIndexes, time } = this.plan;
-      const scan = snapshot.scanTimes!({ column: time, from, to, columnIndexes });
+      const scan = snapshot.scanTimes!({ column: time, stretches: [{ from, to }], columnIndexes });
       let charged = 0;
       for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
         add(this.#load(batch.rowCount, batch.selection, batch.columns), 1, false);
@@ -1104,6 +1128,19 @@ class LoadedRows implements TileRows {
   }
 }
 
+class LoadedTimedRows extends LoadedRows implements TimedRows {
+  readonly #timed: TimedScan;
+
+  constructor(scan: TimedScan, load: (batch: Batch) => number) {
+    super(scan, load);
+    this.#timed = scan;
+  }
+
+  readOf(index: number): number {
+    return this.#timed.rowsReadOf(index);
+  }
+}
+
 function rowCountOf(changes: readonly { readonly delta: TableDelta }[]): number {
   let rows = 0;
   for (const { delta } of changes)
@@ -1167,6 +1204,23 @@ function takePlaces(
     else
       for (let place = at; place < at + count; place += 1) block.set(layout.empty, place * stride);
   }
+}
+
+/**
+ * Looks at each tile of a day that a time in it lies in. They lie far apart in memory and in no cache: together they are waited for once, and one
+ * after the other each is.
+ */
+function lookAhead(page: TilePage, leaf: number, group: number, ofDay: number): number {
+  const { pieces } = page;
+  let seen = page.lookAt(group, leaf);
+  seen += page.lookAt(group, HOURS_AT + (leaf >> 2));
+  seen += page.lookAt(group, FOURS_AT + (leaf >> 4));
+  seen += page.lookAt(group, WHOLE_AT);
+  if (pieces === undefined) return seen;
+  const { length, run, runsAt } = pieces.cut!;
+  const place = Math.floor(ofDay / length);
+  seen += pieces.lookAt(group, place);
+  return run > 0 ? seen + pieces.lookAt(group, runsAt + Math.floor(place / run)) : seen;
 }
 
 /** A finer tile whose extremes are not known is not made. */

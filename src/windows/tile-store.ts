@@ -1,6 +1,6 @@
 import { assert, DbError } from '../base/errors.ts';
 import { MemoryAccount } from '../base/memory.ts';
-import type { TableData, TableDelta } from '../columns/table-contract.ts';
+import type { TableData, TableDelta, TimeStretch } from '../columns/table-contract.ts';
 import { hasDate, type TypeKind } from '../columns/types.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
 import { Budget, type Operator } from '../operators/operator.ts';
@@ -36,7 +36,7 @@ import { isTileCall, tilePlanOf, type TilePlan } from './tile-plan.ts';
 import { KeyScratch } from './key-counts.ts';
 import { whyNoTiles } from './no-tiles.ts';
 import { TileSet } from './tile-set.ts';
-import { metBetween, rowEnds, type TimeStretch } from './time-ends.ts';
+import { metBetween, rowEnds } from './time-ends.ts';
 import { isOfTime, timeReach, type TimeReach } from './time-reach.ts';
 import { MINUTE } from './tile-time.ts';
 import { TiledWindows } from './tile-windows.ts';

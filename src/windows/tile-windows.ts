@@ -2,7 +2,7 @@ import { DbError } from '../base/errors.ts';
 import { countBelow } from '../base/search.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { datumAt, vectorFromData } from '../columns/build.ts';
-import type { TableSnapshot } from '../columns/table-contract.ts';
+import type { TableSnapshot, TimeStretch } from '../columns/table-contract.ts';
 import { INT4 } from '../columns/types.ts';
 import type { Vector } from '../columns/vector.ts';
 import type { Datum } from '../columns/values.ts';
@@ -278,27 +278,33 @@ export class TiledWindows implements WindowOperator {
     for (; this.#window < from.length; this.#window += 1) {
       const start = from[this.#window]!;
       const end = to[this.#window]!;
+      if (start % QUARTER !== 0 && end % QUARTER !== 0) set.lookAtEnds(this.#snapshot, start, end);
       if (this.#budget.exhausted || this.#lacking(start) !== undefined) return false;
       if (this.#lacking(end) !== undefined) return false;
       this.#total.reset(set.measures.layout.wider, true);
-      let time = this.#addTiles(start, end);
-      while (time < end) {
+      const ends: TimeStretch[] = [];
+      for (let time = this.#addTiles(start, end); time < end; time = this.#addTiles(time, end)) {
         if (this.#budget.exhausted) return false;
-        const next = this.#addTileAt(time, end);
-        if (next !== time) {
-          time = next;
-          continue;
-        }
-        time = this.#nextTileAfter(time, end);
-        const rows = set.rowsOf(this.#snapshot, next, time);
-        for (let rowCount = rows.next(); rowCount !== undefined; rowCount = rows.next()) {
-          this.#addLoaded(rows, rowCount, next, time);
-          if (this.#budget.exhausted) return false;
-        }
-        this.#noteRead(rows.takeRead(), next);
+        const next = this.#nextTileAfter(time, end);
+        ends.push({ from: time, to: next });
+        time = next;
       }
+      if (ends.length > 0 && !this.#isAddedAtOnce(ends)) return false;
       this.#finish(undefined);
     }
+    return true;
+  }
+
+  /** Adds the rows where no tile ends, all together: they are waited for less often so. False where the budget is used up. */
+  #isAddedAtOnce(ends: readonly TimeStretch[]): boolean {
+    const rows = this.#set.rowsIn(this.#snapshot, ends);
+    for (let rowCount = rows.next(); rowCount !== undefined; rowCount = rows.next()) {
+      this.#addLoaded(rows, rowCount, -Infinity, Infinity);
+      if (this.#budget.exhausted) return false;
+    }
+    this.#rows += rows.takeRead();
+    for (let index = 0; index < ends.length; index += 1)
+      this.#noteEdge(rows.readOf(index), ends[index]!.from);
     return true;
   }
 
@@ -462,9 +468,13 @@ export class TiledWindows implements WindowOperator {
     }
   }
 
-  /** Rows were read since no tile ends at `time`, or after it. */
   #noteRead(rows: number, time: number): void {
     this.#rows += rows;
+    this.#noteEdge(rows, time);
+  }
+
+  /** Rows were read since no tile ends at `time`, or after it. */
+  #noteEdge(rows: number, time: number): void {
     if (this.#changed.length === 0) this.#set.noteEdge(time, rows);
   }
 
@@ -740,14 +750,14 @@ export class TiledWindows implements WindowOperator {
   *#addRows(from: number, to: number): Tiling<void> {
     const rows = this.#set.rowsOf(this.#snapshot, from, to, this.#isPlain ? 'read' : 'known');
     for (let rowCount = rows.next(); rowCount !== undefined; rowCount = rows.next()) {
-      this.#addLoaded(rows, rowCount, from, to);
+      this.#noteEdge(this.#addLoaded(rows, rowCount, from, to), from);
       if (this.#budget.exhausted) yield* this.#pause();
     }
     this.#noteRead(rows.takeRead(), from);
   }
 
-  /** Adds the rows that were just loaded. */
-  #addLoaded(rows: TileRows, rowCount: number, from: number, to: number): void {
+  /** Adds the rows that were just loaded, a plain reader those of [from, to) alone; gives how many were read for it. */
+  #addLoaded(rows: TileRows, rowCount: number, from: number, to: number): number {
     const set = this.#set;
     const { measures } = set;
     const total = this.#total;
@@ -768,8 +778,9 @@ export class TiledWindows implements WindowOperator {
     }
     total.settle();
     const read = rows.takeRead();
-    this.#noteRead(read, from);
+    this.#rows += read;
     this.#budget.charge(read * measures.work);
+    return read;
   }
 
   /** Rows of a plain reader come as they lie. */

@@ -1,9 +1,6 @@
-import type { TableScan, TableSnapshot, ZoneTest } from '../columns/table-contract.ts';
+import type { TableScan, TableSnapshot, TimeStretch, ZoneTest } from '../columns/table-contract.ts';
 import type { Budget } from '../operators/operator.ts';
 import { timesOf } from './window-source.ts';
-
-/** [from, to) in microseconds since 1970; empty where there are no times. */
-export type TimeStretch = { readonly from: number; readonly to: number };
 
 /** Where finite times lie, and which rows have others: no time at all, −∞, ∞. */
 export type TimesMet = TimeStretch & {

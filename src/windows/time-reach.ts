@@ -1,3 +1,4 @@
+import type { TimeStretch } from '../columns/table-contract.ts';
 import { functionById, resolveOperator } from '../expressions/catalog.ts';
 import type { Expression } from '../expressions/expression.ts';
 import {
@@ -11,13 +12,7 @@ import type { EvaluationContext } from '../expressions/function-def.ts';
 import { interpret } from '../expressions/interpret.ts';
 import { zoneTestsOf } from '../operators/sources.ts';
 import { constant } from '../plan/nodes.ts';
-import {
-  metBetween,
-  stretchOf,
-  type TimeEnds,
-  type TimesMet,
-  type TimeStretch,
-} from './time-ends.ts';
+import { metBetween, stretchOf, type TimeEnds, type TimesMet } from './time-ends.ts';
 import { changesOf, isMonotone, type Search } from './time-functions.ts';
 
 /** Times that conditions let through. */

@@ -55,7 +55,7 @@ function write(table: Table, change: Parameters<Table['stage']>[0][number]): voi
 /** The numbers of the rows in [from, to). */
 function read(table: Table, from: number, to: number): number[] {
   const snapshot = table.snapshot();
-  const scan = snapshot.scanTimes!({ column: 0, from, to, columnIndexes: [1] });
+  const scan = snapshot.scanTimes!({ column: 0, stretches: [{ from, to }], columnIndexes: [1] });
   const found: number[] = [];
   for (let batch = scan.next(); batch !== undefined; batch = scan.next())
     for (let row = 0; row < batch.rowCount; row += 1)
@@ -194,5 +194,104 @@ test('rows are found by time while segments come, are compacted and go', () => {
   check();
   insert(10);
   check();
+  table.close();
+});
+
+test('rows of several stretches are read together, and each is told how many were read of it', () => {
+  const count = 3 * SEGMENT + 700;
+  // Late rows: the rows of a stretch are those of three segments.
+  const times = Array.from(
+    { length: count },
+    (_, row) => START + row * 40_000 - (row % 20 === 7 ? ((row * 7919) % 90_000) * 40_000 : 0),
+  );
+  const special: readonly Datum[] = [-0, 0, NaN, Infinity, -Infinity, null, 1e300, 5e-324];
+  // Whole numbers in one segment, halves in the next, values of all kinds behind.
+  const values = Array.from({ length: count }, (_, row): Datum => {
+    if (row < SEGMENT) return row % 7;
+    return row < 2 * SEGMENT ? row / 2 : row % 3 === 0 ? special[row % 8]! : -row / 3;
+  });
+  const table = createTable(
+    {
+      columns: [
+        { name: 'ts', type: { kind: 'timestamptz' }, nullable: true },
+        { name: 'x', type: { kind: 'float8' }, nullable: true },
+        { name: 'n', type: { kind: 'int4' }, nullable: false },
+      ],
+      indexes: [],
+      seed: 7,
+      timeColumn: 0,
+    },
+    { memory: new MemoryAccount('test', undefined, 2 ** 30) },
+  );
+  for (let at = 0; at < count; at += 20_000) {
+    const end = Math.min(count, at + 20_000);
+    const numbers = Array.from({ length: end - at }, (_, each) => at + each);
+    write(table, {
+      kind: 'insert',
+      rows: {
+        rowCount: end - at,
+        columns: [
+          vectorFromData({ kind: 'timestamptz' }, times.slice(at, end)),
+          vectorFromData({ kind: 'float8' }, values.slice(at, end)),
+          vectorFromData({ kind: 'int4' }, numbers),
+        ],
+      },
+    });
+  }
+  const isGone = new Set<number>();
+  const check = (stretches: readonly (readonly [number, number])[]): void => {
+    const given = stretches.map(([from, length]) => ({ from, to: from + length }));
+    const snapshot = table.snapshot();
+    const scan = snapshot.scanTimes!({ column: 0, stretches: given, columnIndexes: [1, 2] });
+    const found: number[] = [];
+    for (let batch = scan.next(); batch !== undefined; batch = scan.next())
+      for (let index = 0; index < batch.rowCount; index += 1) {
+        const at = batch.selection?.[index] ?? index;
+        const row = datumAt(batch.columns[1]!, at) as number;
+        expect(Object.is(datumAt(batch.columns[0]!, at), values[row])).toBe(true);
+        found.push(row);
+      }
+    snapshot.release();
+    const expected: number[] = [];
+    for (const [index, { from, to }] of given.entries()) {
+      let ofStretch = 0;
+      for (let row = 0; row < count; row += 1) {
+        if (!(times[row]! >= from && times[row]! < to)) continue;
+        ofStretch += 1;
+        if (!isGone.has(row)) expected.push(row);
+      }
+      // Deleted rows are looked at, and those of a segment without an order, whatever their time.
+      expect(scan.rowsReadOf(index)).toBeGreaterThanOrEqual(isGone.size > 0 ? 0 : ofStretch);
+    }
+    expect(given.reduce((sum, _, index) => sum + scan.rowsReadOf(index), 0)).toBe(scan.rowsRead);
+    expect(found.sort((a, b) => a - b)).toEqual(expected.sort((a, b) => a - b));
+  };
+  const length = fc.oneof(fc.nat(2 * SECOND), fc.nat(60 * SECOND));
+  const pairs = fc.sample(fc.tuple(fc.nat(7000 * SECOND), length, fc.nat(800 * SECOND), length), {
+    seed: 8,
+    numRuns: 12,
+  });
+  const checkAll = (): void => {
+    for (const [from, first, gap, second] of pairs) {
+      const next = START + from + first + gap;
+      check([
+        [START + from, first],
+        [next, second],
+      ]);
+      check([
+        [START + from, first],
+        [next, 0],
+        [next + 1, second],
+        [START + 9e9, 7],
+      ]);
+    }
+  };
+  checkAll();
+  while (table.maintain(1_000_000));
+  checkAll();
+  const gone = Array.from({ length: 900 }, (_, index) => index * 211);
+  write(table, { kind: 'delete', rowIds: Float64Array.from(gone) });
+  for (const row of gone) isGone.add(row);
+  checkAll();
   table.close();
 });
