@@ -3,7 +3,8 @@ import type { InstantMs } from '../base/units.ts';
 import type { InsertedRows } from '../columns/inserted-rows.ts';
 import type { Batch } from '../columns/batch.ts';
 import { withoutColumn, type LazyRows } from '../columns/lazy-rows.ts';
-import type { TableDelta, TableSchema, TableWrite } from '../columns/table-contract.ts';
+import { SEGMENT_ROWS } from '../columns/segment.ts';
+import type { TableData, TableDelta, TableSchema, TableWrite } from '../columns/table-contract.ts';
 import { isNumberKind } from '../columns/types.ts';
 import { Budget } from '../operators/operator.ts';
 import { sliceBatch } from '../columns/build.ts';
@@ -724,7 +725,10 @@ type StagedPart = { undo(): void; publish(position: number): void };
 
 /** Rows that a table takes in one slice of a stepped commit: of eight columns, two of them texts, that is half a millisecond. */
 const STAGE_ROW_COUNT_MAX = 1024;
-/** The same of rows that arrive, where each is so many numbers at most: a third of that, and each slice is a change of its own for views. */
+/**
+ * The same where a row is so many numbers at most: of seven columns that is 0.2 ms of rows that arrive, and three quarters of one of rows that get new
+ * values, of which most is spent once a slice and segment.
+ */
 const STAGE_NUMBERS_ROW_COUNT_MAX = 2048;
 const STAGE_NUMBERS_COLUMNS_MAX = 8;
 /** Work units of a staged row and of each of its values: what its indexes and columns cost, counted alike for every type. */
@@ -786,7 +790,7 @@ function* stage(
     }
     assert(!areTold, 'views are made behind the rows of their commit');
     const { data, definition } = state.stored(operation.relation);
-    for (const { writes, whole } of slicesOf(operation.writes, data.schema)) {
+    for (const { writes, whole } of slicesOf(operation.writes, data)) {
       if (budget.exhausted) yield;
       let delta: TableDelta;
       try {
@@ -880,31 +884,44 @@ function inTable(cause: unknown, table: string): unknown {
 }
 
 /** A table's writes in slices that fit a step; small writes stay together, so that swaps of unique keys work. */
-function slicesOf(writes: readonly TableWrite[], schema: TableSchema): Iterable<WriteSlice> {
+function slicesOf(writes: readonly TableWrite[], data: TableData): Iterable<WriteSlice> {
   let total = 0;
   for (const write of writes) total += rowCountOf(write);
   return total <= STAGE_ROW_COUNT_MAX
     ? [{ writes, whole: writes.length === 1 ? writes[0] : undefined }]
-    : cutUp(writes, insertedAtOnce(schema));
+    : cutUp(writes, data);
 }
 
-function insertedAtOnce({ columns }: TableSchema): number {
-  const areFewNumbers =
-    columns.length <= STAGE_NUMBERS_COLUMNS_MAX &&
-    columns.every(({ type }) => isNumberKind(type.kind));
-  return areFewNumbers ? STAGE_NUMBERS_ROW_COUNT_MAX : STAGE_ROW_COUNT_MAX;
-}
-
-function* cutUp(writes: readonly TableWrite[], insertedMax: number): Generator<WriteSlice> {
+function* cutUp(writes: readonly TableWrite[], data: TableData): Generator<WriteSlice> {
+  const ofFew = areFewNumbers(data.schema);
   for (const write of writes) {
     const rowCount = rowCountOf(write);
-    const size = write.kind === 'insert' ? insertedMax : STAGE_ROW_COUNT_MAX;
-    for (let start = 0; start < rowCount || start === 0; start += size) {
+    for (let start = 0, size = 0; start < rowCount || start === 0; start += size) {
+      size =
+        ofFew && staysInSegment(write, data) ? STAGE_NUMBERS_ROW_COUNT_MAX : STAGE_ROW_COUNT_MAX;
       const end = Math.min(rowCount, start + size);
       const isWhole = start === 0 && end === rowCount;
       yield { writes: [isWhole ? write : sliceOf(write, start, end)], whole: write };
     }
   }
+}
+
+function areFewNumbers({ columns }: TableSchema): boolean {
+  return (
+    columns.length <= STAGE_NUMBERS_COLUMNS_MAX &&
+    columns.every(({ type }) => isNumberKind(type.kind))
+  );
+}
+
+/**
+ * Whether it makes no difference to row ids, which later records name, in how many slices the next rows are staged: an update leaves rows of the
+ * open segment where they are, and which segment that is changes when one is full.
+ */
+function staysInSegment(write: TableWrite, { nextRowId }: TableData): boolean {
+  return (
+    write.kind !== 'update' ||
+    (nextRowId % SEGMENT_ROWS) + STAGE_NUMBERS_ROW_COUNT_MAX < SEGMENT_ROWS
+  );
 }
 
 type WriteSlice = {

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { SeededRandom } from '../../src/base/random.ts';
 import { open } from '../../src/index.ts';
 
 const ROWS = 5_000;
@@ -46,6 +47,43 @@ test('of a key given in two pieces of an upsert the last row counts', async () =
   ]);
   expect(await db.delete('t', { id: [...id] })).toMatchObject({ rows: 4_000 });
   expect((await db.query('SELECT n FROM s')).rows).toEqual([{ n: 0 }]);
+  await db.close();
+});
+
+test('rows that many changes move stand where slices of 1,024 rows put them, whatever slices they are staged in', async () => {
+  const db = await open();
+  await db.exec('CREATE TABLE numbers (id int PRIMARY KEY, v int NOT NULL)');
+  const random = new SeededRandom(7, 'moved rows');
+  /** Ids of rows by row id: what records of an old journal name. */
+  const rows: (number | undefined)[] = [];
+  const rowIdOf = new Map<number, number>();
+  const arrive = (id: number): void => {
+    const before = rowIdOf.get(id);
+    if (before !== undefined) rows[before] = undefined;
+    rowIdOf.set(id, rows.length);
+    rows.push(id);
+  };
+  const first = Int32Array.from({ length: 130_900 }, (_, id) => id);
+  await db.insert('numbers', { id: first, v: first });
+  for (const id of first) arrive(id);
+  for (let step = 0; step < 3; step += 1) {
+    const ids = new Set<number>();
+    // Half of them are new enough to be in the open segment, which is full in the middle of the first step.
+    while (ids.size < 1_900)
+      ids.add(rowIdOf.size - 1 - random.below(random.below(2) === 0 ? 4_000 : rowIdOf.size));
+    const id = Int32Array.from(ids);
+    await db.upsert('numbers', { id, v: Int32Array.from(id, (each) => each + step) });
+    for (let start = 0; start < id.length; start += 1_024) {
+      const openFrom = Math.floor(rows.length / 65_536) * 65_536;
+      for (const each of id.subarray(start, start + 1_024))
+        if (rowIdOf.get(each)! < openFrom) arrive(each);
+    }
+    const fresh = Int32Array.from({ length: 700 }, (_, at) => rowIdOf.size + at);
+    await db.insert('numbers', { id: fresh, v: fresh });
+    for (const each of fresh) arrive(each);
+    const told = (await db.query('SELECT id FROM numbers')).rows.map((row) => row['id']);
+    expect(told.join()).toBe(rows.filter((each) => each !== undefined).join());
+  }
   await db.close();
 });
 
