@@ -9,12 +9,12 @@ const POOLED_CHUNKS_MAX = 64;
  * rows stream at a time would else fetch a page of fresh memory from the system for every eighty of them, and have V8 collect because so much
  * outside its heap was given up.
  */
-// A place where memory comes from, not a state: what a chunk held before is noise, which nobody reads.
+// A place where memory comes from, not a state: what a chunk held before is gone when it is given out.
 const pooled: Float64Array[] = [];
 
-/** A chunk of noise. */
+/** A chunk of zeros: a column of numbers that becomes one of data reads the entry that is being written. */
 export function pooledChunk(): Float64Array {
-  return pooled.pop() ?? new Float64Array(CHUNK_ROWS);
+  return pooled.pop()?.fill(0) ?? new Float64Array(CHUNK_ROWS);
 }
 
 /** Nobody may hold the chunk, nor a view of it. */

@@ -12,9 +12,10 @@ import {
   vectorFromData,
 } from '../../src/columns/build.ts';
 import { equalCells } from '../../src/columns/cells.ts';
+import { CHUNK_ROWS, leaveChunk } from '../../src/columns/chunk-pool.ts';
 import { Dictionary } from '../../src/columns/dictionary.ts';
 import type { SqlType } from '../../src/columns/types.ts';
-import type { Datum } from '../../src/columns/values.ts';
+import { Decimal, type Datum } from '../../src/columns/values.ts';
 import type { Vector } from '../../src/columns/vector.ts';
 import { VectorBuilder } from '../../src/columns/vector-builder.ts';
 import { typedData } from './arbitraries.ts';
@@ -160,3 +161,18 @@ function storedVector(type: SqlType, data: readonly Datum[], how: number): Vecto
 function dataOf(vector: Vector, count: number): Datum[] {
   return Array.from({ length: count }, (_, index) => datumAt(vector, index));
 }
+
+/**
+ * What a column of numerics becomes when a NaN comes is made of all its entries, the one that is being written included: in a chunk that another column had left,
+ * that one held a fraction, and there is no integer of it.
+ */
+test('a chunk that another column has left is as good as a new one', () => {
+  const capacityMax = CHUNK_ROWS;
+  leaveChunk(new Float64Array(CHUNK_ROWS).fill(1023.625));
+  const builder = new VectorBuilder({ kind: 'numeric' }, { capacityMax, isPooled: true });
+  builder.reserveExactly(CHUNK_ROWS);
+  builder.appendDatum(new Decimal(15n, 1));
+  builder.appendDatum(new Decimal(0n, 0, 'NaN'));
+  expect([builder.datumAt(0), builder.datumAt(1)].map(String)).toEqual(['1.5', 'NaN']);
+  builder.close();
+});
