@@ -8,7 +8,8 @@ import { Decimal, type Datum } from '../columns/values.ts';
 import type { NumberVector, Vector } from '../columns/vector.ts';
 import type { AggregateState } from '../operators/aggregates/state.ts';
 import type { AggregateCall } from '../plan/logical.ts';
-import { MergeScratch, NumberCounts } from './number-counts.ts';
+import { CountsScratch } from './counts-scratch.ts';
+import { NumberCounts } from './number-counts.ts';
 import { OrderedCounts } from './ordered-counts.ts';
 
 /** The values of one argument by group, of which the least and the greatest are asked for: any value may leave. */
@@ -29,7 +30,7 @@ export function createExtremes(type: SqlType): Extremes | undefined {
 /** min and max of numbers, by group: any value may leave. */
 class NumberExtremes implements Extremes {
   readonly #type: SqlType;
-  readonly #scratch = new MergeScratch();
+  readonly #scratch = new CountsScratch();
   readonly #groups: NumberCounts[] = [];
   /** Integers beyond 2^53, of the groups that have some. */
   readonly #large = new Map<number, OrderedCounts>();
@@ -134,7 +135,7 @@ const SCALES_MAX = 4;
  */
 class NumericExtremes implements Extremes {
   readonly #type: SqlType;
-  readonly #scratch = new MergeScratch();
+  readonly #scratch = new CountsScratch();
   /** Never fewer: where a value belongs must not depend on when it is asked. */
   readonly #scales: { readonly scale: number; readonly groups: (NumberCounts | undefined)[] }[] =
     [];
