@@ -193,3 +193,51 @@ test("many calls that hear of one end, the database's or a signal's, are no leak
     await db.close();
   }
 });
+
+// Node refuses to lift the limit of listeners of a signal that is not its own, and with it open() failed.
+test('where AbortController is that of a DOM, a database opens, is asked, and hears of an end', async () => {
+  const { AbortController: own, AbortSignal: ownSignal } = globalThis;
+  Object.assign(globalThis, { AbortController: DomController, AbortSignal: DomSignal });
+  try {
+    const db = await open();
+    const { signal } = new AbortController();
+    expect((await db.query('SELECT 1 AS one', { signal })).rows).toEqual([{ one: 1 }]);
+    const endless = db.query('SELECT count(*) FROM generate_series(1, 1000000000)');
+    const ended = expect(endless).rejects.toMatchObject({ code: '57P01' });
+    await turn();
+    await db.close();
+    await ended;
+  } finally {
+    Object.assign(globalThis, { AbortController: own, AbortSignal: ownSignal });
+  }
+});
+
+/** As jsdom has it: no EventTarget of Node's. */
+class DomSignal {
+  aborted = false;
+  reason: unknown;
+  readonly #listeners = new Set<(event: { target: DomSignal }) => void>();
+
+  addEventListener(_name: 'abort', listener: (event: { target: DomSignal }) => void): void {
+    this.#listeners.add(listener);
+  }
+
+  removeEventListener(_name: 'abort', listener: (event: { target: DomSignal }) => void): void {
+    this.#listeners.delete(listener);
+  }
+
+  abort(reason: unknown): void {
+    if (this.aborted) return;
+    this.aborted = true;
+    this.reason = reason;
+    for (const listener of this.#listeners) listener({ target: this });
+  }
+}
+
+class DomController {
+  readonly signal = new DomSignal();
+
+  abort(reason: unknown): void {
+    this.signal.abort(reason);
+  }
+}
