@@ -134,7 +134,7 @@ export class Engine {
   readonly answerMemory: MemoryAccount;
   /** What rows hold that were read and wait behind others to be written, of `memory`. */
   readonly waitingMemory: MemoryAccount;
-  /** Writes of many rows that were begun and have not ended. */
+  /** Writes of more than a few rows that were begun and have not ended. */
   largeWriteCount = 0;
   readonly state: DatabaseState;
   readonly dispatcher: Dispatcher;

@@ -200,6 +200,8 @@ function withDeadline<Value>(
 
 /** Rows that are read at once; more are read in pieces, between which others run, and still are one commit. */
 const PIECE_ROW_COUNT_MAX = 2048;
+/** So many rows are counted while they wait behind others; fewer cost little more than their message. */
+const HELD_ROW_COUNT_MIN = 64;
 /** Values read from typed arrays before others get their turn; one from an object is worth several. */
 const VALUES_BETWEEN_PAUSES = 32_768;
 const VALUES_OF_OBJECT = 4;
@@ -220,18 +222,17 @@ function insertChunk(
   const also = alsoOf(rowCount);
   if (rowCount === 0 || also === undefined)
     return Promise.resolve({ position: engine.visiblePosition, rows: rowCount });
+  const writeAtOnce = (held?: HeldRows): Promise<{ readonly position: number }> => {
+    target.held = held;
+    const writes = target.writesOf(source, 0, rowCount);
+    return writeRows(engine, session, target.entry, writes, signal, also, rowCount);
+  };
   const written =
-    rowCount <= PIECE_ROW_COUNT_MAX
-      ? writeRows(
-          engine,
-          session,
-          target.entry,
-          target.writesOf(source, 0, rowCount),
-          signal,
-          also,
-          rowCount,
-        )
-      : insertPieces(engine, session, target, source, signal, also);
+    rowCount > PIECE_ROW_COUNT_MAX
+      ? insertPieces(engine, session, target, source, signal, also)
+      : rowCount < HELD_ROW_COUNT_MIN
+        ? writeAtOnce()
+        : whileHeld(engine, writeAtOnce);
   return written.then(
     ({ position }) => ({ position, rows: rowCount }),
     (cause: unknown) =>
