@@ -21,7 +21,7 @@ const COPIES_COUNTED = 3;
 const COPIES_LISTED = 2;
 /** Different values that are counted in one bag. */
 const COUNTED_MAX = 8192;
-/** More copies that come at once are counted. */
+/** More copies that come at once are counted, and leave at once where they are. */
 const LISTED_COPIES_MAX = 8;
 /** Values by which it is judged where to cut. */
 const SAMPLE_SIZE = 64;
@@ -106,6 +106,16 @@ export class NumberCounts {
       this.#spill(scratch);
       this.#counted(value, scratch).add(value, weight, scratch);
       return;
+    }
+    if (weight < -LISTED_COPIES_MAX) {
+      this.#spill(scratch);
+      const at = this.#bagFor(value);
+      const { counts } = this.#bags[at]!;
+      if (counts !== undefined) {
+        counts.add(value, weight, scratch);
+        this.#hasLeft(at, scratch);
+        return;
+      }
     }
     for (let copy = weight; copy > 0; copy -= 1) {
       if (this.#arrivalCount === this.#arrivals.length) this.#makeArrivalRoom(scratch);

@@ -2,6 +2,8 @@ import { assert } from '../base/errors.ts';
 import type { CountsScratch } from './counts-scratch.ts';
 
 const SIZE_MIN = 16;
+/** Where fewer than one of so many places are needed, there are made fewer of them: a half to a quarter is, afterwards. */
+const SPARSE_SHARE = 8;
 /** No key of which there is anything is NaN. */
 const FREE = NaN;
 
@@ -38,7 +40,12 @@ export class ValueCounts {
     this.total += weight;
     this.#counts[at] = after;
     if (before === 0 && after > 0) this.distinct += 1;
-    else if (before > 0 && after === 0) this.distinct -= 1;
+    else if (before > 0 && after === 0) {
+      this.distinct -= 1;
+      // Its size is what it costs to look through it.
+      if (this.distinct * SPARSE_SHARE < this.#keys.length && this.#keys.length > SIZE_MIN)
+        this.#rehash(scratch);
+    }
     if (!isNew) return;
     this.#keys[at] = value;
     this.#used += 1;

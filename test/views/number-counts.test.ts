@@ -447,6 +447,47 @@ test('values that are few take the room of few, however often they come', () => 
   }
 });
 
+// They came in one step, and left one by one: a fifth of a second for a million.
+test('however many copies come at once, they leave at once', () => {
+  const scratch = new CountsScratch();
+  const counts = new NumberCounts();
+  for (const value of [3, 1, 2]) counts.add(value, 1, scratch);
+  const copies = 2_000_000_000;
+  for (let round = 0; round < 100; round += 1) {
+    counts.add(-5, copies, scratch);
+    expect(counts.least(scratch)).toBe(-5);
+    counts.add(-5, 1 - copies, scratch);
+    expect(counts.least(scratch)).toBe(-5);
+    counts.add(-5, -1, scratch);
+    expect([counts.least(scratch), counts.greatest(scratch), counts.count]).toEqual([1, 3, 3]);
+  }
+  expect(() => counts.add(2, -12, scratch)).toThrow('leaves as often as it came');
+});
+
+// The table of counts of a bag was as large as it had ever been until the last of its values left: whoever asked for an end looked through it.
+test('where nearly all of the values that are counted have left, little is kept of the room they took', () => {
+  const random = randomFrom(7);
+  for (const distinct of [1_000, 4_000, 8_000, 100_000]) {
+    const counts = new NumberCounts();
+    const scratch = new CountsScratch();
+    const model = new CountsByValue();
+    for (let step = 0; step < distinct * 8; step += 1) {
+      const value = Math.floor(random() * distinct);
+      counts.add(value, 1, scratch);
+      model.add(value, 1);
+    }
+    for (const [value, copies] of [...model.copies]) {
+      const leaving = value % 140 === 7 ? copies - 1 : copies;
+      counts.add(value, -leaving, scratch);
+      model.add(value, -leaving);
+    }
+    expect(counts.count).toBe(model.count);
+    expect([counts.least(scratch), counts.greatest(scratch)]).toEqual(model.ends());
+    // A table of a few values, a bag about it, and what may wait.
+    expect(counts.memoryBytes).toBeLessThan(2_500 + 150 * counts.count);
+  }
+});
+
 test('among many values, one that was not there and leaves is noticed when it is looked for', () => {
   const counts = new NumberCounts();
   const scratch = new CountsScratch();
