@@ -905,7 +905,7 @@ export class TileSet {
         rollUp: (page) => rollUpDay(page, 0, QUARTERS),
         above: (leaf) => [HOURS_AT + (leaf >> 2), FOURS_AT + (leaf >> 4), WHOLE_AT],
       },
-      extremeLeft: (time) => void left.push(Math.floor(time / QUARTER)),
+      extremeLeft: noteQuarterOf(left),
       install: (pages, read) => {
         for (const [day, page] of pages) {
           const before = this.#days.get(day);
@@ -942,7 +942,7 @@ export class TileSet {
               rollUp: (page, leaf) => rollUpRuns(page, cut, leaf),
               above: (piece) => [runsAt + Math.floor(piece / run)],
             },
-      extremeLeft: (time) => void left.push(Math.floor(time / QUARTER)),
+      extremeLeft: noteQuarterOf(left),
       install: (pages) => {
         const known = this.#days.get(day);
         // It was evicted meanwhile.
@@ -1221,6 +1221,11 @@ function lookAhead(page: TilePage, leaf: number, group: number, ofDay: number): 
   const place = Math.floor(ofDay / length);
   seen += pieces.lookAt(group, place);
   return run > 0 ? seen + pieces.lookAt(group, runsAt + Math.floor(place / run)) : seen;
+}
+
+/** Notes the quarters an extreme has left: which one is next is looked for among their rows. */
+function noteQuarterOf(quarters: number[]): (time: number) => void {
+  return (time) => void quarters.push(Math.floor(time / QUARTER));
 }
 
 /** A finer tile whose extremes are not known is not made. */

@@ -239,7 +239,6 @@ export class TileStore implements WindowSource {
         kept: reading(),
         isPlain: true,
         reaches: lying,
-        refused: () => undefined,
       });
     if (
       snapshot.position === undefined ||

@@ -95,7 +95,7 @@ export class TiledWindows implements WindowOperator {
   readonly #isPlain: boolean;
   readonly #reaches: readonly TimeReach[] | undefined;
   readonly #otherwise: ((windows: WindowBounds) => WindowOperator) | undefined;
-  readonly #refused: (always: boolean) => void;
+  readonly #refused: ((always: boolean) => void) | undefined;
   readonly #total: Accumulator;
   #isClosed = false;
   #budget = NO_BUDGET;
@@ -124,8 +124,8 @@ export class TiledWindows implements WindowOperator {
     readonly reaches?: readonly TimeReach[] | undefined;
     /** What answers where these tiles cannot; by default rows do. */
     readonly otherwise?: ((windows: WindowBounds) => WindowOperator) | undefined;
-    /** The set cannot answer, this time or ever. */
-    readonly refused: (always: boolean) => void;
+    /** The set cannot answer, this time or ever; a plain reader's is its own. */
+    readonly refused?: (always: boolean) => void;
   }) {
     this.#plan = options.plan;
     this.#windows = options.windows;
@@ -245,7 +245,7 @@ export class TiledWindows implements WindowOperator {
 
   /** Others are told, but where only this reader is at fault. */
   #refuse({ always, cause }: NoTiles): void {
-    if (always || cause !== undefined) this.#refused(always);
+    if (always || cause !== undefined) this.#refused?.(always);
   }
 
   close(): void {

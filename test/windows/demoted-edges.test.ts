@@ -405,6 +405,7 @@ test('conditions and buckets of time that are seldom written are answered as of 
     `isfinite(ts) = ($1 = 'year')`,
     `CASE WHEN region = $1 THEN ts < '2026-03-04' ELSE ts < '2026-03-05' END`,
     `ts > ts - $1::interval`,
+    `ts + $1::interval > '2026-03-04'`,
     `ts < '2026-03-04' AND ts <> (SELECT max(ts) FROM orders WHERE region = $1)`,
   ])
     expect(
