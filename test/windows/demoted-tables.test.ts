@@ -445,6 +445,19 @@ test('columns may be renamed, added and dropped; of those that are kept the type
   expect(await refusalInFull(db.policies.set('orders', { retention: 'raw 1d' }))).toMatch(
     /^2BP01: .*another time than "shipped"/,
   );
+  // What is kept is by another time than the table's.
+  for (const asked of [
+    () => db.query('SELECT count(*) AS n FROM orders'),
+    () => db.query("SELECT count(*) AS n FROM orders WHERE ts < '2026-03-05'"),
+    () =>
+      db.window('orders', {
+        time: 'ts',
+        range: ['2026-03-01', '2026-03-08'],
+        measures: { n: 'count(*)' },
+      }),
+    () => db.window('orders', { range: ['2026-03-01', '2026-03-08'], measures: { n: 'count(*)' } }),
+  ])
+    expect(await refusalInFull(asked())).toMatch(/^ADB_RESOLUTION: .*are not kept/);
   await db.exec(`ALTER TABLE orders SET (time = 'ts')`);
   await db.exec('ALTER TABLE orders DROP COLUMN amount');
   expect(await rows('SELECT count(*) AS n FROM orders')).toEqual([{ n: 168 }]);

@@ -207,3 +207,24 @@ test('tiles of a table that was redefined go with its next change', async () => 
   expect(tileBytes()).toBe(0);
   expect(await ask()).toEqual({ s: 210 });
 });
+
+test('who waits for another that builds, and whoever comes later, hears that the tiles are given up', () => {
+  const world = new TileWorld();
+  insert(
+    world,
+    rows(4000, (each) => START + each * (DAY / 400)),
+  );
+  const account = new MemoryAccount('test', undefined, 2 ** 24);
+  const set = new TileSet(tilePlanOf(planOf(QUESTION), CONTEXT)!, world.table, CONTEXT, account);
+  const ample = new Budget(1e9);
+  const small = new Budget(1);
+  const first = set.buildDays(FIRST_DAY, FIRST_DAY + 10, () => small);
+  expect(first.next()).toEqual({ value: 'go', done: false });
+  const second = set.buildDays(FIRST_DAY, FIRST_DAY + 10, () => ample);
+  expect(second.next()).toEqual({ value: 'wait', done: false });
+  set.close();
+  const givenUp = expect.objectContaining({ always: false });
+  for (const steps of [first, second, set.buildDays(FIRST_DAY, FIRST_DAY + 1, () => ample)])
+    expect(() => drained(steps)).toThrow(givenUp);
+  expect(account.usedBytes).toBe(0);
+});
