@@ -52,7 +52,7 @@ export class Mailbox {
     return 'ok';
   }
 
-  /** Beyond every limit: for what is bounded elsewhere, such as an actor's timers. */
+  /** Beyond every limit, and nothing takes its place: for what is bounded elsewhere, such as an actor's timers. */
   pushForced(lane: LaneIndex, message: unknown, limits: MailboxLimits<never>): void {
     this.#ringOf(lane).push(message, bytesOf(message, limits));
     this.count += 1;

@@ -4,7 +4,17 @@ import { mailboxLimits } from '../../src/mailbox/lane.ts';
 import type { LaneIndex, MailboxLimits, ParkedOffer } from '../../src/mailbox/lane.ts';
 import { Mailbox, NOTHING } from '../../src/mailbox/mailbox.ts';
 
-type Item = { readonly id: number; readonly bytes: number; readonly key: number | undefined };
+type Item = {
+  readonly id: number;
+  readonly bytes: number;
+  readonly key: number | undefined;
+  readonly isForced?: boolean;
+};
+
+/** What is forced came without regard to what waits: nothing takes its place. */
+function replaceable(waiting: Item, key: unknown): boolean {
+  return waiting.key === key && waiting.isForced !== true;
+}
 
 /** The obvious mailbox: four plain arrays, and the weights spelled out. */
 class ModelMailbox {
@@ -20,7 +30,7 @@ class ModelMailbox {
     const { messages, bytes, overflow } = this.limits.lanes[lane]!;
     const queue = this.lanes[lane]!;
     if (overflow.kind === 'coalesce' && item.key !== undefined) {
-      const index = queue.findIndex((other) => other.key === item.key);
+      const index = queue.findIndex((other) => replaceable(other, item.key));
       if (index >= 0) {
         queue[index] = item;
         return 'coalesced';
@@ -173,7 +183,7 @@ test('offers wait in their order, bounded by messages and bytes, and one that is
       for (const [id, each] of steps.entries()) {
         if ('item' in each) {
           const { lane: at, bytes, key } = each.item;
-          const given: Item = { id, bytes, key };
+          const given: Item = { id, bytes, key, isForced: each.what === 'force' };
           if (each.what === 'force') {
             mailbox.pushForced(at, given, own);
             model.lanes[at]!.push(given);
@@ -183,7 +193,7 @@ test('offers wait in their order, bounded by messages and bytes, and one that is
           const replaces =
             overflow.kind === 'coalesce' &&
             key !== undefined &&
-            model.lanes[at]!.some((other) => other.key === key);
+            model.lanes[at]!.some((other) => replaceable(other, key));
           const comesLater = waiting[at]!.length > 0 && !replaces;
           const outcome = comesLater ? 'full' : model.push(at, given);
           expect(mailbox.push(at, given, own)).toBe(outcome);
