@@ -10,7 +10,7 @@ const WAITING_MIN = 8;
 const WAITING_MAX = 1024;
 /** In a bag of so few values one that leaves is looked for at once, and so is the extreme; a larger one at an end is cut first. */
 const SMALL_BAG = 64;
-/** Values of a bag: to cut a full one in two, or to take out what has left it, takes a third of a millisecond. */
+/** Values of a bag: to cut a full one in two, or to take out what has left it, takes about a millisecond. */
 const BAG_SIZE_MAX = 131_072;
 /** Of the values of a bag, one of so many may have left without being looked for. */
 const GONE_SHARE = 8;
