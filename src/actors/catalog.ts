@@ -558,11 +558,13 @@ export function isKeptOf(
   relation: number,
   relations: readonly number[],
 ): boolean {
-  return relations.some((each) => {
+  // A set may grow while it is gone through: what many views share is looked at once.
+  const read = new Set(relations);
+  for (const each of read) {
+    if (each === relation) return true;
     const entry = catalog.byId(each);
-    return (
-      each === relation ||
-      (entry?.kind === 'materializedView' && isKeptOf(catalog, relation, entry.view.sources))
-    );
-  });
+    if (entry?.kind !== 'materializedView') continue;
+    for (const source of entry.view.sources) read.add(source);
+  }
+  return false;
 }
