@@ -267,6 +267,26 @@ export function settled(expression: Expression): Expression {
     : expression;
 }
 
+/** As the value of a column: whatever assignment converts, else 42804 naming the column. */
+export function assigned(
+  expression: Expression,
+  type: SqlType,
+  name: string,
+  at: TextPlace | undefined,
+): Expression {
+  try {
+    return coerce(expression, type, 'assignment', at);
+  } catch (cause) {
+    if (!(cause instanceof DbError) || (cause.code !== '42804' && cause.code !== '42846'))
+      throw cause;
+    throw new DbError(
+      '42804',
+      `column "${name}" is of type ${typeName(type)} but expression is of type ${typeName(expression.type)}`,
+      { at, column: name, hint: 'You will need to rewrite or cast the expression.' },
+    );
+  }
+}
+
 export function unify(
   expressions: readonly Expression[],
   what: string,

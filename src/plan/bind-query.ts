@@ -1,7 +1,7 @@
 import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
 import { BOOLEAN, INT8, typeName, type SqlType } from '../columns/types.ts';
 import { resolveOperator } from '../expressions/catalog.ts';
-import { coerce, commonType } from '../expressions/coercion.ts';
+import { coerce, commonType, withoutModifiers } from '../expressions/coercion.ts';
 import type { Expression } from '../expressions/expression.ts';
 import {
   expressionEquals,
@@ -24,6 +24,7 @@ import type {
 } from '../sql/ast.ts';
 import {
   AGGREGATE_INDEX_BASE,
+  assigned,
   bindExpression,
   castColumns,
   condition,
@@ -62,10 +63,14 @@ import {
 } from './scope.ts';
 
 /**
- * Types that bare texts, NULLs and parameters in a select list take (INSERT); 'open': they keep none, until the other side of
- * a set operation has given them one.
+ * What a query's columns are assigned to (INSERT): bare texts, NULLs and parameters take its type; of VALUES each row is converted for itself, as
+ * PostgreSQL does. All else is converted by who assigns it, when it has been grouped, made distinct and limited. 'open': they take none, until the
+ * other side of a set operation has given them one.
  */
-export type Targets = readonly (SqlType | undefined)[] | 'open' | undefined;
+export type Targets = readonly (Target | undefined)[] | 'open' | undefined;
+
+/** `column`: the one that is written, where one is. */
+export type Target = { readonly type: SqlType; readonly column?: string };
 
 export function bindQuery(
   query: Query,
@@ -159,7 +164,9 @@ function bindRecursive(
     context,
     outer,
     inside,
-    step.columns.map(({ type }, index) => (isOpen(type) ? columns[index]!.type : undefined)),
+    step.columns.map(({ type }, index) =>
+      isOpen(type) ? { type: columns[index]!.type } : undefined,
+    ),
   );
   settledStep.columns.forEach(({ type }, index) => {
     const overall = commonType([columns[index]!.type, type], 'UNION', at);
@@ -287,21 +294,28 @@ function bindBody(
       const given = targets === 'open' ? undefined : targets;
       const arm = (side: Query, types: Targets): PlanNode =>
         bindQuery(side, context, outer, ctes, types);
-      let left = arm(body.left, given ?? 'open');
-      let right = arm(body.right, given ?? 'open');
+      // What both sides leave open is the target's, and else each waits for the other.
+      const outside = ({ body: { kind } }: Query): Targets =>
+        kind === 'setOperation' && given !== undefined ? given : 'open';
+      let left = arm(body.left, outside(body.left));
+      let right = arm(body.right, outside(body.right));
       const what = body.operation.toUpperCase();
       if (left.columns.length !== right.columns.length) {
         throw new DbError('42601', `each ${what} query must have the same number of columns`, {
           at: body.right.at ?? query.at,
         });
       }
-      const types = left.columns.map((each, index) =>
-        commonType([each.type, right.columns[index]!.type], what, body.right.at),
-      );
+      const types = left.columns.map(({ type }, index) => {
+        const other = right.columns[index]!.type;
+        const target = given?.[index];
+        return target !== undefined && isOpen(type) && isOpen(other)
+          ? withoutModifiers(target.type)
+          : commonType([type, other], what, body.right.at);
+      });
       // Only now is it known what a bare text or NULL of one side is.
       const openTypes = ({ columns }: PlanNode): Targets =>
         columns.some(({ type }) => isOpen(type))
-          ? columns.map(({ type }, index) => (isOpen(type) ? types[index] : undefined))
+          ? columns.map(({ type }, index) => (isOpen(type) ? { type: types[index]! } : undefined))
           : undefined;
       const leftTypes = openTypes(left);
       if (leftTypes !== undefined) left = arm(body.left, leftTypes);
@@ -351,7 +365,7 @@ function bindValues(
   context: BindContext,
   outer: Scope | undefined,
   ctes: ReadonlyMap<string, CteBinding>,
-  targets: readonly (SqlType | undefined)[] | undefined,
+  targets: readonly (Target | undefined)[] | undefined,
   at: TextPlace | undefined,
 ): PlanNode {
   const width = rows[0]?.length ?? 0;
@@ -373,10 +387,8 @@ function bindValues(
     });
   });
   const types = Array.from({ length: width }, (_, index) => {
-    const target = targets?.[index];
-    // With one target type each row is converted for itself, as PostgreSQL does for INSERT … VALUES.
     return (
-      target ??
+      targets?.[index]?.type ??
       commonType(
         bound.map((row) => row[index]!.type),
         'VALUES',
@@ -384,14 +396,15 @@ function bindValues(
       )
     );
   });
-  const converted = bound.map((row) =>
-    row.map((each, index) =>
-      foldConstants(
-        targets?.[index] === undefined
+  const converted = bound.map((row, rowIndex) =>
+    row.map((each, index) => {
+      const column = targets?.[index]?.column;
+      return foldConstants(
+        column === undefined
           ? coerce(each, types[index]!, 'implicit', at)
-          : assigned(each, types[index]!, at),
-      ),
-    ),
+          : assigned(each, types[index]!, column, rows[rowIndex]![index]!.at ?? at),
+      );
+    }),
   );
   const columns = types.map((type, index) => ({
     name: `column${index + 1}`,
@@ -405,17 +418,6 @@ function bindValues(
     return projected(applied.plan, applied.expressions, columns);
   });
   return inputs.length === 1 ? inputs[0]! : node({ kind: 'unionAll', inputs, columns });
-}
-
-/** INSERT takes what assignment takes; what it does not is told with the column by the caller. */
-function assigned(expression: Expression, type: SqlType, at: TextPlace | undefined): Expression {
-  try {
-    return coerce(expression, type, 'assignment', at);
-  } catch (cause) {
-    // Told again, with the column's name, when the whole row is assigned.
-    if (cause instanceof DbError && cause.code === '42804') return expression;
-    throw cause;
-  }
 }
 
 export function oneRow(): PlanNode {
@@ -500,9 +502,9 @@ function bindSelect(
   let expressions = items.map(({ expression }, index) => {
     if (targets === 'open') return expression;
     const target = targets?.[index];
-    return target === undefined
+    return target === undefined || !isOpen(expression.type)
       ? settled(expression)
-      : assigned(expression, target, items[index]!.source?.at);
+      : coerce(expression, withoutModifiers(target.type), 'assignment', items[index]!.source?.at);
   });
   let sortKeys = orderBy;
   let onKeys = on;

@@ -1,5 +1,5 @@
 import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
-import { TEXT, typeName, type SqlType } from '../columns/types.ts';
+import { TEXT, type SqlType } from '../columns/types.ts';
 import { coerce, withoutModifiers } from '../expressions/coercion.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { foldConstants, referencedColumns, someNode } from '../expressions/fold.ts';
@@ -15,6 +15,7 @@ import type {
   UpdateStatement,
 } from '../sql/ast.ts';
 import {
+  assigned,
   bindExpression as bindIn,
   condition,
   rowSubquery,
@@ -154,7 +155,7 @@ export function bindRowExpressions(info: RelationInfo): {
       each.default === undefined
         ? undefined
         : foldConstants(
-            coerceTo(bindIn(each.default, none), each.type, each.name, each.default.at),
+            assigned(bindIn(each.default, none), each.type, each.name, each.default.at),
           ),
     ),
     generated: info.columns.map((each) => {
@@ -171,7 +172,7 @@ export function bindRowExpressions(info: RelationInfo): {
               hint: 'A generated column cannot refer to another, nor to itself: write out what it would give.',
             },
           );
-      return foldConstants(coerceTo(expression, each.type, each.name, each.generated.at));
+      return foldConstants(assigned(expression, each.type, each.name, each.generated.at));
     }),
     checks: info.checks.map(({ name, condition: written }) => ({
       name,
@@ -291,7 +292,7 @@ function bindInsert(statement: InsertStatement, context: BindContext): BoundInse
       context,
       undefined,
       new Map(),
-      targets.map((index) => columns[index]!.type),
+      targets.map((index) => ({ type: columns[index]!.type, column: columns[index]!.name })),
     );
     if (source.columns.length > targets.length)
       throw new DbError('42601', 'INSERT has more expressions than target columns', {
@@ -329,7 +330,7 @@ function bindInsert(statement: InsertStatement, context: BindContext): BoundInse
         column: target.name,
         detail: `Column "${target.name}" is a generated column.`,
       });
-    return coerceTo(column(at, source.columns[at]!), target.type, target.name, undefined);
+    return assigned(column(at, source.columns[at]!), target.type, target.name, undefined);
   });
   let plan = projected(source, expressions.map(foldConstants), tableColumns(info));
   plan = settleParameters(plan, context);
@@ -728,7 +729,7 @@ function assignments(
   };
   const assignBound = (name: string, value: Expression, at: TextPlace | undefined): void => {
     const index = targetOf(name, false, at);
-    values[index] = coerceTo(value, info.columns[index]!.type, name, at);
+    values[index] = assigned(value, info.columns[index]!.type, name, at);
   };
   const assign = (
     name: string,
@@ -877,23 +878,4 @@ function columnIndexOf(info: RelationInfo, name: string, at: TextPlace | undefin
       info.columns.map((each) => each.name),
     ),
   });
-}
-
-function coerceTo(
-  expression: Expression,
-  type: SqlType,
-  name: string,
-  at: TextPlace | undefined,
-): Expression {
-  try {
-    return coerce(expression, type, 'assignment', at);
-  } catch (cause) {
-    if (!(cause instanceof DbError) || (cause.code !== '42804' && cause.code !== '42846'))
-      throw cause;
-    throw new DbError(
-      '42804',
-      `column "${name}" is of type ${typeName(type)} but expression is of type ${typeName(expression.type)}`,
-      { at, column: name, hint: 'You will need to rewrite or cast the expression.' },
-    );
-  }
 }

@@ -245,3 +245,48 @@ test('what a statement returns may be asked of other tables, and of its own as i
     code: '25006',
   });
 });
+
+test('what assignment does not convert is no value of a column, in VALUES either', async () => {
+  await db.exec('CREATE TABLE t (id int, flag boolean, day date)');
+  for (const [sql, column] of [
+    ["INSERT INTO t VALUES ('x'::text)", 'id'],
+    ['INSERT INTO t VALUES (true)', 'id'],
+    ['INSERT INTO t VALUES (1), (now())', 'id'],
+    ["INSERT INTO t VALUES (interval '1 day')", 'id'],
+    ['INSERT INTO t VALUES (1, 1)', 'flag'],
+    ['INSERT INTO t VALUES (1, true, 5)', 'day'],
+    ['INSERT INTO t SELECT 1, true, 5', 'day'],
+    ['INSERT INTO t SELECT 1 UNION ALL SELECT 2.5 UNION ALL SELECT 1e0, true', undefined],
+  ] as const) {
+    const error = await refused(sql);
+    expect([sql, error.code, error.column]).toEqual([
+      sql,
+      column === undefined ? '42601' : '42804',
+      column,
+    ]);
+  }
+  expect(await rows('SELECT * FROM t')).toEqual([]);
+});
+
+test('rows are distinct and limited before they become values of the columns', async () => {
+  await db.exec('CREATE TABLE t (id int, code varchar(3))');
+  expect(await rows('INSERT INTO t SELECT 1.4 UNION SELECT 1.2 RETURNING id')).toHaveLength(2);
+  expect(
+    await rows('INSERT INTO t SELECT DISTINCT x FROM (VALUES (1.2), (1.4)) v(x) RETURNING id'),
+  ).toEqual([['1'], ['1']]);
+  expect(
+    await rows('INSERT INTO t SELECT x FROM (VALUES (1.2), (1e30)) v(x) LIMIT 1 RETURNING id'),
+  ).toEqual([['1']]);
+  expect(
+    await rows("INSERT INTO t (code) SELECT 'abc   ' UNION ALL SELECT 'abc' RETURNING code"),
+  ).toEqual([['abc'], ['abc']]);
+  expect(
+    await rows(
+      "INSERT INTO t SELECT '1', NULL UNION ALL SELECT '2', NULL UNION ALL SELECT '3', 'c' RETURNING *",
+    ),
+  ).toEqual([
+    ['1', null],
+    ['2', null],
+    ['3', 'c'],
+  ]);
+});
