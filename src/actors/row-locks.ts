@@ -35,6 +35,9 @@ export async function runLocking(
     // What this transaction has made is nobody else's.
     if (transaction.isPrivate(relation)) return;
     for (;;) {
+      // Who does not wait is not to stand in the way with half of what he wanted.
+      if (locks.noWait && engine.claims.holderOf(transaction.owner, relation, keys) !== undefined)
+        throw notAvailable(session, relation);
       const holder = engine.claims.take(transaction.owner, relation, keys);
       if (holder === undefined) break;
       if (locks.noWait) throw notAvailable(session, relation);
@@ -74,6 +77,7 @@ export async function runLocking(
         if (id < OVERLAY_ROW_ID_BASE && !claimed.has(id)) fresh.push(id);
       }
       if (!last) await claim(relation, fresh);
+      engine.claims.keep(transaction.owner, relation);
       for (const id of fresh) claimed.add(id);
       if (transaction.doomed !== undefined) throw transaction.doomed;
       const stands =

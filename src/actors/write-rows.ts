@@ -83,7 +83,7 @@ async function writeInTransaction(
     });
   }
   const relation = entry.definition.id;
-  for (let attempt = 0; ; attempt += 1) {
+  for (let looks = 0; ;) {
     if (session.catalog.byId(relation) !== entry)
       throw new DefinitionChanged(entry.definition.name);
     // What is staged and not acknowledged is not in the snapshot, yet comes before this transaction.
@@ -100,26 +100,39 @@ async function writeInTransaction(
     } finally {
       snapshot.release();
     }
-    const claims = attempt < ATTEMPTS_BY_ROW ? claimsOf(entry, writes) : 'whole';
+    const claims = looks < LOOKS_BY_ROW ? claimsOf(entry, writes) : 'whole';
     // Whoever held them before he looked has seen the newest rows: nobody has changed them since.
-    const isKnown = !hasStaged || engine.claims.holds(transaction.owner, relation, claims);
-    const holder = engine.claims.take(transaction.owner, relation, claims);
+    const isHeld = engine.claims.holds(transaction.owner, relation, claims);
+    const isKnown = isHeld || !hasStaged;
+    if (!isHeld) engine.claims.giveBack(transaction.owner, relation);
+    let holder = engine.claims.take(transaction.owner, relation, claims);
+    if (holder === undefined && isKnown) {
+      if (writes.length > 0) transaction.write(entry, writes, (data) => engine.privateTable(data));
+      engine.claims.keep(transaction.owner, relation);
+      return { position: engine.visiblePosition, work: 0 };
+    }
     if (holder === undefined) {
-      if (isKnown) {
-        if (writes.length > 0)
-          transaction.write(entry, writes, (data) => engine.privateTable(data));
-        return { position: engine.visiblePosition, work: 0 };
-      }
+      looks += 1;
       await engine.untilPublished(entry.data, signal);
-    } else await session.untilReleased(transaction.owner, holder, signal);
+    }
+    // What was waited for is claimed before it is looked at again: whoever comes meanwhile comes after.
+    while (holder !== undefined) {
+      await session.untilReleased(transaction.owner, holder, signal);
+      if (transaction.doomed !== undefined) throw transaction.doomed;
+      holder = engine.claims.take(transaction.owner, relation, claims);
+    }
     if (transaction.doomed !== undefined) throw transaction.doomed;
   }
 }
 
-/** Times a statement claims row by row while others keep making rows match; then it claims the table, which then comes to rest. */
-const ATTEMPTS_BY_ROW = 8;
+/**
+ * Times a statement finds that it has to look again with all it wanted claimed, because others keep making rows match; then
+ * it claims the table, which then comes to rest. To wait for other transactions is no such time: in a long line for one row,
+ * two that already had other rows would ask for the table from each other.
+ */
+const LOOKS_BY_ROW = 8;
 
-/** A commit of its own: one promise where nobody holds a claim. */
+/** A commit of its own: one promise where nobody holds a claim. `owner` has claimed what it was waited for. */
 function commitRows(
   engine: Engine,
   session: Session,
@@ -128,17 +141,21 @@ function commitRows(
   signal: AbortSignal | undefined,
   also: readonly Operation[],
   rowCount: number | undefined,
+  owner?: ClaimOwner,
 ): Promise<CommitOutcome> {
   const relation = entry.definition.id;
-  let blockedBy: ClaimOwner | undefined;
+  let blocked: ReturnType<typeof claimsOf> | undefined;
   let sequences: readonly Operation[] = NONE;
   const rowsOf = (writesOf: RowsToWrite): readonly TableWrite[] => {
     let snapshot: TableSnapshot | undefined;
     try {
       const writes = writesOf(() => (snapshot ??= entry.data.staged()));
       if (!engine.claims.isEmpty) {
-        blockedBy = engine.claims.holderOf(undefined, relation, claimsOf(entry, writes));
-        if (blockedBy !== undefined) throw BLOCKED;
+        const claims = claimsOf(entry, writes);
+        if (engine.claims.holderOf(owner, relation, claims) !== undefined) {
+          blocked = claims;
+          throw BLOCKED;
+        }
       }
       return writes;
     } finally {
@@ -161,10 +178,21 @@ function commitRows(
       return outcome;
     },
     async (cause: unknown) => {
-      if (cause !== BLOCKED || blockedBy === undefined) throw cause;
-      await session.untilReleased(newClaimOwner(), blockedBy, signal);
-      if (signal?.aborted === true) throw canceled(signal);
-      return commitRows(engine, session, entry, pieces, signal, also, rowCount);
+      if (cause !== BLOCKED || blocked === undefined) throw cause;
+      // In line as a transaction is: among many who take turns it would else find the rows taken every time.
+      const claimer = owner ?? newClaimOwner();
+      engine.claims.giveBack(claimer, relation);
+      try {
+        for (;;) {
+          const holder = engine.claims.take(claimer, relation, blocked);
+          if (holder === undefined) break;
+          await session.untilReleased(claimer, holder, signal);
+        }
+        if (signal?.aborted === true) throw canceled(signal);
+        return await commitRows(engine, session, entry, pieces, signal, also, rowCount, claimer);
+      } finally {
+        if (owner === undefined) engine.claims.release(claimer);
+      }
     },
   );
 }
