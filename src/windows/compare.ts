@@ -133,7 +133,7 @@ export function* comparedWindows(
   if (cut === undefined)
     return windows
       .map((window) => wholePeriod(window, period, earlier, dayOf, comparison, calendar))
-      .map((span) => (span !== undefined && isSpan(span) ? span : undefined));
+      .map((span) => asLong(span, period));
   const ruler = cut === 'hops' ? undefined : cut;
   const spans: (ComparedSpan | undefined)[] = [];
   for (const window of windows) {
@@ -234,6 +234,15 @@ function notBeyond(
   const isBounded = to.kind === 'previous' && (align === 'wallClock' || align === 'fullPeriod');
   if (span === undefined || !isBounded || span.endMs <= earlier.endMs) return span;
   return { startMs: span.startMs, endMs: earlier.endMs };
+}
+
+/** An empty span is beside what is empty itself, and beside nothing else. */
+function asLong(
+  span: ComparedSpan | undefined,
+  { startMs, endMs }: Period,
+): ComparedSpan | undefined {
+  if (span === undefined || isSpan(span)) return span;
+  return startMs === endMs ? { startMs: span.startMs, endMs: span.startMs } : undefined;
 }
 
 function isSpan({ startMs, endMs }: ComparedSpan): boolean {

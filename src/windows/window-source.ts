@@ -35,7 +35,7 @@ export type WindowPlan = {
 };
 
 /**
- * Half-open stretches of time, in microseconds since 1970, safe integers: window i is [from[i], to[i]), and not empty. `from` never
+ * Half-open stretches of time, in microseconds since 1970, safe integers: window i is [from[i], to[i]), seldom empty. `from` never
  * decreases; windows may overlap (hopping ones do).
  */
 export type WindowBounds = { readonly from: Float64Array; readonly to: Float64Array };

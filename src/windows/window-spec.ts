@@ -55,7 +55,7 @@ export const WINDOW_SPEC_KEYS = [
 
 const WHEN = ['last', 'lastComplete', 'toDate', 'current', 'previous', 'range', 'text'] as const;
 
-/** One row's window, in milliseconds. */
+/** One row's window, in milliseconds. What is asked until now may be empty: at midnight the day to date is. */
 export type PlannedWindow = {
   readonly startMs: number;
   readonly endMs: number;
@@ -161,7 +161,7 @@ export function* planningWindows(
   refuseMixes(spec, cut);
   const windows =
     cut.kind === 'whole' || cut.kind === 'sessions'
-      ? startMs < endMs
+      ? startMs < endMs || (cut.kind === 'whole' && period.moves)
         ? [wholeWindow(period, calendar, nowMs)]
         : []
       : cut.kind === 'units'

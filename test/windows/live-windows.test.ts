@@ -212,6 +212,24 @@ test('what ends now is told each minute, or as seldom as its policy says, though
   await db.close();
 });
 
+test('the day to date is a row at midnight, too: of nothing, and then of what comes', async () => {
+  const { db, clock } = await database();
+  await db.insert('t', [
+    { id: 1, ts: '2026-01-01T10:00:00Z' },
+    { id: 2, ts: '2026-01-02T00:00:00Z' },
+  ]);
+  clock.advance(Date.parse('2026-01-01T23:59:00Z') - clock.now());
+  const live = follow(db, clock, { toDate: 'day' }, { heartbeatMs: 1e12 });
+  await live.pass(60_000);
+  await live.pass(60_000);
+  expect(live.told.map(shown)).toEqual([
+    ['snapshot', '2026-01-01 1'],
+    ['delta', '-2026-01-01 1', '+2026-01-02 0'],
+    ['delta', '-2026-01-02 0', '+2026-01-02 1'],
+  ]);
+  await db.close();
+});
+
 test('a condition that speaks of now is told each minute, be it in a view', async () => {
   const { db, clock } = await database();
   await db.exec(

@@ -95,6 +95,65 @@ test('every way to say when', () => {
   ).toEqual([]);
 });
 
+test('what is asked until now is one empty window at its very beginning, beside one that had not begun either', () => {
+  const midnight = '2026-11-23T05:00:00Z'; // a Monday
+  const c = calendar({
+    zone: 'America/New_York',
+    retail: { pattern: '4-5-4', ends: 'last', weekday: 'sunday', month: 11 },
+  });
+  const cases: readonly [WindowSpec, string][] = [
+    [{ toDate: 'day' }, '2026-11-23 > 2026-11-23 ~'],
+    [{ toDate: 'hour' }, '2026-11-23 > 2026-11-23 ~'],
+    [{ toDate: 'minute' }, '2026-11-23 > 2026-11-23 ~'],
+    [{ toDate: 'week' }, '2026-11-23 > 2026-11-23 ~'],
+    [{ toDate: 'business day' }, '2026-11-23 > 2026-11-23 ~'],
+    [{ text: 'now/d' }, '2026-11-23 > 2026-11-23'],
+    [{ text: 'dayToDate' }, '2026-11-23 > 2026-11-23'],
+    [{ toDate: 'day', compare: 'previous' }, '2026-11-23 > 2026-11-23 ~ | 2026-11-22 > 2026-11-22'],
+    [{ toDate: 'day', compare: 'yearAgo' }, '2026-11-23 > 2026-11-23 ~ | 2025-11-23 > 2025-11-23'],
+    [
+      { toDate: 'hour', compare: 'previous' },
+      '2026-11-23 > 2026-11-23 ~ | 2026-11-22T23:00 > 2026-11-22T23:00',
+    ],
+    [
+      { toDate: 'week', compare: { weeksAgo: 52 } },
+      '2026-11-23 > 2026-11-23 ~ | 2025-11-24 > 2025-11-24',
+    ],
+    [
+      { toDate: 'day', compare: { to: 'previous', align: 'fullPeriod' } },
+      '2026-11-23 > 2026-11-23 ~ | 2026-11-22 > 2026-11-23',
+    ],
+    [
+      { toDate: 'day', compare: { to: 'previous', align: 'elapsed' } },
+      '2026-11-23 > 2026-11-23 ~ | 2026-11-22 > 2026-11-22',
+    ],
+    // The 16th business day of a month, and a week that begins with it.
+    [
+      { toDate: 'day', compare: { sameBusinessDay: 'monthAgo' } },
+      '2026-11-23 > 2026-11-23 ~ | 2026-10-22 > 2026-10-22',
+    ],
+    [
+      { toDate: 'week', compare: { sameBusinessDay: 'monthAgo' } },
+      '2026-11-23 > 2026-11-23 ~ | 2026-10-22 > 2026-10-22',
+    ],
+    [
+      { toDate: 'retailWeek', compare: { to: 'yearAgo', align: 'fiscalWeek' } },
+      '2026-11-23 > 2026-11-23 ~ | 2025-11-24 > 2025-11-24',
+    ],
+  ];
+  for (const [spec, expected] of cases)
+    expect([spec, shown(spec, midnight, c)]).toEqual([spec, [expected]]);
+  // Where the clocks leave midnight out the day begins later, with an empty window of its own.
+  const santiago = calendar({ zone: 'America/Santiago' });
+  expect(shown({ toDate: 'day' }, '2026-09-06T04:00:00Z', santiago)).toEqual([
+    '2026-09-06T01:00 > 2026-09-06T01:00 ~',
+  ]);
+  // In a series there is no window yet, and none between sessions.
+  expect(shown({ toDate: 'day', every: 'hour' }, midnight)).toEqual([]);
+  expect(shown({ toDate: 'day', every: '2h', hop: 'hour' }, midnight)).toEqual([]);
+  expect(shown({ toDate: 'day', gap: '30min' }, midnight)).toEqual([]);
+});
+
 test('windows of every unit are cut to the span, and say so', () => {
   expect(shown({ last: '3d', every: 'day' }, '2026-11-02T17:30:00Z')).toEqual([
     '2026-10-30T12:30 > 2026-10-31 ~',

@@ -374,6 +374,73 @@ test('A7: no data, one row, all rows in one millisecond, the future, an empty ta
   );
 });
 
+test('at midnight the day to date is a row of nothing, beside nothing of the day before, as SQL without GROUP BY has one', async () => {
+  await using db = await orders();
+  const midnight = '2026-11-05T00:00:00Z';
+  const ask = (query: Partial<WindowQuery>) =>
+    db.window('orders', {
+      toDate: 'day',
+      now: midnight,
+      measures: { ...N, s: 'sum(amount)', most: 'max(price)' },
+      ...query,
+    });
+  const { rows, meta } = await ask({ compare: 'previous' });
+  expect(rows).toEqual([
+    {
+      start: midnight,
+      end: midnight,
+      startMs: Date.parse(midnight),
+      endMs: Date.parse(midnight),
+      label: '2026-11-05',
+      offsetSeconds: 0,
+      partial: true,
+      complete: true,
+      by: {},
+      values: { n: 0, s: null, most: null },
+      previous: { n: 0, s: null, most: null },
+      change: { n: 0, s: null, most: null },
+      changeShare: { n: null, s: null, most: null },
+      compared: {
+        startMs: Date.parse('2026-11-04T00:00:00Z'),
+        endMs: Date.parse('2026-11-04T00:00:00Z'),
+      },
+    },
+  ]);
+  expect(meta.rowsScanned).toBe(0);
+  expect((await ask({ fill: 'zero' })).rows[0]!.values).toEqual({ n: 0, s: '0', most: 0 });
+  expect(
+    (await db.explainWindow('orders', { toDate: 'day', now: midnight, measures: N })).text,
+  ).toContain('  2026-11-05T00:00:00+00:00 → 2026-11-05T00:00:00+00:00  0 hours  (partial)\n');
+  // Groups and units are those that something lies in.
+  expect((await ask({ by: 'region' })).rows).toEqual([]);
+  expect((await ask({ every: 'hour' })).rows).toEqual([]);
+  // The whole of yesterday is beside it where that is asked for.
+  const [full] = (
+    await ask({
+      compare: { to: { weeksAgo: 1 }, align: 'fullPeriod' },
+      now: '2026-11-07T00:00:00Z',
+    })
+  ).rows;
+  expect(full!.values['n']).toBe(0);
+  expect(full!.previous!['n']).toBe(1);
+  // Of walls, of a view, and beside rows that tiles do not hold, too.
+  await db.exec('CREATE VIEW seen AS SELECT * FROM orders WHERE price > 0.15');
+  const answers = await Promise.all([
+    db.window('seen', { toDate: 'day', now: midnight, measures: N }),
+    db.window('orders', {
+      toDate: 'day',
+      now: midnight,
+      measures: { n: 'string_agg(region, $$,$$)' },
+    }),
+    db.window('orders', { toDate: 'hour', now: midnight, zone: 'Asia/Kathmandu', measures: N }),
+  ]);
+  expect(answers.map((answer) => answer.rows.map(({ values }) => values['n']))).toEqual([
+    [0],
+    [null],
+    [0],
+  ]);
+});
+
 test('walls: timestamp and date columns are read in the zone of the query', async () => {
   await using db = await open({ workers: 0 });
   await db.exec('CREATE TABLE t (id int PRIMARY KEY, wall timestamp, day date)');
