@@ -318,11 +318,11 @@ export class TiledWindows implements WindowOperator {
     for (; this.#window < from.length; this.#window += 1) {
       if (this.#budget.exhausted || this.#ungiven >= BATCH_ROW_COUNT_MAX / 2) {
         yield* this.#pause();
-        if (set.evictions !== evictions) this.#preparedTo = -Infinity;
       }
-      if (!this.#isPlain && to[this.#window]! > this.#preparedTo * DAY) {
-        yield* this.#prepare();
+      if (!this.#isPlain && !this.#isPrepared(evictions)) {
+        // As of before: what goes meanwhile is missing, too.
         ({ evictions } = set);
+        yield* this.#prepare();
       }
       if (!this.#isPlain && set.position !== this.#changedAt) this.#compare();
       this.#total.reset(set.measures.layout.wider);
@@ -341,6 +341,15 @@ export class TiledWindows implements WindowOperator {
       if (this.#plan.keys.length > 0 && this.#total.count > 1) ranks = yield* set.ranks(current);
       this.#finish(ranks);
     }
+  }
+
+  /** The days of the next window are there, as they were when so much had been evicted. */
+  #isPrepared(evictions: number): boolean {
+    const to = this.#windows.to[this.#window]!;
+    if (to > this.#preparedTo * DAY) return false;
+    if (this.#set.evictions === evictions) return true;
+    const from = this.#windows.from[this.#window]!;
+    return this.#set.covers(Math.floor(from / DAY), Math.ceil(to / DAY));
   }
 
   /**

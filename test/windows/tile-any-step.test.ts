@@ -104,3 +104,35 @@ test.each(Object.entries(EVENTS))('at any step of a reader: %s', (name, event) =
     expect(world.answers).toBeGreaterThan(2);
   }
 });
+
+// What was evicted while days were made was taken for made: a reader looked only at what went after that, and read the rest of its days row by row.
+test('days that are evicted while a reader makes others are made again before it reads them', () => {
+  // As long that their days are made in several pieces, and nearly the same days each time.
+  const [count, days] = [20, 100];
+  const question: Question = {
+    grouped: false,
+    filtered: false,
+    measures: 0b11,
+    windows: Array.from({ length: count }, (_, day) => [
+      START + day * DAY,
+      START + (day + days) * DAY,
+    ]),
+  };
+  const tilesAfter = (steps: number): { tiles: number; isDone: boolean } => {
+    const world = begun(question, [rows(days * 2, (each) => START + each * (DAY / 2))]);
+    for (let step = 0; step < steps; step += 1) world.run({ kind: 'step', pick: 0, units: 1 });
+    const isDone = world.answers > 0;
+    if (steps > 0) world.run({ kind: 'shed', bytes: 1e9 });
+    const isLeft = world.store.sets().length > 0;
+    world.finish();
+    world.end();
+    return { tiles: isLeft ? world.tiles : Infinity, isDone };
+  };
+  const whole = tilesAfter(0).tiles;
+  for (let steps = 1; ; steps += 2) {
+    const { tiles, isDone } = tilesAfter(steps);
+    // Two windows may have lost their days: that which was being prepared, and that which was being read.
+    expect(tiles, `after ${steps} steps`).toBeGreaterThanOrEqual((whole * (count - 2)) / count);
+    if (isDone) break;
+  }
+});
