@@ -9,7 +9,7 @@ import type { Batch } from '../columns/batch.ts';
 import { datumAt } from '../columns/build.ts';
 import type { SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
-import { resolveOperator } from '../expressions/catalog.ts';
+import { functionById, resolveOperator } from '../expressions/catalog.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { evaluateConstant, someNode, volatilityOf } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
@@ -162,6 +162,8 @@ export type WindowRun = {
   readonly answered?: AnsweredWindows | undefined;
   /** Where it is followed: the windows that were asked again; undefined: all. */
   readonly changed?: ChangedWindows | undefined;
+  /** Where it is followed: expressions of it name a calendar, which may be set anew. */
+  readonly namesCalendars?: boolean;
 };
 
 /** A run of a question that is asked again and again. */
@@ -265,9 +267,12 @@ export async function runWindowQuery(
       watermark,
       rows,
     });
-    return isWatermark
-      ? run
-      : followed(run, session, question, options, { changed, keptFromMs, environment });
+    return followed(run, session, question, options, {
+      changed,
+      keptFromMs,
+      environment,
+      now: query.now,
+    });
   } finally {
     runner.release();
     release();
@@ -302,15 +307,26 @@ function followed(
     changed,
     keptFromMs,
     environment,
+    now,
   }: {
     readonly changed: ChangedWindows | undefined;
     readonly keptFromMs: number;
     readonly environment: ExecutionEnvironment;
+    readonly now: WindowQuery['now'];
   },
 ): WindowRun {
   if (follows === undefined) return run;
+  const namesCalendars = hasNode(windows, isOfNamedCalendar);
+  // Of another now than the clock's no window changes with time.
+  const series =
+    now === undefined || now === 'clock'
+      ? run.series
+      : { ...run.series, moves: false, nextChangeMs: undefined };
   // Which rows it is of changes with every instant.
-  if (speaksOfNow(windows)) return { ...run, series: { ...run.series, moves: true } };
+  if (hasNode(windows, isOfNow))
+    return { ...run, namesCalendars, series: { ...series, moves: true } };
+  // Its windows move with its rows.
+  if (now === 'watermark') return { ...run, namesCalendars, series };
   const { position } = run.result.meta;
   const { before } = follows;
   const answered =
@@ -319,21 +335,39 @@ function followed(
       : answeredWindows(
           session,
           windows,
-          run.series,
+          series,
           { position, calendar: own, keptFromMs },
           environment,
         );
-  return { ...run, answered, changed };
+  return { ...run, series, answered, changed, namesCalendars };
 }
 
-/** Whether a condition, a key or a measure is another at every instant, be it in a view. */
-function speaksOfNow({ plan: { input, keys, calls } }: BoundWindows): boolean {
-  let isOfNow = false;
+/** A call that is another at every instant. */
+function isOfNow(node: Expression): boolean {
+  return (
+    node.kind === 'call' &&
+    ['stable', 'volatile'].includes(volatilityOf(node)) &&
+    !isOfNamedCalendar(node)
+  );
+}
+
+/** `time_bucket` by a calendar's name: the same until one is set anew. */
+function isOfNamedCalendar(node: Expression): boolean {
+  return (
+    node.kind === 'call' &&
+    functionById(node.fn).name === 'time_bucket' &&
+    volatilityOf(node) === 'stable'
+  );
+}
+
+/** Whether there is such a node in a condition, a key or a measure, be it in a view. */
+function hasNode(
+  { plan: { input, keys, calls } }: BoundWindows,
+  isMeant: (node: Expression) => boolean,
+): boolean {
+  let isFound = false;
   const look = (expression: Expression): void => {
-    isOfNow ||= someNode(
-      expression,
-      (node) => node.kind === 'call' && ['stable', 'volatile'].includes(volatilityOf(node)),
-    );
+    isFound ||= someNode(expression, isMeant);
   };
   mapPlanExpressions(input, (expression) => {
     look(expression);
@@ -344,7 +378,7 @@ function speaksOfNow({ plan: { input, keys, calls } }: BoundWindows): boolean {
     args.forEach(look);
     if (filter !== undefined) look(filter);
   }
-  return isOfNow;
+  return isFound;
 }
 
 /** Runs what is done in steps to its end, with a pause after each. */
@@ -427,7 +461,12 @@ export function windowsAtOnce(
       watermark: undefined,
       rows,
     });
-    return followed(run, session, question, options, { changed, keptFromMs, environment });
+    return followed(run, session, question, options, {
+      changed,
+      keptFromMs,
+      environment,
+      now: query.now,
+    });
   } finally {
     tiles?.close();
     release();

@@ -52,6 +52,8 @@ export class WindowSubscription implements Subscription<WindowResultRow> {
   #series: WindowSeries | undefined;
   /** That of the last run. */
   #calendar: object | undefined;
+  /** Expressions of it name calendars, too. */
+  #namesCalendars = false;
   #ranAtMs = -Infinity;
   #relations: readonly number[] = [];
   readonly #feeds = new Map<number, ReturnType<SubscriptionHub['join']>>();
@@ -194,6 +196,7 @@ export class WindowSubscription implements Subscription<WindowResultRow> {
     if (this.#feed.newest().position > this.#position) this.#isDirty = true;
     this.#nextChangeMs = series.nextChangeMs;
     this.#series = series;
+    this.#namesCalendars = run.namesCalendars === true;
     const deleted = this.#retold(run);
     this.#answered = run.answered;
     return { deleted, inserted: result.rows };
@@ -261,7 +264,8 @@ export class WindowSubscription implements Subscription<WindowResultRow> {
   readonly #settingsChanged = (relation: number | undefined): void => {
     if (relation !== undefined && this.#feed.isKeptOf(relation, this.#relations))
       this.#isDirty = true;
-    if (this.#told !== undefined && this.#feed.calendar() !== this.#calendar) {
+    const isSet = relation === undefined && this.#namesCalendars;
+    if (this.#told !== undefined && (isSet || this.#feed.calendar() !== this.#calendar)) {
       this.#isDirty = true;
       // Nothing of the last answer holds in another calendar, and nobody sets one often.
       this.#ranAtMs = -Infinity;

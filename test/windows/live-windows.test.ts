@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Change } from '../../src/actors/api-types.ts';
 import type { Database } from '../../src/actors/database.ts';
+import type { Engine } from '../../src/actors/engine.ts';
 import type { WindowResultRow } from '../../src/actors/window-query.ts';
 import { open } from '../../src/open.ts';
 import { HandClock } from '../actors/hand-clock.ts';
@@ -316,6 +317,92 @@ test('another calendar is told at once, and one that is dropped ends it; another
   await db.calendars.drop('acme');
   await settled();
   expect(named.failure()).toMatchObject({ code: '42704' });
+  await db.close();
+});
+
+test('buckets by a named calendar are asked again when one is set anew, and not each minute', async () => {
+  const { db, clock } = await database();
+  await db.calendars.set('acme', {});
+  await db.insert('t', [
+    { id: 1, ts: '2025-12-29T12:00:00Z' }, // A Monday.
+    { id: 2, ts: '2025-12-28T12:00:00Z' },
+  ]);
+  const week = `extract(day FROM time_bucket('7 days', ts, 'UTC', 'acme'))`;
+  const query = { range: ['2025-12-01', '2026-01-01'], by: [week] };
+  const live = follow(db, clock, query, { heartbeatMs: 1e12 });
+  // Whose windows are those of its rows.
+  const newest = follow(
+    db,
+    clock,
+    { ...query, range: undefined, last: '40 days', now: 'watermark' },
+    { heartbeatMs: 1e12 },
+  );
+  await live.pass(10);
+  const { metrics } = (db as unknown as { engine: Engine }).engine;
+  const finished = metrics.finished.bind(metrics);
+  let runs = 0;
+  metrics.finished = (outcome) => {
+    runs += 1;
+    finished(outcome);
+  };
+  await live.pass(10 * 60_000);
+  expect(runs).toBe(0);
+  await db.calendars.set('other', {});
+  await live.pass(1000);
+  await db.calendars.set('acme', { weekStart: 'sunday' });
+  await settled();
+  // The day a bucket begins on, and how many rows are in it.
+  const counts = (change: Change<WindowResultRow>): string[] =>
+    (shown(change) as string[]).map((row) => row.replace(/^([-+]?).* /, '$1'));
+  for (const { told } of [live, newest])
+    expect(told.map(counts)).toEqual([
+      ['snapshot', '221', '291'],
+      ['delta', '-221', '-291', '+282'],
+    ]);
+  await db.calendars.drop('acme');
+  await settled();
+  expect(live.failure()).toMatchObject({ code: '42704' });
+  // What speaks of now is told each minute, though its windows go by the newest row.
+  const speaking = follow(
+    db,
+    clock,
+    {
+      last: '40 days',
+      now: 'watermark',
+      where: `ts > now() - interval '3 days 12 hours 12 minutes'`,
+    },
+    { heartbeatMs: 1e12 },
+  );
+  await speaking.pass(3 * 60_000);
+  expect(speaking.told.map(({ kind }) => kind)).toEqual(['snapshot', 'delta']);
+  await db.close();
+});
+
+// A boundary that the newest row, or an instant of long ago, has yet to pass was passed by the clock: the question was asked again and again, without a pause.
+test('of another now than the clock’s nothing is told by the clock', async () => {
+  const { db, clock } = await database();
+  await db.insert('t', [{ id: 1, ts: '2025-11-29T12:00:00Z' }]);
+  const queries = [
+    { current: 'day', now: 'watermark' },
+    { toDate: 'day', now: 'watermark', every: 'hour' },
+    { current: 'day', now: '2025-11-29T13:00:00Z' },
+    { last: '3h', now: '2025-11-29T13:00:00Z', every: 'hour' },
+  ];
+  const lives = queries.map((query) => follow(db, clock, query, { heartbeatMs: 1e12 }));
+  const { metrics } = (db as unknown as { engine: Engine }).engine;
+  let runs = 0;
+  metrics.finished = () => void (runs += 1);
+  await lives[0]!.pass(10 * 60_000);
+  expect(runs).toBe(lives.length);
+  await db.insert('t', [{ id: 2, ts: '2025-11-29T12:10:00Z' }]);
+  await lives[0]!.pass(60_000);
+  expect(
+    lives.map(({ told }) =>
+      told.map((change) =>
+        (change.kind === 'delta' ? change.inserted : []).map(({ values }) => values['n']),
+      ),
+    ),
+  ).toEqual(queries.map(() => [[], [2]]));
   await db.close();
 });
 
