@@ -135,7 +135,10 @@ export type WindowMeta = QueryMeta & {
   readonly tiles: number;
   /** Rows read. */
   readonly rowsScanned: number;
-  /** Where windows, or what they are compared with, begin before all is kept: whose rows are no more. */
+  /**
+   * Where windows, or what they are compared with, begin before all is kept: whose rows are no more. Where an end that goes along with now lies inside a tile of
+   * demoted rows: that it lies where the tile does.
+   */
   readonly notes?: readonly string[];
 };
 
@@ -252,6 +255,8 @@ export async function runWindowQuery(
       // Few windows are planned in the turn that asks for them.
       series = few.done === true ? few.value : await inSteps(engine, planning);
     }
+    const drawn = engine.tiles.drawnIn(windows.plan, series, environment);
+    if (drawn !== undefined) ({ series } = drawn);
     const keptFromMs = allKeptFromMs(session, relations, position);
     const changed = changedOf(session, options, series, position, keptFromMs);
     const asked = changed === undefined ? series : partOf(series, changed.asked);
@@ -266,6 +271,7 @@ export async function runWindowQuery(
       nowMs,
       watermark,
       rows,
+      note: drawn?.note,
     });
     return followed(run, session, question, options, {
       changed,
@@ -438,6 +444,7 @@ export function windowsAtOnce(
   const budget = new Budget(units);
   let tiles: TiledWindows | undefined;
   try {
+    if (engine.tiles.drawnIn(windows.plan, series, environment) !== undefined) return undefined;
     const isAsked = asked.bounds.from.length > 0;
     if (isAsked) {
       tiles = engine.tiles.openTiles(windows.plan, asked.bounds, environment);
@@ -460,6 +467,7 @@ export function windowsAtOnce(
       nowMs,
       watermark: undefined,
       rows,
+      note: undefined,
     });
     return followed(run, session, question, options, {
       changed,
@@ -545,6 +553,8 @@ function finished(
     readonly nowMs: number;
     readonly watermark: number | undefined;
     readonly rows: WindowResultRow[];
+    /** What is to be told of its windows. */
+    readonly note: string | undefined;
   },
 ): WindowRun {
   const { engine } = session;
@@ -568,7 +578,8 @@ function finished(
     queuedMs,
   });
   const asOf = engine.asOfText(position);
-  const notes = goneNotes(sources, series);
+  const gone = goneNotes(sources, series);
+  const notes = run.note === undefined ? gone : [...gone, run.note];
   return {
     series,
     calendar: own,
@@ -1135,7 +1146,9 @@ class RowMaker {
       ) as Record<string, number | null>,
       compared: {
         ...spanOf(previous),
-        ...(previous.startMs < this.#keptFromMs ? { partial: true } : {}),
+        ...(previous.partial === true || previous.startMs < this.#keptFromMs
+          ? { partial: true }
+          : {}),
       },
     };
   }

@@ -22,8 +22,8 @@ const UNITS: Readonly<
 export type GrafanaSpan = {
   readonly startMs: number;
   readonly endMs: number;
-  /** One of its ends goes along with now, and is not rounded. */
-  readonly moves: boolean;
+  /** Which of its ends go along with now, and are not rounded. */
+  readonly along: { readonly start: boolean; readonly end: boolean };
   /** Until when its other ends stay where they are; Infinity: for ever. */
   readonly nextChangeMs: number;
 };
@@ -47,7 +47,7 @@ export function grafanaSpan(text: string, calendar: Calendar, nowMs: number): Gr
   return {
     startMs: start.ms,
     endMs: end.ms,
-    moves: start.moves || end.moves,
+    along: { start: start.moves, end: end.moves },
     nextChangeMs: Math.min(start.nextChangeMs, end.nextChangeMs),
   };
 }
@@ -67,7 +67,7 @@ function namedSpan(name: string, calendar: Calendar, nowMs: number): GrafanaSpan
   return {
     startMs,
     endMs,
-    moves: /ToDate|WallClock/.test(name),
+    along: { start: /WallClock/.test(name), end: /ToDate|WallClock/.test(name) },
     nextChangeMs: calendar.ruler(unit).at(Math.floor(nowMs / 1000)).end * 1000,
   };
 }

@@ -548,8 +548,19 @@ export function demotedNote(
   const windows = { from: Float64Array.of(from), to: Float64Array.of(to) };
   const hull = kept.tiles.hull(position);
   if (hull === undefined || firstKept(kept, position, windows) === undefined) return undefined;
-  const by = kept.policy === undefined ? 'a policy that is no more' : policyText(kept.policy);
-  return `rows of "${kept.name}" before ${new Date(hull.end / 1000).toISOString()} are tiles (${by})`;
+  return tilesNote(kept, hull.end);
+}
+
+/** What is said where ends of windows lie where tiles do. */
+export function drawnNote(kept: KeptTable, position: number): string {
+  const hull = kept.tiles.hull(position);
+  assert(hull !== undefined, 'ends are drawn in where something was demoted');
+  return `${tilesNote(kept, hull.end)}: ends that go along with now lie where these do`;
+}
+
+function tilesNote({ name, policy }: KeptTable, end: number): string {
+  const by = policy === undefined ? 'a policy that is no more' : policyText(policy);
+  return `rows of "${name}" before ${new Date(end / 1000).toISOString()} are tiles (${by})`;
 }
 
 /** The finest question that could be answered where rows were demoted. */

@@ -15,7 +15,9 @@ import {
 } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import { conjunction, conjunctsOf, constant, inputsOf, visitScans } from '../plan/nodes.ts';
+import { drawnIn } from './drawn-ends.ts';
 import {
+  drawnNote,
   firstKept,
   keptPosition,
   KeptReading,
@@ -47,6 +49,7 @@ import {
   type WindowPlan,
   type WindowSource,
 } from './window-source.ts';
+import type { WindowSeries } from './window-spec.ts';
 
 /** Of the database's memory, what tiles may take. */
 const MEMORY_SHARE = 0.25;
@@ -123,6 +126,20 @@ export class TileStore implements WindowSource {
       const tile = firstKept(kept, position, isOther ? ALL_TIME : windows);
       if (tile !== undefined) throw resolutionError(kept, what, tile);
     });
+  }
+
+  /** A series whose ends that go along with now lie where tiles of demoted rows do, and what is said of it; undefined where it is as it is. */
+  drawnIn(
+    plan: WindowPlan,
+    series: WindowSeries,
+    environment: ExecutionEnvironment,
+  ): { readonly series: WindowSeries; readonly note: string } | undefined {
+    if (plan.input.kind !== 'scan') return undefined;
+    const kept = this.#keptOf(plan.input.relation);
+    if (kept === undefined || !isTimeOf(kept, plan)) return undefined;
+    const position = keptPosition(environment, plan.input.relation);
+    const drawn = drawnIn(series, kept.tiles, position);
+    return drawn && { series: drawn, note: drawnNote(kept, position) };
   }
 
   /** Whether rows later than an instant may have been demoted of what a plan reads. */

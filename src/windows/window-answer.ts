@@ -237,7 +237,7 @@ export class WindowAnswer {
     const span = compared[index];
     if (span === undefined) return null;
     const values = this.#previous.get(index, group) ?? this.#standIn(this.#series.fill);
-    return { startMs: span.startMs, endMs: span.endMs, values };
+    return { ...span, values };
   }
 
   #filled(

@@ -81,13 +81,24 @@ export type WindowSeries = {
   readonly nextChangeMs: number | undefined;
   /** One of its ends moves with every instant, or it has sessions that run; else nothing of it changes before `nextChangeMs`. */
   readonly moves: boolean;
+  /** Which of its ends move with every instant, whatever now is, and whether the end of what its last window is compared with does. */
+  readonly alongNow: {
+    readonly start: boolean;
+    readonly end: boolean;
+    readonly comparedEnd: boolean;
+  };
   /** The length of the shortest window, those that are cut off aside; of the span where there is none. */
   readonly shortestMs: number;
   /** It is one window, which is an answer even of no rows, as in SQL without GROUP BY. */
   readonly isOne: boolean;
 };
 
-export type ComparedSpan = { readonly startMs: number; readonly endMs: number };
+export type ComparedSpan = {
+  readonly startMs: number;
+  readonly endMs: number;
+  /** Less than what stands beside the window. */
+  readonly partial?: boolean;
+};
 
 /** The span of a question, and how one goes back from it by its own length. */
 export type Period = {
@@ -105,8 +116,9 @@ export type Period = {
       };
   /** It begins where a window of its unit does. */
   readonly aligned: boolean;
-  /** It ends, or begins, with now. */
+  /** It ends, or begins, with now: which of its ends do. */
   readonly moves: boolean;
+  readonly along: { readonly start: boolean; readonly end: boolean };
   /** Where no unit of the question says so: until when it is the same, its moving end aside. */
   readonly nextChangeMs?: number;
 };
@@ -186,6 +198,12 @@ export function* planningWindows(
     nextChangeMs: nextChange(spec, period, calendar, nowMs),
     // A session is complete once nothing has come for its gap, which may end after the span.
     moves: period.moves || (cut.kind === 'sessions' && nowMs < endMs + cut.gapMs),
+    alongNow: {
+      ...period.along,
+      // A running period may be beside a whole one.
+      comparedEnd:
+        period.along.end && !(comparison?.align === 'fullPeriod' && endMs < period.wholeEndMs),
+    },
     shortestMs: shortestOf(windows, endMs - startMs),
     isOne: windows.length === 1,
   };
@@ -287,6 +305,7 @@ function periodOf(spec: WindowSpec, calendar: Calendar, nowMs: number): Period {
         step: stepOf(unit, ruler, end - start, calendar),
         aligned: true,
         moves: field === 'toDate',
+        along: { start: false, end: field === 'toDate' },
       };
     }
     case 'range': {
@@ -347,6 +366,7 @@ function last(amount: Amount, calendar: Calendar, nowMs: number): Period {
       step: { kind: 'exact', ms },
       aligned: false,
       moves: true,
+      along: BOTH_ENDS,
     };
   }
   const duration = WALL_UNITS[amount.unit];
@@ -363,6 +383,7 @@ function last(amount: Amount, calendar: Calendar, nowMs: number): Period {
     step: { kind: 'civil', amount, ruler: calendar.ruler(amount.unit) },
     aligned: false,
     moves: true,
+    along: BOTH_ENDS,
   };
 }
 
@@ -401,6 +422,7 @@ function complete(text: string, field: string, calendar: Calendar, nowMs: number
         : { kind: 'exact', ms: current.start * 1000 - startMs },
     aligned: true,
     moves: false,
+    along: NO_END,
   };
 }
 
@@ -414,7 +436,7 @@ function stepOf(unit: string, ruler: Ruler, seconds: number, calendar: Calendar)
 
 /** A span that names no unit goes back by whole days where it has whole days, else by its length. */
 function spanPeriod(
-  { startMs, endMs, moves, nextChangeMs }: GrafanaSpan,
+  { startMs, endMs, along, nextChangeMs }: GrafanaSpan,
   calendar: Calendar,
   field: string,
 ): Period {
@@ -439,13 +461,16 @@ function spanPeriod(
         }
       : { kind: 'exact', ms: endMs - startMs },
     aligned: isWhole,
-    moves,
+    moves: along.start || along.end,
+    along,
     nextChangeMs,
   };
 }
 
+const NO_END = { start: false, end: false } as const;
+const BOTH_ENDS = { start: true, end: true } as const;
 /** Instants as they are written. */
-const STILL = { moves: false, nextChangeMs: Infinity } as const;
+const STILL = { along: NO_END, nextChangeMs: Infinity } as const;
 
 // ── The windows ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -467,6 +467,130 @@ test('windows whose condition speaks of time are of the demoted rows that it let
     );
 });
 
+test('ends that go along with now lie where tiles do, and say so; what is asked to begin in a tile is refused', async () => {
+  await demote();
+  const measures = { n: 'count(*)', s: 'sum(amount)' };
+  const now = clock.now();
+  const minutesAgo = (minutes: number): number => now - minutes * 60_000;
+  const NOTE =
+    /^rows of "orders" before 2026-03-05T23:45:00.000Z are tiles \(retention = .*\): ends that go along with now lie where these do$/;
+  // 2026-03-05 17:32, two minutes after a quarter that has an order; it is beside 2026-03-03 11:02, in the middle of a day.
+  const last = { last: '3270 minutes', measures } as const;
+  const quarter = Date.parse('2026-03-05T17:45:00Z');
+  const range = async (from: number, to: number): Promise<unknown> =>
+    (await plain.window('orders', { range: [from, to], measures })).rows[0]!.values;
+  const { rows, meta } = await db.window('orders', last);
+  expect(rows[0]).toMatchObject({
+    startMs: quarter,
+    endMs: now,
+    label: '2026-03-05T17:32:00+00:00',
+    partial: true,
+    complete: true,
+  });
+  expect(rows[0]!.values).toEqual(await range(quarter, now));
+  expect(meta.notes).toEqual([expect.stringMatching(NOTE)]);
+  const compared = await db.window('orders', { ...last, compare: 'previous' });
+  const there = [Date.parse('2026-03-04'), Date.parse('2026-03-05T17:30:00Z')] as const;
+  expect(compared.rows[0]!.compared).toEqual({
+    startMs: there[0],
+    endMs: there[1],
+    partial: true,
+  });
+  expect(compared.rows[0]!.previous).toEqual(await range(...there));
+  expect((await db.explainWindow('orders', last)).text).toMatch(
+    /2026-03-05T17:45:00\+00:00 → 2026-03-08T00:02:00\+00:00 .*\(partial\)[^]*along with now/,
+  );
+  // In hours: the first begins later. A quarter that nothing is left of is no window.
+  const hours = await db.window('orders', {
+    ...last,
+    every: 'hour',
+    fill: 'zero',
+    compare: { weeksAgo: 1 },
+  });
+  expect(hours.rows[0]).toMatchObject({
+    startMs: quarter,
+    label: '2026-03-05T17:00+00:00',
+    partial: true,
+  });
+  expect(hours.rows).toHaveLength(56);
+  const quarters = await db.window('orders', { ...last, every: '15min', fill: 'zero' });
+  expect(quarters.rows[0]).toMatchObject({ startMs: quarter, partial: false });
+  // The end alone; what ends in a tile is beside less of a day, and beside nothing where it has not got so far.
+  const ending = await db.window('orders', { text: 'now-4d/d to now-3270m', measures });
+  expect(ending.rows[0]!.endMs).toBe(there[1]);
+  expect(ending.rows[0]!.values).toEqual(await range(there[0], there[1]));
+  const week = await db.window('orders', {
+    toDate: 'day',
+    compare: { weeksAgo: 1 },
+    measures,
+    now: '2026-03-12T17:37:00Z',
+  });
+  expect(week.rows[0]!.compared).toEqual({
+    startMs: Date.parse('2026-03-05'),
+    endMs: there[1],
+    partial: true,
+  });
+  expect(
+    (
+      await db.window('orders', {
+        toDate: 'day',
+        compare: { weeksAgo: 1 },
+        measures,
+        now: '2026-03-10T17:37:00Z',
+        fill: 'zero',
+      })
+    ).rows[0]!.compared,
+  ).toBeNull();
+  // What lies with tiles is as it was, with its flags; so is what is of other times.
+  const whole = await db.window('orders', { ...last, last: '3272 minutes' });
+  expect(whole.rows[0]).toMatchObject({ startMs: minutesAgo(3272), partial: false });
+  expect(whole.meta.notes).toBeUndefined();
+  // Who says where it begins is told that it cannot be; so is what lies in one tile altogether, and where sessions are asked for.
+  for (const query of [
+    { range: [minutesAgo(3270), now] },
+    { toDate: 'week', zone: 'Asia/Kolkata', now: '2026-03-07T12:00:00Z' },
+    { current: 'week', zone: 'Asia/Kolkata', now: '2026-03-07T12:00:00Z' },
+    { text: 'now-3271m to now-3270m' },
+    { ...last, gap: '2h' },
+    { ...last, every: 'minute' },
+    {
+      toDate: 'day',
+      compare: { to: { weeksAgo: 1 }, align: 'fullPeriod' },
+      zone: 'Asia/Kolkata',
+      now: '2026-03-09T03:00:00Z',
+    },
+  ] as const)
+    expect(
+      await refusalInFull(db.window('orders', { measures, ...query } as WindowQuery)),
+      JSON.stringify(query),
+    ).toMatch(/^ADB_RESOLUTION/);
+});
+
+test('a live window whose beginning passes through tiles goes on', async () => {
+  await demote();
+  const query = { last: '50h', compare: 'previous', measures: { n: 'count(*)' } } as const;
+  const live = db.subscribe({ window: { table: 'orders', ...query } });
+  const told: unknown[] = [];
+  const reading = (async () => {
+    for await (const change of live)
+      if (change.kind === 'snapshot') told.push(change.rows);
+      else if (change.kind === 'delta') told.push(change.inserted);
+  })();
+  const starts: number[] = [];
+  for (let minute = 0; minute < 45; minute += 1) {
+    await clock.advance('1min');
+    const { rows } = await db.window('orders', query);
+    expect(told.at(-1)).toEqual(rows);
+    starts.push(new Date(rows[0]!.startMs).getUTCMinutes());
+  }
+  // Nothing lies in the other quarters.
+  expect(starts).toEqual(
+    Array.from({ length: 45 }, (_, each) => (each + 3 > 30 && each + 3 < 45 ? 45 : each + 3)),
+  );
+  await live.close();
+  await reading;
+});
+
 test('a policy that keeps nothing, or is no more, says so', async () => {
   await demote({ by: null, measures: [] });
   expect(await refusalInFull(db.query('SELECT sum(amount) FROM orders'))).toMatch(

@@ -32,6 +32,7 @@ const series = (count: number, fill: WindowSeries['fill']): WindowSeries => ({
   gapMs: undefined,
   nextChangeMs: undefined,
   moves: false,
+  alongNow: { start: false, end: false, comparedEnd: false },
   shortestMs: 1,
   isOne: count === 1,
 });
