@@ -45,13 +45,10 @@ export function tilePlanOf(plan: WindowPlan, context: EvaluationContext): TilePl
   const time = timeColumnOf(plan.time);
   if (input.kind !== 'scan' || time === undefined) return undefined;
   const settle = (expression: Expression): Expression =>
-    mapColumns(
-      foldInContext(withParameters(expression, context.parameters), context),
-      (column) => ({
-        ...column,
-        index: input.columnIndexes[column.index]!,
-      }),
-    );
+    mapColumns(settledIn(expression, context), (column) => ({
+      ...column,
+      index: input.columnIndexes[column.index]!,
+    }));
   if (!calls.every(isTileCall) || !keys.every(({ type }) => KEY_KINDS.has(type.kind)))
     return undefined;
   const filter = input.filter === undefined ? undefined : settle(input.filter);
@@ -159,6 +156,11 @@ const KEY_KINDS: ReadonlySet<TypeKind> = new Set<TypeKind>([
 
 function hasNoFraction(fraction: Expression, { parameters }: EvaluationContext): boolean {
   return fraction.kind === 'parameter' && (parameters[fraction.index] ?? null) === null;
+}
+
+/** Parameters are constants, and so is what is the same for a statement in its zone. */
+export function settledIn(expression: Expression, context: EvaluationContext): Expression {
+  return foldInContext(withParameters(expression, context.parameters), context);
 }
 
 function withParameters(expression: Expression, parameters: readonly Datum[]): Expression {

@@ -34,7 +34,7 @@ import {
   type TimeAggregate,
 } from './tile-aggregate.ts';
 import type { KeptTile } from './kept-tiles.ts';
-import { isTileCall, tilePlanOf, type TilePlan } from './tile-plan.ts';
+import { isTileCall, settledIn, tilePlanOf, type TilePlan } from './tile-plan.ts';
 import { KeyScratch } from './key-counts.ts';
 import { whyNoTiles } from './no-tiles.ts';
 import { TileSet } from './tile-set.ts';
@@ -386,7 +386,9 @@ export class TileStore implements WindowSource {
     const index = kept.tiles.time;
     const column = data?.schema.columns[index];
     const question =
-      column === undefined ? undefined : openTimeAggregateOf(node, scan, column, index);
+      column === undefined
+        ? undefined
+        : openTimeAggregateOf(node, settledScan(scan, environment.context), column, index);
     const refusal = (): DbError =>
       resolutionError(
         kept,
@@ -589,6 +591,11 @@ function isTimeOf({ tiles }: KeptTable, { input, time }: WindowPlan): boolean {
   return input.columnIndexes[time.index] === tiles.time;
 }
 
+/** With parameters as constants: an interval that is one is added to times as one that is written. */
+function settledScan(scan: ScanNode, context: EvaluationContext): ScanNode {
+  return scan.filter === undefined ? scan : { ...scan, filter: settledIn(scan.filter, context) };
+}
+
 /** Which times of a stretch a scan's conditions let through; undefined where they do not tell, or not soon. */
 function reachedOf(
   { filter, columnIndexes }: ScanNode,
@@ -598,7 +605,9 @@ function reachedOf(
 ): readonly TimeStretch[] | undefined {
   const column = columnIndexes.indexOf(time);
   if (filter === undefined || column < 0) return undefined;
-  const conditions = conjunctsOf(filter).filter((each) => isOfTime(each, column));
+  const conditions = conjunctsOf(settledIn(filter, context)).filter((each) =>
+    isOfTime(each, column),
+  );
   if (conditions.length === 0) return undefined;
   const budget = new Budget(Infinity);
   const reaching = timeReach(conditions, column, context, metBetween(all), {
@@ -623,7 +632,9 @@ function withoutTime(
   const stretches = reachedOf(input, time, context, all);
   if (stretches === undefined) return undefined;
   const column = input.columnIndexes.indexOf(time);
-  const rest = conjunctsOf(input.filter!).filter((each) => !isOfTime(each, column));
+  const rest = conjunctsOf(settledIn(input.filter!, context)).filter(
+    (each) => !isOfTime(each, column),
+  );
   let first = 0;
   const reaches = Array.from(from, (start, window): TimeReach => {
     const end = to[window]!;

@@ -6,9 +6,11 @@ import {
   zoneOf,
   type Zone,
 } from '../calendar/zones.ts';
+import { civilFromDays } from '../calendar/civil.ts';
 import { Interval, type Datum } from '../columns/values.ts';
 import { functionById } from '../expressions/catalog.ts';
 import type { Expression } from '../expressions/expression.ts';
+import { addMonths, negateInterval } from '../expressions/datetime.ts';
 import { evaluateConstant, partsOf, referencedColumns } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import { interpret } from '../expressions/interpret.ts';
@@ -119,13 +121,17 @@ export function isMonotone(expression: Expression, column: number): boolean {
 }
 
 /**
- * Whether later times stay later ones with an interval added. Not of months, which end where a calendar says. Days of an instant go by the wall, where a time that
- * is left out is read as a later one: those of the column itself are known to `piecesOf`.
+ * Whether later times stay later ones with an interval added. Days of an instant go by the wall, where a time that is left out is read as a later one; months of it end
+ * where a calendar says, so that an evening of the 30th may come to lie after a morning of the 31st: of the column itself `piecesOf` knows where. Dates have no hours.
  */
 function isOrdered(own: Expression, added: Expression): boolean {
-  if (added.kind !== 'constant' || !(added.value instanceof Interval)) return false;
+  if (added.kind !== 'constant') return false;
+  // With NULL added there is no time at all.
+  if (!(added.value instanceof Interval)) return true;
   const { months, days } = added.value;
-  return months === 0 && (days === 0 || own.type.kind !== 'timestamptz' || own.kind === 'column');
+  const isInstant = own.kind === 'column' && own.type.kind === 'timestamptz';
+  if (months !== 0) return own.type.kind === 'date' || (isInstant && days === 0);
+  return days === 0 || own.type.kind !== 'timestamptz' || isInstant;
 }
 
 const PARTS = new Set(['extract', 'date_part']);
@@ -234,16 +240,24 @@ function piecesOf(
     if (zone !== undefined) for (const { at } of changesIn(zone, first, last)) cut(at);
   }
   const zone = zoneOf(context.zone);
-  for (const days of daysAdded(expression)) {
-    const later = days * DAY_SECONDS;
+  const cutWall = (wall: number): void => {
+    const own = localInstants(zone, wall);
+    cut(own.earlier);
+    cut(own.later);
+  };
+  for (const { months, days } of calendarSpansAdded(expression)) {
+    const later = (seconds: number): number =>
+      (addMonths(Math.floor(seconds / DAY_SECONDS), months) + days) * DAY_SECONDS;
     // What is added to may lie a day off: the wall's time is that of another offset.
-    const [start, end] = [first + later - 2 * DAY_SECONDS, last + later + 2 * DAY_SECONDS];
+    const [start, end] = [later(first) - 2 * DAY_SECONDS, later(last) + 3 * DAY_SECONDS];
     for (const { at, before, offset } of changesIn(zone, start, end))
       for (const wall of [at + before, at + offset]) {
-        const own = localInstants(zone, wall - later);
-        cut(own.earlier);
-        cut(own.later);
+        const day = Math.floor(wall / DAY_SECONDS);
+        for (const own of daysBefore(day - days, months)) cutWall(wall + (own - day) * DAY_SECONDS);
       }
+    if (months === 0) continue;
+    const [from, to] = [first, last].map((seconds) => Math.floor(seconds / DAY_SECONDS));
+    for (const day of daysFalling(from! - 1, to! + 1, months)) cutWall(day * DAY_SECONDS);
   }
   const ascending = [...cuts].sort((a, b) => a - b);
   return ascending.map((start, index) => ({ from: start, to: ascending[index + 1] ?? to }));
@@ -267,15 +281,37 @@ function* changesIn(
   }
 }
 
-/** Days that an expression adds to an instant. */
-function daysAdded(expression: Expression): number[] {
-  const below = partsOf(expression).flatMap(daysAdded);
+/** Days that come to a day with months added: several, where its month is a short one. */
+function daysBefore(day: number, months: number): number[] {
+  const near = addMonths(day, -months);
+  return Array.from({ length: 7 }, (_, each) => near - 3 + each).filter(
+    (each) => addMonths(each, months) === day,
+  );
+}
+
+/** Days of [from, to) that come to the day that the one before comes to. */
+function* daysFalling(from: number, to: number, months: number): Generator<number> {
+  for (let day = from; day < to; day += 1) {
+    const date = civilFromDays(day);
+    // No month has fewer days than 28.
+    if (date.day <= 28) day += 28 - date.day;
+    else if (addMonths(day, months) === addMonths(day - 1, months)) yield day;
+  }
+}
+
+/** Months and days that an expression adds to an instant. */
+function calendarSpansAdded(
+  expression: Expression,
+): { readonly months: number; readonly days: number }[] {
+  const below = partsOf(expression).flatMap(calendarSpansAdded);
   if (expression.kind !== 'call' || expression.type.kind !== 'timestamptz') return below;
   const { name } = functionById(expression.fn);
   if (name !== '+' && name !== '-') return below;
-  for (const arg of expression.args)
-    if (arg.kind === 'constant' && arg.value instanceof Interval && arg.value.days !== 0)
-      below.push(name === '+' ? arg.value.days : -arg.value.days);
+  for (const arg of expression.args) {
+    if (arg.kind !== 'constant' || !(arg.value instanceof Interval)) continue;
+    const { months, days } = name === '+' ? arg.value : negateInterval(arg.value);
+    if (months !== 0 || days !== 0) below.push({ months, days });
+  }
   return below;
 }
 

@@ -1,7 +1,7 @@
 /** Questions about demoted rows that few ask: each has the answer that all rows would give, or an error that says what can be asked. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Engine } from '../../src/actors/engine.ts';
-import { open, type Database, type WindowQuery } from '../../src/index.ts';
+import { open, sql, type Database, type WindowQuery } from '../../src/index.ts';
 import { Budget } from '../../src/operators/operator.ts';
 import { manualClock, type ManualClock } from '../../src/testing.ts';
 import { MemoryDisk } from '../journal/memory-disk.ts';
@@ -194,6 +194,9 @@ test('hours and days are added to times where the clocks change', async () => {
         `ts + interval '90 minutes'`,
         `(ts AT TIME ZONE 'America/New_York') + interval '1 day'`,
         `date_trunc('hour', ts) - interval '45 minutes'`,
+        `ts + interval '1 month'`,
+        `interval '1 month 15 minutes' + ts`,
+        `ts - interval '6 months'`,
       ])
         // Each statement is compiled for itself: half of them at one time, half at the next.
         for (const op of (asked += 1) % 2 === 0 ? ['<', '='] : ['>=', '<>']) {
@@ -206,6 +209,89 @@ test('hours and days are added to times where the clocks change', async () => {
           else expect(mine, sql).toMatchObject({ rows: (theirs as { rows: unknown[] }).rows });
         }
 }, 120_000);
+
+test('months are added to times: where a month is shorter than the one before, its last evening comes after mornings of the days that fall on it', async () => {
+  for (const each of [db, plain])
+    await each.exec(
+      `CREATE TABLE ticks (id int PRIMARY KEY, ts timestamptz NOT NULL) WITH (time = 'ts');
+       INSERT INTO ticks SELECT n, timestamptz '2025-01-26 00:00Z' + n * interval '3 hours' FROM generate_series(0, 79) AS g(n);
+       INSERT INTO ticks SELECT 100 + n, timestamptz '2025-05-28 00:00Z' + n * interval '3 hours' FROM generate_series(0, 79) AS g(n);
+       INSERT INTO ticks SELECT 200 + n, timestamptz '2025-10-24 00:00Z' + n * interval '3 hours' FROM generate_series(0, 99) AS g(n)`,
+    );
+  await db.policies.set('ticks', { retention: 'raw 1d, 15m forever' });
+  await clock.advance('2min');
+  expect((await db.query('SELECT 1 FROM ticks')).rows).toEqual([]);
+  const both = async (
+    own: string,
+    time: string,
+    zone: string,
+    params: readonly unknown[] = [],
+  ): Promise<number> => {
+    let count = 0;
+    for (const op of ['<', '>=']) {
+      const where = `${own} ${op} '${time}'`;
+      const counted = `SELECT count(*) AS n, count(*) FILTER (WHERE ${where}) AS f, min(ts) AS a, max(ts) AS z FROM ticks`;
+      for (const text of [counted, `${counted} WHERE ${where}`]) {
+        const [mine, theirs] = await Promise.all(
+          [db, plain].map(
+            async (each) => (await each.query(text, { zone, params: [...params] })).rows,
+          ),
+        );
+        expect(mine, text).toEqual(theirs);
+        count = Math.max(count, Number(mine![0]!['f']));
+      }
+    }
+    return count;
+  };
+  // Of these days of January every morning comes before an evening, and every evening after a morning.
+  for (const time of [
+    '2025-02-27 12:00',
+    '2025-02-28 00:00',
+    '2025-02-28 09:00',
+    '2025-02-28 21:00',
+    '2025-03-01',
+  ])
+    for (const zone of ['UTC', 'America/New_York', 'Pacific/Apia'])
+      expect(await both(`ts + interval '1 month'`, time, zone)).toBeGreaterThan(0);
+  for (const [own, time] of [
+    [`ts - interval '3 months'`, '2025-02-28 06:00'],
+    [`ts + interval '6 months'`, '2025-11-30 12:00'],
+    [`interval '13 months' + ts`, '2026-02-28 18:00'],
+    [`ts + interval '1 month 6 hours'`, '2025-02-28 12:00'],
+    [`ts::date + interval '1 month'`, '2025-02-28'],
+    [`ts::date - interval '1 month 3 days'`, '2025-04-27'],
+    // Clocks go back on the 26th of October.
+    [`ts - interval '1 month'`, '2025-09-26 00:00'],
+    [`ts + interval '10 days'`, '2025-11-05 01:00'],
+    [`ts + interval '5 months'`, '2026-03-29 03:00'],
+  ] as const)
+    for (const zone of ['UTC', 'Europe/Berlin']) await both(own, time, zone);
+  for (const span of ['1 month', '1 day', '90 minutes', '-1 month', '2 years', null])
+    for (const own of ['ts + $1::interval', 'ts - $1::interval'])
+      await both(own, '2025-06-30 06:00', 'UTC', [span]);
+  // What mixes months and days of an instant, and months of what is no column, is refused.
+  for (const own of [
+    `ts + interval '1 month 1 day'`,
+    `date_trunc('hour', ts) + interval '1 month'`,
+  ])
+    expect(
+      await refusalInFull(db.query(`SELECT count(*) FROM ticks WHERE ${own} < '2025-02-28'`)),
+    ).toMatch(/^ADB_RESOLUTION/);
+  // In a window's condition, too.
+  for (const where of [
+    sql`ts + ${'1 month'}::interval < '2025-02-28 09:00'`,
+    sql`ts - ${'-1 day'}::interval < '2025-06-01'`,
+  ]) {
+    const query = {
+      range: ['2025-01-01', '2026-01-01'],
+      measures: { n: 'count(*)' },
+      where,
+    } as const;
+    expect((await db.window('ticks', query)).rows).toEqual(
+      (await plain.window('ticks', query)).rows,
+    );
+  }
+});
 
 test('what is measured is a column, or its value as a double', async () => {
   await demote({ measures: 'amount, approx_percentile(n)' });
@@ -402,8 +488,10 @@ test('conditions and buckets of time that are seldom written are answered as of 
   await both(`${count} ts::date IN (${dates.join()})`, []);
   const refused = async (sql: string, params: unknown[] = []): Promise<string> =>
     await refusalInFull(db.query(sql, { params }));
+  // A parameter says what the same written out says.
+  await both(`${count} date_part($1, ts) = 2026`, ['year']);
   for (const where of [
-    'date_part($1, ts) = 2026',
+    'date_part($1, ts) = 3',
     `isfinite(ts) = ($1 = 'year')`,
     `CASE WHEN region = $1 THEN ts < '2026-03-04' ELSE ts < '2026-03-05' END`,
     `ts > ts - $1::interval`,
@@ -411,7 +499,9 @@ test('conditions and buckets of time that are seldom written are answered as of 
     `ts < '2026-03-04' AND ts <> (SELECT max(ts) FROM orders WHERE region = $1)`,
   ])
     expect(
-      await refused(`${count} ${where}`, [where.includes('interval') ? '1 day' : 'year']),
+      await refused(`${count} ${where}`, [
+        where.includes('interval') ? '1 day' : where.includes('= 3') ? 'month' : 'year',
+      ]),
       where,
     ).toMatch(/^ADB_RESOLUTION/);
   // Not soon told, and told by nobody else.
