@@ -26,8 +26,12 @@ export function* readingICal(
 ): Generator<undefined, Holiday[]> {
   const { years } = options;
   checkYears(years);
-  const holidays = new Map<string, Holiday>();
-  const events = [...eventsOf(text)];
+  const holidays: Found = new Map();
+  const events: ICalEvent[] = [];
+  for (const event of eventsOf(text)) {
+    events.push(event);
+    if (events.length % EVENTS_A_STEP === 0) yield;
+  }
   const moved = movedDays(events);
   const span = {
     first: daysFromCivil(years.from, 1, 1) - EVENT_DAYS_MAX,
@@ -61,14 +65,14 @@ export function* readingICal(
     for (const day of event.more) starts.add(day);
     const except = new Set(event.except);
     yield* recurring(event.exceptRules, except, start, span, look);
-    if (event.replaces === undefined) for (const day of moved.get(event.uid) ?? []) except.add(day);
+    const elsewhere = event.replaces === undefined ? moved.get(event.uid) : undefined;
     for (const first of starts) {
-      if (except.has(first)) continue;
       if (look(days)) yield;
+      if (except.has(first) || elsewhere?.has(first) === true) continue;
       for (let day = first; day < first + days; day += 1) {
         const { year } = civilFromDays(day);
         if (isRuled && (year < years.from || year > years.to)) continue;
-        add(holidays, { date: civilText(day), name: event.summary });
+        add(holidays, day, event.summary);
       }
     }
   }
@@ -107,7 +111,7 @@ export function holidaysFromJson(
       field: 'holidays',
       hint: "Give ['2026-12-25'], [{ date, name }] or { '2026-12-25': 'Christmas' }.",
     });
-  const holidays = new Map<string, Holiday>();
+  const holidays: Found = new Map();
   for (const [index, each] of (entries as readonly unknown[]).entries()) {
     const { date, name, type, days } = entryOf(each, index);
     if (type !== undefined && !types.includes(type)) continue;
@@ -117,8 +121,7 @@ export function holidaysFromJson(
         field: `holidays.${index}`,
         hint: "Write dates as '2026-12-25'.",
       });
-    for (let day = first; day < first + days; day += 1)
-      add(holidays, { date: civilText(day), name });
+    for (let day = first; day < first + days; day += 1) add(holidays, day, name);
   }
   return inOrder(holidays);
 }
@@ -138,32 +141,44 @@ export function holidaysFromPackage(
   return holidaysFromJson(all, types === undefined ? {} : { types });
 }
 
+/** More is no calendar of holidays, and would be cut into lines all at once. */
+const TEXT_LENGTH_MAX = 4 * 2 ** 20;
+const EVENTS_A_STEP = 256;
 const EVENT_DAYS_MAX = 366;
 /** Of a yearly event that names its month they are some forty a year: fifty years of four hundred events. Less than a second, in steps. */
 const DAYS_LOOKED_MAX = 1_000_000;
 const DAYS_A_STEP = 512;
 const YEAR_SPAN_MAX = 1000;
+/** The last year that four digits tell: days far beyond are no exact numbers, and none of them follows another. */
+const YEAR_MAX = 9999;
 
 function checkYears(years: YearRange): void {
   onlyKeys(years, ['from', 'to'], 'years.');
   const { from, to } = years;
-  if (!Number.isInteger(from) || !Number.isInteger(to) || from > to || to - from > YEAR_SPAN_MAX)
+  const isSpan = Number.isInteger(from) && Number.isInteger(to) && from <= to;
+  if (!isSpan || to - from > YEAR_SPAN_MAX || from < 1 || to > YEAR_MAX)
     throw new DbError('22023', '"years" is no span of years', {
       field: 'years',
-      hint: `Give { from: 2024, to: 2030 }, ${YEAR_SPAN_MAX} years at most.`,
+      hint: `Give { from: 2024, to: 2030 }, ${YEAR_SPAN_MAX} years at most, from 1 to ${YEAR_MAX}.`,
     });
 }
 
-function add(holidays: Map<string, Holiday>, { date, name }: Holiday): void {
-  const known = holidays.get(date);
-  // Two on one day are both told.
-  const names = [known?.name, name].filter((each) => each !== undefined && each !== '');
-  const both = [...new Set(names)].join(' / ');
-  holidays.set(date, both === '' ? { date } : { date, name: both });
+/** By day the names of its holidays: several on one day are all told. */
+type Found = Map<number, Set<string>>;
+
+function add(holidays: Found, day: number, name: string | undefined): void {
+  let names = holidays.get(day);
+  if (names === undefined) holidays.set(day, (names = new Set()));
+  if (name !== undefined && name !== '') names.add(name);
 }
 
-function inOrder(holidays: Map<string, Holiday>): Holiday[] {
-  return [...holidays.values()].sort((a, b) => civilDay(a.date)! - civilDay(b.date)!);
+function inOrder(holidays: Found): Holiday[] {
+  return [...holidays]
+    .sort(([a], [b]) => a - b)
+    .map(([day, names]) => ({
+      date: civilText(day),
+      ...(names.size === 0 ? {} : { name: [...names].join(' / ') }),
+    }));
 }
 
 function entryOf(
@@ -226,10 +241,14 @@ type ICalEvent = {
 type ICalTime = { readonly day: number; readonly clock: 'none' | 'midnight' | 'other' };
 
 /** By UID the days of events that repeat which others stand for, or which are cancelled. */
-function movedDays(events: readonly ICalEvent[]): Map<string, number[]> {
-  const moved = new Map<string, number[]>();
-  for (const { uid, replaces } of events)
-    if (replaces !== undefined) moved.set(uid, [...(moved.get(uid) ?? []), replaces.day]);
+function movedDays(events: readonly ICalEvent[]): Map<string, Set<number>> {
+  const moved = new Map<string, Set<number>>();
+  for (const { uid, replaces } of events) {
+    if (replaces === undefined) continue;
+    const known = moved.get(uid);
+    if (known === undefined) moved.set(uid, new Set([replaces.day]));
+    else known.add(replaces.day);
+  }
   return moved;
 }
 
@@ -267,6 +286,12 @@ function* eventsOf(text: string): Generator<ICalEvent> {
     throw new DbError('22023', 'the text is no iCalendar: it does not begin with BEGIN:VCALENDAR', {
       field: 'holidays',
       hint: 'Give the content of an .ics file, not its name or address.',
+    });
+  if (text.length > TEXT_LENGTH_MAX)
+    throw new DbError('54000', `the iCalendar has more than ${TEXT_LENGTH_MAX / 2 ** 20} MB`, {
+      field: 'holidays',
+      limit: 'bytes',
+      hint: 'Leave out what are no holidays.',
     });
   let event: ICalEvent | undefined;
   /** Components inside an event, such as alarms, whose lines are not the event's. */

@@ -67,14 +67,15 @@ export function recurrenceRule(
     const found = value.split(',').map((each) => (/^[+-]?\d{1,4}$/.test(each) ? Number(each) : 0));
     if (found.some((each) => each === 0 || each > most || each < least))
       throw refuse(`by ${name}=${value}`);
-    return found;
+    // Each day is held against them: what is written twice means the same.
+    return [...new Set(found)];
   };
   const one = (name: string, otherwise: number): number => {
     const found = numbers(name, 9999, 1);
     if (found.length > 1) throw refuse(`by ${name}=${parts.get(name)!}`);
     return found[0] ?? otherwise;
   };
-  const weekdays = (parts.get('BYDAY')?.split(',') ?? []).map((each): PlacedWeekday => {
+  const weekdays = [...new Set(parts.get('BYDAY')?.split(','))].map((each): PlacedWeekday => {
     const match = /^([+-]?\d{1,2})?(MO|TU|WE|TH|FR|SA|SU)$/.exec(each);
     const place = Number(match?.[1] ?? 0);
     const isPlaced = frequency === 'YEARLY' || frequency === 'MONTHLY';

@@ -191,6 +191,9 @@ function weekendFrom(weekend: CalendarSpec['weekend']): ReadonlySet<number> {
   return days;
 }
 
+/** Every day of a century, and more: whoever names a calendar in a question waits for as many to be read. */
+const HOLIDAY_COUNT_MAX = 40_000;
+
 function holidaysFrom(
   holidays: CalendarSpec['holidays'],
   names: Map<number, string>,
@@ -210,6 +213,12 @@ function holidaysFrom(
     throw new DbError('22023', '"holidays" is no list of dates', {
       field: 'holidays',
       hint: "Write ['2026-12-25'], or [{ date: '2026-12-25', name: 'Christmas' }].",
+    });
+  if (holidays.length > HOLIDAY_COUNT_MAX)
+    throw new DbError('54000', `a calendar has ${HOLIDAY_COUNT_MAX} holidays at most`, {
+      field: 'holidays',
+      limit: 'holidays',
+      hint: 'Leave out years that nobody asks for.',
     });
   const dates: string[] = [];
   for (const [index, holiday] of (holidays as readonly (string | Holiday)[]).entries()) {

@@ -4,6 +4,7 @@ import {
   holidaysFromICal,
   holidaysFromJson,
   holidaysFromPackage,
+  readingICal,
 } from '../../src/calendar/holidays.ts';
 
 const YEARS = { from: 2025, to: 2027 };
@@ -195,6 +196,59 @@ test('a holiday that was moved is on its new day alone, and one that was taken o
   ]);
 });
 
+// Each was looked for among all, and every name joined to all before it: minutes, in one piece, for what one request may hold.
+test('very many events, moved ones, names of one day and numbers of a rule are read in their number', () => {
+  const [count, years] = [20_000, { from: 2026, to: 2026 }];
+  const events = Array.from({ length: count }, (_, each) =>
+    [
+      'BEGIN:VEVENT',
+      `RECURRENCE-ID:2026${String(1 + (each % 12)).padStart(2, '0')}${String(1 + (each % 28)).padStart(2, '0')}`,
+      'DTSTART:20261224',
+      `SUMMARY:n${each}`,
+      'END:VEVENT',
+      ...['BEGIN:VEVENT', 'DTSTART:20261231', 'END:VEVENT'],
+    ].join('\r\n'),
+  );
+  const text = ical(events.join('\r\n'));
+  const steps = readingICal(text, { years });
+  let pauses = 0;
+  let step = steps.next();
+  for (; step.done !== true; step = steps.next()) pauses += 1;
+  expect(pauses).toBeGreaterThan(200);
+  expect(step.value.map(({ date }) => date)).toEqual(['2026-12-24', '2026-12-31']);
+  expect(step.value[0]!.name!.split(' / ')).toHaveLength(count);
+  const named = Array.from({ length: 50_000 }, (_, each) => ({
+    date: '2026-01-01',
+    name: `n${each}`,
+  }));
+  expect(holidaysFromJson(named)).toHaveLength(1);
+  const numbers = Array.from({ length: 300_000 }, (_, each) => 1 + (each % 366)).join(',');
+  const days = Array.from({ length: 300_000 }, () => 'MO').join(',');
+  expect(
+    holidaysFromICal(
+      event(
+        'DTSTART:20260101',
+        `RRULE:FREQ=YEARLY;BYYEARDAY=${numbers};BYSETPOS=${numbers};BYDAY=${days}`,
+      ),
+      { years: { from: 2026, to: 2125 } },
+    ),
+  ).toHaveLength(5218);
+  expect(() => holidaysFromICal(ical(`X:${'x'.repeat(2 ** 22)}`), { years })).toThrow(
+    expect.objectContaining({ code: '54000', limit: 'bytes' }),
+  );
+});
+
+test('a calendar has as many holidays as anybody reads, and no more', () => {
+  const days = (count: number): string[] =>
+    Array.from({ length: count }, (_, day) =>
+      new Date(Date.UTC(1900, 0, 1) + day * 86_400_000).toISOString().slice(0, 10),
+    );
+  expect(calendar({ holidays: days(40_000) }).isBusinessDay('1970-01-01')).toBe(false);
+  expect(() => calendar({ holidays: days(40_001) })).toThrow(
+    expect.objectContaining({ code: '54000', field: 'holidays' }),
+  );
+});
+
 test('whole days are also what lasts from midnight to midnight', () => {
   const days = (...lines: readonly string[]): string => dates(event(...lines)).join(' ');
   expect(days('DTSTART:20261224T000000', 'DTEND:20261226T000000')).toBe('2026-12-24 2026-12-25');
@@ -249,6 +303,10 @@ test('what cannot be read is an error with its line, never a holiday less', () =
   for (const [text, message] of cases) expect(() => dates(text), text).toThrow(message);
   expect(() => holidaysFromICal(7 as never, { years: YEARS })).toThrow(/is no iCalendar/);
   for (const years of [
+    // Of days so far away none followed the other: the search for the next one never ended.
+    { from: 1e16, to: 1e16 },
+    { from: -5, to: 3 },
+    { from: 9999, to: 10_000 },
     { from: 2027, to: 2025 },
     { from: 1, to: 5000 },
     { from: 1.5, to: 2 },
