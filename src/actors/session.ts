@@ -94,6 +94,11 @@ const DEFAULT_SETTINGS: Readonly<Record<string, string>> = {
 /** How long a statement may take, and how long it waits for what another transaction has claimed. */
 const TIMEOUTS: ReadonlySet<string> = new Set(['lock_timeout', 'statement_timeout']);
 
+/** Names such as `constructor` are every object's. */
+function defaultOf(key: string): string | undefined {
+  return Object.hasOwn(DEFAULT_SETTINGS, key) ? DEFAULT_SETTINGS[key] : undefined;
+}
+
 /** Settings that would change how values look: only what they are is taken. */
 const STYLES: Readonly<Record<string, RegExp>> = {
   bytea_output: /^(hex|default)$/i,
@@ -250,7 +255,9 @@ export class Session {
     if (key === 'adb.user') return this.identity.user;
     if (key === 'adb.tenant' || key === 'tenant') return this.identity.tenant;
     if (key.startsWith('adb.claims.')) {
-      const claim = this.identity.claims[name.slice('adb.claims.'.length)];
+      const claimed = name.slice('adb.claims.'.length);
+      const { claims } = this.identity;
+      const claim = Object.hasOwn(claims, claimed) ? claims[claimed] : undefined;
       return claim === undefined || claim === null
         ? undefined
         : typeof claim === 'string'
@@ -260,7 +267,7 @@ export class Session {
     if (key === 'transaction_isolation')
       return this.transaction?.isolation ?? this.setting('default_transaction_isolation');
     if (key === 'transaction_read_only') return this.transaction?.readOnly === true ? 'on' : 'off';
-    return this.settings.get(key) ?? DEFAULT_SETTINGS[key];
+    return this.settings.get(key) ?? defaultOf(key);
   }
 
   set(name: string, text: string | undefined, local: boolean): void {
@@ -280,11 +287,11 @@ export class Session {
           hint: "Give hours from -24 to 24, or an IANA name such as 'Europe/Berlin'.",
         });
     }
-    const only = value === undefined ? undefined : STYLES[key];
+    const only = value === undefined || !Object.hasOwn(STYLES, key) ? undefined : STYLES[key];
     if (only !== undefined && !only.test(value!))
       throw notSupported(
         `${name} = '${value}'`,
-        `Values look as with ${name} = '${DEFAULT_SETTINGS[key] ?? 'hex'}' always.`,
+        `Values look as with ${name} = '${defaultOf(key) ?? 'hex'}' always.`,
       );
     if (
       key === TILES_SETTING &&
@@ -300,7 +307,7 @@ export class Session {
       });
     if (
       !key.includes('.') &&
-      DEFAULT_SETTINGS[key] === undefined &&
+      defaultOf(key) === undefined &&
       key !== 'timezone' &&
       !HARMLESS_SETTINGS.has(key)
     ) {

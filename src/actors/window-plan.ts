@@ -331,12 +331,16 @@ function notAnExpression(field: string): DbError {
 
 function measureText(measure: Measure, field: string): string {
   if (typeof measure === 'string') return measure;
-  if (typeof measure !== 'object' || measure === null || !/^[a-z_]\w*$/i.test(String(measure.fn)))
-    throw new DbError('22023', `"${field}" is no measure`, {
+  const wrong = (): DbError =>
+    new DbError('22023', `"${field}" is no measure`, {
       field,
       hint: "Write 'sum(amount)', or { fn: 'sum', column: 'amount' }.",
     });
+  if (typeof measure !== 'object' || measure === null) throw wrong();
   const { fn, column, distinct, filter } = measure;
+  if (typeof fn !== 'string' || !/^[a-z_]\w*$/i.test(fn)) throw wrong();
+  if (![column, filter].every((each) => each === undefined || typeof each === 'string'))
+    throw wrong();
   const argument = column === undefined ? '*' : quoteIdentifier(column);
   return `${fn}(${distinct === true ? 'DISTINCT ' : ''}${argument})${filter === undefined ? '' : ` FILTER (WHERE ${filter}\n)`}`;
 }

@@ -197,6 +197,11 @@ function questionOf(
       field: 'table',
       hint: "Write db.window('orders', { … }).",
     });
+  if (query.time !== undefined && typeof query.time !== 'string')
+    throw new DbError('22023', '"time" is no name of a column', {
+      field: 'time',
+      hint: "Write time: 'ts', or leave it out where the table has one column of times.",
+    });
   const own = calendarOf(session, query, options);
   const where = whereOf(query.where);
   const names = by(query.by);

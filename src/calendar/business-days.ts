@@ -1,4 +1,5 @@
 import { DbError } from '../base/errors.ts';
+import { valueText } from '../base/value-text.ts';
 import { countBelow } from '../base/search.ts';
 import { civilDay, civilText, civilFromDays, isoWeekday } from './civil.ts';
 
@@ -156,7 +157,7 @@ export function asDays(dates: Iterable<string>, field: string): number[] {
   for (const date of dates) {
     const day = typeof date === 'string' ? civilDay(date) : undefined;
     if (day === undefined)
-      throw new DbError('22023', `${field} has "${String(date)}", which is no date`, {
+      throw new DbError('22023', `${field} has "${valueText(date)}", which is no date`, {
         field,
         hint: "Write dates as '2026-12-25'.",
       });

@@ -1,4 +1,5 @@
 import { DbError } from '../base/errors.ts';
+import { valueText } from '../base/value-text.ts';
 import { nearestOf } from '../base/nearest.ts';
 import { BusinessDays, type Roll } from './business-days.ts';
 import {
@@ -319,16 +320,16 @@ export class Calendar {
           endMs: this.add(ms, { year: -1 }),
         };
     }
-    const last = /^last(\d{1,6})Days$/.exec(String(name));
+    const last = /^last(\d{1,6})Days$/.exec(valueText(name));
     if (last !== null) return days(today() - Number(last[1]), today());
-    const trailing = /^trailing(\d{1,6})dWallClock$/.exec(String(name));
+    const trailing = /^trailing(\d{1,6})dWallClock$/.exec(valueText(name));
     if (trailing !== null)
       return { startMs: this.add(ms, { day: -Number(trailing[1]) }), endMs: ms };
-    const unit = /^(previous|this|next)([A-Z][A-Za-z]*)$/.exec(String(name));
-    const toDate = /^([a-z][A-Za-z]*)ToDate$/.exec(String(name));
+    const unit = /^(previous|this|next)([A-Z][A-Za-z]*)$/.exec(valueText(name));
+    const toDate = /^([a-z][A-Za-z]*)ToDate$/.exec(valueText(name));
     const word = unit?.[2] ?? toDate?.[1];
     const known = RELATIVE_UNITS.find((each) => each.toLowerCase() === word?.toLowerCase());
-    if (known === undefined) throw unknownRelative(String(name), options.field ?? 'name');
+    if (known === undefined) throw unknownRelative(valueText(name), options.field ?? 'name');
     if (toDate !== null) return { startMs: this.#unitStart(known, seconds, 0), endMs: ms };
     const back = unit![1] === 'previous' ? -1 : unit![1] === 'next' ? 1 : 0;
     return {
@@ -513,9 +514,9 @@ export function tooManyWindows(unit: string): DbError {
 }
 
 function dayOf(date: string, field: string): number {
-  const day = civilDay(String(date));
+  const day = civilDay(valueText(date));
   if (day === undefined)
-    throw new DbError('22007', `"${String(date)}" is no date`, {
+    throw new DbError('22007', `"${valueText(date)}" is no date`, {
       field,
       hint: "Write it as '2026-11-22'.",
     });

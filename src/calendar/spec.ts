@@ -1,4 +1,5 @@
 import { DbError } from '../base/errors.ts';
+import { valueText } from '../base/value-text.ts';
 import { nearestOf } from '../base/nearest.ts';
 import { asDays, type BusinessRules, type OpenHours } from './business-days.ts';
 import { civilDay } from './civil.ts';
@@ -145,7 +146,7 @@ function zoneFrom(zone: CalendarSpec['zone']): Zone {
   if (zone === undefined) return UTC;
   if (typeof zone === 'string') return plainZoneOf(zone, 'zone');
   onlyKeys(zone, ['name', 'changes'], 'zone.');
-  const base = plainZoneOf(String(zone.name), 'zone.name');
+  const base = plainZoneOf(valueText(zone.name), 'zone.name');
   if (!Array.isArray(zone.changes))
     throw new DbError('22023', '"zone.changes" is no list', {
       field: 'zone.changes',
@@ -228,8 +229,8 @@ function holidaysFrom(
     }
     onlyKeys(holiday, ['date', 'name'], `holidays.${index}.`);
     dates.push(holiday.date);
-    const day = civilDay(String(holiday.date));
-    if (day !== undefined && holiday.name !== undefined) names.set(day, String(holiday.name));
+    const day = civilDay(valueText(holiday.date));
+    if (day !== undefined && holiday.name !== undefined) names.set(day, valueText(holiday.name));
   }
   return asDays(dates, 'holidays');
 }
@@ -276,8 +277,8 @@ function hoursFrom(hours: CalendarSpec['hours']): Pick<BusinessRules, 'hours' | 
 }
 
 function openHours(text: HoursText, field: string): readonly OpenHours[] {
-  const all = (typeof text === 'string' ? [text] : text).map((each) => {
-    const match = /^(\d{1,2}):(\d{2})\s*[-–]\s*(\d{1,2}):(\d{2})$/.exec(String(each).trim());
+  const all = (Array.isArray(text) ? text : [text]).map((each: unknown) => {
+    const match = /^(\d{1,2}):(\d{2})\s*[-–]\s*(\d{1,2}):(\d{2})$/.exec(valueText(each).trim());
     const [from, to] =
       match === null
         ? [NaN, NaN]
@@ -289,7 +290,7 @@ function openHours(text: HoursText, field: string): readonly OpenHours[] {
       to > 1440 ||
       !(from < to)
     )
-      throw new DbError('22023', `"${field}" has "${String(each)}", which is no opening`, {
+      throw new DbError('22023', `"${field}" has "${valueText(each)}", which is no opening`, {
         field,
         hint: "Write '09:30-16:00'; 24:00 is the end of the day. What goes past midnight is two openings.",
       });

@@ -1,4 +1,5 @@
 import { DbError } from '../base/errors.ts';
+import { valueText } from '../base/value-text.ts';
 import { nearestOf } from '../base/nearest.ts';
 import type { BusinessDays } from './business-days.ts';
 import { civilFromDays, daysFromCivil, MONTH_NAMES } from './civil.ts';
@@ -91,7 +92,7 @@ function notAnAmount(text: unknown, field: string, word?: string): DbError {
     (each) => each.length > 2,
   );
   const nearest = word === undefined ? undefined : nearestOf(word.replace(/s$/, ''), words);
-  return new DbError('22023', `"${String(text)}" is no unit or length of time`, {
+  return new DbError('22023', `"${valueText(text)}" is no unit or length of time`, {
     field,
     hint:
       nearest === undefined
@@ -253,11 +254,11 @@ const WEEKDAYS = ['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'satur
 export function weekdayOf(value: unknown, field: string): number {
   if (typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= 7)
     return value;
-  const word = String(value).toLowerCase();
+  const word = valueText(value).toLowerCase();
   const index = WEEKDAYS.findIndex((name) => name === word || name.slice(0, 3) === word);
   if (index >= 0) return index + 1;
   const nearest = nearestOf(word, WEEKDAYS);
-  throw new DbError('22023', `"${String(value)}" is no weekday`, {
+  throw new DbError('22023', `"${valueText(value)}" is no weekday`, {
     field,
     hint:
       nearest === undefined
@@ -274,11 +275,11 @@ export function weekdayName(weekday: number): string {
 export function monthOf(value: unknown, field: string): number {
   if (typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= 12)
     return value;
-  const word = String(value).toLowerCase();
+  const word = valueText(value).toLowerCase();
   const index = MONTH_NAMES.findIndex((name) => name === word || name.slice(0, 3) === word);
   if (index >= 0) return index + 1;
   const nearest = nearestOf(word, MONTH_NAMES);
-  throw new DbError('22023', `"${String(value)}" is no month`, {
+  throw new DbError('22023', `"${valueText(value)}" is no month`, {
     field,
     hint: nearest === undefined ? 'Use 1 to 12, or its name.' : `Did you mean "${nearest}"?`,
   });

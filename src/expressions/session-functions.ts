@@ -654,9 +654,10 @@ function truncatedIn(field: string, value: Instant, zoneName: string): Instant {
 function truncatedInterval(field: string, { months, days, micros }: Interval): Interval {
   const unit = unitOf(field);
   const whole = (value: number, size: number): number => value - (value % size);
-  const wholeMonths = MONTHS_OF_UNIT[unit];
+  const wholeMonths = Object.hasOwn(MONTHS_OF_UNIT, unit) ? MONTHS_OF_UNIT[unit] : undefined;
   if (wholeMonths !== undefined) return new Interval(whole(months, wholeMonths), 0, 0);
-  const size = { ...MICROS_OF_UNIT, day: Infinity }[unit];
+  const sizes: Readonly<Record<string, number>> = { ...MICROS_OF_UNIT, day: Infinity };
+  const size = Object.hasOwn(sizes, unit) ? sizes[unit] : undefined;
   if (size === undefined)
     throw new DbError('0A000', `unit "${field}" not supported for type interval`, {
       detail: unit === 'week' ? 'Months usually have fractional weeks.' : undefined,

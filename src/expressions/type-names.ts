@@ -47,9 +47,14 @@ const BY_NAME: Readonly<Record<string, SqlType['kind']>> = {
   unknown: 'unknown',
 };
 
+/** Names such as `constructor` are every object's. */
+function kindNamed(name: string): SqlType['kind'] | undefined {
+  return Object.hasOwn(BY_NAME, name) ? BY_NAME[name] : undefined;
+}
+
 /** The type whose plain name this is: PostgreSQL takes `float8(x)` for a cast. */
 export function typeCalledLike(name: string): SqlType | undefined {
-  const kind = /^[a-z0-9]+$/.test(name) && name !== 'unknown' ? BY_NAME[name] : undefined;
+  const kind = /^[a-z0-9]+$/.test(name) && name !== 'unknown' ? kindNamed(name) : undefined;
   return kind === undefined ? undefined : ({ kind } as SqlType);
 }
 
@@ -103,7 +108,7 @@ export function typeOfName(written: WrittenType, at?: TextPlace): SqlType {
   const name = written.name.toLowerCase();
   if (written.arrayDimensions > 0)
     throw notSupported(`type ${name}[]`, 'Arrays come later; use a table of its own, or text.', at);
-  const kind = BY_NAME[name];
+  const kind = kindNamed(name);
   if (kind === undefined) {
     if (KNOWN_ELSEWHERE.has(name)) throw notSupported(`type ${name}`, undefined, at);
     const nearest = nearestOf(name, Object.keys(BY_NAME));

@@ -711,7 +711,7 @@ const ARGUMENT_NAMES: Readonly<Record<string, readonly string[]>> = {
 };
 
 function argumentsInOrder({ name, args, at }: CallNode): CallNode['args'] {
-  const names = ARGUMENT_NAMES[name];
+  const names = Object.hasOwn(ARGUMENT_NAMES, name) ? ARGUMENT_NAMES[name] : undefined;
   if (names === undefined)
     throw notSupported('named arguments', 'Give the arguments by position.', at);
   const given = new Map<number, SqlExpression>();

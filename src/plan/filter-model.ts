@@ -1,4 +1,5 @@
 import { DbError } from '../base/errors.ts';
+import { valueText } from '../base/value-text.ts';
 import { nearestOf } from '../base/nearest.ts';
 import { quoteName } from '../sql/keywords.ts';
 
@@ -117,7 +118,7 @@ class FilterWriter {
     const { field: column, operator: op, value, valueSource } = rule;
     if (valueSource === 'field') return this.#comparison({ column, op, valueColumn: value }, field);
     // Lists come as texts with commas from its plain editors.
-    const isList = LISTS.has(String(op)) && typeof value === 'string';
+    const isList = LISTS.has(valueText(op)) && typeof value === 'string';
     return this.#comparison(
       { column, op, value: isList ? value.split(',').map((each) => each.trim()) : value },
       field,
@@ -145,8 +146,8 @@ class FilterWriter {
     const name = quoteName(column);
     const operator = OPERATORS.find((each) => each === op);
     if (operator === undefined) {
-      const nearest = nearestOf(String(op), OPERATORS);
-      throw new DbError('22023', `"${String(op)}" is no operator of a filter`, {
+      const nearest = nearestOf(valueText(op), OPERATORS);
+      throw new DbError('22023', `"${valueText(op)}" is no operator of a filter`, {
         field: `${field}.op`,
         hint:
           nearest === undefined

@@ -237,3 +237,103 @@ test('policies are resources of tables', async () => {
   expect((await ask('DELETE', '/v1/policies/orders')).status).toBe(404);
   expect((await ask('GET', '/v1/policies/elsewhere')).status).toBe(404);
 });
+
+// Texts were asked for by String(), which of `{ "toString": 1 }` is an error of ours; a column's name, an opening and a function's name were looked up as they came.
+test('whatever stands where another was meant is told by its field, and is never an error of ours', async () => {
+  const values: unknown[] = [
+    null,
+    true,
+    0,
+    1e300,
+    '',
+    '\u0000',
+    'constructor',
+    '__proto__',
+    [],
+    [[]],
+    {},
+    { toString: 1 },
+    { length: 3 },
+    { then: 1 },
+    ['a', 1],
+  ];
+  const { range, ...question } = QUESTION;
+  const base = { ...question, range };
+  const whole = [
+    'table',
+    'range',
+    'every',
+    'gap',
+    'fill',
+    'compare',
+    'time',
+    'zone',
+    'calendar',
+    'now',
+    'measures',
+    'by',
+    'where',
+    'mergeRepeated',
+  ];
+  const made: ((value: unknown) => Record<string, unknown>)[] = [
+    ...whole.map((field) => (value: unknown) => ({ ...base, [field]: value })),
+    ...['last', 'lastComplete', 'toDate', 'current', 'previous', 'text'].map(
+      (field) => (value: unknown) => ({ ...question, [field]: value }),
+    ),
+    (value) => ({ ...base, hop: value, every: '7 days' }),
+    (value) => ({ ...base, range: [value, '2026-11-08'] }),
+    (value) => ({ ...base, measures: { s: value } }),
+    ...['fn', 'column', 'filter'].map((field) => (value: unknown) => ({
+      ...base,
+      measures: { s: { fn: 'sum', column: 'amount', [field]: value } },
+    })),
+    ...['column', 'op', 'value'].map((field) => (value: unknown) => ({
+      ...base,
+      where: { column: 'id', op: 'in', value: [1], [field]: value },
+    })),
+    ...['to', 'align', 'leapWeek'].map((field) => (value: unknown) => ({
+      ...base,
+      compare: { to: 'previous', [field]: value },
+    })),
+    ...['zone', 'weekStart', 'fiscalYearStart', 'weekend', 'holidays', 'hours', 'retail'].map(
+      (field) => (value: unknown) => ({
+        ...question,
+        range,
+        zone: undefined,
+        calendar: { [field]: value },
+      }),
+    ),
+    ...['pattern', 'ends', 'weekday', 'month', 'leapWeek'].map((field) => (value: unknown) => ({
+      ...base,
+      every: 'retailWeek',
+      calendar: { retail: { [field]: value } },
+    })),
+    (value) => ({ ...base, calendar: { hours: { monday: value } } }),
+    (value) => ({ ...base, calendar: { hours: [value] } }),
+    (value) => ({ ...base, calendar: { holidays: [value] } }),
+    (value) => ({ ...base, calendar: { holidays: [{ date: '2026-12-25', name: value }] } }),
+    (value) => ({ ...base, calendar: { weekend: [value] } }),
+    (value) => ({
+      ...question,
+      range,
+      zone: undefined,
+      calendar: { zone: { name: value, changes: [] } },
+    }),
+  ];
+  const refused: unknown[] = [];
+  for (const make of made)
+    for (const value of values) {
+      const asked = make(value);
+      const { status, body } = await ask('POST', '/v1/windows', asked);
+      if (status !== 200 && (status < 400 || status > 499 || !/^[0-9A-Z_]{5,}$/.test(body.code!)))
+        refused.push([asked, status, body.code]);
+    }
+  expect(refused).toEqual([]);
+  for (const spec of [
+    { holidays: { ical: { toString: 1 }, years: { from: 2026, to: 2027 } } },
+    { holidays: { ical: 'BEGIN:VCALENDAR', years: { from: 1e16, to: 1e16 } } },
+    { holidays: { '2026-01-01': 5, __proto__x: 1 } },
+    { weekStart: { toString: 1 } },
+  ])
+    expect((await ask('PUT', '/v1/calendars/h', spec)).status).toBe(400);
+});

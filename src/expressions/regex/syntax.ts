@@ -475,7 +475,7 @@ class Parser {
     // Where case is ignored, upper and lower are both letters.
     const wanted =
       this.#flags.ignoresCase && (name === 'upper' || name === 'lower') ? 'alpha' : name;
-    const test = CLASSES[wanted];
+    const test = Object.hasOwn(CLASSES, wanted) ? CLASSES[wanted] : undefined;
     if (test === undefined) throw invalid('invalid character class');
     return test;
   }
