@@ -140,10 +140,12 @@ export class AggregateOperator implements Operator {
   /** The groups that have rows by now, and those that are known to have some, in the order of their keys; the caller closes it. */
   orderSoFar(known?: Iterable<number>): GroupOrder {
     // Without keys there is one group, be it of no rows.
-    let rows = this.#keys.length === 0 ? ONE_ROW : this.#rows.values;
+    let rows: { readonly values: Float64Array } =
+      this.#keys.length === 0 ? { values: ONE_ROW } : this.#rows;
     if (known !== undefined) {
-      rows = rows.slice(0, this.#groups.groupCount);
-      for (const group of known) rows[group] = 1;
+      const values = rows.values.slice(0, this.#groups.groupCount);
+      for (const group of known) values[group] = 1;
+      rows = { values };
     }
     return this.#groups.order(rows, { ordered: this.#demand.ordered, memory: this.#memory });
   }
@@ -171,7 +173,7 @@ export class AggregateOperator implements Operator {
       // Without keys there is one group, be it of no rows.
       if (this.#keys.length === 0) this.#order = Int32Array.of(0);
       else
-        this.#ordering = this.#groups.order(this.#rows.values, {
+        this.#ordering = this.#groups.order(this.#rows, {
           ordered: this.#demand.ordered,
           memory: this.#memory,
         });
@@ -198,6 +200,7 @@ export class AggregateOperator implements Operator {
     this.#groups.close();
     this.#ordering?.close();
     for (const call of this.#calls) call.close();
+    this.#rows.close();
     this.#memory.release(this.#accounted);
     this.#accounted = 0;
   }

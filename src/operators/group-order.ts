@@ -22,7 +22,8 @@ const GROUPS_A_STEP = 8192;
  * once, by code; tuples then compare as integers.
  */
 export class GroupOrder {
-  readonly #rowCounts: Float64Array;
+  /** Its array may be another one after a step. */
+  readonly #rowCounts: { readonly values: Float64Array };
   readonly #groupCount: number;
   readonly #keys: readonly GroupKey[];
   readonly #memory: MemoryAccount | undefined;
@@ -42,7 +43,7 @@ export class GroupOrder {
   #orderedTo = 0;
 
   constructor(
-    rowCounts: Float64Array,
+    rowCounts: { readonly values: Float64Array },
     groupCount: number,
     keys: readonly GroupKey[],
     memory: MemoryAccount | undefined,
@@ -85,8 +86,9 @@ export class GroupOrder {
 
   #look(budget: Budget): void {
     const end = Math.min(this.#groupCount, this.#looked + GROUPS_A_STEP);
+    const counts = this.#rowCounts.values;
     for (let group = this.#looked; group < end; group += 1) {
-      if (!(this.#rowCounts[group]! > 0)) continue;
+      if (!(counts[group]! > 0)) continue;
       this.#groups[this.#count] = group;
       this.#count += 1;
     }

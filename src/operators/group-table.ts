@@ -111,7 +111,7 @@ export class GroupTable {
 
   /** The groups that have rows, found in steps; `ordered`: in the order of their keys (NULL last). */
   order(
-    rowCounts: Float64Array,
+    rowCounts: { readonly values: Float64Array },
     options: { readonly ordered: boolean; readonly memory: MemoryAccount | undefined },
   ): GroupOrder {
     return new GroupOrder(

@@ -456,7 +456,7 @@ export class TileSet {
     for (;;) {
       const { groupCount } = this.groups;
       if (this.#order?.groupCount === groupCount) return this.#order.ranks;
-      const order = this.groups.order(new Float64Array(groupCount).fill(1), {
+      const order = this.groups.order({ values: new Float64Array(groupCount).fill(1) }, {
         ordered: true,
         memory: this.#memory,
       });

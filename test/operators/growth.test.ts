@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { leaveDoubles, takeDoubles } from '../../src/operators/aggregates/doubles-pool.ts';
 import { GrowingDoubles } from '../../src/operators/aggregates/growing.ts';
 import { createInterner, PairInterner } from '../../src/operators/interner.ts';
 import { Budget } from '../../src/operators/operator.ts';
@@ -36,6 +37,73 @@ test('room for groups is made in steps, and costs the same however it was asked 
   expect(doubled.work).toBe(direct.work);
   expect(doubled.steps).toBeGreaterThan(20);
   expect(grow([1_000_000], Number.NaN).steps).toBeGreaterThan(100);
+});
+
+test('arrays that others have left are as new ones, and cost the same', () => {
+  const lengths = fc.array(fc.integer({ min: 1, max: 60_000 }), { minLength: 1, maxLength: 4 });
+  const state = fc.record({
+    lengths,
+    blank: fc.constantFrom(0, Number.NaN, 0.5),
+    width: fc.constantFrom(16, 48),
+  });
+  const lives = fc.array(state, { minLength: 2, maxLength: 6 });
+  fc.assert(
+    fc.property(lives, fc.integer({ min: 100, max: 20_000 }), (states, refill) => {
+      const costs = [0, 1].map(() =>
+        states.map(({ lengths: wanted, blank, width }, index) => {
+          const doubles = new GrowingDoubles(width, blank);
+          const model = new Float64Array(200_000).fill(blank);
+          const budget = new Budget(0);
+          let steps = 0;
+          for (const length of wanted) {
+            while (!doubles.ensure(length, budget)) {
+              budget.refill(refill);
+              steps += 1;
+            }
+            for (let at = 0; at < length; at += 97) {
+              model[at] = index + at;
+              doubles.values[at] = index + at;
+            }
+            const wrong = doubles.values.findIndex((value, at) => !Object.is(value, model[at]));
+            expect(wrong).toBe(-1);
+          }
+          // Some are only forgotten.
+          if (index % 3 < 2) doubles.close();
+          return { steps, work: budget.spent };
+        }),
+      );
+      // The second time the first ones' arrays are there.
+      expect(costs[1]).toEqual(costs[0]);
+    }),
+    { numRuns: 30 },
+  );
+});
+
+test('what was left is bounded, and is nobody else’s', () => {
+  const first = new GrowingDoubles(16);
+  first.ensure(100_000);
+  const { values } = first;
+  first.close();
+  first.close();
+  expect(first.values.length).toBe(0);
+  const second = new GrowingDoubles(16);
+  const third = new GrowingDoubles(16);
+  second.ensure(100_000);
+  third.ensure(100_000);
+  expect(second.values).toBe(values);
+  expect(third.values).not.toBe(values);
+  // More than the pool has room for.
+  const large = new GrowingDoubles(16);
+  large.ensure(3_000_000);
+  const largest = large.values;
+  large.close();
+  expect(takeDoubles(largest.length)).toBeUndefined();
+  for (let count = 0; count < 40; count += 1) leaveDoubles(new Float64Array(1 << 17));
+  let taken = 0;
+  while (takeDoubles(1 << 17) !== undefined) taken += 1;
+  expect(taken).toBe(16);
+  leaveDoubles(new Float64Array(1000));
+  expect(takeDoubles(1000)).toBeUndefined();
 });
 
 test('a table of integers grows in steps, and what lies beyond it is hashed', () => {

@@ -49,6 +49,10 @@ export class ExactSum {
     return this.#growing.ensure(groupCount * this.#width, budget);
   }
 
+  close(): void {
+    this.#growing.close();
+  }
+
   get #bins(): Float64Array {
     return this.#growing.values;
   }
@@ -266,7 +270,8 @@ export class ExactSum {
   }
 
   #addFourthBin(): void {
-    const three = this.#bins;
+    const before = this.#growing;
+    const three = before.values;
     const groupCount = three.length / 3;
     this.#growing = new GrowingDoubles(groupCount * 4);
     const four = this.#bins;
@@ -275,6 +280,7 @@ export class ExactSum {
       four[group * 4 + 1] = three[group * 3 + 1]!;
       four[group * 4 + 2] = three[group * 3 + 2]!;
     }
+    before.close();
     this.#width = 4;
   }
 

@@ -25,6 +25,10 @@ export class IntegerSum {
     return this.#totals.ensure(groupCount, budget);
   }
 
+  close(): void {
+    this.#totals.close();
+  }
+
   get #sums(): Float64Array {
     return this.#totals.values;
   }

@@ -43,6 +43,7 @@ export interface AggregateState {
    * goes on when called again. What was not settled is by `finish`, at once.
    */
   settle?(groups: Int32Array, count: number, budget: Budget): boolean;
+  /** Gives back what it holds: it is looked at no more. */
   close?(): void;
   /** Of counts, sums and averages: what a group has so far, as doubles. */
   tally?(group: number): { readonly sum: number; readonly count: number };
@@ -136,6 +137,10 @@ export class RowCounts {
     return this.#counts.ensure(groupCount, budget);
   }
 
+  close(): void {
+    this.#counts.close();
+  }
+
   addAll(groups: Int32Array, weights: Int32Array | undefined, rowCount: number): void {
     const { values } = this;
     if (weights === undefined) {
@@ -173,6 +178,10 @@ export class Counts {
 
   ensure(groupCount: number, budget?: Budget): boolean {
     return this.#own.ensure(groupCount, budget);
+  }
+
+  close(): void {
+    this.#own.close();
   }
 
   /** Rows counted by the owner of `rows` may not be added here. */
@@ -223,6 +232,10 @@ class CountState implements AggregateState {
     return this.#counts.ensure(groupCount, budget);
   }
 
+  close(): void {
+    this.#counts.close();
+  }
+
   add(
     groups: Int32Array,
     rowCount: number,
@@ -268,6 +281,11 @@ class IntegerSumState implements AggregateState {
 
   ensure(groupCount: number, budget?: Budget): boolean {
     return this.#sums.ensure(groupCount, budget) && this.#counts.ensure(groupCount, budget);
+  }
+
+  close(): void {
+    this.#sums.close();
+    this.#counts.close();
   }
 
   add(
@@ -435,6 +453,11 @@ export class FloatSumState implements AggregateState {
     return this.#sums.ensure(groupCount, budget) && this.#counts.ensure(groupCount, budget);
   }
 
+  close(): void {
+    this.#sums.close();
+    this.#counts.close();
+  }
+
   add(
     groups: Int32Array,
     rowCount: number,
@@ -595,6 +618,10 @@ class ExtremeState implements AggregateState {
 
   ensure(groupCount: number, budget?: Budget): boolean {
     return this.#best.ensure(groupCount, budget);
+  }
+
+  close(): void {
+    this.#best.close();
   }
 
   add(
