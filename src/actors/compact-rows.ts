@@ -87,6 +87,27 @@ export class CompactRows implements Batch {
   }
 }
 
+/**
+ * A commit that does nothing but insert a few rows into one table, which most small ones are, as one object: its operations are made when
+ * somebody reads it. Written out it would be eight.
+ */
+export class InsertRecord extends CompactRows implements CommitRecord {
+  readonly relation: number;
+
+  constructor(relation: number, { rowCount, types, data }: CompactRows) {
+    super(rowCount, types, data);
+    this.relation = relation;
+  }
+
+  get kind(): 'commit' {
+    return 'commit';
+  }
+
+  get operations(): readonly Operation[] {
+    return [{ op: 'rows', relation: this.relation, writes: [{ kind: 'insert', rows: this }] }];
+  }
+}
+
 /** The types of columns as lists that many records share: those of the tables that were written last. */
 export class TypeLists {
   readonly #lists: (readonly SqlType[])[] = [];
@@ -158,6 +179,12 @@ export function compacted(
   types: TypeLists,
 ): CommitRecord {
   if (kept === undefined && !record.operations.some(isSmall)) return record;
+  const [operation, next] = record.operations;
+  if (operation?.op === 'rows' && next === undefined && operation.writes.length === 1) {
+    const [write] = operation.writes;
+    const rows = write?.kind === 'insert' ? compactRows(write.rows, types) : undefined;
+    if (rows !== undefined) return new InsertRecord(operation.relation, rows);
+  }
   return {
     ...record,
     operations: record.operations.map((operation) =>
@@ -181,7 +208,7 @@ export function expanded(record: CommitRecord): CommitRecord {
   );
   if (isPlain) return record;
   return {
-    ...record,
+    kind: record.kind,
     operations: record.operations.map((operation) =>
       operation.op === 'rows'
         ? { ...operation, writes: operation.writes.flatMap(expandedWrites) }
@@ -197,14 +224,19 @@ function compactedWrite(
 ): TableWrite {
   if (write.kind !== 'insert' && write.kind !== 'update') return write;
   const { rows } = write;
-  if (rows.rowCount <= COMPACT_ROWS_MAX) return { ...write, rows: CompactRows.of(rows, types) };
-  const doubles = CompactRows.ofDoubles(rows, types);
-  if (doubles !== undefined) return { ...write, rows: doubles };
+  const compact = compactRows(rows, types);
+  if (compact !== undefined) return { ...write, rows: compact };
   if (kept === undefined || write.kind === 'update') return write;
   const keptCount = kept.reduce((sum, { rowCount }) => sum + rowCount, 0);
   return rows.rowCount - keptCount <= COPIED_ROWS_MAX
     ? { ...write, rows: new SharedRows(rows, kept, keptCount) }
     : write;
+}
+
+function compactRows(rows: Batch, types: TypeLists): CompactRows | undefined {
+  return rows.rowCount <= COMPACT_ROWS_MAX
+    ? CompactRows.of(rows, types)
+    : CompactRows.ofDoubles(rows, types);
 }
 
 /** Large writes in pieces: as they were staged, they are staged again. */

@@ -1,9 +1,10 @@
 import type { Vector } from '../columns/vector.ts';
-import { CompactRows, SharedRows } from './compact-rows.ts';
+import { CompactRows, InsertRecord, SharedRows } from './compact-rows.ts';
 import type { CommitRecord } from './records.ts';
 
 /** What a record holds beside what its tables hold anyway; a formula, since measuring costs more than committing a row. */
 export function recordBytes(record: CommitRecord): number {
+  if (record instanceof InsertRecord) return 8 + record.heapBytes;
   let bytes = 64;
   for (const operation of record.operations) {
     bytes += 96;

@@ -456,10 +456,13 @@ export class TileSet {
     for (;;) {
       const { groupCount } = this.groups;
       if (this.#order?.groupCount === groupCount) return this.#order.ranks;
-      const order = this.groups.order({ values: new Float64Array(groupCount).fill(1) }, {
-        ordered: true,
-        memory: this.#memory,
-      });
+      const order = this.groups.order(
+        { values: new Float64Array(groupCount).fill(1) },
+        {
+          ordered: true,
+          memory: this.#memory,
+        },
+      );
       try {
         let found = order.step(budget());
         while (found === undefined) {

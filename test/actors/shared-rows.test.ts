@@ -2,7 +2,7 @@ import { afterEach, expect, test } from 'vitest';
 import type { Database } from '../../src/actors/database.ts';
 import type { Engine } from '../../src/actors/engine.ts';
 import { JournalLog } from '../../src/actors/commit-log.ts';
-import { CompactRows, SharedRows } from '../../src/actors/compact-rows.ts';
+import { CompactRows, InsertRecord, SharedRows } from '../../src/actors/compact-rows.ts';
 import type { CommitRecord } from '../../src/actors/records.ts';
 import { MemoryAccount } from '../../src/base/memory.ts';
 import { position } from '../../src/base/units.ts';
@@ -120,6 +120,38 @@ test('dozens of rows of nothing but doubles are one array in the journal, and re
     ['update', 20],
     ['insert', 20],
   ]);
+
+  const again = newLog(backend);
+  const { engine: second } = await openWith(again);
+  await again.replay((record, at) => second.turn.replay(record, at));
+  expect(stateHashes(second.state)).toEqual(stateHashes(engine.state));
+}, 30_000);
+
+test('a small insert is one object in the journal, whose operations are made when they are read, and replays to the same state', async () => {
+  const backend = new MemoryBackend(new MemoryAccount('the journal'));
+  const log = newLog(backend);
+  const { db, engine } = await openWith(log);
+  await db.exec('CREATE TABLE t (id bigint PRIMARY KEY, name text, x float8)');
+  await db.exec('CREATE TABLE u (id int)');
+  for (let id = 0; id < 300; id += 1) {
+    const row = { id: id * 2 ** 40, name: id % 3 === 0 ? null : `name ${id}`, x: id / 7 };
+    await db.insert('t', id % 5 === 0 ? row : [row, { ...row, id: row.id + 1 }]);
+  }
+  await db.transaction(async (tx) => {
+    await tx.insert('t', { id: -1, name: 'both', x: -0 });
+    await tx.insert('u', { id: 1 });
+  });
+  await db.upsert('t', { id: -1, name: 'again', x: Number.NaN });
+  const kept = await records(log);
+  const inserts = kept.filter((record) => record instanceof InsertRecord);
+  expect(inserts.length).toBe(300);
+  expect(kept.length).toBe(304);
+  expect(inserts.map(({ rowCount }) => rowCount).slice(0, 6)).toEqual([1, 2, 2, 2, 2, 1]);
+  const [first] = inserts;
+  expect(first!.operations).toEqual([
+    { op: 'rows', relation: first!.relation, writes: [{ kind: 'insert', rows: first }] },
+  ]);
+  expect(backend.heldBytes).toBeGreaterThan(300 * 100);
 
   const again = newLog(backend);
   const { engine: second } = await openWith(again);
