@@ -56,7 +56,7 @@ export function completeRows(
   context: EvaluationContext,
 ): Batch {
   const { rowCount } = input;
-  if (!shape.hasGenerated && isComplete(input)) return { rowCount, columns: input.columns };
+  if (!shape.hasGenerated && isComplete(input)) return input;
   const none: Batch = { rowCount, columns: [] };
   const columns = input.columns.map((given, index): Vector => {
     if (shape.generated[index] !== undefined) {

@@ -631,7 +631,17 @@ function numbersOf({ name, type }: TargetColumn, rows: readonly InputRow[]): Vec
     // An integer has no negative zero.
     values[row] = limit > 0 && value === 0 ? 0 : value;
   }
-  return numberVector(type, values, undefined);
+  // No `numberVector`: after large inserts, whose vectors live long, V8 would put these among the old objects, too.
+  return {
+    rep: 'number',
+    type,
+    values,
+    validity: undefined,
+    factor: 1,
+    base: 0,
+    scale: 0,
+    bounds: undefined,
+  };
 }
 
 /** As many rows are worth code of their own. */
