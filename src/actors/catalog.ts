@@ -1,4 +1,4 @@
-import { assert } from '../base/errors.ts';
+import { assert, DbError, type TextPlace } from '../base/errors.ts';
 import type { TableData, ZoneTest } from '../columns/table-contract.ts';
 import {
   readsWithout,
@@ -359,6 +359,32 @@ export class CatalogOverlay implements CatalogView {
 /** What it was declared as. */
 export function declaredAs(entry: CatalogEntry): CatalogEntry['kind'] {
   return 'options' in entry.definition ? 'materializedView' : entry.kind;
+}
+
+const KIND_NAMES: Readonly<Record<CatalogEntry['kind'], string>> = {
+  table: 'table',
+  view: 'view',
+  materializedView: 'materialized view',
+  sequence: 'sequence',
+};
+
+/** As it is spoken of in messages. */
+export function kindOf(entry: CatalogEntry): string {
+  return KIND_NAMES[declaredAs(entry)];
+}
+
+/** 42809: something else has that name. */
+export function wrongKind(
+  entry: CatalogEntry,
+  wanted: CatalogEntry['kind'],
+  { name, at }: Pick<WrittenName, 'name'> & { readonly at?: TextPlace | undefined },
+  hint = `It is a ${kindOf(entry)}.`,
+): DbError {
+  return new DbError('42809', `"${name}" is not a ${KIND_NAMES[wanted]}`, {
+    at,
+    table: name,
+    hint,
+  });
 }
 
 export function idOf(entry: CatalogEntry): number {

@@ -17,10 +17,12 @@ import {
 } from '../windows/policy.ts';
 import {
   findRelation,
+  kindOf,
   type CatalogEntry,
   type CatalogView,
   type NameScope,
   type TableEntry,
+  wrongKind,
 } from './catalog.ts';
 import type {
   CheckDefinition,
@@ -954,10 +956,12 @@ export function tableNamed(
   if (entry === undefined)
     throw relationDoesNotExist(written, namesOf(context.view, context.scope.tenant));
   if (entry.kind !== 'table')
-    throw new DbError('42809', `"${written.name}" is not a table`, {
-      at: written.at,
-      table: written.name,
-    });
+    throw wrongKind(
+      entry,
+      'table',
+      written,
+      `It is a ${kindOf(entry)}: name a table, of those that it reads for instance.`,
+    );
   return entry;
 }
 

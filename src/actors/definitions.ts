@@ -17,9 +17,11 @@ import {
   declaredAs,
   findRelation,
   idOf,
+  kindOf,
   newSequenceEntry,
   tableInfo,
   withoutColumnRead,
+  wrongKind,
   type CatalogEntry,
   type MaterializedViewEntry,
   type TableEntry,
@@ -155,6 +157,14 @@ export async function runDefinition(
     case 'alterView': {
       const entry = find(session, statement.name, statement.ifExists);
       if (entry === undefined) return done(session, 'ALTER VIEW');
+      const wanted = statement.materialized ? 'materializedView' : 'view';
+      if (declaredAs(entry) !== wanted)
+        throw wrongKind(
+          entry,
+          wanted,
+          statement.name,
+          `It is a ${kindOf(entry)}: use ALTER ${kindOf(entry).toUpperCase()}.`,
+        );
       if (statement.action.kind === 'rename') {
         await define(
           session,
@@ -163,8 +173,7 @@ export async function runDefinition(
         );
       } else {
         const { definition } = entry;
-        if (!('options' in definition))
-          throw new DbError('42809', `"${statement.name.name}" is not a materialized view`);
+        if (!('options' in definition)) throw wrongKind(entry, 'materializedView', statement.name);
         const altered = {
           ...definition,
           options: viewOptions(statement.action.options, definition.options),
@@ -246,7 +255,12 @@ export async function runDefinition(
     case 'refreshMaterializedView': {
       const entry = find(session, statement.name, false)!;
       if (declaredAs(entry) !== 'materializedView')
-        throw new DbError('42809', `"${statement.name.name}" is not a materialized view`);
+        throw wrongKind(
+          entry,
+          'materializedView',
+          statement.name,
+          `It is a ${kindOf(entry)}, and nothing to refresh: what is read of it is of now.`,
+        );
       if (entry.kind === 'materializedView' && !entry.view.inCommit)
         await engine.views.refresh(engine, entry.view);
       return done(session, 'REFRESH MATERIALIZED VIEW');
@@ -1127,24 +1141,40 @@ async function drop(
         const entry = find(session, written, statement.ifExists);
         if (entry === undefined) continue;
         if (declaredAs(entry) !== statement.what) {
-          const is = {
-            table: 'a table',
-            view: 'a view',
-            materializedView: 'a materialized view',
-            sequence: 'a sequence',
-          };
-          throw new DbError('42809', `"${written.name}" is not ${is[statement.what]}`, {
-            at: written.at,
-            table: written.name,
-            hint: `Use DROP ${declaredAs(entry) === 'materializedView' ? 'MATERIALIZED VIEW' : entry.kind.toUpperCase()}.`,
-          });
+          throw wrongKind(
+            entry,
+            statement.what,
+            written,
+            `Use DROP ${kindOf(entry).toUpperCase()}.`,
+          );
         }
+        if (entry.kind === 'sequence') refuseOwned(session, entry);
         dropping.take(entry);
       }
     }
   }
   if (operations.length > 0) await define(session, operations, options.signal);
   return done(session, command);
+}
+
+/** The sequence of an identity or serial column goes with the column. */
+function refuseOwned({ catalog, identity }: Session, entry: CatalogEntry): void {
+  for (const { kind, definition } of catalog.ofTenant(identity.tenant)) {
+    const column =
+      kind === 'table'
+        ? definition.columns.find(({ sequence }) => sequence === idOf(entry))
+        : undefined;
+    if (column !== undefined)
+      throw new DbError(
+        '2BP01',
+        `cannot drop sequence ${entry.definition.name} because column ${column.name} of table ${definition.name} requires it`,
+        {
+          table: definition.name,
+          column: column.name,
+          hint: 'It goes with the column, or the table.',
+        },
+      );
+  }
 }
 
 /** What a DROP takes away, each behind what depends on it. */
@@ -1331,10 +1361,6 @@ function refuseOtherTime(kept: KeptTiles, change: TableChange, entry: TableEntry
       hint: 'Make another table for the other time.',
     },
   );
-}
-
-function kindOf(entry: CatalogEntry): string {
-  return declaredAs(entry) === 'materializedView' ? 'materialized view' : entry.kind;
 }
 
 function dependency(entry: CatalogEntry, dependant: CatalogEntry): DbError {

@@ -1,6 +1,6 @@
 import { DbError } from '../base/errors.ts';
 import type { SequenceAccess } from '../expressions/function-def.ts';
-import { findRelation, type SequenceEntry } from './catalog.ts';
+import { findRelation, wrongKind, type SequenceEntry } from './catalog.ts';
 import type { Operation } from './records.ts';
 import type { Session } from './session.ts';
 
@@ -149,8 +149,7 @@ export class SessionSequences implements SequenceAccess {
         table: name,
         hint: `CREATE SEQUENCE ${name} makes it.`,
       });
-    if (entry.kind !== 'sequence')
-      throw new DbError('42809', `"${name}" is not a sequence`, { table: name });
+    if (entry.kind !== 'sequence') throw wrongKind(entry, 'sequence', { name });
     return entry;
   }
 }

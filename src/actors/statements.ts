@@ -723,6 +723,20 @@ function show(session: Session, name: string, sink: RowSink): StatementOutcome {
   }
 }
 
+/** PostgreSQL's; those of what there is not here are taken and say nothing. */
+const EXPLAIN_OPTIONS = [
+  'analyze',
+  'format',
+  'verbose',
+  'costs',
+  'settings',
+  'generic_plan',
+  'buffers',
+  'wal',
+  'timing',
+  'summary',
+];
+
 async function explain(
   session: Session,
   parsed: ParsedStatement,
@@ -735,6 +749,12 @@ async function explain(
       (each) =>
         each.name === name && each.value !== 'off' && each.value !== 'false' && each.value !== 0,
     );
+  for (const { name, at } of statement.options)
+    if (!EXPLAIN_OPTIONS.includes(name))
+      throw new DbError('42601', `unrecognized EXPLAIN option "${name}"`, {
+        at,
+        hint: didYouMean(name, EXPLAIN_OPTIONS),
+      });
   const format = String(
     statement.options.find(({ name }) => name === 'format')?.value ?? 'text',
   ).toLowerCase();

@@ -1,4 +1,6 @@
+import { usualHint } from './usual-hints.ts';
 import { wayRound } from './ways-round.ts';
+
 /** A place in the SQL text: UTF-16 offset from 0, line and column from 1. */
 export type TextPlace = {
   readonly offset: number;
@@ -38,7 +40,7 @@ const RETRYABLE = new Set([
 
 /**
  * An error the caller can act upon. `code` is PostgreSQL's SQLSTATE, else `ADB_…` (docs/errors.md);
- * the message is short and in lower case; the hint names the fix.
+ * the message is short and in lower case; the hint names the fix, the usual one (usual-hints.ts) where none is given.
  */
 export class DbError extends Error {
   readonly code: string;
@@ -59,7 +61,7 @@ export class DbError extends Error {
     this.name = 'DbError';
     this.code = code;
     this.detail = details.detail === undefined ? undefined : bounded(details.detail);
-    this.hint = details.hint;
+    this.hint = details.hint ?? usualHint(code, message);
     this.at = details.at;
     this.field = details.field;
     this.table = details.table;

@@ -12,18 +12,20 @@ export function nearestOf(name: string, candidates: Iterable<string>): string | 
   return best;
 }
 
-/** The hint of an error about a name that is not there: the one that may have been meant, or all there are where they are few. */
+/** The hint of an error about a name that is not there: the one that may have been meant, or those there are. */
 export function didYouMean(name: string, candidates: Iterable<string>): string | undefined {
   const known = [...candidates];
   const nearest = nearestOf(name, known);
   return nearest === undefined ? knownNames(known) : `Did you mean "${nearest}"?`;
 }
 
-/** All names there are, as a hint; undefined where they are none, or too many. */
+/** The names there are, the first where they are many, as a hint; undefined where there are none. */
 export function knownNames(names: Iterable<string>): string | undefined {
   const known = [...new Set(names)];
-  if (known.length === 0 || known.length > LISTED_NAMES_MAX) return undefined;
-  return `Known are ${known.map((each) => `"${each}"`).join(', ')}.`;
+  if (known.length === 0) return undefined;
+  const listed = known.slice(0, LISTED_NAMES_MAX).map((each) => `"${each}"`);
+  const others = known.length - listed.length;
+  return `Known are ${listed.join(', ')}${others > 0 ? ` and ${others} more` : ''}.`;
 }
 
 /** As many as one takes in at a glance. */

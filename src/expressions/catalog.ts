@@ -8,6 +8,7 @@ import type { FunctionDef, TypePattern } from './function-def.ts';
 import { ALL_FUNCTIONS } from './functions/all.ts';
 import { SESSION_FUNCTIONS } from './session-functions.ts';
 import { nearestOf } from '../base/nearest.ts';
+import { hintOfForeignFunction } from './foreign-names.ts';
 
 /** The definition of every id that plans hold. */
 const byId = new Map<string, FunctionDef>();
@@ -254,7 +255,11 @@ function noFunction(name: string, args: readonly Expression[], at: TextPlace | u
   ]);
   return new DbError('42883', `function ${shown} does not exist`, {
     at,
-    hint: nearest === undefined ? 'No function has that name.' : `Did you mean "${nearest}"?`,
+    hint:
+      hintOfForeignFunction(name) ??
+      (nearest === undefined
+        ? 'No function has that name; docs/sql.md lists those there are.'
+        : `Did you mean "${nearest}"?`),
   });
 }
 

@@ -1,6 +1,7 @@
 import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
 import type { IntervalFields, SqlType } from '../columns/types.ts';
 import { nearestOf } from '../base/nearest.ts';
+import { hintOfForeignType } from './foreign-names.ts';
 
 /** A type as written: what the parser hands over, structurally. */
 export type WrittenType = {
@@ -114,7 +115,9 @@ export function typeOfName(written: WrittenType, at?: TextPlace): SqlType {
     const nearest = nearestOf(name, Object.keys(BY_NAME));
     throw new DbError('42704', `type "${written.name}" does not exist`, {
       at,
-      hint: nearest === undefined ? undefined : `Did you mean "${nearest}"?`,
+      hint:
+        hintOfForeignType(name) ??
+        (nearest === undefined ? undefined : `Did you mean "${nearest}"?`),
     });
   }
   const [first, second] = written.modifiers;

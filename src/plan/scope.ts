@@ -153,11 +153,14 @@ function unknownColumn(scope: Scope, parts: readonly string[], at: TextPlace | u
           candidates.set(column.name, `${table.name}.${column.name}`);
   }
   const nearest = nearestOf(name, candidates.keys());
+  const isQuoted = !/^[a-z_][a-z0-9_$]*$/.test(name);
+  const isText = isQuoted && nearest?.toLowerCase() !== name.toLowerCase();
   return new DbError('42703', `column "${name}" does not exist`, {
     at,
     column: name,
-    hint:
-      nearest === undefined
+    hint: isText
+      ? `A text stands in single quotes: '${name.slice(0, 40)}'. Double quotes are for names.`
+      : nearest === undefined
         ? knownNames(candidates.keys())
         : `Perhaps you meant to reference the column "${candidates.get(nearest)}".`,
   });

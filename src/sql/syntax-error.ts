@@ -1,6 +1,7 @@
 import { DbError } from '../base/errors.ts';
 import { COMMON_KEYWORDS, quoteName } from './keywords.ts';
 import type { SourceText } from './source-text.ts';
+import { formOf, hintOfHabit } from './statement-forms.ts';
 import { isSymbol, tokenAt, type Token } from './tokens.ts';
 
 /** libpg-query's parse; it throws an Error with `sqlDetails` where the syntax is wrong. */
@@ -81,6 +82,8 @@ function hintFor(
   ) {
     return 'Names are quoted with double quotes, not with backticks.';
   }
+  const habit = hintOfHabit(text, before, at);
+  if (habit !== undefined) return habit;
   const keyword = misspelt(parseRaw, text, at, before);
   if (keyword !== undefined) return `Did you mean "${keyword.toUpperCase()}"?`;
   const where = at.kind === 'end' ? 'at the end' : `before ${quotedWord(text, at)}`;
@@ -92,24 +95,54 @@ function hintFor(
     return `"${reserved}" is a reserved word; as a name it is written in double quotes.`;
   if (at.kind === 'end' && openParentheses(text, before) > 0)
     return 'A closing parenthesis is missing.';
-  for (const [missing, name] of MISSING) {
-    const repaired = `${text.slice(0, at.start)} ${missing} ${text.slice(at.start)}`;
-    if (failsAt(parseRaw, repaired) === undefined) return `${name} is missing ${where}.`;
-  }
-  return undefined;
+  for (const [missing, name] of MISSING)
+    for (const token of previous === undefined ? [at] : [at, previous]) {
+      const repaired = `${text.slice(0, token.start)} ${missing} ${text.slice(token.start)}`;
+      if (failsAt(parseRaw, repaired) === undefined)
+        return `${name} is missing ${token.kind === 'end' ? 'at the end' : `before ${quotedWord(text, token)}`}.`;
+    }
+  const isRemovable = at.kind === 'symbol' || at.kind === 'operator';
+  if (isRemovable && failsAt(parseRaw, replaced(text, at, '')) === undefined)
+    return `Remove ${quotedWord(text, at)}.`;
+  if (at.kind === 'end' && previous !== undefined && isUnfinished(text, previous))
+    return `Write what should follow ${quotedWord(text, previous)}.`;
+  return formOf(text, before, at);
 }
 
-/** What makes the text whole when it is put before the token at which parsing stopped. */
+/**
+ * What makes the text whole when it is put before the token at which parsing stopped, or before the one before it: reserved words, since all others
+ * could be names.
+ */
 const MISSING = [
   [')', 'A closing parenthesis'],
   [',', 'A comma'],
   ['end', 'END of CASE'],
+  ['into', 'INTO'],
+  ['from', 'FROM'],
+  ['as', 'AS'],
+  ['table', 'TABLE'],
+  ['on true', 'ON with a condition'],
+  ['and 1', 'AND with the upper bound'],
 ] as const;
+
+/** An operator, or a word of SQL that no statement ends with. */
+function isUnfinished(text: string, token: Token): boolean {
+  if (token.kind === 'operator') return true;
+  const word = text.slice(token.start, token.end).toLowerCase();
+  return token.kind === 'word' && quoteName(word).startsWith('"') && /^[a-z_]+$/.test(word);
+}
 
 function quotedWord(text: string, token: Token): string {
   const word = text.slice(token.start, token.end);
   return word.length <= MESSAGE_LENGTH_MAX ? `"${word}"` : 'this';
 }
+
+/** Reserved words, and names of types, that stand where they should not more often than they are meant as names. */
+const SELDOM_NAMES = new Set(
+  'select from where having using join on and or not in is as distinct union into values set all int integer bigint smallint'.split(
+    ' ',
+  ),
+);
 
 /** The first of these tokens that is a reserved word and with quotes makes a statement of the text. */
 function reservedName(
@@ -121,6 +154,7 @@ function reservedName(
     const word = text.slice(token.start, token.end);
     const isReserved =
       token.kind === 'word' &&
+      !SELDOM_NAMES.has(word.toLowerCase()) &&
       quoteName(word.toLowerCase()).startsWith('"') &&
       /^[a-z_]+$/i.test(word);
     if (isReserved && failsAt(parseRaw, replaced(text, token, `"${word}"`)) === undefined)
