@@ -179,7 +179,8 @@ export type LoadOptions = Cancelable & {
   /** Done once, as with insert. */
   readonly idempotencyKey?: string | undefined;
   readonly csv?: (CsvOptions & { readonly quote?: string | undefined }) | undefined;
-  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+  /** What it throws ends the load; a promise is waited for. */
+  readonly onProgress?: ((progress: LoadProgress) => unknown) | undefined;
 };
 
 export type LoadProgress = {
@@ -206,7 +207,8 @@ export type ExportOptions = Cancelable & {
   readonly csv?: CsvOptions | undefined;
   /** False: a Writable is not ended. */
   readonly end?: boolean | undefined;
-  readonly onProgress?: ((progress: ExportProgress) => void) | undefined;
+  /** What it throws ends the export; a promise is waited for. */
+  readonly onProgress?: ((progress: ExportProgress) => unknown) | undefined;
 };
 export type ExportResult = { readonly rows: number; readonly bytes: number };
 

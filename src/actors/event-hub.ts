@@ -1,6 +1,6 @@
 import { DbError } from '../base/errors.ts';
 
-/** What `db.on` tells (docs/api.md). Listeners that throw are told of in a microtask of their own, like any stray error. */
+/** What `db.on` tells (docs/api.md). */
 export type DatabaseEvents = {
   'view.failed': { readonly view: string; readonly position: number; readonly cause: unknown };
   'view.rebuilt': {
@@ -39,6 +39,8 @@ export type DatabaseEvents = {
   'snapshot.failed': { readonly cause: unknown };
   /** Rows that a policy has no room for any more are still there; it is tried again. */
   'retention.failed': { readonly table: string; readonly cause: unknown };
+  /** A listener of `event` has thrown, or the promise it gave was rejected. */
+  'listener.failed': { readonly event: string; readonly cause: unknown };
 };
 
 export type DatabaseEventName = keyof DatabaseEvents;
@@ -58,6 +60,7 @@ const NAMES: { readonly [Name in DatabaseEventName]: true } = {
   'snapshot.taken': true,
   'snapshot.failed': true,
   'retention.failed': true,
+  'listener.failed': true,
 };
 
 export class EventHub {
@@ -89,14 +92,22 @@ export class EventHub {
     return (this.#listeners.get(name)?.size ?? 0) > 0;
   }
 
+  /** Its own mistake is no reason for a commit or a query to fail: whatever a listener does, this comes back. */
   emit<Name extends DatabaseEventName>(name: Name, event: DatabaseEvents[Name]): void {
     for (const listener of this.#listeners.get(name) ?? []) {
       try {
-        (listener as (event: DatabaseEvents[Name]) => void)(event);
+        const given: unknown = (listener as (event: DatabaseEvents[Name]) => unknown)(event);
+        if (given instanceof Promise) given.catch((cause: unknown) => this.#failed(name, cause));
       } catch (cause) {
-        // Its own mistake, and no reason for a commit or a query to fail: it ends as whatever nobody catches does.
-        void Promise.reject(cause as Error);
+        this.#failed(name, cause);
       }
     }
+  }
+
+  /** Where nobody asks for it, it ends as whatever nobody catches does: Node tells `unhandledRejection`, and exits where nobody hears that. */
+  #failed(event: DatabaseEventName, cause: unknown): void {
+    if (event !== 'listener.failed' && this.has('listener.failed'))
+      this.emit('listener.failed', { event, cause });
+    else void Promise.reject(cause as Error);
   }
 }

@@ -128,7 +128,7 @@ async function writeBatches(
       kept.push(batch);
     } else await write([batch]);
     rows += batch.rowCount;
-    options.onProgress?.({
+    await options.onProgress?.({
       rows,
       skipped: progress.rowsSkipped,
       bytes: progress.bytesRead,
@@ -364,7 +364,7 @@ export async function exportRows(
       sink ??= await openSink(engine, path ?? (target as NodeJS.WritableStream), options, signal);
       await sink.write(chunk);
       bytes += chunk.length;
-      options.onProgress?.({ rows: counts.rows, bytes });
+      await options.onProgress?.({ rows: counts.rows, bytes });
     }
     sink ??= await openSink(engine, path ?? (target as NodeJS.WritableStream), options, signal);
     signalCheck(signal);

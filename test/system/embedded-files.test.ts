@@ -72,6 +72,9 @@ test('a file appears whole or not at all, and a failure leaves the old one', asy
       },
     }),
   ).rejects.toMatchObject({ code: '57014' });
+  await expect(
+    db.export('t', path, { onProgress: async () => Promise.reject(new Error('later')) }),
+  ).rejects.toThrow('later');
   expect([await readFile(path, 'utf8'), await readdir(folder)]).toEqual(['old', ['x.csv']]);
   await expect(db.export('t', join(folder, 'no', 'x.csv'))).rejects.toMatchObject({
     code: '58P01',
