@@ -65,8 +65,10 @@ export function letManyListen(signal: AbortSignal): void {
   }
 }
 
+export const STATEMENT_TIMED_OUT = 'canceling statement due to statement timeout';
+
 function statementTimedOut(): DbError {
-  return new DbError('57014', 'canceling statement due to statement timeout', {
+  return new DbError('57014', STATEMENT_TIMED_OUT, {
     hint: 'Narrow the query, or give it a longer timeoutMs or statement_timeout.',
   });
 }

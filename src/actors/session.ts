@@ -28,7 +28,7 @@ import {
   type WrittenName,
 } from './catalog.ts';
 import type { ClaimOwner } from './claims.ts';
-import { deadline } from './deadline.ts';
+import { deadline, STATEMENT_TIMED_OUT } from './deadline.ts';
 import type { Engine } from './engine.ts';
 import type { InputContext } from './rows-in.ts';
 import { SessionSequences } from './sequences.ts';
@@ -342,10 +342,11 @@ export class Session {
   ): Promise<void> {
     const { claims, ports } = this.engine;
     const timeoutMs = this.#timeoutMs('lock_timeout');
-    if (timeoutMs === 0) return claims.wait(owner, holder, signal);
     const limited = deadline(ports.clock, { signal, timeoutMs }, undefined, lockTimedOut);
     try {
       await claims.wait(owner, holder, limited.signal);
+    } catch (cause) {
+      throw isTimedOut(cause) ? new DbError(cause.code, cause.message, { hint: HELD }) : cause;
     } finally {
       limited.done();
     }
@@ -668,7 +669,7 @@ export class Session {
   /** A forgotten transaction holds nobody up: it cannot commit any more, and what it has claimed is free. */
   #expire(transaction: Transaction): void {
     if (this.transaction !== transaction) return;
-    transaction.doomed ??= tooOld();
+    transaction.doomed ??= tooOld(transaction.owner.waiters.size > 0);
     this.engine.claims.release(transaction.owner);
   }
 
@@ -927,11 +928,15 @@ const ENDS_TRANSACTION: ReadonlySet<Statement['kind']> = new Set([
 
 /** A transaction's snapshot pins old rows: it may not live longer. */
 const TRANSACTION_AGE_MS_MAX = 60_000;
-function tooOld(): DbError {
+function tooOld(isWaitedFor = false): DbError {
   return new DbError(
     '25P03',
     `the transaction is older than ${TRANSACTION_AGE_MS_MAX / 1000} seconds`,
-    { hint: 'Send ROLLBACK and begin again; keep transactions short.' },
+    {
+      hint: isWaitedFor
+        ? 'Others waited for rows that it holds. Where its own function does, with db, it waits for itself: ask with tx. Else keep transactions short.'
+        : 'Send ROLLBACK and begin again; keep transactions short.',
+    },
   );
 }
 
@@ -967,10 +972,18 @@ function positionGone(position: number, entry: CatalogEntry): DbError {
 }
 
 function lockTimedOut(): DbError {
-  return new DbError('55P03', 'canceling statement due to lock timeout', {
-    hint: 'Another transaction has claimed the rows: run it again once that has ended, or SET a longer lock_timeout.',
-  });
+  return new DbError('55P03', 'canceling statement due to lock timeout', { hint: HELD });
 }
+
+/** By `timeoutMs` or statement_timeout, while it waited: whose time is up is not to narrow his query. */
+function isTimedOut(cause: unknown): cause is DbError {
+  return (
+    cause instanceof DbError && cause.code === '57014' && cause.message === STATEMENT_TIMED_OUT
+  );
+}
+
+const HELD =
+  'Another transaction holds the rows: run it again once that has ended, or wait longer. Inside db.transaction ask with tx: what db is asked there waits for the transaction itself.';
 
 const DURATION_UNITS = { ms: 1, s: 1000, min: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 

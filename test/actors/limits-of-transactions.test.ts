@@ -184,3 +184,39 @@ test('SET statement_timeout ends a query that runs', async () => {
   ).rejects.toMatchObject({ code: '57014' });
   await session.close();
 });
+
+test('a transaction whose function waits for itself by another door is told so when a time is up', async () => {
+  const clock = new HandClock();
+  db = await open({ clock, workers: 0 });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0)');
+  const insideOf = async (outside: () => Promise<unknown>): Promise<unknown> =>
+    db.transaction(async (tx) => {
+      await tx.exec('UPDATE t SET n = 1 WHERE id = 1');
+      const asked = outside();
+      asked.catch(() => undefined);
+      for (let waited = 0; waited < 61_000; waited += 500) {
+        await new Promise((resolve) => setImmediate(resolve));
+        clock.advance(500);
+      }
+      return asked;
+    });
+  const sentence = expect.stringContaining('ask with tx');
+  const update = 'UPDATE t SET n = 2 WHERE id = 1';
+  await expect(insideOf(() => db.exec(update, { timeoutMs: 1_000 }))).rejects.toMatchObject({
+    code: '57014',
+    hint: sentence,
+  });
+  const impatient = db.session();
+  await impatient.exec("SET lock_timeout = '1s'");
+  await expect(insideOf(() => impatient.exec(update))).rejects.toMatchObject({
+    code: '55P03',
+    hint: sentence,
+  });
+  await expect(insideOf(() => db.exec(update))).rejects.toMatchObject({
+    code: '25P03',
+    hint: sentence,
+  });
+  // It was given up, and what it had changed was free for the other.
+  expect((await db.query('SELECT n FROM t')).rows).toEqual([{ n: 2 }]);
+  await impatient.close();
+});
