@@ -136,6 +136,8 @@ export class Engine {
   readonly waitingMemory: MemoryAccount;
   /** Writes of more than a few rows that were begun and have not ended. */
   largeWriteCount = 0;
+  /** The same of a few rows. */
+  smallWriteCount = 0;
   readonly state: DatabaseState;
   readonly dispatcher: Dispatcher;
   readonly runQueue: FairRunQueue;

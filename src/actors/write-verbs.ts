@@ -200,8 +200,10 @@ function withDeadline<Value>(
 
 /** Rows that are read at once; more are read in pieces, between which others run, and still are one commit. */
 const PIECE_ROW_COUNT_MAX = 2048;
-/** So many rows are counted while they wait behind others; fewer cost little more than their message. */
+/** So many rows are counted while they wait behind others; of fewer only where many writes wait, since looking at them costs as much as one is worth. */
 const HELD_ROW_COUNT_MIN = 64;
+/** As many small writes wait uncounted. Who awaits each before he sends the next never meets it. */
+const UNCOUNTED_WRITES_MAX = 16;
 /** Values read from typed arrays before others get their turn; one from an object is worth several. */
 const VALUES_BETWEEN_PAUSES = 32_768;
 const VALUES_OF_OBJECT = 4;
@@ -231,7 +233,7 @@ function insertChunk(
     rowCount > PIECE_ROW_COUNT_MAX
       ? insertPieces(engine, session, target, source, signal, also)
       : rowCount < HELD_ROW_COUNT_MIN
-        ? writeAtOnce()
+        ? whileFewHeld(engine, writeAtOnce)
         : whileHeld(engine, writeAtOnce);
   return written.then(
     ({ position }) => ({ position, rows: rowCount }),
@@ -270,6 +272,33 @@ async function insertPieces(
   });
 }
 
+const WAITING_HINT =
+  'Write fewer rows at once, await a write before you send others, or raise the memory limit.';
+
+/** The same of a write of few rows, which may hold long texts: counted where many of them wait. */
+function whileFewHeld<Value>(
+  engine: Engine,
+  write: (held: HeldRows | undefined) => Promise<Value>,
+): Promise<Value> {
+  const held =
+    engine.smallWriteCount < UNCOUNTED_WRITES_MAX
+      ? undefined
+      : new HeldRows(engine.waitingMemory, WAITING_HINT, 0);
+  const ended = (): void => {
+    engine.smallWriteCount -= 1;
+    held?.release();
+  };
+  engine.smallWriteCount += 1;
+  try {
+    const written = write(held);
+    written.then(ended, ended);
+    return written;
+  } catch (cause) {
+    ended();
+    throw cause;
+  }
+}
+
 /**
  * A write that holds many rows until they are written. Of many that come at once only those go on whose rows have room: one alone always does, as it
  * waits for nobody, and what it writes is counted by its table.
@@ -278,10 +307,8 @@ export async function whileHeld<Value>(
   engine: Engine,
   write: (held: HeldRows | undefined) => Promise<Value>,
 ): Promise<Value> {
-  const hint =
-    'Write fewer rows at once, await a write before you send others, or raise the memory limit.';
   const held =
-    engine.largeWriteCount === 0 ? undefined : new HeldRows(engine.waitingMemory, hint, 0);
+    engine.largeWriteCount === 0 ? undefined : new HeldRows(engine.waitingMemory, WAITING_HINT, 0);
   engine.largeWriteCount += 1;
   try {
     return await write(held);

@@ -79,6 +79,26 @@ test('large writes that wait for their turn hold memory of the database, and are
 });
 
 // What was read at once was not counted: 1,200 inserts of 2,000 rows with a text held 1.2 GB beside a limit of 64 MB.
+// Their mailbox counts messages, of which each has up to 256 rows: of any length, until they were counted.
+test('of small writes with long texts those wait that have room', async () => {
+  db = await open({ memory: '32 MB', workers: 0, journal: { kind: 'memory', keep: '64 KB' } });
+  await db.exec('CREATE TABLE t (id int, v text)');
+  const insert = (id: number): Promise<unknown> =>
+    db.insert('t', { id, v: `${'x'.repeat(100_000)}${id}` });
+  // Two bytes a character: a quarter of the memory holds forty, and the sixteen before them are not looked at.
+  const outcomes = await Promise.allSettled(Array.from({ length: 300 }, (_, id) => insert(id)));
+  const refused = outcomes.filter(({ status }) => status === 'rejected');
+  expect(refused.length).toBeGreaterThan(200);
+  expect(refused.length).toBeLessThan(260);
+  expect(refused[0]).toMatchObject({ reason: { code: '53200', limit: 'memory' } });
+  await db.exec('TRUNCATE t');
+  // Nobody waits any more.
+  const few = await Promise.allSettled(Array.from({ length: 40 }, (_, id) => insert(id)));
+  expect(few.filter(({ status }) => status === 'rejected')).toEqual([]);
+  // Short ones are as many as ever.
+  await Promise.all(Array.from({ length: 5_000 }, (_, id) => db.insert('t', { id, v: 'short' })));
+});
+
 test('writes of some hundred rows that wait for their turn are counted as larger ones are', async () => {
   db = await open({ memory: '16 MB', workers: 0, journal: { kind: 'memory', keep: '64 KB' } });
   await db.exec('CREATE TABLE t (a double precision, b double precision)');
