@@ -174,6 +174,12 @@ export class CommitTurn {
     }
   }
 
+  /** The commit of several steps that has the relation in hand: what it changes was decided when it began. */
+  steppingOn(relation: number): object | undefined {
+    if (!this.#claimed.has(relation)) return undefined;
+    return this.#stepped.find(({ claims }) => claims.includes(relation));
+  }
+
   /** Whether something of the relation is staged and not published, or about to be. */
   isBusyWith(relation: number): boolean {
     return this.#claimed.has(relation) || this.#unacknowledged.length > 0;
@@ -243,6 +249,7 @@ export class CommitTurn {
       const position = this.#events.visiblePosition();
       this.#publish(staged, position);
       staging.request.committed(position, this.#state.nextInstant(), staged.work);
+      this.#events.unstaged();
       this.#retry();
       return;
     }
@@ -513,7 +520,7 @@ export interface CommitEvents {
   /** The visible position has moved. */
   published(position: number, instant: InstantMs, commit: PublishedCommit): void;
   refused(cause: DbError): void;
-  /** Something staged was undone. */
+  /** Something that was on its way is so no more, and no position tells of it: it was undone, or is of derived state only. */
   unstaged(): void;
   /** A request that waited can begin: submit it again in a turn of its own. */
   resubmit(request: CommitRequest): void;

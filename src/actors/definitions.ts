@@ -586,8 +586,8 @@ async function hasWaitedFor(
       if (transaction?.doomed !== undefined) throw transaction.doomed;
       return true;
     }
-    if (entry.data.stagedCount > 0 && transaction?.isPrivate(idOf(entry)) !== true) {
-      await engine.untilPublished(entry.data, signal);
+    if (engine.isUnpublished(entry) && transaction?.isPrivate(idOf(entry)) !== true) {
+      await engine.untilPublished(entry, signal);
       return true;
     }
   }

@@ -167,8 +167,8 @@ export function changed(
     if (
       !isStored(entry) ||
       entry.data !== data ||
-      // Readers do not see yet what is staged, so the statement has not seen it.
-      entry.data.stagedCount > 0 ||
+      // Readers do not see yet what is on its way, so the statement has not seen it.
+      session.engine.isUnpublished(entry) ||
       session.engine.housekeeping.versionOf(relation) !== version
     )
       return true;

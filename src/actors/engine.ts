@@ -14,7 +14,7 @@ import type { Operator } from '../operators/operator.ts';
 import type { Parser } from '../sql/parse.ts';
 import { FairRunQueue } from '../tenancy/fair-run-queue.ts';
 import { TileStore } from '../windows/tile-store.ts';
-import { isStored } from './catalog.ts';
+import { isStored, type StoredEntry } from './catalog.ts';
 import { WindowPlans } from './window-plan.ts';
 import { NamedCalendar } from './calendars.ts';
 import { Claims } from './claims.ts';
@@ -27,7 +27,7 @@ import {
 } from './commit-turn.ts';
 import type { TableData } from '../columns/table-contract.ts';
 import { createTable } from '../columns/table.ts';
-import { canceled, closedError, letManyListen } from './deadline.ts';
+import { canceled, closedError, letManyListen, untilSettled } from './deadline.ts';
 import { Idempotency } from './idempotency.ts';
 import { LiveQueries } from './live-queries.ts';
 import { DatabaseState } from './database-state.ts';
@@ -566,11 +566,22 @@ export class Engine {
     });
   }
 
+  /** Whether a commit is on its way that readers of a table do not see, be nothing of the table staged by it yet. */
+  isUnpublished({ definition, data }: StoredEntry): boolean {
+    return data.stagedCount > 0 || this.turn.steppingOn(definition.id) !== undefined;
+  }
+
   /**
-   * Resolves once what is staged of a table now is published, or undone. More may be staged by then, unless the caller holds a claim of
-   * the table.
+   * Resolves once what is on its way to a table now is published, or undone. More may be on its way by then, unless the caller holds
+   * a claim of the table.
    */
-  async untilPublished(data: TableData, signal: AbortSignal | undefined): Promise<void> {
+  async untilPublished(
+    { definition, data }: StoredEntry,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const stepping = this.turn.steppingOn(definition.id);
+    while (stepping !== undefined && this.turn.steppingOn(definition.id) === stepping)
+      await this.#untilSettled(signal);
     // Commits are published in the order of their staging: these are the next ones.
     const before = this.turn.acknowledgedCount;
     const waiting = this.turn.stagedUnacknowledged;
@@ -594,9 +605,8 @@ export class Engine {
   }
 
   async #untilSettled(signal: AbortSignal | undefined): Promise<void> {
-    if (signal?.aborted === true) throw canceled(signal);
     this.assertOpen();
-    await new Promise<void>((resolve) => this.#settledWaiters.push(resolve));
+    await untilSettled(new Promise<void>((resolve) => this.#settledWaiters.push(resolve)), signal);
   }
 
   #wakeSettled(): void {

@@ -47,7 +47,7 @@ export async function runLocking(
   };
   const settled = async (relation: number): Promise<void> => {
     if (transaction.position === undefined && !transaction.isPrivate(relation))
-      await engine.untilPublished(session.storedEntry(relation).data, options.signal);
+      await engine.untilPublished(session.storedEntry(relation), options.signal);
   };
 
   if (locks.plan === undefined) {

@@ -90,7 +90,7 @@ async function writeInTransaction(
     const hasStaged =
       transaction.position === undefined &&
       !transaction.isPrivate(relation) &&
-      entry.data.stagedCount > 0;
+      engine.isUnpublished(entry);
     const snapshot = transaction.snapshotOf(entry);
     let writes: readonly TableWrite[];
     try {
@@ -113,7 +113,7 @@ async function writeInTransaction(
     }
     if (holder === undefined) {
       looks += 1;
-      await engine.untilPublished(entry.data, signal);
+      await engine.untilPublished(entry, signal);
     }
     // What was waited for is claimed before it is looked at again: whoever comes meanwhile comes after.
     while (holder !== undefined) {
