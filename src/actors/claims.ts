@@ -1,12 +1,15 @@
-import { DbError } from '../base/errors.ts';
+import { assert, DbError } from '../base/errors.ts';
 import { canceled } from './deadline.ts';
 
 /**
  * Who may write what until when. A transaction claims rows (by row id) and unique keys (by their text) of relations, or
- * a relation whole; others queue behind it. Beyond CLAIM_COUNT_MAX single claims on a relation a transaction claims it
- * whole, and whoever has no claim on the relation yet comes after it. A transaction waits for one holder at a time, so
- * the graph of waiting has one edge a node and a deadlock is a walk that comes back: 40P01 at the one that closes the
- * circle.
+ * a relation whole; others queue behind it. Invariants:
+ *
+ * 1. What somebody waits for is handed over when it is given back, in the order they came: nobody comes in between.
+ * 2. An owner waits for one holder at a time, so the graph of waiting has one edge a node and a deadlock is a walk that comes
+ *    back: 40P01 at the one that closes the circle.
+ * 3. Nobody begins to claim of a relation that somebody waits to have whole, but for those whom that one waits for.
+ * 4. Who ends waiting, in whatever way, holds nobody up any more by what it waited for.
  */
 export class Claims {
   readonly #relations = new Map<number, RelationClaims>();
@@ -15,36 +18,52 @@ export class Claims {
     return this.#relations.size === 0;
   }
 
+  /** Whether somebody has claims of the relation. */
+  areOn(relation: number): boolean {
+    return this.#relations.has(relation);
+  }
+
   /**
    * Claims `keys` (row ids as numbers, unique keys as `index:key` texts) for `owner` one after the other up to the first that
    * somebody else has, and answers who has it; what is claimed stays, so that every wait brings the owner on however many
    * want the same. Keys are claimed in one order, so that two statements never wait for each other; a statement that finds
    * it wants others gives back what it has and begins anew. 'whole' claims the relation.
    */
-  take(
-    owner: ClaimOwner,
-    relation: number,
-    keys: readonly (number | string)[] | 'whole',
-  ): ClaimOwner | undefined {
-    const claims = this.#relations.get(relation) ?? newRelationClaims();
-    const own = claims.byOwner.get(owner);
-    // Who has a claim here already may be what the next one waits for.
-    if (own === undefined && claims.next !== undefined && claims.next !== owner) return claims.next;
-    if (claims.whole !== undefined) return claims.whole === owner ? undefined : claims.whole;
-    const wanted =
-      keys === 'whole' ? [] : inOrder(keys.filter((key) => claims.keys.get(key) !== owner));
-    const isWhole = keys === 'whole' || (own?.keys.length ?? 0) + wanted.length > CLAIM_COUNT_MAX;
-    const holder = isWhole
-      ? takeWhole(claims, owner, relation)
-      : takeKeys(claims, owner, wanted, own);
-    if (holder === undefined || !isWhole) {
-      this.#relations.set(relation, claims);
-      owner.relations.add(relation);
-    }
-    return holder;
+  take(owner: ClaimOwner, relation: number, keys: ClaimKeys): ClaimOwner | undefined {
+    return this.#take(owner, relation, keys)?.holder;
   }
 
-  /** What it has claimed of the relation is for good now, until it ends. */
+  #take(owner: ClaimOwner, relation: number, keys: ClaimKeys): Refusal | undefined {
+    if (owner.ended !== undefined) throw owner.ended;
+    const claims = this.#relations.get(relation) ?? newRelationClaims();
+    const { whole, next } = claims;
+    const own = claims.byOwner.get(owner);
+    if (whole !== undefined && whole !== owner)
+      return { holder: whole, isWhole: keys === 'whole', isInLine: false };
+    // Who has a claim here already may be what the next one waits for, and so may whoever waits for it elsewhere.
+    if (own === undefined && next !== undefined && next !== owner && !waitsFor(next, owner))
+      return { holder: next, isWhole: keys === 'whole', isInLine: true };
+    if (whole === owner) return undefined;
+    const { fresh, isTaken } =
+      keys === 'whole' ? { fresh: 0, isTaken: false } : countOf(claims, owner, keys);
+    const count = (own?.keys.length ?? 0) + fresh;
+    const isAlone = claims.byOwner.size === (own === undefined ? 0 : 1);
+    const isWhole = keys === 'whole' || count > (isAlone ? CLAIM_COUNT_MAX : CLAIM_COUNT_LIMIT);
+    if (isWhole) {
+      for (const holder of claims.byOwner.keys())
+        if (holder !== owner) return { holder, isWhole, isInLine: false };
+      claims.whole = owner;
+      // What it may give back again is no longer than its claims of single rows.
+      if (own === undefined) claims.byOwner.set(owner, { keys: [], keptCount: 0 });
+    }
+    this.#relations.set(relation, claims);
+    owner.relations.add(relation);
+    if (isWhole) return undefined;
+    const holder = takeKeys(claims, owner, isTaken ? inOrder(keys) : keys);
+    return holder === undefined ? undefined : { holder, isWhole, isInLine: false };
+  }
+
+  /** What it has claimed of the relation is for good now, until it ends or goes back to where it was before. */
   keep(owner: ClaimOwner, relation: number): void {
     const own = this.#relations.get(relation)?.byOwner.get(owner);
     if (own !== undefined) own.keptCount = own.keys.length;
@@ -56,11 +75,11 @@ export class Claims {
     const own = claims?.byOwner.get(owner);
     if (claims === undefined || own === undefined || own.keys.length === own.keptCount) return;
     for (const key of own.keys.splice(own.keptCount)) claims.keys.delete(key);
-    wakeAll(owner);
+    this.#wake(owner);
   }
 
   /** Whether all of it is claimed by `owner` already. */
-  holds(owner: ClaimOwner, relation: number, keys: Iterable<number | string> | 'whole'): boolean {
+  holds(owner: ClaimOwner, relation: number, keys: ClaimKeys): boolean {
     const claims = this.#relations.get(relation);
     if (claims?.whole === owner) return true;
     if (keys === 'whole') return false;
@@ -68,11 +87,11 @@ export class Claims {
     return true;
   }
 
-  /** Who, other than `owner`, would make `take` fail. */
+  /** Who, other than `owner`, has some of it. */
   holderOf(
     owner: ClaimOwner | undefined,
     relation: number,
-    keys: Iterable<number | string> | 'whole',
+    keys: ClaimKeys,
   ): ClaimOwner | undefined {
     const claims = this.#relations.get(relation);
     if (claims === undefined) return undefined;
@@ -88,147 +107,242 @@ export class Claims {
     return undefined;
   }
 
-  /**
-   * Resolves when `holder` has ended, or when there may be something to claim although it has not; 40P01 at once where that
-   * would wait for itself.
-   */
-  async wait(owner: ClaimOwner, holder: ClaimOwner, signal?: AbortSignal): Promise<void> {
-    try {
-      await this.#untilWoken(owner, holder, signal);
-    } catch (cause) {
-      this.#wantNothing(owner);
-      throw cause;
-    }
-  }
-
-  #untilWoken(owner: ClaimOwner, holder: ClaimOwner, signal?: AbortSignal): Promise<void> {
-    for (let next: ClaimOwner | undefined = holder; next !== undefined; next = next.waitsFor) {
-      if (next === owner) return Promise.reject(deadlock());
-    }
-    // It ended between the look and the wait: nobody would wake who waits for it now.
-    if (holder.relations.size === 0 && holder.wanted === undefined) return Promise.resolve();
+  /** Resolves when all of it is claimed; 40P01 where that would wait for itself. What was claimed until it fails stays. */
+  wait(owner: ClaimOwner, relation: number, keys: ClaimKeys, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted === true) {
         reject(canceled(signal));
         return;
       }
-      owner.waitsFor = holder;
-      const wanted = owner.wanted === undefined ? undefined : this.#relations.get(owner.wanted);
-      if (wanted !== undefined) wanted.next ??= owner;
-      const abort = (): void => {
-        owner.waitsFor = undefined;
-        holder.waiters.delete(wake);
-        reject(canceled(signal!));
-      };
-      const wake = (): void => {
-        owner.waitsFor = undefined;
+      const abort = (): void => this.#endWaiting(owner, canceled(signal!));
+      const ended = (cause: DbError | undefined): void => {
         signal?.removeEventListener('abort', abort);
-        resolve();
+        if (cause === undefined) resolve();
+        else reject(cause);
       };
+      const ordered = keys === 'whole' ? keys : inOrder(keys);
+      const refusal = this.#take(owner, relation, ordered);
+      if (refusal === undefined) {
+        resolve();
+        return;
+      }
       signal?.addEventListener('abort', abort, { once: true });
-      holder.waiters.add(wake);
+      owner.waiting = { relation, keys: ordered, refusal, ended };
+      this.#queue(owner, refusal);
     });
   }
 
-  /** Who wanted a relation whole and has given up holds nobody up any more who came after it. */
-  #wantNothing(owner: ClaimOwner): void {
-    const { wanted: relation } = owner;
-    if (relation === undefined) return;
-    owner.wanted = undefined;
-    const claims = this.#relations.get(relation);
-    if (claims?.next === owner) {
-      claims.next = undefined;
-      this.#tidy(relation, claims);
-    }
-    wakeAll(owner);
+  #queue(owner: ClaimOwner, refusal: Refusal): void {
+    const waiting = owner.waiting!;
+    waiting.refusal = refusal;
+    refusal.holder.waiters.add(owner);
+    if (refusal.isWhole) this.#relations.get(waiting.relation)!.next ??= owner;
+    if (!waitsFor(refusal.holder, owner)) return;
+    // Who only lets one go first that wants a relation whole, and is waited for by that one, need not wait.
+    for (const each of circleOf(owner))
+      if (each.waiting?.refusal.isInLine === true) this.#goOn(each);
+    if (owner.waiting === waiting && waitsFor(waiting.refusal.holder, owner))
+      this.#endWaiting(owner, deadlock());
   }
 
-  /** Gives everything back and wakes, in the order they came, those who wait. */
-  release(owner: ClaimOwner): void {
-    this.#wantNothing(owner);
-    for (const relation of owner.relations) {
-      const claims = this.#relations.get(relation);
-      if (claims === undefined) continue;
-      if (claims.whole === owner) claims.whole = undefined;
-      for (const key of claims.byOwner.get(owner)?.keys ?? []) claims.keys.delete(key);
-      claims.byOwner.delete(owner);
-      this.#tidy(relation, claims);
+  /** Who waits tries again. */
+  #goOn(owner: ClaimOwner): void {
+    const waiting = owner.waiting!;
+    waiting.refusal.holder.waiters.delete(owner);
+    const refusal = this.#take(owner, waiting.relation, waiting.keys);
+    if (refusal === undefined) this.#endWaiting(owner, undefined);
+    else this.#queue(owner, refusal);
+  }
+
+  #endWaiting(owner: ClaimOwner, cause: DbError | undefined): void {
+    const { waiting } = owner;
+    if (waiting === undefined) return;
+    owner.waiting = undefined;
+    waiting.refusal.holder.waiters.delete(owner);
+    const claims = this.#relations.get(waiting.relation);
+    if (claims?.next === owner) {
+      claims.next = undefined;
+      this.#tidy(waiting.relation, claims);
+      // They came after it: after those who claimed before it, now, or for what it has claimed.
+      this.#wake(owner);
     }
-    owner.relations.clear();
-    wakeAll(owner);
+    waiting.ended(cause);
+  }
+
+  /** What an owner has now, for `giveBackTo`. */
+  mark(owner: ClaimOwner): ClaimMark {
+    const mark = new Map<number, { readonly keyCount: number; readonly isWhole: boolean }>();
+    for (const relation of owner.relations) {
+      const claims = this.#relations.get(relation)!;
+      const keyCount = claims.byOwner.get(owner)!.keys.length;
+      mark.set(relation, { keyCount, isWhole: claims.whole === owner });
+    }
+    return mark;
+  }
+
+  /** Gives back what was claimed since. */
+  giveBackTo(owner: ClaimOwner, mark: ClaimMark): void {
+    for (const relation of owner.relations) {
+      const before = mark.get(relation);
+      if (before === undefined) {
+        this.#leave(owner, relation);
+        continue;
+      }
+      const claims = this.#relations.get(relation)!;
+      if (claims.whole === owner && !before.isWhole) claims.whole = undefined;
+      const own = claims.byOwner.get(owner)!;
+      for (const key of own.keys.splice(before.keyCount)) claims.keys.delete(key);
+      own.keptCount = own.keys.length;
+    }
+    this.#wake(owner);
+  }
+
+  /**
+   * Gives everything back. `ended`: why the owner claims nothing any more, whatever is still under way for it; what it waits for
+   * ends with that.
+   */
+  release(owner: ClaimOwner, ended?: DbError): void {
+    assert(
+      owner.waiting === undefined || ended !== undefined,
+      'who still waits is told why not any more',
+    );
+    owner.ended ??= ended;
+    this.#endWaiting(owner, ended);
+    for (const relation of owner.relations) this.#leave(owner, relation);
+    this.#wake(owner);
+  }
+
+  #leave(owner: ClaimOwner, relation: number): void {
+    owner.relations.delete(relation);
+    const claims = this.#relations.get(relation)!;
+    if (claims.whole === owner) claims.whole = undefined;
+    for (const key of claims.byOwner.get(owner)!.keys) claims.keys.delete(key);
+    claims.byOwner.delete(owner);
+    this.#tidy(relation, claims);
+  }
+
+  #wake(owner: ClaimOwner): void {
+    for (const waiter of [...owner.waiters])
+      if (waiter.waiting?.refusal.holder === owner) this.#goOn(waiter);
   }
 
   #tidy(relation: number, claims: RelationClaims): void {
-    if (claims.whole === undefined && claims.next === undefined && claims.byOwner.size === 0)
-      this.#relations.delete(relation);
+    if (claims.next === undefined && claims.byOwner.size === 0) this.#relations.delete(relation);
   }
 }
 
-function takeWhole(
-  claims: RelationClaims,
+/** How many of the keys `owner` does not have yet, and whether somebody else has one of them. */
+function countOf(
+  { keys: claimed }: RelationClaims,
   owner: ClaimOwner,
-  relation: number,
-): ClaimOwner | undefined {
-  for (const holder of claims.byOwner.keys()) {
+  keys: readonly (number | string)[],
+): { readonly fresh: number; readonly isTaken: boolean } {
+  let fresh = 0;
+  let isTaken = false;
+  for (const key of keys) {
+    const holder = claimed.get(key);
     if (holder === owner) continue;
-    owner.wanted = relation;
-    return holder;
+    fresh += 1;
+    if (holder !== undefined) isTaken = true;
   }
-  // Whoever came after it waits on.
-  claims.whole = owner;
-  claims.next = undefined;
-  owner.wanted = undefined;
-  return undefined;
+  return { fresh, isTaken };
 }
 
 function takeKeys(
   claims: RelationClaims,
   owner: ClaimOwner,
-  wanted: readonly (number | string)[],
-  own: OwnClaims | undefined,
+  keys: readonly (number | string)[],
 ): ClaimOwner | undefined {
-  const claimed = own ?? { keys: [], keptCount: 0 };
+  let own = claims.byOwner.get(owner);
   // Whoever has written rows is in the way of one who wants the relation whole, be they rows that nobody else could claim.
-  if (own === undefined) claims.byOwner.set(owner, claimed);
-  for (const key of wanted) {
+  if (own === undefined) claims.byOwner.set(owner, (own = { keys: [], keptCount: 0 }));
+  for (const key of keys) {
     const holder = claims.keys.get(key);
     if (holder === owner) continue;
     if (holder !== undefined) return holder;
     claims.keys.set(key, owner);
-    claimed.keys.push(key);
+    own.keys.push(key);
   }
   return undefined;
 }
 
 /** Row ids before texts, each ascending. */
-function inOrder(keys: (number | string)[]): (number | string)[] {
-  return keys.sort((a, b) => {
-    if (typeof a !== typeof b) return typeof a === 'number' ? -1 : 1;
-    return a < b ? -1 : a > b ? 1 : 0;
-  });
+function inOrder(keys: readonly (number | string)[]): readonly (number | string)[] {
+  const ids: number[] = [];
+  const texts: string[] = [];
+  for (const key of keys) {
+    if (typeof key === 'number') ids.push(key);
+    else texts.push(key);
+  }
+  const ordered: (number | string)[] = ids.sort((a, b) => a - b);
+  return ordered.concat(texts.sort());
 }
 
-function wakeAll(owner: ClaimOwner): void {
-  const waiters = [...owner.waiters];
-  owner.waiters.clear();
-  for (const wake of waiters) wake();
+/** Whether `owner` is `waiter`, or one that it waits for. */
+function waitsFor(waiter: ClaimOwner, owner: ClaimOwner): boolean {
+  for (
+    let next: ClaimOwner | undefined = waiter;
+    next !== undefined;
+    next = next.waiting?.refusal.holder
+  )
+    if (next === owner) return true;
+  return false;
 }
 
-/** Single claims of one transaction on one relation; beyond, it claims the relation whole. */
+/** Those who wait in a circle, from one of them on. */
+function circleOf(owner: ClaimOwner): ClaimOwner[] {
+  const circle = [owner];
+  for (
+    let next = owner.waiting?.refusal.holder;
+    next !== undefined && next !== owner;
+    next = next.waiting?.refusal.holder
+  )
+    circle.push(next);
+  return circle;
+}
+
+/** Single claims of one transaction on one relation; beyond, it claims the relation whole where nobody else has a claim of it. */
 const CLAIM_COUNT_MAX = 10_000;
+/** The same where somebody has: it waits for those then. Two that load rows side by side would wait for each other. */
+const CLAIM_COUNT_LIMIT = 100_000;
+
+export type ClaimKeys = readonly (number | string)[] | 'whole';
 
 /** A transaction as far as claims go. */
 export type ClaimOwner = {
   readonly relations: Set<number>;
-  readonly waiters: Set<() => void>;
-  waitsFor: ClaimOwner | undefined;
-  /** The relation that it was refused whole: it comes next there while it waits, or tries again. */
-  wanted: number | undefined;
+  /** Those who wait for it, in the order they came. */
+  readonly waiters: Set<ClaimOwner>;
+  waiting: Waiting | undefined;
+  /** Why it claims nothing any more. */
+  ended: DbError | undefined;
 };
 
 export function newClaimOwner(): ClaimOwner {
-  return { relations: new Set(), waiters: new Set(), waitsFor: undefined, wanted: undefined };
+  return { relations: new Set(), waiters: new Set(), waiting: undefined, ended: undefined };
 }
+
+/** How many keys of each relation an owner had, in the order they were claimed. */
+export type ClaimMark = ReadonlyMap<
+  number,
+  { readonly keyCount: number; readonly isWhole: boolean }
+>;
+
+type Waiting = {
+  readonly relation: number;
+  /** In order. */
+  readonly keys: ClaimKeys;
+  refusal: Refusal;
+  readonly ended: (cause: DbError | undefined) => void;
+};
+
+type Refusal = {
+  readonly holder: ClaimOwner;
+  /** It was refused the relation whole. */
+  readonly isWhole: boolean;
+  /** `holder` has nothing of it, and is to have it first. */
+  readonly isInLine: boolean;
+};
 
 type RelationClaims = {
   whole: ClaimOwner | undefined;

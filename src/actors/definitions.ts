@@ -334,13 +334,8 @@ async function defineInTransaction(
   const { engine } = session;
   const transaction = session.transaction!;
   const { state } = engine;
-  const claim = async (relation: number): Promise<void> => {
-    for (;;) {
-      const holder = engine.claims.take(transaction.owner, relation, 'whole');
-      if (holder === undefined) return;
-      await session.untilReleased(transaction.owner, holder, signal);
-    }
-  };
+  const claim = (relation: number): Promise<void> =>
+    session.untilClaimed(transaction.owner, relation, 'whole', signal);
   switch (operation.op) {
     case 'createTable': {
       const data = createTable(schemaOf(operation.table), { memory: engine.memory });
@@ -577,12 +572,14 @@ async function hasWaitedFor(
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
   const { engine, transaction } = session;
-  for (const written of tables) {
+  const entries = tables.flatMap((written) => {
     const entry = findRelation(session.catalog, session.scope, written);
-    if (entry?.kind !== 'table') continue;
-    const holder = engine.claims.take(owner, idOf(entry), 'whole');
-    if (holder !== undefined) {
-      await session.untilReleased(owner, holder, signal);
+    return entry?.kind === 'table' ? [entry] : [];
+  });
+  // In one order, whichever way they are written.
+  for (const entry of entries.sort((a, b) => idOf(a) - idOf(b))) {
+    if (engine.claims.take(owner, idOf(entry), 'whole') !== undefined) {
+      await session.untilClaimed(owner, idOf(entry), 'whole', signal);
       if (transaction?.doomed !== undefined) throw transaction.doomed;
       return true;
     }

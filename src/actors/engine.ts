@@ -679,7 +679,7 @@ export class Engine {
     await this.snapshots?.settled();
     for (const transaction of this.transactions) {
       transaction.close();
-      this.claims.release(transaction.owner);
+      this.claims.release(transaction.owner, closedError());
     }
     this.transactions.clear();
     this.#runLoop.stop();

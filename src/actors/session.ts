@@ -27,7 +27,7 @@ import {
   type MaterializedViewEntry,
   type WrittenName,
 } from './catalog.ts';
-import type { ClaimOwner } from './claims.ts';
+import type { ClaimKeys, ClaimOwner } from './claims.ts';
 import { deadline, STATEMENT_TIMED_OUT } from './deadline.ts';
 import type { Engine } from './engine.ts';
 import type { InputContext } from './rows-in.ts';
@@ -334,17 +334,19 @@ export class Session {
     return text === undefined ? 0 : durationMs(name, text);
   }
 
-  /** Waits for what another transaction has claimed, for as long as lock_timeout says: 55P03. */
-  async untilReleased(
+  /** Claims all of it, and waits for whoever else has some of it, for as long as lock_timeout says: 55P03. */
+  async untilClaimed(
     owner: ClaimOwner,
-    holder: ClaimOwner,
+    relation: number,
+    keys: ClaimKeys,
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const { claims, ports } = this.engine;
+    if (claims.take(owner, relation, keys) === undefined) return;
     const timeoutMs = this.#timeoutMs('lock_timeout');
     const limited = deadline(ports.clock, { signal, timeoutMs }, undefined, lockTimedOut);
     try {
-      await claims.wait(owner, holder, limited.signal);
+      await claims.wait(owner, relation, keys, limited.signal);
     } catch (cause) {
       throw isTimedOut(cause) ? new DbError(cause.code, cause.message, { hint: HELD }) : cause;
     } finally {
@@ -670,7 +672,7 @@ export class Session {
   #expire(transaction: Transaction): void {
     if (this.transaction !== transaction) return;
     transaction.doomed ??= tooOld(transaction.owner.waiters.size > 0);
-    this.engine.claims.release(transaction.owner);
+    this.engine.claims.release(transaction.owner, transaction.doomed);
   }
 
   /** Resolves with the position at which it is visible. */

@@ -83,14 +83,12 @@ async function writeInTransaction(
     });
   }
   const relation = entry.definition.id;
-  for (let looks = 0; ;) {
+  for (let looks = 0; ; looks += 1) {
     if (session.catalog.byId(relation) !== entry)
       throw new DefinitionChanged(entry.definition.name);
-    // What is staged and not acknowledged is not in the snapshot, yet comes before this transaction.
-    const hasStaged =
-      transaction.position === undefined &&
-      !transaction.isPrivate(relation) &&
-      engine.isUnpublished(entry);
+    // What is on its way is not in the snapshot, yet comes before this transaction.
+    const readsNewest = transaction.position === undefined && !transaction.isPrivate(relation);
+    const isBehind = readsNewest && engine.isUnpublished(entry);
     const snapshot = transaction.snapshotOf(entry);
     let writes: readonly TableWrite[];
     try {
@@ -101,38 +99,37 @@ async function writeInTransaction(
       snapshot.release();
     }
     const claims = looks < LOOKS_BY_ROW ? claimsOf(entry, writes) : 'whole';
-    // Whoever held them before he looked has seen the newest rows: nobody has changed them since.
+    // Whoever had them before he looked has seen the newest rows: nobody has changed them since.
     const isHeld = engine.claims.holds(transaction.owner, relation, claims);
-    const isKnown = isHeld || !hasStaged;
     if (!isHeld) engine.claims.giveBack(transaction.owner, relation);
-    let holder = engine.claims.take(transaction.owner, relation, claims);
-    if (holder === undefined && isKnown) {
+    if (
+      (isHeld || !isBehind) &&
+      engine.claims.take(transaction.owner, relation, claims) === undefined
+    ) {
       if (writes.length > 0) transaction.write(entry, writes, (data) => engine.privateTable(data));
       engine.claims.keep(transaction.owner, relation);
       return { position: engine.visiblePosition, work: 0 };
     }
-    if (holder === undefined) {
-      looks += 1;
-      await engine.untilPublished(entry, signal);
-    }
-    // What was waited for is claimed before it is looked at again: whoever comes meanwhile comes after.
-    while (holder !== undefined) {
-      await session.untilReleased(transaction.owner, holder, signal);
-      if (transaction.doomed !== undefined) throw transaction.doomed;
-      holder = engine.claims.take(transaction.owner, relation, claims);
+    try {
+      // What is waited for is claimed before it is looked at again: whoever comes meanwhile comes after.
+      await session.untilClaimed(transaction.owner, relation, claims, signal);
+      // What came before is seen by the next look, be it on its way since before it was waited.
+      if (readsNewest) await engine.untilPublished(entry, signal);
+    } catch (cause) {
+      engine.claims.giveBack(transaction.owner, relation);
+      throw cause;
     }
     if (transaction.doomed !== undefined) throw transaction.doomed;
   }
 }
 
 /**
- * Times a statement finds that it has to look again with all it wanted claimed, because others keep making rows match; then
- * it claims the table, which then comes to rest. To wait for other transactions is no such time: in a long line for one row,
- * two that already had other rows would ask for the table from each other.
+ * Times a statement looks and finds other rows than it has claimed, because others keep making rows match; then it claims the table, which
+ * then comes to rest. To wait in a long line for one row is one look.
  */
 const LOOKS_BY_ROW = 8;
 
-/** A commit of its own: one promise where nobody holds a claim. `owner` has claimed what it was waited for. */
+/** A commit of its own: one promise where nobody holds a claim. `inLine`: who has claimed what it was blocked by, and how often it was. */
 function commitRows(
   engine: Engine,
   session: Session,
@@ -141,21 +138,20 @@ function commitRows(
   signal: AbortSignal | undefined,
   also: readonly Operation[],
   rowCount: number | undefined,
-  owner?: ClaimOwner,
+  inLine?: { readonly owner: ClaimOwner; readonly looks: number },
 ): Promise<CommitOutcome> {
   const relation = entry.definition.id;
-  let blocked: ReturnType<typeof claimsOf> | undefined;
+  /** Of the pieces so far: the next look is at all of them again. */
+  let wanted: ReturnType<typeof claimsOf>[] = [];
   let sequences: readonly Operation[] = NONE;
   const rowsOf = (writesOf: RowsToWrite): readonly TableWrite[] => {
     let snapshot: TableSnapshot | undefined;
     try {
       const writes = writesOf(() => (snapshot ??= entry.data.staged()));
-      if (!engine.claims.isEmpty) {
+      if (engine.claims.areOn(relation)) {
         const claims = claimsOf(entry, writes);
-        if (engine.claims.holderOf(owner, relation, claims) !== undefined) {
-          blocked = claims;
-          throw BLOCKED;
-        }
+        wanted.push(claims);
+        if (engine.claims.holderOf(inLine?.owner, relation, claims) !== undefined) throw BLOCKED;
       }
       return writes;
     } finally {
@@ -165,6 +161,7 @@ function commitRows(
   const prepare = (): Iterable<Operation> => {
     if (engine.state.catalog.byId(relation) !== entry)
       throw new DefinitionChanged(entry.definition.name);
+    wanted = [];
     sequences = session.sequences.isWritten ? NONE : session.sequences.operations();
     const rest = also.length === 0 ? sequences : [...sequences, ...also];
     if (pieces.length > 1) return operationsOf(relation, pieces, rowsOf, rest);
@@ -178,20 +175,22 @@ function commitRows(
       return outcome;
     },
     async (cause: unknown) => {
-      if (cause !== BLOCKED || blocked === undefined) throw cause;
+      if (cause !== BLOCKED) throw cause;
       // In line as a transaction is: among many who take turns it would else find the rows taken every time.
-      const claimer = owner ?? newClaimOwner();
-      engine.claims.giveBack(claimer, relation);
+      const { owner, looks } = inLine ?? { owner: newClaimOwner(), looks: 0 };
+      engine.claims.giveBack(owner, relation);
+      const keys =
+        looks === LOOKS_BY_ROW || wanted.includes('whole')
+          ? 'whole'
+          : (wanted as (number | string)[][]).flat();
+      wanted = [];
       try {
-        for (;;) {
-          const holder = engine.claims.take(claimer, relation, blocked);
-          if (holder === undefined) break;
-          await session.untilReleased(claimer, holder, signal);
-        }
+        await session.untilClaimed(owner, relation, keys, signal);
         if (signal?.aborted === true) throw canceled(signal);
-        return await commitRows(engine, session, entry, pieces, signal, also, rowCount, claimer);
+        const next = { owner, looks: looks + 1 };
+        return await commitRows(engine, session, entry, pieces, signal, also, rowCount, next);
       } finally {
-        if (owner === undefined) engine.claims.release(claimer);
+        if (inLine === undefined) engine.claims.release(owner);
       }
     },
   );

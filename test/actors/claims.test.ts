@@ -196,6 +196,151 @@ test('rows that a transaction writes again and again are claimed once', async ()
   expect((await db.query('SELECT count(*)::int AS n FROM acc')).rows).toEqual([{ n: 101 }]);
 });
 
+/** The place in line stayed with the table that had the name before; whoever wrote to that looked for its holder again and again: the process hung. */
+test('who waits for a table holds up nobody of it once the name means another one', async () => {
+  await db.exec('CREATE SCHEMA near');
+  const holder = await begun(add(1));
+  const session = db.session();
+  await session.exec('SET search_path = near, public');
+  const altering = session.exec('ALTER TABLE acc ADD COLUMN note text');
+  await turns();
+  await db.exec('CREATE TABLE near.acc (id int PRIMARY KEY)');
+  await holder.exec('COMMIT');
+  await altering;
+  const writer = await begun(add(2));
+  await writer.exec('COMMIT');
+  expect((await db.query('SELECT * FROM acc WHERE bal > 0 ORDER BY id')).rows).toEqual([
+    { id: 1, bal: 1 },
+    { id: 2, bal: 1 },
+  ]);
+});
+
+/** What FOR UPDATE had claimed by an earlier look was kept, and what it found by the next claimed behind it. */
+test('FOR UPDATE gives back what it does not want any more before it claims what it wants', async () => {
+  await db.exec('UPDATE acc SET bal = 9 WHERE id = 40');
+  const holder = await begun(
+    'UPDATE acc SET bal = 0 WHERE id = 40; UPDATE acc SET bal = 9 WHERE id = 3',
+  );
+  const [ann, bob] = [await begun(), await begun()];
+  const locking = ann.query('SELECT id FROM acc WHERE bal = 9 FOR UPDATE');
+  await turns();
+  const update = bob.exec('UPDATE acc SET bal = bal + 1 WHERE id IN (3, 40)');
+  await turns();
+  await holder.exec('COMMIT');
+  await update;
+  await bob.exec('COMMIT');
+  expect((await locking).rows).toEqual([]);
+  await ann.exec('COMMIT');
+});
+
+test('a line of transactions does not make the limit of one who waits begin anew', async () => {
+  const first = await begun(add(1));
+  const second = await begun();
+  const waits = second.exec(add(1));
+  const impatient = await begun("SET LOCAL lock_timeout = '300ms'");
+  const begin = performance.now();
+  const refused = expect(impatient.exec(add(1))).rejects.toMatchObject({ code: '55P03' });
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  await first.exec('COMMIT');
+  await waits;
+  await refused;
+  expect(performance.now() - begin).toBeLessThan(480);
+  await second.exec('COMMIT');
+});
+
+test('who only lets a table go first need not wait where that would be a circle', async () => {
+  await db.exec('CREATE TABLE other (id int PRIMARY KEY, v int); INSERT INTO other VALUES (1, 0)');
+  const ann = await begun(add(1));
+  const altering = db.exec('ALTER TABLE acc ADD COLUMN note text');
+  await turns();
+  const bob = await begun('UPDATE other SET v = 1');
+  // In line behind the table, whose ALTER waits for Ann, who then waits for Bob.
+  const second = bob.exec(add(2));
+  expect(await isHeldUp(second)).toBe(true);
+  const third = ann.exec('UPDATE other SET v = v + 1');
+  await second;
+  await bob.exec('COMMIT');
+  await third;
+  await ann.exec('COMMIT');
+  await altering;
+  // The other way round: what Ann waits for is there when Bob comes.
+  const [eve, dan] = [await begun(add(1)), await begun('UPDATE other SET v = 1')];
+  const dropping = db.exec('ALTER TABLE acc DROP COLUMN note');
+  await turns();
+  const waits = eve.exec('UPDATE other SET v = v + 1');
+  expect(await isHeldUp(waits)).toBe(true);
+  await dan.exec(add(2));
+  await dan.exec('COMMIT');
+  await waits;
+  await eve.exec('COMMIT');
+  await dropping;
+  expect((await db.query('SELECT sum(bal) AS s FROM acc')).rows).toEqual([{ s: 4 }]);
+});
+
+test('two transactions that write more rows than are claimed one by one need not wait for each other', async () => {
+  const [ann, bob] = [await begun(), await begun()];
+  for (let part = 0; part < 6; part += 1)
+    for (const [session, from] of [
+      [ann, 100_000],
+      [bob, 200_000],
+    ] as const)
+      await session.exec(
+        `INSERT INTO acc SELECT n, 0 FROM generate_series(${from + part * 2000}, ${from + part * 2000 + 1999}) s(n)`,
+      );
+  await ann.exec('COMMIT');
+  await bob.exec('COMMIT');
+  expect((await db.query('SELECT count(*)::int AS n FROM acc')).rows).toEqual([{ n: 24_100 }]);
+});
+
+test('a statement that finds other rows at each look gets them in the end', async () => {
+  let done = false;
+  let rounds = 0;
+  const one = async (id: number): Promise<void> => {
+    while (!done) {
+      const session = await begun(`UPDATE acc SET bal = 1 - bal WHERE id = ${id}`);
+      await new Promise((resolve) => setImmediate(resolve));
+      await session.exec('COMMIT');
+      rounds += 1;
+    }
+  };
+  const others = Array.from({ length: 20 }, (_, id) => one(id));
+  await turns();
+  for (const text of [
+    'BEGIN; UPDATE acc SET bal = 0 WHERE bal = 1; COMMIT',
+    'UPDATE acc SET bal = 0 WHERE bal = 1',
+    'BEGIN; SELECT * FROM acc WHERE bal = 1 FOR UPDATE; COMMIT',
+  ]) {
+    const before = rounds;
+    await db.exec(text);
+    expect(rounds - before, text).toBeLessThan(20 * 60);
+  }
+  done = true;
+  await Promise.all(others);
+});
+
+test('closing ends those who wait', async () => {
+  const holder = await begun(add(1));
+  const waiting = [
+    (await begun()).exec(add(1)),
+    (await begun()).query('SELECT * FROM acc FOR UPDATE'),
+    (await begun()).exec('TRUNCATE acc'),
+    (await begun()).exec(add(2)),
+    db.exec(add(1)),
+    db.exec('ALTER TABLE acc ADD COLUMN note text'),
+    (await begun('SAVEPOINT s')).upsert('acc', { id: 1, bal: 0 }),
+  ];
+  const codes = waiting.map((each) =>
+    each.then(
+      () => 'done',
+      (cause: DbError) => cause.code,
+    ),
+  );
+  await turns();
+  await db.close();
+  expect(await Promise.all(codes)).toEqual(waiting.map(() => '57P01'));
+  await holder.close();
+});
+
 test('whatever is claimed, wanted and given up: nothing has two owners, and nobody waits for nobody', async () => {
   const step = fc.record({
     who: fc.nat(4),
@@ -250,11 +395,8 @@ class User {
     this.#canceling = new AbortController();
     const { signal } = this.#canceling;
     void (async () => {
-      for (;;) {
-        const holder = this.#claims.take(this.owner, relation, keys);
-        if (holder === undefined) break;
-        await this.#claims.wait(this.owner, holder, signal);
-      }
+      if (this.#claims.take(this.owner, relation, keys) !== undefined)
+        await this.#claims.wait(this.owner, relation, keys, signal);
       for (const key of keys === 'whole' ? [keys] : keys) this.held.add(`${relation}:${key}`);
     })()
       .catch((cause: unknown) => expect(['40P01', '57014']).toContain((cause as DbError).code))

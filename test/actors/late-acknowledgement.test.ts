@@ -71,6 +71,36 @@ test('an UPDATE does not undo one that is not acknowledged yet', async () => {
   });
 });
 
+/** It had the row while it waited for another one, so that it took what it saw of it for the newest: what came before the claim was still on its way. */
+test('a row that is claimed while a change of it is on its way is not written before that is seen', async () => {
+  await sim.run(async () => {
+    await sim.db.insert('t', { id: [1, 2], g: ['a', 'a'], n: [0, 0] });
+    for (let round = 0; round < 20; round += 1) {
+      const [holder, writer] = [sim.db.session(), sim.db.session()];
+      await holder.exec('BEGIN; UPDATE t SET n = 0 WHERE id = 2');
+      await writer.exec('BEGIN; SAVEPOINT s');
+      const add = sim.db.exec('UPDATE t SET n = n + 1 WHERE id = 1');
+      await sim.clock.pause(round % 5, 'test');
+      const text =
+        "INSERT INTO t VALUES (1, 'a', 0), (2, 'a', 0) ON CONFLICT (id) DO UPDATE SET n = t.n + 1";
+      const giveUp = new AbortController();
+      const options = round % 2 === 0 ? {} : { signal: giveUp.signal };
+      const wait = writer.query(text, options).catch(() => 'given up');
+      await sim.clock.pause(1, 'test');
+      giveUp.abort();
+      await holder.exec('ROLLBACK');
+      if ((await wait) === 'given up') {
+        await writer.exec('ROLLBACK TO SAVEPOINT s');
+        await writer.exec(text);
+      }
+      await writer.exec('COMMIT');
+      await add;
+      expect(await rowsOf('SELECT n FROM t WHERE id = 1')).toEqual([{ n: 2 * (round + 1) }]);
+      await Promise.all([holder.close(), writer.close()]);
+    }
+  });
+});
+
 test('a serializable transaction cannot commit behind what it has not seen on its way', async () => {
   await sim.run(async () => {
     const { code } = (await sim.db

@@ -28,6 +28,26 @@ test('a transaction that is forgotten gives its rows back after a minute, and ca
   await forgotten.close();
 });
 
+test('what a transaction waits for ends with it, and nothing is claimed for it afterwards', async () => {
+  const clock = new HandClock();
+  db = await open({ clock, workers: 0 });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0), (2, 0)');
+  const forgotten = db.session();
+  await forgotten.exec('BEGIN; UPDATE t SET n = 1 WHERE id = 2');
+  clock.advance(30_000);
+  const holder = db.session();
+  await holder.exec('BEGIN; UPDATE t SET n = 1 WHERE id = 1');
+  const waits = expect(forgotten.exec('TRUNCATE t')).rejects.toMatchObject({ code: '25P03' });
+  for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  clock.advance(30_001);
+  await waits;
+  await holder.exec('COMMIT');
+  // Neither its rows nor its place in line hold anybody up, though nobody has rolled it back.
+  await holder.exec('BEGIN; UPDATE t SET n = n + 1; COMMIT');
+  expect((await db.query('SELECT sum(n) AS s FROM t')).rows).toEqual([{ s: 3 }]);
+  await Promise.all([holder.close(), forgotten.close()]);
+});
+
 test('up to 64 predicates a table are told apart; beyond, the whole table counts as read', async () => {
   db = await open({ workers: 0 });
   await db.exec('CREATE TABLE t (id int PRIMARY KEY, n int); CREATE TABLE o (id int PRIMARY KEY)');
