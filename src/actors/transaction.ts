@@ -52,6 +52,8 @@ export class Transaction {
   doomed: DbError | undefined;
   readonly #overlays = new Map<number, Overlay>();
   readonly #private = new Map<number, TableData>();
+  /** What a definition has put others in the place of: a rollback puts it back. */
+  readonly #replaced = new Set<TableData | Overlay>();
   readonly #definitions: Operation[] = [];
   readonly #undo: (() => void)[] = [];
   readonly #savepoints: { readonly name: string; readonly mark: number }[] = [];
@@ -87,6 +89,7 @@ export class Transaction {
     let bytes = 0;
     for (const overlay of this.#overlays.values()) bytes += overlay.memoryBytes;
     for (const table of this.#private.values()) bytes += table.memoryBytes;
+    for (const replaced of this.#replaced) bytes += replaced.memoryBytes;
     return bytes;
   }
 
@@ -212,11 +215,14 @@ export class Transaction {
       if (change.data === undefined) this.#private.delete(relation);
       else this.#private.set(relation, change.data);
       this.#overlays.delete(relation);
+      const replaced = [before, overlay].filter((each) => each !== undefined);
+      for (const each of replaced) this.#replaced.add(each);
       undo.push(() => {
         if (change.data !== undefined) change.data.close();
         if (before === undefined) this.#private.delete(relation);
         else this.#private.set(relation, before);
         if (overlay !== undefined) this.#overlays.set(relation, overlay);
+        for (const each of replaced) this.#replaced.delete(each);
       });
     }
     this.#undo.push(() => {
@@ -388,6 +394,8 @@ export class Transaction {
   close(): void {
     for (const overlay of this.#overlays.values()) overlay.close();
     for (const table of this.#private.values()) table.close();
+    for (const replaced of this.#replaced) replaced.close();
+    this.#replaced.clear();
     this.#overlays.clear();
     this.#private.clear();
     this.#definitions.length = 0;

@@ -1,7 +1,9 @@
 import { afterEach, expect, test } from 'vitest';
 import { nodePorts } from '../../src/base/node-ports.ts';
 import { open, type Clock, type Database } from '../../src/index.ts';
+import type { Engine } from '../../src/actors/engine.ts';
 import { HandClock } from './hand-clock.ts';
+import { openEngine } from './test-engine.ts';
 
 let db: Database;
 afterEach(() => db.close());
@@ -46,6 +48,24 @@ test('what a transaction waits for ends with it, and nothing is claimed for it a
   await holder.exec('BEGIN; UPDATE t SET n = n + 1; COMMIT');
   expect((await db.query('SELECT sum(n) AS s FROM t')).rows).toEqual([{ s: 3 }]);
   await Promise.all([holder.close(), forgotten.close()]);
+});
+
+/** What a definition put others in the place of was forgotten by the commit, and stayed on the account: a whole table with each ALTER TABLE. */
+test('a transaction gives back what it has rewritten more than once', async () => {
+  let engine: Engine;
+  ({ db, engine } = await openEngine());
+  for (const text of [
+    'UPDATE t SET n = 1; ALTER TABLE t ADD CHECK (n >= 0)',
+    'ALTER TABLE t ADD CHECK (n >= 0); ALTER TABLE t ADD COLUMN m int',
+    'UPDATE t SET n = 1; DROP TABLE t',
+    'SAVEPOINT s; ALTER TABLE t ADD COLUMN m int; ROLLBACK TO s; DROP TABLE t',
+  ]) {
+    await db.exec('CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0)');
+    await db.exec(`BEGIN; ${text}; COMMIT`);
+    await db.exec('DROP TABLE IF EXISTS t');
+  }
+  await db.close();
+  expect(engine.memory.usedBytes).toBe(0);
 });
 
 test('up to 64 predicates a table are told apart; beyond, the whole table counts as read', async () => {
