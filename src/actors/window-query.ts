@@ -449,7 +449,12 @@ export function windowsAtOnce(
   const budget = new Budget(units);
   let tiles: TiledWindows | undefined;
   try {
-    if (engine.tiles.drawnIn(windows.plan, series, environment) !== undefined) return undefined;
+    const { along } = series;
+    if (
+      (along.start || along.end) &&
+      engine.tiles.drawnIn(windows.plan, series, environment) !== undefined
+    )
+      return undefined;
     const isAsked = asked.bounds.from.length > 0;
     if (isAsked) {
       tiles = engine.tiles.openTiles(windows.plan, asked.bounds, environment);

@@ -10,16 +10,16 @@ export function drawnIn(
   tiles: KeptTiles,
   position: number,
 ): WindowSeries | undefined {
-  const { alongNow } = series;
-  if (series.gapMs !== undefined || (!alongNow.start && !alongNow.end)) return undefined;
-  const startMs = alongNow.start ? innerMs(tiles, position, series.startMs, 'end') : series.startMs;
-  const endMs = alongNow.end ? innerMs(tiles, position, series.endMs, 'start') : series.endMs;
+  const { along } = series;
+  if (series.gapMs !== undefined || (!along.start && !along.end)) return undefined;
+  const startMs = along.start ? innerMs(tiles, position, series.startMs, 'end') : series.startMs;
+  const endMs = along.end ? innerMs(tiles, position, series.endMs, 'start') : series.endMs;
   const windows: PlannedWindow[] = [];
   const compared: (ComparedSpan | undefined)[] = [];
   let isDrawn = startMs !== series.startMs || endMs !== series.endMs;
   for (const [index, window] of series.windows.entries()) {
-    const movesStart = alongNow.start && window.startMs === series.startMs;
-    const movesEnd = alongNow.end && window.endMs === series.endMs;
+    const movesStart = along.start && window.startMs === series.startMs;
+    const movesEnd = along.end && window.endMs === series.endMs;
     const own = {
       startMs: movesStart ? startMs : window.startMs,
       endMs: movesEnd ? endMs : window.endMs,
@@ -34,7 +34,7 @@ export function drawnIn(
         : {
             startMs: movesStart ? innerMs(tiles, position, span.startMs, 'end') : span.startMs,
             endMs:
-              movesEnd && alongNow.comparedEnd
+              movesEnd && series.comparedMoves
                 ? innerMs(tiles, position, span.endMs, 'start')
                 : span.endMs,
           };

@@ -81,17 +81,18 @@ export type WindowSeries = {
   readonly nextChangeMs: number | undefined;
   /** One of its ends moves with every instant, or it has sessions that run; else nothing of it changes before `nextChangeMs`. */
   readonly moves: boolean;
-  /** Which of its ends move with every instant, whatever now is, and whether the end of what its last window is compared with does. */
-  readonly alongNow: {
-    readonly start: boolean;
-    readonly end: boolean;
-    readonly comparedEnd: boolean;
-  };
+  /** Which of its ends move with every instant, whatever now is. */
+  readonly along: EndsAlong;
+  /** Whether the end of what its last window is compared with does. */
+  readonly comparedMoves: boolean;
   /** The length of the shortest window, those that are cut off aside; of the span where there is none. */
   readonly shortestMs: number;
   /** It is one window, which is an answer even of no rows, as in SQL without GROUP BY. */
   readonly isOne: boolean;
 };
+
+/** Which ends of a span go along with now. */
+export type EndsAlong = { readonly start: boolean; readonly end: boolean };
 
 export type ComparedSpan = {
   readonly startMs: number;
@@ -118,7 +119,7 @@ export type Period = {
   readonly aligned: boolean;
   /** It ends, or begins, with now: which of its ends do. */
   readonly moves: boolean;
-  readonly along: { readonly start: boolean; readonly end: boolean };
+  readonly along: EndsAlong;
   /** Where no unit of the question says so: until when it is the same, its moving end aside. */
   readonly nextChangeMs?: number;
 };
@@ -198,12 +199,10 @@ export function* planningWindows(
     nextChangeMs: nextChange(spec, period, calendar, nowMs),
     // A session is complete once nothing has come for its gap, which may end after the span.
     moves: period.moves || (cut.kind === 'sessions' && nowMs < endMs + cut.gapMs),
-    alongNow: {
-      ...period.along,
-      // A running period may be beside a whole one.
-      comparedEnd:
-        period.along.end && !(comparison?.align === 'fullPeriod' && endMs < period.wholeEndMs),
-    },
+    along: period.along,
+    // A running period may be beside a whole one.
+    comparedMoves:
+      period.along.end && !(comparison?.align === 'fullPeriod' && endMs < period.wholeEndMs),
     shortestMs: shortestOf(windows, endMs - startMs),
     isOne: windows.length === 1,
   };

@@ -32,7 +32,8 @@ const series = (count: number, fill: WindowSeries['fill']): WindowSeries => ({
   gapMs: undefined,
   nextChangeMs: undefined,
   moves: false,
-  alongNow: { start: false, end: false, comparedEnd: false },
+  along: { start: false, end: false },
+  comparedMoves: false,
   shortestMs: 1,
   isOne: count === 1,
 });
