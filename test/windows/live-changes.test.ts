@@ -229,6 +229,9 @@ const QUERIES: readonly Partial<WindowQuery>[] = [
   { toDate: 'day', every: 'hour' },
   { last: '24h', every: 'hour', by: ['team'] },
   { last: '90min' },
+  { last: '90min', every: '15min', now: 'watermark' },
+  { toDate: 'day', now: 'watermark', zone: 'America/New_York' },
+  { toDate: 'day', every: 'hour', now: '2026-03-07T22:30:00Z', by: ['team'] },
 ];
 
 test('what is told, folded, is the answer to the question, whatever happens and whenever', async () => {
@@ -296,8 +299,8 @@ test('what is told, folded, is the answer to the question, whatever happens and 
           const moves = query.last !== undefined || query.toDate !== undefined;
           const now = moves ? Math.max(...told.map(({ endMs }) => endMs)) : clock.now();
           const { rows: whole } = await db.window('t', {
-            ...query,
             now,
+            ...query,
             measures: MEASURES,
           } as WindowQuery);
           expect({ query, told }).toEqual({ query, told: [...whole].sort(inOrder) });
