@@ -227,6 +227,9 @@ const LAST_COUNT_MAX = 8;
 const KEY_LENGTH_MAX = 16_384;
 const PLAN_COUNT_MAX = 1024;
 
+/** As many as a table may have columns: each is read and bound before anything is asked. */
+const COLUMN_COUNT_MAX = 1600;
+
 /** SELECT by, measures, max(time) FROM table WHERE … GROUP BY by: the last column only tells what the time is. */
 function queryOf(session: Session, table: string, question: WindowQuestion): Query {
   const parse = (text: string, field: string): SelectBody => parsedSelect(session, text, field);
@@ -241,6 +244,16 @@ function queryOf(session: Session, table: string, question: WindowQuestion): Que
   const time = timeText(info!, question);
   const by = question.by.map((text, index) => expressionOf(parse, text, `by.${index}`));
   const entries = Object.entries(question.measures);
+  if (entries.length + question.by.length > COLUMN_COUNT_MAX)
+    throw new DbError(
+      '54011',
+      `a window query has at most ${COLUMN_COUNT_MAX} measures and groups`,
+      {
+        field: 'measures',
+        limit: 'columns',
+        hint: 'Ask for some of them, and then for the others.',
+      },
+    );
   if (entries.length === 0)
     throw new DbError('22023', 'a window query has at least one measure', {
       field: 'measures',

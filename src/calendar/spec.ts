@@ -152,6 +152,7 @@ function zoneFrom(zone: CalendarSpec['zone']): Zone {
       field: 'zone.changes',
       hint: "Write [{ from: '2027-03-28T01:00:00Z', offsetSeconds: 7200 }].",
     });
+  refuseMany(zone.changes.length, 'zone.changes');
   const changes = (zone.changes as readonly { from: InstantInput; offsetSeconds: number }[]).map(
     ({ from, offsetSeconds }, index): ZoneChange => {
       const field = `zone.changes.${index}`;
@@ -183,6 +184,7 @@ function weekendFrom(weekend: CalendarSpec['weekend']): ReadonlySet<number> {
       field: 'weekend',
       hint: "Write ['saturday', 'sunday'], or [] for none.",
     });
+  refuseMany(weekend.length, 'weekend');
   const days = new Set(weekend.map((day) => weekdayOf(day, 'weekend')));
   if (days.size === 7)
     throw new DbError('22023', '"weekend" leaves no business day', {
@@ -192,8 +194,17 @@ function weekendFrom(weekend: CalendarSpec['weekend']): ReadonlySet<number> {
   return days;
 }
 
-/** Every day of a century, and more: whoever names a calendar in a question waits for as many to be read. */
-const HOLIDAY_COUNT_MAX = 40_000;
+/** Every day of a century, and more: whoever writes a calendar into a question waits for as many to be read. */
+const ENTRIES_MAX = 40_000;
+
+function refuseMany(count: number, field: string): void {
+  if (count > ENTRIES_MAX)
+    throw new DbError('54000', `"${field}" has more than ${ENTRIES_MAX} entries`, {
+      field,
+      limit: 'entries',
+      hint: 'Leave out years that nobody asks for.',
+    });
+}
 
 function holidaysFrom(
   holidays: CalendarSpec['holidays'],
@@ -215,12 +226,7 @@ function holidaysFrom(
       field: 'holidays',
       hint: "Write ['2026-12-25'], or [{ date: '2026-12-25', name: 'Christmas' }].",
     });
-  if (holidays.length > HOLIDAY_COUNT_MAX)
-    throw new DbError('54000', `a calendar has ${HOLIDAY_COUNT_MAX} holidays at most`, {
-      field: 'holidays',
-      limit: 'holidays',
-      hint: 'Leave out years that nobody asks for.',
-    });
+  refuseMany(holidays.length, 'holidays');
   const dates: string[] = [];
   for (const [index, holiday] of (holidays as readonly (string | Holiday)[]).entries()) {
     if (typeof holiday === 'string') {
@@ -250,6 +256,7 @@ function hoursFrom(hours: CalendarSpec['hours']): Pick<BusinessRules, 'hours' | 
       hint: "Write '09:30-16:00', or { 'monday-friday': '09:30-16:00' }.",
     });
   let byWeekday = false;
+  refuseMany(Object.keys(hours).length, 'hours');
   for (const [key, text] of Object.entries(hours)) {
     const field = `hours.${key}`;
     const day = civilDay(key);
@@ -277,7 +284,9 @@ function hoursFrom(hours: CalendarSpec['hours']): Pick<BusinessRules, 'hours' | 
 }
 
 function openHours(text: HoursText, field: string): readonly OpenHours[] {
-  const all = (Array.isArray(text) ? text : [text]).map((each: unknown) => {
+  const openings = Array.isArray(text) ? text : [text];
+  refuseMany(openings.length, field);
+  const all = openings.map((each: unknown) => {
     const match = /^(\d{1,2}):(\d{2})\s*[-–]\s*(\d{1,2}):(\d{2})$/.exec(valueText(each).trim());
     const [from, to] =
       match === null

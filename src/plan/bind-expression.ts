@@ -36,6 +36,7 @@ import { hintOfAbsent, isKnownElsewhere } from '../expressions/known-elsewhere.t
 import { typeCalledLike, typeOfName } from '../expressions/type-names.ts';
 import type { Query, SqlExpression } from '../sql/ast.ts';
 import type { PlanCatalog } from './catalog.ts';
+import type { AggregateCalls } from './aggregate-calls.ts';
 import type { AggregateCall, ApplyNode, PlanNode, SortKey } from './logical.ts';
 import { constant, mapPlanExpressions, planIsVolatile, projected, rewrite } from './nodes.ts';
 import { resolveColumn, type Scope } from './scope.ts';
@@ -61,7 +62,7 @@ export type Place = {
   /** Says where in errors: WHERE, GROUP BY, … */
   readonly clause: string;
   /** Aggregate calls of this level are gathered here; undefined: they are refused. */
-  readonly aggregates: AggregateCall[] | undefined;
+  readonly aggregates: AggregateCalls | undefined;
   /** Subqueries are gathered here; undefined: they are refused. */
   readonly subqueries: BoundSubquery[] | undefined;
   /** Calls of generate_series in the select list; undefined elsewhere: they are refused. */
@@ -802,9 +803,7 @@ function aggregateCall(expression: CallNode, place: Place): Expression {
     });
   }
   const moved = depth === 0 ? call : mapCall(call, (each) => raised(each, depth, place, level));
-  const text = JSON.stringify(moved, bigints);
-  const same = level.aggregates.findIndex((each) => JSON.stringify(each, bigints) === text);
-  const index = same >= 0 ? same : level.aggregates.push(moved) - 1;
+  const index = level.aggregates.placeOf(moved, JSON.stringify(moved, bigints));
   const shared = {
     index: AGGREGATE_INDEX_BASE + index,
     type: call.type,

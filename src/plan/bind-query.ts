@@ -35,6 +35,7 @@ import {
   type Place,
 } from './bind-expression.ts';
 import { relationDoesNotExist, viewCatalog } from './catalog.ts';
+import { AggregateCalls } from './aggregate-calls.ts';
 import type { AggregateCall, OutputColumn, PlanNode, SortKey } from './logical.ts';
 import { SERIES_INDEX_BASE, seriesOf, type SeriesCall } from './series.ts';
 import {
@@ -465,12 +466,12 @@ function bindSelect(
   }
 
   const subqueries: BoundSubquery[] = [];
-  const aggregates: AggregateCall[] = [];
+  const aggregates = new AggregateCalls();
   const place: Place = { context, scope, clause: 'SELECT', aggregates, subqueries };
   const series: SeriesCall[] = [];
   let items = bindItems(body.items, { ...place, series });
   if (series.length > 0) {
-    if (body.groupBy.length > 0 || body.having !== undefined || aggregates.length > 0)
+    if (body.groupBy.length > 0 || body.having !== undefined || aggregates.calls.length > 0)
       throw notSupported('generate_series() beside groups', 'Group in a subquery in FROM.');
     const applied = withSeries(plan, series, items);
     ({ plan, items } = applied);
@@ -498,7 +499,7 @@ function bindSelect(
             settled(bindExpression(each, { ...place, clause: 'DISTINCT ON' })),
         );
 
-  const grouped = body.groupBy.length > 0 || aggregates.length > 0 || having !== undefined;
+  const grouped = body.groupBy.length > 0 || aggregates.calls.length > 0 || having !== undefined;
   let expressions = items.map(({ expression }, index) => {
     if (targets === 'open') return expression;
     const target = targets?.[index];
@@ -510,7 +511,7 @@ function bindSelect(
   let onKeys = on;
   if (grouped) {
     // Subqueries in keys and in arguments of aggregates belong to the rows below the groups.
-    const below = subqueriesBelow(plan, subqueries, keys, aggregates);
+    const below = subqueriesBelow(plan, subqueries, keys, aggregates.calls);
     const group = groupOf(below.plan, scope, below.keys, below.calls, context);
     const regroup = (expression: Expression): Expression => group.rewrite(below.placed(expression));
     const above = [

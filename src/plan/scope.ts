@@ -1,7 +1,8 @@
 import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { didYouMean, knownNames, nearestOf } from '../base/nearest.ts';
-import type { AggregateCall, ApplyNode, OutputColumn, PlanNode } from './logical.ts';
+import type { AggregateCalls } from './aggregate-calls.ts';
+import type { ApplyNode, OutputColumn, PlanNode } from './logical.ts';
 import { rewrite } from './nodes.ts';
 
 /** An alias has none: no schema may be written before it. */
@@ -36,7 +37,7 @@ export type Scope = {
   /** Where a subquery stands: what its aggregates over this level's columns are added to, and what the clause is called. */
   readonly around?:
     | {
-        readonly aggregates: AggregateCall[] | undefined;
+        readonly aggregates: AggregateCalls | undefined;
         readonly subqueries: ApplyNode['subqueries'][number][] | undefined;
         readonly clause: string;
       }

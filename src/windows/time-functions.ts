@@ -125,9 +125,7 @@ export function isMonotone(expression: Expression, column: number): boolean {
  * where a calendar says, so that an evening of the 30th may come to lie after a morning of the 31st: of the column itself `piecesOf` knows where. Dates have no hours.
  */
 function isOrdered(own: Expression, added: Expression): boolean {
-  if (added.kind !== 'constant') return false;
-  // With NULL added there is no time at all.
-  if (!(added.value instanceof Interval)) return true;
+  if (added.kind !== 'constant' || !(added.value instanceof Interval)) return false;
   const { months, days } = added.value;
   const isInstant = own.kind === 'column' && own.type.kind === 'timestamptz';
   if (months !== 0) return own.type.kind === 'date' || (isInstant && days === 0);

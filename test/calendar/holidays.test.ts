@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { calendar } from '../../src/calendar/calendar.ts';
+import type { CalendarSpec } from '../../src/calendar/spec.ts';
 import {
   holidaysFromICal,
   holidaysFromJson,
@@ -244,9 +245,20 @@ test('a calendar has as many holidays as anybody reads, and no more', () => {
       new Date(Date.UTC(1900, 0, 1) + day * 86_400_000).toISOString().slice(0, 10),
     );
   expect(calendar({ holidays: days(40_000) }).isBusinessDay('1970-01-01')).toBe(false);
-  expect(() => calendar({ holidays: days(40_001) })).toThrow(
-    expect.objectContaining({ code: '54000', field: 'holidays' }),
-  );
+  const many = days(40_001);
+  for (const [spec, field] of [
+    [{ holidays: many }, 'holidays'],
+    [{ hours: Object.fromEntries(many.map((day) => [day, '09:00-17:00'])) }, 'hours'],
+    [{ hours: many.map(() => '09:00-17:00') }, 'hours'],
+    [{ weekend: many.map(() => 'sunday') }, 'weekend'],
+    [
+      { zone: { name: 'UTC', changes: many.map((from) => ({ from, offsetSeconds: 0 })) } },
+      'zone.changes',
+    ],
+  ] as const)
+    expect(() => calendar(spec as CalendarSpec), field).toThrow(
+      expect.objectContaining({ code: '54000', field }),
+    );
 });
 
 test('whole days are also what lasts from midnight to midnight', () => {

@@ -273,6 +273,7 @@ test('months are added to times: where a month is shorter than the one before, i
   for (const own of [
     `ts + interval '1 month 1 day'`,
     `date_trunc('hour', ts) + interval '1 month'`,
+    `ts + (now() - timestamptz '2026-03-01')`,
   ])
     expect(
       await refusalInFull(db.query(`SELECT count(*) FROM ticks WHERE ${own} < '2025-02-28'`)),
@@ -420,6 +421,7 @@ test('whatever a condition says of time, demoted rows are counted as rows are', 
     `ts::date - '2026-03-01'::date >= 2`,
     `time_bucket('1 day', ts, 'UTC') = '2026-03-03'`,
     `true OR ts < '2026-03-03'`,
+    `ts > now() + NULL::interval`,
   ];
   for (const where of conditions) await ask(where);
   for (const each of [db, plain]) await each.insert('orders', rows);
@@ -605,6 +607,9 @@ test('ends that go along with now lie where tiles do, and say so; what is asked 
   expect(hours.rows).toHaveLength(56);
   const quarters = await db.window('orders', { ...last, every: '15min', fill: 'zero' });
   expect(quarters.rows[0]).toMatchObject({ startMs: quarter, partial: false });
+  // The beginning alone.
+  const beginning = await db.window('orders', { text: 'now-3270m to now/d', measures });
+  expect(beginning.rows[0]).toMatchObject({ startMs: quarter, endMs: Date.parse('2026-03-09') });
   // The end alone; what ends in a tile is beside less of a day, and beside nothing where it has not got so far.
   const ending = await db.window('orders', { text: 'now-4d/d to now-3270m', measures });
   expect(ending.rows[0]!.endMs).toBe(there[1]);
