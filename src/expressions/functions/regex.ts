@@ -1,7 +1,7 @@
 import { DbError } from '../../base/errors.ts';
 import type { Datum } from '../../columns/values.ts';
 import type { FunctionDef, TypePattern } from '../function-def.ts';
-import { Regex } from '../regex/regex.ts';
+import { newSteps, Regex } from '../regex/regex.ts';
 import { flagsOf } from '../regex/syntax.ts';
 import { characterCount, offsetOfCharacter } from '../text-io.ts';
 import { define, type Evaluate } from './define.ts';
@@ -67,9 +67,10 @@ function operators(): FunctionDef[] {
 /** Every match from a character on (1 is the first), at most `most`. An empty match moves on by a character. */
 function matchesIn(regex: Regex, text: string, start: number, most: number): number[][] {
   const matches: number[][] = [];
+  const steps = newSteps();
   let at = offsetOfCharacter(text, start - 1);
   while (at <= text.length && matches.length < most) {
-    const found = regex.exec(text, at);
+    const found = regex.exec(text, at, steps);
     if (found === undefined) break;
     matches.push(found);
     at = found[1]!;

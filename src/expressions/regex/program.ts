@@ -25,6 +25,8 @@ export type Program = {
   readonly instructions: readonly Instruction[];
   readonly sets: readonly SetTest[];
   readonly hasLooks: boolean;
+  /** UTF-16 units of the longest text that matches; Infinity where it has loops without end, or references. */
+  readonly lengthMax: number;
   /** Two for the match and for each group, then one for each loop whose rounds may take nothing. */
   readonly slotCount: number;
 };
@@ -72,6 +74,27 @@ export class SetTest {
   }
 }
 
+function lengthMax(node: RegexNode): number {
+  switch (node.kind) {
+    case 'set':
+      return 2;
+    case 'sequence':
+      return node.parts.reduce((sum, part) => sum + lengthMax(part), 0);
+    case 'choice':
+      return node.branches.reduce((most, branch) => Math.max(most, lengthMax(branch)), 0);
+    case 'repeat': {
+      const one = lengthMax(node.part);
+      return one === 0 ? 0 : one * node.most;
+    }
+    case 'group':
+      return lengthMax(node.part);
+    case 'reference':
+      return Infinity;
+    default:
+      return 0;
+  }
+}
+
 class Assembler {
   readonly #instructions: Instruction[] = [];
   readonly #sets: SetTest[] = [];
@@ -92,6 +115,7 @@ class Assembler {
       instructions: this.#instructions,
       sets: this.#sets,
       hasLooks: this.#hasLooks,
+      lengthMax: lengthMax(root),
       slotCount: this.#slotCount,
     };
   }

@@ -1,9 +1,11 @@
+import { DbError } from '../../base/errors.ts';
 import { isGreedy, programOf, type Instruction, type Program } from './program.ts';
 import { parseRegex, tooComplex, type PlaceTest, type RegexFlags } from './syntax.ts';
 
 /**
  * A compiled regular expression. Time is linear in the text: an automaton is followed, nothing is tried twice; only patterns
- * with references to groups (\1) try alternatives, and those under a bound.
+ * with references to groups (\1) try alternatives, and looking around, (?=…) and (?<=…), begins anew at each place. Where it matches is found
+ * under a bound for each text (54000), since it is one step of a query however long it takes.
  *
  * 1. The leftmost match wins; among those, the longest or the shortest, as the pattern prefers.
  * 2. Groups are then told within that match, earlier ones first.
@@ -26,19 +28,22 @@ export class Regex {
   }
 
   test(text: string): boolean {
-    if (this.#hasReferences) return this.#withReferences(text, 0) !== undefined;
-    if (this.#program.hasLooks) return this.#find(text, 0) !== undefined;
+    if (this.#hasReferences) return this.#withReferences(text, 0, newSteps()) !== undefined;
+    if (this.#program.hasLooks) return this.#find(text, 0, newSteps()) !== undefined;
     return this.#testByStates(text);
   }
 
-  /** Start and end of the match, then of each group (−1 where it took no part); undefined where there is none. */
-  exec(text: string, from = 0): number[] | undefined {
-    if (this.#hasReferences) return this.#withReferences(text, from);
-    const found = this.#find(text, from);
+  /**
+   * Start and end of the match, then of each group (−1 where it took no part); undefined where there is none. `steps`: what is left for this text, where
+   * one match after the other is asked for.
+   */
+  exec(text: string, from = 0, steps: Steps = newSteps()): number[] | undefined {
+    if (this.#hasReferences) return this.#withReferences(text, from, steps);
+    const found = this.#find(text, from, steps);
     if (found === undefined || this.groupCount === 0) return found;
     const slots = Array.from({ length: this.#program.slotCount }, () => -1);
     [slots[0], slots[1]] = found as [number, number];
-    this.#fillGroups(text, slots);
+    this.#fillGroups(text, slots, steps);
     return slots;
   }
 
@@ -120,14 +125,14 @@ export class Regex {
   // ── Where it matches ───────────────────────────────────────────────────────────────────────────────────────────
 
   /** Start and end. Each instruction is followed for the leftmost start that has come to it. */
-  #find(text: string, from: number): number[] | undefined {
-    return findIn(this.#program, text, from, this.#greedy, false);
+  #find(text: string, from: number, steps: Steps): number[] | undefined {
+    return findIn(this.#program, text, from, this.#greedy, false, steps);
   }
 
   // ── Groups within a match ──────────────────────────────────────────────────────────────────────────────────────
 
   /** Depth first from the match's start; a place reached a second time at the same character fails as it did before. */
-  #fillGroups(text: string, slots: number[]): void {
+  #fillGroups(text: string, slots: number[], steps: Steps): void {
     const { instructions } = this.#program;
     const [start, end] = slots as [number, number];
     const width = end - start + 1;
@@ -140,21 +145,21 @@ export class Regex {
       visited[bit >> 3]! |= mask;
       return false;
     };
-    search(this.#program, text, start, slots, {
+    search(this.#program, text, start, slots, steps, {
       accepts: (at) => at === end,
       step: (place, at) => !seen(place, at) && at <= end,
     });
   }
 
-  #withReferences(text: string, from: number): number[] | undefined {
-    let steps = 0;
+  #withReferences(text: string, from: number, steps: Steps): number[] | undefined {
+    let tried = 0;
     for (let start = from; start <= text.length; start += 1) {
       const slots = Array.from({ length: this.#program.slotCount }, () => -1);
-      const at = search(this.#program, text, start, slots, {
+      const at = search(this.#program, text, start, slots, steps, {
         accepts: () => true,
         step: () => {
-          steps += 1;
-          if (steps > REFERENCE_STEPS_MAX) throw tooComplex();
+          tried += 1;
+          if (tried > REFERENCE_STEPS_MAX) throw tooComplex();
           return true;
         },
       });
@@ -165,6 +170,24 @@ export class Regex {
     }
     return undefined;
   }
+}
+
+/** Characters that a text may still have looked at, each once for every way that is open. */
+export type Steps = { left: number };
+
+/** A second or so: a few megabytes with a plain pattern, one with groups. */
+const STEPS_MAX = 16 * 1024 * 1024;
+
+export function newSteps(): Steps {
+  return { left: STEPS_MAX };
+}
+
+function take(steps: Steps, count: number): void {
+  steps.left -= count;
+  if (steps.left < 0)
+    throw new DbError('54000', 'the text is too long for this regular expression', {
+      hint: 'Match a part of it, such as left(text, 1000000), keep documents in pieces, or use LIKE, strpos or replace, which take any length.',
+    });
 }
 
 /** States kept of one pattern; beyond it they are made anew. */
@@ -266,6 +289,7 @@ function findIn(
   from: number,
   greedy: boolean,
   anchored: boolean,
+  steps: Steps,
   endsAt?: number,
 ): number[] | undefined {
   const { instructions, sets } = program;
@@ -300,7 +324,7 @@ function findIn(
           if (holdsAt(instruction.place, text, at)) waiting.push(instruction.next);
           break;
         case 'look':
-          if (looks(instruction, text, at)) waiting.push(instruction.next);
+          if (looks(instruction, text, at, steps)) waiting.push(instruction.next);
           break;
         case 'match':
           if (endsAt !== undefined && at !== endsAt) break;
@@ -323,6 +347,7 @@ function findIn(
     // A later start cannot win over a match that was found.
     if (found === undefined && (!anchored || at === from)) reach(ways, starts, at, 0, at);
     if (at >= text.length || (ways.length === 0 && (anchored || found !== undefined))) return found;
+    take(steps, ways.length + 1);
     const code = text.codePointAt(at)!;
     const after = at + (code > 0xffff ? 2 : 1);
     const nextWays: number[] = [];
@@ -343,10 +368,14 @@ function looks(
   { program, behind, negated }: Extract<Instruction, { op: 'look' }>,
   text: string,
   at: number,
+  steps: Steps,
 ): boolean {
-  if (!behind) return (findIn(program, text, at, false, true) !== undefined) !== negated;
-  const before = text.slice(0, at);
-  return (findIn(program, before, 0, true, false, at) !== undefined) !== negated;
+  if (!behind) return (findIn(program, text, at, false, true, steps) !== undefined) !== negated;
+  // What is looked for begins no earlier; one character more, for what a place asks of the one before.
+  const from = Math.max(0, at - program.lengthMax - 2);
+  return (
+    (findIn(program, text.slice(0, at), from, true, false, steps, at) !== undefined) !== negated
+  );
 }
 
 type SearchRules = {
@@ -362,6 +391,7 @@ function search(
   text: string,
   start: number,
   slots: number[],
+  steps: Steps,
   rules: SearchRules,
 ): number | undefined {
   const { instructions, sets } = program;
@@ -375,6 +405,7 @@ function search(
       continue;
     }
     for (;;) {
+      take(steps, 1);
       if (!rules.step(place, at)) break;
       const instruction = instructions[place]!;
       if (instruction.op === 'match') {
@@ -391,7 +422,7 @@ function search(
       } else if (instruction.op === 'place') {
         if (!holdsAt(instruction.place, text, at)) break;
       } else if (instruction.op === 'look') {
-        if (!looks(instruction, text, at)) break;
+        if (!looks(instruction, text, at, steps)) break;
       } else if (instruction.op === 'reference') {
         const from = slots[instruction.group * 2]!;
         const to = slots[instruction.group * 2 + 1]!;
