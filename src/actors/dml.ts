@@ -327,7 +327,9 @@ function conflictEffect(
 ): Effect {
   const { onConflict } = bound;
   const shape = rowShapeOf(entry);
+  // Whatever becomes of a row, as in PostgreSQL: it has to be one of the table's.
   assertNotNull(entry, proposed);
+  assertChecks(entry, shape, proposed, context);
   const unique = entry.definition.indexes.filter(
     (index) =>
       index.unique && (onConflict!.index === undefined || index.name === onConflict!.index),
@@ -335,7 +337,6 @@ function conflictEffect(
   const taken = unique.map(() => new Set<string>());
   const inserts: number[] = [];
   const conflicts: { readonly row: number; readonly id: number }[] = [];
-  const updated = new Set<number>();
   for (let row = 0; row < proposed.rowCount; row += 1) {
     let conflict: number | undefined;
     let again = false;
@@ -348,12 +349,9 @@ function conflictEffect(
       if (taken[position]!.has(keyOf(entry, index.columnIndexes, key))) again = true;
       conflict ??= snapshot.lookup(index.name, key)[0];
     }
-    if (again || (conflict !== undefined && updated.has(conflict))) {
+    if (again) {
       if (onConflict!.update === undefined) continue;
-      throw new DbError('21000', 'ON CONFLICT DO UPDATE command cannot affect row a second time', {
-        table: entry.definition.name,
-        hint: 'Ensure that no rows proposed for insertion within the same command have duplicate constrained values.',
-      });
+      throw secondTime(entry);
     }
     if (conflict === undefined) {
       inserts.push(row);
@@ -361,10 +359,7 @@ function conflictEffect(
       for (const [position, key] of keys.entries())
         if (!key.includes(null))
           taken[position]!.add(keyOf(entry, unique[position]!.columnIndexes, key));
-    } else if (onConflict!.update !== undefined) {
-      conflicts.push({ row, id: conflict });
-      updated.add(conflict);
-    }
+    } else if (onConflict!.update !== undefined) conflicts.push({ row, id: conflict });
   }
   const writes: TableWrite[] = [];
   const shown: Batch[] = [];
@@ -389,9 +384,14 @@ function conflictEffect(
       change.where === undefined
         ? undefined
         : compileExpression(change.where).evaluate(both, context);
-    const passing = conflicts
-      .map((_, index) => index)
-      .filter((index) => where === undefined || datumAt(where, index) === true);
+    const changed = new Set<number>();
+    const passing = conflicts.flatMap(({ id }, index) => {
+      // One that WHERE has left as it was may come again.
+      if (changed.has(id)) throw secondTime(entry);
+      if (where !== undefined && datumAt(where, index) !== true) return [];
+      changed.add(id);
+      return [index];
+    });
     if (passing.length > 0) {
       const chosen = pick(both, passing);
       const next = withGenerated(
@@ -416,12 +416,18 @@ function conflictEffect(
   }
   if (inserts.length > 0) {
     const rows = pick(proposed, inserts);
-    assertChecks(entry, shape, rows, context);
     writes.push({ kind: 'insert', rows });
     shown.push(rows);
   }
   const rows = shown.length === 0 ? undefined : concatBatches(shown);
   return { writes, count: rows?.rowCount ?? 0, rows };
+}
+
+function secondTime(entry: TableEntry): DbError {
+  return new DbError('21000', 'ON CONFLICT DO UPDATE command cannot affect row a second time', {
+    table: entry.definition.name,
+    hint: 'Ensure that no rows proposed for insertion within the same command have duplicate constrained values.',
+  });
 }
 
 function pick(batch: Batch, rows: readonly number[]): Batch {

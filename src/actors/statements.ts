@@ -50,7 +50,7 @@ export async function runStatement(
 ): Promise<StatementOutcome> {
   const { statement } = parsed;
   const { engine } = session;
-  const told = returningAsQuery(statement);
+  const told = returningAsQuery(statement, () => session.planCatalog());
   if (told !== undefined) {
     const answer = await runStatement(session, { ...parsed, statement: told }, options, sink);
     return { ...answer, command: statement.kind.toUpperCase() };
@@ -255,7 +255,7 @@ function preparedTypes(
 ): readonly (SqlType | undefined)[] {
   if (
     changesIn(prepared.statement) === undefined &&
-    returningAsQuery(prepared.statement) === undefined
+    returningAsQuery(prepared.statement, () => session.planCatalog()) === undefined
   )
     return boundOf(session, prepared).parameterTypes;
   const types = writtenTypes(prepared);

@@ -3,9 +3,12 @@ import type { Batch } from '../columns/batch.ts';
 import { datumAt } from '../columns/build.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
 import { datumToText } from '../expressions/text-io.ts';
+import { tablesReturned } from '../plan/bind.ts';
+import type { PlanCatalog } from '../plan/catalog.ts';
 import type { OutputColumn } from '../plan/logical.ts';
 import type {
   DeleteStatement,
+  FromItem,
   InsertStatement,
   ParsedStatement,
   Query,
@@ -37,16 +40,17 @@ export function changesIn(statement: Statement): WithClause | undefined {
 
 /**
  * INSERT … RETURNING (SELECT …): the rows are returned by a WITH of its own, and the list is a query over them. Undefined where there is no
- * subquery in it, or where it speaks of more than the table.
+ * subquery in it, or where tables of FROM share columns.
  */
-export function returningAsQuery(statement: Statement): Statement | undefined {
+export function returningAsQuery(
+  statement: Statement,
+  catalog: () => PlanCatalog,
+): Statement | undefined {
   if (!isChange(statement) || !statement.returning.some(hasQuery)) return undefined;
-  if (statement.kind === 'update' && statement.from.length > 0) return undefined;
-  if (statement.kind === 'delete' && statement.using.length > 0) return undefined;
-  const { with: clause, returning, ...change } = statement;
-  const { table } = statement;
-  const alias = statement.alias ?? table.name;
-  const returned = { ...change, with: undefined, returning: [ALL_COLUMNS] } as Change;
+  const { with: clause, table } = statement;
+  const found = returned(statement, catalog);
+  if (found === undefined) return undefined;
+  const { inner, items, from } = found;
   return {
     kind: 'query',
     query: {
@@ -54,22 +58,79 @@ export function returningAsQuery(statement: Statement): Statement | undefined {
         recursive: clause?.recursive === true,
         ctes: [
           ...(clause?.ctes ?? []),
-          { name: RETURNED, columns: [], statement: returned, at: table.at },
+          {
+            name: RETURNED,
+            columns: [],
+            statement: { ...statement, with: undefined, returning: inner },
+            at: table.at,
+          },
         ],
       },
-      ...madeSelect(returning, [
-        {
-          kind: 'relation',
-          name: { name: RETURNED },
-          alias: { name: alias, columns: [] },
-          only: false,
-        },
-      ]),
+      ...madeSelect(items, from),
     },
   };
 }
 
-const ALL_COLUMNS: SelectItem = { kind: 'star', qualifier: [] };
+/** What the change itself returns, and the list and the FROM of the query over that. */
+function returned(
+  statement: Change,
+  catalog: () => PlanCatalog,
+):
+  | {
+      readonly inner: readonly SelectItem[];
+      readonly items: readonly SelectItem[];
+      readonly from: readonly FromItem[];
+    }
+  | undefined {
+  const { returning, table } = statement;
+  const rows = (alias: string): FromItem => ({
+    kind: 'relation',
+    name: { name: RETURNED },
+    alias: { name: alias, columns: [] },
+    only: false,
+  });
+  const isOfOneTable =
+    statement.kind === 'insert' ||
+    (statement.kind === 'update' ? statement.from : statement.using).length === 0;
+  if (isOfOneTable)
+    return { inner: [star()], items: returning, from: [rows(statement.alias ?? table.name)] };
+  const tables =
+    changesIn(statement) === undefined ? tablesReturned(statement, catalog()) : undefined;
+  if (tables === undefined) return undefined;
+  const named = (at: number, column: number): string => `${RETURNED}${at}.${column}`;
+  return {
+    // Columns of several tables may have one name: each has its own until it is a column of its table again.
+    inner: tables.flatMap(({ name, columns }, at) =>
+      columns.map((column, index) => columnItem([name, column], named(at, index))),
+    ),
+    items: returning.flatMap((item) =>
+      item.kind === 'star' && item.qualifier.length === 0
+        ? tables.map(({ name }) => ({ ...item, qualifier: [name] }))
+        : [item],
+    ),
+    from: [
+      rows(RETURNED),
+      ...tables.map(({ name, columns }, at): FromItem => ({
+        kind: 'subquery',
+        query: madeSelect(
+          columns.map((column, index) => columnItem([RETURNED, named(at, index)], column)),
+          [],
+        ),
+        alias: { name, columns: [] },
+        lateral: true,
+      })),
+    ],
+  };
+}
+
+function columnItem(parts: readonly string[], alias: string): SelectItem {
+  return { kind: 'expression', expression: { kind: 'column', parts }, alias };
+}
+
+function star(): SelectItem {
+  return { kind: 'star', qualifier: [] };
+}
+
 /** No user's name has such a character. */
 const RETURNED = '\u0001returned';
 

@@ -648,6 +648,34 @@ function finishWrite<Kind extends 'update' | 'delete'>(
   };
 }
 
+/**
+ * The tables that RETURNING of a change with FROM or USING may name, the target first, each with its columns. Undefined where two of them share
+ * columns (USING, NATURAL), or one has no name of its own.
+ */
+export function tablesReturned(
+  statement: UpdateStatement | DeleteStatement,
+  catalog: PlanCatalog,
+): readonly { readonly name: string; readonly columns: readonly string[] }[] | undefined {
+  const from = statement.kind === 'update' ? statement.from : statement.using;
+  const context = contextOf(catalog, {});
+  const info = targetTable(statement.table, context, statement.kind);
+  const ctes =
+    statement.with === undefined
+      ? new Map()
+      : bindWith(statement.with, context, undefined, new Map()).names;
+  const { scope } = targetWithFrom(info, statement.table.at, statement.alias, from, context, ctes);
+  const tables = scope.tables.map(({ name, columns }) => ({
+    name,
+    columns: columns.map((each) => each.name),
+  }));
+  const columnCount = tables.reduce((sum, { columns }) => sum + columns.length, 0);
+  const isPlain =
+    columnCount === scope.visible.length &&
+    new Set(tables.map(({ name }) => name)).size === tables.length &&
+    tables.every(({ columns }) => new Set(columns).size === columns.length);
+  return isPlain ? tables : undefined;
+}
+
 /** The target's scan with its row id, crossed with FROM or USING: the columns of the table, the row id, the others. */
 function targetWithFrom(
   info: RelationInfo,

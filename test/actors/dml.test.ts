@@ -238,7 +238,9 @@ test('what a statement returns may be asked of other tables, and of its own as i
     rows: [{ was: true, name: 'a' }],
   });
   expect(
-    await refused('UPDATE t SET g = 2 FROM u WHERE u.g = t.g RETURNING (SELECT u.name)'),
+    await refused(
+      'UPDATE t SET g = 2 FROM u JOIN u AS w USING (g) WHERE u.g = t.g RETURNING (SELECT w.name)',
+    ),
   ).toMatchObject({ code: '0A000', hint: expect.stringContaining('WITH') });
   await db.exec(`PREPARE p(int) AS INSERT INTO t VALUES ($1, 2) RETURNING ${told}; EXECUTE p(7)`);
   await expect(db.query('SELECT id INTO z FROM t', { readOnly: true })).rejects.toMatchObject({
@@ -288,5 +290,59 @@ test('rows are distinct and limited before they become values of the columns', a
     ['1', null],
     ['2', null],
     ['3', 'c'],
+  ]);
+});
+
+test('a row that is proposed is one of the table, whatever ON CONFLICT makes of it', async () => {
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL CHECK (n > 0))');
+  await db.exec('INSERT INTO t VALUES (1, 1)');
+  for (const action of ['DO NOTHING', '(id) DO NOTHING', '(id) DO UPDATE SET n = t.n + 1']) {
+    expect(await refused(`INSERT INTO t VALUES (1, 0) ON CONFLICT ${action}`)).toMatchObject({
+      code: '23514',
+    });
+    expect(await refused(`INSERT INTO t VALUES (1, NULL) ON CONFLICT ${action}`)).toMatchObject({
+      code: '23502',
+    });
+  }
+});
+
+test('a row that the WHERE of DO UPDATE leaves as it was may be met again', async () => {
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1)');
+  const insert = (values: string): string =>
+    `INSERT INTO t VALUES ${values} ON CONFLICT (id) DO UPDATE SET n = excluded.n WHERE excluded.n > 5 RETURNING n`;
+  expect(await rows(insert('(1, 2), (1, 3)'))).toEqual([]);
+  expect(await rows(insert('(1, 2), (1, 7)'))).toEqual([['7']]);
+  expect(await refused(insert('(1, 8), (1, 2)'))).toMatchObject({ code: '21000' });
+  expect(await refused(insert('(2, 8), (2, 2)'))).toMatchObject({ code: '21000' });
+});
+
+test('what is returned beside FROM and USING may be asked of, too', async () => {
+  await db.exec(`CREATE TABLE t (id int PRIMARY KEY, g int); INSERT INTO t VALUES (1, 1), (2, 2), (3, 1);
+    CREATE TABLE u (g int, name text); INSERT INTO u VALUES (1, 'a'), (2, 'b')`);
+  expect(
+    await rows(`UPDATE t SET g = u.g + 10 FROM u WHERE u.g = t.g AND id < 3
+      RETURNING *, (SELECT count(*) FROM t AS other WHERE other.g = u.g), (SELECT max(name) FROM u AS o WHERE o.g > t.g - 11), t.g + u.g`),
+  ).toEqual([
+    ['1', '11', '1', 'a', '2', 'b', '12'],
+    ['2', '12', '2', 'b', '1', 'b', '14'],
+  ]);
+  // The rows of a FROM that is a query, a WITH and an alias; the name of an update's table is gone with it.
+  const { rows: deleted, command } = await db.query(
+    `WITH low AS (SELECT 11 AS g) DELETE FROM t AS d USING (SELECT g AS h, 'x' AS y FROM low) AS q, u AS v
+      WHERE d.g = q.h AND v.g = $1 RETURNING d.id, q.*, v.name, EXISTS (SELECT 1 FROM u WHERE u.g = v.g) AS there`,
+    { params: [2] },
+  );
+  expect([command, deleted]).toEqual([
+    'DELETE',
+    [{ id: 1, h: 11, y: 'x', name: 'b', there: true }],
+  ]);
+  expect(await refused('UPDATE t SET g = 0 FROM u RETURNING (SELECT nothing.name)')).toMatchObject({
+    code: '42P01',
+  });
+  await db.exec(`PREPARE p(int) AS UPDATE t SET g = $1 FROM u WHERE u.g = 1 AND id = 3 RETURNING t.g, (SELECT u.name);
+    EXECUTE p(7)`);
+  expect(await rows('SELECT id, g FROM t ORDER BY id')).toEqual([
+    ['2', '12'],
+    ['3', '7'],
   ]);
 });
