@@ -179,6 +179,7 @@ const HINTS: ReadonlyMap<string, string | readonly (readonly [RegExp, string])[]
       ],
     ],
   ],
+  ['42710', 'Choose another name, leave the name out, or drop the other first.'],
   ['42712', [[/^WITH query/, 'Give each query of WITH a name of its own.']]],
   [
     '42803',
