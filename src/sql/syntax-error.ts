@@ -7,8 +7,10 @@ import { isSymbol, tokenAt, type Token } from './tokens.ts';
 /** libpg-query's parse; it throws an Error with `sqlDetails` where the syntax is wrong. */
 export type RawParse = (text: string) => unknown;
 
-/** Correcting a text means parsing it again, a few times; a longer one gets no hint. */
+/** What is longer gets no hint. */
 const HINT_TEXT_LENGTH_MAX = 1 << 16;
+/** Correcting a text means parsing it again, some thirty times: of one that is longer only its form is told, since others wait. */
+const REPAIR_TEXT_LENGTH_MAX = 1 << 14;
 const REPAIR_ATTEMPTS_MAX = 16;
 /** The parser quotes the token it stopped at, which may be a megabyte. */
 const MESSAGE_LENGTH_MAX = 200;
@@ -84,6 +86,7 @@ function hintFor(
   }
   const habit = hintOfHabit(text, before, at);
   if (habit !== undefined) return habit;
+  if (text.length > REPAIR_TEXT_LENGTH_MAX) return formOf(text, before, at);
   const keyword = misspelt(parseRaw, text, at, before);
   if (keyword !== undefined) return `Did you mean "${keyword.toUpperCase()}"?`;
   const where = at.kind === 'end' ? 'at the end' : `before ${quotedWord(text, at)}`;
