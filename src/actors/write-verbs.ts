@@ -570,7 +570,7 @@ function distinctIds(found: Float64Array): Float64Array {
     found[count] = found[index]!;
     count += 1;
   }
-  return found.slice(0, count);
+  return count === found.length ? found : found.slice(0, count);
 }
 
 function keysOf(

@@ -9,7 +9,15 @@ import { PostingIndex } from './posting-index.ts';
 import { sortWithOrder } from './row-order.ts';
 import { RowOverlay } from './row-overlay.ts';
 import { fetchRange, fetchRows, type RowPlace } from './row-fetch.ts';
-import { placeOf, SEGMENT_ROWS, stateOf, type Segment, type SegmentList } from './segment.ts';
+import {
+  placeOf,
+  SEGMENT_ROWS,
+  segmentOf,
+  stateOf,
+  type Segment,
+  type SegmentList,
+  type SegmentState,
+} from './segment.ts';
 import { SampledScan } from './sampled-scan.ts';
 import { SegmentScan } from './scan.ts';
 import { timeBoundsOf } from './time-bounds.ts';
@@ -74,6 +82,8 @@ export class Snapshot implements TableSnapshot {
   /** Log entries up to here are in the overlay. */
   #caughtUpTo: number;
   #isOpen = true;
+  /** What `#look` has read beforehand. Means nothing. */
+  touched = 0;
   /** Counts the retirements of segments and indexes before it was opened: see Table. */
   readonly epoch: number;
 
@@ -252,23 +262,34 @@ export class Snapshot implements TableSnapshot {
   }
 
   /**
-   * HELD, and its row id, for each of the keys that were asked for whose row is visible and has it; `isSure`: a row that is visible has it. By
-   * segments: what is near is read together, and each loop reads one thing.
+   * HELD, and its row id, for each of the keys that were asked for whose row is visible and has it; `isSure`: a row that is visible has it. One
+   * step is made for the rows of all segments before the next, so that what one step reads is waited for together.
    */
   #look(look: Looking, rows: Float64Array, isSure: boolean): void {
     const { list, rowIdEnd } = this.view;
     const order = sortWithOrder(rows);
     const places = rows.length <= LOOK_ROWS ? lookPlaces : slabInts(rows.length);
-    for (let start = countBelow(rows, 0), end = start; start < rows.length; start = end) {
+    const runs: SegmentRun[] = [];
+    const first = countBelow(rows, 0);
+    // Of many, those of one segment are many already: they are waited for together by what follows.
+    if (rows.length <= TOUCHED_MAX) this.touched = touchPlaces(list, rows, first);
+    for (let start = first, end = first; start < rows.length; start = end) {
       const state = rows[start]! < rowIdEnd ? stateOf(list, rows[start]!) : undefined;
       end = start + 1;
       if (state === undefined) continue;
-      const { segment, deletes } = state;
-      const rowsEnd = Math.min(rowIdEnd, segment.firstRowId + SEGMENT_ROWS);
+      const { firstRowId } = state.segment;
+      const rowsEnd = Math.min(rowIdEnd, firstRowId + SEGMENT_ROWS);
       while (end < rows.length && rows[end]! < rowsEnd) end += 1;
-      segment.placesOf(rows, start, end, places);
-      deletes?.leaveLiving(places, start, end);
-      if (!isSure) confirmKeys(look, segment, order, places, start, end);
+      state.segment.placesOf(rows, start, end, places);
+      runs.push({ state, start, end });
+    }
+    for (let index = 0; index < runs.length; index += 1) {
+      const { state, start, end } = runs[index]!;
+      state.deletes?.leaveLiving(places, start, end);
+    }
+    for (let index = 0; index < runs.length; index += 1) {
+      const { state, start, end } = runs[index]!;
+      if (!isSure) confirmKeys(look, state.segment, order, places, start, end);
       for (let each = start; each < end; each += 1) {
         if (places[each]! < 0) continue;
         const at = look.asked[order[each]!]!;
@@ -493,6 +514,25 @@ type Looking = {
   readonly held: Uint8Array;
   readonly rowIds: Float64Array;
 };
+
+/** Reads where the places of rows, from number `start` on, are said, to no other end: see `readFarCells`. */
+function touchPlaces({ states, first }: SegmentList, rows: Float64Array, start: number): number {
+  let touched = 0;
+  for (let each = start; each < rows.length; each += 1) {
+    const rowId = rows[each]!;
+    const at = segmentOf(rowId);
+    const segment = at < first ? undefined : states[at - first]?.segment;
+    if (segment?.kind !== 'sealed') continue;
+    const { slotOf } = segment;
+    const index = rowId - at * SEGMENT_ROWS;
+    // Where rows are missing, the place is not that of this row.
+    if (index < slotOf.length) touched |= slotOf[index]!;
+  }
+  return touched;
+}
+
+/** Rows [start, end) of those that are looked for, which are of one segment. */
+type SegmentRun = { readonly state: SegmentState; readonly start: number; readonly end: number };
 
 /** −1 in the place of a row that has not its key. So in open segments: they are near, and looked at one by one. */
 function confirmKeys(

@@ -149,7 +149,7 @@ export class VectorBuilder {
     for (let index = 0; index < count; index += 1) this.appendDatum(datum);
   }
 
-  /** `count` entries that are there and whose numbers are written later (`fill`): only of a column of numbers. */
+  /** `count` entries that are there and whose numbers are written later (to `numbers`): only of a column of numbers. */
   appendBlank(count: number): void {
     assert(this.#rep === 'number', 'what is filled later are numbers');
     const length = this.#length;
@@ -158,9 +158,9 @@ export class VectorBuilder {
     this.#length = length + count;
   }
 
-  /** Writes the number of a blank entry. */
-  fill(row: number, value: number): void {
-    this.#numbers[row] = value;
+  /** Where the numbers of blank entries are written; until the next append. */
+  get numbers(): Float64Array {
+    return this.#numbers;
   }
 
   /** Overwrites entry `row` with entry `index` of `source`. */

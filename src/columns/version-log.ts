@@ -4,7 +4,8 @@ import type { MemoryAccount } from '../base/memory.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from './batch.ts';
 import { datumAt } from './build.ts';
-import { cellNumber, entryAt, numberAt } from './cells.ts';
+import { cellNumber } from './cells.ts';
+import { CellSource, readFarCells } from './far-cells.ts';
 import { InsertedRows, type SegmentImage } from './inserted-rows.ts';
 import { LazyRows } from './lazy-rows.ts';
 import { appendLocated, type LocatedRows, type Run } from './row-fetch.ts';
@@ -610,11 +611,15 @@ class LogChunk {
   length = 0;
   /** Entries in the log whose rows are here. */
   entryCount = 0;
+  /** Of `readFarCells`: means nothing. */
+  touched = 0;
   #isRetired = false;
   /** Copies of columns of raw bytes, with the length they were made at. */
   #copies: (Vector | undefined)[] = [];
   #copiedLength = -1;
   readonly #standing: Standing[] = [];
+  /** By column, as far as somebody has looked at it: what it is in each of those. */
+  readonly #sources: (CellSource[] | undefined)[];
   readonly #numberOf = new Map<SealedSegment, number>();
   /** By row: the number of what it stands in, and its place there. */
   #standsIn = new Int32Array(0);
@@ -627,6 +632,7 @@ class LogChunk {
     this.#lease = lease;
     this.#stored = columns;
     this.#filledTo = columns.map(() => 0);
+    this.#sources = columns.map(() => undefined);
     this.#columns = columns.map((column) => {
       const raw = column.isRaw;
       return new VectorBuilder(column.type, {
@@ -747,13 +753,12 @@ class LogChunk {
     this.#filledTo[position] = end;
     const { id, type } = this.#stored[position]!;
     if (this.#standing.length === 0 || builder.rep !== 'number' || !isNumberKind(type.kind)) return;
-    for (let row = from; row < end; row += 1) {
-      const number = this.#standsIn[row]!;
-      if (number === NOWHERE) continue;
-      const vector = this.#standing[number]!.columns[id]!.vector as NumberVector;
-      const value = entryAt(vector.values, this.#places[row]!);
-      builder.fill(row, numberAt(value, vector.factor, vector.base));
-    }
+    const sources = (this.#sources[position] ??= []);
+    while (sources.length < this.#standing.length)
+      sources.push(
+        new CellSource(this.#standing[sources.length]!.columns[id]!.vector as NumberVector),
+      );
+    this.touched = readFarCells(sources, this.#standsIn, this.#places, from, end, builder.numbers);
   }
 
   #fillAll(): void {
@@ -765,6 +770,7 @@ class LogChunk {
     if (this.#standing.length === 0) return;
     for (const { segment } of this.#standing) segment.unpin();
     this.#standing.length = 0;
+    this.#sources.fill(undefined);
     this.#numberOf.clear();
     this.#standsIn.fill(NOWHERE);
   }
