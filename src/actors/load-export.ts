@@ -1,4 +1,5 @@
 import { DbError } from '../base/errors.ts';
+import { valueText } from '../base/value-text.ts';
 import type { DiskFile } from '../base/ports.ts';
 import type { Batch } from '../columns/batch.ts';
 import { batchBytes } from '../columns/version-log.ts';
@@ -205,10 +206,16 @@ const CSV = { delimiter: true, header: true, null: true } as const;
 const CSV_IN_OPTIONS = namesOf<NonNullable<LoadOptions['csv']>>({ ...CSV, quote: true });
 const CSV_OUT_OPTIONS = namesOf<CsvOptions>(CSV);
 
+const TYPE_LENGTH_MAX = 100;
+
 /** `numeric(12,2)`, as in CREATE TABLE. */
 function typeOfText(text: string, field: string): SqlType {
-  const match = /^\s*([a-z][a-z0-9 ]*?)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?\s*$/i.exec(text);
-  if (match === null) throw new DbError('22023', `"${text}" is not a type`, { field });
+  // Blanks that may belong to each of several parts are tried in every one: a text of very many is no type.
+  const match =
+    text.length > TYPE_LENGTH_MAX
+      ? null
+      : /^\s*([a-z][a-z0-9 ]*?)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?\s*$/i.exec(text);
+  if (match === null) throw new DbError('22023', `"${valueText(text)}" is not a type`, { field });
   const modifiers = match.slice(2).flatMap((part) => (part === undefined ? [] : [Number(part)]));
   return typeOfName({ name: match[1]!.toLowerCase(), modifiers, arrayDimensions: 0 });
 }

@@ -991,7 +991,7 @@ const DURATION_UNITS = { ms: 1, s: 1000, min: 60_000, h: 3_600_000, d: 86_400_00
 
 /** A time as PostgreSQL's settings have it: milliseconds where no unit is given; 0 is no limit. */
 function durationMs(name: string, text: string): number {
-  const match = /^\s*(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)?\s*$/.exec(text);
+  const match = /^(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)?$/.exec(text.trim());
   if (match === null)
     throw new DbError('22023', `invalid value for parameter "${name}": "${text}"`, {
       hint: 'Valid units for this parameter are "us", "ms", "s", "min", "h", and "d".',

@@ -1,4 +1,5 @@
 import { DbError } from '../base/errors.ts';
+import { valueText } from '../base/value-text.ts';
 import { civilDay, daysFromCivil, daysInMonth } from './civil.ts';
 import { localInstants, type Zone } from './zones.ts';
 
@@ -104,7 +105,7 @@ function offsetSecondsOf(text: string): number {
 }
 
 function notAnInstant(text: string, field: string): DbError {
-  return new DbError('22007', `"${text}" is no instant`, {
+  return new DbError('22007', `"${valueText(text)}" is no instant`, {
     field,
     hint: "Write it as '2026-11-22T10:00:00Z', '2026-11-22T11:00:00+01:00', or '2026-11-22' for a local midnight.",
   });

@@ -60,10 +60,15 @@ const CIVIL_WORDS: Readonly<Record<string, CivilUnitName>> = {
   retailyear: 'retailYear',
 };
 
+/** Nobody writes longer ones; blanks may belong to each of several parts, and are tried in every one. */
+const AMOUNT_LENGTH_MAX = 100;
+
 /** `7 days`, `24h`, `15min`, `fiscal quarter`: a number, which may be left out, and a unit in singular or plural. */
 export function parseAmount(text: string, field: string): Amount {
   const match =
-    typeof text === 'string' ? /^\s*(\d{1,9})?\s*([A-Za-z][A-Za-z _]*?)\s*$/.exec(text) : null;
+    typeof text === 'string' && text.length <= AMOUNT_LENGTH_MAX
+      ? /^\s*(\d{1,9})?\s*([A-Za-z][A-Za-z _]*?)\s*$/.exec(text)
+      : null;
   if (match === null) throw notAnAmount(text, field);
   const count = match[1] === undefined ? 1 : Number(match[1]);
   if (count === 0)

@@ -1,4 +1,5 @@
 import { DbError } from '../base/errors.ts';
+import { valueText } from '../base/value-text.ts';
 import type { Calendar } from '../calendar/calendar.ts';
 import { parseInstantMs } from '../calendar/instants.ts';
 
@@ -17,6 +18,9 @@ const UNITS: Readonly<
   fQ: { unit: 'fiscalQuarter', add: ['month', 3] },
   fy: { unit: 'fiscalYear', add: ['month', 12] },
 };
+
+/** Nobody writes longer ones. Blanks before what is none are looked through from each of them. */
+const TEXT_LENGTH_MAX = 1000;
 
 /** A span as it is at one instant. */
 export type GrafanaSpan = {
@@ -39,6 +43,7 @@ export function grafanaSpan(text: string, calendar: Calendar, nowMs: number): Gr
       field: 'text',
       hint: "Write 'now-7d/d to now/d', or 'last7Days'.",
     });
+  if (text.length > TEXT_LENGTH_MAX) throw wrong(text);
   if (!/^\s*(now|[-+]?\d)/.test(text)) return namedSpan(oneWord(text), calendar, nowMs);
   const [from, to, more] = text.split(/\s+to\s+/);
   if (more !== undefined) throw wrong(text);
@@ -123,7 +128,7 @@ function untilRounded(unit: string, awayMs: number, calendar: Calendar, nowMs: n
 const CLOCK_UNITS: ReadonlySet<string> = new Set(['second', 'minute', 'hour']);
 
 function wrong(text: string): DbError {
-  return new DbError('22023', `"${text}" is no span of time`, {
+  return new DbError('22023', `"${valueText(text)}" is no span of time`, {
     field: 'text',
     hint: "Write it as Grafana does: 'now-7d/d to now/d', with s, m, h, d, w, M, Q, y, fQ and fy.",
   });

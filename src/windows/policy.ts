@@ -341,8 +341,8 @@ function measuresOf(
 }
 
 function measureOf(text: string, table: PolicyTable): PolicyMeasure {
-  const match = /^approx_percentile\s*\(\s*(.+?)\s*\)$/i.exec(text);
-  const column = unquoted(match === null ? text : match[1]!);
+  const match = /^approx_percentile\s*\((.+)\)$/is.exec(text);
+  const column = unquoted(match === null ? text : match[1]!.trim());
   const { type } = columnOf(column, 'measures', table);
   if (match !== null && !PERCENTILE_KINDS.has(type.kind))
     throw new DbError('42804', `"${column}" is no number, whose percentiles could be kept`, {

@@ -920,6 +920,25 @@ test('a spec that is wrong is refused with the field and what helps', () => {
   );
 });
 
+// Blanks were looked through from each of them: a hundred thousand took half a minute, three million for ever.
+test('long texts are refused at once, and shown by their beginning', () => {
+  const long = (text: string): string => `${text}${' '.repeat(2_000_000)}`;
+  for (const spec of [
+    { text: long('now') },
+    { text: `${long('now')}x` },
+    { text: `now${'-1d'.repeat(100_000)}` },
+    { text: long('last 7 days') },
+    { last: `${long('1')}x y` },
+    { last: '1d', every: `1 a${' '.repeat(2_000_000)}1` },
+    { last: '1d', gap: `${long('')}1min` },
+    { range: [`${long('')}x`, '2026-01-01'] },
+  ]) {
+    const told = refusal(spec);
+    expect(told).toMatch(/^220(23|07)/);
+    expect(told.length).toBeLessThan(600);
+  }
+});
+
 test('a comparison of retail periods has no months to align business days by', () => {
   expect(
     refusal(
