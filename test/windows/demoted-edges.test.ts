@@ -421,7 +421,7 @@ test('whatever a condition says of time, demoted rows are counted as rows are', 
     `ts::date - '2026-03-01'::date >= 2`,
     `time_bucket('1 day', ts, 'UTC') = '2026-03-03'`,
     `true OR ts < '2026-03-03'`,
-    `ts > now() + NULL::interval`,
+    `ts > nullif(now(), now())`,
   ];
   for (const where of conditions) await ask(where);
   for (const each of [db, plain]) await each.insert('orders', rows);
