@@ -136,8 +136,8 @@ export class Engine {
   readonly waitingMemory: MemoryAccount;
   /** Writes of more than a few rows that were begun and have not ended. */
   largeWriteCount = 0;
-  /** The same of a few rows. */
-  smallWriteCount = 0;
+  /** Commits that were sent and have not ended. */
+  waitingCommitCount = 0;
   readonly state: DatabaseState;
   readonly dispatcher: Dispatcher;
   readonly runQueue: FairRunQueue;
@@ -351,6 +351,13 @@ export class Engine {
     return new Promise((resolve, reject) => {
       // A cancel overtakes a commit that waits in the mailbox: it is refused when its turn comes.
       let refusal: DbError | undefined;
+      let isWaiting = true;
+      const ended = (): void => {
+        // Whoever is cancelled may be told twice.
+        if (isWaiting) this.waitingCommitCount -= 1;
+        isWaiting = false;
+        signal?.removeEventListener('abort', abort);
+      };
       const abort = (): void => {
         refusal = canceled(signal!);
         if (!this.#closed)
@@ -366,11 +373,11 @@ export class Engine {
           return request.prepare();
         },
         committed: (position, instant, work) => {
-          signal?.removeEventListener('abort', abort);
+          ended();
           resolve({ position, instant, work });
         },
         failed: (cause) => {
-          signal?.removeEventListener('abort', abort);
+          ended();
           reject(cause);
         },
       };
@@ -381,6 +388,7 @@ export class Engine {
         }
         signal.addEventListener('abort', abort, { once: true });
       }
+      this.waitingCommitCount += 1;
       const { rowCount } = request;
       if (this.tree.journal.alive && this.#joinable?.join(full, rowCount) === true) return;
       const message = new CommitMessage(full, rowCount);

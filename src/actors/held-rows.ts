@@ -22,6 +22,11 @@ export class HeldRows {
     this.#pieceBytes = pieceBytes;
   }
 
+  /** So few that none were taken. */
+  get isUncounted(): boolean {
+    return this.#reservedBytes === 0;
+  }
+
   add(bytes: number): void {
     this.#bytes += bytes;
     if (this.#bytes - this.#reservedBytes < this.#pieceBytes) return;

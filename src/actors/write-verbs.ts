@@ -204,6 +204,8 @@ const PIECE_ROW_COUNT_MAX = 2048;
 const HELD_ROW_COUNT_MIN = 64;
 /** As many small writes wait uncounted. Who awaits each before he sends the next never meets it. */
 const UNCOUNTED_WRITES_MAX = 16;
+/** A small write of short values is not counted either: it holds hardly more than its promise. */
+const UNCOUNTED_BYTES_MAX = 4096;
 /** Values read from typed arrays before others get their turn; one from an object is worth several. */
 const VALUES_BETWEEN_PAUSES = 32_768;
 const VALUES_OF_OBJECT = 4;
@@ -275,23 +277,17 @@ async function insertPieces(
 const WAITING_HINT =
   'Write fewer rows at once, await a write before you send others, or raise the memory limit.';
 
-/** The same of a write of few rows, which may hold long texts: counted where many of them wait. */
+/** The same of a write of few rows, which may hold long texts: counted where many wait. */
 function whileFewHeld<Value>(
   engine: Engine,
   write: (held: HeldRows | undefined) => Promise<Value>,
 ): Promise<Value> {
-  const held =
-    engine.smallWriteCount < UNCOUNTED_WRITES_MAX
-      ? undefined
-      : new HeldRows(engine.waitingMemory, WAITING_HINT, 0);
-  const ended = (): void => {
-    engine.smallWriteCount -= 1;
-    held?.release();
-  };
-  engine.smallWriteCount += 1;
+  if (engine.waitingCommitCount < UNCOUNTED_WRITES_MAX) return write(undefined);
+  const held = new HeldRows(engine.waitingMemory, WAITING_HINT, UNCOUNTED_BYTES_MAX);
+  const ended = (): void => held.release();
   try {
     const written = write(held);
-    written.then(ended, ended);
+    if (!held.isUncounted) written.then(ended, ended);
     return written;
   } catch (cause) {
     ended();
