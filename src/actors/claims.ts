@@ -7,12 +7,13 @@ import { canceled } from './deadline.ts';
  *
  * 1. What somebody waits for is handed over when it is given back, in the order they came: nobody comes in between.
  * 2. An owner waits for one holder at a time, so the graph of waiting has one edge a node and a deadlock is a walk that comes
- *    back: 40P01 at the one that closes the circle.
+ *    back: 40P01 at the one that closes the circle, unless one of it waits for what another one's statement has not written yet.
  * 3. Nobody begins to claim of a relation that somebody waits to have whole, but for those whom that one waits for.
  * 4. Who ends waiting, in whatever way, holds nobody up any more by what it waited for.
  */
 export class Claims {
   readonly #relations = new Map<number, RelationClaims>();
+  #isBreaking = false;
 
   get isEmpty(): boolean {
     return this.#relations.size === 0;
@@ -47,26 +48,29 @@ export class Claims {
     const { fresh, isTaken } =
       keys === 'whole' ? { fresh: 0, isTaken: false } : countOf(claims, owner, keys);
     const count = (own?.keys.length ?? 0) + fresh;
-    const isAlone = claims.byOwner.size === (own === undefined ? 0 : 1);
-    const isWhole = keys === 'whole' || count > (isAlone ? CLAIM_COUNT_MAX : CLAIM_COUNT_LIMIT);
+    const isMany = count > CLAIM_COUNT_MAX;
+    const other = keys === 'whole' || isMany ? otherOn(claims, owner) : undefined;
+    const isWhole =
+      keys === 'whole' || (isMany && (other === undefined || count > CLAIM_COUNT_LIMIT));
     if (isWhole) {
-      for (const holder of claims.byOwner.keys())
-        if (holder !== owner) return { holder, isWhole, isInLine: false };
+      if (other !== undefined) return { holder: other, isWhole, isInLine: false };
       claims.whole = owner;
-      // What it may give back again is no longer than its claims of single rows.
-      if (own === undefined) claims.byOwner.set(owner, { keys: [], keptCount: 0 });
+      if (own === undefined) claims.byOwner.set(owner, newOwnClaims());
     }
     this.#relations.set(relation, claims);
     owner.relations.add(relation);
     if (isWhole) return undefined;
-    const holder = takeKeys(claims, owner, isTaken ? inOrder(keys) : keys);
-    return holder === undefined ? undefined : { holder, isWhole, isInLine: false };
+    const key = takeKeys(claims, owner, isTaken ? inOrder(keys) : keys);
+    if (key === undefined) return undefined;
+    return { holder: claims.keys.get(key)!, key, isWhole, isInLine: false };
   }
 
   /** What it has claimed of the relation is for good now, until it ends or goes back to where it was before. */
   keep(owner: ClaimOwner, relation: number): void {
     const own = this.#relations.get(relation)?.byOwner.get(owner);
-    if (own !== undefined) own.keptCount = own.keys.length;
+    if (own === undefined) return;
+    own.keptCount = own.keys.length;
+    own.isKept = true;
   }
 
   /** Gives back the rows and keys that are not kept. */
@@ -96,10 +100,7 @@ export class Claims {
     const claims = this.#relations.get(relation);
     if (claims === undefined) return undefined;
     if (claims.whole !== undefined && claims.whole !== owner) return claims.whole;
-    if (keys === 'whole') {
-      for (const holder of claims.byOwner.keys()) if (holder !== owner) return holder;
-      return undefined;
-    }
+    if (keys === 'whole') return otherOn(claims, owner);
     for (const key of keys) {
       const holder = claims.keys.get(key);
       if (holder !== undefined && holder !== owner) return holder;
@@ -138,11 +139,28 @@ export class Claims {
     refusal.holder.waiters.add(owner);
     if (refusal.isWhole) this.#relations.get(waiting.relation)!.next ??= owner;
     if (!waitsFor(refusal.holder, owner)) return;
-    // Who only lets one go first that wants a relation whole, and is waited for by that one, need not wait.
-    for (const each of circleOf(owner))
-      if (each.waiting?.refusal.isInLine === true) this.#goOn(each);
+    // Who goes on meets another circle at times: that one stands, or there were no end of giving way.
+    const wasBreaking = this.#isBreaking;
+    this.#isBreaking = true;
+    for (const each of wasBreaking ? [] : circleOf(owner)) {
+      if (each.waiting === undefined) continue;
+      const { relation, refusal: of } = each.waiting;
+      // Who only lets one go first that wants a relation whole, and is waited for by that one, need not wait.
+      if (of.isInLine) this.#goOn(each);
+      // A statement that waits has not written yet: it gives way, and claims that again.
+      else if (this.#givesWay(of, relation)) this.giveBack(of.holder, relation);
+    }
+    this.#isBreaking = wasBreaking;
     if (owner.waiting === waiting && waitsFor(waiting.refusal.holder, owner))
       this.#endWaiting(owner, deadlock());
+  }
+
+  /** Whether what was refused is of a statement that waits itself. */
+  #givesWay({ holder, key }: Refusal, relation: number): boolean {
+    const claims = this.#relations.get(relation)!;
+    const own = claims.byOwner.get(holder);
+    if (holder.waiting === undefined || claims.whole === holder || own === undefined) return false;
+    return key === undefined ? !own.isKept : own.keys.includes(key, own.keptCount);
   }
 
   /** Who waits tries again. */
@@ -231,6 +249,13 @@ export class Claims {
   }
 }
 
+/** Who, other than `owner`, is in the way of one who wants the relation whole: not those who still wait for their first claim. */
+function otherOn(claims: RelationClaims, owner: ClaimOwner | undefined): ClaimOwner | undefined {
+  for (const [other, { keys, isKept }] of claims.byOwner)
+    if (other !== owner && (isKept || keys.length > 0 || claims.whole === other)) return other;
+  return undefined;
+}
+
 /** How many of the keys `owner` does not have yet, and whether somebody else has one of them. */
 function countOf(
   { keys: claimed }: RelationClaims,
@@ -248,18 +273,19 @@ function countOf(
   return { fresh, isTaken };
 }
 
+/** The first of them that somebody else has. */
 function takeKeys(
   claims: RelationClaims,
   owner: ClaimOwner,
   keys: readonly (number | string)[],
-): ClaimOwner | undefined {
+): number | string | undefined {
   let own = claims.byOwner.get(owner);
   // Whoever has written rows is in the way of one who wants the relation whole, be they rows that nobody else could claim.
-  if (own === undefined) claims.byOwner.set(owner, (own = { keys: [], keptCount: 0 }));
+  if (own === undefined) claims.byOwner.set(owner, (own = newOwnClaims()));
   for (const key of keys) {
     const holder = claims.keys.get(key);
     if (holder === owner) continue;
-    if (holder !== undefined) return holder;
+    if (holder !== undefined) return key;
     claims.keys.set(key, owner);
     own.keys.push(key);
   }
@@ -278,14 +304,23 @@ function inOrder(keys: readonly (number | string)[]): readonly (number | string)
   return ordered.concat(texts.sort());
 }
 
-/** Whether `owner` is `waiter`, or one that it waits for. */
+/** Whether `owner` is `waiter`, or one that it waits for. A circle of others, which is being broken, is walked once or twice. */
 function waitsFor(waiter: ClaimOwner, owner: ClaimOwner): boolean {
-  for (
-    let next: ClaimOwner | undefined = waiter;
-    next !== undefined;
-    next = next.waiting?.refusal.holder
-  )
+  let passed: ClaimOwner | undefined;
+  let steps = 0;
+  let stepsMax = 2;
+  let next: ClaimOwner | undefined = waiter;
+  while (next !== undefined) {
     if (next === owner) return true;
+    if (next === passed) return false;
+    steps += 1;
+    if (steps === stepsMax) {
+      passed = next;
+      steps = 0;
+      stepsMax *= 2;
+    }
+    next = next.waiting?.refusal.holder;
+  }
   return false;
 }
 
@@ -338,6 +373,8 @@ type Waiting = {
 
 type Refusal = {
   readonly holder: ClaimOwner;
+  /** What `holder` has; undefined: something of the relation. */
+  readonly key?: number | string;
   /** It was refused the relation whole. */
   readonly isWhole: boolean;
   /** `holder` has nothing of it, and is to have it first. */
@@ -353,7 +390,16 @@ type RelationClaims = {
 };
 
 /** In the order they were claimed; those from `keptCount` on are of a statement that may want others yet. */
-type OwnClaims = { readonly keys: (number | string)[]; keptCount: number };
+type OwnClaims = {
+  readonly keys: (number | string)[];
+  keptCount: number;
+  /** A statement has come to its end here, be it that it has claimed nothing: it may have inserted rows. */
+  isKept: boolean;
+};
+
+function newOwnClaims(): OwnClaims {
+  return { keys: [], keptCount: 0, isKept: false };
+}
 
 function newRelationClaims(): RelationClaims {
   return { whole: undefined, next: undefined, keys: new Map(), byOwner: new Map() };

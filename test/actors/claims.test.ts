@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Claims, newClaimOwner } from '../../src/actors/claims.ts';
-import type { ClaimOwner } from '../../src/actors/claims.ts';
+import type { ClaimMark, ClaimOwner } from '../../src/actors/claims.ts';
 import type { DbError } from '../../src/base/errors.ts';
 import type { Database } from '../../src/index.ts';
 import { open } from '../../src/open.ts';
@@ -318,6 +318,27 @@ test('a statement that finds other rows at each look gets them in the end', asyn
   await Promise.all(others);
 });
 
+/** Whoever waited, and had claimed a row or nothing yet, was in the way of the one it waited for: 40P01. */
+test('a statement that waits gives way to the one it waits for', async () => {
+  const ann = await begun(add(5));
+  const waiting = [
+    db.exec(add(5)),
+    (await begun()).exec('UPDATE acc SET bal = bal + 1 WHERE id BETWEEN 3 AND 5; COMMIT'),
+    db.exec('UPDATE acc SET bal = bal + 1 WHERE id IN (4, 5)'),
+  ];
+  expect(await isHeldUp(Promise.race(waiting))).toBe(true);
+  await ann.exec(add(3));
+  await ann.exec('SELECT * FROM acc WHERE id = 4 FOR UPDATE');
+  await ann.exec('CREATE INDEX ON acc (bal)');
+  await ann.exec('COMMIT');
+  await Promise.all(waiting);
+  expect((await db.query('SELECT id, bal FROM acc WHERE bal > 0 ORDER BY id')).rows).toEqual([
+    { id: 3, bal: 2 },
+    { id: 4, bal: 2 },
+    { id: 5, bal: 4 },
+  ]);
+});
+
 test('closing ends those who wait', async () => {
   const holder = await begun(add(1));
   const waiting = [
@@ -344,7 +365,7 @@ test('closing ends those who wait', async () => {
 test('whatever is claimed, wanted and given up: nothing has two owners, and nobody waits for nobody', async () => {
   const step = fc.record({
     who: fc.nat(4),
-    what: fc.constantFrom('keys', 'keys', 'keys', 'whole', 'end', 'give up'),
+    what: fc.constantFrom('keys', 'keys', 'keys', 'whole', 'end', 'give up', 'mark', 'go back'),
     relation: fc.nat(1),
     keys: fc.array(fc.oneof(fc.nat(5), fc.constantFrom('k:a', 'k:b')), { maxLength: 4 }),
   });
@@ -357,6 +378,8 @@ test('whatever is claimed, wanted and given up: nothing has two owners, and nobo
         if (what === 'give up') user.giveUp();
         else if (!user.isBusy) {
           if (what === 'end') user.end();
+          else if (what === 'mark') user.mark();
+          else if (what === 'go back') user.goBack();
           else user.want(relation, what === 'whole' ? 'whole' : keys);
         }
         if (keys.length % 2 === 0) await settled();
@@ -383,6 +406,8 @@ class User {
   /** `relation:key`, or `relation:whole`. */
   readonly held = new Set<string>();
   isBusy = false;
+  /** What it had when it marked that last. */
+  #marked: { readonly mark: ClaimMark; readonly held: readonly string[] } | undefined;
   #canceling = new AbortController();
   readonly #claims: Claims;
 
@@ -398,6 +423,8 @@ class User {
       if (this.#claims.take(this.owner, relation, keys) !== undefined)
         await this.#claims.wait(this.owner, relation, keys, signal);
       for (const key of keys === 'whole' ? [keys] : keys) this.held.add(`${relation}:${key}`);
+      expect(this.#claims.holds(this.owner, relation, keys)).toBe(true);
+      this.#claims.keep(this.owner, relation);
     })()
       .catch((cause: unknown) => expect(['40P01', '57014']).toContain((cause as DbError).code))
       .finally(() => (this.isBusy = false));
@@ -407,7 +434,19 @@ class User {
     this.#canceling.abort();
   }
 
+  mark(): void {
+    this.#marked = { mark: this.#claims.mark(this.owner), held: [...this.held] };
+  }
+
+  goBack(): void {
+    if (this.#marked === undefined) return;
+    this.#claims.giveBackTo(this.owner, this.#marked.mark);
+    this.held.clear();
+    for (const each of this.#marked.held) this.held.add(each);
+  }
+
   end(): void {
+    this.#marked = undefined;
     this.held.clear();
     this.#claims.release(this.owner);
   }
