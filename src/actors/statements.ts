@@ -127,9 +127,9 @@ export async function runStatement(
           `${statement.kind === 'savepoint' ? 'SAVEPOINT' : statement.kind === 'release' ? 'RELEASE SAVEPOINT' : 'ROLLBACK TO SAVEPOINT'} can only be used in transaction blocks`,
           { hint: 'Send BEGIN first.' },
         );
-      if (statement.kind === 'savepoint') transaction.savepoint(statement.name);
+      if (statement.kind === 'savepoint') transaction.savepoint(statement.name, engine.claims);
       else if (statement.kind === 'release') transaction.releaseSavepoint(statement.name);
-      else transaction.rollbackTo(statement.name);
+      else transaction.rollbackTo(statement.name, engine.claims);
       return outcome(
         session,
         statement.kind === 'savepoint'

@@ -19,7 +19,7 @@ import {
   type CatalogEntry,
   type MaterializedViewEntry,
 } from './catalog.ts';
-import { newClaimOwner, type ClaimOwner } from './claims.ts';
+import { newClaimOwner, type ClaimMark, type ClaimOwner, type Claims } from './claims.ts';
 import { Overlay } from './overlay.ts';
 import type { Operation } from './records.ts';
 import { isSystemRelation } from './system-relations.ts';
@@ -56,7 +56,11 @@ export class Transaction {
   readonly #replaced = new Set<TableData | Overlay>();
   readonly #definitions: Operation[] = [];
   readonly #undo: (() => void)[] = [];
-  readonly #savepoints: { readonly name: string; readonly mark: number }[] = [];
+  readonly #savepoints: {
+    readonly name: string;
+    readonly mark: number;
+    readonly claims: ClaimMark;
+  }[] = [];
   readonly #reads = new Map<number, ReadSet>();
 
   constructor(options: {
@@ -249,13 +253,16 @@ export class Transaction {
     while (this.#undo.length > mark) this.#undo.pop()!();
   }
 
-  savepoint(name: string): void {
-    this.#savepoints.push({ name, mark: this.#undo.length });
+  savepoint(name: string, claims: Claims): void {
+    this.#savepoints.push({ name, mark: this.#undo.length, claims: claims.mark(this.owner) });
   }
 
-  rollbackTo(name: string): void {
+  /** What was written since is undone; what was claimed since is free for others. */
+  rollbackTo(name: string, claims: Claims): void {
     const index = this.#savepointIndex(name);
-    this.rollbackToMark(this.#savepoints[index]!.mark);
+    const savepoint = this.#savepoints[index]!;
+    this.rollbackToMark(savepoint.mark);
+    claims.giveBackTo(this.owner, savepoint.claims);
     this.#savepoints.length = index + 1;
     this.failed = false;
     this.failure = undefined;

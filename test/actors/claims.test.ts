@@ -339,6 +339,42 @@ test('a statement that waits gives way to the one it waits for', async () => {
   ]);
 });
 
+test('what was claimed since a savepoint is free when the transaction goes back to it', async () => {
+  const ann = await begun(`${add(1)}; SAVEPOINT a; ${add(2)}`);
+  const rows = db.exec(`${add(2)}; ${add(3)}`);
+  expect(await isHeldUp(rows)).toBe(true);
+  await ann.exec('SAVEPOINT b');
+  await ann.query('SELECT * FROM acc WHERE id > 50 FOR UPDATE');
+  await ann.exec(`${add(1)}; INSERT INTO acc VALUES (100, 0)`);
+  const [key, before] = [db.insert('acc', { id: 100, bal: 0 }), db.exec(add(1))];
+  expect(await isHeldUp(key)).toBe(true);
+  await ann.exec('ROLLBACK TO b');
+  await key;
+  await db.exec(add(60));
+  expect(await isHeldUp(rows)).toBe(true);
+  // A failed statement is gone back behind, too, and whoever waits for what it claimed goes on.
+  await ann.exec('RELEASE b');
+  await expect(ann.exec('UPDATE acc SET bal = 1 / (bal - bal) WHERE id = 70')).rejects.toThrow();
+  await ann.exec('ROLLBACK TO a');
+  await rows;
+  await ann.exec('CREATE INDEX by_bal ON acc (bal)');
+  const altered = db.exec(add(4));
+  expect(await isHeldUp(altered)).toBe(true);
+  await ann.exec('ROLLBACK TO a');
+  await altered;
+  // What was claimed before stays so, though it was written since.
+  expect(await isHeldUp(before)).toBe(true);
+  await ann.exec('COMMIT');
+  await before;
+  expect((await db.query('SELECT id, bal FROM acc WHERE bal > 0 ORDER BY id')).rows).toEqual([
+    { id: 1, bal: 2 },
+    { id: 2, bal: 1 },
+    { id: 3, bal: 1 },
+    { id: 4, bal: 1 },
+    { id: 60, bal: 1 },
+  ]);
+});
+
 test('closing ends those who wait', async () => {
   const holder = await begun(add(1));
   const waiting = [
