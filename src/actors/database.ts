@@ -517,7 +517,7 @@ export class Handle implements WideVerbs {
           });
           return { value, position };
         } catch (cause) {
-          session.rollback();
+          await session.takeBack(own);
           const why = cause instanceof DbError && cause.code === '25P02' ? own.failure : cause;
           const again =
             why instanceof DbError &&

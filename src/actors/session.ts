@@ -38,7 +38,7 @@ import { isSystemRelation, systemSnapshot, withSystemRelations } from './system-
 import { BorrowedSnapshot } from './with-changes.ts';
 import { afterRedefinition } from './write-rows.ts';
 import { dropsOf, readersNow } from './readers-now.ts';
-import { snapshotTooOld, Transaction } from './transaction.ts';
+import { snapshotTooOld, tooLate, Transaction } from './transaction.ts';
 
 /** Where a statement's rows go. `take` false: no more until `demand` is called. */
 export type RowSink = {
@@ -131,7 +131,7 @@ export class Session {
   definedAt: number | undefined;
   /** The transaction was begun by BEGIN, not by the engine for a text of several statements. */
   explicit = false;
-  /** Who began the transaction ends it: COMMIT and ROLLBACK are refused. */
+  /** Who began the transaction ends it: COMMIT and ROLLBACK are refused, and so is whatever comes after its end. */
   endsElsewhere = false;
   readonly #number: number;
   /** Settings that SET LOCAL, or a rollback, puts back. */
@@ -480,8 +480,8 @@ export class Session {
   /** What fails in a transaction fails the transaction, and a failed one does nothing more. */
   async guarded<Value>(action: () => Promise<Value>): Promise<Value> {
     const { transaction } = this;
-    if (transaction === undefined) return action();
     this.#assertUsable(transaction, false);
+    if (transaction === undefined) return action();
     const mark = transaction.mark();
     try {
       return await action();
@@ -586,7 +586,10 @@ export class Session {
 
   /** A transaction that failed, was doomed by another's commit, or is too old or too large does nothing more but end. */
   #assertUsable(transaction: Transaction | undefined, isRead: boolean): void {
-    if (transaction === undefined) return;
+    if (transaction === undefined) {
+      if (this.endsElsewhere) throw tooLate();
+      return;
+    }
     if (transaction.failed) {
       throw new DbError(
         '25P02',
@@ -733,6 +736,16 @@ export class Session {
     if (transaction === undefined) return;
     transaction.rollbackToMark(0);
     this.#end(transaction, false);
+  }
+
+  /**
+   * Rolls back what its function has left, be something still under way that nobody awaits: that ends first, and waits for no rows any more. What is
+   * asked behind it would be a commit of its own.
+   */
+  takeBack(transaction: Transaction): Promise<void> {
+    transaction.doomed ??= tooLate();
+    this.engine.claims.release(transaction.owner, transaction.doomed);
+    return this.exclusively(async () => this.rollback());
   }
 
   #end(transaction: Transaction, committed: boolean): void {

@@ -515,3 +515,10 @@ function inOrder(
   }
   return order;
 }
+
+/** Asked of the `tx` of db.transaction, which has ended. */
+export function tooLate(): DbError {
+  return new DbError('25P02', 'the function of the transaction has ended, and it with it', {
+    hint: 'Await whatever its function asks tx before it returns or throws.',
+  });
+}

@@ -13,7 +13,7 @@ import { type CommitOutcome, type Engine } from './engine.ts';
 import type { Operation } from './records.ts';
 import type { Session } from './session.ts';
 import { OVERLAY_ROW_ID_BASE } from './overlay.ts';
-import type { Transaction } from './transaction.ts';
+import { tooLate, type Transaction } from './transaction.ts';
 
 /**
  * Writes rows of a table, in the open transaction or as a commit of its own. `writesOf` decides what is written from what the
@@ -140,6 +140,8 @@ function commitRows(
   rowCount: number | undefined,
   inLine?: { readonly owner: ClaimOwner; readonly looks: number },
 ): Promise<CommitOutcome> {
+  // A load that goes on when its transaction has ended is no commit of its own.
+  if (session.endsElsewhere) return Promise.reject(tooLate());
   const relation = entry.definition.id;
   /** Of the pieces so far: the next look is at all of them again. */
   let wanted: ReturnType<typeof claimsOf>[] = [];

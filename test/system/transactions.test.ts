@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
 import { open } from '../../src/open.ts';
-import type { Database } from '../../src/index.ts';
+import type { Database, SessionHandle } from '../../src/index.ts';
 import type { DbError } from '../../src/base/errors.ts';
 
 let db: Database;
@@ -127,4 +127,53 @@ test('tables and views that a transaction makes are its own until it commits', a
   await expect(db.query('SELECT * FROM t')).rejects.toMatchObject({ code: '42P01' });
   await session.exec('COMMIT');
   expect((await db.query('SELECT n FROM v')).rows).toEqual([{ n: 3 }]);
+});
+
+test('what a function has not awaited when it throws is rolled back, and what it waits for given up', async () => {
+  await accounts(2);
+  const settled: Promise<PromiseSettledResult<unknown>[]>[] = [];
+  const idsOf = async (): Promise<unknown[]> =>
+    (await db.query('SELECT id FROM accounts ORDER BY id')).rows.map(({ id }) => id);
+  const thrown = (asked: (tx: Parameters<Parameters<typeof db.transaction>[0]>[0]) => unknown[]) =>
+    db.transaction(async (tx) => {
+      settled.push(Promise.allSettled(asked(tx)));
+      throw new Error('no');
+    });
+  const several = [5, 6, 7].map((id) => ({ id, balance: 1 }));
+  await expect(thrown((tx) => several.map((row) => tx.insert('accounts', [row])))).rejects.toThrow(
+    'no',
+  );
+  await expect(
+    thrown((tx) =>
+      several.map(({ id }) => tx.exec('INSERT INTO accounts VALUES ($1, 1)', { params: [id] })),
+    ),
+  ).rejects.toThrow('no');
+  // The first fails, and so does the function, before the others have begun.
+  const same = [0, 5, 6, 7].map((id) => ({ id, balance: 1 }));
+  await expect(
+    db.transaction((tx) => Promise.all(same.map((row) => tx.insert('accounts', [row])))),
+  ).rejects.toMatchObject({ code: '23505' });
+  async function* pieces(): AsyncGenerator<Uint8Array> {
+    for (const row of several) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      yield Buffer.from(`${JSON.stringify(row)}\n`);
+    }
+  }
+  const format = { format: 'ndjson' } as const;
+  await expect(
+    thrown((tx) => [(tx as SessionHandle).load('accounts', pieces(), format)]),
+  ).rejects.toThrow('no');
+  expect(await settled.at(-1)).toMatchObject([{ status: 'rejected', reason: { code: '25P02' } }]);
+  expect(await idsOf()).toEqual([0, 1]);
+
+  const holder = db.session();
+  const update = 'UPDATE accounts SET balance = balance + 1 WHERE id = 0';
+  await holder.exec(`BEGIN; ${update}`);
+  await expect(thrown((tx) => [tx.exec(update)])).rejects.toThrow('no');
+  expect(await settled.at(-1)).toMatchObject([{ status: 'rejected', reason: { code: '25P02' } }]);
+  await holder.exec('COMMIT');
+  await db.exec(update);
+  expect((await db.query('SELECT balance FROM accounts WHERE id = 0')).rows).toEqual([
+    { balance: 102 },
+  ]);
 });
