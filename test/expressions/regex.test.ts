@@ -29,13 +29,20 @@ test('what stands behind is found as JavaScript finds it, be it short or of any 
     '(?<!a.*)c',
     '(?<=[^a]{2})b',
     'a(?=.*c)',
+    // What stands behind is looked at with what follows it.
+    '(?<=a$)b',
+    '(?<=b|$)c',
+    '(?<=\\y)b',
+    '(?<=a\\y)\u{1f600}',
+    '(?<!\\y)b',
+    '(?<=a(?=b)).',
   ];
   fc.assert(
     fc.property(
       fc.constantFrom(...patterns),
       fc.string({ unit: fc.constantFrom('a', 'b', 'c', '\u{1f600}'), maxLength: 12 }),
       (pattern, text) => {
-        const found = new RegExp(pattern, 'su').exec(text);
+        const found = new RegExp(pattern.replaceAll('\\y', '\\b'), 'su').exec(text);
         const expected = found === null ? undefined : found.index;
         expect([pattern, compiled(pattern).exec(text)?.[0]]).toEqual([pattern, expected]);
         expect(compiled(pattern).test(text)).toBe(found !== null);

@@ -293,6 +293,7 @@ function findIn(
   endsAt?: number,
 ): number[] | undefined {
   const { instructions, sets } = program;
+  const end = endsAt ?? text.length;
   /** The leftmost start that came to an instruction at this character; the ways in the order they were met. */
   let starts = new Int32Array(instructions.length).fill(-1);
   let nextStarts = new Int32Array(instructions.length).fill(-1);
@@ -346,7 +347,7 @@ function findIn(
   for (let at = from; ;) {
     // A later start cannot win over a match that was found.
     if (found === undefined && (!anchored || at === from)) reach(ways, starts, at, 0, at);
-    if (at >= text.length || (ways.length === 0 && (anchored || found !== undefined))) return found;
+    if (at >= end || (ways.length === 0 && (anchored || found !== undefined))) return found;
     take(steps, ways.length + 1);
     const code = text.codePointAt(at)!;
     const after = at + (code > 0xffff ? 2 : 1);
@@ -373,9 +374,7 @@ function looks(
   if (!behind) return (findIn(program, text, at, false, true, steps) !== undefined) !== negated;
   // What is looked for begins no earlier; one character more, for what a place asks of the one before.
   const from = Math.max(0, at - program.lengthMax - 2);
-  return (
-    (findIn(program, text.slice(0, at), from, true, false, steps, at) !== undefined) !== negated
-  );
+  return (findIn(program, text, from, true, false, steps, at) !== undefined) !== negated;
 }
 
 type SearchRules = {
