@@ -28,15 +28,15 @@ export function drawnIn(
     if (isOther && own.startMs >= own.endMs) continue;
     windows.push(isOther ? { ...window, ...own, partial: true } : window);
     const span = series.compared?.[index];
+    const slides = series.comparedMoves === 'all';
+    const endsLast = movesEnd && series.comparedMoves === 'last';
     const beside =
       span === undefined
         ? undefined
         : {
-            startMs: movesStart ? innerMs(tiles, position, span.startMs, 'end') : span.startMs,
-            endMs:
-              movesEnd && series.comparedMoves
-                ? innerMs(tiles, position, span.endMs, 'start')
-                : span.endMs,
+            startMs:
+              slides || movesStart ? innerMs(tiles, position, span.startMs, 'end') : span.startMs,
+            endMs: slides || endsLast ? innerMs(tiles, position, span.endMs, 'start') : span.endMs,
           };
     if (beside?.startMs === span?.startMs && beside?.endMs === span?.endMs) {
       compared.push(span);

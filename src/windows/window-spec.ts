@@ -83,8 +83,8 @@ export type WindowSeries = {
   readonly moves: boolean;
   /** Which of its ends move with every instant, whatever now is. */
   readonly along: EndsAlong;
-  /** Whether the end of what its last window is compared with does. */
-  readonly comparedMoves: boolean;
+  /** Of what its windows are compared with: the end of the last one does, or all ends do, which lie as far back as a period is long that grows or shrinks. */
+  readonly comparedMoves: 'none' | 'last' | 'all';
   /** The length of the shortest window, those that are cut off aside; of the span where there is none. */
   readonly shortestMs: number;
   /** It is one window, which is an answer even of no rows, as in SQL without GROUP BY. */
@@ -200,13 +200,27 @@ export function* planningWindows(
     // A session is complete once nothing has come for its gap, which may end after the span.
     moves: period.moves || (cut.kind === 'sessions' && nowMs < endMs + cut.gapMs),
     along: period.along,
-    // A running period may be beside a whole one.
-    comparedMoves:
-      period.along.end && !(comparison?.align === 'fullPeriod' && endMs < period.wholeEndMs),
+    comparedMoves: comparedMovesOf(period, comparison),
     shortestMs: shortestOf(windows, endMs - startMs),
     isOne: windows.length === 1,
   };
 }
+
+function comparedMovesOf(
+  { startMs, endMs, wholeEndMs, step, along }: Period,
+  comparison: Comparison | undefined,
+): WindowSeries['comparedMoves'] {
+  if (comparison === undefined) return 'none';
+  const { to, align } = comparison;
+  const isAsLong = step.kind === 'exact' && step.ms === endMs - startMs;
+  const isShifted = to.kind === 'previous' && isAsLong && BY_LENGTH.has(align);
+  if (isShifted && along.start !== along.end) return 'all';
+  // A running period may be beside a whole one.
+  return along.end && !(align === 'fullPeriod' && endMs < wholeEndMs) ? 'last' : 'none';
+}
+
+/** Other alignments go back by days of their own. */
+const BY_LENGTH: ReadonlySet<string> = new Set(['wallClock', 'elapsed', 'fullPeriod']);
 
 function shortestOf(windows: readonly PlannedWindow[], spanMs: number): number {
   let shortest = Infinity;

@@ -661,6 +661,44 @@ test('ends that go along with now lie where tiles do, and say so; what is asked 
     ).toMatch(/^ADB_RESOLUTION/);
 });
 
+test('what lies as far back as a span is long that grows goes along with now, too', async () => {
+  await demote();
+  const measures = { n: 'count(*)', s: 'sum(amount)' };
+  const range = async (from: string, to: string): Promise<unknown> =>
+    (await plain.window('orders', { range: [from, to], measures, fill: 'zero' })).rows[0]?.values;
+  await clock.advance('26min');
+  // 48 hours and 28 minutes back from the 6th: 2026-03-03 23:32.
+  const growing = { text: 'now-2d/d to now', compare: 'previous', measures } as const;
+  const whole = await db.window('orders', growing);
+  expect(whole.rows[0]).toMatchObject({
+    partial: false,
+    compared: { startMs: Date.parse('2026-03-04'), endMs: Date.parse('2026-03-06'), partial: true },
+    previous: await range('2026-03-04', '2026-03-06'),
+  });
+  expect(whole.meta.notes).toEqual([expect.stringMatching(/along with now/)]);
+  const hours = await db.window('orders', { ...growing, every: 'hour', fill: 'zero' });
+  expect(hours.rows[1]!.compared).toEqual({
+    startMs: Date.parse('2026-03-04T00:45:00Z'),
+    endMs: Date.parse('2026-03-04T01:30:00Z'),
+    partial: true,
+  });
+  for (const { compared, previous } of hours.rows) {
+    const [from, to] = [compared!.startMs, compared!.endMs].map((ms) => new Date(ms).toISOString());
+    expect(previous).toEqual(await range(from!, to!));
+  }
+  // Its beginning moves, and with it both ends of what it is beside.
+  const shrinking = await db.window('orders', {
+    text: 'now-3296m to now-1h/h',
+    compare: 'previous',
+    measures,
+  });
+  const [from, to] = ['2026-03-04', '2026-03-05T17:30:00Z'] as const;
+  expect(shrinking.rows[0]).toMatchObject({
+    compared: { startMs: Date.parse(from), endMs: Date.parse(to), partial: true },
+    previous: await range(from, to),
+  });
+});
+
 test('a live window whose beginning passes through tiles goes on', async () => {
   await demote();
   const query = { last: '50h', compare: 'previous', measures: { n: 'count(*)' } } as const;

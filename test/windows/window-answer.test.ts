@@ -33,7 +33,7 @@ const series = (count: number, fill: WindowSeries['fill']): WindowSeries => ({
   nextChangeMs: undefined,
   moves: false,
   along: { start: false, end: false },
-  comparedMoves: false,
+  comparedMoves: 'none',
   shortestMs: 1,
   isOne: count === 1,
 });
