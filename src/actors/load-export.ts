@@ -21,7 +21,7 @@ import type {
 } from './api-types.ts';
 import type { TableEntry } from './catalog.ts';
 import { CANCELABLE, checkNames, namesOf } from './check-options.ts';
-import { canceled, deadline, untilAborted } from './deadline.ts';
+import { canceled, deadline, untilAborted, untilSettled } from './deadline.ts';
 import { type Engine } from './engine.ts';
 import type { HeldRows } from './held-rows.ts';
 import { checkedText, RowReader, type InputBatch, type InputContext } from './rows-in.ts';
@@ -129,13 +129,14 @@ async function writeBatches(
       kept.push(batch);
     } else await write([batch]);
     rows += batch.rowCount;
-    await options.onProgress?.({
+    const told = options.onProgress?.({
       rows,
       skipped: progress.rowsSkipped,
       bytes: progress.bytesRead,
       bytesTotal: reader.bytesTotal,
       rowsTotal: reader.rowCountTotal,
     });
+    await untilSettled(Promise.resolve(told), signal);
   }
   if (kept.length > 0) await write(kept);
   if (entry === undefined) await create(engine, session, table, reader);
@@ -371,7 +372,10 @@ export async function exportRows(
       sink ??= await openSink(engine, path ?? (target as NodeJS.WritableStream), options, signal);
       await sink.write(chunk);
       bytes += chunk.length;
-      await options.onProgress?.({ rows: counts.rows, bytes });
+      await untilSettled(
+        Promise.resolve(options.onProgress?.({ rows: counts.rows, bytes })),
+        signal,
+      );
     }
     sink ??= await openSink(engine, path ?? (target as NodeJS.WritableStream), options, signal);
     signalCheck(signal);

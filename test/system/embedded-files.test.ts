@@ -75,6 +75,20 @@ test('a file appears whole or not at all, and a failure leaves the old one', asy
   await expect(
     db.export('t', path, { onProgress: async () => Promise.reject(new Error('later')) }),
   ).rejects.toThrow('later');
+  // Who waits for what never comes is given up all the same.
+  const never = { onProgress: () => new Promise(() => undefined), timeoutMs: 20 };
+  await expect(db.export('t', path, never)).rejects.toMatchObject({ code: '57014' });
+  const csv = () => Readable.from([Buffer.from('id,name\n7,seven\n')]);
+  await expect(
+    db.load('t', csv(), { ...never, format: 'csv', atomic: true }),
+  ).rejects.toMatchObject({ code: '57014' });
+  const other = await open();
+  await other.exec('CREATE TABLE t (id int, name text)');
+  const closed = other.load('t', csv(), { onProgress: never.onProgress, format: 'csv' });
+  const told = expect(closed).rejects.toMatchObject({ code: '57P01' });
+  for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  await other.close();
+  await told;
   expect([await readFile(path, 'utf8'), await readdir(folder)]).toEqual(['old', ['x.csv']]);
   await expect(db.export('t', join(folder, 'no', 'x.csv'))).rejects.toMatchObject({
     code: '58P01',
