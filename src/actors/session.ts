@@ -38,7 +38,7 @@ import { isSystemRelation, systemSnapshot, withSystemRelations } from './system-
 import { BorrowedSnapshot } from './with-changes.ts';
 import { afterRedefinition } from './write-rows.ts';
 import { dropsOf, readersNow } from './readers-now.ts';
-import { snapshotTooOld, tooLate, Transaction } from './transaction.ts';
+import { ROWS_UNDONE, snapshotTooOld, tooLate, Transaction } from './transaction.ts';
 
 /** Where a statement's rows go. `take` false: no more until `demand` is called. */
 export type RowSink = {
@@ -450,12 +450,15 @@ export class Session {
     sinkOf: (index: number) => RowSink,
     turn?: Promise<void>,
   ): Promise<StatementOutcome[]> {
-    const inTurn = async (sinks: (index: number) => RowSink): Promise<StatementOutcome[]> => {
+    const inTurn = async (
+      sinks: (index: number) => RowSink,
+      signal = options.signal,
+    ): Promise<StatementOutcome[]> => {
       if (turn !== undefined) {
         await turn;
         this.engine.assertOpen();
       }
-      return this.#run(parsed, options, sinks);
+      return this.#run(parsed, signal === options.signal ? options : { ...options, signal }, sinks);
     };
     if (options.streams !== true || parsed.length !== 1 || parsed[0]!.statement.kind !== 'query')
       return this.exclusively(() => inTurn(sinkOf));
@@ -469,7 +472,14 @@ export class Session {
       },
       take: (batch) => sink.take(batch),
     };
-    return this.exclusively(() => inTurn(() => announced), started);
+    return this.exclusively(() => {
+      const { transaction } = this;
+      if (transaction === undefined) return inTurn(() => announced);
+      const undone = new AbortController();
+      const ended = transaction.streams((cause) => undone.abort(cause));
+      const signals = [undone.signal, ...(options.signal === undefined ? [] : [options.signal])];
+      return inTurn(() => announced, AbortSignal.any(signals)).finally(ended);
+    }, started);
   }
 
   /** A verb of the embedded API: one thing at a time, and under the rules of statements. */
@@ -610,6 +620,8 @@ export class Session {
 
   #failed(transaction: Transaction, mark: ReturnType<Transaction['mark']>, cause: unknown): void {
     if (this.transaction !== transaction) return;
+    // A query that ended since rows were rolled back is no failure of what goes on.
+    if (cause instanceof DbError && cause.code === ROWS_UNDONE) return;
     transaction.rollbackToMark(mark);
     transaction.failed = true;
     transaction.failure ??= cause;

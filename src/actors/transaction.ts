@@ -62,6 +62,8 @@ export class Transaction {
     readonly claims: ClaimMark;
   }[] = [];
   readonly #reads = new Map<number, ReadSet>();
+  /** Queries whose rows are still taken, and how much had been written when they began. */
+  readonly #streams = new Set<{ readonly mark: number; stop(cause: DbError): void }>();
 
   constructor(options: {
     readonly tenant: string;
@@ -250,7 +252,15 @@ export class Transaction {
   }
 
   rollbackToMark(mark: number): void {
+    for (const stream of this.#streams) if (stream.mark > mark) stream.stop(undone());
     while (this.#undo.length > mark) this.#undo.pop()!();
+  }
+
+  /** A query whose rows are taken while others run: `stop` is told when rows that it reads are undone. Returns what to call at its end. */
+  streams(stop: (cause: DbError) => void): () => void {
+    const stream = { mark: this.#undo.length, stop };
+    this.#streams.add(stream);
+    return () => void this.#streams.delete(stream);
   }
 
   savepoint(name: string, claims: Claims): void {
@@ -520,5 +530,14 @@ function inOrder(
 export function tooLate(): DbError {
   return new DbError('25P02', 'the function of the transaction has ended, and it with it', {
     hint: 'Await whatever its function asks tx before it returns or throws.',
+  });
+}
+
+/** The code of a query's end whose rows were rolled back: PostgreSQL's of a cursor that is no more. */
+export const ROWS_UNDONE = '24000';
+
+function undone(): DbError {
+  return new DbError(ROWS_UNDONE, 'rows that the query reads were rolled back', {
+    hint: 'Take all of its rows before you roll back, or before the function of db.transaction ends.',
   });
 }

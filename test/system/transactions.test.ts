@@ -177,3 +177,43 @@ test('what a function has not awaited when it throws is rolled back, and what it
     { balance: 102 },
   ]);
 });
+
+test('a query whose rows are still taken when they are rolled back ends, and what goes on goes on', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY)');
+  const fill = (from: number): string =>
+    `INSERT INTO t SELECT n FROM generate_series(${from + 1}, ${from + 100000}) s(n)`;
+  const rest = async (rows: AsyncIterator<{ readonly rowCount: number }>): Promise<number> => {
+    let count = 0;
+    for (let next = await rows.next(); next.done !== true; next = await rows.next())
+      count += next.value.rowCount;
+    return count;
+  };
+  const session = db.session();
+  await session.exec(`BEGIN; ${fill(0)}; SAVEPOINT a`);
+  const before = session.stream('SELECT id FROM t')[Symbol.asyncIterator]();
+  let count = (await before.next()).value!.rowCount;
+  await session.exec(fill(100_000));
+  const behind = session.stream('SELECT id FROM t')[Symbol.asyncIterator]();
+  await behind.next();
+  await session.exec(`ROLLBACK TO a; ${fill(500_000)}`);
+  await expect(rest(behind)).rejects.toMatchObject({ code: '24000' });
+  count += await rest(before);
+  expect(count).toBe(100_000);
+  const all = session.stream('SELECT id FROM t')[Symbol.asyncIterator]();
+  await all.next();
+  await session.exec('COMMIT');
+  expect(await rest(all)).toBeGreaterThan(150_000);
+  let left: AsyncIterator<{ readonly rowCount: number }> | undefined;
+  await expect(
+    db.transaction(async (tx) => {
+      await tx.exec('DELETE FROM t WHERE id > 100000');
+      await tx.exec(fill(900_000));
+      left = (tx as SessionHandle).stream('SELECT id FROM t')[Symbol.asyncIterator]();
+      await left!.next();
+      throw new Error('no');
+    }),
+  ).rejects.toThrow('no');
+  await expect(rest(left!)).rejects.toMatchObject({ code: '24000' });
+  expect((await db.query('SELECT count(*) AS n FROM t')).rows).toEqual([{ n: 200_000 }]);
+});
