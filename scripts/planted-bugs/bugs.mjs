@@ -195,7 +195,7 @@ export const BUGS = [
     name: 'a row that two claim',
     how: 'a row that another transaction has written is claimed all the same',
     file: 'actors/claims.js',
-    find: /(function takeKeys\([\s\S]*?)if \(holder !== undefined\)\s*return holder;/,
+    find: /(function takeKeys\([\s\S]*?)if \(holder !== undefined\)\s*return key;/,
     put: '$1',
   },
   {

@@ -13,7 +13,7 @@ test('a listener that throws, or whose promise is rejected, is told to who asks 
   hub.on('query.slow', ({ queryId }) => heard.push(queryId));
   hub.on('listener.failed', ({ event: of, cause }) => heard.push([of, (cause as Error).message]));
   hub.emit('query.slow', event);
-  await Promise.resolve();
+  await new Promise((resolve) => setImmediate(resolve));
   expect(heard).toEqual([['query.slow', 'thrown'], 'q', ['query.slow', 'rejected']]);
 });
 
