@@ -345,11 +345,18 @@ export class Session {
     if (claims.take(owner, relation, keys) === undefined) return;
     const timeoutMs = this.#timeoutMs('lock_timeout');
     const limited = deadline(ports.clock, { signal, timeoutMs }, undefined, lockTimedOut);
+    // Whoever waits is told how it ends, though there may be nothing else for the process to do.
+    let alive: TimerHandle;
+    const stayAlive = (): void => {
+      alive = ports.clock.after(TRANSACTION_AGE_MS_MAX, stayAlive, true);
+    };
+    stayAlive();
     try {
       await claims.wait(owner, relation, keys, limited.signal);
     } catch (cause) {
       throw isTimedOut(cause) ? new DbError(cause.code, cause.message, { hint: HELD }) : cause;
     } finally {
+      alive!.cancel();
       limited.done();
     }
   }

@@ -835,3 +835,21 @@ test('who waits for changes keeps the process alive, and nobody else does', asyn
   expect(await last).toEqual({ done: true, value: undefined });
   expect(held()).toBe(before);
 });
+
+test('who waits for rows that another transaction has changed keeps the process alive', async () => {
+  // `db.query` awaited within `db.transaction`, on a row of its own, ended a script with nothing said.
+  db = await open();
+  await db.exec('CREATE TABLE t (a int); INSERT INTO t VALUES (1)');
+  const held = (): number =>
+    process.getActiveResourcesInfo().filter((each) => each === 'Timeout').length;
+  const before = held();
+  const holder = db.session();
+  await holder.exec('BEGIN; UPDATE t SET a = 2');
+  expect(held()).toBe(before);
+  const waiting = db.exec('UPDATE t SET a = 3');
+  for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  expect(held()).toBe(before + 1);
+  await holder.exec('COMMIT');
+  await waiting;
+  expect(held()).toBe(before);
+});
