@@ -868,7 +868,7 @@ class Reader {
   #fieldOverflow(order = false): DbError {
     return new DbError('22008', `date/time field value out of range: "${this.#text}"`, {
       hint: order
-        ? 'Dates are read as month, day, year; write 2026-11-22 to be understood everywhere.'
+        ? 'Write it as year, month and day, as 2026-11-22; without a year at its beginning a date is read as month, day, year.'
         : undefined,
     });
   }

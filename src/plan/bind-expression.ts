@@ -688,8 +688,9 @@ function call(expression: CallNode, place: Place): Expression {
     const index = SERIES_INDEX_BASE + place.series.push(series) - 1;
     return { kind: 'column', index, type: series.type, nullable: false, name };
   }
-  if (name === 'generate_series' || name === 'unnest')
-    throw notSupported(`${name}() here`, 'Use it in FROM.', at);
+  if (name === 'generate_series') throw notSupported(`${name}() here`, 'Use it in FROM.', at);
+  if (name === 'unnest')
+    throw notSupported('unnest()', 'Write its values as rows: FROM (VALUES (1), (2)) v(x).', at);
   const args = expression.args.map(({ value }) => bindExpression(value, place));
   if (name === 'pg_typeof' && (args[0]?.type.kind === 'unknown' || args[0]?.type.kind === 'null'))
     return constant('unknown', TEXT);
