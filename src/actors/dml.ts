@@ -73,6 +73,8 @@ export async function runDml(
   try {
     for (let attempt = 0; ; attempt += 1) {
       const inTurn = attempt >= ATTEMPTS_OUTSIDE;
+      // A table that a definition has made anew is in the catalog already, and has no rows for readers until that is acknowledged.
+      if (engine.turn.definesUnacknowledged) await engine.untilDefined(options.signal);
       // A transaction that reads one position is tested by its read set; all others by what has changed meanwhile.
       const versions =
         session.transaction?.position === undefined ? versionsOf(session, bound) : undefined;

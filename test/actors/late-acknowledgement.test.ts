@@ -71,6 +71,28 @@ test('an UPDATE does not undo one that is not acknowledged yet', async () => {
   });
 });
 
+/** It read the table that ALTER had put in the place of the old one, which has no rows for readers yet: no row was changed. */
+test('what is changed while a table that was altered is on its way is changed in all of its rows', async () => {
+  await sim.run(async () => {
+    await sim.db.insert('t', { id: 1, g: 'a', n: 0 });
+    const [one, two] = [sim.db.session(), sim.db.session()];
+    let expected = 0;
+    for (let round = 0; round < 24; round += 1) {
+      await one.exec('BEGIN; ALTER TABLE t ADD CHECK (n >= 0)');
+      const committed = one.exec('COMMIT');
+      await two.exec('BEGIN');
+      // Somewhere between the staging and the acknowledgement.
+      await sim.clock.pause(round / 4, 'test');
+      const { rowCount } = await two.query('UPDATE t SET n = n + 1 WHERE id = 1');
+      await two.exec('COMMIT');
+      await committed;
+      expect(rowCount).toBe(1);
+      expected += 1;
+    }
+    expect(await rowsOf('SELECT n FROM t')).toEqual([{ n: expected }]);
+  });
+});
+
 /** It had the row while it waited for another one, so that it took what it saw of it for the newest: what came before the claim was still on its way. */
 test('a row that is claimed while a change of it is on its way is not written before that is seen', async () => {
   await sim.run(async () => {
