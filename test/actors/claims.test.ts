@@ -37,6 +37,30 @@ async function begun(text?: string): Promise<ReturnType<Database['session']>> {
 
 const add = (id: number): string => `UPDATE acc SET bal = bal + 1 WHERE id = ${id}`;
 
+type Turns = { rounds: number; readonly end: () => Promise<unknown> };
+
+/** Twenty transactions again and again, each of one statement on a row of its own that it holds for a turn of the loop. */
+function takingTurns(statement: (id: number) => string): Turns {
+  let done = false;
+  const one = async (id: number): Promise<void> => {
+    while (!done) {
+      const session = await begun(statement(id));
+      await new Promise((resolve) => setImmediate(resolve));
+      await session.exec('COMMIT');
+      turning.rounds += 1;
+    }
+  };
+  const others = Array.from({ length: 20 }, (_, id) => one(id));
+  const turning = {
+    rounds: 0,
+    end: () => {
+      done = true;
+      return Promise.all(others);
+    },
+  };
+  return turning;
+}
+
 /** After eight waits a statement asked for the table whole, which two that had a row each then wanted from each other. */
 test('two transactions at the end of a long line for one row, each with another row: both get their turn', async () => {
   const head = await begun(add(50));
@@ -81,30 +105,19 @@ test('statements over the same rows never wait for each other, whichever way the
 });
 
 test('a statement that wants many rows gets them while others take one each again and again', async () => {
-  let done = false;
-  let rounds = 0;
-  const one = async (id: number): Promise<void> => {
-    while (!done) {
-      const session = await begun(add(id));
-      await new Promise((resolve) => setImmediate(resolve));
-      await session.exec('COMMIT');
-      rounds += 1;
-    }
-  };
-  const others = Array.from({ length: 20 }, (_, id) => one(id));
+  const others = takingTurns(add);
   await turns();
   for (const text of [
     'UPDATE acc SET bal = bal - 1000 WHERE id < 20',
     'SELECT * FROM acc WHERE id < 20 FOR UPDATE',
     'ALTER TABLE acc ADD COLUMN note text',
   ]) {
-    const before = rounds;
+    const before = others.rounds;
     await db.exec(`BEGIN; ${text}; COMMIT`);
     // Each of the others has a turn or two for every row that was waited for.
-    expect(rounds - before).toBeLessThan(20 * 60);
+    expect(others.rounds - before).toBeLessThan(20 * 60);
   }
-  done = true;
-  await Promise.all(others);
+  await others.end();
 });
 
 test('a write of its own gets its turn among transactions that take turns', async () => {
@@ -293,29 +306,18 @@ test('two transactions that write more rows than are claimed one by one need not
 });
 
 test('a statement that finds other rows at each look gets them in the end', async () => {
-  let done = false;
-  let rounds = 0;
-  const one = async (id: number): Promise<void> => {
-    while (!done) {
-      const session = await begun(`UPDATE acc SET bal = 1 - bal WHERE id = ${id}`);
-      await new Promise((resolve) => setImmediate(resolve));
-      await session.exec('COMMIT');
-      rounds += 1;
-    }
-  };
-  const others = Array.from({ length: 20 }, (_, id) => one(id));
+  const others = takingTurns((id) => `UPDATE acc SET bal = 1 - bal WHERE id = ${id}`);
   await turns();
   for (const text of [
     'BEGIN; UPDATE acc SET bal = 0 WHERE bal = 1; COMMIT',
     'UPDATE acc SET bal = 0 WHERE bal = 1',
     'BEGIN; SELECT * FROM acc WHERE bal = 1 FOR UPDATE; COMMIT',
   ]) {
-    const before = rounds;
+    const before = others.rounds;
     await db.exec(text);
-    expect(rounds - before, text).toBeLessThan(20 * 60);
+    expect(others.rounds - before, text).toBeLessThan(20 * 60);
   }
-  done = true;
-  await Promise.all(others);
+  await others.end();
 });
 
 /** Whoever waited, and had claimed a row or nothing yet, was in the way of the one it waited for: 40P01. */

@@ -15,6 +15,10 @@ async function failure(action: () => Promise<unknown>): Promise<DbError> {
   throw new Error('nothing was refused');
 }
 
+/** Timers that keep the process alive. */
+const held = (): number =>
+  process.getActiveResourcesInfo().filter((each) => each === 'Timeout').length;
+
 test('every option of open is checked, and the error names it', async () => {
   const bad: [string, unknown][] = [
     ['memory', '4 gigs'],
@@ -652,8 +656,6 @@ test('closing ends what waits for rows from outside', async () => {
 });
 
 test('a process with nothing else to do waits for a time limit that somebody waits for', async () => {
-  const held = (): number =>
-    process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
   db = await open();
   const before = held();
   const abort = new AbortController();
@@ -815,8 +817,6 @@ test('who waits for changes keeps the process alive, and nobody else does', asyn
   // A script whose last line was `for await (… of db.subscribe(…))` ended in it, with nothing said.
   db = await open();
   await db.exec('CREATE TABLE t (a int)');
-  const held = (): number =>
-    process.getActiveResourcesInfo().filter((each) => each === 'Timeout').length;
   const before = held();
   const subscription = db.subscribe('t');
   const iterator = subscription[Symbol.asyncIterator]();
@@ -840,8 +840,6 @@ test('who waits for rows that another transaction has changed keeps the process 
   // `db.query` awaited within `db.transaction`, on a row of its own, ended a script with nothing said.
   db = await open();
   await db.exec('CREATE TABLE t (a int); INSERT INTO t VALUES (1)');
-  const held = (): number =>
-    process.getActiveResourcesInfo().filter((each) => each === 'Timeout').length;
   const before = held();
   const holder = db.session();
   await holder.exec('BEGIN; UPDATE t SET a = 2');
