@@ -10,6 +10,7 @@ import { OVERLAY_ROW_ID_BASE } from './overlay.ts';
 import type { ExecutionOptions, RowSink, Session, StatementOutcome } from './session.ts';
 import { executePlan } from './statements.ts';
 import type { Transaction } from './transaction.ts';
+import { LOOKS_BY_ROW } from './write-rows.ts';
 
 /**
  * SELECT … FOR UPDATE in a transaction: the rows of the answer are claimed until it ends, and the answer is what they are once they
@@ -66,7 +67,7 @@ export async function runLocking(
   const collector = new BatchCollector(session.engine.memory);
   try {
     for (let attempt = 0; ; attempt += 1) {
-      const isLast = attempt === ATTEMPTS_BY_ROW;
+      const isLast = attempt === LOOKS_BY_ROW;
       if (isLast) {
         engine.claims.giveBack(owner, relation);
         await claim(relation, 'whole');
@@ -110,9 +111,6 @@ function claimableIds(rows: Batch | undefined): number[] {
   }
   return ids;
 }
-
-/** Times a query claims row by row while others keep making rows match; then it claims the table. */
-const ATTEMPTS_BY_ROW = 8;
 
 function notAvailable(session: Session, relation: number): DbError {
   const { name } = session.storedEntry(relation).definition;

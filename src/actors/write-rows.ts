@@ -127,7 +127,7 @@ async function writeInTransaction(
  * Times a statement looks and finds other rows than it has claimed, because others keep making rows match; then it claims the table, which
  * then comes to rest. To wait in a long line for one row is one look.
  */
-const LOOKS_BY_ROW = 8;
+export const LOOKS_BY_ROW = 8;
 
 /** A commit of its own: one promise where nobody holds a claim. `inLine`: who has claimed what it was blocked by, and how often it was. */
 function commitRows(
