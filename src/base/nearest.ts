@@ -1,7 +1,11 @@
-/** The candidate at the smallest edit distance, if it is near enough to have been meant. */
+/**
+ * The candidate at the smallest edit distance, if it is near enough to have been meant: a third of the name may differ, of a short name one
+ * letter, and never more than half of it, since every name of one letter is near every other.
+ */
 export function nearestOf(name: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(1, Math.floor(name.length / 3)) + 1;
+  let bestDistance =
+    Math.min(Math.max(1, Math.floor(name.length / 3)), Math.floor(name.length / 2)) + 1;
   for (const candidate of candidates) {
     const distance = editDistance(name.toLowerCase(), candidate.toLowerCase(), bestDistance);
     if (distance < bestDistance) {
