@@ -1023,16 +1023,16 @@ const DURATION_UNITS = { ms: 1, s: 1000, min: 60_000, h: 3_600_000, d: 86_400_00
 
 /** A time as PostgreSQL's settings have it: milliseconds where no unit is given; 0 is no limit. */
 function durationMs(name: string, text: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)?$/.exec(text.trim());
+  const match = /^([+-]?\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)?$/.exec(text.trim());
   if (match === null)
     throw new DbError('22023', `invalid value for parameter "${name}": "${text}"`, {
-      hint: 'Valid units for this parameter are "us", "ms", "s", "min", "h", and "d".',
+      hint: `Give milliseconds or a time with a unit, us, ms, s, min, h or d: SET ${name} = '30s'.`,
     });
   const unit = match[2];
   const factor =
     unit === 'us' ? 0.001 : DURATION_UNITS[(unit ?? 'ms') as keyof typeof DURATION_UNITS];
   const ms = Math.round(Number(match[1]) * factor);
-  if (ms > 2_147_483_647)
+  if (ms < 0 || ms > 2_147_483_647)
     throw new DbError('22023', `${ms} ms is outside the valid range for parameter "${name}"`, {
       hint: 'It may be 0, which is no limit, to 2147483647 ms.',
     });

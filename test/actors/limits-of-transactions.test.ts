@@ -206,7 +206,14 @@ test('SET lock_timeout and statement_timeout end what waits, or runs, for longer
   expect(await ended('UPDATE t SET n = 2 WHERE id = 1', 1500)).toBe('57014');
   await expect(session.exec("SET statement_timeout = 'soon'")).rejects.toMatchObject({
     code: '22023',
+    hint: expect.stringContaining("SET statement_timeout = '30s'") as string,
   });
+  // It was told which units there are.
+  for (const wrong of ['-5', "'-5 s'"])
+    await expect(session.exec(`SET lock_timeout = ${wrong}`)).rejects.toMatchObject({
+      code: '22023',
+      hint: 'It may be 0, which is no limit, to 2147483647 ms.',
+    });
   await session.exec('RESET statement_timeout');
   const last = session.exec('UPDATE t SET n = 2 WHERE id = 1');
   clock.advance(30_000);
