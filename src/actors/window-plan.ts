@@ -50,6 +50,8 @@ export type BoundWindows = {
   readonly columns: readonly OutputColumn[];
   readonly keyTypes: readonly SqlType[];
   readonly valueTypes: readonly SqlType[];
+  /** By measure, the places behind the point that each of its values has: those of the column that is summed. 0 where they differ. */
+  readonly valueScales: readonly number[];
   readonly bound: Extract<BoundStatement, { kind: 'query' }>;
   /** By measure, the call that it is; undefined where something is computed of calls, or of what rows are grouped by. */
   readonly plainCalls: readonly number[] | undefined;
@@ -483,11 +485,20 @@ function takenApart(
     ],
     keyTypes: types.slice(0, question.by.length),
     valueTypes: types.slice(question.by.length),
+    valueScales: moved.slice(question.by.length).map((value) => scaleOf(value, keyCount, calls)),
     bound,
     plainCalls: plainCallsOf([windowColumn, ...moved], question.by.length, keyCount),
     sparing: { tries: 0 },
     writers: { last: undefined },
   };
+}
+
+/** Sums, least and greatest values keep the scale of a column that has one. */
+function scaleOf(value: Expression, keyCount: number, calls: AggregateNode['calls']): number {
+  const call = value.kind === 'column' ? calls[value.index - 1 - keyCount] : undefined;
+  if (call === undefined || !['sum', 'min', 'max'].includes(call.fn)) return 0;
+  const type = call.args[0]!.type;
+  return type.kind === 'numeric' ? (type.scale ?? 0) : 0;
 }
 
 function plainCallsOf(

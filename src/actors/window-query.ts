@@ -920,6 +920,7 @@ function windowAnswer(
   return new WindowAnswer(series, asked, {
     keyTypes: windows.keyTypes,
     valueTypes: windows.valueTypes,
+    valueScales: windows.valueScales,
     empty: () => emptyValues(windows, environment),
   });
 }

@@ -94,6 +94,8 @@ export class WindowAnswer {
   readonly #owners: Int32Array | undefined;
   readonly #keyTypes: readonly SqlType[];
   readonly #valueTypes: readonly SqlType[];
+  /** The places behind the point that a zero shows, where it stands for a sum that would. */
+  readonly #valueScales: readonly number[];
   /** What the values are of no rows at all: count 0, sum NULL. */
   readonly #makeEmpty: () => readonly Datum[];
   /** Each window has a row of each group, whatever lies in it. */
@@ -111,6 +113,7 @@ export class WindowAnswer {
     options: {
       readonly keyTypes: readonly SqlType[];
       readonly valueTypes: readonly SqlType[];
+      readonly valueScales?: readonly number[];
       readonly empty: () => readonly Datum[];
     },
   ) {
@@ -118,6 +121,7 @@ export class WindowAnswer {
     this.#owners = asked.owners;
     this.#keyTypes = options.keyTypes;
     this.#valueTypes = options.valueTypes;
+    this.#valueScales = options.valueScales ?? [];
     this.#makeEmpty = options.empty;
     const isAlone = this.#keyTypes.length === 0;
     this.#fills = series.fill !== 'none' || (isAlone && series.isOne);
@@ -260,7 +264,10 @@ export class WindowAnswer {
   #standIn(fill: WindowSeries['fill']): readonly Datum[] {
     switch (fill) {
       case 'zero':
-        return this.#empty.map((datum, value) => datum ?? zeroOf(this.#valueTypes[value]!));
+        return this.#empty.map(
+          (datum, value) =>
+            datum ?? zeroOf(this.#valueTypes[value]!, this.#valueScales[value] ?? 0),
+        );
       case 'null':
         return this.#empty.map(() => null);
       default:
@@ -379,7 +386,7 @@ export function tooManyRows(): DbError {
 }
 
 /** The datum of nought; NULL for types that have none. */
-function zeroOf({ kind }: SqlType): Datum {
+function zeroOf({ kind }: SqlType, scale: number): Datum {
   switch (kind) {
     case 'int2':
     case 'int4':
@@ -388,7 +395,7 @@ function zeroOf({ kind }: SqlType): Datum {
     case 'float8':
       return 0;
     case 'numeric':
-      return new Decimal(0n, 0);
+      return new Decimal(0n, scale);
     default:
       return null;
   }

@@ -32,6 +32,31 @@ async function orders(): Promise<Database> {
 
 const N = { n: 'count(*)' };
 
+test('a nought that stands for a sum has the places of the column', async () => {
+  await using db = await orders();
+  const { rows } = await db.window('orders', {
+    range: ['2026-11-02', '2026-11-04'],
+    every: 'day',
+    measures: {
+      s: 'sum(amount)',
+      least: 'min(amount)',
+      twice: 'sum(amount) * 2',
+      a: 'avg(amount)',
+      ...N,
+    },
+    fill: 'zero',
+    compare: { to: 'previous' },
+  });
+  // '0' stood beside '4.00'.
+  const zeros = { s: '0.00', least: '0.00', twice: '0', a: '0', n: 0 };
+  expect(rows.map(({ values }) => values)).toEqual([
+    zeros,
+    { s: '4.00', least: '4.00', twice: '8.00', a: '4.0000000000000000', n: 1 },
+  ]);
+  expect(rows[0]!.previous).toMatchObject({ s: '1.50' });
+  expect(rows[0]!.change).toMatchObject({ s: '-1.50' });
+});
+
 test('a window has the rows from its start until just before its end', async () => {
   await using db = await orders();
   const { rows, meta } = await db.window('orders', {
@@ -123,7 +148,7 @@ test('fill: windows that no row lies in, with nought, NULL, the last value, or w
     ['03', 1, '4.00', 0.4, 'US'],
     ['05', 2, '11.00', 0.55, 'EU'],
   ]);
-  expect((await filled('zero'))[2]).toEqual(['02', 0, '0', 0, null]);
+  expect((await filled('zero'))[2]).toEqual(['02', 0, '0.00', 0, null]);
   expect((await filled('null'))[2]).toEqual(['02', null, null, null, null]);
   expect((await filled('previous'))[2]).toEqual(['02', 2, '5.00', 0.2, 'EU']);
   expect(await refusalOfField(filled('linear'))).toMatch(/^42804 fill: measure "t" is no number/);
@@ -228,7 +253,7 @@ test('compare: what was before, the exact difference and its share; groups that 
     { n: 1, s: null },
   ]);
   expect(await beside('zero')).toEqual([
-    { n: 0, s: '0' },
+    { n: 0, s: '0.00' },
     { n: 1, s: '4.00' },
   ]);
   expect(await beside('null')).toEqual([
@@ -407,7 +432,7 @@ test('at midnight the day to date is a row of nothing, beside nothing of the day
     },
   ]);
   expect(meta.rowsScanned).toBe(0);
-  expect((await ask({ fill: 'zero' })).rows[0]!.values).toEqual({ n: 0, s: '0', most: 0 });
+  expect((await ask({ fill: 'zero' })).rows[0]!.values).toEqual({ n: 0, s: '0.00', most: 0 });
   expect(
     (await db.explainWindow('orders', { toDate: 'day', now: midnight, measures: N })).text,
   ).toContain('  2026-11-05T00:00:00+00:00 → 2026-11-05T00:00:00+00:00  0 hours  (partial)\n');
