@@ -3,10 +3,13 @@ import { Decimal } from '../columns/values.ts';
 import {
   absoluteOf,
   decimalExponent,
+  decimalOf,
   divideRounded,
+  multiply,
   powerOfTen,
   round,
 } from './decimal-arithmetic.ts';
+import { power } from './decimal-functions.ts';
 import { decimalFromText } from './text-io.ts';
 
 /**
@@ -489,6 +492,8 @@ const ROMAN: readonly (readonly [number, string])[] = [
 
 // ── Reading ────────────────────────────────────────────────────────────────────────────────────────────────────
 
+const TEN = decimalOf(10);
+
 export function readNumber(text: string, template: string): Decimal {
   return new NumberReader(text, templateOf(template)).read();
 }
@@ -544,7 +549,8 @@ class NumberReader {
       }
     }
     const value = decimalFromText(this.#sign + this.#number.replace(/\.$/, ''));
-    return shift === undefined ? value : new Decimal(value.coefficient, value.scale + shift);
+    // PostgreSQL multiplies, and shows the zeros that the power of ten comes with.
+    return shift === undefined ? value : multiply(value, power(TEN, decimalOf(-shift)));
   }
 
   /** Characters that are no part of a number. */

@@ -177,6 +177,9 @@ const ANSWERS: readonly (readonly [string, string | null])[] = [
   [String.raw`to_char(485, '"Good number:"999')`, 'Good number: 485'],
   [String.raw`to_char('nan'::float8, '9999.9')`, '  NaN'],
   [String.raw`to_number('12,454.8-', '99G999D9S')`, '-12454.8'],
+  // Multiplied by a power of ten, whose places stay.
+  [String.raw`to_number('1234', '99V99')`, '12.3400000000000000'],
+  [String.raw`to_number('12.4', '99V9')`, '1.2000000000000000'],
   [String.raw`to_number('<564646.654564>', '999999.999999PR')`, '-564646.654564'],
   [String.raw`to_number('5 4 4 . 7 8', '9 9 9 . 9 9')`, '544.78'],
   [String.raw`to_date('05 Dec 2000', 'DD Mon YYYY')`, '2000-12-05'],
