@@ -707,8 +707,8 @@ export class DatabaseState implements CommitState {
   }
 
   /** Binds a table's defaults, generated columns and checks: throws what keeps them from being used. */
-  checkTable(definition: TableDefinition): void {
-    bindRowExpressions(tableInfo(definition, (text) => this.parseExpression(text)));
+  checkTable(definition: TableDefinition): ReturnType<typeof bindRowExpressions> {
+    return bindRowExpressions(tableInfo(definition, (text) => this.parseExpression(text)));
   }
 
   renamed(entry: CatalogEntry, name: string): CatalogEntry {

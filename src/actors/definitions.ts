@@ -7,7 +7,7 @@ import type { TableWrite } from '../columns/table-contract.ts';
 import type { Datum } from '../columns/values.ts';
 import { coerce } from '../expressions/coercion.ts';
 import { compileExpression } from '../expressions/compile.ts';
-import { evaluateConstant, isVolatile } from '../expressions/fold.ts';
+import { evaluateConstant, isImmutable, isSettledByZone, isVolatile } from '../expressions/fold.ts';
 import { bindExpression, bindRowExpression, bindStatement } from '../plan/bind.ts';
 import { recordingCatalog, relationDoesNotExist, type RelationInfo } from '../plan/catalog.ts';
 import type { OutputColumn } from '../plan/logical.ts';
@@ -984,7 +984,17 @@ async function assertNoNulls(
 
 /** Defaults, generated columns and checks must bind before they are stored. */
 function checkExpressions(session: Session, table: TableDefinition): void {
-  session.engine.state.checkTable(table);
+  const { generated } = session.engine.state.checkTable(table);
+  for (const [index, expression] of generated.entries()) {
+    if (expression === undefined || isImmutable(expression)) continue;
+    throw new DbError('42P17', 'generation expression is not immutable', {
+      table: table.name,
+      column: table.columns[index]!.name,
+      hint: isSettledByZone(expression)
+        ? "It depends on the session's time zone: name one, as in ts AT TIME ZONE 'UTC'."
+        : 'What it gives differs from call to call: let it be the DEFAULT, which is computed when the row comes.',
+    });
+  }
 }
 
 function constantOf(

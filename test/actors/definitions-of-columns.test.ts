@@ -35,6 +35,17 @@ test('what a definition cannot mean is refused as PostgreSQL refuses it', async 
       'CREATE TABLE t (a int, b int GENERATED ALWAYS AS (a) STORED, c int GENERATED ALWAYS AS (b) STORED)',
       '42P17',
     ],
+    // Both were taken, though what they give depends on when, and in which zone, it is asked.
+    ['CREATE TABLE t (a int, b float8 GENERATED ALWAYS AS (a + random()) STORED)', '42P17'],
+    ['CREATE TABLE t (a timestamptz, b date GENERATED ALWAYS AS (a::date) STORED)', '42P17'],
+    [
+      "CREATE TABLE g (a timestamptz, b date GENERATED ALWAYS AS ((a AT TIME ZONE 'UTC')::date) STORED)",
+      'no error',
+    ],
+    [
+      'ALTER TABLE g ADD COLUMN c timestamptz GENERATED ALWAYS AS (clock_timestamp()) STORED',
+      '42P17',
+    ],
     ['CREATE TABLE t (LIKE a, LIKE b)', '42701'],
     ['CREATE SEQUENCE s CACHE 0', '22023'],
     ['CREATE SEQUENCE s CACHE 10', 'no error'],
