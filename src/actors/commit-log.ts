@@ -21,6 +21,8 @@ export type CommitLogOptions = {
   readonly keepUncovered?: boolean;
   /** Records stay objects of this process: small rows are kept compactly, large ones are shared with the tables. */
   readonly compacts?: boolean;
+  /** Of the room that is set aside for it in the database's memory, what no record takes yet. */
+  readonly emptyBytes?: () => number;
 };
 
 /** The journal as the commit turn uses it: an outcome for each append, in order. */
@@ -31,12 +33,14 @@ export class JournalLog implements CommitLog {
   readonly #types = new TypeLists();
   readonly keepBytes: number;
   readonly forgets: boolean;
+  readonly emptyBytes: () => number;
   #acknowledged: number;
 
   constructor(options: CommitLogOptions) {
     this.#compacts = options.compacts ?? false;
     this.keepBytes = options.keepBytes;
     this.forgets = !options.keepAll;
+    this.emptyBytes = options.emptyBytes ?? (() => 0);
     this.#acknowledged = options.backend.lastPosition;
     this.journal = new Journal({
       backend: options.backend,
@@ -128,11 +132,13 @@ export function createCommitLog(options: {
 }): JournalLog {
   const room = Math.min(options.keepBytes, Math.floor(options.memory.limitBytes / 8));
   options.memory.force(room);
+  const backend = new MemoryBackend(new MemoryAccount('the journal'));
   const log = new JournalLog({
-    backend: new MemoryBackend(new MemoryAccount('the journal')),
+    backend,
     keepBytes: room,
     keepAll: options.keepAll ?? false,
     compacts: true,
+    emptyBytes: () => Math.max(0, room - backend.heldBytes),
   });
   return Object.assign(log, {
     close: () => {

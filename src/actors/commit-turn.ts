@@ -500,6 +500,8 @@ export interface CommitLog {
   /** Of records appended since it was opened, and of those that are kept. */
   readonly appendedBytes?: number;
   readonly keepBytes?: number;
+  /** Of the room that is set aside for it in the database's memory, what no record takes yet. */
+  readonly emptyBytes?: () => number;
   /** The oldest records go whoever may still need them. */
   readonly forgets?: boolean;
 }

@@ -68,12 +68,18 @@ export class EngineMetrics {
     return metricsText(this.#shown());
   }
 
+  /** Without the room that is set aside for the journal and that it does not fill yet. */
+  get #heldBytes(): number {
+    const { memory, log } = this.#engine;
+    return memory.usedBytes - (log.emptyBytes?.() ?? 0);
+  }
+
   /** The same as plain numbers. */
   snapshot(): Record<string, number> {
     return {
       ...this.#counts,
       position: this.#engine.visiblePosition,
-      memoryBytes: this.#engine.memory.usedBytes,
+      memoryBytes: this.#heldBytes,
       tileBytes: this.#engine.tiles.memory.usedBytes,
       subscribers: this.#engine.subscriptions.count,
       runningQueries: this.#engine.queries.size,
@@ -162,7 +168,7 @@ export class EngineMetrics {
         [
           'analyticdb_memory_bytes',
           'Bytes the database holds by its own account.',
-          engine.memory.usedBytes,
+          this.#heldBytes,
         ],
         [
           'analyticdb_memory_limit_bytes',

@@ -33,6 +33,16 @@ test('a database that is full refuses rows, still reads and deletes, and takes r
   expect((await db.query('SELECT * FROM v')).rows).toEqual([{ g: 'again', c: 1 }]);
 });
 
+test('metrics tell what the journal in memory holds, and not what it may', async () => {
+  // An empty database said that it held 67 MB.
+  db = await open({ workers: 0 });
+  expect(db.metrics.snapshot().memoryBytes).toBeLessThan(2 ** 20);
+  await db.exec('CREATE TABLE t (a text)');
+  await db.insert('t', { a: 'x'.repeat(1 << 20) });
+  expect(db.metrics.snapshot().memoryBytes).toBeGreaterThan(2 ** 20);
+  expect(db.metrics.snapshot().memoryBytes).toBeLessThan(2 ** 22);
+});
+
 test('large writes that wait for their turn hold memory of the database, and are refused where that is used up', async () => {
   db = await open({ memory: '16 MB', workers: 0, journal: { kind: 'memory', keep: '64 KB' } });
   await db.exec(
