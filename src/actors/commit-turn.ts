@@ -78,7 +78,12 @@ export class CommitTurn {
     return this.#unacknowledged.some(({ defines }) => defines);
   }
 
-  /** The same, or in a commit that is being staged over several steps. */
+  /** Whether one of them has altered or dropped the relation: a table that was made anew has no rows for readers yet. */
+  redefinesUnacknowledged(relation: number): boolean {
+    return this.#unacknowledged.some(({ redefined }) => redefined.includes(relation));
+  }
+
+  /** Whether definitions are staged and not acknowledged, or in a commit that is being staged over several steps. */
   get definesStaged(): boolean {
     return this.definesUnacknowledged || this.#stepped.some(({ staged }) => staged.defines);
   }
@@ -602,10 +607,10 @@ class StagedCommit implements PublishedCommit {
     this.#owners.push(owner);
   }
 
-  /** Whether it changed one of these relations. */
+  /** Whether it changed one of these relations. A table that was written anew has no delta. */
   touches(relations: ReadonlySet<number>): boolean {
     for (const relation of this.deltas.keys()) if (relations.has(relation)) return true;
-    return false;
+    return [...this.defined, ...this.redefined].some((relation) => relations.has(relation));
   }
 
   get kept(): KeptRows | undefined {

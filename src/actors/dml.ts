@@ -22,7 +22,7 @@ import {
   type Session,
   type StatementOutcome,
 } from './session.ts';
-import { boundOf, executePlan, parametersOf } from './statements.ts';
+import { BoundTo, boundOf, executePlan, parametersOf } from './statements.ts';
 import { writeRows } from './write-rows.ts';
 
 type BoundDml = BoundInsert | BoundUpdate | BoundDelete;
@@ -70,11 +70,11 @@ export async function runDml(
   }
 
   const collector = new BatchCollector(engine.memory);
+  const to = new BoundTo(session, bound.relations);
   try {
     for (let attempt = 0; ; attempt += 1) {
       const inTurn = attempt >= ATTEMPTS_OUTSIDE;
-      // A table that a definition has made anew is in the catalog already, and has no rows for readers until that is acknowledged.
-      if (engine.turn.definesUnacknowledged) await engine.untilDefined(options.signal);
+      if (attempt > 0 || engine.turn.definesUnacknowledged) await to.stands(options.signal);
       // A transaction that reads one position is tested by its read set; all others by what has changed meanwhile.
       const versions =
         session.transaction?.position === undefined ? versionsOf(session, bound) : undefined;

@@ -435,6 +435,10 @@ class Answer {
       await engine.untilVisible(options.atLeast, this.#left.signal);
       this.#waitsFor = NOT_READ;
     }
+    if (engine.turn.definesUnacknowledged && !this.#isOver) {
+      this.#left ??= new AbortController();
+      await engine.untilDefined(this.#left.signal);
+    }
     if (this.#isOver) return;
     const parsed = engine.statements.parse(given.text);
     const [only, ...others] = parsed;

@@ -8,7 +8,7 @@ import type { ClaimKeys } from './claims.ts';
 import { changed, versionsOf } from './dml.ts';
 import { OVERLAY_ROW_ID_BASE } from './overlay.ts';
 import type { ExecutionOptions, RowSink, Session, StatementOutcome } from './session.ts';
-import { executePlan } from './statements.ts';
+import { BoundTo, executePlan } from './statements.ts';
 import type { Transaction } from './transaction.ts';
 import { LOOKS_BY_ROW } from './write-rows.ts';
 
@@ -35,6 +35,7 @@ export async function runLocking(
       hint: 'Leave out asOf, or FOR UPDATE.',
     });
   const { owner } = transaction;
+  const to = new BoundTo(session, bound.relations);
   const claim = async (relation: number, keys: ClaimKeys): Promise<void> => {
     // What this transaction has made is nobody else's.
     if (transaction.isPrivate(relation)) return;
@@ -57,6 +58,7 @@ export async function runLocking(
     for (const relation of locks.relations.toSorted((a, b) => a - b))
       await claim(relation, 'whole');
     for (const relation of locks.relations) await settled(relation);
+    await to.stands(options.signal);
     const outcome = await executePlan(session, bound, parameters, text, options, sink);
     if (transaction.doomed !== undefined) throw transaction.doomed;
     return outcome;
@@ -73,6 +75,7 @@ export async function runLocking(
         await claim(relation, 'whole');
       }
       await settled(relation);
+      await to.stands(options.signal);
       const versions = versionsOf(session, bound);
       const outcome = await executePlan(session, query, parameters, text, options, collector);
       const rows = collector.rows();

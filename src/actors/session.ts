@@ -29,6 +29,7 @@ import {
 } from './catalog.ts';
 import type { ClaimKeys, ClaimOwner } from './claims.ts';
 import { deadline, STATEMENT_TIMED_OUT } from './deadline.ts';
+import { DefinitionChanged } from './definition-changed.ts';
 import type { Engine } from './engine.ts';
 import type { InputContext } from './rows-in.ts';
 import { SessionSequences } from './sequences.ts';
@@ -560,14 +561,27 @@ export class Session {
     sink: RowSink,
     attempt = 1,
   ): Promise<StatementOutcome> {
+    const { transaction } = this;
+    const mark = transaction?.mark();
     return runStatement(this, statement, options, sink).catch((cause: unknown) =>
       afterRedefinition(
         cause,
         attempt,
-        (next) => this.#runNewest(statement, options, sink, next),
+        async (next) => {
+          // A statement of several parts has run some of them.
+          if (this.transaction === transaction) transaction?.rollbackToMark(mark!);
+          await this.#untilReadable(statement.statement.kind, options.signal);
+          return this.#runNewest(statement, options, sink, next);
+        },
         options.signal,
       ),
     );
+  }
+
+  /** What reads waits for definitions that are on their way: the catalog shows a table that was made anew, which has no rows for readers yet. */
+  async #untilReadable(kind: Statement['kind'], signal: AbortSignal | undefined): Promise<void> {
+    if (this.engine.turn.definesUnacknowledged && READS.has(kind))
+      await this.engine.untilDefined(signal);
   }
 
   async #runOne(
@@ -579,8 +593,6 @@ export class Session {
     const mark = transaction?.mark();
     const { kind } = statement.statement;
     if (!ENDS_TRANSACTION.has(kind)) this.#assertUsable(transaction, kind === 'query');
-    if (this.engine.turn.definesUnacknowledged && READS_CATALOG.has(kind))
-      await this.engine.untilDefined(given.signal);
     const timeoutMs = this.statementTimeoutMs;
     const limited =
       timeoutMs === 0
@@ -588,8 +600,11 @@ export class Session {
         : deadline(this.engine.ports.clock, { signal: given.signal, timeoutMs });
     const options = limited === undefined ? given : { ...given, signal: limited.signal };
     try {
+      if (this.engine.turn.definesUnacknowledged) await this.#untilReadable(kind, options.signal);
       if (kind === 'commit' && transaction?.failed === false) this.#checkAge(transaction);
-      return await (WRITES_ROWS.has(kind) || (transaction === undefined && DEFINES.has(kind))
+      return await (WRITES_ROWS.has(kind) ||
+      READS.has(kind) ||
+      (transaction === undefined && DEFINES.has(kind))
         ? this.#runNewest(statement, options, sink)
         : runStatement(this, statement, options, sink));
     } catch (cause) {
@@ -795,6 +810,12 @@ export class Session {
     const frozen = this.frozen?.get(relation);
     if (frozen !== undefined) return new BorrowedSnapshot(frozen);
     const entry = this.storedEntry(relation);
+    // Whoever was to wait for it runs again; nobody reads nothing and takes it for all there is.
+    if (
+      this.engine.turn.redefinesUnacknowledged(relation) &&
+      this.transaction?.isPrivate(relation) !== true
+    )
+      throw new DefinitionChanged(entry.definition.name);
     if (this.transaction !== undefined) {
       if (asOf !== undefined)
         throw notSupported('asOf inside a transaction', 'Read as of a position outside of it.');
@@ -907,8 +928,19 @@ const DEFINES = new Set<Statement['kind']>([
   'renameIndex',
 ]);
 
-/** They wait for definitions that are not acknowledged yet; what is written behind one is acknowledged behind it, too. */
-const READS_CATALOG = new Set<Statement['kind']>(['query', 'explain', 'show', 'execute']);
+/**
+ * They wait for definitions that are not acknowledged yet, and run again where one comes between. So does a change that reads, when it has looked what it
+ * reads; what is only written behind a definition is acknowledged behind it.
+ */
+const READS = new Set<Statement['kind']>([
+  'createMaterializedView',
+  'createTableAs',
+  'execute',
+  'explain',
+  'query',
+  'refreshMaterializedView',
+  'show',
+]);
 
 /** Accepted and remembered, without effect. */
 const HARMLESS_SETTINGS = new Set([

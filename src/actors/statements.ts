@@ -24,6 +24,8 @@ import { RetentionPlan } from '../windows/retention-plan.ts';
 import { instantLabel } from '../windows/window-spec.ts';
 import { ACTOR_COLUMNS, actorRows } from './actor-rows.ts';
 import type { AnswerSource } from './api-types.ts';
+import type { CatalogEntry } from './catalog.ts';
+import { DefinitionChanged } from './definition-changed.ts';
 import { runDefinition } from './definitions.ts';
 import { runDml } from './dml.ts';
 import { offsetNotes } from './offset-notes.ts';
@@ -294,6 +296,7 @@ async function runQuery(
   if (turn !== undefined) {
     await turn;
     engine.assertOpen();
+    if (engine.turn.definesUnacknowledged) await engine.untilDefined(options.signal);
     // It is remembered, unless what it reads has been defined anew meanwhile.
     bound = boundOf(session, parsed);
   }
@@ -309,6 +312,28 @@ async function runQuery(
   return executePlan(session, bound, parameters, parsed.text, options, sink);
 }
 
+/**
+ * What a statement was bound to. After a wait a relation may be another, its columns in other places, or on its way to be one, with no rows for
+ * readers yet.
+ */
+export class BoundTo {
+  readonly #session: Session;
+  readonly #entries: ReadonlyMap<number, CatalogEntry | undefined>;
+
+  constructor(session: Session, relations: readonly number[]) {
+    this.#session = session;
+    this.#entries = new Map(relations.map((each) => [each, session.catalog.byId(each)]));
+  }
+
+  /** After a wait, and before anything is read: 40001 where the statement is to be bound anew, by whoever runs it. */
+  async stands(signal: AbortSignal | undefined): Promise<void> {
+    const { engine, catalog } = this.#session;
+    if (engine.turn.definesUnacknowledged) await engine.untilDefined(signal);
+    for (const [relation, entry] of this.#entries)
+      if (catalog.byId(relation) !== entry) throw new DefinitionChanged(entry?.definition.name);
+  }
+}
+
 /** Runs a bound query; snapshots are taken now, all at one position. */
 export async function executePlan(
   session: Session,
@@ -319,8 +344,11 @@ export async function executePlan(
   sink: RowSink,
 ): Promise<StatementOutcome> {
   const { engine } = session;
-  if (engine.recovery.brokenCount > 0)
+  if (engine.recovery.brokenCount > 0) {
+    const to = new BoundTo(session, bound.relations);
     await engine.recovery.untilServed(bound.relations, options.signal);
+    await to.stands(options.signal);
+  }
   const context = session.evaluationContext(parameters, options);
   session.transaction?.noteReads(bound.plan, context, (relation, since) =>
     session.storedEntry(relation).data.changes(since, engine.visiblePosition),

@@ -32,10 +32,12 @@ export function openSubscription(
   const known: { id?: number } = {};
   return engine.subscriptions.subscribe(
     {
-      open: async () =>
-        typeof what === 'string'
+      open: async () => {
+        if (engine.turn.definesUnacknowledged) await engine.untilDefined(signal);
+        return typeof what === 'string'
           ? openNamed(engine, session, what, known)
-          : openQuery(engine, session, what.text, what.params),
+          : openQuery(engine, session, what.text, what.params);
+      },
     },
     {
       from,
@@ -193,6 +195,8 @@ function opened(engine: Engine, first: StoredEntry, close: () => Promise<void>):
       return entry;
     },
     replaced: () => undefined,
+    untilDefined: () =>
+      engine.turn.redefinesUnacknowledged(relation) ? engine.untilDefined(undefined) : undefined,
     epoch: () => {
       const entry = engine.state.catalog.byId(relation);
       return entry?.kind === 'materializedView' ? entry.view.generation : 0;

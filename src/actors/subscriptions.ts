@@ -78,6 +78,8 @@ export type OpenedSource = {
   entry(): StoredEntry;
   /** Why it is to be opened anew: another has its name, or its columns are others. Throws what ends the subscription. */
   replaced(): string | undefined;
+  /** While it is being altered or dropped: once that is acknowledged. Until then it has no rows, and no changes, for readers. */
+  untilDefined(): Promise<void> | undefined;
   /** Changes when the rows were replaced as a whole (a rebuild): positions before it mean nothing. */
   epoch(): number;
   visiblePosition(): number;
@@ -354,6 +356,11 @@ class LiveSubscription implements Subscription {
     try {
       const { signal } = this.#options;
       if (signal?.aborted === true) throw canceled(signal);
+      const defined = this.#snapshot === undefined ? this.#source.untilDefined() : undefined;
+      if (defined !== undefined) {
+        defined.then(this.#attempt, (cause: unknown) => this.#fail(cause));
+        return;
+      }
       const reason = this.#snapshot === undefined ? this.#source.replaced() : undefined;
       if (reason !== undefined) {
         this.#openAnew(reason);

@@ -249,6 +249,8 @@ export class ViewBuilder {
 
   /** A view that is refreshed by time takes what has come since, and who follows it is told. */
   async refresh(engine: Engine, view: MaintainedView): Promise<void> {
+    // A table that is made anew has no changes for readers yet.
+    if (engine.turn.definesUnacknowledged) await engine.untilDefined(undefined);
     if (view.inCommit || (view.status !== 'live' && view.status !== 'failed')) return;
     // It will be told when what it reads serves again.
     if (engine.housekeeping.sourcesLag(view)) return;

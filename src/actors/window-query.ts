@@ -240,6 +240,7 @@ export async function runWindowQuery(
   options: RunOptions,
 ): Promise<WindowRun> {
   const { engine } = session;
+  if (engine.turn.definesUnacknowledged) await engine.untilDefined(options.signal);
   const question = questionOf(session, table, query, options);
   const { own, windows, context } = question;
   session.transaction?.noteReads(windows.bound.plan, context, (relation, since) =>

@@ -161,6 +161,7 @@ export async function runWithChanges(
   }
   const frozen = new Map<number, TableSnapshot>();
   try {
+    await session.engine.untilDefined(options.signal);
     for (const { statement, at } of clause.ctes) {
       if (!isChange(statement)) continue;
       const info = session.planCatalog().relation(statement.table);

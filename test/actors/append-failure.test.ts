@@ -1,34 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Database } from '../../src/actors/database.ts';
-import type { CommitLog } from '../../src/actors/commit-turn.ts';
+import { LateLog } from './late-log.ts';
 import { openEngine } from './test-engine.ts';
-
-/** A log that acknowledges when it is told to. */
-class LateLog implements CommitLog {
-  readonly #outcomes: { acknowledged(position: number): void; failed(cause: unknown): void }[] = [];
-  held = false;
-  #position = 0;
-
-  append(...[, , outcome]: Parameters<CommitLog['append']>): void {
-    this.#outcomes.push(outcome);
-    if (!this.held) this.acknowledge();
-  }
-
-  acknowledge(): void {
-    for (const outcome of this.#outcomes.splice(0)) {
-      this.#position += 1;
-      outcome.acknowledged(this.#position);
-    }
-  }
-
-  fail(): void {
-    for (const outcome of this.#outcomes.splice(0)) outcome.failed(new Error('the disk is gone'));
-  }
-
-  get waiting(): number {
-    return this.#outcomes.length;
-  }
-}
 
 let log: LateLog;
 let db: Database;
