@@ -496,7 +496,7 @@ export class Handle implements WideVerbs {
         hint: 'Give a whole number such as 3.',
       });
     }
-    const { signal, done } = deadline(this.engine.ports.clock, options, this.engine.closing);
+    const { signal, done } = deadline(this.engine.ports.clock, options, [this.engine.closing]);
     try {
       for (let attempt = 0; ; attempt += 1) {
         assertNotAborted(signal);
@@ -883,7 +883,7 @@ export class SessionHandle extends Handle implements AsyncDisposable {
       this.#session.verb(() => super[mode](table, chunk, options));
     if (!isAsyncIterable(rows)) return write(rows, own);
     // A chunk at a time: what makes the rows may use this very session.
-    const { signal, done } = deadline(this.engine.ports.clock, own, this.engine.closing);
+    const { signal, done } = deadline(this.engine.ports.clock, own, [this.engine.closing]);
     try {
       let last: WriteResult = { position: this.engine.visiblePosition, rows: 0 };
       let number = 0;

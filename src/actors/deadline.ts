@@ -6,12 +6,12 @@ import { CANCELABLE, checkNames, namesOf } from './check-options.ts';
 
 /**
  * One signal for a caller's own signal and its time limit; either ends the call with 57014. `closing`: for a call that waits for
- * what is outside of the database, which would not hear that this is closed. `done` lets all of them go.
+ * what would not hear that the database, or its session, is closed. `done` lets all of them go.
  */
 export function deadline(
   clock: Clock,
   options: Cancelable,
-  closing?: AbortSignal,
+  closing: readonly AbortSignal[] = [],
   timedOut: () => DbError = statementTimedOut,
 ): { readonly signal: AbortSignal | undefined; readonly done: () => void } {
   const { signal, timeoutMs } = options;
@@ -29,7 +29,7 @@ export function deadline(
     });
   }
   const isLimited = timeoutMs !== undefined && timeoutMs > 0;
-  if (!isLimited && closing === undefined) return { signal, done: () => undefined };
+  if (!isLimited && closing.length === 0) return { signal, done: () => undefined };
   const controller = new AbortController();
   const timer = isLimited
     ? clock.after(
@@ -39,7 +39,7 @@ export function deadline(
         true,
       )
     : undefined;
-  const sources = [signal, closing].filter((each) => each !== undefined);
+  const sources = signal === undefined ? closing : [signal, ...closing];
   const forward = ({ target }: { readonly target: EventTarget | null }): void =>
     controller.abort((target as AbortSignal).reason);
   for (const source of sources) {

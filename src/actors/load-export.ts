@@ -52,7 +52,7 @@ export async function loadRows(
   key: WriteKey | undefined,
 ): Promise<LoadResult> {
   engine.assertOpen();
-  const { signal, done } = deadline(engine.ports.clock, options, engine.closing);
+  const { signal, done } = deadline(engine.ports.clock, options, [engine.closing]);
   let close = async (): Promise<void> => undefined;
   try {
     signalCheck(signal);
@@ -363,7 +363,7 @@ export async function exportRows(
   );
   if (path?.endsWith('.gz') === true)
     chunks = (await import('../formats/byte-sources.ts')).gzipped(chunks);
-  const { signal, done } = deadline(engine.ports.clock, options, engine.closing);
+  const { signal, done } = deadline(engine.ports.clock, options, [engine.closing]);
   let bytes = 0;
   let sink: Sink | undefined;
   try {

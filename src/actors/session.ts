@@ -144,7 +144,10 @@ export class Session {
   #lastTable:
     | { readonly name: string; readonly epoch: number; readonly entry: TableEntry }
     | undefined;
+  #closing: Promise<void> | undefined;
   #closed = false;
+  /** Made by whoever waits for rows, or closes: most sessions are of one statement. */
+  #left: AbortController | undefined;
 
   constructor(engine: Engine, identity: Identity) {
     this.engine = engine;
@@ -345,7 +348,8 @@ export class Session {
     const { claims, ports } = this.engine;
     if (claims.take(owner, relation, keys) === undefined) return;
     const timeoutMs = this.#timeoutMs('lock_timeout');
-    const limited = deadline(ports.clock, { signal, timeoutMs }, undefined, lockTimedOut);
+    const closing = [this.#leaving.signal, this.engine.closing];
+    const limited = deadline(ports.clock, { signal, timeoutMs }, closing, lockTimedOut);
     // Whoever waits is told how it ends, though there may be nothing else for the process to do.
     let alive: TimerHandle;
     const stayAlive = (): void => {
@@ -511,10 +515,7 @@ export class Session {
 
   /** One thing at a time: a session is a conversation. The next one begins when this one has ended, or at `until`. */
   exclusively<Value>(action: () => Promise<Value>, until?: Promise<void>): Promise<Value> {
-    if (this.#closed)
-      return Promise.reject(
-        new DbError('08003', 'the session is closed', { hint: 'Open another with db.session().' }),
-      );
+    if (this.#closing !== undefined) return Promise.reject(sessionClosed());
     const result = this.#running.then(action, action);
     const ended = result.catch(() => undefined);
     this.#running = until === undefined ? ended : Promise.race([ended, until]);
@@ -867,8 +868,18 @@ export class Session {
 
   readonly #settingOf = (name: string): string | undefined => this.setting(name);
 
-  async close(): Promise<void> {
-    if (this.#closed) return;
+  get #leaving(): AbortController {
+    return (this.#left ??= new AbortController());
+  }
+
+  /** What is under way ends first; a statement that waits for rows of others does at once, with 57014. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#leaving.abort(sessionLeft());
     await this.#running;
     this.rollback();
     if (!this.sequences.isWritten && !this.engine.closed) await this.#writeSequences();
@@ -1034,6 +1045,16 @@ function positionGone(position: number, entry: CatalogEntry): DbError {
     position,
     table: entry.definition.name,
     hint,
+  });
+}
+
+export function sessionClosed(): DbError {
+  return new DbError('08003', 'the session is closed', { hint: 'Open another with db.session().' });
+}
+
+function sessionLeft(): DbError {
+  return new DbError('57014', 'canceling statement: its session is closed', {
+    hint: 'Await what a session does before you close it.',
   });
 }
 

@@ -11,7 +11,7 @@ import { canceled } from './deadline.ts';
 import { DefinitionChanged, FellBehind } from './definition-changed.ts';
 import { type CommitOutcome, type Engine } from './engine.ts';
 import type { Operation } from './records.ts';
-import type { Session } from './session.ts';
+import { sessionClosed, type Session } from './session.ts';
 import { OVERLAY_ROW_ID_BASE } from './overlay.ts';
 import { tooLate, type Transaction } from './transaction.ts';
 
@@ -142,6 +142,7 @@ function commitRows(
 ): Promise<CommitOutcome> {
   // A load that goes on when its transaction has ended is no commit of its own.
   if (session.endsElsewhere) return Promise.reject(tooLate());
+  if (session.closed) return Promise.reject(sessionClosed());
   const relation = entry.definition.id;
   /** Of the pieces so far: the next look is at all of them again. */
   let wanted: ReturnType<typeof claimsOf>[] = [];

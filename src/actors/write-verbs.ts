@@ -157,7 +157,7 @@ async function insertChunks(
   options: WriteOptions,
   key: WriteKey | undefined,
 ): Promise<WriteResult> {
-  const { signal, done } = deadline(engine.ports.clock, options, engine.closing);
+  const { signal, done } = deadline(engine.ports.clock, options, [engine.closing]);
   try {
     if (signal?.aborted === true) throw canceled(signal);
     let position = engine.visiblePosition;

@@ -46,7 +46,8 @@ export function relationRoutes(app: FastifyInstance, context: RouteContext): voi
       const key =
         body ??
         Object.fromEntries(Object.entries(request.query).filter(([name]) => name !== 'tenant'));
-      return reply.send(await verbs(request).delete(request.params.name, key));
+      const options = { signal: untilGone(reply) };
+      return reply.send(await verbs(request).delete(request.params.name, key, options));
     },
   );
 

@@ -190,6 +190,51 @@ describe('queries', () => {
     await eventually(async () => (await db.queries.list()).length === 0);
   });
 
+  test('a client that goes away while it waits for rows waits no more', async () => {
+    await db.exec('CREATE TABLE held (id int PRIMARY KEY, v int); INSERT INTO held VALUES (1, 0)');
+    const holder = db.session();
+    await holder.exec('BEGIN; UPDATE held SET v = 1');
+    const requests: readonly (readonly [string, string, unknown])[] = [
+      ['POST', '/v1/query', { sql: 'UPDATE held SET v = v + 10' }],
+      ['POST', '/v1/tables/held/rows?mode=upsert', { id: 1, v: 10 }],
+      ['DELETE', '/v1/tables/held/rows', { id: 1 }],
+    ];
+    for (const [method, path, body] of requests) {
+      const abort = new AbortController();
+      const answer = fetch(url + path, {
+        method,
+        headers: JSON_TYPE,
+        body: JSON.stringify(body),
+        signal: abort.signal,
+      });
+      answer.catch(() => undefined);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      abort.abort();
+      await expect(answer).rejects.toThrow();
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    await holder.exec('COMMIT');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect((await db.query('SELECT v FROM held')).rows).toEqual([{ v: 1 }]);
+  });
+
+  test('closing the server with the database does not wait for who waits for rows', async () => {
+    await db.exec('CREATE TABLE held (id int PRIMARY KEY, v int); INSERT INTO held VALUES (1, 0)');
+    const holder = db.session();
+    await holder.exec('BEGIN; UPDATE held SET v = 1');
+    const server = await db.listen({ http: '127.0.0.1:0' });
+    const answer = fetch(`${server.http}/v1/query`, {
+      method: 'POST',
+      headers: JSON_TYPE,
+      body: JSON.stringify({ sql: 'UPDATE held SET v = v + 10' }),
+    });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const begin = performance.now();
+    await db.close();
+    expect(performance.now() - begin).toBeLessThan(4000);
+    expect(await (await answer).json()).toMatchObject({ code: '57P01' });
+  });
+
   test('a reader of a stream that leaves ends its query', async () => {
     const stream = await fetch(`${url}/v1/query`, {
       method: 'POST',
