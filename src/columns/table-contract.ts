@@ -308,6 +308,7 @@ export interface IndexProbe {
 /** A necessary condition on one column, told by zone maps. */
 export type ZoneTest =
   | { readonly column: number; readonly op: '<' | '<=' | '=' | '>=' | '>'; readonly value: Datum }
+  /** `values`: in their order, without NULL. */
   | { readonly column: number; readonly op: 'in'; readonly values: readonly Datum[] }
   | { readonly column: number; readonly op: 'isNull' | 'isNotNull' };
 

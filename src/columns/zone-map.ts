@@ -22,11 +22,12 @@ export function zonePasses(zone: ZoneMap, test: ZoneTest, kind: TypeKind): boole
     case 'isNotNull':
       return present > 0;
     case 'in':
-      if (present === 0) return false;
+      if (present === 0 || test.values.length === 0) return false;
       return (
         min === undefined ||
         max === undefined ||
-        test.values.some((value) => mayContain(min, max, value, kind))
+        // Of many values only the first that is not below decides.
+        mayContain(min, max, firstFrom(test.values, min, kind), kind)
       );
     default:
       if (present === 0 || test.value === null) return false;
@@ -44,7 +45,11 @@ export function zoneCovers(zone: ZoneMap, test: ZoneTest, kind: TypeKind): boole
     case 'isNotNull':
       return nullCount === 0;
     case 'in':
-      return nullCount === 0 && test.values.some((value) => isAlways(min, max, value, kind));
+      return (
+        nullCount === 0 &&
+        min !== undefined &&
+        isAlways(min, max, firstFrom(test.values, min, kind), kind)
+      );
     case '=':
       return nullCount === 0 && isAlways(min, max, test.value, kind);
     default: {
@@ -72,6 +77,20 @@ function isAlways(
     compareDatums(min, value, kind) === 0 &&
     compareDatums(max, value, kind) === 0
   );
+}
+
+/** The first of ascending values that is not below `min`, else the last; where they are of another form, any. NULL: there is none. */
+function firstFrom(values: readonly Datum[], min: Datum, kind: TypeKind): Datum {
+  if (values.length === 0) return null;
+  if (!comparable(min, values[0]!)) return values[0]!;
+  let low = 0;
+  let high = values.length - 1;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (compareDatums(values[middle]!, min, kind) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return values[low]!;
 }
 
 function rangePasses(

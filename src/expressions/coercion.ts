@@ -7,7 +7,7 @@ import {
   type SqlType,
   type TypeKind,
 } from '../columns/types.ts';
-import type { Expression } from './expression.ts';
+import type { CastExpression, Expression } from './expression.ts';
 import { ALL_CASTS, type CastContext, type CastDef } from './functions/casts.ts';
 import { datumFromText, fitToType } from './text-io.ts';
 
@@ -184,6 +184,17 @@ export function hasModifier(type: SqlType): boolean {
     (type.kind === 'interval' && (type.fields !== undefined || type.precision !== undefined))
   );
 }
+
+/** A cast that gives each value itself, and equal values for none but equal ones: to a larger integer, from varchar to text. */
+export function isWidening({ arg, type }: CastExpression): boolean {
+  const width = (kind: TypeKind): number => INTEGER_WIDTHS.indexOf(kind);
+  return (
+    (width(arg.type.kind) >= 0 && width(type.kind) >= width(arg.type.kind)) ||
+    (arg.type.kind === 'varchar' && type.kind === 'text')
+  );
+}
+
+const INTEGER_WIDTHS: readonly TypeKind[] = ['int2', 'int4', 'int8'];
 
 export function withoutModifiers(type: SqlType): SqlType {
   return hasModifier(type) ? ({ kind: type.kind } as SqlType) : type;

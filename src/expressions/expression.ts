@@ -77,12 +77,16 @@ export type CoalesceExpression = {
   readonly args: readonly Expression[];
   readonly type: SqlType;
 };
-/** arg [NOT] IN (constants), all of arg's type; NULL among them as SQL has it. `equals` is the id of the operator. */
+/**
+ * args [NOT] IN (what is the same for all rows): one set for an execution. `values` are the listed rows that are constants, one behind the
+ * other, so many data a row as there are args, each of its arg's type; `others`, likewise, those with something that an execution has to
+ * settle. There is one row at least; NULL among them is as SQL has it.
+ */
 export type InListExpression = {
   readonly kind: 'inList';
-  readonly arg: Expression;
+  readonly args: readonly Expression[];
   readonly values: readonly Datum[];
-  readonly equals: string;
+  readonly others: readonly Expression[];
   readonly negated: boolean;
   readonly type: SqlType;
 };

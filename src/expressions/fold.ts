@@ -2,7 +2,7 @@ import { Decimal, Interval, type Datum } from '../columns/values.ts';
 import { sameType, typeName } from '../columns/types.ts';
 import { functionById } from './catalog.ts';
 import { castOf } from './coercion.ts';
-import type { Expression } from './expression.ts';
+import type { ConstantExpression, Expression, InListExpression } from './expression.ts';
 import type { EvaluationContext, Volatility } from './function-def.ts';
 import { interpret } from './interpret.ts';
 import { datumToText } from './text-io.ts';
@@ -29,9 +29,12 @@ export function partsOf(expression: Expression): readonly Expression[] {
     case 'not':
     case 'isNull':
     case 'isNotNull':
-    case 'inList':
     case 'cast':
       return [expression.arg];
+    case 'inList':
+      return expression.others.length === 0
+        ? expression.args
+        : [...expression.args, ...expression.others];
     case 'case':
       return [
         ...expression.branches.flatMap(({ when, then }) => [when, then]),
@@ -66,10 +69,20 @@ export function mapParts(
     case 'not':
     case 'isNull':
     case 'isNotNull':
-    case 'inList':
     case 'cast': {
       const arg = change(expression.arg);
       return arg === expression.arg ? expression : { ...expression, arg };
+    }
+    case 'inList': {
+      const args = many(expression.args);
+      const others = many(expression.others);
+      return args === undefined && others === undefined
+        ? expression
+        : {
+            ...expression,
+            args: args ?? expression.args,
+            others: others ?? expression.others,
+          };
     }
     case 'case': {
       const branches = expression.branches.map(({ when, then }) => ({
@@ -117,6 +130,18 @@ export function isVolatile(expression: Expression): boolean {
   return someNode(
     expression,
     (node) => node.kind === 'call' && functionById(node.fn).volatility === 'volatile',
+  );
+}
+
+/** The same for all rows of an execution: of constants, parameters, and what the zone, settings and the statement's instant make of them. */
+export function isSettled(expression: Expression, butFor?: 'but for columns'): boolean {
+  return !someNode(
+    expression,
+    (node) =>
+      (node.kind === 'column' && butFor === undefined) ||
+      node.kind === 'outerColumn' ||
+      node.kind === 'subquery' ||
+      volatilityOf(node) === 'volatile',
   );
 }
 
@@ -238,9 +263,26 @@ function simplify(expression: Expression): Expression {
         expression.args.some((arg) => arg.kind === 'constant' && arg.value === null);
       return isNull ? { kind: 'constant', type: expression.type, value: null } : expression;
     }
+    case 'inList':
+      return withConstantRows(expression);
     default:
       return expression;
   }
+}
+
+/** Listed rows that have become constants stand among the values. */
+function withConstantRows(expression: InListExpression): Expression {
+  const { args, others } = expression;
+  if (!others.some(({ kind }) => kind === 'constant')) return expression;
+  const values = [...expression.values];
+  const left: Expression[] = [];
+  for (let start = 0; start < others.length; start += args.length) {
+    const row = others.slice(start, start + args.length);
+    if (row.every(({ kind }) => kind === 'constant'))
+      values.push(...row.map((each) => (each as ConstantExpression).value));
+    else left.push(...row);
+  }
+  return left.length === others.length ? expression : { ...expression, values, others: left };
 }
 
 export function expressionEquals(a: Expression, b: Expression): boolean {
@@ -262,6 +304,7 @@ export function expressionEquals(a: Expression, b: Expression): boolean {
       if (
         b.kind !== 'inList' ||
         a.negated !== b.negated ||
+        a.args.length !== b.args.length ||
         a.values.length !== b.values.length ||
         !a.values.every((value, index) => identical(value, b.values[index]!))
       )
@@ -293,6 +336,8 @@ function identical(a: Datum, b: Datum): boolean {
     return a.length === b.length && a.every((byte, index) => byte === b[index]);
   return false;
 }
+
+const SHOWN_OF_LIST_MAX = 8;
 
 /** For people: EXPLAIN and messages. `names` gives a column's name. */
 export function printBound(expression: Expression, names: (index: number) => string): string {
@@ -327,10 +372,22 @@ export function printBound(expression: Expression, names: (index: number) => str
     case 'coalesce':
       return `COALESCE(${expression.args.map(print).join(', ')})`;
     case 'inList': {
-      const shown = expression.values
-        .slice(0, 8)
-        .map((value) => constantText(value, expression.arg.type));
-      return `(${print(expression.arg)} ${expression.negated ? 'NOT ' : ''}IN (${shown.join(', ')}${expression.values.length > 8 ? ', …' : ''}))`;
+      const { args, values, others, negated } = expression;
+      const tuple = (texts: readonly string[]): string =>
+        texts.length === 1 ? texts[0]! : `(${texts.join(', ')})`;
+      const width = args.length;
+      const constantCount = values.length / width;
+      const count = constantCount + others.length / width;
+      const shown = Array.from({ length: Math.min(count, SHOWN_OF_LIST_MAX) }, (_, row) =>
+        tuple(
+          args.map(({ type }, at) =>
+            row < constantCount
+              ? constantText(values[row * width + at]!, type)
+              : print(others[(row - constantCount) * width + at]!),
+          ),
+        ),
+      );
+      return `(${tuple(args.map(print))} ${negated ? 'NOT ' : ''}IN (${shown.join(', ')}${count > SHOWN_OF_LIST_MAX ? ', …' : ''}))`;
     }
     case 'cast':
       return `(${print(expression.arg)})::${typeName(expression.type)}`;

@@ -9,10 +9,10 @@ import type { Vector } from '../columns/vector.ts';
 import { ByteLike } from './byte-like.ts';
 import { functionById } from './catalog.ts';
 import { castOf } from './coercion.ts';
-import type { Expression } from './expression.ts';
-import { isImmutable, isVolatile, partsOf, referencedColumns, someNode } from './fold.ts';
+import type { Expression, InListExpression } from './expression.ts';
+import { isImmutable, isSettled, partsOf, referencedColumns } from './fold.ts';
 import type { EvaluationContext } from './function-def.ts';
-import { interpret } from './interpret.ts';
+import { interpret, listedIn } from './interpret.ts';
 import { fitToType } from './text-io.ts';
 
 /**
@@ -551,45 +551,60 @@ class Generator {
   }
 
   #inList(expression: Extract<Expression, { kind: 'inList' }>): Value {
-    const arg = this.#emit(expression.arg);
-    const { negated } = expression;
-    const hasNull = expression.values.includes(null);
-    const plain = expression.values.filter((value) => value !== null);
-    const numbers =
-      arg.lane.kind === 'number' &&
-      arg.lane.scale === 0 &&
-      expression.arg.type.kind !== 'numeric' &&
-      plain.every((value) => typeof value === 'number' && !Number.isNaN(value));
-    const texts =
-      arg.lane.kind === 'datum' &&
-      (expression.arg.type.kind === 'text' ||
-        expression.arg.type.kind === 'varchar' ||
-        expression.arg.type.kind === 'uuid') &&
-      plain.every((value) => typeof value === 'string');
-    if (!numbers && !texts) {
-      const evaluate = this.#constant((datum: Datum, context: EvaluationContext) =>
-        interpret(
-          { ...expression, arg: { kind: 'constant', type: expression.arg.type, value: datum } },
-          () => null,
-          context,
-        ),
-      );
+    const { args, values, others, negated } = expression;
+    if (args.length > 1) {
+      const list = this.#list(expression);
+      const data = args.map((arg) => this.#boxed(this.#emit(arg), arg.type));
       const result = this.#name('a');
-      this.#line(
-        `const ${result} = ${evaluate}(${this.#boxed(arg, expression.arg.type)}, context);`,
-      );
-      return this.#asDatum(result, `(${result} === null)`, expression.type);
+      this.#line(`const ${result} = ${list}.find([${data.join(', ')}]);`);
+      return {
+        lane: { kind: 'boolean' },
+        code: negated ? `(${result} === true ? 0 : 1)` : `(${result} === true ? 1 : 0)`,
+        isNull: `(${result} === null)`,
+      };
+    }
+    const [{ type }] = args as [Expression];
+    const arg = this.#emit(args[0]!);
+    const plain = values.filter((value) => value !== null);
+    const isNumber = arg.lane.kind === 'number' && type.kind !== 'numeric';
+    const isShort =
+      isNumber &&
+      others.length === 0 &&
+      plain.length <= 4 &&
+      plain.every((value) => typeof value === 'number' && !Number.isNaN(value));
+    let test: string;
+    let hasNull = String(values.includes(null));
+    if (isShort) test = plain.map((value) => `x === ${String(value)}`).join(' || ') || 'false';
+    else {
+      const list = this.#list(expression);
+      if (others.length > 0) {
+        hasNull = `${list}n`;
+        this.#before.push(`const ${hasNull} = ${list}.hasNull;`);
+      }
+      const isText =
+        arg.lane.kind === 'datum' &&
+        (type.kind === 'text' || type.kind === 'varchar' || type.kind === 'uuid');
+      const keys =
+        isNumber || isText
+          ? `${list}.keys`
+          : arg.lane.kind === 'number'
+            ? `${list}.coefficients(${arg.lane.scale})`
+            : undefined;
+      if (keys !== undefined) this.#before.push(`const ${list}k = ${keys};`);
+      test = keys === undefined ? `${list}.has(x)` : `${list}k.has(x)`;
     }
     const found = this.#name('a');
-    // A Set of doubles takes 0 and −0 for one, as SQL does.
-    const test =
-      numbers && plain.length <= 4
-        ? plain.map((value) => `x === ${String(value)}`).join(' || ') || 'false'
-        : `${this.#constant(new Set(plain))}.has(x)`;
+    const x =
+      arg.lane.kind === 'boolean' ? this.#boxed({ ...arg, isNull: 'false' }, type) : arg.code;
     this.#line(`let ${found} = false;`);
-    this.#line(`${guardOpen(arg.isNull)} const x = ${arg.code}; ${found} = ${test}; }`);
+    this.#line(`${guardOpen(arg.isNull)} const x = ${x}; ${found} = ${test}; }`);
     const code = negated ? `(${found} ? 0 : 1)` : `(${found} ? 1 : 0)`;
-    const unknown = hasNull ? `!${found}` : 'false';
+    const unknown =
+      hasNull === 'false'
+        ? 'false'
+        : hasNull === 'true'
+          ? `!${found}`
+          : `(${hasNull} && !${found})`;
     const isNull =
       arg.isNull === 'false'
         ? unknown
@@ -597,6 +612,15 @@ class Generator {
           ? arg.isNull
           : `(${arg.isNull} || ${unknown})`;
     return { lane: { kind: 'boolean' }, code, isNull };
+  }
+
+  /** What a list holds, in a variable. Where something in it has no value the rows tell, one by one. */
+  #list(expression: InListExpression): string {
+    const name = this.#name('s');
+    this.#before.push(
+      `const ${name} = ${this.#reference(listedIn)}(${this.#reference(expression)}, context); if (${name} === undefined) ${LOST}`,
+    );
+    return name;
   }
 
   #cast(expression: Extract<Expression, { kind: 'cast' }>): Value {
@@ -663,16 +687,16 @@ class Generator {
   }
 
   /**
-   * An expression that depends on one dictionary column alone is evaluated once per code, when it is first met, and looked up from
-   * then on.
+   * An expression that depends on one dictionary column alone, and on what an execution settles, is evaluated once per code, when it is first
+   * met, and looked up from then on.
    */
   #memo(expression: Expression): Value | undefined {
     if (expression.kind === 'column' || partsOf(expression).length === 0) return undefined;
     const columns = [...referencedColumns(expression)];
-    if (columns.length !== 1 || !isImmutable(expression)) return undefined;
+    if (columns.length !== 1) return undefined;
     const column = columns[0]!;
     const vector = this.#sample.columns[column]!;
-    if (vector.rep !== 'dictionary') return undefined;
+    if (vector.rep !== 'dictionary' || !isSettled(expression, 'but for columns')) return undefined;
     const memo = new DictionaryMemo(expression, vector.type);
     const table = this.#name('t');
     this.#before.push(
@@ -701,13 +725,7 @@ class Generator {
    * row lane tells whether any row gets there.
    */
   #settled(expression: Expression): Value | undefined {
-    if (
-      partsOf(expression).length === 0 ||
-      referencedColumns(expression).size > 0 ||
-      isVolatile(expression) ||
-      someNode(expression, ({ kind }) => kind === 'outerColumn' || kind === 'subquery')
-    )
-      return undefined;
+    if (partsOf(expression).length === 0 || !isSettled(expression)) return undefined;
     const name = this.#name('p');
     this.#before.push(
       `const ${name} = ${this.#reference(new SettledValue(expression))}.in(context); if (${name} === undefined) ${LOST}`,
@@ -949,14 +967,18 @@ class TruncationMemo {
 class DictionaryMemo {
   readonly #expression: Expression;
   readonly #type: SqlType;
+  /** Good for any execution. */
+  readonly #isLasting: boolean;
   #table: MemoTable | undefined;
 
   constructor(expression: Expression, type: SqlType) {
     this.#expression = expression;
     this.#type = type;
+    this.#isLasting = isImmutable(expression);
   }
 
   of(dictionary: Dictionary, context: EvaluationContext): MemoTable {
+    if (!this.#isLasting && this.#table?.context !== context) this.#table = undefined;
     if (this.#table?.dictionary !== dictionary || this.#table.known.length < dictionary.size + 1) {
       this.#table = new MemoTable(
         this.#expression,

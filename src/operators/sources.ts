@@ -16,9 +16,11 @@ import type { Vector } from '../columns/vector.ts';
 import { resolveOperator } from '../expressions/catalog.ts';
 import { compileFilter, type CompiledFilter } from '../expressions/compile.ts';
 import { hasFixedOffset } from '../expressions/datetime-operators.ts';
-import type { Expression } from '../expressions/expression.ts';
-import { evaluateConstant, isVolatile, referencedColumns, someNode } from '../expressions/fold.ts';
+import { isWidening } from '../expressions/coercion.ts';
+import type { ColumnExpression, Expression } from '../expressions/expression.ts';
+import { evaluateConstant, isSettled } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
+import { listedIn } from '../expressions/interpret.ts';
 import type { OutputColumn, ScanNode, SeriesNode, ValuesNode } from '../plan/logical.ts';
 import { EVERYTHING, type Demand } from './demand.ts';
 import type { Budget, Operator, Step } from './operator.ts';
@@ -61,6 +63,8 @@ export class ScanOperator implements Operator {
   #pieceAt = 0;
   #pieceRows = 0;
   #hasGivenPiece = false;
+  #search: KeySearch | undefined;
+  #tests: readonly ZoneTest[] = [];
   #found: Float64Array | undefined;
   #foundAt = 0;
   #opened = false;
@@ -82,7 +86,14 @@ export class ScanOperator implements Operator {
   }
 
   next(budget: Budget): Step {
-    if (!this.#opened) this.#open(budget);
+    if (!this.#opened) this.#open();
+    if (this.#search !== undefined) {
+      const found = this.#search.next(budget);
+      if (found === 'more') return found;
+      this.#search = undefined;
+      if (found === undefined) this.#openScan();
+      else this.#found = found;
+    }
     if (this.#hasGivenPiece) {
       // What was made of it has taken its time: the next one has a step of its own.
       this.#hasGivenPiece = false;
@@ -133,28 +144,34 @@ export class ScanOperator implements Operator {
 
   close(): void {
     this.#scan = undefined;
+    this.#search = undefined;
     this.#found = new Float64Array(0);
     this.#opened = true;
   }
 
-  #open(budget: Budget): void {
+  #open(): void {
     this.#opened = true;
-    const tests =
-      this.#node.filter === undefined
-        ? []
-        : zoneTestsOf(this.#node.filter, this.#node.columnIndexes, this.#context);
-    const found = rowIdsByIndex(this.#snapshot, tests);
-    if (found !== undefined) {
-      budget.charge(LOOKUP_WORK + found.length);
-      this.#found = found;
-      return;
+    const { filter, columnIndexes } = this.#node;
+    let keys: IndexKeys | undefined;
+    if (filter !== undefined) {
+      this.#tests = zoneTestsOf(filter, columnIndexes, this.#context);
+      keys = keysByIndex(
+        this.#snapshot,
+        this.#tests,
+        rowListsOf(filter, columnIndexes, this.#context),
+      );
     }
+    if (keys === undefined) this.#openScan();
+    else this.#search = new KeySearch(this.#snapshot, keys);
+  }
+
+  #openScan(): void {
     this.#scan = this.#snapshot.scan({
       columnIndexes: this.#node.columnIndexes,
       ordered: this.#demand.ordered,
       withRowIds:
         this.#node.withRowIds || this.#node.rowIdColumn || (this.#demand.marked && 'lent'),
-      prune: tests,
+      prune: this.#tests,
     });
   }
 
@@ -167,17 +184,61 @@ export class ScanOperator implements Operator {
   }
 }
 
-/** Row ids by the index whose key the filter fixes; undefined where there is none. */
-function rowIdsByIndex(
-  snapshot: TableSnapshot,
-  tests: readonly ZoneTest[],
-): Float64Array | undefined {
-  const found = keysByIndex(snapshot, tests);
-  if (found === undefined) return undefined;
-  const { index, keys } = found;
-  const ids = new Set<number>();
-  for (const key of keys) for (const id of snapshot.lookup(index.name, key)) ids.add(id);
-  return isWorthALookup(index, ids.size, snapshot) ? Float64Array.from(ids).sort() : undefined;
+/** Looks for the rows under many keys of an index, some at a time. */
+class KeySearch {
+  readonly #snapshot: TableSnapshot;
+  readonly #index: IndexSchema;
+  readonly #keys: readonly (readonly Datum[])[];
+  readonly #ids = new Set<number>();
+  #at = 0;
+
+  constructor(snapshot: TableSnapshot, { index, keys }: IndexKeys) {
+    this.#snapshot = snapshot;
+    this.#index = index;
+    this.#keys = keys;
+  }
+
+  /** 'more': the budget is used up; row ids, ascending; undefined where they are so many that a scan is faster. */
+  next(budget: Budget): 'more' | Float64Array | undefined {
+    const keys = this.#keys;
+    while (this.#at < keys.length) {
+      const end = Math.min(keys.length, this.#at + KEYS_A_LOOK);
+      this.#look(keys.slice(this.#at, end));
+      // The first is in LOOKUP_WORK.
+      budget.charge(end - this.#at - (this.#at === 0 ? 1 : 0));
+      this.#at = end;
+      if (!isWorthALookup(this.#index, this.#ids.size, this.#snapshot)) return undefined;
+      if (budget.exhausted && end < keys.length) return 'more';
+    }
+    budget.charge(LOOKUP_WORK + this.#ids.size);
+    return Float64Array.from(this.#ids).sort();
+  }
+
+  #look(keys: readonly (readonly Datum[])[]): void {
+    const { name, unique, columnIndexes } = this.#index;
+    if (!unique || keys.length === 1) {
+      for (const key of keys) for (const id of this.#snapshot.lookup(name, key)) this.#ids.add(id);
+      return;
+    }
+    const columns = columnIndexes.map((column, position) =>
+      keyColumn(
+        this.#snapshot.schema.columns[column]!.type,
+        keys.map((key) => key[position]!),
+      ),
+    );
+    for (const id of this.#snapshot.findUnique(name, columns, keys.length))
+      if (id >= 0) this.#ids.add(id);
+  }
+}
+
+/** Keys that are looked for between two looks at the budget. */
+const KEYS_A_LOOK = 256;
+
+/** Not as rows of the column are kept: an integer may be too large for that. */
+function keyColumn(type: SqlType, values: Datum[]): Vector {
+  return isIntegerType(type) && values.every((value) => typeof value === 'number')
+    ? { rep: 'number', type, values: Float64Array.from(values), factor: 1, base: 0, scale: 0 }
+    : { rep: 'object', type, values };
 }
 
 /** How many rows a scan finds by an index, at most, without looking for them; undefined where it does not use one, or it is not known. */
@@ -193,24 +254,45 @@ export function rowCountByIndex(
   return isWorthALookup(index, count, snapshot) ? count : undefined;
 }
 
+type IndexKeys = {
+  readonly index: IndexSchema;
+  readonly keys: readonly (readonly Datum[])[];
+};
+
+/** Rows of several columns of a table, one of which a row has to equal there. */
+type RowList = {
+  readonly columns: readonly number[];
+  readonly rows: readonly (readonly Datum[])[];
+};
+
 /** The index whose key the filter fixes, and the keys. */
 function keysByIndex(
-  { schema }: TableSnapshot,
+  { schema, rowCount }: TableSnapshot,
   tests: readonly ZoneTest[],
-): { readonly index: IndexSchema; readonly keys: readonly (readonly Datum[])[] } | undefined {
+  lists: readonly RowList[] = [],
+): IndexKeys | undefined {
   const equal = new Map<number, readonly Datum[]>();
   for (const test of tests) {
     if (test.op === '=' && !equal.has(test.column)) equal.set(test.column, [test.value]);
     if (test.op === 'in' && !equal.has(test.column)) equal.set(test.column, test.values);
   }
-  if (equal.size === 0) return undefined;
+  if (equal.size === 0 && lists.length === 0) return undefined;
+  // Of many keys each is taken to have a row.
+  const keyCountMax = Math.min(LOOKUP_KEYS_MAX, Math.max(LOOKUP_KEYS_MIN, rowCount / 8));
   for (const index of schema.indexes) {
-    if (!index.columnIndexes.every((column) => equal.has(column))) continue;
-    const lists = index.columnIndexes.map((column) => equal.get(column)!);
-    const keyCount = lists.reduce((count, list) => count * list.length, 1);
-    if (keyCount > LOOKUP_KEYS_MAX) continue;
+    const { columnIndexes } = index;
+    for (const list of lists) {
+      if (!columnIndexes.every((column) => list.columns.includes(column))) continue;
+      const places = columnIndexes.map((column) => list.columns.indexOf(column));
+      if (list.rows.length <= keyCountMax)
+        return { index, keys: list.rows.map((row) => places.map((place) => row[place]!)) };
+    }
+    if (!columnIndexes.every((column) => equal.has(column))) continue;
+    const values = columnIndexes.map((column) => equal.get(column)!);
+    const keyCount = values.reduce((count, list) => count * list.length, 1);
+    if (keyCount > keyCountMax) continue;
     let keys: Datum[][] = [[]];
-    for (const list of lists) keys = keys.flatMap((key) => list.map((datum) => [...key, datum]));
+    for (const list of values) keys = keys.flatMap((key) => list.map((datum) => [...key, datum]));
     return { index, keys };
   }
   return undefined;
@@ -225,7 +307,9 @@ function isWorthALookup(
   return unique || count <= rowCount / 8 || count <= 1024;
 }
 
-const LOOKUP_KEYS_MAX = 1000;
+/** So many keys are looked for in any table. */
+const LOOKUP_KEYS_MIN = 1000;
+const LOOKUP_KEYS_MAX = 65_536;
 
 /** Row ids as a column behind the others. */
 function withRowIdColumn(batch: Batch): Batch {
@@ -248,10 +332,13 @@ export function equivalentZoneTests(
   const conditions = filter.kind === 'and' ? filter.args : [filter];
   const tests: ZoneTest[] = [];
   for (const condition of conditions) {
+    // That each column has a value out of a list of rows is not yet that the row is in it.
     const own =
       condition.kind === 'and'
         ? equivalentZoneTests(condition, columnIndexes, context)
-        : zoneTestsOf(condition, columnIndexes, context);
+        : condition.kind === 'inList' && condition.args.length > 1
+          ? undefined
+          : zoneTestsOf(condition, columnIndexes, context);
     if (own === undefined || own.length === 0) return undefined;
     tests.push(...own);
   }
@@ -277,9 +364,14 @@ export function zoneTestsOf(
       tests.push({ column: columnIndexes[condition.arg.index]!, op: condition.kind });
       return;
     }
-    if (condition.kind === 'inList' && !condition.negated && condition.arg.kind === 'column') {
-      const values = condition.values.filter((value) => value !== null);
-      tests.push({ column: columnIndexes[condition.arg.index]!, op: 'in', values });
+    if (condition.kind === 'inList') {
+      const listed = condition.negated ? undefined : listedIn(condition, context);
+      for (const [place, arg] of condition.args.entries()) {
+        const target = widened(arg);
+        if (listed === undefined || target.kind !== 'column') continue;
+        const values = listed.sorted(place);
+        tests.push({ column: columnIndexes[target.index]!, op: 'in', values });
+      }
       return;
     }
     if (condition.kind !== 'call' || condition.args.length !== 2) return;
@@ -288,7 +380,8 @@ export function zoneTestsOf(
     const [left, right] = condition.args as [Expression, Expression];
     const test = (columnSide: Expression, other: Expression, op: string): void => {
       const wall = wallOf(columnSide);
-      const target = columnSide.kind === 'column' ? columnSide : wall;
+      const plain = widened(columnSide);
+      const target = plain.kind === 'column' ? plain : wall;
       if (
         target === undefined ||
         !comparable(columnSide.type.kind, other.type.kind) ||
@@ -315,6 +408,32 @@ export function zoneTestsOf(
   };
   visit(filter);
   return tests;
+}
+
+/** The lists of rows that a row has to be in, by columns of the table. */
+function rowListsOf(
+  filter: Expression,
+  columnIndexes: readonly number[],
+  context: EvaluationContext,
+): RowList[] {
+  if (filter.kind === 'and')
+    return filter.args.flatMap((arg) => rowListsOf(arg, columnIndexes, context));
+  if (filter.kind !== 'inList' || filter.negated || filter.args.length === 1) return [];
+  const columns = filter.args.map(widened);
+  const listed = listedIn(filter, context);
+  return listed === undefined || columns.some(({ kind }) => kind !== 'column')
+    ? []
+    : [
+        {
+          columns: columns.map((each) => columnIndexes[(each as ColumnExpression).index]!),
+          rows: listed.rows,
+        },
+      ];
+}
+
+/** What is compared as a larger integer, or as text, is compared as what it is. */
+function widened(side: Expression): Expression {
+  return side.kind === 'cast' && isWidening(side) ? side.arg : side;
 }
 
 /**
@@ -345,14 +464,6 @@ function comparable(a: string, b: string): boolean {
 
 const INTEGERS = new Set(['int2', 'int4', 'int8']);
 const TEXTS = new Set(['text', 'varchar']);
-
-function isSettled(expression: Expression): boolean {
-  return (
-    referencedColumns(expression).size === 0 &&
-    !isVolatile(expression) &&
-    !someNode(expression, (each) => each.kind === 'outerColumn' || each.kind === 'subquery')
-  );
-}
 
 /** Rows of expressions; one row without columns is SELECT without FROM. */
 export class ValuesOperator implements Operator {

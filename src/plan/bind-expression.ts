@@ -5,6 +5,7 @@ import {
   hasDate,
   INT4,
   INT8,
+  isIntegerType,
   isTextType,
   NULL_TYPE,
   NUMERIC,
@@ -21,12 +22,19 @@ import {
   resolveFunction,
   resolveOperator,
 } from '../expressions/catalog.ts';
-import { coerce, commonType, haveCommonType, withoutModifiers } from '../expressions/coercion.ts';
+import {
+  coerce,
+  commonType,
+  haveCommonType,
+  isWidening,
+  withoutModifiers,
+} from '../expressions/coercion.ts';
 import { decimal } from '../expressions/decimal-arithmetic.ts';
-import type { Expression } from '../expressions/expression.ts';
+import type { ConstantExpression, Expression } from '../expressions/expression.ts';
 import {
   expressionEquals,
   foldConstants,
+  isSettled,
   referencedColumns,
   someNode,
 } from '../expressions/fold.ts';
@@ -519,7 +527,9 @@ function inList(expression: Extract<SqlExpression, { kind: 'inList' }>, place: P
   const { at, negated } = expression;
   if (expression.arg.kind === 'row') {
     const any = expression.values.map((value) => rows('=', expression.arg, value, place, at));
-    const found: Expression = any.length === 1 ? any[0]! : { kind: 'or', args: any, type: BOOLEAN };
+    const tests = any.length === 1 ? any : rowLists(any);
+    const found: Expression =
+      tests.length === 1 ? tests[0]! : { kind: 'or', args: tests, type: BOOLEAN };
     return negated ? { kind: 'not', arg: found, type: BOOLEAN } : found;
   }
   const arg = bindExpression(expression.arg, place);
@@ -531,13 +541,81 @@ function inList(expression: Extract<SqlExpression, { kind: 'inList' }>, place: P
   );
 }
 
-/** Constants of one type become one test; anything else is a row of comparisons. */
+/**
+ * Comparisons of one row with others: those others that are the same for all rows become lists, one for each way in which types are brought
+ * together; the rest stays.
+ */
+function rowLists(comparisons: readonly Expression[]): Expression[] {
+  const rest: Expression[] = [];
+  const lists = new Map<
+    string,
+    {
+      readonly first: Expression;
+      readonly args: readonly Expression[];
+      readonly rows: Expression[][];
+    }
+  >();
+  for (const comparison of comparisons) {
+    const pairs = comparison.kind === 'and' ? comparison.args.map(listedPair) : [undefined];
+    if (pairs.includes(undefined)) {
+      rest.push(comparison);
+      continue;
+    }
+    const known = pairs as { readonly left: Expression; readonly right: Expression }[];
+    const args = known.map(({ left }) => left);
+    const row = known.map(({ right }) => right);
+    const name = args.map(({ type }) => type.kind).join();
+    const list = lists.get(name);
+    if (list === undefined) lists.set(name, { first: comparison, args, rows: [row] });
+    else list.rows.push(row);
+  }
+  const made = [...lists.values()].map(({ first, args, rows: listed }): Expression => {
+    if (listed.length === 1) return first;
+    const constants = listed.filter((row) => row.every(({ kind }) => kind === 'constant'));
+    const others = listed.filter((row) => !row.every(({ kind }) => kind === 'constant'));
+    return {
+      kind: 'inList',
+      args,
+      values: constants.flat().map((each) => (each as ConstantExpression).value),
+      others: others.flat(),
+      negated: false,
+      type: BOOLEAN,
+    };
+  });
+  return [...made, ...rest];
+}
+
+/** The sides of an equality with what is the same for all rows, both of one type; undefined where they are no such. */
+function listedPair(
+  equality: Expression,
+): { readonly left: Expression; readonly right: Expression } | undefined {
+  if (equality.kind !== 'call') return undefined;
+  let [left, right] = equality.args as [Expression, Expression];
+  if (isIntegerType(left.type) && isIntegerType(right.type) && left.type.kind !== right.type.kind) {
+    left = coerce(left, INT8, 'implicit');
+    right = coerce(right, INT8, 'implicit');
+  }
+  // All of a row is computed for a list, where comparisons stop at the first pair that differs: nothing of it may fail.
+  return left.type.kind === right.type.kind && neverFails(left) && isSettled(right)
+    ? { left, right: foldConstants(right) }
+    : undefined;
+}
+
+function neverFails(expression: Expression): boolean {
+  return (
+    expression.kind === 'column' ||
+    (expression.kind === 'cast' && expression.arg.kind === 'column' && isWidening(expression))
+  );
+}
+
+/** What is the same for all rows becomes one list; anything else is a row of comparisons. */
 function inValues(
   arg: Expression,
   values: readonly Expression[],
   isNegated: boolean,
   at: TextPlace | undefined,
 ): Expression {
+  if (values.length === 0) return constant(isNegated, BOOLEAN);
   // As PostgreSQL has it: values without a column decide one type with the left side; a column is compared as it would be alone.
   // So is all where no one type is found.
   const hasColumn = (value: Expression): boolean => referencedColumns(value).size > 0;
@@ -548,22 +626,25 @@ function inValues(
   // What a bigint and a real have in common is a real; they are compared as two doubles all the same.
   const type = comparedType('=', arg, left, at);
   const first = coerce(arg, type, 'implicit', at);
-  const compare = comparisonOf('=', type);
   const folded = listed.map((value) => foldConstants(coerce(value, type, 'implicit', at)));
   const constants = folded.filter((each) => each.kind === 'constant');
-  const others = folded.filter((each) => each.kind !== 'constant');
+  let settledOnes = folded.filter((each) => each.kind !== 'constant' && isSettled(each));
+  // x IN ($1) is x = $1.
+  if (constants.length === 0 && settledOnes.length === 1) settledOnes = [];
+  const isListed = new Set<Expression>([...constants, ...settledOnes]);
+  const others = folded.filter((each) => !isListed.has(each));
   const compared = (left: Expression, value: Expression): Expression =>
     resolveOperator(isNegated ? '<>' : '=', left, value, at);
   const tests = [
     ...others.map((value) => compared(first, value)),
     ...alone.map((value) => compared(arg, value)),
   ];
-  if (constants.length > 0 || tests.length === 0) {
+  if (isListed.size > 0) {
     tests.unshift({
       kind: 'inList',
-      arg: first,
+      args: [first],
       values: constants.map((each) => each.value),
-      equals: compare,
+      others: settledOnes,
       negated: isNegated,
       type: BOOLEAN,
     });

@@ -248,7 +248,11 @@ function selectivity(condition: Expression): number {
   let share = 1;
   for (const conjunct of conjunctsOf(condition)) {
     if (conjunct.kind === 'call' && conjunct.fn.startsWith('=(')) share *= 0.05;
-    else if (conjunct.kind === 'inList') share *= Math.min(0.5, 0.05 * conjunct.values.length);
+    else if (conjunct.kind === 'inList')
+      share *= Math.min(
+        0.5,
+        (0.05 * (conjunct.values.length + conjunct.others.length)) / conjunct.args.length,
+      );
     else share *= 0.33;
   }
   return share;

@@ -504,7 +504,10 @@ function rejectsNulls(expression: Expression, isChosen: (index: number) => boole
     case 'call':
       return strictIn(expression, isChosen);
     case 'inList':
-      return strictIn(expression.arg, isChosen);
+      // NOT IN of rows is true where one pair differs, whatever the others are.
+      return expression.negated
+        ? expression.args.every((arg) => strictIn(arg, isChosen))
+        : expression.args.some((arg) => strictIn(arg, isChosen));
     case 'and':
       return expression.args.some((arg) => rejectsNulls(arg, isChosen));
     case 'or':
@@ -526,8 +529,9 @@ function strictIn(expression: Expression, isChosen: (index: number) => boolean):
         functionById(expression.fn).strict !== false &&
         expression.args.some((arg) => strictIn(arg, isChosen))
       );
-    case 'cast':
     case 'inList':
+      return expression.args.every((arg) => strictIn(arg, isChosen));
+    case 'cast':
     case 'not':
       return strictIn(expression.arg, isChosen);
     default:

@@ -44,8 +44,13 @@ export function isOfTime(condition: Expression, column: number): boolean {
       return partsOf(condition).every((part) => isOfTime(part, column));
     case 'isNull':
     case 'isNotNull':
-    case 'inList':
       return isMonotone(condition.arg, column) && isSettled(condition);
+    case 'inList':
+      return (
+        condition.args.length === 1 &&
+        isMonotone(condition.args[0]!, column) &&
+        isSettled(condition)
+      );
     case 'call':
       return (
         isSettled(condition) && (isFree(condition) || comparedOf(condition, column) !== undefined)
@@ -163,10 +168,11 @@ function comparisonsIn(
 ): { readonly own: Expression; readonly other: Expression }[] {
   const compared = comparedOf(condition, column);
   if (compared !== undefined) return [compared];
-  if (condition.kind === 'inList')
-    return condition.values.map((value) => ({
-      own: condition.arg,
-      other: constant(value, condition.arg.type),
-    }));
+  if (condition.kind === 'inList') {
+    const [own] = condition.args as [Expression];
+    return [...condition.values.map((value) => constant(value, own.type)), ...condition.others].map(
+      (other) => ({ own, other }),
+    );
+  }
   return partsOf(condition).flatMap((part) => comparisonsIn(part, column));
 }

@@ -28,7 +28,6 @@ import {
   type TypeKind,
 } from '../../src/columns/types.ts';
 import { Decimal, Interval, type Datum } from '../../src/columns/values.ts';
-import { comparisonOf } from '../../src/expressions/catalog.ts';
 import { castOf } from '../../src/expressions/coercion.ts';
 import { compileExpression, compileFilter } from '../../src/expressions/compile.ts';
 import { DATETIME_OPERATORS } from '../../src/expressions/datetime-operators.ts';
@@ -348,16 +347,29 @@ test('expressions of them', () => {
               type: BOOLEAN,
             };
           default: {
-            const index = roll(COLUMNS.length);
-            const values = Array.from({ length: 1 + roll(3) }, () => one([null, ...DATA[index]!]));
-            return {
-              kind: 'inList',
-              arg: next(COLUMNS[index]![0].kind),
-              values,
-              equals: comparisonOf('=', COLUMNS[index]![0]),
-              negated: roll(2) === 0,
-              type: BOOLEAN,
-            };
+            const width = 1 + roll(2);
+            const columns = Array.from({ length: width }, () => roll(COLUMNS.length));
+            const rowsOfList = (count: number): Datum[] =>
+              Array.from({ length: count }, () =>
+                columns.map((index) => one([null, ...DATA[index]!])),
+              ).flat();
+            const values = rowsOfList(1 + roll(12));
+            // What an execution settles; a text may be none of the type.
+            const others = rowsOfList(roll(3)).map((value, at): Expression => {
+              const type = COLUMNS[columns[at % width]!]![0];
+              const arg: Expression = { kind: 'constant', type, value };
+              return roll(8) > 0
+                ? { kind: 'coalesce', args: [arg], type }
+                : {
+                    kind: 'cast',
+                    arg: { kind: 'constant', type: TEXT, value: '1' },
+                    type,
+                    explicit: true,
+                  };
+            });
+            const args = columns.map((index) => next(COLUMNS[index]![0].kind));
+            const negated = roll(2) === 0;
+            return { kind: 'inList', args, values, others, negated, type: BOOLEAN };
           }
         }
       };

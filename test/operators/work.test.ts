@@ -4,6 +4,7 @@ import { datumAt, vectorFromData } from '../../src/columns/build.ts';
 import { createTable } from '../../src/columns/table.ts';
 import { TEXT } from '../../src/columns/types.ts';
 import { open } from '../../src/open.ts';
+import { untilSealed } from '../progressive/until-sealed.ts';
 import { Budget } from '../../src/operators/operator.ts';
 import { ScanOperator } from '../../src/operators/sources.ts';
 
@@ -129,3 +130,87 @@ const CONTEXT = {
   random: { unit: () => 0, uint32: () => 0 },
   setting: () => undefined,
 };
+
+test('keys that a list names are looked for by their index, of many rows and in changes, too', async () => {
+  await using db = await open({ workers: 0 });
+  await db.exec(`
+    CREATE TABLE t (id bigint PRIMARY KEY, small smallint, code varchar(8) UNIQUE, g int, n int);
+    CREATE UNIQUE INDEX ON t (g, n);
+    CREATE INDEX ON t (small);
+    INSERT INTO t SELECT i, i % 1000, 'c' || i, i % 1000, i FROM generate_series(1, 100000) s(i)`);
+  const placed = (count: number, from = 1): string =>
+    Array.from({ length: count }, (_, at) => `$${at + from}`).join(', ');
+  const ids = Array.from({ length: 1000 }, (_, at) => at * 97 + 1);
+  const told = async (sql: string, params: unknown[] = []): Promise<[number, number]> => {
+    const { meta, rowCount } = await db.query(sql, { params });
+    return [rowCount, meta.work];
+  };
+  // A look, then for each key itself, its row, and what is told of that.
+  const looked = (keys: number, rows = keys, shown = rows): number => 16 + keys - 1 + rows + shown;
+  const listed = placed(1000);
+  expect(await told(`SELECT n FROM t WHERE id IN (${listed})`, ids)).toEqual([1000, looked(1000)]);
+  expect(await told(`SELECT n FROM t WHERE id IN (${ids.join()})`)).toEqual([1000, looked(1000)]);
+  const many = Array.from({ length: 10_000 }, (_, at) => at * 9 + 1);
+  expect(await told(`SELECT n FROM t WHERE id IN (${placed(10_000)})`, many)).toEqual([
+    10_000,
+    looked(10_000),
+  ]);
+  // More keys than an eighth of the rows: each row is read.
+  expect(
+    (
+      await told(`SELECT n FROM t WHERE id IN (${placed(13_000)})`, [
+        ...many,
+        ...many.slice(0, 3000).map((id) => id + 1),
+      ])
+    )[1],
+  ).toBeGreaterThan(100_000);
+  // Keys that are not there, twice there, NULL, or too large for the column.
+  const odd = [1, 1, null, 200_000, -5, 70];
+  expect(await told(`SELECT n FROM t WHERE id IN (${placed(6)})`, odd)).toEqual([2, looked(4, 2)]);
+  expect(await told('SELECT n FROM t WHERE small IN (7, 70000, 8)')).toEqual([200, looked(3, 200)]);
+  expect(await told('SELECT n FROM t WHERE id = 4 AND small IN (4, 5)')).toEqual([1, 18]);
+  const codes = ids.map((id) => `c${id}`);
+  expect(await told(`SELECT n FROM t WHERE code IN (${listed})`, codes)).toEqual([
+    1000,
+    looked(1000),
+  ]);
+  expect(await told(`SELECT n FROM t WHERE code IN ($1::text, 'c2')`, ['c9'])).toEqual([
+    2,
+    looked(2),
+  ]);
+  const pairs = ids.map((_, at) => `($${2 * at + 1}, $${2 * at + 2})`).join(', ');
+  const both = ids.flatMap((id) => [id % 1000, id]);
+  expect(await told(`SELECT id FROM t WHERE (g, n) IN (${pairs})`, both)).toEqual([
+    1000,
+    looked(1000),
+  ]);
+  expect(
+    await told(`SELECT id FROM t WHERE (n, g) IN ((5, 5), (5, 6), (6, NULL), (5, 5))`),
+  ).toEqual([1, looked(2, 1)]);
+  // Finding the rows, and what it takes to write each: all rows were looked at otherwise.
+  expect(await told(`UPDATE t SET n = -n WHERE id IN (${listed})`, ids)).toEqual([1000, 65_016]);
+  expect(await told(`DELETE FROM t WHERE id IN (${listed})`, ids)).toEqual([1000, 31_016]);
+  expect((await db.query('SELECT count(*)::int AS n FROM t')).rows).toEqual([{ n: 99_000 }]);
+  await db.transaction(async (tx) => {
+    await tx.exec("INSERT INTO t VALUES (1, 0, 'new', 0, 1), (98, 0, 'too', 0, 98)");
+    const found = await tx.query(`SELECT id FROM t WHERE id IN (${listed})`, { params: ids });
+    expect(found.rows).toEqual([{ id: 1 }, { id: 98 }]);
+  });
+});
+
+test('segments that have no value of a list are not read', async () => {
+  await using db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t (x int, s text)');
+  await db.exec("INSERT INTO t SELECT i, 's' || i / 65536 FROM generate_series(0, 262143) s(i)");
+  await untilSealed(db, 't');
+  const read = async (condition: string, params: unknown[] = []): Promise<number> => {
+    const { meta } = await db.query(`SELECT count(*) FROM t WHERE ${condition}`, { params });
+    return Math.round(meta.work / 65_536);
+  };
+  expect(await read('x IN ($1, $2)', [70_000, 70_001])).toBe(1);
+  expect(await read('x IN ($1, $2)', [70_000, 140_000])).toBe(2);
+  expect(await read('x IN ($1, $2, 200000)', [-1, 300_000])).toBe(1);
+  expect(await read('x IN ($1::bigint, $2)', [5_000_000_000, 3])).toBe(1);
+  expect(await read('(x, s) IN (($1, $2), (70000, $2))', [70_001, 's1'])).toBe(1);
+  expect(await read('x NOT IN ($1, $2)', [70_000, 70_001])).toBe(8);
+});
