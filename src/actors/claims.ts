@@ -13,6 +13,8 @@ import { canceled } from './deadline.ts';
  */
 export class Claims {
   readonly #relations = new Map<number, RelationClaims>();
+  /** Who waits in a circle that is to be broken yet. */
+  readonly #circles: ClaimOwner[] = [];
   #isBreaking = false;
 
   get isEmpty(): boolean {
@@ -139,20 +141,36 @@ export class Claims {
     refusal.holder.waiters.add(owner);
     if (refusal.isWhole) this.#relations.get(waiting.relation)!.next ??= owner;
     if (!waitsFor(refusal.holder, owner)) return;
-    // Who goes on meets another circle at times: that one stands, or there were no end of giving way.
-    const wasBreaking = this.#isBreaking;
+    this.#circles.push(owner);
+    if (this.#isBreaking) return;
     this.#isBreaking = true;
-    for (const each of wasBreaking ? [] : circleOf(owner)) {
+    let breaksLeft = BREAKS_MAX;
+    // Who goes on meets another circle at times.
+    for (let each = this.#circles.shift(); each !== undefined; each = this.#circles.shift()) {
+      this.#break(each, breaksLeft > 0);
+      breaksLeft -= 1;
+    }
+    this.#isBreaking = false;
+  }
+
+  /** Of those who wait in a circle those go on, or give way, who may; 40P01 to `owner` where nobody does. */
+  #break(owner: ClaimOwner, mayGiveWay: boolean): void {
+    const { waiting } = owner;
+    if (waiting === undefined || !waitsFor(waiting.refusal.holder, owner)) return;
+    let isMoved = false;
+    for (const each of mayGiveWay ? circleOf(owner) : []) {
       if (each.waiting === undefined) continue;
       const { relation, refusal: of } = each.waiting;
       // Who only lets one go first that wants a relation whole, and is waited for by that one, need not wait.
       if (of.isInLine) this.#goOn(each);
       // A statement that waits has not written yet: it gives way, and claims that again.
       else if (this.#givesWay(of, relation)) this.giveBack(of.holder, relation);
+      else continue;
+      isMoved = true;
     }
-    this.#isBreaking = wasBreaking;
-    if (owner.waiting === waiting && waitsFor(waiting.refusal.holder, owner))
-      this.#endWaiting(owner, deadlock());
+    if (owner.waiting !== waiting || !waitsFor(waiting.refusal.holder, owner)) return;
+    if (isMoved) this.#circles.push(owner);
+    else this.#endWaiting(owner, deadlock());
   }
 
   /** Whether what was refused is of a statement that waits itself. */
@@ -336,6 +354,8 @@ function circleOf(owner: ClaimOwner): ClaimOwner[] {
   return circle;
 }
 
+/** Circles that are broken at one go; who gives way may close another one, and that is to have an end. */
+const BREAKS_MAX = 64;
 /** Single claims of one transaction on one relation; beyond, it claims the relation whole where nobody else has a claim of it. */
 const CLAIM_COUNT_MAX = 10_000;
 /** The same where somebody has: it waits for those then. Two that load rows side by side would wait for each other. */

@@ -60,8 +60,8 @@ export async function runDml(
       engine,
       session,
       entry,
-      (snapshot) => {
-        effect = effectOf(bound, entry, rows, snapshot(), context);
+      (snapshot, restsOn) => {
+        effect = effectOf(bound, entry, rows, { snapshot: snapshot(), restsOn }, context);
         return effect.writes;
       },
       options.signal,
@@ -96,13 +96,13 @@ export async function runDml(
           engine,
           session,
           entry,
-          (snapshot) => {
+          (snapshot, restsOn) => {
             if (!inTurn && versions !== undefined && changed(session, versions)) throw CHANGED;
             effect = effectOf(
               bound,
               entry,
               inTurn ? rowsOf(session, bound, context) : rows,
-              snapshot(),
+              { snapshot: snapshot(), restsOn },
               context,
             );
             return effect.writes;
@@ -209,11 +209,17 @@ function rowsOf(session: Session, bound: BoundDml, context: EvaluationContext): 
   return batches.length === 0 ? undefined : concatBatches(batches);
 }
 
+/** What the table holds, and who is told of rows that stay as they are (`RowsToWrite`). */
+type TableNow = {
+  readonly snapshot: TableSnapshot;
+  readonly restsOn: (rowId: number) => void;
+};
+
 function effectOf(
   bound: BoundDml,
   entry: TableEntry,
   rows: Batch | undefined,
-  snapshot: TableSnapshot,
+  table: TableNow,
   context: EvaluationContext,
 ): Effect {
   if (rows === undefined || rows.rowCount === 0) return NO_EFFECT;
@@ -227,7 +233,7 @@ function effectOf(
         context,
       );
       if (bound.onConflict !== undefined)
-        return conflictEffect(bound, entry, complete, snapshot, context);
+        return conflictEffect(bound, entry, complete, table, context);
       assertNotNull(entry, complete);
       assertChecks(entry, shape, complete, context);
       return {
@@ -324,7 +330,7 @@ function conflictEffect(
   bound: BoundInsert,
   entry: TableEntry,
   proposed: Batch,
-  snapshot: TableSnapshot,
+  { snapshot, restsOn }: TableNow,
   context: EvaluationContext,
 ): Effect {
   const { onConflict } = bound;
@@ -362,6 +368,7 @@ function conflictEffect(
         if (!key.includes(null))
           taken[position]!.add(keyOf(entry, unique[position]!.columnIndexes, key));
     } else if (onConflict!.update !== undefined) conflicts.push({ row, id: conflict });
+    else restsOn(conflict);
   }
   const writes: TableWrite[] = [];
   const shown: Batch[] = [];
@@ -390,7 +397,10 @@ function conflictEffect(
     const passing = conflicts.flatMap(({ id }, index) => {
       // One that WHERE has left as it was may come again.
       if (changed.has(id)) throw secondTime(entry);
-      if (where !== undefined && datumAt(where, index) !== true) return [];
+      if (where !== undefined && datumAt(where, index) !== true) {
+        restsOn(id);
+        return [];
+      }
       changed.add(id);
       return [index];
     });

@@ -41,6 +41,11 @@ export class Overlay {
     return this.#stages === 0 && this.#hiddenLog.length === 0 && !this.#truncated;
   }
 
+  /** Rows of the shared table are deleted or replaced. */
+  get hidesSome(): boolean {
+    return this.#truncated || this.#hiddenLog.length > 0;
+  }
+
   get truncated(): boolean {
     return this.#truncated;
   }

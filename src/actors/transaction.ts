@@ -62,6 +62,7 @@ export class Transaction {
     readonly claims: ClaimMark;
   }[] = [];
   readonly #reads = new Map<number, ReadSet>();
+  readonly #rests = new Map<number, Set<number>>();
   /** Queries whose rows are still taken, and how much had been written when they began. */
   readonly #streams = new Set<{ readonly mark: number; stop(cause: DbError): void }>();
 
@@ -376,7 +377,7 @@ export class Transaction {
   }
 
   /**
-   * In the turn that commits it: 40001 where a row that it changes, by key and without having read it, was changed or
+   * In the turn that commits it: 40001 where a row that it changes, by key and without having read it, or goes by was changed or
    * deleted since its position. `deltasOf` gives what has become of a relation since, undefined where that is gone.
    */
   assertRowsUnchanged(
@@ -387,19 +388,38 @@ export class Transaction {
     const { position } = this;
     if (position === undefined) return;
     for (const operation of operations) {
-      if (operation.op !== 'rows' || this.#private.has(operation.relation)) continue;
+      if (operation.op !== 'rows') continue;
       const ids = new Set<number>();
       for (const write of operation.writes)
         if (write.kind === 'update' || write.kind === 'delete')
           for (const id of write.rowIds) ids.add(id);
-      if (ids.size === 0) continue;
-      const deltas = deltasOf(operation.relation, position);
-      if (
-        deltas === undefined ||
-        deltas.some(({ deleted }) => deleted?.rowIds?.some((id) => ids.has(id)))
-      )
-        throw conflict(visible, 'A row that this one changes was changed meanwhile.');
+      this.#assertUnchanged(operation.relation, ids, deltasOf, visible);
     }
+    for (const [relation, ids] of this.#rests)
+      this.#assertUnchanged(relation, ids, deltasOf, visible);
+  }
+
+  #assertUnchanged(
+    relation: number,
+    ids: ReadonlySet<number>,
+    deltasOf: (relation: number, since: number) => readonly TableDelta[] | undefined,
+    visible: number,
+  ): void {
+    if (ids.size === 0 || this.#private.has(relation)) return;
+    const deltas = deltasOf(relation, this.position!);
+    if (
+      deltas === undefined ||
+      deltas.some(({ deleted }) => deleted?.rowIds?.some((id) => ids.has(id)))
+    )
+      throw conflict(visible, 'A row that this one changes, or goes by, was changed meanwhile.');
+  }
+
+  /** Rows that its position has and that it has left as they are, having wanted to insert what they are: they must be there when it commits. */
+  goesBy(relation: number, rowIds: readonly number[]): void {
+    if (this.position === undefined || rowIds.length === 0) return;
+    const rests = this.#rests.get(relation) ?? new Set();
+    this.#rests.set(relation, rests);
+    for (const rowId of rowIds) rests.add(rowId);
   }
 
   /** A relation that it has read is not what it was, and no delta says how. */

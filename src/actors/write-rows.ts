@@ -3,6 +3,7 @@ import type { Batch } from '../columns/batch.ts';
 import { datumAt } from '../columns/build.ts';
 import { canonicalText } from '../columns/compare.ts';
 import type { TableSnapshot, TableWrite } from '../columns/table-contract.ts';
+import type { Datum } from '../columns/values.ts';
 import { datumToText } from '../expressions/text-io.ts';
 import type { TableEntry } from './catalog.ts';
 import { newClaimOwner, type ClaimOwner } from './claims.ts';
@@ -12,7 +13,7 @@ import { DefinitionChanged, FellBehind } from './definition-changed.ts';
 import { type CommitOutcome, type Engine } from './engine.ts';
 import type { Operation } from './records.ts';
 import { sessionClosed, type Session } from './session.ts';
-import { OVERLAY_ROW_ID_BASE } from './overlay.ts';
+import { OVERLAY_ROW_ID_BASE, type Overlay } from './overlay.ts';
 import { tooLate, type Transaction } from './transaction.ts';
 
 /**
@@ -35,8 +36,11 @@ export function writeRows(
     : writeInTransaction(engine, session, session.transaction, entry, writesOf, signal);
 }
 
-/** Decides what is written from what the table holds. */
-export type RowsToWrite = (snapshot: () => TableSnapshot) => readonly TableWrite[];
+/** Decides what is written from what the table holds. `restsOn` is told of rows that stay as they are, where that is why something is not written. */
+export type RowsToWrite = (
+  snapshot: () => TableSnapshot,
+  restsOn: (rowId: number) => void,
+) => readonly TableWrite[];
 
 /**
  * The same for pieces of one statement, each decided when those before it are staged: one commit, all or none. The table is
@@ -83,6 +87,8 @@ async function writeInTransaction(
     });
   }
   const relation = entry.definition.id;
+  const { owner } = transaction;
+  let hasSettled = false;
   for (let looks = 0; ; looks += 1) {
     if (session.catalog.byId(relation) !== entry)
       throw new DefinitionChanged(entry.definition.name);
@@ -91,32 +97,55 @@ async function writeInTransaction(
     const isBehind = readsNewest && engine.isUnpublished(entry);
     const snapshot = transaction.snapshotOf(entry);
     let writes: readonly TableWrite[];
+    /** Rows that others are changing: whether a key is free, or a row stays that this rests on, is known when they end. */
+    const changing: number[] = [];
+    let settles = false;
     try {
-      writes = writesOf(() => snapshot);
-      if (!transaction.isPrivate(relation))
-        assertUniqueInTransaction(engine, session, entry, writes);
+      const rests: number[] = [];
+      writes = writesOf(
+        () => snapshot,
+        (rowId) => rests.push(rowId),
+      );
+      // Of a table that somebody else has whole nothing is known before that.
+      if (
+        !transaction.isPrivate(relation) &&
+        engine.claims.holderOf(owner, relation, []) === undefined
+      ) {
+        const changed = changesOfOthers(engine, relation, transaction);
+        if (transaction.position === undefined) changing.push(...rests.filter(changed));
+        else transaction.goesBy(relation, rests);
+        for (const taken of keysTaken(engine, transaction, entry, writes)) {
+          if (changed(taken.rowId)) changing.push(taken.rowId);
+          else if (!hasSettled && isLeaving(engine, entry, taken)) settles = true;
+          else throw duplicateKey(entry, taken, engine.options.zone);
+        }
+      }
     } finally {
       snapshot.release();
     }
-    const claims = looks < LOOKS_BY_ROW ? claimsOf(entry, writes) : 'whole';
+    const own = looks < LOOKS_BY_ROW ? claimsOf(entry, writes) : 'whole';
+    const claims = own === 'whole' || changing.length === 0 ? own : own.concat(changing);
     // Whoever had them before he looked has seen the newest rows: nobody has changed them since.
-    const isHeld = engine.claims.holds(transaction.owner, relation, claims);
-    if (!isHeld) engine.claims.giveBack(transaction.owner, relation);
+    const isHeld = engine.claims.holds(owner, relation, claims);
+    if (!isHeld || claims.length === 0) engine.claims.giveBack(owner, relation);
     if (
+      !settles &&
+      changing.length === 0 &&
       (isHeld || !isBehind) &&
-      engine.claims.take(transaction.owner, relation, claims) === undefined
+      engine.claims.take(owner, relation, claims) === undefined
     ) {
       if (writes.length > 0) transaction.write(entry, writes, (data) => engine.privateTable(data));
-      engine.claims.keep(transaction.owner, relation);
+      engine.claims.keep(owner, relation);
       return { position: engine.visiblePosition, work: 0 };
     }
     try {
       // What is waited for is claimed before it is looked at again: whoever comes meanwhile comes after.
-      await session.untilClaimed(transaction.owner, relation, claims, signal);
+      await session.untilClaimed(owner, relation, claims, signal);
       // What came before is seen by the next look, be it on its way since before it was waited.
-      if (readsNewest) await engine.untilPublished(entry, signal);
+      if (readsNewest || settles) await engine.untilPublished(entry, signal);
+      hasSettled ||= settles;
     } catch (cause) {
-      engine.claims.giveBack(transaction.owner, relation);
+      engine.claims.giveBack(owner, relation);
       throw cause;
     }
     if (transaction.doomed !== undefined) throw transaction.doomed;
@@ -150,9 +179,16 @@ function commitRows(
   const rowsOf = (writesOf: RowsToWrite): readonly TableWrite[] => {
     let snapshot: TableSnapshot | undefined;
     try {
-      const writes = writesOf(() => (snapshot ??= entry.data.staged()));
+      const rests: number[] = [];
+      const staged = (): TableSnapshot => (snapshot ??= entry.data.staged());
+      const writes = writesOf(staged, (rowId) => rests.push(rowId));
       if (engine.claims.areOn(relation)) {
-        const claims = claimsOf(entry, writes);
+        let claims = claimsOf(entry, writes);
+        const changed = changesOfOthers(engine, relation, undefined);
+        if (changed !== NOBODY && claims !== 'whole') {
+          const others = rests.concat(rowsFound(entry, writes, staged()));
+          claims = claims.concat(others.filter(changed));
+        }
         wanted.push(claims);
         if (engine.claims.holderOf(inLine?.owner, relation, claims) !== undefined) throw BLOCKED;
       }
@@ -270,24 +306,93 @@ function keyText(
   return parts.join('');
 }
 
-/** 23505 at the statement, as PostgreSQL has it; the commit turn tests again. */
-function assertUniqueInTransaction(
+/** Whether another transaction has deleted a row, or given it other values, and not committed that. */
+function changesOfOthers(
   engine: Engine,
-  session: Session,
+  relation: number,
+  own: Transaction | undefined,
+): (rowId: number) => boolean {
+  let overlays: Overlay[] | undefined;
+  for (const transaction of engine.transactions) {
+    // What is doomed is never committed, and may hold nothing any more.
+    if (transaction === own || transaction.doomed !== undefined) continue;
+    const overlay = transaction.overlayOf(relation);
+    if (overlay?.hidesSome === true) (overlays ??= []).push(overlay);
+  }
+  return overlays === undefined
+    ? NOBODY
+    : (rowId) => rowId < OVERLAY_ROW_ID_BASE && overlays.some((each) => each.isHidden(rowId));
+}
+
+const NOBODY = (): boolean => false;
+
+/** Whether a key is free once what is on its way is there. */
+function isLeaving(engine: Engine, entry: TableEntry, { rowId, index, key }: TakenKey): boolean {
+  if (rowId >= OVERLAY_ROW_ID_BASE || !engine.isUnpublished(entry)) return false;
+  // What a commit of several steps takes away is staged bit by bit.
+  if (engine.turn.steppingOn(entry.definition.id) !== undefined) return true;
+  const staged = entry.data.staged();
+  try {
+    return staged.lookup(index.name, key).length === 0;
+  } finally {
+    staged.release();
+  }
+}
+
+/** Rows that have a key which the writes give another row. */
+function rowsFound(
   entry: TableEntry,
   writes: readonly TableWrite[],
-): void {
-  const unique = entry.definition.indexes.filter((index) => index.unique);
-  if (unique.length === 0) return;
+  snapshot: TableSnapshot,
+): number[] {
+  const rows: number[] = [];
+  const gone = goneBy(writes);
+  for (const { name, columnIndexes, unique } of entry.definition.indexes) {
+    if (!unique) continue;
+    for (const write of writes) {
+      if (write.kind !== 'insert' && write.kind !== 'update') continue;
+      const { rowCount, columns, selection } = write.rows;
+      const keys = columnIndexes.map((column) => columns[column]!);
+      for (const rowId of snapshot.findUnique(name, keys, rowCount, selection))
+        if (rowId >= 0 && !gone.has(rowId)) rows.push(rowId);
+    }
+  }
+  return rows;
+}
+
+/** Rows that leave their place by the writes themselves. */
+function goneBy(writes: readonly TableWrite[]): ReadonlySet<number> {
   const gone = new Set<number>();
-  let truncated = false;
-  for (const write of writes) {
+  for (const write of writes)
     if (write.kind === 'delete' || write.kind === 'update')
       for (const id of write.rowIds) gone.add(id);
-    if (write.kind === 'truncate') truncated = true;
-  }
+  return gone;
+}
+
+/** A key that the writes give a row, and the row that has it. */
+type TakenKey = {
+  readonly rowId: number;
+  readonly index: TableEntry['definition']['indexes'][number];
+  readonly key: readonly Datum[];
+};
+
+/**
+ * The keys that other rows have, as far as this transaction sees; 23505 where one is given twice. That is told at the statement, as PostgreSQL has it; the
+ * commit turn tests again.
+ */
+function keysTaken(
+  engine: Engine,
+  transaction: Transaction,
+  entry: TableEntry,
+  writes: readonly TableWrite[],
+): readonly TakenKey[] {
+  const unique = entry.definition.indexes.filter((index) => index.unique);
+  if (unique.length === 0) return NO_KEYS;
+  const gone = goneBy(writes);
+  const truncated = writes.some(({ kind }) => kind === 'truncate');
+  const takenKeys: TakenKey[] = [];
   const newest = entry.data.snapshot();
-  const snapshot = session.transaction!.overlayOf(entry.definition.id)?.over(newest) ?? newest;
+  const snapshot = transaction.overlayOf(entry.definition.id)?.over(newest) ?? newest;
   try {
     for (const index of unique) {
       const seen = new Set<string>();
@@ -299,29 +404,29 @@ function assertUniqueInTransaction(
           ? undefined
           : snapshot.findUnique(index.name, keys, rowCount, selection);
         for (let row = 0; row < rowCount; row += 1) {
-          const key = keyText(entry, index.columnIndexes, write.rows, row);
-          if (key === undefined) continue;
-          const other = found === undefined ? -1 : found[row]!;
-          if ((other >= 0 && !gone.has(other)) || seen.has(key)) {
+          const text = keyText(entry, index.columnIndexes, write.rows, row);
+          if (text === undefined) continue;
+          const rowId = found === undefined ? -1 : found[row]!;
+          const isTwice = seen.has(text);
+          if (isTwice || (rowId >= 0 && !gone.has(rowId))) {
             const at = selection === undefined ? row : selection[row]!;
-            const data = keys.map((column) => datumAt(column, at));
-            throw duplicateKey(entry, index, data, engine.options.zone);
+            const taken = { rowId, index, key: keys.map((column) => datumAt(column, at)) };
+            if (isTwice) throw duplicateKey(entry, taken, engine.options.zone);
+            takenKeys.push(taken);
           }
-          seen.add(key);
+          seen.add(text);
         }
       }
     }
   } finally {
     snapshot.release();
   }
+  return takenKeys;
 }
 
-function duplicateKey(
-  entry: TableEntry,
-  index: TableEntry['definition']['indexes'][number],
-  key: readonly ReturnType<typeof datumAt>[],
-  zone: string,
-): DbError {
+const NO_KEYS: readonly never[] = [];
+
+function duplicateKey(entry: TableEntry, { index, key }: TakenKey, zone: string): DbError {
   const names = index.columnIndexes.map((column) => entry.definition.columns[column]!);
   const values = key.map((datum, position) =>
     datum === null ? 'null' : datumToText(datum, names[position]!.type, { zone }),

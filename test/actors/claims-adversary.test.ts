@@ -162,7 +162,7 @@ class Attack {
   #oneRow(): Change {
     const id = this.#below(20);
     const by = 1 + this.#below(9);
-    const kind = this.#below(4);
+    const kind = this.#below(6);
     return {
       order: id,
       run: async (session) => {
@@ -172,6 +172,22 @@ class Attack {
           await session.exec(
             `INSERT INTO acc VALUES (${id}, 0, 1000) ON CONFLICT (id) DO UPDATE SET bal = acc.bal + ${by}`,
           );
+        } else if (kind === 4 && session.status === 'active') {
+          // Gone for a while, and there again: whoever wants to insert it meanwhile waits.
+          const { rows } = await session.query<{ g: number; bal: number }>(
+            `DELETE FROM acc WHERE id = ${id} RETURNING g, bal`,
+          );
+          await this.#pause();
+          const { g, bal } = rows[0]!;
+          await session.insert('acc', { id, g, bal: bal + by });
+        } else if (kind === 5 && session.status === 'idle') {
+          const { rowCount } = await session.query(
+            `INSERT INTO acc VALUES (${id}, 0, 1000) ON CONFLICT DO NOTHING`,
+          );
+          expect(rowCount).toBe(0);
+          const taken = await session.insert('acc', { id, g: 0, bal: 0 }).catch((cause) => cause);
+          if (taken.code !== '23505') throw taken;
+          await session.exec(`UPDATE acc SET bal = bal + ${by} WHERE id = ${id}`);
         } else if (session.status === 'active') {
           // What was read is written back: nobody may have come between.
           const { rows } = await session.query<{ bal: number }>(
