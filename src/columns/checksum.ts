@@ -96,7 +96,7 @@ export function* checksumOfCodes(
 }
 
 /** At once, whatever it takes. */
-export function drained(steps: Generator<number, number>): number {
+export function drained<Result>(steps: Generator<number, Result>): Result {
   for (;;) {
     const step = steps.next();
     if (step.done === true) return step.value;

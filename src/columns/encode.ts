@@ -42,12 +42,16 @@ export type SampleNotes = {
  * `isOwn`: its texts have a dictionary that is the segment's alone. `counts`: of numbers that were encoded in at most two bytes without a
  * sign, how often each occurs; not to be used any more.
  */
-export function sampleNotesOf(vector: Vector, isOwn: boolean, counts?: Uint32Array): SampleNotes {
+export function* sampleNotesOf(
+  vector: Vector,
+  isOwn: boolean,
+  counts?: Uint32Array,
+): Generator<number, SampleNotes> {
   if (vector.rep === 'dictionary') {
     const { codes, type, validity } = vector;
     // Of bpchar, texts that differ may be equal.
     if (isOwn || type.kind === 'bpchar' || codes instanceof Int32Array) return {};
-    return { rare: rareValuesOf(codes, validity) };
+    return { rare: yield* rareValuesOf(codes, validity) };
   }
   if (vector.rep !== 'number') return {};
   const { values, validity, factor, base, bounds, type } = vector;
@@ -57,7 +61,7 @@ export function sampleNotesOf(vector: Vector, isOwn: boolean, counts?: Uint32Arr
       bounds !== undefined && isMeasure(type.kind)
         ? tailsOf(values, validity, { factor, base, bounds })
         : undefined,
-    rare: codes === undefined ? undefined : rareValuesOf(codes, validity, counts),
+    rare: codes === undefined ? undefined : yield* rareValuesOf(codes, validity, counts),
   };
 }
 
@@ -175,8 +179,10 @@ function addCodes(
   sketch: DistinctSketch,
   counts: Uint32Array,
   { factor, base }: { readonly factor: number; readonly base: number },
+  from: number,
+  to: number,
 ): void {
-  for (let code = 0; code < counts.length; code += 1)
+  for (let code = from; code < to; code += 1)
     if (counts[code]! > 0) sketch.add(mixHash(hashNumber(code * factor + base)));
 }
 
@@ -241,9 +247,12 @@ function* fillNumbers(
   let counts: Uint32Array | undefined;
   if (codes !== undefined) {
     const codeEnd = bounds === undefined ? 1 : (bounds.max - base) / factor + 1;
-    counts = countsOf(codes, validity, codeEnd);
-    addCodes(sketch, counts, encoding);
-    yield codes.length / 4 + codeEnd / 4;
+    counts = yield* countsOf(codes, validity, codeEnd);
+    for (let from = 0; from < codeEnd; from += STEP_ROWS) {
+      const to = Math.min(codeEnd, from + STEP_ROWS);
+      addCodes(sketch, counts, encoding, from, to);
+      yield to - from;
+    }
   }
   const vector: Vector = {
     rep: 'number',
@@ -255,7 +264,7 @@ function* fillNumbers(
     scale,
     bounds,
   };
-  const notes = sampleNotesOf(vector, false, counts);
+  const notes = yield* sampleNotesOf(vector, false, counts);
   yield STEP_ROWS;
   const present = rowCount > stats.nullCount;
   const datum = (value: number): Datum =>
@@ -545,7 +554,7 @@ function* encodeCodes(
     if (!isDone) ownDictionary?.close();
   }
   const vector: Vector = { rep: 'dictionary', type: column.type, codes, validity, dictionary };
-  const notes = sampleNotesOf(vector, ownDictionary !== undefined);
+  const notes = yield* sampleNotesOf(vector, ownDictionary !== undefined);
   return {
     vector,
     zone: {

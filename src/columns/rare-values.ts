@@ -18,70 +18,128 @@ const RARE_ROWS_MAX = 64;
 const SLOTS_MAX = 655;
 const FREQUENT_MAX = 2048;
 
+/** Rows, or codes, looked at between two yields. */
+const STEP = 4096;
+
 /** By code: how many rows have it. All codes are below `codeEnd`; NULLs are not counted. */
-export function countsOf(
+export function* countsOf(
   codes: Uint8Array | Uint16Array,
   validity: Uint8Array | undefined,
   codeEnd: number,
-): Uint32Array {
+): Generator<number, Uint32Array> {
   const counts = new Uint32Array(codeEnd);
-  const rowCount = codes.length;
-  if (validity === undefined)
-    for (let slot = 0; slot < rowCount; slot += 1) counts[codes[slot]!]! += 1;
-  else for (let slot = 0; slot < rowCount; slot += 1) counts[codes[slot]!]! += validity[slot]!;
+  for (let from = 0; from < codes.length; from += STEP) {
+    const to = Math.min(codes.length, from + STEP);
+    addCounts(counts, codes, validity, from, to);
+    yield (to - from) / 4;
+  }
   return counts;
 }
 
-/** Undefined where there are too many of either. `codes` are by slot; of NULLs nothing is told. `counts` (`countsOf`) are used up. */
-export function rareValuesOf(
+function addCounts(
+  counts: Uint32Array,
   codes: Uint8Array | Uint16Array,
   validity: Uint8Array | undefined,
-  counts = countsOf(codes, validity, codes instanceof Uint8Array ? 2 ** 8 : 2 ** 16),
-): RareValues | undefined {
-  const rowCount = codes.length;
-  let frequentCount = 0;
-  let rareCount = 0;
-  let slotCount = 0;
-  for (let code = 0; code < counts.length; code += 1) {
+  from: number,
+  to: number,
+): void {
+  if (validity === undefined) for (let slot = from; slot < to; slot += 1) counts[codes[slot]!]! += 1;
+  else for (let slot = from; slot < to; slot += 1) counts[codes[slot]!]! += validity[slot]!;
+}
+
+/**
+ * Undefined where there are too many of either. `codes` are by slot; of NULLs nothing is told. `given` (`countsOf`) are used up. Yields the
+ * number of values handled since the last yield, a quarter of it.
+ */
+export function* rareValuesOf(
+  codes: Uint8Array | Uint16Array,
+  validity: Uint8Array | undefined,
+  given?: Uint32Array,
+): Generator<number, RareValues | undefined> {
+  const counts =
+    given ?? (yield* countsOf(codes, validity, codes instanceof Uint8Array ? 2 ** 8 : 2 ** 16));
+  const found: Found = { frequent: 0, rare: 0, slots: 0 };
+  for (let from = 0; from < counts.length; from += STEP) {
+    const to = Math.min(counts.length, from + STEP);
+    tell(found, counts, from, to);
+    if (found.slots > SLOTS_MAX || found.frequent > FREQUENT_MAX) return undefined;
+    yield (to - from) / 4;
+  }
+  const values: RareValues = {
+    frequent: new Uint16Array(found.frequent),
+    codes: new Uint16Array(found.rare),
+    starts: new Uint16Array(found.rare + 1),
+    slots: new Uint16Array(found.slots),
+  };
+  const placed: Found = { frequent: 0, rare: 0, slots: 0 };
+  for (let from = 0; from < counts.length; from += STEP) {
+    const to = Math.min(counts.length, from + STEP);
+    place(values, placed, counts, from, to);
+    yield (to - from) / 4;
+  }
+  for (let from = 0; found.slots > 0 && from < codes.length; from += STEP) {
+    const to = Math.min(codes.length, from + STEP);
+    addSlots(values.slots, counts, codes, validity, from, to);
+    yield (to - from) / 4;
+  }
+  return values;
+}
+
+/** How many codes are frequent, how many are rare, and how many rows those have. */
+type Found = { frequent: number; rare: number; slots: number };
+
+function tell(found: Found, counts: Uint32Array, from: number, to: number): void {
+  for (let code = from; code < to; code += 1) {
     const count = counts[code]!;
     if (count === 0) continue;
-    if (count > RARE_ROWS_MAX) frequentCount += 1;
+    if (count > RARE_ROWS_MAX) found.frequent += 1;
     else {
-      rareCount += 1;
-      slotCount += count;
+      found.rare += 1;
+      found.slots += count;
     }
   }
-  if (slotCount > SLOTS_MAX || frequentCount > FREQUENT_MAX) return undefined;
-  const frequent = new Uint16Array(frequentCount);
-  const rare = new Uint16Array(rareCount);
-  const starts = new Uint16Array(rareCount + 1);
-  frequentCount = 0;
-  rareCount = 0;
-  for (let code = 0; code < counts.length; code += 1) {
+}
+
+/** Lists the codes; the counts of those that are rare become the places where their next slots go. */
+function place(
+  { frequent, codes, starts }: RareValues,
+  placed: Found,
+  counts: Uint32Array,
+  from: number,
+  to: number,
+): void {
+  for (let code = from; code < to; code += 1) {
     const count = counts[code]!;
     if (count === 0) continue;
     if (count > RARE_ROWS_MAX) {
-      frequent[frequentCount] = code;
-      frequentCount += 1;
+      frequent[placed.frequent] = code;
+      placed.frequent += 1;
       counts[code] = FREQUENT;
       continue;
     }
-    rare[rareCount] = code;
-    starts[rareCount + 1] = starts[rareCount]! + count;
-    // From here on where the next slot of the code goes.
-    counts[code] = starts[rareCount]!;
-    rareCount += 1;
+    codes[placed.rare] = code;
+    counts[code] = placed.slots;
+    placed.slots += count;
+    placed.rare += 1;
+    starts[placed.rare] = placed.slots;
   }
-  const slots = new Uint16Array(slotCount);
-  if (slotCount > 0)
-    for (let slot = 0; slot < rowCount; slot += 1) {
-      const code = codes[slot]!;
-      const at = counts[code]!;
-      if (at === FREQUENT || (validity !== undefined && validity[slot] === 0)) continue;
-      slots[at] = slot;
-      counts[code] = at + 1;
-    }
-  return { frequent, codes: rare, starts, slots };
+}
+
+function addSlots(
+  slots: Uint16Array,
+  places: Uint32Array,
+  codes: Uint8Array | Uint16Array,
+  validity: Uint8Array | undefined,
+  from: number,
+  to: number,
+): void {
+  for (let slot = from; slot < to; slot += 1) {
+    const code = codes[slot]!;
+    const at = places[code]!;
+    if (at === FREQUENT || (validity !== undefined && validity[slot] === 0)) continue;
+    slots[at] = slot;
+    places[code] = at + 1;
+  }
 }
 
 const FREQUENT = 0xffff_ffff;

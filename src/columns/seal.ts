@@ -106,7 +106,10 @@ export function sealedSource(segment: SealedSegment, slots: Int32Array): EncodeS
 /** A random order of `count` slots: Fisher and Yates by the stream that `label` names. */
 function* permutation(count: number, seed: number, label: string): Generator<number, Uint16Array> {
   const slots = new Uint16Array(count);
-  for (let index = 0; index < count; index += 1) slots[index] = index;
+  for (let from = 0; from < count; from += SHUFFLE_STEP) {
+    number(slots, from, Math.min(count, from + SHUFFLE_STEP));
+    yield SHUFFLE_STEP / 4;
+  }
   const random = new SeededRandom(seed, label);
   const draws = new Uint32Array(Math.min(count, SHUFFLE_STEP));
   for (let last = count - 1; last > 0; last -= SHUFFLE_STEP) {
@@ -116,6 +119,10 @@ function* permutation(count: number, seed: number, label: string): Generator<num
     yield SHUFFLE_STEP;
   }
   return slots;
+}
+
+function number(slots: Uint16Array, from: number, to: number): void {
+  for (let index = from; index < to; index += 1) slots[index] = index;
 }
 
 /** A step for each draw: the slot at `last`, then the one before it, changes places with one that is drawn among those up to it. */
@@ -130,7 +137,7 @@ function shuffle(slots: Uint16Array, last: number, draws: Uint32Array): void {
   }
 }
 
-const SHUFFLE_STEP = 8192;
+const SHUFFLE_STEP = 4096;
 
 /** Slots ordered by the time column, ties and NULLs (last) in arrival order. */
 function* orderByTime(

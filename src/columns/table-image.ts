@@ -240,7 +240,7 @@ export class TableRestore {
         },
         byteLength: kept.byteLength,
         ownDictionary,
-        ...sampleNotesOf(vector, kept.own),
+        ...drained(sampleNotesOf(vector, kept.own)),
       };
       columns[kept.id] = { ...column, checksum: drained(checksumOfColumn(column)) };
       byteLength += kept.byteLength;
