@@ -43,7 +43,8 @@ function addCounts(
   from: number,
   to: number,
 ): void {
-  if (validity === undefined) for (let slot = from; slot < to; slot += 1) counts[codes[slot]!]! += 1;
+  if (validity === undefined)
+    for (let slot = from; slot < to; slot += 1) counts[codes[slot]!]! += 1;
   else for (let slot = from; slot < to; slot += 1) counts[codes[slot]!]! += validity[slot]!;
 }
 

@@ -52,6 +52,8 @@ export class Dispatcher implements CellHost {
   readonly #charge: StepCharge = { workUnits: 0, messageCount: 0 };
   #lastId = 0;
   #isStepping = false;
+  /** Who took the last step, where more waits for it. */
+  #stepped: RunEntry | undefined = undefined;
 
   constructor({ clock, runQueue, limits, onUnsupervisedFailure }: DispatcherOptions) {
     this.timers = new TimerQueue(clock);
@@ -98,8 +100,20 @@ export class Dispatcher implements CellHost {
     this.counters[STEPS]! += 1;
     this.counters[MESSAGES]! += messageCount;
     this.counters[WORK_UNITS]! += charge.workUnits;
-    this.#runQueue.settle(cell, charge, cell.pending);
+    const more = cell.pending;
+    this.#stepped = more === 'no' ? undefined : cell;
+    this.#runQueue.settle(cell, charge, more);
     return true;
+  }
+
+  /** Who took the last step has more to do. */
+  get goesOn(): boolean {
+    return this.#stepped !== undefined;
+  }
+
+  /** The last step took far longer than its work tells: those beside its actor go first. */
+  giveWay(): void {
+    if (this.#stepped !== undefined) this.#runQueue.giveWay?.(this.#stepped);
   }
 
   /** Somebody is in the middle of a step. */

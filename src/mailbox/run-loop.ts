@@ -25,6 +25,12 @@ export const STEP_MS = TURN_MS / 4;
 const STEPS_PER_READING = 32;
 
 /**
+ * After a step of so much work the clock is looked at, and after one of an actor that goes on, whose work may be in no unit: ten microseconds as a rule, but a
+ * hundred times as long where its code runs for the first time, and a slice has room for a dozen of them.
+ */
+const LOOK_UNITS_MIN = 1_000;
+
+/**
  * How many turns I/O waits for whoever asks for one short answer after another: a millisecond and a half in all, within the two that law 5 allows. Giving it the
  * thread costs more than an answer does.
  */
@@ -175,6 +181,7 @@ export class RunLoop {
     let steps = 0;
     let ran = true;
     let isFirst = false;
+    let isLong = false;
     while (steps < STEPS_PER_READING && dispatcher.spentUnits < endUnits) {
       ran = dispatcher.runOne();
       if (!ran) break;
@@ -182,9 +189,22 @@ export class RunLoop {
       // What an actor makes for itself in the beginning is in no unit, and made by code that may be cold: nothing is learned from it.
       isFirst = dispatcher.wasFirstStep;
       if (isFirst) break;
+      isLong =
+        this.#learns &&
+        (dispatcher.goesOn || dispatcher.chargedUnits >= LOOK_UNITS_MIN) &&
+        this.#clock.monotonicMs() - startMs >= this.#turnMs;
+      if (!isLong) continue;
+      dispatcher.giveWay();
+      break;
     }
     const nowMs = this.#read();
-    if (this.#learns && !isFirst) this.#learn(dispatcher.spentUnits - startUnits, nowMs - startMs);
+    const units = dispatcher.spentUnits - startUnits;
+    if (
+      this.#learns &&
+      !isFirst &&
+      (this.#tellsSpeed(units) || (isLong && units >= LOOK_UNITS_MIN))
+    )
+      this.#learn(units, nowMs - startMs);
     if (!ran) {
       this.#awake = false;
       this.#sleepUntilAllowed();
@@ -214,9 +234,12 @@ export class RunLoop {
     });
   }
 
+  /** Whether a slice of so much is made of work. */
+  #tellsSpeed(units: number): boolean {
+    return units >= Math.max(LEARN_UNITS_MIN, this.#dispatcher.stepBudgetUnits * LEARN_SHARE_MIN);
+  }
+
   #learn(units: number, spanMs: number): void {
-    if (units < Math.max(LEARN_UNITS_MIN, this.#dispatcher.stepBudgetUnits * LEARN_SHARE_MIN))
-      return;
     this.#learnUnits += units;
     this.#learnMs += spanMs;
     if (this.#learnMs < LEARN_SPAN_MS_MIN) return;

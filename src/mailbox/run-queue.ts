@@ -55,6 +55,8 @@ export interface RunQueue {
   next(): RunEntry | undefined;
   /** The step is over: charges it, and queues the entry again where more waits. */
   settle(entry: RunEntry, step: StepCharge, more: More): void;
+  /** The entry, which was settled last, took far longer than its work tells: those beside it go first, if it is queued at all. */
+  giveWay?(entry: RunEntry): void;
   /** Forgets an entry that ended; it may be queued. */
   remove(entry: RunEntry): void;
   /**

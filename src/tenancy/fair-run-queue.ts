@@ -144,6 +144,14 @@ export class FairRunQueue implements RunQueue {
     if (share.heapIndex >= 0) siftDown(this.#heap, share);
   }
 
+  /** Its turn is over, whatever is left of its quantum: that is in work, and what it took is time. */
+  giveWay(entry: RunEntry): void {
+    if (entry.place !== QUEUED) return;
+    const { entries } = this.#shareOfEntry(entry).lineOf(entry.priority);
+    entries.remove(entry);
+    entries.pushBack(entry);
+  }
+
   /** All but those who have used up their limit: what is short goes first, and is paid for in what comes next. */
   mayServe(tenant: TenantId): boolean {
     const share = this.#shareOf(tenant);

@@ -1,10 +1,11 @@
 import { expect, test } from 'vitest';
 import { NodeClock } from '../../src/base/node-ports.ts';
 import type { ActorRef, ReplyTo } from '../../src/mailbox/actor.ts';
-import { Dispatcher } from '../../src/mailbox/dispatcher.ts';
+import { Dispatcher, STEP_BUDGET_UNITS_FIRST } from '../../src/mailbox/dispatcher.ts';
 import { FifoRunQueue } from '../../src/mailbox/run-queue.ts';
 import { RunLoop } from '../../src/mailbox/run-loop.ts';
 import { TimerQueue } from '../../src/mailbox/timer-queue.ts';
+import { FairRunQueue } from '../../src/tenancy/fair-run-queue.ts';
 import { acme, StillClock } from './world.ts';
 
 test('an actor that never rests leaves the thread to timers and I/O', async () => {
@@ -98,6 +99,50 @@ test('what an actor makes for itself in its first step does not make the steps a
   expect(dispatcher.stepBudgetUnits).toBeGreaterThan(learned * 0.9);
   loop.stop();
 });
+
+test.each([1_000, 0])(
+  'steps that turn out long leave the thread and their place to others, be they %i units',
+  (units) => {
+    const clock = new StillClock();
+    const dispatcher = new Dispatcher({ clock, runQueue: new FairRunQueue() });
+    const loop = new RunLoop({ clock, dispatcher });
+    loop.start();
+    const steps: string[] = [];
+    // Pieces of which an actor's turn holds a dozen; by code that is cold each takes a millisecond.
+    dispatcher
+      .spawn<'work'>({
+        name: 'upkeep',
+        tenant: acme,
+        start: () => (_message, context) => {
+          steps.push('upkeep');
+          context.charge(units);
+          clock.advance(1);
+          return 'again';
+        },
+      })
+      .tell('work');
+    const commits = dispatcher.spawn<'commit'>({
+      name: 'commits',
+      tenant: acme,
+      start: () => () => {
+        steps.push('commit');
+        return 'continue';
+      },
+    });
+    const turns = (count: number): void => {
+      for (let turn = 0; turn < count; turn += 1) clock.later.shift()?.();
+    };
+    turns(10);
+    steps.length = 0;
+    turns(1);
+    commits.tell('commit');
+    turns(2);
+    expect(steps).toEqual(['upkeep', 'upkeep', 'commit', 'upkeep']);
+    // That work is slow is believed at once; what is in no unit says nothing of it.
+    expect(dispatcher.stepBudgetUnits).toBe(units > 0 ? 2_000 : STEP_BUDGET_UNITS_FIRST);
+    loop.stop();
+  },
+);
 
 test('small messages between the steps, and a halt, do not keep steps small', () => {
   const clock = new StillClock();
