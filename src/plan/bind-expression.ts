@@ -55,6 +55,8 @@ export type BindContext = {
   readonly catalog: PlanCatalog;
   readonly parameterTypes: (SqlType | undefined)[];
   nextCte: number;
+  /** Of each list of subqueries, by what one looks like, its place in it: hundreds are not held against each other. */
+  readonly subqueryPlaces: WeakMap<readonly BoundSubquery[], Map<string, number>>;
   /** Binds a subquery in the scope of the query around it. */
   readonly bindSubquery: (query: Query, outer: Scope) => PlanNode;
   /** Names of views being expanded: a view cannot read itself. */
@@ -704,11 +706,19 @@ function caseOf(expression: Extract<SqlExpression, { kind: 'case' }>, place: Pla
   };
 }
 
+/** So many values are chosen from by comparisons, which kernels do on numbers as they are. */
+const CHOSEN_FROM_MAX = 3;
+
 function extreme(
   which: 'greatest' | 'least',
   args: readonly Expression[],
   at: TextPlace | undefined,
 ): Expression {
+  // A choice mentions the best of those before it several times: of many it would be their power.
+  if (args.length > CHOSEN_FROM_MAX) {
+    resolveOperator('>=', args[0], args[0]!, at);
+    return resolveFunction(which, args, at);
+  }
   return args.reduce((best, arg) => {
     const better = resolveOperator(which === 'greatest' ? '>=' : '<=', best, arg, at);
     const pick: Expression = {
@@ -972,7 +982,8 @@ function raised(expression: Expression, levels: number, place: Place, level: Lev
         ),
       );
       // The arguments of the node were raised with it.
-      const subquery = level.subqueries.push({ ...bound, args: each.args, plan }) - 1;
+      const moved = { ...bound, args: each.args, plan };
+      const subquery = placeOfSubquery(moved, level.subqueries, place.context);
       return { ...each, subquery };
     }
     if (each.kind !== 'outerColumn') return each;
@@ -1009,12 +1020,7 @@ function subquery(
       around: { aggregates, subqueries, clause },
     }),
   );
-  // GROUP BY and the select list may say the same: they mean one.
-  const text = JSON.stringify(bound, bigints);
-  const same = planIsVolatile(bound.plan)
-    ? -1
-    : place.subqueries.findIndex((each) => JSON.stringify(each, bigints) === text);
-  const index = same >= 0 ? same : place.subqueries.push(bound) - 1;
+  const index = placeOfSubquery(bound, subqueries!, place.context);
   return {
     kind: 'subquery',
     mode: bound.mode,
@@ -1024,6 +1030,22 @@ function subquery(
     negated: bound.negated,
     type: bound.type,
   };
+}
+
+/** The place of a subquery among those of its list. GROUP BY and the select list may say the same: they mean one. */
+function placeOfSubquery(
+  bound: BoundSubquery,
+  subqueries: BoundSubquery[],
+  { subqueryPlaces }: BindContext,
+): number {
+  let places = subqueryPlaces.get(subqueries);
+  if (places === undefined) subqueryPlaces.set(subqueries, (places = new Map()));
+  const text = planIsVolatile(bound.plan) ? undefined : JSON.stringify(bound, bigints);
+  const known = text === undefined ? undefined : places.get(text);
+  if (known !== undefined) return known;
+  const index = subqueries.push(bound) - 1;
+  if (text !== undefined) places.set(text, index);
+  return index;
 }
 
 /** The type to which two sides are brought to be compared: that of the operator, which of a real and a numeric is neither's. */

@@ -330,7 +330,8 @@ function bindBody(
       }));
       let plan: PlanNode;
       if (body.operation === 'union') {
-        plan = node({ kind: 'unionAll', inputs, columns });
+        const all = inputs.flatMap((input) => unitedIn(input, body.all));
+        plan = node({ kind: 'unionAll', inputs: all, columns });
         if (!body.all) plan = node({ kind: 'distinct', input: plan, columns });
       } else
         plan = node({
@@ -350,6 +351,14 @@ function bindBody(
       );
     }
   }
+}
+
+/** What an arm of a UNION unites itself: hundreds of them are one node. Rows that are told apart in the end need not be before. */
+function unitedIn(arm: PlanNode, keepsAll: boolean): readonly PlanNode[] {
+  if (arm.kind === 'unionAll') return arm.inputs;
+  return !keepsAll && arm.kind === 'distinct' && arm.on === undefined
+    ? unitedIn(arm.input, false)
+    : [arm];
 }
 
 function isOpen({ kind }: SqlType): boolean {

@@ -48,6 +48,7 @@ import {
   relationsOf,
   rewrite,
 } from './nodes.ts';
+import { tooComplex } from '../sql/raw-tree.ts';
 import { optimise } from './optimise.ts';
 import { ROW_ID_COLUMN, rowLocksOf } from './row-locks.ts';
 import { emptyScope, expressionOf, scopeOf, type Scope } from './scope.ts';
@@ -99,7 +100,16 @@ export function bindStatement(
   catalog: PlanCatalog,
   options: BindOptions = {},
 ): BoundStatement {
-  const context = contextOf(catalog, options);
+  try {
+    return bound(statement, contextOf(catalog, options));
+  } catch (cause) {
+    // Planning recurs; how deep it may depends on the caller's stack.
+    if (cause instanceof RangeError) throw tooComplex();
+    throw cause;
+  }
+}
+
+function bound(statement: Statement, context: BindContext): BoundStatement {
   switch (statement.kind) {
     case 'query': {
       const plan = bindQuery(statement.query, context, undefined, new Map());
@@ -205,6 +215,7 @@ function contextOf(catalog: PlanCatalog, options: BindOptions): BindContext {
     catalog,
     parameterTypes: [...(options.parameterTypes ?? [])],
     nextCte: 0,
+    subqueryPlaces: new WeakMap(),
     bindSubquery: (query: Query, outer: Scope) => bindQuery(query, context, outer, outer.ctes),
     expanding: [],
   };

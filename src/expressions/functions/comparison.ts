@@ -39,7 +39,24 @@ export const COMPARISON: readonly FunctionDef[] = [
   ...(['boolean', 'numeric', 'text', 'bpchar', 'interval', 'uuid', 'bytea'] as const).flatMap(
     sameKind,
   ),
+  extreme('greatest', 1),
+  extreme('least', -1),
 ];
+
+/** Of many values; NULLs are passed over. Of equal ones it is the first. */
+function extreme(name: string, better: -1 | 1): FunctionDef {
+  const evaluate: FunctionDef['evaluate'] = (args, _, types) => {
+    let best: Datum = null;
+    for (const datum of args)
+      if (
+        datum !== null &&
+        (best === null || compareDatums(datum, best, types[0]!.kind) === better)
+      )
+        best = datum;
+    return best;
+  };
+  return define(name, ['anyelement'], 'anyelement', evaluate, { variadic: true, strict: false });
+}
 
 function sameKind(kind: TypeKind): FunctionDef[] {
   return COMPARISON_NAMES.map((name) => {

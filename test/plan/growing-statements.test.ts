@@ -1,0 +1,71 @@
+/** Statements that grow: what each part is held against must not grow with them. None of these ended, or in seconds, when it did. */
+import { expect, test } from 'vitest';
+import type { Database } from '../../src/index.ts';
+import { open } from '../../src/open.ts';
+
+const listed = (count: number, text: (at: number) => string, between = ', '): string =>
+  Array.from({ length: count }, (_, at) => text(at)).join(between);
+
+async function valuesOf(db: Database, sql: string): Promise<unknown[][]> {
+  return (await db.query(sql)).rows.map((row) => Object.values(row));
+}
+
+test('greatest and least of many values are found in one look', async () => {
+  await using db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t (a int, s varchar(3), n numeric(8, 2))');
+  await db.exec("INSERT INTO t VALUES (3, 'b', 1.50), (NULL, NULL, NULL)");
+  const told = (items: string): Promise<unknown[][]> => valuesOf(db, `SELECT ${items} FROM t`);
+  const many = listed(60, (at) => `a - ${at}`);
+  expect(await told(`greatest(${many}), least(${many})`)).toEqual([
+    [3, -56],
+    [null, null],
+  ]);
+  expect(await told(`greatest(a, 1, 2, NULL, 0), least(a, 4.5, 2, NULL)`)).toEqual([
+    [3, '2'],
+    [2, '2'],
+  ]);
+  expect(
+    await told(`greatest(s, 'a', 'c', '', 'b'), pg_typeof(least(s, 'a', NULL, s, s))`),
+  ).toEqual([
+    ['c', 'character varying'],
+    ['c', 'character varying'],
+  ]);
+  // The first of equal ones, as it looks.
+  expect(await told(`greatest(n, 1.5, 1.500, 0), least(n, 'NaN', 1.5, 7)`)).toEqual([
+    ['1.50', '1.50'],
+    ['1.5', '1.5'],
+  ]);
+  await expect(told(`greatest(a, 1, 2, 'no')`)).rejects.toThrow('invalid input syntax');
+  await expect(told(`least(a, 1, 2, DATE '2026-01-01')`)).rejects.toThrow('cannot be matched');
+});
+
+test('a UNION of many is one', async () => {
+  await using db = await open({ workers: 0 });
+  const rows = listed(600, (at) => `SELECT ${at % 300}`, ' UNION ');
+  const plan = await db.query(`EXPLAIN ${rows}`);
+  const shown = plan.rows.map((row) => String(row['QUERY PLAN'])).join('\n');
+  expect(shown.match(/Distinct/g)).toHaveLength(1);
+  expect(shown.match(/Append/g)).toHaveLength(1);
+  expect((await db.query(`SELECT count(*)::int AS n FROM (${rows}) u`)).rows).toEqual([{ n: 300 }]);
+  // What is told apart before, and then not any more, is so still.
+  const mixed = `SELECT 1 UNION SELECT 1 UNION ALL SELECT 1 UNION ALL (SELECT 2 UNION SELECT 2)`;
+  expect(await valuesOf(db, mixed)).toEqual([[1], [1], [2]]);
+  const typed = `SELECT 1 AS x UNION SELECT 1.0 UNION SELECT 1 UNION ALL SELECT 2.50`;
+  expect(await valuesOf(db, typed)).toEqual([['1.0'], ['2.50']]);
+});
+
+test('hundreds of subqueries are told apart by a look at each', async () => {
+  await using db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t (id int, a int)');
+  await db.exec('INSERT INTO t VALUES (1, 10), (2, 20)');
+  const scalar = listed(1200, (at) => `(SELECT max(a) + ${at % 600} FROM t) AS c${at}`);
+  expect(await valuesOf(db, `SELECT ${scalar}`)).toEqual([
+    Array.from({ length: 1200 }, (_, at) => 20 + (at % 600)),
+  ]);
+});
+
+test('what is nested too deeply is refused, not broken', async () => {
+  await using db = await open({ workers: 0 });
+  const arms = listed(20_000, () => 'SELECT 1', ' EXCEPT ALL ');
+  await expect(db.query(arms)).rejects.toMatchObject({ code: '54001' });
+});
