@@ -635,7 +635,7 @@ function emptyBase(entry: TableEntry, position: number): TableBase {
       type,
       missing: null,
       codedRowCount: 0,
-      texts: undefined,
+      texts: [],
     })),
     nextColumnId: schema.columns.length,
     rowCount: 0,

@@ -56,6 +56,18 @@ export class MemoryAccount {
     }
   }
 
+  /** Whether `bytes` more leave the headroom as it is: for what may as well be done later. */
+  hasRoomFor(bytes: number): boolean {
+    for (
+      let account: MemoryAccount | undefined = this;
+      account !== undefined;
+      account = account.parent
+    ) {
+      if (account.#usedBytes + bytes > account.limitBytes - account.headroomBytes) return false;
+    }
+    return true;
+  }
+
   /** Takes `bytes` beyond every limit: for replay, which must not fail where the first run did not. */
   force(bytes: number): void {
     for (

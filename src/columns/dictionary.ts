@@ -28,6 +28,8 @@ export class Dictionary {
   #cacheTexts: string[] = [];
   #size = 0;
   #isClosed = false;
+  /** Its table has another one by now, without the texts that no row has: who borrows its texts makes them his own. */
+  isSuperseded = false;
 
   constructor(memory?: MemoryAccount) {
     this.#lease = new MemoryLease(memory);

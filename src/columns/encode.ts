@@ -1,3 +1,4 @@
+import { assert } from '../base/errors.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { kernelsOf } from './array-kernels.ts';
 import { datumAt, hashDouble, hashNumber } from './cells.ts';
@@ -567,6 +568,42 @@ function* encodeCodes(
     ownDictionary,
     ...notes,
   };
+}
+
+/** A column of codes as one of another dictionary, of the table's: `codeOf` is told a code and its slot. The rows' texts stay, and so do their bounds. */
+export function* recodedColumn(
+  { vector, zone }: SealedColumn,
+  dictionary: Dictionary,
+  codeOf: (code: number, slot: number) => number,
+): Generator<number, EncodedColumn> {
+  assert(vector.rep === 'dictionary', 'codes are what is recoded');
+  const { codes, validity } = vector;
+  const wide = new Int32Array(codes.length);
+  let codeMax = 0;
+  for (let start = 0; start < codes.length; start += STEP_ROWS) {
+    const end = Math.min(start + STEP_ROWS, codes.length);
+    for (let slot = start; slot < end; slot += 1) {
+      if (validity !== undefined && validity[slot] === 0) continue;
+      const code = codeOf(codes[slot]!, slot);
+      wide[slot] = code;
+      if (code > codeMax) codeMax = code;
+    }
+    yield (end - start) * 2;
+  }
+  const recoded: Vector = { ...vector, codes: narrowed(wide, codeMax), dictionary };
+  const notes = yield* sampleNotesOf(recoded, false);
+  return {
+    vector: recoded,
+    zone,
+    byteLength: recoded.codes.byteLength + (validity?.byteLength ?? 0) + notesBytes(notes),
+    ownDictionary: undefined,
+    ...notes,
+  };
+}
+
+function narrowed(codes: Int32Array, codeMax: number): Uint8Array | Uint16Array | Int32Array {
+  if (codeMax < 2 ** 8) return new Uint8Array(codes);
+  return codeMax < 2 ** 16 ? new Uint16Array(codes) : codes;
 }
 
 /** Comparing texts all over the arena costs a cache miss each, and a segment of that many texts is seldom skipped. */

@@ -61,6 +61,11 @@ export class IndexSet implements KeyReader {
     return this.#current.length === 0;
   }
 
+  /** Those that hold their keys. */
+  get postings(): readonly PostingIndex[] {
+    return this.#indexes.filter((index) => index instanceof PostingIndex);
+  }
+
   /** Whether the column alone is unique. */
   isUniqueAlone(column: number): boolean {
     return this.#indexes.some(

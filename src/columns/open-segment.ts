@@ -2,6 +2,7 @@ import { assert, DbError } from '../base/errors.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
 import type { Batch } from './batch.ts';
 import { CHUNK_ROWS } from './chunk-pool.ts';
+import type { Dictionary } from './dictionary.ts';
 import { equalBytes } from './utf8.ts';
 import { bytesAt, datumAt, equalCells, equalValues, isNullAt } from './cells.ts';
 import { SEGMENT_ROWS } from './segment.ts';
@@ -247,6 +248,27 @@ export class OpenSegment {
         Math.min(CHUNK_ROWS, this.#rowCount - row),
       );
     }
+  }
+
+  /** The chunks of a column that hold codes of another dictionary than its table's, by number. */
+  *chunksToRecode(column: StoredColumn): Generator<number> {
+    const chunks = this.#columns[column.id] ?? [];
+    for (let chunk = 0; chunk < chunks.length; chunk += 1) {
+      const { dictionary } = chunks[chunk]!;
+      if (dictionary !== undefined && dictionary !== column.dictionaryIfAny) yield chunk;
+    }
+  }
+
+  /** Their texts become codes of the table's dictionary; `codeOf` is told the dictionary they had, a code of it, and the row's place. */
+  recode(
+    column: StoredColumn,
+    chunk: number,
+    codeOf: (from: Dictionary, code: number, place: number) => number,
+  ): void {
+    const builder = this.#columns[column.id]![chunk]!;
+    const from = builder.dictionary!;
+    const first = chunk * CHUNK_ROWS;
+    builder.recode(column.dictionary!, (code, row) => codeOf(from, code, first + row));
   }
 
   dropColumn(column: StoredColumn): void {

@@ -4,6 +4,7 @@ import type { MemoryLease } from '../base/memory-lease.ts';
 import { datumAt, equalCells } from './cells.ts';
 import { hashRow } from './build.ts';
 import { hashesOf, hasNull } from './unique-index.ts';
+import type { Dictionary } from './dictionary.ts';
 import type { IndexSchema } from './table-contract.ts';
 import type { StoredColumn } from './stored-column.ts';
 import type { Vector } from './vector.ts';
@@ -133,6 +134,33 @@ export class PostingIndex {
     const group = this.find(keys, row, hash);
     if (group < 0) return;
     for (let block = this.#heads.get(group); block !== 0;) block = this.readBlock(block, out);
+  }
+
+  /** Chunks of keys that hold codes of another dictionary than their column's: by the key's column and number. */
+  *chunksToRecode(column: StoredColumn): Generator<readonly [position: number, chunk: number]> {
+    for (let position = 0; position < this.#columns.length; position += 1) {
+      if (this.#columns[position]!.id !== column.id) continue;
+      const chunks = this.#keys[position]!;
+      for (let chunk = 0; chunk < chunks.length; chunk += 1) {
+        const { dictionary } = chunks[chunk]!;
+        if (dictionary !== undefined && dictionary !== column.dictionaryIfAny)
+          yield [position, chunk];
+      }
+    }
+  }
+
+  /** Keys become codes of the table's dictionary; undefined stands in for the code of a key that is gone. */
+  recode(
+    column: StoredColumn,
+    [position, chunk]: readonly [number, number],
+    codeOf: (from: Dictionary, code: number | undefined) => number,
+  ): void {
+    const builder = this.#keys[position]![chunk]!;
+    const from = builder.dictionary!;
+    const first = chunk * KEY_CHUNK_ROWS;
+    builder.recode(column.dictionary!, (code, row) =>
+      codeOf(from, this.#counts.get(first + row) === 0 ? undefined : code),
+    );
   }
 
   close(): void {

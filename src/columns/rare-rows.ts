@@ -2,6 +2,7 @@ import type { Batch } from './batch.ts';
 import { BatchBuilder } from './build.ts';
 import { datumAt } from './cells.ts';
 import type { Deletes } from './deletes.ts';
+import type { Dictionary } from './dictionary.ts';
 import { gatheredSlots, SegmentScan } from './scan.ts';
 import type { SealedSegment } from './segment.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -45,6 +46,8 @@ export class RareRowScan implements RareRows {
   /** Rows of each value in the segments looked at; FREQUENT where one has more than are rare. */
   readonly #counts = new Map<number, number>();
   #isOver = false;
+  /** Of the segments' texts. */
+  #dictionary: Dictionary | undefined;
   #chosen: ReadonlySet<number> | undefined;
   #segmentAt = 0;
   /** Of the chosen values of the segment in hand: which one, and how many of its rows were read. */
@@ -75,6 +78,11 @@ export class RareRowScan implements RareRows {
       if (sealed?.rare === undefined || this.#counts.size > COUNTED_MAX)
         return this.#choose(undefined);
       const { frequent, codes, starts } = sealed.rare;
+      if (sealed.vector.rep === 'dictionary') {
+        this.#dictionary ??= sealed.vector.dictionary;
+        // The table is about to leave one dictionary for another: a code does not mean the same everywhere.
+        if (this.#dictionary !== sealed.vector.dictionary) return this.#choose(undefined);
+      }
       const valueOf = valueOfCode(sealed.vector);
       for (const code of frequent) this.#counts.set(valueOf(code), FREQUENT);
       for (let at = 0; at < codes.length; at += 1) {
@@ -207,7 +215,7 @@ export class RareRowScan implements RareRows {
   #valueOf(datum: Datum): number | undefined {
     if (typeof datum === 'number') return datum;
     if (typeof datum !== 'string') return undefined;
-    const code = this.#options.column.dictionaryIfAny?.find(datum) ?? -1;
+    const code = this.#dictionary?.find(datum) ?? -1;
     return code < 0 ? undefined : code;
   }
 }

@@ -28,9 +28,8 @@ export class SealedSegment {
   readonly ordinals: Uint16Array | undefined;
   /** By the id of the stored column; undefined where the segment is older than the column. */
   columns: readonly (SealedColumn | undefined)[];
-  /** Who reads its columns whatever becomes of the segment; when it is closed, its bytes are theirs until the last of them has gone. */
-  #pins = 0;
-  #closedFor: MemoryLease | undefined;
+  /** Who reads its columns whatever becomes of the segment. */
+  #pins = new Pins();
   /** Slots in the order of the time column (NULLs last, ties in arrival order); undefined without such a column. */
   readonly timeOrder: Uint16Array | undefined;
   /** The id of the column that `timeOrder` is of. */
@@ -58,6 +57,20 @@ export class SealedSegment {
   /** The same rows in other columns, one for each. */
   withColumns(columns: SealedParts['columns']): SealedSegment {
     return new SealedSegment({ ...this, columns });
+  }
+
+  /** Stands in for this one, with which it shares all columns but one: this one is not closed then, but left (`leave`). */
+  withColumn(id: number, column: SealedColumn): SealedSegment {
+    const byteLength = this.byteLength - this.columns[id]!.byteLength + column.byteLength;
+    const columns = this.columns.with(id, column);
+    const successor = new SealedSegment({ ...this, columns, byteLength });
+    successor.#pins = this.#pins;
+    return successor;
+  }
+
+  /** Another one stands in for it, but for a column of this many bytes, which nobody reads any more unless he has pinned it. */
+  leave(lease: MemoryLease, byteLength: number): void {
+    this.#pins.give(lease, byteLength);
   }
 
   get firstRowId(): number {
@@ -134,21 +147,16 @@ export class SealedSegment {
   }
 
   close(lease: MemoryLease): void {
-    if (this.#pins > 0) this.#closedFor = lease;
-    else lease.give(this.byteLength);
+    this.#pins.give(lease, this.byteLength);
     this.closeDictionaries();
   }
 
   pin(): void {
-    this.#pins += 1;
+    this.#pins.count += 1;
   }
 
   unpin(): void {
-    assert(this.#pins > 0, 'a segment is unpinned as often as it was pinned');
-    this.#pins -= 1;
-    if (this.#pins > 0 || this.#closedFor === undefined) return;
-    this.#closedFor.give(this.byteLength);
-    this.#closedFor = undefined;
+    this.#pins.unpin();
   }
 
   closeDictionaries(): void {
@@ -160,6 +168,28 @@ export class SealedSegment {
     return (
       this.columns[column.id]?.vector ?? constantVector(column.type, column.missing, this.rowCount)
     );
+  }
+}
+
+/** Bytes that are given up while somebody has a segment pinned are his until the last such has gone. */
+class Pins {
+  count = 0;
+  #owed = 0;
+  #lease: MemoryLease | undefined;
+
+  give(lease: MemoryLease, byteLength: number): void {
+    if (this.count === 0) return lease.give(byteLength);
+    this.#owed += byteLength;
+    this.#lease = lease;
+  }
+
+  unpin(): void {
+    assert(this.count > 0, 'a segment is unpinned as often as it was pinned');
+    this.count -= 1;
+    if (this.count > 0) return;
+    this.#lease?.give(this.#owed);
+    this.#owed = 0;
+    this.#lease = undefined;
   }
 }
 

@@ -1,3 +1,4 @@
+import { assert } from '../base/errors.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
 import { Dictionary } from './dictionary.ts';
@@ -25,6 +26,8 @@ export class StoredColumn {
   readonly missing: Datum;
   readonly #memory: MemoryAccount | undefined;
   #dictionary: Dictionary | undefined;
+  /** The one before it, which some rows still have their texts in. */
+  #left: Dictionary | undefined;
   #limits = true;
   #sketch: DistinctSketch | undefined;
   readonly #lease: MemoryLease;
@@ -58,10 +61,33 @@ export class StoredColumn {
     return this.#dictionary;
   }
 
+  /** While rows move from one dictionary to another: the one they leave. */
+  get leftDictionary(): Dictionary | undefined {
+    return this.#left;
+  }
+
+  /** Texts to come go into `dictionary`, which is filled with those of rows that live; the rows are to follow. */
+  supersede(dictionary: Dictionary, rowCount: number): void {
+    assert(this.#left === undefined, 'one dictionary is left at a time');
+    this.#left = this.#dictionary!;
+    this.#left.isSuperseded = true;
+    dictionary.limits = this.#limits;
+    this.#dictionary = dictionary;
+    this.codedRowCount = rowCount;
+  }
+
+  /** No row needs the left dictionary any more: it is the caller's, to be closed when its last reader has gone. */
+  releaseLeft(): Dictionary {
+    const left = this.#left!;
+    this.#left = undefined;
+    return left;
+  }
+
   /** False while a replay writes: memory is then never refused. */
   set limits(limits: boolean) {
     this.#limits = limits;
     if (this.#dictionary !== undefined) this.#dictionary.limits = limits;
+    if (this.#left !== undefined) this.#left.limits = limits;
   }
 
   get isRaw(): boolean {
@@ -100,13 +126,14 @@ export class StoredColumn {
     this.#lease.take(this.#sketch.byteLength);
   }
 
-  /** The dictionary's memory; the rest is the lease's. */
+  /** The dictionaries' memory; the rest is the lease's. */
   get memoryBytes(): number {
-    return this.#dictionary?.memoryBytes ?? 0;
+    return (this.#dictionary?.memoryBytes ?? 0) + (this.#left?.memoryBytes ?? 0);
   }
 
   close(): void {
     this.#dictionary?.close();
+    this.#left?.close();
     if (this.#sketch !== undefined) this.#lease.give(this.#sketch.byteLength);
     this.#sketch = undefined;
   }

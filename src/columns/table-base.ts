@@ -12,8 +12,13 @@ import {
 } from './checksum.ts';
 import { Deletes } from './deletes.ts';
 import { Dictionary } from './dictionary.ts';
-import type { SealedColumn } from './encode.ts';
-import { SEGMENT_ROWS, type SealedSegment, type SegmentState } from './segment.ts';
+import { recodedColumn, type SealedColumn } from './encode.ts';
+import {
+  SEGMENT_ROWS,
+  type SealedSegment,
+  type SegmentList,
+  type SegmentState,
+} from './segment.ts';
 import type { SegmentStore } from './segment-store.ts';
 import type { Snapshot } from './snapshot.ts';
 import { StoredColumn } from './stored-column.ts';
@@ -51,10 +56,14 @@ type BaseColumn = {
   readonly type: SqlType;
   readonly missing: Datum;
   readonly codedRowCount: number;
-  /** The texts that sealed segments may name: this many, and no more, were there. */
-  readonly texts:
-    | { readonly dictionary: Dictionary; readonly size: number; readonly checksum: number }
-    | undefined;
+  /** Of each dictionary that sealed segments name, the texts they may name: this many, and no more, were there. */
+  readonly texts: readonly BaseTexts[];
+};
+
+type BaseTexts = {
+  readonly dictionary: Dictionary;
+  readonly size: number;
+  readonly checksum: number;
 };
 
 type BaseSegment = {
@@ -108,14 +117,14 @@ export function* takeBase(
 
   const baseColumns: BaseColumn[] = [];
   for (const [index, column] of columns.entries()) {
-    const { id, type, missing, codedRowCount, dictionaryIfAny: dictionary } = column;
-    let texts: BaseColumn['texts'];
-    if (dictionary !== undefined) {
+    const { id, type, missing, codedRowCount } = column;
+    const texts: BaseTexts[] = [];
+    for (const dictionary of sealedDictionaries(list, id)) {
       const { size } = dictionary;
-      const known = alike?.columns[index]!.texts;
-      const from = known?.dictionary === dictionary ? known : { size: 0, checksum: 0 };
+      const known = alike?.columns[index]!.texts.find((each) => each.dictionary === dictionary);
+      const from = known ?? { size: 0, checksum: 0 };
       const checksum = yield* checksumOfCodes(dictionary, from.size, size, from.checksum);
-      texts = { dictionary, size, checksum };
+      texts.push({ dictionary, size, checksum });
     }
     baseColumns.push({ id, type, missing, codedRowCount, texts });
   }
@@ -185,6 +194,18 @@ export function* takeBase(
     pieces,
     byteLength,
   };
+}
+
+/** The table's own, that is: more than one while rows move from one to another. */
+function sealedDictionaries({ states }: SegmentList, columnId: number): Set<Dictionary> {
+  const dictionaries = new Set<Dictionary>();
+  for (const state of states) {
+    if (state?.segment.kind !== 'sealed') continue;
+    const column = state.segment.columns[columnId];
+    if (column?.vector.rep === 'dictionary' && column.ownDictionary === undefined)
+      dictionaries.add(column.vector.dictionary);
+  }
+  return dictionaries;
 }
 
 const CHUNKS_A_SEGMENT = SEGMENT_ROWS / BASE_CHUNK_ROWS;
@@ -259,18 +280,21 @@ function bytesOf(vector: Vector): number {
 /** What `restoreRows` gives the table that is made anew. */
 export type RestoredColumns = {
   readonly columns: readonly StoredColumn[];
+  readonly codes: RestoredCodes;
   readonly memory: MemoryAccount;
   readonly lease: MemoryLease;
   readonly store: SegmentStore;
 };
 
+/** By the code it had there, the code of a text in its column's dictionary. */
+type RestoredCodes = ReadonlyMap<Dictionary, Int32Array>;
+
 /** Throws XX001 where a checksum differs: nothing may be made of such a base. */
 export function* verifyBase(base: TableBase): Generator<number, void> {
   for (const [index, { texts }] of base.columns.entries()) {
-    if (texts === undefined) continue;
-    const { dictionary, size, checksum } = texts;
-    if (dictionary.size < size || (yield* checksumOfCodes(dictionary, 0, size)) !== checksum)
-      throw damaged(`the texts of column "${base.schema.columns[index]!.name}"`);
+    for (const { dictionary, size, checksum } of texts)
+      if (dictionary.size < size || (yield* checksumOfCodes(dictionary, 0, size)) !== checksum)
+        throw damaged(`the texts of column "${base.schema.columns[index]!.name}"`);
   }
   for (const part of base.segments) {
     if (part === undefined) continue;
@@ -292,13 +316,14 @@ export function* verifyBase(base: TableBase): Generator<number, void> {
   }
 }
 
-/** The columns of a verified base, their dictionaries filled with what sealed segments name. */
+/** The columns of a verified base, their dictionaries filled with what sealed segments name; and of each dictionary the codes its texts have now. */
 export function* restoredColumns(
   base: TableBase,
   memory: MemoryAccount,
   lease: MemoryLease,
-): Generator<number, StoredColumn[]> {
+): Generator<number, { readonly columns: StoredColumn[]; readonly codes: RestoredCodes }> {
   const columns: StoredColumn[] = [];
+  const codes = new Map<Dictionary, Int32Array>();
   let isDone = false;
   try {
     for (const { id, type, missing, codedRowCount, texts } of base.columns) {
@@ -306,29 +331,31 @@ export function* restoredColumns(
       columns.push(column);
       column.limits = false;
       column.codedRowCount = codedRowCount;
-      if (texts !== undefined) yield* copyTexts(texts.dictionary, texts.size, column.dictionary!);
+      for (const { dictionary, size } of texts)
+        codes.set(dictionary, yield* copyTexts(dictionary, size, column.dictionary!));
     }
     isDone = true;
-    return columns;
+    return { columns, codes };
   } finally {
     if (!isDone) for (const column of columns) column.close();
   }
 }
 
-/** Texts of the codes below `size` get the same codes in another dictionary. */
-function* copyTexts(from: Dictionary, size: number, to: Dictionary): Generator<number, void> {
+/** Texts of the codes below `size`, and the codes they get: the same ones where there were none before. */
+function* copyTexts(from: Dictionary, size: number, to: Dictionary): Generator<number, Int32Array> {
+  const codes = new Int32Array(size);
   for (let code = 0; code < size; code += 1) {
     const start = from.byteStart(code);
     const end = start + from.byteLength(code);
-    const copy = to.addBytes(from.byteChunk(code), start, end);
-    assert(copy === code, 'texts that differ get the codes they had');
+    codes[code] = to.addBytes(from.byteChunk(code), start, end);
     if (code % 256 === 255) yield 2048;
   }
+  return codes;
 }
 
 /** Puts the rows of a verified base into an empty store. */
 export function* restoreRows(base: TableBase, into: RestoredColumns): Generator<number, void> {
-  const { store, lease, memory, columns } = into;
+  const { store, lease, memory, columns, codes } = into;
   const byId: StoredColumn[] = [];
   for (const column of columns) byId[column.id] = column;
   store.beginOperation();
@@ -337,7 +364,7 @@ export function* restoreRows(base: TableBase, into: RestoredColumns): Generator<
   let isAdopted = false;
   try {
     for (const part of base.segments) {
-      const state = part === undefined ? undefined : yield* renewedState(part, byId, memory);
+      const state = part === undefined ? undefined : yield* renewedState(part, byId, codes, memory);
       states.push(state);
       if (state === undefined) continue;
       living += state.segment.rowCount - (state.deletes?.count ?? 0);
@@ -371,6 +398,7 @@ type SealedState = SegmentState & { readonly segment: SealedSegment };
 function* renewedState(
   part: BaseSegment,
   columns: readonly (StoredColumn | undefined)[],
+  codes: RestoredCodes,
   memory: MemoryAccount,
 ): Generator<number, SealedState> {
   const { segment } = part;
@@ -382,7 +410,7 @@ function* renewedState(
       renewed.push(
         sealed === undefined || column === undefined
           ? undefined
-          : yield* renewedColumn(sealed, column, memory),
+          : yield* renewedColumn(sealed, column, codes, memory),
       );
     }
     isDone = true;
@@ -396,6 +424,7 @@ function* renewedState(
 function* renewedColumn(
   sealed: SealedColumn,
   column: StoredColumn,
+  codes: RestoredCodes,
   memory: MemoryAccount,
 ): Generator<number, SealedColumn> {
   let { vector, ownDictionary } = sealed;
@@ -405,9 +434,14 @@ function* renewedColumn(
     yield* copyTexts(ownDictionary, ownDictionary.size, own);
     ownDictionary = own;
   }
-  if (vector.rep === 'dictionary')
+  if (vector.rep === 'dictionary') {
+    const now = ownDictionary === undefined ? codes.get(vector.dictionary)! : undefined;
+    if (now !== undefined && now.some((code, before) => code !== before)) {
+      const encoded = yield* recodedColumn(sealed, column.dictionary!, (code) => now[code]!);
+      return { ...encoded, checksum: yield* checksumOfColumn(encoded) };
+    }
     vector = { ...vector, dictionary: ownDictionary ?? column.dictionary! };
-  else if (vector.type.kind !== 'boolean' && vector.type.kind !== 'interval')
+  } else if (vector.type.kind !== 'boolean' && vector.type.kind !== 'interval')
     yield* sketched(vector, sealed.zone.rowCount, column);
   return { ...sealed, vector, ownDictionary };
 }

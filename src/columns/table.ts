@@ -13,6 +13,7 @@ import { SegmentImage } from './inserted-rows.ts';
 import { allRows, LazyRows } from './lazy-rows.ts';
 import { Maintenance } from './maintenance.ts';
 import { fetchLocated, fetchRows, locateRows, type LocatedRows } from './row-fetch.ts';
+import type { Dictionary } from './dictionary.ts';
 import { nullRefused } from './constraint-errors.ts';
 import type { OpenSegment } from './open-segment.ts';
 import { SegmentStore, withoutMarks } from './segment-store.ts';
@@ -32,6 +33,7 @@ import { StandingRows } from './standing-rows.ts';
 import { distinctOfOpenRows } from './statistics.ts';
 import { StoredColumn } from './stored-column.ts';
 import { TableReading } from './table-image.ts';
+import { TextRenewal, type TextBounds } from './text-renewal.ts';
 import {
   restoredColumns,
   restoreRows,
@@ -87,6 +89,7 @@ export type TableOptions = {
   readonly memory: MemoryAccount;
   /** Bound of the version log; 64 MiB unless said otherwise. */
   readonly historyBytes?: number;
+  readonly texts?: TextBounds;
 };
 
 /**
@@ -133,6 +136,10 @@ export class Table implements TableData {
   #reclaimRow = 0;
   #distinctCache = new Map<number, { readonly at: number; readonly estimate: number }>();
 
+  readonly #texts: TextRenewal;
+  /** Dictionaries that readers or history may still name. */
+  readonly #left: Left[] = [];
+
   #isClosing = false;
   #isClosed = false;
 
@@ -160,6 +167,22 @@ export class Table implements TableData {
       this.#store,
       () => this.#columns,
       () => this.#schema,
+    );
+    this.#texts = new TextRenewal(
+      {
+        store: this.#store,
+        memory: this.#memory,
+        columns: () => this.#columns,
+        postings: () => this.#indexes.postings,
+        seen: () => [
+          this.#forReaders().list,
+          ...Array.from(this.#snapshots, ({ view }) => view.list),
+        ],
+        isTruncating: () => this.#stagedViews.some(({ cleared }) => cleared !== undefined),
+        left: (dictionary) => this.#leave(dictionary),
+        replace: (...successor) => this.#replaceSealed(...successor),
+      },
+      options.texts,
     );
     for (const index of schema.indexes) this.#indexes.add(index, 0);
     this.#published = this.#stagedView();
@@ -208,10 +231,12 @@ export class Table implements TableData {
     let isDone = false;
     try {
       table.#setLimits(false);
-      table.#columns = yield* restoredColumns(base, table.#memory, table.#lease);
+      const { columns, codes } = yield* restoredColumns(base, table.#memory, table.#lease);
+      table.#columns = columns;
       table.#nextColumnId = base.nextColumnId;
       yield* restoreRows(base, {
-        columns: table.#columns,
+        columns,
+        codes,
         memory: table.#memory,
         lease: table.#lease,
         store: table.#store,
@@ -268,7 +293,7 @@ export class Table implements TableData {
   }
 
   get memoryBytes(): number {
-    let bytes = this.#lease.bytes + this.#log.byteLength;
+    let bytes = this.#lease.bytes + this.#log.byteLength + this.#leftBytes;
     for (const column of this.#columns) bytes += column.memoryBytes;
     return bytes;
   }
@@ -291,7 +316,7 @@ export class Table implements TableData {
         return this.#stage(writes, options.isMinimal);
       } catch (cause) {
         // History is the first to go when memory is short.
-        if (!(cause instanceof DbError && cause.code === '53200') || !this.#shedHistory())
+        if (!(cause instanceof DbError && cause.code === '53200') || !this.#freeMemory())
           throw cause;
         // What took the first attempt back did so without limits.
         this.#setLimits(options.limits);
@@ -349,6 +374,7 @@ export class Table implements TableData {
       cleared === undefined ? view : { ...view, cleared: undefined, lazy: undefined };
     this.#unmarkedTo = this.#stagedFrom;
     this.#refreshPublished();
+    if (entry.deletedCount > 0) this.#texts.died(entry.deletedCount);
     // Upkeep that lags behind far enough to hold up eviction is done here and now.
     this.#reclaim(this.#log.byteLength > 2 * this.#log.byteLimit ? Infinity : RECLAIM_ROWS_AT_ONCE);
     this.#evict();
@@ -907,7 +933,7 @@ export class Table implements TableData {
       this.#lease,
     );
     this.#nextColumnId += 1;
-    this.#maintenance?.abandon();
+    this.#abandonUpkeep();
     this.#setLimits(false);
     for (const state of this.#store.list.states)
       if (state?.segment.kind === 'open') state.segment.addColumn(stored);
@@ -923,7 +949,7 @@ export class Table implements TableData {
       !this.#indexes.schemas.some(({ columnIndexes }) => columnIndexes.includes(index)),
       'no index is over a dropped column',
     );
-    this.#maintenance?.abandon();
+    this.#abandonUpkeep();
     this.#wholeSchema = undefined;
     this.#schema = {
       ...this.#schema,
@@ -979,6 +1005,8 @@ export class Table implements TableData {
     try {
       yield* this.#indexes.build(index, snapshot, this.#log.endSequence);
       this.#wholeSchema = undefined;
+      const [posting] = this.#indexes.postings.slice(-1);
+      if (posting !== undefined) yield* this.#texts.moveIndex(posting);
     } finally {
       snapshot.release();
     }
@@ -1009,12 +1037,18 @@ export class Table implements TableData {
   #closeNow(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#maintenance?.abandon();
+    this.#abandonUpkeep();
     for (const retired of this.#retired.splice(0)) retired.close();
+    for (const { dictionary } of this.#left.splice(0)) dictionary.close();
     for (const column of this.#columns) column.close();
     closeDictionaries(this.#store.list);
     this.#log.close();
     this.#lease.close();
+  }
+
+  #abandonUpkeep(): void {
+    this.#maintenance?.abandon();
+    this.#texts.abandon();
   }
 
   // ── upkeep and statistics ────────────────────────────────────────────────────────────────────────────────────
@@ -1022,6 +1056,7 @@ export class Table implements TableData {
   get needsUpkeep(): boolean {
     return (
       this.#lazyRows.length > 0 ||
+      this.#texts.isWanted ||
       this.#reclaimedTo < Math.min(this.#stagedFrom, this.#pinnedFrom) ||
       (this.#maintenance !== undefined
         ? this.#maintenance.isWanted
@@ -1035,6 +1070,11 @@ export class Table implements TableData {
     this.#evict();
     if (left > 0 && (this.#maintenance !== undefined || this.#store.nextRowId >= SEGMENT_ROWS)) {
       left = this.#upkeep().run(left);
+    }
+    if (left > 0 && this.#texts.isWanted) {
+      this.#setLimits(false);
+      left = this.#texts.run(left);
+      this.#setLimits(true);
     }
     return left <= 0;
   }
@@ -1104,6 +1144,17 @@ export class Table implements TableData {
       },
     });
     return this.#maintenance;
+  }
+
+  /** A segment with other texts stands in for one whose column of that many bytes nobody will read. */
+  #replaceSealed(segment: SealedSegment, successor: SealedSegment, byteLength: number): void {
+    this.#lease.take(successor.byteLength - segment.byteLength + byteLength);
+    this.#store.beginOperation();
+    const { deletes } = stateOf(this.#store.list, segment.firstRowId)!;
+    this.#store.replace(segment.number, { segment: successor, deletes });
+    this.#retire(() => segment.leave(this.#lease, byteLength));
+    this.#refreshPublished();
+    this.#closeRetired();
   }
 
   /** The rows lie in their segment for good: the log need not hold them as well. */
@@ -1188,8 +1239,10 @@ export class Table implements TableData {
     return left;
   }
 
-  #evict(byteLimit?: number): void {
+  /** The texts that history alone names are part of it. */
+  #evict(byteLimit = Math.max(0, this.#log.byteLimit - this.#leftBytes)): void {
     this.#log.evict(Math.min(this.#reclaimedTo, this.#pinnedFrom), byteLimit);
+    if (this.#left.length > 0) this.#closeLeft();
   }
 
   expire(position: number): void {
@@ -1197,10 +1250,47 @@ export class Table implements TableData {
     this.#evict();
   }
 
-  #shedHistory(): boolean {
-    const before = this.#log.byteLength;
+  /** Whether there is more room now: history goes, and with it texts that no row has any more. */
+  #freeMemory(): boolean {
+    const before = this.memoryBytes;
+    this.#reclaim(Infinity);
     this.#evict(0);
-    return this.#log.byteLength < before;
+    // Where somebody still reads, or may undo, the texts that are left would be held beside the new ones.
+    if (this.#snapshots.size === 0 && this.#log.firstSequence === this.#log.endSequence) {
+      this.#setLimits(false);
+      this.#maintenance?.abandon();
+      this.#texts.force();
+      this.#closeRetired();
+    }
+    return this.memoryBytes < before;
+  }
+
+  /** Rows and indexes have left a dictionary: readers and history may still name its texts. */
+  #leave(dictionary: Dictionary): void {
+    this.#log.beginChunk();
+    const left: Left = { dictionary, until: this.#log.endSequence, isRead: true };
+    this.#left.push(left);
+    this.#retire(() => {
+      left.isRead = false;
+      this.#closeLeft();
+    });
+    this.#refreshPublished();
+    this.#closeRetired();
+  }
+
+  get #leftBytes(): number {
+    let bytes = 0;
+    for (const { dictionary } of this.#left) bytes += dictionary.memoryBytes;
+    return bytes;
+  }
+
+  #closeLeft(): void {
+    for (let index = this.#left.length - 1; index >= 0; index -= 1) {
+      const { dictionary, until, isRead } = this.#left[index]!;
+      if (isRead || this.#log.firstSequence < until) continue;
+      dictionary.close();
+      this.#left.splice(index, 1);
+    }
   }
 
   #setLimits(limits: boolean): void {
@@ -1223,6 +1313,9 @@ type PublishedView = {
   readonly cleared: SegmentList | undefined;
   readonly lazy: LazyRows | undefined;
 };
+
+/** A dictionary that no row is in any more; entries of the log before `until` may name its texts. */
+type Left = { readonly dictionary: Dictionary; readonly until: number; isRead: boolean };
 
 type Retired = { readonly close: () => void; readonly epoch: number };
 

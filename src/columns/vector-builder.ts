@@ -34,6 +34,8 @@ export class VectorBuilder {
   #codes: Int32Array = NO_INTS;
   #lengths: Int32Array = NO_INTS;
   #arena: ByteArena | undefined;
+  /** Of its bytes, those that no entry has any more. */
+  #deadBytes = 0;
   #dictionary: Dictionary | undefined;
   #objects: Datum[] = [];
   /** What the data in `#objects` are accounted as. */
@@ -190,11 +192,13 @@ export class VectorBuilder {
         return;
       }
     }
-    this.#write(row, datumAt(source, index));
+    this.setDatum(row, datumAt(source, index));
   }
 
   setDatum(row: number, datum: Datum): void {
+    const before = this.#rep === 'bytes' ? this.#lengths[row]! : 0;
     this.#write(row, datum);
+    if (before > 0) this.#leaveBytes(before);
   }
 
   /** Forgets the entries from `length` on. */
@@ -202,7 +206,11 @@ export class VectorBuilder {
     assert(length <= this.#length, 'truncating shortens');
     if (this.#rep === 'object')
       for (let row = length; row < this.#length; row += 1) this.#setObject(row, null);
+    let left = 0;
+    if (this.#rep === 'bytes')
+      for (let row = length; row < this.#length; row += 1) left += this.#lengths[row]!;
     this.#length = length;
+    if (left > 0) this.#leaveBytes(left);
     if (length === 0) this.#scaleDecided = false;
   }
 
@@ -352,10 +360,33 @@ export class VectorBuilder {
     }
   }
 
+  /** Bytes it holds beside those of the entries themselves, of values that are bytes. */
+  get rawBytes(): number {
+    return this.#arena?.byteLength ?? 0;
+  }
+
+  /** Where its texts are; undefined where they are no codes. */
+  get dictionary(): Dictionary | undefined {
+    return this.#rep === 'dictionary' ? this.#dictionary : undefined;
+  }
+
+  /** The same texts as codes of another dictionary: `codeOf` is told a code and its row. */
+  recode(dictionary: Dictionary, codeOf: (code: number, row: number) => number): void {
+    assert(this.#rep === 'dictionary', 'codes are what is recoded');
+    const codes = this.#codes;
+    const validity = this.#validity;
+    for (let row = 0; row < this.#length; row += 1)
+      codes[row] = validity !== undefined && validity[row] === 0 ? 0 : codeOf(codes[row]!, row);
+    this.#dictionary = dictionary;
+    this.#translation = undefined;
+    this.#peeked = undefined;
+  }
+
   /** Gives back everything. */
   close(): void {
     this.#lease.give(this.#arraysBytes() + (this.#validity?.byteLength ?? 0) + this.#objectBytes);
     this.#arena?.clear();
+    this.#deadBytes = 0;
     if (this.#isPooled && this.#numbers.length === CHUNK_ROWS) leaveChunk(this.#numbers);
     this.#numbers = NO_NUMBERS;
     this.#bigints = NO_BIGINTS;
@@ -588,6 +619,26 @@ export class VectorBuilder {
     // An empty value needs no place: an arena without a chunk has none to give.
     this.#codes[row] = end === start ? 0 : this.#arena!.append(bytes, start, end) | 0;
     this.#lengths[row] = end - start;
+  }
+
+  /** Bytes that were overwritten stay in the arena, until they are most of it: then the others get another one. */
+  #leaveBytes(count: number): void {
+    this.#deadBytes += count;
+    const before = this.#arena!;
+    if (this.#deadBytes < DEAD_BYTES_MIN || this.#deadBytes * 2 < before.byteLength) return;
+    const { limits } = this.#lease;
+    this.#lease.limits = false;
+    this.#arena = new ByteArena(this.#lease);
+    for (let row = 0; row < this.#length; row += 1) {
+      const length = this.#lengths[row]!;
+      if (length === 0) continue;
+      const address = this.#codes[row]! >>> 0;
+      const start = before.offsetOf(address);
+      this.#codes[row] = this.#arena.append(before.chunkOf(address), start, start + length) | 0;
+    }
+    this.#lease.limits = limits;
+    before.clear();
+    this.#deadBytes = 0;
   }
 
   #write(row: number, datum: Datum): void {
@@ -905,6 +956,8 @@ export type VectorBuilderOptions = {
 };
 
 const CAPACITY_MIN = 16;
+/** Fewer bytes are not worth moving the others. */
+const DEAD_BYTES_MIN = 64 * 2 ** 10;
 /** Above this many codes a translation table costs more to make than it saves. */
 const TRANSLATION_SIZE_MAX = 1 << 16;
 

@@ -20,6 +20,8 @@ import { objectBytes, VectorBuilder } from './vector-builder.ts';
 
 /** Rows a chunk of old and new rows holds. */
 const CHUNK_ROWS = 2048;
+/** And so many bytes of values that are bytes: a chunk goes as a whole, when all its entries have left. */
+const CHUNK_RAW_BYTES_MAX = 2 ** 19;
 /** Deltas up to this size are copied into chunks; larger ones are kept as they are. */
 export const COPIED_ROWS_MAX = 64;
 /** The same where old rows are copied from where they stand: then there is nothing yet that could be kept. */
@@ -219,6 +221,11 @@ export class VersionLog {
   forget(position: number): void {
     this.expire(position);
     // The chunk in use has the old columns.
+    this.beginChunk();
+  }
+
+  /** What comes next is copied elsewhere: the chunk in use has columns, or names texts, that are no longer the table's. */
+  beginChunk(): void {
     this.#chunk?.retire();
     this.#chunk = undefined;
   }
@@ -278,7 +285,11 @@ export class VersionLog {
 
   /** The chunk in use, or a new one where `count` rows do not fit. */
   #chunkFor(entry: LogEntry, count: number): LogChunk {
-    if (this.#chunk === undefined || this.#chunk.length + count > CHUNK_ROWS) {
+    if (
+      this.#chunk === undefined ||
+      this.#chunk.length + count > CHUNK_ROWS ||
+      this.#chunk.rawBytes > CHUNK_RAW_BYTES_MAX
+    ) {
       const before = this.#chunk;
       before?.retire();
       this.#chunk = undefined;
@@ -606,6 +617,8 @@ const NOWHERE = -1;
 class LogChunk {
   readonly #lease: MemoryLease;
   readonly #columns: readonly VectorBuilder[];
+  /** Those of them that hold bytes. */
+  readonly #raw: readonly VectorBuilder[];
   rowIds = new Float64Array(0);
   isOverwritten = new Uint8Array(0);
   length = 0;
@@ -642,6 +655,13 @@ class LogChunk {
         dictionary: raw ? undefined : column.dictionary,
       });
     });
+    this.#raw = this.#columns.filter((_, position) => columns[position]!.isRaw);
+  }
+
+  get rawBytes(): number {
+    let bytes = 0;
+    for (const column of this.#raw) bytes += column.rawBytes;
+    return bytes;
   }
 
   get columnCount(): number {

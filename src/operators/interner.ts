@@ -345,6 +345,8 @@ type Coverage = 'direct' | 'hashed' | 'later';
 
 /** Entries of a table that are moved between two looks at the budget: 64 KB. */
 const MOVED_AT_ONCE = 16_384;
+/** Texts of a lender that is left, copied in one call: a commit is not held up by all of them. */
+const OWNED_AT_ONCE = 1024;
 /** Moved entries that one work unit pays for. */
 const MOVED_A_UNIT = 8;
 
@@ -367,6 +369,8 @@ class TextInterner implements ColumnInterner {
   #memoOf: Dictionary | undefined;
   #memo: Int32Array = new Int32Array(0);
   #hasNull = false;
+  /** While a lender is left: below this code of ours no text is borrowed. */
+  #ownedTo = 1;
 
   constructor(type: SqlType, memory: MemoryAccount | undefined) {
     this.#type = type;
@@ -383,6 +387,7 @@ class TextInterner implements ColumnInterner {
 
   codes(vector: Vector, rowCount: number, out: Int32Array, add: boolean): void {
     const { validity } = vector;
+    if (this.#lender?.isSuperseded === true) this.#leaveLender();
     if (vector.rep === 'dictionary') {
       this.#dictionaryCodes(vector, rowCount, out, add);
       return;
@@ -406,21 +411,25 @@ class TextInterner implements ColumnInterner {
   }
 
   vector(codes: Int32Array, count: number): Vector {
-    const lender = this.#lender;
-    const lent = new Int32Array(count);
+    const found = new Int32Array(count);
     let validity: Uint8Array | undefined;
-    let isLent = lender !== undefined;
-    for (let at = 0; at < count && isLent; at += 1) {
+    let lentCount = 0;
+    let ownCount = 0;
+    for (let at = 0; at < count && (lentCount === 0 || ownCount === 0); at += 1) {
       const code = codes[at]!;
-      const origin = code === 0 ? 0 : this.#origins.get(code);
       if (code === 0) {
         validity ??= new Uint8Array(count).fill(1);
         validity[at] = 0;
-      } else if (origin < 0) isLent = false;
-      lent[at] = origin;
+        continue;
+      }
+      const origin = this.#origins.get(code);
+      if (origin >= 0) lentCount += 1;
+      else ownCount += 1;
+      found[at] = origin >= 0 ? origin : -1 - origin;
     }
-    if (isLent)
-      return { rep: 'dictionary', type: this.#type, codes: lent, validity, dictionary: lender! };
+    const dictionary = ownCount === 0 ? this.#lender : lentCount === 0 ? this.#own : undefined;
+    if (dictionary !== undefined)
+      return { rep: 'dictionary', type: this.#type, codes: found, validity, dictionary };
     const values: Datum[] = [];
     for (let at = 0; at < count; at += 1) values.push(this.datum(codes[at]!));
     return { rep: 'object', type: this.#type, values };
@@ -500,6 +509,34 @@ class TextInterner implements ColumnInterner {
   #push(origin: number): number {
     this.#origins.push(origin);
     return this.#origins.length - 1;
+  }
+
+  /** The lender's table has another dictionary by now: what was borrowed becomes our own, some texts at each call, and then the lender goes. */
+  #leaveLender(): void {
+    const lender = this.#lender!;
+    const end = Math.min(this.#origins.length, this.#ownedTo + OWNED_AT_ONCE);
+    this.#own ??= new Dictionary(this.#memory);
+    for (; this.#ownedTo < end; this.#ownedTo += 1) {
+      const entry = this.#origins.get(this.#ownedTo);
+      if (entry < 0) continue;
+      this.#ownCodes.reserve(this.#ownCodes.length + 1);
+      const start = lender.byteStart(entry);
+      const added = this.#own.addBytes(
+        lender.byteChunk(entry),
+        start,
+        start + lender.byteLength(entry),
+      );
+      assert(added === this.#ownCodes.length, 'a text is borrowed or our own');
+      this.#ownCodes.push(this.#ownedTo);
+      this.#origins.set(this.#ownedTo, -1 - added);
+    }
+    if (this.#ownedTo < this.#origins.length) return;
+    this.#lender = undefined;
+    this.#ownedTo = 1;
+    for (const memo of this.#memos.values()) this.#lease.give(memo.byteLength);
+    this.#memos.clear();
+    this.#memoOf = undefined;
+    this.#memo = new Int32Array(0);
   }
 
   #memoFor(dictionary: Dictionary): Int32Array {

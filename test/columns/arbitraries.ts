@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import type { TextBounds } from '../../src/columns/text-renewal.ts';
 import type { SqlType } from '../../src/columns/types.ts';
 import { Decimal, Interval, normalInteger, type Datum } from '../../src/columns/values.ts';
 
@@ -10,6 +11,15 @@ const int8 = fc.oneof(
   fc.integer({ min: -5, max: 5 }),
   fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(normalInteger),
 );
+
+/** Texts move from one dictionary to another whenever a row dies. */
+export const ALWAYS_RENEWED: TextBounds = {
+  bytesMin: 0,
+  diedMin: 0,
+  diedShare: 0,
+  livingShare: Infinity,
+  commits: 1,
+};
 
 /** Each type with data of it, NULLs aside. */
 export const TYPES: readonly (readonly [SqlType, fc.Arbitrary<Datum>])[] = [

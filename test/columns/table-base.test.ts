@@ -11,6 +11,7 @@ import { BASE_CHUNK_ROWS, verifyBase, type TableBase } from '../../src/columns/t
 import { createTable, Table } from '../../src/columns/table.ts';
 import type { TableDelta, TableSchema, TableWrite } from '../../src/columns/table-contract.ts';
 import { Decimal, Interval, type Datum } from '../../src/columns/values.ts';
+import { ALWAYS_RENEWED } from './arbitraries.ts';
 
 const SEGMENT_ROWS = 65_536;
 const SCHEMA: TableSchema = {
@@ -85,7 +86,8 @@ type Step =
   | { readonly kind: 'bulk'; readonly count: number }
   | { readonly kind: 'insert'; readonly count: number; readonly noise: number }
   | { readonly kind: 'update' | 'delete'; readonly picks: readonly number[] }
-  | { readonly kind: 'truncate' | 'base' | 'maintain' | 'compact' };
+  | { readonly kind: 'maintain'; readonly units: number }
+  | { readonly kind: 'truncate' | 'base' | 'compact' };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
@@ -112,18 +114,29 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.constant({ kind: 'truncate' as const }) },
   { weight: 4, arbitrary: fc.constant({ kind: 'base' as const }) },
-  { weight: 4, arbitrary: fc.constant({ kind: 'maintain' as const }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant('maintain' as const),
+      units: fc.constantFrom(Infinity, 10_000, 200_000),
+    }),
+  },
   { weight: 1, arbitrary: fc.constant({ kind: 'compact' as const }) },
 );
 
 /** A table, its bases, and the writes since the newest one. */
 class World {
-  readonly table = createTable(SCHEMA, { memory: new MemoryAccount('test') });
+  readonly table: Table;
   base: TableBase | undefined;
   readonly since: (readonly TableWrite[])[] = [];
   readonly #changed = new Set<number>();
   position = 0;
   #nextId = 0;
+
+  constructor(renewsTexts = false) {
+    const memory = new MemoryAccount('test');
+    this.table = createTable(SCHEMA, renewsTexts ? { memory, texts: ALWAYS_RENEWED } : { memory });
+  }
 
   take(): TableBase {
     this.base = whole(
@@ -174,7 +187,7 @@ class World {
         this.take();
         break;
       case 'maintain':
-        while (this.table.maintain(100_000));
+        for (let left = one.units; left > 0 && this.table.maintain(10_000);) left -= 10_000;
         break;
       case 'compact':
         for (const segment of this.table.segmentsToCompact()) this.table.compact(segment);
@@ -199,30 +212,34 @@ function apply(table: Table, writes: readonly TableWrite[], position: number): T
 
 test('a base and what was written since give the table again, whatever was sealed, deleted or compacted', () => {
   fc.assert(
-    fc.property(fc.array(step, { minLength: 4, maxLength: 12 }), (steps) => {
-      const world = new World();
-      world.take();
-      for (const one of steps) world.run(one);
-      const account = new MemoryAccount('restored');
-      const again = whole(Table.restore(world.base!, { memory: account }));
-      for (const writes of world.since) apply(again, writes, world.position);
-      expect(shown(again)).toEqual(shown(world.table));
-      expect(again.nextRowId).toBe(world.table.nextRowId);
-      expect(again.rowCount).toBe(world.table.rowCount);
-      // It goes on as the table would have: sealed, written to, looked up.
-      while (again.maintain(100_000));
-      const more: TableWrite[] = [{ kind: 'insert', rows: batchOf([rowOf(10_000_000, 3)]) }];
-      apply(again, more, world.position + 1);
-      apply(world.table, more, world.position + 1);
-      expect(shown(again)).toEqual(shown(world.table));
-      const found = again.snapshot();
-      expect([...found.lookup('pk', [10_000_000])]).toEqual([again.nextRowId - 1]);
-      found.release();
-      again.close();
-      expect(account.usedBytes).toBe(0);
-      world.table.close();
-    }),
-    { numRuns: 4 },
+    fc.property(
+      fc.array(step, { minLength: 4, maxLength: 12 }),
+      fc.boolean(),
+      (steps, renewsTexts) => {
+        const world = new World(renewsTexts);
+        world.take();
+        for (const one of steps) world.run(one);
+        const account = new MemoryAccount('restored');
+        const again = whole(Table.restore(world.base!, { memory: account }));
+        for (const writes of world.since) apply(again, writes, world.position);
+        expect(shown(again)).toEqual(shown(world.table));
+        expect(again.nextRowId).toBe(world.table.nextRowId);
+        expect(again.rowCount).toBe(world.table.rowCount);
+        // It goes on as the table would have: sealed, written to, looked up.
+        while (again.maintain(100_000));
+        const more: TableWrite[] = [{ kind: 'insert', rows: batchOf([rowOf(10_000_000, 3)]) }];
+        apply(again, more, world.position + 1);
+        apply(world.table, more, world.position + 1);
+        expect(shown(again)).toEqual(shown(world.table));
+        const found = again.snapshot();
+        expect([...found.lookup('pk', [10_000_000])]).toEqual([again.nextRowId - 1]);
+        found.release();
+        again.close();
+        expect(account.usedBytes).toBe(0);
+        world.table.close();
+      },
+    ),
+    { numRuns: Number(process.env['RUNS'] ?? 6) },
   );
 });
 
@@ -284,7 +301,7 @@ test('a bit that flips in a base, or in the sealed segments it shares, is found'
   });
   expect(new Set(found)).toEqual(new Set(['XX001']));
   // Texts stand in the dictionary's arena, out of reach of the walk.
-  const texts = base.columns[1]!.texts!;
+  const texts = base.columns[1]!.texts[0]!;
   texts.dictionary.bytes(1)[0]! ^= 1;
   expect(restored()).toBe('XX001');
   expect(() => whole(Table.restore(base, { memory: new MemoryAccount('test') }))).toThrow(DbError);

@@ -12,6 +12,7 @@ import type {
   TableWrite,
 } from '../../src/columns/table-contract.ts';
 import { Decimal, type Datum } from '../../src/columns/values.ts';
+import { ALWAYS_RENEWED } from './arbitraries.ts';
 
 const SEGMENT_ROWS = 65_536;
 
@@ -40,7 +41,13 @@ const row = fc.tuple(
     { weight: 1, arbitrary: fc.nat(60) },
     { weight: 3, arbitrary: fc.integer({ min: 100, max: 5000 }) },
   ),
-  fc.option(fc.constantFrom('red', 'green', 'blue', 'süd'), { nil: null }),
+  fc.option(
+    fc.oneof(
+      fc.constantFrom('red', 'green', 'blue', 'süd', ''),
+      fc.nat(1000).map((nth) => `team ${nth}`),
+    ),
+    { nil: null },
+  ),
   fc.option(
     fc.oneof(fc.constantFrom(0, -0, 1.5, NaN, Infinity, 1e300), fc.double({ noNaN: true })),
     { nil: null },
@@ -137,9 +144,13 @@ test('a table equals a list of rows with all versions kept, whatever is written,
     fc.property(
       fc.oneof(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 100, max: 300 })),
       fc.array(step, { minLength: 10, maxLength: 60, size: 'max' }),
-      (gap, steps) => {
+      fc.boolean(),
+      (gap, steps, renewsTexts) => {
         const memory = new MemoryAccount('test');
-        const table = createTable(SCHEMA, { memory });
+        const table = createTable(
+          SCHEMA,
+          renewsTexts ? { memory, texts: ALWAYS_RENEWED } : { memory },
+        );
         const model = new Model();
         // Row ids begin shortly before a segment's end: what follows seals it.
         startAt(table, model, SEGMENT_ROWS - gap);

@@ -16,15 +16,25 @@ test('texts have one code each, whichever dictionary, bytes or data they come fr
           source: fc.constantFrom('first', 'second', 'bytes', 'object'),
           rows: fc.array(texts, { minLength: 1, maxLength: 8 }),
           add: fc.boolean(),
+          // Its table has another dictionary from then on.
+          left: fc.constantFrom(undefined, undefined, 'first' as const, 'second' as const),
         }),
         { maxLength: 12 },
       ),
-      (steps) => {
+      fc.boolean(),
+      (steps, hasMany) => {
         const type = { kind: 'text' } as const;
         const dictionaries = { first: new Dictionary(), second: new Dictionary() };
         const interner = createInterner(type, undefined);
         const known = new Map<string | null, number>();
-        for (const { source, rows, add } of steps) {
+        if (hasMany) {
+          // More than are taken over at once.
+          const many = Array.from({ length: 2500 }, (_, nth) => `text ${nth}`);
+          const codes = new Int32Array(many.length);
+          interner.codes(vectorOf('first', many, dictionaries), many.length, codes, true);
+          many.forEach((text, row) => known.set(text, codes[row]!));
+        }
+        for (const { source, rows, add, left } of steps) {
           const vector = vectorOf(source, rows, dictionaries);
           const codes = new Int32Array(rows.length);
           interner.codes(vector, rows.length, codes, add);
@@ -34,6 +44,9 @@ test('texts have one code each, whichever dictionary, bytes or data they come fr
             else if (add) known.set(text, codes[row]!);
             else expect(codes[row]).toBe(-1);
           });
+          if (left === undefined) continue;
+          dictionaries[left].isSuperseded = true;
+          dictionaries[left] = new Dictionary();
         }
         expect(new Set(known.values()).size).toBe(known.size);
         const all = Int32Array.from(known.values());
