@@ -110,6 +110,15 @@ export class Claims {
     return undefined;
   }
 
+  /** Whether somebody other than `owner` has a key of the relation. */
+  isHeld(owner: ClaimOwner | undefined, relation: number, key: number | string): boolean {
+    const claims = this.#relations.get(relation);
+    if (claims === undefined) return false;
+    if (claims.whole !== undefined) return claims.whole !== owner;
+    const holder = claims.keys.get(key);
+    return holder !== undefined && holder !== owner;
+  }
+
   /** Resolves when all of it is claimed; 40P01 where that would wait for itself. What was claimed until it fails stays. */
   wait(owner: ClaimOwner, relation: number, keys: ClaimKeys, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {

@@ -3,24 +3,24 @@ import type { Batch } from '../columns/batch.ts';
 import { datumAt } from '../columns/build.ts';
 import type { Datum } from '../columns/values.ts';
 import type { BoundQuery, RowLocks } from '../plan/logical.ts';
+import { AvailableRows } from './available-rows.ts';
 import { BatchCollector } from './batch-collector.ts';
 import type { ClaimKeys } from './claims.ts';
 import { changed, versionsOf } from './dml.ts';
 import { OVERLAY_ROW_ID_BASE } from './overlay.ts';
 import type { ExecutionOptions, RowSink, Session, StatementOutcome } from './session.ts';
 import { BoundTo, executePlan } from './statements.ts';
-import type { Transaction } from './transaction.ts';
+import { changedAmong } from './transaction.ts';
 import { LOOKS_BY_ROW } from './write-rows.ts';
 
 /**
- * SELECT … FOR UPDATE in a transaction: the rows of the answer are claimed until it ends, and the answer is what they are once they
+ * SELECT … FOR UPDATE in a transaction, or SKIP LOCKED: the rows of the answer are claimed until it ends, and the answer is what they are once they
  * are. The query runs, its rows are claimed (others are waited for), and if the table has changed meanwhile it runs
  * again; rows that were claimed before it ran cannot have changed, so that the second time is the last, but for rows
  * that have come to match: then it gives back what it has claimed, and claims those.
  */
 export async function runLocking(
   session: Session,
-  transaction: Transaction,
   bound: BoundQuery,
   locks: RowLocks,
   parameters: readonly Datum[],
@@ -34,12 +34,15 @@ export async function runLocking(
       field: 'asOf',
       hint: 'Leave out asOf, or FOR UPDATE.',
     });
-  const { owner } = transaction;
   const to = new BoundTo(session, bound.relations);
+  const { transaction } = session;
+  if (transaction === undefined || locks.wait === 'skip')
+    return runSkipping(session, bound, locks, to, parameters, text, options, sink);
+  const { owner } = transaction;
   const claim = async (relation: number, keys: ClaimKeys): Promise<void> => {
     // What this transaction has made is nobody else's.
     if (transaction.isPrivate(relation)) return;
-    if (!locks.noWait) await session.untilClaimed(owner, relation, keys, options.signal);
+    if (locks.wait !== 'nowait') await session.untilClaimed(owner, relation, keys, options.signal);
     // Who does not wait is not to stand in the way with half of what he wanted.
     else if (
       engine.claims.holderOf(owner, relation, keys) !== undefined ||
@@ -102,6 +105,102 @@ export async function runLocking(
   } finally {
     collector.release();
   }
+}
+
+/**
+ * SKIP LOCKED: the answer is of the rows that nobody else has claimed, nor a commit that is on its way changes; they are claimed. What the table holds besides is
+ * no part of what the transaction has read: others take rows of it all the time. A table that somebody has whole, or waits to have, is waited for.
+ */
+async function runSkipping(
+  session: Session,
+  bound: BoundQuery,
+  locks: RowLocks,
+  to: BoundTo,
+  parameters: readonly Datum[],
+  text: string,
+  options: ExecutionOptions,
+  sink: RowSink,
+): Promise<StatementOutcome> {
+  const { engine, transaction } = session;
+  const { claims } = engine;
+  const relation = locks.relations[0]!;
+  const query = { ...bound, plan: locks.plan! };
+  const owner = transaction?.owner;
+  const isShared = transaction?.isPrivate(relation) !== true;
+  /** Rows that commits change. */
+  const changing = new Set<number>();
+  const isAvailable = (rowId: number): boolean =>
+    rowId >= OVERLAY_ROW_ID_BASE ||
+    !(changing.has(rowId) || (isShared && claims.isHeld(owner, relation, rowId)));
+  const collector = new BatchCollector(engine.memory);
+  try {
+    for (;;) {
+      if (owner !== undefined && isShared)
+        await session.untilClaimed(owner, relation, [], options.signal);
+      if (isShared && engine.turn.steppingOn(relation) !== undefined)
+        await engine.untilPublished(session.storedEntry(relation), options.signal);
+      await to.stands(options.signal);
+      if (transaction?.doomed !== undefined) throw transaction.doomed;
+      const position = transaction?.position ?? engine.visiblePosition;
+      const { frozen } = session;
+      const all = session.snapshotOf(relation, undefined);
+      session.frozen = new Map(frozen).set(relation, new AvailableRows(all, isAvailable));
+      let outcome: StatementOutcome;
+      try {
+        const given = { ...options, isUnnoted: true };
+        outcome = await executePlan(session, query, parameters, text, given, collector);
+      } finally {
+        session.frozen = frozen;
+        all.release();
+      }
+      const rows = collector.rows();
+      const ids = claimableIds(rows);
+      if (owner !== undefined && isShared) {
+        const changed = changedRows(session, relation, position, new Set(ids));
+        // Of a position that stays it is read once more without them; else, as they are now.
+        if (transaction!.position !== undefined) for (const id of changed.since) changing.add(id);
+        for (const id of changed.now) changing.add(id);
+        if (changed.isUnknown || changed.since.length > 0 || changed.now.length > 0) continue;
+        if (!ids.every(isAvailable)) continue;
+        if (claims.take(owner, relation, ids) !== undefined) {
+          await session.untilClaimed(owner, relation, ids, options.signal);
+          claims.giveBack(owner, relation);
+          continue;
+        }
+        claims.keep(owner, relation);
+      }
+      sink.begin(bound.plan.columns, () => undefined);
+      if (rows !== undefined)
+        sink.take({ rowCount: rows.rowCount, columns: rows.columns.slice(0, -1) });
+      return { ...outcome, columns: bound.plan.columns };
+    }
+  } catch (cause) {
+    if (owner !== undefined) claims.giveBack(owner, relation);
+    throw cause;
+  } finally {
+    collector.release();
+  }
+}
+
+/** Of some rows those that were changed since a position, and those that commits on their way change now. */
+function changedRows(
+  session: Session,
+  relation: number,
+  position: number,
+  ids: ReadonlySet<number>,
+): { readonly since: number[]; readonly now: number[]; readonly isUnknown: boolean } {
+  const { turn, visiblePosition } = session.engine;
+  const changes = session
+    .storedEntry(relation)
+    .data.changes(position, visiblePosition, 'atOnce')
+    ?.map(({ delta }) => delta);
+  return {
+    since: changedAmong(ids, changes ?? []),
+    now: turn
+      .unacknowledgedDeltas()
+      .flatMap((deltas) => changedAmong(ids, deltas.get(relation) ?? [])),
+    isUnknown: changes === undefined || turn.steppingOn(relation) !== undefined,
+  };
 }
 
 /** Those of rows that others see, too. */

@@ -69,6 +69,8 @@ export type ExecutionOptions = QueryOptions & {
   readonly sharedParams?: boolean;
   /** Rows are pulled: what comes next in the session need not wait for the last of them. */
   readonly streams?: boolean;
+  /** What it reads is no part of what its transaction has read. */
+  readonly isUnnoted?: boolean;
 };
 
 const TILES_SETTING = 'enable_window_tiles';

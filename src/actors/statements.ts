@@ -305,9 +305,8 @@ async function runQuery(
   const { locks } = bound;
   if (locks !== undefined) {
     refuseWrite(session, options, 'select for update');
-    const { transaction } = session;
-    if (transaction !== undefined)
-      return runLocking(session, transaction, bound, locks, parameters, parsed.text, options, sink);
+    if (session.transaction !== undefined || locks.wait === 'skip')
+      return runLocking(session, bound, locks, parameters, parsed.text, options, sink);
   }
   return executePlan(session, bound, parameters, parsed.text, options, sink);
 }
@@ -350,9 +349,10 @@ export async function executePlan(
     await to.stands(options.signal);
   }
   const context = session.evaluationContext(parameters, options);
-  session.transaction?.noteReads(bound.plan, context, (relation, since) =>
-    session.storedEntry(relation).data.changes(since, engine.visiblePosition),
-  );
+  if (options.isUnnoted !== true)
+    session.transaction?.noteReads(bound.plan, context, (relation, since) =>
+      session.storedEntry(relation).data.changes(since, engine.visiblePosition),
+    );
   const position = answerPosition(session, bound.relations, options);
   const tiled = new Map<PlanNode, TiledAnswer>();
   const opened = openPlan(session, bound.plan, bound.relations, context, options.asOf, tiled);

@@ -407,10 +407,7 @@ export class Transaction {
   ): void {
     if (ids.size === 0 || this.#private.has(relation)) return;
     const deltas = deltasOf(relation, this.position!);
-    if (
-      deltas === undefined ||
-      deltas.some(({ deleted }) => deleted?.rowIds?.some((id) => ids.has(id)))
-    )
+    if (deltas === undefined || changedAmong(ids, deltas).length > 0)
       throw conflict(visible, 'A row that this one changes, or goes by, was changed meanwhile.');
   }
 
@@ -475,6 +472,21 @@ function conflict(position: number, detail: string): DbError {
       hint: 'Run the transaction again; db.transaction(fn, { retries: 3 }) does.',
     },
   );
+}
+
+/** Which of some rows are deleted, or given other values. */
+export function changedAmong(ids: ReadonlySet<number>, deltas: readonly TableDelta[]): number[] {
+  const changed: number[] = [];
+  for (const { deleted } of deltas) {
+    if (deleted === undefined) continue;
+    const { rowCount, selection, rowIds } = deleted;
+    // Of a small change that is read where it stands there are more of them than rows.
+    for (let row = 0; row < rowCount; row += 1) {
+      const id = rowIds![selection === undefined ? row : selection[row]!]!;
+      if (ids.has(id)) changed.push(id);
+    }
+  }
+  return changed;
 }
 
 export function isSnapshot(isolation: IsolationLevel): boolean {

@@ -230,8 +230,8 @@ export type RowLocks = {
   readonly relations: readonly number[];
   /** Where single rows of one relation are claimed: the query's plan, with their ids behind its columns. */
   readonly plan: PlanNode | undefined;
-  /** NOWAIT: 55P03 where others hold them. */
-  readonly noWait: boolean;
+  /** Where others hold them: they are waited for, 55P03 (NOWAIT), or left out (SKIP LOCKED, of single rows only). */
+  readonly wait: 'wait' | 'nowait' | 'skip';
 };
 
 /** A whole statement, bound. */

@@ -4,7 +4,7 @@ import type { FromItem, Query } from '../sql/ast.ts';
 import type { BindContext } from './bind-expression.ts';
 import { viewCatalog } from './catalog.ts';
 import type { OutputColumn, PlanNode, RowLocks } from './logical.ts';
-import { column, node } from './nodes.ts';
+import { column, node, visitScans } from './nodes.ts';
 
 export const ROW_ID_COLUMN: OutputColumn = { name: '?row id?', type: FLOAT8, nullable: false };
 
@@ -31,8 +31,6 @@ export function rowLocksOf(
   if (body.groupBy.length > 0) throw refused('GROUP BY clause');
   if (body.having !== undefined) throw refused('HAVING clause');
   if (someAggregate(plan)) throw refused('aggregate functions');
-  if (locking.some(({ wait }) => wait === 'skip'))
-    throw notSupported('SKIP LOCKED', 'Leave it out to wait, or say NOWAIT to get 55P03.');
   const tables = tablesOf(query, context);
   const relations = new Set<number>();
   for (const { of, at } of locking) {
@@ -47,11 +45,19 @@ export function rowLocksOf(
       if (of.length === 0 || of.includes(alias)) relations.add(relation);
   }
   const [only] = relations;
-  return {
-    relations: [...relations],
-    noWait: locking.some(({ wait }) => wait === 'nowait'),
-    plan: tables.length === 1 && only !== undefined ? withRowIds(plan, only) : undefined,
-  };
+  const withIds = tables.length === 1 && only !== undefined ? withRowIds(plan, only) : undefined;
+  const isSaid = (wait: RowLocks['wait']): boolean => locking.some((each) => each.wait === wait);
+  // Of several clauses the strictest counts, as in PostgreSQL.
+  const wait = isSaid('nowait') ? 'nowait' : isSaid('skip') ? 'skip' : 'wait';
+  let scanCount = 0;
+  visitScans(plan, () => void (scanCount += 1));
+  if (wait === 'skip' && (withIds === undefined || scanCount > 1))
+    throw notSupported(
+      'SKIP LOCKED over more than the rows of one table',
+      'Claim the rows of that table by a query of their own, then ask for the rest.',
+      locking[0]!.at,
+    );
+  return { relations: [...relations], wait, plan: withIds };
 }
 
 function someAggregate(plan: PlanNode): boolean {

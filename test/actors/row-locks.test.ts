@@ -143,7 +143,10 @@ test('what cannot be claimed is refused as PostgreSQL does', async () => {
   expect(await of('SELECT count(*) FROM acc FOR UPDATE')).toBe('0A000');
   expect(await of('SELECT DISTINCT g FROM acc FOR UPDATE')).toBe('0A000');
   expect(await of('SELECT id FROM acc UNION SELECT acc FROM owners FOR UPDATE')).toBe('0A000');
-  expect(await of('SELECT id FROM acc FOR UPDATE SKIP LOCKED')).toBe('0A000');
+  expect(await of('SELECT id FROM acc, owners FOR UPDATE SKIP LOCKED')).toBe('0A000');
+  expect(
+    await of('SELECT id FROM acc WHERE id IN (SELECT acc FROM owners) FOR UPDATE SKIP LOCKED'),
+  ).toBe('0A000');
   expect(await of('SELECT * FROM v FOR UPDATE')).toBe('42809');
   expect(await of('SELECT * FROM acc FOR UPDATE OF nobody')).toBe('42P01');
   await session.exec('BEGIN READ ONLY');
