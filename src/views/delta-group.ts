@@ -18,13 +18,13 @@ import {
   FloatSumState,
   type AggregateState,
 } from '../operators/aggregates/state.ts';
-import { GroupTable } from '../operators/group-table.ts';
 import type { Budget, Operator, Step } from '../operators/operator.ts';
 import { EMPTY_BATCH } from '../operators/row-operators.ts';
 import type { AggregateCall, AggregateNode, OutputColumn } from '../plan/logical.ts';
 import { isScaleFree } from '../plan/shown-keys.ts';
 import type { StatefulOperator } from './delta-operator.ts';
 import { identicalCells } from '../columns/identical.ts';
+import { GroupSlots } from './group-slots.ts';
 import { createExtremes, ExtremeCounts, ExtremeEnd, type Extremes } from './extremes.ts';
 
 const WORK_PER_GROUP = 4;
@@ -32,7 +32,8 @@ const WORK_PER_GROUP = 4;
 /**
  * GROUP BY of deltas. Each aggregate keeps its exact state by group; a change is added with its weight. When a commit's last change
  * is in, the groups it touched are finished anew, and those whose row looks different leave as −old, +new, next to each
- * other; a group without rows has none, and without keys there is always one. Row ids of the output number the groups.
+ * other; a group without rows has none, and without keys there is always one. Row ids of the output number the groups. The number of one that has
+ * lost its rows is given to another when nothing can bring them back.
  *
  * Everything a state takes can be taken back, so undoing a commit is adding it with negated weights.
  */
@@ -44,7 +45,7 @@ export class DeltaGroup implements StatefulOperator {
   /** False where whoever reads the output knows what the groups look like: then each touched group leaves or is shown, by its number. */
   readonly #showsOld: boolean;
   readonly #keys: readonly CompiledExpression[];
-  readonly #groups: GroupTable;
+  readonly #groups: GroupSlots;
   readonly #calls: readonly CallState[];
   readonly #context: EvaluationContext;
   #rowCounts = new Float64Array(64);
@@ -67,7 +68,9 @@ export class DeltaGroup implements StatefulOperator {
   }[] = [];
   #emitting = -1;
   #globalShown: boolean;
-  readonly #log: Applied[][] = [];
+  readonly #log: { readonly commit: number; readonly applied: Applied[] }[] = [];
+  /** Groups whose numbers are given again as soon as no commit that touched them can be undone. */
+  readonly #emptied = new Set<number>();
   readonly #shownLog: boolean[] = [];
 
   constructor(
@@ -83,10 +86,7 @@ export class DeltaGroup implements StatefulOperator {
     this.#input = input;
     this.#context = context;
     this.#keys = node.keys.map(compileExpression);
-    this.#groups = new GroupTable(
-      node.keys.map((key) => key.type),
-      memory,
-    );
+    this.#groups = new GroupSlots({ types: node.keys.map((key) => key.type), memory });
     this.#calls = callStates(node.calls);
     this.#globalShown = node.keys.length > 0;
     this.#commit = 1;
@@ -121,32 +121,42 @@ export class DeltaGroup implements StatefulOperator {
       return 'batch';
     }
     this.#globalShown = true;
+    this.#noteEmptied(this.#touched, this.#touched.length);
     this.#settle();
     return 'done';
   }
 
   checkpoint(): void {
     this.#settle();
-    this.#log.push([]);
+    this.#log.push({ commit: this.#commit, applied: [] });
     this.#shownLog.push(this.#globalShown);
   }
 
   rollback(): void {
-    const applied = this.#log.pop();
-    assert(applied !== undefined, 'only a commit with a checkpoint is undone');
-    for (const { groups, rowCount, batch, weights } of applied.toReversed()) {
+    const undone = this.#log.pop();
+    assert(undone !== undefined, 'only a commit with a checkpoint is undone');
+    for (const { groups, rowCount, batch, weights } of undone.applied.toReversed()) {
       const back = new Int32Array(rowCount);
       for (let row = 0; row < rowCount; row += 1)
         back[row] = weights === undefined ? -1 : -weights[row]!;
       this.#apply(groups, rowCount, batch, back);
+      this.#noteEmptied(groups, rowCount);
     }
     this.#globalShown = this.#shownLog.pop()!;
     this.#settle();
   }
 
   release(): void {
-    this.#log.shift();
+    const { commit } = this.#log.shift()!;
     this.#shownLog.shift();
+    for (const group of this.#emptied) {
+      if (this.#rowCounts[group] === 0) {
+        // A commit that came after may still be undone: it names the group.
+        if (this.#touchedIn[group]! > commit) continue;
+        this.#groups.free(group);
+      }
+      this.#emptied.delete(group);
+    }
   }
 
   close(): void {
@@ -165,12 +175,11 @@ export class DeltaGroup implements StatefulOperator {
   #take(batch: Batch): void {
     const { rowCount } = batch;
     const keys = this.#keys.map((key) => key.evaluate(batch, this.#context));
-    const groups = slabInts(rowCount);
-    groups.set(this.#groups.intern(keys, rowCount).subarray(0, rowCount));
-    this.#ensure(this.#groups.groupCount);
+    const groups = this.#groups.intern(keys, rowCount);
+    this.#ensure(this.#groups.slotCount);
     this.#touch(groups, rowCount);
     this.#apply(groups, rowCount, batch, batch.weights);
-    this.#log.at(-1)?.push({ groups, rowCount, batch, weights: batch.weights });
+    this.#log.at(-1)?.applied.push({ groups, rowCount, batch, weights: batch.weights });
   }
 
   #apply(
@@ -184,6 +193,12 @@ export class DeltaGroup implements StatefulOperator {
     if (weights === undefined) countArrivals(this.#rowCounts, groups, rowCount);
     else countChanges(this.#rowCounts, groups, weights, rowCount);
     for (const call of this.#calls) call.add();
+  }
+
+  #noteEmptied(groups: ArrayLike<number>, count: number): void {
+    if (this.#keys.length === 0) return;
+    for (let at = 0; at < count; at += 1)
+      if (this.#rowCounts[groups[at]!] === 0) this.#emptied.add(groups[at]!);
   }
 
   /** Takes down the groups that this commit touches for the first time, and how they look where that will be shown. */
@@ -205,7 +220,7 @@ export class DeltaGroup implements StatefulOperator {
 
   #groupsToShow(): Int32Array {
     const touched = this.#touched;
-    const { groupCount } = this.#groups;
+    const groupCount = this.#groups.slotCount;
     if (this.#keys.length === 0 || touched.length * 4 < groupCount) return intsOf(touched);
     for (let at = 0; at < touched.length; at += 1) {
       const group = touched[at]!;

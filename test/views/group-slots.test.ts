@@ -1,0 +1,137 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { MemoryAccount } from '../../src/base/memory.ts';
+import { datumAt, vectorFromData } from '../../src/columns/build.ts';
+import { Dictionary } from '../../src/columns/dictionary.ts';
+import type { SqlType } from '../../src/columns/types.ts';
+import type { Datum } from '../../src/columns/values.ts';
+import type { Vector } from '../../src/columns/vector.ts';
+import { GroupSlots } from '../../src/views/group-slots.ts';
+import { nullable, TYPES } from '../columns/arbitraries.ts';
+
+const key = ([name, nth]: readonly [Datum, Datum]): string => `${String(name)} ${String(nth)}`;
+
+/** A text as a code, as the tables of views' sources have it, or as a datum. */
+function textsOf(
+  type: SqlType,
+  data: readonly Datum[],
+  dictionary: Dictionary | undefined,
+): Vector {
+  if (dictionary === undefined) return vectorFromData(type, data);
+  return {
+    rep: 'dictionary',
+    type,
+    codes: Int32Array.from(data, (text) => (text === null ? 0 : dictionary.add(text as string))),
+    validity: Uint8Array.from(data, (text) => (text === null ? 0 : 1)),
+    dictionary,
+  };
+}
+
+test('groups keep their numbers while they are there, and those of others are given again', () => {
+  const text = { kind: 'text' } as const;
+  const int = { kind: 'int8' } as const;
+  const row = fc.tuple(
+    nullable(fc.nat(400).map((nth) => `text ${nth}`)),
+    nullable(fc.oneof(fc.nat(3), fc.nat(2 ** 40))),
+  );
+  const step = fc.record({
+    rows: fc.array(row, { maxLength: 40 }),
+    frees: fc.double({ min: 0, max: 1, noNaN: true }),
+    dictionary: fc.constantFrom(undefined, 0, 1),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 1, maxLength: 40 }), (steps) => {
+      const memory = new MemoryAccount('test');
+      const groups = new GroupSlots({ types: [text, int], memory, deadKeysMin: 8 });
+      const dictionaries = [new Dictionary(), new Dictionary()];
+      const living = new Map<
+        string,
+        { readonly slot: number; readonly row: (typeof steps)[0]['rows'][0] }
+      >();
+      let most = 0;
+      for (const { rows, frees, dictionary } of steps) {
+        const names = textsOf(
+          text,
+          rows.map(([name]) => name),
+          dictionary === undefined ? undefined : dictionaries[dictionary],
+        );
+        const nths = vectorFromData(
+          int,
+          rows.map(([, nth]) => nth),
+        );
+        const slots = groups.intern([names, nths], rows.length);
+        rows.forEach((each, at) => {
+          const known = living.get(key(each));
+          if (known === undefined) living.set(key(each), { slot: slots[at]!, row: each });
+          else expect(slots[at]).toBe(known.slot);
+        });
+        most = Math.max(most, living.size);
+        expect(new Set(Array.from(living.values(), ({ slot }) => slot)).size).toBe(living.size);
+        expect(groups.slotCount).toBe(most);
+        const all = [...living.values()];
+        const shown = groups.keys(
+          Int32Array.from(all, ({ slot }) => slot),
+          all.length,
+        );
+        all.forEach(({ row: [name, nth] }, at) => {
+          expect(datumAt(shown[0]!, at)).toBe(name);
+          expect(datumAt(shown[1]!, at)).toBe(nth);
+        });
+        for (const [name, { slot }] of [...living].slice(0, Math.floor(living.size * frees))) {
+          groups.free(slot);
+          living.delete(name);
+        }
+      }
+      groups.close();
+      expect(memory.usedBytes).toBe(0);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test.each(TYPES)('keys that never come again are forgotten: %o', (type, datum) => {
+  const memory = new MemoryAccount('test');
+  const groups = new GroupSlots({ types: [type, { kind: 'int8' }], memory, deadKeysMin: 64 });
+  const data = fc.sample(nullable(datum), { numRuns: 50, seed: 1 });
+  let most = 0;
+  for (let round = 0; round < 400; round += 1) {
+    const nths = data.map((_, nth) => round * 100 + nth);
+    const slots = groups.intern(
+      [vectorFromData(type, data), vectorFromData({ kind: 'int8' }, nths)],
+      data.length,
+    );
+    const [shown] = groups.keys(slots, data.length);
+    expect(Array.from(data, (_, row) => String(datumAt(shown!, row)).length)).toHaveLength(50);
+    const freed = new Set(slots.subarray(0, data.length));
+    for (const slot of freed) groups.free(slot);
+    most = Math.max(most, groups.keyCount);
+  }
+  // 20,000 keys were there, fifty at a time.
+  expect(groups.slotCount).toBe(50);
+  expect(most).toBeLessThan(1000);
+  expect(memory.usedBytes).toBeLessThan(2 ** 20);
+  groups.close();
+  expect(memory.usedBytes).toBe(0);
+});
+
+test('where there is no memory for another table of keys, a change goes on with the old one', () => {
+  const memory = new MemoryAccount('test');
+  const groups = new GroupSlots({ types: [{ kind: 'text' }], memory, deadKeysMin: 64 });
+  const intern = (from: number, count: number): Int32Array => {
+    const names = Array.from({ length: count }, (_, nth) => `text ${from + nth}`);
+    return groups.intern([vectorFromData({ kind: 'text' }, names)], count);
+  };
+  const slots = Int32Array.from(intern(0, 5000));
+  for (const slot of slots.subarray(0, 4000)) groups.free(slot);
+  memory.limitBytes = memory.usedBytes;
+  for (let round = 0; round < 20; round += 1)
+    expect([...intern(4000, 1000)]).toEqual([...slots.subarray(4000)]);
+  memory.limitBytes = Infinity;
+  let from = 5000;
+  for (; groups.keyCount > 2000 && from < 100_000; from += 100)
+    for (const slot of Int32Array.from(intern(from, 100))) groups.free(slot);
+  expect(groups.keyCount).toBeLessThan(2000);
+  expect([...intern(4000, 1000)]).toEqual([...slots.subarray(4000)]);
+  groups.close();
+  expect(memory.usedBytes).toBe(0);
+});
