@@ -32,16 +32,21 @@ export function hasFixedOffset(zone: string): boolean {
   return zoneOf(zone).fixedOffsetSeconds !== undefined;
 }
 
+/** What never comes is no nearer a day later. */
+function datePlus(date: number, days: number): number {
+  return Number.isFinite(date) ? checkedDate(date + days) : date;
+}
+
 /** + and − among dates, times and intervals, and what PostgreSQL has beside them. */
 export const DATETIME_OPERATORS: readonly FunctionDef[] = [
   define('+', ['date', 'int4'], 'date', ([date, days]) =>
-    checkedDate((date as number) + (days as number)),
+    datePlus(date as number, days as number),
   ),
   define('+', ['int4', 'date'], 'date', ([days, date]) =>
-    checkedDate((date as number) + (days as number)),
+    datePlus(date as number, days as number),
   ),
   define('-', ['date', 'int4'], 'date', ([date, days]) =>
-    checkedDate((date as number) - (days as number)),
+    datePlus(date as number, -(days as number)),
   ),
   define('-', ['date', 'date'], 'int4', ([a, b]) => {
     const days = (a as number) - (b as number);
@@ -58,7 +63,7 @@ export const DATETIME_OPERATORS: readonly FunctionDef[] = [
     timestampPlusInterval(dateToTimestamp(date as number), negateInterval(span(by))),
   ),
   define('+', ['date', 'time'], 'timestamp', ([date, time]) =>
-    instantOf(date as number, time as number),
+    Number.isFinite(date) ? instantOf(date as number, time as number) : (date as number),
   ),
   define('+', ['timestamp', 'interval'], 'timestamp', ([at, by]) =>
     timestampPlusInterval(instant(at), span(by)),

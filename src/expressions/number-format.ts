@@ -243,8 +243,13 @@ function digitsOf(
   return { digits: fixedText(shifted, places), after: places };
 }
 
-/** C's %.nf. */
+/** C's %.nf: what lies in the middle becomes even, and nought keeps its sign. */
 function fixedText(value: number, places: number): string {
+  if (Object.is(value, -0)) return `-${value.toFixed(places)}`;
+  if (Math.abs(value) < 1e21 && Number.isInteger(value * 2 ** (places + 1))) {
+    const longer = value.toFixed(places + 1);
+    if (/[02468]\.?5$/.test(longer)) return longer.replace(/\.?5$/, '');
+  }
   return Math.abs(value) < 1e21
     ? value.toFixed(places)
     : BigInt(value).toString() + (places > 0 ? `.${'0'.repeat(places)}` : '');
@@ -431,7 +436,8 @@ function scientificText(value: Decimal | number, template: Template, significant
   if (typeof value === 'number') {
     const places = Math.min(template.after, significant - 1);
     const [mantissa = '', exponent = ''] = value.toExponential(places).split('e');
-    return pad(`${mantissa}e${exponentText(Number(exponent))}`);
+    const sign = Object.is(value, -0) ? '-' : '';
+    return pad(`${sign}${mantissa}e${exponentText(Number(exponent))}`);
   }
   if (value.coefficient === 0n)
     return pad(`0${template.after > 0 ? `.${'0'.repeat(template.after)}` : ''}e+00`);

@@ -1,5 +1,6 @@
 import { DbError } from '../base/errors.ts';
 import { didYouMean } from '../base/nearest.ts';
+import { quoteName } from '../base/keywords.ts';
 import {
   civilFromDays,
   dayOfYear,
@@ -108,6 +109,8 @@ function textFunctions(): FunctionDef[] {
     text('char_length', ['text'], 'int4', ([value]) => characters(value).length),
     text('character_length', ['text'], 'int4', ([value]) => characters(value).length),
     text('octet_length', ['text'], 'int4', ([value]) => Buffer.byteLength(value as string)),
+    // The blanks that fill it count, as they do not for length().
+    text('octet_length', ['bpchar'], 'int4', ([value]) => Buffer.byteLength(value as string)),
     text('octet_length', ['bytea'], 'int4', ([value]) => (value as Uint8Array).length),
     text('bit_length', ['text'], 'int4', ([value]) => Buffer.byteLength(value as string) * 8),
     text('lower', ['text'], 'text', ([value]) => (value as string).toLowerCase()),
@@ -129,7 +132,9 @@ function textFunctions(): FunctionDef[] {
           '54000',
           code === 0
             ? 'null character not permitted'
-            : 'requested character not valid for encoding',
+            : (code as number) < 0
+              ? 'character number must be positive'
+              : 'requested character not valid for encoding',
         );
       return String.fromCodePoint(code as number);
     }),
@@ -243,11 +248,7 @@ function textFunctions(): FunctionDef[] {
       'text',
       ([a, b], context, types) => textOf(a!, types[0]!.kind, context) + (b as string),
     ),
-    text('quote_ident', ['text'], 'text', ([value]) =>
-      /^[a-z_][a-z0-9_$]*$/.test(value as string)
-        ? value!
-        : `"${(value as string).replaceAll('"', '""')}"`,
-    ),
+    text('quote_ident', ['text'], 'text', ([value]) => quoteName(value as string)),
     text('to_hex', ['int4'], 'text', ([value]) => ((value as number) >>> 0).toString(16)),
     text('to_hex', ['int8'], 'text', ([value]) =>
       BigInt.asUintN(64, BigInt(value as number | bigint)).toString(16),
@@ -356,13 +357,13 @@ function mathFunctions(): FunctionDef[] {
     float('ceiling', Math.ceil),
     float('trunc', Math.trunc),
     float('round', halfEven),
-    float('exp', Math.exp),
+    float('exp', (x) => notUnderflown(Math.exp(x), x)),
     float('cbrt', Math.cbrt),
     float('atan', Math.atan),
     float('tanh', Math.tanh),
     float('asinh', Math.asinh),
-    float('degrees', (x) => (x * 180) / Math.PI),
-    float('radians', (x) => (x * Math.PI) / 180),
+    float('degrees', (x) => notUnderflown(x / RADIANS_A_DEGREE, x)),
+    float('radians', (x) => notUnderflown(x * RADIANS_A_DEGREE, x)),
     domain(
       'sqrt',
       Math.sqrt,
@@ -416,7 +417,7 @@ function mathFunctions(): FunctionDef[] {
         const [x, y] = [base as number, exponent as number];
         if (x === 0 && y < 0)
           throw new DbError('2201F', 'zero raised to a negative power is undefined');
-        if (x < 0 && Number.isFinite(x) && !Number.isInteger(y) && Number.isFinite(y))
+        if (x < 0 && !Number.isInteger(y) && Number.isFinite(y))
           throw new DbError(
             '2201F',
             'a negative number raised to a non-integer power yields a complex result',
@@ -456,6 +457,15 @@ function mathFunctions(): FunctionDef[] {
       decimals.divideTruncated(a as Decimal, b as Decimal),
     ),
   ];
+}
+
+const RADIANS_A_DEGREE = Math.PI / 180;
+
+/** Nought of what is none, and of what no infinity has made so. */
+function notUnderflown(result: number, argument: number): number {
+  if (result === 0 && argument !== 0 && Number.isFinite(argument))
+    throw new DbError('22003', 'value out of range: underflow');
+  return result;
 }
 
 function checkedFloat(result: number, argument: number): number {
@@ -959,7 +969,15 @@ function unitMeant(field: string): string | undefined {
   return didYouMean(field, UNITS.values());
 }
 
+const OF_CALENDARS = new Set(['dow', 'doy', 'isodow', 'isoyear', 'epoch']);
+
 function badField(field: string, kind: string): DbError {
+  if (UNITS.has(field.toLowerCase()) || OF_CALENDARS.has(field.toLowerCase()))
+    return new DbError(
+      '0A000',
+      `unit "${field}" not supported for type ${typeName({ kind } as SqlType)}`,
+      { hint: 'Extract it from a timestamp, or a unit that the type has, such as hour or epoch.' },
+    );
   return new DbError(
     '22023',
     `unit "${field}" not recognized for type ${typeName({ kind } as SqlType)}`,

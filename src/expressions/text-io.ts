@@ -392,7 +392,9 @@ export function fitToType(value: Datum, type: SqlType, explicit: boolean): Datum
     case 'timestamptz':
       return type.precision === undefined || !isFinite(value as Instant)
         ? value
-        : roundedInstant(value as Instant, type.precision);
+        : type.kind === 'time'
+          ? roundMicros(value as number, type.precision)
+          : roundedInstant(value as Instant, type.precision);
     case 'interval':
       return type.fields === undefined && type.precision === undefined
         ? value
@@ -406,15 +408,20 @@ function intervalFields(fields: IntervalFields | undefined): IntervalField[] {
   return fields === undefined ? [] : (fields.split(' to ') as IntervalField[]);
 }
 
-/** Half away from zero, as PostgreSQL 15 rounds what it stores. */
+/** Half away from the year 2000, from which PostgreSQL counts what it rounds. */
 function roundedInstant(value: Instant, precision: number): Instant {
-  if (typeof value === 'number') return roundMicros(value, precision);
+  if (typeof value === 'number' && value > -ROUNDED_AS_NUMBERS)
+    return roundMicros(value - MICROS_TO_2000, precision) + MICROS_TO_2000;
   const unit = 10n ** BigInt(6 - precision);
-  const half = unit / 2n;
-  const magnitude = (value < 0n ? -value : value) + half;
+  const since2000 = BigInt(value) - BigInt(MICROS_TO_2000);
+  const magnitude = (since2000 < 0n ? -since2000 : since2000) + unit / 2n;
   const rounded = magnitude - (magnitude % unit);
-  return normalInteger(value < 0n ? -rounded : rounded);
+  return normalInteger(BigInt(MICROS_TO_2000) + (since2000 < 0n ? -rounded : rounded));
 }
+
+const MICROS_TO_2000 = 946_684_800_000_000;
+/** What lies after this many microseconds before 1970 is a safe integer counted from 2000, too. */
+const ROUNDED_AS_NUMBERS = 8e15;
 
 function cutToLength(text: string, length: number, type: SqlType, explicit: boolean): string {
   if (text.length <= length) return text;

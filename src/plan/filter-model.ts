@@ -1,7 +1,7 @@
 import { DbError } from '../base/errors.ts';
 import { valueText } from '../base/value-text.ts';
 import { nearestOf } from '../base/nearest.ts';
-import { quoteName } from '../sql/keywords.ts';
+import { quoteName } from '../base/keywords.ts';
 
 /**
  * A condition as a visual builder makes it. `{ and: [] }` is true and `{ or: [] }` is not; react-querybuilder's own form

@@ -18,7 +18,7 @@ import type {
   WindowSpec,
   WithClause,
 } from './ast.ts';
-import { quoteName, quoteText } from './keywords.ts';
+import { quoteName, quoteText } from '../base/keywords.ts';
 
 /**
  * A tree as SQL, on one line. It parses to an equal tree, places aside; operands that are themselves operators

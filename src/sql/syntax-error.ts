@@ -1,5 +1,5 @@
 import { DbError } from '../base/errors.ts';
-import { COMMON_KEYWORDS, quoteName } from './keywords.ts';
+import { COMMON_KEYWORDS, quoteName } from '../base/keywords.ts';
 import type { SourceText } from './source-text.ts';
 import { formOf, hintOfHabit } from './statement-forms.ts';
 import { isSymbol, tokenAt, type Token } from './tokens.ts';

@@ -177,6 +177,28 @@ const ANSWERS: readonly (readonly [string, string | null])[] = [
   [String.raw`to_char(485, '"Good number:"999')`, 'Good number: 485'],
   [String.raw`to_char('nan'::float8, '9999.9')`, '  NaN'],
   [String.raw`to_number('12,454.8-', '99G999D9S')`, '-12454.8'],
+  // What lies in the middle of two is exact, and becomes even; nought has a sign.
+  [String.raw`to_char(0.5::float8, '9')`, ' 0'],
+  [String.raw`to_char(1.5::float8, '9')`, ' 2'],
+  [String.raw`to_char(2.5::float8, '9')`, ' 2'],
+  [String.raw`to_char(0.125::float8, '9.99')`, '  .12'],
+  [String.raw`to_char(0.375::float8, '9.99')`, '  .38'],
+  [String.raw`to_char(0.15::float8, '9.9')`, '  .1'],
+  [String.raw`to_char('-0'::float8, 'SG99')`, '- 0'],
+  [String.raw`to_char('-0'::float4, '9.99EEEE')`, '-0.00e+00'],
+  // Blanks that fill a char(n) are bytes, and no characters.
+  [String.raw`octet_length('ab'::char(4))`, '4'],
+  [String.raw`length('ab'::char(4))`, '2'],
+  [String.raw`'infinity'::date + 1`, 'infinity'],
+  [String.raw`'-infinity'::date - 1`, '-infinity'],
+  [String.raw`'-infinity'::date + '10:00'::time`, '-infinity'],
+  // Rounded away from 2000, not from 1970.
+  [String.raw`'1970-01-01 01:59:59.5'::timestamp(0)`, '1970-01-01 01:59:59'],
+  [String.raw`'2000-01-01 01:59:59.5'::timestamp(0)`, '2000-01-01 02:00:00'],
+  [String.raw`'0001-01-01 00:00:00.0005'::timestamp(3)`, '0001-01-01 00:00:00'],
+  [String.raw`'1600-01-01 00:00:00.0006'::timestamp(3)`, '1600-01-01 00:00:00.001'],
+  [String.raw`quote_ident('true') || quote_ident('name')`, '"true"name'],
+  [String.raw`radians(1e308)`, '1.7453292519943295e+306'],
   // Multiplied by a power of ten, whose places stay.
   [String.raw`to_number('1234', '99V99')`, '12.3400000000000000'],
   [String.raw`to_number('12.4', '99V9')`, '1.2000000000000000'],
@@ -268,4 +290,19 @@ test('a pattern that is none is refused with its reason', async () => {
         message: `invalid regular expression: ${why}`,
       },
     );
+});
+
+test('what is no number any more, or none yet, is refused as PostgreSQL refuses it', async () => {
+  const db = await open({ workers: 0 });
+  for (const [text, code] of [
+    ['exp(-1000::float8)', '22003'],
+    ['radians(5e-324)', '22003'],
+    ["power('-Infinity'::float8, 0.5)", '2201F'],
+    ["date_part('month', time '10:00')", '0A000'],
+    ["date_part('doy', interval '1 day')", '0A000'],
+    ["date_part('moth', interval '1 day')", '22023'],
+  ] as const)
+    await expect(db.query(`SELECT ${text}`), text).rejects.toMatchObject({ code });
+  expect((await db.query(`SELECT exp('-Infinity'::float8) AS zero`)).rows).toEqual([{ zero: 0 }]);
+  await db.close();
 });
