@@ -44,32 +44,35 @@ const RETRYABLE = new Set([
  */
 export class DbError extends Error {
   readonly code: string;
-  readonly detail?: string | undefined;
-  readonly hint?: string | undefined;
-  readonly at?: TextPlace | undefined;
-  readonly field?: string | undefined;
-  readonly table?: string | undefined;
-  readonly column?: string | undefined;
-  readonly constraint?: string | undefined;
-  readonly position?: number | undefined;
-  readonly limit?: string | undefined;
-  readonly retryAfterMs?: number | undefined;
+  // Only those that are set are there: whoever prints an error need not read what it does not say.
+  declare readonly detail?: string | undefined;
+  declare readonly hint?: string | undefined;
+  declare readonly at?: TextPlace | undefined;
+  declare readonly field?: string | undefined;
+  declare readonly table?: string | undefined;
+  declare readonly column?: string | undefined;
+  declare readonly constraint?: string | undefined;
+  declare readonly position?: number | undefined;
+  declare readonly limit?: string | undefined;
+  declare readonly retryAfterMs?: number | undefined;
   readonly retryable: boolean;
 
   constructor(code: string, message: string, details: DbErrorDetails = {}) {
     super(bounded(message), details.cause === undefined ? undefined : { cause: details.cause });
     this.name = 'DbError';
     this.code = code;
-    this.detail = details.detail === undefined ? undefined : bounded(details.detail);
-    this.hint = details.hint ?? usualHint(code, message);
-    this.at = details.at;
-    this.field = details.field;
-    this.table = details.table;
-    this.column = details.column;
-    this.constraint = details.constraint;
-    this.position = details.position;
-    this.limit = details.limit;
-    this.retryAfterMs = details.retryAfterMs;
+    const hint = details.hint ?? usualHint(code, message);
+    const { detail, at, field, table, column, constraint, position, limit, retryAfterMs } = details;
+    if (detail !== undefined) this.detail = bounded(detail);
+    if (hint !== undefined) this.hint = hint;
+    if (at !== undefined) this.at = at;
+    if (field !== undefined) this.field = field;
+    if (table !== undefined) this.table = table;
+    if (column !== undefined) this.column = column;
+    if (constraint !== undefined) this.constraint = constraint;
+    if (position !== undefined) this.position = position;
+    if (limit !== undefined) this.limit = limit;
+    if (retryAfterMs !== undefined) this.retryAfterMs = retryAfterMs;
     this.retryable = RETRYABLE.has(code);
   }
 

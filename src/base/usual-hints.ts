@@ -89,12 +89,17 @@ const HINTS: ReadonlyMap<string, string | readonly (readonly [RegExp, string])[]
     '22021',
     [
       [/null character|0x00/, 'A text has no NUL: keep such bytes as bytea.'],
+      [/surrogate/, 'text.toWellFormed() of JavaScript puts U+FFFD in its place.'],
       [/byte sequence/, 'Keep the bytes as bytea, or name the encoding they have.'],
     ],
   ],
   [
     '22025',
     "After \\u come four hexadecimal digits, after \\U eight; in U&'' \\ is followed by four, \\+ by six.",
+  ],
+  [
+    '22P04',
+    'It may be cut off, or of another format than its name or Content-Type says: write it anew, or name its format.',
   ],
   ['2202E', 'Bytes and bits are counted from 0: ask length() first.'],
   [
@@ -111,6 +116,21 @@ const HINTS: ReadonlyMap<string, string | readonly (readonly [RegExp, string])[]
       [/is out of range for sequence/, 'Declare the sequence AS bigint.'],
       [/^CACHE/, 'Leave it out.'],
       [/^too few arguments/, 'Give one argument for each % of the format; a percent sign is %%.'],
+    ],
+  ],
+  ['23505', 'Use INSERT … ON CONFLICT to change the row that is there, or give another key.'],
+  [
+    '42601',
+    [
+      [/^syntax error/, 'What stands at this place does not follow what stands before it.'],
+      [/comment/, 'A comment that begins with /* ends with */.'],
+      [/dollar-quoted/, 'A text that begins with $$ ends with $$.'],
+      [/unterminated/, 'What is quoted ends with a quote of the same kind.'],
+      [
+        /^invalid (hexadecimal|octal|binary) integer/,
+        'Write digits behind it, such as 0xff, 0o17 or 0b101.',
+      ],
+      [/^SELECT \* with no tables/, 'Name a table: SELECT * FROM t.'],
     ],
   ],
   [

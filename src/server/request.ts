@@ -190,7 +190,10 @@ function position(value: unknown, field: string): number | undefined {
 function positive(value: unknown, field: string): number | undefined {
   if (value === undefined) return undefined;
   if (typeof value === 'number' && value > 0 && Number.isFinite(value)) return value;
-  throw new DbError('22023', `"${field}" is not a positive number`, { field });
+  throw new DbError('22023', `"${field}" is not a positive number`, {
+    field,
+    hint: 'Give a number above 0, such as 1000, or leave it out for no limit.',
+  });
 }
 
 /** A whole number in the query string, within bounds. */
@@ -205,7 +208,7 @@ export function wholeNumber(
     throw new DbError(
       '22023',
       `"${field}" is not a whole number from ${bounds.min} to ${bounds.max}`,
-      { field },
+      { field, hint: `Leave it out for ${bounds.byDefault}.` },
     );
   return value;
 }
