@@ -1,4 +1,5 @@
 import { DbError } from './base/errors.ts';
+import { valueText } from './base/value-text.ts';
 import {
   defaultAnswerBytes,
   defaultMemoryBytes,
@@ -8,6 +9,7 @@ import {
 import type { Clock, Disk, Network, Random, Workers } from './base/ports.ts';
 import {
   CANCELABLE,
+  checkCallback,
   checkNames,
   checkValueOptions,
   checkZone,
@@ -71,6 +73,7 @@ export async function open(options: OpenOptions = {}): Promise<Database> {
   checkZone(options.zone);
   checkValueOptions(options.values);
   checkWorkers(options.workers);
+  checkPorts(options);
   const journal = journalOption(options.journal);
   const zone = options.zone ?? 'UTC';
   const real = nodePorts();
@@ -144,7 +147,7 @@ function journalOption(
   if (journal.kind !== 'memory' && journal.kind !== 'file')
     throw new DbError(
       '0A000',
-      `a journal of kind "${String((journal as { kind: unknown }).kind)}" is not supported yet`,
+      `a journal of kind "${valueText((journal as { kind: unknown }).kind)}" is not supported yet`,
       {
         field: 'journal.kind',
         hint: "Use { kind: 'memory' }, the default, or { kind: 'file', dir }.",
@@ -158,14 +161,16 @@ function journalOption(
       hint: "Give { kind: 'file', dir: './data' }.",
     });
   if (journal.fsync !== undefined && journal.fsync !== 'always' && journal.fsync !== 'interval')
-    throw new DbError('22023', `"${String(journal.fsync)}" is not a way to sync`, {
+    throw new DbError('22023', `"${valueText(journal.fsync)}" is not a way to sync`, {
       field: 'journal.fsync',
       hint: "Give 'always' (survives a power loss) or 'interval' (faster; a power loss takes the last moments).",
     });
+  checkCallback(journal, 'onProgress', 'journal.');
   const { fsyncMs } = journal;
   if (fsyncMs !== undefined && !(Number.isInteger(fsyncMs) && fsyncMs >= 1 && fsyncMs <= 60_000))
     throw new DbError('22023', '"fsyncMs" is not a number of milliseconds from 1 to 60000', {
       field: 'journal.fsyncMs',
+      hint: 'Leave it out for 200: up to two syncs of what was acknowledged are lost with the power.',
     });
   return journal;
 }
@@ -197,6 +202,32 @@ function checkWorkers(workers: OpenOptions['workers']): void {
   });
 }
 
+/** What of a port is called first: whoever gives one that lacks it is told here, and not by a TypeError from within. */
+const PORTS = {
+  clock: 'now',
+  random: 'uint32',
+  disk: 'open',
+  network: 'fetch',
+  workerPool: 'run',
+} as const;
+
+function checkPorts(options: OpenOptions): void {
+  for (const [name, call] of Object.entries(PORTS)) {
+    const port = (options as Readonly<Record<string, unknown>>)[name];
+    if (port === undefined) continue;
+    if (
+      typeof port === 'object' &&
+      port !== null &&
+      typeof (port as Readonly<Record<string, unknown>>)[call] === 'function'
+    )
+      continue;
+    throw new DbError('22023', `"${name}" is not such a port`, {
+      field: name,
+      hint: 'Leave it out for the real one; manualClock() of analyticdb/testing is a clock.',
+    });
+  }
+}
+
 const HISTORY_UNITS: Readonly<Record<string, number>> = {
   ms: 1,
   s: 1000,
@@ -208,6 +239,9 @@ const HISTORY_UNITS: Readonly<Record<string, number>> = {
   h: 3_600_000,
   hour: 3_600_000,
   hours: 3_600_000,
+  d: 86_400_000,
+  day: 86_400_000,
+  days: 86_400_000,
 };
 
 function historyMs(history: string | number): number {

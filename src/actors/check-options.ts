@@ -1,5 +1,6 @@
 import { DbError } from '../base/errors.ts';
 import { longFormOf, nearestOf } from '../base/nearest.ts';
+import { valueText } from '../base/value-text.ts';
 import { findZone, nearestZone } from '../calendar/zones.ts';
 import { PRIORITIES } from '../mailbox/run-queue.ts';
 import type { Identity, QueryOptions } from './api-types.ts';
@@ -27,8 +28,9 @@ export function checkValueOptions(values: ValueOptions | undefined): void {
 
 export function checkZone(zone: string | undefined): void {
   if (zone === undefined || (typeof zone === 'string' && findZone(zone) !== undefined)) return;
-  const nearest = nearestZone(String(zone));
-  throw new DbError('22023', `"${String(zone)}" is not a time zone`, {
+  const given = valueText(zone);
+  const nearest = nearestZone(given);
+  throw new DbError('22023', `"${given}" is not a time zone`, {
     field: 'zone',
     hint:
       nearest === undefined
@@ -53,6 +55,7 @@ export function checkQueryOptions(
   known: readonly string[] = QUERY_OPTIONS,
 ): void {
   checkNames(options, known);
+  checkFlags(options, 'readOnly');
   const { params, priority, maxWork, label } = options;
   if (params !== undefined && !Array.isArray(params))
     throw wrong('params', 'is not an array', 'Give a value for each $n: { params: [1, 2] }.');
@@ -84,6 +87,26 @@ export function checkNames(given: object, known: readonly string[], within = '')
       nearest === undefined ? `Known are ${known.join(', ')}.` : `Did you mean "${nearest}"?`,
     );
   }
+}
+
+/** 'no' and 0 would be what somebody does not mean, whichever way they were read. */
+export function checkFlags(given: object, ...names: readonly string[]): void {
+  for (const name of names) {
+    const value: unknown = (given as Readonly<Record<string, unknown>>)[name];
+    if (value !== undefined && value !== null && typeof value !== 'boolean')
+      throw wrong(name, 'is neither true nor false', 'Give true, or leave it out.');
+  }
+}
+
+/** What is called later, when rows may have been written already. */
+export function checkCallback(given: object, name: string, within = ''): void {
+  const value: unknown = (given as Readonly<Record<string, unknown>>)[name];
+  if (value !== undefined && value !== null && typeof value !== 'function')
+    throw wrong(
+      `${within}${name}`,
+      'is not a function',
+      'Give one that is called with how far it is.',
+    );
 }
 
 /** The names of all fields of a type: one that is new there is missed here by the compiler. */

@@ -1,4 +1,5 @@
 import { DbError, notSupported } from '../base/errors.ts';
+import { valueText } from '../base/value-text.ts';
 import type { Batch } from '../columns/batch.ts';
 import { concatBatches, denseBatch, sliceBatch } from '../columns/build.ts';
 import { typeName } from '../columns/types.ts';
@@ -168,7 +169,7 @@ export class Handle implements WideVerbs {
     checkQueryOptions(options, READ_OPTIONS);
     const { text, params } = this.textOf(statement, options);
     if (options.format !== undefined && options.format !== 'text')
-      throw new DbError('22023', `a result has no format "${String(options.format)}"`, {
+      throw new DbError('22023', `a result has no format "${valueText(options.format)}"`, {
         field: 'format',
         hint: "Give 'text' for rows of texts, or use db.stream for bytes of a format.",
       });

@@ -20,7 +20,7 @@ import type {
   LoadSource,
 } from './api-types.ts';
 import type { TableEntry } from './catalog.ts';
-import { CANCELABLE, checkNames, namesOf } from './check-options.ts';
+import { CANCELABLE, checkCallback, checkFlags, checkNames, namesOf } from './check-options.ts';
 import { canceled, deadline, untilAborted, untilSettled } from './deadline.ts';
 import { type Engine } from './engine.ts';
 import type { HeldRows } from './held-rows.ts';
@@ -163,12 +163,20 @@ function givenRows(entry: TableEntry, reader: OpenedReader, batch: RawBatch): In
 
 export function checkLoadOptions(options: LoadOptions): void {
   checkNames(options, LOAD_OPTIONS);
+  checkFlags(options, 'create', 'atomic');
+  checkCallback(options, 'onProgress');
+  const { types } = options;
+  if (types !== undefined && types !== null && typeof types !== 'object')
+    throw new DbError('22023', '"types" is not an object', {
+      field: 'types',
+      hint: "Give the types of columns by their names: { price: 'numeric(12,2)' }.",
+    });
   if (options.csv !== undefined) checkNames(options.csv, CSV_IN_OPTIONS, 'csv.');
   checkKey(options.idempotencyKey);
   if (options.onError !== undefined && options.onError !== 'abort' && options.onError !== 'skip') {
     throw new DbError('22023', `"onError" is neither 'abort' nor 'skip'`, {
       field: 'onError',
-      hint: "'abort' loads all rows or none, 'skip' leaves out those that cannot be taken in and tells of them.",
+      hint: "'abort' ends with the first line that cannot be read, 'skip' leaves such lines out and counts them.",
     });
   }
   if (options.mode !== undefined && options.mode !== 'insert' && options.mode !== 'upsert') {
@@ -181,6 +189,8 @@ export function checkLoadOptions(options: LoadOptions): void {
 
 export function checkExportOptions(options: ExportOptions): void {
   checkNames(options, EXPORT_OPTIONS);
+  checkFlags(options, 'end');
+  checkCallback(options, 'onProgress');
   if (options.csv !== undefined) checkNames(options.csv, CSV_OUT_OPTIONS, 'csv.');
 }
 
@@ -216,7 +226,10 @@ function typeOfText(text: string, field: string): SqlType {
     text.length > TYPE_LENGTH_MAX
       ? null
       : /^\s*([a-z][a-z0-9 ]*?)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?\s*$/i.exec(text);
-  if (match === null) throw new DbError('22023', `"${valueText(text)}" is not a type`, { field });
+  if (match === null) throw new DbError('22023', `"${valueText(text)}" is not a type`, {
+      field,
+      hint: "Give one as in CREATE TABLE, such as 'bigint' or 'numeric(12,2)'.",
+    });
   const modifiers = match.slice(2).flatMap((part) => (part === undefined ? [] : [Number(part)]));
   return typeOfName({ name: match[1]!.toLowerCase(), modifiers, arrayDimensions: 0 });
 }

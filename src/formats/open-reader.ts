@@ -1,4 +1,5 @@
 import { DbError } from '../base/errors.ts';
+import { valueText } from '../base/value-text.ts';
 import { byteLengthOf, gunzipped, isGzip, isRandomAccess, PeekedBytes } from './byte-sources.ts';
 import { formatOfName } from './format-names.ts';
 import type { Format, FormatSource, OpenedReader, ReaderOptions } from './contract.ts';
@@ -26,7 +27,7 @@ export async function openReader(
     case 'json':
       return openJson(source, format, options);
     default:
-      throw new DbError('22023', `"${String(format)}" is not a format`, {
+      throw new DbError('22023', `"${valueText(format)}" is not a format`, {
         field: 'format',
         hint: "Use 'csv', 'ndjson', 'json', 'parquet' or 'arrow'.",
       });

@@ -1,4 +1,5 @@
 import { DbError } from '../base/errors.ts';
+import { valueText } from '../base/value-text.ts';
 import { ArrowWriter } from './arrow-writer.ts';
 import type { Format } from './contract.ts';
 import { ParquetWriter } from './parquet-writer.ts';
@@ -21,7 +22,7 @@ export function openWriter(
     case 'arrow':
       return new ArrowWriter(columns, options);
     default:
-      throw new DbError('22023', `"${String(format)}" is not a format`, {
+      throw new DbError('22023', `"${valueText(format)}" is not a format`, {
         field: 'format',
         hint: "Use 'csv', 'ndjson', 'json', 'parquet' or 'arrow'.",
       });

@@ -2,6 +2,7 @@ import { maxHeaderSize, STATUS_CODES } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { DbError } from '../base/errors.ts';
+import { valueText } from '../base/value-text.ts';
 import { problemOf } from './problem.ts';
 
 /** The only file of the server that opens sockets. */
@@ -12,10 +13,10 @@ const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
 
 /** `4200`, `':4200'`, `'127.0.0.1:4200'`, `'[::1]:4200'`; loopback unless a host is named. */
 export function parseAddress(text: string | number): ListenAddress {
-  const match = /^(?:(?:\[([^\]]+)\]|([^:]*)):)?(\d{1,5})$/.exec(String(text));
+  const match = /^(?:(?:\[([^\]]+)\]|([^:]*)):)?(\d{1,5})$/.exec(valueText(text));
   const port = match === null ? Number.NaN : Number(match[3]);
   if (match === null || port > 65_535) {
-    throw new DbError('22023', `"${text}" is not an address`, {
+    throw new DbError('22023', `"${valueText(text)}" is not an address`, {
       field: 'http',
       hint: 'Give a port such as 4200, or host:port such as 127.0.0.1:4200.',
     });

@@ -150,20 +150,15 @@ export function mergeTenantSettings(
   return merged;
 }
 
-const SIZE = /^\s*(\d+(?:\.\d+)?)\s*(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?\s*$/;
+const SIZE = /^\s*(\d+(?:\.\d+)?)\s*(b|[kmgt]i?b)?\s*$/i;
 
 /** PostgreSQL's units are powers of 1024, so ours are. */
 const SIZE_UNITS: Readonly<Record<string, number>> = {
-  B: 1,
-  kB: 1024,
-  KB: 1024,
-  KiB: 1024,
-  MB: 1024 ** 2,
-  MiB: 1024 ** 2,
-  GB: 1024 ** 3,
-  GiB: 1024 ** 3,
-  TB: 1024 ** 4,
-  TiB: 1024 ** 4,
+  b: 1,
+  k: 1024,
+  m: 1024 ** 2,
+  g: 1024 ** 3,
+  t: 1024 ** 4,
 };
 
 /** `'512 MB'` or a number of bytes → bytes. */
@@ -184,7 +179,7 @@ export function sizeBytes(field: string, size: number | string): number {
       "Give bytes, or a size such as '512 MB'.",
     );
   }
-  return Math.floor(Number(match[1]) * SIZE_UNITS[match[2] ?? 'B']!);
+  return Math.floor(Number(match[1]) * SIZE_UNITS[(match[2] ?? 'b')[0]!.toLowerCase()]!);
 }
 
 function part(

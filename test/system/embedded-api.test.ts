@@ -32,6 +32,9 @@ test('every option of open is checked, and the error names it', async () => {
     ['zone', 'Mars/Olympus'],
     ['values.int8', { int8: 'float' }],
     ['values.nope', { nope: 'x' }],
+    ['journal.fsyncMs', { kind: 'file', dir: 'x', fsyncMs: 0 }],
+    ['clock', {}],
+    ['disk', null],
     ['nope', 1],
   ];
   for (const [field, value] of bad) {
@@ -40,6 +43,39 @@ test('every option of open is checked, and the error names it', async () => {
     expect([code === '22023' || code === '0A000', named]).toEqual([true, field]);
     expect(hint).toBeTruthy();
   }
+});
+
+test('what an option is not is told before anything is done', async () => {
+  db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t (id int)');
+  const csv = Buffer.from('id\n1\n');
+  const odd = Object.create(null) as object;
+  const calls: [string, () => unknown][] = [
+    // It was called when the rows had been committed: a TypeError.
+    ['onProgress', () => db.load('t', csv, { format: 'csv', onProgress: 'log' as never })],
+    ['onProgress', () => db.export('t', 'x.csv', { onProgress: {} as never })],
+    [
+      'journal.onProgress',
+      () => open({ journal: { kind: 'file', dir: 'x', onProgress: 1 as never } }),
+    ],
+    // They were false.
+    ['atomic', () => db.load('t', csv, { format: 'csv', atomic: 'yes' as never })],
+    ['create', () => db.load('new', csv, { format: 'csv', create: 1 as never })],
+    ['readOnly', () => db.exec('INSERT INTO t VALUES (5)', { readOnly: 'true' as never })],
+    ['types', () => db.load('new', csv, { format: 'csv', create: true, types: 5 as never })],
+    ['types.id', () => db.load('new', csv, { format: 'csv', create: true, types: { id: '?' } })],
+    // None of these has a text.
+    ['zone', () => db.query('SELECT 1', { zone: odd as never })],
+    ['format', () => db.query('SELECT 1', { format: odd as never })],
+    ['format', () => db.load('t', csv, { format: odd as never })],
+    ['http', () => db.listen({ http: Symbol('x') as never })],
+  ];
+  for (const [field, call] of calls) {
+    const refused = await failure(async () => call());
+    expect([refused.code, refused.field], refused.message).toEqual(['22023', field]);
+    expect(refused.hint, refused.message).toBeTruthy();
+  }
+  expect((await db.query('SELECT count(*) AS n FROM t')).rows).toEqual([{ n: 0 }]);
 });
 
 test('every call refuses options that it does not know, and says which was meant', async () => {
@@ -106,9 +142,9 @@ test('every call refuses options that it does not know, and says which was meant
 
 test('open has a default for everything and takes what the contract shows', async () => {
   db = await open({
-    memory: '1 GB',
+    memory: '1 gb',
     journal: { kind: 'memory', keep: '64 MB' },
-    history: '10 minutes',
+    history: '1 day',
     workers: 'auto',
     zone: 'Europe/Berlin',
     values: { int8: 'bigint' },
