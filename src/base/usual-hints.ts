@@ -50,6 +50,7 @@ const HINTS: ReadonlyMap<string, string | readonly (readonly [RegExp, string])[]
         /^input is out of range/,
         'Look at the argument first: CASE WHEN x BETWEEN -1 AND 1 THEN … END.',
       ],
+      [/parameter number/, 'Parameters are $1 to $65535.'],
       [/factorial of a negative/, 'Ask for numbers from 0 on.'],
       [
         /overflows numeric/,
@@ -120,20 +121,6 @@ const HINTS: ReadonlyMap<string, string | readonly (readonly [RegExp, string])[]
   ],
   ['23505', 'Use INSERT … ON CONFLICT to change the row that is there, or give another key.'],
   [
-    '42601',
-    [
-      [/^syntax error/, 'What stands at this place does not follow what stands before it.'],
-      [/comment/, 'A comment that begins with /* ends with */.'],
-      [/dollar-quoted/, 'A text that begins with $$ ends with $$.'],
-      [/unterminated/, 'What is quoted ends with a quote of the same kind.'],
-      [
-        /^invalid (hexadecimal|octal|binary) integer/,
-        'Write digits behind it, such as 0xff, 0o17 or 0b101.',
-      ],
-      [/^SELECT \* with no tables/, 'Name a table: SELECT * FROM t.'],
-    ],
-  ],
-  [
     '22P02',
     [
       [
@@ -157,6 +144,15 @@ const HINTS: ReadonlyMap<string, string | readonly (readonly [RegExp, string])[]
   [
     '42601',
     [
+      [/^syntax error/, 'What stands at this place does not follow what stands before it.'],
+      [/comment/, 'A comment that begins with /* ends with */.'],
+      [/dollar-quoted/, 'A text that begins with $$ ends with $$.'],
+      [/unterminated/, 'What is quoted ends with a quote of the same kind.'],
+      [
+        /^invalid (hexadecimal|octal|binary) integer/,
+        'Write digits behind it, such as 0xff, 0o17 or 0b101.',
+      ],
+      [/^SELECT \* with no tables/, 'Name a table: SELECT * FROM t.'],
       [/same number of columns/, 'Select NULL where one side has no such column.'],
       [/only one column/, 'Select the column that is meant.'],
       [

@@ -98,6 +98,8 @@ function hintFor(
     return `"${reserved}" is a reserved word; as a name it is written in double quotes.`;
   if (at.kind === 'end' && openParentheses(text, before) > 0)
     return 'A closing parenthesis is missing.';
+  if (at.kind === 'end' && previous !== undefined && SELDOM_NAMES.has(lowered(text, previous)))
+    return `Write what should follow ${quotedWord(text, previous)}.`;
   for (const [missing, name] of MISSING)
     for (const token of previous === undefined ? [at] : [at, previous]) {
       const repaired = `${text.slice(0, token.start)} ${missing} ${text.slice(token.start)}`;
@@ -131,8 +133,12 @@ const MISSING = [
 /** An operator, or a word of SQL that no statement ends with. */
 function isUnfinished(text: string, token: Token): boolean {
   if (token.kind === 'operator') return true;
-  const word = text.slice(token.start, token.end).toLowerCase();
+  const word = lowered(text, token);
   return token.kind === 'word' && quoteName(word).startsWith('"') && /^[a-z_]+$/.test(word);
+}
+
+function lowered(text: string, { start, end }: Token): string {
+  return text.slice(start, end).toLowerCase();
 }
 
 function quotedWord(text: string, token: Token): string {
