@@ -226,7 +226,8 @@ function typeOfText(text: string, field: string): SqlType {
     text.length > TYPE_LENGTH_MAX
       ? null
       : /^\s*([a-z][a-z0-9 ]*?)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?\s*$/i.exec(text);
-  if (match === null) throw new DbError('22023', `"${valueText(text)}" is not a type`, {
+  if (match === null)
+    throw new DbError('22023', `"${valueText(text)}" is not a type`, {
       field,
       hint: "Give one as in CREATE TABLE, such as 'bigint' or 'numeric(12,2)'.",
     });

@@ -73,6 +73,8 @@ const HINTS: ReadonlyMap<string, string | readonly (readonly [RegExp, string])[]
   [
     '22008',
     [
+      [/infinite/, 'Leave out what is endless: CASE WHEN isfinite(x) THEN … END.'],
+      [/cannot be NaN/, "Give seconds since 1970: nullif(x, 'NaN') leaves NaN out."],
       [/^time field value/, 'Hours go to 23, minutes to 59, seconds to 60.'],
       [/^date field value/, 'Months go from 1 to 12, days to the last of the month.'],
       [
@@ -102,10 +104,22 @@ const HINTS: ReadonlyMap<string, string | readonly (readonly [RegExp, string])[]
     '22P04',
     'It may be cut off, or of another format than its name or Content-Type says: write it anew, or name its format.',
   ],
+  ['22009', 'A zone is less than 16 hours from Greenwich: write +02 or -05:30.'],
+  ['22012', 'Divide by nullif(divisor, 0) to get NULL instead of an error.'],
+  [
+    '54001',
+    'Take it apart: views or WITH for what is nested, IN (…) or VALUES for a long row of OR.',
+  ],
   ['2202E', 'Bytes and bits are counted from 0: ask length() first.'],
   [
     '22023',
     [
+      [
+        /^(parameter \$\d+: )?time zone/,
+        'Write an IANA name, such as Europe/Berlin, or an offset, such as +02.',
+      ],
+      [/base64/, "Base64 has letters, digits, + and /; for others decode(x, 'hex' or 'escape')."],
+      [/is shorter than its values/, 'valid has as many flags as there are values, 0 for NULL.'],
       [/hexadecimal/, 'Bytes are pairs of the digits 0 to 9 and a to f.'],
       [/^field position/, 'Count from 1, or from the end with -1.'],
       [/^NUMERIC precision/, 'Write numeric alone for any number of digits.'],
@@ -147,6 +161,7 @@ const HINTS: ReadonlyMap<string, string | readonly (readonly [RegExp, string])[]
       [/^syntax error/, 'What stands at this place does not follow what stands before it.'],
       [/comment/, 'A comment that begins with /* ends with */.'],
       [/dollar-quoted/, 'A text that begins with $$ ends with $$.'],
+      [/^zero-length/, 'A name in double quotes has one character at least.'],
       [/unterminated/, 'What is quoted ends with a quote of the same kind.'],
       [
         /^invalid (hexadecimal|octal|binary) integer/,

@@ -39,12 +39,8 @@ function datePlus(date: number, days: number): number {
 
 /** + and − among dates, times and intervals, and what PostgreSQL has beside them. */
 export const DATETIME_OPERATORS: readonly FunctionDef[] = [
-  define('+', ['date', 'int4'], 'date', ([date, days]) =>
-    datePlus(date as number, days as number),
-  ),
-  define('+', ['int4', 'date'], 'date', ([days, date]) =>
-    datePlus(date as number, days as number),
-  ),
+  define('+', ['date', 'int4'], 'date', ([date, days]) => datePlus(date as number, days as number)),
+  define('+', ['int4', 'date'], 'date', ([days, date]) => datePlus(date as number, days as number)),
   define('-', ['date', 'int4'], 'date', ([date, days]) =>
     datePlus(date as number, -(days as number)),
   ),

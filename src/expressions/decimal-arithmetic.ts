@@ -33,9 +33,7 @@ export function overflow(): DbError {
 }
 
 export function divisionByZero(): DbError {
-  return new DbError('22012', 'division by zero', {
-    hint: 'Divide by nullif(divisor, 0) to get NULL instead of an error.',
-  });
+  return new DbError('22012', 'division by zero');
 }
 
 /** The finite decimal, checked against the limits of the type; a scale beyond them is rounded away. */

@@ -288,7 +288,8 @@ function obstacle(plan: PlanNode): DbError | undefined {
     case 'unionAll':
       break;
     case 'values':
-      if (plan.rows.length > 0) return notSupported('VALUES, or a SELECT without FROM, in a materialized view', hint);
+      if (plan.rows.length > 0)
+        return notSupported('VALUES, or a SELECT without FROM, in a materialized view', hint);
       break;
     case 'aggregate': {
       const ordered = plan.calls.find(

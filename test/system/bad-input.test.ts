@@ -72,6 +72,7 @@ async function refusal(what: string, action: () => Promise<unknown>): Promise<st
       throw new Error(`${what.slice(0, 300)} ended with ${describeError(cause)}`, { cause });
     expect(cause.message.length, what.slice(0, 300)).toBeLessThan(1000);
     expect(cause.message).not.toBe('');
+    expect(cause.hint, `${cause.code} ${cause.message}: ${what.slice(0, 300)}`).toBeTruthy();
     JSON.stringify(cause);
     refused += 1;
     return cause.code;
