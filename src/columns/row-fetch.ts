@@ -5,6 +5,7 @@ import type { Batch } from './batch.ts';
 import { entryAt, numberAt } from './cells.ts';
 import { constantVector, gather, gatherOne } from './build.ts';
 import { CHUNK_ROWS } from './chunk-pool.ts';
+import type { RowOverlay } from './row-overlay.ts';
 import {
   SEGMENT_ROWS,
   stateOf,
@@ -127,30 +128,45 @@ function addRuns(
   }
 }
 
-/** The living ones of the rows with ids in [from, to), which are of one segment. */
+/** The visible ones of the rows with ids in [from, to), which are of one segment; those in the overlay as they are there. */
 export function fetchRange(
   from: number,
   to: number,
   columns: readonly StoredColumn[],
   list: SegmentList,
+  overlay: RowOverlay | undefined,
 ): Batch {
   const state = stateOf(list, from);
+  const segment = state?.segment;
   const rowIds = new Float64Array(Math.max(0, to - from));
-  const places = new Int32Array(rowIds.length);
+  const places = new Int32Array(rowIds.length).fill(-1);
+  for (let row = 0; row < rowIds.length; row += 1) rowIds[row] = from + row;
+  segment?.placesOf(rowIds, 0, rowIds.length, places);
+  state?.deletes?.leaveLiving(places, 0, rowIds.length);
   const runs: Run[] = [];
+  let last: Run | undefined;
   let count = 0;
-  if (state !== undefined && rowIds.length > 0) {
-    const { segment, deletes } = state;
-    for (let row = 0; row < rowIds.length; row += 1) rowIds[row] = from + row;
-    segment.placesOf(rowIds, 0, rowIds.length, places);
-    deletes?.leaveLiving(places, 0, rowIds.length);
-    for (let row = 0; row < rowIds.length; row += 1) {
-      if (places[row]! < 0) continue;
-      rowIds[count] = rowIds[row]!;
-      places[count] = places[row]!;
-      count += 1;
+  for (let row = 0; row < rowIds.length; row += 1) {
+    const old = overlay === undefined ? -1 : overlay.placeOf(from + row);
+    const entry = old < 0 ? undefined : overlay!.entryAt(old);
+    const place = entry === undefined ? places[row]! : entry.deletedIndex(overlay!.rowAt(old));
+    if (place < 0) continue;
+    // Rows of an open segment lie in chunks: each is a source of its own.
+    const chunk =
+      entry === undefined && segment!.kind === 'open' ? Math.floor(place / CHUNK_ROWS) : 0;
+    if (last === undefined || last.entry !== entry || last.chunk !== chunk) {
+      last = {
+        segment: entry === undefined ? segment : undefined,
+        entry,
+        chunk,
+        start: count,
+        columns: undefined,
+      };
+      runs.push(last);
     }
-    addRuns(runs, segment, places, 0, count);
+    rowIds[count] = from + row;
+    places[count] = place - chunk * CHUNK_ROWS;
+    count += 1;
   }
   return fetchLocated(rowIds.subarray(0, count), columns, { runs, places });
 }

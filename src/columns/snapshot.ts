@@ -342,9 +342,7 @@ export class Snapshot implements TableSnapshot {
     this.#assertOpen();
     const columns = columnIndexes.map((index) => this.view.columns[index]!);
     const end = Math.min(to, this.view.rowIdEnd);
-    if (this.overlay === undefined) return fetchRange(from, end, columns, this.view.list);
-    const rowIds = Float64Array.from({ length: Math.max(0, end - from) }, (_, row) => from + row);
-    return fetchRows(rowIds, columns, (rowId) => this.locate(rowId));
+    return fetchRange(from, end, columns, this.view.list, this.overlay);
   }
 
   /** Where the row's version of this position is, or undefined where it is not visible. */

@@ -4,9 +4,15 @@ import { MemoryAccount } from '../../src/base/memory.ts';
 import { SeededRandom } from '../../src/base/random.ts';
 import type { Batch } from '../../src/columns/batch.ts';
 import { datumAt, vectorFromData } from '../../src/columns/build.ts';
+import { Snapshot } from '../../src/columns/snapshot.ts';
 import { StandingRows } from '../../src/columns/standing-rows.ts';
 import { createTable } from '../../src/columns/table.ts';
-import type { TableDelta, TableSchema, TableWrite } from '../../src/columns/table-contract.ts';
+import type {
+  TableDelta,
+  TableSchema,
+  TableSnapshot,
+  TableWrite,
+} from '../../src/columns/table-contract.ts';
 import type { Datum } from '../../src/columns/values.ts';
 
 const SCHEMA: TableSchema = {
@@ -184,6 +190,79 @@ test('single cells of old rows are what their columns say, of sealed segments an
     expect(deleted.columns[2]!.rep).toBe('bigint');
   }
   table.undo();
+  table.close();
+  expect(memory.usedBytes).toBe(0);
+});
+
+test('a range of rows is for a reader what its rows are one by one, and stays it while rows change and leave', () => {
+  const memory = new MemoryAccount('test');
+  const table = createTable(SCHEMA, { memory });
+  const random = new SeededRandom(9, 'ranges');
+  const rowsFrom = (first: number, count: number): Batch => {
+    const keys = Array.from({ length: count }, (_, at) => first + at);
+    const cells = [keys, keys.map((key) => key / 8), keys.map((key) => key * 3), keys.map(String)];
+    return {
+      rowCount: count,
+      columns: SCHEMA.columns.map(({ type }, column) => vectorFromData(type, cells[column]!)),
+    };
+  };
+  const write = (writes: readonly TableWrite[]): void => {
+    table.stage(writes, { limits: true });
+    table.publish(table.position + 1);
+  };
+  for (let first = 0; first < 80_000; first += 16_000)
+    write([{ kind: 'insert', rows: rowsFrom(first, 16_000) }]);
+  while (table.maintain(1_000_000));
+  // Of a sealed segment, of two chunks of the open one, and beyond the last row.
+  const starts = [4_096, 65_536, 73_000, 79_500];
+  const columns = SCHEMA.columns.map((_, index) => index);
+  const live = new Set(
+    starts.flatMap((start) => Array.from({ length: 900 }, (_, at) => start + at)),
+  );
+  for (const id of live) if (id >= 80_000) live.delete(id);
+  const rangesOf = (snapshot: Snapshot): unknown[] =>
+    starts.map((start) => rowsOf(snapshot.fetchRange(start, start + 900, columns)));
+  const readers: { readonly snapshot: Snapshot; readonly ranges: unknown[] }[] = [];
+  const open = (snapshot: TableSnapshot): void => {
+    assert(snapshot instanceof Snapshot, 'a table has snapshots of its own');
+    readers.push({ snapshot, ranges: rangesOf(snapshot) });
+  };
+  const first = table.position;
+  for (let step = 0; step < 60; step += 1) {
+    if (step % 20 === 0) open(table.snapshot());
+    const ids = new Set(
+      Array.from({ length: 1 + random.below(40) }, () => random.below(live.size)),
+    );
+    const all = [...live].toSorted((a, b) => a - b);
+    const rowIds = Float64Array.from(
+      [...ids].toSorted((a, b) => a - b),
+      (at) => all[at]!,
+    );
+    if (random.below(3) === 0) {
+      write([{ kind: 'delete', rowIds }]);
+      for (const id of rowIds) live.delete(id);
+    } else {
+      write([{ kind: 'update', rowIds, rows: rowsFrom(100_000 + step * 50, rowIds.length) }]);
+      // What was sealed has moved behind all others.
+      for (const id of rowIds) if (id < 65_536) live.delete(id);
+    }
+  }
+  open(table.snapshotAt(first)!);
+  open(table.snapshotAt(first + 30)!);
+  for (const { snapshot, ranges } of readers) {
+    expect(rangesOf(snapshot)).toEqual(ranges);
+    const oneByOne = starts.map((start) =>
+      rowsOf(
+        snapshot.fetch(
+          Float64Array.from({ length: 900 }, (_, at) => start + at),
+          columns,
+        ),
+      ),
+    );
+    expect(oneByOne).toEqual(ranges);
+    snapshot.release();
+  }
+  expect(readers[3]!.ranges).toEqual(readers[0]!.ranges);
   table.close();
   expect(memory.usedBytes).toBe(0);
 });
