@@ -8,8 +8,8 @@ import type { Parser } from '../sql/parse.ts';
  */
 export class StatementCache {
   readonly #parser: Parser;
-  readonly #parsed = new Map<string, readonly ParsedStatement[]>();
-  readonly #bound = new Map<string, BoundStatement>();
+  readonly #parsed = new Remembered<readonly ParsedStatement[]>();
+  readonly #bound = new Remembered<BoundStatement>();
   hits = 0;
   misses = 0;
 
@@ -21,7 +21,11 @@ export class StatementCache {
     const known = this.#parsed.get(text);
     if (known !== undefined) return known;
     const parsed = this.#parser.parse(text);
-    if (text.length <= TEXT_LENGTH_MAX) remember(this.#parsed, text, parsed);
+    this.#parsed.put(
+      text,
+      parsed,
+      parsed.some(({ parameterCount }) => parameterCount > 0),
+    );
     return parsed;
   }
 
@@ -33,17 +37,40 @@ export class StatementCache {
     }
     this.misses += 1;
     const made = bind();
-    if (key.length <= TEXT_LENGTH_MAX) remember(this.#bound, key, made);
+    this.#bound.put(key, made, made.parameterTypes.length > 0);
     return made;
   }
 }
 
-/** Texts a dashboard repeats are short; bulk inserts are not worth remembering. */
+/** Texts a dashboard repeats are short; bulk inserts are not worth remembering, but for those whose values are parameters. */
 const TEXT_LENGTH_MAX = 16_384;
 const ENTRY_COUNT_MAX = 1024;
+/** Of all that are longer. What is made of a text takes some fifty times its bytes. */
+const LONG_LENGTH_MAX = 1 << 19;
 
-/** Oldest out: a Map keeps the order of insertion. */
-function remember<Value>(cache: Map<string, Value>, key: string, value: Value): void {
-  cache.set(key, value);
-  if (cache.size > ENTRY_COUNT_MAX) cache.delete(cache.keys().next().value!);
+/** By text; oldest out: a Map keeps the order of insertion. */
+class Remembered<Value> {
+  readonly #short = new Map<string, Value>();
+  readonly #long = new Map<string, Value>();
+  #longLength = 0;
+
+  get(text: string): Value | undefined {
+    return (text.length > TEXT_LENGTH_MAX ? this.#long : this.#short).get(text);
+  }
+
+  put(text: string, value: Value, hasParameters: boolean): void {
+    if (text.length <= TEXT_LENGTH_MAX) {
+      this.#short.set(text, value);
+      if (this.#short.size > ENTRY_COUNT_MAX) this.#short.delete(this.#short.keys().next().value!);
+      return;
+    }
+    if (!hasParameters || text.length > LONG_LENGTH_MAX / 2) return;
+    this.#long.set(text, value);
+    this.#longLength += text.length;
+    while (this.#longLength > LONG_LENGTH_MAX) {
+      const oldest = this.#long.keys().next().value!;
+      this.#long.delete(oldest);
+      this.#longLength -= oldest.length;
+    }
+  }
 }

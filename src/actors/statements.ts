@@ -291,14 +291,15 @@ async function runQuery(
 ): Promise<StatementOutcome> {
   const { engine } = session;
   const sinceMs = engine.ports.clock.monotonicMs();
-  let bound = boundOf(session, parsed);
+  const key = planKeyOf(session, parsed);
+  let bound = boundOf(session, parsed, key);
   const turn = engine.givesWay(sinceMs);
   if (turn !== undefined) {
     await turn;
     engine.assertOpen();
     if (engine.turn.definesUnacknowledged) await engine.untilDefined(options.signal);
-    // It is remembered, unless what it reads has been defined anew meanwhile.
-    bound = boundOf(session, parsed);
+    // What it reads may have been defined anew meanwhile; else it is good, though it may be too long to be remembered.
+    if (key === undefined || planKeyOf(session, parsed) !== key) bound = boundOf(session, parsed);
   }
   if (bound.kind !== 'query') throw notSupported('a query that changes data');
   const parameters = parametersOf(session, bound, options);
@@ -507,24 +508,32 @@ export const QUERY_HINT =
   'Ask for less at once: fewer groups, fewer columns, a shorter time; or raise the memory limit.';
 
 /** The bound statement, from the cache where its text, names and types are the same. */
-export function boundOf(session: Session, parsed: ParsedStatement): BoundStatement {
-  const { engine } = session;
-  const types = writtenTypes(parsed);
+export function boundOf(
+  session: Session,
+  parsed: ParsedStatement,
+  key = planKeyOf(session, parsed),
+): BoundStatement {
   const bind = (): BoundStatement =>
-    bindStatement(parsed.statement, session.planCatalog(), { parameterTypes: types });
+    bindStatement(parsed.statement, session.planCatalog(), {
+      parameterTypes: writtenTypes(parsed),
+    });
+  return key === undefined ? bind() : session.engine.statements.bound(key, bind);
+}
+
+/** Plans of one key are one. Undefined: a transaction's own definitions, or materialized views it must read as queries, are nobody else's. */
+function planKeyOf(session: Session, parsed: ParsedStatement): string | undefined {
+  const { engine } = session;
   const { epoch } = session.catalog;
-  // A transaction's own definitions, or materialized views it must read as queries, are nobody else's.
   if (
     parsed.once === true ||
     epoch < 0 ||
     session.transaction?.bindsForItself(engine.state.viewsMade) === true
   )
-    return bind();
-  const typeKey = types.map((type) => type?.kind ?? '').join();
-  return engine.statements.bound(
-    `${epoch}.${engine.housekeeping.statisticsEpoch}\0${session.scopeKey}\0${typeKey}\0${parsed.text}`,
-    bind,
-  );
+    return undefined;
+  const typeKey = writtenTypes(parsed)
+    .map((type) => type?.kind ?? '')
+    .join();
+  return `${epoch}.${engine.housekeeping.statisticsEpoch}\0${session.scopeKey}\0${typeKey}\0${parsed.text}`;
 }
 
 const NO_PARAMETERS: readonly unknown[] = [];
