@@ -13,7 +13,7 @@ import { buildOperator } from '../operators/build.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
 import type { Operator } from '../operators/operator.ts';
 import { bindExpression, bindStatement, type BoundStatement } from '../plan/bind.ts';
-import { explainPlan } from '../plan/explain.ts';
+import { explainPlan, type ExplainOptions } from '../plan/explain.ts';
 import type { AggregateNode, BoundQuery, OutputColumn, PlanNode } from '../plan/logical.ts';
 import { inputsOf } from '../plan/nodes.ts';
 import type { ParsedStatement, Statement } from '../sql/ast.ts';
@@ -31,7 +31,13 @@ import { runDml } from './dml.ts';
 import { offsetNotes } from './offset-notes.ts';
 import { queriesOf } from './queries.ts';
 import { isSystemRelation, systemName } from './system-relations.ts';
-import { changesIn, returningAsQuery, runWithChanges } from './with-changes.ts';
+import {
+  boundParts,
+  changesIn,
+  RETURNED,
+  returningAsQuery,
+  runWithChanges,
+} from './with-changes.ts';
 import { runLocking } from './row-locks.ts';
 import { converterOf } from './rows-in.ts';
 import {
@@ -804,8 +810,18 @@ async function explain(
     statement.statement.kind === 'execute'
       ? executed(session, statement.statement, options)
       : { prepared: { ...parsed, statement: statement.statement }, params: options.params };
-  const inner: ParsedStatement = { ...prepared, text: `explain\0${prepared.text}` };
-  const bound = boundOf(session, inner);
+  const told = returningAsQuery(prepared.statement, () => session.planCatalog());
+  const inner: ParsedStatement = {
+    ...prepared,
+    statement: told ?? prepared.statement,
+    text: `explain\0${prepared.text}`,
+  };
+  const changes = changesIn(inner.statement);
+  const parts =
+    changes === undefined
+      ? [boundOf(session, inner)]
+      : boundParts(inner, changes, (part) => boundOf(session, part));
+  const bound = parts.at(-1)!;
   const lines: string[] = [];
   const { tiles } = session.engine;
   const shown = {
@@ -823,28 +839,30 @@ async function explain(
     const given = { ...options, params };
     if (bound.kind !== 'query') refuseWrite(session, options, inner.statement.kind);
     const done =
-      bound.kind === 'query'
-        ? await executePlan(
-            session,
-            bound,
-            parametersOf(session, bound, given),
-            parsed.text,
-            given,
-            silent,
-          )
-        : await runDml(session, inner, given, silent);
+      changes !== undefined
+        ? await runStatement(session, prepared, given, silent)
+        : bound.kind === 'query'
+          ? await executePlan(
+              session,
+              bound,
+              parametersOf(session, bound, given),
+              parsed.text,
+              given,
+              silent,
+            )
+          : await runDml(session, inner, given, silent);
     const sourceOf = (node: AggregateNode): readonly [string, string][] => {
       const answer = done.tiled?.get(node);
       return answer === undefined ? [] : [FROM_TILES, ...tiledLines(session, answer)];
     };
-    lines.push(...explainPlan(bound.plan, { ...shown, sourceOf }).split('\n'));
+    lines.push(...planLines(session, parts, { ...shown, sourceOf }));
     lines.push(
       `Work: ${done.work} units`,
       `Rows: ${done.rowCount}`,
       `Execution Time: ${done.elapsedMs.toFixed(3)} ms`,
     );
   } else {
-    lines.push(...explainPlan(bound.plan, shown).split('\n'));
+    lines.push(...planLines(session, parts, shown));
   }
   return sendTexts(
     session,
@@ -853,6 +871,31 @@ async function explain(
     'EXPLAIN',
     sink,
   );
+}
+
+/** The changes of a WITH stand before the plan that reads what they return. */
+function planLines(
+  session: Session,
+  parts: readonly BoundStatement[],
+  options: ExplainOptions,
+): string[] {
+  const plans = parts.map(({ plan }) =>
+    explainPlan(plan, options).replaceAll(RETURNED, 'returned'),
+  );
+  const last = plans.pop()!;
+  if (plans.length === 0) return last.split('\n');
+  if (options.format === 'json') {
+    const all = [...plans, last].flatMap((plan) => JSON.parse(plan) as readonly unknown[]);
+    return JSON.stringify(all, undefined, 2).split('\n');
+  }
+  const changes = plans.flatMap((plan, index) => {
+    const part = parts[index]!;
+    const verb = `${part.kind[0]!.toUpperCase()}${part.kind.slice(1)}`;
+    const table = part.kind === 'query' ? '' : session.storedEntry(part.relation).definition.name;
+    const indented = plan.split('\n').map((line, at) => `${at === 0 ? '  ->  ' : '      '}${line}`);
+    return [`${verb} on ${table}`, ...indented];
+  });
+  return [...changes, ...last.split('\n')];
 }
 
 const FROM_TILES: [string, string] = ['Source', 'window tiles'];

@@ -3,7 +3,7 @@ import type { Batch } from '../columns/batch.ts';
 import { datumAt } from '../columns/build.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
 import { datumToText } from '../expressions/text-io.ts';
-import { tablesReturned } from '../plan/bind.ts';
+import { tablesReturned, type BoundStatement } from '../plan/bind.ts';
 import type { PlanCatalog } from '../plan/catalog.ts';
 import type { OutputColumn } from '../plan/logical.ts';
 import type {
@@ -132,7 +132,7 @@ function star(): SelectItem {
 }
 
 /** No user's name has such a character. */
-const RETURNED = '\u0001returned';
+export const RETURNED = '\u0001returned';
 
 function hasQuery(tree: unknown): boolean {
   if (typeof tree !== 'object' || tree === null) return false;
@@ -215,6 +215,35 @@ function withAll(changes: readonly StatementOutcome[], last: StatementOutcome): 
   };
 }
 
+/**
+ * What such a statement runs one after the other, bound, itself the last. What changes will return is not known: for the plans of those behind
+ * them it is no row.
+ */
+export function boundParts(
+  parsed: ParsedStatement,
+  clause: WithClause,
+  bound: (parsed: ParsedStatement) => BoundStatement,
+): readonly BoundStatement[] {
+  const known: Cte[] = [];
+  const parts: BoundStatement[] = [];
+  const bind = (statement: Statement): BoundStatement => {
+    const part = bound({ ...parsed, statement, once: true });
+    parts.push(part);
+    return part;
+  };
+  for (const cte of clause.ctes) {
+    if (!isChange(cte.statement)) {
+      known.push(cte);
+      continue;
+    }
+    const part = bind(withBefore(cte.statement, { ...clause, ctes: known }));
+    if (part.kind !== 'query' && part.returning !== undefined)
+      known.push(answerOf(cte, part.returning.columns, undefined));
+  }
+  bind(withClause(parsed.statement, known.length === 0 ? undefined : { ...clause, ctes: known }));
+  return parts;
+}
+
 /** Runs one change; what it returns becomes a query of constants. No answer: it returns nothing. */
 async function changed(
   session: Session,
@@ -224,9 +253,7 @@ async function changed(
   options: ExecutionOptions,
 ): Promise<{ readonly answer: Cte | undefined; readonly outcome: StatementOutcome }> {
   const change = cte.statement as Change;
-  const ctes = [...before.ctes, ...(change.with?.ctes ?? [])];
-  const recursive = before.recursive || change.with?.recursive === true;
-  const statement = { ...change, with: ctes.length === 0 ? undefined : { recursive, ctes } };
+  const statement = withBefore(change, before);
   const collector = new Returned(session.engine.memory);
   try {
     const outcome = await runDml(
@@ -236,15 +263,25 @@ async function changed(
       collector,
     );
     if (change.returning.length === 0) return { answer: undefined, outcome };
-    const answer: Cte = {
-      ...cte,
-      columns: collector.columns.map(({ name }, index) => cte.columns[index] ?? name),
-      statement: { kind: 'query', query: constants(collector.columns, collector.rows()) },
-    };
-    return { answer, outcome };
+    return { answer: answerOf(cte, collector.columns, collector.rows()), outcome };
   } finally {
     collector.release();
   }
+}
+
+/** A change that may speak of what stands before it. */
+function withBefore(change: Change, before: WithClause): Change {
+  const ctes = [...before.ctes, ...(change.with?.ctes ?? [])];
+  const recursive = before.recursive || change.with?.recursive === true;
+  return { ...change, with: ctes.length === 0 ? undefined : { recursive, ctes } };
+}
+
+function answerOf(cte: Cte, columns: readonly OutputColumn[], rows: Batch | undefined): Cte {
+  return {
+    ...cte,
+    columns: columns.map(({ name }, index) => cte.columns[index] ?? name),
+    statement: { kind: 'query', query: constants(columns, rows) },
+  };
 }
 
 class Returned extends BatchCollector implements RowSink {

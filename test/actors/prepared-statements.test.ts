@@ -85,6 +85,75 @@ test('EXPLAIN takes EXECUTE; ANALYZE of a change is a change', async () => {
   expect(await rows('SELECT * FROM t')).toEqual([]);
 });
 
+test('EXPLAIN shows the changes of a WITH, and of RETURNING with subqueries, and does them with ANALYZE', async () => {
+  const told = async (sql: string): Promise<string[]> =>
+    (await rows(sql)).map(([line]) => String(line).replace(/\s+\(id=.*|\d+\.\d+ ms|\d+ units/, ''));
+  const insert = "INSERT INTO t VALUES (2, 'y') RETURNING a, (SELECT count(*) FROM t) AS n";
+  expect(await told(`EXPLAIN ${insert}`)).toMatchInlineSnapshot(`
+    [
+      "Insert on t",
+      "  ->  Project",
+      "        Output: column1, column2",
+      "        ->  Values",
+      "With",
+      "  ->  Project",
+      "        Output: int4, text",
+      "        ->  Project",
+      "              Output: NULL, NULL",
+      "              ->  Result",
+      "  ->  Project",
+      "        Output: a, ?subquery?",
+      "        ->  Subquery Apply",
+      "              ->  CTE Scan on returned",
+      "              ->  Aggregate",
+      "                    Aggregates: count(*)",
+      "                    ->  Scan on t",
+    ]
+  `);
+  const both =
+    'WITH gone AS (DELETE FROM t WHERE a = 1 RETURNING b), more AS (UPDATE t SET b = g.b FROM gone g) SELECT * FROM gone';
+  expect(await told(`EXPLAIN ${both}`)).toMatchInlineSnapshot(`
+    [
+      "Delete on t",
+      "  ->  Scan on t",
+      "        Filter: (a = 1)",
+      "Update on t",
+      "  ->  With",
+      "        ->  Project",
+      "              Output: text",
+      "              ->  Project",
+      "                    Output: NULL",
+      "                    ->  Result",
+      "        ->  Project",
+      "              Output: a, b, ?row id?",
+      "              ->  Nested Loop Join",
+      "                    ->  Scan on t",
+      "                    ->  CTE Scan on gone",
+      "With",
+      "  ->  Project",
+      "        Output: text",
+      "        ->  Project",
+      "              Output: NULL",
+      "              ->  Result",
+      "  ->  CTE Scan on gone",
+    ]
+  `);
+  expect(JSON.parse((await rows(`EXPLAIN (FORMAT JSON) ${both}`))[0]![0] as string)).toHaveLength(
+    3,
+  );
+  expect(await rows('SELECT * FROM t')).toEqual([['1', 'x']]);
+  const done = await told(`EXPLAIN ANALYZE ${insert}`);
+  expect(done.slice(-3)).toEqual(['Work: ', 'Rows: 1', 'Execution Time: ']);
+  expect(await rows('SELECT * FROM t ORDER BY a')).toEqual([
+    ['1', 'x'],
+    ['2', 'y'],
+  ]);
+  await session.exec('BEGIN READ ONLY');
+  expect(await code(`EXPLAIN ANALYZE ${both}`)).toBe('25006');
+  await session.exec('ROLLBACK');
+  expect(await code('EXPLAIN DELETE FROM t RETURNING (SELECT nope FROM t)')).toBe('42703');
+});
+
 test('a WITH that changes data is prepared; each of its parts takes a parameter for what it needs', async () => {
   const both = 'WITH n AS (INSERT INTO t VALUES ($1, $2) RETURNING a) SELECT a + $1 AS v FROM n';
   await session.exec(`PREPARE p(int, text) AS ${both}`);
