@@ -39,7 +39,13 @@ import { isSystemRelation, systemSnapshot, withSystemRelations } from './system-
 import { BorrowedSnapshot } from './with-changes.ts';
 import { afterRedefinition } from './write-rows.ts';
 import { dropsOf, readersNow } from './readers-now.ts';
-import { ROWS_UNDONE, snapshotTooOld, tooLate, Transaction } from './transaction.ts';
+import {
+  ROWS_UNDONE,
+  snapshotTooOld,
+  tooLate,
+  Transaction,
+  type TransactionModes,
+} from './transaction.ts';
 
 /** Where a statement's rows go. `take` false: no more until `demand` is called. */
 export type RowSink = {
@@ -506,6 +512,7 @@ export class Session {
     const { transaction } = this;
     this.#assertUsable(transaction, false);
     if (transaction === undefined) return action();
+    transaction.hasAsked = true;
     const mark = transaction.mark();
     try {
       return await action();
@@ -538,7 +545,7 @@ export class Session {
           this.transaction === undefined &&
           !ENDS_TRANSACTION.has(statement.statement.kind)
         ) {
-          this.begin({ readOnly: options.readOnly === true });
+          this.begin({ readOnly: options.readOnly === true ? true : undefined });
           this.explicit = false;
         }
         const own = parsed.length === 1 ? options : { ...options, sharedParams: true };
@@ -605,6 +612,7 @@ export class Session {
     try {
       if (this.engine.turn.definesUnacknowledged) await this.#untilReadable(kind, options.signal);
       if (kind === 'commit' && transaction?.failed === false) this.#checkAge(transaction);
+      if (transaction !== undefined && !ASKS_NOTHING.has(kind)) transaction.hasAsked = true;
       return await (WRITES_ROWS.has(kind) ||
       READS.has(kind) ||
       (transaction === undefined && DEFINES.has(kind))
@@ -684,10 +692,7 @@ export class Session {
 
   // ── Transactions ───────────────────────────────────────────────────────────────────────────────────────────
 
-  begin(options: {
-    readonly isolation?: IsolationLevel | undefined;
-    readonly readOnly?: boolean | undefined;
-  }): Transaction {
+  begin(options: TransactionModes): Transaction {
     const { clock } = this.engine.ports;
     const isolation =
       options.isolation ?? (this.setting('default_transaction_isolation') as IsolationLevel);
@@ -996,6 +1001,20 @@ const HARMLESS_SETTINGS = new Set([
   'seed',
   'escape_string_warning',
   'quote_all_identifiers',
+]);
+
+/** After them it may still be said how a transaction reads. */
+const ASKS_NOTHING: ReadonlySet<Statement['kind']> = new Set([
+  'begin',
+  'deallocate',
+  'discard',
+  'prepare',
+  'release',
+  'rollbackTo',
+  'savepoint',
+  'set',
+  'setTransaction',
+  'show',
 ]);
 
 /** Heard in a transaction that has failed. */

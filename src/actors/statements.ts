@@ -104,10 +104,10 @@ export async function runStatement(
       return runDml(session, parsed, options, sink);
     case 'begin': {
       if (session.transaction !== undefined && session.explicit) return outcome(session, 'BEGIN');
-      // Inside a text of several statements BEGIN turns the implicit transaction into an explicit one.
       const modes = { isolation: statement.isolation, readOnly: statement.readOnly };
-      if (session.transaction?.isEmpty === true) session.rollback();
+      // Inside a text of several statements BEGIN turns the implicit transaction into an explicit one.
       if (session.transaction === undefined) session.begin(modes);
+      else session.transaction.setModes(modes, engine.visiblePosition);
       session.explicit = true;
       return outcome(session, 'BEGIN');
     }
@@ -155,20 +155,8 @@ export async function runStatement(
           session.set('default_transaction_read_only', statement.readOnly ? 'on' : 'off', false);
         return outcome(session, 'SET');
       }
-      const { transaction } = session;
-      if (transaction !== undefined && transaction.isEmpty) {
-        // Nothing was done yet: the transaction begins again with the new mode.
-        const { explicit } = session;
-        const isolation = statement.isolation ?? transaction.isolation;
-        const readOnly = statement.readOnly ?? transaction.readOnly;
-        session.rollback();
-        session.begin({ isolation, readOnly });
-        session.explicit = explicit;
-      } else if (transaction !== undefined) {
-        throw new DbError('25001', 'SET TRANSACTION must be called before any query', {
-          hint: 'Say it in BEGIN: BEGIN ISOLATION LEVEL SERIALIZABLE.',
-        });
-      }
+      const modes = { isolation: statement.isolation, readOnly: statement.readOnly };
+      session.transaction?.setModes(modes, engine.visiblePosition);
       return outcome(session, 'SET');
     }
     case 'set':

@@ -36,15 +36,17 @@ import type { IsolationLevel } from '../sql/ast.ts';
  */
 export class Transaction {
   readonly tenant: string;
-  readonly isolation: IsolationLevel;
-  readonly readOnly: boolean;
+  isolation: IsolationLevel;
+  readOnly: boolean;
   readonly owner: ClaimOwner = newClaimOwner();
   readonly catalog: CatalogOverlay;
   /** Instant of its start, microseconds: now(). */
   readonly nowMicros: number;
   readonly startedMonotonicMs: number;
   /** The position it reads at; undefined: the newest at each statement. */
-  readonly position: number | undefined;
+  position: number | undefined;
+  /** Something was asked of the database: from then on it is what it is. */
+  hasAsked = false;
   /** Set once a statement failed: only ROLLBACK is heard (25P02). */
   failed = false;
   /** What the first statement that failed said. */
@@ -82,6 +84,29 @@ export class Transaction {
     this.startedMonotonicMs = options.startedMonotonicMs;
     this.catalog = new CatalogOverlay(options.catalog);
     this.position = isSnapshot(options.isolation) ? options.visiblePosition : undefined;
+  }
+
+  /** SET TRANSACTION, or BEGIN in a text that has begun it: what it has claimed and set stays. */
+  setModes(
+    { isolation = this.isolation, readOnly = this.readOnly }: TransactionModes,
+    visiblePosition: number,
+  ): void {
+    if (this.hasAsked && isolation !== this.isolation)
+      throw new DbError(
+        '25001',
+        'SET TRANSACTION ISOLATION LEVEL must be called before any query',
+        {
+          hint: 'Say it in BEGIN: BEGIN ISOLATION LEVEL SERIALIZABLE.',
+        },
+      );
+    if (this.hasAsked && this.readOnly && !readOnly)
+      throw new DbError('25001', 'transaction read-write mode must be set before any query', {
+        hint: 'Say it in BEGIN: BEGIN READ WRITE.',
+      });
+    if (isolation !== this.isolation)
+      this.position = isSnapshot(isolation) ? visiblePosition : undefined;
+    this.isolation = isolation;
+    this.readOnly = readOnly;
   }
 
   /** True when a commit would write nothing. */
@@ -449,6 +474,11 @@ export class Transaction {
     return index;
   }
 }
+
+export type TransactionModes = {
+  readonly isolation?: IsolationLevel | undefined;
+  readonly readOnly?: boolean | undefined;
+};
 
 /** Predicates remembered a table; beyond it the whole table counts as read. */
 const PREDICATES_PER_TABLE_MAX = 64;
