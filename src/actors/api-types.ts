@@ -237,9 +237,6 @@ export interface Verbs {
     key: Readonly<Record<string, unknown>>,
     options?: WriteOptions,
   ): Promise<WriteResult>;
-}
-
-export interface WideVerbs extends Verbs {
   stream<Row = ResultRow>(
     statement: Statement<Row>,
     options: QueryOptions & { readonly batchRows?: number; readonly format: FileFormat },
@@ -249,6 +246,9 @@ export interface WideVerbs extends Verbs {
     options?: QueryOptions & { readonly batchRows?: number },
   ): AsyncIterable<StreamBatch<Row>>;
   load(table: string, source: LoadSource, options?: LoadOptions): Promise<LoadResult>;
+}
+
+export interface WideVerbs extends Verbs {
   export(
     source: string | SqlText | QueryModelInput,
     target: string | URL | NodeJS.WritableStream,

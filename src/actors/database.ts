@@ -507,15 +507,20 @@ export class Handle implements WideVerbs {
           readOnly: options.readOnly ?? false,
         });
         session.endsElsewhere = true;
+        let isCommitted = false;
         try {
-          const value = await untilSettled(
-            run(new SessionHandle(this.engine, session, { signal })),
-            signal,
-          );
+          const heard = (cause: unknown): void => {
+            // What comes too late to be part of it is told to nobody else.
+            if (isCommitted) throw cause;
+            session.fails(own, cause);
+          };
+          const tx = new TransactionHandle(this.engine, session, { signal, heard });
+          const value = await untilSettled(run(tx), signal);
           const position = await session.exclusively(() => {
             if (own.failed) throw failedUnheard(own.failure);
             return session.commit(signal);
           });
+          isCommitted = true;
           return { value, position };
         } catch (cause) {
           await session.takeBack(own);
@@ -860,6 +865,8 @@ export class SessionHandle extends Handle implements AsyncDisposable {
   }
 
   override load(table: string, source: LoadSource, options: LoadOptions = {}): Promise<LoadResult> {
+    if (options.idempotencyKey !== undefined && this.#session.transaction !== undefined)
+      return Promise.reject(keyInTransaction());
     // Not one thing at a time: what it reads may come from a stream of this very session.
     return this.#session.guarded(() => super.load(table, source, this.#asStatement(options)));
   }
@@ -871,13 +878,8 @@ export class SessionHandle extends Handle implements AsyncDisposable {
     options: WriteOptions,
   ): Promise<WriteResult> {
     checkWriteOptions(options);
-    if (options.idempotencyKey !== undefined && this.#session.transaction !== undefined) {
-      // It would be remembered as done, whatever became of the transaction.
-      throw notSupported(
-        'an idempotency key inside a transaction',
-        'Write outside of it, or without a key.',
-      );
-    }
+    if (options.idempotencyKey !== undefined && this.#session.transaction !== undefined)
+      throw keyInTransaction();
     const own = this.#asStatement(options);
     const key = options.idempotencyKey;
     const write = (chunk: RowsInput, options: WriteOptions): Promise<WriteResult> =>
@@ -963,6 +965,63 @@ export class SessionHandle extends Handle implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+}
+
+/** The verbs of a transaction's function. What fails of them fails the transaction, which says so: that nobody awaits one ends no process. */
+class TransactionHandle extends SessionHandle {
+  readonly #heard: (cause: unknown) => void;
+
+  constructor(
+    engine: Engine,
+    session: Session,
+    options: {
+      readonly signal: AbortSignal | undefined;
+      readonly heard: (cause: unknown) => void;
+    },
+  ) {
+    super(engine, session, options);
+    this.#heard = options.heard;
+  }
+
+  override exec(...given: Parameters<SessionHandle['exec']>): Promise<ExecResult> {
+    return this.#told(super.exec(...given));
+  }
+
+  override query<Row = ResultRow>(
+    statement: Statement<Row>,
+    options: QueryOptions & { readonly format: 'text' },
+  ): Promise<TextResult>;
+  override query<Row = ResultRow>(
+    statement: Statement<Row>,
+    options?: QueryOptions,
+  ): Promise<QueryResult<Row>>;
+  override query(
+    statement: Statement,
+    options?: QueryOptions & { readonly format?: 'text' },
+  ): Promise<QueryResult | TextResult> {
+    return this.#told(super.query(statement, options));
+  }
+
+  override insert(...given: Parameters<SessionHandle['insert']>): Promise<WriteResult> {
+    return this.#told(super.insert(...given));
+  }
+
+  override upsert(...given: Parameters<SessionHandle['upsert']>): Promise<WriteResult> {
+    return this.#told(super.upsert(...given));
+  }
+
+  override delete(...given: Parameters<SessionHandle['delete']>): Promise<WriteResult> {
+    return this.#told(super.delete(...given));
+  }
+
+  override load(...given: Parameters<SessionHandle['load']>): Promise<LoadResult> {
+    return this.#told(super.load(...given));
+  }
+
+  #told<Value>(answer: Promise<Value>): Promise<Value> {
+    answer.catch(this.#heard);
+    return answer;
   }
 }
 
@@ -1117,6 +1176,14 @@ function leftOpen(): DbError {
     {
       hint: 'Send BEGIN, statements and COMMIT in one text, or use db.transaction() or db.session().',
     },
+  );
+}
+
+/** It would be remembered as done, whatever became of the transaction. */
+function keyInTransaction(): DbError {
+  return notSupported(
+    'an idempotency key inside a transaction',
+    'Write outside of it, or without a key.',
   );
 }
 

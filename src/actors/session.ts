@@ -651,6 +651,11 @@ export class Session {
     }
   }
 
+  /** What was asked of it has failed before, or beside, any statement. */
+  fails(transaction: Transaction, cause: unknown): void {
+    this.#failed(transaction, transaction.mark(), cause);
+  }
+
   #failed(transaction: Transaction, mark: ReturnType<Transaction['mark']>, cause: unknown): void {
     if (this.transaction !== transaction) return;
     // A query that ended since rows were rolled back is no failure of what goes on.
