@@ -35,6 +35,7 @@ import {
   expressionEquals,
   foldConstants,
   isSettled,
+  isVolatile,
   referencedColumns,
   someNode,
 } from '../expressions/fold.ts';
@@ -188,6 +189,10 @@ export function bindExpression(expression: SqlExpression, place: Place): Express
       const equal = resolveOperator('=', left, bind(expression.right), at);
       // As PostgreSQL: the value as the comparison takes it; it has comparisons of a date with a timestamp.
       const kept = hasDate(left.type) ? left : (equal.args[0] ?? settled(left));
+      if (kept === equal.args[0] && !mayBeRepeated(kept)) {
+        const [, other] = equal.args as [Expression, Expression];
+        if (other.type.kind === kept.type.kind) return resolveFunction('nullif', equal.args, at);
+      }
       return {
         kind: 'case',
         branches: [{ when: equal, then: constant(null, kept.type) }],
@@ -709,13 +714,21 @@ function caseOf(expression: Extract<SqlExpression, { kind: 'case' }>, place: Pla
 /** So many values are chosen from by comparisons, which kernels do on numbers as they are. */
 const CHOSEN_FROM_MAX = 3;
 
+/** A part that may stand in several places: it is small, so that those nested in one another do not double each time, and the same in each. */
+function mayBeRepeated(part: Expression): boolean {
+  let count = 0;
+  return !isVolatile(part) && !someNode(part, () => (count += 1) > REPEATED_NODES_MAX);
+}
+
+const REPEATED_NODES_MAX = 16;
+
 function extreme(
   which: 'greatest' | 'least',
   args: readonly Expression[],
   at: TextPlace | undefined,
 ): Expression {
   // A choice mentions the best of those before it several times: of many it would be their power.
-  if (args.length > CHOSEN_FROM_MAX) {
+  if (args.length > CHOSEN_FROM_MAX || !args.every(mayBeRepeated)) {
     resolveOperator('>=', args[0], args[0]!, at);
     return resolveFunction(which, args, at);
   }

@@ -39,6 +39,29 @@ test('greatest and least of many values are found in one look', async () => {
   await expect(told(`least(a, 1, 2, DATE '2026-01-01')`)).rejects.toThrow('cannot be matched');
 });
 
+test('what stands in a choice is computed once, however deep it is nested', async () => {
+  await using db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t (a int, s text)');
+  await db.exec("INSERT INTO t VALUES (3, 'b'), (NULL, NULL), (7, 'n/a')");
+  let [text, most] = ['s', 'a'];
+  for (let depth = 0; depth < 60; depth += 1) {
+    text = `NULLIF(${text}, '${depth === 30 ? 'n/a' : depth}')`;
+    most = `greatest(${most}, least(a, ${depth % 6}))`;
+  }
+  expect(await valuesOf(db, `SELECT ${text}, ${most} FROM t`)).toEqual([
+    ['b', 3],
+    [null, 5],
+    [null, 7],
+  ]);
+  await db.exec('CREATE SEQUENCE q');
+  const once = await valuesOf(
+    db,
+    `SELECT count(*) FILTER (WHERE x >= 0.5) AS large, count(*) FILTER (WHERE y = 0) AS none
+     FROM (SELECT greatest(random(), 0.5) AS x, NULLIF(floor(random() * 2), 0) AS y FROM generate_series(1, 500) s(n)) r`,
+  );
+  expect(once.map((row) => row.map(Number))).toEqual([[500, 0]]);
+});
+
 test('a UNION of many is one', async () => {
   await using db = await open({ workers: 0 });
   const rows = listed(600, (at) => `SELECT ${at % 300}`, ' UNION ');

@@ -41,6 +41,16 @@ export const COMPARISON: readonly FunctionDef[] = [
   ),
   extreme('greatest', 1),
   extreme('least', -1),
+  define(
+    'nullif',
+    ['anyelement', 'anyelement'],
+    'anyelement',
+    ([value, other], _, types) =>
+      value !== null && other !== null && equalDatums(value!, other!, types[0]!.kind)
+        ? null
+        : value!,
+    { strict: false },
+  ),
 ];
 
 /** Of many values; NULLs are passed over. Of equal ones it is the first. */
