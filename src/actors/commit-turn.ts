@@ -78,9 +78,12 @@ export class CommitTurn {
     return this.#unacknowledged.some(({ defines }) => defines);
   }
 
-  /** Whether one of them has altered or dropped the relation: a table that was made anew has no rows for readers yet. */
-  redefinesUnacknowledged(relation: number): boolean {
-    return this.#unacknowledged.some(({ redefined }) => redefined.includes(relation));
+  /** Whether a commit that is on its way has altered or dropped the relation: a table that was made anew has no rows for readers yet. */
+  redefines(relation: number): boolean {
+    return (
+      this.#unacknowledged.some(({ redefined }) => redefined.includes(relation)) ||
+      this.#stepped.some(({ staged }) => staged.redefined.includes(relation))
+    );
   }
 
   /** Whether definitions are staged and not acknowledged, or in a commit that is being staged over several steps. */

@@ -16,6 +16,16 @@ export class DefinitionChanged extends DbError {
   }
 }
 
+/** The catalog shows a table as a commit that is on its way makes it: it is read when that is there. */
+export class BeingDefined extends DefinitionChanged {
+  readonly relation: number;
+
+  constructor(name: string, relation: number) {
+    super(name);
+    this.relation = relation;
+  }
+}
+
 /** A view cannot take in what has come since its rows were made: the changes are no longer kept, or its table was emptied or written anew. */
 export class FellBehind extends DbError {
   constructor(view: string) {

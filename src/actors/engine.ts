@@ -607,6 +607,11 @@ export class Engine {
       await this.#untilSettled(signal);
   }
 
+  /** Resolves once no commit that alters or drops the relation is on its way, be it one of several steps. */
+  async untilRedefined(relation: number, signal: AbortSignal | undefined): Promise<void> {
+    while (this.turn.redefines(relation)) await this.#untilSettled(signal);
+  }
+
   /** Resolves once the catalog shows what is in the journal at the visible position, and nothing else. */
   async untilNothingDefined(): Promise<void> {
     while (this.turn.definesStaged) await this.#untilSettled(undefined);

@@ -29,7 +29,7 @@ import {
 } from './catalog.ts';
 import type { ClaimKeys, ClaimOwner } from './claims.ts';
 import { deadline, STATEMENT_TIMED_OUT } from './deadline.ts';
-import { DefinitionChanged } from './definition-changed.ts';
+import { BeingDefined } from './definition-changed.ts';
 import type { Engine } from './engine.ts';
 import type { InputContext } from './rows-in.ts';
 import { SessionSequences } from './sequences.ts';
@@ -581,6 +581,8 @@ export class Session {
           // A statement of several parts has run some of them.
           if (this.transaction === transaction) transaction?.rollbackToMark(mark!);
           await this.#untilReadable(statement.statement.kind, options.signal);
+          if (cause instanceof BeingDefined)
+            await this.engine.untilRedefined(cause.relation, options.signal);
           return this.#runNewest(statement, options, sink, next);
         },
         options.signal,
@@ -824,11 +826,8 @@ export class Session {
     if (frozen !== undefined) return new BorrowedSnapshot(frozen);
     const entry = this.storedEntry(relation);
     // Whoever was to wait for it runs again; nobody reads nothing and takes it for all there is.
-    if (
-      this.engine.turn.redefinesUnacknowledged(relation) &&
-      this.transaction?.isPrivate(relation) !== true
-    )
-      throw new DefinitionChanged(entry.definition.name);
+    if (this.engine.turn.redefines(relation) && this.transaction?.isPrivate(relation) !== true)
+      throw new BeingDefined(entry.definition.name, relation);
     if (this.transaction !== undefined) {
       if (asOf !== undefined)
         throw notSupported('asOf inside a transaction', 'Read as of a position outside of it.');

@@ -196,7 +196,7 @@ function opened(engine: Engine, first: StoredEntry, close: () => Promise<void>):
     },
     replaced: () => undefined,
     untilDefined: () =>
-      engine.turn.redefinesUnacknowledged(relation) ? engine.untilDefined(undefined) : undefined,
+      engine.turn.redefines(relation) ? engine.untilRedefined(relation, undefined) : undefined,
     epoch: () => {
       const entry = engine.state.catalog.byId(relation);
       return entry?.kind === 'materializedView' ? entry.view.generation : 0;

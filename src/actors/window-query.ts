@@ -241,7 +241,13 @@ export async function runWindowQuery(
 ): Promise<WindowRun> {
   const { engine } = session;
   if (engine.turn.definesUnacknowledged) await engine.untilDefined(options.signal);
-  const question = questionOf(session, table, query, options);
+  let question = questionOf(session, table, query, options);
+  for (const relation of question.windows.bound.relations) {
+    if (!engine.turn.redefines(relation) || session.transaction?.isPrivate(relation) === true)
+      continue;
+    await engine.untilRedefined(relation, options.signal);
+    question = questionOf(session, table, query, options);
+  }
   const { own, windows, context } = question;
   session.transaction?.noteReads(windows.bound.plan, context, (relation, since) =>
     session.storedEntry(relation).data.changes(since, engine.visiblePosition),
@@ -440,6 +446,7 @@ export function windowsAtOnce(
     stillOf(options, own, nowMs) ?? planFewWindows(query, own, nowMs, ROWS_AT_ONCE_MAX);
   if (series === undefined) return undefined;
   const { relations } = windows.bound;
+  if (relations.some((relation) => engine.turn.redefines(relation))) return undefined;
   const position = answerPosition(session, relations, options);
   const keptFromMs = allKeptFromMs(session, relations, position);
   const changed = changedOf(session, options, series, position, keptFromMs);

@@ -362,3 +362,30 @@ test.each([
     await Promise.all([holder.close(), altering.close(), waiting.close()]);
   }
 });
+
+/** The catalog shows what the first definition has made while the next is staged step by step. */
+test('who reads a table while a commit of several steps makes it anew waits for that', async () => {
+  await db.close();
+  ({ db } = await openEngine({ stepBudgetUnits: 500 }));
+  await db.exec(`CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL, v int NOT NULL);
+    CREATE TABLE wide (id int PRIMARY KEY, v int NOT NULL);
+    INSERT INTO t VALUES (1, '2024-01-01T10:00:00Z', 1), (2, '2024-01-01T10:00:30Z', 2);
+    INSERT INTO wide SELECT n, 0 FROM generate_series(1, 60000) s(n)`);
+  let isDone = false;
+  const altering = db
+    .exec('BEGIN; ALTER TABLE t ADD CHECK (v >= 0); ALTER TABLE wide ADD CHECK (v >= 0); COMMIT')
+    .then(() => (isDone = true));
+  const answers: unknown[] = [];
+  for (let turn = 0; !isDone; turn += 1) {
+    const read = [
+      () => db.query<{ n: number }>(count).then(({ rows }) => rows[0]!.n),
+      () => db.window('t', WINDOW).then(({ rows }) => rows[0]!.values.n),
+      () => first(db.subscribe('t')).then((told) => told.kind === 'snapshot' && told.rows.length),
+    ][turn % 3]!;
+    const answer = read();
+    answers.push(answer);
+    await turns(1);
+  }
+  await altering;
+  expect(new Set(await Promise.all(answers))).toEqual(new Set([2]));
+});
