@@ -68,6 +68,8 @@ export class MaintainedView {
   #closed = false;
   /** Batches staged by each commit that is not published, oldest first. */
   readonly #commits: number[] = [];
+  /** Who waits until it is not being made anew any more. */
+  #waiting: (() => void)[] = [];
   /** What fills it is not published yet: it is the oldest of those commits, and cannot be undone. */
   #fill: { readonly position: number | undefined } | undefined;
 
@@ -262,8 +264,18 @@ export class MaintainedView {
     before.data.close();
   }
 
+  /** Resolves when it is not being made anew (any more), whether it serves its newest rows then, was given up, or is gone. */
+  untilSettled(): Promise<void> {
+    if (this.status !== 'rebuilding') return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+    });
+  }
+
   #happened(event: ViewEvent): void {
     this.status = nextState(VIEW_LIFECYCLE, this.status, event);
+    if (this.status === 'rebuilding') return;
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
   close(): void {

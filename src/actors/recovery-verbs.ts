@@ -99,7 +99,8 @@ export class RecoveryVerbs {
   }
 
   /**
-   * Makes a table anew from its newest base and the journal, whether it broke or not; its views follow. Resolves when it serves.
+   * Makes a table anew from its newest base and the journal, whether it broke or not; and then the views that read it. Resolves when it
+   * serves and they do, or were given up.
    */
   rebuild(
     table: string,
@@ -136,6 +137,16 @@ export class RecoveryVerbs {
   async #untilServed(relation: number, signal: AbortSignal | undefined): Promise<void> {
     const error = await untilSettled(this.#engine.recovery.settled(relation), signal);
     if (error !== undefined) throw error;
+    await this.#untilFollowed(relation, signal);
+  }
+
+  /** Views serve what they had until they are made anew: who has waited for the table reads the same in them. */
+  async #untilFollowed(relation: number, signal: AbortSignal | undefined): Promise<void> {
+    for (const dependant of this.#engine.state.catalog.dependantsOf(relation)) {
+      if (dependant.kind !== 'materializedView') continue;
+      await untilSettled(dependant.view.untilSettled(), signal);
+      await this.#untilFollowed(dependant.view.relation, signal);
+    }
   }
 
   #table(written: string): number {

@@ -340,3 +340,23 @@ test('what a table that broke held is given back', async () => {
   expect(engine.memory.usedBytes).toBe(0);
   expect(isStored(engine.state.catalog.byId(1))).toBe(true);
 });
+
+test('who has a table made anew waits for the views on it, and for those on them, too', async () => {
+  await db.exec(`CREATE TABLE big (id int PRIMARY KEY, g int);
+    CREATE MATERIALIZED VIEW low AS SELECT g, count(*) AS n FROM big GROUP BY g;
+    CREATE MATERIALIZED VIEW high AS SELECT n, count(*) AS groups FROM low GROUP BY n`);
+  const id = Int32Array.from({ length: 20_000 }, (_, row) => row);
+  await db.insert('big', { id, g: id.map((row) => row % 10_000) });
+  await db.recovery.rebuild('big');
+  await db.insert('big', { id: 20_000, g: 7 });
+  const { rows, meta } = await db.query('SELECT n, groups FROM high ORDER BY n');
+  expect(rows).toEqual([
+    { n: 2, groups: 9999 },
+    { n: 3, groups: 1 },
+  ]);
+  expect(meta.position).toBe(db.position);
+  // A database that closes in the middle leaves nobody waiting.
+  const rebuilt = db.recovery.rebuild('big').catch((cause: unknown) => cause);
+  await db.close();
+  await rebuilt;
+});
