@@ -1,5 +1,5 @@
 import { ChunkedFloat64, ChunkedInt32 } from '../base/chunked.ts';
-import { assert } from '../base/errors.ts';
+import { assert, DbError } from '../base/errors.ts';
 import { ownDoubles, type DoublesMaker } from '../base/slab.ts';
 import { HashParts } from '../base/hash-parts.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
@@ -345,6 +345,8 @@ type Coverage = 'direct' | 'hashed' | 'later';
 
 /** Entries of a table that are moved between two looks at the budget: 64 KB. */
 const MOVED_AT_ONCE = 16_384;
+/** A memo is made when one in so many of the texts of a dictionary, or as many as that again and again, have been looked up. */
+const LOOK_UPS_A_MEMO = 16;
 /** Texts of a lender that is left, copied in one call: a commit is not held up by all of them. */
 const OWNED_AT_ONCE = 1024;
 /** Moved entries that one work unit pays for. */
@@ -369,6 +371,9 @@ class TextInterner implements ColumnInterner {
   #memoOf: Dictionary | undefined;
   #memo: Int32Array = new Int32Array(0);
   #hasNull = false;
+  /** Rows whose texts were looked up one by one, for want of a memo. */
+  #lookedUpIn: Dictionary | undefined;
+  #lookedUp = 0;
   /** While a lender is left: below this code of ours no text is borrowed. */
   #ownedTo = 1;
 
@@ -455,7 +460,18 @@ class TextInterner implements ColumnInterner {
     add: boolean,
   ): void {
     if (add) this.#lender ??= dictionary;
-    const memo = this.#memoFor(dictionary);
+    const memo =
+      dictionary === this.#lender
+        ? this.#memoFor(dictionary)
+        : this.#memoWorthWhile(dictionary, rowCount);
+    if (memo === undefined) {
+      for (let row = 0; row < rowCount; row += 1)
+        out[row] =
+          validity !== undefined && validity[row] === 0
+            ? this.#nullOf(add)
+            : this.#codeOfEntry(dictionary, codes[row]!, add);
+      return;
+    }
     const look = lookupLoopOf(codes);
     let row = 0;
     for (;;) {
@@ -537,6 +553,26 @@ class TextInterner implements ColumnInterner {
     this.#memos.clear();
     this.#memoOf = undefined;
     this.#memo = new Int32Array(0);
+  }
+
+  /** Undefined where there is none yet, and looking texts up one by one takes less: of few rows, or where memory is short. */
+  #memoWorthWhile(dictionary: Dictionary, rowCount: number): Int32Array | undefined {
+    const { size } = dictionary;
+    if (this.#memoOf === dictionary && this.#memo.length >= size) return this.#memo;
+    if ((this.#memos.get(dictionary)?.length ?? 0) < size) {
+      if (this.#lookedUpIn !== dictionary) {
+        this.#lookedUpIn = dictionary;
+        this.#lookedUp = 0;
+      }
+      this.#lookedUp += rowCount;
+      if (this.#lookedUp * LOOK_UPS_A_MEMO < size) return undefined;
+    }
+    try {
+      return this.#memoFor(dictionary);
+    } catch (cause) {
+      if (cause instanceof DbError && cause.code === '53200') return undefined;
+      throw cause;
+    }
   }
 
   #memoFor(dictionary: Dictionary): Int32Array {
