@@ -134,7 +134,10 @@ export class DatabaseState implements CommitState {
     this.#policyChanged = options.policyChanged;
   }
 
+  /** History, and texts that it alone names, go before rows are refused. */
   assertRoomToGrow(): void {
+    if (this.memory.hasRoomFor(0)) return;
+    for (const entry of this.catalog.all()) if (isStored(entry)) entry.data.freeMemory();
     this.memory.assertRoomToGrow();
   }
 

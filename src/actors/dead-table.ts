@@ -108,5 +108,8 @@ export class DeadTable implements TableData {
   expire(): void {}
   beginHistory(): void {}
   compact(): void {}
+  freeMemory(): boolean {
+    return false;
+  }
   close(): void {}
 }

@@ -136,6 +136,8 @@ export interface TableData {
   alterSchema(schema: TableSchema): void;
   /** Rewrites a segment without its dead rows; row ids stay. */
   compact(segment: number): void;
+  /** Memory is short: history goes, and with it texts that no row has any more. Whether there is more room now. */
+  freeMemory(): boolean;
   addIndex(index: IndexSchema): void;
   /** The same in steps: yields the rows indexed since the last one. Nobody may write meanwhile; 23505 leaves nothing behind. */
   addIndexInSteps(index: IndexSchema): Generator<number, void>;

@@ -29,7 +29,6 @@ import { segmentPasses } from './scan.ts';
 import { Snapshot, type TableIndex } from './snapshot.ts';
 import { SegmentTimes } from './time-scan.ts';
 import { sortWithOrder } from './row-order.ts';
-import type { SealedColumn } from './encode.ts';
 import { StandingRows } from './standing-rows.ts';
 import { distinctOfOpenRows } from './statistics.ts';
 import { StoredColumn } from './stored-column.ts';
@@ -181,7 +180,7 @@ export class Table implements TableData {
         ],
         isTruncating: () => this.#stagedViews.some(({ cleared }) => cleared !== undefined),
         left: (dictionary) => this.#leave(dictionary),
-        replace: (...moved) => this.#replaceSealed(...moved),
+        replace: (...successor) => this.#replaceSealed(...successor),
       },
       options.texts,
     );
@@ -317,7 +316,7 @@ export class Table implements TableData {
         return this.#stage(writes, options.isMinimal);
       } catch (cause) {
         // History is the first to go when memory is short.
-        if (!(cause instanceof DbError && cause.code === '53200') || !this.#freeMemory())
+        if (!(cause instanceof DbError && cause.code === '53200') || !this.freeMemory())
           throw cause;
         // What took the first attempt back did so without limits.
         this.#setLimits(options.limits);
@@ -1006,6 +1005,8 @@ export class Table implements TableData {
     try {
       yield* this.#indexes.build(index, snapshot, this.#log.endSequence);
       this.#wholeSchema = undefined;
+      const [posting] = this.#indexes.postings.slice(-1);
+      if (posting !== undefined) yield* this.#texts.moveIndex(posting);
     } finally {
       snapshot.release();
     }
@@ -1145,19 +1146,13 @@ export class Table implements TableData {
     return this.#maintenance;
   }
 
-  /** A segment with `moved` in the place of one of its columns, whose bytes are given back when nobody reads it, stands in for it. */
-  #replaceSealed(
-    segment: SealedSegment,
-    id: number,
-    before: SealedColumn,
-    moved: SealedColumn,
-  ): void {
-    this.#lease.take(moved.byteLength);
+  /** A segment with other texts stands in for one whose column of that many bytes nobody will read. */
+  #replaceSealed(segment: SealedSegment, successor: SealedSegment, byteLength: number): void {
+    this.#lease.take(successor.byteLength - segment.byteLength + byteLength);
     this.#store.beginOperation();
     const { deletes } = stateOf(this.#store.list, segment.firstRowId)!;
-    const successor = segment.withColumn(id, moved, this.#columns);
     this.#store.replace(segment.number, { segment: successor, deletes });
-    this.#retire(() => segment.leave(this.#lease, before.byteLength));
+    this.#retire(() => segment.leave(this.#lease, byteLength));
     this.#refreshPublished();
     this.#closeRetired();
   }
@@ -1255,8 +1250,7 @@ export class Table implements TableData {
     this.#evict();
   }
 
-  /** Whether there is more room now: history goes, and with it texts that no row has any more. */
-  #freeMemory(): boolean {
+  freeMemory(): boolean {
     const before = this.memoryBytes;
     this.#reclaim(Infinity);
     this.#evict(0);
@@ -1265,6 +1259,7 @@ export class Table implements TableData {
       this.#setLimits(false);
       this.#maintenance?.abandon();
       this.#texts.force();
+      this.#setLimits(true);
       this.#closeRetired();
     }
     return this.memoryBytes < before;

@@ -22,8 +22,8 @@ export type TextRenewalHost = {
   isTruncating(): boolean;
   /** The left dictionary is neither a row's nor an index's any more. */
   left(dictionary: Dictionary): void;
-  /** In `segment`, `moved` stands in for the column `before`, which gives its bytes back when nobody can read it any more. */
-  replace(segment: SealedSegment, id: number, before: SealedColumn, moved: SealedColumn): void;
+  /** `successor` stands in for `segment`, which gives back the bytes of one of its columns when nobody can read it any more. */
+  replace(segment: SealedSegment, successor: SealedSegment, byteLength: number): void;
 };
 
 /** When a dictionary is looked at, and renewed. */
@@ -54,6 +54,8 @@ const FORCED_ROWS_MAX = 131_072;
 /** What an entry of a dictionary takes beside its bytes, about. */
 const ENTRY_BYTES = 20;
 const STEP_ROWS = 8192;
+/** One part in so many of a dictionary. */
+const LITTLE_SHARE = 16;
 
 /**
  * A dictionary only grows. When most of its bytes are texts that no living row has, its column gets another one with the others, and rows
@@ -112,7 +114,8 @@ export class TextRenewal {
   /** Memory is short: looks now, whatever it finds. Not where that would take long. */
   force(): void {
     const rows = this.#host.store.list.states.reduce(
-      (sum, state) => sum + (state?.segment.rowCount ?? 0),
+      (sum, state) =>
+        state === undefined || isAllDead(state) ? sum : sum + state.segment.rowCount,
       0,
     );
     if (rows > FORCED_ROWS_MAX) return;
@@ -149,7 +152,8 @@ export class TextRenewal {
     for (const column of this.#host.columns()) {
       if (column.leftDictionary === undefined) {
         const isDue = isForced
-          ? (column.dictionaryIfAny?.memoryBytes ?? 0) >= this.#bounds.bytesMin
+          ? (column.dictionaryIfAny?.memoryBytes ?? 0) >= this.#bounds.bytesMin &&
+            this.#died > (this.#looks[column.id]?.died ?? 0)
           : this.#isLookDue(column);
         if (!isDue || !(yield* this.#begin(column, isForced))) continue;
       }
@@ -164,7 +168,11 @@ export class TextRenewal {
     const living = yield* this.#livingTexts(column, dictionary);
     const { memoryBytes } = dictionary;
     // Both are held until history names the old one no more: where there is no room for that, it is for later, when fewer rows live.
-    const hasRoom = isForced || this.#host.memory.hasRoomFor(2 * living.bytes);
+    // Little is worth it at any rate.
+    const hasRoom =
+      isForced ||
+      living.bytes * LITTLE_SHARE < memoryBytes ||
+      this.#host.memory.hasRoomFor(2 * living.bytes);
     if (living.bytes > memoryBytes * this.#bounds.livingShare || !hasRoom) {
       this.#looks[column.id] = { bytes: memoryBytes, died, rows: living.rows };
       return false;
@@ -206,7 +214,7 @@ export class TextRenewal {
       bytes += dictionary.byteLength(code) + ENTRY_BYTES;
     };
     for (const state of this.#host.store.list.states) {
-      if (state === undefined) continue;
+      if (state === undefined || isAllDead(state)) continue;
       const { segment, deletes } = state;
       rows += segment.rowCount - (deletes?.count ?? 0);
       for (let start = 0; start < segment.rowCount; start += STEP_ROWS) {
@@ -229,6 +237,14 @@ export class TextRenewal {
       }
     }
     return { codes: seen, bytes, rows };
+  }
+
+  /** An index that was built while another dictionary was the column's. */
+  *moveIndex(index: PostingIndex): Generator<number, void> {
+    for (const column of this.#host.columns()) {
+      const codes = new Recoding(column);
+      while ((yield* moveKeys(column, index, codes)) > 0);
+    }
   }
 
   /** Whatever has its texts elsewhere than in the column's dictionary gets them there. */
@@ -297,7 +313,7 @@ export class TextRenewal {
     const now = stateIn(this.#host.store.list, segment.number)?.segment;
     // Compacted or truncated away meanwhile, or its columns are others: it is met again if it is still there.
     if (now === segment && segment.columns[column.id] === sealed)
-      this.#host.replace(segment, column.id, sealed, moved);
+      this.#host.replace(segment, segment.withColumn(column.id, moved), sealed.byteLength);
     return 1;
   }
 }
@@ -357,6 +373,10 @@ function* moveKeys(
 function addText(from: Dictionary, code: number, to: Dictionary): number {
   const start = from.byteStart(code);
   return to.addBytes(from.byteChunk(code), start, start + from.byteLength(code));
+}
+
+function isAllDead({ segment, deletes }: SegmentState): boolean {
+  return deletes !== undefined && deletes.count >= segment.rowCount;
 }
 
 function stateIn(list: SegmentList, number: number): SegmentState | undefined {
