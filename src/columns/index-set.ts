@@ -27,6 +27,7 @@ export class IndexSet implements KeyReader {
   readonly #schema: () => TableSchema;
   #current: readonly Entry[] = [];
   #indexes: readonly TableIndex[] = [];
+  readonly #building = new Set<TableIndex>();
   /** What staged truncations replaced, oldest first. */
   readonly #replaced: (readonly Entry[])[] = [];
 
@@ -61,9 +62,9 @@ export class IndexSet implements KeyReader {
     return this.#current.length === 0;
   }
 
-  /** Those that hold their keys. */
+  /** Those that hold their keys, be they complete or not. */
   get postings(): readonly PostingIndex[] {
-    return this.#indexes.filter((index) => index instanceof PostingIndex);
+    return [...this.#indexes, ...this.#building].filter((index) => index instanceof PostingIndex);
   }
 
   /** Whether the column alone is unique. */
@@ -84,6 +85,7 @@ export class IndexSet implements KeyReader {
   /** Adds an index over the rows that a snapshot of the newest state shows, or throws 23505 and adds none. */
   *build(schema: IndexSchema, snapshot: Snapshot, logFrom: number): Generator<number, void> {
     const index = this.#make(schema);
+    this.#building.add(index);
     let isDone = false;
     try {
       const scan = snapshot.scan({
@@ -107,6 +109,7 @@ export class IndexSet implements KeyReader {
       }
       isDone = true;
     } finally {
+      this.#building.delete(index);
       // Refused, or given up at a yield.
       if (!isDone) index.close();
     }

@@ -59,10 +59,20 @@ export class SealedSegment {
     return new SealedSegment({ ...this, columns });
   }
 
-  /** Stands in for this one, with which it shares all columns but one: this one is not closed then, but left (`leave`). */
-  withColumn(id: number, column: SealedColumn): SealedSegment {
-    const byteLength = this.byteLength - this.columns[id]!.byteLength + column.byteLength;
-    const columns = this.columns.with(id, column);
+  /**
+   * Stands in for this one, with which it shares all columns of the table but one: this one is not closed then, but left (`leave`). Columns
+   * that were dropped stay here until their bytes are given back.
+   */
+  withColumn(id: number, column: SealedColumn, kept: readonly StoredColumn[]): SealedSegment {
+    const columns: (SealedColumn | undefined)[] = this.columns.map(() => undefined);
+    let { byteLength } = this;
+    for (const each of this.columns) byteLength -= each?.byteLength ?? 0;
+    for (const { id: own } of kept) {
+      const shared = own === id ? column : this.columns[own];
+      if (shared === undefined) continue;
+      columns[own] = shared;
+      byteLength += shared.byteLength;
+    }
     const successor = new SealedSegment({ ...this, columns, byteLength });
     successor.#pins = this.#pins;
     return successor;

@@ -286,8 +286,8 @@ export type RestoredColumns = {
   readonly store: SegmentStore;
 };
 
-/** By the code it had there, the code of a text in its column's dictionary. */
-type RestoredCodes = ReadonlyMap<Dictionary, Int32Array>;
+/** By the code it had there, the code of a text in its column's dictionary; undefined where all are as they were. */
+type RestoredCodes = ReadonlyMap<Dictionary, Int32Array | undefined>;
 
 /** Throws XX001 where a checksum differs: nothing may be made of such a base. */
 export function* verifyBase(base: TableBase): Generator<number, void> {
@@ -323,7 +323,7 @@ export function* restoredColumns(
   lease: MemoryLease,
 ): Generator<number, { readonly columns: StoredColumn[]; readonly codes: RestoredCodes }> {
   const columns: StoredColumn[] = [];
-  const codes = new Map<Dictionary, Int32Array>();
+  const codes = new Map<Dictionary, Int32Array | undefined>();
   let isDone = false;
   try {
     for (const { id, type, missing, codedRowCount, texts } of base.columns) {
@@ -341,16 +341,23 @@ export function* restoredColumns(
   }
 }
 
-/** Texts of the codes below `size`, and the codes they get: the same ones where there were none before. */
-function* copyTexts(from: Dictionary, size: number, to: Dictionary): Generator<number, Int32Array> {
+/** Texts of the codes below `size`, and the codes they get; undefined where those are the same, as they are where there were none before. */
+function* copyTexts(
+  from: Dictionary,
+  size: number,
+  to: Dictionary,
+): Generator<number, Int32Array | undefined> {
   const codes = new Int32Array(size);
+  let areSame = true;
   for (let code = 0; code < size; code += 1) {
     const start = from.byteStart(code);
     const end = start + from.byteLength(code);
-    codes[code] = to.addBytes(from.byteChunk(code), start, end);
+    const copy = to.addBytes(from.byteChunk(code), start, end);
+    codes[code] = copy;
+    if (copy !== code) areSame = false;
     if (code % 256 === 255) yield 2048;
   }
-  return codes;
+  return areSame ? undefined : codes;
 }
 
 /** Puts the rows of a verified base into an empty store. */
@@ -435,8 +442,8 @@ function* renewedColumn(
     ownDictionary = own;
   }
   if (vector.rep === 'dictionary') {
-    const now = ownDictionary === undefined ? codes.get(vector.dictionary)! : undefined;
-    if (now !== undefined && now.some((code, before) => code !== before)) {
+    const now = ownDictionary === undefined ? codes.get(vector.dictionary) : undefined;
+    if (now !== undefined) {
       const encoded = yield* recodedColumn(sealed, column.dictionary!, (code) => now[code]!);
       return { ...encoded, checksum: yield* checksumOfColumn(encoded) };
     }

@@ -29,6 +29,7 @@ import { segmentPasses } from './scan.ts';
 import { Snapshot, type TableIndex } from './snapshot.ts';
 import { SegmentTimes } from './time-scan.ts';
 import { sortWithOrder } from './row-order.ts';
+import type { SealedColumn } from './encode.ts';
 import { StandingRows } from './standing-rows.ts';
 import { distinctOfOpenRows } from './statistics.ts';
 import { StoredColumn } from './stored-column.ts';
@@ -180,7 +181,7 @@ export class Table implements TableData {
         ],
         isTruncating: () => this.#stagedViews.some(({ cleared }) => cleared !== undefined),
         left: (dictionary) => this.#leave(dictionary),
-        replace: (...successor) => this.#replaceSealed(...successor),
+        replace: (...moved) => this.#replaceSealed(...moved),
       },
       options.texts,
     );
@@ -1005,8 +1006,6 @@ export class Table implements TableData {
     try {
       yield* this.#indexes.build(index, snapshot, this.#log.endSequence);
       this.#wholeSchema = undefined;
-      const [posting] = this.#indexes.postings.slice(-1);
-      if (posting !== undefined) yield* this.#texts.moveIndex(posting);
     } finally {
       snapshot.release();
     }
@@ -1146,13 +1145,19 @@ export class Table implements TableData {
     return this.#maintenance;
   }
 
-  /** A segment with other texts stands in for one whose column of that many bytes nobody will read. */
-  #replaceSealed(segment: SealedSegment, successor: SealedSegment, byteLength: number): void {
-    this.#lease.take(successor.byteLength - segment.byteLength + byteLength);
+  /** A segment with `moved` in the place of one of its columns, whose bytes are given back when nobody reads it, stands in for it. */
+  #replaceSealed(
+    segment: SealedSegment,
+    id: number,
+    before: SealedColumn,
+    moved: SealedColumn,
+  ): void {
+    this.#lease.take(moved.byteLength);
     this.#store.beginOperation();
     const { deletes } = stateOf(this.#store.list, segment.firstRowId)!;
+    const successor = segment.withColumn(id, moved, this.#columns);
     this.#store.replace(segment.number, { segment: successor, deletes });
-    this.#retire(() => segment.leave(this.#lease, byteLength));
+    this.#retire(() => segment.leave(this.#lease, before.byteLength));
     this.#refreshPublished();
     this.#closeRetired();
   }

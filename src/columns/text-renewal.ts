@@ -22,8 +22,8 @@ export type TextRenewalHost = {
   isTruncating(): boolean;
   /** The left dictionary is neither a row's nor an index's any more. */
   left(dictionary: Dictionary): void;
-  /** `successor` stands in for `segment`, which gives back the bytes of one of its columns when nobody can read it any more. */
-  replace(segment: SealedSegment, successor: SealedSegment, byteLength: number): void;
+  /** In `segment`, `moved` stands in for the column `before`, which gives its bytes back when nobody can read it any more. */
+  replace(segment: SealedSegment, id: number, before: SealedColumn, moved: SealedColumn): void;
 };
 
 /** When a dictionary is looked at, and renewed. */
@@ -239,14 +239,6 @@ export class TextRenewal {
     return { codes: seen, bytes, rows };
   }
 
-  /** An index that was built while another dictionary was the column's. */
-  *moveIndex(index: PostingIndex): Generator<number, void> {
-    for (const column of this.#host.columns()) {
-      const codes = new Recoding(column);
-      while ((yield* moveKeys(column, index, codes)) > 0);
-    }
-  }
-
   /** Whatever has its texts elsewhere than in the column's dictionary gets them there. */
   *#move(column: StoredColumn): Generator<number, void> {
     const codes = new Recoding(column);
@@ -313,7 +305,7 @@ export class TextRenewal {
     const now = stateIn(this.#host.store.list, segment.number)?.segment;
     // Compacted or truncated away meanwhile, or its columns are others: it is met again if it is still there.
     if (now === segment && segment.columns[column.id] === sealed)
-      this.#host.replace(segment, segment.withColumn(column.id, moved), sealed.byteLength);
+      this.#host.replace(segment, column.id, sealed, moved);
     return 1;
   }
 }

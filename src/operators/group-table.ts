@@ -48,6 +48,9 @@ export class GroupTable {
 
   /** Group ids of dense key vectors; the array is good until the next call. `add` false: unknown tuples give −1. */
   intern(keys: readonly Vector[], rowCount: number, add = true): Int32Array {
+    // One that met a want of memory was given up where it was.
+    this.#column = 0;
+    this.#isCoded = false;
     const groups = this.#codes(keys, rowCount, add, undefined);
     assert(groups !== undefined, 'without a budget all is done at once');
     return groups;

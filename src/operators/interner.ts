@@ -459,7 +459,8 @@ class TextInterner implements ColumnInterner {
     out: Int32Array,
     add: boolean,
   ): void {
-    if (add) this.#lender ??= dictionary;
+    // One that its table has left would have to be left here, too, again and again.
+    if (add && !dictionary.isSuperseded) this.#lender ??= dictionary;
     const memo =
       dictionary === this.#lender
         ? this.#memoFor(dictionary)
@@ -515,6 +516,9 @@ class TextInterner implements ColumnInterner {
     }
     if (!add) return -1;
     this.#own ??= new Dictionary(this.#memory);
+    // A text that met a want of memory is there with its code, or not at all.
+    this.#ownCodes.reserve(this.#ownCodes.length + 1);
+    this.#origins.reserve(this.#origins.length + 1);
     const added = this.#own.addBytes(bytes, start, end);
     const code = this.#push(-1 - added);
     assert(added === this.#ownCodes.length, 'texts of our own are numbered as they come');
@@ -853,6 +857,8 @@ export class PairInterner {
   }
 
   #push(a: number, b: number): number {
+    // Both or neither, where memory is short.
+    this.#second.reserve(this.#second.length + 1);
     this.#first.push(a);
     this.#second.push(b);
     return this.#first.length - 1;

@@ -9,9 +9,11 @@ import { MemoryLease } from '../../src/base/memory-lease.ts';
 import { datumAt, vectorFromData } from '../../src/columns/build.ts';
 import { createTable, type Table } from '../../src/columns/table.ts';
 import type { TableSchema, TableSnapshot, TableWrite } from '../../src/columns/table-contract.ts';
+import type { TextBounds } from '../../src/columns/text-renewal.ts';
 import type { SqlType } from '../../src/columns/types.ts';
 import type { Datum } from '../../src/columns/values.ts';
 import { VectorBuilder } from '../../src/columns/vector-builder.ts';
+import { ALWAYS_RENEWED } from './arbitraries.ts';
 
 const MIB = 2 ** 20;
 const SEGMENT_ROWS = 65_536;
@@ -31,9 +33,15 @@ class Notes {
   readonly table: Table;
   #position = 0;
 
-  constructor(limit: number, type: SqlType = { kind: 'text' }, historyBytes = MIB) {
+  constructor(
+    limit: number,
+    type: SqlType = { kind: 'text' },
+    historyBytes = MIB,
+    bounds: { readonly texts?: TextBounds } = {},
+  ) {
     this.memory = new MemoryAccount('test', undefined, limit);
-    this.table = createTable(schemaOf(type), { memory: this.memory, historyBytes });
+    const { memory } = this;
+    this.table = createTable(schemaOf(type), { memory, historyBytes, ...bounds });
   }
 
   write(write: TableWrite): void {
@@ -220,6 +228,58 @@ test('texts that history alone names count against its bound', () => {
   before.release();
   notes.table.close();
   expect(notes.memory.usedBytes).toBe(0);
+});
+
+test('a column that is dropped gives its bytes back once, though segments have other texts by then', () => {
+  const notes = new Notes(64 * MIB, { kind: 'text' }, MIB, { texts: ALWAYS_RENEWED });
+  const { table, memory } = notes;
+  notes.insert(Array.from({ length: 70_000 }, (_, nth) => `note ${nth % 1000}`));
+  notes.maintain();
+  table.addColumn({ name: 'more', type: { kind: 'int8' }, nullable: true }, null);
+  const reader = table.snapshot();
+  table.dropColumn(0);
+  notes.delete(0, 1000);
+  notes.maintain();
+  reader.release();
+  notes.delete(1000, 40_000);
+  table.compact(0);
+  notes.maintain();
+  notes.write({ kind: 'truncate' });
+  notes.maintain();
+  table.expire(Infinity);
+  table.close();
+  expect(memory.usedBytes).toBe(0);
+});
+
+test('an index that is being built moves along, and is not there where it is given up', () => {
+  const count = 20_000;
+  for (let stop = 1, isBuilt = false; !isBuilt; stop += 1) {
+    const notes = new Notes(64 * MIB, { kind: 'text' }, MIB, { texts: ALWAYS_RENEWED });
+    const { table, memory } = notes;
+    notes.insert(Array.from({ length: count }, (_, nth) => `note ${nth}`));
+    table.dropIndex('by_note');
+    const index = { name: 'built', columnIndexes: [1], unique: false, primary: false };
+    const steps = table.addIndexInSteps(index);
+    // What was staged before it began is published meanwhile.
+    for (let nth = 0; nth < 30; nth += 1)
+      table.stage([{ kind: 'delete', rowIds: Float64Array.of(nth) }], { limits: true });
+    for (let step = 0; step < stop && !isBuilt; step += 1) {
+      isBuilt = steps.next().done === true;
+      table.publish(2 + step);
+      notes.maintain();
+    }
+    if (isBuilt) {
+      const snapshot = table.snapshot();
+      for (let nth = 30; nth < count; nth += 7)
+        expect(snapshot.lookup('built', [`note ${nth}`])).toEqual(Float64Array.of(nth));
+      snapshot.release();
+    } else {
+      steps.return();
+      expect(table.schema.indexes).toEqual([]);
+    }
+    table.close();
+    expect(memory.usedBytes).toBe(0);
+  }
 });
 
 test('a column of bytes is a list that is written to, cut and extended, in twice its bytes', () => {
