@@ -151,8 +151,10 @@ export class TextRenewal {
   *#renewal(isForced: boolean): Generator<number, void> {
     for (const column of this.#host.columns()) {
       if (column.leftDictionary === undefined) {
+        const bytes = column.dictionaryIfAny?.memoryBytes ?? 0;
         const isDue = isForced
-          ? (column.dictionaryIfAny?.memoryBytes ?? 0) >= this.#bounds.bytesMin &&
+          ? bytes > 0 &&
+            bytes >= this.#bounds.bytesMin &&
             this.#died > (this.#looks[column.id]?.died ?? 0)
           : this.#isLookDue(column);
         if (!isDue || !(yield* this.#begin(column, isForced))) continue;

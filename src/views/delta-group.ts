@@ -135,6 +135,8 @@ export class DeltaGroup implements StatefulOperator {
   rollback(): void {
     const undone = this.#log.pop();
     assert(undone !== undefined, 'only a commit with a checkpoint is undone');
+    // Of a batch that was refused nothing was added, but its groups have their numbers.
+    this.#noteEmptied(this.#touched, this.#touched.length);
     for (const { groups, rowCount, batch, weights } of undone.applied.toReversed()) {
       const back = new Int32Array(rowCount);
       for (let row = 0; row < rowCount; row += 1)

@@ -6,6 +6,7 @@ import { Dictionary } from '../../src/columns/dictionary.ts';
 import type { SqlType } from '../../src/columns/types.ts';
 import type { Datum } from '../../src/columns/values.ts';
 import type { Vector } from '../../src/columns/vector.ts';
+import { open } from '../../src/open.ts';
 import { GroupSlots } from '../../src/views/group-slots.ts';
 import { nullable, TYPES } from '../columns/arbitraries.ts';
 
@@ -134,4 +135,20 @@ test('where there is no memory for another table of keys, a change goes on with 
   expect([...intern(4000, 1000)]).toEqual([...slots.subarray(4000)]);
   groups.close();
   expect(memory.usedBytes).toBe(0);
+});
+
+test('keys of commits that are refused leave nothing', async () => {
+  const db = await open();
+  await db.exec(
+    "CREATE TABLE r (t bigint, k int); CREATE MATERIALIZED VIEW v AS SELECT 'a key: ' || t AS name, sum(1 / k) AS s FROM r GROUP BY 1",
+  );
+  await db.exec('INSERT INTO r VALUES (0, 1)');
+  for (let round = 0; round < 60; round += 1) {
+    const refused = `INSERT INTO r SELECT ${round * 2000} + n, 1 - n / 2000 FROM generate_series(1, 2000) n`;
+    await expect(db.exec(refused)).rejects.toMatchObject({ code: '22012' });
+    await db.exec('UPDATE r SET k = k + 1');
+  }
+  // 120,000 of some 50 bytes each.
+  expect(db.metrics.snapshot().memoryBytes).toBeLessThan(2 ** 20);
+  await db.close();
 });
