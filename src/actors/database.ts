@@ -509,10 +509,11 @@ export class Handle implements WideVerbs {
         session.endsElsewhere = true;
         let isCommitted = false;
         try {
-          const heard = (cause: unknown): void => {
-            // What comes too late to be part of it is told to nobody else.
-            if (isCommitted) throw cause;
+          const heard = (cause: unknown): boolean => {
+            // What comes too late to be part of it is told to nobody but who awaits it.
+            if (isCommitted) return false;
             session.fails(own, cause);
+            return true;
           };
           const tx = new TransactionHandle(this.engine, session, { signal, heard });
           const value = await untilSettled(run(tx), signal);
@@ -970,14 +971,15 @@ export class SessionHandle extends Handle implements AsyncDisposable {
 
 /** The verbs of a transaction's function. What fails of them fails the transaction, which says so: that nobody awaits one ends no process. */
 class TransactionHandle extends SessionHandle {
-  readonly #heard: (cause: unknown) => void;
+  /** Whether the transaction tells of it. */
+  readonly #heard: (cause: unknown) => boolean;
 
   constructor(
     engine: Engine,
     session: Session,
     options: {
       readonly signal: AbortSignal | undefined;
-      readonly heard: (cause: unknown) => void;
+      readonly heard: (cause: unknown) => boolean;
     },
   ) {
     super(engine, session, options);
@@ -1020,8 +1022,11 @@ class TransactionHandle extends SessionHandle {
   }
 
   #told<Value>(answer: Promise<Value>): Promise<Value> {
-    answer.catch(this.#heard);
-    return answer;
+    const told: Promise<Value> = answer.catch((cause: unknown) => {
+      if (this.#heard(cause)) told.catch(() => undefined);
+      throw cause;
+    });
+    return told;
   }
 }
 
