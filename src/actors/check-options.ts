@@ -72,7 +72,10 @@ export function checkQueryOptions(
 
 /** Whether options are an object, and all of its names known. `within`: what it is an option of. */
 export function checkNames(given: object, known: readonly string[], within = ''): void {
-  if (typeof given !== 'object' || given === null)
+  // Other libraries take parameters as an array.
+  if (Array.isArray(given) && known[0] === 'params')
+    throw wrong('options', 'is an array', 'Give parameters as { params: [ … ] }.');
+  if (typeof given !== 'object' || given === null || Array.isArray(given))
     throw wrong(
       within === '' ? 'options' : within.slice(0, -1),
       'is not an object',

@@ -108,12 +108,17 @@ test('every call refuses options that it does not know, and says which was meant
       name,
       await failure(async () => call({ timeoutMS: 1000 } as never)),
       await failure(async () => call(null as never)),
+      await failure(async () => call([5] as never)),
     ]).toMatchObject([
       name,
       { code: '22023', field: 'timeoutMS', hint: 'Did you mean "timeoutMs"?' },
       { code: '22023', field: 'options' },
+      { code: '22023', field: 'options' },
     ]);
   }
+  expect(await failure(() => db.exec('SELECT $1', [5] as never))).toMatchObject({
+    hint: 'Give parameters as { params: [ … ] }.',
+  });
   for (const [call, field] of [
     [() => open({ jornal: { kind: 'memory' } } as never), 'jornal'],
     [() => open({ journal: { kind: 'memory', kep: 1 } } as never), 'journal.kep'],
