@@ -105,8 +105,7 @@ export class TextRenewal {
         continue;
       }
       this.#steps = undefined;
-      this.#isDue = this.#host.columns().some((column) => column.leftDictionary !== undefined);
-      if (this.#isDue) this.#wait();
+      this.#wait();
     }
     return left;
   }
@@ -121,11 +120,10 @@ export class TextRenewal {
     if (rows > FORCED_ROWS_MAX) return;
     this.abandon();
     for (const _ of this.#renewal(true));
-    this.#isDue = false;
     this.#wait();
   }
 
-  /** What could not be ended yet is gone on with after the next commit. */
+  /** Done; what could not be ended yet is gone on with after the next commit. */
   #wait(): void {
     this.#isDue = false;
     this.#commits = this.#bounds.commits;
