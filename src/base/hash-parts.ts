@@ -4,6 +4,8 @@ import type { MemoryLease } from './memory-lease.ts';
 /** Slots of a full-grown part: 32 KB. */
 const PART_SLOTS_MAX = 4096;
 const PART_SLOTS_MIN = 8;
+/** Of a part, the share that is used where fewer slots would do; in fewer, at most twice as much is. */
+const SPARSE_SHARE = 8;
 /** Beyond this depth of the directory equal hashes are the likelier reason for a full part: it grows instead of splitting. */
 const DEPTH_MAX = 18;
 
@@ -15,12 +17,17 @@ export const TOUCHED_MAX = 256;
  * stand for (a hash alone proves nothing). Extendible hashing: a directory by the hash's upper bits leads to parts of at
  * most 4,096 slots with open addressing by the lower bits; a part that is full splits in two, so that no insertion copies more
  * than one part. Hashes are kept, so growth never asks for the keys again. Eight bytes a slot, 0.3 to 0.84 of them used.
+ *
+ * What removals leave mostly empty shrinks, too: a part becomes one with the other that it was split from, or has half the slots, so
+ * pairs take the room of those that there are. Who adds again what he has removed may be refused the room.
  */
 export class HashParts {
   readonly #lease: MemoryLease;
   /** By the upper `#depth` bits of a hash. Several entries share a part that is less deep. */
   #directory: Part[] = [];
   #depth = 0;
+  /** Parts that are as deep as the directory. */
+  #deepest = 0;
   #count = 0;
   #cursorPart: Part | undefined;
   #cursorSlot = 0;
@@ -110,6 +117,7 @@ export class HashParts {
     const part = this.#directory[(hash >>> 1) >>> (31 - this.#depth)]!;
     if (!part.take(hash | 0, value + 1)) return false;
     this.#count -= 1;
+    if (part.count < part.floor) this.#shrink(part, hash);
     return true;
   }
 
@@ -122,6 +130,7 @@ export class HashParts {
     this.#lease.give(this.#directory.length * 8);
     this.#directory = [];
     this.#depth = 0;
+    this.#deepest = 0;
     this.#count = 0;
     this.#cursorPart = undefined;
   }
@@ -130,6 +139,7 @@ export class HashParts {
     if (this.#directory.length === 0) {
       this.#lease.take(PART_SLOTS_MIN * 8 + 8);
       this.#directory.push(new Part(PART_SLOTS_MIN, 0, 0));
+      this.#deepest = 1;
     }
     return this.#directory[(hash >>> 1) >>> (31 - this.#depth)]!;
   }
@@ -157,7 +167,9 @@ export class HashParts {
       for (const each of this.#directory) directory.push(each, each);
       this.#directory = directory;
       this.#depth += 1;
+      this.#deepest = 0;
     }
+    if (part.depth + 1 === this.#depth) this.#deepest += 2;
     const slots = part.mask + 1;
     const left = new Part(slots, part.depth + 1, (hash >>> 14) | 1);
     const right = new Part(slots, part.depth + 1, (hash >>> 14) & ~1);
@@ -167,6 +179,65 @@ export class HashParts {
     }
     part.moveTo(left, right, 31 - part.depth);
     this.#replace(part, left, right, hash);
+  }
+
+  /** Few of the slots of a part are used: `hash` belongs in it. */
+  #shrink(sparse: Part, hash: number): void {
+    this.#cursorPart = undefined;
+    let part = sparse;
+    for (let other = this.#otherOf(part, hash); other !== undefined;) {
+      const merged = this.#merged(part, other, hash);
+      if (merged === undefined) break;
+      part = merged;
+      other = this.#otherOf(part, hash);
+    }
+    if (part !== sparse || part.mask + 1 === PART_SLOTS_MIN) return;
+    const smaller = new Part((part.mask + 1) / 2, part.depth, hash >>> 20);
+    if (part.high !== undefined) smaller.high = new Uint32Array(smaller.mask + 1);
+    part.moveTo(smaller, smaller, 0);
+    this.#replace(part, smaller, smaller, hash);
+    this.#lease.give(part.byteLength - smaller.byteLength);
+  }
+
+  /** What the part was split from, where that is still whole. */
+  #otherOf(part: Part, hash: number): Part | undefined {
+    if (part.depth === 0) return undefined;
+    const other =
+      this.#directory[((hash >>> 1) >>> (31 - this.#depth)) ^ (1 << (this.#depth - part.depth))]!;
+    return other.depth === part.depth ? other : undefined;
+  }
+
+  /** One part in the place of two, where it is sparse, too, and no larger than they are; undefined where it would be. */
+  #merged(part: Part, other: Part, hash: number): Part | undefined {
+    let slots = PART_SLOTS_MIN;
+    while (slots < ((part.count + other.count) * SPARSE_SHARE) / 2) slots *= 2;
+    const hasHigh = part.high !== undefined || other.high !== undefined;
+    const freed = part.byteLength + other.byteLength - slots * (hasHigh ? 12 : 8);
+    if (slots > Math.max(part.mask, other.mask) + 1 || freed < 0) return undefined;
+    const merged = new Part(slots, part.depth - 1, hash >>> 14);
+    if (hasHigh) merged.high = new Uint32Array(slots);
+    part.moveTo(merged, merged, 0);
+    other.moveTo(merged, merged, 0);
+    if (part.depth === this.#depth) this.#deepest -= 2;
+    const width = 2 ** (this.#depth - merged.depth);
+    const first = Math.floor(((hash >>> 1) >>> (31 - this.#depth)) / width) * width;
+    this.#directory.fill(merged, first, first + width);
+    this.#lease.give(freed);
+    if (this.#deepest === 0) this.#halveDirectory();
+    return merged;
+  }
+
+  /** No part is as deep as the directory. */
+  #halveDirectory(): void {
+    while (this.#deepest === 0) {
+      const directory: Part[] = [];
+      for (let index = 0; index < this.#directory.length; index += 2)
+        directory.push(this.#directory[index]!);
+      this.#lease.give(directory.length * 8);
+      this.#directory = directory;
+      this.#depth -= 1;
+      for (const { depth } of directory) if (depth === this.#depth) this.#deepest += 1;
+    }
   }
 
   /** The first half of the directory entries of `part`, in which `hash` belongs, lead to `left`, the second to `right`. */
@@ -188,6 +259,8 @@ class Part {
   readonly mask: number;
   readonly depth: number;
   readonly limit: number;
+  /** Of fewer, it is sparse. */
+  readonly floor: number;
   count = 0;
 
   constructor(slots: number, depth: number, salt: number) {
@@ -196,6 +269,7 @@ class Part {
     this.depth = depth;
     // Parts fill evenly: with one limit for all they would all split within a few thousand insertions.
     this.limit = Math.floor(slots * (0.6 + (Math.imul(salt, 0x9e37_79b1) >>> 27) / 128));
+    this.floor = slots > PART_SLOTS_MIN || depth > 0 ? slots / SPARSE_SHARE : 0;
   }
 
   get byteLength(): number {

@@ -72,10 +72,6 @@ export class DeltaJoin implements StatefulOperator {
     ];
   }
 
-  set limits(limits: boolean) {
-    this.#lease.limits = limits;
-  }
-
   next(budget: Budget): Step {
     for (;;) {
       if (this.#input === undefined) {
@@ -108,7 +104,10 @@ export class DeltaJoin implements StatefulOperator {
   rollback(): void {
     this.#input = undefined;
     this.#reading = 0;
+    // What has shrunk meanwhile takes its room again.
+    this.#lease.limits = false;
     for (const side of this.#sides) side.arrangement.rollback();
+    this.#lease.limits = true;
   }
 
   release(): void {

@@ -130,6 +130,8 @@ export class ViewWriter {
     const log = this.#undo.pop();
     assert(log !== undefined, 'only what was staged is undone');
     this.#data.undo();
+    // What has shrunk meanwhile takes its room again.
+    this.#lease.limits = false;
     for (let at = log.length - 3; at >= 0; at -= 3) {
       const place = log[at]!;
       if (this.#identity.kind === 'ordinal') this.#byOrdinal.set(place, log[at + 1]!);
