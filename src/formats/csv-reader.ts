@@ -8,10 +8,11 @@ import {
   type OpenedReader,
   type ReaderOptions,
 } from './contract.ts';
-import { PLAIN, RecordCutter, type Records } from './csv-records.ts';
+import { PLAIN } from '../base/text-cells.ts';
+import { RecordCutter, type Records } from './csv-records.ts';
 import { inferType, type SampleCell } from './infer-types.ts';
 import { matchTargets, uniqueNames } from './targets.ts';
-import { cellText, type CellColumn } from './text-cells.ts';
+import { cellText, type CellColumn } from '../columns/read-cells.ts';
 import { openText } from './text-reader.ts';
 
 /** What is looked at to find delimiter, header and types, unless its first records are longer. */

@@ -1,26 +1,15 @@
 import { isUtf8 } from 'node:buffer';
 import { DbError } from '../base/errors.ts';
-
-/** How a cell was written. */
-export const PLAIN = 0;
-export const QUOTED = 1;
-/** In quotes, some of them doubled. */
-export const ESCAPED = 2;
+import { ESCAPED, PLAIN, QUOTED, type TextCells } from '../base/text-cells.ts';
 
 /** A record may not be longer: an opening quote without its partner would else swallow the rest of the file. */
 const RECORD_BYTES_MAX = 1 << 26;
 
 /**
- * Cells of whole records, as places in `bytes`: record r has the cells firstCell[r] … firstCell[r + 1). No string is made
- * for a cell, which is why this is not udsv: columns of numbers, dates and texts are all read from the bytes.
+ * Cells of whole records: record r has the cells firstCell[r] … firstCell[r + 1). This is not udsv, since no string is made for a cell.
  */
-export type Records = {
-  readonly bytes: Uint8Array;
+export type Records = TextCells & {
   readonly rowCount: number;
-  readonly firstCell: Int32Array;
-  readonly starts: Int32Array;
-  readonly ends: Int32Array;
-  readonly flags: Uint8Array;
   /** Line of the file, from 1, on which a record begins. */
   readonly lines: Int32Array;
   /** Where the records begin and end in `bytes`. */

@@ -10,10 +10,11 @@ import {
   type ReaderOptions,
 } from './contract.ts';
 import { markless, withoutMark } from './csv-reader.ts';
-import { PLAIN, type Records } from './csv-records.ts';
+import { PLAIN } from '../base/text-cells.ts';
+import type { Records } from './csv-records.ts';
 import { inferJsonType, type SampleCell } from './infer-types.ts';
 import { JsonCutter, type ColumnOfKey } from './json-records.ts';
-import { cellText, type CellColumn, type CellOptions } from './text-cells.ts';
+import { cellText, type CellColumn, type CellOptions } from '../columns/read-cells.ts';
 import { openText } from './text-reader.ts';
 
 /** What is looked at to find columns and their types, unless its first objects are longer. */

@@ -1,7 +1,8 @@
 import { isUtf8 } from 'node:buffer';
 import { DbError } from '../base/errors.ts';
 import { decodeText } from '../columns/utf8.ts';
-import { PLAIN, QUOTED, textError, type Cutter, type Records } from './csv-records.ts';
+import { PLAIN, QUOTED } from '../base/text-cells.ts';
+import { textError, type Cutter, type Records } from './csv-records.ts';
 
 /** An object may not be longer: a bracket without its partner would else swallow the rest of the file. */
 const OBJECT_BYTES_MAX = 1 << 26;

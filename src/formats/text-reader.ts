@@ -10,8 +10,9 @@ import {
   type ReaderOptions,
   type SkippedRow,
 } from './contract.ts';
-import { PLAIN, type Cutter, type Records } from './csv-records.ts';
-import { readCells, type CellColumn, type CellOptions } from './text-cells.ts';
+import { PLAIN } from '../base/text-cells.ts';
+import type { Cutter, Records } from './csv-records.ts';
+import { readCells, type CellColumn, type CellOptions } from '../columns/read-cells.ts';
 
 /** A text file whose columns are known: what is left is to read its cells. */
 export type TextPlan = {

@@ -339,6 +339,15 @@ test('columns of files of other types are converted to those of the table, or re
   expect(await into('a uuid, b int, c text')).toBe('42804 a');
 });
 
+test('an instant is rounded to the precision of its column', async () => {
+  db = await open();
+  await db.exec('CREATE TABLE u (a timestamptz(0), b timestamp(1))');
+  await db.load('u', Buffer.from('a,b\n2026-01-01 10:00:00.7Z,2026-01-01 10:00:00.77\n'));
+  expect((await db.query('SELECT a::text, b::text FROM u')).rows).toEqual([
+    { a: '2026-01-01 10:00:01+00', b: '2026-01-01 10:00:00.8' },
+  ]);
+});
+
 test('gzip is unpacked, and damaged gzip is told', async () => {
   const packed = gzipSync('a,b\n1,x\n');
   expect((await made(packed)).rows).toEqual([{ a: 1, b: 'x' }]);

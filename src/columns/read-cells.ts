@@ -1,10 +1,10 @@
 import { DbError } from '../base/errors.ts';
-import { vectorFromData } from '../columns/build.ts';
-import type { SqlType } from '../columns/types.ts';
-import { decodeText } from '../columns/utf8.ts';
-import type { Datum } from '../columns/values.ts';
-import type { Vector } from '../columns/vector.ts';
-import { ESCAPED, PLAIN, type Records } from './csv-records.ts';
+import { ESCAPED, PLAIN, type TextCells } from '../base/text-cells.ts';
+import { vectorFromData } from './build.ts';
+import type { SqlType } from './types.ts';
+import { decodeText } from './utf8.ts';
+import type { Datum } from './values.ts';
+import type { Vector } from './vector.ts';
 
 /** Text cells in a column of their own type; what is not written in the plainest way goes through PostgreSQL's functions. */
 export type CellColumn = {
@@ -21,6 +21,8 @@ export type CellOptions = {
   /** How NULL is written without quotes. */
   readonly nullText: Uint8Array;
   readonly quote: number;
+  /** What stands without quotes is a number, TRUE or FALSE of SQL: a text of it is what its value is as a text, and there is no −0. */
+  readonly areLiterals?: boolean;
 };
 
 /** Told of each cell that cannot be read; it throws, or the row is left out. */
@@ -28,7 +30,7 @@ export type OnBadCell = (row: number, column: CellColumn, cause: DbError) => voi
 
 /** The cells of one column of the records `rows` (numbers of records). */
 export function readCells(
-  records: Records,
+  records: TextCells,
   rows: Int32Array,
   rowCount: number,
   column: CellColumn,
@@ -39,10 +41,9 @@ export function readCells(
   const { type } = column;
   switch (type.kind) {
     case 'text':
-      return readTexts(records, rows, rowCount, column, validity, options);
     case 'varchar':
     case 'bpchar':
-      if (type.length === undefined)
+      if (areTexts(records, rows, rowCount, column, validity, options))
         return readTexts(records, rows, rowCount, column, validity, options);
       return readData(records, rows, rowCount, column, validity, options, onBad);
     case 'boolean':
@@ -56,8 +57,12 @@ export function readCells(
     case 'date':
       return readNumbers(dateAt, records, rows, rowCount, column, validity, options, onBad);
     case 'timestamp':
+      if (type.precision !== undefined)
+        return readData(records, rows, rowCount, column, validity, options, onBad);
       return readNumbers(localInstantAt, records, rows, rowCount, column, validity, options, onBad);
     case 'timestamptz':
+      if (type.precision !== undefined)
+        return readData(records, rows, rowCount, column, validity, options, onBad);
       return readNumbers(
         options.isUtc ? instantAt : zonedInstantAt,
         records,
@@ -88,9 +93,33 @@ export function readCells(
   }
 }
 
+/** Whether each cell is the value as it stands. */
+function areTexts(
+  records: TextCells,
+  rows: Int32Array,
+  rowCount: number,
+  { type, index }: CellColumn,
+  validity: Uint8Array | undefined,
+  { areLiterals = false }: CellOptions,
+): boolean {
+  const { starts, ends, flags, firstCell } = records;
+  const length = type.kind === 'text' ? undefined : (type as { length?: number }).length;
+  if (length === undefined && !areLiterals) return true;
+  // Shorter ones are filled up.
+  if (type.kind === 'bpchar' && length !== undefined) return false;
+  for (let row = 0; row < rowCount; row += 1) {
+    if (validity !== undefined && validity[row] === 0) continue;
+    const cell = firstCell[rows[row]!]! + index;
+    if (areLiterals && flags[cell] === PLAIN) return false;
+    // There are no more characters than bytes.
+    if (length !== undefined && ends[cell]! - starts[cell]! > length) return false;
+  }
+  return true;
+}
+
 /** undefined: all cells are present. */
 function presentCells(
-  records: Records,
+  records: TextCells,
   rows: Int32Array,
   rowCount: number,
   index: number,
@@ -110,7 +139,7 @@ function presentCells(
   return validity;
 }
 
-export function cellText(records: Records, cell: number, quote: number): string {
+export function cellText(records: TextCells, cell: number, quote: number): string {
   const text = decodeText(records.bytes, records.starts[cell]!, records.ends[cell]!);
   if (records.flags[cell] !== ESCAPED) return text;
   const mark = String.fromCharCode(quote);
@@ -118,7 +147,7 @@ export function cellText(records: Records, cell: number, quote: number): string 
 }
 
 function readTexts(
-  records: Records,
+  records: TextCells,
   rows: Int32Array,
   rowCount: number,
   column: CellColumn,
@@ -162,7 +191,7 @@ function readTexts(
 
 /** Whatever the type: each cell through its input function. */
 function readData(
-  records: Records,
+  records: TextCells,
   rows: Int32Array,
   rowCount: number,
   column: CellColumn,
@@ -180,7 +209,7 @@ function readData(
 
 /** NULL for a cell that was reported as bad: its row is on its way out. */
 function slowly(
-  records: Records,
+  records: TextCells,
   rows: Int32Array,
   row: number,
   column: CellColumn,
@@ -199,7 +228,7 @@ function slowly(
 }
 
 function readBooleans(
-  records: Records,
+  records: TextCells,
   rows: Int32Array,
   rowCount: number,
   column: CellColumn,
@@ -207,14 +236,15 @@ function readBooleans(
   options: CellOptions,
   onBad: OnBadCell,
 ): Vector {
+  const { areLiterals = false } = options;
   const values = new Uint8Array(rowCount);
   for (let row = 0; row < rowCount; row += 1) {
     if (validity !== undefined && validity[row] === 0) continue;
     const cell = records.firstCell[rows[row]!]! + column.index;
     const length = records.ends[cell]! - records.starts[cell]!;
     const first = records.bytes[records.starts[cell]!]! | 0x20;
-    if (length === 1 && (first === LOWER_T || first === LOWER_F))
-      values[row] = first === LOWER_T ? 1 : 0;
+    const isWord = length === 1 || (areLiterals && records.flags[cell] === PLAIN);
+    if (isWord && (first === LOWER_T || first === LOWER_F)) values[row] = first === LOWER_T ? 1 : 0;
     else values[row] = slowly(records, rows, row, column, options, onBad) === true ? 1 : 0;
   }
   return { rep: 'boolean', type: column.type, values, validity };
@@ -227,7 +257,7 @@ const INTEGER_LIMITS: Readonly<Record<string, number>> = { int2: 32_768, int4: 2
 
 function readNumbers(
   read: NumberReader,
-  records: Records,
+  records: TextCells,
   rows: Int32Array,
   rowCount: number,
   column: CellColumn,
@@ -235,7 +265,8 @@ function readNumbers(
   options: CellOptions,
   onBad: OnBadCell,
 ): Vector {
-  const { starts, ends, firstCell, bytes } = records;
+  const { starts, ends, firstCell, bytes, flags } = records;
+  const { areLiterals = false } = options;
   const { type } = column;
   const limit = INTEGER_LIMITS[type.kind] ?? Infinity;
   const values =
@@ -248,7 +279,8 @@ function readNumbers(
     const cell = firstCell[rows[row]!]! + column.index;
     const value = read(bytes, starts[cell]!, ends[cell]!);
     if (value !== undefined && value < limit && value >= -limit) {
-      values[row] = value;
+      const isLiteral = areLiterals && flags[cell] === PLAIN;
+      values[row] = isLiteral && value === 0 ? 0 : value;
       continue;
     }
     const datum = slowly(records, rows, row, column, options, onBad);
@@ -269,7 +301,7 @@ function readNumbers(
 }
 
 function readDecimals(
-  records: Records,
+  records: TextCells,
   rows: Int32Array,
   rowCount: number,
   column: CellColumn,
