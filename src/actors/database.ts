@@ -1215,10 +1215,20 @@ async function executeIn(
   try {
     if (options.atLeast !== undefined) await engine.untilVisible(options.atLeast, signal);
     const sinceMs = engine.ports.clock.monotonicMs();
-    const parsed: readonly ParsedStatement[] = engine.statements.parse(text);
-    // A new text is parsed, and then planned, by code that may be cold, for milliseconds each. What writes keeps its place.
-    const isQuery = parsed.length === 1 && parsed[0]!.statement.kind === 'query';
-    const turn = isQuery ? engine.givesWay(sinceMs) : undefined;
+    const steps = engine.statements.parseInSteps(text);
+    const step = steps.next();
+    let parsed: readonly ParsedStatement[];
+    let turn: Promise<void> | undefined;
+    if (step.done === true) {
+      parsed = step.value;
+      // A new text is parsed, and then planned, by code that may be cold, for milliseconds each. What writes keeps its place.
+      const isQuery = parsed.length === 1 && parsed[0]!.statement.kind === 'query';
+      if (isQuery) turn = engine.givesWay(sinceMs);
+    } else {
+      const read: ParsedStatement[] = [];
+      parsed = read;
+      turn = readOn(engine, steps, read, signal);
+    }
     return await session.run(parsed, { ...options, signal, timeoutMs: undefined }, sinkOf, turn);
   } catch (cause) {
     engine.metrics.failed();
@@ -1226,6 +1236,29 @@ async function executeIn(
   } finally {
     done();
   }
+}
+
+/** Reads a long text to its end while its statement, which keeps its place in the session, waits for that. */
+function readOn(
+  engine: Engine,
+  steps: Generator<undefined, readonly ParsedStatement[]>,
+  into: ParsedStatement[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const read = async (): Promise<void> => {
+    for (;;) {
+      await engine.pause();
+      assertNotAborted(signal);
+      const { done, value } = steps.next();
+      if (done !== true) continue;
+      into.push(...value);
+      return;
+    }
+  };
+  const whole = read();
+  // The session may be busy with what came before when it fails.
+  whole.catch(() => undefined);
+  return whole;
 }
 
 /** Rows are made when they are asked for: who wants columns does not pay for objects. */

@@ -1,6 +1,6 @@
-import { DbError } from '../base/errors.ts';
+import { DbError, InvariantError } from '../base/errors.ts';
 import { isAscending } from '../base/search.ts';
-import type { Batch } from '../columns/batch.ts';
+import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { BatchBuilder, concatBatches, datumAt, denseBatch, gatherBatch } from '../columns/build.ts';
 import { canonicalText } from '../columns/compare.ts';
 import type { TableSnapshot, TableWrite } from '../columns/table-contract.ts';
@@ -15,6 +15,7 @@ import type { ParsedStatement } from '../sql/ast.ts';
 import { isStored, type TableEntry } from './catalog.ts';
 import { assertChecks, rowShapeOf, withGenerated } from './row-shape.ts';
 import { BatchCollector } from './batch-collector.ts';
+import { canceled } from './deadline.ts';
 import {
   emptyOutcome,
   type ExecutionOptions,
@@ -23,7 +24,7 @@ import {
   type StatementOutcome,
 } from './session.ts';
 import { BoundTo, boundOf, executePlan, parametersOf } from './statements.ts';
-import { writeRows } from './write-rows.ts';
+import { writePieces, writeRows, type RowsToWrite } from './write-rows.ts';
 
 type BoundDml = BoundInsert | BoundUpdate | BoundDelete;
 
@@ -55,17 +56,23 @@ export async function runDml(
 
   if (!readsRows(bound)) {
     // VALUES: nothing that is read can change.
-    const rows = rowsOf(session, bound, context);
-    const result = await writeRows(
+    const batches = await valuesOf(session, bound, context, options.signal);
+    // A conflict is looked for among all rows of the statement.
+    const isWhole = bound.kind !== 'insert' || bound.onConflict !== undefined || batches.length < 2;
+    const pieces = isWhole ? [batches.length === 0 ? undefined : concatBatches(batches)] : batches;
+    const effects: Effect[] = [];
+    const result = await writePieces(
       engine,
       session,
       entry,
-      (snapshot, restsOn) => {
-        effect = effectOf(bound, entry, rows, { snapshot: snapshot(), restsOn }, context);
-        return effect.writes;
-      },
+      pieces.map((rows, index): RowsToWrite => (snapshot, restsOn) => {
+        const done = effectOf(bound, entry, rows, { snapshot: snapshot(), restsOn }, context);
+        effects[index] = done;
+        return done.writes;
+      }),
       options.signal,
     );
+    effect = allOf(effects, bound.returning !== undefined);
     return finish(session, bound, entry, effect, result.position, result.work, started, sink);
   }
 
@@ -143,6 +150,16 @@ type Effect = {
 
 const NO_EFFECT: Effect = { writes: [], count: 0, rows: undefined };
 
+function allOf(effects: readonly Effect[], areShown: boolean): Effect {
+  if (effects.length === 1) return effects[0]!;
+  const rows = effects.flatMap((effect) => effect.rows ?? []);
+  return {
+    writes: [],
+    count: effects.reduce((sum, { count }) => sum + count, 0),
+    rows: areShown && rows.length > 0 ? concatBatches(rows) : undefined,
+  };
+}
+
 function readsRows(bound: BoundDml): boolean {
   return bound.kind !== 'insert' || bound.relations.length > 0;
 }
@@ -178,7 +195,40 @@ export function changed(
   return false;
 }
 
-/** The source plan, run at once: for VALUES, and inside the commit turn. */
+/** The rows of VALUES; others run between two batches. */
+async function valuesOf(
+  session: Session,
+  { plan }: BoundDml,
+  context: EvaluationContext,
+  signal: AbortSignal | undefined,
+): Promise<Batch[]> {
+  const { engine } = session;
+  const operator = buildOperator(plan, {
+    context,
+    position: engine.visiblePosition,
+    memory: engine.memory,
+    snapshotOf: () => {
+      throw new InvariantError('VALUES reads no table');
+    },
+  });
+  const budget = new Budget(Infinity);
+  const batches: Batch[] = [];
+  try {
+    while (operator.next(budget) === 'batch') {
+      const batch = denseBatch(operator.batch);
+      batches.push(batch);
+      // A full one: there may be more.
+      if (batch.rowCount < BATCH_ROW_COUNT_MAX) continue;
+      await engine.pause();
+      if (signal?.aborted === true) throw canceled(signal);
+    }
+  } finally {
+    operator.close();
+  }
+  return batches;
+}
+
+/** The source plan, run at once, inside the commit turn. */
 function rowsOf(session: Session, bound: BoundDml, context: EvaluationContext): Batch | undefined {
   const snapshots = new Map(
     bound.relations.map((relation) => [

@@ -18,9 +18,18 @@ export class StatementCache {
   }
 
   parse(text: string): readonly ParsedStatement[] {
+    const steps = this.parseInSteps(text);
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done === true) return value;
+    }
+  }
+
+  /** The same, which gives way where a text of many rows is read. */
+  *parseInSteps(text: string): Generator<undefined, readonly ParsedStatement[]> {
     const known = this.#parsed.get(text);
     if (known !== undefined) return known;
-    const parsed = this.#parser.parse(text);
+    const parsed = yield* this.#parser.parseInSteps(text);
     this.#parsed.put(
       text,
       parsed,

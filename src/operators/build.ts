@@ -24,6 +24,7 @@ import { DistinctOperator, SetOperationOperator } from './distinct.ts';
 import type { ExecutionEnvironment } from './environment.ts';
 import { JoinOperator } from './join.ts';
 import { LateralOperator } from './lateral.ts';
+import { LiteralsOperator } from './literals.ts';
 import { Budget, type Operator, type Step } from './operator.ts';
 import {
   EMPTY_BATCH,
@@ -109,6 +110,8 @@ function build(
     }
     case 'values':
       return new ValuesOperator(plan, context);
+    case 'literals':
+      return new LiteralsOperator(plan, context);
     case 'series':
       return new SeriesOperator(plan, context);
     case 'filter':

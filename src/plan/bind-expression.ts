@@ -318,6 +318,12 @@ export function unify(
 
 // ── Literals ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** A literal as it stands in a row of an INSERT (LiteralRows); `quoted` was a text. */
+export function literal(text: string, quoted: boolean): Expression {
+  if (quoted) return constant(text, UNKNOWN);
+  return /^[tf]/i.test(text) ? constant(/^t/i.test(text), BOOLEAN) : numberLiteral(text, undefined);
+}
+
 function numberLiteral(text: string, at: TextPlace | undefined): Expression {
   const plain = text.replaceAll('_', '');
   // The grammar has folded a sign into the literal already.

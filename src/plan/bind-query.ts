@@ -291,6 +291,14 @@ function bindBody(
         ctes,
       );
     }
+    case 'literals':
+      return bindBody(
+        { ...query, body: { ...body, kind: 'values', rows: body.rows.values() } },
+        context,
+        outer,
+        ctes,
+        targets,
+      );
     case 'setOperation': {
       const given = targets === 'open' ? undefined : targets;
       const arm = (side: Query, types: Targets): PlanNode =>

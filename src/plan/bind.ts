@@ -283,6 +283,7 @@ function bindInsert(statement: InsertStatement, context: BindContext): BoundInse
   const info = targetTable(statement.table, context, 'insert into');
   const targets = targetColumns(info, statement.columns);
   const { columns } = info;
+  const { defaults } = bindRowExpressions(info);
   let source: PlanNode;
   let order: readonly number[];
   const { body } = statement.source ?? {};
@@ -293,18 +294,33 @@ function bindInsert(statement: InsertStatement, context: BindContext): BoundInse
     order = [];
   } else {
     if (body!.kind === 'values') refuseWrongCount(body!.rows, targets.length, statement);
-    const query =
-      statement.with === undefined
-        ? statement.source
-        : { ...statement.source, with: statement.with };
-    const plain = withDefaults(query, info, targets);
-    source = bindQuery(
-      plain,
-      context,
-      undefined,
-      new Map(),
-      targets.map((index) => ({ type: columns[index]!.type, column: columns[index]!.name })),
-    );
+    if (body!.kind === 'literals') {
+      const { rows } = body!;
+      refuseWrongCount([{ length: rows.width }], targets.length, statement);
+      source = node({
+        kind: 'literals',
+        rows,
+        columns: targets.slice(0, rows.width).map((index) => {
+          const { name, type } = columns[index]!;
+          return { name, type, nullable: true };
+        }),
+        defaults: targets
+          .slice(0, rows.width)
+          .map((index, at) => (rows.hasDefault(at) ? defaults[index] : undefined)),
+      });
+    } else {
+      const query =
+        statement.with === undefined
+          ? statement.source
+          : { ...statement.source, with: statement.with };
+      source = bindQuery(
+        withDefaults(query, info, targets),
+        context,
+        undefined,
+        new Map(),
+        targets.map((index) => ({ type: columns[index]!.type, column: columns[index]!.name })),
+      );
+    }
     if (source.columns.length > targets.length)
       throw new DbError('42601', 'INSERT has more expressions than target columns', {
         at: statement.source.at,
@@ -317,7 +333,6 @@ function bindInsert(statement: InsertStatement, context: BindContext): BoundInse
       });
     order = targets.slice(0, source.columns.length);
   }
-  const defaults = bindRowExpressions(info).defaults;
   const expressions = columns.map((target, index): Expression => {
     const at = order.indexOf(index);
     if (at < 0 || (target.identity !== undefined && statement.overriding === 'user'))
@@ -392,10 +407,12 @@ function withDefaults(query: Query, info: RelationInfo, targets: readonly number
 }
 
 function isWrittenDefault(body: Query['body'] | undefined, index: number): boolean {
+  if (body?.kind === 'literals') return body.rows.isAlways('isDefault', index);
   return body?.kind === 'values' && body.rows.every((row) => row[index]?.kind === 'default');
 }
 
 function isDefault(source: PlanNode, index: number): boolean {
+  if (source.kind === 'literals') return source.rows.isAlways('isNull', index);
   return (
     source.kind === 'values' &&
     source.rows.every(
@@ -405,7 +422,7 @@ function isDefault(source: PlanNode, index: number): boolean {
 }
 
 function refuseWrongCount(
-  rows: readonly (readonly unknown[])[],
+  rows: readonly { readonly length: number }[],
   count: number,
   statement: InsertStatement,
 ): void {

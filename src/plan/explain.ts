@@ -60,6 +60,8 @@ function title(plan: PlanNode): string {
       return `Scan on ${plan.name}${plan.alias === plan.name ? '' : ` ${plan.alias}`}`;
     case 'values':
       return plan.columns.length === 0 ? 'Result' : 'Values';
+    case 'literals':
+      return 'Values';
     case 'filter':
       return 'Filter';
     case 'project':

@@ -208,6 +208,8 @@ export function estimateRows(plan: PlanNode, statistics: PlanStatistics): number
     }
     case 'values':
       return plan.rows.length;
+    case 'literals':
+      return plan.rows.rowCount;
     case 'series':
       return 1000;
     case 'filter':

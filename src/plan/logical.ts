@@ -2,6 +2,7 @@ import type { SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import type { AggregateFunction } from '../expressions/aggregates.ts';
 import type { Expression } from '../expressions/expression.ts';
+import type { LiteralRows } from '../sql/literal-rows.ts';
 
 export type { AggregateFunction };
 
@@ -21,6 +22,7 @@ export type OutputColumn = {
 export type PlanNode =
   | ScanNode
   | ValuesNode
+  | LiteralsNode
   | FilterNode
   | ProjectNode
   | AggregateNode
@@ -65,6 +67,13 @@ export type ScanNode = NodeBase & {
 export type ValuesNode = NodeBase & {
   readonly kind: 'values';
   readonly rows: readonly (readonly Expression[])[];
+};
+/** Rows of literals as they stand in the text; each becomes a value of its column's type, as an INSERT assigns it, when it is read. */
+export type LiteralsNode = NodeBase & {
+  readonly kind: 'literals';
+  readonly rows: LiteralRows;
+  /** By column: what DEFAULT stands for where a row has it; undefined: NULL. */
+  readonly defaults: readonly (Expression | undefined)[];
 };
 export type FilterNode = NodeBase & {
   readonly kind: 'filter';

@@ -25,6 +25,7 @@ export function inputsOf(plan: PlanNode): readonly PlanNode[] {
   switch (plan.kind) {
     case 'scan':
     case 'values':
+    case 'literals':
     case 'cteScan':
     case 'series':
       return [];
@@ -57,6 +58,7 @@ export function mapInputs(plan: PlanNode, change: (input: PlanNode) => PlanNode)
   switch (plan.kind) {
     case 'scan':
     case 'values':
+    case 'literals':
     case 'cteScan':
     case 'series':
       return plan;
@@ -104,6 +106,8 @@ export function mapExpressions(
       return plan.filter === undefined ? plan : { ...plan, filter: change(plan.filter) };
     case 'values':
       return { ...plan, rows: plan.rows.map((row) => row.map(change)) };
+    case 'literals':
+      return { ...plan, defaults: plan.defaults.map((each) => each && change(each)) };
     case 'filter':
       return { ...plan, condition: change(plan.condition) };
     case 'project':

@@ -26,7 +26,7 @@ export function rowLocksOf(
       hint: 'Claim the rows by a query of their own, then ask.',
     });
   if (body.kind === 'setOperation') throw refused('UNION/INTERSECT/EXCEPT');
-  if (body.kind === 'values') throw refused('VALUES');
+  if (body.kind === 'values' || body.kind === 'literals') throw refused('VALUES');
   if (body.distinct !== 'no') throw refused('DISTINCT clause');
   if (body.groupBy.length > 0) throw refused('GROUP BY clause');
   if (body.having !== undefined) throw refused('HAVING clause');

@@ -1,4 +1,5 @@
 import type { TextPlace } from '../base/errors.ts';
+import type { LiteralRows } from './literal-rows.ts';
 
 /**
  * The typed syntax tree: what `parse` makes of libpg-query's raw tree, and what binding reads. Identifiers are as
@@ -158,7 +159,7 @@ export type ParsedStatement = {
 
 export type Query = {
   readonly with?: WithClause | undefined;
-  readonly body: SelectBody | ValuesBody | SetOperationBody;
+  readonly body: SelectBody | ValuesBody | LiteralsBody | SetOperationBody;
   readonly orderBy: readonly OrderItem[];
   readonly limit?: SqlExpression | undefined;
   /** FETCH FIRST … WITH TIES. */
@@ -200,6 +201,12 @@ export type SelectBody = {
 export type ValuesBody = {
   readonly kind: 'values';
   readonly rows: readonly (readonly (SqlExpression | DefaultMarker)[])[];
+  readonly at?: TextPlace | undefined;
+};
+/** The rows of an INSERT of many rows whose values are all literals. */
+export type LiteralsBody = {
+  readonly kind: 'literals';
+  readonly rows: LiteralRows;
   readonly at?: TextPlace | undefined;
 };
 export type SetOperationBody = {

@@ -345,6 +345,8 @@ function printBody(body: Query['body']): string {
       return printSelect(body);
     case 'values':
       return `VALUES ${body.rows.map((row) => `(${row.map(printValue).join(', ')})`).join(', ')}`;
+    case 'literals':
+      return printBody({ kind: 'values', rows: body.rows.values() });
     case 'setOperation': {
       const operation = `${body.operation.toUpperCase()}${body.all ? ' ALL' : ''}`;
       // A chain of one operation groups to the left by itself.
