@@ -686,19 +686,21 @@ export function hashNumber(value: number): number {
 
 /**
  * Pairs of codes numbered densely: how composite keys become one code. While the pairs that there could be are few enough they index
- * a table, in chunks that come into being when a pair falls into them; beyond, they are hashed.
+ * a table, in chunks that come into being when a pair falls into them; beyond, or where they lie too far apart, they are hashed.
  */
 export class PairInterner {
   readonly #lease: MemoryLease;
   /** Code + 1 of first × 2^bits + second; undefined: hashed. */
   #chunks: Chunks | undefined = [];
+  /** Those that are there. */
+  #chunkCount = 0;
   #bits = 4;
   readonly #hashes: HashParts;
   readonly #first: ChunkedInt32;
   readonly #second: ChunkedInt32;
   /** The wider table, or the hashes where there are no chunks, that the pairs are being moved to. */
   #moving:
-    | { readonly chunks: Chunks | undefined; readonly bits: number; moved: number }
+    | { chunks: Chunks | undefined; readonly bits: number; moved: number; chunkCount: number }
     | undefined;
 
   constructor(memory: MemoryAccount | undefined) {
@@ -722,9 +724,30 @@ export class PairInterner {
       if (a[row]! > firstMax) firstMax = a[row]!;
       if (b[row]! > secondMax) secondMax = b[row]!;
     }
-    if (!this.#isOutside(firstMax, secondMax)) return true;
-    this.#widen(firstMax, secondMax);
+    if (this.#isOutside(firstMax, secondMax)) this.#widen(firstMax, secondMax);
+    else {
+      if (!this.#isTooSparse(this.#chunkCount + this.#newChunks(a, b, rowCount))) return true;
+      this.#moving = { chunks: undefined, bits: this.#bits, moved: 0, chunkCount: 0 };
+    }
     return this.#move(budget);
+  }
+
+  /** At most so many chunks would come into being for these pairs. */
+  #newChunks(a: Int32Array, b: Int32Array, rowCount: number): number {
+    const chunks = this.#chunks!;
+    let before = -1;
+    let count = 0;
+    for (let row = 0; row < rowCount; row += 1) {
+      const index = ((a[row]! << this.#bits) | b[row]!) >>> CHUNK_BITS;
+      if (index !== before && chunks[index] === undefined) count += 1;
+      before = index;
+    }
+    return count;
+  }
+
+  /** Pairs that lie far apart are hashed: with a chunk for each few of them a table would take a hundred times their room. */
+  #isTooSparse(chunkCount: number): boolean {
+    return chunkCount > SPARSE_CHUNKS && chunkCount * CHUNK_PAIRS_MIN > this.size;
   }
 
   codes(a: Int32Array, b: Int32Array, rowCount: number, out: Int32Array, add: boolean): void {
@@ -751,7 +774,13 @@ export class PairInterner {
     let chunk = this.#chunks[index >>> CHUNK_BITS];
     if (chunk === undefined) {
       if (!add) return -1;
+      if (this.#isTooSparse(this.#chunkCount + 1)) {
+        this.#moving = { chunks: undefined, bits: this.#bits, moved: 0, chunkCount: 0 };
+        this.#move(undefined);
+        return this.#hashedCodeOf(a, b, true);
+      }
       chunk = this.#newChunk(this.#chunks, index >>> CHUNK_BITS);
+      this.#chunkCount += 1;
     }
     const known = chunk[index & CHUNK_MASK]!;
     if (known !== 0 || !add) return known - 1;
@@ -806,36 +835,57 @@ export class PairInterner {
     // First codes come in order: chunks tell how far they go.
     const firstMax = Math.max(a, (this.#chunks!.length << CHUNK_BITS) >>> this.#bits);
     const isTable = bits < 24 && firstMax < PAIRS_MAX >>> bits;
-    this.#moving = { chunks: isTable ? [] : undefined, bits, moved: 0 };
+    this.#moving = { chunks: isTable ? [] : undefined, bits, moved: 0, chunkCount: 0 };
   }
 
   #move(budget: Budget | undefined): boolean {
     const moving = this.#moving!;
-    const { chunks, bits } = moving;
+    const { bits } = moving;
     const { size } = this;
     while (moving.moved < size) {
       const start = moving.moved;
       if (start > 0 && budget?.exhausted === true) return false;
       const end = Math.min(size, start + PAIRS_AT_ONCE);
-      for (let code = start; code < end; code += 1) {
-        const first = this.#first.get(code);
-        const second = this.#second.get(code);
-        if (chunks === undefined) this.#hashes.add(hashPair(first, second), code);
-        else {
-          const index = (first << bits) | second;
-          const chunk =
-            chunks[index >>> CHUNK_BITS] ?? this.#newChunk(chunks, index >>> CHUNK_BITS);
-          chunk[index & CHUNK_MASK] = code + 1;
-        }
+      const isTable = moving.chunks !== undefined && this.#layOut(moving.chunks, bits, start, end);
+      if (!isTable && moving.chunks !== undefined) {
+        // Wider it would be too sparse.
+        this.#giveUp(moving.chunks);
+        moving.chunks = undefined;
+        moving.moved = 0;
+        continue;
       }
+      if (!isTable)
+        for (let code = start; code < end; code += 1)
+          this.#hashes.add(hashPair(this.#first.get(code), this.#second.get(code)), code);
       if (size > PAIRS_AT_ONCE) budget?.charge(end - start);
       moving.moved = end;
     }
-    for (const chunk of this.#chunks!) if (chunk !== undefined) this.#lease.give(chunk.byteLength);
-    this.#chunks = chunks;
+    this.#giveUp(this.#chunks!);
+    this.#chunks = moving.chunks;
+    this.#chunkCount = moving.chunkCount;
     this.#bits = bits;
     this.#moving = undefined;
     return true;
+  }
+
+  /** Puts pairs [start, end) into a wider table; false where it would be too sparse. */
+  #layOut(chunks: Chunks, bits: number, start: number, end: number): boolean {
+    const moving = this.#moving!;
+    for (let code = start; code < end; code += 1) {
+      const index = (this.#first.get(code) << bits) | this.#second.get(code);
+      let chunk = chunks[index >>> CHUNK_BITS];
+      if (chunk === undefined) {
+        if (this.#isTooSparse(moving.chunkCount + 1)) return false;
+        chunk = this.#newChunk(chunks, index >>> CHUNK_BITS);
+        moving.chunkCount += 1;
+      }
+      chunk[index & CHUNK_MASK] = code + 1;
+    }
+    return true;
+  }
+
+  #giveUp(chunks: Chunks): void {
+    for (const chunk of chunks) if (chunk !== undefined) this.#lease.give(chunk.byteLength);
   }
 
   #newChunk(chunks: Chunks, index: number): Int32Array {
@@ -873,6 +923,9 @@ const PAIRS_AT_ONCE = 2048;
 const PAIRS_MAX = 2 ** 24;
 /** Chunks of 64 KB. */
 const CHUNK_BITS = 14;
+/** More of them are there only for so many pairs each, on average: fewer take a tenth of the room under hashes. */
+const SPARSE_CHUNKS = 16;
+const CHUNK_PAIRS_MIN = 2 ** 8;
 const CHUNK_MASK = 2 ** CHUNK_BITS - 1;
 
 function greatestCommonDivisor(a: number, b: number): number {

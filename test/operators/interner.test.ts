@@ -4,6 +4,7 @@ import { Dictionary } from '../../src/columns/dictionary.ts';
 import { MemoryAccount } from '../../src/base/memory.ts';
 import { datumAt } from '../../src/columns/build.ts';
 import type { Vector } from '../../src/columns/vector.ts';
+import { Budget } from '../../src/operators/operator.ts';
 import { createInterner, PairInterner } from '../../src/operators/interner.ts';
 
 const texts = fc.constantFrom('', 'a', 'b', 'ä', 'abc', 'north', 'south', null);
@@ -119,6 +120,44 @@ test('pairs have one code each, beyond what a table can hold too', () => {
       expect(again).toEqual(codes);
     }),
     { numRuns: 200 },
+  );
+});
+
+test('pairs that lie far apart take no more room than others, and have one code each', () => {
+  const block = fc.record({
+    first: fc.nat(3000),
+    second: fc.nat(3000),
+    count: fc.nat(2048),
+    // Along the diagonal, along a row, along a column, all over.
+    steps: fc.constantFrom([1, 1], [0, 1], [1, 0], [37, 101]),
+    isStepped: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(fc.array(block, { minLength: 1, maxLength: 8 }), (blocks) => {
+      const memory = new MemoryAccount('test');
+      const pairs = new PairInterner(memory);
+      const known = new Map<string, number>();
+      const budget = new Budget(0);
+      for (const { first, second, count, steps, isStepped } of blocks) {
+        const a = Int32Array.from({ length: count }, (_, at) => (first + at * steps[0]!) % 8000);
+        const b = Int32Array.from({ length: count }, (_, at) => (second + at * steps[1]!) % 8000);
+        const codes = new Int32Array(count);
+        if (isStepped)
+          do budget.refill(1000);
+          while (!pairs.prepare(a, b, count, budget));
+        pairs.codes(a, b, count, codes, true);
+        for (let row = 0; row < count; row += 1) {
+          const key = `${a[row]} ${b[row]}`;
+          if (!known.has(key)) known.set(key, known.size);
+          expect(codes[row]).toBe(known.get(key));
+        }
+        expect(pairs.size).toBe(known.size);
+        expect(memory.usedBytes).toBeLessThan(2 ** 20 + 200_000 + known.size * 300);
+      }
+      pairs.close();
+      expect(memory.usedBytes).toBe(0);
+    }),
+    { numRuns: 100 },
   );
 });
 
