@@ -28,6 +28,8 @@ import { GroupSlots } from './group-slots.ts';
 import { createExtremes, ExtremeCounts, ExtremeEnd, type Extremes } from './extremes.ts';
 
 const WORK_PER_GROUP = 4;
+/** Room for so many groups is given back where there is none of them any more. */
+const FORGOTTEN_MIN = 1024;
 
 /**
  * GROUP BY of deltas. Each aggregate keeps its exact state by group; a change is added with its weight. When a commit's last change
@@ -46,7 +48,8 @@ export class DeltaGroup implements StatefulOperator {
   readonly #showsOld: boolean;
   readonly #keys: readonly CompiledExpression[];
   readonly #groups: GroupSlots;
-  readonly #calls: readonly CallState[];
+  readonly #node: AggregateNode;
+  #calls: readonly CallState[];
   readonly #context: EvaluationContext;
   #rowCounts = new Float64Array(64);
   /** The commit that touched a group last. */
@@ -81,6 +84,7 @@ export class DeltaGroup implements StatefulOperator {
     showsOld: boolean,
   ) {
     this.id = node.id;
+    this.#node = node;
     this.#showsOld = showsOld;
     this.columns = node.columns;
     this.#input = input;
@@ -159,6 +163,16 @@ export class DeltaGroup implements StatefulOperator {
       }
       this.#emptied.delete(group);
     }
+    this.#groups.settle();
+    if (this.#groups.slotCount === 0 && this.#rowCounts.length >= FORGOTTEN_MIN) this.#beginAnew();
+  }
+
+  /** There is no group any more, nor will an undo bring one back: what was kept of them goes. */
+  #beginAnew(): void {
+    this.#calls = callStates(this.#node.calls);
+    this.#rowCounts = new Float64Array(64);
+    this.#touchedIn = new Int32Array(64);
+    this.#wasLive = new Uint8Array(64);
   }
 
   close(): void {
@@ -537,7 +551,7 @@ class CallState {
 
 /** How often each value is in each group: a value counts while it is there at all. */
 class DistinctCounts {
-  readonly #counts: Map<string, number>[] = [];
+  readonly #counts: (Map<string, number> | undefined)[] = [];
   readonly #type: OutputColumn['type'];
 
   constructor(call: AggregateCall) {
@@ -561,8 +575,8 @@ class DistinctCounts {
       const key = canonicalText(datum, this.#type.kind);
       const before = counts.get(key) ?? 0;
       const after = before + (weights === undefined ? 1 : weights[row]!);
-      if (after === 0) counts.delete(key);
-      else counts.set(key, after);
+      if (after !== 0) counts.set(key, after);
+      else if (counts.delete(key) && counts.size === 0) this.#counts[group] = undefined;
       if (before > 0 === after > 0) continue;
       rows.push(row);
       signs.push(after > 0 ? 1 : -1);

@@ -8,8 +8,12 @@ import { GroupTable } from '../operators/group-table.ts';
 
 /** Keys that are gone, from which on they are left behind: as many as there are others, too. */
 const DEAD_KEYS_MIN = 4096;
+/** Where all are gone, so many are worth a new table. */
+const GONE_KEYS_MIN = 256;
 /** Keys that are taken along at each change while others are left behind. */
 const MOVED_AT_ONCE = 1024;
+/** Slots that are looked at meanwhile for each of them: most may be free. */
+const LOOKED_AT_A_KEY = 16;
 
 export type GroupSlotOptions = {
   readonly types: readonly SqlType[];
@@ -21,11 +25,13 @@ export type GroupSlotOptions = {
 /**
  * Groups that come and go, by numbers that are given again: what a view keeps by group takes the room of those that there are at a time,
  * not of all that ever were. A table of keys only grows; where most of its keys are gone, the others move to another one, some at each
- * change, and keep their numbers.
+ * change, and keep their numbers. Where all are gone it is begun anew, and so are the numbers.
  */
 export class GroupSlots {
   readonly #options: GroupSlotOptions;
   #table: GroupTable;
+  /** What the table takes. */
+  #memory: MemoryAccount | undefined;
   /** By the code of a key: its slot, −1 where its group is gone. Empty until the first has gone: up to then they are the same. */
   #slotOf: Int32Array = NONE;
   /** By slot: the code of its key, −1 where it is free. */
@@ -35,12 +41,14 @@ export class GroupSlots {
   #slotCount = 0;
   readonly #free: number[] = [];
   #moving: Moving | undefined;
-  /** Codes from which on it is tried again, where there was no memory for another table. */
+  /** Where there was no memory for another table: it is tried again with twice the keys, or half the living ones. */
   #triedAt = 0;
+  #triedLiving = Infinity;
 
   constructor(options: GroupSlotOptions) {
     this.#options = options;
-    this.#table = new GroupTable(options.types, options.memory);
+    this.#memory = options.memory?.child('keys of groups');
+    this.#table = new GroupTable(options.types, this.#memory);
   }
 
   /** Slots given so far, be they free now. */
@@ -91,12 +99,40 @@ export class GroupSlots {
     this.#codeOf[slot] = -1;
     this.#free.push(slot);
     this.#moving?.forget(slot);
-    this.#considerMoving();
+    if (this.#free.length === this.#slotCount) this.#beginAnew();
+    else this.#considerMoving();
+  }
+
+  /** Slots were freed: keys go on moving where no others come. */
+  settle(): void {
+    if (this.#moving !== undefined) this.#move(MOVED_AT_ONCE);
   }
 
   close(): void {
     this.#table.close();
     this.#moving?.table.close();
+  }
+
+  /** No group is there any more. */
+  #beginAnew(): void {
+    const { types, memory, deadKeysMin = GONE_KEYS_MIN } = this.#options;
+    if (this.#table.groupCount < deadKeysMin) return;
+    this.#moving?.table.close();
+    this.#moving = undefined;
+    this.#withinMemory(() => {
+      const own = memory?.child('keys of groups');
+      const table = new GroupTable(types, own);
+      this.#table.close();
+      this.#table = table;
+      this.#memory = own;
+      this.#slotOf = NONE;
+      this.#codeOf = NONE;
+      this.#codeEnd = 0;
+      this.#slotCount = 0;
+      this.#free.length = 0;
+      this.#triedAt = 0;
+      this.#triedLiving = Infinity;
+    });
   }
 
   /** From here on a slot is not its key's code. */
@@ -145,16 +181,29 @@ export class GroupSlots {
     const keyCount = this.#table.groupCount;
     const living = this.#slotCount - this.#free.length;
     const dead = keyCount - living;
-    if (dead < deadKeysMin || dead < living || keyCount < this.#triedAt) return;
+    if (dead < deadKeysMin || dead < living) return;
+    if (keyCount < this.#triedAt && living * 2 > this.#triedLiving) return;
     this.#withinMemory(() => {
-      this.#moving = new Moving(new GroupTable(types, memory));
+      // Both are held until the last has moved; what is kept for deleting is not for that.
+      const bytes = ((this.#memory?.usedBytes ?? 0) * living) / keyCount;
+      if (memory?.hasRoomFor(2 * bytes) === false) return this.#tryLater();
+      const own = memory?.child('keys of groups');
+      this.#moving = new Moving(new GroupTable(types, own), own);
     });
+  }
+
+  #tryLater(): void {
+    this.#moving?.table.close();
+    this.#moving = undefined;
+    this.#triedAt = this.#table.groupCount * 2;
+    this.#triedLiving = this.#slotCount - this.#free.length;
   }
 
   /** Takes `count` keys along, and those that came since behind the last; with the last of them the old table goes. */
   #move(count: number): void {
     this.#withinMemory(() => {
       const moving = this.#moving!;
+      if (this.#options.memory?.hasRoomFor(0) === false) return this.#tryLater();
       const slots = moving.next(count, this.#slotCount, this.#codeOf);
       if (slots.length > 0) {
         const keys = this.keys(slots, slots.length).map((key) => independent(key, slots.length));
@@ -172,6 +221,7 @@ export class GroupSlots {
       }
       this.#table.close();
       this.#table = moving.table;
+      this.#memory = moving.memory;
       this.#moving = undefined;
     });
   }
@@ -182,9 +232,7 @@ export class GroupSlots {
       action();
     } catch (cause) {
       if (!(cause instanceof DbError && cause.code === '53200')) throw cause;
-      this.#moving?.table.close();
-      this.#moving = undefined;
-      this.#triedAt = this.#table.groupCount * 2;
+      this.#tryLater();
     }
   }
 }
@@ -192,6 +240,7 @@ export class GroupSlots {
 /** Keys on their way from one table to another. */
 class Moving {
   readonly table: GroupTable;
+  readonly memory: MemoryAccount | undefined;
   /** By slot, code + 1 in the new table; 0: not there yet, or free. */
   #codes: Int32Array = NONE;
   /** Slots below have had their turn. */
@@ -199,8 +248,9 @@ class Moving {
   /** Slots below that, which were given since. */
   readonly #late = new Set<number>();
 
-  constructor(table: GroupTable) {
+  constructor(table: GroupTable, memory: MemoryAccount | undefined) {
     this.table = table;
+    this.memory = memory;
   }
 
   codeOf(slot: number): number {
@@ -223,8 +273,8 @@ class Moving {
   next(count: number, slotCount: number, codeOf: Int32Array): Int32Array {
     const slots: number[] = [];
     if (slotCount > this.#codes.length) this.#codes = longer(this.#codes, slotCount);
-    const end = Math.min(slotCount, this.#cursor + count);
-    for (; this.#cursor < end; this.#cursor += 1)
+    const end = Math.min(slotCount, this.#cursor + count * LOOKED_AT_A_KEY);
+    for (; this.#cursor < end && slots.length < count; this.#cursor += 1)
       if (codeOf[this.#cursor]! >= 0) slots.push(this.#cursor);
     for (const slot of this.#late) {
       if (slots.length >= 2 * count) break;
