@@ -73,7 +73,7 @@ export async function runDml(
       options.signal,
     );
     effect = allOf(effects, bound.returning !== undefined);
-    return finish(session, bound, entry, effect, result.position, result.work, started, sink);
+    return finish(session, bound, entry, effect, context, result, started, sink);
   }
 
   const collector = new BatchCollector(engine.memory);
@@ -121,8 +121,8 @@ export async function runDml(
           bound,
           entry,
           effect,
-          result.position,
-          work + result.work,
+          context,
+          { position: result.position, work: work + result.work },
           started,
           sink,
         );
@@ -514,8 +514,8 @@ function finish(
   bound: BoundDml,
   entry: TableEntry,
   effect: Effect,
-  position: number,
-  work: number,
+  context: EvaluationContext,
+  { position, work }: { readonly position: number; readonly work: number },
   started: number,
   sink: RowSink,
 ): StatementOutcome {
@@ -526,7 +526,6 @@ function finish(
     sink.begin(columns, () => undefined);
     if (effect.rows !== undefined && effect.rows.rowCount > 0) {
       const { rows } = effect;
-      const context = session.evaluationContext([], {});
       const vectors = returning.expressions.map((expression) =>
         compileExpression(expression).evaluate(rows, context),
       );

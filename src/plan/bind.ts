@@ -266,7 +266,8 @@ function settleParameters(plan: PlanNode, context: BindContext): PlanNode {
 function settleExpression(expression: Expression, types: (SqlType | undefined)[]): Expression {
   return rewrite(expression, (each) => {
     if (each.kind !== 'parameter') return each;
-    const type = types[each.index] ?? TEXT;
+    const type =
+      types[each.index] ?? (each.type.kind === 'unknown' ? TEXT : withoutModifiers(each.type));
     types[each.index] = type;
     if (each.type.kind === type.kind || each.type.kind === 'unknown') return { ...each, type };
     return coerce({ ...each, type }, each.type, 'explicit');

@@ -346,3 +346,16 @@ test('what is returned beside FROM and USING may be asked of, too', async () => 
     ['3', '7'],
   ]);
 });
+
+test('RETURNING knows the parameters, the zone and the instant of its statement', async () => {
+  await using db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, at timestamptz)');
+  const told = `RETURNING id + $1 AS more, id IN ($1, $2) AS is, at::text AS at, now() = at AS now`;
+  const options = { params: [2, 3], zone: 'Asia/Kolkata' };
+  const { rows } = await db.query(`INSERT INTO t VALUES (3, now()) ${told}`, options);
+  expect(rows).toEqual([{ more: 5, is: true, at: expect.stringMatching(/\+05:30$/), now: true }]);
+  for (const sql of [`UPDATE t SET id = 4 ${told}`, `DELETE FROM t ${told}`]) {
+    const changed = await db.query(sql, options);
+    expect(changed.rows).toMatchObject([{ more: 6, is: false, at: rows[0]!['at'] }]);
+  }
+});
