@@ -1,6 +1,8 @@
-import { DbError } from '../base/errors.ts';
+import { assert, DbError } from '../base/errors.ts';
 import { bindStatement } from '../plan/bind.ts';
 import type { SqlType } from '../columns/types.ts';
+import type { Datum } from '../columns/values.ts';
+import { ArrayValue } from '../expressions/arrays.ts';
 import { datumToText } from '../expressions/text-io.ts';
 import { recordingCatalog, type RelationRead } from '../plan/catalog.ts';
 import type { PlanNode } from '../plan/logical.ts';
@@ -133,10 +135,20 @@ export class LiveQueries {
     return withParameters(statement.query, (index, at) => {
       const type = bound.parameterTypes[index]!;
       const datum = values[index]!;
-      const constant: SqlExpression =
-        datum === null
+      const literal = (value: Datum, of: SqlType): SqlExpression =>
+        value === null
           ? { kind: 'null', at }
-          : { kind: 'string', value: datumToText(datum, type, { zone: session.zone }), at };
+          : { kind: 'string', value: datumToText(value, of, { zone: session.zone }), at };
+      if (type.kind === 'array') {
+        const { element } = type;
+        const arg: SqlExpression =
+          datum instanceof ArrayValue
+            ? { kind: 'array', items: datum.items.map((item) => literal(item, element)), at }
+            : { kind: 'null', at };
+        return { kind: 'cast', arg, type: { ...typeNameOf(element), arrayDimensions: 1 }, at };
+      }
+      assert(!(datum instanceof ArrayValue), 'an array is given where one is wanted');
+      const constant = literal(datum, type);
       return type.kind === 'unknown'
         ? constant
         : { kind: 'cast', arg: constant, type: typeNameOf(type), at };

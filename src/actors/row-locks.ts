@@ -1,7 +1,7 @@
 import { DbError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
 import { datumAt } from '../columns/build.ts';
-import type { Datum } from '../columns/values.ts';
+import type { ParameterValue } from '../expressions/arrays.ts';
 import type { BoundQuery, RowLocks } from '../plan/logical.ts';
 import { AvailableRows } from './available-rows.ts';
 import { BatchCollector } from './batch-collector.ts';
@@ -23,7 +23,7 @@ export async function runLocking(
   session: Session,
   bound: BoundQuery,
   locks: RowLocks,
-  parameters: readonly Datum[],
+  parameters: readonly ParameterValue[],
   text: string,
   options: ExecutionOptions,
   sink: RowSink,
@@ -116,7 +116,7 @@ async function runSkipping(
   bound: BoundQuery,
   locks: RowLocks,
   to: BoundTo,
-  parameters: readonly Datum[],
+  parameters: readonly ParameterValue[],
   text: string,
   options: ExecutionOptions,
   sink: RowSink,

@@ -4,7 +4,7 @@ import type { Random, TimerHandle } from '../base/ports.ts';
 import type { Batch } from '../columns/batch.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
 import { TEXT } from '../columns/types.ts';
-import type { Datum } from '../columns/values.ts';
+import type { ParameterValue } from '../expressions/arrays.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { Calendar } from '../calendar/calendar.ts';
 import { findZone, zoneOf } from '../calendar/zones.ts';
@@ -850,7 +850,7 @@ export class Session {
   }
 
   evaluationContext(
-    parameters: readonly Datum[],
+    parameters: readonly ParameterValue[],
     options: ExecutionOptions,
   ): EvaluationContext & Pick<InputContext, 'bytes'> {
     return {

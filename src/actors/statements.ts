@@ -4,15 +4,20 @@ import { instantText } from '../calendar/civil.ts';
 import type { Batch } from '../columns/batch.ts';
 import { vectorFromData } from '../columns/build.ts';
 import type { TableSnapshot } from '../columns/table-contract.ts';
-import { TEXT, type SqlType } from '../columns/types.ts';
-import type { Datum } from '../columns/values.ts';
+import { TEXT } from '../columns/types.ts';
+import { ArrayValue, type ParameterType, type ParameterValue } from '../expressions/arrays.ts';
 import { coerce } from '../expressions/coercion.ts';
 import { evaluateConstant } from '../expressions/fold.ts';
 import { typeOfName } from '../expressions/type-names.ts';
 import { buildOperator } from '../operators/build.ts';
 import type { ExecutionEnvironment } from '../operators/environment.ts';
 import type { Operator } from '../operators/operator.ts';
-import { bindExpression, bindStatement, type BoundStatement } from '../plan/bind.ts';
+import {
+  bindArrayArgument,
+  bindExpression,
+  bindStatement,
+  type BoundStatement,
+} from '../plan/bind.ts';
 import { explainPlan, type ExplainOptions } from '../plan/explain.ts';
 import type { AggregateNode, BoundQuery, OutputColumn, PlanNode } from '../plan/logical.ts';
 import { inputsOf } from '../plan/nodes.ts';
@@ -39,6 +44,7 @@ import {
   runWithChanges,
 } from './with-changes.ts';
 import { runLocking } from './row-locks.ts';
+import { arrayFrom } from './array-input.ts';
 import { converterOf } from './rows-in.ts';
 import {
   emptyOutcome,
@@ -227,6 +233,14 @@ function executed(
   const context = session.evaluationContext([], options);
   const params = args.map((arg, index) => {
     const type = types[index];
+    if (type?.kind === 'array') {
+      const items = bindArrayArgument(arg, type.element, session.planCatalog());
+      return new BoundDatum(
+        items === undefined
+          ? null
+          : new ArrayValue(items.map((item) => evaluateConstant(item, context))),
+      );
+    }
     const value = bindExpression(arg, session.planCatalog(), 'EXECUTE');
     // As text it is taken for whatever each part of the statement needs.
     const coerced = coerce(
@@ -248,7 +262,7 @@ function executed(
 function preparedTypes(
   session: Session,
   prepared: ParsedStatement,
-): readonly (SqlType | undefined)[] {
+): readonly (ParameterType | undefined)[] {
   if (
     changesIn(prepared.statement) === undefined &&
     returningAsQuery(prepared.statement, () => session.planCatalog()) === undefined
@@ -260,17 +274,19 @@ function preparedTypes(
 }
 
 /** As PREPARE gives them; a type's length is no part of a parameter. */
-function writtenTypes({ parameterTypes = [] }: ParsedStatement): (SqlType | undefined)[] {
-  return parameterTypes.map((type) =>
-    type.name === 'unknown' ? undefined : typeOfName({ ...type, modifiers: [] }, type.at),
-  );
+function writtenTypes({ parameterTypes = [] }: ParsedStatement): (ParameterType | undefined)[] {
+  return parameterTypes.map((type) => {
+    if (type.name === 'unknown') return undefined;
+    const element = typeOfName({ ...type, modifiers: [], arrayDimensions: 0 }, type.at);
+    return type.arrayDimensions === 0 ? element : { kind: 'array', element };
+  });
 }
 
 /** A parameter that is a datum already: EXECUTE's. */
 export class BoundDatum {
-  readonly datum: Datum;
+  readonly datum: ParameterValue;
 
-  constructor(datum: Datum) {
+  constructor(datum: ParameterValue) {
     this.datum = datum;
   }
 }
@@ -332,7 +348,7 @@ export class BoundTo {
 export async function executePlan(
   session: Session,
   bound: BoundQuery,
-  parameters: readonly Datum[],
+  parameters: readonly ParameterValue[],
   text: string,
   options: ExecutionOptions,
   sink: RowSink,
@@ -525,7 +541,7 @@ function planKeyOf(session: Session, parsed: ParsedStatement): string | undefine
   )
     return undefined;
   const typeKey = writtenTypes(parsed)
-    .map((type) => type?.kind ?? '')
+    .map((type) => (type?.kind === 'array' ? `${type.element.kind}[]` : (type?.kind ?? '')))
     .join();
   return `${epoch}.${engine.housekeeping.statisticsEpoch}\0${session.scopeKey}\0${typeKey}\0${parsed.text}`;
 }
@@ -537,7 +553,7 @@ export function parametersOf(
   session: Session,
   bound: BoundStatement,
   options: ExecutionOptions,
-): Datum[] {
+): ParameterValue[] {
   const given = options.params ?? NO_PARAMETERS;
   const types = bound.parameterTypes;
   if (given.length < types.length || (given.length > types.length && !options.sharedParams)) {
@@ -562,13 +578,20 @@ export function parametersOf(
         field: `params.${index}`,
         hint: 'Give null for NULL.',
       });
+    if (type.kind === 'array')
+      return arrayFrom(value, type.element, context, {
+        named: `parameter $${index + 1}`,
+        field: `params.${index}`,
+      });
     try {
       return converterOf(type)(value, context);
     } catch (cause) {
       if (!(cause instanceof DbError)) throw cause;
       throw new DbError(cause.code, `parameter $${index + 1}: ${cause.message}`, {
         field: `params.${index}`,
-        hint: cause.hint,
+        hint: Array.isArray(value)
+          ? `x = ANY ($${index + 1}) compares with what an array holds.`
+          : cause.hint,
       });
     }
   });

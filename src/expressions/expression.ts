@@ -17,6 +17,7 @@ export type Expression =
   | CaseExpression
   | CoalesceExpression
   | InListExpression
+  | AnyArrayExpression
   | CastExpression
   | OuterColumnExpression
   | SubqueryExpression;
@@ -80,14 +81,34 @@ export type CoalesceExpression = {
 /**
  * args [NOT] IN (what is the same for all rows): one set for an execution. `values` are the listed rows that are constants, one behind the
  * other, so many data a row as there are args, each of its arg's type; `others`, likewise, those with something that an execution has to
- * settle. There is one row at least; NULL among them is as SQL has it.
+ * settle. There is one row at least, or an array; NULL among them is as SQL has it.
  */
 export type InListExpression = {
   readonly kind: 'inList';
   readonly args: readonly Expression[];
   readonly values: readonly Datum[];
   readonly others: readonly Expression[];
+  /** Of a list of single values: what this holds, too. `= ANY ($1)`, `<> ALL ($1)`; it may hold nothing. */
+  readonly array?: ArrayParameter | undefined;
   readonly negated: boolean;
+  readonly type: SqlType;
+};
+/** A parameter that is an array of `element`. `item` makes of each of its items, as column 0, what is compared. */
+export type ArrayParameter = {
+  readonly index: number;
+  readonly element: SqlType;
+  readonly item: Expression;
+};
+/**
+ * Any other comparison with ANY or ALL of an array. `test` is over arg, as column 0, and an item, as column 1. NULL where the array is; where it is
+ * empty ANY is false and ALL true.
+ */
+export type AnyArrayExpression = {
+  readonly kind: 'anyArray';
+  readonly arg: Expression;
+  readonly array: ArrayParameter;
+  readonly test: Expression;
+  readonly all: boolean;
   readonly type: SqlType;
 };
 /** A cast from arg.type to type by the catalog's cast function; explicit casts may truncate (varchar(n)). */

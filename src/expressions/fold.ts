@@ -2,9 +2,15 @@ import { Decimal, Interval, type Datum } from '../columns/values.ts';
 import { sameType, typeName } from '../columns/types.ts';
 import { functionById } from './catalog.ts';
 import { castOf } from './coercion.ts';
-import type { ConstantExpression, Expression, InListExpression } from './expression.ts';
+import type {
+  AnyArrayExpression,
+  ArrayParameter,
+  ConstantExpression,
+  Expression,
+  InListExpression,
+} from './expression.ts';
 import type { EvaluationContext, Volatility } from './function-def.ts';
-import { interpret } from './interpret.ts';
+import { decidingIn, interpret, itemsIn } from './interpret.ts';
 import { datumToText } from './text-io.ts';
 
 /** The value of an expression without columns. */
@@ -30,6 +36,7 @@ export function partsOf(expression: Expression): readonly Expression[] {
     case 'isNull':
     case 'isNotNull':
     case 'cast':
+    case 'anyArray':
       return [expression.arg];
     case 'inList':
       return expression.others.length === 0
@@ -69,7 +76,8 @@ export function mapParts(
     case 'not':
     case 'isNull':
     case 'isNotNull':
-    case 'cast': {
+    case 'cast':
+    case 'anyArray': {
       const arg = change(expression.arg);
       return arg === expression.arg ? expression : { ...expression, arg };
     }
@@ -158,6 +166,15 @@ export function isSettledByZone(expression: Expression): boolean {
   });
 }
 
+/** Whether the node itself takes what an execution gives. */
+export function isOfParameters(node: Expression): boolean {
+  return (
+    node.kind === 'parameter' ||
+    node.kind === 'anyArray' ||
+    (node.kind === 'inList' && node.array !== undefined)
+  );
+}
+
 /** Of the node itself, its parts aside. */
 export function volatilityOf(node: Expression): Volatility {
   switch (node.kind) {
@@ -170,7 +187,10 @@ export function volatilityOf(node: Expression): Volatility {
     case 'parameter':
     case 'subquery':
     case 'outerColumn':
+    case 'anyArray':
       return 'stable';
+    case 'inList':
+      return node.array === undefined ? 'immutable' : 'stable';
     default:
       return 'immutable';
   }
@@ -212,6 +232,32 @@ function folded(
   } catch {
     return whole;
   }
+}
+
+/** A comparison with an array that an execution gives, as one with its items: no parameter is in it any more. */
+export function withItems(
+  expression: InListExpression | AnyArrayExpression,
+  context: EvaluationContext,
+): Expression {
+  const { type } = expression;
+  if (expression.kind === 'inList') {
+    const { array, others, negated } = expression;
+    if (array === undefined) return expression;
+    const values = expression.values.concat(itemsIn(array, context) ?? [null]);
+    return values.length + others.length === 0
+      ? { kind: 'constant', type, value: negated }
+      : { ...expression, values, array: undefined };
+  }
+  const { arg, array, test, all } = expression;
+  const items = decidingIn(expression, context);
+  if (items === null) return { kind: 'constant', type, value: null };
+  const tests = items.map((value) =>
+    mapColumns(test, ({ index }) =>
+      index === 0 ? arg : { kind: 'constant', type: array.item.type, value },
+    ),
+  );
+  if (tests.length === 0) return { kind: 'constant', type, value: all };
+  return tests.length === 1 ? tests[0]! : { kind: all ? 'and' : 'or', args: tests, type };
 }
 
 /** AND and OR lose constant arguments, CASE branches that are decided, nested AND and OR are flattened. */
@@ -305,8 +351,18 @@ export function expressionEquals(a: Expression, b: Expression): boolean {
         b.kind !== 'inList' ||
         a.negated !== b.negated ||
         a.args.length !== b.args.length ||
+        !sameArray(a.array, b.array) ||
         a.values.length !== b.values.length ||
         !a.values.every((value, index) => identical(value, b.values[index]!))
+      )
+        return false;
+      break;
+    case 'anyArray':
+      if (
+        b.kind !== 'anyArray' ||
+        a.all !== b.all ||
+        !sameArray(a.array, b.array) ||
+        !expressionEquals(a.test, b.test)
       )
         return false;
       break;
@@ -324,6 +380,12 @@ export function expressionEquals(a: Expression, b: Expression): boolean {
     left.length === right.length &&
     left.every((part, index) => expressionEquals(part, right[index]!))
   );
+}
+
+function sameArray(a: ArrayParameter | undefined, b: ArrayParameter | undefined): boolean {
+  return a === undefined || b === undefined
+    ? a === b
+    : a.index === b.index && expressionEquals(a.item, b.item);
 }
 
 /** The same to the letter, as no two data of different text are. */
@@ -372,7 +434,9 @@ export function printBound(expression: Expression, names: (index: number) => str
     case 'coalesce':
       return `COALESCE(${expression.args.map(print).join(', ')})`;
     case 'inList': {
-      const { args, values, others, negated } = expression;
+      const { args, values, others, array, negated } = expression;
+      if (array !== undefined)
+        return `(${print(args[0]!)} ${negated ? '<> ALL' : '= ANY'} ($${array.index + 1}))`;
       const tuple = (texts: readonly string[]): string =>
         texts.length === 1 ? texts[0]! : `(${texts.join(', ')})`;
       const width = args.length;
@@ -388,6 +452,11 @@ export function printBound(expression: Expression, names: (index: number) => str
         ),
       );
       return `(${tuple(args.map(print))} ${negated ? 'NOT ' : ''}IN (${shown.join(', ')}${count > SHOWN_OF_LIST_MAX ? ', …' : ''}))`;
+    }
+    case 'anyArray': {
+      const { arg, array, test, all } = expression;
+      const items = `${all ? 'ALL' : 'ANY'} ($${array.index + 1})`;
+      return printBound(test, (index) => (index === 0 ? print(arg) : items));
     }
     case 'cast':
       return `(${print(expression.arg)})::${typeName(expression.type)}`;

@@ -1,6 +1,7 @@
 import type { Calendar } from '../calendar/calendar.ts';
 import type { SqlType, TypeKind } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
+import type { ParameterValue } from './arrays.ts';
 
 /** What an evaluation may know beside its arguments. One per statement: `now` never moves inside a statement. */
 export type EvaluationContext = {
@@ -8,7 +9,7 @@ export type EvaluationContext = {
   readonly nowMicros: number;
   /** The session's time zone, an IANA name known to `calendar`. */
   readonly zone: string;
-  readonly parameters: readonly Datum[];
+  readonly parameters: readonly ParameterValue[];
   /** For random(), gen_random_uuid(): a stream of this statement. */
   readonly random: { unit(): number; uint32(): number };
   /** current_setting(); undefined where it is not set. */

@@ -12,7 +12,7 @@ import { castOf } from './coercion.ts';
 import type { Expression, InListExpression } from './expression.ts';
 import { isImmutable, isSettled, partsOf, referencedColumns } from './fold.ts';
 import type { EvaluationContext } from './function-def.ts';
-import { interpret, listedIn } from './interpret.ts';
+import { compareWithItems, interpret, listedIn } from './interpret.ts';
 import { fitToType } from './text-io.ts';
 
 /**
@@ -270,6 +270,18 @@ class Generator {
         return this.#coalesce(expression);
       case 'inList':
         return this.#inList(expression);
+      case 'anyArray': {
+        const arg = this.#boxed(this.#emit(expression.arg), expression.arg.type);
+        const result = this.#name('a');
+        this.#line(
+          `const ${result} = ${this.#constant(compareWithItems)}(${this.#constant(expression)}, ${arg}, context);`,
+        );
+        return {
+          lane: { kind: 'boolean' },
+          code: `(${result} === true ? 1 : 0)`,
+          isNull: `(${result} === null)`,
+        };
+      }
       case 'cast':
         return this.#cast(expression);
       case 'outerColumn':
@@ -551,7 +563,7 @@ class Generator {
   }
 
   #inList(expression: Extract<Expression, { kind: 'inList' }>): Value {
-    const { args, values, others, negated } = expression;
+    const { args, values, others, array, negated } = expression;
     if (args.length > 1) {
       const list = this.#list(expression);
       const data = args.map((arg) => this.#boxed(this.#emit(arg), arg.type));
@@ -570,16 +582,23 @@ class Generator {
     const isShort =
       isNumber &&
       others.length === 0 &&
+      array === undefined &&
       plain.length <= 4 &&
       plain.every((value) => typeof value === 'number' && !Number.isNaN(value));
     let test: string;
     let hasNull = String(values.includes(null));
+    let noValue = arg.isNull;
     if (isShort) test = plain.map((value) => `x === ${String(value)}`).join(' || ') || 'false';
     else {
       const list = this.#list(expression);
-      if (others.length > 0) {
+      if (others.length > 0 || array !== undefined) {
         hasNull = `${list}n`;
         this.#before.push(`const ${hasNull} = ${list}.hasNull;`);
+      }
+      // Of nothing NULL is not one, and that is known.
+      if (array !== undefined && arg.isNull !== 'false') {
+        noValue = `(${list}e && ${arg.isNull})`;
+        this.#before.push(`const ${list}e = !${list}.isEmpty;`);
       }
       const isText =
         arg.lane.kind === 'datum' &&
@@ -606,11 +625,7 @@ class Generator {
           ? `!${found}`
           : `(${hasNull} && !${found})`;
     const isNull =
-      arg.isNull === 'false'
-        ? unknown
-        : unknown === 'false'
-          ? arg.isNull
-          : `(${arg.isNull} || ${unknown})`;
+      noValue === 'false' ? unknown : unknown === 'false' ? noValue : `(${noValue} || ${unknown})`;
     return { lane: { kind: 'boolean' }, code, isNull };
   }
 

@@ -8,6 +8,8 @@ import { Decimal, type Datum } from '../columns/values.ts';
  */
 export class ListedValues {
   readonly hasNull: boolean;
+  /** Nothing is in it, not even what is not known. */
+  readonly isEmpty: boolean;
   readonly #kinds: readonly TypeKind[];
   readonly #data: readonly Datum[];
   #keys: ReadonlySet<Datum> | undefined;
@@ -20,16 +22,17 @@ export class ListedValues {
     this.#kinds = kinds;
     this.#data = data;
     this.hasNull = data.includes(null);
+    this.isEmpty = data.length === 0;
   }
 
-  /** IN: whether the data equal a listed row; null: that is not known. There is one row at least. */
+  /** IN: whether the data equal a listed row; null: that is not known. */
   find(data: readonly Datum[]): boolean | null {
     if (this.#kinds.length > 1) {
       this.#rows ??= new ListedRows(this.#kinds, this.#data);
       return this.#rows.find(data);
     }
     const datum = data[0]!;
-    if (datum === null) return null;
+    if (datum === null) return this.isEmpty ? false : null;
     return this.has(datum) || (this.hasNull ? null : false);
   }
 

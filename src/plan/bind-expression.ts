@@ -15,6 +15,7 @@ import {
   type SqlType,
 } from '../columns/types.ts';
 import { Decimal, normalInteger } from '../columns/values.ts';
+import type { ParameterType } from '../expressions/arrays.ts';
 import { isAggregateName, resolveAggregate } from '../expressions/aggregates.ts';
 import {
   comparisonOf,
@@ -22,13 +23,7 @@ import {
   resolveFunction,
   resolveOperator,
 } from '../expressions/catalog.ts';
-import {
-  coerce,
-  commonType,
-  haveCommonType,
-  isWidening,
-  withoutModifiers,
-} from '../expressions/coercion.ts';
+import { coerce, commonType, haveCommonType, isWidening } from '../expressions/coercion.ts';
 import { decimal } from '../expressions/decimal-arithmetic.ts';
 import type { ConstantExpression, Expression } from '../expressions/expression.ts';
 import {
@@ -44,6 +39,13 @@ import { decimalFromText } from '../expressions/text-io.ts';
 import { hintOfAbsent, isKnownElsewhere } from '../expressions/known-elsewhere.ts';
 import { typeCalledLike, typeOfName } from '../expressions/type-names.ts';
 import type { Query, SqlExpression } from '../sql/ast.ts';
+import {
+  arrayThere,
+  bindArray,
+  compareWithParameter,
+  comparedType,
+  withoutCasts,
+} from './bind-array.ts';
 import type { PlanCatalog } from './catalog.ts';
 import type { AggregateCalls } from './aggregate-calls.ts';
 import type { AggregateCall, ApplyNode, PlanNode, SortKey } from './logical.ts';
@@ -54,7 +56,7 @@ import { SERIES_INDEX_BASE, seriesOf, type SeriesCall } from './series.ts';
 /** What binding a statement gathers. */
 export type BindContext = {
   readonly catalog: PlanCatalog;
-  readonly parameterTypes: (SqlType | undefined)[];
+  readonly parameterTypes: (ParameterType | undefined)[];
   nextCte: number;
   /** Of each list of subqueries, by what one looks like, its place in it: hundreds are not held against each other. */
   readonly subqueryPlaces: WeakMap<readonly BoundSubquery[], Map<string, number>>;
@@ -101,6 +103,12 @@ export function bindExpression(expression: SqlExpression, place: Place): Express
       return bitString(expression.value, at);
     case 'parameter': {
       const type = place.context.parameterTypes[expression.index];
+      if (type?.kind === 'array')
+        throw notSupported(
+          'an array here',
+          `An array is compared with by ANY or ALL: x = ANY ($${expression.index + 1}).`,
+          at,
+        );
       place.context.parameterTypes[expression.index] = type;
       return { kind: 'parameter', index: expression.index, type: type ?? UNKNOWN };
     }
@@ -133,7 +141,8 @@ export function bindExpression(expression: SqlExpression, place: Place): Express
         }));
         return { kind: 'and', args: tests, type: BOOLEAN };
       }
-      return { kind: expression.kind, arg: settled(bind(expression.arg)), type: BOOLEAN };
+      const arg = arrayTested(expression.arg, place) ?? settled(bind(expression.arg));
+      return { kind: expression.kind, arg, type: BOOLEAN };
     }
     case 'isBoolean': {
       const arg = condition(bind(expression.arg), 'IS', at);
@@ -667,27 +676,50 @@ function inValues(
     : { kind: isNegated ? 'and' : 'or', args: tests, type: BOOLEAN };
 }
 
-/** x = ANY (ARRAY[…]) of listed values; arrays as values come later. */
+/** x op ANY (array). */
 function anyArray(
   expression: Extract<SqlExpression, { kind: 'anyArray' }>,
   place: Place,
 ): Expression {
-  const { at, array } = expression;
-  if (array.kind !== 'array')
-    throw notSupported(
-      `${expression.all ? 'ALL' : 'ANY'} of an array value`,
-      'List the values: x IN ($1, $2, …).',
-      at,
+  const { at, operator, all } = expression;
+  const bind = (part: SqlExpression): Expression => bindExpression(part, place);
+  if (expression.arg.kind === 'row')
+    throw notSupported('a row compared with an array', 'Write (a, b) IN ((1, 2), …).', at);
+  if (expression.array.kind === 'subquery' && expression.array.mode === 'array') {
+    const { query } = expression.array;
+    const mode = all ? 'all' : 'any';
+    return quantified(
+      { at, kind: 'quantified', mode, left: expression.arg, operator, query, negated: false },
+      place,
     );
-  const arg = bindExpression(expression.arg, place);
-  const values = array.items.map((item) => bindExpression(item, place));
-  if (expression.operator === '=' && !expression.all) return inValues(arg, values, false, at);
-  if (expression.operator === '<>' && expression.all) return inValues(arg, values, true, at);
-  const tests = values.map((value) => resolveOperator(expression.operator, arg, value, at));
-  if (tests.length === 0) return constant(expression.all, BOOLEAN);
-  return tests.length === 1
-    ? tests[0]!
-    : { kind: expression.all ? 'and' : 'or', args: tests, type: BOOLEAN };
+  }
+  const { parameterTypes } = place.context;
+  const array = bindArray(expression.array, parameterTypes, bind);
+  const arg = bind(expression.arg);
+  if (array.kind === 'parameter')
+    return compareWithParameter(settled(arg), operator, all, array, parameterTypes, at);
+  const { items } = array;
+  if (operator === '=' && !all) return inValues(arg, items, false, at);
+  if ((operator === '<>' || operator === '!=') && all) return inValues(arg, items, true, at);
+  const tests = items.map((value) =>
+    condition(resolveOperator(operator, arg, value, at), 'ANY', at),
+  );
+  if (tests.length === 0) return constant(all, BOOLEAN);
+  return tests.length === 1 ? tests[0]! : { kind: all ? 'and' : 'or', args: tests, type: BOOLEAN };
+}
+
+/** $1, or $1::int[], where that is an array: NULL as long as it is none, else true. */
+function arrayTested(expression: SqlExpression, place: Place): Expression | undefined {
+  const { parameterTypes } = place.context;
+  const isArray =
+    expression.kind === 'parameter'
+      ? parameterTypes[expression.index]?.kind === 'array'
+      : expression.kind === 'cast' && expression.type.arrayDimensions > 0;
+  if (!isArray) return undefined;
+  const array = bindArray(expression, parameterTypes, (part) => bindExpression(part, place));
+  if (array.kind === 'items')
+    return constant(withoutCasts(expression).kind === 'null' ? null : true, BOOLEAN);
+  return arrayThere({ index: array.index, element: array.element! });
 }
 
 function caseOf(expression: Extract<SqlExpression, { kind: 'case' }>, place: Place): Expression {
@@ -1065,23 +1097,6 @@ function placeOfSubquery(
   const index = subqueries.push(bound) - 1;
   if (text !== undefined) places.set(text, index);
   return index;
-}
-
-/** The type to which two sides are brought to be compared: that of the operator, which of a real and a numeric is neither's. */
-function comparedType(
-  operator: string,
-  left: Expression,
-  right: Expression,
-  at: TextPlace | undefined,
-): SqlType {
-  const { args } = resolveOperator(operator, left, right, at);
-  return commonType(
-    left.type.kind === right.type.kind
-      ? [left.type, right.type]
-      : args.map(({ type }) => withoutModifiers(type)),
-    'IN',
-    at,
-  );
 }
 
 /** x op ANY (SELECT …); [NOT] IN is = ANY. Both sides are brought to one type. */

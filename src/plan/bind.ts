@@ -1,5 +1,6 @@
 import { DbError, notSupported, type TextPlace } from '../base/errors.ts';
 import { TEXT, type SqlType } from '../columns/types.ts';
+import type { ParameterType } from '../expressions/arrays.ts';
 import { coerce, withoutModifiers } from '../expressions/coercion.ts';
 import type { Expression } from '../expressions/expression.ts';
 import { foldConstants, referencedColumns, someNode } from '../expressions/fold.ts';
@@ -14,6 +15,7 @@ import type {
   Statement,
   UpdateStatement,
 } from '../sql/ast.ts';
+import { bindArray, bothUses, settleArray, withoutCasts } from './bind-array.ts';
 import {
   assigned,
   bindExpression as bindIn,
@@ -57,7 +59,7 @@ export type BoundStatement = BoundQuery | BoundInsert | BoundUpdate | BoundDelet
 
 type BoundWrite = {
   readonly relation: number;
-  readonly parameterTypes: readonly SqlType[];
+  readonly parameterTypes: readonly ParameterType[];
   /** Relations it reads, the one it writes included where it reads that. */
   readonly relations: readonly number[];
   readonly volatile: boolean;
@@ -91,7 +93,7 @@ export type BoundDelete = BoundWrite & { readonly kind: 'delete'; readonly plan:
 
 export type BindOptions = {
   /** Declared types of $1, $2, …; undefined ones are inferred. */
-  readonly parameterTypes?: readonly (SqlType | undefined)[];
+  readonly parameterTypes?: readonly (ParameterType | undefined)[];
 };
 
 /** Binds and optimises a statement. Throws DbError with a place; 0A000 for what is not supported. */
@@ -141,6 +143,20 @@ export function bindExpression(
       subqueries: undefined,
     }),
   );
+}
+
+/** An array without columns, each item to be of a type: EXECUTE's argument. Undefined: NULL. */
+export function bindArrayArgument(
+  expression: SqlExpression,
+  element: SqlType,
+  catalog: PlanCatalog,
+): Expression[] | undefined {
+  const array = withoutCasts(expression);
+  if (array.kind === 'null') return undefined;
+  const bind = (item: SqlExpression): Expression => bindExpression(item, catalog, 'EXECUTE');
+  const bound = bindArray(expression, [], bind);
+  if (bound.kind === 'parameter') return [bind(array)];
+  return bound.items.map((item) => coerce(item, element, 'assignment', expression.at));
 }
 
 /** An expression over one row of a table: CHECK, generated columns, USING. */
@@ -263,18 +279,24 @@ function settleParameters(plan: PlanNode, context: BindContext): PlanNode {
   return mapPlanExpressions(plan, (expression) => settleExpression(expression, types));
 }
 
-function settleExpression(expression: Expression, types: (SqlType | undefined)[]): Expression {
+function settleExpression(
+  expression: Expression,
+  types: (ParameterType | undefined)[],
+): Expression {
   return rewrite(expression, (each) => {
+    if ((each.kind === 'inList' || each.kind === 'anyArray') && each.array !== undefined)
+      return { ...each, array: settleArray(each.array, types) };
     if (each.kind !== 'parameter') return each;
     const type =
       types[each.index] ?? (each.type.kind === 'unknown' ? TEXT : withoutModifiers(each.type));
     types[each.index] = type;
+    if (type.kind === 'array') throw bothUses(each.index);
     if (each.type.kind === type.kind || each.type.kind === 'unknown') return { ...each, type };
     return coerce({ ...each, type }, each.type, 'explicit');
   });
 }
 
-function parameterTypes(context: BindContext): SqlType[] {
+function parameterTypes(context: BindContext): ParameterType[] {
   return Array.from(context.parameterTypes, (type) => type ?? TEXT);
 }
 

@@ -1,4 +1,4 @@
-import type { Expression } from '../expressions/expression.ts';
+import type { Expression, InListExpression } from '../expressions/expression.ts';
 import { mapColumns, referencedColumns } from '../expressions/fold.ts';
 import type { PlanStatistics } from './catalog.ts';
 import type { JoinNode, OutputColumn, PlanNode } from './logical.ts';
@@ -246,15 +246,21 @@ export function estimateRows(plan: PlanNode, statistics: PlanStatistics): number
   }
 }
 
+/** Rows that are listed; of an array nobody knows before it is given. */
+function listedCount({ args, values, others, array }: InListExpression): number {
+  return (
+    (values.length + others.length) / args.length + (array === undefined ? 0 : ARRAY_ITEMS_GUESS)
+  );
+}
+
+/** As PostgreSQL has it. */
+const ARRAY_ITEMS_GUESS = 10;
+
 function selectivity(condition: Expression): number {
   let share = 1;
   for (const conjunct of conjunctsOf(condition)) {
     if (conjunct.kind === 'call' && conjunct.fn.startsWith('=(')) share *= 0.05;
-    else if (conjunct.kind === 'inList')
-      share *= Math.min(
-        0.5,
-        (0.05 * (conjunct.values.length + conjunct.others.length)) / conjunct.args.length,
-      );
+    else if (conjunct.kind === 'inList') share *= Math.min(0.5, 0.05 * listedCount(conjunct));
     else share *= 0.33;
   }
   return share;

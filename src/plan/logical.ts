@@ -1,6 +1,7 @@
 import type { SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import type { AggregateFunction } from '../expressions/aggregates.ts';
+import type { ParameterType } from '../expressions/arrays.ts';
 import type { Expression } from '../expressions/expression.ts';
 import type { LiteralRows } from '../sql/literal-rows.ts';
 
@@ -248,7 +249,7 @@ export type BoundQuery = {
   readonly kind: 'query';
   readonly plan: PlanNode;
   /** Types inferred or declared for $1, $2, … */
-  readonly parameterTypes: readonly SqlType[];
+  readonly parameterTypes: readonly ParameterType[];
   /** FOR UPDATE / FOR SHARE: what it claims. */
   readonly locks?: RowLocks | undefined;
   /** Ids of all relations it reads, views included: for grants, plan cache and read sets. */

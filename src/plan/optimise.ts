@@ -504,9 +504,9 @@ function rejectsNulls(expression: Expression, isChosen: (index: number) => boole
     case 'call':
       return strictIn(expression, isChosen);
     case 'inList':
-      // NOT IN of rows is true where one pair differs, whatever the others are.
+      // NOT IN of rows is true where one pair differs, whatever the others are; <> ALL of an empty array is true.
       return expression.negated
-        ? expression.args.every((arg) => strictIn(arg, isChosen))
+        ? expression.array === undefined && expression.args.every((arg) => strictIn(arg, isChosen))
         : expression.args.some((arg) => strictIn(arg, isChosen));
     case 'and':
       return expression.args.some((arg) => rejectsNulls(arg, isChosen));
@@ -530,7 +530,9 @@ function strictIn(expression: Expression, isChosen: (index: number) => boolean):
         expression.args.some((arg) => strictIn(arg, isChosen))
       );
     case 'inList':
-      return expression.args.every((arg) => strictIn(arg, isChosen));
+      return (
+        expression.array === undefined && expression.args.every((arg) => strictIn(arg, isChosen))
+      );
     case 'cast':
     case 'not':
       return strictIn(expression.arg, isChosen);

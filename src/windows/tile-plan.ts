@@ -1,8 +1,8 @@
 import { isNumberKind, type SqlType, type TypeKind } from '../columns/types.ts';
-import type { Datum } from '../columns/values.ts';
 import { functionById } from '../expressions/catalog.ts';
 import type { Expression } from '../expressions/expression.ts';
 import {
+  evaluateConstant,
   foldInContext,
   isImmutable,
   isSettledByZone,
@@ -11,6 +11,7 @@ import {
   referencedColumns,
   someNode,
   volatilityOf,
+  withItems,
 } from '../expressions/fold.ts';
 import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { AggregateCall } from '../plan/logical.ts';
@@ -160,13 +161,18 @@ function hasNoFraction(fraction: Expression, { parameters }: EvaluationContext):
 
 /** Parameters are constants, and so is what is the same for a statement in its zone. */
 export function settledIn(expression: Expression, context: EvaluationContext): Expression {
-  return foldInContext(withParameters(expression, context.parameters), context);
+  return foldInContext(withParameters(expression, context), context);
 }
 
-function withParameters(expression: Expression, parameters: readonly Datum[]): Expression {
-  return expression.kind === 'parameter'
-    ? { kind: 'constant', type: expression.type, value: parameters[expression.index] ?? null }
-    : mapParts(expression, (part) => withParameters(part, parameters));
+function withParameters(expression: Expression, context: EvaluationContext): Expression {
+  if (expression.kind === 'parameter')
+    return {
+      kind: 'constant',
+      type: expression.type,
+      value: evaluateConstant(expression, context),
+    };
+  const whole = mapParts(expression, (part) => withParameters(part, context));
+  return whole.kind === 'inList' || whole.kind === 'anyArray' ? withItems(whole, context) : whole;
 }
 
 /** Its value is the row's, whoever asks and whenever. */

@@ -8,6 +8,7 @@ import type { AggregateNode, PlanNode, ScanNode } from '../plan/logical.ts';
 import type { Expression } from '../expressions/expression.ts';
 import {
   evaluateConstant,
+  isOfParameters,
   mapParts,
   referencedColumns,
   someNode,
@@ -703,7 +704,7 @@ function isTimeless({ input, calls, keys }: WindowPlan): boolean {
     someNode(
       expression,
       (each) =>
-        each.kind === 'parameter' || (each.kind === 'cast' && TEXT_KINDS.has(each.arg.type.kind)),
+        isOfParameters(each) || (each.kind === 'cast' && TEXT_KINDS.has(each.arg.type.kind)),
     ),
   );
 }

@@ -48,6 +48,7 @@ export function isOfTime(condition: Expression, column: number): boolean {
     case 'inList':
       return (
         condition.args.length === 1 &&
+        condition.array === undefined &&
         isMonotone(condition.args[0]!, column) &&
         isSettled(condition)
       );
