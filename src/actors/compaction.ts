@@ -12,8 +12,8 @@ export class Compaction {
   readonly #engine: Engine;
   /** Rows deleted since the relation was looked at. */
   readonly #deleted = new Map<number, number>();
-  /** Segments named and perhaps not rewritten yet. */
-  readonly #named = new Map<number, Set<number>>();
+  /** Segments named and perhaps not rewritten yet, with the generation of the form that was named. */
+  readonly #named = new Map<number, Map<number, number>>();
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -25,8 +25,8 @@ export class Compaction {
       for (const delta of changes) deleted += delta.deleted?.rowCount ?? 0;
       if (deleted === 0) continue;
       const total = deleted + (this.#deleted.get(relation) ?? 0);
-      // Looking costs a walk over the segments: once for many rows.
-      if (total < LOOK_EVERY_ROWS) this.#deleted.set(relation, total);
+      // Looking costs a walk over the segments: once for many rows, or where none is left.
+      if (total < LOOK_EVERY_ROWS && !this.#isEmpty(relation)) this.#deleted.set(relation, total);
       else {
         this.#deleted.delete(relation);
         this.#name(relation);
@@ -34,17 +34,31 @@ export class Compaction {
     }
   }
 
+  /** It is dropped, or made anew. */
+  forget(relation: number): void {
+    this.#deleted.delete(relation);
+    this.#named.delete(relation);
+  }
+
+  #isEmpty(relation: number): boolean {
+    const entry = this.#engine.state.catalog.byId(relation);
+    return isStored(entry) && entry.data.rowCount === 0;
+  }
+
   #name(relation: number): void {
     const entry = this.#engine.state.catalog.byId(relation);
     if (!isStored(entry)) return;
-    const named = this.#named.get(relation) ?? new Set<number>();
-    const wanted = entry.data.segmentsToCompact();
-    // What is wanted no more has been rewritten, or is gone.
-    for (const segment of named) if (!wanted.includes(segment)) named.delete(segment);
-    const fresh = wanted.filter((segment) => !named.has(segment));
+    const before = this.#named.get(relation);
+    const named = new Map<number, number>();
+    const fresh: number[] = [];
+    // One that was rewritten may be sparse again by now: that is another form of it.
+    for (const { number, generation } of entry.data.segmentsToCompact()) {
+      named.set(number, generation);
+      if (before?.get(number) !== generation) fresh.push(number);
+    }
+    if (named.size === 0) this.#named.delete(relation);
+    else this.#named.set(relation, named);
     if (fresh.length === 0) return;
-    for (const segment of fresh) named.add(segment);
-    this.#named.set(relation, named);
     if (entry.kind === 'materializedView') {
       // Views are made anew from the rows they read: their layout is nobody's but theirs.
       for (const segment of fresh) entry.data.compact(segment);

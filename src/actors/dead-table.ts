@@ -99,7 +99,7 @@ export class DeadTable implements TableData {
   covers(): boolean {
     return false;
   }
-  segmentsToCompact(): readonly number[] {
+  segmentsToCompact(): readonly never[] {
     return [];
   }
   maintain(): boolean {

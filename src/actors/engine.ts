@@ -245,6 +245,7 @@ export class Engine {
       policyChanged: (relation, policy) => this.retention.policyChanged(relation, policy),
       relationGone: (relation) => {
         this.tiles.forget(relation);
+        this.compaction.forget(relation);
         this.tree.relationGone(relation);
         this.recovery.gone(relation);
       },

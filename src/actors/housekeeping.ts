@@ -111,6 +111,7 @@ export class Housekeeping {
   viewRemade(view: MaintainedView, startedMs: number, { checked, differed }: Shadow): void {
     const { events, metrics, ports, subscriptions, visiblePosition } = this.#engine;
     metrics.viewRebuilt(differed);
+    this.#engine.compaction.forget(view.relation);
     subscriptions.wake(view.relation);
     events.emit('view.rebuilt', {
       view: view.definition.name,

@@ -210,6 +210,15 @@ export class SegmentStore {
     const before = this.#list.states[number - this.#list.first];
     this.#account((state?.deletes?.byteLength ?? 0) - (before?.deletes?.byteLength ?? 0));
     this.#ownList()[number - this.#list.first] = state;
+    if (state === undefined) this.#advanceFirst();
+  }
+
+  /** Segments at the beginning that are gone are not listed: row ids grow for as long as there is a table. */
+  #advanceFirst(): void {
+    const { first, states } = this.#list;
+    let gone = 0;
+    while (gone < states.length && states[gone] === undefined) gone += 1;
+    if (gone > 0) this.#list = { first: first + gone, states: states.slice(gone) };
   }
 
   /** All rows go; the segments are the caller's from here on. */

@@ -116,8 +116,8 @@ export interface TableData {
   readonly position: number;
   /** Positions before this one are told no more: `history` has passed. What open readers hold stays as long as they do. */
   expire(position: number): void;
-  /** Segments of which less than half the rows live, by number: what compaction records name. */
-  segmentsToCompact(): readonly number[];
+  /** Segments of which less than half the rows live: what compaction records name. */
+  segmentsToCompact(): readonly SparseSegment[];
   /** Positions before this one are not told any more: what is there was made then. */
   beginHistory(position: number): void;
   /** Whether `snapshotAt` and `changes` reach back to `position`. */
@@ -154,6 +154,9 @@ export interface TableData {
   /** Gives back all memory, once the last open snapshot is released. */
   close(): void;
 }
+
+/** `generation`: how often it was rewritten. */
+export type SparseSegment = { readonly number: number; readonly generation: number };
 
 export interface TableSnapshot {
   readonly schema: TableSchema;

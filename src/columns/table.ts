@@ -45,6 +45,7 @@ import {
 import type {
   ColumnSchema,
   IndexSchema,
+  SparseSegment,
   StageOptions,
   TableData,
   TableDelta,
@@ -1110,15 +1111,13 @@ export class Table implements TableData {
     return total === 0 ? 1 : passing / total;
   }
 
-  /** Segments of which less than half the rows live: what a compaction record may name. */
-  segmentsToCompact(): number[] {
-    const numbers: number[] = [];
+  segmentsToCompact(): SparseSegment[] {
+    const sparse: SparseSegment[] = [];
     for (const state of this.#published.list.states) {
       if (state === undefined || state.segment.kind === 'open') continue;
-      if ((state.deletes?.count ?? 0) * 2 > state.segment.rowCount)
-        numbers.push(state.segment.number);
+      if ((state.deletes?.count ?? 0) * 2 > state.segment.rowCount) sparse.push(state.segment);
     }
-    return numbers;
+    return sparse;
   }
 
   /** The segments of the newest state, for scans that plan their own reading (progressive, workers). */

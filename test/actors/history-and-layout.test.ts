@@ -3,6 +3,7 @@ import { open, type Database } from '../../src/index.ts';
 import { HandClock } from './hand-clock.ts';
 import { isStored } from '../../src/actors/catalog.ts';
 import type { Engine } from '../../src/actors/engine.ts';
+import type { Table } from '../../src/columns/table.ts';
 
 let db: Database;
 afterEach(() => db.close());
@@ -60,6 +61,25 @@ test('a segment that is mostly dead is named in the journal and rewritten; rows 
     { c: 90_848, s: 8_189_457_264 },
   ]);
   expect((await db.query('SELECT n FROM t WHERE id = 65536')).rows).toEqual([{ n: 65_536 }]);
+});
+
+// A segment that had been rewritten once was taken for one that still waits for it, and stayed for ever.
+test('segments go when their rows have, however fast, in steps, and no list of them grows', async () => {
+  db = await open({ workers: 0, memory: '1 GB' });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY, s text)');
+  for (let round = 0; round < 2; round += 1) {
+    const from = round * 200_000;
+    await db.exec(
+      `INSERT INTO t SELECT i, 'text ' || i FROM generate_series(${from}, ${from + 199_999}) i`,
+    );
+    await turns(50);
+    for (let id = from; id < from + 200_000; id += 4000)
+      await db.exec(`DELETE FROM t WHERE id >= ${id} AND id < ${id + 4000}`);
+    await turns(400);
+    const states = (tableData('t') as Table).segmentStates();
+    expect(states.map((state) => state?.segment.kind)).toEqual(['open']);
+    expect((await db.query('SELECT count(*) AS c FROM t')).rows).toEqual([{ c: 0 }]);
+  }
 });
 
 test('old rows of sealed segments are told of as they were, when their segments are no more, and are accounted for as long', async () => {

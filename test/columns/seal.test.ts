@@ -184,7 +184,7 @@ test('compaction drops dead rows and keeps the ids of the others', () => {
   );
   table.stage([{ kind: 'delete', rowIds }], { limits: true });
   table.publish(2);
-  expect(table.segmentsToCompact()).toEqual([0]);
+  expect(table.segmentsToCompact()).toMatchObject([{ number: 0, generation: 0 }]);
   const before = rowsOf(table);
   table.compact(0);
   while (table.maintain(1_000_000));

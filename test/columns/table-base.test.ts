@@ -190,7 +190,7 @@ class World {
         for (let left = one.units; left > 0 && this.table.maintain(10_000);) left -= 10_000;
         break;
       case 'compact':
-        for (const segment of this.table.segmentsToCompact()) this.table.compact(segment);
+        for (const { number } of this.table.segmentsToCompact()) this.table.compact(number);
         break;
     }
   }

@@ -135,7 +135,7 @@ test('rows that come with texts of their own and go again leave nothing', () => 
     next += count;
     notes.maintain();
     notes.delete(from, next - 10);
-    for (const segment of notes.table.segmentsToCompact()) notes.table.compact(segment);
+    for (const { number } of notes.table.segmentsToCompact()) notes.table.compact(number);
     notes.maintain();
     if (round > 2) most = Math.max(most, notes.memory.usedBytes);
   }

@@ -189,7 +189,7 @@ test('rows are found by time while segments come, are compacted and go', () => {
   write(table, { kind: 'delete', rowIds: Float64Array.from(gone) });
   for (const row of gone) isGone.add(row);
   check();
-  for (const segment of table.segmentsToCompact()) table.compact(segment);
+  for (const { number } of table.segmentsToCompact()) table.compact(number);
   while (table.maintain(1_000_000));
   check();
   insert(10);
