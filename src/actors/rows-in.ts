@@ -1,3 +1,4 @@
+import { keptArray, keptBuffer, keptDoubles, keptInts } from '../base/kept-arrays.ts';
 import { assert, DbError } from '../base/errors.ts';
 import { nearestOf } from '../base/nearest.ts';
 import { hasKernels } from '../columns/array-kernels.ts';
@@ -302,7 +303,7 @@ export class RowReader {
       }
       return this.#build(table, index, rowCount, start, context, get, NEVER);
     }
-    const own = new Int32Array(rowCount);
+    const own = keptInts(rowCount);
     for (let row = 0; row < rowCount; row += 1)
       if (isValid(start + row)) own[row] = texts.codeOf[codes[start + row]!]!;
     return {
@@ -483,7 +484,7 @@ class TextCoder {
       return undefined;
     }
     // There are never more than CODED_TEXTS_MAX.
-    const codes = new Uint16Array(count);
+    const codes = keptArray(Uint16Array, count);
     const slotTexts = this.#slotTexts;
     const slotCodes = this.#slotCodes;
     const known = this.#known;
@@ -717,7 +718,7 @@ function numberFields(
 ): Vector | undefined {
   const { kind } = type;
   if (kind === 'int2' || kind === 'int4') return integerFields(type, fields, rows);
-  const values = new Float64Array(rows.length);
+  const values = keptDoubles(rows.length);
   let validity: Uint8Array | undefined;
   const isTime = kind === 'timestamp' || kind === 'timestamptz';
   for (let row = fields.numbers(rows, 0, values); row < rows.length;) {
@@ -740,7 +741,7 @@ function integerFields(
   fields: FieldKernels,
   rows: readonly InputRow[],
 ): Vector | undefined {
-  const values = new Int32Array(rows.length);
+  const values = keptInts(rows.length);
   let validity: Uint8Array | undefined;
   for (let row = fields.integers(rows, 0, values); row < rows.length;) {
     if (rows[row]![fields.name] !== null) return undefined;
@@ -898,7 +899,7 @@ const BUFFER_BYTES_MAX = 64 * 1024;
  * written to has little beside its rows.
  */
 class ArraysOfBatches {
-  #buffer = new ArrayBuffer(0);
+  #buffer: ArrayBufferLike = new ArrayBuffer(0);
   #used = 0;
   /** What may be used for the batch at hand. */
   #end = 0;
@@ -907,7 +908,7 @@ class ArraysOfBatches {
   begin(byteLength: number): void {
     if (byteLength > this.#buffer.byteLength - this.#used) {
       const grown = Math.min(BUFFER_BYTES_MAX, this.#buffer.byteLength * 2);
-      this.#buffer = new ArrayBuffer(Math.max(byteLength, grown));
+      this.#buffer = keptBuffer(Math.max(byteLength, grown));
       this.#used = 0;
     }
     this.#end = this.#used + byteLength;
@@ -923,7 +924,11 @@ class ArraysOfBatches {
       return values.slice() as NumberArray;
     const { length, byteLength } = values;
     const offset = this.#used;
-    if (offset + byteLength > this.#end) return values.slice();
+    if (offset + byteLength > this.#end) {
+      const own = values instanceof Float64Array ? keptDoubles(length) : keptInts(length);
+      own.set(values);
+      return own;
+    }
     this.#used += ArraysOfBatches.roomOf(byteLength);
     const copy =
       values instanceof Float64Array

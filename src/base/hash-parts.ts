@@ -1,3 +1,4 @@
+import { keptInts } from './kept-arrays.ts';
 import { assert } from './errors.ts';
 import type { MemoryLease } from './memory-lease.ts';
 
@@ -264,7 +265,7 @@ class Part {
   count = 0;
 
   constructor(slots: number, depth: number, salt: number) {
-    this.cells = new Int32Array(slots * 2);
+    this.cells = keptInts(slots * 2);
     this.mask = slots - 1;
     this.depth = depth;
     // Parts fill evenly: with one limit for all they would all split within a few thousand insertions.

@@ -1,3 +1,5 @@
+import { keptDoubles } from '../base/kept-arrays.ts';
+
 /** Rows a chunk of a column of an open segment holds: 64 KB of doubles. */
 export const CHUNK_ROWS = 8192;
 
@@ -14,7 +16,7 @@ const pooled: Float64Array[] = [];
 
 /** A chunk of zeros: a column of numbers that becomes one of data reads the entry that is being written. */
 export function pooledChunk(): Float64Array {
-  return pooled.pop()?.fill(0) ?? new Float64Array(CHUNK_ROWS);
+  return pooled.pop()?.fill(0) ?? keptDoubles(CHUNK_ROWS);
 }
 
 /** Nobody may hold the chunk, nor a view of it. */

@@ -1,3 +1,4 @@
+import { keptArray, keptInts } from '../base/kept-arrays.ts';
 import { assert } from '../base/errors.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { kernelsOf } from './array-kernels.ts';
@@ -214,7 +215,7 @@ function* fillNumbers(
 ): Generator<number, EncodedColumn> {
   const { rowCount } = source;
   const encoding = stats.encoding(column.type.kind === 'float4');
-  const values = new encoding.array(rowCount);
+  const values = keptArray<NumberArray>(encoding.array, rowCount);
   const kernels = kernelsOf(values);
   const validity = stats.nullCount > 0 ? new Uint8Array(rowCount) : undefined;
   const codes = values instanceof Uint8Array || values instanceof Uint16Array ? values : undefined;
@@ -311,7 +312,7 @@ function* encodeBigints(
   scale: number,
 ): Generator<number, EncodedColumn> {
   const { rowCount } = source;
-  const values = new BigInt64Array(rowCount);
+  const values = keptArray(BigInt64Array, rowCount);
   const validity = stats.nullCount > 0 ? new Uint8Array(rowCount) : undefined;
   let min = bigMin;
   let max = bigMax;
@@ -520,10 +521,10 @@ function* encodeCodes(
   const { rowCount } = source;
   const codes =
     codeMax < 2 ** 8
-      ? new Uint8Array(rowCount)
+      ? keptArray(Uint8Array, rowCount)
       : codeMax < 2 ** 16
-        ? new Uint16Array(rowCount)
-        : new Int32Array(rowCount);
+        ? keptArray(Uint16Array, rowCount)
+        : keptInts(rowCount);
   const validity = nullCount > 0 ? new Uint8Array(rowCount) : undefined;
   const kernels = kernelsOf(codes);
   const seen = new Uint8Array((codeMax >>> 3) + 1);

@@ -1,3 +1,5 @@
+import { keptArray } from '../base/kept-arrays.ts';
+
 /**
  * The values of a column of a sealed segment that few of its rows have, and where those rows are. A sample meets a group of few rows
  * seldom and says little about it; read whole beside the sample it costs next to nothing (small group sampling: Babcock, Chaudhuri & Das,
@@ -27,7 +29,7 @@ export function* countsOf(
   validity: Uint8Array | undefined,
   codeEnd: number,
 ): Generator<number, Uint32Array> {
-  const counts = new Uint32Array(codeEnd);
+  const counts = keptArray(Uint32Array, codeEnd);
   for (let from = 0; from < codes.length; from += STEP) {
     const to = Math.min(codes.length, from + STEP);
     addCounts(counts, codes, validity, from, to);

@@ -1,3 +1,4 @@
+import { keptArray, keptDoubles } from '../base/kept-arrays.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import { SeededRandom } from '../base/random.ts';
 import { checksumOfColumn, checksumOfSegment } from './checksum.ts';
@@ -105,7 +106,7 @@ export function sealedSource(segment: SealedSegment, slots: Int32Array): EncodeS
 
 /** A random order of `count` slots: Fisher and Yates by the stream that `label` names. */
 function* permutation(count: number, seed: number, label: string): Generator<number, Uint16Array> {
-  const slots = new Uint16Array(count);
+  const slots = keptArray(Uint16Array, count);
   for (let from = 0; from < count; from += SHUFFLE_STEP) {
     number(slots, from, Math.min(count, from + SHUFFLE_STEP));
     yield SHUFFLE_STEP / 4;
@@ -146,7 +147,7 @@ function* orderByTime(
   slotOf: Uint16Array,
 ): Generator<number, Uint16Array> {
   const { rowCount } = source;
-  const times = new Float64Array(rowCount);
+  const times = keptDoubles(rowCount);
   let isAscending = true;
   let before = -Infinity;
   for (let start = 0; start < rowCount; start += CHUNK_ROWS) {

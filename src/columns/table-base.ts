@@ -1,3 +1,4 @@
+import { keptCopy } from '../base/kept-arrays.ts';
 import { assert, DbError } from '../base/errors.ts';
 import type { MemoryAccount } from '../base/memory.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
@@ -25,7 +26,7 @@ import { StoredColumn } from './stored-column.ts';
 import type { TableSchema } from './table-contract.ts';
 import type { SqlType } from './types.ts';
 import type { Datum } from './values.ts';
-import { sliceVector, type Vector } from './vector.ts';
+import { sliceVector, type NumberArray, type Vector } from './vector.ts';
 
 /**
  * A table as of a position, to build it anew from when its own state is not to be trusted any more; the journal has what came
@@ -212,7 +213,7 @@ const CHUNKS_A_SEGMENT = SEGMENT_ROWS / BASE_CHUNK_ROWS;
 
 function* copiedPiece(chunk: number, rowIdEnd: number, rows: Batch): Generator<number, BasePiece> {
   assert(rows.selection === undefined, 'rows that are fetched by id have no selection');
-  const rowIds = rows.rowIds!.slice(0, rows.rowCount);
+  const rowIds = keptCopy(rows.rowIds!, rows.rowCount);
   const columns = rows.columns.map((column) => copied(column, rows.rowCount));
   let byteLength = 128 + rowIds.byteLength;
   for (const column of columns) byteLength += bytesOf(column);
@@ -235,9 +236,9 @@ function copied(vector: Vector, count: number): Vector {
   switch (vector.rep) {
     case 'number':
     case 'boolean':
-      return { ...vector, values: vector.values.slice(0, count) as never, validity };
+      return { ...vector, values: keptCopy<NumberArray>(vector.values, count) as never, validity };
     case 'bigint':
-      return { ...vector, values: vector.values.slice(0, count), validity };
+      return { ...vector, values: keptCopy(vector.values, count), validity };
     case 'object':
       return { ...vector, values: vector.values.slice(0, count), validity };
     case 'bytes': {

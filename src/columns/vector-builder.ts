@@ -1,3 +1,4 @@
+import { keptArray, keptDoubles, keptInts } from '../base/kept-arrays.ts';
 import { assert } from '../base/errors.ts';
 import { MemoryLease } from '../base/memory-lease.ts';
 import { kernelsOf } from './array-kernels.ts';
@@ -911,25 +912,25 @@ export class VectorBuilder {
       case 'number':
         this.#numbers = longer(
           this.#numbers,
-          this.#isPooled && capacity === CHUNK_ROWS ? pooledChunk() : new Float64Array(capacity),
+          this.#isPooled && capacity === CHUNK_ROWS ? pooledChunk() : keptDoubles(capacity),
         );
         break;
       case 'bigint': {
-        const bigints = new BigInt64Array(capacity);
+        const bigints = keptArray(BigInt64Array, capacity);
         bigints.set(this.#bigints);
         this.#bigints = bigints;
         break;
       }
       case 'boolean':
-        this.#booleans = longer(this.#booleans, new Uint8Array(capacity));
+        this.#booleans = longer(this.#booleans, keptArray(Uint8Array, capacity));
         break;
       case 'bytes':
         this.#arena ??= new ByteArena(this.#lease);
-        this.#lengths = longer(this.#lengths, new Int32Array(capacity));
-        this.#codes = longer(this.#codes, new Int32Array(capacity));
+        this.#lengths = longer(this.#lengths, keptInts(capacity));
+        this.#codes = longer(this.#codes, keptInts(capacity));
         break;
       case 'dictionary':
-        this.#codes = longer(this.#codes, new Int32Array(capacity));
+        this.#codes = longer(this.#codes, keptInts(capacity));
         break;
       default:
     }
