@@ -15,6 +15,7 @@ import type {
 } from '../columns/table-contract.ts';
 import type { Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
+import { RowIdSet } from './row-id-set.ts';
 
 /** Row ids from here on name rows that a transaction inserted and has not committed; row ids of tables stay below. */
 export const OVERLAY_ROW_ID_BASE = 2 ** 52;
@@ -27,7 +28,7 @@ export class Overlay {
   readonly #inserted: TableData;
   /** Private row ordinal → row id of the shared row it replaces, or −1. */
   readonly #replaces: number[] = [];
-  readonly #hidden = new Set<number>();
+  readonly #hidden = new RowIdSet();
   readonly #hiddenLog: number[] = [];
   #stages = 0;
   #truncated = false;
@@ -51,7 +52,7 @@ export class Overlay {
   }
 
   get memoryBytes(): number {
-    return this.#inserted.memoryBytes + this.#hiddenLog.length * 24;
+    return this.#inserted.memoryBytes + this.#hidden.bytes + this.#hiddenLog.length * 8;
   }
 
   insert(rows: Batch): void {
@@ -103,7 +104,11 @@ export class Overlay {
 
   rollbackTo(mark: OverlayMark): void {
     for (; this.#stages > mark.stages; this.#stages -= 1) this.#inserted.undo();
-    for (const id of this.#hiddenLog.splice(mark.hidden)) this.#hidden.delete(id);
+    if (mark.hidden === 0) this.#hidden.clear();
+    else
+      for (let at = mark.hidden; at < this.#hiddenLog.length; at += 1)
+        this.#hidden.delete(this.#hiddenLog[at]!);
+    this.#hiddenLog.length = mark.hidden;
     this.#replaces.length = mark.rows;
     this.#truncated = mark.truncated;
   }
@@ -115,7 +120,7 @@ export class Overlay {
     const snapshot = this.#inserted.staged();
     const columnIndexes = this.#inserted.schema.columns.map((_, index) => index);
     const scan = snapshot.scan({ columnIndexes, ordered: true, withRowIds: true });
-    const replacedLive = new Set<number>();
+    const replacedLive = new RowIdSet();
     const pieces: TableWrite[] = [];
     for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
       const updates: number[] = [];
@@ -171,9 +176,7 @@ export class Overlay {
   }
 
   #hide(id: number): void {
-    if (this.#hidden.has(id)) return;
-    this.#hidden.add(id);
-    this.#hiddenLog.push(id);
+    if (this.#hidden.add(id)) this.#hiddenLog.push(id);
   }
 
   #noteReplaced(rowCount: number, replaced: Float64Array | undefined): void {
@@ -198,15 +201,10 @@ class OverlaySnapshot implements TableSnapshot {
   readonly isTruncated: boolean;
   readonly #base: TableSnapshot;
   readonly #own: TableSnapshot;
-  readonly #hidden: ReadonlySet<number>;
+  readonly #hidden: RowIdSet;
   readonly #truncated: boolean;
 
-  constructor(
-    base: TableSnapshot,
-    own: TableSnapshot,
-    hidden: ReadonlySet<number>,
-    truncated: boolean,
-  ) {
+  constructor(base: TableSnapshot, own: TableSnapshot, hidden: RowIdSet, truncated: boolean) {
     this.schema = base.schema;
     this.#base = base;
     this.#own = own;
