@@ -28,6 +28,11 @@ export class BatchCollector implements RowSink {
     return true;
   }
 
+  /** The rows as they came. */
+  get batches(): readonly Batch[] {
+    return this.#batches;
+  }
+
   /** All rows as one batch; undefined when there were none. */
   rows(): Batch | undefined {
     return this.#batches.length === 0 ? undefined : concatBatches(this.#batches);

@@ -13,6 +13,7 @@ import { Budget, type Operator } from '../operators/operator.ts';
 import type { BoundDelete, BoundInsert, BoundUpdate } from '../plan/bind.ts';
 import type { ParsedStatement } from '../sql/ast.ts';
 import { isStored, type TableEntry } from './catalog.ts';
+import type { Engine } from './engine.ts';
 import { assertChecks, rowShapeOf, withGenerated } from './row-shape.ts';
 import { BatchCollector } from './batch-collector.ts';
 import { canceled } from './deadline.ts';
@@ -24,7 +25,7 @@ import {
   type StatementOutcome,
 } from './session.ts';
 import { BoundTo, boundOf, executePlan, parametersOf } from './statements.ts';
-import { writePieces, writeRows, type RowsToWrite } from './write-rows.ts';
+import { writePieces, type RowsToWrite } from './write-rows.ts';
 
 type BoundDml = BoundInsert | BoundUpdate | BoundDelete;
 
@@ -67,12 +68,12 @@ export async function runDml(
       entry,
       pieces.map((rows, index): RowsToWrite => (snapshot, restsOn) => {
         const done = effectOf(bound, entry, rows, { snapshot: snapshot(), restsOn }, context);
-        effects[index] = done;
+        effects[index] = told(bound, done);
         return done.writes;
       }),
       options.signal,
     );
-    effect = allOf(effects, bound.returning !== undefined);
+    effect = allOf(effects);
     return finish(session, bound, entry, effect, context, result, started, sink);
   }
 
@@ -85,7 +86,7 @@ export async function runDml(
       // A transaction that reads one position is tested by its read set; all others by what has changed meanwhile.
       const versions =
         session.transaction?.position === undefined ? versionsOf(session, bound) : undefined;
-      let rows: Batch | undefined;
+      let pieces: readonly (readonly Batch[])[] = [[]];
       if (!inTurn) {
         const query = {
           kind: 'query',
@@ -96,26 +97,32 @@ export async function runDml(
         } as const;
         const ran = await executePlan(session, query, parameters, parsed.text, options, collector);
         work += ran.work;
-        rows = collector.rows();
+        pieces = await piecesOf(engine, bound, entry, collector.batches, options.signal);
       }
       try {
-        const result = await writeRows(
+        const effects: Effect[] = [];
+        const result = await writePieces(
           engine,
           session,
           entry,
-          (snapshot, restsOn) => {
-            if (!inTurn && versions !== undefined && changed(session, versions)) throw CHANGED;
-            effect = effectOf(
-              bound,
-              entry,
-              inTurn ? rowsOf(session, bound, context) : rows,
-              { snapshot: snapshot(), restsOn },
-              context,
-            );
-            return effect.writes;
-          },
+          pieces.map((batches, index): RowsToWrite => (snapshot, restsOn) => {
+            // A commit of several pieces has the table when the first one is staged; a transaction comes to each row when it writes it.
+            const isLook =
+              index === 0 || (session.transaction !== undefined && bound.kind !== 'insert');
+            if (isLook && !inTurn && versions !== undefined && changed(session, versions))
+              throw CHANGED;
+            const rows = inTurn
+              ? rowsOf(session, bound, context)
+              : batches.length === 0
+                ? undefined
+                : concatBatches(batches);
+            const done = effectOf(bound, entry, rows, { snapshot: snapshot(), restsOn }, context);
+            effects[index] = told(bound, done);
+            return done.writes;
+          }),
           options.signal,
         );
+        effect = allOf(effects);
         return finish(
           session,
           bound,
@@ -135,6 +142,45 @@ export async function runDml(
   }
 }
 
+/** Rows that become changes at once; of more, each so many do, between which others run. */
+const PIECE_ROW_COUNT_MIN = 4096;
+
+/**
+ * The rows of a statement in pieces, in their order. All in one where they are to be seen together: conflicts of an upsert, and rows that a join
+ * brings up several times.
+ */
+async function piecesOf(
+  engine: Engine,
+  bound: BoundDml,
+  entry: TableEntry,
+  batches: readonly Batch[],
+  signal: AbortSignal | undefined,
+): Promise<readonly (readonly Batch[])[]> {
+  const width = entry.definition.columns.length;
+  if (bound.kind === 'insert' && bound.onConflict !== undefined) return [batches];
+  const pieces: Batch[][] = [];
+  let rowCount = PIECE_ROW_COUNT_MIN;
+  let lastId = -1;
+  for (const batch of batches) {
+    if (batch.rowCount === 0) continue;
+    if (rowCount >= PIECE_ROW_COUNT_MIN) {
+      if (pieces.length > 0) {
+        await engine.pause();
+        if (signal?.aborted === true) throw canceled(signal);
+      }
+      pieces.push([]);
+      rowCount = 0;
+    }
+    rowCount += batch.rowCount;
+    pieces.at(-1)!.push(batch);
+    if (bound.kind === 'insert') continue;
+    const ids = numbersOf(batch.columns[width]!, batch.rowCount);
+    if (ids[0]! <= lastId || !isAscending(ids)) return [batches];
+    lastId = ids.at(-1)!;
+  }
+  return pieces.length === 0 ? [[]] : pieces;
+}
+
 /** Times a statement is run outside the turn before it runs inside. */
 const ATTEMPTS_OUTSIDE = 3;
 
@@ -150,13 +196,17 @@ type Effect = {
 
 const NO_EFFECT: Effect = { writes: [], count: 0, rows: undefined };
 
-function allOf(effects: readonly Effect[], areShown: boolean): Effect {
-  if (effects.length === 1) return effects[0]!;
+/** What is left to be told of a piece that is written. */
+function told({ returning }: BoundDml, { count, rows }: Effect): Effect {
+  return { writes: [], count, rows: returning === undefined ? undefined : rows };
+}
+
+function allOf(effects: readonly Effect[]): Effect {
   const rows = effects.flatMap((effect) => effect.rows ?? []);
   return {
     writes: [],
     count: effects.reduce((sum, { count }) => sum + count, 0),
-    rows: areShown && rows.length > 0 ? concatBatches(rows) : undefined,
+    rows: rows.length === 0 ? undefined : concatBatches(rows),
   };
 }
 
@@ -348,6 +398,14 @@ function firstOfEach(
 }
 
 function numbersOf(vector: Vector, rowCount: number): Float64Array {
+  if (
+    vector.rep === 'number' &&
+    vector.values instanceof Float64Array &&
+    vector.factor === 1 &&
+    vector.base === 0 &&
+    vector.validity === undefined
+  )
+    return vector.values.slice(0, rowCount);
   const numbers = new Float64Array(rowCount);
   for (let row = 0; row < rowCount; row += 1) numbers[row] = datumAt(vector, row) as number;
   return numbers;

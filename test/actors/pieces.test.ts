@@ -125,3 +125,64 @@ test('commits of other tables pass a large one', async () => {
   expect(order).toEqual(['small', 'large']);
   await db.close();
 });
+
+test('statements that change many rows are one commit, and others run between their pieces', async () => {
+  const db = await opened();
+  await db.exec('CREATE TABLE side (v int)');
+  await db.query('INSERT INTO t SELECT n, n, NULL FROM generate_series(0, 19999) s(n)');
+  const before = (await db.query('SELECT n FROM s')).meta.position;
+  const beside = async (sql: string): Promise<number> => {
+    let writes = 0;
+    let isDone = false;
+    const statement = db.query(sql).finally(() => (isDone = true));
+    while (!isDone) {
+      await db.insert('side', { v: 1 });
+      if (!isDone) writes += 1;
+    }
+    await statement;
+    return writes;
+  };
+  expect(await beside('UPDATE t SET v = v + 1')).toBeGreaterThan(2);
+  expect((await db.query('SELECT n, v::int AS v FROM s')).rows).toEqual([
+    { n: 20_000, v: 199_990_000 + 20_000 },
+  ]);
+  const wrong = 'UPDATE t SET v = CASE WHEN id = 19999 THEN NULL ELSE 0 END';
+  await expect(db.query(wrong)).rejects.toMatchObject({ code: '23502', column: 'v' });
+  const moved = await db.query('UPDATE t SET id = id + 20000 RETURNING id');
+  expect(moved.rows.map(({ id }) => id)).toEqual(
+    Array.from({ length: 20_000 }, (_, n) => n + 20_000),
+  );
+  expect(await beside('DELETE FROM t')).toBeGreaterThan(2);
+  expect((await db.query('SELECT n FROM s')).rows).toEqual([{ n: 0 }]);
+  expect((await db.query('SELECT n FROM s', { asOf: before })).rows).toEqual([{ n: 20_000 }]);
+  await db.close();
+});
+
+test('what others change while a transaction writes its pieces is lost on neither side', async () => {
+  const db = await opened();
+  await db.query('INSERT INTO t SELECT n, 0, NULL FROM generate_series(0, 19999) s(n)');
+  for (const isRolledBack of [true, false]) {
+    const session = db.session();
+    await session.query('BEGIN');
+    const all = session.query('UPDATE t SET v = v + 1');
+    let isDone = false;
+    void all.finally(() => (isDone = true));
+    const others: Promise<unknown>[] = [];
+    while (!isDone) {
+      others.push(db.query('UPDATE t SET v = v + 1000 WHERE id = 19999'));
+      await db.query('SELECT 1');
+    }
+    await all;
+    await session.query(isRolledBack ? 'ROLLBACK' : 'COMMIT');
+    await Promise.all(others);
+    const { rows } = await db.query('SELECT min(v) AS low, sum(v)::int AS sum FROM t');
+    expect(rows).toEqual([
+      isRolledBack
+        ? { low: 0, sum: others.length * 1000 }
+        : { low: 1, sum: others.length * 1000 + 20_000 },
+    ]);
+    await db.query('UPDATE t SET v = 0');
+    await session.close();
+  }
+  await db.close();
+});
