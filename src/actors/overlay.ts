@@ -32,6 +32,7 @@ export class Overlay {
   readonly #hiddenLog: number[] = [];
   #stages = 0;
   #truncated = false;
+  #isLeft = false;
 
   /** `inserted`: an empty private table of the shared one's columns without unique indexes. */
   constructor(inserted: TableData) {
@@ -102,7 +103,13 @@ export class Overlay {
     };
   }
 
+  /** Everything is rolled back and it is closed next: nothing need be put back in its place before. */
+  leave(): void {
+    this.#isLeft = true;
+  }
+
   rollbackTo(mark: OverlayMark): void {
+    if (this.#isLeft) return;
     for (; this.#stages > mark.stages; this.#stages -= 1) this.#inserted.undo();
     if (mark.hidden === 0) this.#hidden.clear();
     else
@@ -113,46 +120,70 @@ export class Overlay {
     this.#truncated = mark.truncated;
   }
 
-  /** What committing it does to the shared table. */
-  writes(): TableWrite[] {
-    const writes: TableWrite[] = [];
-    if (this.#truncated) writes.push({ kind: 'truncate' });
+  /** Rows of the shared table that are deleted or replaced. */
+  get hidden(): Pick<RowIdSet, 'has' | 'size'> {
+    return this.#hidden;
+  }
+
+  /** So many changes that they are read a batch at a time. */
+  get isLarge(): boolean {
+    return this.#replaces.length + this.#hiddenLog.length > LARGE_ROW_COUNT;
+  }
+
+  /**
+   * What committing it does to the shared table: a write of each batch, read when it is asked for. Updates before inserts: a key that an update frees
+   * may be inserted again.
+   */
+  *writes(): Generator<TableWrite> {
+    if (this.#truncated) yield { kind: 'truncate' };
+    else if (this.#hiddenLog.length > 0) {
+      const rowIds = this.#deleted();
+      if (rowIds.length > 0) yield { kind: 'delete', rowIds };
+      yield* this.#rowsOf('update');
+    }
+    yield* this.#rowsOf('insert');
+  }
+
+  /** Rows of the shared table that no row of its own replaces, ascending. */
+  #deleted(): Float64Array {
+    const replaced = new RowIdSet();
     const snapshot = this.#inserted.staged();
-    const columnIndexes = this.#inserted.schema.columns.map((_, index) => index);
-    const scan = snapshot.scan({ columnIndexes, ordered: true, withRowIds: true });
-    const replacedLive = new RowIdSet();
-    const pieces: TableWrite[] = [];
-    for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
-      const updates: number[] = [];
-      const inserts: number[] = [];
+    const scan = snapshot.scan({ columnIndexes: [], ordered: true, withRowIds: true });
+    for (let batch = scan.next(); batch !== undefined; batch = scan.next())
       for (let row = 0; row < batch.rowCount; row += 1) {
-        const physical = batch.selection === undefined ? row : batch.selection[row]!;
-        const replaced = this.#replaces[batch.rowIds![physical]!]!;
-        if (replaced >= 0 && !this.#truncated) {
-          updates.push(row);
-          replacedLive.add(replaced);
-        } else inserts.push(row);
+        const id = this.#replacedBy(batch, row);
+        if (id >= 0) replaced.add(id);
       }
-      if (updates.length > 0) {
-        const rowIds = Float64Array.from(
-          updates,
-          (row) => this.#replaces[batch.rowIds![batch.selection?.[row] ?? row]!]!,
-        );
-        pieces.push({ kind: 'update', rowIds, rows: rowsOf(batch, updates) });
-      }
-      if (inserts.length > 0) pieces.push({ kind: 'insert', rows: rowsOf(batch, inserts) });
-    }
     snapshot.release();
-    if (!this.#truncated) {
-      const deleted = this.#hiddenLog.filter((id) => !replacedLive.has(id)).sort((a, b) => a - b);
-      if (deleted.length > 0) writes.push({ kind: 'delete', rowIds: Float64Array.from(deleted) });
+    return Float64Array.from(this.#hiddenLog.filter((id) => !replaced.has(id))).sort();
+  }
+
+  *#rowsOf(kind: 'update' | 'insert'): Generator<TableWrite> {
+    const snapshot = this.#inserted.staged();
+    try {
+      const columnIndexes = this.#inserted.schema.columns.map((_, index) => index);
+      const scan = snapshot.scan({ columnIndexes, ordered: true, withRowIds: true });
+      for (let batch = scan.next(); batch !== undefined; batch = scan.next()) {
+        const wanted: number[] = [];
+        const ids: number[] = [];
+        for (let row = 0; row < batch.rowCount; row += 1) {
+          const id = this.#truncated ? -1 : this.#replacedBy(batch, row);
+          if (id >= 0 !== (kind === 'update')) continue;
+          wanted.push(row);
+          ids.push(id);
+        }
+        if (wanted.length === 0) continue;
+        const rows = rowsOf(batch, wanted);
+        yield kind === 'update' ? { kind, rowIds: Float64Array.from(ids), rows } : { kind, rows };
+      }
+    } finally {
+      snapshot.release();
     }
-    // Updates before inserts: a key that an update frees may be inserted again.
-    writes.push(
-      ...pieces.filter(({ kind }) => kind === 'update'),
-      ...pieces.filter(({ kind }) => kind === 'insert'),
-    );
-    return writes;
+  }
+
+  /** The shared row that a logical row of a batch of its own replaces, or −1. */
+  #replacedBy(batch: Batch, row: number): number {
+    return this.#replaces[batch.rowIds![batch.selection?.[row] ?? row]!]!;
   }
 
   /** `base` with these changes on top. */
@@ -187,6 +218,8 @@ export class Overlay {
     );
   }
 }
+
+const LARGE_ROW_COUNT = 16_384;
 
 export type OverlayMark = {
   readonly stages: number;
@@ -380,6 +413,9 @@ function mergeByOrder(asked: Float64Array, a: Batch, b: Batch): Batch {
 
 /** Logical rows of a batch, dense. */
 function rowsOf(batch: Batch, rows: readonly number[]): Batch {
-  const selection = Int32Array.from(rows, (row) => batch.selection?.[row] ?? row);
+  const selection = Int32Array.from(rows);
+  if (batch.selection !== undefined)
+    for (let at = 0; at < selection.length; at += 1)
+      selection[at] = batch.selection[selection[at]!]!;
   return gatherBatch([{ rowCount: selection.length, columns: batch.columns, selection }]);
 }

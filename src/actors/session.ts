@@ -39,6 +39,7 @@ import { isSystemRelation, systemSnapshot, withSystemRelations } from './system-
 import { BorrowedSnapshot } from './with-changes.ts';
 import { afterRedefinition } from './write-rows.ts';
 import { dropsOf, readersNow } from './readers-now.ts';
+import type { Operation } from './records.ts';
 import {
   ROWS_UNDONE,
   snapshotTooOld,
@@ -754,20 +755,18 @@ export class Session {
             if (transaction.doomed !== undefined) throw transaction.doomed;
             const followed = readersNow(engine, transaction.definitions, transaction.catalog);
             const operations = transaction.operations();
-            transaction.assertRowsUnchanged(
-              operations,
-              (relation, since) => {
-                const entry = engine.state.catalog.byId(relation);
-                if (!isStored(entry)) return [];
-                return entry.data
-                  .changes(since, engine.visiblePosition)
-                  ?.map(({ delta }) => delta)
-                  .concat(staged.flatMap((deltas) => deltas.get(relation) ?? []));
-              },
-              engine.visiblePosition,
-            );
+            transaction.assertRowsUnchanged((relation, since) => {
+              const entry = engine.state.catalog.byId(relation);
+              if (!isStored(entry)) return [];
+              return entry.data
+                .changes(since, engine.visiblePosition)
+                ?.map(({ delta }) => delta)
+                .concat(staged.flatMap((deltas) => deltas.get(relation) ?? []));
+            }, engine.visiblePosition);
             for (const view of takenOver) engine.views.takeOver(engine, view);
-            return [...dropsOf(followed), ...operations, ...sequences];
+            return Array.isArray(operations)
+              ? [...dropsOf(followed), ...operations, ...sequences]
+              : chained(dropsOf(followed), operations, sequences);
           },
         },
         signal,
@@ -783,7 +782,7 @@ export class Session {
   rollback(): void {
     const { transaction } = this;
     if (transaction === undefined) return;
-    transaction.rollbackToMark(0);
+    transaction.rollback();
     this.#end(transaction, false);
   }
 
@@ -1137,4 +1136,8 @@ function hoursAsZone(text: string): string {
   const clock = parts.map((part) => String(part).padStart(2, '0')).join(':');
   const [east, west] = Number(text) < 0 ? '-+' : '+-';
   return `<${east}${clock}>${west}${clock}`;
+}
+
+function* chained(...parts: readonly Iterable<Operation>[]): Generator<Operation> {
+  for (const part of parts) yield* part;
 }

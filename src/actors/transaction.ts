@@ -277,6 +277,12 @@ export class Transaction {
     return this.#undo.length;
   }
 
+  /** Everything, as it ends: `close` follows. */
+  rollback(): void {
+    for (const overlay of this.#overlays.values()) overlay.leave();
+    this.rollbackToMark(0);
+  }
+
   rollbackToMark(mark: number): void {
     for (const stream of this.#streams) if (stream.mark > mark) stream.stop(undone());
     while (this.#undo.length > mark) this.#undo.pop()!();
@@ -313,14 +319,14 @@ export class Transaction {
   }
 
   /** What committing it appends: row changes of shared tables first, then definitions with the rows of private tables. */
-  operations(): Operation[] {
-    const rows: Operation[] = [];
-    for (const [relation, overlay] of [...this.#overlays].sort(([a], [b]) => a - b)) {
-      const writes = overlay.isEmpty ? [] : overlay.writes();
-      if (writes.length > 0) rows.push({ op: 'rows', relation, writes });
-    }
+  operations(): Iterable<Operation> {
     const { first, others, ofViews } = inOrder(this.#definitions);
-    return [...first, ...rows, ...others, ...ofViews.map((each) => this.#asReadNow(each))];
+    const last = [...others, ...ofViews.map((each) => this.#asReadNow(each))];
+    const overlays = [...this.#overlays].filter(([, overlay]) => !overlay.isEmpty);
+    overlays.sort(([a], [b]) => a - b);
+    return overlays.some(([, overlay]) => overlay.isLarge)
+      ? joined(first, overlays, last)
+      : [...joined(first, overlays, last)];
   }
 
   /** A view that is made behind all else finds its tables without the columns that have been dropped since. */
@@ -406,27 +412,19 @@ export class Transaction {
    * deleted since its position. `deltasOf` gives what has become of a relation since, undefined where that is gone.
    */
   assertRowsUnchanged(
-    operations: readonly Operation[],
     deltasOf: (relation: number, since: number) => readonly TableDelta[] | undefined,
     visible: number,
   ): void {
-    const { position } = this;
-    if (position === undefined) return;
-    for (const operation of operations) {
-      if (operation.op !== 'rows') continue;
-      const ids = new Set<number>();
-      for (const write of operation.writes)
-        if (write.kind === 'update' || write.kind === 'delete')
-          for (const id of write.rowIds) ids.add(id);
-      this.#assertUnchanged(operation.relation, ids, deltasOf, visible);
-    }
+    if (this.position === undefined) return;
+    for (const [relation, overlay] of this.#overlays)
+      if (!overlay.truncated) this.#assertUnchanged(relation, overlay.hidden, deltasOf, visible);
     for (const [relation, ids] of this.#rests)
       this.#assertUnchanged(relation, ids, deltasOf, visible);
   }
 
   #assertUnchanged(
     relation: number,
-    ids: ReadonlySet<number>,
+    ids: Pick<ReadonlySet<number>, 'has' | 'size'>,
     deltasOf: (relation: number, since: number) => readonly TableDelta[] | undefined,
     visible: number,
   ): void {
@@ -505,7 +503,10 @@ function conflict(position: number, detail: string): DbError {
 }
 
 /** Which of some rows are deleted, or given other values. */
-export function changedAmong(ids: ReadonlySet<number>, deltas: readonly TableDelta[]): number[] {
+export function changedAmong(
+  ids: Pick<ReadonlySet<number>, 'has'>,
+  deltas: readonly TableDelta[],
+): number[] {
   const changed: number[] = [];
   for (const { deleted } of deltas) {
     if (deleted === undefined) continue;
@@ -553,6 +554,24 @@ function hasOuterColumns(scan: ScanNode): boolean {
   return JSON.stringify(scan.filter, (_, value: unknown) =>
     typeof value === 'bigint' ? String(value) : value,
   ).includes('"outerColumn"');
+}
+
+/** Large overlays give an operation for each of their writes, when it is asked for. */
+function* joined(
+  first: readonly Operation[],
+  overlays: readonly (readonly [number, Overlay])[],
+  last: readonly Operation[],
+): Generator<Operation> {
+  yield* first;
+  for (const [relation, overlay] of overlays) {
+    if (overlay.isLarge)
+      for (const write of overlay.writes()) yield { op: 'rows', relation, writes: [write] };
+    else {
+      const writes = [...overlay.writes()];
+      if (writes.length > 0) yield { op: 'rows', relation, writes };
+    }
+  }
+  yield* last;
 }
 
 /**

@@ -186,3 +186,59 @@ test('what others change while a transaction writes its pieces is lost on neithe
   }
   await db.close();
 });
+
+test('a large transaction is committed in steps, between which others run, and is all there or not at all', async () => {
+  const db = await opened();
+  await db.exec('CREATE TABLE side (v int)');
+  await db.query('INSERT INTO t SELECT n, 0, NULL FROM generate_series(0, 29999) s(n)');
+  const work = async (end: string): Promise<number> => {
+    const session = db.session();
+    for (const sql of [
+      'BEGIN',
+      'DELETE FROM t WHERE id % 3 = 0',
+      'UPDATE t SET v = v + 1 WHERE id % 3 = 1',
+      'UPDATE t SET v = v + 10 WHERE id % 6 = 1',
+      "INSERT INTO t SELECT n, 100, 'new' FROM generate_series(0, 29999, 3) s(n)",
+      'DELETE FROM t WHERE id % 12 = 0',
+      'DELETE FROM t WHERE id % 12 = 1',
+      'SAVEPOINT a',
+      'UPDATE t SET v = -1',
+      'ROLLBACK TO SAVEPOINT a',
+    ])
+      await session.query(sql);
+    let writes = 0;
+    let isDone = false;
+    const ended = session.query(end).finally(() => (isDone = true));
+    while (!isDone) {
+      await db.insert('side', { v: 1 });
+      if (!isDone) writes += 1;
+    }
+    await ended;
+    await session.close();
+    return writes;
+  };
+  const rows = async () =>
+    (await db.query('SELECT v, w, count(*)::int AS n FROM t GROUP BY v, w ORDER BY v')).rows;
+  await work('ROLLBACK');
+  expect(await rows()).toEqual([{ v: 0, w: null, n: 30_000 }]);
+  expect(await work('COMMIT')).toBeGreaterThan(2);
+  const expected = [
+    { v: 0, w: null, n: 10_000 },
+    { v: 1, w: null, n: 5_000 },
+    { v: 11, w: null, n: 2_500 },
+    { v: 100, w: 'new', n: 7_500 },
+  ];
+  expect(await rows()).toEqual(expected);
+  const sum = expected.reduce((total, { v, n }) => total + v * n, 0);
+  expect((await db.query('SELECT n, v::int AS v FROM s')).rows).toEqual([{ n: 25_000, v: sum }]);
+
+  const late = db.session();
+  await late.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+  await late.query('SELECT 1 FROM t LIMIT 1');
+  await db.query('UPDATE t SET v = 7 WHERE id = 29999');
+  await expect(
+    late.query('UPDATE t SET v = v + 1').then(() => late.query('COMMIT')),
+  ).rejects.toMatchObject({ code: '40001' });
+  await late.close();
+  await db.close();
+});
