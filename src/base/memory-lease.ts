@@ -27,6 +27,11 @@ export class MemoryLease {
     this.#bytes += bytes;
   }
 
+  /** For what may as well be done later: see `MemoryAccount.hasRoomFor`. */
+  hasRoomFor(bytes: number): boolean {
+    return this.#account?.hasRoomFor(bytes) !== false;
+  }
+
   give(bytes: number): void {
     assert(bytes <= this.#bytes, 'a lease gives back at most what it took');
     this.#account?.release(bytes);

@@ -1,4 +1,5 @@
 import { ChunkedInt32, ChunkedUint53 } from '../base/chunked.ts';
+import { assert, DbError } from '../base/errors.ts';
 import { HashParts } from '../base/hash-parts.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
 import { datumAt, equalCells } from './cells.ts';
@@ -13,6 +14,11 @@ import { VectorBuilder } from './vector-builder.ts';
 /** Keys a chunk of the key columns holds. */
 const KEY_CHUNK_ROWS = 8192;
 const KEY_CHUNK_BITS = 13;
+/** Where there is room for so many pairs, and one in SPARSE_SHARE is there, the others move to where they take as much as they need. */
+const SPARSE_ROOM_MIN = 4096;
+const SPARSE_SHARE = 8;
+/** Pairs that move with each that comes or goes meanwhile. */
+const MOVED_AT_ONCE = 4;
 /** A block's cells: the next block, what `blockMeta` packs, then row ids. */
 const BLOCK_HEAD = 2;
 const BLOCK_SIZE_LOG_MIN = 1;
@@ -21,6 +27,9 @@ const BLOCK_SIZE_LOG_MAX = 10;
 /** Size (a power of two), entries used, and whether they ascend, in one cell. */
 const blockMeta = (sizeLog: number, used: number, isSorted: boolean): number =>
   sizeLog | (used << 4) | (isSorted ? 1 << 20 : 0);
+/** What a pair of its own key takes, about. */
+const PAIR_BYTES = 80;
+
 const sizeLogOf = (meta: number): number => meta & 15;
 const usedOf = (meta: number): number => (meta >>> 4) & 0xffff;
 const isSortedOf = (meta: number): boolean => meta >>> 20 === 1;
@@ -29,6 +38,9 @@ const isSortedOf = (meta: number): boolean => meta >>> 20 === 1;
  * Keys → lists of row ids, for joins and look-ups: a secondary index, and the arrangement that join views share. Holds each
  * distinct key once (texts as codes of the table's dictionary) and its row ids in linked blocks of one arena, doubling from 2 to 1,024.
  * Like UniqueIndex it holds pairs for every version that a reader may see, as a multiset; keys with a NULL are not in it.
+ *
+ * Neither groups nor blocks are moved. When most pairs have gone the others are copied to another index, some with each change, and what
+ * comes and goes meanwhile does so in both; then that one's room is this one's. Nobody remembers groups or blocks beyond a call.
  */
 export class PostingIndex {
   /** Column positions follow the table's columns when one is dropped. */
@@ -36,19 +48,24 @@ export class PostingIndex {
   readonly #lease: MemoryLease;
   readonly #columns: readonly StoredColumn[];
   /** Hash of a key → its group. */
-  readonly #hashes: HashParts;
+  #hashes: HashParts;
   /** The keys by group, in chunks, one list a column. */
-  readonly #keys: VectorBuilder[][];
-  readonly #heads: ChunkedInt32;
-  readonly #tails: ChunkedInt32;
-  readonly #counts: ChunkedInt32;
-  readonly #arena: ChunkedUint53;
+  #keys: VectorBuilder[][];
+  #heads: ChunkedInt32;
+  #tails: ChunkedInt32;
+  #counts: ChunkedInt32;
+  #arena: ChunkedUint53;
   /** First free block by the logarithm of its size, linked; 0: none. */
-  readonly #freeBlocks: number[] = Array.from({ length: BLOCK_SIZE_LOG_MAX + 1 }, () => 0);
+  #freeBlocks: number[] = Array.from({ length: BLOCK_SIZE_LOG_MAX + 1 }, () => 0);
   /** First freed group, linked by `#heads`; −1: none. */
   #freeGroup = -1;
   #groupCount = 0;
   #rowCount = 0;
+  /** Where the pairs of groups below `#movedTo` are, too. */
+  #next: PostingIndex | undefined;
+  #movedTo = 0;
+  /** Where there was no memory for that it is tried again with fewer pairs. */
+  #triedAt = Infinity;
 
   constructor(schema: IndexSchema, lease: MemoryLease, columns: readonly StoredColumn[]) {
     this.schema = schema;
@@ -101,7 +118,9 @@ export class PostingIndex {
     this.#rowCount -= 1;
     const count = this.#counts.get(group) - 1;
     this.#counts.set(group, count);
+    if (group < this.#movedTo) this.#next!.remove(keys, row, rowId);
     if (count === 0) this.#freeGroupOf(group, hash);
+    this.#shrink();
   }
 
   /** The group of the key in entry `row`, or −1; keys with a NULL have none. */
@@ -117,13 +136,8 @@ export class PostingIndex {
     return this.#counts.get(group);
   }
 
-  /** Where a walk over a group's row ids begins: its first block. */
-  firstBlock(group: number): number {
-    return this.#heads.get(group);
-  }
-
   /** Appends the block's row ids to `out`; returns the next block, 0 at the end. */
-  readBlock(block: number, out: number[]): number {
+  #readBlock(block: number, out: number[]): number {
     const used = usedOf(this.#arena.get(block + 1));
     for (let index = 0; index < used; index += 1)
       out.push(this.#arena.get(block + BLOCK_HEAD + index));
@@ -133,11 +147,13 @@ export class PostingIndex {
   candidates(keys: readonly Vector[], row: number, hash: number, out: number[]): void {
     const group = this.find(keys, row, hash);
     if (group < 0) return;
-    for (let block = this.#heads.get(group); block !== 0;) block = this.readBlock(block, out);
+    for (let block = this.#heads.get(group); block !== 0;) block = this.#readBlock(block, out);
   }
 
   /** Chunks of keys that hold codes of another dictionary than their column's: by the key's column and number. */
   *chunksToRecode(column: StoredColumn): Generator<readonly [position: number, chunk: number]> {
+    // What has moved is moved again: then to codes of today.
+    this.#giveUpMoving();
     for (let position = 0; position < this.#columns.length; position += 1) {
       if (this.#columns[position]!.id !== column.id) continue;
       const chunks = this.#keys[position]!;
@@ -164,6 +180,7 @@ export class PostingIndex {
   }
 
   close(): void {
+    this.#giveUpMoving();
     this.#hashes.clear();
     for (const chunks of this.#keys) for (const chunk of chunks) chunk.close();
     this.#heads.clear();
@@ -186,6 +203,89 @@ export class PostingIndex {
     }
     this.#counts.set(group, this.#counts.get(group) + 1);
     this.#rowCount += 1;
+    if (this.#next === undefined) return;
+    this.#withinMemory(() => {
+      if (group < this.#movedTo) this.#next!.#insert(keys, row, hash, rowId);
+      this.#moveSome();
+    });
+  }
+
+  /** Some pair has gone: begins to move the others where they are few, or goes on. Never refused. */
+  #shrink(): void {
+    if (this.#next !== undefined) {
+      this.#withinMemory(() => this.#moveSome());
+      return;
+    }
+    const room = this.#arena.length / 2;
+    if (room < SPARSE_ROOM_MIN || this.#rowCount * SPARSE_SHARE > room) return;
+    if (this.#rowCount * 2 > this.#triedAt && this.#rowCount > 0) return;
+    // Both are held until the last has moved, and what is kept for deleting is not for that.
+    if (!this.#lease.hasRoomFor(this.#rowCount * PAIR_BYTES)) this.#triedAt = this.#rowCount;
+    else
+      this.#withinMemory(() => {
+        this.#next = new PostingIndex(this.schema, this.#lease, this.#columns);
+        this.#moveSome();
+      });
+  }
+
+  /** The pairs of the next groups go where they will be; with the last of them the room they had is given back. */
+  #moveSome(): void {
+    const next = this.#next!;
+    const end = this.#rowCount === 0 ? 0 : this.#heads.length;
+    let left = MOVED_AT_ONCE;
+    for (; this.#movedTo < end && left > 0; this.#movedTo += 1) {
+      const group = this.#movedTo;
+      left -= 1 / SPARSE_SHARE;
+      if (this.#counts.get(group) === 0) continue;
+      const keys = this.#keysOf(group);
+      const hash = hashRow(keys, 0);
+      const rowIds: number[] = [];
+      for (let block = this.#heads.get(group); block !== 0;) block = this.#readBlock(block, rowIds);
+      const found = next.find(keys, 0, hash);
+      const copy = found < 0 ? next.#newGroup(keys, 0, hash) : found;
+      for (const rowId of rowIds) next.#append(copy, rowId);
+      next.#counts.set(copy, next.#counts.get(copy) + rowIds.length);
+      next.#rowCount += rowIds.length;
+      left -= rowIds.length;
+    }
+    if (this.#movedTo < end) return;
+    assert(next.#rowCount === this.#rowCount, 'all pairs have moved');
+    next.#giveUpMoving();
+    this.#next = undefined;
+    this.#movedTo = 0;
+    this.#triedAt = Infinity;
+    this.close();
+    this.#hashes = next.#hashes;
+    this.#keys = next.#keys;
+    this.#heads = next.#heads;
+    this.#tails = next.#tails;
+    this.#counts = next.#counts;
+    this.#arena = next.#arena;
+    this.#freeBlocks = next.#freeBlocks;
+    this.#freeGroup = next.#freeGroup;
+    this.#groupCount = next.#groupCount;
+  }
+
+  #keysOf(group: number): readonly Vector[] {
+    const at = group & (KEY_CHUNK_ROWS - 1);
+    return this.#keys.map((chunks) => chunks[group >>> KEY_CHUNK_BITS]!.slice(at, at + 1));
+  }
+
+  #giveUpMoving(): void {
+    this.#next?.close();
+    this.#next = undefined;
+    this.#movedTo = 0;
+  }
+
+  /** Where memory is short the pairs stay where they are. */
+  #withinMemory(action: () => void): void {
+    try {
+      action();
+    } catch (cause) {
+      if (!(cause instanceof DbError && cause.code === '53200')) throw cause;
+      this.#giveUpMoving();
+      this.#triedAt = this.#rowCount;
+    }
   }
 
   #hasKey(group: number, keys: readonly Vector[], row: number): boolean {
