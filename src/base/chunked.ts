@@ -74,6 +74,20 @@ export class ChunkedInt32 {
     this.#length = length;
   }
 
+  /** The same where there are any, and gives their room back. */
+  shorten(length: number): void {
+    if (length < this.#length) this.#length = length;
+    while (this.#chunks.length > 1 && (this.#chunks.length - 1) * CHUNK_SIZE >= length)
+      this.#lease.give(this.#chunks.pop()!.byteLength);
+    const first = this.#chunks[0];
+    if (first === undefined || this.#chunks.length > 1) return;
+    let size = first.length;
+    while (size > FIRST_SIZE && size >= length * 4) size /= 2;
+    if (size === first.length) return;
+    this.#chunks[0] = first.slice(0, size);
+    this.#lease.give((first.length - size) * 4);
+  }
+
   clear(): void {
     for (const chunk of this.#chunks) this.#lease.give(chunk.byteLength);
     this.#chunks.length = 0;

@@ -10,7 +10,8 @@ import { RowTable } from './row-store.ts';
  * One side of a join, remembered: weighted rows, found by join key. Rows of equal keys form a list; a row is kept once, with its
  * weight. Every change is logged until its commit is published, so that staged commits can be undone, newest first.
  *
- * A row whose weight falls to 0 leaves its list at once, but keeps its slot until the commit that took it away is published.
+ * A row whose weight falls to 0 leaves its list at once, but keeps its slot until the commit that took it away is published. When most
+ * slots are free again, rows move to others (`shrink`), and what is kept by slot takes the room of the rows that there are.
  */
 export class Arrangement {
   readonly #rows: RowTable;
@@ -27,6 +28,8 @@ export class Arrangement {
   readonly #references: ChunkedInt32;
   /** By staged commit, oldest first: pairs of slot and added weight. */
   readonly #logs: number[][] = [];
+  /** Rows freed since the last look whether slots are needed. */
+  #freed = 0;
 
   constructor(rowTypes: readonly SqlType[], keyTypes: readonly SqlType[], lease: MemoryLease) {
     this.#rows = new RowTable(rowTypes, 'identical', lease);
@@ -51,11 +54,9 @@ export class Arrangement {
     let slot = this.#rows.find(columns, row, hash);
     if (slot < 0) {
       assert(weight > 0, 'a row that leaves a join has come before');
-      slot = this.#rows.add(columns, row, hash);
-      this.#hold(slot, this.#keySlot(keys, row));
+      slot = this.#newRow(columns, keys, row, hash);
       this.#link(slot);
-      put(this.#weights, slot, weight);
-      put(this.#pending, slot, 0);
+      this.#weights.set(slot, weight);
     } else {
       this.#shift(slot, weight);
     }
@@ -116,6 +117,78 @@ export class Arrangement {
     for (let at = 0; at < log.length; at += 2) this.#settle(log[at]!);
   }
 
+  /**
+   * Moves some rows, and keys, out of the last slots where most are free: as many as rows have left. Nobody may hold a slot. Rows of commits
+   * that may be undone stay where they are.
+   */
+  shrink(): void {
+    let left = SHRUNK_AT_ONCE + 2 * this.#freed;
+    this.#freed = 0;
+    while (left > 0 && this.#rows.isSparse) {
+      left -= 1 / DROPPED_FOR_ONE;
+      if (this.#rows.dropLast()) this.#shortenRows();
+      else if (this.#pending.get(this.#rows.slotEnd - 1) > 0) break;
+      else {
+        this.#moveLastRow();
+        left -= 1;
+      }
+    }
+    while (left > 0 && this.#keys.isSparse) {
+      left -= 1 / DROPPED_FOR_ONE;
+      if (this.#keys.dropLast()) this.#shortenKeys();
+      else {
+        const rows = this.#rowsOfLastKey();
+        if (rows === undefined) break;
+        left -= rows.length;
+        this.#moveLastKey(rows);
+      }
+    }
+  }
+
+  #moveLastRow(): void {
+    const from = this.#rows.slotEnd - 1;
+    const to = this.#rows.moveLast();
+    const next = this.#next.get(from);
+    const previous = this.#previous.get(from);
+    this.#weights.set(to, this.#weights.get(from));
+    this.#pending.set(to, 0);
+    this.#keyOf.set(to, this.#keyOf.get(from));
+    this.#next.set(to, next);
+    this.#previous.set(to, previous);
+    if (next >= 0) this.#previous.set(next, to);
+    if (previous >= 0) this.#next.set(previous, to);
+    else this.#heads.set(this.#keyOf.get(to), to);
+  }
+
+  #shortenRows(): void {
+    const end = this.#rows.slotEnd;
+    if (end % SHORTENED_BY !== 0) return;
+    for (const array of [this.#weights, this.#pending, this.#keyOf, this.#next, this.#previous])
+      array.shorten(end);
+  }
+
+  /** Undefined where rows that have left, and may come back, name the key, too. */
+  #rowsOfLastKey(): readonly number[] | undefined {
+    const key = this.#keys.slotEnd - 1;
+    const rows: number[] = [];
+    for (let row = this.#heads.get(key); row >= 0; row = this.#next.get(row)) rows.push(row);
+    return rows.length === this.#references.get(key) ? rows : undefined;
+  }
+
+  #moveLastKey(rows: readonly number[]): void {
+    const from = this.#keys.slotEnd - 1;
+    const to = this.#keys.moveLast();
+    this.#heads.set(to, this.#heads.get(from));
+    this.#references.set(to, rows.length);
+    for (const row of rows) this.#keyOf.set(row, to);
+  }
+
+  #shortenKeys(): void {
+    const end = this.#keys.slotEnd;
+    if (end % SHORTENED_BY !== 0) return;
+    for (const array of [this.#heads, this.#references]) array.shorten(end);
+  }
+
   /** One log entry less may bring the slot back; the last one frees a row that is gone. */
   #settle(slot: number): void {
     const pending = this.#pending.get(slot) - 1;
@@ -132,29 +205,58 @@ export class Arrangement {
     this.#unlink(slot);
   }
 
+  /** A row that is in no list yet. Nothing has changed where there is no room for it (53200). */
+  #newRow(columns: readonly Vector[], keys: readonly Vector[], row: number, hash: number): number {
+    const key = this.#keySlot(keys, row);
+    let slot = -1;
+    let isHeld = false;
+    try {
+      slot = this.#rows.add(columns, row, hash);
+      put(this.#weights, slot, 0);
+      put(this.#pending, slot, 0);
+      put(this.#keyOf, slot, key);
+      put(this.#next, slot, -1);
+      put(this.#previous, slot, -1);
+      isHeld = true;
+    } finally {
+      if (!isHeld) {
+        if (slot >= 0) {
+          this.#rows.unlink(slot);
+          this.#rows.free(slot);
+        }
+        if (this.#references.get(key) === 0) this.#freeKey(key);
+      }
+    }
+    this.#references.set(key, this.#references.get(key) + 1);
+    return slot;
+  }
+
   #keySlot(keys: readonly Vector[], row: number): number {
     const hash = hashRow(keys, row);
     const found = this.#keys.find(keys, row, hash);
     if (found >= 0) return found;
     const slot = this.#keys.add(keys, row, hash);
-    put(this.#heads, slot, -1);
-    put(this.#references, slot, 0);
+    let isHeld = false;
+    try {
+      put(this.#heads, slot, -1);
+      put(this.#references, slot, 0);
+      isHeld = true;
+    } finally {
+      if (!isHeld) this.#freeKey(slot);
+    }
     return slot;
-  }
-
-  #hold(slot: number, key: number): void {
-    put(this.#keyOf, slot, key);
-    put(this.#next, slot, -1);
-    put(this.#previous, slot, -1);
-    this.#references.set(key, this.#references.get(key) + 1);
   }
 
   #free(slot: number): void {
     const key = this.#keyOf.get(slot);
     this.#rows.free(slot);
+    this.#freed += 1;
     const references = this.#references.get(key) - 1;
     this.#references.set(key, references);
-    if (references > 0) return;
+    if (references === 0) this.#freeKey(key);
+  }
+
+  #freeKey(key: number): void {
     this.#keys.unlink(key);
     this.#keys.free(key);
   }
@@ -176,6 +278,13 @@ export class Arrangement {
     else this.#heads.set(this.#keyOf.get(slot), next);
   }
 }
+
+/** Rows and keys that are moved at each look, beside twice as many as have left. */
+const SHRUNK_AT_ONCE = 64;
+/** Slots that are free take so little to give up. */
+const DROPPED_FOR_ONE = 8;
+/** Arrays are shortened once for so many slots that are given up. */
+const SHORTENED_BY = 1024;
 
 /** Sets an entry that may be the one after the last. */
 function put(array: ChunkedInt32, index: number, value: number): void {

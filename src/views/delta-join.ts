@@ -112,6 +112,11 @@ export class DeltaJoin implements StatefulOperator {
 
   release(): void {
     for (const side of this.#sides) side.arrangement.release();
+    // Rows of a commit that is half-way through may be looked at in their slots.
+    if (this.#input !== undefined) return;
+    this.#lease.limits = false;
+    for (const side of this.#sides) side.arrangement.shrink();
+    this.#lease.limits = true;
   }
 
   close(): void {

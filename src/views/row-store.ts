@@ -1,3 +1,4 @@
+import { assert } from '../base/errors.ts';
 import { HashParts } from '../base/hash-parts.ts';
 import type { MemoryLease } from '../base/memory-lease.ts';
 import { isNumberKind, type SqlType } from '../columns/types.ts';
@@ -13,10 +14,12 @@ const CHUNK_MASK = CHUNK_SIZE - 1;
 
 /** What a datum in an object chunk is accounted as: its slot and a small object or string. */
 const OBJECT_DATUM_BYTES = 48;
+/** A double, and whether it is there. */
+const NUMBER_BYTES = 9;
 
 /**
  * Rows by slot, in columns of small chunks: what an operator must remember of rows that no table holds for it. Numbers take eight
- * bytes, everything else is a datum. Slots are given out by the caller.
+ * bytes, everything else is a datum. Slots are given out by the caller, who says when those at the end are not needed any more.
  */
 export class RowStore {
   readonly types: readonly SqlType[];
@@ -50,6 +53,17 @@ export class RowStore {
   /** Lets go of what a dead slot holds on the heap. */
   clear(slot: number): void {
     for (const lane of this.#lanes) lane.clear(slot);
+  }
+
+  /** The row of one slot stands in another, too. */
+  copy(from: number, to: number): void {
+    for (let column = 0; column < this.types.length; column += 1)
+      this.set(to, column, this.get(from, column));
+  }
+
+  /** Slots from `end` on are forgotten, and chunks that hold no others go. */
+  truncate(end: number): void {
+    for (const lane of this.#lanes) lane.truncate(end);
   }
 
   /** Whether the slot holds the very same row: same bits, same scale. */
@@ -142,6 +156,14 @@ class Lane {
     if (chunk.kind === 'object') chunk.values[slot & CHUNK_MASK] = null;
   }
 
+  truncate(end: number): void {
+    const count = Math.ceil(end / CHUNK_SIZE);
+    while (this.#chunks.length > count)
+      this.#lease.give(
+        CHUNK_SIZE * (this.#chunks.pop()!.kind === 'number' ? NUMBER_BYTES : OBJECT_DATUM_BYTES),
+      );
+  }
+
   gather(type: SqlType, slots: Int32Array, count: number): Vector {
     if (this.#isNumber) {
       const values = type.kind === 'boolean' ? new Uint8Array(count) : new Float64Array(count);
@@ -175,7 +197,7 @@ class Lane {
       this.#lease.take(CHUNK_SIZE * OBJECT_DATUM_BYTES);
       return { kind: 'object', values: Array.from<Datum>({ length: CHUNK_SIZE }).fill(null) };
     }
-    this.#lease.take(CHUNK_SIZE * 9);
+    this.#lease.take(CHUNK_SIZE * NUMBER_BYTES);
     return {
       kind: 'number',
       values: new Float64Array(CHUNK_SIZE),
@@ -189,7 +211,7 @@ class Lane {
       values.push(chunk.validity[at] === 1 ? chunk.values[at]! : null);
     const next = { kind: 'object', values } as const;
     this.#chunks[index] = next;
-    this.#lease.take(CHUNK_SIZE * (OBJECT_DATUM_BYTES - 9));
+    this.#lease.take(CHUNK_SIZE * (OBJECT_DATUM_BYTES - NUMBER_BYTES));
     return next;
   }
 }
@@ -234,9 +256,15 @@ export class RowTable {
 
   add(columns: readonly Vector[], row: number, hash: number): number {
     const slot = this.#pool.take();
-    this.store.setRow(slot, columns, row);
-    this.#hashes.add(hash, slot);
-    return slot;
+    let isAdded = false;
+    try {
+      this.store.setRow(slot, columns, row);
+      this.#hashes.add(hash, slot);
+      isAdded = true;
+      return slot;
+    } finally {
+      if (!isAdded) this.#pool.give(slot);
+    }
   }
 
   /** Makes the row not to be found; its slot and content stay until `free`, or `relink` brings it back. */
@@ -252,30 +280,120 @@ export class RowTable {
     this.store.clear(slot);
     this.#pool.give(slot);
   }
+
+  /** See `SlotPool`: where most slots are free. */
+  get isSparse(): boolean {
+    return this.#pool.isSparse;
+  }
+
+  /** Whether the last slot is free; then it is given up. */
+  dropLast(): boolean {
+    if (!this.#pool.dropLast()) return false;
+    if (this.#pool.end % CHUNK_SIZE === 0) this.store.truncate(this.#pool.end);
+    return true;
+  }
+
+  /** The row of the last slot, which is in use and linked, moves to a free one before it, which is returned. */
+  moveLast(): number {
+    const from = this.#pool.end - 1;
+    const to = this.#pool.takeLowest();
+    assert(to < from, 'a row moves to a slot before it');
+    const hash = this.store.hash(from);
+    this.store.copy(from, to);
+    this.#hashes.remove(hash, from);
+    this.#hashes.add(hash, to);
+    this.free(from);
+    return to;
+  }
 }
 
-/** Gives out dense integers, the freed ones first. */
+/** So many slots, of which most are free, are worth it to move the others. */
+const SPARSE_SLOTS_MIN = 2 * CHUNK_SIZE;
+const SPARSE_SHARE = 4;
+
+/**
+ * Gives out dense integers, the freed ones first. Where most are free, whoever has them moves what is in the last ones to others, and then
+ * gives those up: what is kept by slot takes the room of slots in use.
+ */
 export class SlotPool {
-  readonly #free: number[] = [];
+  /** As they were freed; those from `#end` on were given up since. */
+  #free: number[] = [];
+  /** By slot, 32 in a word: whether it is free. */
+  #isFree = new Int32Array(8);
+  #freeCount = 0;
+  /** No slot of the words before is free. */
+  #lowest = 0;
   #end = 0;
 
-  /** Slots ever given out: all live ones are below. */
+  /** All slots in use are below. */
   get end(): number {
     return this.#end;
   }
 
   get liveCount(): number {
-    return this.#end - this.#free.length;
+    return this.#end - this.#freeCount;
+  }
+
+  get isSparse(): boolean {
+    return this.#end > SPARSE_SLOTS_MIN && this.liveCount * SPARSE_SHARE < this.#end;
   }
 
   take(): number {
-    const slot = this.#free.pop();
-    if (slot !== undefined) return slot;
+    for (let slot = this.#free.pop(); slot !== undefined; slot = this.#free.pop()) {
+      if (slot >= this.#end || !this.#has(slot)) continue;
+      this.#use(slot);
+      return slot;
+    }
     this.#end += 1;
     return this.#end - 1;
   }
 
+  /** The first of those that are free; there is one. */
+  takeLowest(): number {
+    while (this.#isFree[this.#lowest] === 0) this.#lowest += 1;
+    const word = this.#isFree[this.#lowest]!;
+    const slot = this.#lowest * 32 + 31 - Math.clz32(word & -word);
+    this.#use(slot);
+    return slot;
+  }
+
+  #use(slot: number): void {
+    this.#isFree[slot >>> 5]! &= ~(1 << (slot & 31));
+    this.#freeCount -= 1;
+  }
+
   give(slot: number): void {
+    if (slot >>> 5 >= this.#isFree.length) {
+      const longer = new Int32Array(Math.max(this.#isFree.length * 2, (slot >>> 5) + 1));
+      longer.set(this.#isFree);
+      this.#isFree = longer;
+    }
+    this.#isFree[slot >>> 5]! |= 1 << (slot & 31);
+    this.#lowest = Math.min(this.#lowest, slot >>> 5);
     this.#free.push(slot);
+    this.#freeCount += 1;
+  }
+
+  /** Gives the last slot up if it is free. */
+  dropLast(): boolean {
+    const last = this.#end - 1;
+    if (last < 0 || !this.#has(last)) return false;
+    this.#use(last);
+    this.#end = last;
+    // Most of what is noted was given up.
+    if (this.#free.length > 4 * this.#freeCount + 64) this.#forgetGivenUp();
+    return true;
+  }
+
+  #forgetGivenUp(): void {
+    this.#free = this.#free.filter((slot) => slot < this.#end && this.#has(slot));
+    if (this.#isFree.length > 64 && this.#isFree.length > this.#end / 8)
+      this.#isFree = this.#isFree.slice(0, (this.#end >>> 5) + 1);
+  }
+
+  #has(slot: number): boolean {
+    return (
+      slot >>> 5 < this.#isFree.length && ((this.#isFree[slot >>> 5]! >>> (slot & 31)) & 1) === 1
+    );
   }
 }
