@@ -119,6 +119,15 @@ export class Claims {
     return holder !== undefined && holder !== owner;
   }
 
+  /** What others have of the relation; none of it where that is very much. */
+  heldByOthers(owner: ClaimOwner, relation: number): ReadonlySet<number | string> {
+    const held = new Set<number | string>();
+    const claims = this.#relations.get(relation);
+    if (claims === undefined || claims.keys.size > CLAIM_COUNT_MAX) return held;
+    for (const [key, holder] of claims.keys) if (holder !== owner) held.add(key);
+    return held;
+  }
+
   /** Resolves when all of it is claimed; 40P01 where that would wait for itself. What was claimed until it fails stays. */
   wait(owner: ClaimOwner, relation: number, keys: ClaimKeys, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {

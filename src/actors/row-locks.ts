@@ -129,55 +129,78 @@ async function runSkipping(
   const isShared = transaction?.isPrivate(relation) !== true;
   /** Rows that commits change. */
   const changing = new Set<number>();
+  /** Rows that others had when it began to read: by the time it meets them they may have been changed, which it would not see. */
+  let wasHeld: ReadonlySet<number | string> = new Set();
   const isAvailable = (rowId: number): boolean =>
     rowId >= OVERLAY_ROW_ID_BASE ||
-    !(changing.has(rowId) || (isShared && claims.isHeld(owner, relation, rowId)));
+    !(
+      changing.has(rowId) ||
+      wasHeld.has(rowId) ||
+      (isShared && claims.isHeld(owner, relation, rowId))
+    );
   const collector = new BatchCollector(engine.memory);
+  /** Reads what is to be had and claims it, if nobody was faster. */
+  const take = async (): Promise<StatementOutcome | 'late'> => {
+    if (transaction?.doomed !== undefined) throw transaction.doomed;
+    const position = transaction?.position ?? engine.visiblePosition;
+    const { frozen } = session;
+    const all = session.snapshotOf(relation, undefined);
+    if (owner !== undefined && isShared) wasHeld = claims.heldByOthers(owner, relation);
+    session.frozen = new Map(frozen).set(relation, new AvailableRows(all, isAvailable));
+    let outcome: StatementOutcome;
+    try {
+      const given = { ...options, isUnnoted: true };
+      outcome = await executePlan(session, query, parameters, text, given, collector);
+    } finally {
+      session.frozen = frozen;
+      all.release();
+    }
+    const rows = collector.rows();
+    const ids = claimableIds(rows);
+    if (owner !== undefined && isShared) {
+      const changed = changedRows(session, relation, position, new Set(ids));
+      // Of a position that stays it is read once more without them; else, as they are now.
+      if (transaction!.position !== undefined) for (const id of changed.since) changing.add(id);
+      for (const id of changed.now) changing.add(id);
+      if (changed.isUnknown || changed.since.length > 0 || changed.now.length > 0) return 'late';
+      if (!ids.every(isAvailable)) return 'late';
+      if (claims.take(owner, relation, ids) !== undefined) {
+        held = ids;
+        return 'late';
+      }
+      claims.keep(owner, relation);
+    }
+    sink.begin(bound.plan.columns, () => undefined);
+    if (rows !== undefined)
+      sink.take({ rowCount: rows.rowCount, columns: rows.columns.slice(0, -1) });
+    return { ...outcome, columns: bound.plan.columns };
+  };
+  /** What is to be waited for before it is read again. */
+  let held: readonly number[] = [];
+  let leave: (() => void) | undefined;
   try {
-    for (;;) {
-      if (owner !== undefined && isShared)
-        await session.untilClaimed(owner, relation, [], options.signal);
+    for (let isFirst = true; ; isFirst = false) {
+      if (owner !== undefined && isShared) {
+        await session.untilClaimed(owner, relation, held, options.signal);
+        if (held.length > 0) claims.giveBack(owner, relation);
+        held = [];
+      }
       if (isShared && engine.turn.steppingOn(relation) !== undefined)
         await engine.untilPublished(session.storedEntry(relation), options.signal);
+      // Of many who read at once one gets on, and all others read again: they do that one after the other, and whoever comes then behind them.
+      if (owner !== undefined && isShared && !(isFirst && engine.takers.isEmpty(relation)))
+        leave = await engine.takers.stand(relation, options.signal);
       await to.stands(options.signal);
-      if (transaction?.doomed !== undefined) throw transaction.doomed;
-      const position = transaction?.position ?? engine.visiblePosition;
-      const { frozen } = session;
-      const all = session.snapshotOf(relation, undefined);
-      session.frozen = new Map(frozen).set(relation, new AvailableRows(all, isAvailable));
-      let outcome: StatementOutcome;
-      try {
-        const given = { ...options, isUnnoted: true };
-        outcome = await executePlan(session, query, parameters, text, given, collector);
-      } finally {
-        session.frozen = frozen;
-        all.release();
-      }
-      const rows = collector.rows();
-      const ids = claimableIds(rows);
-      if (owner !== undefined && isShared) {
-        const changed = changedRows(session, relation, position, new Set(ids));
-        // Of a position that stays it is read once more without them; else, as they are now.
-        if (transaction!.position !== undefined) for (const id of changed.since) changing.add(id);
-        for (const id of changed.now) changing.add(id);
-        if (changed.isUnknown || changed.since.length > 0 || changed.now.length > 0) continue;
-        if (!ids.every(isAvailable)) continue;
-        if (claims.take(owner, relation, ids) !== undefined) {
-          await session.untilClaimed(owner, relation, ids, options.signal);
-          claims.giveBack(owner, relation);
-          continue;
-        }
-        claims.keep(owner, relation);
-      }
-      sink.begin(bound.plan.columns, () => undefined);
-      if (rows !== undefined)
-        sink.take({ rowCount: rows.rowCount, columns: rows.columns.slice(0, -1) });
-      return { ...outcome, columns: bound.plan.columns };
+      const outcome = await take();
+      leave?.();
+      leave = undefined;
+      if (outcome !== 'late') return outcome;
     }
   } catch (cause) {
     if (owner !== undefined) claims.giveBack(owner, relation);
     throw cause;
   } finally {
+    leave?.();
     collector.release();
   }
 }

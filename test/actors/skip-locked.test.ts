@@ -106,6 +106,43 @@ test('a table that another one has whole is waited for: its rows are not just ta
   await Promise.all([altering.close(), ann.close()]);
 });
 
+test('who was too late reads again when those before have: work does not grow with the square of workers', async () => {
+  await db.exec("INSERT INTO jobs SELECT n, 'ready', 0 FROM generate_series(100, 3000) s(n)");
+  let reads = 0;
+  const { finished } = engine.metrics;
+  engine.metrics.finished = (done) => {
+    reads += 1;
+    finished.call(engine.metrics, done);
+  };
+  const workers = await Promise.all(Array.from({ length: 30 }, () => begun()));
+  const taken = await Promise.all(workers.map((worker) => idsOf(worker)));
+  expect(new Set(taken.flat()).size).toBe(30);
+  // The first of each, and one more: they had all read again for each that got on.
+  expect(reads).toBeLessThan(100);
+  await Promise.all(workers.map((worker) => worker.close()));
+});
+
+test('who stands in line and gives up holds up nobody', async () => {
+  await db.exec("INSERT INTO jobs SELECT n, 'ready', 0 FROM generate_series(100, 3000) s(n)");
+  const workers = await Promise.all(Array.from({ length: 12 }, () => begun()));
+  const relation = engine.state.catalog.all().find(({ definition }) => definition.name === 'jobs')!
+    .definition.id;
+  const stop = new AbortController();
+  const asked = workers.map((worker, who) =>
+    worker.query<{ id: number }>(NEXT, who % 2 === 0 ? {} : { signal: stop.signal }),
+  );
+  while (engine.takers.isEmpty(relation)) await new Promise((resolve) => setImmediate(resolve));
+  stop.abort();
+  const answers = await Promise.allSettled(asked);
+  expect(
+    answers.filter((_, who) => who % 2 === 0).every(({ status }) => status === 'fulfilled'),
+  ).toBe(true);
+  for (const answer of answers)
+    if (answer.status === 'rejected') expect(answer.reason).toMatchObject({ code: '57014' });
+  await Promise.all(workers.map((worker) => worker.close()));
+  expect(engine.claims.isEmpty).toBe(true);
+});
+
 test('a serializable transaction takes jobs beside others', async () => {
   const done: number[] = [];
   const one = async (): Promise<void> => {
