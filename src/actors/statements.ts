@@ -45,6 +45,7 @@ import {
 } from './with-changes.ts';
 import { runLocking } from './row-locks.ts';
 import { arrayFrom } from './array-input.ts';
+import { claimingIn, runClaiming } from './claiming-parts.ts';
 import { converterOf } from './rows-in.ts';
 import {
   emptyOutcome,
@@ -64,6 +65,13 @@ export async function runStatement(
 ): Promise<StatementOutcome> {
   const { statement } = parsed;
   const { engine } = session;
+  const claiming = parsed.claimsRows === true ? claimingIn(session, parsed) : undefined;
+  if (claiming !== undefined) {
+    refuseWrite(session, options, 'select for update');
+    return runClaiming(session, parsed, claiming, options, (inner, own, to = sink) =>
+      runStatement(session, inner, own, to),
+    );
+  }
   const told = returningAsQuery(statement, () => session.planCatalog());
   if (told !== undefined) {
     const answer = await runStatement(session, { ...parsed, statement: told }, options, sink);
@@ -182,6 +190,7 @@ export async function runStatement(
         text: statement.text,
         parameterCount: parsed.parameterCount,
         parameterTypes: statement.types,
+        claimsRows: parsed.claimsRows,
       };
       preparedTypes(session, prepared);
       session.prepared.set(statement.name, prepared);

@@ -139,7 +139,7 @@ function hasQuery(tree: unknown): boolean {
   return 'body' in tree || Object.values(tree).some(hasQuery);
 }
 
-function isChange(statement: Statement): statement is Change {
+export function isChange(statement: Statement): statement is Change {
   return statement.kind === 'insert' || statement.kind === 'update' || statement.kind === 'delete';
 }
 
@@ -284,7 +284,7 @@ function answerOf(cte: Cte, columns: readonly OutputColumn[], rows: Batch | unde
   };
 }
 
-class Returned extends BatchCollector implements RowSink {
+export class Returned extends BatchCollector implements RowSink {
   columns: readonly OutputColumn[] = [];
 
   override begin(columns: readonly OutputColumn[] = []): void {
@@ -299,7 +299,7 @@ function withClause(statement: Statement, clause: WithClause | undefined): State
   return { ...(statement as Change), with: clause };
 }
 
-function constants(columns: readonly OutputColumn[], rows: Batch | undefined): Query {
+export function constants(columns: readonly OutputColumn[], rows: Batch | undefined): Query {
   const typed = columns.map(({ type }) => ({
     type,
     written: { name: type.kind, modifiers: [], arrayDimensions: 0, setOf: false } as TypeNameNode,

@@ -151,6 +151,8 @@ export type ParsedStatement = {
   readonly parameterCount: number;
   /** Their types as PREPARE gives them, `unknown` where it leaves one to the statement; none otherwise. */
   readonly parameterTypes?: readonly TypeNameNode[] | undefined;
+  /** Some query in it has FOR UPDATE or FOR SHARE. */
+  readonly claimsRows?: boolean | undefined;
   /** The statement is not what the text says: nothing about it may be remembered by the text. */
   readonly once?: boolean | undefined;
 };

@@ -186,6 +186,7 @@ const SET_TYPES: Readonly<Record<string, Sets['type']>> = {
 };
 
 function lowerLocking(low: Lowering, clause: LockingClause): Query['locking'][number] {
+  low.claimsRows = true;
   const share = clause.strength === 'LCS_FORSHARE' || clause.strength === 'LCS_FORKEYSHARE';
   const wait =
     clause.waitPolicy === 'LockWaitSkip'

@@ -110,6 +110,7 @@ function lowerRaw(
       statement,
       text: source.text.slice(start, end).trimEnd(),
       parameterCount: low.parameterCount,
+      ...(low.claimsRows ? { claimsRows: true } : {}),
     },
   };
 }

@@ -10,6 +10,8 @@ export class Lowering {
   readonly source: SourceText;
   /** Number of the highest $n met so far. */
   parameterCount = 0;
+  /** A query of it claims rows. */
+  claimsRows = false;
   #depth = 0;
 
   constructor(source: SourceText) {

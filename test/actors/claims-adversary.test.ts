@@ -217,7 +217,7 @@ class Attack {
       },
     });
     const range = Array.from({ length: 20 }, (_, id) => id).filter((id) => id >= from && id <= to);
-    switch (this.#below(11)) {
+    switch (this.#below(14)) {
       case 0:
         return many(`UPDATE acc SET bal = bal + ${by} WHERE id BETWEEN ${from} AND ${to}`, range);
       case 1:
@@ -265,6 +265,28 @@ class Attack {
           ][by % 4]!,
           [],
         );
+      case 9:
+      case 10: {
+        // What is claimed first, in a subquery or a WITH: rows that nobody has, or those that are waited for.
+        const how = ['SKIP LOCKED', 'SKIP LOCKED', ''][by % 3]!;
+        const asked = `SELECT id FROM acc WHERE id >= ${from} ORDER BY id LIMIT ${1 + (by % 4)} FOR UPDATE ${how}`;
+        const text = [
+          `UPDATE acc SET bal = bal + ${by} WHERE id IN (${asked}) RETURNING id`,
+          `WITH next AS (${asked}) UPDATE acc SET bal = bal + ${by} FROM next WHERE acc.id = next.id RETURNING acc.id`,
+          `WITH done AS (UPDATE acc SET bal = bal + ${by} WHERE id = ANY (ARRAY(${asked})) RETURNING id) SELECT id FROM done`,
+        ][from % 3]!;
+        let ids: readonly number[] = [];
+        return {
+          order: 0,
+          run: async (session) => {
+            const { rows } = await session.query<{ id: number }>(text, options);
+            ids = rows.map(({ id }) => id);
+          },
+          committed: () => {
+            for (const id of ids) this.#book(id, by);
+          },
+        };
+      }
       default:
         return this.#oneRow();
     }
