@@ -83,8 +83,10 @@ export async function serveLive(
     let columns: Subscription['columns'] | undefined;
     // Said again where a view was replaced or a table's columns are others.
     const hello = async (): Promise<void> => {
-      if (subscription.columns === columns) return;
-      ({ columns } = subscription);
+      // Read once: each reading of a window's columns is a promise of its own, which somebody has to wait for.
+      const now = subscription.columns;
+      if (now === columns) return;
+      columns = now;
       const [shown, key] = await Promise.all([columns, subscription.key]);
       await send(sink, 'hello', { protocol: 1, item: name, columns: shown, key });
     };

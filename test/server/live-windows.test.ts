@@ -42,3 +42,23 @@ test('a window is followed over HTTP', async () => {
     'items.today.window',
   ]);
 });
+
+test('a window that cannot be followed is told as an error, and the server goes on', async () => {
+  await using db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE plain (id int PRIMARY KEY)');
+  const server = await db.listen({ http: '127.0.0.1:0' });
+  const unhandled: unknown[] = [];
+  const note = (cause: unknown): number => unhandled.push(cause);
+  process.on('unhandledRejection', note);
+  const answer = await fetch(`${server.http}/v1/live`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      items: { today: { window: { table: 'plain', last: '1h', measures: { n: 'count(*)' } } } },
+    }),
+  });
+  expect(await answer.text()).toContain('has no column of times');
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  process.off('unhandledRejection', note);
+  expect(unhandled).toEqual([]);
+});
