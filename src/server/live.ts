@@ -75,6 +75,11 @@ export async function serveLive(
   };
   // Whether a stream that ends now ends with an error.
   let isErrorLast = false;
+  /** That of which the whole stream ends, because it cannot be followed. */
+  let failed: string | undefined;
+  const tell = async (event: string, data: unknown, id?: string): Promise<void> => {
+    if (failed === undefined) await send(sink, event, data, id);
+  };
   const follow = async ({ name, open }: LiveItem & { kind: 'followed' }): Promise<void> => {
     const from = resumeOf(resume, name);
     const subscription = open(from ?? 'snapshot', signal);
@@ -88,24 +93,24 @@ export async function serveLive(
       if (now === columns) return;
       columns = now;
       const [shown, key] = await Promise.all([columns, subscription.key]);
-      await send(sink, 'hello', { protocol: 1, item: name, columns: shown, key });
+      await tell('hello', { protocol: 1, item: name, columns: shown, key });
     };
     await hello();
     if (resume !== undefined && from === undefined)
-      await send(sink, 'reset', {
+      await tell('reset', {
         item: name,
         position: resume.position,
         reason: 'what was sent last was not complete',
       });
     for await (const change of subscription) {
-      if (sink.closed) return;
+      if (sink.closed || failed !== undefined) return;
       const { position } = change;
       const committedMs = instantMs(position);
       for (const piece of piecesOf(change)) {
         if (piece.kind === 'reset' || piece.more === true) told.delete(name);
         else told.set(name, position);
         const data = { item: name, ...piece, committedMs, sentMs: clock.now() };
-        await send(sink, piece.kind, data, idOf(position));
+        await tell(piece.kind, data, idOf(position));
       }
       if (change.kind === 'reset') await hello();
     }
@@ -117,30 +122,41 @@ export async function serveLive(
   const answer = async ({ name, open }: LiveItem & { kind: 'answered' }): Promise<void> => {
     try {
       const asked = open();
-      await send(sink, 'hello', { protocol: 1, item: name, queryId: asked.queryId });
+      await tell('hello', { protocol: 1, item: name, queryId: asked.queryId });
       for await (const event of untilAborted(asked, left))
         for (const piece of piecesOfAnswer(event)) {
-          await send(sink, piece.kind, { item: name, ...piece, sentMs: clock.now() });
+          await tell(piece.kind, { item: name, ...piece, sentMs: clock.now() });
           if (piece.more === true) await untilIo(clock);
         }
       isErrorLast = false;
     } catch (cause) {
       if (left.aborted) throw cause;
       isErrorLast = true;
-      await send(sink, 'error', { item: name, ...problemOf(cause).body });
+      await tell('error', { item: name, ...problemOf(cause).body });
     }
   };
   // The line that keeps proxies from closing an idle stream, and tells browsers when to come again.
   sink.write('retry: 1000\n\n');
   try {
     await Promise.all(
-      items.map((item) => (item.kind === 'followed' ? follow(item) : answer(item))),
+      items.map((item) =>
+        item.kind === 'answered'
+          ? answer(item)
+          : follow(item).catch((cause: unknown) => {
+              failed ??= item.name;
+              throw cause;
+            }),
+      ),
     );
     const reason = subscriptions.size > 0 ? 'the views are gone' : 'all was answered';
     if (!sink.closed && !isErrorLast) await send(sink, 'bye', { reason });
   } catch (cause) {
     if (typeof signal.reason === 'string') await send(sink, 'bye', { reason: signal.reason });
-    else await send(sink, 'error', problemOf(cause).body);
+    else {
+      const { body } = problemOf(cause);
+      const field = ['items', failed ?? '', body['field'] ?? ''].filter((part) => part !== '');
+      await send(sink, 'error', failed === undefined ? body : { ...body, field: field.join('.') });
+    }
   } finally {
     over.abort();
     await Promise.all([...subscriptions.values()].map((subscription) => subscription.close()));
