@@ -510,6 +510,10 @@ function statisticsOf(view: CatalogView): PlanStatistics {
   };
   return {
     rowCount: (relation) => dataOf(relation)?.rowCount ?? 0,
+    uniqueKeys: (relation) =>
+      dataOf(relation)?.schema.indexes.flatMap(({ unique, columnIndexes }) =>
+        unique ? [columnIndexes] : [],
+      ) ?? [],
     distinctCount: (relation, column) => dataOf(relation)?.distinctEstimate?.(column),
     zoneShare: (relation, tests: readonly ZoneTest[]) => dataOf(relation)?.zoneShare?.(tests) ?? 1,
   };

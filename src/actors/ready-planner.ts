@@ -76,5 +76,10 @@ const CATALOG: PlanCatalog = {
   relation: () => TABLE,
   relationById: () => TABLE,
   relationNames: () => [],
-  statistics: { rowCount: () => 0, distinctCount: () => undefined, zoneShare: () => 1 },
+  statistics: {
+    rowCount: () => 0,
+    uniqueKeys: () => [],
+    distinctCount: () => undefined,
+    zoneShare: () => 1,
+  },
 };

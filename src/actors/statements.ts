@@ -18,7 +18,7 @@ import {
   bindStatement,
   type BoundStatement,
 } from '../plan/bind.ts';
-import { explainPlan, type ExplainOptions } from '../plan/explain.ts';
+import { explainPlan, planAsJson, type ExplainOptions } from '../plan/explain.ts';
 import type { AggregateNode, BoundQuery, OutputColumn, PlanNode } from '../plan/logical.ts';
 import { inputsOf } from '../plan/nodes.ts';
 import type { ParsedStatement, Statement } from '../sql/ast.ts';
@@ -842,10 +842,8 @@ async function explain(
       ? [boundOf(session, inner)]
       : boundParts(inner, changes, (part) => boundOf(session, part));
   const bound = parts.at(-1)!;
-  const lines: string[] = [];
   const { tiles } = session.engine;
   const shown = {
-    format,
     statistics: session.planCatalog().statistics,
     sourceOf: (node: AggregateNode): readonly [string, string][] =>
       bound.kind === 'query' && session.usesTiles && tiles.fits(node) ? [FROM_TILES] : [],
@@ -853,44 +851,50 @@ async function explain(
       const kept = session.engine.state.keptTable(relation);
       return kept && demotedNote(kept, session.engine.visiblePosition, -Infinity, Infinity);
     },
-  } as const;
-  if (option('analyze')) {
-    const silent: RowSink = { begin: () => undefined, take: () => true };
-    const given = { ...options, params };
-    if (bound.kind !== 'query') refuseWrite(session, options, inner.statement.kind);
-    const done =
-      changes !== undefined
-        ? await runStatement(session, prepared, given, silent)
-        : bound.kind === 'query'
-          ? await executePlan(
-              session,
-              bound,
-              parametersOf(session, bound, given),
-              parsed.text,
-              given,
-              silent,
-            )
-          : await runDml(session, inner, given, silent);
-    const sourceOf = (node: AggregateNode): readonly [string, string][] => {
-      const answer = done.tiled?.get(node);
-      return answer === undefined ? [] : [FROM_TILES, ...tiledLines(session, answer)];
-    };
-    lines.push(...planLines(session, parts, { ...shown, sourceOf }));
-    lines.push(
-      `Work: ${done.work} units`,
-      `Rows: ${done.rowCount}`,
-      `Execution Time: ${done.elapsedMs.toFixed(3)} ms`,
-    );
-  } else {
-    lines.push(...planLines(session, parts, shown));
-  }
+  };
+  const done = option('analyze')
+    ? await analyzed(session, parsed, prepared, { inner, bound }, { ...options, params })
+    : undefined;
+  const asked =
+    done === undefined
+      ? shown
+      : {
+          ...shown,
+          sourceOf: (node: AggregateNode): readonly [string, string][] => {
+            const answer = done.tiled?.get(node);
+            return answer === undefined ? [] : [FROM_TILES, ...tiledLines(session, answer)];
+          },
+        };
   return sendTexts(
     session,
     textColumns('QUERY PLAN'),
-    format === 'json' ? [[lines.join('\n')]] : lines.map((line) => [line]),
+    format === 'json'
+      ? [[planDocument(parts, asked, done)]]
+      : planLines(session, parts, asked, done).map((line) => [line]),
     'EXPLAIN',
     sink,
   );
+}
+
+/** EXPLAIN ANALYZE runs it, and tells of it instead of its answer. */
+async function analyzed(
+  session: Session,
+  parsed: ParsedStatement,
+  prepared: ParsedStatement,
+  { inner, bound }: { readonly inner: ParsedStatement; readonly bound: BoundStatement },
+  options: ExecutionOptions,
+): Promise<StatementOutcome> {
+  const silent: RowSink = { begin: () => undefined, take: () => true };
+  if (bound.kind !== 'query') refuseWrite(session, options, inner.statement.kind);
+  if (
+    changesIn(inner.statement) !== undefined ||
+    // What it claims before is a part of it.
+    (bound.kind !== 'query' && prepared.claimsRows === true)
+  )
+    return runStatement(session, prepared, options, silent);
+  if (bound.kind !== 'query') return runDml(session, inner, options, silent);
+  const parameters = parametersOf(session, bound, options);
+  return executePlan(session, bound, parameters, parsed.text, options, silent);
 }
 
 /** The changes of a WITH stand before the plan that reads what they return. */
@@ -898,24 +902,48 @@ function planLines(
   session: Session,
   parts: readonly BoundStatement[],
   options: ExplainOptions,
+  done: StatementOutcome | undefined,
 ): string[] {
   const plans = parts.map(({ plan }) =>
-    explainPlan(plan, options).replaceAll(RETURNED, 'returned'),
+    explainPlan(plan, options).flatMap((line) => line.replaceAll(RETURNED, 'returned').split('\n')),
   );
   const last = plans.pop()!;
-  if (plans.length === 0) return last.split('\n');
-  if (options.format === 'json') {
-    const all = [...plans, last].flatMap((plan) => JSON.parse(plan) as readonly unknown[]);
-    return JSON.stringify(all, undefined, 2).split('\n');
-  }
   const changes = plans.flatMap((plan, index) => {
     const part = parts[index]!;
     const verb = `${part.kind[0]!.toUpperCase()}${part.kind.slice(1)}`;
     const table = part.kind === 'query' ? '' : session.storedEntry(part.relation).definition.name;
-    const indented = plan.split('\n').map((line, at) => `${at === 0 ? '  ->  ' : '      '}${line}`);
+    const indented = plan.map((line, at) => `${at === 0 ? '  ->  ' : '      '}${line}`);
     return [`${verb} on ${table}`, ...indented];
   });
-  return [...changes, ...last.split('\n')];
+  const facts =
+    done === undefined
+      ? []
+      : [
+          `Work: ${done.work} units`,
+          `Rows: ${done.rowCount}`,
+          `Execution Time: ${done.elapsedMs.toFixed(3)} ms`,
+        ];
+  return [...changes, ...last, ...facts];
+}
+
+/** The same as JSON: a list of plans, the statement's own the last, with what it took. */
+function planDocument(
+  parts: readonly BoundStatement[],
+  options: ExplainOptions,
+  done: StatementOutcome | undefined,
+): string {
+  const plans: Record<string, unknown>[] = parts.map(({ plan }) => ({
+    Plan: planAsJson(plan, options),
+  }));
+  if (done !== undefined)
+    Object.assign(plans.at(-1)!, {
+      Work: done.work,
+      Rows: done.rowCount,
+      'Execution Time': Number(done.elapsedMs.toFixed(3)),
+    });
+  const named = (_: string, value: unknown): unknown =>
+    typeof value === 'string' ? value.replaceAll(RETURNED, 'returned') : value;
+  return JSON.stringify(plans, named, 2);
 }
 
 const FROM_TILES: [string, string] = ['Source', 'window tiles'];

@@ -223,7 +223,12 @@ const NO_CATALOG: PlanCatalog = {
   relation: () => undefined,
   relationById: () => undefined,
   relationNames: () => [],
-  statistics: { rowCount: () => 0, distinctCount: () => undefined, zoneShare: () => 1 },
+  statistics: {
+    rowCount: () => 0,
+    uniqueKeys: () => [],
+    distinctCount: () => undefined,
+    zoneShare: () => 1,
+  },
 };
 
 function contextOf(catalog: PlanCatalog, options: BindOptions): BindContext {

@@ -70,6 +70,8 @@ export type IdentityKind = 'always' | 'byDefault';
 /** For choosing plans; never visible in an answer. */
 export interface PlanStatistics {
   rowCount(relation: number): number;
+  /** The columns of which no two rows have the same values, one list for each such rule. */
+  uniqueKeys(relation: number): readonly (readonly number[])[];
   /** Distinct values of a column, from sketches; undefined: unknown. */
   distinctCount(relation: number, column: number): number | undefined;
   /** Share of rows in segments that pass the test by their zone maps, 0 … 1. */

@@ -5,7 +5,6 @@ import type { AggregateNode, PlanNode } from './logical.ts';
 import { inputsOf } from './nodes.ts';
 
 export type ExplainOptions = {
-  readonly format: 'text' | 'json';
   readonly statistics: PlanStatistics;
   /** Where an aggregate comes from, if not from its input. */
   readonly sourceOf?: ((node: AggregateNode) => readonly [string, string][]) | undefined;
@@ -13,13 +12,11 @@ export type ExplainOptions = {
   readonly demotedOf?: ((relation: number) => string | undefined) | undefined;
 };
 
-/** A plan for people: one line a node as PostgreSQL prints them, or the same as JSON. Rows are estimates. */
-export function explainPlan(plan: PlanNode, options: ExplainOptions): string {
-  if (options.format === 'json')
-    return JSON.stringify([{ Plan: json(plan, options) }], undefined, 2);
+/** A plan for people: one line a node as PostgreSQL prints them. Rows are estimates. */
+export function explainPlan(plan: PlanNode, options: ExplainOptions): readonly string[] {
   const lines: string[] = [];
   text(plan, options, 0, lines);
-  return lines.join('\n');
+  return lines;
 }
 
 function text(plan: PlanNode, options: ExplainOptions, depth: number, lines: string[]): void {
@@ -34,7 +31,8 @@ function text(plan: PlanNode, options: ExplainOptions, depth: number, lines: str
   for (const input of inputsOf(plan)) text(input, options, depth + 1, lines);
 }
 
-function json(plan: PlanNode, options: ExplainOptions): Record<string, unknown> {
+/** The same as an object. */
+export function planAsJson(plan: PlanNode, options: ExplainOptions): Record<string, unknown> {
   const { statistics } = options;
   return {
     'Node Type': title(plan),
@@ -44,7 +42,7 @@ function json(plan: PlanNode, options: ExplainOptions): Record<string, unknown> 
     ...Object.fromEntries([...details(plan), ...sourceOf(plan, options)]),
     ...(inputsOf(plan).length === 0
       ? {}
-      : { Plans: inputsOf(plan).map((input) => json(input, options)) }),
+      : { Plans: inputsOf(plan).map((input) => planAsJson(input, options)) }),
   };
 }
 

@@ -1,7 +1,8 @@
 import type { Expression, InListExpression } from '../expressions/expression.ts';
-import { mapColumns, referencedColumns } from '../expressions/fold.ts';
+import { isWidening } from '../expressions/coercion.ts';
+import { isSettled, mapColumns, referencedColumns } from '../expressions/fold.ts';
 import type { PlanStatistics } from './catalog.ts';
-import type { JoinNode, OutputColumn, PlanNode } from './logical.ts';
+import type { JoinNode, OutputColumn, PlanNode, ScanNode } from './logical.ts';
 import {
   columnsAsExpressions,
   conjunction,
@@ -204,7 +205,9 @@ export function estimateRows(plan: PlanNode, statistics: PlanStatistics): number
   switch (plan.kind) {
     case 'scan': {
       const rows = statistics.rowCount(plan.relation);
-      return plan.filter === undefined ? rows : rows * selectivity(plan.filter);
+      return plan.filter === undefined
+        ? rows
+        : Math.min(rows * selectivity(plan.filter), rowsByKey(plan, plan.filter, statistics));
     }
     case 'values':
       return plan.rows.length;
@@ -246,6 +249,55 @@ export function estimateRows(plan: PlanNode, statistics: PlanStatistics): number
   }
 }
 
+/** Rows that a scan gives at most: one for each value that its filter lists of a unique key. */
+function rowsByKey(
+  { relation, columnIndexes }: ScanNode,
+  filter: Expression,
+  statistics: PlanStatistics,
+): number {
+  const lists = conjunctsOf(filter).flatMap((each) => {
+    const { sides, count } = listedBy(each);
+    const columns = sides.map((side) =>
+      side.kind === 'cast' && isWidening(side) ? side.arg : side,
+    );
+    return columns.every((column) => column.kind === 'column')
+      ? [{ columns: columns.map(({ index }) => columnIndexes[index]!), count }]
+      : [];
+  });
+  let least = Infinity;
+  for (const key of statistics.uniqueKeys(relation)) {
+    const counts = key.map((column) =>
+      lists.reduce(
+        (fewest, list) => (list.columns.includes(column) ? Math.min(fewest, list.count) : fewest),
+        Infinity,
+      ),
+    );
+    // A list of rows has all of them.
+    for (const { columns, count } of lists)
+      if (key.every((column) => columns.includes(column))) least = Math.min(least, count);
+    least = Math.min(
+      least,
+      counts.reduce((product, count) => product * count, 1),
+    );
+  }
+  return least;
+}
+
+/** What a condition holds to so many values, which are the same for all rows. */
+function listedBy(condition: Expression): {
+  readonly sides: readonly Expression[];
+  readonly count: number;
+} {
+  if (condition.kind === 'inList' && !condition.negated)
+    return { sides: condition.args, count: listedCount(condition) };
+  if (condition.kind === 'call' && condition.fn.startsWith('=(')) {
+    const [left, right] = condition.args as [Expression, Expression];
+    if (isSettled(right)) return { sides: [left], count: 1 };
+    if (isSettled(left)) return { sides: [right], count: 1 };
+  }
+  return { sides: [], count: Infinity };
+}
+
 /** Rows that are listed; of an array nobody knows before it is given. */
 function listedCount({ args, values, others, array }: InListExpression): number {
   return (
@@ -260,8 +312,10 @@ function selectivity(condition: Expression): number {
   let share = 1;
   for (const conjunct of conjunctsOf(condition)) {
     if (conjunct.kind === 'call' && conjunct.fn.startsWith('=(')) share *= 0.05;
-    else if (conjunct.kind === 'inList') share *= Math.min(0.5, 0.05 * listedCount(conjunct));
-    else share *= 0.33;
+    else if (conjunct.kind === 'inList') {
+      const listed = Math.min(0.5, 0.05 * listedCount(conjunct));
+      share *= conjunct.negated ? 1 - listed : listed;
+    } else share *= 0.33;
   }
   return share;
 }
