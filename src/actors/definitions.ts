@@ -1,7 +1,7 @@
 import { DbError, notSupported } from '../base/errors.ts';
 import { didYouMean } from '../base/nearest.ts';
 import type { Batch } from '../columns/batch.ts';
-import { concatBatches, datumAt, denseBatch } from '../columns/build.ts';
+import { concatInSteps, datumAt, denseBatch } from '../columns/build.ts';
 import { isNullAt } from '../columns/cells.ts';
 import type { TableWrite } from '../columns/table-contract.ts';
 import type { Datum } from '../columns/values.ts';
@@ -511,11 +511,26 @@ async function visibleRows(
 ): Promise<Batch> {
   const batches: Batch[] = [];
   for await (const batch of batchesOf(session, entry, signal)) batches.push(batch);
-  if (batches.length > 0) return concatBatches(batches);
+  if (batches.length > 0) return concatenated(session, batches, signal);
   return {
     rowCount: 0,
     columns: entry.definition.columns.map(({ type }) => ({ rep: 'object', type, values: [] })),
   };
+}
+
+/** As one batch, others run in between. */
+async function concatenated(
+  { engine }: Session,
+  batches: readonly Batch[],
+  signal: AbortSignal | undefined,
+): Promise<Batch> {
+  const steps = concatInSteps(batches);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+    await engine.pause();
+    if (signal?.aborted === true) throw canceled(signal);
+  }
 }
 
 /** The same in batches; others run in between. */
@@ -923,10 +938,11 @@ async function rewritten(
   for await (const rows of batchesOf(session, entry, signal))
     batches.push(convert(denseBatch(rows)));
   if (batches.length === 0) batches.push(convert(await visibleRows(session, entry, signal)));
+  const rows = await concatenated(session, batches, signal);
   return {
     op: 'alterTable',
     table,
-    data: { kind: 'rewrite', rows: { kind: 'insert', rows: concatBatches(batches) } },
+    data: { kind: 'rewrite', rows: { kind: 'insert', rows } },
   };
 }
 

@@ -155,11 +155,22 @@ export function denseBatch(
  * elsewhere) or all (row ids) have them.
  */
 export function concatBatches(batches: readonly Batch[]): Batch {
+  const steps = concatInSteps(batches);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+  }
+}
+
+/** The same, which gives way every so many values. */
+export function* concatInSteps(batches: readonly Batch[]): Generator<undefined, Batch> {
   assert(batches.length > 0, 'something is concatenated');
   if (batches.length === 1) return denseBatch(batches[0]!);
   let rowCount = 0;
   for (const batch of batches) rowCount += batch.rowCount;
-  const columns = batches[0]!.columns.map((first, column) => {
+  const columns: Vector[] = [];
+  let valuesOfStep = 0;
+  for (const [column, first] of batches[0]!.columns.entries()) {
     const builder = new VectorBuilder(first.type, { capacityMax: rowCount });
     for (const batch of batches) {
       const vector = batch.columns[column]!;
@@ -167,11 +178,18 @@ export function concatBatches(batches: readonly Batch[]): Batch {
       if (batch.rowCount > 0 && builder.length === 0)
         builder.prepare(vector, batch.selection, 0, batch.rowCount, rowCount);
       builder.append(vector, batch.selection, 0, batch.rowCount);
+      valuesOfStep += batch.rowCount;
+      if (valuesOfStep < VALUES_OF_STEP) continue;
+      valuesOfStep = 0;
+      yield;
     }
-    return builder.finish();
-  });
+    columns.push(builder.finish());
+  }
   return { rowCount, columns, ...concatMarks(batches, rowCount) };
 }
+
+/** Some 2 ms of texts, which take longest. */
+const VALUES_OF_STEP = 16_384;
 
 /** The same as `concatBatches`: the name says what it does to batches with selections. */
 export function gatherBatch(batches: readonly Batch[]): Batch {
