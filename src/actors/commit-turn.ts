@@ -6,6 +6,7 @@ import { withoutColumn, type LazyRows } from '../columns/lazy-rows.ts';
 import { SEGMENT_ROWS } from '../columns/segment.ts';
 import type { TableData, TableDelta, TableSchema, TableWrite } from '../columns/table-contract.ts';
 import { isNumberKind } from '../columns/types.ts';
+import { batchBytes } from '../columns/version-log.ts';
 import { Budget } from '../operators/operator.ts';
 import { sliceBatch } from '../columns/build.ts';
 import { expanded } from './compact-rows.ts';
@@ -515,7 +516,13 @@ export interface CommitLog {
 }
 
 /** By write, from its first row on. */
-export type KeptRows = ReadonlyMap<TableWrite, readonly InsertedRows[]>;
+export type KeptRows = ReadonlyMap<TableWrite, KeptWrite>;
+
+export type KeptWrite = {
+  readonly rows: readonly InsertedRows[];
+  /** Of what is written: counted while it is staged, a step at a time. */
+  readonly heapBytes: number;
+};
 
 export type AppendOutcome = {
   acknowledged(position: number): void;
@@ -594,7 +601,7 @@ class StagedCommit implements PublishedCommit {
   defines = false;
   /** In the order of staging; a table staged n times is published n times. */
   readonly #parts: StagedPart[] = [];
-  #kept: Map<TableWrite, InsertedRows[]> | undefined;
+  #kept: Map<TableWrite, KeptWrite & { readonly rows: InsertedRows[] }> | undefined;
   /** `deltas`, and tables that were written anew, if some were. */
   #forViews: Map<number, TableDelta[]> | undefined;
   /** Whose they are; undefined: definitions, which nothing can be made anew from. */
@@ -623,8 +630,9 @@ class StagedCommit implements PublishedCommit {
   keeps(write: TableWrite, rows: InsertedRows): void {
     this.#kept ??= new Map();
     const kept = this.#kept.get(write);
-    if (kept === undefined) this.#kept.set(write, [rows]);
-    else kept.push(rows);
+    if (kept !== undefined) kept.rows.push(rows);
+    else if (write.kind === 'insert')
+      this.#kept.set(write, { rows: [rows], heapBytes: batchBytes(write.rows) });
   }
 
   addDelta(relation: number, delta: TableDelta): void {
@@ -738,6 +746,12 @@ export function* replayInto(
 }
 
 /** Something a commit has staged: a table, a view, a definition. */
+/** Work units of rows that a table, or a view's, has taken and given. */
+export function workOfStaged({ inserted, deleted }: TableDelta, columnCount: number): number {
+  const rowCount = (inserted?.rowCount ?? 0) + (deleted?.rowCount ?? 0);
+  return rowCount * (WORK_PER_STAGED_ROW + WORK_PER_STAGED_VALUE * columnCount);
+}
+
 type StagedPart = { undo(): void; publish(position: number): void };
 
 /** Rows that a table takes in one slice of a stepped commit: of eight columns, two of them texts, that is half a millisecond. */
@@ -829,11 +843,7 @@ function* stage(
           );
       }
       if (delta.kept !== undefined && whole !== undefined) staged.keeps(whole, delta.kept);
-      budget.charge(
-        1 +
-          ((delta.inserted?.rowCount ?? 0) + (delta.deleted?.rowCount ?? 0)) *
-            (WORK_PER_STAGED_ROW + WORK_PER_STAGED_VALUE * data.schema.columns.length),
-      );
+      budget.charge(1 + workOfStaged(delta, data.schema.columns.length));
     }
   }
   if (!areTold) yield* stageViews(state, staged, budget);

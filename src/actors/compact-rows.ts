@@ -6,8 +6,8 @@ import type { SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import { entryAt, numberAt } from '../columns/cells.ts';
 import type { NumberVector, Vector } from '../columns/vector.ts';
-import { batchBytes, COPIED_ROWS_MAX } from '../columns/version-log.ts';
-import type { KeptRows } from './commit-turn.ts';
+import { COPIED_ROWS_MAX } from '../columns/version-log.ts';
+import type { KeptRows, KeptWrite } from './commit-turn.ts';
 import type { CommitRecord, Operation } from './records.ts';
 
 /** Writes of more rows than this are kept as they are, unless all that they hold are doubles. */
@@ -143,14 +143,14 @@ export class SharedRows implements Batch {
   /** Those at the end that the table has copied elsewhere. */
   readonly #rest: CompactRows | undefined;
 
-  constructor(rows: Batch, kept: readonly InsertedRows[], keptCount: number) {
+  constructor(rows: Batch, kept: KeptWrite, keptCount: number) {
     this.rowCount = rows.rowCount;
-    this.#kept = kept;
+    this.#kept = kept.rows;
     this.#rest =
       keptCount < rows.rowCount
         ? CompactRows.of(sliceBatch(rows, keptCount, rows.rowCount))
         : undefined;
-    this.heapBytes = batchBytes(rows);
+    this.heapBytes = kept.heapBytes;
   }
 
   /** All rows with arrays of their own, made anew at each call. */
@@ -219,7 +219,7 @@ export function expanded(record: CommitRecord): CommitRecord {
 
 function compactedWrite(
   write: TableWrite,
-  kept: readonly InsertedRows[] | undefined,
+  kept: KeptWrite | undefined,
   types: TypeLists,
 ): TableWrite {
   if (write.kind !== 'insert' && write.kind !== 'update') return write;
@@ -227,7 +227,7 @@ function compactedWrite(
   const compact = compactRows(rows, types);
   if (compact !== undefined) return { ...write, rows: compact };
   if (kept === undefined || write.kind === 'update') return write;
-  const keptCount = kept.reduce((sum, { rowCount }) => sum + rowCount, 0);
+  const keptCount = kept.rows.reduce((sum, { rowCount }) => sum + rowCount, 0);
   return rows.rowCount - keptCount <= COPIED_ROWS_MAX
     ? { ...write, rows: new SharedRows(rows, kept, keptCount) }
     : write;

@@ -951,7 +951,7 @@ function renamed(entry: CatalogEntry, name: string): CatalogEntry {
 }
 
 /** Work between two pauses while views are filled. */
-const FILL_UNITS = 20_000;
+const FILL_UNITS = 5000;
 /** Rows that definitions move in one step. */
 const ROWS_A_STEP = 2048;
 

@@ -7,6 +7,7 @@ import type { FillSource, StandingPlan } from '../views/standing-plan.ts';
 import type { ViewWriter } from '../views/view-writer.ts';
 import { nextState } from '../supervisor/lifecycle.ts';
 import type { ViewEntry } from './catalog.ts';
+import { workOfStaged } from './commit-turn.ts';
 import { VIEW_LIFECYCLE, type ViewEvent, type ViewState } from './lifecycles.ts';
 import type { IndexDefinition, MaterializedViewDefinition, ViewOptions } from './records.ts';
 
@@ -197,7 +198,11 @@ export class MaintainedView {
       const delta = writer.stage(plan.batch, options);
       const fillsAt = this.#commits.length === 1 ? this.#fill?.position : undefined;
       if (fillsAt !== undefined) {
-        if (delta !== undefined) writer.publish(fillsAt);
+        if (delta !== undefined) {
+          // A commit's work is what its operators do; of rows by the million what their table does is most.
+          budget.charge(workOfStaged(delta, this.data.schema.columns.length));
+          writer.publish(fillsAt);
+        }
       } else if (delta !== undefined) {
         this.#staged.push(delta);
         this.#stagedBatches += 1;

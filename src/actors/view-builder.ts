@@ -751,7 +751,7 @@ const CREATION_CONTEXT: Omit<EvaluationContext, 'nowMicros' | 'zone'> = {
   setting: () => undefined,
 };
 
-const FILL_UNITS = 20_000;
+const FILL_UNITS = 5000;
 const CATCH_UP_ROUNDS = 8;
 
 function storedData(

@@ -242,3 +242,23 @@ test('a large transaction is committed in steps, between which others run, and i
   await late.close();
   await db.close();
 });
+
+test('a view of many rows is filled in steps that count the rows it keeps', async () => {
+  const db = await open();
+  await db.exec('CREATE TABLE t (id int, w text); CREATE TABLE side (v int)');
+  await db.query("INSERT INTO t SELECT n, 'w' || n FROM generate_series(1, 100000) s(n)");
+  let writes = 0;
+  let isDone = false;
+  const made = db
+    .exec('CREATE MATERIALIZED VIEW m AS SELECT id, w FROM t WHERE id > 100')
+    .finally(() => (isDone = true));
+  while (!isDone) {
+    await db.insert('side', { v: 1 });
+    if (!isDone) writes += 1;
+  }
+  await made;
+  // A batch of 2,048 rows is more than a step may do.
+  expect(writes).toBeGreaterThan(40);
+  expect((await db.query('SELECT count(*)::int AS n FROM m')).rows).toEqual([{ n: 99_900 }]);
+  await db.close();
+});
