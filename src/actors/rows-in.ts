@@ -406,10 +406,20 @@ export class RowReader {
 /** What one insert has learnt of its texts, from one piece to the next. */
 export class InputTexts {
   readonly coded: CodedTexts = new Map();
-  readonly #coders: (TextCoder | undefined)[] = [];
+  readonly #coders: (TextCoder | undefined)[];
+
+  /** `before`: of rows that came earlier and were given on their own, as the chunks of a stream are. Dictionaries that they brought are no others' rows. */
+  constructor(before?: InputTexts) {
+    this.#coders = before === undefined ? [] : before.#coders;
+  }
 
   coder(column: number, type: SqlType): TextCoder {
-    return (this.#coders[column] ??= new TextCoder(type));
+    const known = this.#coders[column];
+    // Between two chunks the column may have become another.
+    if (known?.type === type) return known;
+    const coder = new TextCoder(type);
+    this.#coders[column] = coder;
+    return coder;
   }
 }
 

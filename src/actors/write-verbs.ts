@@ -162,9 +162,17 @@ async function insertChunks(
     if (signal?.aborted === true) throw canceled(signal);
     let position = engine.visiblePosition;
     const chunks = new KeyedChunks(key);
+    const texts = new InputTexts();
     for await (const chunk of untilAborted(rows, signal)) {
-      const result = await insertChunk(engine, session, table, chunk, mode, signal, (count) =>
-        chunks.next(count),
+      const result = await insertChunk(
+        engine,
+        session,
+        table,
+        chunk,
+        mode,
+        signal,
+        (count) => chunks.next(count),
+        texts,
       );
       position = result.position;
     }
@@ -218,10 +226,11 @@ function insertChunk(
   mode: 'insert' | 'upsert',
   signal: AbortSignal | undefined,
   alsoOf: (rowCount: number) => readonly Operation[] | undefined,
+  before?: InputTexts,
   attempt = 1,
 ): Promise<WriteResult> {
   const target = new InsertTarget(session, table, session.requireTable({ name: table }), mode);
-  const source = inputSource(table, target.reader, rows);
+  const source = inputSource(table, target.reader, rows, before);
   const { rowCount } = source;
   const also = alsoOf(rowCount);
   if (rowCount === 0 || also === undefined)
@@ -243,7 +252,7 @@ function insertChunk(
       afterRedefinition(
         cause,
         attempt,
-        (next) => insertChunk(engine, session, table, rows, mode, signal, () => also, next),
+        (next) => insertChunk(engine, session, table, rows, mode, signal, () => also, before, next),
         signal,
       ),
   );
@@ -651,6 +660,7 @@ function inputSource(
   table: string,
   reader: RowReader,
   rows: readonly InputRow[] | InputRow | InputColumns,
+  before?: InputTexts,
 ): InputSource {
   if (typeof rows !== 'object' || rows === null) {
     throw new DbError('22023', 'rows are neither objects nor columns', {
@@ -659,7 +669,7 @@ function inputSource(
     });
   }
   return reading(table, () => {
-    const texts = new InputTexts();
+    const texts = new InputTexts(before);
     if (!Array.isArray(rows) && isColumns(rows, reader)) {
       const given = reader.given(table, rows as InputColumns);
       return {
