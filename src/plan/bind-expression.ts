@@ -198,9 +198,9 @@ export function bindExpression(expression: SqlExpression, place: Place): Express
       const equal = resolveOperator('=', left, bind(expression.right), at);
       // As PostgreSQL: the value as the comparison takes it; it has comparisons of a date with a timestamp.
       const kept = hasDate(left.type) ? left : (equal.args[0] ?? settled(left));
-      if (kept === equal.args[0] && !mayBeRepeated(kept)) {
-        const [, other] = equal.args as [Expression, Expression];
-        if (other.type.kind === kept.type.kind) return resolveFunction('nullif', equal.args, at);
+      if (!mayBeRepeated(kept)) {
+        const both = unify(equal.args, 'NULLIF', at);
+        return coerce(resolveFunction('nullif', both, at), kept.type, 'explicit', at);
       }
       return {
         kind: 'case',

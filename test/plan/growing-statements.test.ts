@@ -60,6 +60,18 @@ test('what stands in a choice is computed once, however deep it is nested', asyn
      FROM (SELECT greatest(random(), 0.5) AS x, NULLIF(floor(random() * 2), 0) AS y FROM generate_series(1, 500) s(n)) r`,
   );
   expect(once.map((row) => row.map(Number))).toEqual([[500, 0]]);
+  // So is what is compared with another type.
+  const others = await valuesOf(
+    db,
+    `SELECT count(*) FILTER (WHERE NULLIF((random() * 3)::bigint, 1) = 1) AS a,
+            count(*) FILTER (WHERE NULLIF((random() * 3)::smallint, 1::bigint) = 1) AS b,
+            count(*) FILTER (WHERE NULLIF(random()::real, 2::float8) > 1) AS c,
+            count(*) FILTER (WHERE NULLIF(date '2000-01-01' + (random() * 3)::int, timestamp '2000-01-02') = '2000-01-02') AS d
+     FROM generate_series(1, 500) s(n)`,
+  );
+  expect(others.map((row) => row.map(Number))).toEqual([[0, 0, 0, 0]]);
+  const types = `SELECT pg_typeof(NULLIF((random() * 3)::smallint, 1::bigint)) AS a, pg_typeof(NULLIF(random()::real, 2::float8)) AS b`;
+  expect(await valuesOf(db, types)).toEqual([['smallint', 'real']]);
 });
 
 test('a UNION of many is one', async () => {
