@@ -80,6 +80,8 @@ export type ExecutionOptions = QueryOptions & {
   readonly isUnnoted?: boolean;
 };
 
+/** A statement of a transaction that has failed already. */
+const IS_ABORTED = '25P02';
 const TILES_SETTING = 'enable_window_tiles';
 
 const DEFAULT_SETTINGS: Readonly<Record<string, string>> = {
@@ -155,6 +157,8 @@ export class Session {
     | undefined;
   #closing: Promise<void> | undefined;
   #closed = false;
+  /** What statements of transactions failed with. */
+  readonly #failures = new WeakSet<object>();
   /** Made by whoever waits for rows, or closes: most sessions are of one statement. */
   #left: AbortController | undefined;
 
@@ -638,7 +642,7 @@ export class Session {
     }
     if (transaction.failed) {
       throw new DbError(
-        '25P02',
+        IS_ABORTED,
         'current transaction is aborted, commands ignored until end of transaction block',
         { hint: 'Send ROLLBACK, or ROLLBACK TO a savepoint.' },
       );
@@ -654,8 +658,10 @@ export class Session {
     }
   }
 
-  /** What was asked of it has failed before, or beside, any statement. */
+  /** What was asked of it has failed, perhaps before, or beside, any statement. What a statement failed with it knows: that may have been gone back behind meanwhile. */
   fails(transaction: Transaction, cause: unknown): void {
+    if (this.#failures.has(cause as object)) return;
+    if (cause instanceof DbError && cause.code === IS_ABORTED) return;
     this.#failed(transaction, transaction.mark(), cause);
   }
 
@@ -663,6 +669,7 @@ export class Session {
     if (this.transaction !== transaction) return;
     // A query that ended since rows were rolled back is no failure of what goes on.
     if (cause instanceof DbError && cause.code === ROWS_UNDONE) return;
+    if (typeof cause === 'object' && cause !== null) this.#failures.add(cause);
     transaction.rollbackToMark(mark);
     transaction.failed = true;
     transaction.failure ??= cause;

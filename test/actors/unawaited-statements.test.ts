@@ -75,6 +75,27 @@ test('what has failed and is gone back behind is forgotten', async () => {
   expect((await db.query('SELECT id FROM t ORDER BY id')).rows).toEqual([{ id: 1 }, { id: 2 }]);
 });
 
+test('so is what was not awaited in between', async () => {
+  await db.transaction(async (tx) => {
+    const asked = [
+      tx.exec('SAVEPOINT s'),
+      tx.exec('SELECT 1 / 0'),
+      tx.insert('t', { id: 3, v: 3 }),
+      tx.exec('ROLLBACK TO s'),
+      tx.insert('t', { id: 2, v: 2 }),
+    ];
+    const outcomes = await Promise.allSettled(asked);
+    expect(outcomes.map(({ status }) => status === 'fulfilled')).toEqual([
+      true,
+      false,
+      false,
+      true,
+      true,
+    ]);
+  });
+  expect((await db.query('SELECT id FROM t ORDER BY id')).rows).toEqual([{ id: 1 }, { id: 2 }]);
+});
+
 test('streams and loads are verbs of a transaction; a key is none that would outlive it', async () => {
   const { value } = await db.transaction(async (tx) => {
     await tx.load('t', Buffer.from('{"id":2,"v":5}'), { format: 'ndjson' });
