@@ -159,10 +159,14 @@ async function runSkipping(
     const ids = claimableIds(rows);
     if (owner !== undefined && isShared) {
       const changed = changedRows(session, relation, position, new Set(ids));
-      // Of a position that stays it is read once more without them; else, as they are now.
-      if (transaction!.position !== undefined) for (const id of changed.since) changing.add(id);
-      for (const id of changed.now) changing.add(id);
-      if (changed.isUnknown || changed.since.length > 0 || changed.now.length > 0) return 'late';
+      if (changed.isUnknown || changed.since.length > 0 || changed.now.length > 0) {
+        // All that were changed, or they would be met a few at a time.
+        const every = changedRows(session, relation, position, EVERY_ROW);
+        // Of a position that stays it is read once more without them; else, as they are now.
+        if (transaction!.position !== undefined) for (const id of every.since) changing.add(id);
+        for (const id of every.now) changing.add(id);
+        return 'late';
+      }
       if (!ids.every(isAvailable)) return 'late';
       if (claims.take(owner, relation, ids) !== undefined) {
         held = ids;
@@ -205,12 +209,14 @@ async function runSkipping(
   }
 }
 
+const EVERY_ROW = { has: () => true };
+
 /** Of some rows those that were changed since a position, and those that commits on their way change now. */
 function changedRows(
   session: Session,
   relation: number,
   position: number,
-  ids: ReadonlySet<number>,
+  ids: Pick<ReadonlySet<number>, 'has'>,
 ): { readonly since: number[]; readonly now: number[]; readonly isUnknown: boolean } {
   const { turn, visiblePosition } = session.engine;
   const changes = session

@@ -172,6 +172,19 @@ test('a serializable transaction leaves out what was changed since it began', as
   });
 });
 
+test('however many were changed since, they are not met one by one', async () => {
+  await db.exec("INSERT INTO jobs SELECT n, 'ready', 0 FROM generate_series(100, 3000) s(n)");
+  await db.transaction(async (tx) => {
+    await tx.query('SELECT 1');
+    await db.exec("UPDATE jobs SET state = 'taken' WHERE id < 2000");
+    const before = engine.dispatcher.spentUnits;
+    const { rows } = await tx.query(NEXT);
+    expect(rows).toEqual([{ id: 2000 }]);
+    // Two looks at three thousand rows.
+    expect(engine.dispatcher.spentUnits - before).toBeLessThan(50_000);
+  });
+});
+
 /** Workers that take, give up, fail and roll back, over a journal that takes its time, beside others who add jobs. */
 test.each(Array.from({ length: 12 }, (_, index) => index + 1))(
   'no job is done twice, and none is lost, whatever becomes of workers (seed %i)',
