@@ -249,6 +249,7 @@ export class Engine {
       relationGone: (relation) => {
         this.tiles.forget(relation);
         this.compaction.forget(relation);
+        this.housekeeping.forget(relation);
         this.tree.relationGone(relation);
         this.recovery.gone(relation);
       },

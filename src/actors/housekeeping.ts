@@ -65,6 +65,11 @@ export class Housekeeping {
     return this.#versions.get(relation) ?? 0;
   }
 
+  /** It is dropped: its number is nobody else's. */
+  forget(relation: number): void {
+    this.#versions.delete(relation);
+  }
+
   maintain(relation: number): void {
     this.#engine.tree.tellTable(relation);
   }

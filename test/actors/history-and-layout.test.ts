@@ -82,6 +82,18 @@ test('segments go when their rows have, however fast, in steps, and no list of t
   }
 });
 
+test('of a table that is dropped nothing is remembered by its number', async () => {
+  db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE t (id int PRIMARY KEY)');
+  const { id } = engineOf(db)
+    .state.catalog.all()
+    .find((each) => each.definition.name === 't')!.definition;
+  await db.exec('INSERT INTO t VALUES (1), (2); DELETE FROM t WHERE id = 1');
+  expect(engineOf(db).housekeeping.versionOf(id)).toBeGreaterThan(0);
+  await db.exec('DROP TABLE t');
+  expect(engineOf(db).housekeeping.versionOf(id)).toBe(0);
+});
+
 test('old rows of sealed segments are told of as they were, when their segments are no more, and are accounted for as long', async () => {
   db = await open({ workers: 0, memory: '1 GB' });
   await db.exec(`CREATE TABLE t (id int PRIMARY KEY, n float8, d numeric(10,2), s text, extra int);
