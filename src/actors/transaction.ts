@@ -359,7 +359,8 @@ export class Transaction {
     changesOf: (relation: number, since: number) => ReturnType<TableData['changes']>,
   ): void {
     const { position } = this;
-    if (position === undefined || this.readOnly) return;
+    // One that writes no more may have written: what it reads counts.
+    if (position === undefined || (this.readOnly && this.isEmpty)) return;
     visitScans(plan, (scan) => {
       // What the system says of itself is no row of a commit.
       if (isSystemRelation(scan.relation)) return;

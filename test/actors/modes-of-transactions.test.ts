@@ -102,3 +102,16 @@ test('db.transaction whose level is set is rolled back and committed as one', as
   expect(await codeOf(failed)).toBe('25P02');
   expect((await db.query('SELECT id FROM t ORDER BY id')).rows).toEqual([{ id: 1 }, { id: 3 }]);
 });
+
+test('what is read after SET TRANSACTION READ ONLY counts where something was written before', async () => {
+  await db.exec('CREATE TABLE ann (id int); CREATE TABLE bob (id int)');
+  const [ann, bob] = [db.session(), db.session()];
+  for (const each of [ann, bob]) await each.exec('BEGIN ISOLATION LEVEL SERIALIZABLE');
+  await ann.exec('INSERT INTO ann VALUES (1); SET TRANSACTION READ ONLY');
+  await bob.exec('INSERT INTO bob VALUES (1)');
+  expect((await ann.query('SELECT * FROM bob')).rows).toEqual([]);
+  expect((await bob.query('SELECT * FROM ann')).rows).toEqual([]);
+  await bob.exec('COMMIT');
+  await expect(ann.exec('COMMIT')).rejects.toMatchObject({ code: '40001' });
+  await Promise.all([ann.close(), bob.close()]);
+});
