@@ -315,6 +315,8 @@ class LiveSubscription implements Subscription {
     pull!.promise = promise;
     this.#pulling = pull!;
     if (this.#source === undefined) this.#whenOpened(this.#attempt);
+    // Who takes part after part of a snapshot would else have the thread until its end.
+    else if (this.#snapshot !== undefined) this.#options.clock.afterIo(this.#attempt);
     else this.#attempt();
     return promise;
   }

@@ -262,3 +262,28 @@ test('a view of many rows is filled in steps that count the rows it keeps', asyn
   expect((await db.query('SELECT count(*)::int AS n FROM m')).rows).toEqual([{ n: 99_900 }]);
   await db.close();
 });
+
+test('others run between the parts of a snapshot that a subscriber takes', async () => {
+  const db = await open();
+  await db.exec('CREATE TABLE t (id int); CREATE TABLE side (v int)');
+  await db.query('INSERT INTO t SELECT n FROM generate_series(1, 50000) s(n)');
+  let writes = 0;
+  let isDone = false;
+  const beside = (async () => {
+    while (!isDone) {
+      await db.insert('side', { v: 1 });
+      writes += 1;
+    }
+  })();
+  let rowCount = 0;
+  for await (const change of db.subscribe('t')) {
+    if (change.kind !== 'snapshot') continue;
+    rowCount += change.rows.length;
+    if (!change.more) break;
+  }
+  isDone = true;
+  await beside;
+  expect(rowCount).toBe(50_000);
+  expect(writes).toBeGreaterThan(10);
+  await db.close();
+});
