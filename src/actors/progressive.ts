@@ -448,7 +448,12 @@ class Answer {
       throw new DbError('42601', 'a progressive answer is that of one query', {
         hint: 'Give one SELECT.',
       });
-    const bound = boundOf(session, only);
+    let bound = boundOf(session, only);
+    this.#left ??= new AbortController();
+    while (await session.haveBeenDefined(bound.relations, this.#left.signal)) {
+      if (this.#isOver) return;
+      bound = boundOf(session, only);
+    }
     if (bound.kind !== 'query' || bound.locks !== undefined)
       throw new DbError('0A000', 'a query that claims rows has no progressive answer', {
         hint: 'Ask without FOR UPDATE.',

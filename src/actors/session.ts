@@ -883,6 +883,20 @@ export class Session {
   readonly #calendarOf = (name: string, zone: string | undefined): Calendar =>
     this.engine.state.calendars.require(this.identity.tenant, name).inZoneOfSql(zone);
 
+  /** For who reads out of turn: true where a relation was being altered or dropped, which he has waited for; what he asks is bound anew then. */
+  async haveBeenDefined(
+    relations: readonly number[],
+    signal: AbortSignal | undefined,
+  ): Promise<boolean> {
+    const { engine, transaction } = this;
+    const other = relations.find(
+      (relation) => engine.turn.redefines(relation) && transaction?.isPrivate(relation) !== true,
+    );
+    if (other === undefined) return false;
+    await engine.untilRedefined(other, signal);
+    return true;
+  }
+
   readonly #settingOf = (name: string): string | undefined => this.setting(name);
 
   get #leaving(): AbortController {

@@ -242,12 +242,8 @@ export async function runWindowQuery(
   const { engine } = session;
   if (engine.turn.definesUnacknowledged) await engine.untilDefined(options.signal);
   let question = questionOf(session, table, query, options);
-  for (const relation of question.windows.bound.relations) {
-    if (!engine.turn.redefines(relation) || session.transaction?.isPrivate(relation) === true)
-      continue;
-    await engine.untilRedefined(relation, options.signal);
+  while (await session.haveBeenDefined(question.windows.bound.relations, options.signal))
     question = questionOf(session, table, query, options);
-  }
   const { own, windows, context } = question;
   session.transaction?.noteReads(windows.bound.plan, context, (relation, since) =>
     session.storedEntry(relation).data.changes(since, engine.visiblePosition),
