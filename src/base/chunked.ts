@@ -155,6 +155,13 @@ export class ChunkedFloat64 {
     this.#length = length;
   }
 
+  /** The same where there are any, and gives their room back. */
+  shorten(length: number): void {
+    if (length < this.#length) this.#length = length;
+    while (this.#chunks.length > 1 && (this.#chunks.length - 1) * CHUNK_SIZE >= length)
+      this.#lease.give(this.#chunks.pop()!.byteLength);
+  }
+
   clear(): void {
     for (const chunk of this.#chunks) this.#lease.give(chunk.byteLength);
     this.#chunks.length = 0;

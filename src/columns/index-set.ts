@@ -244,6 +244,11 @@ export class IndexSet implements KeyReader {
       if (index instanceof UniqueIndex) index.forgetFrom(nextRowId);
   }
 
+  /** Of the rows with ids below none is there, for anybody. */
+  forgetBefore(rowId: number): void {
+    for (const index of this.#indexes) if (index instanceof UniqueIndex) index.forgetBefore(rowId);
+  }
+
   /** The pairs of old rows [start, end) of an entry: of rows that are gone, and of keys that were overwritten. */
   reclaim(entry: LogEntry, start: number, end: number): void {
     for (const { index, logFrom } of this.#current) {

@@ -7,13 +7,15 @@ import type { Vector } from './vector.ts';
 const RUN_LENGTH_MIN = 16;
 /** Of so many runs, the first key of the first stands in an array by itself: a search looks there first, in memory that is at hand. */
 const RUNS_A_BLOCK = 64;
+/** Runs of rows that are gone are forgotten when they are so many, and half of all. */
+const GONE_RUNS_MIN = 64;
 /** Sums of keys and lengths stay exact below this. */
 const KEY_END = 2 ** 52;
 
 /**
  * Integer keys that grow with the row ids, as runs of (first key, first row id, length): the keys of a sequence cost nothing a
- * row. Runs are ascending in key and in row id and never shrink but by undo; whether the row still lives, and still has the
- * key, is for the reader to confirm.
+ * row. Runs are ascending in key and in row id and never shrink but by undo, and at the beginning, when no row that comes so early is left
+ * (`forgetBefore`); whether the row still lives, and still has the key, is for the reader to confirm.
  */
 export class KeyRuns {
   readonly #keys: ChunkedFloat64;
@@ -178,6 +180,29 @@ export class KeyRuns {
     this.#keyMax = last < 0 ? -Infinity : this.#keys.get(last) + this.#lengths.get(last) - 1;
     this.#streakLength = 0;
     this.#streakKey = NaN;
+  }
+
+  /** Nobody asks for rows with ids below `rowId`, or their keys: most of their runs are forgotten now and then. */
+  forgetBefore(rowId: number): void {
+    // The last that begins there or before may lead to others.
+    const gone = runBefore(this.#blockRowIds, this.#rowIds, rowId);
+    const left = this.#keys.length - gone;
+    if (gone < GONE_RUNS_MIN || gone < left) return;
+    this.#blockKeys.length = 0;
+    this.#blockRowIds.length = 0;
+    for (let run = 0; run < left; run += 1) {
+      const key = this.#keys.get(gone + run);
+      const first = this.#rowIds.get(gone + run);
+      this.#keys.set(run, key);
+      this.#rowIds.set(run, first);
+      this.#lengths.set(run, this.#lengths.get(gone + run));
+      if (run % RUNS_A_BLOCK !== 0) continue;
+      this.#blockKeys.push(key);
+      this.#blockRowIds.push(first);
+    }
+    for (const array of [this.#keys, this.#rowIds, this.#lengths]) array.shorten(left);
+    this.#rowRun = 0;
+    if (this.#longRowId < this.#rowIds.get(0)) this.#longLength = 0;
   }
 
   clear(): void {

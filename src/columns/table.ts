@@ -136,6 +136,8 @@ export class Table implements TableData {
   /** Log entries before this one have left no stale entries in the indexes; in it, rows before `#reclaimRow`. */
   #reclaimedTo = 0;
   #reclaimRow = 0;
+  /** Segments before are gone, and nobody looks for their keys. */
+  #forgottenTo = 0;
   #distinctCache = new Map<number, { readonly at: number; readonly estimate: number }>();
 
   readonly #texts: TextRenewal;
@@ -1239,6 +1241,12 @@ export class Table implements TableData {
         this.#reclaimedTo += 1;
         this.#reclaimRow = 0;
       }
+    }
+    const { first } = this.#store.list;
+    const isAlone = this.#snapshots.size === 0 && this.#stagedViews.length === 0;
+    if (first > this.#forgottenTo && isAlone && this.#reclaimedTo === this.#stagedFrom) {
+      this.#forgottenTo = first;
+      this.#indexes.forgetBefore(first * SEGMENT_ROWS);
     }
     return left;
   }

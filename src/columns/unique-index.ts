@@ -209,6 +209,11 @@ export class UniqueIndex {
     this.#madeRuns?.forgetFrom(nextRowId);
   }
 
+  /** See `KeyRuns`. */
+  forgetBefore(rowId: number): void {
+    this.#madeRuns?.forgetBefore(rowId);
+  }
+
   /** A row id that may have the key of entry `row`, to be confirmed, or −1. `next` gives the others, maybe one twice. */
   first(keys: readonly Vector[], row: number, hash: number): number {
     this.#cursorHash = hash;
