@@ -4,11 +4,33 @@
  * every number column reads exactly.
  */
 export function parseExactJson(text: string): unknown {
-  return JSON.parse(LONG_NUMBER.test(text) ? withLongNumbersQuoted(text) : text);
+  return JSON.parse(hasLongNumber(text) ? withLongNumbersQuoted(text) : text);
 }
 
-/** Fifteen significant digits always survive a double: only texts with longer runs are looked at closely. */
-const LONG_NUMBER = /\d[\d.]{15}/;
+/**
+ * Fifteen significant digits always survive a double: only texts with longer runs of digits and points are looked at closely. Such a run has one of
+ * each sixteen characters; a regular expression, which looks at all, takes 20 ms a megabyte.
+ */
+export function hasLongNumber(text: string): boolean {
+  for (let at = LONG_LENGTH - 1; at < text.length; at += LONG_LENGTH) {
+    if (!isOfNumber(text.charCodeAt(at))) continue;
+    let start = at;
+    while (isOfNumber(text.charCodeAt(start - 1))) start -= 1;
+    while (text.charCodeAt(start) === DOT) start += 1;
+    let end = at + 1;
+    while (isOfNumber(text.charCodeAt(end))) end += 1;
+    if (end - start >= LONG_LENGTH) return true;
+    at = end - 1;
+  }
+  return false;
+}
+
+const LONG_LENGTH = 16;
+const DOT = 46;
+
+function isOfNumber(code: number): boolean {
+  return (code >= 48 && code <= 57) || code === DOT;
+}
 
 const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 

@@ -54,7 +54,8 @@ export async function sendRows(
   for (let start = 0; start < rows.length && !raw.destroyed; start += ROWS_PER_PIECE) {
     const piece = jsonText(rows.slice(start, start + ROWS_PER_PIECE)).slice(1, -1);
     if (!raw.write(start === 0 ? `{"rows":[${piece}` : `,${piece}`)) await drained(raw);
-    else await untilIo(clock);
+    // A socket that takes a piece at once has drained before anybody else had a turn.
+    await untilIo(clock);
   }
   raw.end(`],${jsonText(rest).slice(1)}`);
 }

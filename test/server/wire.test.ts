@@ -12,7 +12,7 @@ import { nodePorts } from '../../src/base/node-ports.ts';
 import type { Database } from '../../src/index.ts';
 import { open } from '../../src/open.ts';
 import { createApp } from '../../src/server/app.ts';
-import { parseExactJson } from '../../src/server/exact-json.ts';
+import { hasLongNumber, parseExactJson } from '../../src/server/exact-json.ts';
 import { listenHttp, parseAddress } from '../../src/server/listen.ts';
 
 /** docs/wire.md, as a client reads it. */
@@ -594,4 +594,18 @@ test('an item of a stream that says two things is refused, and not followed by o
     400,
     { code: '22023', field: 'items.a.sql' },
   ]);
+});
+
+test('a long run of digits is found wherever it stands, as the regular expression for it finds it', () => {
+  const piece = fc.oneof(
+    fc.constantFrom('1', '0', '.', '..', '9'.repeat(7), '.'.repeat(20), ' ', 'a', '"', 'é', '-'),
+    fc.nat({ max: 999_999_999 }).map(String),
+  );
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 40 }), (pieces) => {
+      const text = pieces.join('');
+      expect(hasLongNumber(text), text).toBe(/\d[\d.]{15}/.test(text));
+    }),
+    { numRuns: 2000 },
+  );
 });
