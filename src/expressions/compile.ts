@@ -5,7 +5,7 @@ import { constantVector, datumAt, gather, vectorFromData } from '../columns/buil
 import type { Datum } from '../columns/values.ts';
 import type { Vector } from '../columns/vector.ts';
 import type { Expression } from './expression.ts';
-import { isVolatile, referencedColumns } from './fold.ts';
+import { isVolatile, referencedColumns, someNode, withItemsOfArrays } from './fold.ts';
 import type { EvaluationContext } from './function-def.ts';
 import { interpret } from './interpret.ts';
 import { generateKernel, type Kernel } from './kernel-generator.ts';
@@ -79,7 +79,11 @@ export function compileFilter(condition: Expression): CompiledFilter {
 
 /** Kernels of one expression, one for each combination of input layouts that has been met. */
 class Variants {
-  readonly #expression: Expression;
+  readonly #written: Expression;
+  readonly #hasArrays: boolean;
+  /** As an execution has it: with the items of arrays in it. */
+  #expression: Expression;
+  #context: EvaluationContext | undefined;
   readonly #columns: readonly number[];
   readonly #output: 'vector' | 'selection';
   readonly #volatile: boolean;
@@ -88,7 +92,9 @@ class Variants {
   #last: Kernel | undefined;
 
   constructor(expression: Expression, output: 'vector' | 'selection') {
+    this.#written = expression;
     this.#expression = expression;
+    this.#hasArrays = someNode(expression, ({ kind }) => kind === 'anyArray');
     this.#columns = [...referencedColumns(expression)].sort((a, b) => a - b);
     this.#output = output;
     this.#volatile = isVolatile(expression);
@@ -128,8 +134,8 @@ class Variants {
   /** Undefined where the rows are to say it, one by one. */
   #run(batch: Batch, context: EvaluationContext): Vector | Int32Array | undefined {
     if (this.#volatile) return undefined;
-    const kernel = this.#kernel(batch);
     try {
+      const kernel = this.#kernel(batch, context);
       return kernel.run(batch, context);
     } catch (cause) {
       // A kernel evaluates arguments beside a NULL, a row does not: whether it is an error the rows say.
@@ -138,7 +144,13 @@ class Variants {
     }
   }
 
-  #kernel(batch: Batch): Kernel {
+  #kernel(batch: Batch, context: EvaluationContext): Kernel {
+    if (this.#hasArrays && context !== this.#context) {
+      this.#context = context;
+      this.#expression = withItemsOfArrays(this.#written, context);
+      this.#kernels.clear();
+      this.#last = undefined;
+    }
     const signature = signatureOf(batch, this.#columns);
     if (signature === this.#lastSignature && this.#last !== undefined) return this.#last;
     let kernel = this.#kernels.get(signature);

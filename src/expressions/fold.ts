@@ -260,6 +260,14 @@ export function withItems(
   return tests.length === 1 ? tests[0]! : { kind: all ? 'and' : 'or', args: tests, type };
 }
 
+/** The same for all comparisons in it whose left side is no more work for each item than for one. */
+export function withItemsOfArrays(expression: Expression, context: EvaluationContext): Expression {
+  const whole = mapParts(expression, (part) => withItemsOfArrays(part, context));
+  return whole.kind === 'anyArray' && whole.arg.kind === 'column'
+    ? withItems(whole, context)
+    : whole;
+}
+
 /** AND and OR lose constant arguments, CASE branches that are decided, nested AND and OR are flattened. */
 function simplify(expression: Expression): Expression {
   switch (expression.kind) {

@@ -244,7 +244,7 @@ export function decidingIn(
 }
 
 /** So many patterns, say, a row is held against: no less than that is asked of each row. */
-const TESTED_ITEMS_MAX = 1000;
+const TESTED_ITEMS_MAX = 100;
 
 function listed({ args }: InListExpression, data: readonly Datum[]): ListedValues {
   return new ListedValues(

@@ -262,7 +262,7 @@ test('what is no array, and what of it is wrong, is told', async () => {
   expect(await refused('id = ANY ($1)', '1,2')).toMatchObject({ 0: '22P02', 2: 'params.0' });
   expect(await refused('id = ANY ($1)', { 0: 1 })).toMatchObject({ 0: '22023' });
   expect(await refused('id = ANY ($1)', new Float64Array(70_000))).toMatchObject({ 0: '54000' });
-  expect(await refused('s LIKE ANY ($1)', Array.from({ length: 1001 }, String))).toMatchObject({
+  expect(await refused('s LIKE ANY ($1)', Array.from({ length: 101 }, String))).toMatchObject({
     0: '54000',
   });
   expect(await refused('id = $1 OR id = ANY ($1)', 1)).toMatchObject({ 0: '42P08' });
