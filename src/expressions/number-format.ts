@@ -255,6 +255,18 @@ function fixedText(value: number, places: number): string {
     : BigInt(value).toString() + (places > 0 ? `.${'0'.repeat(places)}` : '');
 }
 
+/** C's %.ne, likewise. */
+function exponentialText(value: number, places: number): string {
+  const [digits = '', exponent = ''] = value.toExponential(EXACT_PLACES).split('e');
+  const end = digits.indexOf('.') + 1 + places;
+  const kept = digits.slice(0, end).replace(/\.$/, '');
+  const isMiddle = /^50*$/.test(digits.slice(end)) && /[02468]$/.test(kept);
+  return isMiddle ? `${kept}e${exponent}` : value.toExponential(places);
+}
+
+/** As many as there can be: a number in the middle has fewer. */
+const EXACT_PLACES = 100;
+
 class Writer {
   readonly #template: Template;
   readonly #negative: boolean;
@@ -435,7 +447,7 @@ function scientificText(value: Decimal | number, template: Template, significant
     return ` ${'#'.repeat(template.before)}.${'#'.repeat(template.after + 4)}`;
   if (typeof value === 'number') {
     const places = Math.min(template.after, significant - 1);
-    const [mantissa = '', exponent = ''] = value.toExponential(places).split('e');
+    const [mantissa = '', exponent = ''] = exponentialText(value, places).split('e');
     const sign = Object.is(value, -0) ? '-' : '';
     return pad(`${sign}${mantissa}e${exponentText(Number(exponent))}`);
   }
@@ -462,7 +474,7 @@ function exponentText(exponent: number): string {
 function romanText(value: Decimal | number, template: Template): string {
   const number =
     typeof value === 'number'
-      ? Math.round(value)
+      ? Number(fixedText(value, 0))
       : value.special === undefined
         ? Number(round(value, 0).coefficient)
         : 0;
@@ -538,10 +550,12 @@ class NumberReader {
           if (!fillMode && this.#text[this.#at] === ',') this.#at += 1;
           break;
         case 'L':
+          this.#skipOther(1);
+          break;
         case 'MI':
         case 'PL':
         case 'SG':
-          this.#skipOther(1);
+          this.#signOr(node.kind);
           break;
         case 'TH':
         case 'th':
@@ -557,6 +571,14 @@ class NumberReader {
     const value = decimalFromText(this.#sign + this.#number.replace(/\.$/, ''));
     // PostgreSQL multiplies, and shows the zeros that the power of ten comes with.
     return shift === undefined ? value : multiply(value, power(TEN, decimalOf(-shift)));
+  }
+
+  #signOr(kind: 'MI' | 'PL' | 'SG'): void {
+    const next = this.#text[this.#at];
+    if ((next === '-' && kind !== 'PL') || (next === '+' && kind !== 'MI')) {
+      this.#sign = next;
+      this.#at += 1;
+    } else this.#skipOther(1);
   }
 
   /** Characters that are no part of a number. */
@@ -577,8 +599,7 @@ class NumberReader {
       const next = text[this.#at];
       if (next === '-' || (sign === undefined && brackets && next === '<')) this.#sign = '-';
       else if (next === '+') this.#sign = '+';
-      if (this.#sign !== '' && sign !== 'behind') this.#at += 1;
-      else if (sign === 'behind') this.#sign = '';
+      if (this.#sign !== '') this.#at += 1;
     }
     if (this.#at >= text.length) return;
     let isRead = false;
