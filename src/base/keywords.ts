@@ -33,7 +33,7 @@ export const COMMON_KEYWORDS: readonly string[] = (
 
 /** A name as it stands in SQL: quoted where it must be, as PostgreSQL's quote_ident decides it. */
 export function quoteName(name: string): string {
-  return /^[a-z_][a-z0-9_$]*$/.test(name) && !NOT_UNRESERVED.has(name)
+  return /^[a-z_][a-z0-9_]*$/.test(name) && !NOT_UNRESERVED.has(name)
     ? name
     : `"${name.replaceAll('"', '""')}"`;
 }

@@ -202,6 +202,7 @@ const ANSWERS: readonly (readonly [string, string | null])[] = [
   // Multiplied by a power of ten, whose places stay.
   [String.raw`to_number('1234', '99V99')`, '12.3400000000000000'],
   [String.raw`to_number('12.4', '99V9')`, '1.2000000000000000'],
+  [String.raw`quote_ident('a$')`, '"a$"'],
   [String.raw`to_number('12.4-', '99.9MI')`, '-12.4'],
   [String.raw`to_number('12-', '99SG')`, '-12'],
   [String.raw`to_number('1,234-', '9,999MI')`, '-1234'],
