@@ -1,6 +1,9 @@
 import { DbError } from '../base/errors.ts';
 import type { Batch } from '../columns/batch.ts';
-import type { ParameterType } from '../expressions/arrays.ts';
+import { datumAt } from '../columns/build.ts';
+import { BOOLEAN } from '../columns/types.ts';
+import type { Datum } from '../columns/values.ts';
+import { ArrayValue, type ParameterType, type ParameterValue } from '../expressions/arrays.ts';
 import type { OutputColumn } from '../plan/logical.ts';
 import type {
   DeleteStatement,
@@ -110,10 +113,20 @@ export async function runClaiming(
         collector.release();
       }
     }
-    const statement = inPlace(parsed.statement, answers) as Statement;
+    // With values as parameters it is planned once; a WITH that changes data knows no types of them.
+    const more =
+      params === options.params ? undefined : new MoreParameters(params ?? [], types ?? []);
+    const statement = inPlace(parsed.statement, answers, more) as Statement;
     const last = await run(
-      { ...parsed, statement, parameterTypes: types, claimsRows: undefined, once: true },
-      own,
+      {
+        ...parsed,
+        statement,
+        text: `claimed\0${parsed.text}`,
+        parameterTypes: more?.types ?? types,
+        claimsRows: undefined,
+        once: parsed.once === true || more?.isWhole !== true || answers.size < parts.length,
+      },
+      more === undefined ? own : { ...own, params: more.params },
     );
     const work = claimed.reduce((sum, each) => sum + each.work, last.work);
     const elapsedMs = claimed.reduce((sum, each) => sum + each.elapsedMs, last.elapsedMs);
@@ -213,18 +226,38 @@ function answerOf(
   );
 }
 
+/** Those of a statement, and behind them what its parts have given. */
+class MoreParameters {
+  readonly params: unknown[];
+  readonly types: TypeNameNode[];
+  /** Nothing of what was given stands in the statement itself. */
+  isWhole = true;
+
+  constructor(params: readonly unknown[], types: readonly TypeNameNode[]) {
+    this.params = [...params];
+    this.types = [...types];
+  }
+
+  add(value: ParameterValue, type: ParameterType): SqlExpression {
+    this.params.push(new BoundDatum(value));
+    this.types.push(writtenType(type));
+    return { kind: 'parameter', index: this.params.length - 1 };
+  }
+}
+
 /** The tree with what they gave in the place of queries that have been run. */
-function inPlace(tree: object, answers: ReadonlyMap<Query, Answer>): object {
+function inPlace(tree: object, answers: ReadonlyMap<Query, Answer>, more?: MoreParameters): object {
   if (answers.size === 0) return tree;
   return substituted(tree, (node) => {
     const each = node as SelectItem | SqlExpression | Query;
     if ('body' in each) {
       const answer = answers.get(each);
+      if (answer !== undefined && more !== undefined) more.isWhole = false;
       return answer && named(answer);
     }
     if (each.kind === 'quantified' || (each.kind === 'subquery' && 'mode' in each)) {
       const answer = answers.get(each.query);
-      return answer && comparedWith(each, answer, answers);
+      return answer && comparedWith(each, answer, answers, more);
     }
     if (each.kind !== 'expression' || each.alias !== undefined) return undefined;
     // The column has the name that the subquery gives it.
@@ -234,7 +267,7 @@ function inPlace(tree: object, answers: ReadonlyMap<Query, Answer>): object {
       ? {
           ...each,
           alias: answer.columns[0]?.name,
-          expression: comparedWith(asked, answer, answers) ?? asked,
+          expression: comparedWith(asked, answer, answers, more) ?? asked,
         }
       : undefined;
   }) as object;
@@ -247,31 +280,41 @@ function comparedWith(
   asking: Asking,
   answer: Answer,
   answers: ReadonlyMap<Query, Answer>,
+  more: MoreParameters | undefined,
 ): SqlExpression | undefined {
   const { at } = asking;
   const { columns, rows } = answer;
   const count = rows?.rowCount ?? 0;
   if (asking.kind === 'subquery' && asking.mode === 'exists')
-    return { at, kind: 'boolean', value: count > 0 };
-  if (columns.length !== 1) return undefined;
-  const { body } = constants(columns, rows);
+    return more?.add(count > 0, BOOLEAN) ?? { at, kind: 'boolean', value: count > 0 };
+  if (columns.length !== 1 || (asking.kind === 'quantified' && asking.left.kind === 'row'))
+    return undefined;
+  const [{ type }] = columns as [OutputColumn];
+  const { body } = constants(columns, more === undefined ? rows : undefined);
   const values = (body.kind === 'values' ? body.rows : []).map(([value]) => value as SqlExpression);
+  const data = (): Datum[] =>
+    Array.from({ length: count }, (_, row) => datumAt(rows!.columns[0]!, row));
+  const array = (): SqlExpression =>
+    more?.add(new ArrayValue(data()), { kind: 'array', element: type }) ?? {
+      at,
+      kind: 'array',
+      items: values,
+    };
   if (asking.kind === 'subquery') {
-    if (asking.mode === 'array') return { at, kind: 'array', items: values };
+    if (asking.mode === 'array') return array();
     if (count > 1)
       throw new DbError('21000', 'more than one row returned by a subquery used as an expression', {
         at,
       });
     return (
+      more?.add(data()[0] ?? null, type) ??
       values[0] ?? { at, kind: 'cast', arg: { kind: 'null' }, type: writtenType(columns[0]!.type) }
     );
   }
   const { operator, mode, negated } = asking;
-  if (asking.left.kind === 'row') return undefined;
-  const left = inPlace(asking.left, answers) as SqlExpression;
-  const array: SqlExpression = { kind: 'array', items: values };
+  const left = inPlace(asking.left, answers, more) as SqlExpression;
   const all = mode === 'all';
-  const any: SqlExpression = { at, kind: 'anyArray', arg: left, operator, all, array };
+  const any: SqlExpression = { at, kind: 'anyArray', arg: left, operator, all, array: array() };
   return negated ? { at, kind: 'not', arg: any } : any;
 }
 
