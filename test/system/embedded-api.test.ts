@@ -886,7 +886,7 @@ test('who waits for rows that another transaction has changed keeps the process 
   await holder.exec('BEGIN; UPDATE t SET a = 2');
   expect(held()).toBe(before);
   const waiting = db.exec('UPDATE t SET a = 3');
-  for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  while (held() === before) await new Promise((resolve) => setImmediate(resolve));
   expect(held()).toBe(before + 1);
   await holder.exec('COMMIT');
   await waiting;
