@@ -590,17 +590,14 @@ function nameOf(node: Node): string {
       return 'coalesce';
     case 'CaseExpr': {
       const otherwise = node.CaseExpr.defresult;
-      const name = otherwise === undefined ? '?column?' : nameOf(otherwise);
-      return name === '?column?' ? 'case' : name;
+      return otherwise === undefined || isNamedByItsType(otherwise) ? 'case' : nameOf(otherwise);
     }
     case 'MinMaxExpr':
       return node.MinMaxExpr.op === 'IS_GREATEST' ? 'greatest' : 'least';
-    case 'TypeCast': {
-      const name = nameOf(node.TypeCast.arg);
-      return name === '?column?'
+    case 'TypeCast':
+      return isNamedByItsType(node.TypeCast.arg)
         ? ((node.TypeCast.typeName.names as Node[]).at(-1).String.sval as string)
-        : name;
-    }
+        : nameOf(node.TypeCast.arg);
     case 'A_Expr':
       return node.A_Expr.kind === 'AEXPR_NULLIF' ? 'nullif' : '?column?';
     case 'SubLink':
@@ -613,6 +610,14 @@ function nameOf(node: Node): string {
     default:
       return '?column?';
   }
+}
+
+/** What is called by a cast or a CASE around it. */
+function isNamedByItsType(node: Node): boolean {
+  if (node.TypeCast !== undefined) return isNamedByItsType(node.TypeCast.arg);
+  if (node.CaseExpr !== undefined)
+    return node.CaseExpr.defresult === undefined || isNamedByItsType(node.CaseExpr.defresult);
+  return node.SubLink === undefined && nameOf(node) === '?column?';
 }
 
 /** GROUP BY: an ordinal, an input column, an output's alias, or an expression. */

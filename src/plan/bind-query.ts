@@ -726,15 +726,12 @@ export function nameOf(expression: SqlExpression): string {
       return expression.parts.at(-1)!;
     case 'call':
       return expression.name;
-    case 'cast': {
-      const inner = nameOf(expression.arg);
-      return inner === '?column?' ? expression.type.name : inner;
-    }
-    case 'case': {
-      const otherwise =
-        expression.otherwise === undefined ? '?column?' : nameOf(expression.otherwise);
-      return otherwise === '?column?' || otherwise === 'case' ? 'case' : otherwise;
-    }
+    case 'cast':
+      return hasNameOfItsOwn(expression.arg) ? nameOf(expression.arg) : expression.type.name;
+    case 'case':
+      return expression.otherwise !== undefined && hasNameOfItsOwn(expression.otherwise)
+        ? nameOf(expression.otherwise)
+        : 'case';
     case 'boolean':
       return 'bool';
     case 'coalesce':
@@ -762,6 +759,24 @@ export function nameOf(expression: SqlExpression): string {
       return expression.name;
     default:
       return '?column?';
+  }
+}
+
+/** Whether what an expression is called says more than its outermost cast or CASE would. */
+function hasNameOfItsOwn(expression: SqlExpression): boolean {
+  switch (expression.kind) {
+    case 'cast':
+    case 'collate':
+      return hasNameOfItsOwn(expression.arg);
+    case 'case':
+      return expression.otherwise !== undefined && hasNameOfItsOwn(expression.otherwise);
+    case 'boolean':
+      return false;
+    // Even where its column has none.
+    case 'subquery':
+      return true;
+    default:
+      return nameOf(expression) !== '?column?';
   }
 }
 
