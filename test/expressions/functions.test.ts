@@ -128,6 +128,18 @@ const ANSWERS: readonly (readonly [string, string | null])[] = [
     't',
   ],
   [String.raw`(time '10:00', interval '1 hour') overlaps (time '10:30', interval '1 hour')`, 't'],
+  [
+    String.raw`(date '2026-01-01', date '2026-02-01') overlaps (date '2026-01-15', interval '1 month')`,
+    't',
+  ],
+  [
+    String.raw`(timestamptz '2026-01-01', interval '1 day') overlaps (timestamptz '2026-01-02', timestamptz '2026-01-03')`,
+    'f',
+  ],
+  [
+    String.raw`(timestamptz '2026-01-01', null::interval) overlaps (timestamptz '2026-01-01', interval '1 day')`,
+    null,
+  ],
   [String.raw`interval '8' year`, '8 years'],
   [String.raw`interval '1-2' year to month`, '1 year 2 mons'],
   [String.raw`interval '1.5' day`, '1 day'],

@@ -12,6 +12,7 @@ import {
   roundHalfEven,
   timePlusMicros,
   timestampPlusInterval,
+  timestamptzPlusInterval,
   timestamptzToTimestamp,
   timestampToTimestamptz,
   type Instant,
@@ -112,13 +113,25 @@ export const TIMES: readonly FunctionDef[] = [
       { strict: false },
     ),
   ),
-  ...(['timestamp', 'time'] as const).map((kind) =>
-    define(
-      'overlaps',
-      [kind, 'interval', kind, 'interval'],
-      'boolean',
-      ([a, b, c, d]) => overlap([a!, laterBy(kind, a!, b!)], [c!, laterBy(kind, c!, d!)]),
-      { strict: false },
+  ...(['timestamp', 'timestamptz', 'time'] as const).flatMap((kind) =>
+    (
+      [
+        ['interval', 'interval'],
+        ['interval', kind],
+        [kind, 'interval'],
+      ] as const
+    ).map(([first, second]) =>
+      define(
+        'overlaps',
+        [kind, first, kind, second],
+        'boolean',
+        ([a, b, c, d], context) =>
+          overlap(
+            [a!, first === 'interval' ? laterBy(kind, a!, b!, context) : b!],
+            [c!, second === 'interval' ? laterBy(kind, c!, d!, context) : d!],
+          ),
+        kind === 'timestamptz' ? { strict: false, ...ZONED } : { strict: false },
+      ),
     ),
   ),
   define('isfinite', ['interval'], 'boolean', () => true),
@@ -198,8 +211,15 @@ function localOfParts([year, month, day, hour, minute, second]: readonly Datum[]
   );
 }
 
-function laterBy(kind: 'timestamp' | 'time', from: Datum, by: Datum): Datum {
+function laterBy(
+  kind: 'timestamp' | 'timestamptz' | 'time',
+  from: Datum,
+  by: Datum,
+  { zone }: EvaluationContext,
+): Datum {
   if (from === null || by === null) return null;
+  if (kind === 'timestamptz')
+    return timestamptzPlusInterval(from as Instant, by as Interval, zoneOf(zone));
   return kind === 'time'
     ? timePlusMicros(from as number, (by as Interval).micros)
     : timestampPlusInterval(from as Instant, by as Interval);
