@@ -96,6 +96,8 @@ const KEYWORDS = [
   'Y',
 ] as const;
 
+const NAMED: ReadonlySet<string> = new Set(['MONTH', 'MON', 'DAY', 'DY']);
+
 function templateOf(template: string): readonly Node[] {
   const nodes: Node[] = [];
   const literal = (text: string, quoted: boolean): void => {
@@ -119,7 +121,8 @@ function templateOf(template: string): readonly Node[] {
         kind: 'field',
         name: keyword,
         written,
-        fills: !/fm/i.test(prefix),
+        // TM is for names in another language, which no width fits.
+        fills: !/fm/i.test(prefix) && !(/tm/i.test(prefix) && NAMED.has(keyword)),
         ordinal,
       });
       continue;

@@ -162,6 +162,10 @@ const ANSWERS: readonly (readonly [string, string | null])[] = [
     'Saturday, 20th April 02, 2 16 2002 2452385 110',
   ],
   [
+    String.raw`to_char(timestamp '2002-04-06', 'TMMonth|TMday|TMDY|TMDD|Month')`,
+    'April|saturday|SAT|06|April    ',
+  ],
+  [
     String.raw`to_char(timestamp '0044-03-15 BC', 'YYYY BC CC "quoted" RM')`,
     '0044 BC -01 quoted III ',
   ],
