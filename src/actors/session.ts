@@ -288,6 +288,10 @@ export class Session {
   }
 
   set(name: string, text: string | undefined, local: boolean): void {
+    if (name === 'all' && text === undefined) {
+      this.resetSettings();
+      return;
+    }
     const key = name.toLowerCase() === 'time zone' ? 'timezone' : name.toLowerCase();
     const value =
       text === undefined
