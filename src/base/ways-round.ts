@@ -56,7 +56,7 @@ const WAYS: readonly (readonly [RegExp, string])[] = [
   [/^ALTER SEQUENCE/, 'Set its value with setval(), or drop it and create it again.'],
   [/^set_config/, 'Use SET, or SET LOCAL.'],
   [
-    /^(has_\w+_privilege|format_type|current_schema)/,
+    /^(has_\w+_privilege|format_type|current_schemas)/,
     'information_schema and adb.tables tell what there is.',
   ],
   [/^type .*\[\]|array|ARRAY|unnest/, ARRAYS],

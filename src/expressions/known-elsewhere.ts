@@ -25,7 +25,7 @@ const NAMES = new Set(
     'booland_statefunc boolor_statefunc int4larger int4smaller int4pl int4mi int8inc float8_accum ' +
     'host netmask network broadcast masklen text abbrev family hostmask area center diameter radius point box circle ' +
     'lseg path polygon line nextval_internal xid8 lo_create lo_import get_bit set_bit bit_count ' +
-    'timeofday clock_timestamp_utc current_database current_schema to_ascii'
+    'timeofday clock_timestamp_utc to_ascii'
   ).split(' '),
 );
 

@@ -386,6 +386,8 @@ function sqlValue(
   precision: number | undefined,
   at: TextPlace | undefined,
 ): Expression {
+  if (name === 'current_time')
+    throw notSupported(name, 'Write localtime: there is no time of day with a zone.', at);
   if (precision !== undefined) {
     const value = resolveFunction(name, [], at);
     return coerce(value, { ...value.type, precision } as SqlType, 'implicit', at);
@@ -837,6 +839,9 @@ function call(expression: CallNode, place: Place): Expression {
   if (name === 'pg_typeof' && (args[0]?.type.kind === 'unknown' || args[0]?.type.kind === 'null'))
     return constant('unknown', TEXT);
   if (!hasFunction(name)) {
+    if (args.length === 0 && name === 'current_schema') return sqlValue(name, undefined, at);
+    if (args.length === 0 && name === 'current_database')
+      return sqlValue('current_catalog', undefined, at);
     // float8(x) is a cast.
     const type = args.length === 1 ? typeCalledLike(name) : undefined;
     if (type !== undefined) return foldConstants(coerce(args[0]!, type, 'explicit', at));

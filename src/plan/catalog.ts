@@ -1,5 +1,5 @@
 import { DbError, type TextPlace } from '../base/errors.ts';
-import { didYouMean } from '../base/nearest.ts';
+import { didYouMean, nearestOf } from '../base/nearest.ts';
 import type { SqlType } from '../columns/types.ts';
 import type { ZoneTest } from '../columns/table-contract.ts';
 import type { SqlExpression } from '../sql/ast.ts';
@@ -191,6 +191,10 @@ export function relationDoesNotExist(
 ): DbError {
   const { schema, name, at } = written;
   const shown = schema === undefined ? name : `${schema}.${name}`;
-  const hint = didYouMean(name, names);
+  const isPostgres = schema === 'pg_catalog' || (schema === undefined && name.startsWith('pg_'));
+  const hint =
+    isPostgres && nearestOf(name, names) === undefined
+      ? 'pg_catalog comes later: information_schema and the relations of adb, such as adb.tables, tell what there is.'
+      : didYouMean(name, names);
   return new DbError('42P01', `relation "${shown}" does not exist`, { at, table: name, hint });
 }

@@ -16,3 +16,10 @@ test('RESET ALL takes back what SET has set, and what it takes back in a transac
   expect(await zone()).toEqual(['UTC']);
   expect((await session.query('SELECT current_user AS u')).rows).toEqual([{ u: 'ann' }]);
 });
+
+test('current_schema and current_database are functions, too', async () => {
+  await using db = await open({ workers: 0 });
+  expect(
+    (await db.query('SELECT current_schema(), current_database(), current_schema AS s')).rows,
+  ).toEqual([{ current_schema: 'public', current_database: 'main', s: 'public' }]);
+});
