@@ -116,7 +116,7 @@ export class GroupSlots {
   /** No group is there any more. */
   #beginAnew(): void {
     const { types, memory, deadKeysMin = GONE_KEYS_MIN } = this.#options;
-    if (this.#table.groupCount < deadKeysMin) return;
+    if (Math.max(this.#table.groupCount, this.#slotCount) < deadKeysMin) return;
     this.#moving?.table.close();
     this.#moving = undefined;
     this.#withinMemory(() => {
