@@ -46,6 +46,11 @@ export class GroupTable {
     return this.#pairs.at(-1)?.size ?? this.#columns[0]!.size;
   }
 
+  /** The group id that is counted though its key has not come; undefined where there is none. */
+  get absentGroup(): number | undefined {
+    return this.#columns.length === 1 ? this.#columns[0]!.absentCode : undefined;
+  }
+
   /** Group ids of dense key vectors; the array is good until the next call. `add` false: unknown tuples give −1. */
   intern(keys: readonly Vector[], rowCount: number, add = true): Int32Array {
     // One that met a want of memory was given up where it was.

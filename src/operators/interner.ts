@@ -20,6 +20,8 @@ import type { Budget } from './operator.ts';
  */
 export interface ColumnInterner {
   readonly size: number;
+  /** The code that `size` counts though its value, NULL, has not come; undefined where there is none. */
+  readonly absentCode?: number | undefined;
   /** Codes of logical rows 0 … rowCount−1 of a dense vector, into `out`. `add` false: values never met give −1. */
   codes(vector: Vector, rowCount: number, out: Int32Array, add: boolean): void;
   /**
@@ -388,6 +390,10 @@ class TextInterner implements ColumnInterner {
 
   get size(): number {
     return this.#origins.length;
+  }
+
+  get absentCode(): number | undefined {
+    return this.#hasNull ? undefined : 0;
   }
 
   codes(vector: Vector, rowCount: number, out: Int32Array, add: boolean): void {

@@ -146,6 +146,11 @@ export class GroupSlots {
       this.#codeOf[code] = code;
     }
     this.#codeEnd = count;
+    const absent = this.#table.absentGroup;
+    if (absent === undefined) return;
+    this.#slotOf[absent] = -1;
+    this.#codeOf[absent] = -1;
+    this.#free.push(absent);
   }
 
   #ensureCodes(codeEnd: number): void {

@@ -181,6 +181,35 @@ test('groups that have gone give their room back, in whatever order they go', ()
   }
 });
 
+test.each(['never', 'last', 'among others'])(
+  'texts alone: where the last has gone numbers begin anew, and NULL comes %s',
+  (nullComes) => {
+    const text = { kind: 'text' } as const;
+    const memory = new MemoryAccount('test');
+    const groups = new GroupSlots({ types: [text], memory });
+    for (let round = 0; round < 3; round += 1) {
+      const names = Array.from({ length: 5000 }, (_, nth) =>
+        nullComes === 'among others' && nth === 3000 ? null : `text ${round} ${nth}`,
+      );
+      const slots = Int32Array.from(groups.intern([vectorFromData(text, names)], names.length));
+      expect(new Set(slots).size).toBe(5000);
+      for (const slot of slots.subarray(1)) groups.free(slot);
+      if (nullComes === 'last') {
+        const [last] = groups.intern([vectorFromData(text, [null])], 1);
+        expect(datumAt(groups.keys(Int32Array.of(last!), 1)[0]!, 0)).toBe(null);
+        groups.free(last!);
+      }
+      expect(datumAt(groups.keys(slots, 1)[0]!, 0)).toBe(names[0]);
+      expect(groups.slotCount).toBeGreaterThan(0);
+      groups.free(slots[0]!);
+      expect(groups.slotCount).toBeLessThan(2);
+      expect(memory.usedBytes).toBeLessThan(5000);
+    }
+    groups.close();
+    expect(memory.usedBytes).toBe(0);
+  },
+);
+
 test('keys of commits that are refused leave nothing', async () => {
   const db = await open();
   await db.exec(
