@@ -2,7 +2,7 @@ import { DbError, InvariantError, notSupported } from '../base/errors.ts';
 import { BATCH_ROW_COUNT_MAX, type Batch } from '../columns/batch.ts';
 import { vectorFromData } from '../columns/build.ts';
 import type { TableScan, TableSchema, TableSnapshot } from '../columns/table-contract.ts';
-import { typeName, type SqlType } from '../columns/types.ts';
+import { bareTypeName, type SqlType } from '../columns/types.ts';
 import type { Datum } from '../columns/values.ts';
 import type { PlanCatalog, RelationInfo } from '../plan/catalog.ts';
 import { ACTOR_COLUMNS, actorRows } from './actor-rows.ts';
@@ -316,29 +316,57 @@ const SYSTEM_RELATIONS: readonly SystemRelation[] = [
       ['table_name', TEXT],
       ['column_name', TEXT],
       ['ordinal_position', INT8],
+      ['column_default', TEXT],
       ['is_nullable', TEXT],
       ['data_type', TEXT],
+      ['character_maximum_length', INT8],
+      ['numeric_precision', INT8],
+      ['numeric_precision_radix', INT8],
+      ['numeric_scale', INT8],
+      ['datetime_precision', INT8],
+      ['udt_name', TEXT],
+      ['is_identity', TEXT],
+      ['is_generated', TEXT],
+      ['generation_expression', TEXT],
     ],
     *rows(session) {
       const { tenant } = session.identity;
       for (const entry of entriesOf(session)) {
         if (entry.kind !== 'table' && entry.kind !== 'view') continue;
         const { schema, name } = entry.definition;
-        for (const [at, column] of entry.info.columns.entries())
+        for (const [at, { name: column, type, nullable }] of entry.info.columns.entries()) {
+          const own = entry.kind === 'table' ? entry.definition.columns[at] : undefined;
           yield [
             tenant,
             schema,
             name,
-            column.name,
+            column,
             at + 1,
-            column.nullable ? 'YES' : 'NO',
-            // Without its modifiers, as there.
-            typeName({ kind: column.type.kind } as SqlType),
+            // Of an identity it is not said, as there.
+            own?.identity === undefined ? (own?.default ?? null) : null,
+            nullable ? 'YES' : 'NO',
+            ...typeFacts(type),
+            own?.identity === undefined ? 'NO' : 'YES',
+            own?.generated === undefined ? 'NEVER' : 'ALWAYS',
+            own?.generated ?? null,
           ];
+        }
       }
       for (const { schema, name, columns } of SYSTEM_RELATIONS)
         for (const [at, [column, type]] of columns.entries())
-          yield [tenant, schema, name, column, at + 1, 'YES', typeName(type)];
+          yield [
+            tenant,
+            schema,
+            name,
+            column,
+            at + 1,
+            null,
+            'YES',
+            ...typeFacts(type),
+            'NO',
+            'NEVER',
+            null,
+          ];
     },
   },
   {
@@ -576,5 +604,57 @@ class RowsSnapshot implements TableSnapshot {
 
   release(): void {
     // Nothing is held.
+  }
+}
+
+/** What information_schema.columns says of a type, from `data_type` to `udt_name`: bits of binary numbers, digits of decimal ones. */
+function typeFacts(type: SqlType): Datum[] {
+  const { precision, radix, scale } = numberFacts(type);
+  return [
+    // Its modifiers stand beside it.
+    bareTypeName(type),
+    type.kind === 'varchar' || type.kind === 'bpchar' ? (type.length ?? null) : null,
+    precision ?? null,
+    radix ?? null,
+    scale ?? null,
+    secondPlaces(type),
+    type.kind === 'boolean' ? 'bool' : type.kind,
+  ];
+}
+
+function numberFacts(type: SqlType): {
+  readonly precision?: number | undefined;
+  readonly radix?: number;
+  readonly scale?: number | undefined;
+} {
+  switch (type.kind) {
+    case 'int2':
+      return { precision: 16, radix: 2, scale: 0 };
+    case 'int4':
+      return { precision: 32, radix: 2, scale: 0 };
+    case 'int8':
+      return { precision: 64, radix: 2, scale: 0 };
+    case 'float4':
+      return { precision: 24, radix: 2 };
+    case 'float8':
+      return { precision: 53, radix: 2 };
+    case 'numeric':
+      return { precision: type.precision, radix: 10, scale: type.scale };
+    default:
+      return {};
+  }
+}
+
+function secondPlaces(type: SqlType): number | null {
+  switch (type.kind) {
+    case 'date':
+      return 0;
+    case 'time':
+    case 'timestamp':
+    case 'timestamptz':
+    case 'interval':
+      return type.precision ?? 6;
+    default:
+      return null;
   }
 }

@@ -132,6 +132,44 @@ test('information_schema knows tables, views and columns', async () => {
   ]);
 });
 
+test('information_schema.columns tells defaults, lengths, precisions and types as PostgreSQL does', async () => {
+  await db.exec(
+    `CREATE TABLE typed (a smallint, b int DEFAULT 5, c real, d numeric, e numeric(12, 2), f text DEFAULT 'x', g varchar(30), h char(4),
+       i boolean, j date, k time(3), l timestamptz, m interval, n bytea, o int GENERATED ALWAYS AS (b * 2) STORED,
+       p int GENERATED ALWAYS AS IDENTITY)`,
+  );
+  const { rows } = await db.query<Record<string, unknown>>(
+    `SELECT column_name, column_default, data_type, character_maximum_length, numeric_precision, numeric_precision_radix, numeric_scale,
+       datetime_precision, udt_name, is_identity, is_generated, generation_expression
+     FROM information_schema.columns WHERE table_name = 'typed' ORDER BY ordinal_position`,
+  );
+  expect(
+    rows.map((row) =>
+      Object.values(row)
+        .map((value) => value ?? '∅')
+        .join(' '),
+    ),
+  ).toEqual([
+    'a ∅ smallint ∅ 16 2 0 ∅ int2 NO NEVER ∅',
+    'b 5 integer ∅ 32 2 0 ∅ int4 NO NEVER ∅',
+    'c ∅ real ∅ 24 2 ∅ ∅ float4 NO NEVER ∅',
+    'd ∅ numeric ∅ ∅ 10 ∅ ∅ numeric NO NEVER ∅',
+    'e ∅ numeric ∅ 12 10 2 ∅ numeric NO NEVER ∅',
+    "f 'x' text ∅ ∅ ∅ ∅ ∅ text NO NEVER ∅",
+    'g ∅ character varying 30 ∅ ∅ ∅ ∅ varchar NO NEVER ∅',
+    'h ∅ character 4 ∅ ∅ ∅ ∅ bpchar NO NEVER ∅',
+    'i ∅ boolean ∅ ∅ ∅ ∅ ∅ bool NO NEVER ∅',
+    'j ∅ date ∅ ∅ ∅ ∅ 0 date NO NEVER ∅',
+    'k ∅ time without time zone ∅ ∅ ∅ ∅ 3 time NO NEVER ∅',
+    'l ∅ timestamp with time zone ∅ ∅ ∅ ∅ 6 timestamptz NO NEVER ∅',
+    'm ∅ interval ∅ ∅ ∅ ∅ 6 interval NO NEVER ∅',
+    'n ∅ bytea ∅ ∅ ∅ ∅ ∅ bytea NO NEVER ∅',
+    'o ∅ integer ∅ 32 2 0 ∅ int4 NO ALWAYS b * 2',
+    'p ∅ integer ∅ 32 2 0 ∅ int4 YES NEVER ∅',
+  ]);
+  await db.exec('DROP TABLE typed');
+});
+
 test('another tenant sees its own', async () => {
   const acme = db.as({ tenant: 'acme' });
   await acme.exec('CREATE TABLE mine (id int)');
