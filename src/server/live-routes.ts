@@ -112,9 +112,14 @@ export function liveRoutes(
       connection: 'keep-alive',
       'x-accel-buffering': 'no',
     });
+    // All items of a stream wait for one and the same.
+    let draining: Promise<void> | undefined;
     const sink: EventSink = {
       write: (text) => raw.write(text),
-      drained: () => drained(raw),
+      get full() {
+        return raw.writableNeedDrain;
+      },
+      drained: () => (draining ??= drained(raw).then(() => void (draining = undefined))),
       get closed() {
         return raw.destroyed;
       },

@@ -3,9 +3,9 @@ import type { Clock } from '../base/ports.ts';
 import type { Change, ProgressiveEvent, Subscription } from '../actors/api-types.ts';
 import { untilAborted } from '../actors/deadline.ts';
 import type { ProgressiveQuery } from '../actors/progressive.ts';
-import { jsonValue } from '../actors/rows-out.ts';
 import { problemOf } from './problem.ts';
-import { untilIo } from './reply.ts';
+import { jsonText, untilIo } from './reply.ts';
+import { RowTexts } from './row-texts.ts';
 
 /**
  * Server-sent events of one dashboard: any number of subscriptions and progressive answers over one connection. Grammar: for each subscription
@@ -16,8 +16,8 @@ import { untilIo } from './reply.ts';
  * reaches, it names them with the position they stand at, `12;b=9`, or with none, `12;b=`, where a snapshot or a delta in
  * pieces is under way: however a connection breaks, each item goes on where it stopped.
  *
- * A slow reader is not sent more than fits its socket: the subscriptions are pulled only when it drains, and merge
- * meanwhile.
+ * A slow reader is not sent more than fits its socket: nothing is rendered before it drains, and the subscriptions, which are pulled only then, merge
+ * meanwhile. Rows of a change that many are told are rendered once; between the pieces of one everybody else has a turn.
  */
 export type LiveItem =
   | {
@@ -36,6 +36,7 @@ export type ResumePoint = {
 export type EventSink = {
   /** False: the socket is full; `drained` tells when it is not. */
   write(text: string): boolean;
+  readonly full: boolean;
   drained(): Promise<void>;
   readonly closed: boolean;
   end(): void;
@@ -45,6 +46,8 @@ export type EventSink = {
 const ROWS_PER_EVENT_MAX = 2000;
 /** Of estimates, which are several numbers a value. */
 const ESTIMATES_PER_EVENT_MAX = 500;
+/** Those who keep up are told the same within a turn or two. */
+const rowTexts = new RowTexts(2 ** 22);
 
 export async function serveLive(
   items: readonly LiveItem[],
@@ -77,8 +80,8 @@ export async function serveLive(
   let isErrorLast = false;
   /** That of which the whole stream ends, because it cannot be followed. */
   let failed: string | undefined;
-  const tell = async (event: string, data: unknown, id?: string): Promise<void> => {
-    if (failed === undefined) await send(sink, event, data, id);
+  const tell = async (event: string, data: unknown): Promise<void> => {
+    if (failed === undefined) await send(sink, event, jsonText(data));
   };
   const follow = async ({ name, open }: LiveItem & { kind: 'followed' }): Promise<void> => {
     const from = resumeOf(resume, name);
@@ -106,11 +109,17 @@ export async function serveLive(
       if (sink.closed || failed !== undefined) return;
       const { position } = change;
       const committedMs = instantMs(position);
-      for (const piece of piecesOf(change)) {
-        if (piece.kind === 'reset' || piece.more === true) told.delete(name);
-        else told.set(name, position);
-        const data = { item: name, ...piece, committedMs, sentMs: clock.now() };
-        await tell(piece.kind, data, idOf(position));
+      // Each piece is rendered when its turn comes: not while another item has filled the socket.
+      while (sink.full) await sink.drained();
+      for (const { isLast, facts, lists } of piecesOf(change)) {
+        if (sink.closed || failed !== undefined) return;
+        if (isLast) told.set(name, position);
+        else told.delete(name);
+        const data = { item: name, ...facts, committedMs, sentMs: clock.now() };
+        await send(sink, change.kind, withLists(jsonText(data), lists), idOf(position));
+        // A socket that takes a piece at once has drained before anybody else had a turn. Parts of a snapshot give way by themselves.
+        if (change.kind === 'delta' && !isLast) await untilIo(clock);
+        while (sink.full) await sink.drained();
       }
       if (change.kind === 'reset') await hello();
     }
@@ -149,13 +158,18 @@ export async function serveLive(
       ),
     );
     const reason = subscriptions.size > 0 ? 'the views are gone' : 'all was answered';
-    if (!sink.closed && !isErrorLast) await send(sink, 'bye', { reason });
+    if (!sink.closed && !isErrorLast) await send(sink, 'bye', jsonText({ reason }));
   } catch (cause) {
-    if (typeof signal.reason === 'string') await send(sink, 'bye', { reason: signal.reason });
+    if (typeof signal.reason === 'string')
+      await send(sink, 'bye', jsonText({ reason: signal.reason }));
     else {
       const { body } = problemOf(cause);
       const field = ['items', failed ?? '', body['field'] ?? ''].filter((part) => part !== '');
-      await send(sink, 'error', failed === undefined ? body : { ...body, field: field.join('.') });
+      await send(
+        sink,
+        'error',
+        jsonText(failed === undefined ? body : { ...body, field: field.join('.') }),
+      );
     }
   } finally {
     over.abort();
@@ -164,22 +178,53 @@ export async function serveLive(
   }
 }
 
-type Piece = Change & { readonly more?: boolean };
+/** What an event says of a change: facts, and lists of rows as JSON. */
+type Piece = {
+  /** Whether everything up to the position has been told with it. */
+  readonly isLast: boolean;
+  readonly facts: Readonly<Record<string, unknown>>;
+  readonly lists: Readonly<Record<string, string>>;
+};
 
 /** Cuts what is larger than an event; all pieces but the last one say `more`. Of a delta what leaves comes first. */
 function* piecesOf(change: Change): Iterable<Piece> {
-  if (change.kind === 'snapshot' && change.rows.length > ROWS_PER_EVENT_MAX) {
-    for (const [rows, last] of cut(change.rows))
-      yield { ...change, rows, more: change.more || !last };
-  } else if (
-    change.kind === 'delta' &&
-    change.inserted.length + change.deleted.length > ROWS_PER_EVENT_MAX
-  ) {
-    for (const [rows] of cut(change.deleted))
-      if (rows.length > 0) yield { ...change, deleted: rows, inserted: [], more: true };
-    for (const [rows, last] of cut(change.inserted))
-      yield { ...change, deleted: [], inserted: rows, more: !last };
-  } else yield change;
+  if (change.kind === 'snapshot') {
+    const { rows: all, ...facts } = change;
+    for (const [rows, last] of cut(all)) {
+      const more = change.more || !last;
+      yield { isLast: !more, facts: { ...facts, more }, lists: { rows: jsonText(rows) } };
+    }
+  } else if (change.kind === 'delta') {
+    const { kind, from, position, inserted, deleted } = change;
+    const facts = { kind, from, position };
+    if (inserted.length + deleted.length <= ROWS_PER_EVENT_MAX) {
+      const lists = { inserted: textOf(inserted), deleted: textOf(deleted) };
+      yield { isLast: true, facts, lists };
+      return;
+    }
+    for (let start = 0; start < deleted.length; start += ROWS_PER_EVENT_MAX) {
+      const lists = { inserted: '[]', deleted: textOf(deleted, start) };
+      yield { isLast: false, facts: { ...facts, more: true }, lists };
+    }
+    let start = 0;
+    do {
+      const lists = { inserted: textOf(inserted, start), deleted: '[]' };
+      start += ROWS_PER_EVENT_MAX;
+      const isLast = start >= inserted.length;
+      yield { isLast, facts: { ...facts, more: !isLast }, lists };
+    } while (start < inserted.length);
+  } else yield { isLast: change.kind !== 'reset', facts: change, lists: {} };
+}
+
+/** Subscribers who are told a change alike are given the same arrays. */
+function textOf(rows: readonly unknown[], start = 0): string {
+  return rows.length === 0 ? '[]' : rowTexts.of(rows, { start, rowCount: ROWS_PER_EVENT_MAX });
+}
+
+function withLists(facts: string, lists: Readonly<Record<string, string>>): string {
+  let text = facts.slice(0, -1);
+  for (const [name, list] of Object.entries(lists)) text += `,"${name}":${list}`;
+  return `${text}}`;
 }
 
 function* piecesOfAnswer(
@@ -201,9 +246,9 @@ function* cut<Row>(
   } while (start < rows.length);
 }
 
-async function send(sink: EventSink, event: string, data: unknown, id?: string): Promise<void> {
+async function send(sink: EventSink, event: string, data: string, id?: string): Promise<void> {
   if (sink.closed) return;
-  const text = `event: ${event}\n${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(data, (_, value: unknown) => jsonValue(value))}\n\n`;
+  const text = `event: ${event}\n${id === undefined ? '' : `id: ${id}\n`}data: ${data}\n\n`;
   if (!sink.write(text)) await sink.drained();
 }
 
