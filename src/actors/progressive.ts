@@ -450,7 +450,10 @@ class Answer {
       });
     let bound = boundOf(session, only);
     this.#left ??= new AbortController();
-    while (await session.haveBeenDefined(bound.relations, this.#left.signal)) {
+    for (;;) {
+      const redefined = session.whileRedefined(bound.relations, this.#left.signal);
+      if (redefined === undefined) break;
+      await redefined;
       if (this.#isOver) return;
       bound = boundOf(session, only);
     }

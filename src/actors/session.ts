@@ -887,18 +887,16 @@ export class Session {
   readonly #calendarOf = (name: string, zone: string | undefined): Calendar =>
     this.engine.state.calendars.require(this.identity.tenant, name).inZoneOfSql(zone);
 
-  /** For who reads out of turn: true where a relation was being altered or dropped, which he has waited for; what he asks is bound anew then. */
-  async haveBeenDefined(
+  /** For who reads out of turn: what is over when the relations are not being altered or dropped any more. What was asked is bound anew then. */
+  whileRedefined(
     relations: readonly number[],
     signal: AbortSignal | undefined,
-  ): Promise<boolean> {
+  ): Promise<void> | undefined {
     const { engine, transaction } = this;
     const other = relations.find(
       (relation) => engine.turn.redefines(relation) && transaction?.isPrivate(relation) !== true,
     );
-    if (other === undefined) return false;
-    await engine.untilRedefined(other, signal);
-    return true;
+    return other === undefined ? undefined : engine.untilRedefined(other, signal);
   }
 
   readonly #settingOf = (name: string): string | undefined => this.setting(name);

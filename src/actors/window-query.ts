@@ -242,8 +242,13 @@ export async function runWindowQuery(
   const { engine } = session;
   if (engine.turn.definesUnacknowledged) await engine.untilDefined(options.signal);
   let question = questionOf(session, table, query, options);
-  while (await session.haveBeenDefined(question.windows.bound.relations, options.signal))
+  for (;;) {
+    const redefined = session.whileRedefined(question.windows.bound.relations, options.signal);
+    // At once where there is nothing to wait for: what an actor asks for in the middle of its step is begun there.
+    if (redefined === undefined) break;
+    await redefined;
     question = questionOf(session, table, query, options);
+  }
   const { own, windows, context } = question;
   session.transaction?.noteReads(windows.bound.plan, context, (relation, since) =>
     session.storedEntry(relation).data.changes(since, engine.visiblePosition),
