@@ -1,4 +1,5 @@
 import type { ParsedStatement, SqlExpression, Statement } from '../../src/sql/ast.ts';
+import { LiteralRows } from '../../src/sql/literal-rows.ts';
 import { loadParser } from '../../src/actors/load-parser.ts';
 
 export const parser = await loadParser();
@@ -18,10 +19,12 @@ export function statementOf<K extends Statement['kind']>(
   return statement as Extract<Statement, { kind: K }>;
 }
 
-/** A tree without places and without fields that are undefined, to be compared. */
+/** A tree without places and without fields that are undefined, to be compared; rows of literals as the parser's tree has them. */
 export function bare(tree: unknown): unknown {
   if (Array.isArray(tree)) return tree.map(bare);
   if (typeof tree !== 'object' || tree === null) return tree;
+  if ('rows' in tree && tree.rows instanceof LiteralRows)
+    return bare({ ...tree, kind: 'values', rows: tree.rows.values() });
   return Object.fromEntries(
     Object.entries(tree)
       .filter(([key, value]) => key !== 'at' && value !== undefined)
