@@ -14,6 +14,7 @@ import {
   statementOf,
   wholeNumber,
 } from './request.ts';
+import { Turns } from './turns.ts';
 
 type Wanted =
   | {
@@ -38,6 +39,7 @@ export function liveRoutes(
   app: FastifyInstance,
   context: RouteContext & { instantMs(position: number): number },
 ): void {
+  const turns = new Turns(context.clock);
   app.get(
     '/v1/live',
     // A HEAD would never end.
@@ -121,7 +123,7 @@ export function liveRoutes(
       },
       drained: () => (draining ??= drained(raw).then(() => void (draining = undefined))),
       get closed() {
-        return raw.destroyed;
+        return raw.destroyed || raw.writableEnded;
       },
       end: () => raw.end(),
     };
@@ -129,7 +131,7 @@ export function liveRoutes(
     raw.on('close', () => abort.abort());
     context.open.add(abort);
     const { clock, instantMs } = context;
-    await serveLive(items, sink, { resume, clock, instantMs, signal: abort.signal });
+    await serveLive(items, sink, { resume, clock, turns, instantMs, signal: abort.signal });
     context.open.delete(abort);
   }
 }

@@ -6,6 +6,7 @@ import type { ProgressiveQuery } from '../actors/progressive.ts';
 import { problemOf } from './problem.ts';
 import { jsonText, untilIo } from './reply.ts';
 import { RowTexts } from './row-texts.ts';
+import type { Turns } from './turns.ts';
 
 /**
  * Server-sent events of one dashboard: any number of subscriptions and progressive answers over one connection. Grammar: for each subscription
@@ -17,7 +18,7 @@ import { RowTexts } from './row-texts.ts';
  * pieces is under way: however a connection breaks, each item goes on where it stopped.
  *
  * A slow reader is not sent more than fits its socket: nothing is rendered before it drains, and the subscriptions, which are pulled only then, merge
- * meanwhile. Rows of a change that many are told are rendered once; between the pieces of one everybody else has a turn.
+ * meanwhile. Rows of a change that many are told are rendered once, and streams take turns: commits wait for none of them.
  */
 export type LiveItem =
   | {
@@ -55,13 +56,15 @@ export async function serveLive(
   options: {
     readonly resume: ResumePoint | undefined;
     readonly clock: Clock;
+    /** Those of all streams. */
+    readonly turns: Turns;
     /** When the commit of a position was made: by it a client knows how old what it shows is. */
     instantMs(position: number): number;
     /** Ends the stream; a reason that is a text is told to whoever still listens. */
     readonly signal: AbortSignal;
   },
 ): Promise<void> {
-  const { resume, clock, instantMs, signal } = options;
+  const { resume, clock, turns, instantMs, signal } = options;
   const subscriptions = new Map<string, Subscription>();
   /** By item, up to where everything was told. */
   const told = new Map<string, number>();
@@ -82,6 +85,13 @@ export async function serveLive(
   let failed: string | undefined;
   const tell = async (event: string, data: unknown): Promise<void> => {
     if (failed === undefined) await send(sink, event, jsonText(data));
+  };
+  /** Each piece is rendered when its turn comes: not while another item has filled the socket. */
+  const turn = async (): Promise<void> => {
+    do {
+      while (sink.full) await sink.drained();
+      await turns.take();
+    } while (sink.full);
   };
   const follow = async ({ name, open }: LiveItem & { kind: 'followed' }): Promise<void> => {
     const from = resumeOf(resume, name);
@@ -109,17 +119,14 @@ export async function serveLive(
       if (sink.closed || failed !== undefined) return;
       const { position } = change;
       const committedMs = instantMs(position);
-      // Each piece is rendered when its turn comes: not while another item has filled the socket.
-      while (sink.full) await sink.drained();
+      await turn();
       for (const { isLast, facts, lists } of piecesOf(change)) {
         if (sink.closed || failed !== undefined) return;
         if (isLast) told.set(name, position);
         else told.delete(name);
         const data = { item: name, ...facts, committedMs, sentMs: clock.now() };
         await send(sink, change.kind, withLists(jsonText(data), lists), idOf(position));
-        // A socket that takes a piece at once has drained before anybody else had a turn. Parts of a snapshot give way by themselves.
-        if (change.kind === 'delta' && !isLast) await untilIo(clock);
-        while (sink.full) await sink.drained();
+        if (!isLast) await turn();
       }
       if (change.kind === 'reset') await hello();
     }

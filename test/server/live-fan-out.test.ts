@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { open, type Change, type Database, type Subscription } from '../../src/index.ts';
 import { NodeClock } from '../../src/base/node-ports.ts';
 import { serveLive, type EventSink } from '../../src/server/live.ts';
+import { Turns } from '../../src/server/turns.ts';
 import { RowTexts } from '../../src/server/row-texts.ts';
 
 type Told = { readonly item: string; readonly kind: string; readonly position: number } & Readonly<
@@ -73,6 +74,8 @@ class Socket implements EventSink {
   }
 }
 
+const turns = new Turns(new NodeClock());
+
 function follow(db: Database, names: readonly string[], sink: Socket, rendered: Rendered) {
   const abort = new AbortController();
   const served = serveLive(
@@ -85,6 +88,7 @@ function follow(db: Database, names: readonly string[], sink: Socket, rendered: 
     {
       resume: { position: db.position, behind: new Map() },
       clock: new NodeClock(),
+      turns,
       instantMs: () => 0,
       signal: abort.signal,
     },
@@ -196,4 +200,28 @@ test('texts of rows are kept up to a bound, the oldest of them forgotten', () =>
   expect(rendered).toBe(205);
   piece(0);
   expect(rendered).toBe(207);
+});
+
+test('a stream that ends amid the pieces of a change writes nothing after its end', async () => {
+  await using db = await open({ workers: 0 });
+  await db.exec('CREATE TABLE a (id int, x int); CREATE TABLE b (id int)');
+  const server = await db.listen({ http: '127.0.0.1:0' });
+  for (let round = 0; round < 3; round += 1) {
+    const position = db.position;
+    await db.exec('INSERT INTO a SELECT i, i FROM generate_series(1, 40000) AS i');
+    const answer = await fetch(`${server.http}/v1/live?views=a,b`, {
+      headers: { 'last-event-id': String(position) },
+    });
+    const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
+    let text = '';
+    while (!text.includes('event: delta')) text += (await reader.read()).value ?? '';
+    await db.exec(`DROP TABLE b`);
+    for (let end = false; !end;) {
+      const { value = '', done } = await reader.read();
+      text += value;
+      end = done;
+    }
+    expect(text).toMatch(/event: error\ndata: .*\n\n$/);
+    await db.exec('CREATE TABLE b (id int)');
+  }
 });
