@@ -716,6 +716,11 @@ export class PairInterner {
     this.#second = new ChunkedInt32(this.#lease);
   }
 
+  /** Whether pairs are looked up by hash: a table is several times as fast. */
+  get isHashed(): boolean {
+    return this.#chunks === undefined;
+  }
+
   get size(): number {
     return this.#first.length;
   }
@@ -738,17 +743,15 @@ export class PairInterner {
     return this.#move(budget);
   }
 
-  /** At most so many chunks would come into being for these pairs. */
+  /** So many chunks would come into being for these pairs. */
   #newChunks(a: Int32Array, b: Int32Array, rowCount: number): number {
     const chunks = this.#chunks!;
-    let before = -1;
-    let count = 0;
+    let added: Set<number> | undefined;
     for (let row = 0; row < rowCount; row += 1) {
       const index = ((a[row]! << this.#bits) | b[row]!) >>> CHUNK_BITS;
-      if (index !== before && chunks[index] === undefined) count += 1;
-      before = index;
+      if (chunks[index] === undefined) (added ??= new Set()).add(index);
     }
-    return count;
+    return added?.size ?? 0;
   }
 
   /** Pairs that lie far apart are hashed: with a chunk for each few of them a table would take a hundred times their room. */
@@ -929,9 +932,12 @@ const PAIRS_AT_ONCE = 2048;
 const PAIRS_MAX = 2 ** 24;
 /** Chunks of 64 KB. */
 const CHUNK_BITS = 14;
-/** More of them are there only for so many pairs each, on average: fewer take a tenth of the room under hashes. */
-const SPARSE_CHUNKS = 16;
-const CHUNK_PAIRS_MIN = 2 ** 8;
+/**
+ * More of them are there only for so many pairs each, on average: fewer take a tenth of the room under hashes, and three times as long. Where there
+ * are few firsts, or nearly all pairs, it does not come to that, not even while the first of them come.
+ */
+const SPARSE_CHUNKS = 64;
+const CHUNK_PAIRS_MIN = 2 ** 7;
 const CHUNK_MASK = 2 ** CHUNK_BITS - 1;
 
 function greatestCommonDivisor(a: number, b: number): number {
