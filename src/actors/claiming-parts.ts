@@ -6,24 +6,27 @@ import type { Datum } from '../columns/values.ts';
 import { ArrayValue, type ParameterType, type ParameterValue } from '../expressions/arrays.ts';
 import type { OutputColumn } from '../plan/logical.ts';
 import type {
-  DeleteStatement,
-  InsertStatement,
   ParsedStatement,
   Query,
   SelectItem,
   SqlExpression,
   Statement,
   TypeNameNode,
-  UpdateStatement,
   WithClause,
 } from '../sql/ast.ts';
 import { madeSelect } from '../sql/made-query.ts';
 import { substituted } from '../sql/substitute.ts';
 import type { ExecutionOptions, RowSink, Session, StatementOutcome } from './session.ts';
 import { BoundDatum, boundOf, parametersOf } from './statements.ts';
-import { changesIn, constants, isChange, Returned } from './with-changes.ts';
-
-type Change = InsertStatement | UpdateStatement | DeleteStatement;
+import {
+  changesIn,
+  constants,
+  isChange,
+  Returned,
+  withOf,
+  type Change,
+  type Cte,
+} from './with-changes.ts';
 
 /**
  * A statement with parts that are run before it, for themselves: `WHERE id = (SELECT … FOR UPDATE SKIP LOCKED)`, `WITH next AS (SELECT … FOR
@@ -161,11 +164,11 @@ class ClaimingQueries {
   readonly found: ClaimingQuery[] = [];
   readonly #recursive: boolean;
   /** Those of WITH that may be read by themselves, and the names of the others. */
-  readonly #ctes: WithClause['ctes'][number][] = [];
+  readonly #ctes: Cte[] = [];
   readonly #others = new Set<string>();
 
   constructor(whole: Extract<Statement, { kind: 'query' }> | Change) {
-    const clause = whole.kind === 'query' ? whole.query.with : whole.with;
+    const clause = withOf(whole);
     this.#recursive = clause?.recursive === true;
     for (const cte of clause?.ctes ?? []) {
       const { statement, name } = cte;
@@ -186,7 +189,7 @@ class ClaimingQueries {
     if (query?.with === undefined) for (const child of Object.values(tree)) this.#visit(child);
     if (query === undefined || query.locking.length === 0 || mentions(query, this.#others)) return;
     // From the last one: what it speaks of is wanted, too.
-    const ctes: WithClause['ctes'][number][] = [];
+    const ctes: Cte[] = [];
     for (const cte of this.#ctes.toReversed())
       if (mentions([query, ctes], new Set([cte.name]))) ctes.unshift(cte);
     const before = ctes.length === 0 ? undefined : { recursive: this.#recursive, ctes };

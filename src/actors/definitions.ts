@@ -29,7 +29,7 @@ import {
 } from './catalog.ts';
 import { BatchCollector } from './batch-collector.ts';
 import { newClaimOwner, type ClaimOwner } from './claims.ts';
-import { canceled } from './deadline.ts';
+import { assertNotAborted } from './deadline.ts';
 import {
   columnsIn,
   createIndexOperation,
@@ -529,7 +529,7 @@ async function concatenated(
     const { done, value } = steps.next();
     if (done === true) return value;
     await engine.pause();
-    if (signal?.aborted === true) throw canceled(signal);
+    assertNotAborted(signal);
   }
 }
 
@@ -550,7 +550,7 @@ async function* batchesOf(
       if (rowsOfStep < ROWS_A_STEP) continue;
       rowsOfStep = 0;
       await session.engine.pause();
-      if (signal?.aborted === true) throw canceled(signal);
+      assertNotAborted(signal);
     }
   } finally {
     snapshot.release();

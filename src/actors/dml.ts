@@ -16,7 +16,7 @@ import { isStored, type TableEntry } from './catalog.ts';
 import type { Engine } from './engine.ts';
 import { assertChecks, rowShapeOf, withGenerated } from './row-shape.ts';
 import { BatchCollector } from './batch-collector.ts';
-import { canceled } from './deadline.ts';
+import { assertNotAborted } from './deadline.ts';
 import {
   emptyOutcome,
   type ExecutionOptions,
@@ -52,7 +52,6 @@ export async function runDml(
   const parameters = parametersOf(session, bound, options);
   const context = session.evaluationContext(parameters, options);
   const started = engine.ports.clock.monotonicMs();
-  let effect: Effect = NO_EFFECT;
   let work = 0;
 
   if (!readsRows(bound)) {
@@ -73,8 +72,7 @@ export async function runDml(
       }),
       options.signal,
     );
-    effect = allOf(effects);
-    return finish(session, bound, entry, effect, context, result, started, sink);
+    return finish(session, bound, entry, allOf(effects), context, result, started, sink);
   }
 
   const collector = new BatchCollector(engine.memory);
@@ -122,12 +120,11 @@ export async function runDml(
           }),
           options.signal,
         );
-        effect = allOf(effects);
         return finish(
           session,
           bound,
           entry,
-          effect,
+          allOf(effects),
           context,
           { position: result.position, work: work + result.work },
           started,
@@ -166,7 +163,7 @@ async function piecesOf(
     if (rowCount >= PIECE_ROW_COUNT_MIN) {
       if (pieces.length > 0) {
         await engine.pause();
-        if (signal?.aborted === true) throw canceled(signal);
+        assertNotAborted(signal);
       }
       pieces.push([]);
       rowCount = 0;
@@ -270,7 +267,7 @@ async function valuesOf(
       // A full one: there may be more.
       if (batch.rowCount < BATCH_ROW_COUNT_MAX) continue;
       await engine.pause();
-      if (signal?.aborted === true) throw canceled(signal);
+      assertNotAborted(signal);
     }
   } finally {
     operator.close();

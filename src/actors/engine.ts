@@ -28,7 +28,13 @@ import {
 } from './commit-turn.ts';
 import type { TableData } from '../columns/table-contract.ts';
 import { createTable } from '../columns/table.ts';
-import { canceled, closedError, letManyListen, untilSettled } from './deadline.ts';
+import {
+  assertNotAborted,
+  canceled,
+  closedError,
+  letManyListen,
+  untilSettled,
+} from './deadline.ts';
 import { Idempotency } from './idempotency.ts';
 import { LiveQueries } from './live-queries.ts';
 import { DatabaseState } from './database-state.ts';
@@ -557,7 +563,7 @@ export class Engine {
         hint: 'Give the position of a write or of an answer.',
       });
     if (position <= this.#visiblePosition) return;
-    if (signal?.aborted === true) throw canceled(signal);
+    assertNotAborted(signal);
     await new Promise<void>((resolve, reject) => {
       const waiter = {
         position,

@@ -21,7 +21,7 @@ import type {
 } from './api-types.ts';
 import type { TableEntry } from './catalog.ts';
 import { CANCELABLE, checkCallback, checkFlags, checkNames, namesOf } from './check-options.ts';
-import { canceled, deadline, untilAborted, untilSettled } from './deadline.ts';
+import { assertNotAborted, canceled, deadline, untilAborted, untilSettled } from './deadline.ts';
 import { type Engine } from './engine.ts';
 import type { HeldRows } from './held-rows.ts';
 import { checkedText, RowReader, type InputBatch, type InputContext } from './rows-in.ts';
@@ -236,7 +236,7 @@ function typeOfText(text: string, field: string): SqlType {
 }
 
 function signalCheck(signal: AbortSignal | undefined): void {
-  if (signal?.aborted === true) throw canceled(signal);
+  assertNotAborted(signal);
 }
 
 function find(session: Session, table: string): TableEntry | undefined {

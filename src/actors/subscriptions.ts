@@ -6,7 +6,7 @@ import { EntryRows } from '../columns/version-log.ts';
 import { mergeDeltas } from '../views/merge-deltas.ts';
 import type { Change, Subscription } from './api-types.ts';
 import type { StoredEntry } from './catalog.ts';
-import { canceled } from './deadline.ts';
+import { assertNotAborted } from './deadline.ts';
 import {
   resultColumns,
   RowWriter,
@@ -357,7 +357,7 @@ class LiveSubscription implements Subscription {
     if (this.#pulling === undefined || this.#source === undefined) return;
     try {
       const { signal } = this.#options;
-      if (signal?.aborted === true) throw canceled(signal);
+      assertNotAborted(signal);
       const defined = this.#snapshot === undefined ? this.#source.untilDefined() : undefined;
       if (defined !== undefined) {
         defined.then(this.#attempt, (cause: unknown) => this.#fail(cause));

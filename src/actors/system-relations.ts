@@ -10,6 +10,7 @@ import { isUnjournaled, type CatalogEntry, type TableEntry } from './catalog.ts'
 import { definitionText } from './view-text.ts';
 import { writtenPolicy } from '../windows/policy.ts';
 import { queriesOf } from './queries.ts';
+import type { ColumnDefinition } from './records.ts';
 import type { Session } from './session.ts';
 
 /**
@@ -336,37 +337,12 @@ const SYSTEM_RELATIONS: readonly SystemRelation[] = [
         const { schema, name } = entry.definition;
         for (const [at, { name: column, type, nullable }] of entry.info.columns.entries()) {
           const own = entry.kind === 'table' ? entry.definition.columns[at] : undefined;
-          yield [
-            tenant,
-            schema,
-            name,
-            column,
-            at + 1,
-            // Of an identity it is not said, as there.
-            own?.identity === undefined ? (own?.default ?? null) : null,
-            nullable ? 'YES' : 'NO',
-            ...typeFacts(type),
-            own?.identity === undefined ? 'NO' : 'YES',
-            own?.generated === undefined ? 'NEVER' : 'ALWAYS',
-            own?.generated ?? null,
-          ];
+          yield [tenant, schema, name, ...columnFacts(column, at, type, nullable, own)];
         }
       }
       for (const { schema, name, columns } of SYSTEM_RELATIONS)
         for (const [at, [column, type]] of columns.entries())
-          yield [
-            tenant,
-            schema,
-            name,
-            column,
-            at + 1,
-            null,
-            'YES',
-            ...typeFacts(type),
-            'NO',
-            'NEVER',
-            null,
-          ];
+          yield [tenant, schema, name, ...columnFacts(column, at, type, true, undefined)];
     },
   },
   {
@@ -605,6 +581,27 @@ class RowsSnapshot implements TableSnapshot {
   release(): void {
     // Nothing is held.
   }
+}
+
+/** What information_schema.columns says of a column, from `column_name` on; `own`: of a table, what was written of it. */
+function columnFacts(
+  name: string,
+  at: number,
+  type: SqlType,
+  nullable: boolean,
+  own: ColumnDefinition | undefined,
+): Datum[] {
+  return [
+    name,
+    at + 1,
+    // Of an identity it is not said, as there.
+    own?.identity === undefined ? (own?.default ?? null) : null,
+    nullable ? 'YES' : 'NO',
+    ...typeFacts(type),
+    own?.identity === undefined ? 'NO' : 'YES',
+    own?.generated === undefined ? 'NEVER' : 'ALWAYS',
+    own?.generated ?? null,
+  ];
 }
 
 /** What information_schema.columns says of a type, from `data_type` to `udt_name`: bits of binary numbers, digits of decimal ones. */

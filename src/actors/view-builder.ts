@@ -26,7 +26,7 @@ import {
   type MaterializedViewEntry,
   type ViewEntry,
 } from './catalog.ts';
-import { canceled } from './deadline.ts';
+import { assertNotAborted } from './deadline.ts';
 import { DefinitionChanged, FellBehind } from './definition-changed.ts';
 import type { Engine } from './engine.ts';
 import { MaintainedView, type ViewParts } from './maintained-view.ts';
@@ -210,7 +210,7 @@ export class ViewBuilder {
       const budget = new Budget(FILL_UNITS);
       // A loop that is left ends the generator, which gives its snapshots back.
       for (const _ of this.#fillAside(engine, view, undefined, budget)) {
-        if (signal?.aborted === true) throw canceled(signal);
+        assertNotAborted(signal);
         await engine.pause();
         budget.refill(FILL_UNITS);
       }

@@ -3,7 +3,7 @@ import type { Clock, TimerHandle } from '../base/ports.ts';
 import type { Policy, RefreshUnit } from '../windows/policy.ts';
 import type { WindowSeries } from '../windows/window-spec.ts';
 import type { Change, Subscription } from './api-types.ts';
-import { canceled, closedError } from './deadline.ts';
+import { assertNotAborted, closedError } from './deadline.ts';
 import type { ResultColumn } from './rows-out.ts';
 import type { SubscriptionHub } from './subscriptions.ts';
 import type { AnsweredWindows } from './window-changes.ts';
@@ -122,7 +122,7 @@ export class WindowSubscription implements Subscription<WindowResultRow> {
 
   #end(): IteratorResult<Change<WindowResultRow>> {
     const { signal, isClosed } = this.#feed;
-    if (signal?.aborted === true) throw canceled(signal);
+    assertNotAborted(signal);
     if (isClosed()) throw closedError();
     return { done: true, value: undefined };
   }

@@ -24,17 +24,18 @@ import { BatchCollector } from './batch-collector.ts';
 import { runDml } from './dml.ts';
 import type { ExecutionOptions, RowSink, Session, StatementOutcome } from './session.ts';
 
-type Change = InsertStatement | UpdateStatement | DeleteStatement;
-type Cte = WithClause['ctes'][number];
+/** A statement that changes rows. */
+export type Change = InsertStatement | UpdateStatement | DeleteStatement;
+export type Cte = WithClause['ctes'][number];
+
+export function withOf(statement: Statement): WithClause | undefined {
+  if (statement.kind === 'query') return statement.query.with;
+  return isChange(statement) ? statement.with : undefined;
+}
 
 /** The WITH of a statement, where one of its queries changes data. */
 export function changesIn(statement: Statement): WithClause | undefined {
-  const clause =
-    statement.kind === 'query'
-      ? statement.query.with
-      : statement.kind === 'insert' || statement.kind === 'update' || statement.kind === 'delete'
-        ? statement.with
-        : undefined;
+  const clause = withOf(statement);
   return clause?.ctes.some((cte) => isChange(cte.statement)) === true ? clause : undefined;
 }
 

@@ -8,7 +8,7 @@ import { datumToText } from '../expressions/text-io.ts';
 import type { TableEntry } from './catalog.ts';
 import { newClaimOwner, type ClaimOwner } from './claims.ts';
 import { TableRecovering } from './dead-table.ts';
-import { canceled } from './deadline.ts';
+import { assertNotAborted } from './deadline.ts';
 import { DefinitionChanged, FellBehind } from './definition-changed.ts';
 import { type CommitOutcome, type Engine } from './engine.ts';
 import type { Operation } from './records.ts';
@@ -225,7 +225,7 @@ function commitRows(
       wanted = [];
       try {
         await session.untilClaimed(owner, relation, keys, signal);
-        if (signal?.aborted === true) throw canceled(signal);
+        assertNotAborted(signal);
         const next = { owner, looks: looks + 1 };
         return await commitRows(engine, session, entry, pieces, signal, also, rowCount, next);
       } finally {

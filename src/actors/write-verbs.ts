@@ -13,7 +13,7 @@ import type { EvaluationContext } from '../expressions/function-def.ts';
 import type { RowsInput, WriteOptions, WriteResult } from './api-types.ts';
 import type { TableEntry } from './catalog.ts';
 import { CANCELABLE, checkNames, namesOf } from './check-options.ts';
-import { canceled, deadline, untilAborted } from './deadline.ts';
+import { assertNotAborted, deadline, untilAborted } from './deadline.ts';
 import { type Engine } from './engine.ts';
 import { HeldRows } from './held-rows.ts';
 import type { KeyedWrite } from './idempotency.ts';
@@ -159,7 +159,7 @@ async function insertChunks(
 ): Promise<WriteResult> {
   const { signal, done } = deadline(engine.ports.clock, options, [engine.closing]);
   try {
-    if (signal?.aborted === true) throw canceled(signal);
+    assertNotAborted(signal);
     let position = engine.visiblePosition;
     const chunks = new KeyedChunks(key);
     const texts = new InputTexts();
@@ -201,7 +201,7 @@ function withDeadline<Value>(
   if (options.signal === undefined && options.timeoutMs === undefined) return action(undefined);
   const { signal, done } = deadline(engine.ports.clock, options);
   return rejecting(() => {
-    if (signal?.aborted === true) throw canceled(signal);
+    assertNotAborted(signal);
     return action(signal);
   }).finally(done);
 }
@@ -277,7 +277,7 @@ async function insertPieces(
       if (values < VALUES_BETWEEN_PAUSES) continue;
       values = 0;
       await engine.pause();
-      if (signal?.aborted === true) throw canceled(signal);
+      assertNotAborted(signal);
     }
     return writePieces(engine, session, target.entry, pieces, signal, also);
   });
