@@ -18,7 +18,7 @@ import { isStored, type StoredEntry } from './catalog.ts';
 import { WindowPlans } from './window-plan.ts';
 import { NamedCalendar } from './calendars.ts';
 import { Claims } from './claims.ts';
-import { Lines } from './lines.ts';
+import { WaitingLines } from './waiting-lines.ts';
 import {
   CommitTurn,
   type CommitLog,
@@ -150,7 +150,7 @@ export class Engine {
   readonly runQueue: FairRunQueue;
   readonly claims = new Claims();
   /** Of those who take rows that nobody has, where some were too late. */
-  readonly takers = new Lines();
+  readonly takers = new WaitingLines();
   readonly subscriptions = new SubscriptionHub();
   readonly events = new EventHub();
   readonly statements: StatementCache;

@@ -1,7 +1,7 @@
 import { untilSettled } from './deadline.ts';
 
 /** Those who want the same of a relation, one after the other in the order they came. */
-export class Lines {
+export class WaitingLines {
   /** When the last of each line leaves. */
   readonly #last = new Map<number, Promise<void>>();
 
